@@ -10,13 +10,7 @@ import { rolldown } from "rolldown";
 const ENTRIES = {
   client: ["index", "protocol"],
   kv: ["index", "tables", "threads", "tables/check-worker"],
-  checkpoint: [
-    "index",
-    "archive/pack/pack-worker",
-    "archive/pack/read-worker",
-    "archive/unpack/unpack-worker",
-    "archive/unpack/write-worker",
-  ],
+  checkpoint: ["index", "archive/pack/pack-worker", "archive/unpack/unpack-worker"],
   node: ["index", "cli/main"],
 };
 

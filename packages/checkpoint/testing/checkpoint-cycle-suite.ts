@@ -5,13 +5,15 @@ import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, onTestFinished, test } from "vitest";
 import {
+  type CheckpointSource,
+  type CheckpointStore,
   listCheckpoints,
-  removeCheckpoint,
   restoreCheckpoint,
-  sweepStore,
+  type RestoreResult,
   takeCheckpoint,
+  type TakeOutcome,
 } from "../src/index.ts";
-import type { CheckpointSource, CheckpointStore, RestoreResult, TakeOutcome } from "../src/index.ts";
+import { removeCheckpoint, sweepStore } from "../src/retain/sweep.ts";
 import { faultyStore, unreachable } from "./faulty-store.ts";
 
 const FORMAT = { index: 1, kv: "test/1" };
@@ -20,7 +22,7 @@ const broken = new CairnError("STORE_FULL", "broken!");
 /** Saving, listing, restoring and sweeping over a store, in the good case and in trouble: what nodes do with it. */
 export function checkpointCycleSuite(name: string, opened: () => Promise<CheckpointStore>): void {
   describe(`${name} serves nodes`, () => {
-    test("what two rounds saved lists newest first, with all that a manifest tells, and each is restored byte for byte", async () => {
+    test("two checkpoints are listed newest first, with the content of their manifests, and each is restored byte for byte", async () => {
       const { store, dir, save, restore } = await scene(opened);
       await save(1);
       const second = await save(2);
@@ -49,13 +51,13 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect((await listCheckpoints(store)).checkpoints).toHaveLength(2);
     });
 
-    test("of one that is recent no other follows before its time, whoever looks", async () => {
+    test("no node saves another checkpoint while the newest is recent", async () => {
       const { save } = await scene(opened);
       await save(1);
       expect(await save(2, { forced: false })).toMatchObject({ outcome: "skipped", reason: "recent" });
     });
 
-    test("checkpoints of another format are shown, not restored, and not counted", async () => {
+    test("checkpoints of another format are listed, but neither restored nor counted", async () => {
       const { dir, store, save, restore } = await scene(opened);
       await save(1, { format: { index: 0, kv: "test/1" } });
       const { skipped, restored } = await restore("live");
@@ -65,7 +67,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect(await readdir(dir)).not.toContain("live");
     });
 
-    test("nothing is restored over a directory with files in it", async () => {
+    test("nothing is restored into a directory with files", async () => {
       const { dir, save, restore } = await scene(opened);
       await save(1);
       await mkdir(join(dir, "live"));
@@ -74,7 +76,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect(await readdir(join(dir, "live"))).toEqual(["precious"]);
     });
 
-    test("a restore that fails leaves no directory behind, and until it is whole there is none", async () => {
+    test("a failed restore leaves no directory, and there is none before it is complete", async () => {
       const { store, dir, save, restore } = await scene(opened);
       await save(1);
       const cut = faultyStore(store, { cutAfter: () => 10_000 });
@@ -86,7 +88,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
     });
 
     test.each(["upload", "create"] as const)(
-      "when %s fails in the middle of saving, its error is told and the store holds no file of it",
+      "when %s fails while saving, the error is thrown and the store contains no file of the checkpoint",
       async (method) => {
         const { store, save } = await scene(opened);
         const failing = faultyStore(store, {
@@ -99,7 +101,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       },
     );
 
-    test("a checkpoint that is removed is gone with all its files; one without a manifest goes as well", async () => {
+    test("removing a checkpoint removes all its files, also without a manifest", async () => {
       const { store, save } = await scene(opened);
       await save(1);
       const [first] = (await listCheckpoints(store)).checkpoints;
@@ -112,7 +114,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect(await store.list("")).toEqual([]);
     });
 
-    test("when removing breaks off, the checkpoint no longer lists although its archive is left", async () => {
+    test("if removing fails halfway, the checkpoint is no longer listed although its archive is left", async () => {
       const { store, save } = await scene(opened);
       await save(1);
       const [first] = (await listCheckpoints(store)).checkpoints;
@@ -127,7 +129,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect((await store.list("")).map((file) => file.name)).toEqual([`${first?.name}.tar`]);
     });
 
-    test("with retain-at-least 2 it holds two, four and four files after one, two and three checkpoints", async () => {
+    test("with retain-at-least 2 it contains two, four and four files after one, two and three checkpoints", async () => {
       const { store, save, sweep } = await scene(opened);
       const counts: number[] = [];
       for (const txId of [1, 2, 3]) {
@@ -139,7 +141,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect((await listCheckpoints(store)).checkpoints.map(({ txId }) => txId)).toEqual([3, 2]);
     });
 
-    test("names are those of files on every system, and a copy of its files serves as well", async () => {
+    test("names are valid file names on every system, and a copy of its files works as well", async () => {
       const { store, dir, save, restore } = await scene(opened);
       await save(1);
       for (const { name: file } of await store.list("")) expect(file).toMatch(/^[A-Za-z0-9._-]+$/);

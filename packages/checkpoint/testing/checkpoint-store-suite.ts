@@ -63,14 +63,14 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await text(await store.open("a.tar"))).toBe("first");
     });
 
-    test("an upload whose content fails leaves nothing that lists, and passes the content's error on", async () => {
+    test("an upload whose content fails leaves nothing that is listed, and throws the content's error", async () => {
       const store = await opened();
       const failing = Readable.from(failAfter(pattern(200_000), new Error("the disk broke")));
       await expect(store.upload("a.tar", failing)).rejects.toThrow("the disk broke");
       expect(await store.list("")).toEqual([]);
     });
 
-    test("an aborted upload ends with the signal's reason and leaves nothing that lists", async () => {
+    test("an aborted upload ends with the signal's reason and leaves nothing that is listed", async () => {
       const store = await opened();
       const stop = new AbortController();
       let read = 0;
@@ -86,7 +86,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(endless.destroyed).toBe(true);
     });
 
-    test("a file that is not there is NOT_FOUND to open and undefined to read", async () => {
+    test("opening a missing file is NOT_FOUND, and reading it gives undefined", async () => {
       const store = await opened();
       await expect(store.open("a.tar")).rejects.toMatchObject({ code: "NOT_FOUND" });
       expect(await store.read("a.json")).toBeUndefined();
@@ -95,14 +95,14 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await store.read("a.json")).toBeUndefined();
     });
 
-    test("a small file is made once, with its text in UTF-8", async () => {
+    test("a small file is created once, with its text in UTF-8", async () => {
       const store = await opened();
       expect(await store.create("a.json", '{"é": "✓"}')).toBe(true);
       expect(await store.create("a.json", "other")).toBe(false);
       expect((await store.read("a.json"))?.text).toBe('{"é": "✓"}');
     });
 
-    test("a small file is there whole or not at all, whoever looks while it is written", async () => {
+    test("a small file exists completely or not at all while it is written", async () => {
       const store = await opened();
       const other = (await reopen?.(store)) ?? store;
       const whole = "x".repeat(4_000_000);
@@ -137,7 +137,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await store.list("")).toEqual([]);
     });
 
-    test("removing takes a file away, and is fine when it is not there", async () => {
+    test("removing removes a file, and does nothing if it does not exist", async () => {
       const store = await opened();
       await store.remove("a.json");
       await store.remove("reservations/a.json");
@@ -164,7 +164,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       },
     );
 
-    test("a reader that leaves early, or is aborted, does no harm", async () => {
+    test("a stream can be destroyed early, or aborted", async () => {
       const store = await opened();
       await store.upload("a.tar", pieces(pattern(3_000_000)));
       const first = await store.open("a.tar");
@@ -188,7 +188,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(second).toBeGreaterThanOrEqual(first);
     });
 
-    test("of many that create one file at once exactly one succeeds, if the store says so", async () => {
+    test("of concurrent creations of one file exactly one succeeds, if the store is exclusive", async () => {
       const store = await opened();
       const others = await Promise.all(Array.from({ length: 8 }, () => reopen?.(store) ?? store));
       const won = await Promise.all(others.map((other, at) => other.create("a.json", `writer ${at}`)));
@@ -197,7 +197,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       if (store.exclusive) expect((await store.read("a.json"))?.text).toBe(`writer ${winner}`);
     });
 
-    test("of many that replace one file with one tag at once exactly one succeeds, if the store says so", async () => {
+    test("of concurrent replacements of one file with one tag exactly one succeeds, if the store is exclusive", async () => {
       const store = await opened();
       await store.create("a.json", "0");
       const tag = (await store.read("a.json"))?.tag ?? "";
@@ -206,7 +206,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       if (store.exclusive) expect(won.filter((one) => one !== false)).toHaveLength(1);
     });
 
-    test("what one node writes another one sees", async () => {
+    test("another node sees what one node writes", async () => {
       const store = await opened();
       const other = (await reopen?.(store)) ?? store;
       await store.upload("a.tar", Readable.from([Buffer.from("content")]));

@@ -1,3 +1,3 @@
-// An entry of its own, because who only compares tables, on another thread, need not load LevelDB.
+// A separate entry point, so that worker threads that check tables need not load LevelDB.
 export { checkTable, checkTableBytes } from "./tables/check-table.ts";
-export { CairnError, isCairnError, systemErrorCode } from "./errors/errors.ts";
+export { CairnError, systemErrorCode } from "./errors/errors.ts";

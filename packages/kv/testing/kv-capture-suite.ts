@@ -23,7 +23,7 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     expect(await rowsOf(await bench.open("capture"))).toEqual([]);
   });
 
-  it("captures into an empty directory, and leaves there only what the copy needs", async () => {
+  it("captures into an empty directory, and leaves only what the copy needs", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")]);
     await mkdir(bench.path("capture"));
@@ -46,7 +46,7 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     }
   });
 
-  it("refuses a directory with something in it, and leaves that alone", async () => {
+  it("refuses a directory that is not empty, and changes nothing", async () => {
     const store = await bench.open("store");
     await mkdir(bench.path("taken"));
     await writeFile(join(bench.path("taken"), "mine"), "x");
@@ -54,7 +54,7 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     expect(await readdir(bench.path("taken"))).toEqual(["mine"]);
   });
 
-  it("lets original and copy go their own ways", async () => {
+  it("keeps original and copy independent", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1"), put("b", "1")]);
     await store.compact();
@@ -83,7 +83,7 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     expect((await second.getMany([bytes("a"), bytes("b")])).map(text)).toEqual(["1", "2"]);
   });
 
-  it("captures exactly a prefix, not older than the call, under a writer that never pauses", async () => {
+  it("captures exactly a prefix, not older than the call, with a writer that never pauses", async () => {
     // A store for each: what is written during a slow capture would make the next one slower still.
     for (let round = 1; round <= 4; round++) {
       const store = await bench.open(`store ${round}`);
@@ -110,7 +110,7 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     for (const copy of copies) await expectWhole(copy);
   });
 
-  it("finishes a capture under way before it closes", async () => {
+  it("finishes a running capture before it closes", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 2000 }, (_, index) => put(numbered(index), `value ${index}`)));
     let captured = false;

@@ -5,7 +5,7 @@ import type { KvStoreBench } from "./kv-store-bench.ts";
 
 /** Many who read and write at a time: part of the suite. */
 export function kvConcurrencySuite(bench: KvStoreBench): void {
-  it("serves 128 writers and 128 readers at once, none of whom sees half a batch", async () => {
+  it("serves 128 concurrent writers and 128 readers, none of which sees a partial batch", async () => {
     const store = await bench.open("store");
     const write = async (writer: number): Promise<void> => {
       for (let round = 0; round < 10; round++) {
@@ -25,7 +25,7 @@ export function kvConcurrencySuite(bench: KvStoreBench): void {
     expect(rows.every(([, value]) => value === "9")).toBe(true);
   });
 
-  it("shows a single read all that was acknowledged before it, also beside captures and compactions", async () => {
+  it("shows a read everything acknowledged before it, also during captures and compactions", async () => {
     const store = await bench.open("store");
     const last = 200;
     let acknowledged = 0;

@@ -4,7 +4,7 @@ import type { KvStoreBench } from "./kv-store-bench.ts";
 
 /** The contract of `open`, `stats` and `close`: part of the suite. */
 export function kvLifeSuite(bench: KvStoreBench): void {
-  it("begins empty where there is no directory, or an empty one", async () => {
+  it("starts empty with a missing or empty directory", async () => {
     const store = await bench.open("deep/er/store");
     expect(await rowsOf(store)).toEqual([]);
   });
@@ -18,7 +18,7 @@ export function kvLifeSuite(bench: KvStoreBench): void {
     expect((await rowsOf(again)).length).toBe(bench.provider.persistent ? 2 : 0);
   });
 
-  it("says how large it is", async () => {
+  it("reports its size", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 100 }, (_, index) => put(numbered(index), "x".repeat(1000))));
     const { bytes: size, files } = await store.stats();
@@ -26,7 +26,7 @@ export function kvLifeSuite(bench: KvStoreBench): void {
     else expect([size, files]).toEqual([0, 0]);
   });
 
-  it("refuses everything once it is closed, and closing twice is fine", async () => {
+  it("refuses everything once it is closed, and can be closed twice", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")]);
     await Promise.all([store.close(), store.close()]);
@@ -42,7 +42,7 @@ export function kvLifeSuite(bench: KvStoreBench): void {
     expect(() => store.snapshot()).toThrow(expect.objectContaining(notReady));
   });
 
-  it("finishes the batches under way before it closes", async () => {
+  it("finishes running batches before it closes", async () => {
     const store = await bench.open("store");
     const writes = Array.from({ length: 20 }, (_, index) => store.batch([put(numbered(index), "x")]));
     await Promise.all([...writes, store.close()]);
@@ -50,7 +50,7 @@ export function kvLifeSuite(bench: KvStoreBench): void {
     expect((await rowsOf(await bench.open("store"))).length).toBe(20);
   });
 
-  it("answers the reads under way before it closes", async () => {
+  it("finishes running reads before it closes", async () => {
     const store = await bench.open("store");
     // More than a store reads before others have their turn.
     const names = Array.from({ length: 1_000 }, (_, index) => numbered(index));

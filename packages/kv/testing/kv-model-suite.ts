@@ -45,7 +45,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
 
 /** Sequences of commands that a sorted map answers too: part of the suite. */
 export function kvModelSuite(bench: KvStoreBench): void {
-  it("answers any sequence of commands as a sorted map does", async () => {
+  it("behaves like a sorted map for any sequence of commands", async () => {
     let runs = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(command, { maxLength: 40 }), async (commands) => {

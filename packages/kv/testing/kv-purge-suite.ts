@@ -51,7 +51,7 @@ async function purged(store: KvStore, keys: readonly string[]): Promise<KvPurged
 
 /** The contract of `purge`, where a store has it: part of the suite. */
 export function kvPurgeSuite(bench: KvStoreBench): void {
-  it("leaves nothing in a capture of what was removed and then purged, and all else as it was", async () => {
+  it("leaves nothing of purged rows in a capture, and everything else unchanged", async () => {
     const store = await bench.open("store");
     if (store.purge === undefined) return;
     const [removed, replaced, kept] = [token(), token(), token()];
@@ -68,7 +68,7 @@ export function kvPurgeSuite(bench: KvStoreBench): void {
     expect(await filesWith(bench.path("capture"), kept)).not.toEqual([]);
   });
 
-  it("purges while it is written to, and loses nothing of that", async () => {
+  it("purges while it is being written to, and loses nothing", async () => {
     const store = await bench.open("store");
     if (store.purge === undefined) return;
     const removed = token();
@@ -90,7 +90,7 @@ export function kvPurgeSuite(bench: KvStoreBench): void {
     );
   });
 
-  it("keeps what an open snapshot reads, and says so or is not held by it", async () => {
+  it("keeps what an open snapshot reads, and reports that or is not delayed by it", async () => {
     const store = await bench.open("store");
     if (store.purge === undefined) return;
     const removed = token();

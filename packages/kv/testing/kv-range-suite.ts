@@ -36,7 +36,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect(await keysOf(store, { ...range, limit: 0 })).toEqual([]);
   });
 
-  it("orders keys by their unsigned bytes, a prefix before what it begins", async () => {
+  it("orders keys by their unsigned bytes, a prefix before its extensions", async () => {
     const store = await bench.open("store");
     const keys = [[0], [0, 0], [1], [127], [128], [255], [255, 0], [255, 255]].map((key) =>
       Uint8Array.from(key),
@@ -47,7 +47,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect(found).toEqual(keys.map((key) => [...key]));
   });
 
-  it("gives the same rows as text, where it can", async () => {
+  it("returns the same rows as text, if it supports that", async () => {
     const store = await bench.open("store");
     const parts = ["", "a", "a\0b", "é", "漢字", "😀", "\ufffd", "z".repeat(70_000), "·".repeat(70_000)];
     const invalid = [[0xff], [0x61, 0x00, 0xff], [0xe6, 0xbc]].map((key) => Uint8Array.from(key));
@@ -85,7 +85,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     await expect(closed()).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("gives arrays of bounded size, none of them empty", async () => {
+  it("returns arrays of bounded size, none of them empty", async () => {
     const store = await bench.open("store");
     const value = "x".repeat(64 * 1024);
     await store.batch(Array.from({ length: 64 }, (_, index) => put(`large ${numbered(index)}`, value)));
@@ -99,7 +99,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect(count).toBe(5064);
   });
 
-  it("gives the state at the call, whatever is written before and while it is read", async () => {
+  it("returns the state at the call, whatever is written before and during reading", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 3000 }, (_, index) => put(numbered(index), "old")));
     const range = store.range({});
@@ -112,7 +112,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect([...seen]).toEqual(["old"]);
   });
 
-  it("can be left early, and then holds nothing that close would wait for", async () => {
+  it("can be left early, and then does not delay closing", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 3000 }, (_, index) => put(numbered(index), "x")));
     for await (const rows of store.range({})) {

@@ -70,14 +70,14 @@ export function kvStoreSuite(name: string, options: KvStoreSuiteOptions): void {
 }
 
 function readingAndWriting(bench: KvStoreBench): void {
-  it("gives the value of a key, and undefined for a key that is not there", async () => {
+  it("returns the value of a key, and undefined for a missing key", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")]);
     expect(text(await store.get(bytes("a")))).toBe("1");
     expect(await store.get(bytes("b"))).toBeUndefined();
   });
 
-  it("gives a value at once or by a promise, and an error by a promise only", async () => {
+  it("returns a value or a promise, and errors only by promises", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")]);
     const snapshot = store.snapshot();
@@ -100,7 +100,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     for (const one of refused) await expect(one).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("gives values as text too, as their bytes say it in UTF-8, where it can", async () => {
+  it("returns values as text, decoded as UTF-8, if it supports that", async () => {
     const store = await bench.open("store");
     const values = ["", "plain", "·-é-漢字-😀-\u0000", "x".repeat(100_000), "·".repeat(100_000)];
     const invalid = Uint8Array.of(0x61, 0xff, 0xc3, 0x28, 0xe2, 0x82);
@@ -132,7 +132,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect((await store.get(bytes("empty")))?.length).toBe(0);
   });
 
-  it("keeps its own copy of keys and values, so that callers may use their buffers again", async () => {
+  it("copies keys and values, so that callers may use their buffers again", async () => {
     const store = await bench.open("store");
     const key = bytes("key");
     const value = bytes("before");
@@ -142,14 +142,14 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await rowsOf(store)).toEqual([["key", "before"]]);
   });
 
-  it("takes buffers that are views into larger ones", async () => {
+  it("accepts buffers that are views into larger ones", async () => {
     const store = await bench.open("store");
     const large = bytes("xxkeyvaluexx");
     await store.batch([{ type: "put", key: large.subarray(2, 5), value: large.subarray(5, 10) }]);
     expect(text(await store.get(large.subarray(2, 5)))).toBe("value");
   });
 
-  it("removes a key, and does nothing for one that is not there", async () => {
+  it("removes a key, and does nothing for a missing one", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1"), put("b", "2")]);
     await store.batch([del("a"), del("never")]);
@@ -178,7 +178,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await rowsOf(store)).toEqual([["b", "1"]]);
   });
 
-  it("gives many values in the order of their keys, undefined among them", async () => {
+  it("returns many values in the order of their keys, undefined among them", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1"), put("b", "2")]);
     const keys = [bytes("b"), bytes("none"), bytes("a"), bytes("b")];
@@ -186,7 +186,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await store.getMany([])).toEqual([]);
   });
 
-  it("removes five hundred rows in another order than they came in", async () => {
+  it("removes five hundred rows in another order than they were added", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 500 }, (_, index) => put(numbered(index), "x")));
     for (let index = 0; index < 520; index++) await store.batch([del(numbered((index * 197) % 520))]);
@@ -205,7 +205,7 @@ function readingAndWriting(bench: KvStoreBench): void {
 }
 
 function snapshots(bench: KvStoreBench): void {
-  it("keeps a snapshot as it was, for gets, many gets and ranges", async () => {
+  it("keeps a snapshot unchanged, for get, getMany and ranges", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1"), put("b", "1")]);
     const snapshot = store.snapshot();
@@ -224,7 +224,7 @@ function snapshots(bench: KvStoreBench): void {
     ]);
   });
 
-  it("refuses to read a snapshot that was closed, and lets it be closed twice", async () => {
+  it("refuses to read a closed snapshot, which can be closed twice", async () => {
     const store = await bench.open("store");
     const snapshot = store.snapshot();
     await snapshot.close();
@@ -234,7 +234,7 @@ function snapshots(bench: KvStoreBench): void {
     await expect(rowsOf(snapshot)).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("closes a store although a snapshot of it was left open", async () => {
+  it("closes a store although a snapshot is still open", async () => {
     const store = await bench.open("store");
     const snapshot = store.snapshot();
     await store.close();

@@ -68,7 +68,7 @@ export const NODES: readonly BrokenCluster[] = [
       await rm(scene.path("b", "b-index", "live"), { recursive: true });
       return { status: "b" };
     },
-    hint: /stop the node and start it again, and it builds its index anew/,
+    hint: /stop the node and start it again, and it rebuilds its index/,
     follow: async (scene) => await scene.restart("b"),
   },
   {

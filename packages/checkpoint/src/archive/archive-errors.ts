@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv/threads";
 import type { Manifest } from "../store/checkpoint.ts";
 
-const HINT = "An older checkpoint is tried next; remove this one, or copy it again from where it is whole.";
+const HINT = "An older checkpoint is tried next; remove this one, or copy it again from an intact store.";
 
 /** `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` completes "it is damaged". */
 export function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnError {
@@ -13,13 +13,13 @@ export function incomplete({ archive }: Manifest, why: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, { hint: HINT });
 }
 
-/** `CHECKPOINT_INCOMPLETE` for an archive of which the store has another length than was sent. */
+/** `CHECKPOINT_INCOMPLETE` for an archive that has another length in the store than was sent. */
 export function cutShort(archive: string, has: number, sent: number): CairnError {
   return new CairnError(
     "CHECKPOINT_INCOMPLETE",
     `The store kept ${has} of the ${sent} bytes of ${archive}.`,
     {
-      hint: "Nothing was published. If it happens again, the store does not keep what it is given.",
+      hint: "Nothing was published. If it happens again, the store does not keep what is written to it.",
     },
   );
 }

@@ -2,27 +2,23 @@ import { Inbox } from "@cairn/kv/threads";
 import { BLOCK } from "./tar-format.ts";
 
 /** Files up to this size are one piece; most of LevelDB's tables are smaller. */
-export const PIECE = 4 * 1024 * 1024;
+export const PIECE_BYTES = 4 * 1024 * 1024;
 
-/** Memory for pieces that is used again and again: garbage of this size is collected late, and while everybody waits. */
+/** A pool of memory for pieces. Reused, because garbage of this size is collected late, and while everything else waits. */
 export class PieceMemory {
   readonly #free: Inbox<ArrayBuffer>;
 
-  /** For so many pieces at once, each with room for a header and padding. */
+  /** A pool of `pieces`, each with room for a header and padding. */
   constructor(pieces: number) {
-    this.#free = new Inbox(Array.from({ length: pieces }, () => new ArrayBuffer(PIECE + 2 * BLOCK)));
+    this.#free = new Inbox(Array.from({ length: pieces }, () => new ArrayBuffer(PIECE_BYTES + 2 * BLOCK)));
   }
 
+  /** Waits until a piece is free. */
   take(): Promise<ArrayBuffer> {
     return this.#free.take();
   }
 
   giveBack(memory: ArrayBuffer): void {
     this.#free.put(memory);
-  }
-
-  /** What was taken will not come back; whoever waits for it is told why. */
-  fail(error: unknown): void {
-    this.#free.fail(error);
   }
 }

@@ -1,15 +1,15 @@
 import { Header } from "tar/header";
 
-/** A tar archive is made of blocks of so many bytes. */
+/** The size of the blocks of a tar archive, in bytes. */
 export const BLOCK = 512;
 
-/** Names that fit a tar header without extensions, so that every archive is plain ustar. */
+/** The longest name that fits a tar header without extensions, so that every archive is plain ustar. */
 export const NAME_LIMIT = 100;
 
-/** Two empty blocks end an archive. */
+/** An archive ends with two empty blocks. */
 export const END_OF_ARCHIVE = 2 * BLOCK;
 
-/** How many zeros follow `bytes` of content up to the next block. */
+/** The number of zeros between `bytes` of content and the next block. */
 export function paddingOf(bytes: number): number {
   return (BLOCK - (bytes % BLOCK)) % BLOCK;
 }
@@ -21,15 +21,15 @@ export function archiveSize(files: Iterable<{ readonly bytes: number }>): number
   return size;
 }
 
-/** Writes a file's header to the first block of `target`. Owner and time are left out: same files, same archive. */
+/** Writes a file's header to the first block of `target`, without owner and time: the same files give the same archive. */
 export function writeHeader(target: Buffer, name: string, bytes: number): void {
   const header = new Header({ path: name, size: bytes, mode: 0o644, type: "File", mtime: new Date(0) });
-  // The library leaves alone what it has no value for.
+  // The library does not write fields without a value.
   target.fill(0, 0, BLOCK);
   header.encode(target, 0);
 }
 
-/** The file that a header block announces, "end" for an empty block, or a sentence about what it is instead. */
+/** Parses a header block: the file that follows, "end" for an empty block, or a clause about what is wrong with it. */
 export function readHeader(
   block: Buffer,
 ): { readonly name: string; readonly bytes: number } | "end" | { readonly fault: string } {
@@ -48,7 +48,7 @@ function parse(block: Buffer): Header | undefined {
   try {
     return new Header(block, 0);
   } catch {
-    // It looks at nothing but these bytes, so whatever it throws says that they are no header.
+    // It only examines these bytes, so any error means that they are not a header.
     return undefined;
   }
 }

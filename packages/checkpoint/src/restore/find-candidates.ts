@@ -1,15 +1,15 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import { newestFirst } from "../store/checkpoint-name.ts";
+import { newestFirst } from "../store/checkpoint.ts";
 import { checkpointFiles, readCheckpoints } from "../store/list-checkpoints.ts";
 import type { CheckpointFiles, SkippedCheckpoint, StoredCheckpoint } from "../store/list-checkpoints.ts";
 
-/** A checkpoint that could be restored, and where it lies. */
+/** A checkpoint that could be restored, and its store. */
 export interface Candidate extends StoredCheckpoint {
   readonly store: CheckpointStore;
 }
 
-/** A store that could not be asked, and why. */
+/** A store that could not be read, and why. */
 export interface UnreachableStore {
   readonly store: CheckpointStore;
   readonly error: CairnError;
@@ -17,22 +17,21 @@ export interface UnreachableStore {
 
 /** Where candidates come from. */
 export interface FindOptions {
-  /** Only this log's; of every log when left out. */
+  /** Only checkpoints of this log. Defaults to those of all logs. */
   readonly logId?: string;
-  /** Only the one of this name: no manifest of another is read. */
+  /** Only the checkpoint of this name; no other manifest is read. Optional. */
   readonly name?: string;
-  /** Hears of checkpoints that cannot be used, and in which store they lie. */
+  /** Called with each checkpoint that cannot be used, and its store. */
   readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
-  /** Hears of a store that cannot be asked, unless none can. */
+  /** Called with each store that cannot be read, unless none can. */
   readonly onUnreachable?: (unreachable: UnreachableStore) => void;
-  /** Aborted, its reason is thrown, whatever a store is doing. */
+  /** When aborted, its reason is thrown at once, without waiting for a store. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * The checkpoints in `stores`, newest first across all of them; of equal ones the earlier store's first. Manifests are read
- * as they are asked for. A store that fails is reported and left out; when all fail, its error (`STORE_*`) is thrown, so
- * that stores which cannot be reached never look like empty ones.
+ * Yields the checkpoints of `stores`, newest first; equal ones in the order of the stores. Manifests are read on demand. A store that fails
+ * is reported and skipped; if all fail, the first error (`STORE_*`) is thrown, so that unreachable stores never look like empty ones.
  */
 export async function* findCandidates(
   stores: readonly CheckpointStore[],
@@ -46,7 +45,7 @@ export async function* findCandidates(
         if (options.name === undefined || options.name === files.name) listed.push({ files, store, rank });
       }
     } catch (error) {
-      // What this process has run out of says nothing about the store, and the next one would fare no better.
+      // A shortage of this process says nothing about the store, and would affect the next one as well.
       if (!isCairnError(error) || error.code === "SYSTEM_REFUSED") throw error;
       unreachable.push({ store, error });
     }
@@ -55,7 +54,7 @@ export async function* findCandidates(
   if (first !== undefined && unreachable.length === stores.length) throw first.error;
   for (const one of unreachable) options.onUnreachable?.(one);
 
-  // Stores that broke off after they had been listed: asking for each of their manifests would take a timeout a time.
+  // Stores that failed after they were listed: reading each of their manifests would take a timeout every time.
   const lost = new Set<CheckpointStore>();
   for (const { files, store } of listed.toSorted(
     (a, b) => newestFirst(a.files.parsed, b.files.parsed) || a.rank - b.rank,

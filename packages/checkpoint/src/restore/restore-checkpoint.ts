@@ -1,23 +1,26 @@
 import { randomBytes } from "node:crypto";
-import { rename, rm, rmdir } from "node:fs/promises";
+import { readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CairnError, diskError, isCairnError, makeFolder, systemErrorCode, syncFolder } from "@cairn/kv";
-import type { Manifest } from "../store/checkpoint.ts";
-import { ARCHIVE_FORMATS } from "../store/checkpoint.ts";
-import { checkpointFile } from "../store/checkpoint-name.ts";
-import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import { systemClock } from "../timing/clock.ts";
-import type { Clock } from "../timing/clock.ts";
-import { findCandidates } from "./find-candidates.ts";
-import type { Candidate } from "./find-candidates.ts";
-import type { SkippedCheckpoint } from "../store/list-checkpoints.ts";
-import { reserve } from "../store/reservations.ts";
-import type { Reservation } from "../store/reservations.ts";
-import { unlessAborted } from "../timing/unless-aborted.ts";
-import { fileMarks, syncChangedFiles } from "../disk/file-marks.ts";
+import {
+  CairnError,
+  diskError,
+  isCairnError,
+  makeFolder,
+  syncFile,
+  syncFolder,
+  systemErrorCode,
+} from "@cairn/kv";
 import { unpackArchive } from "../archive/unpack/unpack.ts";
+import type { CheckpointStore } from "../store/checkpoint-store.ts";
+import { ARCHIVE_FORMATS, checkpointFile, type Manifest } from "../store/checkpoint.ts";
+import type { SkippedCheckpoint } from "../store/list-checkpoints.ts";
+import { type Reservation, reserve } from "../store/reservations.ts";
+import { type Clock, systemClock } from "../timing/clock.ts";
+import { backoffMs } from "../timing/backoff.ts";
+import { unlessAborted } from "../timing/unless-aborted.ts";
+import { type Candidate, findCandidates } from "./find-candidates.ts";
 
-/** How far a restore is; bytes of the archive. */
+/** The progress of a restore, in bytes of the archive. */
 export interface RestoreProgress {
   readonly name: string;
   readonly done: number;
@@ -26,35 +29,35 @@ export interface RestoreProgress {
 
 /** What to restore, from where, to where. */
 export interface RestoreOptions {
-  /** Of equal checkpoints that of the earlier store is taken. */
+  /** In order of preference between equal checkpoints. */
   readonly stores: readonly CheckpointStore[];
-  /** Unpacked and checked below it; on the same file system as `targetDir`. Made when it is not there. */
+  /** Where checkpoints are unpacked and verified; on the same file system as `targetDir`. Made if it does not exist. */
   readonly stagingDir: string;
-  /** Must not exist or be empty; appears whole or not at all. */
+  /** Must not exist, or be empty. Appears whole or not at all. */
   readonly targetDir: string;
   /** This node's id, for the reservation. */
   readonly node: string;
-  /** Whether a reservation may be written into a store; into all when left out. Nothing else is ever written. */
+  /** Whether a reservation may be written to a store; by default to all. Nothing else is ever written. */
   readonly reserveIn?: (store: CheckpointStore) => boolean;
-  /** Only this log's checkpoints; of every log when left out. */
+  /** Only checkpoints of this log. Defaults to those of all logs. */
   readonly logId?: string;
-  /** Only the checkpoint of this name. */
+  /** Only the checkpoint of this name. Optional. */
   readonly name?: string;
-  /** Whether a candidate may be used, or why not. What it throws ends the restore. */
+  /** Whether a candidate may be used, or the reason why not. An error that it throws ends the restore. */
   readonly accept: (manifest: Manifest) => Promise<true | CairnError>;
-  /** Looks at the unpacked files before they get their place. A `CHECKPOINT_*` or `INDEX_*` error skips the candidate. */
+  /** Inspects the unpacked files before they are moved to `targetDir`. A `CHECKPOINT_*` or `INDEX_*` error skips the candidate. */
   readonly verify?: (dir: string, manifest: Manifest) => Promise<void>;
   readonly onProgress?: (progress: RestoreProgress) => void;
   readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
   readonly signal?: AbortSignal;
-  /** Whether everything else in the process goes first; false when left out. */
+  /** Whether all other work of the process has priority. Defaults to false. */
   readonly background?: boolean;
-  /** How often a candidate is tried anew when its store breaks off; 3 when left out. */
+  /** How often a candidate is retried when its store fails. Defaults to 3. */
   readonly retries?: number;
   readonly clock?: Clock;
 }
 
-/** What a restore came to: nothing `restored` when there was no candidate, and all that was passed over with why. */
+/** The result of a restore: `restored` is undefined if there was no candidate; `skipped` lists the rest, with reasons. */
 export interface RestoreResult {
   readonly restored:
     | { readonly name: string; readonly store: string; readonly manifest: Manifest }
@@ -62,21 +65,21 @@ export interface RestoreResult {
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
-const FIRST_PAUSE_MS = 200;
-const GIVEN_UP_AFTER_MS = 1_000;
-/** Codes that say nothing of a candidate: its store is not asked for others, and the restore does not end as if there were none. */
-const STORE_TROUBLE = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
+const RETRY_BACKOFF = { firstMs: 200, maxMs: 60_000 };
+const RELEASE_TIMEOUT_MS = 1_000;
+/** Codes that say nothing about a candidate: its store is not tried for others, and the restore does not end as if there were none. */
+const STORE_ERRORS = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 
 /**
- * Restores the newest checkpoint that is accepted, whole and verified; a bad one is reported and the next older tried. When
- * nothing could be restored and some store could not be read, throws that store's error: worth trying again, not emptiness.
+ * Restores the newest checkpoint that is accepted and verifies; a bad one is reported, and the next older one tried. If nothing could be
+ * restored and a store could not be read, throws that store's error, so that the caller tries again instead of assuming an empty store.
  */
 export async function restoreCheckpoint(options: RestoreOptions): Promise<RestoreResult> {
   const { stores, signal } = options;
   const skipped: SkippedCheckpoint[] = [];
-  let trouble: CairnError | undefined;
+  let storeError: CairnError | undefined;
   const skip = (one: SkippedCheckpoint, from: CheckpointStore): void => {
-    if (STORE_TROUBLE.has(one.error.code)) trouble ??= one.error;
+    if (STORE_ERRORS.has(one.error.code)) storeError ??= one.error;
     skipped.push(one);
     options.onSkipped?.(one, from);
   };
@@ -89,18 +92,18 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
     onSkipped: skip,
     onUnreachable: ({ store, error }) => skip({ name: "", store: store.location, error }, store),
   });
-  const broken = new Set<CheckpointStore>();
+  const failed = new Set<CheckpointStore>();
   for await (const candidate of candidates) {
     signal?.throwIfAborted();
     const { name, manifest, store } = candidate;
-    if (broken.has(store)) continue;
+    if (failed.has(store)) continue;
     const error =
       unreadable(candidate) ?? (await refusal(options, manifest)) ?? (await restoreOne(options, candidate));
     if (error === undefined) return { restored: { name, store: store.location, manifest }, skipped };
-    if (STORE_TROUBLE.has(error.code)) broken.add(store);
+    if (STORE_ERRORS.has(error.code)) failed.add(store);
     skip({ name, store: store.location, error }, store);
   }
-  if (trouble !== undefined) throw trouble;
+  if (storeError !== undefined) throw storeError;
   return { restored: undefined, skipped };
 }
 
@@ -109,7 +112,7 @@ async function refusal(options: RestoreOptions, manifest: Manifest): Promise<Cai
   return answer === true ? undefined : answer;
 }
 
-/** Restores a candidate, or answers with why it could not be; throws what no other candidate would cure. */
+/** Restores a candidate, or returns why that failed. Throws errors that would also concern any other candidate. */
 async function restoreOne(options: RestoreOptions, candidate: Candidate): Promise<CairnError | undefined> {
   const { signal, clock = systemClock, retries = 3 } = options;
   const reservation =
@@ -125,14 +128,14 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
         signal?.throwIfAborted();
         if (!isCairnError(error) || !isAboutCandidate(error)) throw error;
         if (error.code !== "STORE_UNREACHABLE" || tries >= retries) return error;
-        await clock.wait(FIRST_PAUSE_MS * 2 ** tries, signal);
+        await clock.wait(backoffMs(tries, RETRY_BACKOFF), signal);
         signal?.throwIfAborted();
       }
     }
   } finally {
     const released = reservation?.release();
-    // A store that stopped answering must not hold up who stops restoring; the reservation expires.
-    await Promise.race([released, ...(signal?.aborted === true ? [clock.wait(GIVEN_UP_AFTER_MS)] : [])]);
+    // A store that no longer responds must not delay an aborted restore; the reservation expires.
+    await Promise.race([released, ...(signal?.aborted === true ? [clock.wait(RELEASE_TIMEOUT_MS)] : [])]);
   }
 }
 
@@ -145,7 +148,7 @@ async function reserveUnlessAborted(
   try {
     return await unlessAborted(reserving, signal);
   } catch (error) {
-    // One that is made all the same would be renewed for ever. That it cannot be, the thrower of this error need not hear.
+    // If the reservation is made after all, it must not be renewed forever. If not, this error says enough.
     void reserving.then(
       (late) => late.release(),
       () => undefined,
@@ -158,11 +161,11 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
   const { stagingDir, targetDir, signal, onProgress } = options;
   const dir = join(stagingDir, `restore-${randomBytes(4).toString("hex")}`);
   try {
-    // After reserving: a sweep that did not see the reservation has removed the manifest by now.
+    // After the reservation: a sweep that has not seen it has removed the manifest by now.
     const published = await unlessAborted(store.read(checkpointFile(name, "manifest")), signal);
     if (published === undefined) throw sweptAway(name);
     const archive = await store.open(manifest.archive.name, signal === undefined ? {} : { signal });
-    // It may fail before the unpacking listens; then that finds it failed.
+    // It may fail before unpacking listens for errors; unpacking then finds it destroyed.
     archive.on("error", () => undefined);
     const total = manifest.archive.bytes;
     await unpackArchive(archive, dir, manifest, {
@@ -173,7 +176,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     if (options.verify !== undefined) {
       const flushed = await fileMarks(dir);
       await options.verify(dir, manifest);
-      // Opening may have written to some of the files; to flush the hundreds that it only read would take its time.
+      // Opening the index may have written to some files; flushing the hundreds that it only read would take long.
       await syncChangedFiles(dir, flushed);
     }
     signal?.throwIfAborted();
@@ -186,20 +189,20 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
 
 async function place(dir: string, targetDir: string): Promise<void> {
   await makeFolder(dirname(targetDir));
-  // Not on every system does a rename replace an empty directory.
+  // Not every system lets a rename replace an empty directory.
   await removeEmpty(targetDir);
-  // Nothing that could be opened has the target's name before this instant, and all of it after.
+  // Before this, nothing that could be opened has the name of the target; after it, everything is there.
   await rename(dir, targetDir);
   await syncFolder(dirname(targetDir));
 }
 
-/** Whether the next older candidate may fare better. */
+/** Whether the next older candidate may succeed. */
 function isAboutCandidate({ code }: CairnError): boolean {
   return (
     code.startsWith("CHECKPOINT_") ||
     code.startsWith("INDEX_") ||
     code === "NOT_FOUND" ||
-    STORE_TROUBLE.has(code)
+    STORE_ERRORS.has(code)
   );
 }
 
@@ -226,7 +229,7 @@ async function requireEmpty(dir: string): Promise<void> {
   );
 }
 
-/** Whether nothing is in the way any more; only an empty directory is removed. */
+/** Removes an empty directory. Returns whether nothing is left of this name. */
 async function removeEmpty(dir: string): Promise<boolean> {
   try {
     await rmdir(dir);
@@ -243,4 +246,28 @@ function sweptAway(name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `${name} was removed while it was about to be restored.`, {
     hint: "A retention policy removed it; a newer one is there.",
   });
+}
+
+/** For each file of a folder, a value that changes with its content. */
+export type FileMarks = ReadonlyMap<string, string>;
+
+/** Reads the marks of all files of a folder. */
+export async function fileMarks(folder: string): Promise<FileMarks> {
+  const names = await readdir(folder);
+  return new Map(
+    await Promise.all(
+      names.map(async (name): Promise<[string, string]> => {
+        const { ino, size, mtimeNs, ctimeNs } = await stat(join(folder, name), { bigint: true });
+        return [name, `${ino} ${size} ${mtimeNs} ${ctimeNs}`];
+      }),
+    ),
+  );
+}
+
+/** Flushes the folder, and those of its files that have changed since they were flushed. */
+export async function syncChangedFiles(folder: string, flushed: FileMarks): Promise<void> {
+  for (const [name, mark] of await fileMarks(folder)) {
+    if (flushed.get(name) !== mark) await syncFile(join(folder, name));
+  }
+  await syncFolder(folder);
 }

@@ -1,47 +1,52 @@
-import { isCairnError } from "@cairn/kv";
-import type { CairnError } from "@cairn/kv";
-import type { Manifest } from "../store/checkpoint.ts";
+import { type CairnError, isCairnError } from "@cairn/kv";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
-import { isCurrentFormat } from "../store/checkpoint-source.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import { checkpointFiles, readCheckpoints } from "../store/list-checkpoints.ts";
-import type { CheckpointFiles, SkippedCheckpoint, StoredCheckpoint } from "../store/list-checkpoints.ts";
+import type { Manifest } from "../store/checkpoint.ts";
+import {
+  checkpointFiles,
+  type CheckpointFiles,
+  readCheckpoints,
+  type SkippedCheckpoint,
+  type StoredCheckpoint,
+} from "../store/list-checkpoints.ts";
 import { readReservations } from "../store/reservations.ts";
-import { decideRetention, type RetentionPolicy } from "./retention.ts";
-import type { RetainedCheckpoint, RetentionDecision } from "./retention.ts";
-import { deadArchives, removeCheckpoint, removeLeftovers } from "./sweep.ts";
-import { OtherHistories } from "./other-histories.ts";
-import { readVerification } from "../store/verification.ts";
+import {
+  decideRetention,
+  type RetainedCheckpoint,
+  type RetentionDecision,
+  type RetentionPolicy,
+} from "./retention.ts";
+import { deadArchives, ownCheckpoints, removeCheckpoint, removeLeftovers } from "./sweep.ts";
 
-/** What a person asks to be removed from a store, which no node need be running for. */
+/** What an operator wants removed from a store. No node need be running. */
 export interface PruneOptions {
   readonly store: CheckpointStore;
-  /** The log that the policy is for; without one every checkpoint stays. */
+  /** The log that the policy applies to. Optional: without it every checkpoint stays. */
   readonly logId?: string;
   readonly policy?: RetentionPolicy;
-  /** What nodes of this version restore. */
+  /** The format that nodes of this version restore. */
   readonly format: NonNullable<CheckpointSource["format"]>;
-  /** As in {@link CheckpointSource}. Left out, the log was not asked: then the newest by time stay as well as the newest by transaction. */
+  /** As in {@link CheckpointSource}. Without it the log was not asked: the newest by time stay as well as the newest by transaction. */
   readonly agrees?: (manifest: Manifest) => Promise<boolean>;
-  /** Checkpoints of other logs go, once there are enough of this one. */
+  /** Whether checkpoints of other logs go, once there are enough of this one. Defaults to false. */
   readonly otherLogs?: boolean;
-  /** Checkpoints that hold what the log lost go, once there are enough of those that agree with it. */
+  /** Whether checkpoints with transactions that the log has lost go, once there are enough that agree with it. Defaults to false. */
   readonly lost?: boolean;
-  /** Checkpoints that cannot be used go, once nobody has written to them for an hour. */
+  /** Whether unusable checkpoints go, once they have not been written to for an hour. Defaults to false. */
   readonly damaged?: boolean;
 }
 
-/** Something in a store that may go. `bytes` is its archive's size; `txId` and `takenAt` are as its name says. */
+/** Something in a store that may be removed. `bytes` is the size of its archive; `txId` and `takenAt` are those of its name. */
 export interface PruneEntry extends RetentionDecision {
   readonly kind: "checkpoint" | "damaged" | "leftover" | "reservation";
   readonly txId: number | null;
   readonly takenAt: string | null;
   readonly bytes: number;
-  /** Undefined where its manifest does not say. */
+  /** Undefined where its manifest does not name it. */
   readonly log?: { readonly id: string; readonly name: string };
 }
 
-/** What pruning did. */
+/** The result of pruning. */
 export interface PruneReport {
   readonly removed: readonly PruneEntry[];
   readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
@@ -50,7 +55,7 @@ export interface PruneReport {
 const LOST = "it holds transactions that the log lost";
 const DAMAGE_GRACE_MS = 3_600_000;
 
-/** What would go from a store and what would stay, newest first, each with why. Changes nothing. */
+/** Plans what to remove from a store and what to keep, newest first, each with the reason. Changes nothing. */
 export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
   const { store } = options;
   const listed = await checkpointFiles(store);
@@ -83,14 +88,14 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
       return { ...entry, bytes, ...decideDamaged(options, broken.error, now - writtenAt), kind: "damaged" };
     }
     const because = dead.has(name)
-      ? "it has no manifest, and nobody has written to it for an hour"
-      : "it has no manifest; somebody may be writing it";
+      ? "it has no manifest, and has not been written to for an hour"
+      : "it has no manifest; a node may be writing it";
     return { ...entry, bytes, keep: !dead.has(name), because, kind: "leftover" };
   };
 
   const entries = listed.map(judge).map((entry): PruneEntry => {
     if (entry.keep || !reserved.has(entry.name)) return entry;
-    return { ...entry, keep: true, because: "somebody is restoring it" };
+    return { ...entry, keep: true, because: "a node is restoring it" };
   });
   const ended = expired.map((name): PruneEntry => {
     const because = "the restore that it was for has ended";
@@ -99,7 +104,7 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
   return [...entries, ...ended];
 }
 
-/** Removes what a plan says goes. What cannot be removed is told, and the rest goes all the same. */
+/** Removes what a plan does not keep. Failures are reported, and do not stop the rest from being removed. */
 export async function prune(store: CheckpointStore, plan: readonly PruneEntry[]): Promise<PruneReport> {
   const removed: PruneEntry[] = [];
   const failed: { name: string; error: CairnError }[] = [];
@@ -128,28 +133,14 @@ async function decideOwn(
   now: number,
 ): Promise<Map<string, OwnDecision>> {
   const { store, logId, policy, agrees, format } = options;
+  const { own, lost } = await ownCheckpoints(usable, { store, logId, format, agrees });
   const decisions = new Map<string, OwnDecision>();
-  const judged: RetainedCheckpoint[] = [];
-  const others = new OtherHistories();
-  // The newest first.
-  for (const { name, manifest, verified } of usable) {
-    if (manifest.log.id !== logId) continue;
-    // Where the log was not asked, none is known to be the one that counts.
-    if (agrees !== undefined && (others.contradict(manifest) || !(await agrees(manifest)))) {
-      decisions.set(name, { keep: true, because: LOST, current: false, isLost: true });
-      continue;
-    }
-    others.trust(manifest);
-    judged.push({
-      name,
-      takenAt: Date.parse(manifest.takenAt),
-      current: isCurrentFormat(format, manifest),
-      verified: verified && (await readVerification(store, name, manifest.archive)) !== undefined,
-    });
+  for (const name of lost) {
+    decisions.set(name, { keep: true, because: LOST, current: false, isLost: true });
   }
-  const byTime = new Set(agrees === undefined ? newestByTime(judged, policy) : []);
-  for (const [at, { name, keep, because }] of decideRetention(judged, policy, now).entries()) {
-    const current = judged[at]?.current === true;
+  const byTime = new Set(agrees === undefined ? newestByTime(own, policy) : []);
+  for (const [at, { name, keep, because }] of decideRetention(own, policy, now).entries()) {
+    const current = own[at]?.current === true;
     const spared = !keep && byTime.has(name);
     const why = "it is one of the last saved, and the log was not asked which of them agree with it";
     decisions.set(name, { keep: keep || spared, because: spared ? why : because, current });
@@ -157,7 +148,7 @@ async function decideOwn(
   return decisions;
 }
 
-/** A log that lost its end goes on with lower transactions: by their order alone its new checkpoints would look like the oldest. */
+/** The newest by time. A log that lost its end continues with lower transactions: ordered by those, its new checkpoints look the oldest. */
 function newestByTime(judged: readonly RetainedCheckpoint[], policy: RetentionPolicy | undefined): string[] {
   return judged
     .filter(({ current }) => current)
@@ -171,7 +162,7 @@ function enoughToRestore({ policy }: PruneOptions, own: ReadonlyMap<string, OwnD
   return kept >= (policy?.retainAtLeast ?? 1);
 }
 
-/** Of another history, a log's or another log's, nothing goes but on request, and never the last to restore from. */
+/** Checkpoints of another log, or of a history that the log lost, go only on request, and never where there are too few to restore from. */
 function decideHistory(
   { logId, otherLogs, lost }: PruneOptions,
   own: OwnDecision | undefined,
@@ -180,7 +171,7 @@ function decideHistory(
   if (own !== undefined && own.isLost !== true) return { keep: own.keep, because: own.because };
   const because = own === undefined ? "it belongs to another log" : LOST;
   const asked = own === undefined ? otherLogs === true && logId !== undefined : lost === true;
-  // A log that continues another one needs that one's checkpoint until it has its own.
+  // A log that continues another needs a checkpoint of that one until it has its own.
   return asked && !enough
     ? { keep: true, because: `${because}, and there are too few of this one to restore from` }
     : { keep: !asked, because };
@@ -189,7 +180,7 @@ function decideHistory(
 function decideDamaged({ damaged }: PruneOptions, { code }: CairnError, unwrittenMs: number): Decision {
   const because = `it cannot be used (${code})`;
   if (damaged !== true || code === "STORE_DENIED") return { keep: true, because };
-  // A copy that is under way looks just like a damaged checkpoint.
+  // A checkpoint that is being copied looks just like a damaged one.
   return unwrittenMs < DAMAGE_GRACE_MS
     ? { keep: true, because: `${because}, but was written to within the hour` }
     : { keep: false, because };

@@ -1,16 +1,18 @@
-import { isCairnError } from "@cairn/kv";
-import type { CairnError } from "@cairn/kv";
-import { checkpointFile, parseCheckpointFile } from "../store/checkpoint-name.ts";
+import { type CairnError, isCairnError } from "@cairn/kv";
+import { type CheckpointSource, isCurrentFormat } from "../store/checkpoint-source.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import type { CheckpointSource } from "../store/checkpoint-source.ts";
-import { isCurrent } from "../store/checkpoint-source.ts";
+import { checkpointFile, type Manifest, parseCheckpointFile } from "../store/checkpoint.ts";
 import { readLeases, settleUnfinished, unfinishedOf } from "../store/lease-record.ts";
-import { checkpointFiles, readCheckpoints } from "../store/list-checkpoints.ts";
-import type { CheckpointFiles } from "../store/list-checkpoints.ts";
+import {
+  checkpointFiles,
+  type CheckpointFiles,
+  readCheckpoints,
+  type SkippedCheckpoint,
+  type StoredCheckpoint,
+} from "../store/list-checkpoints.ts";
 import { readReservations } from "../store/reservations.ts";
-import { decideRetention, type RetentionPolicy } from "./retention.ts";
-import { OtherHistories } from "./other-histories.ts";
 import { readVerification } from "../store/verification.ts";
+import { decideRetention, type RetainedCheckpoint, type RetentionPolicy } from "./retention.ts";
 
 /** What to sweep. */
 export interface SweepOptions {
@@ -19,16 +21,16 @@ export interface SweepOptions {
   /** Only checkpoints of this log are removed. */
   readonly logId: string;
   readonly policy?: RetentionPolicy;
-  /** How old an archive without a manifest must be before its writer counts as dead; an hour when left out. */
+  /** How old an archive without a manifest must be before its writer counts as dead (ms). Defaults to an hour. */
   readonly orphanGraceMs?: number;
 }
 
-/** Why a sweep removes something: the retention policy, a writer that died, a reservation that expired. */
+/** Why a sweep removes something: by the retention policy, since its writer died, or since a reservation expired. */
 export type SweepReason = "retention" | "leftover" | "expired";
 
-/** What a sweep did. Checkpoints that failed to go stay whole, or have lost their manifest and no longer list. */
+/** The result of a sweep. A checkpoint that could not be removed is still whole, or has lost its manifest and is no longer listed. */
 export interface SweepReport {
-  /** `bytes` is the size of the archive that went, 0 where there was none. */
+  /** `bytes` is the size of the removed archive, 0 if there was none. */
   readonly removed: readonly {
     readonly name: string;
     readonly reason: SweepReason;
@@ -43,7 +45,7 @@ const LEFTOVER = { reason: "leftover", because: "it has no manifest" } as const;
 const UNFINISHED = { reason: "leftover", because: "its upload was never finished" } as const;
 const EXPIRED = { reason: "expired", because: "it has expired" } as const;
 
-/** Removes what the retention policy no longer wants, and what dead writers left behind. */
+/** Removes checkpoints that the retention policy does not keep, and what dead writers left. */
 export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
   const { store } = options;
   const removed: SweepReport["removed"][number][] = [];
@@ -55,7 +57,7 @@ export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
     why: { readonly reason: SweepReason; readonly because: string },
     work: () => Promise<void>,
   ): Promise<void> => {
-    // What these credentials may not remove was said once, and is left alone.
+    // Missing permission was reported once; nothing is tried after that.
     if (!mayRemove) return;
     const bytes = listed.find((files) => files.name === name)?.archive?.bytes ?? 0;
     try {
@@ -82,7 +84,7 @@ export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
   return { removed, failed };
 }
 
-/** Ends the uploads of dead writers where they do not list; the names of their checkpoints. */
+/** Ends uploads of dead writers where they are not listed. Returns the names of their checkpoints. */
 async function tidyUploads(
   store: CheckpointStore,
   failed: { name: string; error: CairnError }[],
@@ -91,11 +93,11 @@ async function tidyUploads(
   if (store.tidy === undefined) return [];
   const leases = await readLeases(store);
   const live = leases.filter((lease) => lease.live).map(({ record }) => record.archive);
-  // Somebody is uploading, and does not say what.
+  // A node is uploading, and does not say what.
   if (live.includes(undefined)) return [];
   const isDead = (name: string): boolean =>
     parseCheckpointFile(name)?.part === "archive" && !live.includes(name);
-  // Whoever held a lease that has ended publishes nothing any more, however lately the upload began.
+  // The holder of a lease that has ended publishes nothing any more, however recently its upload began.
   const ended = leases.filter((lease) => !lease.live && unfinishedOf(lease.record).length > 0);
   const unfinished = ended.flatMap(({ record }) => unfinishedOf(record)).filter(isDead);
   try {
@@ -109,12 +111,12 @@ async function tidyUploads(
   }
 }
 
-/** Removes a checkpoint, so that it never lists without being whole. */
+/** Removes a checkpoint so that it is never listed without being whole. */
 export async function removeCheckpoint(store: CheckpointStore, name: string): Promise<void> {
-  // Unpublished first: a reader that still finds the manifest can rely on the archive.
+  // The manifest first: a reader that still finds it can rely on the archive.
   await store.remove(checkpointFile(name, "manifest"));
-  // A restore reserves and then looks for the manifest again. So either it saw the manifest gone, or its
-  // reservation is here now and the archive stays until that ends.
+  // A restore makes a reservation and then reads the manifest again. So either it has found the manifest gone, or its reservation is
+  // here by now, and the archive stays until that ends.
   if ((await readReservations(store)).reserved.has(name)) return;
   await removeLeftovers(store, name);
 }
@@ -130,23 +132,17 @@ async function outdated(
   listed: readonly CheckpointFiles[],
 ): Promise<{ name: string; because: string }[]> {
   if (policy === undefined) return [];
-  const own = [];
-  const others = new OtherHistories();
-  // The newest first.
-  for await (const found of readCheckpoints(store, listed)) {
-    if ("error" in found || found.manifest.log.id !== logId) continue;
-    const { name, manifest } = found;
-    // What the log no longer holds is another history: neither counted nor removed without being asked to.
-    if (others.contradict(manifest)) continue;
-    if (source.agrees !== undefined && !(await source.agrees(manifest, name))) continue;
-    others.trust(manifest);
-    const verified = found.verified && (await readVerification(store, name, manifest.archive)) !== undefined;
-    own.push({ name, takenAt: Date.parse(manifest.takenAt), current: isCurrent(source, manifest), verified });
-  }
+  // Checkpoints of a history that the log has lost are neither counted nor removed without being asked to.
+  const { own } = await ownCheckpoints(readCheckpoints(store, listed), {
+    store,
+    logId,
+    format: source.format,
+    agrees: async (manifest, name) => (await source.agrees?.(manifest, name)) ?? true,
+  });
   return decideRetention(own, policy, await store.now()).filter(({ keep }) => !keep);
 }
 
-/** The names of what lies without a manifest, has not been written to for `graceMs` (an hour when left out), and is not being uploaded. */
+/** The names of archives that have no manifest, have not been written to for `graceMs` (default: an hour), and are not being uploaded. */
 export async function deadArchives(
   store: CheckpointStore,
   listed: readonly CheckpointFiles[],
@@ -162,4 +158,43 @@ export async function deadArchives(
       return modifiedAt < before && !uploading.includes(checkpointFile(name, "archive"));
     })
     .map(({ name }) => name);
+}
+
+/** How {@link ownCheckpoints} recognises the checkpoints of a log. */
+interface OwnLog {
+  readonly store: CheckpointStore;
+  readonly logId: string | undefined;
+  readonly format: CheckpointSource["format"];
+  /** As in {@link CheckpointSource}; undefined where the log was not asked: then every history counts. */
+  readonly agrees: ((manifest: Manifest, name: string) => Promise<boolean>) | undefined;
+}
+
+/**
+ * The checkpoints of a log among `found` (newest first), as retention sees them, and the names of those whose history the log has lost.
+ * Each checkpoint states its own history where older ones end, so a lost history is recognised even where the log was trimmed since.
+ */
+export async function ownCheckpoints(
+  found: AsyncIterable<StoredCheckpoint | SkippedCheckpoint> | Iterable<StoredCheckpoint>,
+  { store, logId, format, agrees }: OwnLog,
+): Promise<{ readonly own: RetainedCheckpoint[]; readonly lost: string[] }> {
+  const own: RetainedCheckpoint[] = [];
+  const lost: string[] = [];
+  /** The history chain of those that count, by transaction. */
+  const known = new Map<number, string>();
+  for await (const checkpoint of found) {
+    if ("error" in checkpoint || checkpoint.manifest.log.id !== logId) continue;
+    const { name, manifest } = checkpoint;
+    const { chains = [] } = manifest;
+    const contradicts = chains.some(({ txId, history }) => (known.get(txId) ?? history) !== history);
+    if (agrees !== undefined && (contradicts || !(await agrees(manifest, name)))) {
+      lost.push(name);
+      continue;
+    }
+    for (const { txId, history } of chains) known.set(txId, history);
+    const verified =
+      checkpoint.verified && (await readVerification(store, name, manifest.archive)) !== undefined;
+    const current = isCurrentFormat(format, manifest);
+    own.push({ name, takenAt: Date.parse(manifest.takenAt), current, verified });
+  }
+  return { own, lost };
 }

@@ -1,49 +1,207 @@
 import { errorMessage } from "@cairn/kv";
-import { archivingOnDisk } from "./archiving.ts";
-import type { Archiving } from "./archiving.ts";
-import type { CheckpointSource } from "../store/checkpoint-source.ts";
-import type { CheckpointerEvent } from "./checkpointer-events.ts";
-import type { CheckpointerOptions } from "./checkpointer-options.ts";
-import type { Clock } from "../timing/clock.ts";
 import { sweepStore } from "../retain/sweep.ts";
-import { storeWitness } from "./store-witness.ts";
-import { LEASE_MS, takeCheckpoint } from "./take-checkpoint.ts";
-import type { RoundStep, TakeOptions, TakeOutcome } from "./take-checkpoint.ts";
+import { type CheckpointSource, isCurrentFormat } from "../store/checkpoint-source.ts";
+import type { CheckpointStore } from "../store/checkpoint-store.ts";
+import { describeHolder, type HeldLease, heldLease } from "../store/lease-record.ts";
+import {
+  type CheckpointFiles,
+  checkpointFiles,
+  readCheckpoints,
+  type StoredCheckpoint,
+} from "../store/list-checkpoints.ts";
+import { type Clock, systemClock } from "../timing/clock.ts";
+import { type Archiving, archivingOnDisk } from "./capture.ts";
+import type { CheckpointerEvent, RoundStep } from "./checkpointer-events.ts";
+import type { CheckpointerOptions } from "./checkpointer-options.ts";
+import { acquireLease } from "./lease.ts";
+import { saveCheckpoint, type SaveOptions } from "./save-checkpoint.ts";
+import { decideRound, leaseDuration, type SkipReason } from "./schedule.ts";
+import { type StoreWitness, storeWitness } from "./store-witness.ts";
 
-/** What rounds work with. */
+/** The inputs of one round. */
+export interface TakeOptions {
+  readonly source: CheckpointSource;
+  readonly options: SaveOptions["options"] & Pick<CheckpointerOptions, "refreshAfter">;
+  /** Saves however recent the newest checkpoint is, but not where nothing changed or another node is uploading. Defaults to false. */
+  readonly forced?: boolean;
+  readonly signal?: AbortSignal;
+  /** As {@link SaveOptions.hurry}. */
+  readonly hurry?: AbortSignal;
+  readonly onStep?: (step: RoundStep, bytes: number) => void;
+  readonly clock?: Clock;
+  /** How long the lease is valid without being renewed (ms). Defaults to what suits `approxFrequency`. */
+  readonly leaseMs?: number;
+  /** Defaults to the disk. */
+  readonly archiving?: Archiving;
+  /** What earlier rounds have seen; optional. */
+  readonly witness?: StoreWitness;
+}
+
+interface Look {
+  readonly newest: StoredCheckpoint | undefined;
+  /** When `newest` counts as taken, by the store's clock; never later than `storeNow` where there is a witness. */
+  readonly takenAt: number | undefined;
+  readonly storeNow: number;
+  readonly storeAhead: number;
+}
+
+/** A checkpoint of this log is due. */
+type Due = Look & { readonly logId: string };
+
+/**
+ * The result of a round. `newest` is this log's newest checkpoint as far as the round knows, `storeNow` the store's clock when it looked,
+ * `storeAhead` how far that was ahead of this machine's clock (ms).
+ */
+export type TakeOutcome = Look &
+  (
+    | { readonly outcome: "taken"; readonly checkpoint: StoredCheckpoint }
+    | {
+        readonly outcome: "skipped";
+        readonly reason: SkipReason;
+        readonly because: string;
+        /** Present where another node's lease is the reason, unless that was taken or released meanwhile. */
+        readonly lease?: HeldLease;
+      }
+  );
+
+/**
+ * Runs one round: looks at the store, decides, and captures, uploads and publishes a checkpoint if one is due. After an error nothing new is
+ * listed. Sweeping is a separate step, so that its failure cannot affect what was saved.
+ */
+export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
+  const { source, options, clock = systemClock, archiving = archivingOnDisk, signal, hurry } = take;
+  const onStep = take.onStep ?? (() => undefined);
+  onStep("looking", 0);
+  const before = await look(take);
+  if ("outcome" in before) return before;
+
+  signal?.throwIfAborted();
+  let held: HeldLease | undefined;
+  const lease = await acquireLease(options.store, {
+    owner: source.node,
+    logId: before.logId,
+    ttlMs: take.leaseMs ?? leaseDuration(options.approxFrequency),
+    clock,
+    ...(signal === undefined ? {} : { signal }),
+    onHeld: (record, storeNow) => {
+      take.witness?.sawLease(record, storeNow);
+      held = heldLease(record, take.witness?.leftBehind(record, storeNow) ?? false);
+    },
+  });
+  if (lease === undefined) {
+    return {
+      ...before,
+      outcome: "skipped",
+      reason: "leased",
+      because: describeHolder(held),
+      ...(held === undefined ? {} : { lease: held }),
+    };
+  }
+  take.witness?.held(lease.nonce);
+  try {
+    // Another node may have saved one between the first look and the lease.
+    const now = await look(take);
+    if ("outcome" in now) return now;
+    const stop = signal === undefined ? lease.lost : AbortSignal.any([signal, lease.lost]);
+    const checkpoint = await saveCheckpoint({
+      source,
+      options,
+      archiving,
+      clock,
+      lease,
+      signal: stop,
+      hurry,
+      onStep,
+    });
+    take.witness?.saved(checkpoint);
+    const takenAt = Date.parse(checkpoint.manifest.takenAt);
+    return { ...now, newest: checkpoint, takenAt, outcome: "taken", checkpoint };
+  } finally {
+    await lease.release();
+  }
+}
+
+/** Looks at the store. Returns the outcome where that is a reason to save nothing. */
+async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
+  const { source, options, forced = false, clock = systemClock } = take;
+  const { store, approxFrequency, refreshAfter } = options;
+  const position = await source.position();
+  const listed = position === undefined ? [] : await checkpointFiles(store);
+  const newest =
+    position === undefined
+      ? undefined
+      : await findNewest(store, listed, source, position.logId, take.witness);
+  const storeNow = await store.now();
+  const storeAhead = storeNow - clock.now();
+  const takenAt =
+    newest === undefined
+      ? undefined
+      : (take.witness?.takenAt(newest, storeNow) ?? Date.parse(newest.manifest.takenAt));
+  await take.witness?.sawStore({ store, listed, newest, logId: position?.logId, storeNow });
+  const decision = decideRound({
+    approxFrequency,
+    ...(refreshAfter === undefined ? {} : { refreshAfter }),
+    forced,
+    newest:
+      newest === undefined || takenAt === undefined ? undefined : { txId: newest.manifest.txId, takenAt },
+    txId: position?.txId,
+    storeNow,
+  });
+  const seen = { newest, takenAt, storeNow, storeAhead };
+  if (decision.save && position !== undefined) return { ...seen, logId: position.logId };
+  const reason = decision.save ? "unchanged" : decision.reason;
+  return { ...seen, outcome: "skipped", reason, because: decision.because };
+}
+
+/** The newest checkpoint of a log that nodes running this source can restore, as far as is known. */
+async function findNewest(
+  store: CheckpointStore,
+  listed: readonly CheckpointFiles[],
+  source: CheckpointSource,
+  logId: string,
+  witness: StoreWitness | undefined,
+): Promise<StoredCheckpoint | undefined> {
+  for await (const found of readCheckpoints(store, listed)) {
+    if ("error" in found || found.manifest.log.id !== logId) continue;
+    if (!isCurrentFormat(source.format, found.manifest)) continue;
+    // If a damaged one counted as the newest, nothing would be saved in its place until the next write.
+    if (source.isDamaged?.(found.name) === true || witness?.lostMark(found) === true) continue;
+    if (source.agrees === undefined || (await source.agrees(found.manifest, found.name))) return found;
+  }
+  return undefined;
+}
+
+/** What the rounds of a checkpointer share. */
 export interface RoundParts {
   readonly source: CheckpointSource;
   readonly options: CheckpointerOptions;
   readonly clock: Clock;
   readonly onEvent: (event: CheckpointerEvent) => void;
-  /** `bytes` of the index are packed so far. */
+  /** `bytes` of the index have been packed so far. */
   readonly onStep: (step: RoundStep, bytes: number) => void;
-  /** How long a lease holds without being renewed (ms). */
-  readonly leaseMs?: number;
-  /** On disk when left out. */
-  readonly archiving?: Archiving;
+  /** Defaults to the disk. */
+  readonly archiving: Archiving | undefined;
 }
 
-/** Runs rounds, one after the other, over one capture directory. */
+/** Runs rounds, one after the other, in one capture directory. */
 export interface Rounds {
-  /** A whole round: takes a checkpoint or not, sweeps after it, tells both. Throws what made it fail. */
-  run(
-    round: Pick<TakeOptions, "forced" | "signal" | "hurry"> & { readonly forced: boolean },
-  ): Promise<TakeOutcome>;
-  /** Removes the capture directory if it was made here; that it cannot is told, not thrown. */
+  /** Takes a checkpoint or skips it, sweeps after taking one, and reports both as events. Throws what made the checkpoint fail. */
+  run(round: {
+    readonly forced: boolean;
+    readonly signal: AbortSignal;
+    readonly hurry: AbortSignal;
+  }): Promise<TakeOutcome>;
+  /** Removes the capture directory if it was made here. A failure is reported as a warning, not thrown. */
   dropDirectory(): Promise<void>;
 }
 
-/** Makes the rounds of one checkpointer. */
+/** Prepares the rounds of one checkpointer. */
 export function checkpointRounds(parts: RoundParts): Rounds {
-  const { source, options, clock, onEvent, onStep, leaseMs, archiving = archivingOnDisk } = parts;
+  const { source, options, clock, onEvent, onStep, archiving = archivingOnDisk } = parts;
   const directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);
-
   const witness = storeWitness({
     node: source.node,
     clock,
-    // An earlier life may have had another frequency, and with it a longer lease than this one.
-    leaseMs: Math.max(LEASE_MS, leaseMs ?? 0),
     onWarning: (warning) => onEvent({ type: "warning", ...warning }),
   });
 
@@ -58,53 +216,51 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     }
   }
 
-  /** Its failure is told, not thrown: the checkpoint is saved all the same. */
+  /** A failure is reported, not thrown: the checkpoint is saved all the same. */
   async function sweep(logId: string): Promise<void> {
     const { store, retentionPolicy: policy } = options;
-    const begunAt = clock.now();
+    const startedAt = clock.now();
     onStep("sweeping", 0);
     onEvent({ type: "sweep-begun" });
     try {
       const report = await sweepStore({ store, source, logId, ...(policy === undefined ? {} : { policy }) });
-      onEvent({ type: "swept", ...report, durationMs: clock.now() - begunAt });
+      onEvent({ type: "swept", ...report, durationMs: clock.now() - startedAt });
     } catch (error) {
-      onEvent({ type: "sweep-failed", error, durationMs: clock.now() - begunAt });
+      onEvent({ type: "sweep-failed", error, durationMs: clock.now() - startedAt });
     }
   }
 
   return {
     dropDirectory,
-    async run({ forced, ...signals }) {
-      const begunAt = clock.now();
-      // Kept for `failed`, which tells how far the round came.
+    async run(round) {
+      const startedAt = clock.now();
+      // Reported with a failure.
       let packed = 0;
-      onEvent({ type: "begun", forced });
+      onEvent({ type: "begun", forced: round.forced });
       try {
         await directory.make();
         const outcome = await takeCheckpoint({
           source,
           options,
-          forced,
           clock,
-          ...signals,
+          ...round,
           onStep: (step, bytes) => {
             packed = bytes;
             onStep(step, bytes);
           },
           archiving,
           witness,
-          ...(leaseMs === undefined ? {} : { leaseMs }),
         });
         if (outcome.outcome === "skipped") {
           const { reason, because } = outcome;
-          onEvent({ type: "skipped", reason, because, durationMs: clock.now() - begunAt });
+          onEvent({ type: "skipped", reason, because, durationMs: clock.now() - startedAt });
         } else {
-          onEvent({ type: "taken", checkpoint: outcome.checkpoint, durationMs: clock.now() - begunAt });
+          onEvent({ type: "taken", checkpoint: outcome.checkpoint, durationMs: clock.now() - startedAt });
           await sweep(outcome.checkpoint.manifest.log.id);
         }
         return outcome;
       } catch (error) {
-        onEvent({ type: "failed", error, durationMs: clock.now() - begunAt, bytes: packed });
+        onEvent({ type: "failed", error, durationMs: clock.now() - startedAt, bytes: packed });
         throw error;
       } finally {
         if (!options.keepDirBetweenCheckpoints) await dropDirectory();

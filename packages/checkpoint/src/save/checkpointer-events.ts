@@ -2,11 +2,14 @@ import type { StoredCheckpoint } from "../store/list-checkpoints.ts";
 import type { SkipReason } from "./schedule.ts";
 import type { CheckpointerWarning } from "./store-witness.ts";
 import type { SweepReport } from "../retain/sweep.ts";
-import type { RoundStep } from "./take-checkpoint.ts";
+import type { SaveStep } from "./save-checkpoint.ts";
+
+/** The steps of a round. */
+export type RoundStep = "looking" | SaveStep | "sweeping";
 
 /**
- * What a checkpointer reports as it happens; durations in milliseconds. After each `begun` comes exactly one of `taken`, `skipped` and
- * `failed`, after each `sweep-begun` one of `swept` and `sweep-failed`, however the round ends.
+ * What a checkpointer reports as it happens; durations in milliseconds. Each `begun` is followed by exactly one of `taken`, `skipped` and
+ * `failed`, each `sweep-begun` by one of `swept` and `sweep-failed`, however the round ends.
  */
 export type CheckpointerEvent =
   | { readonly type: "begun"; readonly forced: boolean }
@@ -17,7 +20,7 @@ export type CheckpointerEvent =
       readonly because: string;
       readonly durationMs: number;
     }
-  /** `bytes` of the index were packed until then. */
+  /** `bytes` of the index had been packed. */
   | {
       readonly type: "failed";
       readonly error: unknown;
@@ -27,12 +30,12 @@ export type CheckpointerEvent =
   | { readonly type: "sweep-begun" }
   | ({ readonly type: "swept"; readonly durationMs: number } & SweepReport)
   | { readonly type: "sweep-failed"; readonly error: unknown; readonly durationMs: number }
-  /** Something that somebody should look at, though checkpoints go on. */
+  /** Something for an operator to look at, although checkpoints continue. */
   | ({ readonly type: "warning" } & CheckpointerWarning);
 
-/** Where a checkpointer is; times in milliseconds since 1970 by this machine's clock, but `takenAt` by the store's. */
+/** The state of a checkpointer. Times are milliseconds since 1970 by this machine's clock; `takenAt` is by the store's clock. */
 export interface CheckpointerStatus {
-  /** The log's newest checkpoint as of the last look, whoever saved it. */
+  /** The log's newest checkpoint at the last look, no matter which node saved it. */
   readonly last: {
     readonly name: string;
     readonly txId: number;
@@ -42,9 +45,9 @@ export interface CheckpointerStatus {
   /** How far the store's clock was ahead of this machine's at the last look (ms); null before the first. */
   readonly storeAhead: number | null;
   readonly nextCheckAt: number | null;
-  /** `bytes` of the index packed so far. */
+  /** `bytes` of the index have been packed so far. */
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;
-  /** The last of each kind; none is ever taken back. */
+  /** The last warning of each kind; none is ever withdrawn. */
   readonly warnings: readonly (CheckpointerWarning & { readonly at: number })[];
   readonly lastFailure: {
     readonly at: number;

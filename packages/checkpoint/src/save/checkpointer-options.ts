@@ -6,27 +6,27 @@ export interface CheckpointerOptions {
   readonly store: CheckpointStore;
   /** About how often the cluster, not this node, saves a checkpoint. More than 0. */
   readonly approxFrequency: number;
-  /** Where to look when joining; `[store]` when left out. Never written to. */
+  /** Where to look when joining; defaults to `[store]`. Never written to. */
   readonly restoreFrom?: readonly CheckpointStore[];
-  /** The local capture before it is uploaded. */
+  /** Where captures are made before they are uploaded. */
   readonly checkpointDir: string;
   /**
-   * Whose captures lie in it: the first round removes what this owner left there. Two processes may bear one node id but never have one
-   * index open, so the index's place is best; the node's id when left out.
+   * The owner of the captures: the first round removes what earlier processes of this owner left. Two processes may have the same node id
+   * but never the same index open, so the path of the index is the best owner. Defaults to the node's id.
    */
   readonly captureOwner?: string;
   readonly keepDirBetweenCheckpoints: boolean;
   readonly keepDirOnClose: boolean;
   readonly retentionPolicy?: RetentionPolicy;
-  /** Save again though nothing changed once the newest is older than this. */
+  /** Once the newest checkpoint is older than this, another is saved although nothing has changed. Optional. */
   readonly refreshAfter?: number;
   readonly checkpointOnClose: boolean;
-  /** About how often the cluster reads its newest checkpoint back and verifies it; never when left out. The node's part. */
+  /** About how often the cluster reads its newest checkpoint back and verifies it, which the node does. Never by default. */
   readonly verifyEvery?: number;
   readonly compression: "none" | "gzip";
   /**
-   * How long after it is ready the node first looks at the store; when left out at random, soon. No parameter of a file: for programs
-   * whose node is to look only when asked.
+   * How long after the node is ready its first look comes; by default a short random time. Not a configuration parameter: for programs
+   * whose node should only look on request.
    */
   readonly firstLookAfter?: number;
 }

@@ -1,11 +1,11 @@
 import { EventEmitter, once } from "node:events";
 import { errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
-import type { CheckpointerStatus } from "./checkpointer-events.ts";
+import type { CheckpointerStatus, RoundStep } from "./checkpointer-events.ts";
 import type { Clock } from "../timing/clock.ts";
 import type { CheckpointerWarning } from "./store-witness.ts";
-import type { RoundStep, TakeOutcome } from "./take-checkpoint.ts";
+import type { TakeOutcome } from "./checkpoint-round.ts";
 
-/** Keeps what a checkpointer tells of itself. */
+/** The status of a checkpointer, as its events change it. */
 export class StatusKeeper {
   readonly #clock: Clock;
   readonly #steps = new EventEmitter();
@@ -20,21 +20,21 @@ export class StatusKeeper {
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    // Any number of requests may wait for the end of a look.
+    // Any number of requests may be waiting for the end of a look.
     this.#steps.setMaxListeners(0);
   }
 
-  /** As it is now; never changed afterwards. */
+  /** An immutable snapshot. */
   get current(): CheckpointerStatus {
     return this.#status;
   }
 
-  /** The next look is in so many milliseconds; null: it has come. */
+  /** The next look is due in `delay` ms; null: it has begun. */
   plan(delay: number | null): void {
     this.#set({ nextCheckAt: delay === null ? null : this.#clock.now() + delay });
   }
 
-  /** A round is at this step; its first one begins it. */
+  /** A round has reached this step; the first step begins the round. */
   step(step: RoundStep, bytes: number): void {
     const startedAt = this.#status.running?.startedAt ?? this.#clock.now();
     this.#set({ running: { startedAt, step, bytes } });
@@ -52,22 +52,22 @@ export class StatusKeeper {
     await once(this.#steps, "step");
   }
 
-  /** What a round that did not fail saw. */
-  saw({ newest, storeAhead }: TakeOutcome): void {
+  /** A round has succeeded, or has skipped the checkpoint. */
+  succeeded({ newest, storeAhead }: TakeOutcome): void {
     this.#set({ storeAhead });
     if (newest === undefined) return;
     const { txId, takenAt, archive } = newest.manifest;
     this.#set({ last: { name: newest.name, txId, takenAt, bytes: archive.bytes } });
   }
 
-  /** Something failed; `where` begins the sentence if the error alone does not say it. */
+  /** Something has failed; `where` precedes the message if the error alone does not say what. */
   failed(error: unknown, where = ""): void {
     const code = isCairnError(error) ? error.code : (systemErrorCode(error) ?? "INTERNAL");
     const hint = (isCairnError(error) ? error.hint : undefined) ?? null;
     this.#set({ lastFailure: { at: this.#clock.now(), code, message: where + errorMessage(error), hint } });
   }
 
-  /** Somebody should look at this; the last of its kind stays. */
+  /** Records a warning in place of the last one of its kind. */
   warned(warning: CheckpointerWarning): void {
     const others = this.#status.warnings.filter(({ about }) => about !== warning.about);
     this.#set({ warnings: [...others, { ...warning, at: this.#clock.now() }] });

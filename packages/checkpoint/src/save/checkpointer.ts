@@ -1,33 +1,28 @@
-import type { CairnError } from "@cairn/kv";
-import type { Archiving } from "./archiving.ts";
-import { checkpointRounds } from "./checkpoint-round.ts";
+import { CairnError } from "@cairn/kv";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
+import { type Clock, systemClock } from "../timing/clock.ts";
+import type { Archiving } from "./capture.ts";
+import { checkpointRounds, type Rounds, type TakeOutcome } from "./checkpoint-round.ts";
 import type { CheckpointerEvent, CheckpointerStatus } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
-import { alreadyRunning, outlasted, stopped } from "./checkpointer-refusals.ts";
 import { StatusKeeper } from "./checkpointer-status.ts";
-import { systemClock } from "../timing/clock.ts";
-import type { Clock } from "../timing/clock.ts";
-import { firstLookDelay, leaseDuration, nextLookDelay, retryDelay } from "./schedule.ts";
-import type { TakeOutcome } from "./take-checkpoint.ts";
+import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
 
-/** What a checkpointer works with; clock and randomness are the machine's when left out. */
+/** What a checkpointer works with. Clock and randomness default to the machine's. */
 export interface CheckpointerParts {
   readonly source: CheckpointSource;
   readonly options: CheckpointerOptions;
   readonly clock?: Clock;
   /** At least 0 and below 1. */
   readonly random?: () => number;
-  /** Hears what happens. Should it throw, that is told in the status and harms nothing. */
+  /** Called with each event. If it throws, the status reports that and nothing else happens. */
   readonly onEvent?: (event: CheckpointerEvent) => void;
-  /** How long a lease holds without being renewed (ms); {@link leaseDuration} of the frequency when left out. */
-  readonly leaseMs?: number;
-  /** How copies are made and packed; on disk when left out. */
+  /** How copies are made and packed. Defaults to the disk. */
   readonly archiving?: Archiving;
 }
 
-/** A round that somebody asked for. */
-export interface AskedRound {
+/** A round that was requested. */
+export interface RequestedRound {
   readonly begun: Promise<void>;
   readonly done: Promise<TakeOutcome>;
 }
@@ -35,31 +30,30 @@ export interface AskedRound {
 /** A running checkpointer. */
 export interface Checkpointer {
   /**
-   * Saves now, however recent the newest is. `begun` resolves when the round has begun, `done` when it ended; both are
-   * rejected with `CHECKPOINT_RUNNING` while another round saves and with `NOT_READY` after `stop`. A look of the schedule that
-   * saves nothing is waited for.
+   * Saves now, however recent the newest checkpoint is. `begun` resolves when the round has begun, `done` when it has ended; both reject
+   * with `CHECKPOINT_RUNNING` while another round saves, and with `NOT_READY` after `stop`. Waits for a scheduled look that saves nothing.
    */
-  checkpointNow(): AskedRound;
+  checkpointNow(): RequestedRound;
   status(): CheckpointerStatus;
   /**
-   * Ends the schedule and waits up to `timeoutMs` (10,000 when left out) for what runs, and for the checkpoint on close where
-   * that is asked for and `save` is not false; then aborts it, and waits a second at most for a store that does not even answer to
-   * that. Afterwards nothing reads the index any more. Twice is fine.
+   * Ends the schedule and waits up to `timeoutMs` (default 10,000) for a running round, and for the checkpoint on close if that is
+   * configured and `save` is not false. Then aborts it, and waits at most a second for a store that does not respond even to that.
+   * Afterwards nothing reads the index. May be called twice.
    */
   stop(options?: StopOptions): Promise<void>;
 }
 
-/** How a checkpointer ends. */
+/** How to stop a checkpointer. */
 export interface StopOptions {
   readonly timeoutMs?: number;
-  /** False: no checkpoint on close, since the index is left because it is not to be trusted. */
+  /** False: no checkpoint on close, because the index is not to be trusted. Defaults to true. */
   readonly save?: boolean;
 }
 
 const STOP_TIMEOUT_MS = 10_000;
-const GIVEN_UP_AFTER_MS = 1_000;
+const ABORT_TIMEOUT_MS = 1_000;
 
-/** Starts looking at the store, soon and then about once a period, and saves a checkpoint when nobody else has. */
+/** Starts looking at the store, soon and then about once a period, and saves a checkpoint when no other node has. */
 export function startCheckpointer(parts: CheckpointerParts): Checkpointer {
   const checkpointer = new ScheduledCheckpointer(parts);
   checkpointer.start();
@@ -70,13 +64,13 @@ class ScheduledCheckpointer implements Checkpointer {
   readonly #options: CheckpointerOptions;
   readonly #clock: Clock;
   readonly #random: () => number;
-  readonly #rounds: ReturnType<typeof checkpointRounds>;
-  readonly #schedule = new AbortController();
+  readonly #rounds: Rounds;
+  readonly #scheduleEnd = new AbortController();
   readonly #upload = new AbortController();
   readonly #status: StatusKeeper;
-  /** What runs: somebody asked for it, or the schedule did. */
+  /** The running round; `forced` unless it is a scheduled one. */
   #running: { readonly forced: boolean; readonly ended: Promise<void> } | undefined;
-  #looking: Promise<void> = Promise.resolve();
+  #schedule: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
   #failures = 0;
 
@@ -90,27 +84,26 @@ class ScheduledCheckpointer implements Checkpointer {
       source,
       options,
       clock,
-      onEvent: (event) => this.#tell(event, onEvent),
+      onEvent: (event) => this.#report(event, onEvent),
       onStep: (step, bytes) => this.#status.step(step, bytes),
-      leaseMs: parts.leaseMs ?? leaseDuration(options.approxFrequency),
-      ...(parts.archiving === undefined ? {} : { archiving: parts.archiving }),
+      archiving: parts.archiving,
     });
   }
 
   start(): void {
-    this.#looking = this.#look();
+    this.#schedule = this.#runSchedule();
   }
 
   status(): CheckpointerStatus {
     return this.#status.current;
   }
 
-  checkpointNow(): AskedRound {
-    const asked = this.#onlyLooks() ? this.#afterLook() : this.#ask();
-    // A caller may care for one of the two only; an error in the other must not end the process.
-    asked.done.catch(() => undefined);
-    asked.begun.catch(() => undefined);
-    return asked;
+  checkpointNow(): RequestedRound {
+    const requested = this.#isLooking() ? this.#afterLook() : this.#request();
+    // A caller may await only one of the two; a rejection of the other must not end the process.
+    requested.done.catch(() => undefined);
+    requested.begun.catch(() => undefined);
+    return requested;
   }
 
   stop({ timeoutMs = STOP_TIMEOUT_MS, save = true }: StopOptions = {}): Promise<void> {
@@ -118,25 +111,25 @@ class ScheduledCheckpointer implements Checkpointer {
     return this.#stopped;
   }
 
-  #ask(): AskedRound {
+  #request(): RequestedRound {
     const refusal = this.#refusal();
     if (refusal === undefined) return { begun: Promise.resolve(), done: this.#round(true) };
     return { begun: Promise.reject(refusal), done: Promise.reject(refusal) };
   }
 
-  /** A look of the schedule is no checkpoint being saved, unless it comes to that. */
-  #afterLook(): AskedRound {
-    const asked = (async () => {
-      while (this.#onlyLooks()) await this.#status.nextStep();
-      const { begun, done } = this.#ask();
+  /** A scheduled look is not a checkpoint being saved, unless it results in one. */
+  #afterLook(): RequestedRound {
+    const requested = (async () => {
+      while (this.#isLooking()) await this.#status.nextStep();
+      const { begun, done } = this.#request();
       done.catch(() => undefined);
       await begun;
       return { done };
     })();
-    return { begun: asked.then(() => undefined), done: asked.then(({ done }) => done) };
+    return { begun: requested.then(() => undefined), done: requested.then(({ done }) => done) };
   }
 
-  #onlyLooks(): boolean {
+  #isLooking(): boolean {
     return this.#running?.forced === false && this.status().running?.step === "looking";
   }
 
@@ -145,22 +138,22 @@ class ScheduledCheckpointer implements Checkpointer {
     return this.#running === undefined ? undefined : alreadyRunning();
   }
 
-  async #look(): Promise<void> {
+  async #runSchedule(): Promise<void> {
     const { approxFrequency, firstLookAfter } = this.#options;
     let delay = firstLookAfter ?? firstLookDelay(approxFrequency, this.#random());
     for (;;) {
       this.#status.plan(delay);
-      const due = await this.#clock.wait(delay, this.#schedule.signal);
+      const due = await this.#clock.wait(delay, this.#scheduleEnd.signal);
       this.#status.plan(null);
       if (!due) return;
-      // A round that somebody asked for may be running; this look comes after it.
+      // A requested round may be running; this look comes after it.
       while (this.#running !== undefined) await this.#running.ended;
-      if (this.#schedule.signal.aborted) return;
+      if (this.#scheduleEnd.signal.aborted) return;
       delay = await this.#lookOnce();
     }
   }
 
-  /** One look; answers how long to wait until the next. */
+  /** Looks once. Returns how long to wait until the next look (ms). */
   async #lookOnce(): Promise<number> {
     const { approxFrequency } = this.#options;
     const lookedAt = this.#clock.now();
@@ -177,16 +170,16 @@ class ScheduledCheckpointer implements Checkpointer {
         random: this.#random(),
       });
     } catch {
-      // The round has told its error; whatever it was, the next one comes.
+      // The round has reported its error; the next one follows, whatever the error was.
       return retryDelay(approxFrequency, this.#failures, this.#random());
     }
   }
 
-  /** Begins at once, so that no other can begin between. */
+  /** Begins synchronously, so that no other round can begin in between. */
   #round(forced: boolean): Promise<TakeOutcome> {
     this.#status.step("looking", 0);
-    // Stopping waits for it, and the node has no more to do then than to follow the log.
-    const hurry = this.#schedule.signal;
+    // Stopping waits for the upload, and the node has little else to do by then.
+    const hurry = this.#scheduleEnd.signal;
     const outcome = this.#rounds.run({ forced, signal: this.#upload.signal, hurry });
     this.#running = { forced, ended: this.#settle(outcome) };
     return outcome;
@@ -194,7 +187,7 @@ class ScheduledCheckpointer implements Checkpointer {
 
   async #settle(round: Promise<TakeOutcome>): Promise<void> {
     try {
-      this.#status.saw(await round);
+      this.#status.succeeded(await round);
       this.#failures = 0;
     } catch (error) {
       this.#failures += 1;
@@ -204,8 +197,8 @@ class ScheduledCheckpointer implements Checkpointer {
     this.#status.ended();
   }
 
-  /** Tells the observer, whose own errors must neither fail a checkpoint nor end the schedule. */
-  #tell(event: CheckpointerEvent, onEvent: (event: CheckpointerEvent) => void): void {
+  /** Reports to the observer, whose errors must neither fail a checkpoint nor end the schedule. */
+  #report(event: CheckpointerEvent, onEvent: (event: CheckpointerEvent) => void): void {
     if (event.type === "warning") {
       const { type: _, ...warning } = event;
       this.#status.warned(warning);
@@ -218,30 +211,53 @@ class ScheduledCheckpointer implements Checkpointer {
   }
 
   async #stop(timeoutMs: number, save: boolean): Promise<void> {
-    this.#schedule.abort();
+    this.#scheduleEnd.abort();
     const ended = new AbortController();
-    const limit = this.#giveUpAfter(timeoutMs, ended.signal);
+    const limit = this.#abortAfter(timeoutMs, ended.signal);
     await Promise.race([this.#finish(save), limit]);
     ended.abort();
     await limit;
     if (!this.#options.keepDirOnClose) await this.#rounds.dropDirectory();
   }
 
-  /** Waits for what runs, and saves once more if that is wanted. */
+  /** Waits for the running round, and saves once more if `save` is set. */
   async #finish(save: boolean): Promise<void> {
     await this.#running?.ended;
-    await this.#looking;
+    await this.#schedule;
     if (!save || this.#upload.signal.aborted) return;
     void this.#round(true).catch(() => undefined);
     await this.#running?.ended;
   }
 
-  async #giveUpAfter(ms: number, ended: AbortSignal): Promise<void> {
+  async #abortAfter(ms: number, ended: AbortSignal): Promise<void> {
     if (!(await this.#clock.wait(ms, ended))) return;
-    this.#upload.abort(outlasted(ms));
-    // Only a store can fail to end; a capture does, and reads the index until then.
+    this.#upload.abort(stoppedAfter(ms));
+    // A store may never respond. A capture always ends, and reads the index until then.
     do {
-      if (!(await this.#clock.wait(GIVEN_UP_AFTER_MS, ended))) return;
+      if (!(await this.#clock.wait(ABORT_TIMEOUT_MS, ended))) return;
     } while (this.status().running?.step === "capturing");
   }
+}
+
+function stopped(): CairnError {
+  return new CairnError("NOT_READY", "The node is stopping and saves no more checkpoints.", {
+    hint: "Set checkpoint-on-close? to save one whenever a node stops.",
+  });
+}
+
+function alreadyRunning(): CairnError {
+  return new CairnError("CHECKPOINT_RUNNING", "A checkpoint is already being saved.", {
+    hint: "Wait until it has ended; the status shows its progress.",
+  });
+}
+
+/** The reason with which `stop` aborts a round after `timeoutMs`. */
+function stoppedAfter(timeoutMs: number): CairnError {
+  return new CairnError(
+    "NOT_READY",
+    `The node stopped before the checkpoint was saved, after waiting ${timeoutMs} ms.`,
+    {
+      hint: "Nothing was published; the next node that looks saves one.",
+    },
+  );
 }

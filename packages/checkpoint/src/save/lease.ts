@@ -6,7 +6,7 @@ import {
   isLive,
   leaseFile,
   LeaseSchema,
-  LONGEST_LEASE_MS,
+  MAX_LEASE_MS,
   parseLease,
   SHARED_LEASE,
   unfinishedOf,
@@ -14,53 +14,53 @@ import {
 import type { LeaseRecord } from "../store/lease-record.ts";
 import { parseStoredRecord } from "../store/stored-record.ts";
 
-/** An upload of which nothing moves for so long is given up: renewed for ever, its lease would end all checkpoints. */
+/** An upload without progress for this long is aborted: if its lease were renewed forever, there would be no more checkpoints. */
 const STALLED_AFTER_MS = 600_000;
 
-/** A lease that this process holds, renewed until it is released or lost. */
+/** A lease that this process holds. Renewed until it is released or lost. */
 export interface Lease {
-  /** Which of the leases in the store's file is this one. */
+  /** Identifies this lease in the store's file. */
   readonly nonce: string;
-  /** Aborted when another node has taken the lease over, or could have: `CONFLICT`, or why the store could not renew it. */
+  /** Aborted when another node has taken over the lease, or may have: with `CONFLICT`, or the reason why it could not be renewed. */
   readonly lost: AbortSignal;
-  /** What the next renewal tells the others. */
+  /** Sets the progress that the next renewal publishes. */
   note(progress: { readonly archive?: string; readonly bytes: number }): void;
-  /** The upload of the noted archive has ended, and left nothing unfinished. */
+  /** Records that the upload has ended, and left nothing unfinished. */
   settle(): void;
-  /** Renews now, so that it holds for a while; throws why it is lost. For the moment before publishing. */
+  /** Renews now, to be called before publishing: the lease is valid for a while afterwards. Throws the reason if it is lost. */
   confirm(): Promise<void>;
-  /** Ends the lease. Fine when it is lost. */
+  /** Ends the lease. Does nothing if it is lost. */
   release(): Promise<void>;
 }
 
-/** Who wants the lease and for how long at a time. */
+/** How to acquire a lease. */
 export interface LeaseOptions {
   /** The node's id. */
   readonly owner: string;
-  /** Each log has a lease of its own. */
+  /** Each log has its own lease. */
   readonly logId: string;
-  /** How long it holds without being renewed; no longer than {@link LONGEST_LEASE_MS}. It is renewed three times in that. */
+  /** How long it is valid without being renewed, at most {@link MAX_LEASE_MS}. It is renewed three times within this time. */
   readonly ttlMs: number;
   readonly clock: Clock;
-  /** Aborted, it is not renewed any more, although it was not released. */
+  /** Once aborted, the lease is no longer renewed, although it is not released. */
   readonly signal?: AbortSignal;
-  /** Hears who else holds it. */
+  /** Called if another process holds it. */
   readonly onHeld?: (lease: LeaseRecord, storeNow: number) => void;
 }
 
-/** Takes the lease, or answers undefined while somebody else holds it. An expired one is taken over. */
+/** Acquires the lease; undefined while another process holds it. Takes over an expired one. */
 export async function acquireLease(
   store: CheckpointStore,
   options: LeaseOptions,
 ): Promise<Lease | undefined> {
   const nonce = randomBytes(8).toString("hex");
-  const ttlMs = Math.min(options.ttlMs, LONGEST_LEASE_MS);
+  const ttlMs = Math.min(options.ttlMs, MAX_LEASE_MS);
   const file = leaseFile(options.logId);
   let noted: { archive?: string; bytes: number } = { bytes: 0 };
   let unfinished: readonly string[] = [];
-  // By this machine's clock, when the store's was asked last.
+  // When the store's time was last requested, by this machine's clock.
   let askedAt = 0;
-  // By the store's clock, when this lease began; every renewal repeats it.
+  // When this lease began, by the store's clock; every renewal repeats it.
   let since: string | undefined;
   const leaseText = (times: Pick<LeaseRecord, "expiresAt" | "since" | "renewedAt">): string => {
     const { bytes, ...rest } = noted;
@@ -93,26 +93,26 @@ export async function acquireLease(
   if (!(await store.create(file, await text()))) {
     const current = await store.read(file);
     if (current === undefined || (await isHeld(file, current))) return undefined;
-    // Its holder may have died while it uploaded.
+    // Its holder may have died while uploading.
     unfinished = unfinishedOf(parseStoredRecord(LeaseSchema, current.text));
     if ((await store.replace(file, await text(), current.tag)) === false) return undefined;
   }
-  // Read back: gives the tag, and where creating does not exclude others, only the last writer finds itself.
+  // Read back for the tag. Where creating is not exclusive, only the last writer finds its own lease.
   const mine = await store.read(file);
   if (mine === undefined || parseStoredRecord(LeaseSchema, mine.text)?.nonce !== nonce) return undefined;
 
   let tag = mine.tag;
   let isSettled = false;
   const { clock } = options;
-  // By this machine's clock, from before the store's own was asked: never later than the lease expires there.
+  // By this machine's clock, counted from before the store's time was requested: never later than the lease expires in the store.
   let heldUntil = askedAt + ttlMs;
-  // Why the last renewal failed, if it did: the reason to give when the lease runs out.
-  let trouble: unknown;
+  // Why the last renewal failed, if it did: the reason if the lease runs out.
+  let renewalError: unknown;
   const lost = new AbortController();
   const ended = new AbortController();
-  // The clock and not the store's answer: a process that stood still, or waited for an answer, must know before it goes on.
+  // By the clock, not the store's response: a process that was suspended, or waited for a response, must notice before it continues.
   const requireHeld = (): void => {
-    if (clock.now() >= heldUntil) lost.abort(trouble ?? leaseRanOut());
+    if (clock.now() >= heldUntil) lost.abort(renewalError ?? leaseRanOut());
     lost.signal.throwIfAborted();
   };
   const renew = async (): Promise<void> => {
@@ -124,12 +124,12 @@ export async function acquireLease(
     else {
       tag = renewed.tag;
       heldUntil = from + ttlMs;
-      trouble = undefined;
+      renewalError = undefined;
     }
     requireHeld();
   };
   let queue: Promise<void> = Promise.resolve();
-  // One renewal at a time: two would each find that the other has changed the tag.
+  // One renewal at a time: of two, each would find that the other has changed the tag.
   const renewNext = (): Promise<void> => {
     const next = queue.then(renew);
     queue = next.catch(() => undefined);
@@ -142,8 +142,8 @@ export async function acquireLease(
     {
       renew: renewNext,
       uploaded: () => (noted.archive === undefined ? undefined : noted.bytes),
-      onTrouble: (error) => {
-        trouble = error;
+      onError: (error) => {
+        renewalError = error;
       },
     },
     { ttlMs, clock, ended: over },
@@ -152,7 +152,7 @@ export async function acquireLease(
   const expiring = (async () => {
     while (await clock.wait(Math.max(1, heldUntil - clock.now()), over)) {
       if (lost.signal.aborted) return;
-      if (clock.now() >= heldUntil) lost.abort(trouble ?? leaseRanOut());
+      if (clock.now() >= heldUntil) lost.abort(renewalError ?? leaseRanOut());
     }
   })();
   return {
@@ -165,7 +165,7 @@ export async function acquireLease(
       isSettled = true;
     },
     async confirm() {
-      // Again, where the answer came so late that what follows might not fall within the lease.
+      // Again, if the response came so late that the lease could run out before the manifest is written.
       do await renewNext();
       while (heldUntil - clock.now() < ttlMs / 2);
     },
@@ -174,13 +174,13 @@ export async function acquireLease(
       await renewing;
       await expiring;
       await queue;
-      // Given up but not lost, it is ended for the others, who need not wait then.
+      // If it was aborted but not lost, it is ended, so that other nodes need not wait.
       const taken = clock.now() >= heldUntil || isCairnError(lost.signal.reason, "CONFLICT");
       if (lost.signal.aborted && taken) return;
       try {
         if (isSettled) noted = { bytes: 0 };
         const leavesUploads = store.tidy !== undefined && (noted.archive ?? unfinished[0]) !== undefined;
-        // Where nothing may be removed, or sweeps are to look for unfinished uploads, it is left as one that has ended.
+        // If nothing may be removed, or sweeps have to find unfinished uploads, it stays as an ended lease.
         if (leavesUploads || store.describe?.()?.canDelete === false) {
           await store.replace(file, leaseText({ expiresAt: new Date(0).toISOString() }), tag);
           return;
@@ -188,7 +188,7 @@ export async function acquireLease(
         const current = await store.read(file);
         if (current?.tag === tag) await store.remove(file);
       } catch (error) {
-        // What was saved is saved; a lease that cannot be removed expires.
+        // The checkpoint is saved; a lease that cannot be removed expires.
         if (!isCairnError(error)) throw error;
       }
     },
@@ -199,23 +199,23 @@ async function keepRenewing(
   {
     renew,
     uploaded,
-    onTrouble,
+    onError,
   }: {
     readonly renew: () => Promise<void>;
     readonly uploaded: () => number | undefined;
-    readonly onTrouble: (error: unknown) => void;
+    readonly onError: (error: unknown) => void;
   },
   { ttlMs, clock, ended }: { readonly ttlMs: number; readonly clock: Clock; readonly ended: AbortSignal },
   lost: AbortController,
 ): Promise<void> {
   let before: number | undefined;
-  // Renewals are counted, not time: a process that stood still has not tried to upload meanwhile.
-  let unmoved = 0;
+  // Renewals are counted, not time: a suspended process has not tried to upload meanwhile.
+  let renewalsWithoutProgress = 0;
   while (await clock.wait(ttlMs / 3, ended)) {
     const now = uploaded();
-    unmoved = now !== undefined && now === before ? unmoved + 1 : 0;
+    renewalsWithoutProgress = now !== undefined && now === before ? renewalsWithoutProgress + 1 : 0;
     before = now;
-    if (unmoved * (ttlMs / 3) >= STALLED_AFTER_MS) {
+    if (renewalsWithoutProgress * (ttlMs / 3) >= STALLED_AFTER_MS) {
       lost.abort(stalled());
       return;
     }
@@ -223,8 +223,8 @@ async function keepRenewing(
       await renew();
     } catch (error) {
       if (lost.signal.aborted) return;
-      // A store that is away for a moment does not end the lease before its time does.
-      if (isCairnError(error)) onTrouble(error);
+      // A short outage of the store does not end the lease before it expires.
+      if (isCairnError(error)) onError(error);
       else lost.abort(error);
     }
   }
@@ -233,21 +233,21 @@ async function keepRenewing(
 function stalled(): CairnError {
   return new CairnError(
     "STORE_UNREACHABLE",
-    "The store has not taken a byte of the upload for ten minutes.",
+    "The store has not accepted a byte of the upload for ten minutes.",
     {
-      hint: "Nothing was published, and other nodes may upload; look at the store and at the network to it.",
+      hint: "Nothing was published, and other nodes may upload; check the store and the network to it.",
     },
   );
 }
 
 function leaseRanOut(): CairnError {
   return new CairnError("CONFLICT", "The lease of this upload ran out before it was renewed.", {
-    hint: "This process stood still or lost the store for longer than the lease; nothing was published.",
+    hint: "This process was suspended or lost the store for longer than the lease; nothing was published.",
   });
 }
 
 function leaseLost(): CairnError {
   return new CairnError("CONFLICT", "Another node has taken over the lease of this upload.", {
-    hint: "This process stood still or lost the store for longer than the lease; nothing was published.",
+    hint: "This process was suspended or lost the store for longer than the lease; nothing was published.",
   });
 }

@@ -3,99 +3,102 @@ import { readCheckpoints } from "../store/list-checkpoints.ts";
 import type { CheckpointFiles, StoredCheckpoint } from "../store/list-checkpoints.ts";
 import type { LeaseRecord } from "../store/lease-record.ts";
 import type { Clock } from "../timing/clock.ts";
+import { LONGEST_LEASE_MS } from "./schedule.ts";
 
-/** Something that an operator should know of, though checkpoints go on: a sentence, and what to do. */
+/** Something that an operator should know of although checkpoints continue: a sentence, and what to do. */
 export interface CheckpointerWarning {
   readonly about: "future-checkpoint" | "same-node-id" | "other-log" | "capture-directory";
   readonly message: string;
   readonly hint: string;
 }
 
-/** What one checkpointer remembers of its store from look to look. Times in milliseconds since 1970, by the store's clock. */
+/** What a checkpointer remembers of its store between looks. Times are milliseconds since 1970 by the store's clock. */
 export interface StoreWitness {
   /**
-   * When the newest checkpoint counts as taken: as it says, but one from the future when it was first seen. Were it "now" at every
-   * look, nobody would save again until that future has come.
+   * When the newest checkpoint counts as taken: at the time it states, or, if that is in the future, when it was first seen. If it counted
+   * as taken "now" at every look, no node would save another until that time has come.
    */
   takenAt(newest: StoredCheckpoint, storeNow: number): number;
-  /** Whether it was marked as verified at an earlier look and is not any more: somebody read it back since, and found it damaged. */
+  /** Whether a checkpoint had its mark at an earlier look and has lost it: a node has read it back since, and found it damaged. */
   lostMark(checkpoint: StoredCheckpoint): boolean;
-  /** What a look saw. Reads a few manifests at most: those of checkpoints that were taken since this process began. */
+  /** Records a look. Reads at most a few manifests: those of checkpoints that were taken since this process started. */
   sawStore(seen: SeenStore): Promise<void>;
-  /** This process saved it. */
+  /** Records a checkpoint that this process saved. */
   saved(checkpoint: StoredCheckpoint): void;
-  /** This process had the lease with this nonce. */
+  /** Records that this process acquired the lease with this nonce. */
   held(nonce: string): void;
-  /** Somebody else has the lease. */
+  /** Records that another process holds the lease. */
   sawLease(lease: LeaseRecord, storeNow: number): void;
-  /** Whether a lease that somebody else has is one that an earlier life of this node left: of its id, not renewed since this process began. */
+  /** Whether a held lease was left by an earlier process of this node: it has the node's id and was not renewed since this process started. */
   leftBehind(lease: LeaseRecord, storeNow: number): boolean;
 }
 
-/** A store as a look saw it. */
+/** The content of a store at a look. */
 export interface SeenStore {
   readonly store: CheckpointStore;
   readonly listed: readonly CheckpointFiles[];
-  /** Of the log `logId`, which this node follows. */
+  /** The newest checkpoint of the log `logId`, which this node follows. */
   readonly newest: StoredCheckpoint | undefined;
   readonly logId: string | undefined;
   readonly storeNow: number;
 }
 
-/** Who looks, and who hears what it finds; each finding is told once. */
+/** The node that looks, and who receives its warnings; each finding is reported once. */
 export interface WitnessOptions {
   readonly node: string;
   readonly clock: Clock;
-  /** How long a lease holds without being renewed (ms). */
-  readonly leaseMs: number;
   readonly onWarning: (warning: CheckpointerWarning) => void;
 }
 
-/** Stores that tell their time in whole seconds: less is no difference. */
-const INEXACT_MS = 2_000;
+/** Some stores give their time in whole seconds: smaller differences mean nothing. */
+const CLOCK_TOLERANCE_MS = 2_000;
 
-/** Only the newest few are ever looked at. */
-const REMEMBERED_MARKS = 16;
+/** Only the newest few checkpoints are ever examined. */
+const MAX_REMEMBERED_MARKS = 16;
 
-/** Of the checkpoints that are new, so many are read at a look: one log saves about one between two looks. */
-const MOST_READ = 4;
+/** New checkpoints read at one look: a log saves about one between two looks. */
+const MAX_MANIFESTS_PER_LOOK = 4;
 
-/** Begins to remember, at the start of a checkpointer. */
-export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions): StoreWitness {
-  const began = clock.now();
-  /** When this process began, by the store's clock; undefined before its first look. */
+/** Creates the witness of one checkpointer. */
+export function storeWitness({ node, clock, onWarning }: WitnessOptions): StoreWitness {
+  const startedAt = clock.now();
+  /** When this process started, by the store's clock; undefined before its first look. */
   let start: number | undefined;
-  // Of the checkpoint that this process saved last: an earlier one with this node's id may be its own, too.
+  // When this process saved its last checkpoint: an earlier one with this node's id may be its own, too.
   let lastTakenAt = 0;
-  // The newest checkpoint if it claims to be from the future, and the store's time when it was first seen.
+  // The newest checkpoint if it states a time in the future, and the store's time when it was first seen.
   let future: { readonly name: string; readonly seenAt: number } | undefined;
   let lastSaved: string | undefined;
   let ownNonce: string | undefined;
   let sameId = false;
-  /** Names of checkpoints that had a mark when they were seen, the last ones. */
+  /** Names of the last checkpoints that were seen with a mark. */
   const marked = new Set<string>();
-  /** Names of checkpoints that were taken since this process began, and of which it is known whose they are. */
+  /** Names of checkpoints taken since this process started whose log is known. */
   let known = new Set<string>();
-  /** Ids of the other logs that save here; each is told once. */
+  /** Ids of other logs that save to this store; each is reported once. */
   const otherLogs = new Set<string>();
 
-  /** What is later than this is not of an earlier life of the node. */
+  /** Anything later than this was not done by an earlier process of the node. */
   const startAt = (storeNow: number): number =>
-    (start ??= storeNow - Math.max(0, clock.now() - began) + INEXACT_MS);
+    (start ??= storeNow - Math.max(0, clock.now() - startedAt) + CLOCK_TOLERANCE_MS);
 
   const isNamesake = ({ owner, nonce }: LeaseRecord): boolean => owner === node && nonce !== ownNonce;
 
-  /** One that an earlier life of this node left is not renewed after the start of this one. */
+  /**
+   * Whether a lease was renewed since this process started, so that it is not one that an earlier process of this node left. Where it does
+   * not say when, it counts as the longest possible: the earlier process may have had another frequency.
+   */
   const renewed = ({ renewedAt, expiresAt }: LeaseRecord, storeNow: number): boolean =>
-    (renewedAt === undefined ? Date.parse(expiresAt) - leaseMs : Date.parse(renewedAt)) > startAt(storeNow);
+    (renewedAt === undefined ? Date.parse(expiresAt) - LONGEST_LEASE_MS : Date.parse(renewedAt)) >
+    startAt(storeNow);
 
-  function tellSameId(evidence: string): void {
+  function warnOfSameId(evidence: string): void {
     if (sameId) return;
     sameId = true;
     onWarning({
       about: "same-node-id",
       message: `Another process goes by this node's id, ${node}: ${evidence}.`,
-      hint: "No checkpoint is harmed, but nobody can tell the two apart; give each node an id of its own (cairn/node > id, CAIRN_NODE_ID), and restart both: this one says so until then.",
+      hint: "No checkpoint is harmed, but the two cannot be told apart. Give each node an id of its own (cairn/node > id, CAIRN_NODE_ID), and restart both: this node repeats the warning until then.",
     });
   }
 
@@ -104,12 +107,12 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
       const takenAt = Date.parse(manifest.takenAt);
       const after = Math.max(startAt(storeNow), lastTakenAt);
       if (manifest.node === node && name !== lastSaved && takenAt > after && takenAt <= storeNow) {
-        tellSameId(`it saved ${name}`);
+        warnOfSameId(`it saved ${name}`);
       }
       if (takenAt <= storeNow) return takenAt;
       if (future?.name !== name) {
         future = { name, seenAt: storeNow };
-        if (takenAt - storeNow > INEXACT_MS) onWarning(fromFuture(name, takenAt, storeNow));
+        if (takenAt - storeNow > CLOCK_TOLERANCE_MS) onWarning(fromFuture(name, takenAt, storeNow));
       }
       return Math.min(future.seenAt, storeNow);
     },
@@ -118,14 +121,16 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
       marked.delete(name);
       marked.add(name);
       const [oldest] = marked;
-      if (marked.size > REMEMBERED_MARKS && oldest !== undefined) marked.delete(oldest);
+      if (marked.size > MAX_REMEMBERED_MARKS && oldest !== undefined) marked.delete(oldest);
       return false;
     },
     async sawStore({ store, listed, newest, logId, storeNow }) {
       // Older ones may be of a log that this one continues.
       const since = listed.filter(({ parsed }) => parsed.takenAt > startAt(storeNow));
       const unknown = since.filter(({ name }) => ![...known, lastSaved, newest?.name].includes(name));
-      const read = unknown.toSorted((a, b) => b.parsed.takenAt - a.parsed.takenAt).slice(0, MOST_READ);
+      const read = unknown
+        .toSorted((a, b) => b.parsed.takenAt - a.parsed.takenAt)
+        .slice(0, MAX_MANIFESTS_PER_LOOK);
       const unread = new Set(unknown.filter((files) => !read.includes(files)).map(({ name }) => name));
       for await (const found of readCheckpoints(store, read)) {
         if ("error" in found || found.manifest.log.id === logId || otherLogs.has(found.manifest.log.id))
@@ -143,7 +148,7 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
       ownNonce = nonce;
     },
     sawLease(lease, storeNow) {
-      if (isNamesake(lease) && renewed(lease, storeNow)) tellSameId("it is uploading a checkpoint");
+      if (isNamesake(lease) && renewed(lease, storeNow)) warnOfSameId("it is uploading a checkpoint");
     },
     leftBehind: (lease, storeNow) => isNamesake(lease) && !renewed(lease, storeNow),
   };

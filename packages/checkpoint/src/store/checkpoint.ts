@@ -1,31 +1,97 @@
 import { createHash } from "node:crypto";
 import { CairnError } from "@cairn/kv";
 import { z } from "zod";
-import { checkpointFile, parseCheckpointName } from "./checkpoint-name.ts";
+
+/** The parts of a checkpoint's name: `checkpoint-<tx-id>-<2026-11-20T06-12-26.123Z>-<8 hex>`. */
+export interface CheckpointName {
+  readonly txId: number;
+  /** Milliseconds since 1970 by the store's clock. */
+  readonly takenAt: number;
+  /** Eight random hexadecimal digits, so that nodes that save at the same moment use different names. */
+  readonly suffix: string;
+}
+
+/** The files of a checkpoint in a store; {@link checkpointFile} names them. */
+export type CheckpointPart = "archive" | "manifest" | "verified";
+
+/** The prefix of all files of checkpoints. */
+export const CHECKPOINT_PREFIX = "checkpoint-";
+
+const EXTENSIONS: Readonly<Record<CheckpointPart, string>> = {
+  archive: ".tar",
+  manifest: ".json",
+  verified: ".verified.json",
+};
+
+// Transaction ids have at most the 16 digits of 2^53 - 1.
+const NAME =
+  /^checkpoint-(0|[1-9]\d{0,15})-(\d{4}-\d{2}-\d{2})T(\d{2})-(\d{2})-(\d{2}\.\d{3})Z-([0-9a-f]{8})$/;
+
+/** Formats the name of a checkpoint. Its time has no colons, so that it is a valid file name on every system. */
+export function formatCheckpointName(name: CheckpointName): string {
+  const time = new Date(name.takenAt).toISOString().replaceAll(":", "-");
+  return `${CHECKPOINT_PREFIX}${name.txId}-${time}-${name.suffix}`;
+}
+
+/** Parses a name; undefined if it is not exactly what {@link formatCheckpointName} returns. */
+export function parseCheckpointName(text: string): CheckpointName | undefined {
+  const match = NAME.exec(text);
+  if (match === null) return undefined;
+  const [, tx = "", day = "", hours = "", minutes = "", seconds = "", suffix = ""] = match;
+  const name = { txId: Number(tx), takenAt: Date.parse(`${day}T${hours}:${minutes}:${seconds}Z`), suffix };
+  if (!Number.isSafeInteger(name.txId) || Number.isNaN(name.takenAt)) return undefined;
+  // 2026-02-31 is parsed as a day of March; only a text that is formatted back to itself is a valid name.
+  return formatCheckpointName(name) === text ? name : undefined;
+}
+
+/** The name of a checkpoint's file in the store. */
+export function checkpointFile(checkpoint: string, part: CheckpointPart): string {
+  return checkpoint + EXTENSIONS[part];
+}
+
+/** The checkpoint and part that a file of a store belongs to; undefined for a foreign file. */
+export function parseCheckpointFile(
+  file: string,
+): { readonly checkpoint: string; readonly part: CheckpointPart } | undefined {
+  // ".verified.json" also ends with ".json", so the longer extension comes first.
+  for (const part of ["verified", "manifest", "archive"] as const) {
+    if (!file.endsWith(EXTENSIONS[part])) continue;
+    const checkpoint = file.slice(0, -EXTENSIONS[part].length);
+    return parseCheckpointName(checkpoint) === undefined ? undefined : { checkpoint, part };
+  }
+  return undefined;
+}
+
+/** Orders names newest first: by tx-id as a number, then time, then suffix, so that the order is the same on every node. */
+export function newestFirst(a: CheckpointName, b: CheckpointName): number {
+  if (a.txId !== b.txId) return b.txId - a.txId;
+  if (a.takenAt !== b.takenAt) return b.takenAt - a.takenAt;
+  return a.suffix < b.suffix ? 1 : a.suffix > b.suffix ? -1 : 0;
+}
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hexadecimal digits");
 const Position = z.int().min(0);
-/** Names inside an archive: plain file names only, so nothing can be written outside the target directory. */
+/** Names in an archive: plain file names only, so that nothing can be written outside of the target directory. */
 export const FileName = z
   .string()
   .max(255)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "expected a plain file name");
 
-/** Digests of a log's whole past up to a transaction, as its index has them; compared by whoever has both. */
+/** Digests of a log's whole past up to a transaction, as its index has them. Two values at one transaction can be compared. */
 const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sha256 });
-/** A checkpoint names the newest, some that are older and older, and those where others end. */
+/** A checkpoint states the newest value, some older and older ones, and those at which other checkpoints end. */
 const MAX_CHAIN_VALUES = 250;
 
-/** What a manifest must be; anything else is not a checkpoint. Source: docs/checkpoint-format.md. */
+/** The format of a manifest; anything else is not a checkpoint. Source: docs/checkpoint-format.md. */
 export const ManifestSchema = z.object({
   format: z.object({ index: z.int(), kv: z.string(), archive: z.string() }),
   log: z.object({ id: z.string().min(1), name: z.string().min(1), offset: Position }),
   txId: Position,
   txTime: z.iso.datetime(),
   anchor: z.object({ txId: Position, sha256: Sha256 }),
-  /** Of an index that has such; those of Cairn before the fifth version have none. */
+  /** Absent in indexes of formats before version 5. */
   chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES).optional(),
-  /** Of what transactions up to this one evicted, nothing is in the files; those of Cairn that did not look have none. */
+  /** The files contain nothing of what transactions up to this one evicted. Absent in versions of Cairn that did not check that. */
   purged: Position.optional(),
   takenAt: z.iso.datetime(),
   node: z.string(),
@@ -35,16 +101,23 @@ export const ManifestSchema = z.object({
   version: z.string(),
 });
 
-/** A checkpoint's manifest, as stored beside its archive. Times are ISO-8601 in UTC, sizes bytes, digests lower-case hex. */
+/** A checkpoint's manifest, as stored next to its archive. Times are ISO 8601 in UTC, sizes are in bytes, digests are lower-case hex. */
 export type Manifest = z.infer<typeof ManifestSchema>;
 
-/** The part of a manifest that only the index itself can tell; read from the captured copy, never from the live index. */
+/** The part of a manifest that comes from the index itself. Read from the captured copy, never from the live index. */
 export type IndexState = Pick<
   Manifest,
   "log" | "txId" | "txTime" | "anchor" | "chains" | "purged" | "documents"
 > & {
   readonly format: { readonly index: number; readonly kv: string };
 };
+
+/** Codes of errors that mean that a checkpoint itself is damaged, as opposed to the disk, the store or the log. */
+export const DAMAGE_CODES: ReadonlySet<string> = new Set([
+  "CHECKPOINT_CORRUPT",
+  "CHECKPOINT_INCOMPLETE",
+  "INDEX_CORRUPT",
+]);
 
 /** Archive formats that this version writes and reads. Source: docs/checkpoint-format.md. */
 export const ARCHIVE_FORMATS = { none: "tar/1", gzip: "tar+gzip/1" } as const;
@@ -65,7 +138,7 @@ function corrupt(name: string, why: string, cause?: unknown): CairnError {
   );
 }
 
-/** The text of a manifest as it lies in a store. */
+/** Encodes a manifest as stored text. */
 export function encodeManifest(manifest: Manifest): string {
   const text = JSON.stringify(ManifestSchema.parse(manifest), null, 1);
   const checked = text.slice(0, -ENDING.length);
@@ -74,12 +147,12 @@ export function encodeManifest(manifest: Manifest): string {
 
 const ENDING = "\n}";
 
-/** The last member of a manifest: what it is of is the text before the comma. Without it, a changed digit would be another claim. */
+/** The last member of a manifest: a checksum of the text before its comma. Without it, a changed digit would not be noticed. */
 function checksumMember(checked: string): string {
   return `,\n "sha256": "${createHash("sha256").update(checked).digest("hex")}"`;
 }
 
-/** Whether a manifest's text is what was written. Those with neither a checksum nor chains are of versions that wrote none. */
+/** Whether a manifest's text is unchanged. Early versions wrote neither a checksum nor chains. */
 function isWhole(text: string, value: unknown): boolean {
   if (typeof value !== "object" || value === null || !("chains" in value || "sha256" in value)) return true;
   const end = text.lastIndexOf(',\n "sha256"');
@@ -87,8 +160,8 @@ function isWhole(text: string, value: unknown): boolean {
 }
 
 /**
- * Reads the manifest of the checkpoint called `name`. `CHECKPOINT_CORRUPT` when it is not a manifest or belongs to another
- * name. Fields that this version does not know are dropped: a later one may have added them.
+ * Decodes the manifest of the checkpoint `name`. `CHECKPOINT_CORRUPT` if it is not a manifest, or belongs to another checkpoint. Unknown
+ * fields are dropped: a later version may have added them.
  */
 export function decodeManifest(name: string, text: string): Manifest {
   if (isTooIntricate(text)) throw corrupt(name, "it is made of far more parts than it has room to describe");
@@ -112,14 +185,15 @@ export function decodeManifest(name: string, text: string): Manifest {
   return manifest;
 }
 
-/** The least that a manifest's text takes for each part that a parser makes an object or a list entry of, and what may be without. */
-const CHARACTERS_A_PART = 20;
-const SMALL_TEXT = 100_000;
+/** Manifests have at least this many characters per object or list entry. */
+const MIN_CHARACTERS_PER_PART = 20;
+/** Shorter texts are parsed in any case. */
+const SMALL_TEXT_LENGTH = 100_000;
 
-/** Whether parsing would take many times the memory that the text does, which nothing that {@link encodeManifest} writes can. */
+/** Whether parsing would take many times the memory of the text, which it never does for what {@link encodeManifest} returns. */
 function isTooIntricate(text: string): boolean {
-  if (text.length < SMALL_TEXT) return false;
-  const most = text.length / CHARACTERS_A_PART;
+  if (text.length < SMALL_TEXT_LENGTH) return false;
+  const most = text.length / MIN_CHARACTERS_PER_PART;
   let parts = 0;
   for (let at = 0; at < text.length && parts <= most; at += 1) {
     const code = text.charCodeAt(at);

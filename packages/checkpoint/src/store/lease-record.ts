@@ -1,37 +1,37 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
-import { LONGEST_RECORD, parseStoredRecord, readStoredRecord } from "./stored-record.ts";
+import { MAX_RECORD_LENGTH, parseStoredRecord, readStoredRecord } from "./stored-record.ts";
 
-/** What the names of leases begin with. */
-export const LEASES = "in-progress";
+/** The prefix of the names of leases. */
+export const LEASE_PREFIX = "in-progress";
 
-/** The lease of earlier builds, which did not tell logs apart: while it is live, no log's nodes upload. */
-export const SHARED_LEASE = `${LEASES}.json`;
+/** The lease of earlier versions, which was shared by all logs: while it is live, nodes of no log upload. */
+export const SHARED_LEASE = `${LEASE_PREFIX}.json`;
 
-/** No more than these are remembered: where none can be ended, they would gather. */
-const MOST_UNFINISHED = 16;
+/** The number of unfinished uploads recorded: they would accumulate where none can be aborted. */
+const MAX_UNFINISHED = 16;
 
 const LEASE_NAME = /^in-progress(?:-[A-Za-z0-9._-]+)?\.json$/;
 const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
-/** The file of a log's lease: the node that holds it is uploading. Logs that share a store do not wait for each other. */
+/** The file of a log's lease, whose holder is uploading. Each log has its own, so logs that share a store do not wait for each other. */
 export function leaseFile(logId: string): string {
   const id = PLAIN_ID.test(logId) ? logId : createHash("sha256").update(logId).digest("hex").slice(0, 32);
-  return `${LEASES}-${id}.json`;
+  return `${LEASE_PREFIX}-${id}.json`;
 }
 
-/** No lease is longer; one that says so was written by a wrong clock and counts as expired. */
-export const LONGEST_LEASE_MS = 600_000;
+/** No lease is longer: one that claims to be was written by a wrong clock, and counts as expired. */
+export const MAX_LEASE_MS = 600_000;
 
-/** What a lease must be to be read. */
+/** The content of a lease. */
 export const LeaseSchema = z.object({
   owner: z.string(),
-  // Which process: `owner` is a node's id, which a second process may bear by mistake.
+  // Identifies the process: `owner` is a node's id, which a second process may have by mistake.
   nonce: z.string(),
-  // The archive that is being uploaded, once that began; sweeps leave it alone.
+  // The archive that is being uploaded; sweeps leave it alone. Absent before the upload.
   archive: z.string().optional(),
-  // Archives whose uploads earlier holders may have left unfinished: sweeps look for them by name.
+  // Archives whose uploads earlier holders may have left unfinished; sweeps find them by name.
   unfinished: z.array(z.string()).optional(),
   progress: z.object({ bytes: z.number() }),
   since: z.iso.datetime().optional(),
@@ -39,31 +39,31 @@ export const LeaseSchema = z.object({
   expiresAt: z.iso.datetime(),
 });
 
-/** The lease as it lies in the store; times are by the store's clock. */
+/** A lease as stored; times are by the store's clock. */
 export type LeaseRecord = z.infer<typeof LeaseSchema>;
 
-/** A lease as it lies in a store. */
+/** A lease, and its file in the store. */
 export interface StoredLease {
   readonly file: string;
   readonly record: LeaseRecord;
   readonly live: boolean;
 }
 
-/** The leases of all logs in a store, live and ended. */
+/** Reads the leases of all logs in a store, live or ended. */
 export async function readLeases(store: CheckpointStore): Promise<StoredLease[]> {
-  const files = (await store.list(LEASES)).filter(({ name }) => LEASE_NAME.test(name));
+  const files = (await store.list(LEASE_PREFIX)).filter(({ name }) => LEASE_NAME.test(name));
   const leases: StoredLease[] = [];
   if (files.length === 0) return leases;
   const now = await store.now();
   for (const { name: file, bytes, modifiedAt } of files) {
-    const read = bytes > LONGEST_RECORD ? undefined : await readStoredRecord(store, file, LeaseSchema);
+    const read = bytes > MAX_RECORD_LENGTH ? undefined : await readStoredRecord(store, file, LeaseSchema);
     const record = read ?? unknownLease(modifiedAt);
     leases.push({ file, record, live: isLive(record, now) });
   }
   return leases;
 }
 
-/** The lease that `text` holds, live or not; undefined when it went meanwhile. */
+/** Parses a lease, live or not; undefined if its file has been removed meanwhile. */
 export async function parseLease(
   store: CheckpointStore,
   file: string,
@@ -75,19 +75,19 @@ export async function parseLease(
   return listed === undefined ? undefined : unknownLease(listed.modifiedAt);
 }
 
-/** Not one of ours, perhaps a later version's: it holds for as long as the longest that we know. */
+/** Stands for an unreadable lease, perhaps of a later version: it is valid for as long as the longest known lease. */
 function unknownLease(modifiedAt: number): LeaseRecord {
-  const expiresAt = new Date(modifiedAt + LONGEST_LEASE_MS).toISOString();
+  const expiresAt = new Date(modifiedAt + MAX_LEASE_MS).toISOString();
   return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };
 }
 
-/** The latest archives whose uploads a lease that has ended may have left unfinished. */
+/** The latest archives whose uploads the holders of an ended lease may have left unfinished. */
 export function unfinishedOf(ended: LeaseRecord | undefined): string[] {
   const { archive, unfinished = [] } = ended ?? {};
-  return [...unfinished, ...(archive === undefined ? [] : [archive])].slice(-MOST_UNFINISHED);
+  return [...unfinished, ...(archive === undefined ? [] : [archive])].slice(-MAX_UNFINISHED);
 }
 
-/** Takes note that no upload of `archives` is unfinished any more; a lease that was taken meanwhile is left alone. */
+/** Records in an ended lease that no upload of `archives` is unfinished any more. Leaves a lease alone that was acquired meanwhile. */
 export async function settleUnfinished(
   store: CheckpointStore,
   file: string,
@@ -101,8 +101,44 @@ export async function settleUnfinished(
   await store.replace(file, JSON.stringify({ ...rest, unfinished } satisfies LeaseRecord), current.tag);
 }
 
-/** Whether a lease still holds. */
+/** Whether a lease is still valid. */
 export function isLive(lease: LeaseRecord, now: number): boolean {
   const left = Date.parse(lease.expiresAt) - now;
-  return left > 0 && left <= LONGEST_LEASE_MS;
+  return left > 0 && left <= MAX_LEASE_MS;
+}
+
+/** Another process that is uploading, according to its lease; times are by the store's clock. */
+export interface HeldLease {
+  readonly owner: string;
+  /** Bytes of the index packed so far. */
+  readonly bytes: number;
+  /** Null if the lease does not state it. */
+  readonly since: string | null;
+  /** Unless it is renewed before then. */
+  readonly expiresAt: string;
+  /**
+   * Whether it has this node's id and was not renewed since this process started: an earlier process of the node left it. It is respected
+   * nevertheless: a copy of the machine or of its volume has the same id, path and files, so nothing proves that its holder is dead.
+   */
+  readonly leftBehind: boolean;
+}
+
+/** Describes a held lease for status and events. */
+export function heldLease(record: LeaseRecord, leftBehind: boolean): HeldLease {
+  const { owner, progress, since = null, expiresAt } = record;
+  return { owner, bytes: progress.bytes, since, expiresAt, leftBehind };
+}
+
+/** The reason for skipping a round while another process holds the lease, as a sentence. */
+export function describeHolder(held: HeldLease | undefined): string {
+  if (held === undefined) return "Another node has just begun to upload a checkpoint.";
+  const { owner, bytes, since, expiresAt, leftBehind } = held;
+  const began = since === null ? "" : ` since ${since}`;
+  if (!leftBehind) {
+    return `${owner} is uploading a checkpoint${began}, ${bytes} bytes so far; unless it is renewed, its lease ends at ${expiresAt}.`;
+  }
+  return (
+    `An earlier process of this node, ${owner}, was uploading a checkpoint${began}, ${bytes} bytes, and has not renewed its lease ` +
+    `since this one started; the lease ends at ${expiresAt}.`
+  );
 }

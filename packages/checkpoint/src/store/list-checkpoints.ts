@@ -1,29 +1,29 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import { decodeManifest } from "./checkpoint.ts";
-import type { Manifest } from "./checkpoint.ts";
+import { unlessAborted } from "../timing/unless-aborted.ts";
+import type { CheckpointStore, StoredFile } from "./checkpoint-store.ts";
 import {
   CHECKPOINT_PREFIX,
   checkpointFile,
+  type CheckpointName,
+  decodeManifest,
+  type Manifest,
   newestFirst,
   parseCheckpointFile,
   parseCheckpointName,
-} from "./checkpoint-name.ts";
-import type { CheckpointName } from "./checkpoint-name.ts";
-import type { CheckpointStore, StoredFile } from "./checkpoint-store.ts";
-import { unlessAborted } from "../timing/unless-aborted.ts";
+} from "./checkpoint.ts";
 
-/** A checkpoint of a store: its manifest is there and its archive has the size that it says. */
+/** A checkpoint in a store: it has a manifest, and its archive has the size stated there. */
 export interface StoredCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
-  /** Whether a verification of it succeeded once. */
+  /** Whether it has a mark. */
   readonly verified: boolean;
 }
 
-/** A checkpoint that cannot be used, with why. */
+/** A checkpoint that cannot be used, and why. */
 export interface SkippedCheckpoint {
   readonly name: string;
-  /** The location of the store that it lies in. */
+  /** The location of its store. */
   readonly store: string;
   readonly error: CairnError;
 }
@@ -37,21 +37,21 @@ export interface CheckpointFiles {
   readonly verified?: StoredFile;
 }
 
-/** A checkpoint without its list of files, which may be long. */
+/** A checkpoint without its list of files, which can be long. */
 export interface CheckpointListing extends Omit<Manifest, "files"> {
   readonly name: string;
-  /** Files in the archive. */
+  /** The number of files in the archive. */
   readonly fileCount: number;
   readonly verified: boolean;
 }
 
-/** What a store holds: the checkpoints newest first, and those that cannot be used. Foreign files are in neither. */
+/** The content of a store: the checkpoints, newest first, and those that cannot be used. Foreign files are in neither list. */
 export interface CheckpointList {
   readonly checkpoints: readonly CheckpointListing[];
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
-/** All checkpoints of `store`, of every log. Nothing that lies there makes it fail; only the store itself can (`STORE_*`), or `signal`, for which nobody waits for the store. */
+/** Lists the checkpoints of all logs in `store`. No content makes it fail. Errors: those of the store (`STORE_*`), the reason of `signal`. */
 export async function listCheckpoints(store: CheckpointStore, signal?: AbortSignal): Promise<CheckpointList> {
   const checkpoints: CheckpointListing[] = [];
   const skipped: SkippedCheckpoint[] = [];
@@ -66,7 +66,7 @@ export async function listCheckpoints(store: CheckpointStore, signal?: AbortSign
   return { checkpoints, skipped };
 }
 
-/** The checkpoints' files in a store, newest first; those without a manifest too. */
+/** Lists the files of all checkpoints in a store, newest first, including those without a manifest. */
 export async function checkpointFiles(
   store: CheckpointStore,
   signal?: AbortSignal,
@@ -84,7 +84,7 @@ export async function checkpointFiles(
   return [...found.values()].toSorted((a, b) => newestFirst(a.parsed, b.parsed));
 }
 
-/** Reads the manifests of `listed` one after the other, so that a reader that found what it wants reads no more. */
+/** Reads the manifests of `listed` one after the other, on demand. */
 export async function* readCheckpoints(
   store: CheckpointStore,
   listed: readonly CheckpointFiles[],
@@ -104,7 +104,7 @@ async function readCheckpoint(
   const { name } = files;
   try {
     const manifest = await store.read(checkpointFile(name, "manifest"));
-    // Gone since the listing: a sweep of another node removed it.
+    // Removed by a sweep of another node since the listing.
     if (manifest === undefined) return undefined;
     const checkpoint = {
       name,
@@ -114,7 +114,7 @@ async function readCheckpoint(
     const error = archiveFault(checkpoint, files.archive);
     return error === undefined ? checkpoint : { name, store: store.location, error };
   } catch (error) {
-    // One file that may not be read is that checkpoint's trouble; a store that does not answer is everybody's.
+    // A single file without read permission concerns one checkpoint; a store that does not respond concerns all.
     if (isCairnError(error, "CHECKPOINT_CORRUPT") || isCairnError(error, "STORE_DENIED")) {
       return { name, store: store.location, error };
     }
@@ -130,7 +130,7 @@ function archiveFault(
   const has = archive === undefined ? "is missing" : `has ${archive.bytes} bytes`;
   return new CairnError(
     "CHECKPOINT_INCOMPLETE",
-    `The archive of ${name} ${has}, and its manifest says ${manifest.archive.bytes}.`,
+    `The archive of ${name} ${has}, but its manifest says ${manifest.archive.bytes}.`,
     {
       hint: "Something other than Cairn removed or changed it: look for life-cycle rules and unfinished copies.",
     },

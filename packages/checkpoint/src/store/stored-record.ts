@@ -2,10 +2,10 @@ import { isCairnError } from "@cairn/kv";
 import type { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 
-/** No record of ours is nearly as long: a longer text is not worth the memory that reading it takes. */
-export const LONGEST_RECORD = 65_536;
+/** Records of Cairn are much shorter: longer text, in UTF-16 units, is not parsed. */
+export const MAX_RECORD_LENGTH = 65_536;
 
-/** A record by its name; undefined when there is none, or something else in its place. Errors: the store's own (`STORE_*`). */
+/** Reads a record; undefined if it does not exist, or is not one of Cairn's. Errors: those of the store (`STORE_*`). */
 export async function readStoredRecord<T extends z.ZodType>(
   store: CheckpointStore,
   name: string,
@@ -20,9 +20,9 @@ export async function readStoredRecord<T extends z.ZodType>(
   }
 }
 
-/** A small JSON file of a store by its schema; undefined when it is not JSON, or not of the schema: not one of ours. */
+/** Parses a small JSON file; undefined if it is not JSON, or does not match the schema: then it is not one of Cairn's. */
 export function parseStoredRecord<T extends z.ZodType>(schema: T, text: string): z.infer<T> | undefined {
-  if (text.length > LONGEST_RECORD) return undefined;
+  if (text.length > MAX_RECORD_LENGTH) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Manifest } from "./checkpoint.ts";
-import { checkpointFile } from "./checkpoint-name.ts";
+import { checkpointFile } from "./checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { readStoredRecord } from "./stored-record.ts";
 
@@ -12,12 +12,11 @@ const VerificationSchema = z.object({
 });
 
 /**
- * The mark of a verification that succeeded: when (by the store's clock), by whom, the digest of the content that was found, and
- * the SHA-256 of the archive that it was found in.
+ * The mark of a successful verification: its time by the store's clock, the node, the digest of the content, and the SHA-256 of the archive.
  */
 export type Verification = z.infer<typeof VerificationSchema>;
 
-/** Marks a checkpoint that was read back, unpacked, opened and digested; a mark that is there is written anew. */
+/** Marks a checkpoint as verified, after it was read back, unpacked, opened and digested. Replaces an existing mark. */
 export async function markVerified(
   store: CheckpointStore,
   name: string,
@@ -28,19 +27,19 @@ export async function markVerified(
   const { node, digest, archive } = found;
   const verification = VerificationSchema.parse({ verifiedAt, node, digest, archive: archive.sha256 });
   const text = `${JSON.stringify(verification, null, 1)}\n`;
-  // Of several who mark it at once any will do: they found the same.
+  // If several nodes mark it at once any mark will do: they are equivalent.
   const before = await store.read(file);
   if (before === undefined) await store.create(file, text);
   else await store.replace(file, text, before.tag);
   return verification;
 }
 
-/** Takes back what {@link markVerified} said of a checkpoint; fine when it has no mark. */
+/** Removes the mark of a checkpoint; does nothing if it has none. */
 export async function withdrawMark(store: CheckpointStore, name: string): Promise<void> {
   await store.remove(checkpointFile(name, "verified"));
 }
 
-/** The mark of a checkpoint; undefined when it has none, or one that is unreadable or was given to another archive. */
+/** The mark of a checkpoint; undefined if it has none, or one that is unreadable or belongs to another archive. */
 export async function readVerification(
   store: CheckpointStore,
   name: string,

@@ -1,18 +1,18 @@
 import { addAbortSignal, Readable } from "node:stream";
-import { contentTag } from "../store/content-tag.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import {
   alreadyThere,
+  contentTag,
   notThere,
   requireStoreName,
   SMALL_FILE_LIMIT,
   tooLarge,
-} from "../store/store-names.ts";
+} from "../store/stored-files.ts";
 
-/** How a store in memory is made; `now` is its own clock. */
+/** Options of a store in memory; `now` is its clock. */
 export interface MemoryStoreOptions {
   readonly now?: () => number;
-  /** Stands in its location; `store` when left out. */
+  /** A part of its location. Defaults to `store`. */
   readonly name?: string;
 }
 
@@ -21,7 +21,7 @@ interface Entry {
   readonly modifiedAt: number;
 }
 
-/** A store in this process's memory, for tests: gone with the process. */
+/** Creates a store in this process's memory, for tests. */
 export function memoryStore(options: MemoryStoreOptions = {}): CheckpointStore {
   const files = new Map<string, Entry>();
   const location = `memory://${options.name ?? "store"}`;

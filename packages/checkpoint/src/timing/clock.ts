@@ -1,21 +1,21 @@
-/** Time on this machine, injected so that tests can move it. */
+/** The time of this machine, injected so that tests can control it. */
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number;
-  /** True once `ms` have passed, false as soon as `signal` is aborted. Any length, also beyond what one timer can hold. */
+  /** Resolves to true after `ms`, or to false as soon as `signal` is aborted. `ms` may exceed the limit of a timer. */
   wait(ms: number, signal?: AbortSignal): Promise<boolean>;
 }
 
-/** The longest that setTimeout can hold; longer ones would fire at once. */
-const LONGEST_TIMER = 2 ** 31 - 1;
+/** The limit of setTimeout; a longer timer would fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** The machine's own clock and timers. Waiting keeps the process alive. */
+/** The machine's clock and timers. Waiting keeps the process alive. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   async wait(ms, signal) {
     let left = ms;
-    for (; left > LONGEST_TIMER; left -= LONGEST_TIMER) {
-      if (!(await timer(LONGEST_TIMER, signal))) return false;
+    for (; left > MAX_TIMER_MS; left -= MAX_TIMER_MS) {
+      if (!(await timer(MAX_TIMER_MS, signal))) return false;
     }
     return timer(left, signal);
   },

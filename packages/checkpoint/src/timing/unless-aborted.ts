@@ -1,4 +1,4 @@
-/** What `work` comes to, or the signal's reason as soon as it is aborted: then nobody waits for `work` any more. */
+/** Waits for `work`. Throws the signal's reason as soon as it is aborted; the result of `work` is discarded then. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   let onAbort: (() => void) | undefined;

@@ -10,7 +10,7 @@ import { testSource } from "../support/test-source.ts";
 
 const CHILD = fileURLToPath(new URL("../../dist/test/support/limited-child.js", import.meta.url));
 
-test("where the file system takes no more, saving says STORE_FULL, restoring DISK_FULL, and both tidy up", async () => {
+test("on a full file system saving fails with STORE_FULL and restoring with DISK_FULL, and both clean up", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "store") });
   // Its archive holds a file of 100,000 bytes, and the process below may not write more than 51,200 to one.

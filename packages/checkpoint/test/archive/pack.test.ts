@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { levelProvider } from "@cairn/kv";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { packDirectory, unpackArchive } from "../../src/index.ts";
+import { packDirectory } from "../../src/archive/pack/pack.ts";
 import { archiveSize } from "../../src/archive/tar-format.ts";
+import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
 import { manifestOf, sha256, streamOf } from "../support/archives.ts";
 import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from "../support/places.ts";
 
@@ -30,8 +31,8 @@ function explainNothing(error: unknown): unknown {
   return error;
 }
 
-describe.each([false, true])("on threads of its own: %s;", (threads) => {
-  test("the archive is a plain tar that tar itself unpacks", async () => {
+describe.each([false, true])("on worker threads: %s;", (threads) => {
+  test("the archive is a plain tar file that tar can unpack", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), someFiles());
     await writeFile(join(dir, "a.tar"), packDirectory(join(dir, "in"), { threads }).archive);
@@ -40,7 +41,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(someFiles()));
   });
 
-  test("the result says what is in the archive", async () => {
+  test("the result describes the content of the archive", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), someFiles());
     const packing = packDirectory(join(dir, "in"), { threads });
@@ -50,7 +51,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     expect(Object.fromEntries(files.map((file) => [file.name, file.sha256]))).toEqual(digestsOf(someFiles()));
   });
 
-  test("equal directories give equal archives, whenever and in whatever order they were written", async () => {
+  test("equal directories give equal archives, regardless of when and in which order they were written", async () => {
     const dir = await temporaryDirectory();
     const files = someFiles();
     await writeFiles(join(dir, "a"), files);
@@ -62,7 +63,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
   });
 
   test.each(["none", "gzip"] as const)(
-    "a file larger than what is held whole survives, compression %s",
+    "a file larger than a piece survives, compression %s",
     async (compression) => {
       const dir = await temporaryDirectory();
       const files = { "000001.ldb": Buffer.alloc(9_000_001, "large "), CURRENT: Buffer.from("x") };
@@ -102,7 +103,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     }
   });
 
-  test("a file that becomes shorter meanwhile ends packing, and there is no result to publish", async () => {
+  test("a file that becomes shorter while it is packed ends packing without a result to publish", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(dir, { "000001.ldb": Buffer.alloc(60_000_000) });
     const packing = packDirectory(dir, { threads });
@@ -116,7 +117,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     expect(() => packing.result()).toThrow(/not read to its end/);
   });
 
-  test("the archive is written to a file as it is read from the stream, and a second one is the same", async () => {
+  test("the archive written to a file equals the one read from the stream", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), someFiles());
     for (const compression of ["none", "gzip"] as const) {
@@ -130,7 +131,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     }
   });
 
-  test("what the file refuses is explained by its owner, and what the content refuses is not", async () => {
+  test("errors of the file are explained by its owner, errors of the content are not", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), someFiles());
     await mkdir(join(dir, "folder", "inner"), { recursive: true });
@@ -147,7 +148,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
   });
 
   test.each(["none", "gzip"] as const)(
-    "a packing that is left early keeps no file open, whoever leaves it, compression %s",
+    "packing that is abandoned keeps no file open, whoever abandons it, compression %s",
     async (compression) => {
       const dir = await temporaryDirectory();
       const input = join(dir, "in");
@@ -172,7 +173,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     },
   );
 
-  test("a damaged table ends packing where tables are compared, and half a table that is not the database's stays out", async () => {
+  test("a damaged table ends packing, and half a table that does not belong to the database is not packed", async () => {
     const dir = join(await temporaryDirectory(), "in");
     const store = await levelProvider().open(dir);
     for (let row = 0; row < 100; row++) {
@@ -196,7 +197,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     await buffer(packDirectory(dir, { threads }).archive);
   });
 
-  test("a file that is removed before it was read ends packing with a sentence", async () => {
+  test("a file that is removed before it was read ends packing with a clear message", async () => {
     const dir = join(await temporaryDirectory(), "in");
     await writeFiles(dir, { a: randomBytes(40_000_000), b: Buffer.from("b") });
     const { archive } = packDirectory(dir, { threads });
@@ -210,7 +211,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
   });
 
   test.each([/^CURRENT$/, /^MANIFEST/, /\.ldb$/])(
-    "a database that lacks its %s is not packed as if it were whole",
+    "a database without its %s is not packed",
     async (pattern) => {
       const dir = join(await temporaryDirectory(), "in");
       const store = await levelProvider().open(dir);
@@ -224,7 +225,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     },
   );
 
-  test("who is told of the progress and throws ends packing and unpacking, not the process", async () => {
+  test("a progress callback that throws ends packing and unpacking, not the process", async () => {
     const dir = await temporaryDirectory();
     const files = { a: randomBytes(9_000_000) };
     await writeFiles(join(dir, "in"), files);
@@ -241,7 +242,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     await expect(unpacked).rejects.toThrow("nobody listens");
   });
 
-  test("a packing that is aborted ends with the signal's reason, and writes nothing more", async () => {
+  test("aborted packing ends with the signal's reason, and writes nothing more", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), { a: Buffer.alloc(60_000_000), b: Buffer.alloc(60_000_000) });
     const file = await open(join(dir, "out"), "w");
@@ -261,11 +262,11 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
   });
 });
 
-test("a program that is given as text packs on threads like one in a file", async () => {
+test("a program given as text can pack on threads", async () => {
   const dir = await temporaryDirectory();
   await writeFiles(join(dir, "in"), someFiles());
   const program = `
-    import { packDirectory } from ${JSON.stringify(new URL("../../dist/bundle/index.js", import.meta.url).href)};
+    import { packDirectory } from ${JSON.stringify(new URL("../../dist/src/archive/pack/pack.js", import.meta.url).href)};
     import { buffer } from "node:stream/consumers";
     const packing = packDirectory(${JSON.stringify(join(dir, "in"))}, { threads: true });
     const { length } = await buffer(packing.archive);

@@ -4,10 +4,9 @@ import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { filesystemStore, unpackArchive } from "../../src/index.ts";
-import type { Manifest } from "../../src/index.ts";
-import { forgeArchive, manifestOf, streamOf } from "../support/archives.ts";
-import type { ForgedEntry } from "../support/archives.ts";
+import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
+import { filesystemStore, type Manifest } from "../../src/index.ts";
+import { forgeArchive, type ForgedEntry, manifestOf, streamOf } from "../support/archives.ts";
 import { contentsOf, digestsOf, temporaryDirectory } from "../support/places.ts";
 
 const FILES = {
@@ -31,8 +30,8 @@ async function unpackForged(
   return dir;
 }
 
-describe.each([false, true])("on threads of its own: %s;", (threads) => {
-  test("what was packed by another tar is unpacked, in any order", async () => {
+describe.each([false, true])("on worker threads: %s;", (threads) => {
+  test("an archive of another tar program is unpacked, in any order", async () => {
     expect(await contentsOf(await unpackForged(ENTRIES, threads))).toEqual(digestsOf(FILES));
     expect(await contentsOf(await unpackForged(ENTRIES.toReversed(), threads))).toEqual(digestsOf(FILES));
   });
@@ -81,13 +80,13 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     await expect(unpackForged(entries, threads)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
   });
 
-  test("a file that the archive does not hold is told by name", async () => {
+  test("the error for a missing file names it", async () => {
     const unpacked = unpackForged(ENTRIES.slice(1), threads);
     await expect(unpacked).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
     await expect(unpacked).rejects.toThrow("000001.ldb is not in its archive");
   });
 
-  test("an archive with another digest is refused although every file is right", async () => {
+  test("an archive with another digest is refused although every file is correct", async () => {
     const changed = unpackForged(ENTRIES, threads, (manifest) => ({
       ...manifest,
       archive: { ...manifest.archive, sha256: "0".repeat(64) },
@@ -117,7 +116,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     }
   });
 
-  test("no more is written than the manifest says, however much the store sends", async () => {
+  test("no more is written than the manifest lists, however much the store sends", async () => {
     const dir = join(await temporaryDirectory(), "out");
     const archive = forgeArchive([...ENTRIES, { path: "000009.ldb", content: Buffer.alloc(5_000_000) }]);
     const manifest = manifestOf(forgeArchive(ENTRIES), FILES);
@@ -130,7 +129,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     expect(allowed).toBeLessThan(5_000_000);
   });
 
-  test("an archive that never ends is stopped where the manifest ends", async () => {
+  test("reading an endless archive stops where the manifest ends", async () => {
     const dir = join(await temporaryDirectory(), "out");
     const archive = forgeArchive(ENTRIES);
     let sent = 0;
@@ -146,7 +145,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     expect(sent).toBeLessThan(threads ? 50 : 10);
   });
 
-  test("a compressed archive that grows beyond the manifest is stopped at the first file too many", async () => {
+  test("unpacking a compressed archive that exceeds the manifest stops at the first extra file", async () => {
     const dir = join(await temporaryDirectory(), "out");
     const bomb = gzipSync(forgeArchive([...ENTRIES, { path: "bomb", content: Buffer.alloc(50_000_000) }]));
     const manifest = manifestOf(bomb, FILES);
@@ -157,7 +156,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     expect(await readdir(dir)).not.toContain("bomb");
   });
 
-  test("what is called compressed and is not, is refused", async () => {
+  test("an uncompressed archive that is declared compressed is refused", async () => {
     const dir = join(await temporaryDirectory(), "out");
     const archive = forgeArchive(ENTRIES);
     const manifest = manifestOf(archive, FILES);
@@ -167,7 +166,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     });
   });
 
-  test("an aborted unpacking ends with the signal's reason and lets go of the stream", async () => {
+  test("aborted unpacking ends with the signal's reason and releases the stream", async () => {
     const dir = join(await temporaryDirectory(), "out");
     const archive = forgeArchive(ENTRIES);
     const stop = new AbortController();
@@ -181,7 +180,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     expect(source.destroyed).toBe(true);
   });
 
-  test("whatever happens to an archive's bytes, what is unpacked is right or refused", async () => {
+  test("an archive with any change of its bytes is unpacked correctly or refused", async () => {
     const dir = await temporaryDirectory();
     const archive = forgeArchive(ENTRIES);
     const position = fc.integer({ min: 0, max: archive.length - 1 });
@@ -216,7 +215,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
   });
 });
 
-test("a file is read without its stream, and what it holds is right or refused", async () => {
+test("a local file is read without its stream, and unpacked correctly or refused", async () => {
   const dir = await temporaryDirectory();
   const files = {
     ...FILES,

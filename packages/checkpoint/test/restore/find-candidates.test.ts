@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { findCandidates, memoryStore } from "../../src/index.ts";
-import type { CheckpointStore, FindOptions } from "../../src/index.ts";
+import { type CheckpointStore, findCandidates, memoryStore } from "../../src/index.ts";
+import type { FindOptions } from "../../src/restore/find-candidates.ts";
 import { faultyStore, unreachable } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { takeAt } from "../support/rounds.ts";
@@ -14,18 +14,18 @@ async function found(stores: readonly CheckpointStore[], options?: FindOptions):
   return names;
 }
 
-test("stores that hold nothing give nothing", async () => {
+test("empty stores have no candidates", async () => {
   expect(await found([])).toEqual([]);
   expect(await found([memoryStore(), memoryStore()])).toEqual([]);
 });
 
-test("when no store can be asked, that is an error and not an end", async () => {
+test("if no store can be read, that is an error", async () => {
   const away = faultyStore(memoryStore(), { fail: unreachable });
   await expect(found([away])).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
   await expect(found([away, away])).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
 });
 
-test("a store that cannot be asked is reported beside those that can", async () => {
+test("an unreachable store is reported, and the others are read", async () => {
   const away = faultyStore(memoryStore({ name: "away" }), { fail: unreachable });
   const reported: string[] = [];
   const onUnreachable: FindOptions["onUnreachable"] = ({ store }) => void reported.push(store.location);
@@ -33,7 +33,7 @@ test("a store that cannot be asked is reported beside those that can", async () 
   expect(reported).toEqual(["memory://away"]);
 });
 
-test("a process that has run out of something restores nothing older from another store", async () => {
+test("a process that lacks resources does not restore an older checkpoint from another store", async () => {
   const refused = new CairnError("SYSTEM_REFUSED", "This process has as many files open as it may.");
   const exhausted = faultyStore(memoryStore({ name: "exhausted" }), { fail: () => refused });
   const dir = await temporaryDirectory();
@@ -42,7 +42,7 @@ test("a process that has run out of something restores nothing older from anothe
   await expect(found([exhausted, other])).rejects.toBe(refused);
 });
 
-test("a store that goes away between two manifests is reported, and the others' candidates still come", async () => {
+test("a store that becomes unreachable between two manifests is reported, and candidates of other stores follow", async () => {
   const dir = await temporaryDirectory();
   const main = memoryStore({ name: "main" });
   const other = memoryStore({ name: "other" });
@@ -62,7 +62,7 @@ test("a store that goes away between two manifests is reported, and the others' 
   expect(reported).toEqual(["memory://main"]);
 });
 
-test("manifests are read only as far as they are asked for", async () => {
+test("manifests are read on demand", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   for (const txId of [1, 2, 3]) await takeAt(txId, memory, testSource(), dir);
@@ -77,7 +77,7 @@ test("manifests are read only as far as they are asked for", async () => {
   expect(reads).toBe(1);
 });
 
-test("of one that is asked for by its name no other's manifest is read", async () => {
+test("if a checkpoint is requested by name, no other manifest is read", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const [oldest = ""] = [

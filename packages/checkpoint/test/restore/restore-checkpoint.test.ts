@@ -33,7 +33,7 @@ async function overwrite(store: CheckpointStore, name: string, content: Buffer):
   await store.upload(name, Readable.from([content], { objectMode: false }));
 }
 
-test("the newest by transaction number is restored, and the store is left as it was", async () => {
+test("restores the newest checkpoint by transaction, and leaves the store as it was", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const before = await namesIn(store);
@@ -45,7 +45,7 @@ test("the newest by transaction number is restored, and the store is left as it 
   expect(await readdir(join(dir, "staging"))).toEqual([]);
 });
 
-test("an empty store restores nothing, without an error", async () => {
+test("an empty store restores nothing without an error", async () => {
   const dir = await temporaryDirectory();
   expect(await restore([memoryStore()], dir)).toEqual({ restored: undefined, skipped: [] });
   await expect(readdir(join(dir, "live"))).rejects.toMatchObject({ code: "ENOENT" });
@@ -108,7 +108,7 @@ const damages: [string, string, (store: CheckpointStore, name: string) => Promis
   ],
 ];
 test.each(damages)(
-  "with %s in the newest, it is reported and the next older one is restored",
+  "with %s in the newest checkpoint, reports it and restores the next older one",
   async (_what, code, damage) => {
     const dir = await temporaryDirectory();
     const { store, names } = await threeCheckpoints(dir);
@@ -121,7 +121,7 @@ test.each(damages)(
   },
 );
 
-test("when all are bad, nothing is restored and each is reported", async () => {
+test("if all checkpoints are bad, restores nothing and reports each", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   for (const name of names) await store.remove(`${name}.tar`);
@@ -130,7 +130,7 @@ test("when all are bad, nothing is restored and each is reported", async () => {
   expect(skipped.map(({ name }) => name)).toEqual(names.toReversed());
 });
 
-test("what the caller does not accept is passed over with its reason", async () => {
+test("skips what the caller does not accept, with its reason", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const regressed = new CairnError("LOG_REGRESSED", "The log ends at 5.");
@@ -141,7 +141,7 @@ test("what the caller does not accept is passed over with its reason", async () 
   expect(skipped).toEqual([{ name: names[2], store: "memory://main", error: regressed }]);
 });
 
-test("an error of the caller's own, such as an unreachable log, ends the restore", async () => {
+test("an error of the caller, such as an unreachable log, ends the restore", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   const failing = restore([store], dir, {
@@ -152,7 +152,7 @@ test("an error of the caller's own, such as an unreachable log, ends the restore
   await expect(failing).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
 });
 
-test("a checkpoint that does not open as it should is passed over, one whose verification breaks is not", async () => {
+test("skips a checkpoint that fails its verification, but not one whose verification cannot run", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const { restored, skipped } = await restore([store], dir, {
@@ -172,7 +172,7 @@ test("a checkpoint that does not open as it should is passed over, one whose ver
   expect(await readdir(join(dir, "again"))).toEqual(["staging"]);
 });
 
-test("checkpoints of other logs are passed over when one is asked for", async () => {
+test("skips checkpoints of other logs if one is requested", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   await takeAt(99, store, { ...testSource(), logId: "log-b" }, dir);
@@ -188,7 +188,7 @@ test("an unreachable store is never taken for an empty one", async () => {
   await expect(restore([memoryStore(), store], dir)).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
 });
 
-test("with one store unreachable the other is restored from, and the first is reported", async () => {
+test("restores from another store if one is unreachable, and reports that", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const away = faultyStore(memoryStore({ name: "away" }), { fail: unreachable });
@@ -197,7 +197,7 @@ test("with one store unreachable the other is restored from, and the first is re
   expect(skipped).toMatchObject([{ store: "memory://away", error: { code: "STORE_UNREACHABLE" } }]);
 });
 
-test("across stores the newest comes first, and of equal ones the first store's", async () => {
+test("prefers the newest across stores, and the first store among equal ones", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   const mirror = memoryStore({ name: "mirror" });
@@ -212,7 +212,7 @@ test("across stores the newest comes first, and of equal ones the first store's"
   });
 });
 
-test("a stream that breaks off is tried again, and the same checkpoint restored", async () => {
+test("retries the same checkpoint after a stream broke off", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   let breaks = 2;
@@ -223,7 +223,7 @@ test("a stream that breaks off is tried again, and the same checkpoint restored"
   expect(await restoredIn(dir)).toEqual(digestsOf(filesAt(10)));
 });
 
-test("a stream that always breaks off is given up in the end, with nothing left behind", async () => {
+test("gives up a stream that always breaks off, and leaves nothing behind", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   let opened = 0;
@@ -239,7 +239,7 @@ test("a stream that always breaks off is given up in the end, with nothing left 
   expect((await namesIn(store)).filter((name) => name.startsWith("reservations/"))).toEqual([]);
 });
 
-test("bytes that change or end on the way lead to an older checkpoint, never to wrong files", async () => {
+test("bytes that change or are lost in transit lead to an older checkpoint, never to wrong files", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const newest = `${names[2]}.tar`;
@@ -250,7 +250,7 @@ test("bytes that change or end on the way lead to an older checkpoint, never to 
   expect(await restoredIn(join(dir, "2"))).toEqual(digestsOf(filesAt(2)));
 });
 
-test("a store that may not be written to is restored from without a reservation", async () => {
+test("restores without a reservation from a store that cannot be written to", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const denied = new CairnError("STORE_DENIED", "This is a mirror.");
@@ -261,7 +261,7 @@ test("a store that may not be written to is restored from without a reservation"
   expect((await restore([readOnly], dir)).restored?.name).toBe(names[2]);
 });
 
-test("a store whose archives may not be read is an error, not an empty store", async () => {
+test("a store whose archives cannot be read is an error, not an empty store", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   const denied = new CairnError("STORE_DENIED", "Archives may not be read.");
@@ -269,7 +269,7 @@ test("a store whose archives may not be read is an error, not an empty store", a
   await expect(restore([blind], dir)).rejects.toMatchObject({ code: "STORE_DENIED" });
 });
 
-test("a checkpoint swept away between listing and restoring is passed over", async () => {
+test("skips a checkpoint that is removed between listing and restoring", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const swept = faultyStore(store, {
@@ -295,7 +295,7 @@ test("a reservation names the checkpoint while it is being restored", async () =
   expect(reserved).toMatchObject({ checkpoint: names[2], node: "node-2" });
 });
 
-test("a directory with files in it is not restored over; an empty one is", async () => {
+test("restores into an empty directory, but not into one with files", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   await mkdir(join(dir, "live"));
@@ -306,14 +306,14 @@ test("a directory with files in it is not restored over; an empty one is", async
   expect((await restore([store], join(dir, "other"))).restored).toBeDefined();
 });
 
-test("one checkpoint can be asked for by name", async () => {
+test("restores a checkpoint requested by name", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const [oldest = ""] = names;
   expect((await restore([store], dir, { name: oldest })).restored?.name).toBe(oldest);
 });
 
-test("progress is told in bytes of the archive, up to all of them", async () => {
+test("reports progress in bytes of the archive, up to its size", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const seen: number[] = [];
@@ -340,7 +340,7 @@ test("an aborted restore ends with the signal's reason and leaves nothing", asyn
 });
 
 test.each(["list", "read", "create"] as const)(
-  "a restore that is aborted while a store answers no %s ends at once, and a late answer leaves nothing",
+  "a restore that is aborted while a store does not respond to %s ends at once, and a late response leaves nothing",
   async (silent) => {
     const dir = await temporaryDirectory();
     const { store } = await threeCheckpoints(dir);
@@ -362,7 +362,7 @@ test.each(["list", "read", "create"] as const)(
   },
 );
 
-test("a reservation that a store made after nobody wanted it any more is taken back", async () => {
+test("a reservation that a store makes after the restore was aborted is released", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   const stop = new AbortController();
@@ -377,7 +377,7 @@ test("a reservation that a store made after nobody wanted it any more is taken b
   await vi.waitFor(() => expect(removed).toEqual([expect.stringMatching(/^reservations\//)]));
 });
 
-test("a store that was copied to another place, or from a folder to another kind of store, keeps working", async () => {
+test("a store keeps working after it was copied to another place or kind of store", async () => {
   const dir = await temporaryDirectory();
   const folder = filesystemStore({ path: join(dir, "store") });
   const name = await takeAt(4, folder, testSource(), dir);
@@ -388,7 +388,7 @@ test("a store that was copied to another place, or from a folder to another kind
 });
 
 test.runIf(process.platform === "linux")(
-  "a target on a file system that takes no folders is refused at once with why, and the reservation goes",
+  "a target on a file system that takes no folders is refused with the reason, and the reservation released",
   async () => {
     const dir = await temporaryDirectory();
     const store = memoryStore();

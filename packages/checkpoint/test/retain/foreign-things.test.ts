@@ -2,20 +2,14 @@ import { execFileSync } from "node:child_process";
 import { mkdir, readdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import {
-  type CheckpointStore,
-  decodeManifest,
-  encodeManifest,
-  filesystemStore,
-  listCheckpoints,
-  readVerification,
-} from "../../src/index.ts";
+import { type CheckpointStore, filesystemStore, listCheckpoints, readVerification } from "../../src/index.ts";
+import { decodeManifest, encodeManifest } from "../../src/store/checkpoint.ts";
 import { readReservations } from "../../src/store/reservations.ts";
+import { faultyStore } from "../../testing/index.ts";
 import { sha256 } from "../support/archives.ts";
 import { NAME, someManifest } from "../support/manifests.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { restore, sweep, take, takeAt } from "../support/rounds.ts";
-import { faultyStore } from "../../testing/index.ts";
 import { testSource } from "../support/test-source.ts";
 
 /** A store with a checkpoint at transaction 1, its folder, and one to work in. */
@@ -35,7 +29,7 @@ test("links that lead nowhere, in a circle or through a file hide no checkpoint"
   expect(checkpoints.map((one) => one.name)).toEqual([name]);
 });
 
-test("an old folder and an old link with the names of unfinished files neither stop a save nor go", async () => {
+test("old folders and links with the names of unfinished files neither stop a save nor are removed", async () => {
   const { store, folder, dir } = await savedStore();
   await mkdir(join(folder, ".tmp-folder"));
   await symlink(".tmp-link", join(folder, ".tmp-link"));
@@ -52,7 +46,7 @@ test.each([
   ["an endless device", (file: string) => symlink("/dev/zero", file)],
   ["a link that leads nowhere", (file: string) => symlink("nowhere", file)],
   ["a link in a circle", (file: string) => symlink("in-progress-log-a.json", file)],
-])("%s in the place of the lease is refused at once, and hinders no restore", async (_what, put) => {
+])("%s in the place of the lease is refused at once, and does not hinder a restore", async (_what, put) => {
   const { store, folder, dir, name } = await savedStore();
   await put(join(folder, "in-progress-log-a.json"));
   const source = testSource();
@@ -73,7 +67,7 @@ test("a restore writes no reservation through a link that leads out of the store
   expect((await readdir(folder)).filter((file) => file.startsWith(".tmp-"))).toEqual([]);
 });
 
-test("a reservation until the end of time ends when nobody has renewed it for long", async () => {
+test("a reservation that never expires ends when it has not been renewed for long", async () => {
   const { store, folder, name } = await savedStore();
   const expiresAt = "9999-12-31T23:59:59.999Z";
   const file = "reservations/0123456789abcdef.json";
@@ -84,7 +78,7 @@ test("a reservation until the end of time ends when nobody has renewed it for lo
   expect(await readReservations(store)).toMatchObject({ expired: [file] });
 });
 
-test("what others keep in the folder of reservations is not read again at every sweep", async () => {
+test("foreign files in the folder of reservations are not read again at every sweep", async () => {
   const { store, folder } = await savedStore();
   await mkdir(join(folder, "reservations"));
   const read: string[] = [];
@@ -99,7 +93,7 @@ test("what others keep in the folder of reservations is not read again at every 
   expect(read).toEqual(["reservations/0123456789abcdef.json"]);
 });
 
-test("something far too long in the place of a reservation or a mark is not read as one, and stops no sweep", async () => {
+test("oversized files in the place of a reservation or a mark are ignored, and do not stop a sweep", async () => {
   const { store, folder, dir, name } = await savedStore();
   await mkdir(join(folder, "reservations"));
   await writeFile(join(folder, "reservations/x.json"), "[".repeat(1_000_000));
@@ -123,7 +117,7 @@ test("a manifest that would take many times its size to parse is refused without
   expect(parse).toHaveBeenCalledTimes(1);
 });
 
-test("the manifest of a very large index is read, however it is set", () => {
+test("the manifest of a very large index is read in any formatting", () => {
   const manifest = someManifest();
   const files = Array.from({ length: 100_000 }, (_, n) => ({
     name: `${n}.ldb`,

@@ -40,7 +40,7 @@ function said(plan: readonly PruneEntry[]): [number | null, boolean, string][] {
   return plan.map(({ txId, keep, because }) => [txId, keep, because]);
 }
 
-test("a plan says of everything whether it goes and why, and changes nothing; pruning does what the plan said", async () => {
+test("a plan gives a decision and a reason for everything and changes nothing; pruning carries it out", async () => {
   const { store, save, plan } = await scene();
   const names = await save(1, 2, 3);
   const before = await namesIn(store);
@@ -61,7 +61,7 @@ test("without a policy every checkpoint stays", async () => {
   expect((await plan()).map(({ keep }) => keep)).toEqual([true, true]);
 });
 
-test("the newest verified one and one that somebody restores stay", async () => {
+test("the newest verified checkpoint and one that is being restored stay", async () => {
   const { store, save, plan } = await scene();
   const [reserved = "", verified = ""] = await save(1, 2, 3, 4);
   const node = "n";
@@ -74,12 +74,12 @@ test("the newest verified one and one that somebody restores stay", async () => 
     [4, true, "it is one of the newest 1"],
     [3, false, "it is not one of the newest 1"],
     [2, true, "it is the newest that was verified"],
-    [1, true, "somebody is restoring it"],
+    [1, true, "a node is restoring it"],
   ]);
   await reservation.release();
 });
 
-test("checkpoints of another log stay unless their removal is asked for", async () => {
+test("checkpoints of another log stay unless their removal is requested", async () => {
   const { save, saveOther, plan } = await scene();
   await saveOther(50);
   await save(1, 2);
@@ -90,7 +90,7 @@ test("checkpoints of another log stay unless their removal is asked for", async 
   expect(asked[0]?.log).toEqual({ id: "log-b", name: "cairn" });
 });
 
-test("they stay even then while there are too few of this log, which may continue theirs", async () => {
+test("checkpoints of another log stay even on request while this log, which may continue it, has too few", async () => {
   const { save, saveOther, plan } = await scene();
   await saveOther(50);
   await save(51);
@@ -102,7 +102,7 @@ test("they stay even then while there are too few of this log, which may continu
   ]);
 });
 
-test("checkpoints that the log lost neither count nor go", async () => {
+test("checkpoints that the log lost neither count nor are removed", async () => {
   const { source, save, plan } = await scene();
   source.lostBeyond = 600;
   await save(1000, 500, 501);
@@ -117,7 +117,7 @@ test("checkpoints that the log lost neither count nor go", async () => {
   ]);
 });
 
-test("they go when that is asked for, once there are enough others", async () => {
+test("checkpoints that the log lost are removed on request, once there are enough others", async () => {
   const { source, save, plan } = await scene();
   source.lostBeyond = 600;
   await save(1000, 500);
@@ -131,7 +131,7 @@ test("they go when that is asked for, once there are enough others", async () =>
   expect(said(enough)[0]).toEqual([1000, false, "it holds transactions that the log lost"]);
 });
 
-test("where the log is not asked, the last saved stay beside those of the highest transactions", async () => {
+test("without the log, the newest by time stay as well as those of the highest transactions", async () => {
   const { store, source, save } = await scene();
   source.lostBeyond = 600;
   await save(1000, 500, 501);
@@ -148,7 +148,7 @@ test("where the log is not asked, the last saved stay beside those of the highes
   ]);
 });
 
-test("those of another version go by the policy once they are a day old and enough others are there", async () => {
+test("checkpoints of another version follow the policy once they are a day old and there are enough others", async () => {
   const { store, source, clock, dir, save, plan } = await scene();
   const format = { index: 2, kv: "test/1" };
   const capture = source.capture.bind(source);
@@ -166,11 +166,11 @@ test("those of another version go by the policy once they are a day old and enou
   expect((await plan({ policy: { retainAtLeast: 2 } })).map(({ keep }) => keep)).toEqual([true, true]);
 });
 
-test("an archive without a manifest goes after an hour, unless a lease says that it is being uploaded", async () => {
+test("an archive without a manifest is removed after an hour unless a lease names it", async () => {
   const { store, clock, save, plan } = await scene();
   const [name = ""] = await save(1);
   await store.remove(`${name}.json`);
-  expect(said(await plan())).toEqual([[1, true, "it has no manifest; somebody may be writing it"]]);
+  expect(said(await plan())).toEqual([[1, true, "it has no manifest; a node may be writing it"]]);
   clock.now += HOUR + 1;
   const lease = await acquireLease(store, { owner: "n", logId: "log-a", ttlMs: 60_000, clock: systemClock });
   lease?.note({ archive: `${name}.tar`, bytes: 1 });
@@ -183,7 +183,7 @@ test("an archive without a manifest goes after an hour, unless a lease says that
   expect(await namesIn(store)).toEqual([]);
 });
 
-test("damaged ones go only when that is asked for, and not while they may be being copied there", async () => {
+test("damaged checkpoints are removed only on request, and not while they may be in the process of being copied", async () => {
   const { store, clock, save, plan } = await scene();
   const [broken = ""] = await save(1, 2);
   await store.remove(`${broken}.tar`);
@@ -202,7 +202,7 @@ test("damaged ones go only when that is asked for, and not while they may be bei
   expect((await namesIn(store)).filter((name) => name.startsWith(broken))).toEqual([]);
 });
 
-test("what cannot be removed is told, and the rest goes all the same", async () => {
+test("failures to remove are reported, and the rest is removed", async () => {
   const { store, save, plan } = await scene();
   const [first = "", second = ""] = await save(1, 2, 3);
   const denied = new CairnError("STORE_DENIED", "It may not be removed.");

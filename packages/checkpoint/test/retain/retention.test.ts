@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { decideRetention } from "../../src/index.ts";
-import type { RetainedCheckpoint, RetentionPolicy } from "../../src/index.ts";
+import type { RetentionPolicy } from "../../src/index.ts";
+import { decideRetention, type RetainedCheckpoint } from "../../src/retain/retention.ts";
 
 const DAY = 86_400_000;
 const NOW = Date.parse("2026-11-20T06:00:00.000Z");
@@ -25,7 +25,7 @@ test("without a policy everything stays", () => {
   expect(kept(aged(0, 2, 400), undefined)).toHaveLength(3);
 });
 
-test("retain-at-least alone keeps exactly so many", () => {
+test("retain-at-least alone keeps exactly that many", () => {
   expect(kept(aged(0), { retainAtLeast: 1 })).toEqual(["0 days"]);
   expect(kept(aged(0, 2), { retainAtLeast: 1 })).toEqual(["0 days"]);
   expect(kept(aged(0, 2), { retainAtLeast: 2 })).toEqual(["0 days", "2 days"]);
@@ -37,7 +37,7 @@ test("retain-newer-than alone removes what is older", () => {
   expect(kept(aged(0, 2), { retainNewerThan: 3 * DAY })).toEqual(["0 days", "2 days"]);
 });
 
-test("with both, the newest are safe whatever their age and the rest goes by age", () => {
+test("with both, the newest stay whatever their age, and the rest is kept by age", () => {
   expect(kept(aged(0, 2), { retainAtLeast: 1, retainNewerThan: DAY })).toEqual(["0 days"]);
   expect(kept(aged(0, 2), { retainAtLeast: 2, retainNewerThan: DAY })).toEqual(["0 days", "2 days"]);
   expect(kept(aged(0, 2), { retainAtLeast: 1, retainNewerThan: 3 * DAY })).toEqual(["0 days", "2 days"]);
@@ -47,11 +47,11 @@ test("the newest stays even when it is older than retain-newer-than", () => {
   expect(kept(aged(9, 10), { retainNewerThan: DAY })).toEqual(["9 days"]);
 });
 
-test("one from the future counts as taken now", () => {
+test("a checkpoint from the future counts as taken now", () => {
   expect(kept(aged(0, -5, 3), { retainNewerThan: DAY })).toEqual(["0 days", "-5 days"]);
 });
 
-test("those that nodes cannot restore do not count, and stay until enough others are there", () => {
+test("checkpoints that nodes cannot restore do not count, and stay until there are enough others", () => {
   const old = aged(1, 2, 3).map((one) => ({ ...one, current: false }));
   expect(kept([...aged(0), ...old], { retainAtLeast: 2 })).toHaveLength(4);
   expect(kept([...aged(0), ...old, ...aged(4, 5)], { retainAtLeast: 2 })).toEqual([
@@ -64,17 +64,17 @@ test("those that nodes cannot restore do not count, and stay until enough others
   expect(kept([...aged(0, 0.5), ...old], { retainAtLeast: 2 })).toEqual(["0 days", "0.5 days"]);
 });
 
-test("the newest that was verified stays, however old, until a newer one is", () => {
+test("the newest verified checkpoint stays until a newer one is verified", () => {
   expect(kept(verifiedOf(aged(0, 1, 2, 3), 2, 3), { retainAtLeast: 1 })).toEqual(["0 days", "2 days"]);
   expect(kept(verifiedOf(aged(0, 1, 2, 3), 0, 2, 3), { retainAtLeast: 1 })).toEqual(["0 days"]);
 });
 
-test("those of another format stay for a day, so that an upgrade can be taken back", () => {
+test("checkpoints of another format stay for a day, so that an upgrade can be reverted", () => {
   const old = aged(0.9, 1).map((one) => ({ ...one, current: false }));
   expect(kept([...aged(0), ...old], { retainAtLeast: 1 })).toEqual(["0 days", "0.9 days"]);
 });
 
-test("every decision says why", () => {
+test("every decision has a reason", () => {
   const decisions = decideRetention(aged(0, 1, 9), { retainAtLeast: 1, retainNewerThan: 2 * DAY }, NOW);
   expect(decisions.map(({ because }) => because)).toEqual([
     "it is one of the newest 1",
@@ -83,7 +83,7 @@ test("every decision says why", () => {
   ]);
 });
 
-test("whatever lies there, the newest restorable one and at least as many as asked for stay", () => {
+test("in any store, the newest restorable checkpoint stays, and at least as many as requested", () => {
   const checkpoint = fc.record({ takenAt: fc.integer({ min: 0, max: 2 * NOW }), current: fc.boolean() });
   const policy = fc.oneof(
     fc.record({ retainAtLeast: fc.integer({ min: 1, max: 5 }) }),

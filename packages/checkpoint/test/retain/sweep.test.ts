@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { listCheckpoints, markVerified, memoryStore, removeCheckpoint } from "../../src/index.ts";
-import type { CheckpointStore } from "../../src/index.ts";
+import { type CheckpointStore, listCheckpoints, markVerified, memoryStore } from "../../src/index.ts";
+import { removeCheckpoint } from "../../src/retain/sweep.ts";
 import { faultyStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
-import { testSource } from "../support/test-source.ts";
 import { namesIn, restore, sweep, take, takeAt } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
 
 const HOUR = 3_600_000;
 const START = Date.parse("2026-11-20T06:00:00.000Z");
@@ -29,7 +29,7 @@ test("with retain-at-least 2 the store holds two checkpoints from the second one
   expect(await txIdsIn(store)).toEqual([3, 2]);
 });
 
-test("age is by the store's clock, whatever this machine's says", async () => {
+test("age is measured by the store's clock, not by this machine's", async () => {
   const dir = await temporaryDirectory();
   let now = START;
   const store = memoryStore({ now: () => now });
@@ -54,7 +54,7 @@ test("checkpoints of other logs are neither counted nor removed", async () => {
   expect(await txIdsIn(store)).toEqual([51, 50, 2]);
 });
 
-test("checkpoints that only another version restores go as well, a day later, once enough others are there", async () => {
+test("checkpoints that only another version can restore are removed after a day, once there are enough others", async () => {
   const dir = await temporaryDirectory();
   let now = START;
   const store = memoryStore({ now: () => now });
@@ -73,7 +73,7 @@ test("checkpoints that only another version restores go as well, a day later, on
   expect(await txIdsIn(store)).toEqual([3]);
 });
 
-test("checkpoints that the log lost neither push out the good ones nor go without being asked to", async () => {
+test("checkpoints that the log lost neither displace others nor are removed without a request", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -98,7 +98,7 @@ test("a checkpoint loses its manifest first, then its mark, then its archive", a
   expect(await namesIn(memory)).toEqual([]);
 });
 
-test("a sweep that may not remove tells so, and every checkpoint stays whole", async () => {
+test("a sweep without permission to remove reports that, and every checkpoint stays whole", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const source = testSource();
@@ -110,7 +110,7 @@ test("a sweep that may not remove tells so, and every checkpoint stays whole", a
   expect(await txIdsIn(memory)).toEqual([3, 2, 1]);
 });
 
-test("when only the archive cannot be removed, the checkpoint no longer lists and the next sweeps clear it away", async () => {
+test("if only the archive cannot be removed, the checkpoint is no longer listed, and later sweeps remove the archive", async () => {
   const dir = await temporaryDirectory();
   let now = START;
   const memory = memoryStore({ now: () => now });
@@ -128,7 +128,7 @@ test("when only the archive cannot be removed, the checkpoint no longer lists an
   expect(await namesIn(memory)).toHaveLength(2);
 });
 
-test("archives without a manifest go only when they are old and nobody is uploading them", async () => {
+test("archives without a manifest are removed only when they are old and not being uploaded", async () => {
   const dir = await temporaryDirectory();
   let now = START;
   const store = memoryStore({ now: () => now });
@@ -172,7 +172,7 @@ test("foreign files, also in the folder of reservations, are never removed", asy
   expect(await txIdsIn(store)).toEqual([2]);
 });
 
-test("a checkpoint that somebody restores stays until that has ended or its reservation has expired", async () => {
+test("a checkpoint that is being restored stays until that has ended or its reservation has expired", async () => {
   const dir = await temporaryDirectory();
   let now = START;
   const store = memoryStore({ now: () => now });
@@ -192,7 +192,7 @@ test("a checkpoint that somebody restores stays until that has ended or its rese
   expect(await txIdsIn(store)).toEqual([2]);
 });
 
-test("a reservation made while the sweep runs keeps the archive that is being read", async () => {
+test("a reservation made during a sweep keeps the archive that is being read", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const source = testSource();

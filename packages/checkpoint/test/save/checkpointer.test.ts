@@ -11,7 +11,7 @@ import { temporaryDirectory } from "../support/places.ts";
 import { namesIn } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
-test("looks soon after the start, and then about once a period, as long as it is not stopped", async () => {
+test("looks soon after the start, and then about once a period until it is stopped", async () => {
   const { clock, source, checkpointer, look, store } = await start();
   expect(checkpointer.status().nextCheckAt).toBeLessThanOrEqual(clock.now() + 30_000);
   for (let round = 1; round <= 5; round++) {
@@ -26,7 +26,7 @@ test("looks soon after the start, and then about once a period, as long as it is
   expect(source.captures).toBe(5);
 });
 
-test("a program may put the first look off, and asks for checkpoints meanwhile", async () => {
+test("a program can postpone the first look, and request checkpoints meanwhile", async () => {
   const { clock, checkpointer, events } = await start({ firstLookAfter: 6 * HOUR });
   expect(checkpointer.status().nextCheckAt).toBe(clock.now() + 6 * HOUR);
   clock.advance(5 * HOUR);
@@ -34,7 +34,7 @@ test("a program may put the first look off, and asks for checkpoints meanwhile",
   expect(types(events).filter((type) => type === "begun")).toHaveLength(1);
 });
 
-test("says in its status what is newest, what runs and how far, and when it looks next", async () => {
+test("its status shows the newest checkpoint, the progress of a round, and the time of the next look", async () => {
   const { source, checkpointer, look } = await start();
   let during = checkpointer.status();
   source.beforeCapture = async () => {
@@ -45,7 +45,7 @@ test("says in its status what is newest, what runs and how far, and when it look
   expect(checkpointer.status()).toMatchObject({ running: null, last: { txId: 1 }, lastFailure: null });
 });
 
-test("another node's checkpoint is seen as the newest, and waited for", async () => {
+test("another node's checkpoint counts as the newest", async () => {
   const { clock, store, source, checkpointer, look } = await start();
   const other = startCheckpointer({
     source: testSource("node-2"),
@@ -68,7 +68,7 @@ test("another node's checkpoint is seen as the newest, and waited for", async ()
   expect(checkpointer.status().last).toEqual(other.status().last);
 });
 
-test("a failed round is told, retried with growing pauses, and forgotten after the next success", async () => {
+test("a failed round is reported and retried with growing pauses until one succeeds", async () => {
   let fail = true;
   const { clock, checkpointer, look, events } = await start(
     {},
@@ -95,7 +95,7 @@ test("a failed round is told, retried with growing pauses, and forgotten after t
   ]);
 });
 
-test("also an error that nobody expected does not stop the schedule", async () => {
+test("an unexpected error does not stop the schedule", async () => {
   const { source, checkpointer, look } = await start();
   source.beforeCapture = async () => {
     throw new RangeError("a bug");
@@ -107,7 +107,7 @@ test("also an error that nobody expected does not stop the schedule", async () =
   expect(checkpointer.status().last).toMatchObject({ txId: 1 });
 });
 
-test("a sweep that fails is told, and the checkpoint is saved all the same", async () => {
+test("a failed sweep is reported, and the checkpoint is saved all the same", async () => {
   const denied = new CairnError("STORE_DENIED", "Nothing may be listed.");
   const { checkpointer, events, store } = await start(
     { retentionPolicy: { retainAtLeast: 1 } },
@@ -129,7 +129,7 @@ test("the retention policy is applied after each save", async () => {
   await vi.waitFor(async () => expect(await namesIn(store)).toHaveLength(4));
 });
 
-test("asked for, saves at once although the newest is recent, but not when nothing changed", async () => {
+test("on request saves at once although the newest is recent, but not if nothing changed", async () => {
   const { source, checkpointer } = await start();
   const { begun, done } = checkpointer.checkpointNow();
   await begun;
@@ -142,7 +142,7 @@ test("asked for, saves at once although the newest is recent, but not when nothi
   expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });
 });
 
-test("asked for while one runs, says so; a scheduled look waits for its turn", async () => {
+test("refuses a request while a round runs; a scheduled look waits for the round", async () => {
   const { clock, source, checkpointer, events } = await start();
   const release = holdCapture(source);
   const { done } = checkpointer.checkpointNow();
@@ -160,14 +160,14 @@ test("asked for while one runs, says so; a scheduled look waits for its turn", a
   );
 });
 
-test("after stopping nothing can be asked for", async () => {
+test("refuses requests after stopping", async () => {
   const { checkpointer } = await start();
   await checkpointer.stop();
   await expect(checkpointer.checkpointNow().begun).rejects.toMatchObject({ code: "NOT_READY" });
   await checkpointer.stop();
 });
 
-test("stopping waits for the upload that runs", async () => {
+test("stopping waits for a running upload", async () => {
   const { source, checkpointer, store } = await start();
   const release = holdCapture(source);
   const { done } = checkpointer.checkpointNow();
@@ -179,7 +179,7 @@ test("stopping waits for the upload that runs", async () => {
   expect((await listCheckpoints(store)).checkpoints).toHaveLength(1);
 });
 
-test("an upload that outlasts the limit is aborted, and nothing of it lists", async () => {
+test("an upload that exceeds the time limit is aborted, and nothing of it is listed", async () => {
   const memory = memoryStore();
   const uploading = vi.fn<() => void>();
   const slow: CheckpointStore = {
@@ -200,7 +200,7 @@ test("an upload that outlasts the limit is aborted, and nothing of it lists", as
   await expect(readdir(join(dir, "capture"))).rejects.toMatchObject({ code: "ENOENT" });
 });
 
-test("saves once more when it is stopped, if it is told to, and only if something changed", async () => {
+test("saves once more when it is stopped, if configured and if something changed", async () => {
   const { checkpointer, source, store } = await start({ checkpointOnClose: true });
   await checkpointer.checkpointNow().done;
   source.txId = 2;
@@ -219,7 +219,7 @@ test.each([
   { keepDirBetweenCheckpoints: true, keepDirOnClose: false, between: true, after: false },
   { keepDirBetweenCheckpoints: false, keepDirOnClose: true, between: false, after: false },
 ])(
-  "the capture directory stays or goes as told: $keepDirBetweenCheckpoints, $keepDirOnClose",
+  "the capture directory is kept or removed as configured: $keepDirBetweenCheckpoints, $keepDirOnClose",
   async (told) => {
     const { between, after, ...options } = told;
     const { checkpointer, dir } = await start(options);
@@ -232,7 +232,7 @@ test.each([
   },
 );
 
-test("a directory that it did not make stays, with what others keep in it", async () => {
+test("a capture directory that it did not make stays, with foreign files in it", async () => {
   const dir = await temporaryDirectory();
   const checkpointDir = join(dir, "capture");
   await mkdir(join(checkpointDir, "capture-of-another-node"), { recursive: true });
@@ -243,7 +243,7 @@ test("a directory that it did not make stays, with what others keep in it", asyn
   expect((await readdir(checkpointDir)).toSorted()).toEqual(["capture-of-another-node", "precious"]);
 });
 
-test("an empty directory that it did not make stays as well", async () => {
+test("an empty capture directory that it did not make stays", async () => {
   const dir = await temporaryDirectory();
   const checkpointDir = join(dir, "capture");
   await mkdir(checkpointDir);
@@ -253,7 +253,7 @@ test("an empty directory that it did not make stays as well", async () => {
   expect(await readdir(dir)).toEqual(["capture"]);
 });
 
-test("what an earlier life of the node left in the capture directory goes", async () => {
+test("captures that an earlier process of the node left are removed", async () => {
   const { checkpointer, source, dir } = await start();
   let left = "";
   source.beforeCapture = async () => {

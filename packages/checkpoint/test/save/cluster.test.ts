@@ -16,7 +16,7 @@ function sourceOfLog(node: string): TestSource {
   return source;
 }
 
-test("of nodes that look at one folder at the same instant, one uploads", async () => {
+test("of nodes that look at one folder at the same moment, one uploads", async () => {
   const dir = await temporaryDirectory();
   for (let round = 0; round < 10; round++) {
     const path = join(dir, String(round));
@@ -29,7 +29,7 @@ test("of nodes that look at one folder at the same instant, one uploads", async 
   }
 });
 
-test("a cluster over one folder saves about one checkpoint a period, whatever its size", async () => {
+test("a cluster with one folder saves about one checkpoint per period, whatever its size", async () => {
   const dir = await temporaryDirectory();
   const path = join(dir, "store");
   const approxFrequency = 250;

@@ -37,7 +37,7 @@ function startChild(dir: string, node: string): Child {
   };
 }
 
-test("however often a node is killed while it saves, only whole checkpoints list and the next round succeeds", async () => {
+test("however often a node is killed while saving, only whole checkpoints are listed and the next round succeeds", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "store"), temporaryGraceMs: 0 });
   for (let round = 0; round < 12; round++) {
@@ -76,7 +76,7 @@ test("however often a node is killed while it saves, only whole checkpoints list
   );
 });
 
-test("several processes that save, sweep and die over one folder leave it whole", async () => {
+test("processes that save, sweep and die leave a shared folder whole", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "store") });
   for (let round = 0; round < 3; round++) {

@@ -33,7 +33,7 @@ async function takeOver(store: CheckpointStore): Promise<void> {
   expect(await store.replace(LEASE, OTHERS, tag)).not.toBe(false);
 }
 
-test("a process that stood still for longer than its lease knows it before a timer tells it, and writes nothing", async () => {
+test("a process suspended for longer than its lease notices before a timer fires, and writes nothing", async () => {
   let now = 0;
   const { wait } = manualClock();
   const store = memoryStore({ now: () => 0 });
@@ -45,7 +45,7 @@ test("a process that stood still for longer than its lease knows it before a tim
   expect(await store.read(LEASE)).toEqual(before);
 });
 
-test("a lease that was renewed slowly holds from when it was asked for, not from when the store answered", async () => {
+test("a slowly renewed lease is valid from the request, not from the store's response", async () => {
   const clock = manualClock();
   const asked = vi.fn<() => void>();
   const store = faultyStore(memoryStore({ now: clock.now }), {
@@ -67,7 +67,7 @@ test("a lease that was renewed slowly holds from when it was asked for, not from
   await vi.waitFor(() => expect(lease?.lost.aborted).toBe(true));
 });
 
-test("confirming renews again when the answer came so late that little of the lease is left", async () => {
+test("confirming renews again if the response came so late that little of the lease is left", async () => {
   const clock = manualClock();
   let slow = 31_000;
   const asked = vi.fn<() => void>();
@@ -88,7 +88,7 @@ test("confirming renews again when the answer came so late that little of the le
   expect(asked).toHaveBeenCalledTimes(3);
 });
 
-test("releasing leaves the lease of whoever took it over", async () => {
+test("releasing leaves the lease of a successor", async () => {
   const store = memoryStore();
   const lease = await held(store, manualClock(Date.now()));
   await takeOver(store);
@@ -96,7 +96,7 @@ test("releasing leaves the lease of whoever took it over", async () => {
   expect((await store.read(LEASE))?.text).toBe(OTHERS);
 });
 
-test("where creating does not keep others out, only the last writer has the lease", async () => {
+test("where creating is not exclusive, only the last writer has the lease", async () => {
   const memory = memoryStore();
   const store: CheckpointStore = {
     ...memory,
@@ -112,7 +112,7 @@ test("where creating does not keep others out, only the last writer has the leas
   expect((await memory.read(LEASE))?.text).toBe(OTHERS);
 });
 
-test("a manifest whose first writing failed is not written again by who lost the lease meanwhile", async () => {
+test("a process that lost its lease does not retry writing a manifest", async () => {
   const memory = memoryStore();
   let failures = 0;
   const store = faultyStore(memory, {
@@ -129,7 +129,7 @@ test("a manifest whose first writing failed is not written again by who lost the
   expect((await namesIn(memory)).filter(isManifest)).toEqual([]);
 });
 
-test("a reservation is renewed for as long as the restore lasts, and gone after it", async () => {
+test("a reservation is renewed during the restore, and removed after it", async () => {
   const clock = manualClock();
   const store = memoryStore({ now: clock.now });
   const name = "checkpoint-7-2026-11-20T05-00-00.000Z-0123abcd";

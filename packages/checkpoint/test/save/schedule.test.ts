@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
-import { decideRound, firstLookDelay, nextLookDelay, retryDelay } from "../../src/index.ts";
-import type { RoundSituation } from "../../src/index.ts";
-import { leaseDuration } from "../../src/save/schedule.ts";
+import { firstLookDelay, nextLookDelay, retryDelay } from "../../src/index.ts";
+import { decideRound, leaseDuration, type RoundSituation } from "../../src/save/schedule.ts";
 
 const HOUR = 3_600_000;
 const NOW = Date.parse("2026-11-20T06:00:00.000Z");
@@ -28,7 +27,7 @@ test("the next look comes when the newest checkpoint is 0.9 to 1.1 periods old",
   }
 });
 
-test("twenty looks in a row each fall about a period after the one before", () => {
+test("each of twenty consecutive looks is about a period after the previous one", () => {
   let now = NOW;
   let state = 7;
   for (let look = 0; look < 20; look++) {
@@ -40,14 +39,14 @@ test("twenty looks in a row each fall about a period after the one before", () =
   }
 });
 
-test("without a checkpoint, or with one that is overdue, the next look is a period after this one", () => {
+test("without a checkpoint, or with an overdue one, the next look is a period after this one", () => {
   for (const newestTakenAt of [undefined, NOW - 5 * HOUR]) {
     const delay = nextLookDelay({ approxFrequency: HOUR, newestTakenAt, storeNow: NOW, random: 0.5 });
     expect(delay).toBe(HOUR);
   }
 });
 
-test("a checkpoint from the future counts as taken now, however far its clock was wrong", () => {
+test("a checkpoint from the future counts as taken now, however wrong the clock was", () => {
   const newestTakenAt = NOW + 1000 * HOUR;
   expect(nextLookDelay({ approxFrequency: HOUR, newestTakenAt, storeNow: NOW, random: 0.5 })).toBe(HOUR);
   const decided = decideRound({ ...situation, newest: { txId: 10, takenAt: newestTakenAt } });
@@ -65,7 +64,7 @@ test("after a look at a held lease the next one comes soon, since its holder may
   expect(delay).toBe(HOUR / 10);
 });
 
-test("after a look at a lease that a dead earlier life left the next one comes when that lease has ended", () => {
+test("after a look that finds the lease of a dead earlier process, the next one comes when that has ended", () => {
   const met = { approxFrequency: HOUR, newestTakenAt: undefined, storeNow: NOW, leased: true, random: 0.5 };
   expect(nextLookDelay({ ...met, leftBehindFor: 40_000 })).toBe(41_000);
   expect(nextLookDelay({ ...met, leftBehindFor: HOUR })).toBe(HOUR / 10);
@@ -78,7 +77,7 @@ test("periods below a second are spread as well", () => {
   expect(new Set(delays).size).toBe(3);
 });
 
-test("failures are retried ever later, never in a hot loop and never later than about a quarter of a period", () => {
+test("failures are retried with growing pauses, of at most about a quarter of a period", () => {
   const delays = [1, 2, 3, 4, 50].map((failures) => retryDelay(HOUR, failures, 0.5));
   expect(delays).toEqual([5_000, 10_000, 20_000, 40_000, HOUR / 4]);
   expect(retryDelay(50, 1, 0.5)).toBe(50);
@@ -94,7 +93,7 @@ test("a changed index is saved once the newest checkpoint is old enough", () => 
   expect(decideRound(recent)).toMatchObject({ save: false, reason: "recent" });
 });
 
-test("whoever looks at the earliest instant that the schedule gives does not find the newest too recent", () => {
+test("at the earliest time that the schedule gives, the newest checkpoint is not too recent", () => {
   const takenAt = NOW - 0.9 * HOUR;
   expect(decideRound({ ...situation, newest: { txId: 10, takenAt } })).toMatchObject({ save: true });
 });
@@ -108,7 +107,7 @@ test("an unchanged index is not saved again, also not on request", () => {
   }
 });
 
-test("an index behind the newest checkpoint has nothing to add", () => {
+test("an index behind the newest checkpoint is not saved", () => {
   expect(decideRound({ ...situation, txId: 9 })).toMatchObject({ save: false, reason: "unchanged" });
 });
 
@@ -117,7 +116,7 @@ test("an index without transactions counts as unchanged", () => {
   expect(decideRound(empty)).toMatchObject({ save: false, reason: "empty" });
 });
 
-test("on request a changed index is saved however recent the newest is", () => {
+test("on request a changed index is saved however recent the newest checkpoint is", () => {
   const recent = { ...situation, newest: { txId: 10, takenAt: NOW }, forced: true };
   expect(decideRound(recent)).toMatchObject({ save: true });
 });
@@ -128,7 +127,7 @@ test("an unchanged index is saved again once the newest is older than refresh-af
   expect(decideRound({ ...unchanged, refreshAfter: 3 * HOUR })).toMatchObject({ save: false });
 });
 
-test.each([1, 5, 100])("a cluster of %i nodes saves about one checkpoint a period", (nodes) => {
+test.each([1, 5, 100])("a cluster of %i nodes saves about one checkpoint per period", (nodes) => {
   const { perPeriod, longestGap } = simulate(nodes, 400);
   expect(perPeriod).toBeGreaterThan(0.9);
   expect(perPeriod).toBeLessThan(1.15);
@@ -160,7 +159,7 @@ function simulate(nodes: number, periods: number): { perPeriod: number; longestG
   return { perPeriod: saved.length / periods, longestGap: Math.max(...gaps) / HOUR };
 }
 
-test("the lease of a node that died is over within half a period, and never holds longer than a minute", () => {
+test("the lease of a dead node ends within half a period, and within a minute at most", () => {
   expect(leaseDuration(6 * HOUR)).toBe(60_000);
   expect(leaseDuration(20_000)).toBe(10_000);
   expect(leaseDuration(100)).toBe(3_000);

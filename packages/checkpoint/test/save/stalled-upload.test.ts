@@ -18,7 +18,7 @@ async function third(store: CheckpointStore, clock: ManualClock): Promise<void> 
   await vi.waitFor(async () => expect(await leaseTag()).not.toBe(before), { interval: 1 });
 }
 
-test("an upload of which nothing moves for ten minutes is given up, so that its lease does not hold for ever", async () => {
+test("an upload without progress for ten minutes is aborted, so that its lease ends", async () => {
   const clock = manualClock();
   const memory = memoryStore({ now: clock.now });
   const uploading = vi.fn<() => void>();
@@ -44,7 +44,7 @@ test("an upload of which nothing moves for ten minutes is given up, so that its 
   expect(await namesIn(store)).toEqual([]);
 });
 
-test("an upload that moves ever so slowly keeps its lease, and so does what comes before it", async () => {
+test("a slow upload keeps its lease, and so does the time before it", async () => {
   const clock = manualClock();
   const store = memoryStore({ now: clock.now });
   const lease = await acquireLease(store, { owner: "node-1", logId: "log-a", ttlMs: 60_000, clock });

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { listCheckpoints, memoryStore } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
-import { archivingOnDisk } from "../../src/save/archiving.ts";
+import { archivingOnDisk } from "../../src/save/capture.ts";
 import type { PackOptions } from "../../src/archive/pack/pack.ts";
 import type { ManualClock } from "../../testing/index.ts";
 import { HOUR, start, types } from "../support/bench.ts";
@@ -26,7 +26,7 @@ async function stopNow(clock: ManualClock, stopped: Promise<void>): Promise<void
 }
 
 test.each(["list", "upload", "create"] as const)(
-  "a store that never answers to %s, nor to being given up, does not keep a node from stopping",
+  "a store that never responds to %s, nor to an abort, does not keep a node from stopping",
   async (method) => {
     const memory = memoryStore();
     const called = vi.fn<() => Promise<never>>(silence);
@@ -42,7 +42,7 @@ test.each(["list", "upload", "create"] as const)(
   },
 );
 
-test("an upload whose store answers after the node has stopped publishes nothing and captures nothing", async () => {
+test("a round whose store responds after the node has stopped captures and publishes nothing", async () => {
   const memory = memoryStore();
   const gate = new EventEmitter();
   const late = once(gate, "open");
@@ -67,7 +67,7 @@ test("an upload whose store answers after the node has stopped publishes nothing
   expect(types(events)).toEqual(["begun", "failed"]);
 });
 
-test("an upload is in a hurry once the node stops, whether it was under way or is the one on close", async () => {
+test("an upload runs at full speed once the node stops, and so does the one on close", async () => {
   const packed: PackOptions[] = [];
   const { checkpointer, source } = await start({ checkpointOnClose: true }, {}, undefined, {
     archiving: {
@@ -85,14 +85,14 @@ test("an upload is in a hurry once the node stops, whether it was under way or i
   expect(packed.map(({ hurry }) => hurry?.aborted)).toEqual([true, true]);
 });
 
-test("told that the index is in doubt, saves nothing more although a checkpoint on close is wanted", async () => {
+test("saves nothing on close if the index is in doubt, although that is configured", async () => {
   const { checkpointer, source, events } = await start({ checkpointOnClose: true });
   await checkpointer.stop({ save: false });
   expect(events).toEqual([]);
   expect(source.captures).toBe(0);
 });
 
-test("a capture directory that became something else is left alone, told, and does not keep a node from stopping", async () => {
+test("a capture directory that became a file is left alone and reported, and does not keep a node from stopping", async () => {
   const { checkpointer, dir, events } = await start();
   await checkpointer.checkpointNow().done;
   await rm(join(dir, "capture"), { recursive: true });
@@ -102,7 +102,7 @@ test("a capture directory that became something else is left alone, told, and do
   expect(await readdir(dir)).toEqual(["capture"]);
 });
 
-test("two processes with one node id and one capture directory do not take each other's captures", async () => {
+test("two processes with one node id and one capture directory do not remove each other's captures", async () => {
   const dir = await temporaryDirectory();
   const checkpointDir = join(dir, "capture");
   const first = testSource();
@@ -125,7 +125,7 @@ test("two processes with one node id and one capture directory do not take each 
   expect(await take(store, first, dir, { options })).toMatchObject({ outcome: "taken" });
 });
 
-test("a request that meets a mere look waits for its end instead of being refused", async () => {
+test("a request during a scheduled look waits for its end instead of being refused", async () => {
   let hold = false;
   const gate = new EventEmitter();
   const before = async (): Promise<void> => void (hold ? await once(gate, "open") : undefined);

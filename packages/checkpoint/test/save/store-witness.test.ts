@@ -25,7 +25,7 @@ function warnings(events: readonly CheckpointerEvent[]): string[] {
   return events.flatMap((event) => (event.type === "warning" ? [event.about] : []));
 }
 
-test("a checkpoint from the future holds the cluster up for one period, not until that future, and is told once", async () => {
+test("a checkpoint from the future delays the cluster for one period at most, and is reported once", async () => {
   const { checkpointer, clock, store, source, events, look } = await start();
   await saveAhead(store, testSource("node-2"), 1000 * HOUR);
   source.txId = 5;
@@ -44,7 +44,7 @@ test("a checkpoint from the future holds the cluster up for one period, not unti
   ]);
 });
 
-test("a second process with this node's id is told once, by the checkpoint that it saved, and harms nothing", async () => {
+test("a second process with this node's id is recognised by its checkpoint, and reported once", async () => {
   const { checkpointer, clock, store, source, events, look } = await start();
   await look();
   clock.advance(HOUR / 2);
@@ -61,7 +61,7 @@ test("a second process with this node's id is told once, by the checkpoint that 
   expect((await listCheckpoints(store)).checkpoints.map(({ txId }) => txId)).toEqual([8, 7, 1]);
 });
 
-test("a second process with this node's id is told by the lease that it goes on renewing", async () => {
+test("a second process with this node's id is recognised by the lease that it keeps renewing", async () => {
   const { checkpointer, clock, store, source, events } = await start();
   const other = testSource(source.node);
   const gate = new EventEmitter();
@@ -88,7 +88,7 @@ test("a second process with this node's id is told by the lease that it goes on 
   expect(await uploading).toMatchObject({ outcome: "taken" });
 });
 
-test("neither an earlier life of the node nor its own checkpoints are taken for a second process", async () => {
+test("neither earlier processes of the node nor its own checkpoints count as a second process", async () => {
   const { clock, store, source, events, look } = await start();
   await look();
   source.txId = 2;
@@ -113,7 +113,7 @@ test("neither an earlier life of the node nor its own checkpoints are taken for 
   expect([...warnings(events), ...warnings(again)]).toEqual([]);
 });
 
-test("two processes with one node id over one store both go on saving, and both are told", async () => {
+test("two processes with one node id and one store keep saving, and both report it", async () => {
   const store = memoryStore();
   const told: CheckpointerEvent[][] = [[], []];
   const twins = await Promise.all(
@@ -142,7 +142,7 @@ test("two processes with one node id over one store both go on saving, and both 
   expect((await listCheckpoints(store)).skipped).toEqual([]);
 });
 
-test("a newest checkpoint that lost its mark is replaced though nothing was written, once", async () => {
+test("the newest checkpoint is replaced once after it lost its mark, although nothing was written", async () => {
   const { store, source, look, checkpointer } = await start();
   await look();
   const name = checkpointer.status().last?.name ?? "";
@@ -158,7 +158,7 @@ test("a newest checkpoint that lost its mark is replaced though nothing was writ
   expect(checkpointer.status().last?.name).not.toBe(name);
 });
 
-test("a checkpoint that the source knows to be damaged is no newest one: the next round saves though nothing was written", async () => {
+test("a checkpoint that the source knows to be damaged does not count as the newest: the next round saves", async () => {
   const { store, source, look, checkpointer } = await start();
   await look();
   const name = checkpointer.status().last?.name ?? "";

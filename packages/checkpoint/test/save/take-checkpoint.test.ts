@@ -2,13 +2,13 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { expect, test, vi } from "vitest";
-import { decodeManifest, filesystemStore, listCheckpoints, memoryStore } from "../../src/index.ts";
-import { faultyStore, manualClock, unreachable } from "../../testing/index.ts";
-import type { StoreFaults } from "../../testing/index.ts";
-import { digestsOf, someFiles, temporaryDirectory } from "../support/places.ts";
-import { testSource } from "../support/test-source.ts";
+import { filesystemStore, listCheckpoints, memoryStore } from "../../src/index.ts";
+import { decodeManifest } from "../../src/store/checkpoint.ts";
+import { faultyStore, manualClock, type StoreFaults, unreachable } from "../../testing/index.ts";
 import { filesAt } from "../support/index-files.ts";
+import { digestsOf, someFiles, temporaryDirectory } from "../support/places.ts";
 import { namesIn, restore, restoredIn, take, takeAt } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
 
 test.each(["none", "gzip"] as const)(
   "what is saved in a folder is restored byte for byte, compression %s",
@@ -122,7 +122,7 @@ const failures: [string, StoreFaults][] = [
     { fail: ({ method }) => (method === "replace" ? full : undefined) },
   ],
 ];
-test.each(failures)("when %s, its error is told and nothing is left that lists", async (_what, faults) => {
+test.each(failures)("when %s, the error is thrown and nothing new is listed", async (_what, faults) => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const source = testSource();
@@ -132,7 +132,7 @@ test.each(failures)("when %s, its error is told and nothing is left that lists",
   expect(await take(memory, source, dir)).toMatchObject({ outcome: "taken" });
 });
 
-test("a lost answer to the manifest's writing is not a failure: it is looked at again", async () => {
+test("a lost response to writing the manifest is not a failure: the manifest is read again", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   let lost = 0;
@@ -144,7 +144,7 @@ test("a lost answer to the manifest's writing is not a failure: it is looked at 
   expect((await listCheckpoints(memory)).checkpoints).toHaveLength(1);
 });
 
-test("a store that drops bytes without a word is found out before anything is published", async () => {
+test("a store that silently drops bytes is noticed before anything is published", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const store = {
@@ -157,7 +157,7 @@ test("a store that drops bytes without a word is found out before anything is pu
   expect(await namesIn(memory)).toEqual([]);
 });
 
-test("a capture that fails ends the round, and gives the lease back", async () => {
+test("a failed capture ends the round, and releases the lease", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -179,7 +179,7 @@ test("while one uploads, others skip", async () => {
   expect(others).toHaveBeenCalledWith(expect.objectContaining({ outcome: "skipped", reason: "leased" }));
 });
 
-test("a checkpoint that somebody saved between the look and the lease is not saved a second time", async () => {
+test("nothing is saved if another node saved between the look and the lease", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const source = testSource();
@@ -217,7 +217,7 @@ test("the lease of a node that died is taken over once it has expired by the sto
   expect(await take(store, testSource(), dir)).toMatchObject({ outcome: "taken" });
 });
 
-test("a process that stood still for longer than its lease publishes nothing beside the one that took over", async () => {
+test("a process suspended for longer than its lease publishes nothing next to its successor", async () => {
   const dir = await temporaryDirectory();
   let now = Date.parse("2026-11-20T06:00:00.000Z");
   const store = memoryStore({ now: () => now });
@@ -235,7 +235,7 @@ test("a process that stood still for longer than its lease publishes nothing bes
   expect(await namesIn(store)).toHaveLength(2);
 });
 
-test("a lease is renewed while the upload lasts, and tells how far it is", async () => {
+test("a lease is renewed during the upload, and publishes its progress", async () => {
   const dir = await temporaryDirectory();
   let now = Date.parse("2026-11-20T06:00:00.000Z");
   const store = memoryStore({ now: () => now });
@@ -257,7 +257,7 @@ test("a lease is renewed while the upload lasts, and tells how far it is", async
   expect(await namesIn(store)).not.toContain("in-progress-log-a.json");
 });
 
-test("a lease that a wrong clock wrote for years does not hold", async () => {
+test("a lease that a wrong clock wrote for years is not valid", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const expiresAt = "2099-01-01T00:00:00.000Z";
@@ -266,7 +266,7 @@ test("a lease that a wrong clock wrote for years does not hold", async () => {
   expect(await take(store, testSource(), dir)).toMatchObject({ outcome: "taken" });
 });
 
-test("a lease that cannot be read holds for ten minutes and no longer", async () => {
+test("an unreadable lease is valid for ten minutes", async () => {
   const dir = await temporaryDirectory();
   let now = Date.parse("2026-11-20T06:00:00.000Z");
   const store = memoryStore({ now: () => now });

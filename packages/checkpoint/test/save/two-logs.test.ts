@@ -29,7 +29,7 @@ test("a log's nodes do not wait for an upload of another log, nor end it", async
   expect(other).toMatchObject({ outcome: "taken" });
 });
 
-test("a log whose id cannot be part of a file's name has a lease all the same", async () => {
+test("a log whose id cannot be part of a file name has a lease as well", async () => {
   const store = memoryStore();
   const source = otherSource("a/b c");
   const held: string[] = [];
@@ -38,7 +38,7 @@ test("a log whose id cannot be part of a file's name has a lease all the same", 
   expect(held).toEqual([expect.stringMatching(/^in-progress-[0-9a-f]{32}\.json$/)]);
 });
 
-test("while the lease of an earlier build is live, which names no log, nobody uploads", async () => {
+test("no node uploads while a lease of an earlier version, which names no log, is live", async () => {
   const store = memoryStore();
   const expiresAt = new Date(Date.now() + 60_000).toISOString();
   const lease = { owner: "older", nonce: "1", progress: { bytes: 0 }, expiresAt };
@@ -49,7 +49,7 @@ test("while the lease of an earlier build is live, which names no log, nobody up
   }
 });
 
-test("retention of one log leaves what another log saved alone, whatever it has", async () => {
+test("retention of one log leaves checkpoints of another log alone", async () => {
   const store = memoryStore();
   const dir = await temporaryDirectory();
   const mine = testSource();
@@ -62,7 +62,7 @@ test("retention of one log leaves what another log saved alone, whatever it has"
   expect(manifests.map((name) => name.split("-")[1])).toEqual(["11", "12", "2"]);
 });
 
-test("that another log's nodes save here is told once for each log, with whose they are", async () => {
+test("another log that saves to the same store is reported once, with its name", async () => {
   const { checkpointer, clock, store, source, events, look } = await start();
   await look();
   for (const round of [1, 2]) {
@@ -85,7 +85,7 @@ test("that another log's nodes save here is told once for each log, with whose t
   expect(checkpointer.status().warnings).toMatchObject([{ about: "other-log" }]);
 });
 
-test("what another log saved before this process began, which this log may continue, is no reason to warn", async () => {
+test("checkpoints that another log saved before this process started, which this log may continue, are not reported", async () => {
   const { clock, store, events, look, source } = await start();
   const before = { ...store, now: async () => clock.now() - HOUR };
   await takeAt(100, before, otherSource(), await temporaryDirectory());
@@ -95,7 +95,7 @@ test("what another log saved before this process began, which this log may conti
   expect(warnings(events)).toEqual([]);
 });
 
-test("to know whose a checkpoint is, its manifest is read once", async () => {
+test("the manifest of another log's checkpoint is read once", async () => {
   const read = vi.fn<(name: string) => void>();
   const { clock, store, source, look } = await start(
     {},

@@ -32,7 +32,7 @@ test.each(thrown)("a store that throws %s fails that round and no other", async 
 });
 
 test.each(["upload", "create", "replace", "read", "now", "remove"] as const)(
-  "a store whose %s throws at once instead of rejecting fails that round and no other",
+  "a store whose %s throws synchronously fails that round and no other",
   async (method) => {
     let time = Date.now;
     const memory = memoryStore({ now: () => time() });
@@ -60,7 +60,7 @@ test.each(["upload", "create", "replace", "read", "now", "remove"] as const)(
 );
 
 test.each(["begun", "taken", "skipped", "sweep-begun", "swept"])(
-  "an observer that throws at the event %s harms neither that checkpoint nor the next ones, and it is told",
+  "an observer that throws at the event %s affects no checkpoint, and is reported",
   async (type) => {
     const observer = vi.fn<(event: { type: string }) => void>((event) => {
       if (event.type === type) throw new Error("a bug in the observer");
@@ -80,7 +80,7 @@ test.each(["begun", "taken", "skipped", "sweep-begun", "swept"])(
   },
 );
 
-test("what was missed while the process stood still for days is dropped: one look, and the next a period later", async () => {
+test("rounds missed while the process was suspended for days are dropped: one look, and the next a period later", async () => {
   const { clock, source, checkpointer, events, look } = await start();
   await look();
   source.txId += 1;
@@ -93,7 +93,7 @@ test("what was missed while the process stood still for days is dropped: one loo
   expect(source.captures).toBe(2);
 });
 
-test("a round that lasts longer than periods is not joined by another, nor are the missed ones made up for", async () => {
+test("during a round that takes longer than periods no other starts, and missed ones are not made up for", async () => {
   let sweeping: ManualClock | undefined;
   const { clock, source, checkpointer, events, look } = await start(
     {},

@@ -59,7 +59,7 @@ test.each([
   expect(await namesIn(open(folder))).toHaveLength(4);
 });
 
-test("a store that never had a volume of its own may be emptied and begun anew", async () => {
+test("a store that was never on a volume may be emptied and started again", async () => {
   const { dir, open } = await scene();
   const folder = join(dir, "store");
   const source = testSource();
@@ -70,7 +70,7 @@ test("a store that never had a volume of its own may be emptied and begun anew",
   expect(await namesIn(open(folder))).toHaveLength(2);
 });
 
-test("a store on a mounted volume may be emptied and begun anew", async () => {
+test("a store on a mounted volume may be emptied and started again", async () => {
   const { dir, mountPoint, mount, open } = await scene();
   const folder = join(mountPoint, "checkpoints");
   await mount();
@@ -82,7 +82,7 @@ test("a store on a mounted volume may be emptied and begun anew", async () => {
   expect(await namesIn(open(folder))).toHaveLength(2);
 });
 
-test("a store that was moved from its volume to the disk, with its checkpoints, goes on there", async () => {
+test("a store that was moved from its volume to the disk, with its checkpoints, keeps working", async () => {
   const { dir, mountPoint, mount, unmount, open } = await scene();
   await mount();
   const source = testSource();
@@ -95,7 +95,7 @@ test("a store that was moved from its volume to the disk, with its checkpoints, 
   expect(await open(mountPoint).list("checkpoint-")).toEqual([]);
 });
 
-test("the file that the hint names, removed, lets a store begin anew without the volume", async () => {
+test("removing the file that the hint names lets a store start again without the volume", async () => {
   const { dir, mountPoint, mount, unmount, open } = await scene();
   await mount();
   const source = testSource();
@@ -112,7 +112,7 @@ test("the file that the hint names, removed, lets a store begin anew without the
   expect(await namesIn(open(mountPoint))).toHaveLength(2);
 });
 
-test("where the process has no folder of its own yet nothing is remembered, and nothing made", async () => {
+test("without a folder of the process nothing is remembered, and nothing is made", async () => {
   const { dir, mountPoint, mount, open } = await scene();
   await rm(join(dir, "index"), { recursive: true });
   await mount();

@@ -1,5 +1,5 @@
 import { isCairnError } from "@cairn/kv";
-import { checkpointFile } from "../../src/store/checkpoint-name.ts";
+import { checkpointFile } from "../../src/store/checkpoint.ts";
 import { markVerified } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 import { listCheckpoints } from "../../src/store/list-checkpoints.ts";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import type { Archiving } from "../../src/save/archiving.ts";
+import type { Archiving } from "../../src/save/capture.ts";
 import type { CheckpointSource } from "../../src/index.ts";
 import type { NodeLife } from "./node-life.ts";
 import type { VirtualTime } from "./virtual-time.ts";

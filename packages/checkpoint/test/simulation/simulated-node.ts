@@ -1,12 +1,10 @@
 import { CairnError } from "@cairn/kv";
-import { startCheckpointer } from "../../src/index.ts";
-import type { Checkpointer, CheckpointerEvent, CheckpointerParts } from "../../src/index.ts";
+import { type Checkpointer, type CheckpointerEvent, startCheckpointer } from "../../src/index.ts";
+import type { CheckpointerParts } from "../../src/save/checkpointer.ts";
 import { unreachable } from "../../testing/index.ts";
+import { beginLife, type NodeLife } from "./node-life.ts";
 import type { SeededRandom } from "./seeded-random.ts";
-import { simulatedIndex } from "./simulated-index.ts";
-import type { SimulatedLog } from "./simulated-index.ts";
-import { beginLife } from "./node-life.ts";
-import type { NodeLife } from "./node-life.ts";
+import { simulatedIndex, type SimulatedLog } from "./simulated-index.ts";
 import type { RequestKind, Transport } from "./simulated-store.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 

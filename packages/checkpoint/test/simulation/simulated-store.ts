@@ -1,5 +1,5 @@
 import { addAbortSignal, Readable } from "node:stream";
-import { alreadyThere, notThere, requireStoreName } from "../../src/store/store-names.ts";
+import { alreadyThere, notThere, requireStoreName } from "../../src/store/stored-files.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 
 /** The methods of a store that are requests to it, by the names under which they are counted. */

@@ -16,14 +16,14 @@ function expectOrder(report: Report): void {
 }
 
 test.each(SEEDS)(
-  "a cluster of any size in any weather loses nothing and leaves no gap (seed %i)",
+  "a cluster of any size under any faults loses nothing and leaves no gap (seed %i)",
   async (seed) => {
     expectOrder(await simulate(anyConditions(seed, 100)));
   },
 );
 
 describe("five nodes", () => {
-  test("save one checkpoint a period between them, never two at once, and each its share", async () => {
+  test("save one checkpoint per period, never two at once, and share the work", async () => {
     const report = await simulate(usualConditions(7, 5, 600));
     expectOrder(report);
     expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(0.95);
@@ -35,7 +35,7 @@ describe("five nodes", () => {
     expect(report.thrownAway).toBe(0);
   });
 
-  test("do so while they crash, freeze and lose the store, and throw little away", async () => {
+  test("do so while they crash, freeze and lose the store, and waste little", async () => {
     const report = await simulate({ ...usualConditions(8, 5, 400), storm: STORMY });
     expectOrder(report);
     expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(0.95);
@@ -45,7 +45,7 @@ describe("five nodes", () => {
     expect(report.thrownAway).toBeLessThan(0.15);
   });
 
-  test("save about as often where no store keeps them apart, at the cost of some uploads twice", async () => {
+  test("save about as often with a store that is not exclusive, at the cost of some double uploads", async () => {
     const report = await simulate({ ...usualConditions(9, 5, 200), exclusive: false, storm: STORMY });
     expectOrder(report);
     expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.15);
@@ -57,7 +57,7 @@ async function cost(change: Partial<Conditions>): Promise<Report> {
   return simulate({ ...usualConditions(3, 2, 100), ...change });
 }
 
-test("what a look costs does not grow with the checkpoints that were ever saved, only with those kept", async () => {
+test("the cost of a look depends on the checkpoints kept, not on all that were ever saved", async () => {
   const [short, long] = [await cost({ periods: 60 }), await cost({ periods: 300 })];
   expect(long.longestListing).toBe(short.longestListing);
   expect(long.listsPerLook).toBeCloseTo(short.listsPerLook, 0);
@@ -66,20 +66,20 @@ test("what a look costs does not grow with the checkpoints that were ever saved,
   expect(more.listsPerLook).toBeCloseTo(short.listsPerLook, 0);
 });
 
-test("a cluster uploads only where there is something new", async () => {
+test("a cluster uploads only if there is something new", async () => {
   const report = await simulate({ ...usualConditions(5, 5, 100), storm: { ...CALM, pauseOfWritesEvery: 1 } });
   expectOrder(report);
   expect(report.periods).toBeLessThan(80);
   expect(report.uploads).toBeLessThan(report.conditions.periods);
 });
 
-test("a node that never lives for a whole period saves one a period all the same", async () => {
+test("a node that never runs for a whole period still saves one checkpoint per period", async () => {
   const report = await simulate({ ...usualConditions(4, 1, 100), storm: { ...CALM, crashEvery: 0.4 } });
   expectOrder(report);
   expect(report.uploadsPerPeriod).toBeGreaterThan(0.85);
 });
 
-test("a store that was away for long has a checkpoint soon after it is back", async () => {
+test("a store has a checkpoint soon after a long outage", async () => {
   for (let seed = 1; seed <= 3; seed++) {
     expectOrder(await simulate({ ...usualConditions(seed, 1, 150), storm: { ...CALM, outageEvery: 2 } }));
   }
@@ -104,7 +104,7 @@ describe("a node that ends at any request of its first rounds", () => {
   );
 });
 
-test("a store that says that its conditional writes exclude others, and is wrong, breaks the rules in sight of all", async () => {
+test("a store whose conditional writes are not exclusive although it claims so is noticed", async () => {
   const storm = { ...STORMY, atStep: 0.05, failing: 0.02 };
   const rules = new Set<string>();
   for (let seed = 1; seed <= 12 && rules.size === 0; seed++) {

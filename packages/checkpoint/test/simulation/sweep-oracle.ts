@@ -1,4 +1,4 @@
-import { checkpointFile, parseCheckpointFile } from "../../src/store/checkpoint-name.ts";
+import { checkpointFile, parseCheckpointFile } from "../../src/store/checkpoint.ts";
 import { readLeases } from "../../src/store/lease-record.ts";
 import { readReservations } from "../../src/store/reservations.ts";
 import type { CheckpointStore, RetentionPolicy } from "../../src/index.ts";

@@ -1,16 +1,16 @@
 import { createHash } from "node:crypto";
-import { decodeManifest } from "../../src/store/checkpoint.ts";
-import type { Manifest } from "../../src/store/checkpoint.ts";
 import {
   checkpointFile,
+  type CheckpointName,
+  decodeManifest,
+  type Manifest,
   newestFirst,
   parseCheckpointFile,
   parseCheckpointName,
-} from "../../src/store/checkpoint-name.ts";
-import type { CheckpointName } from "../../src/store/checkpoint-name.ts";
-import { LEASES } from "../../src/store/lease-record.ts";
-import { ARCHIVE_BYTES, transactionIn } from "./simulated-index.ts";
+} from "../../src/store/checkpoint.ts";
+import { LEASE_PREFIX } from "../../src/store/lease-record.ts";
 import type { NodeLife } from "./node-life.ts";
+import { ARCHIVE_BYTES, transactionIn } from "./simulated-index.ts";
 import type { SimulatedFile, StoreContents, StoreWatcher } from "./simulated-store.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
@@ -180,7 +180,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
       },
       uploadEnds: (name) => void uploading.delete(name),
       written(file, content, before) {
-        if (file.startsWith(LEASES)) holder = by;
+        if (file.startsWith(LEASE_PREFIX)) holder = by;
         const is = parseCheckpointFile(file);
         if (is === undefined) return;
         if (is.part === "archive") unpublished.set(is.checkpoint, by);
@@ -188,7 +188,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
         if (is.part === "manifest") publish(is.checkpoint, content, by);
       },
       removed(file) {
-        if (file.startsWith(LEASES)) holder = undefined;
+        if (file.startsWith(LEASE_PREFIX)) holder = undefined;
         const is = parseCheckpointFile(file);
         if (is?.part === "manifest") unpublish(is.checkpoint, by);
         if (is?.part === "archive") archiveRemoved(is.checkpoint, by);

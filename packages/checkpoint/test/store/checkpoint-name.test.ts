@@ -1,16 +1,16 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { formatCheckpointName, newestFirst, parseCheckpointName } from "../../src/index.ts";
-import { parseCheckpointFile } from "../../src/store/checkpoint-name.ts";
+import { newestFirst, parseCheckpointName } from "../../src/index.ts";
+import { formatCheckpointName, parseCheckpointFile } from "../../src/store/checkpoint.ts";
 
 const TIME = Date.parse("2026-11-20T06:12:26.123Z");
 
-test("a name holds transaction and time, without colons", () => {
+test("a name contains transaction and time, without colons", () => {
   const name = formatCheckpointName({ txId: 1000, takenAt: TIME, suffix: "1f3a9c0e" });
   expect(name).toBe("checkpoint-1000-2026-11-20T06-12-26.123Z-1f3a9c0e");
 });
 
-test("every name that is written is read back", () => {
+test("every formatted name is parsed back", () => {
   fc.assert(
     fc.property(
       fc.maxSafeNat(),
@@ -39,11 +39,11 @@ test.each([
   " checkpoint-1-2026-11-20T06-12-26.123Z-1f3a9c0e",
   "checkpoint-5-2022-05-03T10:12:26.123-00:00.edn",
   "",
-])("the foreign name %j is nobody's", (name) => {
+])("the foreign name %j is not a checkpoint's", (name) => {
   expect(parseCheckpointName(name)).toBeUndefined();
 });
 
-test("the parts of a checkpoint are told from each other and from foreign files", () => {
+test("the files of a checkpoint are distinguished from each other and from foreign files", () => {
   const checkpoint = "checkpoint-1-2026-11-20T06-12-26.123Z-1f3a9c0e";
   expect(parseCheckpointFile(`${checkpoint}.tar`)).toEqual({ checkpoint, part: "archive" });
   expect(parseCheckpointFile(`${checkpoint}.json`)).toEqual({ checkpoint, part: "manifest" });

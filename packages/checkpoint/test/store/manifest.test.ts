@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { decodeManifest, encodeManifest } from "../../src/index.ts";
+import { decodeManifest, encodeManifest } from "../../src/store/checkpoint.ts";
 import { NAME, someManifest } from "../support/manifests.ts";
 
-test("a manifest is read as it was written, and unknown fields do not matter", () => {
+test("a manifest is decoded as it was encoded, and unknown fields do not matter", () => {
   const manifest = someManifest();
   expect(decodeManifest(NAME, encodeManifest(manifest))).toEqual(manifest);
   const later = JSON.stringify({
@@ -53,7 +53,7 @@ test.each([
 });
 
 test.each(["(globalThis.ran = true, {})", "#=(System/exit 0)", '{"__proto__": {"txId": 1}}', "null", "[]"])(
-  "a manifest that says %s is refused as data, and nothing of it runs",
+  "a manifest with %s is refused",
   (text) => {
     expect(() => decodeManifest(NAME, text)).toThrow(expect.objectContaining({ code: "CHECKPOINT_CORRUPT" }));
     expect(globalThis).not.toHaveProperty("ran");

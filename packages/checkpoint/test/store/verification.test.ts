@@ -2,14 +2,14 @@ import { join } from "node:path";
 import { readFile, writeFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { filesystemStore, listCheckpoints, markVerified, readVerification } from "../../src/index.ts";
-import { checkpointFile } from "../../src/store/checkpoint-name.ts";
+import { checkpointFile } from "../../src/store/checkpoint.ts";
 import { temporaryDirectory } from "../support/places.ts";
 
 const NAME = "checkpoint-7-2026-11-20T06-12-26.123Z-1f3a9c0e";
 const ARCHIVE = { name: `${NAME}.tar`, bytes: 3, sha256: "a".repeat(64) };
 const FOUND = { node: "node-1", digest: `sha256:${"b".repeat(64)}`, archive: ARCHIVE };
 
-test("a mark says when, by whom, and what was found", async () => {
+test("a mark states the time, the node and the digest", async () => {
   const store = filesystemStore({ path: await temporaryDirectory() });
   expect(await readVerification(store, NAME, ARCHIVE)).toBeUndefined();
   const before = await store.now();
@@ -26,14 +26,14 @@ test("a later mark replaces the one before", async () => {
   expect(await readVerification(store, NAME, ARCHIVE)).toMatchObject({ node: "node-2" });
 });
 
-test("a mark that was given to another archive counts for nothing", async () => {
+test("a mark for another archive does not count", async () => {
   const store = filesystemStore({ path: await temporaryDirectory() });
   await markVerified(store, NAME, FOUND);
   expect(await readVerification(store, NAME, { ...ARCHIVE, sha256: "c".repeat(64) })).toBeUndefined();
 });
 
 test.each(["", "{", "null", '{"verifiedAt": "yesterday"}'])(
-  "a mark that holds %j counts for nothing",
+  "a mark with the content %j does not count",
   async (text) => {
     const path = await temporaryDirectory();
     await writeFile(join(path, checkpointFile(NAME, "verified")), text);

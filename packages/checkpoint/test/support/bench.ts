@@ -1,19 +1,18 @@
 import { EventEmitter, once } from "node:events";
 import { join } from "node:path";
 import { expect, onTestFinished, vi } from "vitest";
-import { memoryStore, startCheckpointer } from "../../src/index.ts";
-import type {
-  Checkpointer,
-  CheckpointerEvent,
-  CheckpointerOptions,
-  CheckpointerParts,
-  CheckpointStore,
+import {
+  type Checkpointer,
+  type CheckpointerEvent,
+  type CheckpointerOptions,
+  type CheckpointStore,
+  memoryStore,
+  startCheckpointer,
 } from "../../src/index.ts";
-import { faultyStore, manualClock } from "../../testing/index.ts";
-import type { ManualClock, StoreFaults } from "../../testing/index.ts";
+import type { CheckpointerParts } from "../../src/save/checkpointer.ts";
+import { faultyStore, manualClock, type ManualClock, type StoreFaults } from "../../testing/index.ts";
 import { temporaryDirectory } from "./places.ts";
-import { testSource } from "./test-source.ts";
-import type { TestSource } from "./test-source.ts";
+import { testSource, type TestSource } from "./test-source.ts";
 
 /** The period of a {@link Bench}. */
 export const HOUR = 3_600_000;

@@ -1,17 +1,17 @@
 import { join } from "node:path";
-import { restoreCheckpoint, sweepStore, takeCheckpoint } from "../../src/index.ts";
-import type {
-  CheckpointStore,
-  RestoreOptions,
-  RestoreResult,
-  SweepOptions,
-  SweepReport,
-  TakeOptions,
-  TakeOutcome,
+import {
+  type CheckpointStore,
+  restoreCheckpoint,
+  type RestoreOptions,
+  type RestoreResult,
+  takeCheckpoint,
+  type TakeOutcome,
 } from "../../src/index.ts";
+import { type SweepOptions, type SweepReport, sweepStore } from "../../src/retain/sweep.ts";
+import type { TakeOptions } from "../../src/save/checkpoint-round.ts";
+import { filesAt } from "./index-files.ts";
 import { contentsOf } from "./places.ts";
 import type { TestSource } from "./test-source.ts";
-import { filesAt } from "./index-files.ts";
 
 /** One forced round of `source` into `store`. */
 export function take(

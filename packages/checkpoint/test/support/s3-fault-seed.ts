@@ -1,13 +1,12 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { CairnError, isCairnError } from "@cairn/kv";
-import { sweepStore } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
+import { sweepStore } from "../../src/retain/sweep.ts";
 import { contentsOf, digestsOf } from "./places.ts";
 import { restore, take } from "./rounds.ts";
 import type { S3FaultProxy } from "./s3-fault-proxy.ts";
-import { seededFaults } from "./s3-faults.ts";
-import type { FaultPlan } from "./s3-faults.ts";
+import { type FaultPlan, seededFaults } from "./s3-faults.ts";
 import type { S3Place } from "./s3-place.ts";
 import type { S3RequestKind } from "./s3-request.ts";
 import { testSource } from "./test-source.ts";

@@ -1,6 +1,7 @@
 // A process that saves checkpoints into a folder until it is killed: node saving-child.js STORE CAPTURE NODE
 import { isCairnError } from "@cairn/kv";
-import { filesystemStore, sweepStore, takeCheckpoint } from "../../src/index.ts";
+import { filesystemStore, takeCheckpoint } from "../../src/index.ts";
+import { sweepStore } from "../../src/retain/sweep.ts";
 import { filesAt } from "./index-files.ts";
 import { testSource } from "./test-source.ts";
 

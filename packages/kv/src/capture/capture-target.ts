@@ -1,20 +1,51 @@
 import { constants } from "node:fs";
+import { copyFile, link, readdir, readFile, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { CaptureFileSystem } from "./capture-file-system.ts";
+import { isLinkRefusal, makeFolder } from "../disk/folders.ts";
 import { systemErrorCode } from "../errors/errors.ts";
 import type { KvCapture } from "../store/kv-store.ts";
 
-// File systems without hard links, links between two of them, too many links to one file, links forbidden.
-const LINK_REFUSED = new Set(["EXDEV", "EMLINK", "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
+/** The file system calls of a capture, so that a wrapper can interfere between them. Errors are those of node:fs. */
+export interface CaptureFileSystem {
+  /** Makes the directory and those above it. Returns whether it did not exist. */
+  makeDirectory(path: string): Promise<boolean>;
+  /** Names only, in no order. */
+  list(path: string): Promise<string[]>;
+  /** The whole file: for CURRENT and manifests, which are small. */
+  read(path: string): Promise<Uint8Array>;
+  /** Writes a new file; `EEXIST` if it exists, since it could be a link to a file that the source uses. */
+  write(path: string, bytes: Uint8Array): Promise<void>;
+  link(source: string, target: string): Promise<void>;
+  /** `mode` takes the flags of `copyFile` in node:fs. */
+  copy(source: string, target: string, mode: number): Promise<void>;
+  size(path: string): Promise<number>;
+  /** Does nothing if it does not exist. */
+  removeFile(path: string): Promise<void>;
+  /** Removes an empty directory: files of others stay. */
+  removeDirectory(path: string): Promise<void>;
+}
 
-/** The directory that a capture fills: knows what was put there, so that it can be counted and taken back. */
+/** The real file system. */
+export const captureFileSystem: CaptureFileSystem = {
+  makeDirectory: async (path) => (await makeFolder(path)) !== undefined,
+  list: (path) => readdir(path),
+  read: (path) => readFile(path),
+  write: (path, bytes) => writeFile(path, bytes, { flag: "wx" }),
+  link: (source, target) => link(source, target),
+  copy: (source, target, mode) => copyFile(source, target, mode),
+  size: async (path) => (await stat(path)).size,
+  removeFile: (path) => rm(path, { force: true }),
+  removeDirectory: (path) => rmdir(path),
+};
+
+/** The directory that a capture fills. Keeps track of its files, to count them and to remove them after a failure. */
 export class CaptureTarget {
   readonly #source: string;
   readonly #target: string;
   readonly #files: CaptureFileSystem;
-  /** Everything put into the target and not taken back, with its size: what a failed capture has to remove. */
+  /** All files in the target with their sizes: what a failed capture has to remove. */
   readonly #bytes = new Map<string, number>();
-  /** Of those, the tables; manifest, CURRENT and logs are in neither. */
+  /** The tables among them; manifest, CURRENT and logs are in neither set. */
   #linked = new Set<string>();
   #copied = new Set<string>();
   /** False once the file system has refused a link for a reason that holds for every file. */
@@ -34,7 +65,7 @@ export class CaptureTarget {
     return [...this.#bytes.keys()];
   }
 
-  /** Shares a file that nobody writes to any more; false when it is gone from the source. */
+  /** Shares a file that no longer changes. Returns false if it is gone from the source. */
   async share(name: string, bytes: number): Promise<boolean> {
     if (this.#linksWork) {
       try {
@@ -45,20 +76,20 @@ export class CaptureTarget {
       } catch (error) {
         const code = systemErrorCode(error);
         if (code === "ENOENT") return false;
-        if (code === undefined || !LINK_REFUSED.has(code)) throw error;
-        // A limit of links concerns one file; the other refusals would only be repeated for every file.
+        if (!isLinkRefusal(error)) throw error;
+        // A limit of links concerns one file; any other refusal would be repeated for every file.
         if (code !== "EMLINK") this.#linksWork = false;
       }
     }
-    // Shares the blocks where the file system can; elsewhere this is a plain copy.
+    // Shares the blocks if the file system can; otherwise this is a plain copy.
     if (!(await this.copy(name, constants.COPYFILE_FICLONE))) return false;
     this.#copied.add(name);
     return true;
   }
 
-  /** Copies a file as long as it is at the call, or longer; false when it is gone from the source. */
+  /** Copies a file in its length at the call, or longer. Returns false if it is gone from the source. */
   async copy(name: string, mode = 0): Promise<boolean> {
-    // Noted before it is whole, so that a copy that fails in the middle is taken back too.
+    // Noted before it is complete, so that a copy that fails halfway is removed too.
     this.#bytes.set(name, 0);
     try {
       await this.#files.copy(join(this.#source, name), join(this.#target, name), mode);

@@ -1,35 +1,31 @@
 import { join } from "node:path";
-import { captureFileSystem } from "./capture-file-system.ts";
-import type { CaptureFileSystem } from "./capture-file-system.ts";
-import { CaptureTarget } from "./capture-target.ts";
-import { checkTable } from "../tables/check-table.ts";
-import { CairnError, isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { inParallel } from "../concurrency/in-parallel.ts";
-import type { KvCapture } from "../store/kv-store.ts";
-import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
+import { CairnError, isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { manifestNameIn } from "../files/current-manifest.ts";
-import { decodeManifestFile, needsLog } from "../files/level-manifest.ts";
-import type { LevelManifest } from "../files/level-manifest.ts";
+import { levelFileName, levelFileNumbers, tableFileNames } from "../files/level-files.ts";
+import { decodeManifestFile, type LevelManifest, needsLog } from "../files/level-manifest.ts";
+import type { KvCapture } from "../store/kv-store.ts";
+import { checkTable } from "../tables/check-table.ts";
+import { captureFileSystem, type CaptureFileSystem, CaptureTarget } from "./capture-target.ts";
 
-/** How to capture; the defaults are right outside of tests. */
+/** How to capture. Only tests need other limits or another file system. */
 export interface CaptureOptions {
   readonly fileSystem?: CaptureFileSystem;
-  /** How often to begin with the logs (20), and for one copy of them to read the manifest (100), before giving up. */
+  /** How often to start again with the logs (default 20), and to read the manifest per copy of the logs (default 100), before giving up. */
   readonly maxStarts?: number;
   readonly maxReads?: number;
-  /** Whether the tables' checksums are left to the caller, who must compare them before the copy goes anywhere. */
+  /** Whether the caller compares the tables with their checksums, which it must before using the copy. Defaults to false. */
   readonly unchecked?: boolean;
 }
 
-// The writer's batches run in the same four threads as these calls: more at a time would make it wait.
+// The writer's batches use the same four threads as these calls: more links at a time would make it wait.
 const PARALLEL_LINKS = 4;
 
 /**
- * Copies the LevelDB in `source`, which may be open and written to, into `target` (made by it; if it is there it must
- * be empty, else `CONFLICT`). The copy is a prefix of the batch history with at least what was written before the
- * call. Tables are shared by hard links where the file system can; the copy may be opened, written to and removed
- * without the source noticing. On failure what it made is removed: `INDEX_CORRUPT` (no whole or a damaged database in `source`),
- * `DISK_FULL`, `CHECKPOINT_INCOMPLETE` (files kept vanishing).
+ * Copies the LevelDB in `source`, which may be open and written to, into `target`, which it makes (`CONFLICT` if it is not empty). The copy
+ * is a prefix of the batch history that contains everything written before the call. Tables are shared by hard links if the file system
+ * supports them; opening, writing to or removing the copy does not affect the source. After a failure everything made is removed:
+ * `INDEX_CORRUPT` (no complete database in `source`, or a damaged one), `DISK_FULL`, `CHECKPOINT_INCOMPLETE` (files kept vanishing).
  */
 export async function captureLevelDb(
   source: string,
@@ -46,7 +42,7 @@ export async function captureLevelDb(
   const place = new CaptureTarget(source, target, files);
   try {
     const tables = await capture(source, place, files, options.maxStarts ?? 20, options.maxReads ?? 100);
-    // A damaged table must not spread to every node that restores it.
+    // A damaged table must not spread to the nodes that restore it.
     if (options.unchecked !== true) for (const table of tables) await checkTable(join(target, table));
     return place.summary();
   } catch (error) {
@@ -61,7 +57,7 @@ export async function captureLevelDb(
   }
 }
 
-/** Answers the names of the tables in the copy. */
+/** Returns the names of the tables in the copy. */
 async function capture(
   source: string,
   place: CaptureTarget,
@@ -69,7 +65,7 @@ async function capture(
   maxStarts: number,
   maxReads: number,
 ): Promise<Iterable<string>> {
-  // Kept when it begins again: most tables are still live then.
+  // Kept between starts: most tables are still live.
   const tables = new Map<number, string>();
   for (let start = 0; start < maxStarts; start++) {
     const logs = await copyLogs(source, place, files);
@@ -79,9 +75,9 @@ async function capture(
       for (const log of logs.copied) {
         if (!needsLog(manifest, log)) await place.remove(levelFileName(log, "log"));
       }
-      // What follows the last whole edit is one that was being written when the file was read.
+      // After the last complete edit there may be one that was being written when the file was read.
       await place.write(name, bytes.subarray(0, manifest.end));
-      // Last, since a directory with it is a database.
+      // Last, since it makes the directory a database.
       await place.write("CURRENT", Buffer.from(`${name}\n`));
       return tables.values();
     }
@@ -91,31 +87,31 @@ async function capture(
     "CHECKPOINT_INCOMPLETE",
     `The files in ${source} changed faster than they were captured.`,
     {
-      hint: "The index itself is fine and the next checkpoint tries again; look for another program that removes files there.",
+      hint: "The index itself is fine, and the next checkpoint tries again; look for another program that removes files there.",
     },
   );
 }
 
-/** Write-ahead logs that were copied, and those known to exist, or to have existed, that were not. */
+/** Write-ahead logs that were copied, and those that are known to exist or to have existed, but were not copied. */
 interface CopiedLogs {
   readonly copied: readonly number[];
   readonly absent: readonly number[];
 }
 
 /**
- * The logs come before the manifest: a memtable flushed between the two is then in both. The other way round its rows
- * would be in a table that the manifest in hand does not name, and in a log that is gone, and nothing would tell.
+ * Copies the logs before the manifest is read: a memtable that is flushed in between is then in both. In the opposite order its rows would
+ * be in a table that the manifest does not name and in a log that is gone, and nothing would show that they are missing.
  */
 async function copyLogs(source: string, place: CaptureTarget, files: CaptureFileSystem): Promise<CopiedLogs> {
   const copied: number[] = [];
   const absent: number[] = [];
-  // Newest first: a log is complete once there is a newer one. Copied, since the database goes on writing to it.
+  // Newest first: a log is complete once there is a newer one. Copied, since the database still writes to it.
   for (const log of levelFileNumbers(await listSource(source, files), "log").toReversed()) {
     const whole = await place.copy(levelFileName(log, "log"));
     (whole ? copied : absent).push(log);
   }
-  // A listing may miss a log made while it ran and show a newer one: a hole. A second one shows it for certain, if it
-  // comes before the manifest: a log flushed between manifest and listing would be needed, but no longer be listed.
+  // A listing may miss a log created while it ran although it shows a newer one. A second listing is certain to show it, if it comes before
+  // the manifest: a log flushed between manifest and listing would be needed, but no longer listed.
   const newest = copied[0] ?? 0;
   for (const log of levelFileNumbers(await files.list(source), "log")) {
     if (log < newest && !copied.includes(log)) absent.push(log);
@@ -138,7 +134,7 @@ function noDatabase(source: string, cause: unknown): CairnError {
   });
 }
 
-/** CURRENT is there, and what it says is not. */
+/** CURRENT exists, but the manifest that it names does not. */
 function noManifest(source: string, name: string, cause: unknown): CairnError {
   const message = `The database in ${source} lacks the manifest ${name}, which its file CURRENT names.`;
   return new CairnError("INDEX_CORRUPT", message, {
@@ -147,16 +143,16 @@ function noManifest(source: string, name: string, cause: unknown): CairnError {
   });
 }
 
-/** The manifest that CURRENT names. `bytes` is what the copy gets: reading it again could give a newer one. */
-interface CurrentManifest {
+/** The manifest that CURRENT names. `bytes` goes into the copy: reading it again could return a newer one. */
+interface CapturedManifest {
   readonly name: string;
   readonly bytes: Uint8Array;
   readonly manifest: LevelManifest;
 }
 
 /**
- * Links exactly the live tables: with another table in the copy, whose number may be one that the copy gives out next,
- * opening it would truncate a file that the source uses. Undefined when an absent log is needed after all.
+ * Links exactly the live tables: if the copy contained another table, opening the copy could reuse its number, and truncate a file that the
+ * source uses. Undefined if an absent log is needed after all.
  */
 async function linkTables(
   source: string,
@@ -165,7 +161,7 @@ async function linkTables(
   logs: CopiedLogs,
   tables: Map<number, string>,
   maxReads: number,
-): Promise<CurrentManifest | undefined> {
+): Promise<CapturedManifest | undefined> {
   for (let read = 0; read < maxReads; read++) {
     const current = await readManifest(source, files);
     const { manifest } = current;
@@ -184,19 +180,18 @@ async function linkTables(
     });
     if (!gone) return current;
   }
-  // Handled like a needed log that is absent: begin anew, or give up when that was done often enough.
+  // As with a needed log that is absent: start again, or give up after too many starts.
   return undefined;
 }
 
 async function shareTable(place: CaptureTarget, number: number, size: number): Promise<string | undefined> {
-  for (const extension of ["ldb", "sst"] as const) {
-    const name = levelFileName(number, extension);
+  for (const name of tableFileNames(number)) {
     if (await place.share(name, size)) return name;
   }
   return undefined;
 }
 
-async function readManifest(source: string, files: CaptureFileSystem): Promise<CurrentManifest> {
+async function readManifest(source: string, files: CaptureFileSystem): Promise<CapturedManifest> {
   for (let tries = 1; ; tries++) {
     let name: string | undefined;
     try {
@@ -205,7 +200,7 @@ async function readManifest(source: string, files: CaptureFileSystem): Promise<C
       const bytes = await files.read(join(source, name));
       return { name, bytes, manifest: decodeManifestFile(join(source, name), bytes) };
     } catch (error) {
-      // Opening a database replaces its manifest, so one failure may be chance; three are not.
+      // Opening a database replaces its manifest, so one failure may be chance, but not three.
       const missing = systemErrorCode(error) === "ENOENT" || systemErrorCode(error) === "EISDIR";
       if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
       if (tries < 3) continue;

@@ -1,31 +1,31 @@
 import type { Worker } from "node:worker_threads";
 
-/** What comes from elsewhere, another thread most often, kept until somebody takes it: first come, first taken. `T` has no undefined. */
+/** A queue of values that arrive from elsewhere, usually another thread: first in, first out. `T` must not include undefined. */
 export class Inbox<T> {
-  // Never is something held while somebody waits: what comes goes to the first who does.
+  // One of the two is always empty: a value goes to the first waiting taker.
   readonly #held: T[];
   readonly #takers: { give(one: T): void; refuse(error: unknown): void }[] = [];
   #failure: { readonly error: unknown } | undefined;
 
-  /** With these in it. */
+  /** A queue that contains `held`. */
   constructor(held: Iterable<T> = []) {
     this.#held = [...held];
   }
 
-  /** Adds one. */
+  /** Adds a value. */
   put(one: T): void {
     const taker = this.#takers.shift();
     if (taker === undefined) this.#held.push(one);
     else taker.give(one);
   }
 
-  /** Nothing more will come: once all is taken, `take` throws this. Only the first reason counts. */
+  /** Nothing more will arrive: once the queue is empty, `take` throws `error`. Only the first call counts. */
   fail(error: unknown): void {
     this.#failure ??= { error };
     for (const taker of this.#takers.splice(0)) taker.refuse(error);
   }
 
-  /** Takes the next one, waiting for it if need be. */
+  /** Takes the next value; waits for it if the queue is empty. */
   async take(): Promise<T> {
     const one = this.#held.shift();
     if (one !== undefined) return one;
@@ -34,7 +34,7 @@ export class Inbox<T> {
   }
 }
 
-/** All that `worker` sends; it fails with what ended the thread, or with `endedEarly` where it ended without a word. */
+/** The messages of `worker`. Fails with the error that ended the thread, or with `endedEarly` if it exited without one. */
 export function inboxOf<T>(worker: Worker, endedEarly: () => Error): Inbox<T> {
   const inbox = new Inbox<T>();
   worker.on("message", (message: T) => inbox.put(message));

@@ -2,37 +2,37 @@ import { MessageChannel, type MessagePort, type Worker } from "node:worker_threa
 import { Inbox } from "./inbox.ts";
 import { startWorker } from "./worker-thread.ts";
 
-/** The module of a thread, as {@link startWorker} takes it, and what the thread is started with. */
+/** The module of a thread, as for {@link startWorker}, and its start data. */
 export interface ThreadStart {
   readonly name: string;
   readonly order: object;
 }
 
-/** What a thread of a pair finds as its `workerData`: its order, and its end of the channel between the two. */
+/** The `workerData` of a thread of a pair: its start data, and its end of the channel between the two. */
 export type Paired<Order> = Order & { readonly peer: MessagePort };
 
-/** Two threads that work together, of which this one speaks with the first. */
+/** Two threads that work together; the calling thread communicates with the first. */
 export interface ThreadPair<Message> {
   readonly worker: Worker;
-  /** All that the first sends; it fails with what ended either. */
+  /** The messages of the first thread. Fails with the error that ended either. */
   readonly sent: Inbox<Message>;
-  /** Ends both; neither does anything any more afterwards. */
+  /** Ends both threads, and waits for that. */
   terminate(): Promise<void>;
 }
 
 /**
- * Starts two threads, each with an end of a channel between them. At once: a thread takes a tenth of a second to begin, and one that
- * started the other would have it wait for twice that.
+ * Starts two threads, each with one end of a channel between them. Both at the same time: a thread takes a tenth of a second to start, and
+ * would take twice that if the other one started it.
  */
 export function startThreadPair<Message>(
-  beside: string,
+  moduleUrl: string,
   first: ThreadStart,
   second: ThreadStart,
   endedEarly: () => Error,
 ): ThreadPair<Message> {
   const { port1, port2 } = new MessageChannel();
   const start = ({ name, order }: ThreadStart, peer: MessagePort): Worker =>
-    startWorker(beside, name, { ...order, peer }, [peer]);
+    startWorker(moduleUrl, name, { ...order, peer }, [peer]);
   const worker = start(first, port1);
   const sent = new Inbox<Message>();
   worker.on("message", (message: Message) => sent.put(message));
@@ -41,13 +41,13 @@ export function startThreadPair<Message>(
   try {
     other = start(second, port2);
   } catch (error) {
-    // No thread is to be had any more: the first would wait for the second for ever.
+    // The first would wait for the second forever.
     void worker.terminate();
     throw error;
   }
   other.on("error", (error) => sent.fail(error));
-  // When one ends the other soon does, and may be heard of first. What ended a thread is told before its end: once both are at theirs,
-  // nobody said why.
+  // When one ends the other follows, and its exit event may come first. A thread's error event precedes its exit event: once both have
+  // exited, neither had an error.
   const endBoth = async (): Promise<void> => {
     await Promise.all([worker.terminate(), other.terminate()]);
   };

@@ -1,7 +1,7 @@
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
-/** Why a folder of this machine cannot be used, in words; all of them only a person can mend. */
+/** Why a folder cannot be used, as clauses; an operator has to fix any of these. */
 const UNUSABLE: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of its path is a file",
   EEXIST: "there is a file, or a link that leads nowhere, of its name",
@@ -11,14 +11,14 @@ const UNUSABLE: Readonly<Record<string, string>> = {
   EBUSY: "a part of it is a mount point, or in use",
 };
 
-/** Turns what a folder on this machine refuses into `DISK_FULL`, `SYSTEM_REFUSED` or `CONFIG_INVALID`; any other error stays what it is. */
+/** Converts errors of the system about a local folder to `DISK_FULL`, `SYSTEM_REFUSED` or `CONFIG_INVALID`. Returns other errors unchanged. */
 export function diskError(error: unknown, dir: string): unknown {
   const code = systemErrorCode(error);
   if (error instanceof CairnError || code === undefined) return error;
   const system = systemErrorOf(error);
   if (system?.meaning === "full") {
     return new CairnError("DISK_FULL", `The disk of ${dir} has no space left (${code}).`, {
-      hint: "Free some space; what was half written is removed.",
+      hint: "Free some space; what was partly written is removed.",
       cause: error,
     });
   }
@@ -28,7 +28,7 @@ export function diskError(error: unknown, dir: string): unknown {
   const why = system?.what ?? UNUSABLE[code];
   if (why === undefined) return error;
   return new CairnError("CONFIG_INVALID", `The folder ${dir} cannot be used: ${why} (${code}).`, {
-    hint: "Mend the folder, or configure another one, and start again. Nothing was deleted.",
+    hint: "Fix the folder, or configure another one, and start again. Nothing was deleted.",
     cause: error,
   });
 }

@@ -1,9 +1,6 @@
 import { inspect } from "node:util";
 
-/**
- * Every error code that users can meet, in one place. Each is a heading in docs/errors.md.
- * Source: the contract's list of error codes (docs/errors.md explains each).
- */
+/** All error codes that users can encounter. Each has a section in docs/errors.md. */
 export const ERROR_CODES = [
   "CONFIG_INVALID",
   "CONFIG_SYNTAX",
@@ -46,8 +43,8 @@ export const ERROR_CODES = [
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /**
- * The one error class of Cairn: a stable `code`, one sentence that says what happened, a `hint` that says
- * what to do, and the `cause` where another error lies beneath. Tests and programs look at `code` only.
+ * The error class of Cairn: a stable `code`, a message that says in one sentence what happened, a `hint` that says what to do, and the
+ * underlying error, if there is one, as `cause`. Tests and programs should only depend on `code`.
  */
 export class CairnError extends Error {
   readonly code: ErrorCode;
@@ -61,20 +58,20 @@ export class CairnError extends Error {
   }
 }
 
-/** Whether `error` is a {@link CairnError} (with `code`, when one is given). */
+/** Whether `error` is a {@link CairnError}, with `code` if one is given. */
 export function isCairnError(error: unknown, code?: ErrorCode): error is CairnError {
   return error instanceof CairnError && (code === undefined || error.code === code);
 }
 
-/** The `code` that Node's file and socket errors carry (`ENOENT`, `EXDEV`, …), else undefined. */
+/** The `code` of Node's file and socket errors (`ENOENT`, `EXDEV`, …), undefined for other errors. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (error === null || typeof error !== "object" || !("code" in error)) return undefined;
   return typeof error.code === "string" ? error.code : undefined;
 }
 
-/** Any thrown value as one sentence, for messages that name a cause. */
+/** Any thrown value as text, for messages that name a cause. */
 export function errorMessage(error: unknown): string {
   if (error instanceof Error) return error.message;
-  // Not every object can be made a string of.
+  // Not every object can be converted to a string.
   return typeof error === "object" && error !== null ? inspect(error, { depth: 1 }) : String(error);
 }

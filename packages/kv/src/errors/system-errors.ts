@@ -1,24 +1,24 @@
 import { CairnError, type ErrorCode, errorMessage, systemErrorCode } from "./errors.ts";
 
 /**
- * What an error of the operating system asks for. None of them says anything about the content of a file, so none of them is a reason to
- * move an index aside, to call a checkpoint damaged, or to build anything anew.
+ * How to respond to an error of the operating system. None says anything about the content of a file, so none is a reason to move an index
+ * aside, to call a checkpoint damaged, or to rebuild anything.
  *
- * - `wait`: the process or the machine has run out of something that comes back by itself. Refuse what was asked, and try again.
- * - `full`: the disk takes no more. Refuse writes until there is room, and try again.
- * - `denied`: the process may not do it. A person has to change that; try again, and say what to change.
- * - `failing`: the device does not do what it should. A person has to look at it; try again, since it may have been a cable.
+ * - `wait`: the process or the machine has run out of something that becomes available again by itself. Refuse the request, and try again.
+ * - `full`: the disk is full. Refuse writes until there is space, and try again.
+ * - `denied`: the process lacks permission. An operator has to change that; say what to change, and try again.
+ * - `failing`: the device fails. An operator has to look at it; try again, since it may have been a cable.
  */
 export type SystemErrorMeaning = "wait" | "full" | "denied" | "failing";
 
-/** An error of the operating system: its name, what it asks for, and what happened, as a clause. */
+/** An error of the operating system: its name, how to respond, and what happened, as a clause. */
 export interface SystemError {
   readonly errno: string;
   readonly meaning: SystemErrorMeaning;
   readonly what: string;
 }
 
-/** The one table. `text` is what strerror says (of glibc, musl and macOS): LevelDB has nothing else in its messages. */
+/** The only table of these. `text` matches strerror of glibc, musl and macOS, which is all that LevelDB has in its messages. */
 const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
   {
     errno: "ENFILE",
@@ -68,14 +68,14 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
   },
 ];
 
-/** What LevelDB says of files begins so; what it says of their content begins with "Corruption: ". */
+/** How messages of LevelDB about files begin; those about their content begin with "Corruption: ". */
 const LEVEL_IO_ERROR = /^(?:IO error|NotFound): /;
-/** Errors wrap one another a few times at most; one that is its own cause must not be followed for ever. */
+/** Errors are nested a few levels at most; an error that is its own cause must not be followed forever. */
 const MAX_CAUSES = 8;
 
 /**
- * What the operating system said, where that is what lies beneath `error`: read from the code that Node gives it, or from LevelDB's words.
- * Undefined for every other error, and for what already is one of Cairn's own.
+ * The error of the operating system underlying `error`, recognised by its code, or by LevelDB's message. Undefined for any other error, and
+ * for errors of Cairn.
  */
 export function systemErrorOf(error: unknown): SystemError | undefined {
   let at = error;
@@ -88,15 +88,15 @@ export function systemErrorOf(error: unknown): SystemError | undefined {
   return undefined;
 }
 
-/** What lies beneath an error of Cairn's own that was made of the operating system's. */
+/** The error of the operating system that caused an error of Cairn, if one did. */
 export function systemCauseOf(error: CairnError): SystemError | undefined {
   return systemErrorOf(error.cause);
 }
 
-/** Numbers for which Node has no name: EDQUOT of Linux and of macOS. */
+/** The numbers of EDQUOT on Linux and macOS, for which Node has no name. */
 const UNNAMED = /^Unknown system error -(?:122|69)$/;
 
-/** A thread that could not be started has a code of Node's own, and the system's in its message. */
+/** The system's code. If a thread could not be started, it is in the message of Node's error. */
 function errnoOf(error: unknown): string | undefined {
   const code = systemErrorCode(error);
   if (code !== undefined && UNNAMED.test(code)) return "EDQUOT";
@@ -109,12 +109,12 @@ function namedBy(code: string | undefined): SystemError | undefined {
 
 function saidBy(message: string): SystemError | undefined {
   if (!LEVEL_IO_ERROR.test(message)) return undefined;
-  // A path comes before it, and may hold any words.
+  // The path before it may contain any words.
   const reason = message.slice(message.lastIndexOf(": ") + 2);
   return SYSTEM_ERRORS.find(({ text }) => text.test(reason));
 }
 
-/** What to answer for a meaning, and what to do about it. */
+/** The error code for each meaning, and what to do. */
 const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; readonly hint: string }>> = {
   wait: {
     code: "SYSTEM_REFUSED",
@@ -131,7 +131,7 @@ const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; r
   },
 };
 
-/** What users are shown of `system`, with the code that the table gives it; `subject` is a noun phrase, such as "The index in /data/live". */
+/** The error for users when the system refuses something; `subject` is a noun phrase such as "The index in /data/live". */
 export function systemRefused(
   subject: string,
   { errno, meaning, what }: SystemError,

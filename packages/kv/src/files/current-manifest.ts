@@ -5,29 +5,29 @@ import { decodeManifestFile, type LevelManifest } from "./level-manifest.ts";
 
 const MANIFEST_NAME = /^MANIFEST-\d+$/;
 
-/** The manifest of a LevelDB, as it lies on the disk and decoded. */
+/** The manifest of a LevelDB, as stored and decoded. */
 export interface CurrentManifest {
   readonly path: string;
   readonly bytes: Buffer;
   readonly manifest: LevelManifest;
 }
 
-/** The manifest that CURRENT names in the LevelDB in `dir`. `INDEX_CORRUPT` where it names none, or that cannot be read as one. */
+/** Reads the manifest of the LevelDB in `dir`. `INDEX_CORRUPT` if CURRENT names none, or the manifest cannot be decoded. */
 export async function readCurrentManifest(dir: string): Promise<CurrentManifest> {
   const path = await currentManifestPath(dir);
   const bytes = await readFile(path);
   return { path, bytes, manifest: decodeManifestFile(path, bytes) };
 }
 
-/** Where the manifest lies that CURRENT names in the LevelDB in `dir`. `INDEX_CORRUPT` where it names none, or is no file. */
+/** The path of the manifest of the LevelDB in `dir`. `INDEX_CORRUPT` if CURRENT names none, or is not a file. */
 export async function currentManifestPath(dir: string): Promise<string> {
   const current = join(dir, "CURRENT");
-  // Whatever else has that name, as a pipe, would be waited for.
+  // Reading anything else, such as a pipe, could wait forever.
   if (!(await stat(current)).isFile()) throw namesNone(current);
   return join(dir, manifestNameIn(current, await readFile(current)));
 }
 
-/** The manifest that the content of the file CURRENT names. After a power loss it may hold anything, zeros for example. */
+/** The manifest name in the content of the file CURRENT. After a power loss that may be anything, such as zeros. */
 export function manifestNameIn(current: string, content: Uint8Array): string {
   const name = Buffer.from(content).toString("utf8").trim();
   if (MANIFEST_NAME.test(name)) return name;

@@ -1,16 +1,31 @@
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 import { inParallel } from "../concurrency/in-parallel.ts";
+import { namesIn } from "../disk/folders.ts";
 import type { KvStats } from "../store/kv-store.ts";
 
+/** The extensions of tables; `sst` is that of old versions of LevelDB. */
+const TABLE_EXTENSIONS = ["ldb", "sst"] as const;
+type Extension = "log" | (typeof TABLE_EXTENSIONS)[number];
+
 /** The name of a numbered LevelDB file: at least six digits. */
-export function levelFileName(number: number, extension: "log" | "ldb" | "sst"): string {
+export function levelFileName(number: number, extension: Extension): string {
   return `${String(number).padStart(6, "0")}.${extension}`;
 }
 
-/** The numbers of the files with that extension, ascending. */
-export function levelFileNumbers(names: readonly string[], extension: "log" | "ldb" | "sst"): number[] {
+/** The names that a table may have. */
+export function tableFileNames(number: number): string[] {
+  return TABLE_EXTENSIONS.map((extension) => levelFileName(number, extension));
+}
+
+/** The numbers of the tables among `names`. */
+export function tableNumbers(names: readonly string[]): number[] {
+  return TABLE_EXTENSIONS.flatMap((extension) => levelFileNumbers(names, extension));
+}
+
+/** The numbers of the files with this extension, ascending. */
+export function levelFileNumbers(names: readonly string[], extension: Extension): number[] {
   const numbers: number[] = [];
   for (const name of names) {
     const digits = name.endsWith(`.${extension}`) ? name.slice(0, -extension.length - 1) : "";
@@ -20,40 +35,39 @@ export function levelFileNumbers(names: readonly string[], extension: "log" | "l
 }
 
 /**
- * What LevelDB has made in a directory before a new database is one, that is before CURRENT: left there when the
- * process ends just then. Any later loss of CURRENT leaves files with higher numbers too.
+ * The files that LevelDB creates before CURRENT, which makes them a database. They are all there is if the process ends just then; if
+ * CURRENT is lost later, there are files with higher numbers too.
  */
 const UNFINISHED = new Set(["LOCK", "LOG", "LOG.old", "MANIFEST-000001", "000001.dbtmp"]);
 
-/** Whether `dir` holds a LevelDB. False: it is missing or as good as empty. `INDEX_CORRUPT`: it holds something else. */
+/** Whether `dir` contains a LevelDB. False if it does not exist or is as good as empty. `INDEX_CORRUPT` if it contains anything else. */
 export async function holdsLevelDb(dir: string): Promise<boolean> {
-  const names = await listOrNone(dir);
+  const names = await namesInDirectory(dir);
   if (names.includes("CURRENT")) return true;
   const foreign = names.find((name) => !UNFINISHED.has(name));
   if (foreign === undefined) return false;
   throw new CairnError("INDEX_CORRUPT", `${dir} holds files such as ${foreign}, but no index.`, {
-    hint: "Name an empty directory, or one with an index in it; nothing there was changed.",
+    hint: "Name an empty directory, or one that contains an index; nothing there was changed.",
   });
 }
 
-async function listOrNone(dir: string): Promise<string[]> {
+async function namesInDirectory(dir: string): Promise<string[]> {
   try {
-    return await readdir(dir);
+    return await namesIn(dir);
   } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return [];
     if (systemErrorCode(error) !== "ENOTDIR") throw error;
     throw new CairnError("INDEX_CORRUPT", `${dir} is a file, not the directory of an index.`, {
-      hint: "Name an empty directory, or one with an index in it.",
+      hint: "Name an empty directory, or one that contains an index.",
       cause: error,
     });
   }
 }
 
-/** The files of `dir` and their sizes; files that vanish meanwhile do not count. */
+/** Counts the files of `dir` and their bytes, except files that vanish meanwhile. */
 export async function measureFiles(dir: string): Promise<KvStats> {
   let bytes = 0;
   let files = 0;
-  await inParallel(await listOrNone(dir), 4, async (name) => {
+  await inParallel(await namesInDirectory(dir), 4, async (name) => {
     try {
       const { size } = await stat(join(dir, name));
       bytes += size;

@@ -1,5 +1,6 @@
 import { CairnError, isCairnError } from "../errors/errors.ts";
-import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "./level-records.ts";
+import { LevelRecordReader, recordsOf } from "./level-records.ts";
+import { VarintReader } from "./varint-reader.ts";
 
 // The tags of a version edit (db/version_edit.cc of LevelDB; 8 is no longer in use).
 const COMPARATOR = 1;
@@ -11,14 +12,14 @@ const DELETED_FILE = 6;
 const NEW_FILE = 7;
 const PREVIOUS_LOG_NUMBER = 9;
 
-/** What a LevelDB manifest says once all its version edits are applied. */
+/** The content of a LevelDB manifest after all its version edits. */
 export interface LevelManifest {
   readonly comparator: string;
-  /** Logs below it hold nothing that is not in a table. */
+  /** All rows of lower-numbered logs are in tables. */
   readonly logNumber: number;
-  /** A log that counts though it is below `logNumber`; always 0 in what LevelDB writes today. */
+  /** A log that counts although it is below `logNumber`; always 0 in what LevelDB writes today. */
   readonly previousLogNumber: number;
-  /** Above the number of every file that the manifest names. */
+  /** Higher than the number of every file that the manifest names. */
   readonly nextFile: number;
   readonly lastSequence: number;
   /** The live tables: file number → bytes. */
@@ -27,13 +28,13 @@ export interface LevelManifest {
   readonly bounds: ReadonlyMap<number, readonly [first: Uint8Array, last: Uint8Array]>;
   /** File number → the level of that table. */
   readonly levels: ReadonlyMap<number, number>;
-  /** Level → the key at which its last compaction ended. It outlives its row, also in the manifest that an opening writes. */
+  /** Level → the key at which its last compaction ended. The key may outlive its row, also in the manifest that an opening writes. */
   readonly pointers: ReadonlyMap<number, Uint8Array>;
-  /** The offset after the last whole edit; what follows is an edit that was being written. */
+  /** The offset after the last complete edit; an edit that was being written may follow. */
   readonly end: number;
 }
 
-/** Decodes the bytes of a manifest. `INDEX_CORRUPT` when they are not a whole LevelDB manifest. */
+/** Decodes a manifest. `INDEX_CORRUPT` if the bytes are not a complete LevelDB manifest. */
 export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   const tables = new Map<number, number>();
   const bounds = new Map<number, readonly [Uint8Array, Uint8Array]>();
@@ -46,17 +47,17 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   let lastSequence: number | undefined;
   const reader = new LevelRecordReader();
   for (const record of recordsOf(bytes, reader)) {
-    const edit = new EditReader(record);
+    const edit = new VarintReader(record, corrupt);
     const added: [level: number, number: number, size: number, bounds: [Uint8Array, Uint8Array]][] = [];
-    while (!edit.done) {
+    while (!edit.isAtEnd) {
       const tag = edit.number();
-      if (tag === COMPARATOR) comparator = edit.text();
+      if (tag === COMPARATOR) comparator = Buffer.from(edit.bytes()).toString("utf8");
       else if (tag === LOG_NUMBER) logNumber = edit.number();
       else if (tag === PREVIOUS_LOG_NUMBER) previousLogNumber = edit.number();
       else if (tag === NEXT_FILE) nextFile = edit.number();
       else if (tag === LAST_SEQUENCE) lastSequence = edit.number();
       else if (tag === COMPACT_POINTER) {
-        pointers.set(edit.number(), edit.rowKey());
+        pointers.set(edit.number(), rowKeyOf(edit.bytes()));
       } else if (tag === DELETED_FILE) {
         edit.number();
         const number = edit.number();
@@ -64,10 +65,15 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
         bounds.delete(number);
         levels.delete(number);
       } else if (tag === NEW_FILE) {
-        added.push([edit.number(), edit.number(), edit.number(), [edit.rowKey(), edit.rowKey()]]);
+        added.push([
+          edit.number(),
+          edit.number(),
+          edit.number(),
+          [rowKeyOf(edit.bytes()), rowKeyOf(edit.bytes())],
+        ]);
       } else throw corrupt(`has the unknown tag ${tag}`);
     }
-    // A table that moves to another level is deleted and added by one edit: LevelDB deletes first.
+    // An edit that moves a table to another level deletes and adds it: LevelDB deletes first.
     for (const [level, number, size, ends] of added) {
       tables.set(number, size);
       bounds.set(number, ends);
@@ -91,28 +97,28 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   };
 }
 
-/** Every key of a row that a manifest's edits name, those of tables that are gone included: they stay until there is another manifest. */
+/** All row keys in the edits of a manifest, including those of tables that are gone: they stay until the manifest is replaced. */
 export function keysNamedIn(bytes: Uint8Array): Uint8Array[] {
   const keys: Uint8Array[] = [];
   for (const record of recordsOf(bytes, new LevelRecordReader())) {
-    const edit = new EditReader(record);
-    while (!edit.done) {
+    const edit = new VarintReader(record, corrupt);
+    while (!edit.isAtEnd) {
       const tag = edit.number();
-      if (tag === COMPARATOR) edit.skip();
+      if (tag === COMPARATOR) edit.bytes();
       else edit.number();
-      if (tag === COMPACT_POINTER) keys.push(edit.rowKey());
+      if (tag === COMPACT_POINTER) keys.push(rowKeyOf(edit.bytes()));
       else if (tag === DELETED_FILE) edit.number();
       else if (tag === NEW_FILE) {
         edit.number();
         edit.number();
-        keys.push(edit.rowKey(), edit.rowKey());
+        keys.push(rowKeyOf(edit.bytes()), rowKeyOf(edit.bytes()));
       }
     }
   }
   return keys;
 }
 
-/** The same of the file `path`, which its errors name. */
+/** As {@link decodeLevelManifest}, with errors that name the file `path`. */
 export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManifest {
   try {
     return decodeLevelManifest(bytes);
@@ -126,62 +132,17 @@ export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManife
   }
 }
 
-/** Whether a log holds rows that are in no table yet. */
+/** Whether a log contains rows that are in no table yet. */
 export function needsLog(manifest: LevelManifest, log: number): boolean {
   return log >= manifest.logNumber || log === manifest.previousLogNumber;
 }
 
-function* recordsOf(bytes: Uint8Array, reader: LevelRecordReader): Generator<Uint8Array, void, undefined> {
-  for (let start = 0; start < bytes.length; start += LEVEL_BLOCK_SIZE) {
-    yield* reader.read(bytes.subarray(start, start + LEVEL_BLOCK_SIZE));
-  }
-}
+// A sequence number and a type follow each row's key.
+const KEY_SUFFIX_BYTES = 8;
 
-/** Reads the varints and length-prefixed bytes of one version edit. */
-class EditReader {
-  readonly #bytes: Uint8Array;
-  #position = 0;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-  }
-
-  get done(): boolean {
-    return this.#position >= this.#bytes.length;
-  }
-
-  // Multiplied, not shifted: file numbers and sequences may pass 32 bits (sequences have 56 at most).
-  number(): number {
-    let value = 0;
-    for (let scale = 1; scale <= 2 ** 56; scale *= 128) {
-      const byte = this.#bytes[this.#position++];
-      if (byte === undefined) throw corrupt("ends inside a number");
-      value += (byte & 0x7f) * scale;
-      if (byte < 128) return value;
-    }
-    throw corrupt("has a number of too many bytes");
-  }
-
-  text(): string {
-    return Buffer.from(this.#take()).toString("utf8");
-  }
-
-  skip(): void {
-    this.#take();
-  }
-
-  /** A row's key: LevelDB puts a sequence number and a type of eight bytes behind it. */
-  rowKey(): Uint8Array {
-    return this.#take().slice(0, -8);
-  }
-
-  #take(): Uint8Array {
-    const length = this.number();
-    const start = this.#position;
-    this.#position += length;
-    if (this.#position > this.#bytes.length) throw corrupt("ends inside a key");
-    return this.#bytes.subarray(start, this.#position);
-  }
+/** A copy of the row's key in one of LevelDB's keys. */
+export function rowKeyOf(key: Uint8Array): Uint8Array {
+  return key.slice(0, Math.max(0, key.length - KEY_SUFFIX_BYTES));
 }
 
 function corrupt(what: string): CairnError {

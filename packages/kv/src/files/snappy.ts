@@ -1,6 +1,6 @@
 /**
- * What a block compressed with Snappy holds; undefined when it is not one. Format: google/snappy format_description.txt. For the
- * few blocks that are looked into here; LevelDB itself decompresses what it reads.
+ * Decompresses a block of Snappy; undefined if it is not one. Format: google/snappy format_description.txt. For the few blocks that are
+ * examined here; LevelDB itself decompresses what it reads.
  */
 export function unsnappy(block: Uint8Array): Uint8Array | undefined {
   let position = 0;
@@ -11,13 +11,13 @@ export function unsnappy(block: Uint8Array): Uint8Array | undefined {
     size += (byte & 0x7f) * 2 ** shift;
     if (byte < 0x80) break;
   }
-  // No three bytes stand for more than 64.
+  // Three bytes represent 64 at most.
   if (size > block.length * 32) return undefined;
   const output = new Uint8Array(size);
   let filled = 0;
   while (position < block.length) {
     const tag = block[position++] ?? 0;
-    // 0: a literal, whose length follows in 1 to 4 bytes if it is above 60. Else a copy, whose offset back has 1, 2 or 4 bytes.
+    // 0: a literal, whose length follows in 1 to 4 bytes if it is above 60. Otherwise a copy, with an offset of 1, 2 or 4 bytes.
     const kind = tag & 3;
     let length = (tag >>> 2) + 1;
     if (kind === 0) {
@@ -38,7 +38,7 @@ export function unsnappy(block: Uint8Array): Uint8Array | undefined {
       length = ((tag >>> 2) & 7) + 4;
     }
     if (offset === 0 || offset > filled || filled + length > size) return undefined;
-    // Byte by byte: a copy may reach into what it is writing, which repeats it.
+    // Byte by byte: a copy may overlap with its own output, which repeats it.
     for (const end = filled + length; filled < end; filled++) output[filled] = output[filled - offset] ?? 0;
   }
   return filled === size ? output : undefined;

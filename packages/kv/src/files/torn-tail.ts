@@ -3,25 +3,25 @@ import { join } from "node:path";
 import { CairnError, isCairnError } from "../errors/errors.ts";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
 import { currentManifestPath } from "./current-manifest.ts";
-import { levelFileName, levelFileNumbers } from "./level-files.ts";
+import { levelFileName, levelFileNumbers, tableFileNames } from "./level-files.ts";
 import { decodeLevelManifest, type LevelManifest } from "./level-manifest.ts";
 import {
-  LEVEL_BLOCK_SIZE,
-  LEVEL_HEADER_SIZE,
+  BLOCK_BYTES,
+  FIRST,
+  FULL,
+  HEADER_BYTES,
   LevelRecordReader,
   recordBegin,
   recordEnd,
+  recordsOf,
 } from "./level-records.ts";
 
 /** The unit that a disk writes atomically; a file system page has several. */
 const SECTOR_BYTES = 512;
 /** The unit that a file system writes to the disk. */
 const PAGE_BYTES = 4_096;
-// The types of a record that a batch begins with (doc/log_format.md of LevelDB).
-const FULL = 1;
-const FIRST = 2;
 
-/** How a writer marks, in the last bytes of each batch, where the batch begins. */
+/** How a writer marks the beginning of each batch in its last bytes. */
 export interface BatchEnding {
   readonly bytes: number;
   /** The size in bytes of the batch that ends with `ending`; undefined if `ending` is not such a mark. */
@@ -40,8 +40,8 @@ export interface TornTail {
 /**
  * Finds the batch that was being written to the closed LevelDB in `dir` when the power failed or the process died. It requires that every
  * batch is synced and ends with `ending`: a record is then written only after the one before it was synced, so only the last record of the
- * newest log can be incomplete, and it was never acknowledged. `INDEX_CORRUPT`: the bytes cannot be explained that way. The pages of a
- * file reach the disk in any order; those that did not read as zeros or lie beyond its end.
+ * newest log can be incomplete, and it was never acknowledged. `INDEX_CORRUPT` if the bytes cannot be explained that way. The pages of a
+ * file reach the disk in any order; those that did not are read as zeros or lie beyond the end of the file.
  */
 export async function findTornTail(dir: string, ending: BatchEnding): Promise<TornTail | undefined> {
   for (const number of levelFileNumbers(await readdir(dir), "log").toReversed()) {
@@ -58,12 +58,12 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
   const { end: start, problem } = wholeRecords(bytes);
   if (start === bytes.length) return undefined;
   const begin = recordBegin(start);
-  const found = bytes.length < begin + LEVEL_HEADER_SIZE + ending.bytes ? undefined : endingOf(bytes, ending);
+  const found = bytes.length < begin + HEADER_BYTES + ending.bytes ? undefined : endingOf(bytes, ending);
   const tail: TornTail = { path, start, end: bytes.length, ending: found?.bytes };
   if (bytes.subarray(start).every((byte) => byte === 0)) return tail;
   if (!hasRecordBehind(bytes, begin)) {
     const isAlone = found === undefined || recordEnd(start, found.batchBytes) === bytes.length;
-    // A batch with both ends and nothing missing between them was written whole, and has been changed since.
+    // A batch with both ends and nothing missing between them was written completely, and has changed since.
     const isCutOff = found === undefined && problem === undefined;
     if (isAlone && (isCutOff || lacksSectors(bytes, begin))) return tail;
   }
@@ -76,7 +76,7 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
 /**
  * Finds the manifest entry that was being written to the closed LevelDB in `dir` when the power failed: the entry or a table that it names
  * did not reach the disk. LevelDB flushes the tables' names, then the entry, and only then removes what the entry replaces: if all of that
- * is still there, nothing is lost without the entry. Undefined: there is no such entry.
+ * still exists, nothing is lost without the entry. Undefined if there is no such entry.
  */
 export async function findTornEdit(dir: string): Promise<TornTail | undefined> {
   const path = await currentManifestPath(dir);
@@ -106,16 +106,14 @@ function manifestIn(bytes: Buffer): LevelManifest | undefined {
 
 function hasTables(manifest: LevelManifest | undefined, names: ReadonlySet<string>): boolean {
   if (manifest === undefined) return false;
-  const isThere = (table: number): boolean =>
-    names.has(levelFileName(table, "ldb")) || names.has(levelFileName(table, "sst"));
-  return [...manifest.tables.keys()].every(isThere);
+  return [...manifest.tables.keys()].every((table) => tableFileNames(table).some((name) => names.has(name)));
 }
 
 interface WholeRecords {
   readonly end: number;
-  /** Where the last whole record begins. */
+  /** Where the last complete record begins. */
   readonly last: number;
-  /** What is wrong after them; undefined if nothing is, or if the end of the file cuts a record off. */
+  /** The damage after them; undefined if there is none, or if the end of the file cuts a record off. */
   readonly problem: CairnError | undefined;
 }
 
@@ -124,11 +122,9 @@ function wholeRecords(bytes: Buffer): WholeRecords {
   let last = 0;
   let end = 0;
   try {
-    for (let start = 0; start < bytes.length; start += LEVEL_BLOCK_SIZE) {
-      for (const _ of reader.read(bytes.subarray(start, start + LEVEL_BLOCK_SIZE))) {
-        last = end;
-        end = reader.end;
-      }
+    for (const _ of recordsOf(bytes, reader)) {
+      last = end;
+      end = reader.end;
     }
     return { end, last, problem: undefined };
   } catch (error) {
@@ -137,13 +133,13 @@ function wholeRecords(bytes: Buffer): WholeRecords {
   }
 }
 
-/** Whether a whole record, or a whole first part of one, begins after `start`. Every offset is tried, since a header before it may be lost. */
+/** Whether a complete record, or first fragment, begins after `start`. Every offset is tried, since a header before it may be lost. */
 function hasRecordBehind(bytes: Buffer, start: number): boolean {
-  for (let at = start + 1; at + LEVEL_HEADER_SIZE <= bytes.length; at++) {
+  for (let at = start + 1; at + HEADER_BYTES <= bytes.length; at++) {
     const type = bytes[at + 6];
     if (type !== FULL && type !== FIRST) continue;
-    const blockEnd = at - (at % LEVEL_BLOCK_SIZE) + LEVEL_BLOCK_SIZE;
-    const end = at + LEVEL_HEADER_SIZE + bytes.readUInt16LE(at + 4);
+    const blockEnd = at - (at % BLOCK_BYTES) + BLOCK_BYTES;
+    const end = at + HEADER_BYTES + bytes.readUInt16LE(at + 4);
     if (end > Math.min(blockEnd, bytes.length)) continue;
     if (unmaskCrc(bytes.readUInt32LE(at)) === crc32c(bytes, at + 6, end)) return true;
   }
@@ -155,8 +151,8 @@ function endingOf(
   bytes: Buffer,
   ending: BatchEnding,
 ): { readonly bytes: Uint8Array; readonly batchBytes: number } | undefined {
-  const blockStart = bytes.length - (bytes.length % LEVEL_BLOCK_SIZE || LEVEL_BLOCK_SIZE);
-  const inBlock = bytes.subarray(blockStart + LEVEL_HEADER_SIZE).subarray(-ending.bytes);
+  const blockStart = bytes.length - (bytes.length % BLOCK_BYTES || BLOCK_BYTES);
+  const inBlock = bytes.subarray(blockStart + HEADER_BYTES).subarray(-ending.bytes);
   // It may span two blocks, with a header between.
   const before = bytes.subarray(0, blockStart).subarray(-(ending.bytes - inBlock.length));
   const last = inBlock.length === ending.bytes ? inBlock : Buffer.concat([before, inBlock]);
@@ -165,7 +161,7 @@ function endingOf(
   return batchBytes === undefined ? undefined : { bytes: last, batchBytes };
 }
 
-/** Whether a sector from `start` on (the first and last may be partial) or the end of a page was never written. */
+/** Whether a sector from `start` on (the first and last may be partial), or the end of a page, was never written. */
 function lacksSectors(bytes: Buffer, start: number): boolean {
   for (let from = start; from < bytes.length;) {
     const to = from - (from % SECTOR_BYTES) + SECTOR_BYTES;

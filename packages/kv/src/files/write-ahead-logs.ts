@@ -1,37 +1,41 @@
-import { open, readdir, stat } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
+import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CairnError, isCairnError } from "../errors/errors.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
 import { readCurrentManifest } from "./current-manifest.ts";
-import { needsLog } from "./level-manifest.ts";
-import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "./level-records.ts";
-import { BATCH_HEADER_SIZE, countChanges } from "./write-batch.ts";
+import { type LevelManifest, needsLog } from "./level-manifest.ts";
+import { BLOCK_BYTES, LevelRecordReader, recordsInFile } from "./level-records.ts";
+import { BATCH_HEADER_BYTES, countChanges } from "./write-batch.ts";
 
 /**
- * Checks that the write-ahead logs of the closed LevelDB in `dir` hold the batches without a gap, up to where they end.
- * LevelDB itself passes over damage there: after a power loss it opens without an error and without the batches of a
- * page that was never written, though it has later ones. A tail that is missing or was never written is no damage,
- * since what remains is a prefix. `INDEX_CORRUPT` says which log is damaged, and where. Answers the sequence number that the next batch
- * gets, undefined where the logs hold none.
+ * Checks that the write-ahead logs of the closed LevelDB in `dir` contain the batches without a gap. LevelDB itself ignores damage there:
+ * after a power loss it opens without an error and without the batches of a page that was never written, although it has later ones. A tail
+ * that is missing or was never written is not damage, since a prefix remains. `INDEX_CORRUPT` names the damaged log, and the offset. Returns
+ * the sequence number of the next batch, undefined if the logs contain no batch.
  */
 export async function checkWriteAheadLogs(dir: string): Promise<number | undefined> {
   const { manifest } = await readCurrentManifest(dir);
-  const names: string[] = [];
-  for (const log of levelFileNumbers(await readdir(dir), "log")) {
-    const name = levelFileName(log, "log");
-    // Opening makes an empty log before it has taken over the ones before, and may have been interrupted there.
-    if (needsLog(manifest, log) && (await stat(join(dir, name))).size > 0) names.push(name);
-  }
-  // The sequence number that the next batch must have, over all logs; undefined until one was read.
+  const names = await neededLogs(dir, manifest);
+  // The sequence number that the next batch must have, across all logs; undefined until a batch was read.
   let next: number | undefined;
   for (const name of names) {
     const log = new WriteAheadLog(dir, name, name === names.at(-1));
-    // Rows of this log may be flushed already and counted in the manifest, so only an upper bound is known at first.
+    // Rows of this log may already be flushed and counted in the manifest, so only an upper bound is known at first.
     const from = { least: next ?? 0, most: next ?? manifest.lastSequence + 1 };
     next = (await log.check(from)) ?? next;
   }
   return next;
+}
+
+/** The names of the write-ahead logs that LevelDB reads when it opens the database in `dir`, oldest first. */
+export async function neededLogs(dir: string, manifest: LevelManifest): Promise<string[]> {
+  const names: string[] = [];
+  for (const log of levelFileNumbers(await readdir(dir), "log")) {
+    const name = levelFileName(log, "log");
+    // Opening creates an empty log before it has recovered the earlier ones, and may have been interrupted then.
+    if (needsLog(manifest, log) && (await stat(join(dir, name))).size > 0) names.push(name);
+  }
+  return names;
 }
 
 class WriteAheadLog {
@@ -46,23 +50,23 @@ class WriteAheadLog {
     this.#last = last;
   }
 
-  /** Checks that the first batch begins within the bounds; answers the sequence number after the last one, if any. */
+  /** Checks that the first batch begins within the bounds. Returns the sequence number after the last batch, if there is one. */
   async check(from: { readonly least: number; readonly most: number }): Promise<number | undefined> {
     const file = await open(join(this.#dir, this.#name));
     try {
       const { size } = await file.stat();
       let next: number | undefined;
       for await (const batch of this.#batches(file, size)) {
-        if (batch.length < BATCH_HEADER_SIZE) throw this.#damaged();
+        if (batch.length < BATCH_HEADER_BYTES) throw this.#damaged();
         const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
         const sequence = Number(view.getBigUint64(0, true));
         if (sequence < (next ?? from.least) || sequence > (next ?? from.most)) throw this.#damaged();
         const count = view.getUint32(8, true);
-        // A page of a large batch that is missing, or holds another one's bytes, leaves fragments that are right, each for itself.
+        // If a page of a large batch is missing, or contains another page's bytes, each of the remaining fragments is valid by itself.
         if (countChanges(batch) !== count) throw this.#damaged();
         next = sequence + count;
       }
-      // LevelDB begins a log only after the one before is complete: half a record is no tail but at the very end.
+      // LevelDB starts a log only after the previous one is complete: only the last log may end in an incomplete record.
       if (!this.#last && this.#reader.end < size) throw this.#damaged();
       return next;
     } finally {
@@ -71,15 +75,11 @@ class WriteAheadLog {
   }
 
   async *#batches(file: FileHandle, size: number): AsyncGenerator<Uint8Array, void, undefined> {
-    const block = Buffer.alloc(LEVEL_BLOCK_SIZE);
     try {
-      for (let start = 0; start < size; start += LEVEL_BLOCK_SIZE) {
-        const { bytesRead } = await file.read(block, 0, LEVEL_BLOCK_SIZE, start);
-        yield* this.#reader.read(block.subarray(0, bytesRead));
-      }
+      yield* recordsInFile(file, this.#reader);
     } catch (error) {
       if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-      // The file had been made longer, but what was to be in it not written, when the power went: the file system gives zeros.
+      // The file had been extended, but its content not written, when the power failed: the file system returns zeros.
       if (!this.#last || !(await isZero(file, this.#reader.end, size))) throw this.#damaged(error);
     }
   }
@@ -94,9 +94,9 @@ class WriteAheadLog {
 }
 
 async function isZero(file: FileHandle, start: number, end: number): Promise<boolean> {
-  const block = Buffer.alloc(LEVEL_BLOCK_SIZE);
-  for (let position = start; position < end; position += LEVEL_BLOCK_SIZE) {
-    const { bytesRead } = await file.read(block, 0, LEVEL_BLOCK_SIZE, position);
+  const block = Buffer.alloc(BLOCK_BYTES);
+  for (let position = start; position < end; position += BLOCK_BYTES) {
+    const { bytesRead } = await file.read(block, 0, BLOCK_BYTES, position);
     if (block.subarray(0, bytesRead).some((byte) => byte !== 0)) return false;
   }
   return true;

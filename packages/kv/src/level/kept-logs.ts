@@ -2,34 +2,52 @@ import { constants } from "node:fs";
 import { copyFile, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ClassicLevel } from "classic-level";
-import { syncFolder } from "../disk/sync-folder.ts";
+import { isLinkRefusal, syncFolder } from "../disk/folders.ts";
 import { errorMessage, isCairnError, systemErrorCode } from "../errors/errors.ts";
-import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
-import { type LevelManifest, needsLog } from "../files/level-manifest.ts";
-import { innermost } from "./level-errors.ts";
-import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "../files/level-records.ts";
+import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
+import type { LevelManifest } from "../files/level-manifest.ts";
+import { LevelRecordReader, recordsInFile } from "../files/level-records.ts";
+import { checkWriteAheadLogs, neededLogs } from "../files/write-ahead-logs.ts";
 import { changesOf } from "../files/write-batch.ts";
+import { innermost, locked } from "./level-errors.ts";
+import { isLockedElsewhere } from "./level-lock.ts";
+
+/**
+ * Checks the write-ahead logs of the LevelDB in `dir` before LevelDB opens it. Returns what {@link checkWriteAheadLogs} returns, undefined if
+ * that is not known. Errors: `INDEX_CORRUPT`; `INDEX_LOCKED` if another process writes them meanwhile.
+ */
+export async function checkLogsOnOpening(dir: string): Promise<number | undefined> {
+  try {
+    return await checkWriteAheadLogs(dir);
+  } catch (error) {
+    const missing = ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
+    if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
+    // Files that vanish or change mean that another process writes them, which is the error to report then.
+    if (await isLockedElsewhere(dir)) throw locked(dir, error);
+    // LevelDB reports missing files more clearly.
+    if (isCairnError(error)) throw error;
+    return undefined;
+  }
+}
 
 type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 /** Copies of the write-ahead logs that LevelDB has to recover, kept until recovery is proven. */
 interface KeptLogs {
-  /** Call once the database is open and before it is used: applies what LevelDB skipped, then removes the copies. */
+  /** To be called when the database is open and before it is used: applies what LevelDB skipped, then removes the copies. */
   settle(level: Database): Promise<void>;
-  /** Removes the copies when another process has the database and recovers the logs itself. */
+  /** Removes the copies, when another process has the database open and recovers the logs itself. */
   drop(): Promise<void>;
 }
 
-/** LevelDB's message when it cannot see the file CURRENT, for whatever reason. */
+/** LevelDB's message if it cannot see the file CURRENT, for whatever reason. */
 const NOT_SEEN = /does not exist \(create_if_missing is false\)/;
 /** In the directory of a LevelDB: links to the write-ahead logs that it has to recover. */
 export const KEPT_FOLDER = "unapplied";
 export const PREPARING_FOLDER = "unapplied.tmp";
-/** Errors of link(2) on file systems without hard links. */
-export const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
 
-/** Throws the error that hid the file CURRENT from LevelDB; returns if the file really is missing. */
+/** Throws the error that hid the file CURRENT from LevelDB. Returns if the file is really missing. */
 async function requireUnseen(dir: string): Promise<void> {
   try {
     await stat(join(dir, "CURRENT"));
@@ -40,16 +58,16 @@ async function requireUnseen(dir: string): Promise<void> {
   throw Object.assign(new Error(`LevelDB could not look at ${join(dir, "CURRENT")}`), { code: "EIO" });
 }
 
-/** What was found out about a database before it is opened. */
+/** What is known about a database before it is opened. */
 export interface BeforeOpening {
   readonly exists: boolean;
-  /** The sequence number after the last batch of its write-ahead logs, which were checked; undefined where that is not known. */
+  /** The sequence number after the last batch of its write-ahead logs, which have been checked; undefined if that is not known. */
   readonly end: number | undefined;
 }
 
 /**
- * Opens the database that `make` creates for `dir`, with everything in its write-ahead logs. If anything fails it is closed, and the
- * next opening completes the recovery.
+ * Opens the database that `make` creates for `dir`, with everything in its write-ahead logs. After a failure it is closed, and the next
+ * opening completes the recovery.
  */
 export async function openKeepingLogs(
   make: () => Database,
@@ -85,7 +103,7 @@ export async function openKeepingLogs(
 async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs> {
   const kept = join(dir, KEPT_FOLDER);
   const preparing = join(dir, PREPARING_FOLDER);
-  const letGo = async (): Promise<void> => {
+  const removeCopies = async (): Promise<void> => {
     await rename(kept, preparing);
     await rm(preparing, { recursive: true, force: true });
     // If the copies reappeared after a power loss they would overwrite newer data. Flushed last: removed files need no flush.
@@ -96,7 +114,7 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   const isRepeated = (await readdir(dir)).includes(KEPT_FOLDER);
   let provable = false;
   if (!isRepeated) {
-    const { names, lastSequence } = await neededLogs(dir);
+    const { names, lastSequence } = await logsToKeep(dir);
     // Of several logs, one in the middle could be missing; and a sequence number that the manifest already has proves nothing.
     provable = end !== undefined && names.length === 1 && lastSequence < end - 1;
     if (names.length === 0) return { settle: async () => undefined, drop: async () => undefined };
@@ -110,14 +128,14 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
       const isProven =
         provable && end !== undefined && (await readCurrentManifest(dir)).manifest.lastSequence >= end - 1;
       if (!isProven) await applyAgain(level, kept, numbers);
-      await letGo();
+      await removeCopies();
     },
-    drop: letGo,
+    drop: removeCopies,
   };
 }
 
 /** The write-ahead logs that LevelDB reads when it opens the database, and the manifest's last sequence number. */
-async function neededLogs(
+async function logsToKeep(
   dir: string,
 ): Promise<{ readonly names: readonly string[]; readonly lastSequence: number }> {
   let manifest: LevelManifest;
@@ -128,19 +146,14 @@ async function neededLogs(
     if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) return { names: [], lastSequence: 0 };
     throw error;
   }
-  const names: string[] = [];
-  for (const log of levelFileNumbers(await readdir(dir), "log")) {
-    const name = levelFileName(log, "log");
-    if (needsLog(manifest, log) && (await stat(join(dir, name))).size > 0) names.push(name);
-  }
-  return { names, lastSequence: manifest.lastSequence };
+  return { names: await neededLogs(dir, manifest), lastSequence: manifest.lastSequence };
 }
 
 async function share(from: string, to: string): Promise<void> {
   try {
     await link(from, to);
   } catch (error) {
-    if (!NO_LINKS.has(systemErrorCode(error) ?? "")) throw error;
+    if (!isLinkRefusal(error)) throw error;
     await copyFile(from, to, constants.COPYFILE_FICLONE);
   }
 }
@@ -160,14 +173,9 @@ async function applyAgain(level: Database, kept: string, numbers: readonly numbe
 }
 
 async function* batchesOf(path: string): AsyncGenerator<Uint8Array, void, undefined> {
-  const reader = new LevelRecordReader();
   const file = await open(path);
   try {
-    for (let at = 0; ; at += LEVEL_BLOCK_SIZE) {
-      const { bytesRead, buffer } = await file.read(Buffer.alloc(LEVEL_BLOCK_SIZE), 0, LEVEL_BLOCK_SIZE, at);
-      if (bytesRead === 0) return;
-      yield* reader.read(buffer.subarray(0, bytesRead));
-    }
+    yield* recordsInFile(file, new LevelRecordReader());
   } catch (error) {
     // The logs were checked before they were copied: this is a tail that was never written.
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;

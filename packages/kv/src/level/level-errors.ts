@@ -1,18 +1,18 @@
 import { CairnError, errorMessage, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
-// When opening: a file that the manifest names is not there or not a file, or the file system is damaged itself (EUCLEAN).
+// On opening: a file that the manifest names is missing or not a file, or the file system itself is damaged (EUCLEAN).
 const DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|cleaning/;
-/** What is read in the calling thread comes without a code. */
+/** Errors of reads in the calling thread have no code. */
 const IO_ERROR = /^IO error: /;
 
-/** The error that abstract-level wraps when opening fails, else the error itself. */
+/** The error that abstract-level wraps when opening fails, otherwise the error itself. */
 export function innermost(error: unknown): unknown {
   if (systemErrorCode(error) !== "LEVEL_DATABASE_NOT_OPEN") return error;
   return error instanceof Error && error.cause !== undefined ? error.cause : error;
 }
 
-/** Why the index in `dir` could not be opened. What the system refused (system-errors.ts) is never `INDEX_CORRUPT`. */
+/** The error for users when the index in `dir` could not be opened. Errors of the system are never `INDEX_CORRUPT`. */
 export function explainOpening(error: unknown, dir: string): unknown {
   if (error instanceof CairnError) return error;
   const cause = innermost(error);
@@ -30,9 +30,9 @@ export function explainOpening(error: unknown, dir: string): unknown {
   return cause;
 }
 
-/** Why an operation on an open store failed. Mistakes in its arguments stay as they are. */
+/** The error for users when an operation on an open store failed. Errors about its arguments stay as they are. */
 export function explainOperation(error: unknown, dir: string): unknown {
-  // Who threw it knew more: a capture that finds no space names another folder.
+  // Such an error knows more: a capture that runs out of space names another folder.
   if (error instanceof CairnError) return error;
   const code = systemErrorCode(error);
   const message = errorMessage(error);
@@ -40,19 +40,19 @@ export function explainOperation(error: unknown, dir: string): unknown {
   if (code === "LEVEL_SNAPSHOT_NOT_OPEN") {
     return new CairnError("NOT_READY", "The snapshot was closed before it was read.", { cause: error });
   }
-  // LevelDB opens its tables when they are first read, and may be refused a descriptor, memory or the right to.
+  // LevelDB opens a table when it is first read, and may lack a descriptor, memory or permission then.
   const refused = refusedBySystem(error, dir);
   if (refused !== undefined) return refused;
   if (code === "LEVEL_CORRUPTION" || code === "LEVEL_IO_ERROR" || IO_ERROR.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} can no longer be used: ${message}.`, {
-      hint: "Look after the disk, then start again; the index is checked, and restored from a checkpoint where it is damaged.",
+      hint: "Check the disk, then start again; the index is checked, and restored from a checkpoint if it is damaged.",
       cause: error,
     });
   }
   return error;
 }
 
-/** What the operating system refused the index in `dir`; undefined where something else is the matter. */
+/** The error for users if the operating system refused something; undefined for other errors. */
 function refusedBySystem(error: unknown, dir: string): CairnError | undefined {
   const system = systemErrorOf(error);
   switch (system?.meaning) {
@@ -68,16 +68,16 @@ function refusedBySystem(error: unknown, dir: string): CairnError | undefined {
   }
 }
 
-/** What a closed store answers. */
+/** The error of a closed store. */
 export function closed(dir: string): CairnError {
   return new CairnError("NOT_READY", `The index in ${dir} is closed.`, {
-    hint: "Open it again, or wait for the node to.",
+    hint: "Open it again, or wait until the node has.",
   });
 }
 
-/** What whoever comes second meets. */
+/** The error when the index is open already. */
 export function locked(dir: string, cause?: unknown): CairnError {
-  return new CairnError("INDEX_LOCKED", `The index in ${dir} is in use already.`, {
+  return new CairnError("INDEX_LOCKED", `The index in ${dir} is already in use.`, {
     hint: "Stop the other node that uses it, or give each node a directory of its own.",
     ...(cause === undefined ? {} : { cause }),
   });
@@ -101,13 +101,13 @@ function full(dir: string, cause: unknown): CairnError {
   });
 }
 
-/** The files of a database that is open are not in its folder any more. */
+/** The error when the files of an open database are no longer in its folder. */
 export function filesGone(dir: string): CairnError {
   return new CairnError(
     "INDEX_CORRUPT",
-    `The files of the index in ${dir} were removed or replaced while it is open; it answers from files that are still held open.`,
+    `The files of the index in ${dir} were removed or replaced while it is open; it is served from files that are still open.`,
     {
-      hint: "Nothing is lost: stop the node and start it again, and it builds its index anew out of a checkpoint and the log. Then find out who removed them.",
+      hint: "Nothing is lost: stop the node and start it again, and it rebuilds its index from a checkpoint and the log. Then find out what removed the files.",
     },
   );
 }

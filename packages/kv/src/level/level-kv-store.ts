@@ -1,6 +1,9 @@
 import { dirname, resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
+import { captureLevelDb } from "../capture/live-capture.ts";
+import { makeFolder, syncFolder } from "../disk/folders.ts";
 import { CairnError } from "../errors/errors.ts";
+import { holdsLevelDb, measureFiles } from "../files/level-files.ts";
 import type {
   KvCapture,
   KvOperation,
@@ -17,33 +20,27 @@ import type {
   KvTextRow,
   KvValue,
 } from "../store/kv-store.ts";
+import { checkLogsOnOpening, openKeepingLogs } from "./kept-logs.ts";
 import { closed, explainOpening, explainOperation, filesGone } from "./level-errors.ts";
-import { holdsLevelDb, measureFiles } from "../files/level-files.ts";
 import { claimDirectory, type ClaimedDirectory } from "./level-lock.ts";
 import {
   AS_BYTES,
   AS_TEXT,
   LEVEL_DEFAULTS,
   type LevelOptions,
-  READ_AS_TEXT,
+  RANGE_AS_TEXT,
   SingleReads,
 } from "./level-options.ts";
-import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { LevelPurge } from "./level-purge.ts";
+import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { OpenReaders } from "./open-readers.ts";
-import { captureLevelDb } from "../capture/live-capture.ts";
-import { checkLogsOnOpening } from "./logs-on-opening.ts";
-import { openKeepingLogs } from "./kept-logs.ts";
 import { PointReads } from "./point-reads.ts";
-import { TableChecks } from "./table-checks.ts";
-import { checkBeforeOpening, type UncheckedTables } from "./unchecked-tables.ts";
-import { makeFolder } from "../disk/make-folder.ts";
-import { syncFolder } from "../disk/sync-folder.ts";
+import { checkBeforeOpening, TableChecks, type UncheckedTables } from "./table-checks.ts";
 
 /** The format of captured files; a store in memory captures into the same one. */
 export const LEVEL_FORMAT = "leveldb/1";
 
-/** Stores in LevelDB, one a directory. */
+/** Stores in LevelDB, one per directory. */
 export function levelProvider(options: LevelOptions = {}): KvProvider {
   return {
     format: LEVEL_FORMAT,
@@ -60,14 +57,14 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           new ClassicLevel<Uint8Array, Uint8Array>(dir, {
             ...LEVEL_DEFAULTS,
             ...options,
-            // LevelDB takes a CURRENT that it cannot look at (EIO, EACCES) for one that is not there, and would begin anew over the files.
+            // LevelDB takes a CURRENT that it cannot examine (EIO, EACCES) for a missing one, and would create a new database over the files.
             createIfMissing: !exists,
             keyEncoding: "view",
             valueEncoding: "view",
           });
         const level = await openKeepingLogs(make, dir, { exists, end });
         try {
-          // What is stored with `sync` must have a name after a power loss.
+          // Batches written with `sync` must still have a file name after a power loss.
           if (!exists) await syncFolder(dir);
           if (made !== undefined) await syncFolder(dirname(dir));
         } catch (error) {
@@ -99,11 +96,11 @@ class LevelKvStore extends LevelReader implements KvStore {
     now: (key) => this.#now(() => this.#level.getSync<Uint8Array, string>(key, this.#asText.next())),
     many: (keys) => this.#later(() => this.#level.getMany<Uint8Array, string>(keys, AS_TEXT)),
   });
-  /** Captures and compactions: what closing waits for. */
+  /** Captures, compactions and purges, which closing waits for. */
   readonly #running = new Set<Promise<unknown>>();
   readonly #checks: TableChecks;
   readonly #readers: OpenReaders;
-  /** What made a batch fail: whether that batch is on disk is not known, so no other may follow it. */
+  /** Why a batch failed: it is not known whether it is on disk, so no other may follow it. */
   #failure: unknown;
   #closing: Promise<void> | undefined;
 
@@ -117,7 +114,7 @@ class LevelKvStore extends LevelReader implements KvStore {
     this.#checks = new TableChecks(dir, claim);
   }
 
-  /** Begins to compare what was written before and lay on a disk that nobody watched: all of it, or what is left to compare. */
+  /** Starts to compare tables of earlier processes with their checksums: all in the background, or at full speed those in `unchecked`. */
   compare(isOld: boolean, unchecked: UncheckedTables | undefined): void {
     if (isOld) this.#checks.begin();
     if (unchecked !== undefined) this.#checks.beginUrgent(unchecked);
@@ -174,7 +171,7 @@ class LevelKvStore extends LevelReader implements KvStore {
   }
 
   rangeText(range: KvRange): AsyncIterable<readonly KvTextRow[]> {
-    return this.#damage === undefined ? this.pages<string>(range, READ_AS_TEXT) : this.#refuse(this.#damage);
+    return this.#damage === undefined ? this.pages<string>(range, RANGE_AS_TEXT) : this.#refuse(this.#damage);
   }
 
   async batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void> {
@@ -183,16 +180,16 @@ class LevelKvStore extends LevelReader implements KvStore {
       await this.#write(operations, options?.sync === true);
     } catch (error) {
       const failure = explainOperation(error, this.#dir);
-      // LevelDB would take the next batch, and recovery would drop it: it comes after a record that is not whole.
+      // LevelDB would accept the next batch, and recovery would drop it: it would follow an incomplete record.
       if (failure instanceof CairnError && failure.code !== "NOT_READY") this.#failure ??= failure;
       throw failure;
     }
-    // For batches that were already on their way when another failed.
+    // For batches that were already being written when another failed.
     const broken = this.#failure ?? this.#damage;
     if (broken !== undefined) throw broken;
   }
 
-  /** Row by row into one native batch: an array of them is read property by property, at three times the cost. */
+  /** Adds the rows to a native batch one by one: an array would be read property by property, at three times the cost. */
   async #write(operations: readonly KvOperation[], sync: boolean): Promise<void> {
     const batch = this.#level.batch();
     try {
@@ -218,7 +215,7 @@ class LevelKvStore extends LevelReader implements KvStore {
     return this.#track(this.#capture(resolve(dir), options));
   }
 
-  /** Of another database, which somebody put in the place of this one, a copy would pass for one of this. */
+  /** Refuses if another database has replaced the files: a copy of it would pass for a copy of this one. */
   async #capture(dir: string, options: { unchecked?: boolean }): Promise<KvCapture> {
     if (!(await this.#claim.isThere())) throw filesGone(this.#dir);
     return await captureLevelDb(this.#dir, dir, options);
@@ -226,7 +223,7 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   async compact(): Promise<void> {
     this.#assertUsable();
-    // LevelDB takes an open end as none; dead rows above this one, if there ever are any, go with later compactions.
+    // LevelDB takes an open end as empty; dead rows above this key, if there are any, are removed by later compactions.
     const end = new Uint8Array(256).fill(0xff);
     await this.#track(this.#level.compactRange(new Uint8Array(0), end));
   }
@@ -259,7 +256,7 @@ class LevelKvStore extends LevelReader implements KvStore {
     await Promise.allSettled(this.#running);
     await Promise.all([this.#reads.idle(), this.#texts.idle()]);
     await this.#level.close();
-    // Last: until LevelDB has let go, another opening in this process would make it lose its lock.
+    // Last: until LevelDB has closed, another opening in this process would make it lose its lock.
     this.#claim.release();
   }
 

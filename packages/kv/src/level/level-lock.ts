@@ -6,20 +6,20 @@ import { isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { innermost, locked } from "./level-errors.ts";
 
 /**
- * The directories that this process has open, as device and inode. LevelDB's own lock does not do within a process:
- * by another path to the same directory it opens it a second time, and by refusing the same path it loses its lock
- * against other processes (a lock by fcntl goes with the first descriptor of the file that is closed).
+ * The directories that this process has open, as device and inode. LevelDB's own lock is not sufficient within a process: through another
+ * path it opens the same directory a second time, and by refusing the same path it loses its lock against other processes (closing any
+ * descriptor of a file releases the process's fcntl locks on it).
  */
 const openDirectories = new Set<string>();
 
 /** A directory that this process has claimed. */
 export interface ClaimedDirectory {
   release(): void;
-  /** Whether its path still leads to it, and a database lies in it. */
+  /** Whether its path still leads to it, and it contains a database. */
   isThere(): Promise<boolean>;
 }
 
-/** Claims a directory within this process. `INDEX_LOCKED` when it is claimed already. */
+/** Claims a directory within this process. `INDEX_LOCKED` if it is already claimed. */
 export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
   const identity = await identityOf(dir);
   if (openDirectories.has(identity)) throw locked(dir);
@@ -44,8 +44,7 @@ async function identityOf(dir: string): Promise<string> {
 }
 
 /**
- * Whether another process has the LevelDB in `dir` open, found out without touching it. Only for directories that this process has
- * claimed.
+ * Whether another process has the LevelDB in `dir` open. Does not touch its files. Only for directories that this process has claimed.
  */
 export async function isLockedElsewhere(dir: string): Promise<boolean> {
   try {
@@ -58,8 +57,8 @@ export async function isLockedElsewhere(dir: string): Promise<boolean> {
 }
 
 /**
- * Does `work` while no other process can open the LevelDB in `dir`: an empty database elsewhere is opened whose lock file is that of
- * `dir`. Only for directories that this process has claimed. `INDEX_LOCKED` when another process has it open.
+ * Runs `work` while no other process can open the LevelDB in `dir`, by opening an empty database elsewhere whose lock file is that of `dir`.
+ * Only for directories that this process has claimed. `INDEX_LOCKED` if another process has it open.
  */
 export async function whileLocked<T>(dir: string, work: () => Promise<T>): Promise<T> {
   const probe = await mkdtemp(join(tmpdir(), "cairn-lock-"));

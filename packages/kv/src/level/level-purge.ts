@@ -1,13 +1,13 @@
 import { readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { readCurrentManifest } from "../files/current-manifest.ts";
-import { levelFileNumbers } from "../files/level-files.ts";
+import { levelFileNumbers, tableNumbers } from "../files/level-files.ts";
 import { keysNamedIn, type LevelManifest, needsLog } from "../files/level-manifest.ts";
 import type { KvOperation, KvPurge, KvPurged, KvPurgeRange, KvPurging, KvStore } from "../store/kv-store.ts";
 import { KEPT_FOLDER, PREPARING_FOLDER } from "./kept-logs.ts";
 import type { OpenReaders } from "./open-readers.ts";
 import { type LevelTable, piecesOf, type PurgePiece, tablesOf } from "./purge-pieces.ts";
-import { UNCHECKED_FOLDER } from "./unchecked-tables.ts";
+import { UNCHECKED_FOLDER } from "./table-checks.ts";
 
 /** The store that is purged. */
 export interface PurgedLevel {
@@ -16,28 +16,27 @@ export interface PurgedLevel {
   /** LevelDB's own `CompactRange`; both keys belong to the range. */
   readonly compact: (begin: Uint8Array, end: Uint8Array) => Promise<void>;
   readonly store: Pick<KvStore, "getMany" | "batch">;
-  /** Throws where nothing may be written any more. */
+  /** Throws if nothing may be written any more. */
   readonly assertUsable: () => void;
 }
 
 const OPENING_FOLDERS = new Set([UNCHECKED_FOLDER, KEPT_FOLDER, PREPARING_FOLDER]);
-/** No row has it: to compact it flushes what is in memory, and waits for the compaction that runs. */
+/** A key above all rows: compacting it flushes the memtable, and waits for a running compaction. */
 const BEHIND_ALL_ROWS = new Uint8Array(64).fill(0xff);
-/** Longest wait for those who read (ms). */
-const LONGEST_WAIT_MS = 5_000;
-/** Until a piece's tables are all new ones: one does, unless somebody else compacts meanwhile. */
-const MOST_TRIES = 4;
+/** The longest wait for readers. */
+const MAX_WAIT_MS = 5_000;
+/** Tries until all tables of a piece are new: one is enough unless another compaction runs meanwhile. */
+const MAX_TRIES = 4;
 
 /**
- * Overwrites what LevelDB's files hold of rows that were removed.
+ * Overwrites what LevelDB's files contain of removed rows.
  *
- * What a table holds can be told from its number. Once no reader is left from before, and what was in memory is in a table, everything
- * that is removed lies in tables of lower numbers than the next one (`#since`): a table that a compaction writes afterwards has nothing in
- * it that was removed before. So it is gone when no live table with a lower number reaches into the ranges, and the files of those that
- * are not live any more were removed.
+ * A table's number shows what it can contain. Once no earlier reader is left and the memtable is flushed, all removed rows are in tables with
+ * numbers below the next one (`#since`): a table that a compaction writes afterwards contains nothing that was removed before. So removed rows
+ * are gone when no live table with a lower number overlaps the ranges, and the files of tables that are no longer live have been removed.
  *
- * LevelDB does not compact the deepest level that has tables of a range: there a removed row can stay beside what removed it. Such a table
- * is rewritten because a row in it is written once more, as it is.
+ * LevelDB does not compact the deepest level that has tables of a range: there a removed row can stay next to its deletion. Such a table is
+ * rewritten by writing one of its rows again, unchanged.
  */
 export class LevelPurge implements KvPurge {
   readonly #level: PurgedLevel;
@@ -55,7 +54,7 @@ export class LevelPurge implements KvPurge {
   async run({ withinMs, alone, signal }: KvPurging): Promise<KvPurged> {
     const end = performance.now() + withinMs;
     const { readers } = this.#level;
-    if (!(await readers.ended(this.#mark, Math.min(withinMs, LONGEST_WAIT_MS), signal))) return "read";
+    if (!(await readers.ended(this.#mark, Math.min(withinMs, MAX_WAIT_MS), signal))) return "read";
     if (this.#since === undefined) {
       await this.#flush();
       const manifest = await this.#manifest();
@@ -73,7 +72,7 @@ export class LevelPurge implements KvPurge {
     return (await this.#keysAreGone(alone)) ? "gone" : "named";
   }
 
-  /** Whether all tables of a piece are new ones. */
+  /** Compacts a piece. Returns whether all its tables are new. */
   async #rewrite(
     { gte, lt }: PurgePiece,
     since: number,
@@ -89,21 +88,21 @@ export class LevelPurge implements KvPurge {
           number < since && Buffer.compare(first, lt) < 0 && Buffer.compare(last, gte) >= 0,
       );
       if (old.length === 0) return true;
-      if (tries === MOST_TRIES) return false;
+      if (tries === MAX_TRIES) return false;
       await this.#touch(old, alone, signal);
       const keys = [...old.flatMap(({ first, last }) => [first, last]), gte, lt].toSorted(Buffer.compare);
       await compact(keys[0] ?? gte, keys.at(-1) ?? lt);
     }
   }
 
-  /** LevelDB removes a file at the end of the first flush or compaction after the last reader that needs it. */
+  /** Returns whether all old files are gone. LevelDB removes a file at the end of the first flush or compaction after its last reader. */
   async #removeOldFiles(since: number, end: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { readers } = this.#level;
     for (let tries = 1; ; tries++) {
       if (!(await this.#hasOldFiles(since))) return true;
-      if (tries === MOST_TRIES) return false;
+      if (tries === MAX_TRIES) return false;
       const leftMs = Math.max(0, end - performance.now());
-      if (!(await readers.ended(readers.mark(), Math.min(leftMs, LONGEST_WAIT_MS), signal))) return false;
+      if (!(await readers.ended(readers.mark(), Math.min(leftMs, MAX_WAIT_MS), signal))) return false;
       await this.#flush();
     }
   }
@@ -111,16 +110,15 @@ export class LevelPurge implements KvPurge {
   async #hasOldFiles(since: number): Promise<boolean> {
     const manifest = await this.#manifest();
     const names = await readdir(this.#level.dir);
-    // What an opening keeps until it is done: links to tables and logs.
+    // Links to tables and logs, which an opening keeps until it is complete.
     if (names.some((name) => OPENING_FOLDERS.has(name))) return true;
-    const tables = [...levelFileNumbers(names, "ldb"), ...levelFileNumbers(names, "sst")];
     return (
-      tables.some((number) => number < since && !manifest.tables.has(number)) ||
+      tableNumbers(names).some((number) => number < since && !manifest.tables.has(number)) ||
       levelFileNumbers(names, "log").some((number) => number < since && !needsLog(manifest, number))
     );
   }
 
-  /** The manifest names the first and last keys of all tables that there were, and LevelDB's text log those of compactions. */
+  /** Removes keys from LevelDB's text log, and checks the manifest, which names the first and last keys of all tables that ever existed. */
   async #keysAreGone(alone: KvPurging["alone"]): Promise<boolean> {
     const ranges = this.#ranges.filter(({ keys }) => keys !== undefined);
     if (ranges.length === 0) return true;
@@ -140,8 +138,9 @@ export class LevelPurge implements KvPurge {
   }
 
   /**
-   * Has the last compaction of each level end elsewhere, since the next manifest names these keys as well. A row that is written once more
-   * is flushed to the level above the first that has its key; written again, to one above that, and so it is compacted through all of them.
+   * Makes the last compaction of each level end at another key, since the next manifest will name these keys as well. A row that is written
+   * again is flushed to the level above the first that contains its key; written once more, to the one above that. So it is compacted through
+   * all levels.
    */
   async #movePointers(alone: KvPurging["alone"]): Promise<void> {
     const { bounds, levels } = await this.#manifest();
@@ -156,8 +155,8 @@ export class LevelPurge implements KvPurge {
   }
 
   /**
-   * Writes a key between the first and the last of each table, so that a compaction of it rewrites the table. Rows stay what they are. A key
-   * that was removed is removed again where there is no other: what says so stays in the new table while an earlier state is being read.
+   * Writes a key between the first and the last of each table, so that compacting it rewrites the table. Rows do not change. If there is only a
+   * removed key, it is removed again: that deletion stays in the new table while an earlier state is being read.
    */
   async #touch(
     tables: readonly Pick<LevelTable, "first" | "last">[],
@@ -181,7 +180,7 @@ export class LevelPurge implements KvPurge {
       });
       await store.batch(again);
     });
-    if (isRemovedAgain) await readers.ended(readers.mark(), LONGEST_WAIT_MS, signal);
+    if (isRemovedAgain) await readers.ended(readers.mark(), MAX_WAIT_MS, signal);
   }
 
   async #flush(): Promise<void> {
@@ -193,7 +192,7 @@ export class LevelPurge implements KvPurge {
   }
 }
 
-/** Behind `first` and not behind `last`, and of that no more than has to be: neither need be a row any more. */
+/** A key after `first` and not after `last`, as short as possible: neither needs to be a row any more. */
 function between(first: Uint8Array, last: Uint8Array): Uint8Array {
   const differsAt = last.findIndex((byte, at) => byte !== first[at]);
   return differsAt < 0 ? first : last.subarray(0, differsAt + 1);

@@ -2,11 +2,11 @@ import { explainOperation } from "./level-errors.ts";
 import type { OpenReaders } from "./open-readers.ts";
 import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from "../store/kv-store.ts";
 
-// A page of a range: a thousand rows, but of large values only what passes this many bytes.
+// A page of a range has at most this many rows, and ends after this many bytes.
 const PAGE_ROWS = 1000;
 const PAGE_BYTES = 256 * 1024;
 
-/** The iterators that both implementations of abstract-level offer, as far as they are used. */
+/** The part used of the iterators of both implementations of abstract-level. */
 interface LevelIterator<Part> {
   nextv(size: number): Promise<[Part, Part][]>;
   close(): Promise<void>;
@@ -17,7 +17,7 @@ export interface LevelSnapshot {
   close(): Promise<void>;
 }
 
-/** What classic-level and memory-level have in common, as far as it is used; keys and values are bytes. */
+/** The part used of what classic-level and memory-level have in common; keys and values are bytes. */
 export interface ByteLevel {
   get(key: Uint8Array, options?: { snapshot: LevelSnapshot }): Promise<Uint8Array | undefined>;
   getMany(keys: Uint8Array[], options?: { snapshot: LevelSnapshot }): Promise<(Uint8Array | undefined)[]>;
@@ -27,14 +27,14 @@ export interface ByteLevel {
   close(): Promise<void>;
 }
 
-/** Reads a {@link ByteLevel}, as it is now or as one of its snapshots has it. `place` is for messages. */
+/** Reads the current state of a {@link ByteLevel}, or that of a snapshot. `place` is used in messages. */
 export class LevelReader implements KvReader {
   readonly #level: ByteLevel;
   readonly #place: string;
   readonly #options: { snapshot: LevelSnapshot } | undefined;
   readonly #readers: OpenReaders | undefined;
 
-  /** `readers` is told of each range that is open. */
+  /** Registers each open range with `readers`. */
   constructor(level: ByteLevel, place: string, snapshot?: LevelSnapshot, readers?: OpenReaders) {
     this.#level = level;
     this.#place = place;
@@ -66,13 +66,13 @@ export class LevelReader implements KvReader {
     return this.pages<Uint8Array>(range, {});
   }
 
-  /** The rows of a range whose keys and values are what `encodings` make of them. */
+  /** The rows of a range, with keys and values converted as `encodings` say. */
   protected pages<Part>(
     range: KvRange,
     encodings: object,
   ): AsyncIterable<readonly (readonly [Part, Part])[]> {
     try {
-      // Made here, not when the loop begins: the rows are those of the state at the call.
+      // Created here, not when the loop starts: the rows are those of the state at the call.
       const options = { ...range, ...this.#options, ...encodings, highWaterMarkBytes: PAGE_BYTES };
       return new RowPages(this.#level.iterator<Part>(options), this.#place, this.#readers?.open());
     } catch (error) {

@@ -17,14 +17,14 @@ import { closed, explainOperation } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "../files/level-files.ts";
 import { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
-import { makeFolder } from "../disk/make-folder.ts";
+import { makeFolder } from "../disk/folders.ts";
 
 type Rows = MemoryLevel<Uint8Array, Uint8Array>;
 
 /**
- * Stores in memory. `open` reads what a LevelDB in the directory holds (a restored checkpoint, say) and then leaves it
- * alone; without one the directory is not even made. Only `capture` writes: a LevelDB again, so checkpoints can be
- * exchanged with {@link levelProvider}.
+ * Stores in memory. `open` loads the rows of a LevelDB in the directory (such as a restored checkpoint) and then leaves it alone; without one
+ * the directory is not even made. Only `capture` writes, and writes a LevelDB, so that checkpoints can be exchanged with
+ * {@link levelProvider}.
  */
 export function memoryProvider(): KvProvider {
   return {
@@ -32,7 +32,7 @@ export function memoryProvider(): KvProvider {
     persistent: false,
     async open(place) {
       const dir = resolve(place);
-      // Most nodes have none, and would wait at their start for what is loaded here.
+      // Loaded here, since most nodes do not use it and would start more slowly.
       const memory = await import("memory-level");
       const rows: Rows = new memory.MemoryLevel({
         keyEncoding: "view",
@@ -56,7 +56,7 @@ export function memoryProvider(): KvProvider {
 class MemoryKvStore extends LevelReader implements KvStore {
   readonly #rows: Rows;
   readonly #place: string;
-  /** What closing waits for. */
+  /** Closing waits for them. */
   readonly #captures = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
@@ -70,12 +70,12 @@ class MemoryKvStore extends LevelReader implements KvStore {
   async batch(operations: readonly KvOperation[]): Promise<void> {
     this.#assertOpen();
     try {
-      // Copied, as a store on disk does: callers may use their buffers again.
+      // Copied, as in a store on disk: callers may use their buffers again.
       await this.#rows.batch(operations.map(copyOperation));
     } catch (error) {
       throw explainOperation(error, this.#place);
     }
-    // Nothing here waits for a disk: without a turn of the event loop a writer would let nobody else run.
+    // Nothing here waits for a disk: without yielding to the event loop, a writer would block everything else.
     await setImmediate();
   }
 
@@ -98,7 +98,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
     this.#assertOpen();
   }
 
-  /** There are no files, and a capture writes the rows that there are. */
+  /** There are no files, and a capture writes only existing rows. */
   purge(): KvPurge {
     this.#assertOpen();
     return { run: () => Promise.resolve("gone") };
@@ -130,11 +130,11 @@ class MemoryKvStore extends LevelReader implements KvStore {
         } finally {
           await files.close();
         }
-        // What only the process that has a database open needs.
+        // Files that only the process needs that has the database open.
         for (const name of ["LOCK", "LOG", "LOG.old"]) await rm(join(dir, name), { force: true });
         return { linked: 0, copied: 0, bytes: (await measureFiles(dir)).bytes };
       } catch (error) {
-        // The directory itself stays where it was there before.
+        // The directory itself stays if it existed before.
         if (created) await rm(dir, { recursive: true, force: true });
         else for (const name of await readdir(dir)) await rm(join(dir, name), { force: true });
         throw error;

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 /**
- * Who reads an earlier state of a store: its snapshots, its ranges and what is being read at once. LevelDB keeps for them what was removed
- * since, in its tables too when it rewrites them.
+ * Keeps track of readers of earlier states of a store: snapshots, ranges and multi-row reads. For them LevelDB keeps what was removed since,
+ * even in tables that it rewrites.
  */
 export class OpenReaders {
   /** In the order in which they were opened. */
@@ -10,7 +10,7 @@ export class OpenReaders {
   #next = 0;
   #waiting: { readonly before: number; readonly resolve: () => void }[] = [];
 
-  /** One more; what it answers says that it was closed, and may be called twice. */
+  /** Registers a reader. The returned function unregisters it, and may be called twice. */
   open(): () => void {
     const id = this.#next++;
     this.#open.add(id);
@@ -20,12 +20,12 @@ export class OpenReaders {
     };
   }
 
-  /** What {@link ended} waits for: those that are open now. */
+  /** A mark for {@link ended}: after the readers that are open now. */
   mark(): number {
     return this.#next;
   }
 
-  /** Waits for those that were open at `mark`, but no longer than `withinMs`. Answers whether they were all closed. */
+  /** Waits for the readers opened before `mark`, at most `withinMs`. Returns whether all have been closed. */
   async ended(mark: number, withinMs: number, signal?: AbortSignal): Promise<boolean> {
     if (this.#oldest() >= mark) return true;
     const late = new AbortController();

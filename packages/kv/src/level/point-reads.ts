@@ -1,8 +1,8 @@
-/** How the rows of a store are read, as bytes or as text; a row that is not there is undefined. */
+/** How the rows of a store are read, as bytes or as text; undefined for a row that does not exist. */
 export interface RowReads<Value> {
-  /** In this thread. Throws what it meets. */
+  /** Reads on this thread. Throws its errors. */
   now(key: Uint8Array): Value | undefined;
-  /** In another thread, in one go. */
+  /** Reads rows at once on another thread. */
   many(keys: Uint8Array[]): Promise<(Value | undefined)[]>;
 }
 
@@ -11,34 +11,34 @@ interface Waiting<Value> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Reads from memory take microseconds: so many of them keep the event loop for a millisecond or two. */
-const MOST_A_TURN = 256;
-/** Of large rows, and with what callers do with them in between, so many milliseconds. */
-const LONGEST_TURN_MS = 5;
-/** A read that takes longer, in milliseconds, came from a disk, or waited for a processor or for the heap's collection. */
+/** Reads from memory take microseconds: this many block the event loop for a millisecond or two. */
+const MAX_READS_PER_TURN = 256;
+/** With large rows, and the work of callers in between, reads stop after this time. */
+const MAX_TURN_MS = 5;
+/** A read that takes longer came from a disk, or waited for a processor or the garbage collector. */
 const SLOW_MS = 0.25;
-/** For a slow read the event loop waits at most this share of its time, and at most so many milliseconds before that is counted. */
-const WAITING_SHARE = 1 / 20;
-const WAITING_MS = 20;
-/** One thread of libuv's four is left to others. More readings of fewer rows cost more than they bring. */
-const MOST_UNDER_WAY = 3;
-/** One thread reads them one after the other, perhaps each from the disk. */
-const MOST_TOGETHER = 32;
+/** The event loop spends at most this share of its time on slow reads, after an allowance of this many milliseconds. */
+const SLOW_SHARE = 1 / 20;
+const SLOW_ALLOWANCE_MS = 20;
+/** One of libuv's four threads is left to others. More reads of fewer rows cost more than they gain. */
+const MAX_IN_FLIGHT = 3;
+/** A thread reads the rows of one request in sequence, perhaps each from the disk. */
+const MAX_ROWS_PER_REQUEST = 32;
 
 /**
- * Reads single rows. What lies in memory is read at once, since the way to a thread and back costs more than the row does. When that
- * turns out to take longer, time and again, the rows come from a disk: then reads go to other threads until the event loop has made up
- * for it, and those that come together go in one.
+ * Reads single rows. Rows in memory are read synchronously, since passing a read to a thread and back costs more than the read itself. If
+ * reads repeatedly take longer, the rows come from a disk: then reads go to other threads until the event loop has made up for the time, and
+ * concurrent reads are combined.
  */
 export class PointReads<Value> {
   readonly #rows: RowReads<Value>;
   readonly #keys: Uint8Array[] = [];
   readonly #waiting: Waiting<Value>[] = [];
-  #underWay = 0;
-  #leftOfTurn = MOST_A_TURN;
+  #inFlight = 0;
+  #leftOfTurn = MAX_READS_PER_TURN;
   #turnEndsAt = 0;
-  /** When what was waited for is made up for. */
-  #evenAt = 0;
+  /** When the time spent on slow reads is made up for. */
+  #balancedAt = 0;
   #isPlanned = false;
   #onIdle: (() => void) | undefined;
 
@@ -46,10 +46,10 @@ export class PointReads<Value> {
     this.#rows = rows;
   }
 
-  /** The value of a row, as of some instant between call and answer. */
+  /** The value of a row, as of some moment between the call and its result. */
   get(key: Uint8Array): Value | undefined | Promise<Value | undefined> {
     const time = performance.now();
-    if (!this.#isPlanned) this.#turnEndsAt = time + LONGEST_TURN_MS;
+    if (!this.#isPlanned) this.#turnEndsAt = time + MAX_TURN_MS;
     if (this.#keys.length === 0 && this.#mayReadAt(time)) {
       this.#plan();
       try {
@@ -65,9 +65,9 @@ export class PointReads<Value> {
     });
   }
 
-  /** Resolves when every read is answered; to be called once, when no more come. */
+  /** Waits until all reads have ended. To be called once, when no more follow. */
   async idle(): Promise<void> {
-    if (this.#underWay === 0 && this.#keys.length === 0) return;
+    if (this.#inFlight === 0 && this.#keys.length === 0) return;
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });
@@ -77,9 +77,9 @@ export class PointReads<Value> {
     return this.#leftOfTurn > 0 && time < this.#turnEndsAt && this.#isQuickAt(time);
   }
 
-  /** Whether rows seem to lie in memory. */
+  /** Whether rows seem to be in memory. */
   #isQuickAt(time: number): boolean {
-    return time >= this.#evenAt - WAITING_MS / WAITING_SHARE;
+    return time >= this.#balancedAt - SLOW_ALLOWANCE_MS / SLOW_SHARE;
   }
 
   #readAt(time: number, key: Uint8Array): Value | undefined {
@@ -89,24 +89,24 @@ export class PointReads<Value> {
     } finally {
       const end = performance.now();
       const took = end - time;
-      if (took > SLOW_MS) this.#evenAt = Math.max(this.#evenAt, time) + took / WAITING_SHARE;
+      if (took > SLOW_MS) this.#balancedAt = Math.max(this.#balancedAt, time) + took / SLOW_SHARE;
     }
   }
 
-  /** Whoever reads one row after the other, and waits for nothing else, would keep the event loop for itself. */
+  /** Yields to the event loop: a caller that awaits one read after the other, and nothing else, would block it. */
   #plan(): void {
     if (this.#isPlanned) return;
     this.#isPlanned = true;
     setImmediate(() => {
       this.#isPlanned = false;
-      this.#leftOfTurn = MOST_A_TURN;
+      this.#leftOfTurn = MAX_READS_PER_TURN;
       const time = performance.now();
-      this.#turnEndsAt = time + LONGEST_TURN_MS;
-      // At least one, unless that would be slow: then at least one is sent, or under way.
+      this.#turnEndsAt = time + MAX_TURN_MS;
+      // At least one read is done, unless reads are slow: then at least one is sent or in flight.
       this.#readWaiting(time);
-      if (this.#keys.length === 0) this.#tellIdle();
+      if (this.#keys.length === 0) this.#checkIdle();
       else if (this.#isQuickAt(performance.now())) this.#plan();
-      else while (this.#keys.length > 0 && this.#underWay < MOST_UNDER_WAY) void this.#send();
+      else while (this.#keys.length > 0 && this.#inFlight < MAX_IN_FLIGHT) void this.#send();
     });
   }
 
@@ -129,23 +129,23 @@ export class PointReads<Value> {
   }
 
   async #send(): Promise<void> {
-    // A share for each thread that has nothing to do: all in one would keep the others idle.
-    const share = Math.ceil(this.#keys.length / (MOST_UNDER_WAY - this.#underWay));
-    const keys = this.#keys.splice(0, Math.min(share, MOST_TOGETHER));
+    // An equal share for each idle thread.
+    const share = Math.ceil(this.#keys.length / (MAX_IN_FLIGHT - this.#inFlight));
+    const keys = this.#keys.splice(0, Math.min(share, MAX_ROWS_PER_REQUEST));
     const waiting = this.#waiting.splice(0, keys.length);
-    this.#underWay += 1;
+    this.#inFlight += 1;
     try {
       const values = await this.#rows.many(keys);
       for (const [index, { resolve }] of waiting.entries()) resolve(values[index]);
     } catch (error) {
       for (const { reject } of waiting) reject(error);
     }
-    this.#underWay -= 1;
+    this.#inFlight -= 1;
     if (this.#keys.length > 0) this.#plan();
-    else this.#tellIdle();
+    else this.#checkIdle();
   }
 
-  #tellIdle(): void {
-    if (this.#keys.length === 0 && this.#underWay === 0) this.#onIdle?.();
+  #checkIdle(): void {
+    if (this.#keys.length === 0 && this.#inFlight === 0) this.#onIdle?.();
   }
 }

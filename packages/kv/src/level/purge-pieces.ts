@@ -9,15 +9,15 @@ export interface LevelTable {
   readonly last: Uint8Array;
 }
 
-/** Keys that are compacted in one go, which takes seconds at most. */
+/** A range of keys that is compacted at once, which takes seconds at most. */
 export interface PurgePiece {
   readonly gte: Uint8Array;
   readonly lt: Uint8Array;
 }
 
-/** About what one piece rewrites at each level. */
+/** About how much one piece rewrites per level. */
 const PIECE_BYTES = 32 * 1024 * 1024;
-/** About a table: to rewrite so much between two ranges costs less than another compaction. */
+/** About one table: rewriting that much between two ranges costs less than another compaction. */
 const GAP_BYTES = 2 * 1024 * 1024;
 
 /** The live tables of a manifest, in the order of their first keys. */
@@ -30,14 +30,14 @@ export function tablesOf({ tables, bounds }: LevelManifest): LevelTable[] {
   return found.toSorted((a, b) => Buffer.compare(a.first, b.first));
 }
 
-/** Cuts `ranges` where they are large, and puts those together that lie in the same tables or close by. In key order. */
+/** Splits large ranges, and joins those that are in the same tables or close to each other. In key order. */
 export function piecesOf(
   ranges: readonly Pick<KvPurgeRange, "gte" | "lt">[],
   tables: readonly LevelTable[],
 ): PurgePiece[] {
   const pieces: PurgePiece[] = [];
   let at = 0;
-  /** Of the tables that begin in the last piece. */
+  /** The size of the tables that begin in the last piece. */
   let bytes = 0;
   for (const { gte, lt } of ranges.toSorted((a, b) => Buffer.compare(a.gte, b.gte))) {
     const last = pieces.at(-1);

@@ -1,14 +1,129 @@
+import { link, mkdir, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { basename, join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { inParallel } from "../concurrency/in-parallel.ts";
+import { WORTH_A_THREAD } from "../concurrency/worker-thread.ts";
+import { isLinkRefusal, namesIn } from "../disk/folders.ts";
+import { type CairnError, isCairnError, systemErrorCode } from "../errors/errors.ts";
+import { tableNumbers } from "../files/level-files.ts";
+import type { KvScrub } from "../store/kv-store.ts";
+import {
+  checkLiveTables,
+  checkOnThread,
+  checkTables,
+  liveTables,
+  withTable,
+} from "../tables/check-live-tables.ts";
+import { checkTableSync } from "../tables/check-table.ts";
+import { scrubTables } from "../tables/scrub-tables.ts";
 import { closed, explainOperation } from "./level-errors.ts";
 import type { ClaimedDirectory } from "./level-lock.ts";
-import { checkUnchecked, type UncheckedTables } from "./unchecked-tables.ts";
-import { type CairnError, isCairnError } from "../errors/errors.ts";
-import type { KvScrub } from "../store/kv-store.ts";
-import { checkLiveTables } from "../tables/check-live-tables.ts";
-import { scrubTables } from "../tables/scrub-tables.ts";
 
-/** The tables of an open store are compared with their checksums: those of an earlier life once, and all of them when asked. */
+/** A folder in the directory of a LevelDB, which ignores folders. */
+export const UNCHECKED_FOLDER = "unchecked";
+const PARALLEL_LINKS = 4;
+const MAX_THREADS = 4;
+
+/** Tables still to be compared with their checksums. */
+export interface UncheckedTables {
+  /** A folder of links to the tables. */
+  readonly dir: string;
+  readonly numbers: readonly number[];
+  /** Their approximate total size. */
+  readonly bytes: number;
+}
+
+/**
+ * Compares the tables of the closed LevelDB in `dir` with their checksums. If they are large, links them to a folder instead, and returns
+ * what {@link checkUnchecked} has to compare while the database is in use: without the links, a compaction could rewrite the rows that damage
+ * left visible, with valid checksums, and remove the damaged table before it is compared. If an earlier process ended and left such links,
+ * all tables and those links are compared right away. Errors: `INDEX_CORRUPT`, and those of the system.
+ */
+export async function checkBeforeOpening(dir: string): Promise<UncheckedTables | undefined> {
+  const tables = await liveTables(dir);
+  // LevelDB reports missing files more clearly.
+  if (tables === undefined) return undefined;
+  const folder = join(dir, UNCHECKED_FOLDER);
+  const left = await namesIn(folder);
+  let bytes = 0;
+  for (const size of tables.values()) bytes += size;
+  const live = [...tables.keys()];
+  if (left.length === 0 && bytes < WORTH_A_THREAD) {
+    await checkTables({ dir, numbers: live }, checkWhole);
+    return undefined;
+  }
+  await mkdir(folder, { recursive: true });
+  // A damaged key can make LevelDB end the process, perhaps on opening: that may be how the process that left links ended.
+  if (left.length === 0 && (await linkAll(dir, live, folder))) return { dir: folder, numbers: live, bytes };
+  const { signal } = new AbortController();
+  await checkOnThreads(dir, live, signal);
+  await checkUnchecked({ dir: folder, numbers: tableNumbers(left), bytes }, signal);
+  return undefined;
+}
+
+/**
+ * Compares tables on worker threads, and removes their links. Calls `onChecked` with the bytes of each table. Errors: `INDEX_CORRUPT`, and
+ * those of the system. The links stay after an error, and when `signal` is aborted.
+ */
+export async function checkUnchecked(
+  { dir, numbers }: UncheckedTables,
+  signal: AbortSignal,
+  onChecked?: (bytes: number) => void,
+): Promise<void> {
+  await checkOnThreads(dir, numbers, signal, onChecked);
+  if (!signal.aborted) await rm(dir, { recursive: true, force: true });
+}
+
+/** Uses as many threads as there are processors, since a node waits for the result. The first failure ends all of them. */
+async function checkOnThreads(
+  dir: string,
+  numbers: readonly number[],
+  signal: AbortSignal,
+  onChecked?: (bytes: number) => void,
+): Promise<void> {
+  const threads = Math.min(MAX_THREADS, availableParallelism());
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  await inParallel(Array.from({ length: threads }).keys(), threads, async (thread) => {
+    try {
+      const own = numbers.filter((_, at) => at % threads === thread);
+      await checkOnThread({ dir, numbers: own, isUrgent: true }, either, onChecked);
+    } catch (error) {
+      failed.abort();
+      throw error;
+    }
+  });
+}
+
+/** Checks a small table on this thread, which is twice as fast as with another one, and yields to the event loop afterwards. */
+async function checkWhole(path: string): Promise<void> {
+  await checkTableSync(path, () => Promise.resolve());
+  await setImmediate();
+}
+
+/** Links tables to `folder`. Returns false if the file system has no links. Missing tables are left for LevelDB to report. */
+async function linkAll(dir: string, numbers: readonly number[], folder: string): Promise<boolean> {
+  try {
+    await inParallel(numbers, PARALLEL_LINKS, async (number) => {
+      await withTable(dir, number, async (path) => {
+        try {
+          await link(path, join(folder, basename(path)));
+        } catch (error) {
+          if (systemErrorCode(error) !== "EEXIST") throw error;
+        }
+      });
+    });
+    return true;
+  } catch (error) {
+    if (isLinkRefusal(error)) return false;
+    throw error;
+  }
+}
+
+/** Compares the tables of an open store with their checksums: those of earlier processes once, and all of them on request. */
 export class TableChecks {
-  /** Once a table is known to be damaged, nothing may be answered that could come from it. */
+  /** Set once a table is known to be damaged: nothing that could come from it may be served. */
   damage: CairnError | undefined;
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
@@ -22,14 +137,14 @@ export class TableChecks {
     this.#claim = claim;
   }
 
-  /** Begins to compare all tables without haste. */
+  /** Starts to compare all tables in the background. */
   begin(): void {
     const checking = this.#track(checkLiveTables(this.#dir, this.#stop.signal));
-    // A disk that cannot be read, for example, shows itself to whoever reads or writes.
+    // Other errors, such as those of a failing disk, also reach readers and writers.
     checking.catch(() => undefined);
   }
 
-  /** Begins to compare what was not before the store was opened, as fast as one thread can. */
+  /** Starts to compare, at full speed, what was not compared before the store was opened. */
   beginUrgent(unchecked: UncheckedTables): void {
     let done = 0;
     const onChecked = (bytes: number): void => {
@@ -37,25 +152,25 @@ export class TableChecks {
       this.#onProgress(Math.min(done, unchecked.bytes), unchecked.bytes);
     };
     this.#checked = this.#track(checkUnchecked(unchecked, this.#stop.signal, onChecked));
-    // It is thrown to those who wait for it.
+    // `checked` throws it.
     this.#checked.catch(() => undefined);
   }
 
-  /** Resolves once what {@link beginUrgent} began has ended well; rejects with its error. `onProgress` takes bytes; only one is called. */
+  /** Waits for what {@link beginUrgent} started, and throws its error. `onProgress` receives bytes; only the last one passed is called. */
   async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
     if (onProgress !== undefined) this.#onProgress = onProgress;
     await this.#checked;
   }
 
-  /** As {@link scrubTables}; `NOT_READY` when the store is closed meanwhile. */
+  /** As {@link scrubTables}; `NOT_READY` if the store is closed meanwhile. */
   async scrub({ pause, signal }: KvScrub): Promise<number> {
-    // Tables that somebody put in the place of these say nothing of them.
+    // Tables that have replaced these say nothing about them.
     if (!(await this.#claim.isThere())) return 0;
     const options = { pause, signal: AbortSignal.any([signal, this.#stop.signal]) };
     return await this.#track(scrubTables(this.#dir, options));
   }
 
-  /** Ends what runs, which may take minutes, and waits for its end. */
+  /** Aborts running comparisons, which could take minutes, and waits for their end. */
   async stop(): Promise<void> {
     this.#stop.abort(closed(this.#dir));
     await Promise.allSettled(this.#running);

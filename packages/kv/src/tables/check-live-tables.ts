@@ -3,26 +3,24 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { checkTable } from "./check-table.ts";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
-import { levelFileName } from "../files/level-files.ts";
+import { tableFileNames } from "../files/level-files.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import type { LevelManifest } from "../files/level-manifest.ts";
 import { inboxOf } from "../concurrency/inbox.ts";
 import { receiveError, startWorker, WORTH_A_THREAD } from "../concurrency/worker-thread.ts";
 import type { SentError } from "../concurrency/worker-thread.ts";
 
-// Of a processor's time: the writer and the readers in the same process come first.
-const SHARE = 0.25;
-/** Of tables, the second one of old versions. */
-const EXTENSIONS = ["ldb", "sst"] as const;
+/** The share of a processor that background checks use: writers and readers of the same process have priority. */
+const BACKGROUND_SHARE = 0.25;
 
 /**
- * Compares the tables that the open LevelDB in `dir` has at the call with their checksums, without haste and, when they are large,
- * on a thread of a low priority. Throws `INDEX_CORRUPT` for the first that is damaged; returns early when `signal` is aborted.
+ * Compares the tables that the open LevelDB in `dir` has at the call with their checksums, slowly and, if they are large, on a thread of low
+ * priority. Throws `INDEX_CORRUPT` for the first damaged table. Returns early when `signal` is aborted.
  */
 export async function checkLiveTables(dir: string, signal: AbortSignal): Promise<void> {
-  // Only what the manifest names: other tables may be ones that are being written.
+  // Only those that the manifest names: others may just be being written.
   const tables = await liveTables(dir);
-  // A directory that was taken away is no damage in what was there.
+  // A directory that was removed does not mean that its content was damaged.
   if (tables === undefined) return;
   let bytes = 0;
   for (const size of tables.values()) bytes += size;
@@ -32,7 +30,7 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
   try {
     await checkTables({ dir, numbers }, async (path) =>
       checkTable(path, async (busyMs) => {
-        await delay(restAfter(busyMs), undefined, { signal, ref: false });
+        await delay(pauseAfter(busyMs), undefined, { signal, ref: false });
       }),
     );
   } catch (error) {
@@ -43,28 +41,28 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
 /** Which tables of which LevelDB to compare. */
 export interface CheckOrder {
   readonly dir: string;
-  /** As in the files' names. */
+  /** The file numbers of the tables. */
   readonly numbers: readonly number[];
 }
 
-/** The same for a thread: an urgent one neither rests nor lets others go first. */
+/** What to compare on a thread: an urgent check neither pauses nor gives way to other threads. */
 export interface ThreadCheckOrder extends CheckOrder {
   readonly isUrgent: boolean;
 }
 
-/** What the thread sends: the bytes of each table that is whole, and at the end that all are, or what one failed with. */
+/** Sent by the thread: the bytes of each undamaged table, and in the end that all are, or the failure. */
 export interface CheckReport {
   readonly checked?: number;
   readonly failed?: SentError;
   readonly isDone?: true;
 }
 
-/** How long to rest after so much work (ms). */
-export function restAfter(busyMs: number): number {
-  return busyMs * (1 / SHARE - 1);
+/** How long to pause after `busyMs` of work (ms). */
+export function pauseAfter(busyMs: number): number {
+  return busyMs * (1 / BACKGROUND_SHARE - 1);
 }
 
-/** Has `check` look at each table that is still there; one that a compaction removed meanwhile is passed over. */
+/** Calls `check` with the path of each table that still exists; a compaction may have removed some meanwhile. */
 export async function checkTables(
   { dir, numbers }: CheckOrder,
   check: (path: string) => Promise<void>,
@@ -72,15 +70,15 @@ export async function checkTables(
   for (const number of numbers) await withTable(dir, number, check);
 }
 
-/** Does `work` with the path of a table, under either of the names that it may have; false where there is none. */
+/** Calls `work` with the path of a table, under either of the names that it may have. Returns false if neither exists. */
 export async function withTable(
   dir: string,
   number: number,
   work: (path: string) => Promise<void>,
 ): Promise<boolean> {
-  for (const extension of EXTENSIONS) {
+  for (const name of tableFileNames(number)) {
     try {
-      await work(join(dir, levelFileName(number, extension)));
+      await work(join(dir, name));
       return true;
     } catch (error) {
       if (systemErrorCode(error) !== "ENOENT") throw error;
@@ -90,8 +88,8 @@ export async function withTable(
 }
 
 /**
- * Compares tables on a thread. Throws `INDEX_CORRUPT` for the first that is damaged; returns early when `signal` is aborted. `onChecked`
- * is told the bytes of each table that is whole.
+ * Compares tables on a worker thread, and calls `onChecked` with the bytes of each undamaged one. Throws `INDEX_CORRUPT` for the first damaged
+ * table. Returns early when `signal` is aborted.
  */
 export async function checkOnThread(
   order: ThreadCheckOrder,
@@ -99,7 +97,7 @@ export async function checkOnThread(
   onChecked: (bytes: number) => void = () => {},
 ): Promise<void> {
   const worker = startWorker(import.meta.url, "check-worker", order);
-  // Nobody has to wait for it.
+  // It must not keep the process alive.
   worker.unref();
   const stop = (): void => void worker.terminate();
   signal.addEventListener("abort", stop, { once: true });
@@ -122,25 +120,23 @@ function endedEarly(): Error {
 }
 
 /**
- * The files of tables that the LevelDB in `dir`, which nobody has open, consists of. Others may lie there: a compaction that was
- * broken off, also one that began when the database was merely opened, leaves half a table. `CHECKPOINT_INCOMPLETE` when one is
- * not there: without it the rest would look like a whole database with fewer rows.
+ * The file names of the live tables of the closed LevelDB in `dir`. Other tables may exist: an interrupted compaction, even one that started
+ * on opening, leaves half a table. `CHECKPOINT_INCOMPLETE` if one is missing: the rest would look like a database with fewer rows.
  */
 export async function liveTableNames(dir: string): Promise<Set<string>> {
   return new Set((await liveTableBounds(dir)).keys());
 }
 
-/** The same, each with the keys of its first and its last row. */
+/** As {@link liveTableNames}, each with the keys of its first and its last row. */
 export async function liveTableBounds(dir: string): Promise<Map<string, readonly [Uint8Array, Uint8Array]>> {
   const live = (await liveManifest(dir))?.bounds;
   if (live === undefined) throw incomplete(dir, "its CURRENT, or the manifest that this names");
-  const there = new Set(await readdir(dir));
+  const existing = new Set(await readdir(dir));
   const names = new Map<string, readonly [Uint8Array, Uint8Array]>();
   for (const [number, bounds] of live) {
-    const found = EXTENSIONS.map((extension) => levelFileName(number, extension)).find((name) =>
-      there.has(name),
-    );
-    if (found === undefined) throw incomplete(dir, `the table ${levelFileName(number, "ldb")}`);
+    const [usual = "", ...others] = tableFileNames(number);
+    const found = [usual, ...others].find((name) => existing.has(name));
+    if (found === undefined) throw incomplete(dir, `the table ${usual}`);
     names.set(found, bounds);
   }
   return names;
@@ -148,11 +144,11 @@ export async function liveTableBounds(dir: string): Promise<Map<string, readonly
 
 function incomplete(dir: string, what: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `The capture in ${dir} lacks ${what}.`, {
-    hint: "Another program removed it; nothing was published, and the next checkpoint begins anew.",
+    hint: "Another program removed it; nothing was published, and the next checkpoint starts afresh.",
   });
 }
 
-/** The tables that the manifest of the LevelDB in `dir` names: number → bytes. Undefined when there is no database. */
+/** The tables that the manifest of the LevelDB in `dir` names: number → bytes. Undefined if there is no database. */
 export async function liveTables(dir: string): Promise<ReadonlyMap<number, number> | undefined> {
   return (await liveManifest(dir))?.tables;
 }

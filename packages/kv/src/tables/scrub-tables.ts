@@ -6,15 +6,14 @@ import { levelFileName } from "../files/level-files.ts";
 import type { KvScrub } from "../store/kv-store.ts";
 
 /**
- * Compares every block of the tables that the open LevelDB in `dir` has at the call, and its manifest, with their checksums. Returns
- * the bytes of the tables that were compared: one that a compaction removes meanwhile is passed over. Throws `INDEX_CORRUPT` for the
- * first that is damaged or missing, the system's error for one that cannot be read, and the reason of `signal` once that is aborted.
- * Memory: that of {@link checkTable}.
+ * Compares every block of the tables that the open LevelDB in `dir` has at the call, and its manifest, with their checksums. Returns the
+ * bytes of the tables compared; tables that a compaction removes meanwhile are skipped. Throws `INDEX_CORRUPT` for the first that is damaged
+ * or missing, the system's error for one that cannot be read, and the reason of `signal` once that is aborted. Memory: as {@link checkTable}.
  *
- * Write-ahead logs are not compared: what is in them is served from memory, and they are checked before they are next read, at an opening.
+ * Write-ahead logs are not compared: their rows are served from memory, and they are checked before they are next read, on opening.
  */
 export async function scrubTables(dir: string, { pause, signal }: KvScrub): Promise<number> {
-  // A directory that was taken away is no damage in what was there.
+  // A directory that was removed does not mean that its content was damaged.
   const tables = (await liveTables(dir)) ?? new Map<number, number>();
   let total = 0;
   for (const size of tables.values()) total += size;
@@ -22,15 +21,15 @@ export async function scrubTables(dir: string, { pause, signal }: KvScrub): Prom
   let compared = 0;
   for (const [number, size] of tables) {
     let read = 0;
-    const rest = async (_busyMs: number, bytes: number): Promise<void> => {
+    const pauseAfter = async (_busyMs: number, bytes: number): Promise<void> => {
       read += bytes;
       await pause(passed + read, total, signal);
       signal.throwIfAborted();
     };
     signal.throwIfAborted();
-    const isThere = await withTable(dir, number, (path) => checkTable(path, rest));
+    const isThere = await withTable(dir, number, (path) => checkTable(path, pauseAfter));
     if (isThere) compared += size;
-    // LevelDB writes to the manifest that a table goes before it removes the file.
+    // LevelDB removes a table from the manifest before it removes the file.
     else if ((await liveTables(dir))?.has(number) === true) throw missing(dir, number);
     passed += size;
   }
@@ -40,6 +39,6 @@ export async function scrubTables(dir: string, { pause, signal }: KvScrub): Prom
 function missing(dir: string, number: number): CairnError {
   const path = join(dir, levelFileName(number, "ldb"));
   return new CairnError("INDEX_CORRUPT", `The table ${path} is missing.`, {
-    hint: "The node moves the index aside and builds it anew. Look for what removed the file.",
+    hint: "The node moves the index aside and rebuilds it. Find out what removed the file.",
   });
 }

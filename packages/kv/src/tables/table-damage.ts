@@ -1,25 +1,22 @@
 import { open } from "node:fs/promises";
-import { type Block, checkBlock, cutShort, findBlocks } from "./check-table.ts";
+import { type Block, checkBlock, cutShort, findBlocks, TRAILER_BYTES } from "./check-table.ts";
 import { type CairnError, isCairnError } from "../errors/errors.ts";
+import { rowKeyOf } from "../files/level-manifest.ts";
 
-/** A part of a table whose bytes are not those that were written. */
+/** A damaged part of a table. */
 export interface TableDamage {
-  /** Where it begins in the file, and how long it is, in bytes. */
+  /** Its position in the file and its size, in bytes. */
   readonly offset: number;
   readonly bytes: number;
-  /** Its rows have keys above `after` (undefined: from the table's first on) and not above `upTo` (undefined: to its last, or none are in it). */
+  /** Its rows have keys above `after` (undefined: from the first on) up to `upTo` (undefined: up to the last, or it contains no rows). */
   readonly after: Uint8Array | undefined;
   readonly upTo: Uint8Array | undefined;
   readonly error: CairnError;
 }
 
-// LevelDB puts a sequence number and a type behind each key.
-const KEY_SUFFIX = 8;
-const BLOCK_TRAILER = 5;
-
 /**
- * Every damaged part of the table at `path`, in the order of their places; where the table's own index is damaged, that is the whole
- * table. `onRead` is told the bytes that were compared, block by block. Memory: the table's index and its largest block.
+ * Yields every damaged part of the table at `path`, in the order of their offsets; if the table's own index is damaged, the whole table.
+ * Calls `onRead` with the bytes of each compared block. Memory: the table's index and its largest block.
  */
 export async function* findTableDamage(
   path: string,
@@ -40,12 +37,12 @@ export async function* findTableDamage(
     }
     let after: Uint8Array | undefined;
     for (const { offset, size: bytes, upTo: end } of blocks) {
-      const upTo = end === undefined ? undefined : rowKey(end);
+      const upTo = end === undefined ? undefined : rowKeyOf(end);
       const error = await found(async () =>
-        checkBlock(path, await read(offset, bytes + BLOCK_TRAILER), 0, bytes),
+        checkBlock(path, await read(offset, bytes + TRAILER_BYTES), 0, bytes),
       );
       if (error !== undefined) yield { offset, bytes, after, upTo, error };
-      onRead?.(bytes + BLOCK_TRAILER);
+      onRead?.(bytes + TRAILER_BYTES);
       after = upTo ?? after;
     }
   } finally {
@@ -53,16 +50,12 @@ export async function* findTableDamage(
   }
 }
 
-/** What `look` finds, or the damage that kept it from looking. */
-async function found<T extends readonly Block[] | void>(look: () => Promise<T>): Promise<T | CairnError> {
+/** The result of `find`, or the damage that it ran into. */
+async function found<T extends readonly Block[] | void>(find: () => Promise<T>): Promise<T | CairnError> {
   try {
-    return await look();
+    return await find();
   } catch (error) {
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
     return error;
   }
-}
-
-function rowKey(key: Uint8Array): Uint8Array {
-  return key.subarray(0, Math.max(0, key.length - KEY_SUFFIX));
 }

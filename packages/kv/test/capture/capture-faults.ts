@@ -1,6 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
-import { captureFileSystem } from "../../src/capture/capture-file-system.ts";
-import type { CaptureFileSystem } from "../../src/capture/capture-file-system.ts";
+import { captureFileSystem } from "../../src/capture/capture-target.ts";
+import type { CaptureFileSystem } from "../../src/capture/capture-target.ts";
 import { countedBatch } from "../../testing/counted-rows.ts";
 import type { TestDirectory } from "../support/test-directory.ts";
 

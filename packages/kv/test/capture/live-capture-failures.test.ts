@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { captureFileSystem } from "../../src/capture/capture-file-system.ts";
+import { captureFileSystem } from "../../src/capture/capture-target.ts";
 import { captureLevelDb } from "../../src/capture/live-capture.ts";
 import { countedBatch, expectWhole } from "../../testing/counted-rows.ts";
 import { fullAtSecond, systemError, twoLogs, withCalls } from "./capture-faults.ts";
@@ -29,7 +29,7 @@ describe("a capture that fails", () => {
   });
 
   it.each(["link", "copy", "write"] as const)(
-    "says DISK_FULL when a %s finds no space, and takes back the rest",
+    "throws DISK_FULL when a %s runs out of space, and removes what it made",
     async (call) => {
       const store = await directory.open("live");
       for (let count = 0; count < 3000; count += 100) await store.batch(countedBatch(count, 100, 300));
@@ -43,7 +43,7 @@ describe("a capture that fails", () => {
     },
   );
 
-  it("passes on errors that it does not know, and takes back what it made", async () => {
+  it("throws unknown errors, and removes what it made", async () => {
     const store = await directory.open("live");
     await store.batch(countedBatch(0, 100, 300));
     const fileSystem = withCalls({ write: () => Promise.reject(systemError("EIO")) });
@@ -52,7 +52,7 @@ describe("a capture that fails", () => {
     expect(existsSync(directory.path("capture"))).toBe(false);
   });
 
-  it("says INDEX_CORRUPT where there is no database, or one whose manifest is damaged", async () => {
+  it("throws INDEX_CORRUPT if there is no database, or its manifest is damaged", async () => {
     await mkdir(directory.path("nothing"));
     const nothing = captureLevelDb(directory.path("nothing"), directory.path("capture"));
     await expect(nothing).rejects.toMatchObject({ code: "INDEX_CORRUPT" });

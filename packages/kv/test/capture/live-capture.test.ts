@@ -4,7 +4,7 @@ import { cp, mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { describe, expect, it } from "vitest";
-import { captureFileSystem } from "../../src/capture/capture-file-system.ts";
+import { captureFileSystem } from "../../src/capture/capture-target.ts";
 import { LevelReader } from "../../src/level/level-reader.ts";
 import { captureLevelDb } from "../../src/capture/live-capture.ts";
 import { CountedWriter, countedBatch, expectWhole } from "../../testing/counted-rows.ts";
@@ -52,9 +52,9 @@ async function captureSeries(live: string, rounds: number): Promise<void> {
   }
 }
 
-describe("a capture of a LevelDB that is written to", () => {
+describe("a capture of a LevelDB that is being written to", () => {
   it(
-    `is exact ${ROUNDS} times in a row under a writer that never pauses and flushes all the time`,
+    `is exact ${ROUNDS} times in a row with a writer that never pauses and constantly flushes`,
     async () => {
       // What is compared grows with every round: a new store now and then keeps that from growing with their square.
       for (let done = 0; done < ROUNDS; done += SERIES) {
@@ -111,7 +111,7 @@ describe("a capture of a LevelDB that is written to", () => {
     await level.close();
   });
 
-  it("begins again when its first listing missed a log that was flushed right after the manifest was read", async () => {
+  it("starts again if its first listing missed a log that was flushed right after the manifest was read", async () => {
     await twoLogs(directory, "before");
     // The same history once both logs are tables.
     await cp(directory.path("before"), directory.path("after"), { recursive: true });
@@ -137,13 +137,13 @@ describe("a capture of a LevelDB that is written to", () => {
     expect(await rowsIn("capture")).toBe(20);
   });
 
-  it("has both logs when the older is still to be flushed", async () => {
+  it("has both logs if the older one has not been flushed", async () => {
     await twoLogs(directory, "before");
     await captureLevelDb(directory.path("before"), directory.path("capture"));
     expect(await rowsIn("capture")).toBe(20);
   });
 
-  it("reads the manifest again when a compaction removed a table before it was linked", async () => {
+  it("reads the manifest again if a compaction removed a table before it was linked", async () => {
     const store = await directory.open("live");
     for (let count = 0; count < 2000; count += 100) await store.batch(countedBatch(count, 100, 300));
     let manifests = 0;
@@ -164,7 +164,7 @@ describe("a capture of a LevelDB that is written to", () => {
 });
 
 describe("the files of a capture", () => {
-  it("are shared with the live database, and opening the copy never harms it", async () => {
+  it("are shared with the live database, which opening the copy does not affect", async () => {
     const store = await directory.open("live");
     for (let count = 0; count < 3000; count += 100) await store.batch(countedBatch(count, 100, 300));
     const { linked, copied } = await captureLevelDb(directory.path("live"), directory.path("capture"));
@@ -233,7 +233,7 @@ describe("the files of a capture", () => {
     expect(await rowsIn("capture")).toBe(3000);
   });
 
-  it("are as large together as the capture says", async () => {
+  it("have the total size that the capture reports", async () => {
     const store = await directory.open("live");
     for (let count = 0; count < 1000; count += 100) await store.batch(countedBatch(count, 100, 300));
     const { bytes } = await captureLevelDb(directory.path("live"), directory.path("capture"));

@@ -12,14 +12,14 @@ function thread(program: string): Worker {
 
 const endedEarly = (): Error => new Error("it ended early");
 
-test("what came before it was asked for is taken in the order in which it came", async () => {
+test("values that arrive first are taken in the order of their arrival", async () => {
   const inbox = new Inbox(["in it"]);
   inbox.put("first");
   inbox.put("second");
   expect([await inbox.take(), await inbox.take(), await inbox.take()]).toEqual(["in it", "first", "second"]);
 });
 
-test("those who wait are served in the order in which they came, and nothing is given twice", async () => {
+test("waiting takers are served in order, and no value is given twice", async () => {
   const inbox = new Inbox<number>();
   const taken = [inbox.take(), inbox.take(), inbox.take()];
   for (const one of [1, 2, 3]) inbox.put(one);
@@ -28,7 +28,7 @@ test("those who wait are served in the order in which they came, and nothing is 
   expect(await inbox.take()).toBe(4);
 });
 
-test("a failure is told to all who wait, and to all who come when nothing is left", async () => {
+test("a failure is thrown to all waiting takers, and to later ones when the queue is empty", async () => {
   const inbox = new Inbox<number>();
   const waiting = [inbox.take(), inbox.take()];
   inbox.fail(new Error("the reason"));
@@ -39,25 +39,25 @@ test("a failure is told to all who wait, and to all who come when nothing is lef
   await expect(inbox.take()).rejects.toThrow("the reason");
 });
 
-test("a failure that nobody waits for harms nobody, and what came before it is not lost", async () => {
+test("a failure without a waiting taker has no effect on values that arrived before", async () => {
   const inbox = new Inbox([1, 2]);
   inbox.fail(new Error("the reason"));
   expect([await inbox.take(), await inbox.take()]).toEqual([1, 2]);
   await expect(inbox.take()).rejects.toThrow("the reason");
 });
 
-test("what a thread sent before it ended is taken, and then that it ended early", async () => {
+test("messages that a thread sent before it ended are taken, then its early end is thrown", async () => {
   const inbox = inboxOf<number>(thread("parentPort.postMessage(1); parentPort.postMessage(2);"), endedEarly);
   expect([await inbox.take(), await inbox.take()]).toEqual([1, 2]);
   await expect(inbox.take()).rejects.toThrow("it ended early");
 });
 
-test("what a thread threw is told, and not merely that it ended", async () => {
+test("the error that ended a thread is thrown, and not merely its end", async () => {
   const inbox = inboxOf(thread('throw new TypeError("a mistake");'), endedEarly);
   await expect(inbox.take()).rejects.toThrow("a mistake");
 });
 
-test("a thread that is ended from here is told to who waits for it", async () => {
+test("terminating a thread fails its waiting takers", async () => {
   const worker = thread("setInterval(() => undefined, 1000);");
   const inbox = inboxOf(worker, endedEarly);
   const waiting = inbox.take();

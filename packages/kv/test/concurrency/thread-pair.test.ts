@@ -24,7 +24,7 @@ async function pair(first: string, second: string, secondStart: unknown = 20) {
 
 const STAYS = "peer.on('message', () => undefined);";
 
-test("each thread finds its order and the other thread, and the first is spoken with", async () => {
+test("each thread gets its start data and the channel to the other, and the first communicates with the caller", async () => {
   const { worker, sent, terminate } = await pair(
     "peer.on('message', (given) => tell(start + given)); parentPort.on('message', (given) => peer.postMessage(given));",
     "peer.on('message', (given) => peer.postMessage(start + given));",
@@ -34,19 +34,19 @@ test("each thread finds its order and the other thread, and the first is spoken 
   await terminate();
 });
 
-test("who waits for the first thread is told what ended the other", async () => {
+test("an error that ends the second thread is thrown to those waiting for the first", async () => {
   const { sent, terminate } = await pair(STAYS, 'throw new TypeError("a mistake");');
   await expect(sent.take()).rejects.toThrow("a mistake");
   await terminate();
 });
 
-test("that the other thread ended without a word is told as well", async () => {
+test("an exit of the second thread without an error is thrown as well", async () => {
   const { sent, terminate } = await pair(STAYS, "process.exit(0);");
   await expect(sent.take()).rejects.toThrow("it ended early");
   await terminate();
 });
 
-test("what ended the other thread is told also where this thread was busy while both came to their end", async () => {
+test("the error of the second thread is thrown even if this thread was busy while both ended", async () => {
   const { sent, terminate } = await pair(STAYS, 'throw new TypeError("a mistake");');
   const waiting = sent.take();
   const busyUntil = performance.now() + 500;
@@ -55,13 +55,13 @@ test("what ended the other thread is told also where this thread was busy while 
   await terminate();
 });
 
-test("a first thread that ends early is told, whatever the other does", async () => {
+test("an early end of the first thread is thrown, whatever the other does", async () => {
   const { sent, terminate } = await pair("process.exit(0);", `${STAYS} setInterval(() => undefined, 1000);`);
   await expect(sent.take()).rejects.toThrow("it ended early");
   await terminate();
 });
 
-test("where the second thread cannot be started, the first is ended too", async () => {
+test("if the second thread cannot be started, the first is terminated", async () => {
   const ended = vi.spyOn(Worker.prototype, "terminate");
   // What no thread can be sent.
   const starting = pair(STAYS, STAYS, () => undefined);
@@ -70,7 +70,7 @@ test("where the second thread cannot be started, the first is ended too", async 
   vi.restoreAllMocks();
 });
 
-test("both threads have ended when the pair has", async () => {
+test("terminating the pair waits for both threads", async () => {
   const { sent, worker, terminate } = await pair(
     `${STAYS} peer.once('message', (buffer) => tell(buffer));`,
     "const own = new Int32Array(new SharedArrayBuffer(8)); peer.postMessage(own); setInterval(() => (own[0] += 1), 0);",

@@ -24,7 +24,7 @@ function saidByLevelDb(reason: string): Error {
   return Object.assign(new Error(`IO error: ${DIR}/000005.ldb: ${reason}`), { code: "LEVEL_IO_ERROR" });
 }
 
-it.each(TABLE)("%s, in LevelDB's words %j, is never damage of an index", (errno, text, meaning, code) => {
+it.each(TABLE)("%s, in LevelDB's words %j, is never damage to an index", (errno, text, meaning, code) => {
   const said = saidByLevelDb(text);
   expect(systemErrorOf(said)).toMatchObject({ errno, meaning });
   expect(explainOperation(said, DIR)).toMatchObject({ code, cause: said });
@@ -40,28 +40,28 @@ it.each(TABLE)("%s, as Node names it, is the same", (errno, _text, meaning, code
   expect(explainOperation(named, DIR)).toMatchObject({ code });
 });
 
-it("a quota that is used up is known though Node has only its number", () => {
+it("an exceeded quota is recognised although Node only has its number", () => {
   const unnamed = Object.assign(new Error("Unknown system error -122"), {
     code: "Unknown system error -122",
   });
   expect(systemErrorOf(unnamed)).toMatchObject({ errno: "EDQUOT" });
 });
 
-it("a thread that could not be started says what was missing", () => {
+it("an error of starting a thread names what was missing", () => {
   const init = Object.assign(new Error("Worker initialization failure: EMFILE"), {
     code: "ERR_WORKER_INIT_FAILED",
   });
   expect(systemErrorOf(init)).toMatchObject({ errno: "EMFILE" });
 });
 
-it("what LevelDB calls corruption is corruption, whatever else it says", () => {
+it("what LevelDB calls corruption is corruption, whatever else the message contains", () => {
   const message = "Corruption: checksum mismatch: Too many open files";
   const damaged = Object.assign(new Error(message), { code: "LEVEL_CORRUPTION" });
   expect(systemErrorOf(damaged)).toBeUndefined();
   expect(explainOperation(damaged, DIR)).toMatchObject({ code: "INDEX_CORRUPT" });
 });
 
-it("a folder of an odd name is not taken for what LevelDB says of it", () => {
+it("the name of a folder is not taken for LevelDB's message", () => {
   const odd = new Error("IO error: /Too many open files: x/000005.ldb: No such file or directory");
   expect(systemErrorOf(odd)).toBeUndefined();
 });
@@ -71,7 +71,7 @@ it("an error that has a code already keeps its meaning", () => {
   expect(systemErrorOf(known)).toBeUndefined();
 });
 
-it("what users are shown names the cause and what to do", () => {
+it("the error for users names the cause and what to do", () => {
   const said = saidByLevelDb("Too many open files");
   const system = systemErrorOf(said);
   if (system === undefined) throw new Error("not known");

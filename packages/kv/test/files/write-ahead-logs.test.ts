@@ -53,7 +53,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
     expect(await rowsAfterOpening()).toBe(400);
   });
 
-  it("is INDEX_CORRUPT when a log before another one is missing, comes twice or lost its end", async () => {
+  it("is INDEX_CORRUPT if a log before another one is missing, appears twice or lost its end", async () => {
     const { log, ends } = await logOf(3, 10);
     const bytes = await readFile(log);
     const parts = ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
@@ -77,7 +77,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
   });
 
   it.each(["is missing", "holds what the one behind it holds"])(
-    "is INDEX_CORRUPT where a page in the middle of one batch %s, though each fragment is right",
+    "is INDEX_CORRUPT if a page in the middle of one batch %s, although each fragment is valid",
     async (what) => {
       const store = await directory.open("store", { writeBufferSize: 16 * 1024 * 1024 });
       await store.batch(countedBatch(0, 2_000, 300));
@@ -96,7 +96,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
     },
   );
 
-  it("changes nothing, so that what is there can still be looked at", async () => {
+  it("changes nothing, so that the files can still be examined", async () => {
     const { log } = await logOf(50);
     await overwrite(log, 40 * 4096, Buffer.alloc(4096));
     const before = await readdir(directory.path("store"));
@@ -106,7 +106,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
     expect(Buffer.compare(await readFile(log), bytes)).toBe(0);
   });
 
-  it("is INDEX_LOCKED all the same when another process writes there", async () => {
+  it("is INDEX_LOCKED if another process is writing", async () => {
     const child = spawn(
       process.execPath,
       [
@@ -152,14 +152,14 @@ describe("opening a store whose write-ahead log ends early", () => {
     }
   });
 
-  it("takes a tail of zeros, which was never written, for the end", async () => {
+  it("accepts a tail of zeros, which was never written, as the end", async () => {
     const { log, ends } = await logOf(5);
     const start = ends[2] ?? 0;
     await overwrite(log, start, Buffer.alloc((ends[4] ?? 0) - start + 100_000));
     expect(await rowsAfterOpening()).toBe(300);
   });
 
-  it("has its batches when opening was interrupted after it had made the next log", async () => {
+  it("has its batches if opening was interrupted after the next log was created", async () => {
     const { log, ends } = await logOf(5);
     await truncate(log, (ends[4] ?? 0) - 5);
     await writeFile(directory.path("store", "000006.log"), "");

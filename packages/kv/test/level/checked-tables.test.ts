@@ -44,18 +44,18 @@ async function openChecked(): Promise<KvStore> {
   return await directory.open("store", { compression: false }, { check: true });
 }
 
-describe("opening a store whose tables an earlier life left, with their check", () => {
+describe("opening a store with tables of an earlier process, with their check", () => {
   it.each([
     ["a key", false, inTheFirstKey],
     ["a compressed block", true, inTheFirstKey],
     ["the index of the blocks", true, inTheIndexBlock],
-  ])("is INDEX_CORRUPT where a byte of %s is another", async (_, compression, place) => {
+  ])("is INDEX_CORRUPT if a byte of %s has changed", async (_, compression, place) => {
     await written(FEW, compression);
     await damage(place);
     await expect(openChecked()).rejects.toMatchObject(CORRUPT);
   });
 
-  it.each([FEW, MANY])("says that they are whole when they are, with %i rows", async (rows) => {
+  it.each([FEW, MANY])("reports undamaged tables, with %i rows", async (rows) => {
     await written(rows);
     const store = await openChecked();
     const progress: [number, number][] = [];
@@ -67,7 +67,7 @@ describe("opening a store whose tables an earlier life left, with their check", 
     expect(done).toBeGreaterThan(0.9 * total);
   });
 
-  it("is soon INDEX_CORRUPT for whoever waits for it or reads, where there are many", async () => {
+  it("is soon INDEX_CORRUPT for readers and those who wait for the check, with many rows", async () => {
     await written(MANY);
     await damage();
     const store = await openChecked();
@@ -88,7 +88,7 @@ describe("opening a store whose tables an earlier life left, with their check", 
     await expect(openChecked()).rejects.toMatchObject(CORRUPT);
   });
 
-  it("compares all tables first where a process ended before they were compared", async () => {
+  it("compares all tables first if a process ended before they were compared", async () => {
     await written(MANY);
     await (await openChecked()).close();
     // As one that LevelDB itself ends, over a key in a table that it merges as soon as it is open.
@@ -96,7 +96,7 @@ describe("opening a store whose tables an earlier life left, with their check", 
     await expect(openChecked()).rejects.toMatchObject(CORRUPT);
   });
 
-  it("can be closed before all are compared, and is begun anew by the next opening", async () => {
+  it("can be closed before all are compared, and the next opening compares them", async () => {
     await written(MANY);
     const store = await openChecked();
     const [checked] = await Promise.allSettled([store.checked?.(), store.close()]);
@@ -124,7 +124,7 @@ function scrub(
 }
 
 describe("a scrub of an open store", () => {
-  it("compares the bytes of all tables, and says how far it is", async () => {
+  it("compares the bytes of all tables, and reports its progress", async () => {
     await written(FEW);
     const store = await directory.open("store");
     let bytes = 0;
@@ -144,7 +144,7 @@ describe("a scrub of an open store", () => {
   it.each([
     ["a key", inTheFirstKey],
     ["the index of the blocks", inTheIndexBlock],
-  ])("finds a changed byte of %s, of which all who read hear from then on", async (_, place) => {
+  ])("finds a changed byte of %s, which all readers receive as an error from then on", async (_, place) => {
     await written(FEW);
     const store = await directory.open("store");
     await scrub(store);
@@ -154,7 +154,7 @@ describe("a scrub of an open store", () => {
     await expect(store.batch(countedBatch(FEW, 1, 4))).rejects.toMatchObject(CORRUPT);
   });
 
-  it("finds a damaged manifest, and a table that is not there", async () => {
+  it("finds a damaged manifest, and a missing table", async () => {
     await written(FEW);
     const store = await directory.open("store");
     const [manifest = ""] = (await readdir(directory.path("store"))).filter((name) =>
@@ -169,7 +169,7 @@ describe("a scrub of an open store", () => {
     await expect(scrub(again)).rejects.toMatchObject(CORRUPT);
   });
 
-  it("passes over tables that a compaction removes meanwhile", async () => {
+  it("skips tables that a compaction removes meanwhile", async () => {
     const rows = 5 * FEW;
     await written(rows);
     const store = await directory.open("store", { writeBufferSize: 64 * 1024, compression: false });
@@ -201,7 +201,7 @@ describe("a scrub of an open store", () => {
     await closing;
   });
 
-  it("says nothing of files that somebody put in the place of its own", async () => {
+  it("does not judge files that replaced its own", async () => {
     await written(FEW);
     const store = await directory.open("store");
     await rename(directory.path("store"), directory.path("elsewhere"));

@@ -45,7 +45,7 @@ function passingOverLogs(dir: string): () => Database {
 }
 
 describe("opening a database", () => {
-  it("has what its write-ahead log holds though LevelDB passed over it", async () => {
+  it("has the rows of its write-ahead log although LevelDB skipped it", async () => {
     const dir = directory.path("passed-over");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);
@@ -57,7 +57,7 @@ describe("opening a database", () => {
     expect((await readdir(dir)).filter((name) => name.startsWith("unapplied"))).toEqual([]);
   });
 
-  it("that failed half-way is made up for by the next one", async () => {
+  it("that failed halfway is completed by the next one", async () => {
     const dir = directory.path("half-way");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);
@@ -78,7 +78,7 @@ describe("opening a database", () => {
     await level.close();
   });
 
-  it("does not write again what LevelDB did read, and leaves nothing behind", async () => {
+  it("does not write again what LevelDB has read, and leaves nothing behind", async () => {
     const dir = directory.path("read");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);

@@ -32,7 +32,7 @@ async function killedAfter(child: ChildProcess, lines: number): Promise<string> 
 
 describe("a process that is killed while it writes", () => {
   it.each([1, 7, 60, 300])(
-    "leaves a whole prefix with everything acknowledged, after %i batches",
+    "leaves a prefix with everything acknowledged, after %i batches",
     async (batches) => {
       const acknowledged = Number(await killedAfter(otherProcess("write", directory.path("store")), batches));
       expect(acknowledged).toBeGreaterThanOrEqual(batches * 100);
@@ -42,8 +42,8 @@ describe("a process that is killed while it writes", () => {
   );
 });
 
-describe("a store that somebody has open", () => {
-  it("is INDEX_LOCKED for another process, which leaves it alone", async () => {
+describe("a store that is open", () => {
+  it("is INDEX_LOCKED for another process, which changes nothing", async () => {
     const store = await directory.open("store");
     await store.batch([{ type: "put", key: Uint8Array.of(1), value: Uint8Array.of(1) }]);
     expect(await killedAfter(otherProcess("open", directory.path("store")), 2)).toBe("INDEX_LOCKED");
@@ -52,7 +52,7 @@ describe("a store that somebody has open", () => {
     expect(await killedAfter(otherProcess("open", directory.path("store")), 2)).toBe("opened");
   });
 
-  it("is INDEX_LOCKED for the same process too, by any path, and stays locked for others", async () => {
+  it("is INDEX_LOCKED for the same process through any path, and stays locked for others", async () => {
     await mkdir(directory.path("store"));
     await symlink(directory.path("store"), directory.path("alias"));
     await directory.open("store");
@@ -61,7 +61,7 @@ describe("a store that somebody has open", () => {
     expect(await killedAfter(otherProcess("open", directory.path("store")), 2)).toBe("INDEX_LOCKED");
   });
 
-  it("is INDEX_LOCKED here while another process has it", async () => {
+  it("is INDEX_LOCKED here while another process has it open", async () => {
     const child = otherProcess("write", directory.path("store"));
     if (child.stdout === null) throw new Error("The output of the other process is not piped.");
     const exited = once(child, "exit");

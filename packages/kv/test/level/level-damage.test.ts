@@ -36,7 +36,7 @@ describe("opening a directory that is not a whole database", () => {
     await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);
   });
 
-  it("refuses a database that lost CURRENT, instead of beginning a new one over it", async () => {
+  it("refuses a database that lost CURRENT instead of creating a new one over it", async () => {
     await closedStore();
     const before = await namesIn(/ldb$/);
     await rm(directory.path("store", "CURRENT"));
@@ -44,7 +44,7 @@ describe("opening a directory that is not a whole database", () => {
     expect(await namesIn(/ldb$/)).toEqual(before);
   });
 
-  it("takes what is left of a process killed while it made a new database", async () => {
+  it("accepts what a process left that was killed while it created a database", async () => {
     await mkdir(directory.path("store"));
     for (const name of ["LOCK", "LOG", "MANIFEST-000001", "000001.dbtmp"]) {
       await writeFile(directory.path("store", name), "");
@@ -59,7 +59,7 @@ describe("opening a directory that is not a whole database", () => {
     ["CURRENT lost its end", /^CURRENT$/, 12],
     ["the manifest is empty", /^MANIFEST/, 0],
     ["the manifest lost its end", /^MANIFEST/, 20],
-  ] as const)("says INDEX_CORRUPT when %s", async (_, pattern, length) => {
+  ] as const)("throws INDEX_CORRUPT when %s", async (_, pattern, length) => {
     await closedStore();
     const [name = ""] = await namesIn(pattern);
     await truncate(directory.path("store", name), length);
@@ -69,7 +69,7 @@ describe("opening a directory that is not a whole database", () => {
   it.each([
     ["the manifest", /^MANIFEST/],
     ["a table", /ldb$/],
-  ] as const)("says INDEX_CORRUPT when %s is missing", async (_, pattern) => {
+  ] as const)("throws INDEX_CORRUPT if %s is missing", async (_, pattern) => {
     await closedStore();
     const [name = ""] = await namesIn(pattern);
     await rm(directory.path("store", name));
@@ -81,7 +81,7 @@ describe("opening a directory that is not a whole database", () => {
     ["a folder", "."],
     ["what is above it", "../other"],
     ["another file", "LOCK\n"],
-  ])("says INDEX_CORRUPT when CURRENT names %s, also where tables are compared first", async (_, content) => {
+  ])("throws INDEX_CORRUPT if CURRENT names %s, also if tables are compared first", async (_, content) => {
     await closedStore();
     await writeFile(directory.path("store", "CURRENT"), content);
     await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);
@@ -89,7 +89,7 @@ describe("opening a directory that is not a whole database", () => {
   });
 
   it.each([/^MANIFEST/, /\.log$/])(
-    "says INDEX_CORRUPT where a folder is in the place of %s",
+    "throws INDEX_CORRUPT if a folder is in the place of %s",
     async (pattern) => {
       await closedStore();
       const [name = ""] = await namesIn(pattern);
@@ -107,7 +107,7 @@ describe("opening a directory that is not a whole database", () => {
     await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);
   });
 
-  it("says INDEX_CORRUPT when a byte of the manifest is another", async () => {
+  it("throws INDEX_CORRUPT if a byte of the manifest has changed", async () => {
     await closedStore();
     const [name = ""] = await namesIn(/^MANIFEST/);
     const bytes = await readFile(directory.path("store", name));
@@ -140,8 +140,8 @@ describe("opening a directory that is not a whole database", () => {
   });
 });
 
-describe("a table that cannot be read any more", () => {
-  it("is INDEX_CORRUPT for whoever reads a row of it, in this thread or in another", async () => {
+describe("a table that can no longer be read", () => {
+  it("is INDEX_CORRUPT for readers of its rows, on this thread or another", async () => {
     await closedStore();
     const before = await directory.open("store");
     await before.compact();
@@ -162,7 +162,7 @@ describe("a table that cannot be read any more", () => {
 
 describe("a disk without space", () => {
   it.each(["log", "ldb"] as const)(
-    "is DISK_FULL at the next batch when a %s cannot be written, and what was acknowledged stays",
+    "is DISK_FULL at the next batch if a %s cannot be written, and what was acknowledged stays",
     async (extension) => {
       const store = await directory.open("store");
       const planted = await fullFrom(extension);
@@ -182,7 +182,7 @@ describe("a disk without space", () => {
     },
   );
 
-  it("refuses batches that were under way when another one failed", async () => {
+  it("refuses batches that were being written when another one failed", async () => {
     const store = await directory.open("store");
     const planted = await fullFrom("log");
     const results = await Promise.allSettled(

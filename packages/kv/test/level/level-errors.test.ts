@@ -3,7 +3,7 @@ import { CairnError } from "../../src/errors/errors.ts";
 import { explainOperation } from "../../src/level/level-errors.ts";
 
 it.each(["Permission denied", "Read-only file system"])(
-  "a table that cannot be opened for %s is a matter of rights, not of damage",
+  "a table that cannot be opened for %s is a matter of permissions, not damage",
   (reason) => {
     const cause = Object.assign(new Error(`IO error: /idx/live/000005.ldb: ${reason}`), {
       code: "LEVEL_IO_ERROR",
@@ -14,12 +14,12 @@ it.each(["Permission denied", "Read-only file system"])(
   },
 );
 
-it("what says already which disk is full stays as it is, though it reads like LevelDB's own words", () => {
+it("an error that names the full disk stays unchanged, although it reads like LevelDB's message", () => {
   const full = new CairnError("DISK_FULL", "There is no space left to capture the index into /captures/c1.");
   expect(explainOperation(full, "/idx/live")).toBe(full);
 });
 
-it("a disk without room says that the node goes on by itself", () => {
+it("the hint for a full disk is that the node goes on by itself", () => {
   const full = explainOperation(
     new Error("IO error: /idx/live/000007.log: No space left on device"),
     "/idx/live",

@@ -29,7 +29,7 @@ async function purge(store: KvStore, key: string): Promise<string | undefined> {
   return await store.purge?.([only(key)]).run(ALONE);
 }
 
-describe("what was removed is found in the files until it is purged, and not afterwards", () => {
+describe("removed rows are in the files until they are purged, and not afterwards", () => {
   it.each<[where: string, prepare: (store: KvStore, secret: string) => Promise<void>]>([
     [
       "in the write-ahead log alone",
@@ -103,7 +103,7 @@ describe("what was removed is found in the files until it is purged, and not aft
     expect(await filesWith(dir, secret)).toEqual([]);
   });
 
-  it("after the key was written anew, which stays", async () => {
+  it("after the key was written again, which stays", async () => {
     const store = await opened();
     const dir = directory.path("store");
     const [secret, kept] = [token(), token()];
@@ -122,7 +122,7 @@ describe("what was removed is found in the files until it is purged, and not aft
   });
 });
 
-it("goes on where it ended when its time was up, and ends", async () => {
+it("continues where it ended when its time was up, and completes", async () => {
   const store = await opened();
   const dir = directory.path("store");
   const secret = token();
@@ -137,7 +137,7 @@ it("goes on where it ended when its time was up, and ends", async () => {
   expect(await filesWith(dir, secret)).toEqual([]);
 });
 
-it("is held by a range that is being read, and tells it; by one that began later it is not held for ever", async () => {
+it("waits for a range that is being read, and reports it; a later one does not delay it forever", async () => {
   const store = await opened();
   const dir = directory.path("store");
   const secret = token();
@@ -159,7 +159,7 @@ it("is held by a range that is being read, and tells it; by one that began later
   expect(await filesWith(dir, secret)).toEqual([]);
 });
 
-it("tells that a removed key is named in the manifest, until the store is opened anew", async () => {
+it("reports a removed key in the manifest, until the store is opened again", async () => {
   const secret = `zz ${token()}`;
   const store = await opened();
   const dir = directory.path("store");
@@ -180,7 +180,7 @@ it("tells that a removed key is named in the manifest, until the store is opened
   expect(await again.purge?.([range]).run(ALONE)).toBe("gone");
 });
 
-it("does not touch tables that lie elsewhere", async () => {
+it("does not rewrite tables outside of the ranges", async () => {
   const store = await opened({ writeBufferSize: 4 << 20 });
   const dir = directory.path("store");
   await fill(store, 40_000);
@@ -210,7 +210,7 @@ const TABLES = Array.from({ length: 60 }, (_, index) =>
 );
 
 describe("pieces", () => {
-  it("are put together where no more than a table lies between", () => {
+  it("are joined if no more than a table is between them", () => {
     expect(
       shown(piecesOf([from("k05b", "k05c"), from("k05x", "k05y"), from("k06b", "k06c")], TABLES)),
     ).toEqual(["k05b-k06c"]);
@@ -221,7 +221,7 @@ describe("pieces", () => {
     expect(shown(piecesOf([from("a", "c"), from("b", "d")], []))).toEqual(["a-d"]);
   });
 
-  it("are cut where they are large, and cover all of it", () => {
+  it("are split if they are large, and cover everything", () => {
     const pieces = piecesOf([from("k00", "k59b")], TABLES);
     expect(shown(pieces)).toEqual(["k00-k16a", "k16a-k32a", "k32a-k48a", "k48a-k59b"]);
     const many = TABLES.map(({ first }) => ({ gte: first, lt: Buffer.concat([first, Buffer.of(0)]) }));

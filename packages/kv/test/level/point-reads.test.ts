@@ -63,7 +63,7 @@ async function turn(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }
 
-test("a row in memory is read at once", async () => {
+test("a row in memory is read synchronously", async () => {
   const { reads, rows } = rowsAtHand();
   const got = reads.get(bytes("a"));
   expect(rows.asked).toEqual(["a"]);
@@ -73,7 +73,7 @@ test("a row in memory is read at once", async () => {
   expect(rows.many).toEqual([]);
 });
 
-test("who reads one row after the other lets the event loop turn after 256", async () => {
+test("sequential reads yield to the event loop after 256 rows", async () => {
   const { reads, rows } = rowsAtHand();
   let turns = 0;
   const count = (): void => {
@@ -88,7 +88,7 @@ test("who reads one row after the other lets the event loop turn after 256", asy
   expect(rows.many).toEqual([]);
 });
 
-test("who reads one large row after the other lets the event loop turn after 5 ms", async () => {
+test("sequential reads of large rows yield to the event loop after 5 ms", async () => {
   const { reads, rows } = rowsAtHand();
   rows.slowMs = 0.2;
   const turns = [rows.now];
@@ -108,7 +108,7 @@ test("who reads one large row after the other lets the event loop turn after 5 m
   expect(rows.many).toEqual([]);
 });
 
-test("of large rows that are asked for at once, as many are read in a turn as 5 ms allow", async () => {
+test("of concurrent reads of large rows, as many are done per turn as fit into 5 ms", async () => {
   const { reads, rows } = rowsAtHand();
   rows.slowMs = 0.2;
   const got = Promise.all(Array.from({ length: 60 }, (_, index) => reads.get(bytes(`${index}`))));
@@ -120,7 +120,7 @@ test("of large rows that are asked for at once, as many are read in a turn as 5 
   expect(rows.many).toEqual([]);
 });
 
-test("of many that are asked for at once, 256 are read in a turn, in their order, and each gets its own row", async () => {
+test("of many concurrent reads, 256 are done per turn, in order, and each gets its own row", async () => {
   const { reads, rows } = rowsAtHand();
   const names = Array.from({ length: 600 }, (_, index) => (index === 400 ? "broken" : `${index}`));
   const got = Promise.allSettled(names.map((name) => reads.get(bytes(name))));
@@ -135,7 +135,7 @@ test("of many that are asked for at once, 256 are read in a turn, in their order
   );
 });
 
-test("once rows come from a disk, reads go to other threads until the event loop has waited for a twentieth of its time", async () => {
+test("once rows come from a disk, reads go to other threads until slow reads took a twentieth of the time", async () => {
   const { reads, rows } = rowsAtHand();
   rows.slowMs = 10;
   const begin = rows.now;
@@ -151,7 +151,7 @@ test("once rows come from a disk, reads go to other threads until the event loop
   expect(rows.asked).toEqual(["1", "2", "3", "b"]);
 });
 
-test("now and then a slow one, as when the heap is collected, changes nothing", async () => {
+test("an occasional slow read, as during garbage collection, changes nothing", async () => {
   const { reads, rows } = rowsAtHand();
   for (let index = 0; index < 100; index++) {
     rows.slowMs = 3;
@@ -163,7 +163,7 @@ test("now and then a slow one, as when the heap is collected, changes nothing", 
   expect(rows.many).toEqual([]);
 });
 
-test("a row that breaks after a long wait for the disk counts as slow, too", async () => {
+test("a read that fails after a long wait for the disk counts as slow, too", async () => {
   const { reads, rows } = rowsAtHand();
   rows.slowMs = 30;
   await expect(reads.get(bytes("broken"))).rejects.toThrow("unreadable");
@@ -171,7 +171,7 @@ test("a row that breaks after a long wait for the disk counts as slow, too", asy
   expect(rows.many).toEqual([["a"]]);
 });
 
-test("reads of a slow disk that come at once are shared out among three threads, and each gets its own row", async () => {
+test("concurrent reads of a slow disk are distributed to three threads, and each gets its own row", async () => {
   const { asked, reads, answer } = await slowRows();
   const got = Promise.all(["a", "none", "b", "c", "d"].map((key) => reads.get(bytes(key))));
   await turn();
@@ -180,7 +180,7 @@ test("reads of a slow disk that come at once are shared out among three threads,
   expect((await got).map(text)).toEqual(["value of a", undefined, "value of b", "value of c", "value of d"]);
 });
 
-test("a read waits neither for one that is under way nor for one that comes later", async () => {
+test("a read waits neither for one in flight nor for a later one", async () => {
   const { asked, reads } = await slowRows();
   void reads.get(bytes("slow"));
   await turn();
@@ -189,7 +189,7 @@ test("a read waits neither for one that is under way nor for one that comes late
   expect(asked).toEqual([["slow"], ["next"]]);
 });
 
-test("at most 3 readings are under way, of at most 32 rows, and all that wait come next", async () => {
+test("at most 3 requests are in flight, of at most 32 rows, and all waiting reads come next", async () => {
   const { asked, reads, answer } = await slowRows();
   const got = Promise.all(Array.from({ length: 200 }, (_, index) => reads.get(bytes(`${index}`))));
   for (let answered = 0; answered < 7; answered++) {
@@ -203,7 +203,7 @@ test("at most 3 readings are under way, of at most 32 rows, and all that wait co
   expect((await got).map(text)).toEqual(Array.from({ length: 200 }, (_, index) => `value of ${index}`));
 });
 
-test("an error reaches those who were read together, and nobody else", async () => {
+test("an error reaches the reads of the same request, and no others", async () => {
   const { asked, reads, answer } = await slowRows();
   const names = ["broken", "beside", "c", "d", "e"];
   const got = Promise.allSettled(names.map((name) => reads.get(bytes(name))));
@@ -214,7 +214,7 @@ test("an error reaches those who were read together, and nobody else", async () 
   expect(ends).toEqual(["rejected", "rejected", "fulfilled", "fulfilled", "fulfilled"]);
 });
 
-test("idle waits for those that were not sent yet, too", async () => {
+test("idle also waits for reads that have not been sent", async () => {
   const { reads, answer } = await slowRows();
   await reads.idle();
   const got = reads.get(bytes("a"));

@@ -30,7 +30,7 @@ const READS = {
 };
 
 describe.each(Object.entries(READS))("as %s,", (_, read) => {
-  it("a store on a slow disk reads a few rows at once and all others in other threads, each for who asked for it", async () => {
+  it("a store on a slow disk reads a few rows synchronously and all others on other threads, each for its caller", async () => {
     const store = await slowStore();
     const beside = vi.spyOn(ClassicLevel.prototype, "getMany");
     const here = vi.spyOn(ClassicLevel.prototype, "getSync");
@@ -42,7 +42,7 @@ describe.each(Object.entries(READS))("as %s,", (_, read) => {
     expect(await read(store, "nobody")).toBeUndefined();
   });
 
-  it("a store that closes answers what other threads read, and what waits for them", async () => {
+  it("closing a store completes reads on other threads, and those waiting for them", async () => {
     const store = await slowStore();
     const reads = Promise.all(names.map((name) => read(store, name)));
     const closing = store.close();

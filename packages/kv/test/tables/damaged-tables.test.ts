@@ -59,7 +59,7 @@ describe("a table", () => {
     await checkTable(table);
   });
 
-  it.each([0, 20, 48, 5000])("is INDEX_CORRUPT when only %i bytes are left", async (bytes) => {
+  it.each([0, 20, 48, 5000])("is INDEX_CORRUPT if only %i bytes are left", async (bytes) => {
     const [table = ""] = await tablesOf(500);
     await writeFile(table, (await readFile(table)).subarray(0, bytes));
     await expect(checkTable(table)).rejects.toMatchObject(CORRUPT);
@@ -68,7 +68,7 @@ describe("a table", () => {
 
 describe("a store with a damaged table", () => {
   // The larger one is compared by a thread of its own.
-  it.each([3000, 70_000])("answers nothing from it soon after it was opened, with %i rows", async (rows) => {
+  it.each([3000, 70_000])("serves nothing from it soon after it was opened, with %i rows", async (rows) => {
     const tables = await tablesOf(rows, false);
     await flip(tables.at(-1) ?? "", 2000);
     const store = await directory.open("store");
@@ -87,7 +87,7 @@ describe("a store with a damaged table", () => {
     await store.close();
   });
 
-  it("is not captured, and leaves no half capture", async () => {
+  it("is not captured, and leaves no partial capture", async () => {
     const store = await directory.open("store");
     for (let count = 0; count < 3000; count += 100) await store.batch(countedBatch(count, 100, 300));
     await store.compact();
@@ -109,7 +109,7 @@ describe("a store with a damaged table", () => {
     },
   );
 
-  it("is not taken for damaged when it is whole, however large", async () => {
+  it("is not considered damaged if it is not, however large", async () => {
     const tables = await tablesOf(70_000, false);
     await checkLiveTables(directory.path("store"), new AbortController().signal);
     await flip(tables[0] ?? "", 5000);
@@ -123,7 +123,7 @@ describe("a store with a damaged table", () => {
 });
 
 describe("a block compressed with Snappy", () => {
-  it("is read with literals, and with copies that repeat themselves", () => {
+  it("is decompressed with literals, and with copies that overlap themselves", () => {
     // 12 bytes: the literal "abc", then nine bytes from three before.
     expect(unsnappy(Uint8Array.of(12, 8, 97, 98, 99, (8 << 2) | 2, 3, 0))).toEqual(
       Uint8Array.from(Buffer.from("abcabcabcabc")),
@@ -138,7 +138,7 @@ describe("a block compressed with Snappy", () => {
     ["more than it says", [1, 4, 97, 98]],
     ["less than it says", [9, 0, 97]],
     ["a length that no memory should be taken for", [0xff, 0xff, 0xff, 0xff, 0x0f, 0]],
-  ])("is none with %s", (_, bytes) => {
+  ])("is invalid with %s", (_, bytes) => {
     expect(unsnappy(Uint8Array.from(bytes))).toBeUndefined();
   });
 });

@@ -37,7 +37,7 @@ function contains({ after, upTo }: TableDamage, key: string): boolean {
   );
 }
 
-it("finds nothing in a whole table, and tells of all its blocks", async () => {
+it("finds nothing in an undamaged table, and reports all its blocks", async () => {
   const table = await oneTable();
   let bytes = 0;
   for await (const part of findTableDamage(table, (read) => (bytes += read))) expect(part).toBeUndefined();
@@ -46,7 +46,7 @@ it("finds nothing in a whole table, and tells of all its blocks", async () => {
   expect(bytes).toBeLessThan(length);
 });
 
-it("finds every damaged block, each with the rows that lie in it and no others", async () => {
+it("finds every damaged block, each with exactly the rows in it", async () => {
   const table = await oneTable();
   const content = await readFile(table);
   const damaged = [0, 120, 333, ROWS - 1];
@@ -70,7 +70,7 @@ it("finds every damaged block, each with the rows that lie in it and no others",
   }
 });
 
-it("takes the whole table for damaged when its own index is, or when it was cut short", async () => {
+it("reports the whole table if its own index is damaged, or if it was cut short", async () => {
   const table = await oneTable();
   const { length } = await readFile(table);
   const whole = { offset: 0, after: undefined, upTo: undefined, error: { code: "INDEX_CORRUPT" } };
@@ -80,7 +80,7 @@ it("takes the whole table for damaged when its own index is, or when it was cut 
   expect(await damageOf(table)).toMatchObject([{ ...whole, bytes: 10 }]);
 });
 
-it("the manifest knows the first and the last row of each table", async () => {
+it("the manifest names the first and the last row of each table", async () => {
   const table = await oneTable();
   const bounds = [...(await liveTableBounds(directory.path("store")))];
   expect(bounds.map(([name]) => directory.path("store", name))).toEqual([table]);

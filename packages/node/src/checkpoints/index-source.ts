@@ -1,5 +1,5 @@
 import type { CheckpointSource, IndexState as CapturedState } from "@cairn/checkpoint";
-import { CairnError, isCairnError, type KvProvider, liveTableNames } from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider, liveTableNames, namesIn } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { capturedState } from "./accept-checkpoint.ts";
 import { FIRST_TX_ID, INDEX_VERSION } from "../index/rows/index-state.ts";
@@ -8,7 +8,6 @@ import { openIndex, fileReader } from "../index/local-index.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { VERSION } from "../api/version.ts";
-import { namesIn } from "../db-dir/names-in.ts";
 
 /** Returns a node's index, which is built from `log`, as a source of checkpoints. Awaits `purge` before each capture. `onError` gets errors of captures. */
 export function indexSource(

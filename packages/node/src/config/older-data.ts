@@ -1,4 +1,4 @@
-import { namesIn } from "../db-dir/names-in.ts";
+import { namesIn } from "@cairn/kv";
 import type { ResolvedConfig } from "./read-config.ts";
 
 /** Names of files in the folders of Crux and XTDB, and what they belong to. */

@@ -7,11 +7,11 @@ import {
   type KvStore,
   levelProvider,
   makeFolder,
+  namesIn,
   syncFolder,
   systemErrorCode,
 } from "@cairn/kv";
 import { type DbDirLayout, dbDirLayout } from "./layout.ts";
-import { namesIn } from "./names-in.ts";
 import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
 
 /** How many of the newest folders of `quarantine/` are kept. Older ones are removed unless they hold what the log lost. */

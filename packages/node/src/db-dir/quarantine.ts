@@ -1,9 +1,8 @@
 import { open, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
-import { systemErrorCode } from "@cairn/kv";
+import { namesIn, systemErrorCode } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
-import { namesIn } from "./names-in.ts";
 
 const NOTE = "why.json";
 

@@ -1,5 +1,5 @@
+import { DAMAGE_CODES } from "@cairn/checkpoint";
 import type { Logger } from "pino";
-import { DAMAGE_CODES } from "./failures.ts";
 import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "./node-event.ts";
 
 /** Writes a node's events to its log as readable lines, with their figures as fields. */

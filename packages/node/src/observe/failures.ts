@@ -1,12 +1,6 @@
 import { CairnError, systemErrorOf, systemRefused } from "@cairn/kv";
+import { DAMAGE_CODES } from "@cairn/checkpoint";
 import type { Logger } from "pino";
-
-/** Codes of damage in a checkpoint itself, as opposed to trouble with the disk, the store or the log. */
-export const DAMAGE_CODES: ReadonlySet<string> = new Set([
-  "CHECKPOINT_CORRUPT",
-  "CHECKPOINT_INCOMPLETE",
-  "INDEX_CORRUPT",
-]);
 
 /** Whether `error` reports damage in a checkpoint itself. */
 export function isDamage(error: unknown): error is CairnError {

@@ -1,65 +1,109 @@
 import { createHash } from "node:crypto";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
 import { pipeline, Readable } from "node:stream";
 import { createGzip } from "node:zlib";
+import { CairnError, checkTable, checkTableBytes, systemErrorCode } from "@cairn/kv/tables";
 import type { Manifest } from "../../store/checkpoint.ts";
-import { Pace } from "../pace.ts";
-import { PieceMemory } from "../piece-memory.ts";
-import { tarPieces } from "./tar-pieces.ts";
-import type { PackedFiles } from "./tar-pieces.ts";
+import { PIECE_BYTES, PieceMemory } from "../piece-memory.ts";
+import { BLOCK, END_OF_ARCHIVE, paddingOf, writeHeader } from "../tar-format.ts";
+import { SLICE_BYTES, Throttle } from "./throttle.ts";
+
+/** What goes into an archive. */
+export interface PackedFiles {
+  readonly dir: string;
+  /** Names of plain files, in the order of the archive. */
+  readonly names: readonly string[];
+  /** The memory of a {@link Throttle}; optional: without it the rate is not limited. */
+  readonly throttle?: Int32Array;
+  /** Those of `names` that are tables of LevelDB: they are compared with their checksums on the way. */
+  readonly tables: ReadonlySet<string>;
+}
 
 /** What to pack, and how. */
 export interface ArchiveOrder extends PackedFiles {
   readonly compression: "none" | "gzip";
 }
 
-/** What an archive holds; known when it was read to its end. */
+/** The content of an archive, known once the archive was read to its end. */
 export interface PackedArchive {
-  /** Of the archive as it is stored, that is after compression. */
+  /** Size of the archive as stored, that is after compression. */
   readonly bytes: number;
   readonly sha256: string;
-  /** In the order of the archive. Digests, this one and theirs, are lower-case hex. */
+  /** In the order of the archive. Digests are lower-case hex. */
   readonly files: Manifest["files"];
 }
 
-/** What the thread that puts an archive together does to each byte: computes the digest of the whole, and writes it. */
-export const PASSES = 2;
+/** How often the reading thread processes each byte: it reads it, checks the table's checksums, and computes the file's digest. */
+const READING_PASSES = 3;
+/** How often the packing thread does: it computes the digest of the archive, and writes it. */
+export const PACKING_PASSES = 2;
 
-/** The plain tar pieces of an archive on their way; a piece is good until the next is asked for. */
+/** The plain tar pieces of an archive. A piece is valid until the next one is requested. */
 export type Pieces = AsyncIterable<Buffer>;
 
-/** Makes an archive of its plain pieces, and returns what is in it; `files` is full when `plain` has ended. */
+/**
+ * Reads files as the pieces of a tar archive, each in memory taken from `memory`, which the receiver gives back. Appends what was packed to
+ * `files`. Reads synchronously, so it is meant for a worker thread, or for little data.
+ */
+export async function* tarPieces(
+  { dir, names, tables, throttle: shared }: PackedFiles,
+  memory: PieceMemory,
+  files: Manifest["files"],
+): AsyncGenerator<Buffer<ArrayBuffer>, void, undefined> {
+  const throttle = new Throttle(shared, READING_PASSES);
+  const pause = async (_ms: number, bytes: number): Promise<void> => throttle.pause(bytes);
+  for (const name of names) {
+    const path = join(dir, name);
+    const file = openPlain(path, name);
+    try {
+      const { size } = fstatSync(file);
+      const isTable = tables.has(name);
+      // Such a table is read twice: its blocks do not end where pieces do.
+      if (isTable && size > PIECE_BYTES) await checkTable(path, pause);
+      const digest = createHash("sha256");
+      let at = 0;
+      do {
+        // Header and padding travel with the content: each would otherwise cost a write.
+        const head = at === 0 ? BLOCK : 0;
+        const length = Math.min(PIECE_BYTES, size - at);
+        const tail = at + length === size ? paddingOf(size) : 0;
+        const piece = Buffer.from(await memory.take(), 0, head + length + tail);
+        const content = piece.subarray(head, head + length);
+        if (head > 0) writeHeader(piece, name, size);
+        readFully(file, content, name, throttle);
+        piece.fill(0, head + length);
+        if (isTable && length === size) await checkTableBytes(path, content, pause);
+        throttle.slices(content, (slice) => digest.update(slice));
+        at += length;
+        yield piece;
+      } while (at < size);
+      files.push({ name, bytes: size, sha256: digest.digest("hex") });
+    } finally {
+      closeSync(file);
+    }
+  }
+  yield Buffer.from(await memory.take(), 0, END_OF_ARCHIVE).fill(0);
+}
+
+/** Compresses plain pieces if asked to, and returns the archive's digests; `files` is complete once `plain` has ended. */
 export async function* archivePieces(
   plain: Pieces,
-  { compression, pace: shared }: ArchiveOrder,
+  { compression, throttle: shared }: ArchiveOrder,
   files: PackedArchive["files"],
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
   const digest = createHash("sha256");
-  const pace = new Pace(shared, PASSES);
+  const throttle = new Throttle(shared, PACKING_PASSES);
   let bytes = 0;
   for await (const piece of compression === "gzip" ? gzipped(plain) : plain) {
-    pace.slices(piece, (slice) => digest.update(slice));
+    throttle.slices(piece, (slice) => digest.update(slice));
     bytes += piece.length;
     yield piece;
   }
   return { bytes, sha256: digest.digest("hex"), files };
 }
 
-function gzipped(plain: Pieces): Pieces {
-  // LevelDB has compressed its tables already; the fastest level finds nearly all that is left.
-  // Errors of the source reach the reader through the destroyed stream, so the callback has nothing to add.
-  return pipeline(
-    Readable.from(copied(plain), { objectMode: false }),
-    createGzip({ level: 1 }),
-    () => undefined,
-  );
-}
-
-/** A stream takes more than one piece ahead, and a piece is good for one turn only. */
-async function* copied(pieces: Pieces): AsyncGenerator<Buffer, void, undefined> {
-  for await (const piece of pieces) yield Buffer.from(piece);
-}
-
-/** The whole on this thread, for archives that are not worth another one. */
+/** Packs on this thread. For archives that are too small for worker threads. */
 export async function* archiveHere(
   order: ArchiveOrder,
   onProgress: (bytes: number) => void,
@@ -78,10 +122,59 @@ export async function* archiveHere(
   return yield* archivePieces(plain(), order, files);
 }
 
-/** Whom to ask and tell while an archive is written to a file. */
-export interface Writing {
-  readonly explain: (error: unknown) => unknown;
-  readonly signal: AbortSignal | undefined;
-  readonly hurry?: AbortSignal | undefined;
-  readonly onProgress: (bytes: number) => void;
+function gzipped(plain: Pieces): Pieces {
+  // LevelDB has compressed its tables already: the fastest level finds nearly everything that is left.
+  // Errors of the source reach the reader through the destroyed stream, so the callback has nothing to add.
+  return pipeline(
+    Readable.from(copied(plain), { objectMode: false }),
+    createGzip({ level: 1 }),
+    () => undefined,
+  );
+}
+
+/** Copies each piece: a stream reads ahead, and a piece is valid only until the next one. */
+async function* copied(pieces: Pieces): AsyncGenerator<Buffer, void, undefined> {
+  for await (const piece of pieces) yield Buffer.from(piece);
+}
+
+function openPlain(path: string, name: string): number {
+  let file;
+  try {
+    // Without O_NONBLOCK, opening a pipe would wait for a writer.
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === "ELOOP") throw notPlain(name);
+    if (code === "ENOENT") throw changed(name, "was removed");
+    throw error;
+  }
+  if (fstatSync(file).isFile()) return file;
+  closeSync(file);
+  throw notPlain(name);
+}
+
+function readFully(file: number, target: Buffer, name: string, throttle: Throttle): void {
+  for (let at = 0; at < target.length;) {
+    const bytesRead = readSync(file, target, at, Math.min(SLICE_BYTES, target.length - at), null);
+    if (bytesRead === 0) throw changed(name, "became shorter");
+    at += bytesRead;
+    throttle.pause(bytesRead);
+  }
+}
+
+function changed(name: string, how: string): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", `${name} ${how} while it was packed.`, {
+    hint: "The captured files must not change: look for another program that modifies them. The next checkpoint starts afresh.",
+  });
+}
+
+/** The error for anything in a capture that cannot be part of an archive. */
+export function notPlain(name: string): CairnError {
+  return new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `The capture holds ${JSON.stringify(name)}, which is not a plain file.`,
+    {
+      hint: "A checkpoint consists of plain files only; remove it from the captured directory.",
+    },
+  );
 }

@@ -1,31 +1,64 @@
-import { writeSync } from "node:fs";
+import { fdatasync, writeSync } from "node:fs";
+import { promisify } from "node:util";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { Inbox, receiveError, sendError, yieldToOtherThreads } from "@cairn/kv/threads";
-import type { Paired, SentError } from "@cairn/kv/threads";
-import { archivePieces, PASSES } from "./archive-pieces.ts";
-import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
-import { Pace, SLICE } from "../pace.ts";
-import type { ReadMessage } from "./read-worker.ts";
-import { flushBehind } from "../../disk/flush-behind.ts";
+import {
+  Inbox,
+  type Paired,
+  receiveError,
+  sendError,
+  type SentError,
+  lowerThreadPriority,
+} from "@cairn/kv/threads";
+import type { Manifest } from "../../store/checkpoint.ts";
+import { PieceMemory } from "../piece-memory.ts";
+import {
+  type ArchiveOrder,
+  archivePieces,
+  PACKING_PASSES,
+  type PackedArchive,
+  type PackedFiles,
+  tarPieces,
+} from "./archive-pieces.ts";
+import { SLICE_BYTES, Throttle } from "./throttle.ts";
 
-/** What a packing thread is started with; its peer is a thread that reads. */
+// Two threads run this module: one reads files as plain tar pieces, the other makes an archive of them and writes or sends it.
+
+/** The start data of the reading thread. */
+export interface ReadOrder extends PackedFiles {
+  readonly role: "read";
+}
+
+/** The start data of the packing thread. */
 export interface PackOrder extends ArchiveOrder {
-  /** A file to write to; without one the archive is sent, `pieces` at once, and then one for each {@link PackRequest}. */
+  readonly role: "pack";
+  /** The descriptor to write to. Without it the archive is sent: `pieces` of it at once, then one for each {@link PackRequest}. */
   readonly file?: number;
   readonly pieces: number;
 }
 
-/** What it is sent for each piece that was taken. */
+/** Sent to the packing thread for each piece that was taken. */
 export type PackRequest = "one more";
 
-/** What it sends: how far it is and, without a file, the archive; then what it packed, or why it ended. */
+/** Sent by the packing thread: its progress and, without a file, pieces of the archive; then the result or the failure. */
 export type PackMessage =
   | { readonly done: number; readonly piece?: ArrayBuffer }
   | { readonly packed: PackedArchive }
   | { readonly failed: SentError; readonly writing: boolean };
 
-/** How much more is packed before that is told: whoever is told has something else to do. */
-const TOLD_BYTES = 16 * 1024 * 1024;
+/** Sent by the reading thread: pieces, whose memory is sent back; then a description of the files, or the failure. */
+type ReadMessage =
+  | { readonly memory: ArrayBuffer; readonly bytes: number }
+  | { readonly files: Manifest["files"] }
+  | { readonly failed: SentError };
+
+/** Enough pieces to keep both threads busy. */
+const PIECES = 4;
+/** Bytes between two reports of progress: the receiver has other work to do. */
+const REPORT_BYTES = 16 * 1024 * 1024;
+/** Bytes between two flushes: larger flushes block others that use the disk, smaller ones wait for it too often. */
+const FLUSH_BYTES = 16 * 1024 * 1024;
+
+const flush = promisify(fdatasync);
 
 type Port = NonNullable<typeof parentPort>;
 
@@ -35,43 +68,53 @@ interface Target {
   end(): Promise<void>;
 }
 
-/** An error of the file that is written to, which its owner can explain. */
+/** A failure to write the file, which the file's owner can explain. */
 class WriteFailure extends Error {}
+
+async function read({ peer, ...order }: Paired<ReadOrder>): Promise<void> {
+  const memory = new PieceMemory(PIECES);
+  peer.on("message", (returned: ArrayBuffer) => memory.giveBack(returned));
+  const files: Manifest["files"] = [];
+  for await (const { buffer, length } of tarPieces(order, memory, files)) {
+    peer.postMessage({ memory: buffer, bytes: length } satisfies ReadMessage, [buffer]);
+  }
+  peer.postMessage({ files } satisfies ReadMessage, []);
+}
 
 async function pack(order: Paired<PackOrder>, port: Port): Promise<PackedArchive> {
   const files: PackedArchive["files"] = [];
-  let read = 0;
-  let told = 0;
+  let done = 0;
+  let reported = 0;
 
   async function* plain(): AsyncGenerator<Buffer, void, undefined> {
-    for await (const piece of readBeside(order.peer, files)) {
-      read += piece.length;
+    for await (const piece of piecesFrom(order.peer, files)) {
+      done += piece.length;
       yield piece;
     }
   }
 
   const target =
     order.file === undefined
-      ? sendTo(port, order.pieces, () => read)
-      : writeTo(order.file, new Pace(order.pace, PASSES));
+      ? sendTo(port, order.pieces, () => done)
+      : writeTo(order.file, new Throttle(order.throttle, PACKING_PASSES));
   const pieces = archivePieces(plain(), order, files);
   for (;;) {
     const next = await pieces.next();
     if (next.done === true) {
       await target.end();
-      if (told < read && order.file !== undefined) port.postMessage({ done: read } satisfies PackMessage);
+      if (reported < done && order.file !== undefined) port.postMessage({ done } satisfies PackMessage);
       return next.value;
     }
     await target.take(next.value);
-    if (order.file !== undefined && read - told >= TOLD_BYTES) {
-      told = read;
-      port.postMessage({ done: read } satisfies PackMessage);
+    if (order.file !== undefined && done - reported >= REPORT_BYTES) {
+      reported = done;
+      port.postMessage({ done } satisfies PackMessage);
     }
   }
 }
 
-/** The pieces as the other thread reads them. Should that end early, whoever started both is told, and ends this one too. */
-async function* readBeside(
+/** The pieces that the reading thread sends. If that thread ends early, the thread that started both ends this one too. */
+async function* piecesFrom(
   reader: MessagePort,
   files: PackedArchive["files"],
 ): AsyncGenerator<Buffer, void, undefined> {
@@ -102,37 +145,53 @@ function sendTo(port: Port, pieces: number, done: () => number): Target {
   };
 }
 
-function writeTo(file: number, pace: Pace): Target {
-  const flushing = flushBehind(file);
+/** Flushes the file while it grows, which keeps the disk busy: the flush at the end then takes next to no time. */
+function writeTo(file: number, throttle: Throttle): Target {
+  let unflushed = 0;
+  let flushing: Promise<void> | undefined;
+  // Kept: what a failed flush should have written may be lost, even if a later flush succeeds.
+  let failure: { readonly error: unknown } | undefined;
   return {
     take(piece) {
       try {
         for (let at = 0; at < piece.length;) {
-          const written = writeSync(file, piece, at, Math.min(SLICE, piece.length - at));
+          const written = writeSync(file, piece, at, Math.min(SLICE_BYTES, piece.length - at));
           at += written;
-          pace.between(written);
+          throttle.pause(written);
         }
       } catch (error) {
         throw new WriteFailure("", { cause: error });
       }
-      flushing.written(piece.length);
+      unflushed += piece.length;
+      if (unflushed < FLUSH_BYTES || flushing !== undefined) return;
+      unflushed = 0;
+      flushing = flush(file)
+        .catch((error: unknown) => {
+          failure ??= { error };
+        })
+        .finally(() => {
+          flushing = undefined;
+        });
     },
     async end() {
-      await flushing.settled().catch((error: unknown) => {
-        throw new WriteFailure("", { cause: error });
-      });
+      await flushing;
+      if (failure !== undefined) throw new WriteFailure("", { cause: failure.error });
     },
   };
 }
 
 if (parentPort !== null) {
   const port = parentPort;
-  yieldToOtherThreads();
+  const order: Paired<ReadOrder> | Paired<PackOrder> = workerData;
+  lowerThreadPriority();
   try {
-    const packed = await pack(workerData, port);
-    port.postMessage({ packed } satisfies PackMessage);
+    if (order.role === "read") await read(order);
+    else port.postMessage({ packed: await pack(order, port) } satisfies PackMessage);
   } catch (error) {
-    const writing = error instanceof WriteFailure;
-    port.postMessage({ failed: sendError(writing ? error.cause : error), writing } satisfies PackMessage);
+    if (order.role === "read") order.peer.postMessage({ failed: sendError(error) } satisfies ReadMessage, []);
+    else {
+      const writing = error instanceof WriteFailure;
+      port.postMessage({ failed: sendError(writing ? error.cause : error), writing } satisfies PackMessage);
+    }
   }
 }

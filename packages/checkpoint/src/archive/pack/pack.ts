@@ -1,65 +1,75 @@
-import { lstat, readdir } from "node:fs/promises";
 import { write } from "node:fs";
+import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { CairnError, liveTableNames } from "@cairn/kv";
-import { WORTH_A_THREAD } from "@cairn/kv/threads";
-import { archiveHere, type Writing } from "./archive-pieces.ts";
-import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
+import { receiveError, startThreadPair, type ThreadPair, WORTH_A_THREAD } from "@cairn/kv/threads";
 import { FileName } from "../../store/checkpoint.ts";
 import type { DirectContent } from "../../store/checkpoint-store.ts";
-import { archiveBeside, writeBeside } from "./pack-beside.ts";
-import { gentleRate } from "../pace.ts";
-import { notPlain } from "./tar-pieces.ts";
+import { unlessAborted } from "../../timing/unless-aborted.ts";
 import { archiveSize, NAME_LIMIT } from "../tar-format.ts";
+import { archiveHere, type ArchiveOrder, notPlain, type PackedArchive } from "./archive-pieces.ts";
+import type { PackMessage, PackOrder, PackRequest, ReadOrder } from "./pack-worker.ts";
+import { backgroundRate, throttleWhileBusy } from "./throttle.ts";
 
 /** How to pack. */
 export interface PackOptions {
+  /** Defaults to `none`. */
   readonly compression?: "none" | "gzip";
   /**
-   * Whether the directory is a LevelDB: then every table is compared with its checksums on the way (`INDEX_CORRUPT`), and what
-   * looks like a table and is none of the database's stays out.
+   * Whether the directory is a LevelDB: then every table is compared with its checksums on the way (`INDEX_CORRUPT`), and tables that do
+   * not belong to the database are not packed. Defaults to false.
    */
   readonly tables?: boolean;
   /** Called now and then with the bytes of the archive, uncompressed, packed so far. */
   readonly onProgress?: (bytes: number) => void;
-  /** Whether threads of their own do the work; left out, they do for files that are worth it. */
+  /** Whether worker threads do the work. By default they do for files that are large enough. */
   readonly threads?: boolean;
-  /** About how long those may take to write to a file while this thread is busy; left out, as long as is best for this thread. */
+  /** About how long writing to a file may take while this thread is busy (ms). By default as long as is best for this thread. */
   readonly withinMs?: number;
-  /** Aborted, this thread being busy does not matter to them any more. */
+  /** Once aborted, the work runs at full speed although this thread is busy. */
   readonly hurry?: AbortSignal | undefined;
 }
 
-/** An archive on its way: nothing is read before somebody asks for it, and no second copy is made on disk. */
+/** An archive in the making: nothing is read before it is consumed, and no second copy is made on disk. */
 export interface Packing {
   readonly archive: Readable;
-  /** The same, without passing through this thread; for a store that can take it. Either is read, not both. */
+  /** The same content without passing through this thread, for stores that support it. Consume one of the two, not both. */
   readonly direct?: DirectContent;
-  /** About how long the archive will be, rather too long than too short. */
+  /** About how long the archive will be; too long rather than too short. */
   expectedBytes?(): Promise<number>;
   /** Throws before the archive was read to its end. */
   result(): PackedArchive;
 }
 
+/** What writing an archive to a file needs. */
+interface Writing {
+  readonly explain: (error: unknown) => unknown;
+  readonly signal: AbortSignal | undefined;
+  readonly hurry: AbortSignal | undefined;
+  readonly onProgress: (bytes: number) => void;
+}
+
 const TABLE = /\.(ldb|sst)$/;
+/** Pieces on their way from the worker to this thread, of at most 4 MiB each. */
+const PIECES_IN_FLIGHT = 3;
 const writeFile = promisify(write);
 
 /**
- * Packs the plain files of `dir` into one tar archive, in name order, with the digests that its manifest needs. Reading, hashing
- * and, where the store can take it so, writing are done by threads of a low priority: the node goes on writing and answering.
+ * Packs the plain files of `dir` into one tar archive, in the order of their names, and computes the digests that its manifest needs.
+ * Reading, hashing and, where the store supports it, writing are done by worker threads of low priority, so that the node keeps serving.
  */
 export function packDirectory(dir: string, options: PackOptions = {}): Packing {
   const { compression = "none", tables = false, onProgress = () => undefined } = options;
   let packed: PackedArchive | undefined;
 
-  const look = async (): Promise<FilesToPack> => {
+  const find = async (): Promise<FilesToPack> => {
     const live = tables ? await liveTableNames(dir) : undefined;
     return { ...(await plainFiles(dir, live)), live };
   };
-  let looked: Promise<FilesToPack> | undefined;
-  const files = (): Promise<FilesToPack> => (looked ??= look());
+  let found: Promise<FilesToPack> | undefined;
+  const files = (): Promise<FilesToPack> => (found ??= find());
 
   async function begin(): Promise<{ order: ArchiveOrder; bytes: number; threads: boolean }> {
     const { names, bytes, live = new Set() } = await files();
@@ -72,16 +82,16 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
 
   async function* content(): AsyncGenerator<Buffer, void, undefined> {
     const { order, threads } = await begin();
-    if (threads) packed = yield* archiveBeside(order, onProgress);
+    if (threads) packed = yield* archiveOnThreads(order, onProgress);
     else {
       const pieces = archiveHere(order, onProgress);
       try {
         let next = await pieces.next();
-        // The reader may keep what it got, and the memory is used again.
+        // Copied: the reader may keep a piece, and its memory is used again.
         for (; next.done !== true; next = await pieces.next()) yield Buffer.from(next.value);
         packed = next.value;
       } finally {
-        await letGo(pieces);
+        await closePieces(pieces);
       }
     }
   }
@@ -93,20 +103,20 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
         const { order, bytes, threads } = await begin();
         const writing = { explain, signal, hurry: options.hurry, onProgress };
         packed = threads
-          ? await writeBeside(order, file, writing, gentleRate(bytes, options.withinMs))
+          ? await writeOnThreads(order, file, writing, backgroundRate(bytes, options.withinMs))
           : await writeHere(order, file, writing);
         return packed.bytes;
       },
     },
     async expectedBytes() {
       const { archiveBytes } = await files();
-      // What cannot be compressed becomes a little longer.
+      // Content that cannot be compressed becomes a little longer.
       return compression === "none" ? archiveBytes : Math.ceil(archiveBytes * 1.001) + 65_536;
     },
     result() {
       if (packed === undefined) {
         throw new CairnError("CHECKPOINT_INCOMPLETE", "The archive was not read to its end.", {
-          hint: "The upload stopped early; the next checkpoint begins anew.",
+          hint: "The upload stopped early; the next checkpoint starts afresh.",
         });
       }
       return packed;
@@ -132,23 +142,89 @@ async function writeHere(
       }
     }
   } finally {
-    await letGo(pieces);
+    await closePieces(pieces);
   }
 }
 
-/** A file that was not read to its end stays open until its reader is told that nobody wants the rest. */
-async function letGo(pieces: ReturnType<typeof archiveHere>): Promise<void> {
-  // What it answers is of no use: it is undefined where the archive was left early.
+/** Ends the generator: the file that it is reading stays open otherwise. */
+async function closePieces(pieces: ReturnType<typeof archiveHere>): Promise<void> {
+  // Its return value is not used.
   await pieces.return({ bytes: 0, sha256: "", files: [] });
+}
+
+/** Packs and writes on worker threads, at `bytesPerSecond` while this thread is busy. Nothing writes to `file` after the end. */
+async function writeOnThreads(
+  order: ArchiveOrder,
+  file: number,
+  { explain, signal, hurry, onProgress }: Writing,
+  bytesPerSecond: number,
+): Promise<PackedArchive> {
+  signal?.throwIfAborted();
+  const throttling = throttleWhileBusy(bytesPerSecond, hurry);
+  const threads = startThreads({ ...order, file, pieces: 0, throttle: throttling.shared });
+  try {
+    for (;;) {
+      const message = await unlessAborted(threads.sent.take(), signal);
+      if ("packed" in message) return message.packed;
+      if ("done" in message) onProgress(message.done);
+      else {
+        const error = receiveError(message.failed);
+        throw message.writing ? explain(error) : error;
+      }
+    }
+  } finally {
+    throttling.stop();
+    await threads.terminate();
+  }
+}
+
+/** Packs on worker threads and yields pieces that belong to the receiver. */
+async function* archiveOnThreads(
+  order: ArchiveOrder,
+  onProgress: (bytes: number) => void,
+): AsyncGenerator<Buffer, PackedArchive, undefined> {
+  // Without a throttle: this thread is busy with sending these very pieces, which would slow themselves down to half.
+  const threads = startThreads({ ...order, pieces: PIECES_IN_FLIGHT });
+  const { worker, sent } = threads;
+  try {
+    for (;;) {
+      const message = await sent.take();
+      if ("packed" in message) return message.packed;
+      if ("failed" in message) throw receiveError(message.failed);
+      onProgress(message.done);
+      if (message.piece !== undefined) yield Buffer.from(message.piece);
+      worker.postMessage("one more" satisfies PackRequest, []);
+    }
+  } finally {
+    await threads.terminate();
+  }
+}
+
+/** Starts one thread that reads and one that packs, so that both digests are computed at once. */
+function startThreads(order: Omit<PackOrder, "role">): ThreadPair<PackMessage> {
+  const { dir, names, tables, throttle } = order;
+  const reading = { dir, names, tables, ...(throttle === undefined ? {} : { throttle }) };
+  return startThreadPair<PackMessage>(
+    import.meta.url,
+    { name: "pack-worker", order: { ...order, role: "pack" } satisfies PackOrder },
+    { name: "pack-worker", order: { ...reading, role: "read" } satisfies ReadOrder },
+    endedEarly,
+  );
+}
+
+function endedEarly(): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", "A thread that packed the archive ended early.", {
+    hint: "Nothing was published; the next checkpoint starts afresh.",
+  });
 }
 
 interface FilesToPack {
   readonly names: string[];
-  /** Of their contents. */
+  /** Size of their contents. */
   readonly bytes: number;
-  /** Of a plain archive of them. */
+  /** Size of a plain archive of them. */
   readonly archiveBytes: number;
-  /** Which tables are the database's, where that matters. */
+  /** The tables of the database, where the directory is one. */
   readonly live?: ReadonlySet<string> | undefined;
 }
 

@@ -1,25 +1,109 @@
-import { corrupt } from "../archive-errors.ts";
+import type { Hash } from "node:crypto";
+import { createHash } from "node:crypto";
+import { close, fsync, openSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { MessagePort } from "node:worker_threads";
+import { Inbox, receiveError, type SentError } from "@cairn/kv/threads";
 import type { Manifest } from "../../store/checkpoint.ts";
-import { fileWriter } from "./file-writer.ts";
-import type { FilePiece, FileWriter } from "./file-writer.ts";
+import { corrupt } from "../archive-errors.ts";
 import { PieceMemory } from "../piece-memory.ts";
+
+/** A piece of a file's content, at the beginning of `memory`. */
+export interface FilePiece {
+  readonly name: string;
+  readonly memory: ArrayBuffer;
+  readonly bytes: number;
+  /** Whether the file begins with it, and whether it ends with it; both for a small or an empty file. */
+  readonly first: boolean;
+  readonly last: boolean;
+}
 
 /** Where the files of an archive go. */
 export interface FileSink {
   /** Memory for the next piece; {@link take} gives it back. */
   memory(): Promise<ArrayBuffer>;
-  /** Takes a piece; it may be written later, and what that throws is thrown by a later call. */
+  /** Takes a piece. It may be written later; an error of that is thrown by a later call. */
   take(piece: FilePiece): Promise<void>;
-  /** Waits until all would survive a power loss; throws what made one fail. */
+  /** Waits until all files would survive a power loss. Throws the first error. */
   end(): Promise<void>;
 }
 
-/** Writes the files of `manifest` into `dir`; `CHECKPOINT_CORRUPT` for one whose SHA-256 is another. */
-export function manifestWriter(dir: string, manifest: Manifest): FileWriter {
+/** Writes files piece by piece, one file after the other. */
+export interface FileWriter {
+  /** The memory belongs to the caller again afterwards. */
+  write(piece: FilePiece): Promise<void>;
+  /** As {@link FileSink.end}. */
+  end(): Promise<void>;
+}
+
+/** Sent to the writing thread: pieces, then the end. */
+export type WriteRequest = FilePiece | "end";
+
+/** Sent by the writing thread: the memory of every piece, also after a failure; then that all files are flushed, or the failure. */
+export type WriteMessage =
+  | { readonly memory: ArrayBuffer; readonly failed?: SentError }
+  | { readonly ended: true; readonly failed?: SentError };
+
+/** Files flushed at the same time: a flush is mostly waiting. */
+const MAX_FLUSHES = 8;
+/** Enough pieces to keep both threads busy. */
+const PIECES = 4;
+
+const flush = promisify(fsync);
+const closeFile = promisify(close);
+
+/**
+ * Writes the files of `manifest` into `dir`, and flushes each while the next ones are written. `CHECKPOINT_CORRUPT` for a file with another
+ * SHA-256. Writes synchronously.
+ */
+export function fileWriter(dir: string, manifest: Manifest): FileWriter {
   const digests = new Map(manifest.files.map(({ name, sha256 }) => [name, sha256]));
-  return fileWriter(dir, (name, sha256) => {
-    if (digests.get(name) !== sha256) throw corrupt(manifest, `the SHA-256 of ${name} is another one`);
-  });
+  const running = new Set<Promise<void>>();
+  // The first failure of a flush in the background: thrown by the next `begin`, or at the end.
+  let failure: { readonly error: unknown } | undefined;
+  let current: { readonly file: number; readonly digest: Hash } | undefined;
+
+  /** Closes the file, after flushing it if it is whole. */
+  function finish(file: number, whole: boolean): void {
+    const work = whole ? flush(file).finally(() => closeFile(file)) : closeFile(file);
+    const one = work
+      .catch((error: unknown) => {
+        failure ??= { error };
+      })
+      .finally(() => running.delete(one));
+    running.add(one);
+  }
+
+  async function begin(name: string): Promise<{ file: number; digest: Hash }> {
+    while (running.size >= MAX_FLUSHES) await Promise.race(running);
+    if (failure !== undefined) throw failure.error;
+    return { file: openSync(join(dir, name), "wx"), digest: createHash("sha256") };
+  }
+
+  return {
+    async write({ name, memory, bytes, first, last }) {
+      if (first) current = await begin(name);
+      if (current === undefined) throw new Error(`${name} has no beginning`);
+      const { file, digest } = current;
+      const content = Buffer.from(memory, 0, bytes);
+      digest.update(content);
+      for (let at = 0; at < bytes;) at += writeSync(file, content, at);
+      if (!last) return;
+      if (digest.digest("hex") !== digests.get(name)) {
+        throw corrupt(manifest, `the SHA-256 of ${name} is another one`);
+      }
+      current = undefined;
+      finish(file, true);
+    },
+    async end() {
+      // A file is still open only after a failure.
+      if (current !== undefined) finish(current.file, false);
+      current = undefined;
+      while (running.size > 0) await Promise.race(running);
+      if (failure !== undefined) throw failure.error;
+    },
+  };
 }
 
 /** Writes on this thread. */
@@ -32,5 +116,40 @@ export function sinkHere(writer: FileWriter): FileSink {
       memory.giveBack(piece.memory);
     },
     end: () => writer.end(),
+  };
+}
+
+/** Writes on the thread at the other end of `peer`. If that thread ends early, the thread that started both ends this one too. */
+export function sinkOnThread(peer: MessagePort): FileSink {
+  const memory = new PieceMemory(PIECES);
+  // Thrown by the next call. The writing thread keeps returning memory after a failure, so that no call waits forever.
+  let failure: { readonly error: unknown } | undefined;
+  const ended = new Inbox<true>();
+  const send = (request: WriteRequest, transfer: ArrayBuffer[]): void => peer.postMessage(request, transfer);
+  const rethrow = (): void => {
+    if (failure !== undefined) throw failure.error;
+  };
+
+  peer.on("message", (message: WriteMessage) => {
+    if (message.failed !== undefined) failure ??= { error: receiveError(message.failed) };
+    if ("memory" in message) memory.giveBack(message.memory);
+    else ended.put(message.ended);
+  });
+
+  return {
+    async memory() {
+      const taken = await memory.take();
+      rethrow();
+      return taken;
+    },
+    take(piece) {
+      send(piece, [piece.memory]);
+      return Promise.resolve();
+    },
+    async end() {
+      send("end", []);
+      await ended.take();
+      rethrow();
+    },
   };
 }

@@ -1,16 +1,61 @@
 import { createHash } from "node:crypto";
+import { readSync } from "node:fs";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { systemErrorCode } from "@cairn/kv/threads";
-import { corrupt, incomplete } from "../archive-errors.ts";
-import { chunkSource } from "./archive-source.ts";
-import type { ArchiveSource } from "./archive-source.ts";
 import type { Manifest } from "../../store/checkpoint.ts";
-import type { FileSink } from "./file-sink.ts";
-import { PIECE } from "../piece-memory.ts";
+import { corrupt, incomplete } from "../archive-errors.ts";
+import { PIECE_BYTES } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, readHeader } from "../tar-format.ts";
+import type { FileSink } from "./file-sink.ts";
 
-/** An archive on its way to files. */
+/** The bytes of an archive, in order. */
+export interface ArchiveSource {
+  /** Fills `target`. Returns the number of bytes, smaller than its length only at the end. */
+  fill(target: Buffer): Promise<number>;
+}
+
+/** The content of the open file `file`, from its beginning. Reads synchronously. */
+export function fileSource(file: number): ArchiveSource {
+  let position = 0;
+  return {
+    fill(target) {
+      let at = 0;
+      while (at < target.length) {
+        const bytesRead = readSync(file, target, at, target.length - at, position);
+        if (bytesRead === 0) break;
+        at += bytesRead;
+        position += bytesRead;
+      }
+      return Promise.resolve(at);
+    },
+  };
+}
+
+/** The content of a stream of chunks. */
+export function chunkSource(chunks: AsyncIterable<Uint8Array>): ArchiveSource {
+  const iterator = chunks[Symbol.asyncIterator]();
+  let held: Uint8Array = new Uint8Array(0);
+  return {
+    async fill(target) {
+      let at = 0;
+      while (at < target.length) {
+        if (held.length === 0) {
+          const next = await iterator.next();
+          if (next.done === true) break;
+          held = next.value;
+        }
+        const taken = held.subarray(0, target.length - at);
+        target.set(taken, at);
+        at += taken.length;
+        held = held.subarray(taken.length);
+      }
+      return at;
+    },
+  };
+}
+
+/** An archive to unpack. */
 export interface Receiving {
   readonly manifest: Manifest;
   readonly compressed: boolean;
@@ -20,33 +65,33 @@ export interface Receiving {
   readonly onProgress: (bytes: number) => void;
 }
 
-const CHUNK = 256 * 1024;
+const CHUNK_BYTES = 256 * 1024;
 
 /**
- * Takes an archive apart into `sink`, checking everything against the manifest while it streams by. `CHECKPOINT_CORRUPT` for
- * anything that the manifest does not say, `CHECKPOINT_INCOMPLETE` for what is missing. Never writes more than the manifest says.
+ * Unpacks an archive into `sink`, and verifies everything against the manifest while it streams by. `CHECKPOINT_CORRUPT` for anything that is
+ * not in the manifest, `CHECKPOINT_INCOMPLETE` for anything that is missing. Never writes more than the manifest lists.
  */
 export async function receiveArchive(receiving: Receiving): Promise<void> {
   const { manifest, sink } = receiving;
   const digest = createHash("sha256");
-  const raw = checked(receiving, (bytes) => digest.update(bytes));
+  const raw = ofExpectedLength(receiving, (bytes) => digest.update(bytes));
   let absent: string | undefined;
   try {
     absent = await receiveEntries(receiving.compressed ? gunzipped(raw, manifest) : raw, sink, manifest);
   } catch (error) {
-    // The caller removes the directory: nothing may write to it any more then.
+    // The caller removes the directory, so nothing may write to it any more.
     await sink.end().catch(() => undefined);
     throw error;
   }
   await sink.end();
   if (digest.digest("hex") !== manifest.archive.sha256)
     throw corrupt(manifest, "the archive's SHA-256 is another one");
-  // Told last: an archive with other bytes is damaged, whatever seems to be missing then.
+  // Last: an archive with another digest is damaged, whatever seems to be missing.
   if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
 }
 
-/** The archive as it comes, as long as it is as long as it should be. */
-function checked(
+/** The archive as it is stored; throws if it is longer or shorter than the manifest says. */
+function ofExpectedLength(
   { manifest, source, onProgress }: Receiving,
   digest: (bytes: Buffer) => void,
 ): ArchiveSource {
@@ -67,7 +112,7 @@ function checked(
 }
 
 function gunzipped(source: ArchiveSource, manifest: Manifest): ArchiveSource {
-  const gunzip = createGunzip({ chunkSize: CHUNK });
+  const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
   const content = Readable.from(chunksOf(source), { objectMode: false });
   const plain = chunkSource(pipeline(content, gunzip, () => undefined));
   return {
@@ -84,14 +129,14 @@ function gunzipped(source: ArchiveSource, manifest: Manifest): ArchiveSource {
 
 async function* chunksOf(source: ArchiveSource): AsyncGenerator<Buffer, void, undefined> {
   for (;;) {
-    const chunk = Buffer.allocUnsafeSlow(CHUNK);
+    const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
     const got = await source.fill(chunk);
     if (got > 0) yield chunk.subarray(0, got);
-    if (got < CHUNK) return;
+    if (got < CHUNK_BYTES) return;
   }
 }
 
-/** Answers the name of a file that did not come, if there is one. */
+/** Returns the name of a missing file, if there is one. */
 async function receiveEntries(
   source: ArchiveSource,
   sink: FileSink,
@@ -126,9 +171,9 @@ async function receiveFile(
 ): Promise<void> {
   let at = 0;
   do {
-    const length = Math.min(PIECE, bytes - at);
+    const length = Math.min(PIECE_BYTES, bytes - at);
     const last = at + length === bytes;
-    // The padding is read with the content, and not written.
+    // The padding is read with the content, but not written.
     const room = length + (last ? paddingOf(bytes) : 0);
     const memory = await sink.memory();
     if ((await source.fill(Buffer.from(memory, 0, room))) < room)

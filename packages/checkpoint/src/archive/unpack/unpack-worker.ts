@@ -1,54 +1,65 @@
-import { parentPort, workerData } from "node:worker_threads";
-import { Inbox, sendError, yieldToOtherThreads } from "@cairn/kv/threads";
-import type { Paired, SentError } from "@cairn/kv/threads";
-import { chunkSource, fileSource } from "./archive-source.ts";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { Inbox, type Paired, sendError, type SentError, lowerThreadPriority } from "@cairn/kv/threads";
 import type { Manifest } from "../../store/checkpoint.ts";
-import { receiveArchive } from "./receive-archive.ts";
-import { sinkBeside } from "./sink-beside.ts";
+import { fileWriter, sinkOnThread, type WriteMessage, type WriteRequest } from "./file-sink.ts";
+import { chunkSource, fileSource, receiveArchive } from "./receive-archive.ts";
 
-/** What an unpacking thread is started with; its peer is a thread that writes. */
-export interface UnpackOrder {
+// Two threads run this module: one takes the archive apart and verifies it, the other writes and flushes its files.
+
+/** The start data of the writing thread. */
+export interface WriteOrder {
+  readonly role: "write";
   readonly dir: string;
   readonly manifest: Manifest;
+  readonly background: boolean;
+}
+
+/** The start data of the unpacking thread. */
+export interface UnpackOrder {
+  readonly role: "unpack";
+  readonly manifest: Manifest;
   readonly compressed: boolean;
-  /** Where the archive's bytes are: in an open file, or in chunks that are told one by one. */
+  /** Where the archive is: in an open file, or in chunks that are announced one by one. */
   readonly archive: number | SharedChunks;
   readonly background: boolean;
 }
 
-/** Memory that both threads have, in chunks of `size` bytes. */
+/** Memory shared by both threads, in chunks of `size` bytes. */
 export interface SharedChunks {
   readonly memory: SharedArrayBuffer;
   readonly size: number;
 }
 
-/** What it is sent where it has no file: how many bytes lie in which chunk, then that there are no more. */
+/** Sent to the unpacking thread where there is no file: how many bytes are in which chunk; then the end. */
 export type UnpackRequest = { readonly chunk: number; readonly bytes: number } | "end";
 
-/** What it sends: bytes of the archive read so far, a chunk that it is done with, and how it ended. */
+/** Sent by the unpacking thread: bytes of the archive read so far, chunks that are free again, and how it ended. */
 export type UnpackMessage =
   | { readonly done: number }
-  | { readonly took: number }
+  | { readonly freed: number }
   | { readonly failed: SentError }
   | { readonly unpacked: true };
+
+/** Bytes between two reports of progress. */
+const REPORT_BYTES = 1024 * 1024;
 
 type Port = NonNullable<typeof parentPort>;
 
 async function unpack({ archive, peer, ...order }: Paired<UnpackOrder>, port: Port): Promise<void> {
-  let told = 0;
+  let reported = 0;
   await receiveArchive({
     ...order,
-    source: typeof archive === "number" ? fileSource(archive) : chunkSource(sentTo(port, archive)),
-    sink: sinkBeside(peer),
+    source: typeof archive === "number" ? fileSource(archive) : chunkSource(chunksSentTo(port, archive)),
+    sink: sinkOnThread(peer),
     onProgress(done) {
-      if (done - told < 1024 * 1024 && done < order.manifest.archive.bytes) return;
-      told = done;
+      if (done - reported < REPORT_BYTES && done < order.manifest.archive.bytes) return;
+      reported = done;
       port.postMessage({ done } satisfies UnpackMessage);
     },
   });
 }
 
-async function* sentTo(
+async function* chunksSentTo(
   port: Port,
   { memory, size }: SharedChunks,
 ): AsyncGenerator<Uint8Array, void, undefined> {
@@ -57,18 +68,56 @@ async function* sentTo(
   for (let request = await sent.take(); request !== "end"; request = await sent.take()) {
     const { chunk, bytes } = request;
     yield Buffer.from(memory, chunk * size, bytes);
-    port.postMessage({ took: chunk } satisfies UnpackMessage);
+    port.postMessage({ freed: chunk } satisfies UnpackMessage);
   }
+}
+
+function serveWrites({ dir, manifest }: WriteOrder, peer: MessagePort): void {
+  const writer = fileWriter(dir, manifest);
+  let failed: SentError | undefined;
+  // Requests arrive while another is being served: each waits for the one before, since the pieces of a file are in order.
+  let before: Promise<void> = Promise.resolve();
+
+  async function attempt(work: () => Promise<void>): Promise<{ failed?: SentError }> {
+    try {
+      if (failed === undefined) await work();
+    } catch (error) {
+      failed = sendError(error);
+    }
+    return failed === undefined ? {} : { failed };
+  }
+
+  async function handle(request: WriteRequest): Promise<void> {
+    if (request === "end") {
+      const result = await attempt(() => writer.end());
+      peer.postMessage({ ended: true, ...result } satisfies WriteMessage, []);
+      return;
+    }
+    const result = await attempt(() => writer.write(request));
+    const { memory } = request;
+    peer.postMessage({ memory, ...result } satisfies WriteMessage, [memory]);
+  }
+
+  peer.on("message", (request: WriteRequest) => {
+    const previous = before;
+    before = (async () => {
+      await previous;
+      await handle(request);
+    })();
+  });
 }
 
 if (parentPort !== null) {
   const port = parentPort;
-  const order: Paired<UnpackOrder> = workerData;
-  if (order.background) yieldToOtherThreads();
-  try {
-    await unpack(order, port);
-    port.postMessage({ unpacked: true } satisfies UnpackMessage);
-  } catch (error) {
-    port.postMessage({ failed: sendError(error) } satisfies UnpackMessage);
+  const order: Paired<WriteOrder> | Paired<UnpackOrder> = workerData;
+  if (order.background) lowerThreadPriority();
+  if (order.role === "write") serveWrites(order, order.peer);
+  else {
+    try {
+      await unpack(order, port);
+      port.postMessage({ unpacked: true } satisfies UnpackMessage);
+    } catch (error) {
+      port.postMessage({ failed: sendError(error) } satisfies UnpackMessage);
+    }
   }
 }

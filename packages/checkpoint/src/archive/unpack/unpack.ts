@@ -1,36 +1,38 @@
 import { diskError, makeFolder, syncFolder } from "@cairn/kv";
 import { Inbox, receiveError, startThreadPair, WORTH_A_THREAD } from "@cairn/kv/threads";
-import { chunkSource } from "./archive-source.ts";
-import { ARCHIVE_FORMATS } from "../../store/checkpoint.ts";
-import type { Manifest } from "../../store/checkpoint.ts";
+import { ARCHIVE_FORMATS, type Manifest } from "../../store/checkpoint.ts";
 import type { StoredContent } from "../../store/checkpoint-store.ts";
-import { manifestWriter, sinkHere } from "./file-sink.ts";
-import { receiveArchive } from "./receive-archive.ts";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
-import type { UnpackMessage, UnpackOrder, UnpackRequest } from "./unpack-worker.ts";
-import type { WriteOrder } from "./write-worker.ts";
+import { fileWriter, sinkHere } from "./file-sink.ts";
+import { chunkSource, receiveArchive } from "./receive-archive.ts";
+import type { UnpackMessage, UnpackOrder, UnpackRequest, WriteOrder } from "./unpack-worker.ts";
 
 /** How to unpack. */
 export interface UnpackOptions {
   /** Called now and then with the bytes of the archive read so far. */
   readonly onProgress?: (bytes: number) => void;
   readonly signal?: AbortSignal;
-  /** Whether everything else in the process goes first; false when left out. */
+  /** Whether all other work of the process has priority. Defaults to false. */
   readonly background?: boolean;
-  /** Whether threads of their own do the work; left out, they do for archives that are worth it. */
+  /** Whether worker threads do the work. By default they do for archives that are large enough. */
   readonly threads?: boolean;
 }
 
-/** Chunks on their way to the other thread, one beside the other in memory that both have: sent as messages, each would be copied twice. */
+/** Chunks on their way to the worker, in memory that both threads share: sent as messages, each would be copied twice. */
 const CHUNKS = 8;
 const CHUNK_BYTES = 256 * 1024;
 
-type Unpacked = Omit<UnpackOrder, "archive">;
+interface Target {
+  readonly dir: string;
+  readonly manifest: Manifest;
+  readonly compressed: boolean;
+  readonly background: boolean;
+}
 
 /**
- * Writes the files of an archive into `dir` (made by it), checking everything against the manifest while it streams by.
- * `CHECKPOINT_CORRUPT` for anything that the manifest does not say, `CHECKPOINT_INCOMPLETE` for what is missing, `DISK_FULL`;
- * then `dir` holds leftovers that the caller removes. Never writes more than the manifest says. Afterwards all is flushed.
+ * Writes the files of an archive into `dir`, which it makes, and verifies everything against the manifest while it streams by.
+ * `CHECKPOINT_CORRUPT` for anything that is not in the manifest, `CHECKPOINT_INCOMPLETE` for anything that is missing, `DISK_FULL`; after a
+ * failure the caller removes `dir`. Never writes more than the manifest lists. On success everything has been flushed.
  */
 export async function unpackArchive(
   archive: StoredContent,
@@ -42,8 +44,8 @@ export async function unpackArchive(
   const compressed = manifest.format.archive === ARCHIVE_FORMATS.gzip;
   try {
     await makeFolder(dir);
-    const order = { dir, manifest, compressed, background };
-    await (threads ? unpackBeside(archive, order, options) : unpackHere(archive, order, options));
+    const target = { dir, manifest, compressed, background };
+    await (threads ? unpackOnThreads(archive, target, options) : unpackHere(archive, target, options));
     await syncFolder(dir);
   } catch (error) {
     signal?.throwIfAborted();
@@ -55,14 +57,14 @@ export async function unpackArchive(
 
 async function unpackHere(
   archive: StoredContent,
-  { dir, manifest, compressed }: Unpacked,
+  { dir, manifest, compressed }: Target,
   { onProgress, signal }: UnpackOptions,
 ): Promise<void> {
   await receiveArchive({
     manifest,
     compressed,
     source: chunkSource(archive),
-    sink: sinkHere(manifestWriter(dir, manifest)),
+    sink: sinkHere(fileWriter(dir, manifest)),
     onProgress(done) {
       signal?.throwIfAborted();
       onProgress?.(done);
@@ -71,40 +73,46 @@ async function unpackHere(
   });
 }
 
-async function unpackBeside(
+async function unpackOnThreads(
   archive: StoredContent,
-  order: Unpacked,
+  { dir, manifest, compressed, background }: Target,
   { onProgress, signal }: UnpackOptions,
 ): Promise<void> {
   signal?.throwIfAborted();
   const { file } = archive;
   const memory = new SharedArrayBuffer(file === undefined ? CHUNKS * CHUNK_BYTES : 0);
-  const unpacking: UnpackOrder = { ...order, archive: file ?? { memory, size: CHUNK_BYTES } };
-  const { dir, manifest, background } = order;
-  const writing: WriteOrder = { dir, manifest, background };
+  const chunks = { memory, size: CHUNK_BYTES };
+  const unpacking: UnpackOrder = {
+    role: "unpack",
+    manifest,
+    compressed,
+    background,
+    archive: file ?? chunks,
+  };
+  const writing: WriteOrder = { role: "write", dir, manifest, background };
   const threads = startThreadPair<UnpackMessage>(
     import.meta.url,
     { name: "unpack-worker", order: unpacking },
-    { name: "write-worker", order: writing },
-    // Which says nothing of the archive.
+    { name: "unpack-worker", order: writing },
+    // Without a code: this says nothing about the archive.
     () => new Error("A thread that unpacked the archive ended early."),
   );
   const { sent } = threads;
   const free = new Inbox<number>(Array.from({ length: CHUNKS }, (_, chunk) => chunk));
   const send = (request: UnpackRequest): void => threads.worker.postMessage(request, []);
 
-  /** What counts is what the other thread says, also of what it was fed. */
+  /** Waits for the result, which the worker determines, also where this thread feeds it. */
   async function follow(): Promise<void> {
     for (;;) {
       const message = await sent.take();
       if ("unpacked" in message) return;
       if ("failed" in message) throw receiveError(message.failed);
       if ("done" in message) onProgress?.(message.done);
-      else free.put(message.took);
+      else free.put(message.freed);
     }
   }
 
-  /** Never ends when it is done, only when it fails. */
+  /** Sends the archive to the worker. Ends only by failing. */
   async function feed(): Promise<never> {
     const source = chunkSource(archive);
     for (let bytes = CHUNK_BYTES; bytes === CHUNK_BYTES;) {
@@ -120,9 +128,9 @@ async function unpackBeside(
     const unpacked = file === undefined ? Promise.race([follow(), feed()]) : follow();
     await unlessAborted(unpacked, signal);
   } finally {
-    // Nothing may write to the directory any more once the caller hears of the end.
+    // Nothing may write to the directory after the end.
     await threads.terminate();
-    // Lets go of the archive.
-    free.fail(new Error("Nobody takes any more of the archive."));
+    // Ends `feed`, which holds the archive.
+    free.fail(new Error("The archive is no longer read."));
   }
 }

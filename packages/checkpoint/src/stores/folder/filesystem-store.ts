@@ -4,9 +4,17 @@ import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
 import { CairnError, makeFolder, systemErrorCode } from "@cairn/kv";
-import { CHECKPOINT_PREFIX } from "../../store/checkpoint-name.ts";
 import type { CheckpointStore, TaggedText } from "../../store/checkpoint-store.ts";
-import { FolderMemory } from "./folder-memory.ts";
+import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
+import {
+  alreadyThere,
+  contentTag,
+  notAFile,
+  notThere,
+  requireStoreName,
+  SMALL_FILE_LIMIT,
+  tooLarge,
+} from "../../store/stored-files.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
 import {
   isLink,
@@ -16,34 +24,25 @@ import {
   removeFile,
   writeAll,
 } from "./folder-files.ts";
-import { contentTag } from "../../store/content-tag.ts";
-import {
-  alreadyThere,
-  notAFile,
-  notThere,
-  requireStoreName,
-  SMALL_FILE_LIMIT,
-  tooLarge,
-} from "../../store/store-names.ts";
-import { replaceIfUnchanged } from "./replace-file.ts";
-import { createTemporary, discard, fill, publishNew } from "./write-file.ts";
+import { FolderMemory } from "./folder-memory.ts";
+import { createTemporary, discard, fill, publishNew, replaceIfUnchanged } from "./write-file.ts";
 
-/** Where a filesystem store lies. */
+/** Options of a store in a folder. */
 export interface FilesystemStoreOptions {
-  /** A folder; made at the first write. Relative to the working directory. */
+  /** The folder, relative to the working directory. Made at the first write. */
   readonly path: string;
-  /** Whether all nodes of the cluster have this folder; false when left out. */
+  /** Whether all nodes of the cluster share this folder. Defaults to false. */
   readonly shared?: boolean;
-  /** How long a temporary file may go unwritten before its writer counts as dead; an hour when left out. */
+  /** How long a temporary file may go unwritten before its writer counts as dead (ms). Defaults to an hour. */
   readonly temporaryGraceMs?: number;
   /**
-   * A folder in one of this process's own, where it is remembered that the store lay on a volume: after a restart without that volume
-   * the store is then unreachable instead of empty. Nothing is remembered when left out.
+   * A folder in a folder of this process, for remembering that the store is on a volume: after a restart without that volume the store is
+   * unreachable instead of empty. Optional.
    */
   readonly rememberIn?: string;
 }
 
-/** A checkpoint store in a folder, on a local disk or a shared volume. Nothing is made on disk before the first write. */
+/** Creates a checkpoint store in a folder, on a local disk or a shared volume. Nothing is made on disk before the first write. */
 export function filesystemStore(options: FilesystemStoreOptions): CheckpointStore {
   const root = resolve(options.path);
   const location = pathToFileURL(root).href;
@@ -58,7 +57,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     return join(root, name);
   };
 
-  /** Whether the folder is there. One that was and is not any more is a volume that went away, not an empty store. */
+  /** Whether the folder exists. If it has vanished, that is a volume that was unmounted, not an empty store. */
   async function isThere(): Promise<boolean> {
     try {
       if (seen === undefined) await memory?.check(location);
@@ -77,7 +76,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
   async function temporary(name: string): Promise<Awaited<ReturnType<typeof createTemporary>>> {
     const before = await isThere();
-    // Always beside the archives, where those of dead writers are looked for.
+    // Always next to the archives, where temporary files of dead writers are searched for.
     const file = await createTemporary(root);
     try {
       if (name.includes("/")) await makeOwnFolder(dirname(pathOf(name)));
@@ -91,7 +90,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
   async function readSmall(name: string): Promise<TaggedText | undefined> {
     try {
-      // Without waiting: opening a pipe would last until somebody writes to it.
+      // Without O_NONBLOCK, opening a pipe would wait for a writer.
       const file = await open(pathOf(name), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
       try {
         const found = await file.stat();
@@ -104,7 +103,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       }
     } catch (error) {
       const code = systemErrorCode(error);
-      // Taken for absent, a name that leads nowhere but cannot be given to a file would look like somebody else's for ever.
+      // If a broken link counted as absent, creating the file would fail forever as if another process had created it.
       if (code !== undefined && (await isLink(pathOf(name)))) throw notAFile(name);
       if (code !== "ENOENT") throw error;
       await isThere();
@@ -137,13 +136,13 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       let bytes = 0;
       try {
         await run(doing, async () => removeDeadTemporaries(root, (await file.handle.stat()).mtimeMs - grace));
-        // Only the writing is the store's: an error of the content itself must keep its own meaning.
+        // Only errors of writing are converted: an error of the content itself must keep its meaning.
         if (direct !== undefined) {
           const explain = (error: unknown): unknown => folderError(error, doing, location);
           bytes = await direct.writeTo(file.handle.fd, { explain, signal });
           content.destroy();
         } else {
-          // Only of a stream that is read: the error of one that nobody reads would end the process.
+          // Only where the stream is read: an unhandled error of the stream would end the process.
           if (signal !== undefined) addAbortSignal(signal, content);
           for await (const chunk of content) {
             await writeAll(file.handle, chunk, doing, location);
@@ -207,7 +206,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
     now: () =>
       run("asking for its time", async () => {
-        // Before the first write there is nothing whose age could matter, and nothing may be made on disk.
+        // Before the first write there is nothing whose age matters, and nothing may be made on disk.
         if (!(await isThere())) return Date.now();
         const file = await createTemporary(root);
         try {
@@ -221,7 +220,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   };
 }
 
-/** A folder of the store itself: through a link, files would come to lie outside of it. */
+/** Makes a folder of the store. Refuses a link, through which files would be written outside of the store. */
 async function makeOwnFolder(path: string): Promise<void> {
   await makeFolder(path);
   if (await isLink(path)) throw linked(path);

@@ -1,8 +1,8 @@
 import { CairnError, errorMessage, systemErrorCode, systemErrorOf, systemRefused } from "@cairn/kv";
 
 /**
- * Turns what the file system said about a store's folder into `STORE_*`, and what this process or machine has run out of into
- * `SYSTEM_REFUSED`, which says nothing about the store; `doing` completes "while". Errors of the program stay.
+ * Converts errors of the file system about a store's folder to `STORE_*`, and shortages of this process or machine to `SYSTEM_REFUSED`, which
+ * says nothing about the store; `doing` completes "while". Returns other errors unchanged.
  */
 export function folderError(error: unknown, doing: string, location: string): unknown {
   const code = systemErrorCode(error);
@@ -36,7 +36,7 @@ export function folderError(error: unknown, doing: string, location: string): un
   );
 }
 
-/** Runs `work`; what the file system says becomes a store's error. */
+/** Runs `work`, and throws its errors as {@link folderError} converts them. */
 export async function inFolder<T>(location: string, doing: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

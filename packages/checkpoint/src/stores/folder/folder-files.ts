@@ -6,17 +6,17 @@ import { Readable } from "node:stream";
 import { systemErrorCode, syncFolder } from "@cairn/kv";
 import type { StoredContent, StoredFile } from "../../store/checkpoint-store.ts";
 import { folderError } from "./folder-errors.ts";
-import { isStoreName, TEMPORARY_PREFIX } from "../../store/store-names.ts";
+import { isStoreName, TEMPORARY_PREFIX } from "../../store/stored-files.ts";
 
-const READ_CHUNK = 256 * 1024;
+const READ_BYTES = 256 * 1024;
 
-/** The files below `root` whose name begins with `prefix`, at most one folder deep; unordered. */
+/** The files below `root` whose names begin with `prefix`, at most one folder deep, in no order. */
 export async function listFolder(root: string, folder: string, prefix: string): Promise<StoredFile[]> {
   const found: StoredFile[] = [];
   for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
     const name = folder + entry.name;
     if (!isStoreName(name)) continue;
-    // A foreign folder may hold anything, so only one that the prefix asks for is entered.
+    // Foreign folders may contain anything, so only folders that match the prefix are entered.
     if (entry.isDirectory()) {
       const inside = `${name}/`;
       if (folder === "" && (inside.startsWith(prefix) || prefix.startsWith(inside))) {
@@ -33,7 +33,7 @@ export async function listFolder(root: string, folder: string, prefix: string): 
   return found;
 }
 
-/** What links that lead nowhere answer. */
+/** Errors of links that lead nowhere. */
 const BROKEN_LINK = new Set(["ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"]);
 
 async function statOf(path: string, viaLink = false): Promise<Stats | undefined> {
@@ -41,13 +41,13 @@ async function statOf(path: string, viaLink = false): Promise<Stats | undefined>
     return await stat(path);
   } catch (error) {
     const code = systemErrorCode(error) ?? "";
-    // Another node may remove a file between the listing and this; and somebody's broken link must not hide the other files.
+    // Another node may have removed the file since the listing, and a broken link must not hide other files.
     if (code === "ENOENT" || (viaLink && BROKEN_LINK.has(code))) return undefined;
     throw error;
   }
 }
 
-/** Whether a name belongs to a link; asked of one that could not be opened. */
+/** Whether `path` is a symbolic link; for paths that could not be opened. */
 export async function isLink(path: string): Promise<boolean> {
   try {
     return (await lstat(path)).isSymbolicLink();
@@ -57,18 +57,18 @@ export async function isLink(path: string): Promise<boolean> {
   }
 }
 
-/** Removes temporary files that nobody has written to since `before`: their writers died. */
+/** Removes temporary files that were not written to since `before`: their writers have died. */
 export async function removeDeadTemporaries(root: string, before: number): Promise<void> {
   for (const entry of await readdir(root, { withFileTypes: true })) {
     const { name } = entry;
-    // A folder or a link of such a name is not one of ours.
+    // Folders and links of such names are foreign.
     if (!name.startsWith(TEMPORARY_PREFIX) || !entry.isFile()) continue;
     const file = await statOf(join(root, name));
     if (file !== undefined && file.mtimeMs < before) await rm(join(root, name), { force: true });
   }
 }
 
-/** Removes a file durably; fine when it is gone. */
+/** Removes a file durably; does nothing if it is gone. */
 export async function removeFile(path: string): Promise<void> {
   try {
     await unlink(path);
@@ -79,7 +79,7 @@ export async function removeFile(path: string): Promise<void> {
   await syncFolder(dirname(path));
 }
 
-/** Writes all of `chunk`: one write may take only a part of it. */
+/** Writes all of `chunk`: a single write may only write a part of it. */
 export async function writeAll(
   handle: FileHandle,
   chunk: Uint8Array,
@@ -95,23 +95,23 @@ export async function writeAll(
   }
 }
 
-/** The content of an open file, which is closed at the end, on an error, and when the reader leaves, early or at once. */
+/** The content of an open file, which is closed at the end, after an error, and when the stream is destroyed. */
 export function readFileStream(
   handle: FileHandle,
   doing: string,
   location: string,
   signal: AbortSignal | undefined,
 ): StoredContent {
-  // Not a generator: one that was never begun would never close the file.
+  // Not a generator: one that is never started would never close the file.
   const stream = new Readable({
-    highWaterMark: 4 * READ_CHUNK,
+    highWaterMark: 4 * READ_BYTES,
     ...(signal === undefined ? {} : { signal }),
     async read() {
       try {
         const { bytesRead, buffer } = await handle.read(
-          Buffer.allocUnsafeSlow(READ_CHUNK),
+          Buffer.allocUnsafeSlow(READ_BYTES),
           0,
-          READ_CHUNK,
+          READ_BYTES,
           null,
         );
         this.push(bytesRead === 0 ? null : buffer.subarray(0, bytesRead));
@@ -129,7 +129,7 @@ export function readFileStream(
       }
     },
   });
-  // Aborted before anybody reads it, it would end the process; who reads it learns of the error all the same.
+  // If aborted before it is read, it would otherwise end the process; a reader receives the error in any case.
   stream.on("error", () => undefined);
   return Object.assign(stream, { file: handle.fd });
 }

@@ -1,17 +1,17 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CairnError, systemErrorCode, systemErrorOf } from "@cairn/kv";
+import { CairnError, namesIn, systemErrorCode, systemErrorOf } from "@cairn/kv";
 import { z } from "zod";
-import { CHECKPOINT_PREFIX } from "../../store/checkpoint-name.ts";
+import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import { parseStoredRecord } from "../../store/stored-record.ts";
 
 const MemorySchema = z.object({ folder: z.string(), fileSystems: z.int().min(1) });
 
 /**
- * Remembers from one run of a process to the next on how many file systems the way to a store's folder lay while the store had
- * checkpoints. The mount point of a volume that is not mounted is an empty folder, which looks like a store that nobody has used yet:
- * a checkpoint saved into it would vanish at the next mount, and the log may have been trimmed for it.
+ * Remembers across restarts of a process how many file systems the path to a store's folder crossed while the store had checkpoints. The
+ * mount point of an unmounted volume is an empty folder, which looks like a new store: a checkpoint saved there would vanish at the next
+ * mount, although the log may have been trimmed because of it.
  */
 export class FolderMemory {
   readonly #folder: string;
@@ -19,14 +19,14 @@ export class FolderMemory {
   #remembered: number | undefined;
   #wasRead = false;
 
-  /** `memoryDir` lies in a folder of the process's own; nothing is remembered while that does not exist. */
+  /** `memoryDir` is in a folder that belongs to the process; nothing is remembered while that folder does not exist. */
   constructor(folder: string, memoryDir: string) {
     this.#folder = folder;
     const name = createHash("sha256").update(folder).digest("hex").slice(0, 16);
     this.#file = join(memoryDir, `${name}.json`);
   }
 
-  /** `STORE_UNREACHABLE` when the folder has no checkpoint and the volume that it had them on is not there. */
+  /** Throws `STORE_UNREACHABLE` if the folder has no checkpoints, and the volume on which it had some is not mounted. */
   async check(location: string): Promise<void> {
     const before = await this.#read();
     if (before === undefined || before <= (await countFileSystems(this.#folder))) return;
@@ -35,12 +35,12 @@ export class FolderMemory {
       "STORE_UNREACHABLE",
       `The checkpoint store ${location} is empty, and the volume on which it had checkpoints is not mounted there.`,
       {
-        hint: `Mount it; a node goes on by itself. If the store is to begin anew in this folder, remove ${this.#file}.`,
+        hint: `Mount it; a node goes on by itself. To start a new store in this folder, remove ${this.#file}.`,
       },
     );
   }
 
-  /** Told that the store has checkpoints now. */
+  /** Records that the store has checkpoints now. */
   async note(): Promise<void> {
     const fileSystems = await countFileSystems(this.#folder);
     if ((await this.#read()) === fileSystems) return;
@@ -48,7 +48,7 @@ export class FolderMemory {
     try {
       await mkdir(dirname(this.#file));
     } catch (error) {
-      // Where the process keeps nothing yet (ENOENT), or may not write, there is nothing to be remembered for.
+      // If the process has no folder yet (ENOENT), or may not write to it, nothing is remembered.
       if (systemErrorCode(error) === undefined) throw error;
     }
     try {
@@ -66,7 +66,7 @@ export class FolderMemory {
       this.#remembered = parseStoredRecord(MemorySchema, await readFile(this.#file, "utf8"))?.fileSystems;
     } catch (error) {
       const meaning = systemErrorOf(error)?.meaning;
-      // Taken for nothing to remember, a store whose volume is not mounted would be empty.
+      // If this were ignored, a store whose volume is not mounted would count as empty.
       if (meaning === "wait" || meaning === "failing" || systemErrorCode(error) === undefined) throw error;
     }
     this.#wasRead = true;
@@ -74,7 +74,7 @@ export class FolderMemory {
   }
 }
 
-/** How many file systems one enters on the way from the root to `folder`, as far as that exists. Device numbers change when a machine starts anew; this does not. */
+/** The number of file systems on the path from the root to `folder`, as far as it exists. Unlike device numbers, it survives a reboot. */
 async function countFileSystems(folder: string): Promise<number> {
   const way: string[] = [];
   for (let at = folder; ; at = dirname(at)) {
@@ -97,10 +97,5 @@ async function countFileSystems(folder: string): Promise<number> {
 }
 
 async function hasCheckpoints(folder: string): Promise<boolean> {
-  try {
-    return (await readdir(folder)).some((name) => name.startsWith(CHECKPOINT_PREFIX));
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return false;
-    throw error;
-  }
+  return (await namesIn(folder)).some((name) => name.startsWith(CHECKPOINT_PREFIX));
 }

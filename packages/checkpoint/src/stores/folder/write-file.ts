@@ -1,19 +1,16 @@
 import { randomBytes } from "node:crypto";
-import { link, open, rename, rm, stat } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { makeFolder, systemErrorCode, syncFolder } from "@cairn/kv";
-import { TEMPORARY_PREFIX } from "../../store/store-names.ts";
+import { type FileHandle, link, open, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { isLinkRefusal, makeFolder, syncFolder, systemErrorCode } from "@cairn/kv";
+import { TEMPORARY_PREFIX } from "../../store/stored-files.ts";
 
-/** What file systems without hard links answer to a link. */
-const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]);
-/** A file being written under a name that never lists. */
+/** A file that is being written under a name that is never listed. */
 export interface TemporaryFile {
   readonly path: string;
   readonly handle: FileHandle;
 }
 
-/** Makes a temporary file in `folder`, and the folder where there is none. */
+/** Creates a temporary file in `folder`, and the folder if it does not exist. */
 export async function createTemporary(folder: string): Promise<TemporaryFile> {
   const path = join(folder, TEMPORARY_PREFIX + randomBytes(8).toString("hex"));
   try {
@@ -26,13 +23,13 @@ export async function createTemporary(folder: string): Promise<TemporaryFile> {
   return { path, handle: await open(path, "wx") };
 }
 
-/** Closes and removes a temporary file; fine when it is gone. */
+/** Closes and removes a temporary file; does nothing if it is gone. */
 export async function discard(file: TemporaryFile): Promise<void> {
   await file.handle.close();
   await rm(file.path, { force: true });
 }
 
-/** Writes `text` to a temporary file, which is gone when that fails. */
+/** Writes `text` to a temporary file; removes the file if that fails. */
 export async function fill(file: TemporaryFile, text: string): Promise<void> {
   try {
     await file.handle.writeFile(text);
@@ -43,8 +40,8 @@ export async function fill(file: TemporaryFile, text: string): Promise<void> {
 }
 
 /**
- * Gives a finished temporary file its name, unless there is one of that name: then false and the temporary is gone.
- * `atomic` tells whether only one of several racers can have won.
+ * Gives a finished temporary file the name `target` unless that exists: then `done` is false. The temporary file is gone in any case.
+ * `atomic` is false if several concurrent writers may have succeeded.
  */
 export async function publishNew(
   file: TemporaryFile,
@@ -52,26 +49,29 @@ export async function publishNew(
 ): Promise<{ readonly done: boolean; readonly atomic: boolean }> {
   let outcome: { done: boolean; atomic: boolean };
   try {
-    // The content before the name: after a power loss a name must not lead to half a file.
+    // The content before the name: after a power loss a name must not lead to an incomplete file.
     await file.handle.sync();
-    // A rename would overwrite; of several links to one name only the first succeeds.
-    await link(file.path, target);
-    outcome = { done: true, atomic: true };
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === "EEXIST") {
-      // A network file system repeats a link whose answer was lost and then finds its own: two names are the sign.
-      outcome = { done: (await file.handle.stat()).nlink > 1, atomic: true };
-    } else if (code !== undefined && NO_LINKS.has(code)) {
-      outcome = { done: await renameUnlessThere(file.path, target), atomic: false };
-    } else {
-      await discard(file);
-      throw error;
-    }
+    outcome = await nameFile(file, target);
+  } finally {
+    await discard(file);
   }
-  await discard(file);
   await syncFolder(dirname(target));
   return outcome;
+}
+
+async function nameFile(file: TemporaryFile, target: string): Promise<{ done: boolean; atomic: boolean }> {
+  try {
+    // A rename would overwrite; of several links to one name only the first succeeds.
+    await link(file.path, target);
+    return { done: true, atomic: true };
+  } catch (error) {
+    if (systemErrorCode(error) === "EEXIST") {
+      // A network file system repeats a link whose answer was lost, and then finds its own link: the file has two names then.
+      return { done: (await file.handle.stat()).nlink > 1, atomic: true };
+    }
+    if (!isLinkRefusal(error)) throw error;
+    return { done: await renameUnlessThere(file.path, target), atomic: false };
+  }
 }
 
 async function renameUnlessThere(from: string, to: string): Promise<boolean> {
@@ -83,4 +83,65 @@ async function renameUnlessThere(from: string, to: string): Promise<boolean> {
   }
   await rename(from, to);
   return true;
+}
+
+/** A claim is held for milliseconds; one this old belongs to a process that died. */
+const STALE_AFTER_MS = 5_000;
+
+/**
+ * Gives `file` the name `target` if the content there still has `tag`. File systems cannot compare and replace in one step, so only the
+ * process that creates the file that claims this very content may replace it. Returns false for all others, without waiting.
+ */
+export async function replaceIfUnchanged(
+  root: string,
+  file: TemporaryFile,
+  target: string,
+  tag: string,
+  currentTag: () => Promise<string | undefined>,
+): Promise<boolean> {
+  // Named after the content to be replaced: replacing other content uses another claim, and need not wait.
+  const claim = join(root, `${TEMPORARY_PREFIX}claim-${basename(target)}-${tag.slice(0, 16)}`);
+  try {
+    // Before claiming: a process that dies while it holds the claim delays the others, so little may be done then.
+    await file.handle.sync();
+    // Both times are those of the file system: this machine's clock may differ.
+    if (!(await take(claim, (await file.handle.stat()).mtimeMs))) return false;
+    try {
+      // After claiming: an earlier holder of the same claim may have changed the content.
+      if ((await currentTag()) !== tag) return false;
+      await rename(file.path, target);
+    } finally {
+      await rm(claim, { force: true });
+    }
+  } finally {
+    await discard(file);
+  }
+  await syncFolder(dirname(target));
+  return true;
+}
+
+async function take(claim: string, now: number): Promise<boolean> {
+  if (await make(claim)) return true;
+  if (!(await isStale(claim, now))) return false;
+  await rm(claim, { force: true });
+  return make(claim);
+}
+
+async function make(claim: string): Promise<boolean> {
+  try {
+    await (await open(claim, "wx")).close();
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+async function isStale(claim: string, now: number): Promise<boolean> {
+  try {
+    return now - (await stat(claim)).mtimeMs > STALE_AFTER_MS;
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return false;
+    throw error;
+  }
 }

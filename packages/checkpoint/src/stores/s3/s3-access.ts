@@ -1,47 +1,47 @@
 import { CairnError } from "@cairn/kv";
 import type { S3 } from "@aws-sdk/client-s3";
-import { refusalOf, s3Error, STRANGE } from "./s3-errors.ts";
+import { refusalOf, s3Error, NOT_S3_HINT } from "./s3-errors.ts";
 import type { Refusal } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
-import { requireStoreName } from "../../store/store-names.ts";
+import { requireStoreName } from "../../store/stored-files.ts";
 
 /** How one request is made and what its failure means. */
 export interface S3Call<U> {
   /** "writing a.tar" */
   readonly doing: string;
-  /** The permission that it needs, by Amazon's name. */
+  /** The permission that it needs, as Amazon names it. */
   readonly permission: string;
   readonly signal?: AbortSignal | undefined;
-  /** What a refusal that the caller reckoned with means; undefined for any other. */
+  /** Returns a result for a refusal that the caller expects; undefined for any other. */
   readonly unless?: (refusal: Refusal) => U | undefined;
 }
 
-/** A bucket, and the client that speaks to it: loaded and connected at the first request. */
+/** A bucket and its client, which is loaded and connected at the first request. */
 export interface S3Access {
   readonly settings: S3Settings;
-  /** The object's key; refuses what {@link requireStoreName} refuses. */
+  /** The object's key. Throws as {@link requireStoreName} does. */
   key(name: string): string;
-  /** Makes a request. Throws a store's error, or the signal's reason. */
+  /** Sends a request. Throws a store's error, or the signal's reason. */
   call<T, U = never>(
     request: (s3: S3, options: { readonly abortSignal: AbortSignal }) => Promise<T>,
     call: S3Call<U>,
   ): Promise<T | U>;
-  /** An error of a body that broke on its way, as a store's error. */
+  /** Converts the error of a body that broke off to a store's error. */
   explain(error: unknown, doing: string): unknown;
-  /** The date of the service's last answer (milliseconds since 1970). */
+  /** The date of the service's last response (milliseconds since 1970). */
   lastDate(): number | undefined;
   close(): Promise<void>;
 }
 
-/** A service that is there takes a connection at once; its answers may take longer. */
-const CONNECT_MS = 5_000;
+/** A reachable service accepts a connection at once; its responses may take longer. */
+const CONNECT_TIMEOUT_MS = 5_000;
 
-/** Makes an access; nothing is loaded and no connection is made yet. */
+/** Creates the access to a bucket. Loads nothing, and makes no connection yet. */
 export function s3Access(settings: S3Settings): S3Access {
   const { location, bucket, region, profile } = settings;
   let client: Promise<S3> | undefined;
   let lastDate: number | undefined;
-  // Aborts what is under way without a signal of its own; a new one after each close, since the store may be used again.
+  // Aborts requests without a signal of their own; replaced after each close, since the store may be used again.
   let closing = new AbortController();
   const connected = (): Promise<S3> =>
     (client ??= connect(settings, (date) => {
@@ -73,10 +73,10 @@ export function s3Access(settings: S3Settings): S3Access {
     async close() {
       const made = client;
       client = undefined;
-      // A request that was made again and again would keep the process alive long after nobody waits for its answer.
+      // Retries of a request would keep the process alive long after its result is of any use.
       closing.abort(closed(location));
       closing = new AbortController();
-      // That it could not be made, its users heard.
+      // Its users received the error if it could not be created.
       await made?.then(
         (s3) => s3.destroy(),
         () => undefined,
@@ -88,21 +88,21 @@ export function s3Access(settings: S3Settings): S3Access {
 function closed(location: string): CairnError {
   return new CairnError(
     "STORE_UNREACHABLE",
-    `The checkpoint store ${location} was closed before it answered.`,
+    `The checkpoint store ${location} was closed before it responded.`,
     {
-      hint: "Whoever asked is stopping.",
+      hint: "The program that uses it is stopping.",
     },
   );
 }
 
-/** Loaded here and not at the top: the SDK is large, and most processes have no store in S3. */
+/** Creates the client. Loads the SDK only here: it is large, and most processes have no store in S3. */
 async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<S3> {
-  // A warning about the next major version of Node; it is not for who runs a node.
+  // A warning about the next major version of Node, which does not concern operators.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
   const sdk = await import("@aws-sdk/client-s3");
   const { credentials, endpoint, region, requestTimeout, concurrency } = settings;
   const checksums = settings.checksums === "when-supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
-  // Room for the small requests beside two transfers.
+  // Enough for small requests in addition to two transfers.
   const agent = { keepAlive: true, maxSockets: 2 * concurrency + 8 };
   const s3 = new sdk.S3({
     ...(region === undefined ? {} : { region }),
@@ -112,12 +112,12 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
     maxAttempts: settings.maxAttempts,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
-    // Saves a round trip for every part; what could be refused was refused when the upload began.
+    // Saves a round trip per part; a refusal would have come when the upload began.
     expectContinueHeader: false,
     customUserAgent: "cairn",
     requestHandler: {
-      connectionTimeout: Math.min(CONNECT_MS, requestTimeout),
-      // Of silence, not of a whole request: a large part over a slow line takes as long as it takes.
+      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeout),
+      // Limits silence, not whole requests: a large part may take long over a slow line.
       socketTimeout: requestTimeout,
       httpAgent: agent,
       httpsAgent: agent,
@@ -130,7 +130,7 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
       if (date !== undefined) onDate(date);
       return answer;
     },
-    // Innermost, so that it sees refusals too.
+    // Innermost, so that it also sees refusals.
     { step: "deserialize", priority: "low", name: "cairnDate" },
   );
   return s3;
@@ -144,11 +144,11 @@ function dateOf(response: unknown): number | undefined {
   return Number.isNaN(date) ? undefined : date;
 }
 
-/** An answer that no S3 service gives. */
-export function strangeAnswer(location: string, doing: string, what: string): CairnError {
+/** The error for a response that no S3 service sends. */
+export function unexpectedResponse(location: string, doing: string, what: string): CairnError {
   return new CairnError(
     "STORE_UNREACHABLE",
     `The checkpoint store ${location} failed while ${doing}: ${what}.`,
-    { hint: STRANGE },
+    { hint: NOT_S3_HINT },
   );
 }

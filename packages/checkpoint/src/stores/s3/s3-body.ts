@@ -1,34 +1,34 @@
 import { Readable } from "node:stream";
 
-/** What came of a body, also after it broke: kept as it came, since copying it together costs more than all else. */
-export interface Filling {
-  /** How many bytes there may be. */
+/** The received part of a body, also after it broke off. In chunks as received, since joining them costs more than anything else. */
+export interface PartialBody {
+  /** The maximum number of bytes. */
   readonly room: number;
   readonly chunks: Buffer[];
   filled: number;
 }
 
-/** Room for a body of at most so many bytes. */
-export function emptyFilling(room: number): Filling {
+/** A body of at most `room` bytes, of which none are received yet. */
+export function emptyBody(room: number): PartialBody {
   return { room, chunks: [], filled: 0 };
 }
 
-/** A body that holds other bytes than it should; never the network's doing. */
+/** A body with other content than expected, which is never caused by the network. */
 export class BodyMismatch extends Error {}
 
 /**
- * Takes all of a body into memory. Throws what broke it, or the signal's reason; silence for `idleMs` breaks it too. Of more bytes
- * than there is room for it is {@link BodyMismatch}.
+ * Receives all of a body. Throws the error that broke it off, or the signal's reason; silence for `idleMs` counts as an error.
+ * {@link BodyMismatch} if there are more bytes than room.
  */
-export async function fillFrom(
+export async function receiveBody(
   body: unknown,
-  filling: Filling,
+  received: PartialBody,
   { idleMs, signal }: { readonly idleMs: number; readonly signal: AbortSignal | undefined },
 ): Promise<void> {
   const stream = readable(body);
   const onAbort = (): void => void stream.destroy(reasonOf(signal));
   const timer = setTimeout(() => {
-    const error = Object.assign(new Error(`Nothing came for ${idleMs} ms.`), { code: "ETIMEDOUT" });
+    const error = Object.assign(new Error(`Nothing was received for ${idleMs} ms.`), { code: "ETIMEDOUT" });
     stream.destroy(error);
   }, idleMs);
   signal?.addEventListener("abort", onAbort, { once: true });
@@ -37,16 +37,16 @@ export async function fillFrom(
     await new Promise<void>((resolve, reject) => {
       stream.on("data", (chunk: Buffer) => {
         timer.refresh();
-        if (filling.filled + chunk.length > filling.room) {
+        if (received.filled + chunk.length > received.room) {
           stream.destroy(new BodyMismatch("The body is longer than it should be."));
           return;
         }
-        filling.chunks.push(chunk);
-        filling.filled += chunk.length;
+        received.chunks.push(chunk);
+        received.filled += chunk.length;
       });
       stream.on("end", resolve);
       stream.on("error", reject);
-      // Torn off without a word, some streams only close.
+      // When the connection is lost, some streams only close.
       stream.on("close", () =>
         reject(Object.assign(new Error("The connection closed early."), { code: "ECONNRESET" })),
       );
@@ -58,7 +58,7 @@ export async function fillFrom(
   }
 }
 
-/** Lets go of a body that nobody wants. */
+/** Discards a body. */
 export function dropBody(body: unknown): void {
   const stream = readable(body);
   stream.on("error", () => undefined);
@@ -67,7 +67,7 @@ export function dropBody(body: unknown): void {
 
 function readable(body: unknown): Readable {
   if (body instanceof Readable) return body;
-  throw new TypeError("The body of an answer is no stream of Node.");
+  throw new TypeError("The body of an answer is not a stream of Node.");
 }
 
 function reasonOf(signal: AbortSignal | undefined): Error {

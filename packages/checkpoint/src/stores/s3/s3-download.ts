@@ -1,38 +1,38 @@
 import { Readable } from "node:stream";
 import { isCairnError } from "@cairn/kv";
 import type { S3Access } from "./s3-access.ts";
-import { BodyMismatch, dropBody, emptyFilling, fillFrom } from "./s3-body.ts";
+import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
 import { askRange, fetchRange } from "./s3-range.ts";
 import type { RangeAnswer } from "./s3-range.ts";
 
-/** So many bytes come with the first answer, and are read at once: no connection waits for a reader. */
-const FIRST = 256 * 1024;
-// Less than half of a part: what arrives lies in many small buffers, which take more room than they hold.
-const RANGE = 3 * 1024 * 1024;
+/** The size of the first range, which is received at once, so that no connection waits for the reader. */
+const FIRST_RANGE_BYTES = 256 * 1024;
+// Less than half of a part: received data is in many small buffers, which take more memory than their content.
+const RANGE_BYTES = 3 * 1024 * 1024;
 
-/** The object's content, in order, fetched in several ranges at once; no more of them than may be under way are held. */
+/** The object's content in order, fetched in several concurrent ranges. At most as many ranges are in memory as may be in flight. */
 export async function openContent(
   access: S3Access,
   name: string,
   signal: AbortSignal | undefined,
   onWhole: () => void,
 ): Promise<Readable> {
-  const first = { name, start: 0, end: FIRST, etag: undefined };
+  const first = { name, start: 0, end: FIRST_RANGE_BYTES, etag: undefined };
   const answer = await askRange(access, first, signal);
   if (answer === "empty") return Readable.from([], { objectMode: false });
-  if (answer.whole && answer.size > FIRST) {
+  if (answer.whole && answer.size > FIRST_RANGE_BYTES) {
     onWhole();
     return wholeBody(access, answer, name, signal);
   }
   const { size, etag } = answer;
   const stop = new AbortController();
-  const head = emptyFilling(Math.min(FIRST, size));
+  const head = emptyBody(Math.min(FIRST_RANGE_BYTES, size));
   const wanted = { name, start: 0, end: head.room, etag };
   try {
-    await fillFrom(answer.body, head, { idleMs: access.settings.requestTimeout, signal });
+    await receiveBody(answer.body, head, { idleMs: access.settings.requestTimeout, signal });
   } catch (error) {
     signal?.throwIfAborted();
-    // Asked for once more, with as many tries as any other range.
+    // Fetched again, with as many tries as any other range.
     const broke =
       error instanceof BodyMismatch || isCairnError(access.explain(error, name), "STORE_UNREACHABLE");
     if (!broke) throw error;
@@ -47,7 +47,7 @@ interface Ranges {
   readonly size: number;
   readonly etag: string | undefined;
   readonly beginning: readonly Buffer[];
-  /** Where the beginning ends. */
+  /** The offset where the beginning ends. */
   readonly next: number;
   readonly stop: AbortController;
   readonly signal: AbortSignal | undefined;
@@ -55,30 +55,30 @@ interface Ranges {
 
 function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
   const { name, size, etag, beginning, stop, signal } = ranges;
-  // In the order of the object; only the first is ever waited for.
-  const underWay: Promise<Buffer[]>[] = [];
+  // In the order of the object; only the first is ever awaited.
+  const inFlight: Promise<Buffer[]>[] = [];
   let next = ranges.next;
   const launch = (): void => {
-    while (underWay.length < access.settings.concurrency && next < size) {
-      const end = Math.min(next + RANGE, size);
+    while (inFlight.length < access.settings.concurrency && next < size) {
+      const end = Math.min(next + RANGE_BYTES, size);
       const fetching = fetchRange(access, { name, start: next, end, etag }, stop.signal);
-      // Heard of when its turn comes, or never when an earlier one failed.
+      // Its error is thrown when it is awaited, or never if an earlier one failed.
       fetching.catch(() => undefined);
-      underWay.push(fetching);
+      inFlight.push(fetching);
       next = end;
     }
   };
-  // The last of them first, to be taken from the end.
+  // In reverse order, since pieces are taken from the end.
   let pieces = beginning.toReversed();
   const stream = new Readable({
-    // One piece at a time: the stream would copy several together.
+    // One piece at a time: the stream would join several by copying them.
     highWaterMark: 1,
     ...(signal === undefined ? {} : { signal }),
     async read() {
       try {
         if (pieces.length === 0) {
           launch();
-          pieces = (await underWay.shift())?.toReversed() ?? [];
+          pieces = (await inFlight.shift())?.toReversed() ?? [];
         }
         this.push(pieces.pop() ?? null);
       } catch (error) {
@@ -90,10 +90,10 @@ function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
       done(error);
     },
   });
-  return unheard(stream);
+  return withErrorHandler(stream);
 }
 
-/** A service that knows no ranges sends all at once; where that breaks, the whole restore begins anew. */
+/** The content from a service that does not support ranges; if it breaks off, the whole restore starts again. */
 function wholeBody(
   access: S3Access,
   { body }: RangeAnswer,
@@ -102,7 +102,7 @@ function wholeBody(
 ): Readable {
   if (!(body instanceof Readable)) {
     dropBody(body);
-    throw new TypeError("The body of an answer is no stream of Node.");
+    throw new TypeError("The body of an answer is not a stream of Node.");
   }
   async function* content(): AsyncGenerator<Buffer, void, undefined> {
     try {
@@ -113,11 +113,11 @@ function wholeBody(
   }
   const stream = Readable.from(content(), { objectMode: false, ...(signal === undefined ? {} : { signal }) });
   stream.on("close", () => dropBody(body));
-  return unheard(stream);
+  return withErrorHandler(stream);
 }
 
-/** Aborted before anybody reads it, it would end the process; who reads it learns of the error all the same. */
-function unheard(stream: Readable): Readable {
+/** Lets a stream be aborted before it is read, which would otherwise end the process; a reader receives the error in any case. */
+function withErrorHandler(stream: Readable): Readable {
   stream.on("error", () => undefined);
   return stream;
 }

@@ -1,26 +1,26 @@
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import type { ErrorCode } from "@cairn/kv";
 
-/** What a service said no with. */
+/** The refusal of a service. */
 export interface Refusal {
-  /** Of HTTP; 0 where no answer came. */
+  /** The HTTP status; 0 without a response. */
   readonly status: number;
-  /** The service's own word for it: `NoSuchKey`. */
+  /** The service's error code, such as `NoSuchKey`. */
   readonly word: string;
-  /** How often it was asked: of a repeated request, an earlier one may have been obeyed. */
+  /** The number of tries: an earlier try of a repeated request may have succeeded. */
   readonly attempts: number;
 }
 
-/** Which request of which store an error belongs to. */
+/** The request that failed, and its store. */
 export interface S3Request {
   /** "writing a.tar" */
   readonly doing: string;
-  /** The permission that it needs, by Amazon's name. */
+  /** The permission that it needs, as Amazon names it. */
   readonly permission: string;
   readonly location: string;
   readonly bucket: string;
   readonly region: string | undefined;
-  /** Of the AWS configuration files, where one was asked for. */
+  /** The profile of the AWS configuration files, if one was requested. */
   readonly profile: string | undefined;
 }
 
@@ -28,11 +28,11 @@ type Explanation = readonly [code: ErrorCode, why: string, hint: string];
 
 const CREDENTIALS =
   "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.";
-/** What to do about an answer that no S3 service gives. */
-export const STRANGE = "Check that the endpoint is an S3 service, and that no proxy changes its answers.";
-const WAIT = "It is tried again; if it lasts, look at the service and at the network to it.";
+/** The hint for a response that no S3 service sends. */
+export const NOT_S3_HINT = "Check that the endpoint is an S3 service, and that no proxy changes its answers.";
+const WAIT = "It is tried again; if it persists, check the service and the network to it.";
 
-/** Of Amazon and of MinIO, which have a word each. */
+/** Amazon and MinIO have an error code each for this. */
 function unknownKmsKey({ bucket }: S3Request): Explanation {
   return [
     "STORE_DENIED",
@@ -41,7 +41,7 @@ function unknownKmsKey({ bucket }: S3Request): Explanation {
   ];
 }
 
-/** Words whose meaning the status does not tell. */
+/** Error codes whose meaning is not that of the status. */
 const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   NoSuchBucket: ({ bucket }) => [
     "STORE_UNREACHABLE",
@@ -83,7 +83,7 @@ const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   SlowDown: () => ["STORE_UNREACHABLE", "the service asks for fewer requests (SlowDown)", WAIT],
 };
 
-/** Words for too little room, whatever their status. */
+/** Error codes for insufficient space, with any status. */
 const FULL = new Set([
   "QuotaExceeded",
   "QuotaExceededException",
@@ -94,10 +94,10 @@ const FULL = new Set([
   "EntityTooLarge",
 ]);
 
-/** What OpenSSL says of certificates that it does not trust. */
+/** Errors of OpenSSL for untrusted certificates. */
 const TLS = /^(?:CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|EPROTO$|HOSTNAME_MISMATCH)/;
 
-/** What a service answered, if this error is its answer or the lack of one; undefined for an error of the program. */
+/** The refusal in an error of the SDK, or the lack of a response; undefined for an error of the program. */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (!(error instanceof Error) || error instanceof CairnError) return undefined;
   const metadata = fieldOf(error, "$metadata");
@@ -112,7 +112,7 @@ export function refusalOf(error: unknown): Refusal | undefined {
   return { status, word: error.name, attempts: Math.max(1, numberOf(fieldOf(metadata, "attempts"))) };
 }
 
-/** What the SDK threw as the errors that every store uses; an error of the program stays what it is. */
+/** Converts an error of the SDK to a store's error. Returns errors of the program unchanged. */
 export function s3Error(error: unknown, request: S3Request): unknown {
   if (errorMessage(error) === "Region is missing") {
     const { location, profile } = request;
@@ -142,7 +142,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   const foreign = foreignAnswer(error, word, region);
   if (foreign !== undefined) {
     const code = status === 401 || status === 403 ? "STORE_DENIED" : "STORE_UNREACHABLE";
-    return [code, `it answered ${status} and ${foreign}`, STRANGE];
+    return [code, `it answered ${status} and ${foreign}`, NOT_S3_HINT];
   }
   if (
     status === 301 ||
@@ -183,7 +183,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     (status >= 500 && status !== 501) ||
     status === 408 ||
     status === 409 ||
-    // Of a condition that was broken by what has gone since.
+    // A condition failed because of an object that has been removed since.
     status === 412 ||
     status === 429
   ) {
@@ -193,7 +193,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
         : `it answered ${said}`;
     return ["STORE_UNREACHABLE", what, WAIT];
   }
-  // A body that was cut short on its way in; the request was right.
+  // The body was cut short in transit; the request was valid.
   if (
     word === "IncompleteBody" ||
     word === "RequestTimeout" ||
@@ -204,25 +204,25 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   return [
     "STORE_DENIED",
     `the service refused it (${said})`,
-    "Look at region, endpoint and force-path-style? of the store, which differ from service to service: what the service refused stands in its own words above.",
+    "Check region, endpoint and force-path-style? of the store, which differ from service to service; the message above is the service's own.",
   ];
 }
 
-/** What an answer was that no S3 service gives: a proxy's page, or the way to one; undefined for any other. */
+/** Describes a response that no S3 service sends, such as a proxy's page or a redirect to one; undefined for any other. */
 function foreignAnswer(error: unknown, word: string, region: string | undefined): string | undefined {
-  // So the SDK tells that it understood nothing; the rest of its sentence is for programmers.
+  // The SDK could not parse the response; the rest of its message is for programmers.
   if (errorMessage(error).includes("Deserialization error")) return "something that is not S3's";
   const target = fieldOf(fieldOf(fieldOf(error, "$response"), "headers"), "location");
   if (word !== SILENT_WORD || region !== undefined || typeof target !== "string") return undefined;
-  // Its query may be secret.
+  // The query may contain secrets.
   return URL.canParse(target) ? `sent on to ${new URL(target).origin}` : "sent on to another address";
 }
 
-/** The SDK's words for an answer that says no more than its status. */
+/** The SDK's words for a response that contains no more than its status. */
 const SILENT_WORD = "Unknown";
 const SILENT_MESSAGE = "UnknownError";
 
-/** Without what the SDK says of itself. */
+/** The message without the SDK's remarks about itself. */
 function plainMessage(error: unknown): string {
   const message = errorMessage(error).replace(/^@smithy\/[\w-]+ - (?:\[\w+\] )?/, "");
   return message
@@ -230,7 +230,7 @@ function plainMessage(error: unknown): string {
     .replace(/\.$/, "");
 }
 
-/** What a service said, as far as it said anything. */
+/** The status, error code and message of the service, as far as they are present. */
 function sayingOf(error: unknown, status: number, word: string): string {
   const name = word === SILENT_WORD ? `${status}` : `${status} ${word}`;
   const message = errorMessage(error).replace(/\.$/, "");

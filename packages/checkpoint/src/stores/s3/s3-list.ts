@@ -1,10 +1,10 @@
 import type { StoredFile } from "../../store/checkpoint-store.ts";
-import { strangeAnswer } from "./s3-access.ts";
+import { unexpectedResponse } from "./s3-access.ts";
 import type { S3Access } from "./s3-access.ts";
 import { pauseBefore } from "./s3-pause.ts";
-import { isStoreName } from "../../store/store-names.ts";
+import { isStoreName } from "../../store/stored-files.ts";
 
-/** The files whose name begins with `prefix`, in name order: one request for each thousand objects. */
+/** Lists the files whose names begin with `prefix`, in the order of their names. One request per thousand objects. */
 export async function listObjects(access: S3Access, prefix: string): Promise<StoredFile[]> {
   const { bucket, prefix: own, location } = access.settings;
   const doing = "listing its files";
@@ -18,7 +18,7 @@ export async function listObjects(access: S3Access, prefix: string): Promise<Sto
           {
             Bucket: bucket,
             Prefix: own + prefix,
-            // Names of foreign objects may hold characters that XML cannot.
+            // Names of foreign objects may contain characters that XML cannot represent.
             EncodingType: "url",
             ...(ContinuationToken === undefined ? {} : { ContinuationToken }),
           },
@@ -26,10 +26,10 @@ export async function listObjects(access: S3Access, prefix: string): Promise<Sto
         ),
       { doing, permission: "s3:ListBucket" },
     );
-    // Of a page that is no listing the SDK finds nothing in it, and that must not look like an empty store.
+    // If the page is not a listing the SDK returns no fields, which must not look like an empty store.
     const { Name, KeyCount, MaxKeys, IsTruncated } = page;
     if ((Name ?? KeyCount ?? MaxKeys ?? IsTruncated) === undefined)
-      throw strangeAnswer(location, doing, "the answer was no listing");
+      throw unexpectedResponse(location, doing, "the answer was no listing");
     for (const { Key, Size, LastModified } of page.Contents ?? []) {
       const key = page.EncodingType === "url" ? decoded(Key) : Key;
       const name = key?.startsWith(own) === true ? key.slice(own.length) : "";
@@ -37,9 +37,9 @@ export async function listObjects(access: S3Access, prefix: string): Promise<Sto
       files.push({ name, bytes: Size, modifiedAt: LastModified.getTime() });
     }
     token = IsTruncated === true ? page.NextContinuationToken : undefined;
-    // Neither may part of a store look like all of it, nor one page come for ever.
+    // A part of the store must not look like all of it, nor must the same page be requested forever.
     if (IsTruncated === true && (token === undefined || token === "" || token === ContinuationToken))
-      throw strangeAnswer(location, doing, "the listing was cut short and did not say where it goes on");
+      throw unexpectedResponse(location, doing, "the listing was cut short and did not say where it goes on");
   } while (token !== undefined);
   return files.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -49,13 +49,13 @@ function decoded(key: string | undefined): string | undefined {
   try {
     return decodeURIComponent(key.replaceAll("+", " "));
   } catch (error) {
-    // Not one of ours: those need no encoding but for slashes.
+    // A foreign name: in those of Cairn only slashes are encoded.
     if (error instanceof URIError) return undefined;
     throw error;
   }
 }
 
-/** Whether an object that was just written lists. Asked a few times: some services list late. */
+/** Whether an object that was just written is listed. Tries a few times: some services list late. */
 export async function listsObject(access: S3Access, Key: string, signal: AbortSignal): Promise<boolean> {
   for (let attempt = 0; attempt < access.settings.maxAttempts; attempt++) {
     if (attempt > 0) await pauseBefore(attempt - 1);
@@ -73,8 +73,8 @@ export async function listsObject(access: S3Access, Key: string, signal: AbortSi
   return false;
 }
 
-/** Now, by the date of the service's answer to the smallest listing. */
-export async function askDate(access: S3Access, name: string): Promise<number | undefined> {
+/** The current time: the date of the service's response to the smallest listing. */
+export async function currentDate(access: S3Access, name: string): Promise<number | undefined> {
   const { bucket, prefix } = access.settings;
   await access.call(
     (s3, options) => s3.listObjectsV2({ Bucket: bucket, Prefix: prefix + name, MaxKeys: 1 }, options),

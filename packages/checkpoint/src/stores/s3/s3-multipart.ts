@@ -1,40 +1,40 @@
-import { CairnError } from "@cairn/kv";
 import type { CompletedPart } from "@aws-sdk/client-s3";
-import type { S3Access } from "./s3-access.ts";
-import { strangeAnswer } from "./s3-access.ts";
-import type { Part } from "./s3-parts.ts";
+import { CairnError } from "@cairn/kv";
+import { unlessAborted } from "../../timing/unless-aborted.ts";
+import { type S3Access, unexpectedResponse } from "./s3-access.ts";
+import type { Part, PartMemory } from "./s3-parts.ts";
 import { persist } from "./s3-pause.ts";
 import { abortUpload } from "./s3-unfinished.ts";
 
-/** An upload in parts. One that was begun takes room in the bucket until it is completed or aborted, though nothing lists. */
+/** An upload in parts. It takes space in the bucket until it is completed or aborted, although nothing is listed. */
 export interface MultipartUpload {
-  /** In any order, several at once. Its memory is the caller's again when it returns. */
+  /** Sends a part, in any order and concurrently. Its memory belongs to the caller again afterwards. */
   send(part: Part, signal: AbortSignal): Promise<void>;
-  /** Makes the object of what was sent. That it failed does not mean that the service did not do it. */
+  /** Creates the object. After an error the service may nevertheless have done it. */
   complete(options: {
     readonly onlyIfAbsent: boolean;
     readonly signal: AbortSignal | undefined;
   }): Promise<void>;
-  /** Frees what was sent. Fine when it is completed. */
+  /** Frees what was sent. Does nothing if it is completed. */
   abort(signal: AbortSignal): Promise<void>;
-  /** Whether the answer to the beginning was lost once, so that another upload of this name may be left. */
+  /** Whether a response to its creation was lost, so that another upload of this name may exist. */
   readonly doubtful: boolean;
 }
 
-/** Everything about an object that is said when its writing begins. */
+/** An object that is being written. */
 export interface NewObject {
   readonly name: string;
-  /** Tells this upload's object from any other under the same name. */
+  /** Distinguishes this upload's object from any other of the same name. */
   readonly nonce: string;
 }
 
-/** The metadata field that holds {@link NewObject.nonce}. */
+/** The metadata field of {@link NewObject.nonce}. */
 export const NONCE_FIELD = "cairn-upload";
 
-/** How often to abort before the rest is left to `tidy`. */
-const ABORTS = 3;
+/** Tries to abort before the rest is left to `tidy`. */
+const MAX_ABORTS = 3;
 
-/** Begins an upload in parts. */
+/** Starts an upload in parts. */
 export async function beginMultipart(
   access: S3Access,
   { name, nonce }: NewObject,
@@ -61,7 +61,7 @@ export async function beginMultipart(
     { ...call, signal },
   );
   const { UploadId } = begun;
-  if (UploadId === undefined) throw strangeAnswer(location, doing, "the service gave the upload no id");
+  if (UploadId === undefined) throw unexpectedResponse(location, doing, "the service gave the upload no id");
   const sent: CompletedPart[] = [];
 
   return {
@@ -77,7 +77,7 @@ export async function beginMultipart(
           { ...call, signal: stop },
         ),
       );
-      if (answer.ETag === undefined) throw strangeAnswer(location, doing, `part ${number} got no ETag`);
+      if (answer.ETag === undefined) throw unexpectedResponse(location, doing, `part ${number} got no ETag`);
       sent.push({
         PartNumber: number,
         ETag: answer.ETag,
@@ -95,9 +95,9 @@ export async function beginMultipart(
       );
     },
     async abort(stop) {
-      for (let time = 0; time < ABORTS; time++) {
+      for (let time = 0; time < MAX_ABORTS; time++) {
         await abortUpload(access, target.Key, UploadId, stop);
-        // A part that was on its way may arrive after the abort, and is kept then.
+        // A part that was in flight may arrive after the abort, and would be kept.
         const gone = await access.call(
           async (s3, options) => {
             await s3.listParts({ ...target, UploadId, MaxParts: 1 }, options);
@@ -107,7 +107,7 @@ export async function beginMultipart(
             doing,
             permission: "s3:ListMultipartUploadParts",
             signal: stop,
-            // Asked whether anything is left; who may not know believes the abort.
+            // Without permission to find out, the abort counts as complete.
             unless: ({ status }) => (status === 404 || status === 403 || status === 501 ? true : undefined),
           },
         );
@@ -117,8 +117,8 @@ export async function beginMultipart(
   };
 }
 
-/** An object that is not as long as what was sent. */
-export function keptAnother(
+/** The error for an object whose length is not what was sent. */
+export function lengthDiffers(
   name: string,
   location: string,
   has: number | undefined,
@@ -129,7 +129,59 @@ export function keptAnother(
     "CHECKPOINT_INCOMPLETE",
     `${location} keeps ${keeps} of the ${sent} bytes of ${name}.`,
     {
-      hint: "Nothing was published. If it happens again, the service does not keep what it is given.",
+      hint: "Nothing was published. If it happens again, the service does not keep what is written to it.",
     },
   );
+}
+
+/** The parts of one upload, and their memory. */
+export interface Sending {
+  readonly first: Part;
+  readonly rest: AsyncGenerator<Part, void, undefined>;
+  readonly memory: PartMemory;
+  /** Called with each part. */
+  readonly onPart: (part: Part) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Sends all parts, with the configured concurrency. Throws the first error at once, even while the source of the parts is being awaited.
+ * Nothing is in flight after the end.
+ */
+export async function sendParts(
+  access: S3Access,
+  upload: MultipartUpload,
+  { first, rest, memory, onPart, signal }: Sending,
+): Promise<void> {
+  // Only the first reason counts, and is thrown.
+  const stop = new AbortController();
+  const onAbort = (): void => stop.abort(signal?.reason);
+  const inFlight = new Set<Promise<void>>();
+  const send = async (part: Part): Promise<void> => {
+    try {
+      await upload.send(part, stop.signal);
+    } catch (error) {
+      stop.abort(error);
+    } finally {
+      memory.giveBack(part.body);
+    }
+  };
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    signal?.throwIfAborted();
+    for (let part = first; ;) {
+      onPart(part);
+      const sending = send(part).finally(() => inFlight.delete(sending));
+      inFlight.add(sending);
+      while (inFlight.size >= access.settings.concurrency) await Promise.race(inFlight);
+      const next = await unlessAborted(rest.next(), stop.signal);
+      if (next.done === true) break;
+      part = next.value;
+    }
+  } catch (error) {
+    stop.abort(error);
+  }
+  await Promise.all(inFlight);
+  signal?.removeEventListener("abort", onAbort);
+  stop.signal.throwIfAborted();
 }

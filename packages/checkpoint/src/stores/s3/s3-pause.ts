@@ -1,17 +1,14 @@
 import { setTimeout } from "node:timers/promises";
 import { isCairnError } from "@cairn/kv";
+import { backoffMs } from "../../timing/backoff.ts";
 
-const FIRST_MS = 100;
-const LONGEST_MS = 5_000;
+const BACKOFF = { firstMs: 100, maxMs: 5_000 };
 
-/**
- * Waits before the next try: 100 ms × 2^`attempt`, 5 s at most, less by up to a half so that clients do not come all at once. Throws
- * the signal's reason.
- */
+/** Waits before the try after `attempt`, which is 0 for the first: 100 ms, doubling up to 5 s, with jitter. Throws the signal's reason. */
 export async function pauseBefore(attempt: number, signal?: AbortSignal): Promise<void> {
-  const most = Math.min(LONGEST_MS, FIRST_MS * 2 ** attempt);
+  const ms = backoffMs(attempt, BACKOFF, Math.random());
   try {
-    await setTimeout(most * (0.5 + Math.random() / 2), undefined, signal === undefined ? {} : { signal });
+    await setTimeout(ms, undefined, signal === undefined ? {} : { signal });
   } catch (error) {
     signal?.throwIfAborted();
     throw error;
@@ -19,8 +16,8 @@ export async function pauseBefore(attempt: number, signal?: AbortSignal): Promis
 }
 
 /**
- * Makes a request of a transfer again that failed for lack of an answer, `times` at most. Beside the repeating that every request has:
- * what was moved already is worth more patience than a listing.
+ * Retries a request of a transfer that got no answer, up to `times` tries. In addition to the retries of every request: what has already
+ * been transferred is worth more patience than a listing.
  */
 export async function persist<T>(times: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   for (let time = 1; ; time++) {

@@ -6,39 +6,39 @@ import { dropBody } from "./s3-body.ts";
 import { listsObject } from "./s3-list.ts";
 import type { S3Settings } from "./s3-options.ts";
 
-/** How the ETag in a condition is written: some services compare it with its quotes, others without. */
+/** How an ETag is written in a condition: some services compare it with quotes, others without. */
 export type EtagStyle = "quoted" | "bare";
 
-/** What a service was found to do. */
+/** The abilities of a service. */
 export interface S3Findings extends StoreFindings {
-  /** Whether it writes an object only if there is none. */
+  /** Whether it can write an object on the condition that it does not exist. */
   readonly creates: boolean;
-  /** Undefined where replacing on a condition does not work. */
+  /** Undefined if conditional replacement does not work. */
   readonly ifMatch: EtagStyle | undefined;
 }
 
-/** An object of this beginning never lists: names of stores do not begin with a dot. */
+/** Objects with this prefix are never listed: names in stores do not begin with a dot. */
 const PROBE_PREFIX = ".probe-";
 
-/** What services without a condition answer to it; 412 is the right no. */
+/** Responses to a condition by services that do not support it; 412 is the right refusal. */
 const NOT_HONOURED = [400, 404, 405, 409, 412, 501];
 const OTHER_ETAG = "0123456789abcdef0123456789abcdef";
 
-/** The longest that finding out may take. */
-const PROBE_MS = 60_000;
+/** The time limit of probing. */
+const PROBE_TIMEOUT_MS = 60_000;
 
-/** An ETag as a condition of this style writes it. */
+/** An ETag for a condition, in this style. */
 export function conditionTag(etag: string, style: EtagStyle): string {
   const bare = etag.replaceAll('"', "");
   return style === "bare" ? bare : `"${bare}"`;
 }
 
 /**
- * Finds out by doing what the service and these credentials allow. About a dozen small requests at most; leaves nothing, or, where nothing may
- * be removed, always the same one object.
+ * Finds out what the service and the credentials support, with about a dozen small requests. Leaves nothing or, if nothing may be removed,
+ * always the same single object.
  */
 export async function probe(access: S3Access): Promise<S3Findings> {
-  const signal = AbortSignal.timeout(PROBE_MS);
+  const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
   const { bucket, prefix, checksums, encryption } = access.settings;
   const at = { Bucket: bucket };
   const doing = "finding out what it can do";
@@ -52,16 +52,16 @@ export async function probe(access: S3Access): Promise<S3Findings> {
         status === 403 || status === 405 || status === 501 ? false : status === 404 || undefined,
     });
   const own = `${prefix}${PROBE_PREFIX}${randomBytes(8).toString("hex")}`;
-  // Asked of what is not there: so nothing is left where nothing may be removed.
+  // For an object that does not exist, so that nothing is left if nothing may be removed.
   const canDelete = await remove(own);
   const Key = canDelete ? own : `${prefix}${PROBE_PREFIX}kept`;
-  let round = 0;
-  /** The ETag, or the status of a refusal that is one of `refusals`. */
+  let attempt = 0;
+  /** Returns the ETag, or the status of a refusal if that is one of `refusals`. */
   const put = (condition: object, refusals: readonly number[]): Promise<string | number> =>
     access.call<string, number>(
       async (s3, options) => {
-        round += 1;
-        const Body = Buffer.from(`A test of Cairn, round ${round}, ${own}; it may be removed.\n`);
+        attempt += 1;
+        const Body = Buffer.from(`A test of Cairn, round ${attempt}, ${own}; it may be removed.\n`);
         const { ETag } = await s3.putObject(
           { ...at, ...encryption, Key, Body, ContentLength: Body.length, ...condition },
           options,
@@ -80,9 +80,9 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     const ifNone = { IfNoneMatch: "*" };
     const first = await put(ifNone, NOT_HONOURED);
     const again = await put(ifNone, NOT_HONOURED);
-    // One that refuses every condition has not shown that it compares anything; what is kept was there before.
+    // A service that refuses every condition does not compare anything, unless the object existed because it cannot be removed.
     const creates = again === 412 && (typeof first === "string" || (first === 412 && !canDelete));
-    // Where conditions are refused nothing lies there yet, and a range can be asked only of what does.
+    // If both were refused there may be no object yet, which the request for a range needs.
     const unwritten = typeof first === "number" && typeof again === "number";
     const plain = creates || unwritten ? await put({}, []) : "";
     let etag: string | number = creates ? plain : "";
@@ -99,11 +99,11 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     const ranges = await knowsRanges(access, Key, signal);
     return { exclusive: creates && ifMatch !== undefined, creates, ifMatch, canDelete, ranges, checksums };
   } finally {
-    if (canDelete) await forgive(() => remove(Key));
+    if (canDelete) await bestEffort(() => remove(Key));
   }
 }
 
-/** Saved there, a checkpoint would never be found, and nothing would be said. */
+/** The error for a store in which checkpoints would be saved, but never found. */
 function unlisted({ location }: S3Settings): CairnError {
   return new CairnError(
     "STORE_DENIED",
@@ -130,8 +130,8 @@ async function knowsRanges(access: S3Access, Key: string, signal: AbortSignal): 
   );
 }
 
-/** What cannot be tidied up must not undo what was found out. */
-async function forgive(work: () => Promise<unknown>): Promise<void> {
+/** Ignores errors of the store while cleaning up. */
+async function bestEffort(work: () => Promise<unknown>): Promise<void> {
   try {
     await work();
   } catch (error) {

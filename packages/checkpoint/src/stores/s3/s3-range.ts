@@ -1,11 +1,11 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { S3Access } from "./s3-access.ts";
-import { strangeAnswer } from "./s3-access.ts";
-import { BodyMismatch, dropBody, emptyFilling, fillFrom } from "./s3-body.ts";
+import { unexpectedResponse } from "./s3-access.ts";
+import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
 import { pauseBefore, persist } from "./s3-pause.ts";
-import { notThere } from "../../store/store-names.ts";
+import { notThere } from "../../store/stored-files.ts";
 
-/** Bytes of an object: from `start` up to but not including `end`, of the version with this ETag. */
+/** A range of an object: from `start` up to but not including `end`, in the version with this ETag. */
 export interface ByteRange {
   readonly name: string;
   readonly start: number;
@@ -13,17 +13,17 @@ export interface ByteRange {
   readonly etag: string | undefined;
 }
 
-/** What the service said of an object with the first of its bytes. */
+/** The response to a request for a range. */
 export interface RangeAnswer {
   readonly body: unknown;
-  /** Of the whole object. */
+  /** The size of the whole object. */
   readonly size: number;
   readonly etag: string | undefined;
-  /** The service sent everything, though a part was asked for. */
+  /** Whether the service sent everything instead of the range. */
   readonly whole: boolean;
 }
 
-/** Asks for a range; the body is the caller's to read or to drop. `empty` for an object without bytes. */
+/** Requests a range. The caller has to read or drop the body. `empty` for an empty object. */
 export async function askRange(
   access: S3Access,
   { name, start, end, etag }: ByteRange,
@@ -56,7 +56,7 @@ export async function askRange(
   const size = Number(found?.[3] ?? answer.ContentLength);
   if (!Number.isSafeInteger(size) || (found !== null && Number(found[1]) !== start)) {
     dropBody(answer.Body);
-    throw strangeAnswer(
+    throw unexpectedResponse(
       location,
       doing,
       `the answer to ${Range} was ${answer.ContentRange ?? "of unknown size"}`,
@@ -66,35 +66,35 @@ export async function askRange(
 }
 
 /**
- * A range, whole and in pieces: where the connection broke it is asked for from there on. Throws `STORE_UNREACHABLE` when nothing more came for as
- * many times in a row as a request may be made.
+ * Fetches a range completely, in pieces: if the connection breaks, the rest is requested again. Throws `STORE_UNREACHABLE` after as many
+ * consecutive responses without data as a request has tries.
  */
 export async function fetchRange(access: S3Access, range: ByteRange, signal: AbortSignal): Promise<Buffer[]> {
   const { location, maxAttempts, requestTimeout: idleMs } = access.settings;
   const { name, start, end } = range;
   const doing = `reading ${name}`;
-  const filling = emptyFilling(end - start);
-  // Answers in a row that brought nothing: as long as something comes, it is asked on, however often the connection breaks.
+  const received = emptyBody(end - start);
+  // Consecutive responses without data: as long as there is progress it continues, however often the connection breaks.
   for (let fruitless = 0; ; fruitless++) {
-    const before = filling.filled;
+    const before = received.filled;
     const rest = { ...range, start: start + before };
     const answer = await persist(maxAttempts, signal, () => askRange(access, rest, signal));
     if (answer === "empty") throw changed(name, location);
     if (answer.whole && (start + before > 0 || answer.size !== end)) {
       dropBody(answer.body);
-      throw strangeAnswer(location, doing, "the service sent everything where a range was asked for");
+      throw unexpectedResponse(location, doing, "the service sent everything where a range was asked for");
     }
     try {
-      await fillFrom(answer.body, filling, { idleMs, signal });
-      if (filling.filled === filling.room) return filling.chunks;
-      if (filling.filled === before) throw strangeAnswer(location, doing, "an answer was empty");
+      await receiveBody(answer.body, received, { idleMs, signal });
+      if (received.filled === received.room) return received.chunks;
+      if (received.filled === before) throw unexpectedResponse(location, doing, "an answer was empty");
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof BodyMismatch)
-        throw strangeAnswer(location, doing, "an answer was longer than asked for");
+        throw unexpectedResponse(location, doing, "an answer was longer than asked for");
       const failure = access.explain(error, doing);
       if (!isCairnError(failure, "STORE_UNREACHABLE")) throw failure;
-      if (filling.filled > before) {
+      if (received.filled > before) {
         fruitless = -1;
         continue;
       }

@@ -1,20 +1,17 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TaggedText } from "../../store/checkpoint-store.ts";
-import type { S3Access } from "./s3-access.ts";
-import { strangeAnswer } from "./s3-access.ts";
-import { BodyMismatch, dropBody, emptyFilling, fillFrom } from "./s3-body.ts";
-import { contentTag } from "../../store/content-tag.ts";
+import { contentTag, SMALL_FILE_LIMIT, tooLarge } from "../../store/stored-files.ts";
+import { type S3Access, unexpectedResponse } from "./s3-access.ts";
+import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
 import { pauseBefore } from "./s3-pause.ts";
-import { conditionTag } from "./s3-probe.ts";
-import type { S3Findings } from "./s3-probe.ts";
-import { SMALL_FILE_LIMIT, tooLarge } from "../../store/store-names.ts";
+import { conditionTag, type S3Findings } from "./s3-probe.ts";
 
-/** A small file with the ETag that conditions compare. Our own tag is of the content: not every service has the same ETag in every answer. */
+/** A small file with the ETag for conditions. Its tag is computed from the content: not every service always returns the same ETag. */
 export interface SmallFile extends TaggedText {
   readonly etag: string;
 }
 
-/** A small file whole; undefined when it is not there. */
+/** Reads a small file; undefined if it does not exist. */
 export async function readSmall(access: S3Access, name: string): Promise<SmallFile | undefined> {
   const { bucket, location, maxAttempts, requestTimeout: idleMs } = access.settings;
   const Key = access.key(name);
@@ -31,12 +28,12 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
       dropBody(answer.Body);
       throw tooLarge(name, bytes);
     }
-    const filling = emptyFilling(bytes);
+    const received = emptyBody(bytes);
     try {
-      await fillFrom(answer.Body, filling, { idleMs, signal: undefined });
-      if (answer.ContentLength !== undefined && filling.filled < bytes)
-        throw strangeAnswer(location, doing, `${filling.filled} of ${bytes} bytes came`);
-      const content = Buffer.concat(filling.chunks);
+      await receiveBody(answer.Body, received, { idleMs, signal: undefined });
+      if (answer.ContentLength !== undefined && received.filled < bytes)
+        throw unexpectedResponse(location, doing, `${received.filled} of ${bytes} bytes came`);
+      const content = Buffer.concat(received.chunks);
       return { text: content.toString("utf8"), tag: contentTag(content), etag };
     } catch (error) {
       if (error instanceof BodyMismatch) throw tooLarge(name, SMALL_FILE_LIMIT + 1);
@@ -49,7 +46,7 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
 
 type Outcome = { readonly written: boolean; readonly attempts: number } | "conflict";
 
-/** Writes a small file on a condition; whether it was met, and how often it was tried. */
+/** Writes a small file on a condition. Returns whether that was met, and the number of tries. */
 async function put(access: S3Access, name: string, text: string, condition: object): Promise<Outcome> {
   const Body = Buffer.from(text);
   const { bucket, encryption } = access.settings;
@@ -75,7 +72,7 @@ async function put(access: S3Access, name: string, text: string, condition: obje
       permission: "s3:PutObject",
       unless({ status, word, attempts }) {
         if (!isConditional) return undefined;
-        // 412: the condition is not met. 404: what If-Match names is gone. 409: another conditional writing is under way (Amazon S3).
+        // 412: the condition is not met. 404: the object of If-Match is gone. 409: another conditional write is in progress (Amazon S3).
         if (status === 412 || (status === 404 && word !== "NoSuchBucket"))
           return { written: false, attempts };
         return status === 409 ? "conflict" : undefined;
@@ -84,39 +81,44 @@ async function put(access: S3Access, name: string, text: string, condition: obje
   );
 }
 
-/** As `put`; "not now, somebody else is writing" is answered by trying again. */
-async function putInTurn(access: S3Access, name: string, text: string, condition: object): Promise<boolean> {
+/** As `put`, but tries again after a conflict with another writer. Returns whether the file was written. */
+async function putWithRetry(
+  access: S3Access,
+  name: string,
+  text: string,
+  condition: object,
+): Promise<boolean> {
   for (let attempt = 0; attempt < access.settings.maxAttempts; attempt++) {
     const outcome = await put(access, name, text, condition);
     if (outcome !== "conflict") {
       if (outcome.written) return true;
-      // Of a repeated request an earlier one may have been obeyed, and its answer lost.
+      // An earlier try may have succeeded although its response was lost.
       return outcome.attempts > 1 && (await readSmall(access, name))?.text === text;
     }
     await pauseBefore(attempt);
   }
   throw new CairnError(
     "STORE_UNREACHABLE",
-    `${access.settings.location} let nobody write ${name}: others kept writing it.`,
+    `${name} could not be written to ${access.settings.location}: other processes kept writing it.`,
     {
       hint: "It is tried again.",
     },
   );
 }
 
-/** Writes a small file if there is none; of racers one wins where the service compares. */
+/** Writes a small file unless it exists. If the service supports conditions, only one of several concurrent writers succeeds. */
 export async function createSmall(
   access: S3Access,
   { creates }: S3Findings,
   name: string,
   text: string,
 ): Promise<boolean> {
-  if (creates) return putInTurn(access, name, text, { IfNoneMatch: "*" });
+  if (creates) return putWithRetry(access, name, text, { IfNoneMatch: "*" });
   if ((await readSmall(access, name)) !== undefined) return false;
-  return putInTurn(access, name, text, {});
+  return putWithRetry(access, name, text, {});
 }
 
-/** Overwrites a small file that still has this tag; of racers one wins where the service compares. */
+/** Overwrites a small file if it still has this tag. If the service supports conditions, only one of several writers succeeds. */
 export async function replaceSmall(
   access: S3Access,
   { ifMatch }: S3Findings,
@@ -128,6 +130,6 @@ export async function replaceSmall(
   if (current?.tag !== tag) return false;
   const condition =
     ifMatch === undefined || current.etag === "" ? {} : { IfMatch: conditionTag(current.etag, ifMatch) };
-  if (!(await putInTurn(access, name, text, condition))) return false;
+  if (!(await putWithRetry(access, name, text, condition))) return false;
   return { tag: contentTag(Buffer.from(text)) };
 }

@@ -1,10 +1,10 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import { CHECKPOINT_PREFIX } from "../../store/checkpoint-name.ts";
+import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import type { CheckpointStore } from "../../store/checkpoint-store.ts";
-import { LEASES } from "../../store/lease-record.ts";
-import { s3Access, strangeAnswer } from "./s3-access.ts";
+import { LEASE_PREFIX } from "../../store/lease-record.ts";
+import { s3Access, unexpectedResponse } from "./s3-access.ts";
 import { openContent } from "./s3-download.ts";
-import { askDate, listObjects } from "./s3-list.ts";
+import { currentDate, listObjects } from "./s3-list.ts";
 import { abortDeadUploads } from "./s3-unfinished.ts";
 import { s3Settings } from "./s3-options.ts";
 import type { S3StoreOptions } from "./s3-options.ts";
@@ -13,10 +13,10 @@ import type { S3Findings } from "./s3-probe.ts";
 import { createSmall, readSmall, replaceSmall } from "./s3-small.ts";
 import { uploadContent } from "./s3-upload.ts";
 
-/** Services tell their time in seconds, and several servers of one need not agree exactly. */
-const INEXACT_MS = 5_000;
+/** Services give their time in seconds, and the servers of one service may differ slightly. */
+const CLOCK_TOLERANCE_MS = 5_000;
 
-/** A checkpoint store in a bucket of S3 or a service like it. Nothing is loaded or asked before the first call. */
+/** Creates a checkpoint store in a bucket of S3 or a compatible service. Loads and requests nothing before the first call. */
 export function s3Store(options: S3StoreOptions): CheckpointStore {
   const settings = s3Settings(options);
   const { address, location } = settings;
@@ -24,9 +24,9 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   const notice = options.onNotice ?? (() => undefined);
   let probing: Promise<S3Findings> | undefined;
   let findings: S3Findings | undefined;
-  /** The latest date that was told: several servers of one service answer, and time must not seem to go back. */
+  /** The latest date returned: the servers of one service may differ, and time must not seem to go backwards. */
   let latest = 0;
-  /** False once that was refused: it was said then, and is not tried again. */
+  /** False once that was refused: it was reported then, and is not tried again. */
   let mayAbort = true;
 
   function requireWritable(doing: string): void {
@@ -40,11 +40,11 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     );
   }
 
-  /** Found out before the first small file is written, once; what failed for lack of an answer is tried anew. */
-  async function found(): Promise<S3Findings> {
+  /** Probes the service once, before the first small file is written. Tries again after a failure. */
+  async function probed(): Promise<S3Findings> {
     probing ??= probe(access).then((answer) => {
       findings = answer;
-      if (!answer.canDelete) tellKept();
+      if (!answer.canDelete) noticeNoDelete();
       if (!answer.exclusive) {
         notice(
           `${location} does not compare what is there with what is expected before it writes; two nodes may upload at once, which costs traffic and nothing else.`,
@@ -60,9 +60,9 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     }
   }
 
-  function tellKept(): void {
+  function noticeNoDelete(): void {
     notice(
-      `${location} lets nothing be removed with these credentials (s3:DeleteObject); old checkpoints stay until a life-cycle rule or somebody else removes them.`,
+      `${location} lets nothing be removed with these credentials (s3:DeleteObject); old checkpoints stay until a life-cycle rule or an operator removes them.`,
     );
   }
 
@@ -101,12 +101,12 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     async create(name, text) {
       access.key(name);
       requireWritable(`writing of ${name}`);
-      return createSmall(access, await found(), name, text);
+      return createSmall(access, await probed(), name, text);
     },
     async replace(name, text, tag) {
       access.key(name);
       requireWritable(`writing of ${name}`);
-      return replaceSmall(access, await found(), name, text, tag);
+      return replaceSmall(access, await probed(), name, text, tag);
     },
     async remove(name) {
       const Key = access.key(name);
@@ -123,7 +123,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       } catch (error) {
         if (isCairnError(error, "STORE_DENIED") && findings?.canDelete === true) {
           findings = { ...findings, canDelete: false };
-          tellKept();
+          noticeNoDelete();
         }
         throw error;
       }
@@ -142,9 +142,10 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       }
     },
     async now() {
-      const date = await askDate(access, LEASES);
-      if (date === undefined) throw strangeAnswer(location, "asking for its time", "the answer had no date");
-      latest = date < latest && latest - date <= INEXACT_MS ? latest : date;
+      const date = await currentDate(access, LEASE_PREFIX);
+      if (date === undefined)
+        throw unexpectedResponse(location, "asking for its time", "the answer had no date");
+      latest = date < latest && latest - date <= CLOCK_TOLERANCE_MS ? latest : date;
       return latest;
     },
     close: () => access.close(),

@@ -1,6 +1,6 @@
 import type { S3Access } from "./s3-access.ts";
 
-/** Aborts one upload; fine when there is none. */
+/** Aborts an upload; does nothing if it does not exist. */
 export async function abortUpload(
   access: S3Access,
   key: string,
@@ -21,7 +21,7 @@ export async function abortUpload(
   );
 }
 
-/** Aborts every upload of `name`, of which no process needs one; how many. Where uploads cannot be listed none is found. */
+/** Aborts all uploads of `name`, none of which may be in use. Returns their number: 0 where uploads cannot be listed. */
 export async function abortUploadsOf(access: S3Access, name: string, signal?: AbortSignal): Promise<number> {
   const key = access.key(name);
   let aborted = 0;
@@ -54,7 +54,7 @@ async function* openUploads(
         doing: "listing unfinished uploads",
         permission: "s3:ListBucketMultipartUploads",
         signal,
-        // Neither every service nor every policy lets uploads be listed; then a life-cycle rule must remove them.
+        // Some services and policies do not permit listing uploads; a life-cycle rule must remove them there.
         unless: ({ status }) => (status === 403 || status === 501 || status === 405 ? null : undefined),
       },
     );
@@ -64,7 +64,7 @@ async function* openUploads(
       yield { key: Key, id: UploadId, begunAt: Initiated?.getTime() ?? Number.POSITIVE_INFINITY };
     }
     const { NextKeyMarker, NextUploadIdMarker } = page;
-    // One that says no other place to go on from would be asked for its first page for ever.
+    // If the markers do not change, the same page would be requested forever.
     const goesOn = NextKeyMarker !== from.KeyMarker || NextUploadIdMarker !== from.UploadIdMarker;
     marker =
       page.IsTruncated === true && goesOn && NextKeyMarker !== undefined && NextKeyMarker !== ""
@@ -76,7 +76,7 @@ async function* openUploads(
   }
 }
 
-/** Aborts uploads of files whose name begins with `prefix`, and of those named, as `tidy` of a checkpoint store says; answers their names. */
+/** Aborts uploads of files whose names begin with `prefix`, and of those named, as `tidy` of a checkpoint store. Returns their names. */
 export async function abortDeadUploads(
   access: S3Access,
   prefix: string,

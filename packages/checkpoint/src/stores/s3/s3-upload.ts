@@ -1,29 +1,32 @@
 import { randomBytes } from "node:crypto";
-import { addAbortSignal } from "node:stream";
-import type { Readable } from "node:stream";
+import { addAbortSignal, type Readable } from "node:stream";
 import { isCairnError } from "@cairn/kv";
 import type { UploadOptions } from "../../store/checkpoint-store.ts";
-import type { S3Access } from "./s3-access.ts";
-import { beginMultipart, keptAnother, NONCE_FIELD } from "./s3-multipart.ts";
-import type { MultipartUpload, NewObject } from "./s3-multipart.ts";
-import { cutParts, partMemory, partSizes } from "./s3-parts.ts";
-import type { Part } from "./s3-parts.ts";
-import { sendAll } from "./s3-send-parts.ts";
-import { abortUploadsOf } from "./s3-unfinished.ts";
-import type { S3Findings } from "./s3-probe.ts";
+import { alreadyThere } from "../../store/stored-files.ts";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
-import { alreadyThere } from "../../store/store-names.ts";
+import type { S3Access } from "./s3-access.ts";
+import {
+  beginMultipart,
+  lengthDiffers,
+  type MultipartUpload,
+  type NewObject,
+  NONCE_FIELD,
+  sendParts,
+} from "./s3-multipart.ts";
+import { cutParts, type Part, partMemory, partSizes } from "./s3-parts.ts";
+import type { S3Findings } from "./s3-probe.ts";
+import { abortUploadsOf } from "./s3-unfinished.ts";
 
-/** How long what a failed upload left is looked after; what remains then is for the next sweep. */
-const TIDY_MS = 15_000;
+/** The time limit of cleaning up after a failed upload; the next sweep removes the rest. */
+const TIDY_TIMEOUT_MS = 15_000;
 
-/** An object as it lies in the bucket. */
-interface Lying {
+/** An object in the bucket. */
+interface StoredObject {
   readonly bytes: number;
   readonly nonce: string | undefined;
 }
 
-/** Writes `content` as the object `name`, in parts where it has more than one. It is there whole in the end, or not at all. */
+/** Writes `content` as the object `name`, in parts if it needs more than one. The object exists completely afterwards, or not at all. */
 export async function uploadContent(
   access: S3Access,
   findings: Pick<S3Findings, "creates">,
@@ -33,7 +36,7 @@ export async function uploadContent(
 ): Promise<{ bytes: number }> {
   const { partSize, concurrency, location } = access.settings;
   const object: NewObject = { name, nonce: randomBytes(12).toString("hex") };
-  // One is filled while the others are sent.
+  // One buffer is filled while the others are sent.
   const memory = partMemory(concurrency + 1);
   let bytes = 0;
   const onPart = ({ body }: Part): void => {
@@ -41,10 +44,10 @@ export async function uploadContent(
   };
   let begun: "whole" | "parts" | undefined;
   let upload: MultipartUpload | undefined;
-  // Whoever reads it hears of its error; aborted before that, it would end the process.
+  // A reader receives its error. If it is aborted before it is read, the error would otherwise end the process.
   content.on("error", () => undefined);
   try {
-    // Asked before anything is sent: not every service compares when it writes, and none before it has all.
+    // Before anything is sent: not every service supports conditions, and none evaluates them before it has received everything.
     if ((await look(access, name, signal)) !== undefined) throw alreadyThere(name, location);
     if (signal !== undefined) addAbortSignal(signal, content);
     const parts = cutParts(content, partSizes(partSize, expectedBytes), memory);
@@ -57,7 +60,7 @@ export async function uploadContent(
       await putWhole(access, findings, object, first.value.body, signal);
     } else {
       upload = await beginMultipart(access, object, signal);
-      await sendAll(access, upload, { first: first.value, rest: parts, memory, onPart, signal });
+      await sendParts(access, upload, { first: first.value, rest: parts, memory, onPart, signal });
       await complete(access, findings, upload, object, bytes, signal);
     }
     return { bytes };
@@ -69,7 +72,7 @@ export async function uploadContent(
   }
 }
 
-/** An answer may be lost after the service has done it, and some say no after they have: only the object itself tells. */
+/** Completes the upload, and checks the object itself: a response may be lost, and some services report failure after success. */
 async function complete(
   access: S3Access,
   findings: Pick<S3Findings, "creates">,
@@ -86,13 +89,13 @@ async function complete(
     if (!isCairnError(error)) throw error;
     failure = { error };
   }
-  const lies = await look(access, name, signal);
-  if (lies?.nonce === nonce && lies.bytes === bytes) {
+  const found = await look(access, name, signal);
+  if (found?.nonce === nonce && found.bytes === bytes) {
     if (upload.doubtful) await abortUploadsOf(access, name, signal);
     return;
   }
-  if (lies !== undefined && lies.nonce !== nonce) throw alreadyThere(name, location);
-  throw failure === undefined ? keptAnother(name, location, lies?.bytes, bytes) : failure.error;
+  if (found !== undefined && found.nonce !== nonce) throw alreadyThere(name, location);
+  throw failure === undefined ? lengthDiffers(name, location, found?.bytes, bytes) : failure.error;
 }
 
 async function putWhole(
@@ -128,14 +131,14 @@ async function putWhole(
       unless: ({ status }) => (status === 412 ? true : undefined),
     },
   );
-  // Of a repeated request the first may have been obeyed.
+  // The first try of a repeated request may have succeeded.
   if (taken && (await look(access, name, signal))?.nonce !== nonce) throw alreadyThere(name, location);
 }
 
-async function look(access: S3Access, name: string, signal?: AbortSignal): Promise<Lying | undefined> {
+async function look(access: S3Access, name: string, signal?: AbortSignal): Promise<StoredObject | undefined> {
   const { bucket } = access.settings;
-  const lies = await access.call(
-    async (s3, options): Promise<Lying> => {
+  const found = await access.call(
+    async (s3, options): Promise<StoredObject> => {
       const { ContentLength = 0, Metadata } = await s3.headObject(
         { Bucket: bucket, Key: access.key(name) },
         options,
@@ -149,10 +152,10 @@ async function look(access: S3Access, name: string, signal?: AbortSignal): Promi
       unless: ({ status }) => (status === 404 ? null : undefined),
     },
   );
-  return lies ?? undefined;
+  return found ?? undefined;
 }
 
-/** Takes away what a failed upload left, for as long as that does not hold up anybody. `reason`, which the caller throws, is what users hear of. */
+/** Removes what a failed upload left, within a time limit. `reason` is the error that the caller throws. */
 async function tidy(
   access: S3Access,
   { name, nonce }: NewObject,
@@ -160,18 +163,18 @@ async function tidy(
   upload: MultipartUpload | undefined,
   reason: unknown,
 ): Promise<void> {
-  const signal = AbortSignal.timeout(TIDY_MS);
+  const signal = AbortSignal.timeout(TIDY_TIMEOUT_MS);
   const attempt = async (work: () => Promise<unknown>): Promise<void> => {
     try {
       await work();
     } catch (error) {
-      // The next sweep finds it, if this service lets anybody.
+      // The next sweep finds it, if the service permits that.
       if (isCairnError(error) || signal.aborted) return;
       throw new AggregateError([reason, error], "A failed upload could not be tidied up.", { cause: error });
     }
   };
   if (upload !== undefined) await attempt(() => upload.abort(signal));
-  // Also where the answer to its beginning was lost.
+  // Also if the response to its creation was lost.
   if (inParts) await attempt(() => abortUploadsOf(access, name, signal));
   await attempt(async () => {
     if ((await look(access, name, signal))?.nonce !== nonce) return;

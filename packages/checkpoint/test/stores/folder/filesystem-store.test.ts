@@ -38,7 +38,7 @@ test("its clock is the file system's", async () => {
   expect(await readdir(dir)).toEqual([]);
 });
 
-test("a folder that went away is unreachable, not empty, and is not made anew", async () => {
+test("a folder that vanished is unreachable, not empty, and is not made again", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "store") });
   await store.create("a.json", "1");
@@ -63,7 +63,7 @@ test("a path that leads through a file is unreachable", async () => {
   await expect(store.create("a.json", "1")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
 });
 
-test("a folder that may not be read or written is denied", async () => {
+test("a folder without permissions is denied", async () => {
   const dir = await temporaryDirectory();
   await chmod(dir, 0o755);
   await mkdir(join(dir, "locked"), { mode: 0o700 });
@@ -103,12 +103,12 @@ test.each([
   });
 });
 
-test("an error that is not the file system's stays what it is", () => {
+test("an error that is not the file system's stays unchanged", () => {
   const bug = new TypeError("a bug");
   expect(folderError(bug, "writing a.tar", "file:///store")).toBe(bug);
 });
 
-test("temporary files of dead writers go with the next upload, those being written stay", async () => {
+test("temporary files of dead writers are removed with the next upload, those being written stay", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir, temporaryGraceMs: 60_000 });
   await writeFile(join(dir, ".tmp-dead"), "half");
@@ -119,7 +119,7 @@ test("temporary files of dead writers go with the next upload, those being writt
   expect((await readdir(dir)).toSorted()).toEqual([".tmp-alive", "a.tar"]);
 });
 
-test("what only looks like a name lists nothing: hidden files, folders, dangling links", async () => {
+test("hidden files, folders and dangling links are not listed", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir });
   await mkdir(join(dir, "checkpoint-5-folder", "deep", "deeper"), { recursive: true });
@@ -129,7 +129,7 @@ test("what only looks like a name lists nothing: hidden files, folders, dangling
   expect(await store.list("")).toEqual([]);
 });
 
-test("a process that died while it replaced a file holds up the next for seconds only", async () => {
+test("a process that died while replacing a file delays the next one for seconds only", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir });
   await store.create("in-progress.json", "1");
@@ -150,7 +150,7 @@ test("a manifest larger than any can be is refused without being read", async ()
   await expect(store.read("a.json")).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
 });
 
-test("a file opened for a reader that was stopped meanwhile fails for who reads it, and ends nobody else", async () => {
+test("a file opened for a reader that was aborted meanwhile fails for its reader, and does not end the process", async () => {
   const dir = await temporaryDirectory();
   await writeFile(join(dir, "a.tar"), "content");
   const stream = await filesystemStore({ path: dir }).open("a.tar", { signal: AbortSignal.abort() });

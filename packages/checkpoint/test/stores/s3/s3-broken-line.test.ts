@@ -32,7 +32,7 @@ test(
   },
 );
 
-test("a range that breaks in its middle is asked for from there on", async () => {
+test("a range that breaks halfway is requested from there on", async () => {
   const { s3, store } = place();
   const sent = createHash("sha256");
   await store().upload("a.tar", Readable.from(content(9_000_000, sent)));

@@ -39,20 +39,17 @@ test.each([
   [403, "QuotaExceeded", "", "STORE_FULL", /no room left/],
   [501, "NotImplemented", "", "STORE_DENIED", /NotImplemented/],
   [400, "InvalidStorageClass", "", "STORE_DENIED", /refused it \(400 InvalidStorageClass/],
-])(
-  "a service that says %i %s is told as such, with what to do",
-  async (status, word, more, code, message) => {
-    const { endpoint } = await answeringServer(() => ({ status, body: errorDocument(word, more) }));
-    const error: unknown = await storeAt(endpoint)
-      .list("")
-      .catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ code, hint: expect.stringMatching(/.\.$/) });
-    const told = error instanceof Error ? `${error.message} ${String(Reflect.get(error, "hint"))}` : "";
-    expect(told).toMatch(message);
-    expect(told).toContain("s3://b/p");
-    expect(told).not.toContain(KEY.secretAccessKey);
-  },
-);
+])("a service that responds %i %s is reported with what to do", async (status, word, more, code, message) => {
+  const { endpoint } = await answeringServer(() => ({ status, body: errorDocument(word, more) }));
+  const error: unknown = await storeAt(endpoint)
+    .list("")
+    .catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({ code, hint: expect.stringMatching(/.\.$/) });
+  const told = error instanceof Error ? `${error.message} ${String(Reflect.get(error, "hint"))}` : "";
+  expect(told).toMatch(message);
+  expect(told).toContain("s3://b/p");
+  expect(told).not.toContain(KEY.secretAccessKey);
+});
 
 test("a redirect that names the region in a header leads to the right setting", async () => {
   const headers = { "x-amz-bucket-region": "eu-west-1" };
@@ -67,7 +64,7 @@ test("a redirect that names the region in a header leads to the right setting", 
   });
 });
 
-test("a service that fails for a moment is asked again, and no more often than is allowed", async () => {
+test("a request to a service that fails briefly is retried, up to the limit", async () => {
   let failures = 1;
   const server = await answeringServer(() =>
     failures-- > 0
@@ -82,7 +79,7 @@ test("a service that fails for a moment is asked again, and no more often than i
   expect(server.asked).toHaveLength(4);
 });
 
-test("a service that is not there, or tears every connection down, is unreachable", async () => {
+test("a service that does not exist, or drops every connection, is unreachable", async () => {
   const { endpoint } = await answeringServer(() => "reset");
   await expect(storeAt(endpoint).list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
   await expect(storeAt(await refusingEndpoint()).list("")).rejects.toMatchObject({
@@ -91,7 +88,7 @@ test("a service that is not there, or tears every connection down, is unreachabl
   });
 });
 
-test("a service that says nothing at all is given up", async () => {
+test("a silent service is given up", async () => {
   const silent = createServer(() => undefined);
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => void silent.close());
@@ -100,7 +97,7 @@ test("a service that says nothing at all is given up", async () => {
   await expect(store.list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
 });
 
-test("an https: address of a service that speaks http is told apart from one that is not there", async () => {
+test("an https: address of a service that speaks http is distinguished from a missing service", async () => {
   const { endpoint } = await answeringServer(() => ({ status: 200 }));
   await expect(storeAt(endpoint.replace("http:", "https:")).list("")).rejects.toMatchObject({
     code: "STORE_UNREACHABLE",
@@ -108,7 +105,7 @@ test("an https: address of a service that speaks http is told apart from one tha
   });
 });
 
-test("a listing costs one request for each thousand objects, and foreign names do it no harm", async () => {
+test("a listing takes one request per thousand objects, and foreign names do not affect it", async () => {
   const names = Array.from({ length: 2_500 }, (_, at) => `p/checkpoint-${String(at).padStart(5, "0")}`);
   const foreign = ["p/", "p/%01", "p/a%2Fb%2Fc", "p/100%25", "q/elsewhere"];
   const { endpoint, asked } = await answeringServer(({ url }) => {
@@ -122,7 +119,7 @@ test("a listing costs one request for each thousand objects, and foreign names d
   expect(asked).toHaveLength(3);
 });
 
-test("its clock is the date of the service's answers", async () => {
+test("its clock is the date of the service's responses", async () => {
   const date = "Fri, 20 Nov 2026 06:12:26 GMT";
   const { endpoint } = await answeringServer(() => ({
     status: 200,
@@ -145,14 +142,14 @@ test("a read-only store refuses every write before it is sent", async () => {
   expect(asked).toEqual([]);
 });
 
-test("a service that refuses without a reason is told with its status alone", async () => {
+test("a refusal without a reason is reported with its status alone", async () => {
   const { endpoint } = await answeringServer(() => ({ status: 503 }));
   await expect(storeAt(endpoint, { maxAttempts: 1 }).list("")).rejects.toMatchObject({
     message: expect.stringMatching(/: it answered 503\.$/),
   });
 });
 
-test("what the SDK says of itself is left out of what is said of a service", async () => {
+test("messages about a service omit the SDK's remarks about itself", async () => {
   const silent = createServer((socket) => void socket.resume().on("error", () => undefined));
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => void silent.close());
@@ -166,7 +163,7 @@ test("what the SDK says of itself is left out of what is said of a service", asy
 });
 
 test.each(["localhost:4566", "s3.example.net", "http://", "ftp://user:hunter2@example.net"])(
-  "an address of the environment that is none, %s, is told as such and not repeated",
+  "an invalid address in the environment, %s, is refused without being repeated",
   (value) => {
     const make = (): CheckpointStore => s3Store({ bucket: "b", env: { AWS_ENDPOINT_URL: value } });
     const expected = {
@@ -177,7 +174,7 @@ test.each(["localhost:4566", "s3.example.net", "http://", "ftp://user:hunter2@ex
   },
 );
 
-test("a profile that is not there is named", async () => {
+test("a missing profile is named", async () => {
   const options = { credentials: { profile: "nonesuch" }, env: {} };
   await expect(storeAt("http://127.0.0.1:9", options).list("")).rejects.toMatchObject({
     code: "CONFIG_INVALID",
@@ -190,7 +187,7 @@ test("a profile that is not there is named", async () => {
   });
 });
 
-test("buckets of one name on two services are two places, and messages say of which service they are", async () => {
+test("buckets of the same name on two services are two places, and messages name the service", async () => {
   const first = await refusingEndpoint();
   const [one, same, other, amazons] = [
     storeAt(first),
@@ -209,7 +206,7 @@ test("buckets of one name on two services are two places, and messages say of wh
   }
 });
 
-test("an error of the program stays what it is", () => {
+test("an error of the program stays unchanged", () => {
   const bug = new TypeError("a bug");
   const request = {
     doing: "listing",
@@ -222,7 +219,7 @@ test("an error of the program stays what it is", () => {
   expect(s3Error(bug, request)).toBe(bug);
 });
 
-test("that no region is known, and that there are no credentials, is told with what to set", () => {
+test("a missing region and missing credentials are reported with what to set", () => {
   const request = {
     doing: "listing",
     permission: "s3:ListBucket",

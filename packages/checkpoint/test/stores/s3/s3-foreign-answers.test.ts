@@ -22,7 +22,7 @@ test.each([
   ["a way without a page", 301, "", "STORE_UNREACHABLE", /sent on to https:\/\/login\.example\.net\./],
   ["a page for what is not there", 404, LOGIN_PAGE, "STORE_UNREACHABLE", /answered 404 and something/],
   ["JSON", 200, '{"ok": true}', "STORE_UNREACHABLE", /something that is not S3's/],
-])("a proxy that answers with %s is no empty store", async (_what, status, body, code, message) => {
+])("a proxy that responds with %s is not an empty store", async (_what, status, body, code, message) => {
   const headers =
     status < 300 || status > 399 ? {} : { location: "https://login.example.net/?token=hunter2" };
   const { endpoint } = await answeringServer(() => ({ status, body, headers }));
@@ -40,7 +40,7 @@ test.each([
 test.each([
   ["does not say where it goes on", undefined],
   ["begins with its first page again and again", "1"],
-])("a listing that is cut short and %s is not taken for the whole", async (_what, token) => {
+])("a listing that is cut short and %s does not count as complete", async (_what, token) => {
   const next = token === undefined ? "" : `<NextContinuationToken>${token}</NextContinuationToken>`;
   const body = `<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>${next}</ListBucketResult>`;
   const { endpoint, asked } = await answeringServer(() => ({ status: 200, body }));
@@ -51,7 +51,7 @@ test.each([
   expect(asked.length).toBeLessThan(3);
 });
 
-test("a list of unfinished uploads that begins with its first page again and again is read once", async () => {
+test("a list of unfinished uploads that repeats its first page is read once", async () => {
   const body =
     "<ListMultipartUploadsResult><Bucket>b</Bucket><IsTruncated>true</IsTruncated>" +
     "<NextKeyMarker>p/checkpoint-1</NextKeyMarker><NextUploadIdMarker>1</NextUploadIdMarker></ListMultipartUploadsResult>";

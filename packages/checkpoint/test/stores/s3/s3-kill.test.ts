@@ -16,7 +16,7 @@ const NO_GRACE = -60_000;
 
 const place = s3Places();
 
-test("what a node leaves that is killed while it uploads stays while its lease holds, and the next sweep aborts it", async () => {
+test("the upload of a killed node stays while its lease is valid, and is aborted by the next sweep", async () => {
   const { s3, prefix, store, lying } = place();
   const dir = await temporaryDirectory();
   const proxy = await s3FaultProxy({ to: s3.endpoint });

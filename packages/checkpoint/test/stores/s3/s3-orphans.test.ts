@@ -32,7 +32,7 @@ async function largeSource(): Promise<{ source: ReturnType<typeof testSource>; d
   return { source, dir: await temporaryDirectory() };
 }
 
-test("where uploads list only by their whole key, a sweep finds those that a lease which has ended names, once", async () => {
+test("where uploads are listed only by their full key, a sweep finds those that an ended lease names, once", async () => {
   const server = await memoryS3({ uploadsByKey: true });
   const store = server.store();
   for (const name of [FIRST, SECOND, UNNAMED]) leaveUpload(server, name);
@@ -66,7 +66,7 @@ test("an upload that a live lease names is left alone", async () => {
   expect(server.uploads.size).toBe(0);
 });
 
-test("the lease names the archive before its upload begins, and a node that takes it over goes on naming it", async () => {
+test("the lease names the archive before its upload begins, and so does that of its successor", async () => {
   const server = await memoryS3({ uploadsByKey: true });
   const { source, dir } = await largeSource();
   const named: (string | undefined)[] = [];

@@ -16,7 +16,7 @@ function partsOf(bytes: number, sizeOf: (number: number) => number): number {
   return 10_001;
 }
 
-test("any archive up to 5 TiB fits into 10,000 parts, all of one size, when its size is known", () => {
+test("any archive up to 5 TiB fits into 10,000 parts of equal size, if its size is known", () => {
   const sizes = fc.integer({ min: 1, max: 5 * TIB });
   fc.assert(
     fc.property(sizes, fc.integer({ min: 5, max: 64 }), (bytes, least) => {
@@ -29,7 +29,7 @@ test("any archive up to 5 TiB fits into 10,000 parts, all of one size, when its 
   );
 });
 
-test("5 TiB fit into 10,000 parts when nobody knows the size, and the first are small", () => {
+test("5 TiB fit into 10,000 parts if the size is unknown, and the first parts are small", () => {
   for (const least of [5, 8, 64]) {
     const sizeOf = partSizes(least * MIB);
     expect(sizeOf(1)).toBe(least * MIB);
@@ -37,11 +37,11 @@ test("5 TiB fit into 10,000 parts when nobody knows the size, and the first are 
   }
 });
 
-test("an archive that is much larger than was said still fits", () => {
+test("an archive that is much larger than expected still fits", () => {
   expect(partsOf(5 * TIB, partSizes(8 * MIB, 20 * 1024 * MIB))).toBeLessThanOrEqual(10_000);
 });
 
-test("content is cut into full parts and a rest, whatever pieces it comes in", async () => {
+test("content is split into full parts and a remainder, whatever its chunks", async () => {
   const pieces = fc.array(fc.integer({ min: 1, max: 25 }), { maxLength: 30 });
   await fc.assert(
     fc.asyncProperty(pieces, async (lengths) => {
@@ -63,7 +63,7 @@ test("content is cut into full parts and a rest, whatever pieces it comes in", a
   );
 });
 
-test("no more buffers are made than are allowed: who wants another waits", async () => {
+test("no more buffers are allocated than allowed: further takers wait", async () => {
   const memory = partMemory(2);
   const first = await memory.take(10);
   await memory.take(10);

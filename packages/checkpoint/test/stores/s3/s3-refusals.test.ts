@@ -10,7 +10,7 @@ import { testSource } from "../../support/test-source.ts";
 
 const place = s3Places();
 
-test("a service that refuses every condition is found to know ranges all the same", async () => {
+test("a service that refuses every condition is found to support ranges", async () => {
   const server = await memoryS3({ conditions: "refused" });
   const store = server.store();
   await store.create("a.json", "{}");
@@ -18,7 +18,7 @@ test("a service that refuses every condition is found to know ranges all the sam
   expect([...server.objects.keys()]).toEqual(["cairn/test/a.json"]);
 });
 
-test("an upload that loses to an object which has gone since may be tried again, and leaves nothing", async () => {
+test("an upload that conflicts with an object that has since been removed can be retried, and leaves nothing", async () => {
   const { s3, store, lying } = place();
   const proxy = await s3FaultProxy({ to: s3.endpoint });
   const writer = store({ endpoint: proxy.endpoint });
@@ -31,7 +31,7 @@ test("an upload that loses to an object which has gone since may be tried again,
   expect(await upload()).toEqual({ bytes: 9_000_000 });
 });
 
-test("an upload whose completion is answered by a 200 with an error in it, again and again, leaves nothing", async () => {
+test("an upload whose completion repeatedly gets a 200 with an error leaves nothing", async () => {
   const { s3, store, lying } = place();
   const proxy = await s3FaultProxy({ to: s3.endpoint });
   proxy.plan = ({ kind }) => (kind === "complete" ? "error in 200" : undefined);
@@ -41,7 +41,7 @@ test("an upload whose completion is answered by a 200 with an error in it, again
   expect(await lying(proxy.begun)).toEqual([]);
 });
 
-test("an upload whose completion the service has made, though no answer came, is there and counts as made", async () => {
+test("an upload that the service completed without a response counts as complete", async () => {
   const { s3, store, lying } = place();
   const proxy = await s3FaultProxy({ to: s3.endpoint });
   proxy.plan = ({ kind }) => (kind === "complete" ? "answer lost" : undefined);
@@ -51,7 +51,7 @@ test("an upload whose completion the service has made, though no answer came, is
   expect(await lying(proxy.begun)).toEqual(["a.tar"]);
 });
 
-test("a listing costs one request a thousand objects", async () => {
+test("a listing takes one request per thousand objects", async () => {
   const { s3, store, prefix, client } = place();
   const names = Array.from({ length: 1_001 }, (_, n) => `${String(n).padStart(5, "0")}.json`);
   const puts = [...names];
@@ -79,7 +79,7 @@ test("a prefix that a web address would escape is kept as it is", async () => {
 });
 
 test.each(["a/../b", "a/./b", "a//b", "..", "a/.."])(
-  "the prefix %s, which a service may shorten, is refused before anything is asked",
+  "the prefix %s, which a service may normalize, is refused before any request",
   (prefix) => {
     const { store } = place();
     const hint = expect.stringContaining("cairn/production");

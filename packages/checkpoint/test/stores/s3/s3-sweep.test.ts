@@ -14,7 +14,7 @@ function leaveUpload(server: MemoryS3, name: string, ageMs: number): void {
   server.uploads.set(name, { key: `cairn/test/${name}`, at: new Date(Date.now() - ageMs), parts: new Map() });
 }
 
-test("a sweep aborts the uploads of nodes that were killed, and tells so", async () => {
+test("a sweep aborts and reports the uploads of killed nodes", async () => {
   const server = await memoryS3();
   leaveUpload(server, ARCHIVE, 7_200_000);
   leaveUpload(server, "checkpoint-of-somebody-else.tar", 7_200_000);
@@ -24,7 +24,7 @@ test("a sweep aborts the uploads of nodes that were killed, and tells so", async
   expect(server.uploads.size).toBe(2);
 });
 
-test("an upload that lasts for hours is not aborted while its lease is renewed, nor while nobody knows what is uploaded", async () => {
+test("an upload of hours is not aborted while its lease is renewed, nor while a lease names no archive", async () => {
   const server = await memoryS3();
   const store = server.store();
   leaveUpload(server, ARCHIVE, 7_200_000);
@@ -45,7 +45,7 @@ test("an upload that lasts for hours is not aborted while its lease is renewed, 
   expect(server.uploads.size).toBe(0);
 });
 
-test("a service that does not list uploads is swept all the same, and a failing one is told", async () => {
+test("a service that does not list uploads is swept all the same, and a failing one is reported", async () => {
   const server = await memoryS3();
   const store = server.store();
   let status = 501;
@@ -59,7 +59,7 @@ test("a service that does not list uploads is swept all the same, and a failing 
   expect((await sweep(store, testSource())).failed).toMatchObject([{ error: { code: "STORE_UNREACHABLE" } }]);
 });
 
-test("that unfinished uploads may not be aborted is said once, and they are left alone", async () => {
+test("missing permission to abort unfinished uploads is reported once, and they are left alone", async () => {
   const server = await memoryS3();
   const onNotice = vi.fn<(sentence: string) => void>();
   const store = server.store({ onNotice });

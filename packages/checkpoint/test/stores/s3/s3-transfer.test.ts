@@ -54,7 +54,7 @@ function expectNothing(server: MemoryS3): void {
   expect(server.uploads.size).toBe(0);
 }
 
-test("a large file goes up in parts, a bounded number at once, and comes down in ranges", async () => {
+test("a large file is uploaded in parts with bounded concurrency, and downloaded in ranges", async () => {
   const server = await memoryS3();
   const store = server.store(PARTS);
   expect(await store.upload("a.tar", pieces(CONTENT))).toEqual({ bytes: CONTENT.length });
@@ -79,7 +79,7 @@ test("parts grow with the size that is expected", async () => {
   expect(server.asked.filter(isPart)).toHaveLength(3);
 });
 
-test("a part whose answer was lost, and one that the service failed, are sent again", async () => {
+test("a part whose response was lost, and one that failed, are sent again", async () => {
   const server = await memoryS3();
   let lost = 1;
   let failed = 1;
@@ -125,7 +125,7 @@ test.each([
   await vi.waitFor(() => expectNothing(server));
 });
 
-test("an upload whose completion was obeyed, but not answered, has succeeded", async () => {
+test("an upload whose completion succeeded without a response has succeeded", async () => {
   const server = await memoryS3({ loseAnswer: isComplete });
   const store = server.store(PARTS);
   expect(await store.upload("a.tar", pieces(CONTENT))).toEqual({ bytes: CONTENT.length });
@@ -133,7 +133,7 @@ test("an upload whose completion was obeyed, but not answered, has succeeded", a
   await expectWhole(server, store);
 });
 
-test("a completion that says 200 and then that it failed is not believed, and nothing is left", async () => {
+test("a completion with status 200 and an error fails, and leaves nothing", async () => {
   const server = await memoryS3();
   server.quirks.interfere = (asked, response) => {
     if (!isComplete(asked)) return false;
@@ -146,14 +146,14 @@ test("a completion that says 200 and then that it failed is not believed, and no
   expectNothing(server);
 });
 
-test("a completion without an ETag is fine", async () => {
+test("a completion without an ETag succeeds", async () => {
   const server = await memoryS3({ noEtagOnComplete: true });
   const store = server.store(PARTS);
   await store.upload("a.tar", pieces(CONTENT));
   await expectWhole(server, store);
 });
 
-test("when the answer to the beginning of an upload was lost, the other beginning is aborted too", async () => {
+test("if the response to the creation of an upload was lost, the other upload is aborted too", async () => {
   const server = await memoryS3();
   let lost = 1;
   server.quirks.loseAnswer = ({ method, query }) => method === "POST" && query.has("uploads") && lost-- > 0;
@@ -162,7 +162,7 @@ test("when the answer to the beginning of an upload was lost, the other beginnin
   await expectWhole(server, store);
 });
 
-test("a small file whose writing was obeyed, but not answered, counts as written by who wrote it", async () => {
+test("a small file that was written without a response counts as written", async () => {
   const server = await memoryS3();
   const store = server.store();
   expect(await store.create("first.json", "{}")).toBe(true);
@@ -176,7 +176,7 @@ test("a small file whose writing was obeyed, but not answered, counts as written
   expect(await store.upload("a.tar", pieces(Buffer.from("small")))).toEqual({ bytes: 5 });
 });
 
-test("a range that breaks goes on where it broke", async () => {
+test("a broken range continues where it broke", async () => {
   const server = await memoryS3();
   const store = server.store(PARTS);
   await store.upload("a.tar", pieces(CONTENT));
@@ -197,7 +197,7 @@ test("a range that breaks goes on where it broke", async () => {
   expect(server.asked.length).toBeGreaterThan(8);
 });
 
-test("a range from which nothing comes again and again is given up with a clear error", async () => {
+test("a range that repeatedly brings no data is given up with a clear error", async () => {
   const server = await memoryS3();
   const store = server.store(PARTS);
   await store.upload("a.tar", pieces(CONTENT));
@@ -211,7 +211,7 @@ test("a range from which nothing comes again and again is given up with a clear 
   await expect(digestOf(await store.open("a.tar"))).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
 });
 
-test("a body that stands still is given up and asked for again", async () => {
+test("a stalled body is given up and requested again", async () => {
   const server = await memoryS3();
   const store = server.store({ ...PARTS, requestTimeout: 300 });
   await store.upload("a.tar", pieces(CONTENT));
@@ -225,7 +225,7 @@ test("a body that stands still is given up and asked for again", async () => {
   await expectWhole(server, store);
 });
 
-test("a service that knows no ranges is read in one stream", async () => {
+test("a service that does not support ranges is read in one stream", async () => {
   const server = await memoryS3({ noRanges: true });
   const store = server.store(PARTS);
   await store.upload("a.tar", pieces(CONTENT));
@@ -234,7 +234,7 @@ test("a service that knows no ranges is read in one stream", async () => {
   expect(store.describe?.()).toMatchObject({ ranges: false });
 });
 
-test("an archive that becomes another one while it is read is told, and not mixed", async () => {
+test("an archive that is replaced while it is read is reported, and not mixed", async () => {
   const server = await memoryS3();
   const store = server.store({ ...PARTS, concurrency: 1 });
   await store.upload("a.tar", pieces(CONTENT));
@@ -245,7 +245,7 @@ test("an archive that becomes another one while it is read is told, and not mixe
   await expect(digestOf(content)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
 });
 
-test("what a service honours is found out once, told, and leaves nothing", async () => {
+test("a service is probed once, which leaves nothing", async () => {
   const server = await memoryS3();
   const store = server.store();
   expect(store.describe?.()).toBeUndefined();
@@ -262,7 +262,7 @@ test("what a service honours is found out once, told, and leaves nothing", async
   expect(server.asked).toHaveLength(1);
 });
 
-test("with credentials that may not remove, everything but removing works, and that is said once", async () => {
+test("with credentials that cannot remove, everything else works, and that is reported once", async () => {
   const server = await memoryS3({ noDelete: true });
   const onNotice = vi.fn<(sentence: string) => void>();
   const store = server.store({ onNotice });
@@ -279,7 +279,7 @@ test("with credentials that may not remove, everything but removing works, and t
   expect(left).toEqual(["cairn/test/.probe-kept"]);
 });
 
-test("unfinished uploads of dead writers are aborted, those of living ones and of others are not", async () => {
+test("unfinished uploads of dead writers are aborted, others are not", async () => {
   const server = await memoryS3();
   const store = server.store();
   const old = new Date(Date.now() - 7_200_000);
@@ -296,7 +296,7 @@ test("unfinished uploads of dead writers are aborted, those of living ones and o
   expect([...server.uploads.keys()].toSorted()).toEqual(["foreign", "living", "young"]);
 });
 
-test("a store that was copied to a folder and back goes on working", async () => {
+test("a store that was copied to a folder and back keeps working", async () => {
   const server = await memoryS3();
   const store = server.store(PARTS);
   await store.upload("a.tar", pieces(CONTENT));
@@ -314,7 +314,7 @@ test("a store that was copied to a folder and back goes on working", async () =>
   expect(await listCheckpoints(back)).toEqual({ checkpoints: [], skipped: [] });
 });
 
-test("an upload that nobody could see the end of is no success", async () => {
+test("an upload whose result cannot be checked is not a success", async () => {
   const server = await memoryS3();
   const store = server.store({ ...PARTS, maxAttempts: 1 });
   let completed = false;
@@ -327,7 +327,7 @@ test("an upload that nobody could see the end of is no success", async () => {
   expect(error).toMatchObject({ code: "STORE_UNREACHABLE" });
 });
 
-test("a service that is away for a while in the middle of a transfer ends neither an upload nor a download", async () => {
+test("an outage of the service during a transfer ends neither an upload nor a download", async () => {
   const server = await memoryS3();
   const store = server.store(PARTS);
   let away = 0;
@@ -345,7 +345,7 @@ test("a service that is away for a while in the middle of a transfer ends neithe
   expect(away).toBe(7);
 });
 
-test("with checksums each part carries one, and its end names them all", async () => {
+test("with checksums each part has one, and the completion lists them all", async () => {
   const server = await memoryS3();
   const store = server.store({ ...PARTS, checksums: "when-supported" });
   await store.upload("a.tar", pieces(CONTENT));
@@ -358,7 +358,7 @@ test("with checksums each part carries one, and its end names them all", async (
   expect(server.asked.some(({ headers }) => "x-amz-checksum-crc32" in headers)).toBe(false);
 });
 
-test("encryption is asked for by every write, a storage class by archives alone", async () => {
+test("every write requests encryption, and only archives a storage class", async () => {
   const server = await memoryS3();
   const options = {
     serverSideEncryption: "aws:kms",

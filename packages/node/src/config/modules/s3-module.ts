@@ -1,4 +1,4 @@
-import { LEAST_PART, s3Store } from "@cairn/checkpoint";
+import { MIN_PART_BYTES, s3Store } from "@cairn/checkpoint";
 import type { S3Credentials } from "@cairn/checkpoint";
 import { omitUndefined } from "../source/omit-undefined.ts";
 import { duration } from "../types/duration-type.ts";
@@ -107,7 +107,7 @@ export const s3CheckpointStore = defineModule({
       "`when-required` with an endpoint, else `when-supported`",
     ),
     "part-size": optional(
-      integer(LEAST_PART, 1024 ** 3),
+      integer(MIN_PART_BYTES, 1024 ** 3),
       "The minimum size of a part, in bytes.",
       "8 MiB, more if an archive would need more than 10,000 parts",
     ),

@@ -1,4 +1,4 @@
-import { readdir, statfs } from "node:fs/promises";
+import { statfs } from "node:fs/promises";
 import {
   CairnError,
   checkBeforeOpening,
@@ -8,6 +8,7 @@ import {
   errorMessage,
   isCairnError,
   isLockedElsewhere,
+  namesIn,
   openKeepingLogs,
   syncFolder,
   systemErrorCode,
@@ -30,7 +31,9 @@ export type Database = ClassicLevel<Uint8Array, Uint8Array>;
  * database is missing, which must not look like an empty log.
  */
 export async function hasDatabase(path: string): Promise<boolean> {
-  const names = await namesIn(path);
+  const names = await namesIn(path).catch((error: unknown) => {
+    throw databaseError(path, error);
+  });
   if (isBeingMade(names)) return false;
   if (names.includes("CURRENT")) return true;
   // LevelDB creates tables and write-ahead logs only after CURRENT.
@@ -222,13 +225,4 @@ function inUse(path: string, cause: unknown): CairnError {
 function innermost(error: unknown): [code: string, reason: string] {
   if (error instanceof Error && error.cause !== undefined) return innermost(error.cause);
   return [systemErrorCode(error) ?? "", errorMessage(error)];
-}
-
-async function namesIn(path: string): Promise<string[]> {
-  try {
-    return await readdir(path);
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return [];
-    throw databaseError(path, error);
-  }
 }

@@ -1,17 +1,18 @@
+import { createHash } from "node:crypto";
 import { CairnError } from "@cairn/kv";
 
-/** What names of files that are not finished begin with; they never list. */
+/** The prefix of unfinished files, which are never listed. */
 export const TEMPORARY_PREFIX = ".tmp-";
 
 const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,200}$/;
 
-/** Whether a store may hold a file of this name: plain characters, at most one folder, nothing hidden. */
+/** Whether a store may contain a file of this name: plain characters, at most one folder, nothing hidden. */
 export function isStoreName(name: string): boolean {
   const segments = name.split("/");
   return segments.length <= 2 && segments.every((segment) => SEGMENT.test(segment));
 }
 
-/** Refuses names that could lead out of the store; they come from manifests and users too. */
+/** Throws for names that could lead out of the store: names also come from manifests and users. */
 export function requireStoreName(name: string): void {
   if (isStoreName(name)) return;
   throw new CairnError(
@@ -23,33 +24,38 @@ export function requireStoreName(name: string): void {
   );
 }
 
-/** The largest small file: what {@link CheckpointStore.read} holds in memory. */
+/** The largest file, in bytes, that {@link CheckpointStore.read} reads into memory. */
 export const SMALL_FILE_LIMIT = 64 * 1024 * 1024;
 
-/** A small file that is none. */
+/** The error for a small file that is too large. */
 export function tooLarge(name: string, bytes: number): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `${name} has ${bytes} bytes, too many for what it should be.`, {
     hint: "Cairn did not write it; remove it from the store.",
   });
 }
 
-/** A folder, pipe or device where a small file should be. */
+/** The error for a folder, pipe or device in the place of a small file. */
 export function notAFile(name: string): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `${name} is not a plain file.`, {
     hint: "Cairn did not make it; remove it from the store.",
   });
 }
 
-/** A file that was there before. */
+/** The error for a file that exists already. */
 export function alreadyThere(name: string, location: string): CairnError {
   return new CairnError("CONFLICT", `${name} is already in ${location}.`, {
     hint: "Files in a store are never overwritten; another one was written under this name.",
   });
 }
 
-/** A file that is gone or never was. */
+/** The error for a file that does not exist. */
 export function notThere(name: string, location: string): CairnError {
   return new CairnError("NOT_FOUND", `${name} is not in ${location}.`, {
     hint: "It may just have been removed by a retention policy.",
   });
+}
+
+/** The tag of a small file; other content has another tag. */
+export function contentTag(content: Uint8Array): string {
+  return createHash("sha256").update(content).digest("hex");
 }

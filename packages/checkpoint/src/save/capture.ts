@@ -2,19 +2,20 @@ import { createHash, randomBytes } from "node:crypto";
 import { readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { diskError, makeFolder, systemErrorCode } from "@cairn/kv";
-import type { IndexState } from "../store/checkpoint.ts";
+import { packDirectory } from "../archive/pack/pack.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
+import type { IndexState } from "../store/checkpoint.ts";
 
 /** A copy of the index on this machine, on its way to the store. */
 export interface Capture {
   readonly dir: string;
   /** What the copy holds, as read from the copy. */
   readonly state: IndexState;
-  /** Removes the copy; its links would keep space occupied that the index has freed. */
+  /** Removes the copy. Its links would otherwise occupy space that the index has freed. */
   drop(): Promise<void>;
 }
 
-/** Captures the index into a new folder of `owner` below `checkpointDir`. A failure removes what it made. */
+/** Captures the index into a new folder of `owner` below `checkpointDir`; removes it after a failure. */
 export async function captureTo(
   checkpointDir: string,
   source: CheckpointSource,
@@ -32,14 +33,14 @@ export async function captureTo(
   }
 }
 
-/** The directory below which captures are made; removed again only if it was made here. */
+/** The directory below which captures are made. */
 export interface CaptureDirectory {
   make(): Promise<void>;
-  /** Removes it if it was made here and nothing lies in it. */
+  /** Removes it if it was made here and is empty. */
   drop(): Promise<void>;
 }
 
-/** The capture directory of `owner`. The first `make` removes what an earlier life of it left there. */
+/** The capture directory of `owner`. The first `make` removes captures that earlier processes of this owner left. */
 export function captureDirectory(path: string, owner: string): CaptureDirectory {
   let made = false;
   let tidied = false;
@@ -68,12 +69,26 @@ export function captureDirectory(path: string, owner: string): CaptureDirectory 
 
 async function removeCaptures(path: string, owner: string): Promise<void> {
   for (const name of await readdir(path)) {
-    // Another owner's captures in the same directory are in use.
+    // Captures of other owners in the same directory may be in use.
     if (name.startsWith(prefixOf(owner))) await rm(join(path, name), { recursive: true, force: true });
   }
 }
 
-/** An owner may hold any characters, and a folder's name may not. */
+/** Hashed, since an owner may contain characters that a folder's name may not. */
 function prefixOf(owner: string): string {
   return `capture-${createHash("sha256").update(owner).digest("hex").slice(0, 12)}-`;
 }
+
+/** How an index becomes an archive. An interface, because the simulation of many nodes has no disk to copy to. */
+export interface Archiving {
+  readonly directory: typeof captureDirectory;
+  readonly capture: typeof captureTo;
+  readonly pack: typeof packDirectory;
+}
+
+/** Copies the index on this machine's disk, and packs the copy while reading it. */
+export const archivingOnDisk: Archiving = {
+  directory: captureDirectory,
+  capture: captureTo,
+  pack: packDirectory,
+};

@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, rename, rm, utimes, writeFile } from "node:fs/prom
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { fileMarks } from "../../src/disk/file-marks.ts";
+import { fileMarks } from "../../src/restore/restore-checkpoint.ts";
 
 async function folder(names: readonly string[]): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "file-marks-"));
@@ -11,7 +11,7 @@ async function folder(names: readonly string[]): Promise<string> {
   return dir;
 }
 
-test("a file that nobody wrote to keeps its mark, and one that was written to, replaced or added has another", async () => {
+test("an unchanged file keeps its mark, and a changed, replaced or added one has another", async () => {
   const dir = await folder(["kept", "longer", "rewritten", "replaced"]);
   // Written long enough ago for the clock of the file system to have gone on.
   for (const name of ["kept", "rewritten"]) await utimes(join(dir, name), 1, 1);

@@ -3,7 +3,7 @@ import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
 import { listCheckpoints, markVerified, memoryStore, systemClock } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
-import { publishManifest } from "../../src/save/publish.ts";
+import { publishManifest } from "../../src/save/save-checkpoint.ts";
 import { reserve } from "../../src/store/reservations.ts";
 import { faultyStore, manualClock, unreachable } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
@@ -16,7 +16,7 @@ async function lost(): Promise<never> {
   throw new CairnError("CONFLICT", "The lease is lost.");
 }
 
-test("a further try to publish is not made by who may not publish any more", async () => {
+test("publishing is not retried once the lease is lost", async () => {
   const store = memoryStore();
   const failing = faultyStore(store, {
     fail: ({ method, nth }) => (method === "create" && nth === 1 ? unreachable() : undefined),
@@ -30,7 +30,7 @@ test("a further try to publish is not made by who may not publish any more", asy
   expect(await namesIn(store)).toEqual(["m.json"]);
 });
 
-test("an answer that came after the lease had run out lets nothing be published", async () => {
+test("nothing is published if a response comes after the lease ran out", async () => {
   const dir = await temporaryDirectory();
   const clock = manualClock();
   const memory = memoryStore({ now: clock.now });
@@ -58,7 +58,7 @@ function silentAfterPublishing(
   });
 }
 
-test("a round that did not learn that its manifest arrived takes it back, unless somebody restores it", async () => {
+test("a round that does not know that its manifest was written removes it, unless a node restores it", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const unused = silentAfterPublishing(memory, async () => undefined);
@@ -70,7 +70,7 @@ test("a round that did not learn that its manifest arrived takes it back, unless
   expect((await listCheckpoints(memory)).checkpoints).toHaveLength(1);
 });
 
-test("a round that did not learn that its manifest arrived leaves it when somebody has verified it", async () => {
+test("a round that does not know that its manifest was written leaves it if a node has verified it", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const store = silentAfterPublishing(memory, async (name) => {

@@ -1,0 +1,207 @@
+import { randomBytes } from "node:crypto";
+import { CairnError, diskError, isCairnError, LEVEL_FORMAT } from "@cairn/kv";
+import { cutShort } from "../archive/archive-errors.ts";
+import { removeCheckpoint } from "../retain/sweep.ts";
+import {
+  ARCHIVE_FORMATS,
+  checkpointFile,
+  encodeManifest,
+  formatCheckpointName,
+  type IndexState,
+  type Manifest,
+} from "../store/checkpoint.ts";
+import type { CheckpointSource } from "../store/checkpoint-source.ts";
+import type { CheckpointStore } from "../store/checkpoint-store.ts";
+import { checkpointFiles, type StoredCheckpoint } from "../store/list-checkpoints.ts";
+import { readReservations } from "../store/reservations.ts";
+import { backoffMs } from "../timing/backoff.ts";
+import type { Clock } from "../timing/clock.ts";
+import type { Archiving } from "./capture.ts";
+import type { CheckpointerOptions } from "./checkpointer-options.ts";
+import type { Lease } from "./lease.ts";
+import { uploadTime } from "./schedule.ts";
+
+/** The steps of saving, for progress reports. */
+export type SaveStep = "capturing" | "uploading" | "publishing";
+
+/** What to save, where, and how. */
+export interface SaveOptions {
+  readonly source: CheckpointSource;
+  readonly options: Pick<
+    CheckpointerOptions,
+    "store" | "approxFrequency" | "checkpointDir" | "captureOwner" | "compression"
+  >;
+  readonly archiving: Archiving;
+  readonly clock: Clock;
+  /** Held while saving, and confirmed before publishing. */
+  readonly lease: Lease;
+  /** Once aborted, nothing more is captured, uploaded or published. */
+  readonly signal: AbortSignal;
+  /** Once aborted, the upload no longer gives way to the other work of this process. */
+  readonly hurry: AbortSignal | undefined;
+  readonly onStep: (step: SaveStep, bytes: number) => void;
+}
+
+/** A manifest states the history of its index at the transactions of this many other checkpoints, the newest ones. */
+const MAX_OTHER_CHECKPOINTS = 64;
+
+// Pauses of 200, 400 and 800 ms in addition to the retries of the store itself: enough to find out whether a lost answer was a success.
+const PUBLISH_TRIES = 4;
+const PUBLISH_BACKOFF = { firstMs: 100, maxMs: 800 };
+
+/**
+ * Captures, packs, uploads and publishes a checkpoint. After a failure it is not listed, and what was uploaded is removed as far as the
+ * store allows; a later sweep removes the rest. `INDEX_CORRUPT` where the copy is damaged, which is also reported to the source.
+ */
+export async function saveCheckpoint(save: SaveOptions): Promise<StoredCheckpoint> {
+  try {
+    return await captureAndUpload(save);
+  } catch (error) {
+    // Errors of the store have their codes already, so an error of the system concerns the capture.
+    throw diskError(error, save.options.checkpointDir);
+  }
+}
+
+async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
+  const { source, options, onStep, archiving, lease, signal, clock } = save;
+  const { store, compression } = options;
+  // The index may have been closed while the store answered late.
+  signal.throwIfAborted();
+  onStep("capturing", 0);
+  const listed = await checkpointFiles(store, signal);
+  signal.throwIfAborted();
+  const others = listed.slice(0, MAX_OTHER_CHECKPOINTS).map(({ parsed }) => parsed.txId);
+  const capture = await archiving.capture(options.checkpointDir, source, options.captureOwner, others);
+  let name: string | undefined;
+  try {
+    signal.throwIfAborted();
+    onStep("uploading", 0);
+    const takenAt = await store.now();
+    name = formatCheckpointName({
+      txId: capture.state.txId,
+      takenAt,
+      suffix: randomBytes(4).toString("hex"),
+    });
+    const archive = checkpointFile(name, "archive");
+    lease.note({ archive, bytes: 0 });
+    // Where unfinished uploads are not listed, they are found by name alone: the name must be stored before the upload begins.
+    if (store.tidy !== undefined) await lease.confirm();
+    const packing = archiving.pack(capture.dir, {
+      compression,
+      tables: capture.state.format.kv === LEVEL_FORMAT,
+      withinMs: uploadTime(options.approxFrequency),
+      hurry: save.hurry,
+      onProgress: (bytes) => {
+        lease.note({ bytes });
+        onStep("uploading", bytes);
+      },
+    });
+    const expectedBytes = await packing.expectedBytes?.();
+    const uploaded = await store.upload(archive, packing.archive, {
+      signal,
+      ...(expectedBytes === undefined ? {} : { expectedBytes }),
+      ...(packing.direct === undefined ? {} : { direct: packing.direct }),
+    });
+    lease.settle();
+    const packed = packing.result();
+    if (uploaded.bytes !== packed.bytes) throw cutShort(archive, uploaded.bytes, packed.bytes);
+    onStep("publishing", packed.bytes);
+    const manifest = manifestOf(save, capture.state, takenAt, { ...packed, name: archive });
+    // A process that was suspended for longer than the lease must not publish next to its successor.
+    await lease.confirm();
+    signal.throwIfAborted();
+    await publishManifest(store, checkpointFile(name, "manifest"), encodeManifest(manifest), clock, () =>
+      lease.confirm(),
+    );
+    return { name, manifest, verified: false };
+  } catch (error) {
+    if (isCairnError(error, "INDEX_CORRUPT")) source.onDamage?.(error);
+    if (name !== undefined) {
+      await unpublish(store, name, error);
+      if (await isTidy(store, checkpointFile(name, "archive"))) lease.settle();
+    }
+    throw error;
+  } finally {
+    await capture.drop();
+  }
+}
+
+function manifestOf(
+  { source, options }: SaveOptions,
+  state: IndexState,
+  takenAt: number,
+  { files, ...archive }: Manifest["archive"] & Pick<Manifest, "files">,
+): Manifest {
+  return {
+    format: { ...state.format, archive: ARCHIVE_FORMATS[options.compression] },
+    log: state.log,
+    txId: state.txId,
+    txTime: state.txTime,
+    anchor: state.anchor,
+    ...(state.chains === undefined ? {} : { chains: state.chains }),
+    ...(state.purged === undefined ? {} : { purged: state.purged }),
+    takenAt: new Date(takenAt).toISOString(),
+    node: source.node,
+    archive,
+    files,
+    documents: state.documents,
+    version: source.version,
+  };
+}
+
+/**
+ * Writes a manifest, which makes its archive a checkpoint. Tries again where the store's answer was lost; before each retry `confirm`
+ * throws if another node may have taken over meanwhile.
+ */
+export async function publishManifest(
+  store: CheckpointStore,
+  file: string,
+  text: string,
+  clock: Clock,
+  confirm: () => Promise<void>,
+): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      if (tries > 1) {
+        if ((await store.read(file))?.text === text) return;
+        await confirm();
+      }
+      if (await store.create(file, text)) return;
+      // An earlier try may have succeeded although its answer was lost.
+      if ((await store.read(file))?.text === text) return;
+      throw new CairnError("CONFLICT", `${file} is already in ${store.location}.`, {
+        hint: "Another process wrote it under the same random name; the next round chooses a new one.",
+      });
+    } catch (error) {
+      if (!isCairnError(error, "STORE_UNREACHABLE") || tries === PUBLISH_TRIES) throw error;
+      await clock.wait(backoffMs(tries, PUBLISH_BACKOFF));
+    }
+  }
+}
+
+/** Removes what a failed round has written, unless a node restores it or has verified it. `reason` is the error that the caller throws. */
+async function unpublish(store: CheckpointStore, name: string, reason: unknown): Promise<void> {
+  try {
+    // The manifest too: it was written if only the answer was lost. Then it is a checkpoint that other nodes may rely on by now.
+    const isReserved = (await readReservations(store)).reserved.has(name);
+    if (isReserved || (await store.read(checkpointFile(name, "verified"))) !== undefined) return;
+    await removeCheckpoint(store, name);
+  } catch (error) {
+    // A store that fails again keeps an archive without a manifest, which a later sweep removes.
+    if (!isCairnError(error))
+      throw new AggregateError([reason, error], "A failed checkpoint could not be cleaned up.", {
+        cause: error,
+      });
+  }
+}
+
+/** Whether nothing is left of a failed upload that is not listed. If that cannot be found out now, the next sweep does. */
+async function isTidy(store: CheckpointStore, archive: string): Promise<boolean> {
+  try {
+    await store.tidy?.({ before: 0, isDead: () => false, unfinished: [archive] });
+    return true;
+  } catch (error) {
+    if (isCairnError(error)) return false;
+    throw error;
+  }
+}

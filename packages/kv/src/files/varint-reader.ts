@@ -1,0 +1,37 @@
+import type { CairnError } from "../errors/errors.ts";
+
+/** Reads the numbers and length-prefixed bytes of LevelDB's formats. Throws what `damaged` makes of a description of the damage. */
+export class VarintReader {
+  position = 0;
+  readonly #bytes: Uint8Array;
+  readonly #damaged: (what: string) => CairnError;
+
+  constructor(bytes: Uint8Array, damaged: (what: string) => CairnError) {
+    this.#bytes = bytes;
+    this.#damaged = damaged;
+  }
+
+  get isAtEnd(): boolean {
+    return this.position >= this.#bytes.length;
+  }
+
+  /** A varint: seven bits per byte, the lowest first. Multiplied, not shifted, since numbers may exceed 32 bits (sequences have 56). */
+  number(): number {
+    let value = 0;
+    for (let factor = 1; factor <= 2 ** 56; factor *= 128) {
+      const byte = this.#bytes[this.position++];
+      if (byte === undefined) throw this.#damaged("ends inside a number");
+      value += (byte & 0x7f) * factor;
+      if (byte < 0x80) return value;
+    }
+    throw this.#damaged("has a number of too many bytes");
+  }
+
+  /** The next `length` bytes; by default a varint that precedes them gives their length. */
+  bytes(length = this.number()): Uint8Array {
+    const start = this.position;
+    this.position += length;
+    if (this.position > this.#bytes.length) throw this.#damaged("ends inside a key or value");
+    return this.#bytes.subarray(start, this.position);
+  }
+}

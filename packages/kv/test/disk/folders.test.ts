@@ -1,0 +1,75 @@
+import { mkdir, mkdtemp, open, realpath, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { makeFolder, namesIn, syncFile, syncFolder } from "../../src/index.ts";
+
+async function testDirectory(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "cairn-make-"));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+test("makes a folder and the missing ones above it, and returns the topmost one made", async () => {
+  const dir = await testDirectory();
+  expect(await makeFolder(join(dir, "a", "b", "c"))).toBe(join(dir, "a"));
+  expect((await stat(join(dir, "a", "b", "c"))).isDirectory()).toBe(true);
+  expect(await makeFolder(join(dir, "a", "b", "c"))).toBeUndefined();
+  expect(await makeFolder(join(dir, "a", "b", "d"))).toBe(join(dir, "a", "b", "d"));
+});
+
+test("makes a relative path below the working directory, and returns it as it was given", async () => {
+  const dir = relative(process.cwd(), await realpath(await testDirectory()));
+  expect(await makeFolder(join(dir, "x", "y"))).toBe(join(dir, "x"));
+});
+
+test("accepts a link to a folder, and throws the system's error for anything else in the way", async () => {
+  const dir = await testDirectory();
+  await mkdir(join(dir, "real"));
+  await symlink(join(dir, "real"), join(dir, "link"));
+  expect(await makeFolder(join(dir, "link"))).toBeUndefined();
+  await writeFile(join(dir, "file"), "");
+  await expect(makeFolder(join(dir, "file"))).rejects.toMatchObject({ code: "EEXIST" });
+  await expect(makeFolder(join(dir, "file", "below"))).rejects.toMatchObject({ code: "ENOTDIR" });
+});
+
+test("concurrent calls make one folder, and none fails", async () => {
+  const deep = join(await testDirectory(), "a", "b", "c", "d");
+  const made = await Promise.all(Array.from({ length: 20 }, () => makeFolder(deep)));
+  expect(made.filter((one) => one !== undefined).length).toBeGreaterThan(0);
+});
+
+test.runIf(process.platform === "linux")("refuses a file system that takes no folders at once", async () => {
+  await expect(makeFolder("/proc/cairn/below")).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining("/proc/cairn/below"),
+  });
+});
+
+test("lists the names in a folder, and none for a missing folder", async () => {
+  const dir = await testDirectory();
+  await mkdir(join(dir, "folder"));
+  await writeFile(join(dir, "file"), "");
+  expect((await namesIn(dir)).toSorted()).toEqual(["file", "folder"]);
+  expect(await namesIn(join(dir, "missing"))).toEqual([]);
+  await expect(namesIn(join(dir, "file"))).rejects.toMatchObject({ code: "ENOTDIR" });
+});
+
+test("flushes folders and files, and throws for missing ones", async () => {
+  const dir = await testDirectory();
+  await writeFile(join(dir, "file"), "content");
+  await syncFile(join(dir, "file"));
+  await syncFolder(dir);
+  await expect(syncFile(join(dir, "missing"))).rejects.toMatchObject({ code: "ENOENT" });
+  await expect(syncFolder(join(dir, "missing"))).rejects.toMatchObject({ code: "ENOENT" });
+});
+
+test.runIf(process.platform === "linux")(
+  "flushing a folder succeeds on a file system that cannot flush folders, where flushing the file is enough",
+  async () => {
+    const folder = await open("/proc", "r");
+    onTestFinished(() => folder.close());
+    await expect(folder.sync()).rejects.toMatchObject({ code: "EINVAL" });
+    await syncFolder("/proc");
+  },
+);
