@@ -4,11 +4,11 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { CheckpointStore } from "../src/index.ts";
 import { checkpointCycleSuite } from "./checkpoint-cycle-suite.ts";
 
-/** What a store is tested with. */
+/** The store under test. */
 export interface CheckpointStoreSuite {
   /** Makes a new store that nothing was written to, and cleans it up when the test ends. */
   readonly open: () => Promise<CheckpointStore>;
-  /** Opens the same place once more, as another node would; left out where a store cannot be shared. */
+  /** Opens the same place again, as another node would. Optional: for stores that can be shared. */
   readonly reopen?: (store: CheckpointStore) => Promise<CheckpointStore>;
 }
 

@@ -10,7 +10,7 @@ export interface StoreCall {
   readonly nth: number;
 }
 
-/** What goes wrong, each asked at every call; what is left out goes well. May be changed while the store is used. */
+/** The faults, evaluated at every call; all are optional. They may be changed while the store is in use. */
 export interface StoreFaults {
   /** Awaited before the call: the place to be slow, or to let something else happen first. */
   before?: (call: StoreCall) => Promise<void>;
@@ -18,9 +18,9 @@ export interface StoreFaults {
   fail?: (call: StoreCall) => CairnError | undefined;
   /** The call is done and its answer lost: it fails with this error. */
   failAfter?: (call: StoreCall) => CairnError | undefined;
-  /** An opened file breaks off after so many bytes, with `STORE_UNREACHABLE`. */
+  /** An opened file breaks off after this many bytes, with `STORE_UNREACHABLE`. */
   cutAfter?: (name: string) => number | undefined;
-  /** An opened file ends after so many bytes, without an error. */
+  /** An opened file ends after this many bytes, without an error. */
   endAfter?: (name: string) => number | undefined;
   /** An opened file has this byte changed. */
   flipAt?: (name: string) => number | undefined;

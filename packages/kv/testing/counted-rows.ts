@@ -6,7 +6,7 @@ const COUNT = Buffer.from("count");
 
 /**
  * Writes counted rows as fast as the store takes them until it is stopped. Every batch also says how many rows there
- * are with it, so that a prefix of the history can be told from anything else.
+ * are with it, so that a prefix of the history can be distinguished from anything else.
  */
 export class CountedWriter {
   readonly #store: KvStore;
@@ -23,7 +23,7 @@ export class CountedWriter {
     this.#rows = size.rows;
     this.#valueBytes = size.valueBytes;
     this.#running = this.#write();
-    // Whoever waits or stops gets the failure; it is not unhandled before somebody does.
+    // `until` and `stop` throw the failure; it is not unhandled before they are called.
     this.#running.catch(() => {});
   }
 
@@ -32,7 +32,7 @@ export class CountedWriter {
     return this.#count;
   }
 
-  /** Waits until so many rows are acknowledged. */
+  /** Waits until this many rows are acknowledged. */
   async reached(count: number): Promise<void> {
     if (this.#count >= count) return;
     const reached = new Promise<void>((resolve) => {

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { bytes, numbered, put, rowsOf, text } from "./kv-rows.ts";
 import type { KvStoreBench } from "./kv-store-bench.ts";
 
-/** Many who read and write at a time: part of the suite. */
+/** Concurrent readers and writers: part of the suite. */
 export function kvConcurrencySuite(bench: KvStoreBench): void {
   it("serves 128 concurrent writers and 128 readers, none of which sees a partial batch", async () => {
     const store = await bench.open("store");
@@ -44,7 +44,7 @@ export function kvConcurrencySuite(bench: KvStoreBench): void {
         expect(text(await store.get(bytes(numbered(before))))).toBe(
           before === 0 ? undefined : "x".repeat(1_000),
         );
-        // A store that answers at once leaves it to its callers to let others run.
+        // A store that returns values synchronously leaves it to its callers to yield.
         await setImmediate();
       }
     };

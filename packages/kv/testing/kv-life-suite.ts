@@ -52,7 +52,7 @@ export function kvLifeSuite(bench: KvStoreBench): void {
 
   it("finishes running reads before it closes", async () => {
     const store = await bench.open("store");
-    // More than a store reads before others have their turn.
+    // More than a store reads before it yields.
     const names = Array.from({ length: 1_000 }, (_, index) => numbered(index));
     await store.batch(names.map((name) => put(name, "x")));
     const reads = names.map((name) => store.get(bytes(name)));

@@ -43,7 +43,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom({ kind: "reopen" }, { kind: "capture" }) },
 );
 
-/** Sequences of commands that a sorted map answers too: part of the suite. */
+/** Sequences of commands compared with a sorted map: part of the suite. */
 export function kvModelSuite(bench: KvStoreBench): void {
   it("behaves like a sorted map for any sequence of commands", async () => {
     let runs = 0;

@@ -38,7 +38,7 @@ async function contentOf(path: string): Promise<Buffer> {
   }
 }
 
-/** One after the other, as whoever writes to a store alone does. */
+/** Runs work sequentially, as the only writer of a store does. */
 export const ALONE: KvPurging = { withinMs: 60_000, alone: (work) => work() };
 
 function only(key: string): KvPurgeRange {

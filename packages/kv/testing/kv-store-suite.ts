@@ -15,7 +15,7 @@ import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
 /** What the suite needs to know of an implementation. */
 export interface KvStoreSuiteOptions {
   readonly provider: KvProvider;
-  /** Where test directories are made; the system's directory for temporary files when left out. */
+  /** Where test directories are made. Defaults to the system's directory for temporary files. */
   readonly tempDir?: string;
 }
 
@@ -88,7 +88,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     await store.close();
     const refused = [store, snapshot].map((reader) => reader.get(bytes("a")));
     for (const one of [...given, ...refused]) {
-      // Whoever reads tells them apart like this, in order not to wait for what is there.
+      // Callers distinguish them like this, in order not to await a value.
       expect(one === undefined || one instanceof Uint8Array || one instanceof Promise).toBe(true);
     }
     expect((await Promise.all(given)).map((one) => text(one as Uint8Array | undefined))).toEqual([
@@ -113,7 +113,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     for (const [index, value] of values.entries()) expect(await read(numbered(index))).toBe(value);
     expect(await read("invalid")).toBe(Buffer.from(invalid).toString("utf8"));
     expect(await read("nobody")).toBeUndefined();
-    // More than a store reads before others have their turn, and answered before it closes.
+    // More than a store reads before it yields; all complete before it closes.
     const many = Promise.all(Array.from({ length: 1_000 }, () => read(numbered(1))));
     await store.close();
     expect(new Set(await many)).toEqual(new Set(["plain"]));

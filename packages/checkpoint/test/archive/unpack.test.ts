@@ -198,7 +198,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
         const out = join(dir, String(round));
         const spoiled = damages.reduce((bytes, one) => spoil(bytes, one), archive);
         const same = spoiled.equals(archive);
-        // The manifest vouches for the spoiled archive in every second round: then the files' own digests must tell.
+        // In every second round the manifest has the digest of the changed archive: then the files' own digests must differ.
         const manifest = round % 2 === 0 ? manifestOf(spoiled, FILES) : manifestOf(archive, FILES);
         try {
           await unpackArchive(streamOf(spoiled, 4096), out, manifest, { threads });

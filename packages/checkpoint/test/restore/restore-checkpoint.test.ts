@@ -12,7 +12,7 @@ import { testSource } from "../support/test-source.ts";
 import { filesAt } from "../support/index-files.ts";
 import { namesIn, restore, restoredIn, takeAt } from "../support/rounds.ts";
 
-/** A clock for which the pauses between retries take no time; what waits for minutes waits until it is stopped. */
+/** A clock whose pauses between retries take no time; waits of minutes last until they are aborted. */
 const still = manualClock();
 const hurried: Clock = {
   ...still,

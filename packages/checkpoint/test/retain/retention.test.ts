@@ -6,7 +6,7 @@ import { decideRetention, type RetainedCheckpoint } from "../../src/retain/reten
 const DAY = 86_400_000;
 const NOW = Date.parse("2026-11-20T06:00:00.000Z");
 
-/** Checkpoints newest first, so many days old. */
+/** Checkpoints of these ages in days, newest first. */
 function aged(...days: number[]): RetainedCheckpoint[] {
   return days.map((age) => ({ name: `${age} days`, takenAt: NOW - age * DAY, current: true }));
 }

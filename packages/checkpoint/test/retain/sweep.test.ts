@@ -199,7 +199,7 @@ test("a reservation made during a sweep keeps the archive that is being read", a
   const old = await takeAt(1, memory, source, dir);
   await takeAt(2, memory, source, dir);
   const sweeping = faultyStore(memory, {
-    // The sweep has looked for reservations and is about to unpublish: now somebody begins to restore.
+    // The sweep has read the reservations and is about to remove the manifest: now a restore begins.
     before: async ({ method, name }) => {
       if (method !== "remove" || name !== `${old}.json`) return;
       const expiresAt = new Date(Date.now() + HOUR).toISOString();

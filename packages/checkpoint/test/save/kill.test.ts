@@ -58,7 +58,7 @@ test("however often a node is killed while saving, only whole checkpoints are li
 
   const source = testSource();
   source.txId = 1_000_000;
-  // The dead process may still hold its lease, or, if it died while it renewed it, hold others up for five seconds.
+  // The dead process may still hold its lease or, if it died while renewing it, delay others for five seconds.
   await vi.waitFor(async () => expect(await take(store, source, dir)).toMatchObject({ outcome: "taken" }), {
     timeout: 30_000,
   });

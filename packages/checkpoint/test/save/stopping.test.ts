@@ -12,7 +12,7 @@ import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
-/** Never answers. */
+/** Never settles. */
 function silence(): Promise<never> {
   return new Promise(() => undefined);
 }

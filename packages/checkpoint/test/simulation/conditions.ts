@@ -1,6 +1,6 @@
 import { seededRandom } from "./seeded-random.ts";
 
-/** What goes wrong, and how often; each `…Every` is a mean in periods of one node, and `Infinity` is never. */
+/** Which faults occur, and how often; each `…Every` is a mean in periods of one node, and `Infinity` is never. */
 export interface Storm {
   readonly crashEvery: number;
   readonly freezeEvery: number;

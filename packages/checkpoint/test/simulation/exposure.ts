@@ -4,7 +4,7 @@ import type { VirtualTime } from "./virtual-time.ts";
 export interface Exposure {
   /** To be called before whatever the conditions depend on changes. */
   advance(): void;
-  /** A node was killed, or froze, while it saved: what it began is lost, and its lease has to expire. */
+  /** A node was killed, or froze, while saving: its work is lost, and its lease has to expire. */
   interrupt(): void;
   published(): void;
   /** All unexcused time (ms). */
@@ -13,7 +13,7 @@ export interface Exposure {
   longest(): ReadonlyMap<number, number>;
 }
 
-/** Measures exposure; `isExposed` tells whether nothing excuses a gap now. */
+/** Measures exposure; `isExposed` returns whether nothing excuses a gap now. */
 export function measureExposure(time: VirtualTime, isExposed: () => boolean): Exposure {
   const longest = new Map<number, number>();
   let since = time.now();

@@ -30,7 +30,7 @@ export interface Report {
   readonly violations: readonly Violation[];
 }
 
-/** What a report is made of. */
+/** The data of a report. */
 export interface RunFigures {
   readonly conditions: Conditions;
   readonly seen: Witness;

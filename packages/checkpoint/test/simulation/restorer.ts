@@ -8,7 +8,7 @@ import type { NodeLife } from "./node-life.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 import type { StoreContents, StoreWatcher } from "./simulated-store.ts";
 
-/** Somebody who now and then restores the newest checkpoint, as slowly as may be, and marks it verified where that succeeded. */
+/** Restores the newest checkpoint now and then, as slowly as possible, and marks it as verified on success. */
 export interface Restorer {
   /** Whether it may count on the archive of `name`: it has reserved it without a lapse, and found it published after that. */
   countsOn(name: string): boolean;

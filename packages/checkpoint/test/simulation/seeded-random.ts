@@ -3,7 +3,7 @@ export interface SeededRandom {
   /** At least 0 and below 1. */
   next(): number;
   between(low: number, high: number): number;
-  /** As often near `low` as near `high`, by their magnitude: what lasts seconds or days is drawn like this. */
+  /** Distributed evenly by magnitude between `low` and `high`: for durations of seconds to days. */
   magnitude(low: number, high: number): number;
   /** How long until something happens that happens every `mean`, at any instant as likely. */
   after(mean: number): number;

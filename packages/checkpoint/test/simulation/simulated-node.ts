@@ -78,7 +78,7 @@ export interface SimulatedNode {
   ran(): number;
 }
 
-/** What a node is made of. */
+/** The parts of a node. */
 export interface NodeParts {
   readonly id: string;
   readonly time: VirtualTime;

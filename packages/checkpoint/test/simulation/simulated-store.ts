@@ -20,7 +20,7 @@ export interface SimulatedFile {
   readonly tag: string;
 }
 
-/** What happens in a store, for whoever watches it. `before` is what a name held until then. */
+/** The events of a store. `before` is the previous content of a name. */
 export interface StoreWatcher {
   uploadBegins?(name: string): void;
   pieceArrives?(name: string, bytes: number): void;
@@ -33,7 +33,7 @@ export interface StoreWatcher {
 export interface StoreContents {
   readonly files: Map<string, SimulatedFile>;
   readonly now: () => number;
-  /** Whether it says that conditional writes exclude others. */
+  /** Whether it claims that conditional writes are exclusive. */
   readonly exclusive: boolean;
   /** Whether they do. If not, between finding that a file is not there and writing it another may write it. */
   readonly atomic: boolean;

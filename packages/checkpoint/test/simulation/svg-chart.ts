@@ -4,9 +4,9 @@ export interface Series {
   /** A class of {@link STYLE}. */
   readonly look: "first" | "second" | "third";
   readonly values: readonly (number | undefined)[];
-  /** What stands at each point; nothing when left out. */
+  /** The labels of the points. Optional. */
   readonly label?: (value: number) => string;
-  /** How far labels stand beside their points, so that a steep line does not cross them. */
+  /** The distance of labels from their points, so that a steep line does not cross them. */
   readonly aside?: number;
   /** Whether labels stand below the points, so that those of two lines do not meet. */
   readonly below?: boolean;
@@ -22,9 +22,9 @@ export interface Panel {
   readonly series: readonly Series[];
 }
 
-/** A picture of panels beside each other that share their categories. */
+/** A picture of adjacent panels that share their categories. */
 export interface Chart {
-  /** What the picture says, for those who do not see it. */
+  /** The alternative text of the picture. */
   readonly says: string;
   readonly categories: readonly string[];
   readonly axis: string;

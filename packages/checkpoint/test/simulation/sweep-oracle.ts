@@ -8,9 +8,9 @@ import type { Witness } from "./witness.ts";
 /** Longer than the hour that leftovers are left alone, by what clocks of whole seconds are off. */
 const GRACE_MS = 3_602_000;
 
-/** What a sweep that begins now has to remove, if it ends without failures. Does not ask the code that is tested. */
+/** What a sweep that begins now has to remove, if it has no failures. Does not use the code under test. */
 export interface SweepOracle {
-  /** Tells the witness of what a sweep should have removed and did not. */
+  /** Reports to the witness what a sweep should have removed and did not. */
   check(): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-/** Something that is to happen; what `fire` answers tells whether any code may go on because of it. */
+/** A planned event; `fire` returns whether any code may continue because of it. */
 interface Planned {
   readonly at: number;
   readonly order: number;
@@ -10,7 +10,7 @@ interface Planned {
 export interface VirtualTime {
   /** Milliseconds since 1970. */
   now(): number;
-  /** Plans `fire`, and answers how to cancel it. At one instant the order is that of planning. */
+  /** Plans `fire`, and returns a function that cancels it. Events at the same time fire in the order of planning. */
   plan(delay: number, fire: () => boolean): () => void;
   /** Lets everything happen that is planned until `until`. */
   run(until: number): Promise<void>;

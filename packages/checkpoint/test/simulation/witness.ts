@@ -56,12 +56,12 @@ export interface Witness {
   counted(): Counted;
 }
 
-/** What a witness is told from outside. */
+/** The inputs of a witness. */
 export interface WitnessOptions {
   readonly contents: StoreContents;
   readonly time: VirtualTime;
   readonly period: number;
-  /** Whether somebody who restores counts on the archive of `name`. */
+  /** Whether a restore relies on the archive of `name`. */
   readonly isRestored: (name: string) => boolean;
   readonly onPublished: (published: Published) => void;
 }
@@ -123,7 +123,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
     const [newest] = listed();
     const is = published.get(name);
     published.delete(name);
-    // Who could not learn whether its manifest arrived takes it back; nobody else may.
+    // Only a node that could not find out whether its manifest was written may remove it.
     if (newest?.name === name && is?.by !== by) violate("the newest checkpoint stays", name);
     if (
       is !== undefined &&

@@ -38,7 +38,7 @@ export async function answeringServer(answer: (asked: Asked) => Answer): Promise
   };
   const server = createServer((request, response) => {
     handle(request, response).catch((error: unknown) => {
-      // Who asked has left in the middle of asking.
+      // The client closed the connection during the request.
       if (!request.destroyed) throw error;
     });
   });

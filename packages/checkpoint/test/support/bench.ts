@@ -80,7 +80,7 @@ export async function start(
   };
 }
 
-/** Lets captures wait until what it answers is called. */
+/** Makes captures wait until the returned function is called. */
 export function holdCapture(source: TestSource): () => void {
   const gate = new EventEmitter();
   source.beforeCapture = async () => void (await once(gate, "open"));

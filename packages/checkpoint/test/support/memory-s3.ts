@@ -15,7 +15,7 @@ export interface S3Quirks {
   noRanges?: boolean;
   /** DELETE is denied. */
   noDelete?: boolean;
-  /** CompleteMultipartUpload answers without an ETag. */
+  /** CompleteMultipartUpload responds without an ETag. */
   noEtagOnComplete?: boolean;
   /** Unfinished uploads list only by their whole key, as with MinIO. */
   uploadsByKey?: boolean;
@@ -187,7 +187,7 @@ export async function memoryS3(quirks: S3Quirks = {}): Promise<MemoryS3> {
 
   const server = createServer((request, response) => {
     handle(request, response).catch((error: unknown) => {
-      // Who asked has left in the middle of asking.
+      // The client closed the connection during the request.
       if (!request.destroyed) throw error;
     });
   });

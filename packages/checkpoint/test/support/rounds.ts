@@ -29,7 +29,7 @@ export function take(
   return takeCheckpoint({ source, forced: true, ...change, options: { ...options, ...change.options } });
 }
 
-/** Saves a checkpoint of `source` at `txId` and tells its name; the content is of this transaction only. */
+/** Saves a checkpoint of `source` at `txId`, with content of this transaction only, and returns its name. */
 export async function takeAt(
   txId: number,
   store: CheckpointStore,

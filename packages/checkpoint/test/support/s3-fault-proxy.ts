@@ -22,7 +22,7 @@ export interface S3FaultProxy {
   readonly endpoint: string;
   /** May be changed at any time. */
   plan: FaultPlan;
-  /** Each time so many bytes of objects have come down, the connection that brought the last of them ends; those still arrive. */
+  /** Each time this many bytes of objects were sent, the connection with the last of them is closed after those. */
   breakEvery: number;
   traffic(kind: S3RequestKind): S3Traffic;
   /** Of all kinds. */

@@ -24,7 +24,7 @@ const MIB = 1024 * 1024;
 const BYTES = 11 * MIB;
 const SOME = 0.12;
 const MOST = 0.95;
-/** Kinds that may fail nearly always: without the others nothing could be tidied up, which the next sweep does. */
+/** Kinds that may fail nearly always: without the others nothing could be cleaned up, which the next sweep does. */
 const BROKEN: readonly S3RequestKind[] = ["begin", "part", "complete", "put", "get"];
 
 /** A seed's faults: some at any request, and with every third seed most requests of one kind. */

@@ -14,7 +14,7 @@ export type S3Fault =
   | "answer lost"
   /** The service obeys; then nothing comes any more. */
   | "no answer"
-  /** The answer's body: reset after half of it; half of it though its length was told; in drops; half of it and then silence. */
+  /** The response's body: reset after half of it; half of it despite its stated length; in drops; half of it and then silence. */
   | "reset while receiving"
   | "short body"
   | "slow body"
@@ -51,7 +51,7 @@ export const FAULTS_OF: Readonly<Record<S3RequestKind, readonly S3Fault[]>> = {
   other: [],
 };
 
-/** A 409 or a 412 answers a condition; without one no service says it. */
+/** A 409 or a 412 is the response to a condition; without one no service sends it. */
 function isPossible(fault: S3Fault, { onlyIfAbsent, onlyIfTag }: S3Request): boolean {
   return (fault !== "409" && fault !== "412") || onlyIfAbsent || onlyIfTag !== undefined;
 }

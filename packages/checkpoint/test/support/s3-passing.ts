@@ -3,7 +3,7 @@ import type { Agent, IncomingHttpHeaders, IncomingMessage, ServerResponse } from
 import { setTimeout as delay } from "node:timers/promises";
 import type { S3Fault } from "./s3-faults.ts";
 
-/** What a service said; `body` is still to be read. */
+/** The response of a service; `body` has not been read. */
 export interface Said {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
@@ -14,7 +14,7 @@ const HOPS = new Set(["connection", "keep-alive", "transfer-encoding"]);
 const DROP = 64 * 1024;
 const BETWEEN_DROPS_MS = 2;
 
-/** Passes a request on, or the first half of its body only: then undefined, as nobody answers that. */
+/** Forwards a request, or only the first half of its body: then undefined, since there is no response. */
 export async function passOn(
   incoming: IncomingMessage,
   to: { readonly hostname: string; readonly port: string; readonly agent: Agent },
@@ -61,7 +61,7 @@ async function* once(content: Buffer): AsyncGenerator<Buffer, void, undefined> {
 }
 
 /**
- * Sends an answer, with the fault that it is to have. `onBytes` hears of what goes to the client, and may say that the connection is
+ * Sends a response with the given fault. `onBytes` is called with what is sent to the client, and may say that the connection is
  * to break there.
  */
 export async function answerWith(
@@ -82,7 +82,7 @@ export async function answerWith(
       sent += piece.length;
       if (!outgoing.write(piece)) await settled(outgoing, "drain");
       if (onBytes(piece.length)) {
-        // A reset would also throw away what the kernels have of it, and how much that is depends on the machine's load.
+        // A reset would also discard what is in the kernels' buffers, and how much that is depends on the load.
         outgoing.socket?.destroySoon();
         return;
       }
@@ -91,7 +91,7 @@ export async function answerWith(
     }
     if (sent < most) continue;
     if (fault === "reset while receiving") outgoing.socket?.resetAndDestroy();
-    // In good order, as a proxy does that gave up: only the length tells that something is missing.
+    // A clean end, like that of a proxy that gave up: only the length shows that something is missing.
     if (fault === "short body") outgoing.socket?.destroySoon();
     return;
   }

@@ -21,7 +21,7 @@ export interface S3Place {
   readonly client: S3;
 }
 
-/** One service for all tests of a file; answers a function that makes a place in it. */
+/** Starts one service for all tests of a file. Returns a function that makes a place in it. */
 export function s3Places(options: { readonly conditions?: boolean } = {}): () => S3Place {
   let s3: TestS3 | undefined;
   beforeAll(async () => {

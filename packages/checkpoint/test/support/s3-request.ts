@@ -20,7 +20,7 @@ export interface S3Request {
   readonly kind: S3RequestKind;
   /** The object's; empty for requests about the bucket. */
   readonly key: string;
-  /** What tells it from others of its kind and key: the number of a part, a range, a prefix. */
+  /** Distinguishes it from others of its kind and key: the number of a part, a range, a prefix. */
   readonly detail: string;
   /** The only condition that it makes of writing: `*` for none there, else an ETag without quotes. */
   readonly onlyIfAbsent: boolean;

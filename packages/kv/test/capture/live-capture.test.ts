@@ -12,7 +12,7 @@ import { systemError, twoLogs, withCalls } from "./capture-faults.ts";
 import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
-/** Few in the suite, as many as `pnpm soak captures` was told in a soak run. */
+/** Few in the suite, more in `pnpm soak captures`. */
 const ROUNDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 30);
 const SERIES = 50;
 
@@ -27,7 +27,7 @@ async function rowsIn(name: string): Promise<number> {
   return count;
 }
 
-/** So many captures of one store under a writer that never pauses, each compared. */
+/** Captures one store repeatedly with a writer that never pauses, and compares each capture. */
 async function captureSeries(live: string, rounds: number): Promise<void> {
   const store = await directory.open(live);
   const writer = new CountedWriter(store, { rows: 100, valueBytes: 300 });
@@ -100,7 +100,7 @@ describe("a capture of a LevelDB that is being written to", () => {
       },
     });
     await captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
-    // The gap shows in the logs' sequence numbers, and to who opens it without looking at them, in the rows.
+    // The gap shows in the sequence numbers of the logs and, if those are ignored on opening, in the rows.
     await expect(directory.open("capture")).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     const level = new ClassicLevel<Uint8Array, Uint8Array>(directory.path("capture"), {
       keyEncoding: "view",

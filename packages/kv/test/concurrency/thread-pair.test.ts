@@ -7,7 +7,7 @@ import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
 
-/** Two threads that run these texts; `peer` is the other one, and `tell` speaks with the test. */
+/** Starts two threads that run these programs; `peer` is the channel to the other one, and `tell` sends to the test. */
 async function pair(first: string, second: string, secondStart: unknown = 20) {
   const given =
     'const { parentPort, workerData: { peer, start } } = require("node:worker_threads");\n' +

@@ -5,7 +5,7 @@ import { explainOpening, explainOperation } from "../../src/level/level-errors.t
 
 const DIR = "/idx/live";
 
-/** Each error of the table: what Linux says of it, what it asks for, and the code that an index answers with. */
+/** Each error of the table: Linux's text for it, its meaning, and the error code of an index. */
 const TABLE = [
   ["EMFILE", "Too many open files", "wait", "SYSTEM_REFUSED"],
   ["ENFILE", "Too many open files in system", "wait", "SYSTEM_REFUSED"],

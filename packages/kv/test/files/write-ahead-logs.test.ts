@@ -9,7 +9,7 @@ import { testDirectory } from "../support/test-directory.ts";
 const directory = testDirectory();
 const CORRUPT = { code: "INDEX_CORRUPT", message: expect.stringContaining(".log") };
 
-/** A closed store with all rows in its write-ahead log; answers the log's path and the bytes of each batch in it. */
+/** Makes a closed store with all rows in its write-ahead log. Returns the log's path and the bytes of each batch. */
 async function logOf(batches: number, rows = 100): Promise<{ log: string; ends: number[] }> {
   const store = await directory.open("store", {});
   const log = directory.path("store", "000003.log");

@@ -62,7 +62,7 @@ describe("opening a store with tables of an earlier process, with their check", 
     await store.checked?.((done, total) => progress.push([done, total]));
     expect(await expectWhole(store)).toBe(rows);
     expect(existsSync(directory.path("store", "unchecked"))).toBe(false);
-    // Few are compared before there is somebody to tell.
+    // Few are compared before the caller waits.
     const [done, total] = progress.at(-1) ?? [1, 1];
     expect(done).toBeGreaterThan(0.9 * total);
   });
@@ -82,7 +82,7 @@ describe("opening a store with tables of an earlier process, with their check", 
     await (await openChecked()).close();
     const unknowing = await directory.open("store", { compression: false });
     await unknowing.batch(countedBatch(0, 100, 300));
-    // What the background check finds meanwhile is not what this is about.
+    // The result of the background check does not matter here.
     await unknowing.compact().catch(() => undefined);
     await unknowing.close();
     await expect(openChecked()).rejects.toMatchObject(CORRUPT);

@@ -15,7 +15,7 @@ function otherProcess(task: "open" | "write", dir: string): ChildProcess {
   return spawn(process.execPath, [OTHER_PROCESS, task, dir], { stdio: ["ignore", "pipe", "inherit"] });
 }
 
-/** Runs the other process until it has said so many lines, kills it, and answers its last line. */
+/** Runs the other process until it has printed `lines` lines, kills it, and returns the last line. */
 async function killedAfter(child: ChildProcess, lines: number): Promise<string> {
   if (child.stdout === null) throw new Error("The output of the other process is not piped.");
   const exited = once(child, "exit");

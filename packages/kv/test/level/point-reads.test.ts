@@ -32,7 +32,7 @@ function rowsAtHand() {
   return { reads, rows };
 }
 
-/** Rows on a disk that is slow; `answer` answers the oldest reading of other threads that is under way. */
+/** Rows on a slow disk; `answer` completes the oldest request of other threads in flight. */
 async function slowRows() {
   const asked: string[][] = [];
   const open: (() => void)[] = [];
@@ -194,7 +194,7 @@ test("at most 3 requests are in flight, of at most 32 rows, and all waiting read
   const got = Promise.all(Array.from({ length: 200 }, (_, index) => reads.get(bytes(`${index}`))));
   for (let answered = 0; answered < 7; answered++) {
     await turn();
-    // What an answer makes room for is sent in the turn behind it.
+    // The next request is sent in the turn after a result.
     await turn();
     expect(asked.length).toBe(Math.min(7, answered + 3));
     answer();

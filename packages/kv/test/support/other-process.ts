@@ -2,7 +2,7 @@ import { isCairnError } from "../../src/errors/errors.ts";
 import { levelProvider } from "../../src/level/level-kv-store.ts";
 import { countedBatch } from "../../testing/counted-rows.ts";
 
-// Started by tests as a process of its own: `open DIR` says how opening went; `write DIR` writes counted rows until it
+// Started by tests as another process: `open DIR` prints how opening went; `write DIR` writes counted rows until it
 // is killed, and says after each batch how many are acknowledged; `hold DIR` does so after one batch and writes no more.
 const [, , task = "", dir = ""] = process.argv;
 try {

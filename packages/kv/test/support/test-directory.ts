@@ -9,7 +9,7 @@ import type { LevelOptions } from "../../src/level/level-options.ts";
 /** A directory for each test of the file, removed after it together with the stores opened in it. */
 export interface TestDirectory {
   path(...parts: string[]): string;
-  /** Opens a LevelDB store there, with the smallest write buffer there is unless told otherwise. */
+  /** Opens a LevelDB store there, by default with the smallest write buffer. */
   open(name: string, options?: LevelOptions, opening?: KvOpening): Promise<KvStore>;
 }
 

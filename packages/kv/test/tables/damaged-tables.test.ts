@@ -67,7 +67,7 @@ describe("a table", () => {
 });
 
 describe("a store with a damaged table", () => {
-  // The larger one is compared by a thread of its own.
+  // The larger one is compared on a worker thread.
   it.each([3000, 70_000])("serves nothing from it soon after it was opened, with %i rows", async (rows) => {
     const tables = await tablesOf(rows, false);
     await flip(tables.at(-1) ?? "", 2000);

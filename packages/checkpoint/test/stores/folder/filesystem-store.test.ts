@@ -154,7 +154,7 @@ test("a file opened for a reader that was aborted meanwhile fails for its reader
   const dir = await temporaryDirectory();
   await writeFile(join(dir, "a.tar"), "content");
   const stream = await filesystemStore({ path: dir }).open("a.tar", { signal: AbortSignal.abort() });
-  // Nobody listens: an error that nobody heard would end the process, and this run.
+  // No listener: an unhandled error would end the process, and this run.
   await vi.waitFor(() => expect(stream.closed).toBe(true));
   await expect(stream.toArray()).rejects.toThrow("aborted");
 });

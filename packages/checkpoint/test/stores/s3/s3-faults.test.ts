@@ -39,7 +39,7 @@ test(
         outcomes.push(await runSeed(seed, dir));
     };
     const workers = Array.from({ length: AT_ONCE }, worker);
-    // After one that failed the others end what they are about, and leave nothing.
+    // After a failure the others complete, and leave nothing.
     await Promise.all(workers).finally(async () => {
       waiting.length = 0;
       await Promise.allSettled(workers);

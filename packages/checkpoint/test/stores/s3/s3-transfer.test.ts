@@ -115,7 +115,7 @@ test.each([
     await vi.waitFor(() => expect(server.asked.some(isPart)).toBe(true));
     if (how === "abort") stop.abort(new Error("the content failed"));
     if (how === "content") throw new Error("the content failed");
-    // Whose parts fail must be told without the rest.
+    // A failing part must be reported without waiting for the others.
     await new Promise(() => undefined);
   }
   const upload = store.upload("a.tar", Readable.from(content(), { objectMode: false }), {
