@@ -1,11 +1,12 @@
 // Compares what nodes write with an independent reader in Python that follows docs/: node test/dist/outside/formats/main.js [--rounds N] [--seed N]
+import { spawnSync } from "node:child_process";
 import { mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { runCairnOrThrow, NodeProcess } from "../../support/cairn-process.ts";
-import { preparePython, runPython } from "./python.ts";
+import { PYTHON, runPython } from "./python.ts";
 
 /** Each round's kind of log, whether its policies bound history, and whether the log is lost and recovered from a checkpoint. */
 const KINDS = [
@@ -19,7 +20,8 @@ const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { ty
 const rounds = Number(values.rounds ?? KINDS.length);
 const firstSeed = Number(values.seed ?? 1);
 
-process.stdout.write(`formats: Python ${await preparePython()}\n`);
+const version = spawnSync(PYTHON, ["--version"], { encoding: "utf8" }).stdout.trim();
+process.stdout.write(`formats: ${version}\n`);
 for (let seed = firstSeed; seed < firstSeed + rounds; seed += 1) {
   const dir = await mkdtemp(join(tmpdir(), "cairn-formats-"));
   const isRight = await judge(dir, seed);
