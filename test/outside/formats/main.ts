@@ -1,11 +1,12 @@
 // Compares what nodes write with an independent reader in Python that follows docs/: node test/dist/outside/formats/main.js [--rounds N] [--seed N]
 import { spawnSync } from "node:child_process";
-import { mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { runCairnOrThrow, NodeProcess } from "../../support/cairn-process.ts";
+import { newestArchive } from "../../support/watched-store.ts";
 import { PYTHON, runPython } from "./python.ts";
 
 /** Each round's kind of log, whether its policies bound history, and whether the log is lost and recovered from a checkpoint. */
@@ -86,14 +87,9 @@ async function recoverLog(dir: string): Promise<string> {
   const lost = join(dir, "lost-log");
   await rename(join(dir, "node-log"), lost);
   const store = join(dir, "checkpoints");
-  const names = (await readdir(store)).filter((file) => file.endsWith(".tar"));
-  const newest = names.toSorted((a, b) => transactionOf(b) - transactionOf(a))[0] ?? "";
+  const newest = newestArchive(store);
   await runCairnOrThrow(["log", "recover", "--from", newest.slice(0, -".tar".length)], {
     env: { CAIRN_NODE_ID: "node", CAIRN_DIR: dir },
   });
   return lost;
-}
-
-function transactionOf(archive: string): number {
-  return Number(archive.split("-")[1]);
 }
