@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { startNatsServer } from "@cairn/node/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { createCheckpoint, NodeProcess, runCairn } from "./support/cairn-process.ts";
 import { mountSmallDisk } from "./support/small-disk.ts";
+import { newestArchive } from "./support/watched-store.ts";
 
 let folder = "";
 let started: NodeProcess[] = [];
@@ -112,19 +113,14 @@ describe("a node that is given something unusable", () => {
     await node.ready();
     for (let n = 0; n < 50; n += 1) await put(node, `k${n}`, n);
     const url = await node.url();
-    expect((await runCairn(["checkpoint", "create", "--url", url])).code).toBe(0);
+    expect((await createCheckpoint(url)).stderr).toBe("");
     await put(node, "last", 1);
-    expect((await runCairn(["checkpoint", "create", "--url", url])).code).toBe(0);
+    expect((await createCheckpoint(url)).stderr).toBe("");
     const digest = await node.digest();
     await node.stop();
 
     const store = path.join(folder, "checkpoints");
-    const newest =
-      (await readdir(store))
-        .filter((name) => name.endsWith(".tar"))
-        .toSorted()
-        .at(-1) ?? "";
-    await truncate(path.join(store, newest), 1_000);
+    await truncate(path.join(store, newestArchive(store)), 1_000);
     await writeFile(path.join(store, "checkpoint-99-2026-01-01T00-00-00.000Z-00000000.json"), "not json");
     await writeFile(path.join(store, "checkpoint-hello.json"), "{}");
     await mkdir(path.join(store, "a folder"));

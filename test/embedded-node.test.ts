@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { historyLines, makeRepository } from "@cairn/example-git-history";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { NodeProcess, runCairn, fixtureConfig } from "./support/cairn-process.ts";
+import { createCheckpoint, fixtureConfig, NodeProcess, runCairn } from "./support/cairn-process.ts";
 import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";
 
 describe("a single node on the embedded log", () => {
@@ -35,7 +35,7 @@ describe("a single node on the embedded log", () => {
     const input = withLineBreaks(historyLines({ directory: repository, name: "repo" }));
     expect((await runCairn(["load", "-", "--await", "--url", url], { input })).code).toBe(0);
     // If the node's own checkpointer came first, this saves nothing and its checkpoint is the newest.
-    expect((await runCairn(["checkpoint", "create", "--url", url])).code).toBe(0);
+    expect((await createCheckpoint(url)).stderr).toBe("");
     const checkpoint = (await node.status()).checkpoints.last;
     expect((await runCairn(["tx", "put", "notes", "one", "1", "--url", url])).code).toBe(0);
     const digest = await node.digest();

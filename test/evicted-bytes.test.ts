@@ -5,7 +5,7 @@ import { Readable } from "node:stream";
 import { filesWith, token } from "@cairn/kv/testing";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { runCairnOrThrow, NodeProcess, fixtureConfig } from "./support/cairn-process.ts";
+import { createCheckpoint, runCairnOrThrow, NodeProcess, fixtureConfig } from "./support/cairn-process.ts";
 
 interface EvictionReport {
   readonly files: { readonly goneSince: string | null; readonly waitsFor: string | null };
@@ -42,7 +42,7 @@ async function write(url: string, ...transactions: (readonly unknown[])[]): Prom
 }
 
 async function saveCheckpoint(url: string): Promise<string> {
-  const { stdout } = await runCairnOrThrow(["checkpoint", "create", "--url", url, "--json"]);
+  const { stdout } = await createCheckpoint(url);
   return (JSON.parse(stdout) as { name: string }).name;
 }
 

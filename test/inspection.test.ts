@@ -5,7 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { CAIRN, runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
+import { CAIRN, createCheckpoint, runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
 import { fencedBlocks } from "./support/readme-blocks.ts";
 
 const DOC = fileURLToPath(new URL("../docs/inspection.md", import.meta.url));
@@ -22,7 +22,7 @@ beforeAll(async () => {
   const history = (await fencedBlocks(DOC)).find(({ language }) => language === "json");
   await writeFile(path.join(folder, "history.ndjson"), history?.text ?? "");
   await runCairnOrThrow(["load", "history.ndjson", "--await", "--url", url], { cwd: folder });
-  await runCairnOrThrow(["checkpoint", "create", "--url", url], { cwd: folder });
+  await createCheckpoint(url);
 });
 afterAll(async () => {
   await node?.kill();

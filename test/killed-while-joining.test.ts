@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { historyLines, makeRepository } from "@cairn/example-git-history";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCairnOrThrow, NodeProcess, fixtureConfig } from "./support/cairn-process.ts";
+import { createCheckpoint, runCairnOrThrow, NodeProcess, fixtureConfig } from "./support/cairn-process.ts";
 import { withLineBreaks } from "./support/files-oracle.ts";
 
 const KILLS = 20;
@@ -36,7 +36,7 @@ describe("a node that is killed while it joins", () => {
     const url = await a.url();
     const input = withLineBreaks(historyLines({ directory, name: "repo" }));
     await runCairnOrThrow(["load", "-", "--await", "--url", url], { input });
-    await runCairnOrThrow(["checkpoint", "create", "--url", url]);
+    await createCheckpoint(url);
     // The tail that nodes replay after they restored the checkpoint.
     const tail = Array.from(
       { length: 20 },

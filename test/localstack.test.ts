@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createCheckpoint, runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
 
 const START = fileURLToPath(new URL("../localstack/start.mjs", import.meta.url));
 
@@ -48,8 +48,7 @@ describe("pnpm localstack", () => {
     await node.ready();
     const url = await node.url();
     await runCairnOrThrow(["tx", "put", "notes", "default/a", "1", "--url", url]);
-    // The node saves the first checkpoint of an empty store by itself, which may be under way.
-    await vi.waitFor(() => runCairnOrThrow(["checkpoint", "create", "--url", url]), { timeout: 30_000 });
+    await createCheckpoint(url);
     const { checkpoints, log } = await node.status();
     expect(checkpoints.last?.txId).toBe(log.lastTxId);
     const listed = await runCairnOrThrow(["checkpoint", "list", "s3://cairn-dev", "--json"], { env });

@@ -4,7 +4,7 @@ import path from "node:path";
 import { historyLines, makeRepository, type MadeRepository } from "@cairn/example-git-history";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { NodeProcess, runCairn, fixtureConfig } from "./support/cairn-process.ts";
+import { createCheckpoint, fixtureConfig, NodeProcess, runCairn } from "./support/cairn-process.ts";
 import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";
 
 const COMMITS = 3_200;
@@ -103,7 +103,7 @@ describe("a cluster that shares checkpoints of an index built from NATS", () => 
     const e = startNode("node-e", ["-f", fixtureConfig("crux.edn")]);
     await e.ready();
     const url = await e.url();
-    const created = await runCairn(["checkpoint", "create", "--json", "--url", url]);
+    const created = await createCheckpoint(url);
     expect(created.stderr).toBe("");
     const archives = (await readdir(checkpoints)).filter((name) => name.endsWith(".tar"));
     expect(archives.length).toBeGreaterThanOrEqual(2);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { createCheckpoint, NodeProcess, runCairn } from "./support/cairn-process.ts";
 
 const EXAMPLE = fileURLToPath(new URL("../examples/own-modules/", import.meta.url));
 
@@ -38,7 +38,7 @@ describe("a node whose log, index and checkpoint store are a user's own modules"
 
   it("saves its index to the store and joins from it, with only the tail replayed", async () => {
     const url = await node.url();
-    const saved = await runCairn(["checkpoint", "create", "--json", "--url", url]);
+    const saved = await createCheckpoint(url);
     expect(saved.stderr).toBe("");
     expect((await runCairn(["tx", "put", "notes", "one", "1", "--url", url])).code).toBe(0);
     const digest = await node.digest();

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { testS3, type TestS3 } from "@cairn/localstack";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { runCairnOrThrow, NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createCheckpoint, runCairnOrThrow, NodeProcess, runCairn } from "./support/cairn-process.ts";
 
 const DOCUMENTS = 5_000;
 const LATER = 7;
@@ -61,8 +61,7 @@ describe("a cluster with checkpoints in S3 and a log on NATS", () => {
     const a = await start("a");
     const url = await a.url();
     await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: lines(DOCUMENTS, "early") });
-    // The node saves the first checkpoint of an empty store by itself, which may be under way.
-    await vi.waitFor(() => runCairnOrThrow(["checkpoint", "create", "--url", url]), { timeout: 30_000 });
+    await createCheckpoint(url);
     await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: lines(LATER, "late") });
     const saved = (await a.status()).checkpoints.last;
     expect(saved?.bytes).toBeGreaterThan(0);

@@ -5,7 +5,7 @@ import { filesystemStore, s3Store } from "@cairn/checkpoint";
 import { testS3 } from "@cairn/localstack";
 import type { TestS3 } from "@cairn/localstack";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { runCairnOrThrow, NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { createCheckpoint, runCairnOrThrow, NodeProcess, runCairn } from "./support/cairn-process.ts";
 
 /** A configuration of XTDB as its documentation shows it. */
 const XTDB_CONFIG = `{:xtdb/index-store
@@ -53,7 +53,7 @@ describe("a node whose checkpoints are in S3", () => {
   it("starts with a configuration of XTDB, and restores from the bucket", async () => {
     const url = await node.url();
     await runCairnOrThrow(["tx", "put", "notes", "one", "1", "--url", url]);
-    await runCairnOrThrow(["checkpoint", "create", "--url", url]);
+    await createCheckpoint(url);
     const { checkpoints } = await node.status();
     expect(checkpoints.store).toMatchObject({ location: place, canDelete: true, ranges: true });
     const digest = await node.digest();

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 import type { NodeStatus } from "@cairn/node";
 
 /** The repository's root, whether this module runs from the sources or from dist. */
@@ -51,6 +52,18 @@ export async function runCairnOrThrow(...command: Parameters<typeof runCairn>): 
   const result = await runCairn(...command);
   if (result.code !== 0) throw new Error(`cairn ${command[0].join(" ")}: ${result.stderr}`);
   return result;
+}
+
+/** Has a node save a checkpoint. Retries while the node saves one by itself, as it does at a random instant after its start. */
+export async function createCheckpoint(url: string): Promise<CommandResult> {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    const result = await runCairn(["checkpoint", "create", "--json", "--url", url]);
+    if (result.code === 0) return result;
+    if (!result.stderr.includes("CHECKPOINT_RUNNING") || Date.now() > deadline)
+      throw new Error(result.stderr);
+    await delay(100);
+  }
 }
 
 /** Options of {@link NodeProcess.start}. */
@@ -107,7 +120,7 @@ export class NodeProcess {
       const body = await response.text();
       if (response.status === 200) return;
       if (Date.now() > deadline) throw new Error(`${this.id} is not ready: ${body}\n${this.output()}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await delay(20);
     }
   }
 

@@ -113,6 +113,12 @@ export function readLease(folder: string): { owner: string; nonce: string; expir
     : (JSON.parse(text) as { owner: string; nonce: string; expiresAt: string });
 }
 
+/** Returns the name of the archive of the newest checkpoint in a store. Names are compared by transaction id, not as texts. */
+export function newestArchive(folder: string): string {
+  const archives = listFolder(folder).filter((name) => name.endsWith(".tar"));
+  return archives.toSorted((a, b) => txIdOf(b) - txIdOf(a))[0] ?? "";
+}
+
 /** Returns the names in a folder; none if it does not exist. */
 export function listFolder(folder: string): string[] {
   try {
@@ -121,6 +127,11 @@ export function listFolder(folder: string): string[] {
     if (isAbsent(error)) return [];
     throw error;
   }
+}
+
+/** Returns the transaction id in a name like checkpoint-43-…. */
+function txIdOf(name: string): number {
+  return Number(name.split("-")[1]);
 }
 
 function readIfPresent(file: string): string | undefined {

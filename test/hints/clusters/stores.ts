@@ -1,10 +1,11 @@
 import { rm, truncate } from "node:fs/promises";
+import path from "node:path";
+import { newestArchive } from "../../support/watched-store.ts";
 import {
   changeBytes,
   fillDisk,
   freeDisk,
   mountVolume,
-  newestArchive,
   remount,
   smallDisk,
   unmountVolume,
@@ -12,6 +13,11 @@ import {
 } from "../scene/damage.ts";
 import { type BrokenCluster, byItself } from "../scene/broken-cluster.ts";
 import type { HintScene } from "../scene/hint-scene.ts";
+
+function newestArchivePath(scene: HintScene): string {
+  const store = scene.path("checkpoints");
+  return path.join(store, newestArchive(store));
+}
 
 /** Saves two checkpoints. */
 async function saveTwice(scene: HintScene): Promise<void> {
@@ -40,7 +46,7 @@ export const STORES: readonly BrokenCluster[] = [
     codes: ["CHECKPOINT_CORRUPT"],
     async break(scene) {
       await saveTwice(scene);
-      await changeBytes(await newestArchive(scene));
+      await changeBytes(newestArchivePath(scene));
       await scene.ready("c");
       return { status: "c" };
     },
@@ -54,7 +60,7 @@ export const STORES: readonly BrokenCluster[] = [
     codes: ["CHECKPOINT_INCOMPLETE"],
     async break(scene) {
       await saveTwice(scene);
-      await truncate(await newestArchive(scene), 1_000);
+      await truncate(newestArchivePath(scene), 1_000);
       await scene.ready("c");
       return { status: "c" };
     },

@@ -69,13 +69,6 @@ export async function changeBytes(file: string): Promise<void> {
   await handle.close();
 }
 
-/** Returns the path of the newest checkpoint's archive. */
-export async function newestArchive(scene: HintScene, store = "checkpoints"): Promise<string> {
-  const archives = (await readdir(scene.path(store))).filter((name) => name.endsWith(".tar"));
-  const [newest = ""] = archives.toSorted((a, b) => txIdOf(b) - txIdOf(a));
-  return scene.path(store, newest);
-}
-
 /** Returns the paths of the files of a node's live index that end in `ending`. */
 export async function indexFiles(scene: HintScene, id: string, ending: RegExp): Promise<string[]> {
   return await filesBelow(scene, id, new RegExp(`live/[^/]*${ending.source}`));
@@ -85,9 +78,4 @@ export async function filesBelow(scene: HintScene, name: string, which: RegExp):
   const found = (await readdir(scene.path(name), { recursive: true })).filter((file) => which.test(file));
   if (found.length === 0) throw new Error(`there is no ${which.source} in ${name}`);
   return found.map((file) => scene.path(name, file));
-}
-
-/** Returns the transaction id in a name like checkpoint-43-…. */
-function txIdOf(name: string): number {
-  return Number(name.split("-")[1]);
 }

@@ -3,7 +3,8 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promi
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NodeProcess, ROOT } from "../../support/cairn-process.ts";
-import { fetchGenerators, python, run, VERSIONS } from "./tools.ts";
+import { pythonEnvironment } from "../python-environment.ts";
+import { fetchGenerators, run, VERSIONS } from "./tools.ts";
 
 const SOURCES = join(ROOT, "test/outside/clients");
 const PAGE = join(ROOT, "docs/client.md");
@@ -102,7 +103,9 @@ async function javaScenario(): Promise<void> {
 
 try {
   await fetchGenerators();
-  const bin = await python("python", [`openapi-python-client==${VERSIONS["openapi-python-client"]}`]);
+  const bin = await pythonEnvironment("clients", [
+    `openapi-python-client==${VERSIONS["openapi-python-client"]}`,
+  ]);
   process.env["PATH"] = `${process.env["PATH"] ?? ""}:${bin}`;
   await withNode("described", generate);
   await goCompiles();

@@ -36,27 +36,11 @@ export async function run(
 }
 
 /** Throws with the name of the first program that the machine lacks. `programs` maps each name to a command that must succeed. */
-export function need(programs: Readonly<Record<string, readonly string[]>>): void {
+function need(programs: Readonly<Record<string, readonly string[]>>): void {
   for (const [name, command] of Object.entries(programs)) {
     if (spawnSync(command[0] ?? "", command.slice(1)).status !== 0)
       throw new Error(`This needs ${name}, and "${command.join(" ")}" does not run.`);
   }
-}
-
-/** Creates a virtual environment with these packages, and returns its bin folder. */
-export async function python(name: string, packages: readonly string[]): Promise<string> {
-  need({
-    "Python 3.10 or later, with venv": [
-      "python3",
-      "-c",
-      "import venv, ensurepip, sys; sys.exit(sys.version_info < (3, 10))",
-    ],
-  });
-  const folder = join(CACHE, name);
-  await mkdir(CACHE, { recursive: true });
-  await run(["python3", "-m", "venv", folder], CACHE);
-  await run([join(folder, "bin", "pip"), "install", "-q", ...packages], CACHE);
-  return join(folder, "bin");
 }
 
 /** Fetches the generators, so that {@link run} finds them by the names that docs/client.md uses. */

@@ -1,11 +1,13 @@
 // Compares what nodes write with an independent reader in Python that follows docs/: node test/dist/outside/formats/main.js [--rounds N] [--seed N]
-import { mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { runCairnOrThrow, NodeProcess } from "../../support/cairn-process.ts";
-import { preparePython, runPython } from "./python.ts";
+import { newestArchive } from "../../support/watched-store.ts";
+import { PYTHON, runPython } from "./python.ts";
 
 /** Each round's kind of log, whether its policies bound history, and whether the log is lost and recovered from a checkpoint. */
 const KINDS = [
@@ -19,7 +21,8 @@ const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { ty
 const rounds = Number(values.rounds ?? KINDS.length);
 const firstSeed = Number(values.seed ?? 1);
 
-process.stdout.write(`formats: Python ${await preparePython()}\n`);
+const version = spawnSync(PYTHON, ["--version"], { encoding: "utf8" }).stdout.trim();
+process.stdout.write(`formats: ${version}\n`);
 for (let seed = firstSeed; seed < firstSeed + rounds; seed += 1) {
   const dir = await mkdtemp(join(tmpdir(), "cairn-formats-"));
   const isRight = await judge(dir, seed);
@@ -84,14 +87,9 @@ async function recoverLog(dir: string): Promise<string> {
   const lost = join(dir, "lost-log");
   await rename(join(dir, "node-log"), lost);
   const store = join(dir, "checkpoints");
-  const names = (await readdir(store)).filter((file) => file.endsWith(".tar"));
-  const newest = names.toSorted((a, b) => transactionOf(b) - transactionOf(a))[0] ?? "";
+  const newest = newestArchive(store);
   await runCairnOrThrow(["log", "recover", "--from", newest.slice(0, -".tar".length)], {
     env: { CAIRN_NODE_ID: "node", CAIRN_DIR: dir },
   });
   return lost;
-}
-
-function transactionOf(archive: string): number {
-  return Number(archive.split("-")[1]);
 }

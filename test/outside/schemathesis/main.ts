@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { NodeProcess, ROOT } from "../../support/cairn-process.ts";
-import { python, run, VERSIONS } from "../clients/tools.ts";
+import { run, VERSIONS } from "../clients/tools.ts";
+import { pythonEnvironment } from "../python-environment.ts";
 
 const SOURCES = join(ROOT, "test/outside/schemathesis");
 /** Examples for each operation in the random phase; with the other phases that makes more than 5,000 cases. */
@@ -13,7 +14,7 @@ const EXAMPLES = 150;
 const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });
 const seed = values.seed ?? "1";
 
-const bin = await python("schemathesis", [`schemathesis==${VERSIONS.schemathesis}`]);
+const bin = await pythonEnvironment("schemathesis", [`schemathesis==${VERSIONS.schemathesis}`]);
 const folder = await mkdtemp(join(tmpdir(), "cairn-schemathesis-"));
 const args = ["--json", "-j", JSON.stringify({ "cairn/http-server": { port: 0 } })];
 const node = NodeProcess.start({ id: "judged", dir: folder, args });
