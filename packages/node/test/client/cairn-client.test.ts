@@ -31,7 +31,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** An address of this machine at which nobody listens. */
+/** An address of this machine on which no process listens. */
 let nobody = "";
 
 const client = (
@@ -54,7 +54,7 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   return found;
 }
 
-describe("what JSON cannot hold", () => {
+describe("a value that JSON cannot represent", () => {
   const circular: unknown[] = [];
   circular.push(circular);
   it.each<[string, unknown]>([
@@ -67,7 +67,7 @@ describe("what JSON cannot hold", () => {
     ["a function", () => 1],
     ["itself", circular],
     ["an integer that would lose digits", 2 ** 53],
-  ])("is refused at once, and not sent as something else: %s", async (_what, document) => {
+  ])("is refused at once, and not sent as another value: %s", async (_what, document) => {
     const refused = await failure(client().put("odd", "k", document as Json));
     expect(refused).toMatchObject({ code: "TX_INVALID", status: 0, hint: expect.stringContaining("plain") });
     expect(await client().get("odd", "k")).toBeUndefined();
@@ -75,7 +75,7 @@ describe("what JSON cannot hold", () => {
     await expect(inProgram).rejects.toMatchObject({ code: "TX_INVALID" });
   });
 
-  it("is no revision to compare with", async () => {
+  it("cannot be compared as a revision", async () => {
     for (const ifRevision of [Number.NaN, Number.POSITIVE_INFINITY]) {
       const refused = await failure(client().put("odd", "k", 1, { ifRevision }));
       expect(refused.code).toBe("TX_INVALID");
@@ -107,7 +107,7 @@ describe("documents", () => {
     expect(cairn.lastTx).toBeGreaterThan(second.txId);
   });
 
-  it("a precondition that is lost is CONFLICT, and nothing is written", async () => {
+  it("a lost precondition is CONFLICT, and nothing is written", async () => {
     const cairn = client();
     await cairn.put("pods", "once", 1, { ifRevision: null });
     const error = await failure(cairn.put("pods", "once", 2, { ifRevision: null }));
@@ -133,7 +133,7 @@ describe("documents", () => {
     expect([next === undefined, txId === cairn.lastTx]).toEqual([false, true]);
   });
 
-  it("dot segments in a name reach the node as they are", async () => {
+  it("dot segments in a name reach the node unchanged", async () => {
     const cairn = client();
     await cairn.put("pods", "default/a/../b", "dots");
     expect((await cairn.get("pods", "default/a/../b"))?.document).toBe("dots");
@@ -142,7 +142,7 @@ describe("documents", () => {
 });
 
 describe("errors", () => {
-  it("carry the node's code, status, hint and what stands beside them", async () => {
+  it("contain the node's code, status, hint and further fields", async () => {
     expect(await failure(client().put("Pods", "x", 1))).toMatchObject({ code: "TX_INVALID", status: 400 });
     expect(await failure(new CairnClient({ urls: url, token: "wrong" }).status())).toMatchObject({
       code: "UNAUTHORIZED",
@@ -155,7 +155,7 @@ describe("errors", () => {
     expect(large).toMatchObject({ code: "TX_TOO_LARGE", details: { limit: 1_048_576 } });
   });
 
-  it("nobody at any address is UNREACHABLE, within the time given", async () => {
+  it("if no address answers, the error is UNREACHABLE, within the given time", async () => {
     const begun = Date.now();
     const error = await failure(client([nobody, nobody], { retryForMs: 300 }).status());
     expect(error).toMatchObject({ code: "UNREACHABLE", status: 0 });
@@ -164,7 +164,7 @@ describe("errors", () => {
     expect(Date.now() - begun).toBeLessThan(15_000);
   });
 
-  it("a node that says nothing is left for the next one", async () => {
+  it("a node that does not answer is left for the next one", async () => {
     await using silent = await serve();
     silent.node.indexing = false;
     silent.node.beforeSubmit = () => new Promise(() => {});
@@ -176,7 +176,7 @@ describe("errors", () => {
     expect(committed).toBe(true);
   });
 
-  it("each node is asked once, however little time there is", async () => {
+  it("each node is asked once, however short the time is", async () => {
     expect((await client([nobody, url], { retryForMs: 0 }).status()).node).toBe("n");
     await using silent = await serve();
     silent.node.beforeSubmit = () => new Promise(() => {});
@@ -190,7 +190,7 @@ describe("errors", () => {
     });
   });
 
-  it("a node that does not come to a transaction in time is left for the call after that", async () => {
+  it("a node that does not reach a transaction in time is left for the next one by the next call", async () => {
     await using stuck = await serve();
     stuck.node.indexing = false;
     const cairn = client([stuck.url, url]);
@@ -200,7 +200,7 @@ describe("errors", () => {
     expect((await cairn.status()).node).toBe("n");
   });
 
-  it("what passes is tried again, what does not is not", async () => {
+  it("only failures that may pass are retried", async () => {
     await using served = await serve();
     served.node.submitError = new CairnError("LOG_UNREACHABLE", "The log does not answer.");
     const cairn = new CairnClient({ urls: served.url, retryForMs: 5000 });
@@ -217,7 +217,7 @@ describe("errors", () => {
     expect(served.node.refused).toBe(before + 1);
   });
 
-  it("an abort ends a call at once, also while it waits to try again", async () => {
+  it("an abort ends a call at once, even while it waits to retry", async () => {
     const stop = new AbortController();
     const call = client([nobody]).get("pods", "x", { signal: stop.signal });
     stop.abort(new Error("enough"));
@@ -225,8 +225,8 @@ describe("errors", () => {
   });
 });
 
-describe("writes that are sent again", () => {
-  it("are applied once, though the first answer was lost", async () => {
+describe("writes that are retried", () => {
+  it("are applied once, although the first answer was lost", async () => {
     const proxy = await startFlakyProxy(url);
     let lost = 0;
     proxy.mishap = ({ method }) => (method === "POST" && lost++ < 2 ? "lose-answer" : "none");
@@ -239,7 +239,7 @@ describe("writes that are sent again", () => {
     await cairn.put("counters", "c", 2, { ifRevision: txId });
   });
 
-  it("an answer that breaks off in the middle is asked for again", async () => {
+  it("an answer that breaks off is requested again", async () => {
     const proxy = await startFlakyProxy(url);
     let cut = 0;
     proxy.mishap = () => (cut++ === 0 ? "cut-answer" : "none");
@@ -248,7 +248,7 @@ describe("writes that are sent again", () => {
     expect(proxy.requests).toHaveLength(2);
   });
 
-  it("an id of one's own used for something else is CONFLICT", async () => {
+  it("an own id that was used for another write is CONFLICT", async () => {
     const cairn = client();
     await cairn.put("pods", "mine", 1, { id: "same" });
     await cairn.put("pods", "mine", 1, { id: "same" });
@@ -258,7 +258,7 @@ describe("writes that are sent again", () => {
 });
 
 describe("a watch", () => {
-  it("sees every transaction once and in order, though each connection breaks off after a while", async () => {
+  it("sees every transaction once and in order, although each connection breaks off after a while", async () => {
     const proxy = await startFlakyProxy(url);
     const sockets = new Set<AbortController>();
     const stop = new AbortController();
@@ -294,7 +294,7 @@ describe("a watch", () => {
     expect(reconnects).toBeGreaterThan(3);
   });
 
-  it("goes on at the next node where one stops before it told anything", async () => {
+  it("continues at the next node if one stops before its first event", async () => {
     const { txId: from } = await client().put("watched", "begin", 0);
     await client().put("watched", "k", "after");
     const stopping = createServer((_, response) => {
@@ -315,7 +315,7 @@ describe("a watch", () => {
     expect(left).toEqual(["The node stops."]);
   });
 
-  it("from a past that is gone, or with a token that is wrong, ends with the error", async () => {
+  it("with a wrong token, or without a node, ends with the error", async () => {
     const wrong = new CairnClient({ urls: url, token: "wrong" }).watch();
     expect(await failure(wrong.next())).toMatchObject({ code: "UNAUTHORIZED" });
     expect(await failure(client([nobody], { retryForMs: 100 }).watch().next())).toMatchObject({
@@ -334,7 +334,7 @@ describe("a watch", () => {
   });
 });
 
-it("refuses addresses that are none", () => {
+it("refuses invalid addresses", () => {
   expect(() => new CairnClient({ urls: "localhost:3000" })).toThrow("is not the address of a node");
   expect(() => new CairnClient({ urls: [] })).toThrow("at least one node");
 });
