@@ -16,7 +16,7 @@ const GUARDED = [
 ] as const;
 
 describe("with an auth token", () => {
-  test.each(GUARDED)("%s %s needs it", async (method, path) => {
+  test.each(GUARDED)("%s %s requires it", async (method, path) => {
     await using served = await serve({ authToken: "s3cret" });
     for (const authorization of [
       undefined,
@@ -40,7 +40,7 @@ describe("with an auth token", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  test("health needs none", async () => {
+  test("health does not require it", async () => {
     await using served = await serve({ authToken: "s3cret" });
     for (const path of ["/health/live", "/health/ready"]) {
       expect((await served.fetch(path)).status).toBe(200);
@@ -49,7 +49,7 @@ describe("with an auth token", () => {
 });
 
 describe("a page of another site", () => {
-  test("may not write through a browser", async () => {
+  test("cannot write through a browser", async () => {
     await using served = await serve();
     const headers = { "sec-fetch-site": "cross-site", "content-type": "text/plain" };
     const answer = await served.raw("POST", "/api/v1/tx", {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { serve } from "./served-node.ts";
 
 describe("a name that is not this machine's", () => {
-  it("is refused where everybody on this machine may ask, so that no page can rebind its name to it", async () => {
+  it("is refused if no token is required, so that no page can rebind its name to this machine", async () => {
     await using served = await serve();
     for (const host of [
       "evil.example",
@@ -24,21 +24,21 @@ describe("a name that is not this machine's", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  it("is one of the names for this machine, whatever the port", async () => {
+  it("is accepted if it is one of the names for this machine, with any port", async () => {
     await using served = await serve();
     for (const host of ["localhost", "LOCALHOST:80", "127.0.0.1", "127.0.0.1:9999", "[::1]", "[::1]:3000"]) {
       expect([host, (await served.raw("GET", "/status", { headers: { host } })).status]).toEqual([host, 200]);
     }
   });
 
-  it("may be one that is configured", async () => {
+  it("is accepted if it is configured", async () => {
     await using served = await serve({ allowedHosts: ["cairn.local"] });
     const status = async (host: string): Promise<number> =>
       (await served.raw("GET", "/status", { headers: { host } })).status;
     expect([await status("Cairn.local:80"), await status("other.local")]).toEqual([200, 403]);
   });
 
-  it("is any where a token is asked for, or where others may connect", async () => {
+  it("is accepted if a token is required, or if other machines may connect", async () => {
     await using secret = await serve({ authToken: "s3cret" });
     const headers = { host: "cairn.example", authorization: "Bearer s3cret" };
     expect((await secret.raw("GET", "/status", { headers })).status).toBe(200);
@@ -47,8 +47,8 @@ describe("a name that is not this machine's", () => {
   });
 });
 
-describe("a page of another site that says only its origin", () => {
-  it("may not write where no token is asked for, and the node's own page may", async () => {
+describe("a page of another site whose requests have only an Origin", () => {
+  it("cannot write if no token is required, while the node's own page can", async () => {
     await using served = await serve({ host: "0.0.0.0", corsOrigins: ["https://dash.example"] });
     const status = async (origin: string, host = "10.0.0.7:3000"): Promise<number> => {
       const headers = { host, origin, "content-type": "text/plain" };
@@ -67,7 +67,7 @@ describe("a page of another site that says only its origin", () => {
     expect(await status("https://dash.example")).toBe(200);
   });
 
-  it("has no token where one is asked for, so that a proxy may change the node's name", async () => {
+  it("is not refused by its origin if a token is required, since a proxy may change the node's name", async () => {
     await using served = await serve({ authToken: "s3cret" });
     const headers = { host: "internal:3000", origin: "http://cairn.example", authorization: "Bearer s3cret" };
     expect((await served.raw("PUT", "/api/v1/pods/x", { body: "1", headers })).status).toBe(201);
@@ -82,7 +82,7 @@ describe("a page of another origin", () => {
     "access-control-request-headers": "if-match",
   };
 
-  it("gets nothing unless it is allowed to", async () => {
+  it("can read nothing unless it is allowed", async () => {
     await using served = await serve();
     const asked = await served.raw("OPTIONS", "/api/v1/pods/x", { headers: preflight });
     expect(asked.status).toBe(405);
@@ -92,7 +92,7 @@ describe("a page of another origin", () => {
     }
   });
 
-  it("that is allowed reads and writes, and sees the headers that it needs", async () => {
+  it("that is allowed can read and write, and read the headers that it needs", async () => {
     await using served = await serve({ corsOrigins: [origin], authToken: "s3cret" });
     // A browser asks before it may send the token.
     const asked = await served.raw("OPTIONS", "/api/v1/pods/x", { headers: preflight });
@@ -113,7 +113,7 @@ describe("a page of another origin", () => {
     expect([refused.status, refused.headers["access-control-allow-origin"]]).toEqual([401, origin]);
   });
 
-  it("is not another one that is allowed", async () => {
+  it("is not mistaken for another one that is allowed", async () => {
     await using served = await serve({ corsOrigins: [origin] });
     for (const other of ["https://dash.example.evil", "http://dash.example", "null"]) {
       const headers = { ...preflight, origin: other, "sec-fetch-site": "cross-site" };
@@ -125,7 +125,7 @@ describe("a page of another origin", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  it("is any with *", async () => {
+  it("is allowed with *, whichever it is", async () => {
     await using served = await serve({ corsOrigins: ["*"] });
     const { headers } = await served.raw("GET", "/status", { headers: { origin } });
     expect([headers["access-control-allow-origin"], headers["vary"]]).toEqual(["*", undefined]);

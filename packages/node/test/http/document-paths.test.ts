@@ -42,7 +42,7 @@ describe("the address of a document", () => {
     expect((await served.raw("DELETE", path)).text).toContain('"existed":true');
   });
 
-  test("with bytes that are not escaped is refused, with how to write them", async () => {
+  test("with unescaped bytes is refused, with a hint how to write them", async () => {
     await using served = await serve();
     const bytes = Buffer.from("/api/v1/files/repo/grüße", "utf8").toString("latin1");
     const answer = await served.raw("GET", bytes);
@@ -71,7 +71,7 @@ describe("the address of a document", () => {
     `/api/v1/files/repo/${"%E2%82%AC".repeat(342)}`,
     `/api/v1/files/${"n".repeat(254)}/x`,
     `/api/v1/files/${"%E2%82%AC".repeat(85)}/x`,
-  ])("%s is refused as not understood", async (path) => {
+  ])("%s is refused with 400", async (path) => {
     await using served = await serve();
     for (const method of ["GET", "PUT", "DELETE"]) {
       const answer = await served.raw(method, path, method === "PUT" ? { body: "1" } : {});
@@ -110,7 +110,7 @@ describe("the address of a document", () => {
     expect(JSON.parse(answer.text)).toMatchObject({ error: { code: "NOT_FOUND" } });
   });
 
-  test("takes no writes when it names a bucket only", async () => {
+  test("takes no writes if it names only a bucket", async () => {
     await using served = await serve();
     for (const path of ["/api/v1/pods", "/api/v1/pods/", "/api/v1/pods?limit=1"]) {
       for (const answer of [await served.put(path, 1), await served.fetch(path, { method: "DELETE" })])
@@ -118,7 +118,7 @@ describe("the address of a document", () => {
     }
   });
 
-  test("is the same after it was written and read back", () => {
+  test("is the same after it was written and parsed", () => {
     for (const name of ["a b", "ü/%2F", "a//b/", "..", "x/./y", "?#&=+", '"\n\u0000', "🐙"]) {
       const key = { bucket: "files", namespace: "n s", name };
       const url = documentUrl(key);

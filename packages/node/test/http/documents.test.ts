@@ -10,7 +10,7 @@ interface Written {
 const WEB = "/api/v1/pods/default/web-0";
 
 describe("a document", () => {
-  test("is answered as it was put, with its revision as ETag", async () => {
+  test("is returned as it was put, with its revision as ETag", async () => {
     await using served = await serve();
     const put = await served.put(WEB, { cpu: 1 });
     expect(put.status).toBe(201);
@@ -24,7 +24,7 @@ describe("a document", () => {
     expect(await got.text()).toBe('{"cpu":1}\n');
   });
 
-  test("is replaced with 200, and was not there for a delete after a delete", async () => {
+  test("is replaced with 200, and did not exist for a second delete", async () => {
     await using served = await serve();
     await served.put(WEB, 1);
     const replaced = await served.put(WEB, 2);
@@ -61,13 +61,13 @@ describe("a document", () => {
     "application/merge-patch+json",
     "application/x-www-form-urlencoded",
     "text/plain;charset=UTF-8",
-  ])("is taken as %s", async (type) => {
+  ])("is accepted as %s", async (type) => {
     await using served = await serve();
     const answer = await served.raw("PUT", WEB, { body: '{"a":1}', headers: { "content-type": type } });
     expect(answer.status).toBe(201);
   });
 
-  test("needs no Content-Type, and may begin with a byte order mark", async () => {
+  test("does not need a Content-Type, and may begin with a byte order mark", async () => {
     await using served = await serve();
     expect((await served.raw("PUT", WEB, { body: '\ufeff{"a":1}' })).status).toBe(201);
     expect((await served.raw("GET", WEB)).text).toBe('{"a":1}\n');
@@ -91,14 +91,14 @@ describe("a document", () => {
     expect((await served.fetch(`${WEB}x`, { method: "HEAD" })).status).toBe(404);
   });
 
-  test("with await=false is answered before it is indexed", async () => {
+  test("written with await=false is answered before it is indexed", async () => {
     await using served = await serve();
     served.node.indexing = false;
     const answer = await served.put(`${WEB}?await=false`, 1);
     expect([answer.status, await answer.json()]).toEqual([202, { txId: 2 }]);
   });
 
-  test("that is not indexed in time is TX_TIMEOUT, and its transaction is named", async () => {
+  test("that is not indexed in time is refused with TX_TIMEOUT and its transaction id", async () => {
     await using served = await serve();
     served.node.indexing = false;
     const answer = await served.put(`${WEB}?timeout=PT0.01S`, 1);
@@ -136,7 +136,7 @@ describe("the past of a document", () => {
     expect(second.headers.get("link")).toBeNull();
   });
 
-  test("of a key that never was is NOT_FOUND", async () => {
+  test("of a key that never existed is NOT_FOUND", async () => {
     await using served = await serve();
     expect((await served.fetch(`${WEB}?history=true`)).status).toBe(404);
   });
@@ -188,7 +188,7 @@ describe("compare-and-set", () => {
     expect(answer.status).toBe(status);
   });
 
-  test("of many that race with one revision lets a single one win", async () => {
+  test("lets only one of many concurrent writes with the same revision win", async () => {
     await using served = await serve();
     await served.put(WEB, 0);
     const answers = await Promise.all(
@@ -199,7 +199,7 @@ describe("compare-and-set", () => {
     expect(statuses.filter((status) => status === 412)).toHaveLength(19);
   });
 
-  test("is decided again when the document changes between the look and the write", async () => {
+  test("is decided again if the document changes between the read and the write", async () => {
     await using served = await serve();
     await served.put(WEB, 0);
     served.node.beforeSubmit = async ({ ops }) => {
@@ -211,7 +211,7 @@ describe("compare-and-set", () => {
     expect(await (await served.fetch(WEB)).json()).toBe("other");
   });
 
-  test("on reads answers 304 for what the client has, and 412 for what it does not expect", async () => {
+  test("answers reads with 304 for a revision that the client has, and with 412 for an unexpected one", async () => {
     await using served = await serve();
     await served.put(WEB, 0);
     const unchanged = await served.raw("GET", WEB, { headers: { "if-none-match": '"1", W/"2"' } });
@@ -230,14 +230,14 @@ describe("a read", () => {
     expect(await (await waiting).json()).toBe("seen");
   });
 
-  test("of a transaction that does not come in time is TX_TIMEOUT", async () => {
+  test("is refused with TX_TIMEOUT if the transaction does not come in time", async () => {
     await using served = await serve();
     const answer = await served.fetch(`${WEB}?min-tx=99&timeout=PT0.01S`);
     expect(answer.status).toBe(504);
     expect(await answer.json()).toMatchObject({ error: { code: "TX_TIMEOUT" } });
   });
 
-  test("before the node is ready is NOT_READY unless stale data is fine", async () => {
+  test("is refused with NOT_READY before the node is ready, unless it may be stale", async () => {
     const node = new MemoryNode();
     await using served = await serve({ node });
     await served.put(WEB, "old");

@@ -71,7 +71,7 @@ describe("every error", () => {
     },
   );
 
-  test("of the node itself tells nothing of its inside, which goes to the log", async () => {
+  test("of the node itself contains no internals, which are logged", async () => {
     await using served = await serve();
     served.node.submitError = new TypeError("secret is not a function");
     const answer = await served.put("/api/v1/pods/x", 1);
@@ -82,7 +82,7 @@ describe("every error", () => {
     expect(served.logged).toMatchObject([{ fields: { err: served.node.submitError, method: "PUT" } }]);
   });
 
-  test("of a large body comes before the body is sent, and its rest is read", async () => {
+  test("of a large body is answered before the whole body is sent, and the rest is read", async () => {
     await using served = await serve({ maxBody: 1000 });
     const socket = connect(served.server.port, "127.0.0.1");
     socket.write("PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n{");
@@ -93,7 +93,7 @@ describe("every error", () => {
     expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /);
   });
 
-  test("reaches a client that sends without end, which is then cut off", async () => {
+  test("reaches a client that never stops sending, which is then cut off", async () => {
     await using served = await serve({ maxBody: 1000 });
     const socket = connect(served.server.port, "127.0.0.1");
     const head = "PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -120,7 +120,7 @@ describe("every error", () => {
       431,
     ],
     ["an address that is too long", `GET /${"x".repeat(20_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, 431],
-  ])("of %s has the same form", async (_what, bytes, status) => {
+  ])("for %s has the same form", async (_what, bytes, status) => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     socket.write(bytes);
@@ -133,7 +133,7 @@ describe("every error", () => {
   });
 });
 
-describe("a transfer coding that is not understood", () => {
+describe("an unsupported transfer coding", () => {
   test.each(["gzip, chunked", "x-coding, Chunked"])(
     "is refused with 501, nothing is stored: %s",
     async (coding) => {

@@ -23,7 +23,7 @@ afterEach(() => {
 
 const errors = () => lines.filter(({ level }) => level === "error");
 
-it("many failures of one cause are a line at once and one a minute with their number, without stacks", () => {
+it("logs the first of many failures with one cause at once, and their number once a minute, without stacks", () => {
   for (let minute = 0; minute < 3; minute += 1) {
     for (let n = 0; n < 50; n += 1) failures.failed(denied(), request);
     vi.advanceTimersByTime(60_000);
@@ -47,7 +47,7 @@ it("many failures of one cause are a line at once and one a minute with their nu
   expect(beneath[0]?.fields).toMatchObject({ err: { cause: { message: "beneath" } }, requestId: "r1" });
 });
 
-it("after a minute without any the next one is told at once again", () => {
+it("logs the next failure at once again after a minute without any", () => {
   failures.failed(denied(), request);
   vi.advanceTimersByTime(60_000);
   expect(errors()).toHaveLength(1);
@@ -55,7 +55,7 @@ it("after a minute without any the next one is told at once again", () => {
   expect(errors()).toHaveLength(2);
 });
 
-it("what has another cause is told by itself, with its stack where nobody knows it", () => {
+it("logs each cause separately, and unknown errors with their stack", () => {
   failures.failed(denied(), request);
   failures.failed(new CairnError("STORE_UNREACHABLE", "Away."), request);
   const unheard = new TypeError("x is not a function");
@@ -77,7 +77,7 @@ it("what has another cause is told by itself, with its stack where nobody knows 
   expect(errors()).toHaveLength(1);
 });
 
-it("a failure whose message is never the same floods no log", () => {
+it("does not flood the log with a failure whose message differs each time", () => {
   for (let n = 0; n < 1_000; n += 1) failures.failed(new Error(`row ${n}`), request);
   expect(errors()).toHaveLength(101);
   vi.advanceTimersByTime(60_000);

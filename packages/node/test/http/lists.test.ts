@@ -12,7 +12,7 @@ function nextPage(response: Response): string | undefined {
 }
 
 describe("a list", () => {
-  test("is a JSON array in key order, with the transaction it is of", async () => {
+  test("is a JSON array in key order, with the transaction that it is as of", async () => {
     await using served = await serve();
     await fill(served, 3);
     const answer = await served.fetch("/api/v1/pods");
@@ -25,7 +25,7 @@ describe("a list", () => {
     ]);
   });
 
-  test("of a bucket that has nothing is empty", async () => {
+  test("of an empty bucket is empty", async () => {
     await using served = await serve();
     for (const path of ["/api/v1/nothing", "/api/v1/nothing/"]) {
       const answer = await served.fetch(path);
@@ -33,7 +33,7 @@ describe("a list", () => {
     }
   });
 
-  test("is followed by Link to its end, with every parameter kept", async () => {
+  test("is read to its end by following Link, which keeps every parameter", async () => {
     await using served = await serve();
     await fill(served, 11);
     let path: string | undefined = "/api/v1/pods?limit=2&namespace=ns0&prefix=web%2D&as-of=11";
@@ -51,7 +51,7 @@ describe("a list", () => {
     expect(pages).toBe(3);
   });
 
-  test("larger than a megabyte arrives whole", async () => {
+  test("of more than a megabyte arrives whole", async () => {
     await using served = await serve();
     const pad = "é".repeat(50_000);
     for (let i = 0; i < 40; i += 1) {
@@ -90,7 +90,7 @@ describe("a list", () => {
     "where=:up",
     "Limit=1",
     "__proto__=1",
-  ])("with ?%s is refused with a sentence", async (query) => {
+  ])("with ?%s is refused with a reason", async (query) => {
     await using served = await serve();
     const answer = await served.fetch(`/api/v1/pods?${query}`);
     expect(answer.status).toBe(400);

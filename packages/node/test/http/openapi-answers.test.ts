@@ -23,9 +23,9 @@ afterAll(async () => {
 
 const json = (value: unknown): string => JSON.stringify(value);
 
-// The last one asks whether those before it have covered everything.
-describe("what a node answers is what its OpenAPI document says", { shuffle: false }, () => {
-  it("of itself", async () => {
+// The last test checks that those before it covered everything.
+describe("a node answers as its OpenAPI document describes", { shuffle: false }, () => {
+  it("its own operations", async () => {
     for (const id of ["getLive", "getReady", "getStatus", "getMetrics", "getOpenApi", "getDigest"])
       await described.answerOf(id, 200);
     await described.answerOf("getStatus", 400, { at: "/status?x=1" });
@@ -33,7 +33,7 @@ describe("what a node answers is what its OpenAPI document says", { shuffle: fal
     await described.answerOf("getDigest", 504, { at: "/api/v1/digest?min-tx=999999&timeout=PT0.01S" });
   });
 
-  it("of transactions", async () => {
+  it("transactions", async () => {
     const ops = [
       ["put", "pods", "a", { n: 1 }],
       ["put", "pods", "b", 2],
@@ -77,7 +77,7 @@ describe("what a node answers is what its OpenAPI document says", { shuffle: fal
     ["", "/api/v1/buckets/services/document?key=web/a%2F.."],
     ["Default", "/api/v1/services/a"],
     ["", "/api/v1/services/web/a"],
-  ])("of documents (%s %s)", async (inDefault, at) => {
+  ])("documents (%s %s)", async (inDefault, at) => {
     const id = (method: string): string => {
       if (at.includes("key=")) return `${method}DocumentByKey`;
       return `${method}${inDefault}Document`;
@@ -101,7 +101,7 @@ describe("what a node answers is what its OpenAPI document says", { shuffle: fal
     await described.answerOf(id("delete"), 412, { at, headers: { "if-match": "*" } });
   });
 
-  it("of lists and of the past", async () => {
+  it("lists and the past", async () => {
     await described.answerOf("listDocuments", 200, { at: "/api/v1/pods?limit=1" });
     await described.answerOf("listDocuments", 400, { at: "/api/v1/pods?where=a:b" });
     await described.answerOf("listDocuments", 404, { at: "/api/v1/digest/" });
@@ -111,7 +111,7 @@ describe("what a node answers is what its OpenAPI document says", { shuffle: fal
     await described.answerOf("watch", 410, { at: "/api/v1/watch?from=2&from-time=1999-01-01T00:00:00Z" });
   });
 
-  it("of events and policies", async () => {
+  it("events and policies", async () => {
     const event = { object: "pod/a", reason: "Scheduled", message: "m", bucket: "pods", type: "Normal" };
     await described.answerOf("recordEvent", 201, { body: json(event) });
     await described.answerOf("recordEvent", 201, { body: json({ ...event, source: "s", time: "17" }) });
@@ -134,10 +134,10 @@ describe("what a node answers is what its OpenAPI document says", { shuffle: fal
     await described.answerOf("listBuckets", 200);
   });
 
-  it("of checkpoints", async () => {
+  it("checkpoints", async () => {
     await described.answerOf("verifyCheckpoint", 404, { at: "/api/v1/checkpoints/checkpoint-0/verify" });
     for (let times = 0; times < 2; times += 1) {
-      // While the node saves by itself, at its first look, it answers 409: ask again when that has ended.
+      // While the node saves a checkpoint by itself, at its first look, it answers 409.
       await vi.waitFor(async () => {
         await described.answerOf("saveCheckpoint", 200, { at: "/api/v1/checkpoints?await=true" });
       });
@@ -150,8 +150,8 @@ describe("what a node answers is what its OpenAPI document says", { shuffle: fal
     await described.answerOf("listEvictions", 200);
   });
 
-  it("of what a history policy has removed", async () => {
-    // What was superseded in the last 1,000 transactions stays.
+  it("requests for what a history policy has removed", async () => {
+    // Versions superseded within the last 1,000 transactions are kept.
     const line = json({ ops: [["put", "pods", "a", 1]] });
     const headers = { "content-type": "application/x-ndjson" };
     const body = `${line}\n`.repeat(1_200);
@@ -162,7 +162,7 @@ describe("what a node answers is what its OpenAPI document says", { shuffle: fal
     await described.answerOf("getDocument", 410, { at: "/api/v1/pods/default/a?as-of=2" });
   });
 
-  it("in every operation, with every success that it says", () => {
+  it("with every success that the document describes", () => {
     const said = [...operations.values()].flatMap(({ operationId, responses }) =>
       Object.keys(responses)
         .filter((status) => Number(status) < 400)
@@ -171,13 +171,13 @@ describe("what a node answers is what its OpenAPI document says", { shuffle: fal
     expect(said.filter((one) => !described.seen.has(one))).toEqual([]);
   });
 
-  it("and would be found out if it were not", () => {
+  it("and these tests would notice if it did not", () => {
     const validate = validator({ $ref: "#/components/schemas/Indexed" });
     expect(validate({ txId: 7, existed: null })).toBe(true);
     for (const wrong of [{ txId: 7 }, { txId: 7, existed: true, more: 1 }, { txId: "7", existed: true }])
       expect(validate(wrong)).toBe(false);
   });
-  it("and tells clients one schema for all successes of an operation, without a null that has to be there", () => {
+  it("and describes one schema for all successes of an operation to clients, without required nullable properties", () => {
     for (const { operationId, responses } of publishedOperations.values()) {
       const schemas = Object.entries(responses)
         .filter(([status, { content }]) => Number(status) < 300 && content !== undefined)

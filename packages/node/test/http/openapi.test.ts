@@ -21,7 +21,7 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, described]) => ({ path, method: method.toUpperCase(), described })),
 );
 
-/** An address that the path stands for. */
+/** An address that the path matches. */
 function example(path: string): string {
   return path
     .replace("{bucket}", "pods")
@@ -46,7 +46,7 @@ describe("GET /openapi.json", () => {
     expect((await new Validator().validate(broken)).valid).toBe(false);
   });
 
-  it("has every operation once, under a name of its own", () => {
+  it("has every operation once, with a unique id", () => {
     const ids = operations.map(({ described }) => described.operationId);
     expect(new Set(ids).size).toBe(ids.length);
   });
@@ -65,10 +65,10 @@ describe("GET /openapi.json", () => {
   });
 
   it.each(operations)(
-    "$method $path takes the parameters that it says",
+    "$method $path takes the parameters that are described",
     async ({ path, method, described }) => {
       await using served = await serve();
-      // A node names the parameters that it knows when it is asked for one that it does not.
+      // A node that is sent an unknown parameter names those that it takes.
       const answer = await served.raw(method, `${example(path)}?no-such-parameter=1`, {
         ...(method === "PUT" || method === "POST" ? { body: "{}" } : {}),
         headers: path.endsWith("batch") ? { "content-type": "text/plain" } : {},

@@ -8,14 +8,14 @@ import { type RawAnswer, serve, type ServedNode } from "./served-node.ts";
 
 type Headers = Record<string, string>;
 
-/** A limit that no test reaches. */
+/** A timeout that no test reaches. */
 const NEVER = 600_000;
 const TOKEN = "a-token-of-this-node";
 const PAGE = "https://page.example";
 
 const SERVERS: [what: string, options: Partial<HttpOptions>][] = [
-  ["as it is without configuration", {}],
-  ["that asks for a token", { authToken: TOKEN }],
+  ["without options", {}],
+  ["that requires a token", { authToken: TOKEN }],
   ["that lets one page read", { corsOrigins: [PAGE] }],
   ["that lets every page read", { corsOrigins: ["*"] }],
 ];
@@ -23,27 +23,31 @@ const SERVERS: [what: string, options: Partial<HttpOptions>][] = [
 const REQUESTS: [what: string, path: string, headers?: Headers][] = [
   ["a document", "/api/v1/pods/default/web-0"],
   ["a document of the default namespace", "/api/v1/pods/web-0"],
-  ["a document that is no ASCII", "/api/v1/pods/default/gr%C3%BC%C3%9Fe"],
+  ["a document that is not ASCII", "/api/v1/pods/default/gr%C3%BC%C3%9Fe"],
   ["a large document", "/api/v1/pods/default/large"],
   ["a large document, compressed", "/api/v1/pods/default/large", { "accept-encoding": "gzip" }],
-  ["a large document, as it is", "/api/v1/pods/default/large", { "accept-encoding": "gzip;q=0" }],
-  ["a document, compressed if it were large", "/api/v1/pods/web-0", { "accept-encoding": "gzip, br" }],
+  ["a large document, not compressed", "/api/v1/pods/default/large", { "accept-encoding": "gzip;q=0" }],
+  [
+    "a small document whose client accepts compression",
+    "/api/v1/pods/web-0",
+    { "accept-encoding": "gzip, br" },
+  ],
   ["a document with the token", "/api/v1/pods/web-0", { authorization: `Bearer ${TOKEN}` }],
   ["a document with another token", "/api/v1/pods/web-0", { authorization: "Bearer another" }],
-  ["a document with an id of the caller's", "/api/v1/pods/web-0", { "x-request-id": "mine-1" }],
+  ["a document with a request id", "/api/v1/pods/web-0", { "x-request-id": "mine-1" }],
   ["a document for the page", "/api/v1/pods/web-0", { origin: PAGE }],
   ["a document for another page", "/api/v1/pods/web-0", { origin: "https://other.example" }],
   ["a document at another name of this machine", "/api/v1/pods/web-0", { host: "LOCALHOST:3000" }],
-  ["a document at a name that is not this machine's", "/api/v1/pods/web-0", { host: "page.example" }],
-  ["a document that is as the caller has it", "/api/v1/pods/web-0", { "if-none-match": '"2"' }],
+  ["a document at another host", "/api/v1/pods/web-0", { host: "page.example" }],
+  ["a document that the client already has", "/api/v1/pods/web-0", { "if-none-match": '"2"' }],
   ["a document that has changed", "/api/v1/pods/web-0", { "if-match": '"1"' }],
-  ["a document on a connection that is to end", "/api/v1/pods/web-0", { connection: "close" }],
-  ["what is not there", "/api/v1/pods/default/nobody"],
-  ["what a reserved name names", "/api/v1/checkpoints/web-0"],
-  ["what cannot be a bucket", "/api/v1/Pods/web-0"],
-  ["what is no address of a document", "/api/v1/pods/a/%2e%2e/b"],
-  ["what is too long for a key", `/api/v1/pods/${"x".repeat(1_025)}`],
-  ["what is too long for an address", `/api/v1/pods/${"x".repeat(15_000)}`],
+  ["a document on a connection that is about to end", "/api/v1/pods/web-0", { connection: "close" }],
+  ["a missing document", "/api/v1/pods/default/nobody"],
+  ["a document in a reserved bucket", "/api/v1/checkpoints/web-0"],
+  ["an invalid bucket", "/api/v1/Pods/web-0"],
+  ["an address with dot segments", "/api/v1/pods/a/%2e%2e/b"],
+  ["a name that is too long", `/api/v1/pods/${"x".repeat(1_025)}`],
+  ["an address that is too long", `/api/v1/pods/${"x".repeat(15_000)}`],
 ];
 
 async function served(options: Parameters<typeof serve>[0]): Promise<ServedNode> {
@@ -91,7 +95,7 @@ async function answersWhileClosing(
 }
 
 describe.each(SERVERS)("on a server %s", (_, options) => {
-  it.each(REQUESTS)("%s is answered as it is with a parameter", async (_what, path, headers = {}) => {
+  it.each(REQUESTS)("answers %s as it does with a parameter", async (_what, path, headers = {}) => {
     await using one = await served(options);
     const plain = await one.raw("GET", path, { headers });
     // Asking for the default takes the way through the routes.
@@ -106,7 +110,7 @@ describe.each(SERVERS)("on a server %s", (_, options) => {
   });
 });
 
-it("a document that the node cannot read yet is refused, and read once it can", async () => {
+it("a document is refused until the node can read it", async () => {
   await using one = await served({});
   one.node.phase = "replaying";
   const refused = await one.raw("GET", "/api/v1/pods/web-0");
@@ -116,7 +120,7 @@ it("a document that the node cannot read yet is refused, and read once it can", 
   expect((await one.raw("GET", "/api/v1/pods/web-0")).text).toBe('{"image":"nginx"}\n');
 });
 
-it("a document that cannot be read for a reason nobody foresaw is answered with 500, and logged once", async () => {
+it("a read that fails unexpectedly is answered with 500, and logged once", async () => {
   await using one = await served({});
   one.node.get = () => Promise.reject(new Error("a disk of glass"));
   const { status, text: body } = await one.raw("GET", "/api/v1/pods/web-0");
@@ -124,7 +128,7 @@ it("a document that cannot be read for a reason nobody foresaw is answered with 
   expect(one.logged).toHaveLength(1);
 });
 
-describe("a connection that read documents", () => {
+describe("a connection that reads documents", () => {
   it.each(["/api/v1/pods/web-0", "/api/v1/pods/nobody"])("is idle after %s", async (path) => {
     const one = await served({ closeTimeoutMs: NEVER });
     const socket = connect(one.server.port, "127.0.0.1");
@@ -134,7 +138,7 @@ describe("a connection that read documents", () => {
     expect(await text(socket)).not.toMatch(/^connection: close/im);
   });
 
-  it("has the answers that it waits for when the server closes, the last of which says so", async () => {
+  it("gets the answers that it waits for when the server closes, the last of which says so", async () => {
     expect(await answersWhileClosing(["web-0", "nobody", "web-0"])).toEqual([
       ["200", false],
       ["404", false],
@@ -142,7 +146,7 @@ describe("a connection that read documents", () => {
     ]);
   });
 
-  it("does not end with a document that appears after it was first looked for, if it waits for more", async () => {
+  it("does not end with a document that appears after its first read, if more answers follow", async () => {
     expect(await answersWhileClosing(["web-0", "web-0"], { absentAtFirst: true })).toEqual([
       ["200", false],
       ["200", true],
@@ -171,7 +175,7 @@ it("an answer that waits for the one before it is sent when the server closes me
   await closing;
 });
 
-it("an answer counts once the client has taken it", async () => {
+it("an answer is counted once the client has received it", async () => {
   await using one = await served({});
   // More than the kernel takes for a client that does not read.
   const json = JSON.stringify("x".repeat(1 << 26));
@@ -184,7 +188,7 @@ it("an answer counts once the client has taken it", async () => {
   await vi.waitFor(() => expect(one.answered).toMatchObject([{ status: 200 }]));
 });
 
-it("a body that a read should not have does not pass for the next request", async () => {
+it("the body of a read is not mistaken for the next request", async () => {
   await using one = await served({});
   const body = "GET /api/v1/pods/nobody HTTP/1.1\r\nHost: localhost\r\n\r\n";
   const head = "GET /api/v1/pods/web-0 HTTP/1.1\r\nHost: localhost\r\n";

@@ -9,7 +9,7 @@ import { serve } from "./served-node.ts";
 const NEW_ID = /^[\w-]{12}-\d+$/;
 
 describe("a request", () => {
-  it("has an id in its answer, its own or a new one, and in the log when it fails", async () => {
+  it("has an id in its answer, its own or a new one, and in the log if it fails", async () => {
     const node = new MemoryNode();
     await using served = await serve({ node });
     const id = async (given?: string): Promise<string | string[] | undefined> => {
@@ -35,7 +35,7 @@ describe("a request", () => {
     ["POST", "/api/v1/pods", "GET, HEAD"],
     ["POST", "/api/v1/buckets/pods/document", "GET, HEAD, PUT, DELETE"],
     ["PATCH", "/api/v1/checkpoints/newest/verify", "POST"],
-  ])("%s %s is 405 with what is allowed there", async (method, path, allow) => {
+  ])("%s %s is 405 with the allowed methods", async (method, path, allow) => {
     await using served = await serve();
     const { status, headers, text: body } = await served.raw(method, path);
     const allowed = String(headers["allow"]).split(", ");
@@ -44,7 +44,7 @@ describe("a request", () => {
     expect(JSON.parse(body)).toMatchObject({ error: { code: "METHOD_NOT_ALLOWED" } });
   });
 
-  it("to nothing at all is 404, and HEAD answers what GET does without a body", async () => {
+  it("to an unknown address is 404, and HEAD answers like GET without a body", async () => {
     await using served = await serve();
     expect((await served.raw("POST", "/nothing")).status).toBe(404);
     await served.put("/api/v1/pods/x", { a: 1 });
@@ -63,12 +63,12 @@ describe("a request", () => {
       "its body",
       "POST /api/v1/tx HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
     ],
-  ])("that takes for ever to send %s is ended, and holds nothing up", async (_, beginning) => {
+  ])("that never finishes sending %s is ended, and delays no other", async (_, beginning) => {
     await using served = await serve({ requestTimeoutMs: 200 });
     const socket = connect(served.server.port, "127.0.0.1");
     await once(socket, "connect");
     socket.write(beginning);
-    // A byte now and then, as who wants to hold connections would send.
+    // A byte now and then, as an attacker would send to hold connections.
     const dripping = setInterval(() => socket.write(" "), 20);
     socket.on("error", () => undefined);
     try {
@@ -95,23 +95,23 @@ function put(body: string): string {
   return `PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 }
 
-describe("a request that is unusual", () => {
+describe("an unusual request", () => {
   it.each([
-    ["has no Host", "GET /status HTTP/1.1\r\n\r\n", 400, "The request has no Host."],
-    ["is no HTTP", "\u0016\u0003\u0001", 400, "The request is not valid HTTP."],
+    ["no Host", "GET /status HTTP/1.1\r\n\r\n", 400, "The request has no Host."],
+    ["bytes that are not HTTP", "\u0016\u0003\u0001", 400, "The request is not valid HTTP."],
     [
-      "expects what no node does",
+      "an unknown expectation",
       "PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\nContent-Length: 1\r\n\r\n1",
       417,
       'The request has the unknown expectation "miracles".',
     ],
     [
-      "has headers without end",
+      "headers that are too long",
       `GET /status HTTP/1.1\r\nHost: localhost\r\nX-Long: ${"x".repeat(20_000)}\r\n\r\n`,
       431,
       "The request's headers or address are too long.",
     ],
-  ])("and %s is refused in the shape of all errors", async (_, sent, status, message) => {
+  ])("with %s is refused in the form of all errors", async (_, sent, status, message) => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     // Some of these leave the connection open for more.
@@ -124,7 +124,7 @@ describe("a request that is unusual", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  it("and names the node before the address, as proxies do, is answered", async () => {
+  it("with scheme and host in its address, as sent to proxies, is answered", async () => {
     await using served = await serve();
     await served.put("/api/v1/pods/x", { a: 1 });
     for (const at of [
@@ -135,7 +135,7 @@ describe("a request that is unusual", () => {
     expect((await served.raw("GET", "http://localhost")).status).toBe(404);
   });
 
-  it.each(["gzip", "br, gzip"])("and is compressed (%s) is told that it may not be", async (encoding) => {
+  it.each(["gzip", "br, gzip"])("with a compressed body (%s) is refused", async (encoding) => {
     await using served = await serve();
     for (const [method, path, type] of [
       ["PUT", "/api/v1/pods/x", "application/json"],
@@ -153,7 +153,7 @@ describe("a request that is unusual", () => {
     expect(plain.status).toBe(201);
   });
 
-  it("and cannot be read does not keep those from their answers that were sent behind it", async () => {
+  it("that cannot be parsed does not keep requests behind it from their answers", async () => {
     await using served = await serve();
     const last = "GET /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     const answered = await answers(served.server.port, put("{") + put("[7]") + last);
@@ -165,7 +165,7 @@ describe("a request that is unusual", () => {
 });
 
 describe("when the server closes", () => {
-  it("requests under way are answered, and told that the connection ends", async () => {
+  it("requests under way are answered, with the end of the connection announced", async () => {
     const node = new MemoryNode();
     const served = await serve({ node, closeTimeoutMs: 10_000 });
     const gate = new EventEmitter();

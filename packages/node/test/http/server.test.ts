@@ -9,7 +9,7 @@ import { CHECKPOINT, MemoryNode } from "./memory-node.ts";
 import { serve, type ServedNode } from "./served-node.ts";
 
 describe("starting", () => {
-  test("on a port that is taken is PORT_IN_USE, and leaves nothing open", async () => {
+  test("on a port in use throws PORT_IN_USE, and leaves nothing open", async () => {
     const port = await freePort();
     const other = createServer().listen(port, "127.0.0.1");
     await once(other, "listening");
@@ -27,7 +27,7 @@ describe("starting", () => {
     },
   );
 
-  test("on all addresses tells one that can be reached", async () => {
+  test("on all addresses returns one that can be reached", async () => {
     await using served = await serve({ host: "0.0.0.0" });
     expect(served.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
     expect((await served.fetch("/health/live")).status).toBe(200);
@@ -35,7 +35,7 @@ describe("starting", () => {
 });
 
 describe("health", () => {
-  test("is live in every phase, and ready only when the node is", async () => {
+  test("is live in every phase, and ready only if the node is", async () => {
     const node = new MemoryNode();
     await using served = await serve({ node });
     for (const phase of ["restoring", "replaying", "stopping", "failed", "ready"] as const) {
@@ -46,7 +46,7 @@ describe("health", () => {
     }
   });
 
-  test("tells how far a restore is, and why a node failed", async () => {
+  test("shows the progress of a restore, and why a node failed", async () => {
     const node = new MemoryNode();
     await using served = await serve({ node });
     node.phase = "restoring";
@@ -66,7 +66,7 @@ describe("health", () => {
 });
 
 describe("checkpoints and digest", () => {
-  test("are verified: the newest, or the one that is named", async () => {
+  test("are verified: the newest, or a named one", async () => {
     await using served = await serve();
     for (const name of ["newest", CHECKPOINT.name]) {
       const answer = await served.fetch(`/api/v1/checkpoints/${name}/verify`, { method: "POST" });
@@ -77,7 +77,7 @@ describe("checkpoints and digest", () => {
     expect(missing.status).toBe(404);
   });
 
-  test("are listed and answered", async () => {
+  test("are listed and returned", async () => {
     await using served = await serve();
     expect(await (await served.fetch("/api/v1/checkpoints")).json()).toEqual([CHECKPOINT]);
     const digest = await served.fetch("/api/v1/digest?min-tx=1");
@@ -85,7 +85,7 @@ describe("checkpoints and digest", () => {
     expect(digest.headers.get("cairn-tx")).toBe("1");
   });
 
-  test("are begun with 202, and waited for when asked", async () => {
+  test("are begun with 202, or awaited on request", async () => {
     await using served = await serve();
     expect((await served.fetch("/api/v1/checkpoints", { method: "POST" })).status).toBe(202);
     const made = await served.fetch("/api/v1/checkpoints?await=true", { method: "POST" });
@@ -98,7 +98,7 @@ describe("checkpoints and digest", () => {
     expect(await skipped.json()).toEqual({ skipped: "unchanged" });
   });
 
-  test("are CHECKPOINT_RUNNING while one runs, and a later failure harms no one who did not wait", async () => {
+  test("are refused with CHECKPOINT_RUNNING while one runs, and a later failure does no harm to a client that did not wait", async () => {
     await using served = await serve();
     served.node.checkpointRound = () => {
       const running = Promise.reject(new CairnError("CHECKPOINT_RUNNING", "One runs."));
@@ -128,7 +128,7 @@ async function refused(served: ServedNode): Promise<void> {
 }
 
 describe("closing", () => {
-  test("lets a request under way finish, and takes no new connections", async () => {
+  test("lets a request under way finish, and accepts no new connections", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const waiting = served.fetch("/api/v1/tx/2?timeout=PT20S");
     await vi.waitFor(() => expect(served.node.waiting).toBe(1));
@@ -140,7 +140,7 @@ describe("closing", () => {
     await served.server.close();
   });
 
-  test("ends a connection that would stay open as soon as its last answer is out", async () => {
+  test("ends a keep-alive connection as soon as its last answer is sent", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const socket = connect(served.server.port, "127.0.0.1");
     socket.write("GET /api/v1/tx/2?timeout=PT20S HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -152,7 +152,7 @@ describe("closing", () => {
     await closing;
   });
 
-  test("answers all that was sent ahead and taken, and takes nothing that comes later", async () => {
+  test("answers pipelined requests that were taken, and takes no later ones", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const socket = connect(served.server.port, "127.0.0.1");
     const read = "GET /api/v1/tx/2?timeout=PT20S HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -192,7 +192,7 @@ describe("closing", () => {
     await closing;
   });
 
-  test("ends a connection whose answer had begun, once all of it is out", async () => {
+  test("ends a connection whose answer had begun once all of it is sent", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const length = 50_000_000;
     await served.node.submit({ ops: [["put", "pods", "x", "x".repeat(length)]] });
@@ -205,7 +205,7 @@ describe("closing", () => {
     await closing;
   });
 
-  test("ends what does not finish within the limit, and connections that ask nothing", async () => {
+  test("ends requests that do not finish in time, and idle connections", async () => {
     const served = await serve({ closeTimeoutMs: 50 });
     const waiting = served.fetch("/api/v1/tx/2?timeout=PT20S").catch((error: unknown) => error);
     const silent = connect(served.server.port, "127.0.0.1");
@@ -241,15 +241,15 @@ test.each([
   [400, 192],
   [64, 16],
   [1, 1],
-])("of %s files that a process may have open, %s are for connections", (openFiles, connections) => {
+])("a process that may have %s files open may have %s connections", (openFiles, connections) => {
   expect(connectionLimit(openFiles)).toBe(connections);
 });
 
-test("the limit of this process is known", () => {
+test("reads the limit of this process", () => {
   expect(openFilesLimit()).toBeGreaterThan(0);
 });
 
-test("a new connection takes the place of the oldest that waits for nothing, never of one at work", async () => {
+test("a new connection replaces the oldest idle one, never a busy one", async () => {
   await using served = await serve({ maxConnections: 3 });
   const { port } = served.server;
   const sending = await connected(port);

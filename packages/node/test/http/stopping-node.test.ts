@@ -55,7 +55,7 @@ class Pipeline {
 }
 
 describe("a node that drains", () => {
-  it("goes on answering, says that it is not ready, and ends each connection with its answer", async () => {
+  it("still answers, reports that it is not ready, and ends each connection with its answer", async () => {
     const node = await startNode(
       { "cairn/node": { id: "n1", dir: folder }, "cairn/http-server": { port: 0, drain: "PT1S" } },
       { env: {}, cwd: folder },
@@ -76,8 +76,8 @@ describe("a node that drains", () => {
   });
 });
 
-describe("a node that stops while requests come without end", () => {
-  it("does nothing that it does not answer, and says of what is stored that it is", async () => {
+describe("a node that stops under a continuous stream of requests", () => {
+  it("does nothing without an answer, and confirms everything that is stored", async () => {
     const node = await start();
     const port = Number(new URL(node.url ?? "").port);
     const pipelines = ["a", "b", "c", "d"].map((name) => new Pipeline(port, name));

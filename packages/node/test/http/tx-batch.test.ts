@@ -23,7 +23,7 @@ function submittedIds(served: ServedNode): (string | undefined)[] {
 }
 
 describe("POST /api/v1/tx/batch", () => {
-  test("stores every line in order, however the log's answers come", async () => {
+  test("stores every line in order, in whichever order the log answers", async () => {
     await using served = await serve();
     const lines = Array.from({ length: 5000 }, (_, i) => line(i));
     const answer = await post(served, `${lines.join("\n")}\n`);
@@ -32,7 +32,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(submittedIds(served)).toEqual(lines.map((_, i) => `id-${i}`));
   });
 
-  test("takes CRLF, blank lines, a byte order mark and a last line without an end", async () => {
+  test("accepts CRLF, blank lines, a byte order mark and a last line without a line break", async () => {
     await using served = await serve();
     const answer = await post(served, `\ufeff${line(0)}\r\n\r\n  \n\n${line(1)}\n${line(2)}`, "?await=true");
     expect([answer.status, await answer.json()]).toEqual([200, { accepted: 3, firstTxId: 2, lastTxId: 4 }]);
@@ -46,7 +46,7 @@ describe("POST /api/v1/tx/batch", () => {
     ["application/octet-stream", 202],
     ["application/json", 415],
     ["application/x-www-form-urlencoded", 415],
-  ])("as %s is answered with %i", async (type, status) => {
+  ])("answers a body of type %s with %i", async (type, status) => {
     await using served = await serve();
     const body = `${line(0)}\n${line(1)}\n`;
     const { status: answered } = await served.raw("POST", "/api/v1/tx/batch", {
@@ -56,7 +56,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect([answered, submittedIds(served).length]).toEqual([status, status === 202 ? 2 : 0]);
   });
 
-  test("of nothing accepts nothing", async () => {
+  test("accepts an empty batch", async () => {
     await using served = await serve();
     for (const body of ["", "\n", "\r\n \n"]) {
       const answer = await post(served, body, "?await=true");
@@ -70,7 +70,7 @@ describe("POST /api/v1/tx/batch", () => {
     ["an unsafe integer", '{"ops":[["put","pods","x",9007199254740993]]}', "TX_INVALID"],
     ["bytes that are not UTF-8", Buffer.from([0x22, 0xff, 0x22]), "TX_INVALID"],
     ["a line above the limit", `{"ops":[["put","pods","x","${"x".repeat(2000)}"]]}`, "TX_TOO_LARGE"],
-  ])("stops at a line with %s, and says which, and what was stored", async (_what, bad, code) => {
+  ])("stops at a line with %s, and returns its number and what was stored", async (_what, bad, code) => {
     await using served = await serve({ maxBody: 1000 });
     const body = Buffer.concat([
       Buffer.from(`${line(0)}\n\n${line(1)}\n`),
@@ -89,7 +89,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(submittedIds(served)).toEqual(["id-0", "id-1"]);
   });
 
-  test("takes a line of exactly the limit, and counts lines from first-line", async () => {
+  test("accepts a line of exactly the limit, and counts lines from first-line", async () => {
     await using served = await serve({ maxBody: 1000 });
     const exact = line(0, "x".repeat(1000 - line(0).length));
     expect(exact).toHaveLength(1000);
@@ -98,7 +98,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(await answer.json()).toMatchObject({ line: 501, accepted: 1 });
   });
 
-  test("tells of later lines that the log took though an earlier one failed", async () => {
+  test("counts later lines that the log stored although an earlier one failed", async () => {
     await using served = await serve();
     served.node.beforeSubmit = ({ id }) =>
       id === "id-1" ? Promise.reject(new CairnError("LOG_UNREACHABLE", "Gone.")) : Promise.resolve();
@@ -107,7 +107,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(await answer.json()).toMatchObject({ line: 2, accepted: 1, acceptedAfter: 2 });
   });
 
-  test("answers an error at once though the client still sends, and the connection stays usable", async () => {
+  test("answers an error at once while the client still sends, and keeps the connection usable", async () => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     const rest = `${line(1)}\n`.repeat(50_000);
@@ -124,7 +124,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  test("does not read ahead of a slow log without bound", async () => {
+  test("reads only a bounded amount ahead of a slow log", async () => {
     await using served = await serve();
     const open = new AbortController();
     const gate = once(open.signal, "abort").then(() => undefined);
@@ -142,7 +142,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(await (await answer).json()).toMatchObject({ accepted: 400 });
   });
 
-  test("keeps what a client sent before it went away", async () => {
+  test("stores what a client sent before it disconnected", async () => {
     await using served = await serve();
     const sending = request(`${served.url}/api/v1/tx/batch`, {
       method: "POST",

@@ -5,7 +5,7 @@ import { serve } from "./served-node.ts";
 const PUT = ["put", "pods", "default/web-0", { cpu: 1 }];
 
 describe("POST /api/v1/tx", () => {
-  test("answers 202 once the log has the transaction, and 200 with its outcome when asked to wait", async () => {
+  test("answers 202 once the log has the transaction, and with await=true 200 with its outcome", async () => {
     await using served = await serve();
     const stored = await served.post("/api/v1/tx", { ops: [PUT], id: "once" });
     expect([stored.status, await stored.json()]).toEqual([202, { txId: 2 }]);
@@ -15,7 +15,7 @@ describe("POST /api/v1/tx", () => {
     expect(await indexed.json()).toEqual({ txId: 3, txTime: expect.any(String), committed: true });
   });
 
-  test("tells why a transaction was aborted", async () => {
+  test("returns why a transaction was aborted", async () => {
     await using served = await serve();
     const ops = [["match", "pods", "web-0", 7], PUT];
     const answer = await served.post("/api/v1/tx?await=true", { ops });
@@ -58,8 +58,8 @@ describe("POST /api/v1/tx", () => {
   });
 });
 
-describe("a transaction that is stored, and then cannot be waited for", () => {
-  test.each(["NOT_READY", "TX_TIMEOUT", "INDEX_CORRUPT"] as const)("is told beside %s", async (code) => {
+describe("a transaction that is stored, but cannot be awaited", () => {
+  test.each(["NOT_READY", "TX_TIMEOUT", "INDEX_CORRUPT"] as const)("is named next to %s", async (code) => {
     await using served = await serve();
     served.node.await = () =>
       Promise.reject(new CairnError(code, "The node stops.", { hint: "Ask another." }));
@@ -78,7 +78,7 @@ describe("a transaction that is stored, and then cannot be waited for", () => {
 });
 
 describe("GET /api/v1/tx/{id}", () => {
-  test("tells what became of a transaction, and NOT_FOUND of one that is not indexed", async () => {
+  test("returns the outcome of a transaction, and NOT_FOUND for one that is not indexed", async () => {
     await using served = await serve();
     await served.post("/api/v1/tx", { ops: [PUT] });
     expect(await (await served.fetch("/api/v1/tx/2")).json()).toMatchObject({ txId: 2, committed: true });
@@ -87,7 +87,7 @@ describe("GET /api/v1/tx/{id}", () => {
     expect(await unknown.json()).toMatchObject({ error: { hint: expect.stringContaining("timeout") } });
   });
 
-  test("waits as long as it is told", async () => {
+  test("waits as long as the parameter timeout says", async () => {
     await using served = await serve();
     const waiting = served.fetch("/api/v1/tx/2?timeout=PT20S");
     await served.post("/api/v1/tx", { ops: [PUT] });

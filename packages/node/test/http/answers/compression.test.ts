@@ -65,38 +65,41 @@ it.each([
   ["gzip;q=0.5, identity;q=0.5", "gzip"],
   ["identity;q=0, br;q=0.1", "br"],
   ["gzip;q=2", undefined],
-])("Accept-Encoding: %s is answered in %s", (header, coding) => {
+])("answers Accept-Encoding: %s in %s", (header, coding) => {
   expect(codingFor(header)).toBe(coding);
 });
 
-describe("an answer of some size", () => {
-  it.each(["gzip", "br"] as const)("is compressed for who asks for %s, and the same then", async (coding) => {
-    await using served = await filled();
-    const paths = ["/api/v1/pods/large", "/api/v1/pods", "/api/v1/many?limit=1000", "/openapi.json"];
-    for (const path of [...paths, "/api/v1/many?limit=9&as-of=9"]) {
-      const plain = await ask(served, "GET", path);
-      const { status, headers, body } = await ask(served, "GET", path, { "accept-encoding": coding });
-      expect([path, status, headers["content-encoding"]]).toEqual([path, 200, coding]);
-      expect(plain.headers["content-encoding"]).toBeUndefined();
-      expect([headers.vary, plain.headers.vary]).toEqual(["accept-encoding", "accept-encoding"]);
-      expect(headers["content-type"]).toBe(plain.headers["content-type"]);
-      expect(DECODED[coding](body).equals(plain.body)).toBe(true);
-      expect(body.length).toBeLessThan(plain.body.length);
-      if (headers["content-length"] !== undefined) expect(headers["content-length"]).toBe(`${body.length}`);
-      const head = await ask(served, "HEAD", path, { "accept-encoding": coding });
-      const {
-        "x-request-id": _a,
-        date: _b,
-        "content-length": _c,
-        "transfer-encoding": _d,
-        ...same
-      } = headers;
-      expect([head.status, head.headers]).toMatchObject([200, same]);
-      expect([head.body.length, head.headers["content-length"]]).toEqual([0, undefined]);
-    }
-  });
+describe("a long answer", () => {
+  it.each(["gzip", "br"] as const)(
+    "is compressed for clients that accept %s, without a change of its content",
+    async (coding) => {
+      await using served = await filled();
+      const paths = ["/api/v1/pods/large", "/api/v1/pods", "/api/v1/many?limit=1000", "/openapi.json"];
+      for (const path of [...paths, "/api/v1/many?limit=9&as-of=9"]) {
+        const plain = await ask(served, "GET", path);
+        const { status, headers, body } = await ask(served, "GET", path, { "accept-encoding": coding });
+        expect([path, status, headers["content-encoding"]]).toEqual([path, 200, coding]);
+        expect(plain.headers["content-encoding"]).toBeUndefined();
+        expect([headers.vary, plain.headers.vary]).toEqual(["accept-encoding", "accept-encoding"]);
+        expect(headers["content-type"]).toBe(plain.headers["content-type"]);
+        expect(DECODED[coding](body).equals(plain.body)).toBe(true);
+        expect(body.length).toBeLessThan(plain.body.length);
+        if (headers["content-length"] !== undefined) expect(headers["content-length"]).toBe(`${body.length}`);
+        const head = await ask(served, "HEAD", path, { "accept-encoding": coding });
+        const {
+          "x-request-id": _a,
+          date: _b,
+          "content-length": _c,
+          "transfer-encoding": _d,
+          ...same
+        } = headers;
+        expect([head.status, head.headers]).toMatchObject([200, same]);
+        expect([head.body.length, head.headers["content-length"]]).toEqual([0, undefined]);
+      }
+    },
+  );
 
-  it("is sent as it is where it is small, or a stream of events", async () => {
+  it("is not compressed if it is short or an event stream", async () => {
     await using served = await filled();
     const small = await ask(served, "GET", "/api/v1/pods/small", { "accept-encoding": "gzip" });
     expect([String(small.body), small.headers["content-encoding"], small.headers.vary]).toEqual([
@@ -110,7 +113,7 @@ describe("an answer of some size", () => {
     expect(events.headers["content-encoding"]).toBeUndefined();
   });
 
-  it("has a weak tag then, with which every precondition is what it is with the strong one", async () => {
+  it("has a weak ETag if compressed, which preconditions treat like the strong one", async () => {
     await using served = await filled();
     const at = "/api/v1/pods/large";
     const gzip = { "accept-encoding": "gzip" };
@@ -135,7 +138,7 @@ describe("an answer of some size", () => {
     expect([document, `"${revision}"`]).toEqual([LARGE, (await ask(served, "GET", at)).headers.etag]);
   });
 
-  it("arrives whole, however many are asked for at once and however many go away", async () => {
+  it("arrives whole, however many clients request it concurrently and however many disconnect", async () => {
     await using served = await filled();
     const path = "/api/v1/many?limit=1000";
     const plain = await ask(served, "GET", path);

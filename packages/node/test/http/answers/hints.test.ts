@@ -25,7 +25,7 @@ async function citations(folder: string): Promise<string[]> {
   return (await Promise.all(found)).flat();
 }
 
-it("nothing that a node answers sends its reader to a file of the documentation", async () => {
+it("no answer refers to a file of the documentation", async () => {
   const all = (await Promise.all(["kv/src", "checkpoint/src", "node/src"].map(citations))).flat();
   const [commands, answered] = [true, false].map((isCommand) =>
     all.filter((one) => COMMAND_LINE.some((room) => one.startsWith(room)) === isCommand),
@@ -39,14 +39,14 @@ it.each([
   ["GET", "/nothing"],
   ["PATCH", "/status"],
   ["GET", "/api/v1/tx/a/b"],
-])("the address that the hint of %s %s names is served", async (method, at) => {
+])("serves the address that the hint of %s %s names", async (method, at) => {
   await using served = await serve();
   const { error } = JSON.parse((await served.raw(method, at)).text) as { error: { hint: string } };
   const named = /GET (\/\S+)/.exec(error.hint)?.[1] ?? "";
   expect((await served.raw("GET", named)).status).toBe(200);
 });
 
-it("a node without a checkpointer has one with what its refusal says", async () => {
+it("a node without a checkpointer has one after its hint was followed", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-hints-"));
   const config = { "cairn/node": { dir: folder }, "cairn/http-server": { port: 0 } };
   const started = async (file: object) => {

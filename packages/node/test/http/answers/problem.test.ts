@@ -90,7 +90,7 @@ describe("problem details", () => {
     },
   );
 
-  it("tell nothing of an error of the node's own", async () => {
+  it("contain no details of an internal error", async () => {
     await using served = await serve();
     served.node.submitError = new TypeError("secret is not a function");
     const told = await ask(served, ["", "PUT", "/api/v1/pods/x", "1"], PROBLEM);
@@ -98,7 +98,7 @@ describe("problem details", () => {
     expect(JSON.parse(told.text)).toMatchObject({ title: "Internal Server Error", code: "INTERNAL" });
   });
 
-  it("of an Expect that is not kept, too", async () => {
+  it("are also sent for an unknown Expect", async () => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     socket.end(
@@ -108,7 +108,7 @@ describe("problem details", () => {
     expect(answer).toMatch(/^HTTP\/1\.1 417 [^]*application\/problem\+json[^]*"status":417/);
   });
 
-  it("change nothing of what is no error, and name both headers that an error varies by", async () => {
+  it("do not change successful answers, and name both headers by which an error varies", async () => {
     await using served = await serve({ corsOrigins: ["https://page.example"] });
     await served.put("/api/v1/pods/x", 1);
     const found = await served.raw("GET", "/api/v1/pods/x", { headers: { accept: PROBLEM } });

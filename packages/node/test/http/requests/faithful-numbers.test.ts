@@ -51,7 +51,7 @@ function anyNumber(random: () => number): string {
 }
 
 describe("a number", () => {
-  it("comes back as exactly the number that was sent, or is refused where it could not", () => {
+  it("comes back as exactly the number that was sent, or is refused", () => {
     const random = randomOf(7);
     const counts = { kept: 0, refused: 0 };
     for (let n = 0; n < 50_000; n += 1) {
@@ -80,7 +80,7 @@ describe("a number", () => {
     ["1.7976931348623157e308", "1.7976931348623157e+308"],
     ["9007199254740991", "9007199254740991"],
     ["0.10000000000000000000", "0.1"],
-  ])("%s is taken, and comes back as %s", (sent, answered) => {
+  ])("%s is accepted, and comes back as %s", (sent, answered) => {
     expect(kept(sent)).toBe(answered);
   });
 
@@ -98,18 +98,18 @@ describe("a number", () => {
       '{"s": "1e400 \\" : {", "x": -0.123456789012345678}',
       "at x would become -0.12345678901234568.",
     ],
-  ])("%s is refused, with its place", (number, json, why) => {
+  ])("%s is refused, with its place in the body", (number, json, why) => {
     expect(() => taken(json)).toThrow(`The number ${number}`);
     expect(() => taken(json)).toThrow(why);
   });
 
-  it("of many digits within text is no number", () => {
+  it("of many digits in a string is not checked", () => {
     const text = '{"a": "0.1234567890123456789012345", "b": "1e400", "\\"1e400": "x\\\\"}';
     expect(taken(text)).toEqual(JSON.parse(text));
   });
 });
 
-describe("a name that an object has twice", () => {
+describe("a repeated name in an object", () => {
   it.each([
     ['{"a": 1, "a": 2}', "at a."],
     ['[{"a": {"b": 1, "c": 2, "b": 3}}]', "at [0].a.b."],
@@ -120,14 +120,14 @@ describe("a name that an object has twice", () => {
     expect(() => taken(json)).toThrow(`The body has a name twice in one object ${where}`);
   });
 
-  it("is none where it stands in several objects, or within text", () => {
+  it("is not the same name in several objects, or in a string", () => {
     const text =
       '{"a": {"a": [{"a": ":"}, {"a": "{\\"a\\": 1, \\"a\\": 2}"}]}, "": {"": 0}, "__proto__": {"a": 1}}';
     expect(JSON.stringify(taken(text))).toBe(JSON.stringify(JSON.parse(text)));
   });
 });
 
-it("is asked of documents, transactions and each line of a batch alike, and nothing is stored", async () => {
+it("refuses documents, transactions and lines of a batch alike, and stores nothing", async () => {
   await using served = await serve();
   const bodies = [
     ["PUT", "/api/v1/things/a", '{"x": 1e400}', "application/json"],
@@ -147,7 +147,7 @@ it("is asked of documents, transactions and each line of a batch alike, and noth
   expect(served.node.submitted).toEqual([]);
 });
 
-it("is kept as text, as the refusal says", async () => {
+it("stores the number as text, as the hint says", async () => {
   await using served = await serve();
   const number = "12345678901234567890.5";
   const put = async (value: string): Promise<{ status: number; text: string }> =>

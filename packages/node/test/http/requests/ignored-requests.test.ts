@@ -14,8 +14,8 @@ async function ask(port: number, lines: readonly string[], body = ""): Promise<[
 const PUT = "PUT /api/v1/pods/default/x HTTP/1.1";
 const HOST = "Host: localhost";
 
-describe("nothing that a request says is dropped without a word", () => {
-  it("a precondition counts behind however many other lines", async () => {
+describe("no part of a request is ignored silently", () => {
+  it("a precondition counts behind any number of other header lines", async () => {
     await using served = await serve();
     const padding = Array.from({ length: 3_000 }, () => "a:");
     const { port } = served.server;
@@ -39,7 +39,7 @@ describe("nothing that a request says is dropped without a word", () => {
     ["a history", ["GET /api/v1/pods/x?history=true HTTP/1.1", HOST, 'If-Match: "1"'], "If-Match"],
     ["the status", ["GET /status HTTP/1.1", HOST, "If-Match: *"], "If-Match"],
     ["an empty flag", ["PUT /api/v1/pods/default/x?await= HTTP/1.1", HOST], "await must be true or false"],
-  ])("%s is refused, and nothing is done", async (_what, lines, told) => {
+  ])("%s is refused, and nothing is written", async (_what, lines, told) => {
     await using served = await serve();
     const [status, answer] = await ask(served.server.port, lines, '{"ops":[["put","pods","x",1]]}');
     expect(status).toBe(400);
@@ -47,13 +47,13 @@ describe("nothing that a request says is dropped without a word", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  it("a list that a cache asks for again is sent", async () => {
+  it("a list that a cache revalidates is sent", async () => {
     await using served = await serve();
     const lines = ["GET /api/v1/pods HTTP/1.1", HOST, 'If-None-Match: "1"'];
     expect((await ask(served.server.port, lines))[0]).toBe(200);
   });
 
-  it("the host before a path counts, not the header", async () => {
+  it("the host in the address counts, not the header", async () => {
     await using served = await serve();
     const { port } = served.server;
     expect((await ask(port, ["GET http://evil.test/health/live HTTP/1.1", HOST]))[0]).toBe(403);
@@ -72,13 +72,13 @@ describe("nothing that a request says is dropped without a word", () => {
     ["PUT", "/api/v1/watch", "GET, HEAD"],
     ["OPTIONS", "/api/v1/digest", "GET, HEAD"],
     ["PATCH", "/api/v1/pods/x", "DELETE, GET, HEAD, PUT"],
-  ])("%s %s is 405 with exactly what is taken there", async (method, path, allow) => {
+  ])("%s %s is 405 with exactly the methods that the address takes", async (method, path, allow) => {
     await using served = await serve();
     const { status, headers } = await served.raw(method, path);
     expect([status, String(headers["allow"]).split(", ").toSorted().join(", ")]).toEqual([405, allow]);
   });
 
-  it("what is not even HTTP is answered with an id and a date", async () => {
+  it("bytes that are not HTTP are answered with an id and a date", async () => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     socket.write("nonsense\r\n\r\n");

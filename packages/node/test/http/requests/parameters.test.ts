@@ -14,7 +14,7 @@ describe("a duration in an address", () => {
     ["P1D", 3_600_000],
     ["P1W2DT1H", 3_600_000],
     ["999999999999999", 3_600_000],
-  ])("%s is %i ms, and never more than an hour", (text, ms) => {
+  ])("%s is %i ms, at most an hour", (text, ms) => {
     expect(parseTimeout(text, "timeout")).toBe(ms);
   });
 
@@ -23,7 +23,7 @@ describe("a duration in an address", () => {
     ["500ms", "Did you mean PT0.5S?"],
     ["2.5", "Did you mean PT2.5S? A duration says its unit."],
     ["PT7D", "Did you mean P7D? Days stand before the T."],
-  ])("%s is answered with the form that was meant", (text, hint) => {
+  ])("%s is refused with the form that was probably meant", (text, hint) => {
     let told: unknown;
     try {
       parseTimeout(text, "timeout");

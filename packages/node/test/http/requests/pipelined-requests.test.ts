@@ -32,7 +32,7 @@ function put(document: string): string {
   return `${request("PUT /api/v1/pods/p", `Content-Length: ${document.length}`)}${document}`;
 }
 
-/** Status and body of each answer; an answer that has a body says how long it is. */
+/** Status and body of each answer. */
 function answersIn(received: string): string[] {
   return received
     .split("HTTP/1.1 ")
@@ -41,7 +41,7 @@ function answersIn(received: string): string[] {
 }
 
 describe("requests that one connection sends ahead of their answers", () => {
-  it("are answered in their order, whichever of them are quick", async () => {
+  it("are answered in their order, whichever are fastest", async () => {
     const { port } = await start();
     const socket = connect(port, "127.0.0.1");
     const received = text(socket);
@@ -81,7 +81,7 @@ describe("requests that one connection sends ahead of their answers", () => {
     expect([0, 3, 5, 7, 11, 12].map((at) => answers[at]?.slice(4))).toEqual(["1", "", "", "10", "8", "9"]);
   });
 
-  it("are done in their order where one of them writes", async () => {
+  it("are done in their order if one of them writes", async () => {
     const { port } = await start();
     for (let round = 0; round < 10; round += 1) {
       const socket = connect(port, "127.0.0.1");
@@ -110,7 +110,7 @@ describe("requests that one connection sends ahead of their answers", () => {
     }
   });
 
-  it("all have their answer, or are refused, when the node stops among them", async () => {
+  it("are all answered or refused when the node stops among them", async () => {
     const { node, port } = await start();
     const connections = Array.from({ length: 4 }, () => endlessReads(port));
     await vi.waitFor(() => {

@@ -32,7 +32,7 @@ describe("a request whose client waits for 100 Continue", () => {
   it.each([
     ["PUT /api/v1/pods/x", "application/json", "7", 201],
     ["POST /api/v1/tx/batch", "application/x-ndjson", '{"ops":[["put","pods","x",7]]}\n', 202],
-  ])("%s is told to go on where its body is read", async (line, type, body, status) => {
+  ])("%s gets 100 Continue when its body is read", async (line, type, body, status) => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     const head = [
@@ -46,7 +46,7 @@ describe("a request whose client waits for 100 Continue", () => {
     expect(String((await once(socket, "data"))[0])).toBe("HTTP/1.1 100 Continue\r\n\r\n");
     socket.write(body);
     expect(String((await once(socket, "data"))[0]).slice(0, 12)).toBe(`HTTP/1.1 ${status}`);
-    // It goes on as any other.
+    // The connection stays usable.
     socket.write("GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
     expect(String((await once(socket, "data"))[0]).slice(0, 12)).toBe("HTTP/1.1 200");
     socket.destroy();
@@ -65,7 +65,7 @@ describe("a method", () => {
     }
   });
 
-  it("that nobody knows is 501", async () => {
+  it("that is unknown is 501", async () => {
     await using served = await serve();
     const answer = await answersTo(served.server.port, ["FOO /status HTTP/1.1", "Host: localhost"]);
     expect(answer).toMatch(/^HTTP\/1\.1 501 Not Implemented\r\n/);
@@ -74,7 +74,7 @@ describe("a method", () => {
 });
 
 describe("HEAD", () => {
-  it("says no length that the answer to GET has not", async () => {
+  it("has no length other than that of the answer to GET", async () => {
     await using served = await serve({ node: new MemoryNode() });
     await served.put("/api/v1/pods/x", { a: 1 });
     const watch = await served.raw("HEAD", "/api/v1/watch");
