@@ -1,7 +1,7 @@
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
 import type { CheckpointStore, StoredFile } from "@cairn/checkpoint";
-import { requireStoreName, SMALL_FILE_LIMIT } from "@cairn/checkpoint";
+import { requireStoreName, MAX_SMALL_FILE_BYTES } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { onDisk } from "./file-system.ts";
 import { LivesFolder } from "./lives-folder.ts";
@@ -76,7 +76,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
       const file = await run(() =>
         folder.withLatest(name, async (handle) => {
           const { size } = await handle.stat();
-          if (size <= SMALL_FILE_LIMIT) return await handle.readFile("utf8");
+          if (size <= MAX_SMALL_FILE_BYTES) return await handle.readFile("utf8");
           throw new CairnError(
             "CHECKPOINT_CORRUPT",
             `${name} has ${size} bytes, which is too many for a record.`,

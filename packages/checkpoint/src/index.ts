@@ -1,5 +1,5 @@
 /** What a checkpoint is, and the index that it is made of. */
-export { ARCHIVE_FORMATS, DAMAGE_CODES, type IndexState, type Manifest } from "./store/checkpoint.ts";
+export { ARCHIVE_FORMATS, DAMAGE_CODES, type CapturedState, type Manifest } from "./store/checkpoint.ts";
 export { CHECKPOINT_PREFIX, newestFirst, parseCheckpointName } from "./store/checkpoint.ts";
 export type { CheckpointSource } from "./store/checkpoint-source.ts";
 
@@ -14,7 +14,7 @@ export type {
   UploadOptions,
 } from "./store/checkpoint-store.ts";
 export { isSamePlace } from "./store/checkpoint-store.ts";
-export { requireStoreName, SMALL_FILE_LIMIT } from "./store/stored-files.ts";
+export { requireStoreName, MAX_SMALL_FILE_BYTES } from "./store/stored-files.ts";
 
 /** The stores. */
 export { filesystemStore } from "./stores/folder/filesystem-store.ts";

@@ -17,7 +17,7 @@ import type {
   Written,
 } from "./client-types.ts";
 import { NodePool, type PoolRequest } from "./node-pool.ts";
-import { type JsonAnswer, readJson } from "./node-request.ts";
+import { type JsonAnswer, readJsonAnswer } from "./node-request.ts";
 import {
   bucketPath,
   checkedUrl,
@@ -237,12 +237,12 @@ export class CairnClient {
         signal,
         waitMs: minimum === undefined && linearizable !== true ? 0 : (timeoutMs ?? 30_000),
       },
-      readJson,
+      readJsonAnswer,
     );
   }
 
   async #json(request: PoolRequest): Promise<unknown> {
-    return (await this.#pool.send(request, readJson)).body;
+    return (await this.#pool.send(request, readJsonAnswer)).body;
   }
 
   #saw(txId: TxId): void {

@@ -42,7 +42,7 @@ interface EventFields<T> extends ClientTransaction<T> {
 }
 
 /** Where to begin, and when to end. */
-export interface FollowOptions {
+export interface FollowStreamOptions {
   readonly from?: TxId | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onPosition?: ((txId: TxId) => void) | undefined;
@@ -60,7 +60,7 @@ export interface FollowedTransaction<T> {
  */
 export async function* followStream<T>(
   nodes: WatchedNodes,
-  options: FollowOptions,
+  options: FollowStreamOptions,
 ): AsyncGenerator<FollowedTransaction<T>, void, void> {
   const { signal, onPosition } = options;
   let position: WatchPosition = { from: options.from, fromTime: undefined };

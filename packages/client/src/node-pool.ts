@@ -78,7 +78,7 @@ export class NodePool {
   /** Pauses only after every node was asked. */
   #pauseMs(failures: number): number {
     const { length } = this.#options.urls;
-    return failures % length > 0 ? 0 : backoffMs(failures / length);
+    return failures % length > 0 ? 0 : roundBackoffMs(failures / length);
   }
 
   async #attempt<T>(at: number, request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
@@ -107,7 +107,7 @@ export class NodePool {
 }
 
 /** Exponential backoff with jitter, so that clients which failed at the same time retry at different times. `round` counts from 1. */
-export function backoffMs(round: number): number {
+export function roundBackoffMs(round: number): number {
   return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(round, 10)) * (0.5 + Math.random() / 2);
 }
 

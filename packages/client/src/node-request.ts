@@ -83,7 +83,7 @@ export async function sendRequest<A extends NodeAnswer>(
 }
 
 /** Reads an answer as JSON. Throws {@link ForeignAnswerError}. */
-export async function readJson(answer: NodeAnswer): Promise<JsonAnswer> {
+export async function readJsonAnswer(answer: NodeAnswer): Promise<JsonAnswer> {
   const body = parse(await answer.text());
   if (body === undefined) throw new ForeignAnswerError(answer.status);
   return { headers: answer.headers, body };

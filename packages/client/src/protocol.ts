@@ -14,9 +14,9 @@ export {
   type JsonAnswer,
   type NodeAnswer,
   type NodeRequest,
-  readJson,
+  readJsonAnswer,
   sendRequest,
   type Transport,
 } from "./node-request.ts";
-export { bucketPath, nextCursor, revisionOf } from "./request-parts.ts";
+export { bucketPath, nextCursor, revisionOf, splitKey } from "./request-parts.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";

@@ -13,7 +13,7 @@ export function bucketPath(bucket: string): string {
   return `/api/v1/${encodeURIComponent(bucket)}`;
 }
 
-/** Splits a key into namespace and name. */
+/** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Checks neither. */
 export function splitKey(key: string): { namespace: string; name: string } {
   const slash = key.indexOf("/");
   return slash < 0

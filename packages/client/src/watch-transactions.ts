@@ -1,7 +1,7 @@
 import { CairnClientError, unreachable } from "./client-error.ts";
 import type { ClientTransaction, ClientWatchQuery } from "./client-types.ts";
 import { followStream, SILENCE_MS, WatchEndedError, type WatchPosition } from "./follow-stream.ts";
-import { backoffMs, isTransient, type NodePool, wait } from "./node-pool.ts";
+import { roundBackoffMs, isTransient, type NodePool, wait } from "./node-pool.ts";
 
 /**
  * Yields every transaction from `from` on, once and in the order of the log. When the connection breaks off, or the node moves its index
@@ -28,7 +28,7 @@ export async function* watchTransactions<T>(
       onReconnect?.(error);
       if (at !== undefined) pool.leave(at);
       // No pause the first time: another node has the next transaction.
-      await wait(failures === 1 ? 0 : backoffMs(failures), signal).catch((aborted: unknown) => {
+      await wait(failures === 1 ? 0 : roundBackoffMs(failures), signal).catch((aborted: unknown) => {
         if (signal?.aborted !== true) throw aborted;
       });
     },

@@ -6,6 +6,6 @@ export {
   receiveError,
   sendError,
   type SentError,
-  WORTH_A_THREAD,
+  MIN_BYTES_FOR_THREAD,
   lowerThreadPriority,
 } from "./concurrency/worker-thread.ts";

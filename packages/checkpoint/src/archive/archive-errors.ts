@@ -14,7 +14,7 @@ export function incomplete({ archive }: Manifest, why: string): CairnError {
 }
 
 /** `CHECKPOINT_INCOMPLETE` for an archive that has another length in the store than was sent. */
-export function cutShort(archive: string, has: number, sent: number): CairnError {
+export function truncatedUpload(archive: string, has: number, sent: number): CairnError {
   return new CairnError(
     "CHECKPOINT_INCOMPLETE",
     `The store kept ${has} of the ${sent} bytes of ${archive}.`,

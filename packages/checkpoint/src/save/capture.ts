@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { diskError, makeFolder, systemErrorCode } from "@cairn/kv";
 import { packDirectory } from "../archive/pack/pack.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
-import type { IndexState } from "../store/checkpoint.ts";
+import type { CapturedState } from "../store/checkpoint.ts";
 
 /** A copy of the index on this machine, on its way to the store. */
 export interface Capture {
   readonly dir: string;
   /** What the copy holds, as read from the copy. */
-  readonly state: IndexState;
+  readonly state: CapturedState;
   /** Removes the copy. Its links would otherwise occupy space that the index has freed. */
   drop(): Promise<void>;
 }

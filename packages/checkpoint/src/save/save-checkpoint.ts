@@ -1,13 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { CairnError, diskError, isCairnError, LEVEL_FORMAT } from "@cairn/kv";
-import { cutShort } from "../archive/archive-errors.ts";
+import { truncatedUpload } from "../archive/archive-errors.ts";
 import { removeCheckpoint } from "../retain/sweep.ts";
 import {
   ARCHIVE_FORMATS,
   checkpointFile,
   encodeManifest,
   formatCheckpointName,
-  type IndexState,
+  type CapturedState,
   type Manifest,
 } from "../store/checkpoint.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
@@ -104,7 +104,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
     });
     lease.settle();
     const packed = packing.result();
-    if (uploaded.bytes !== packed.bytes) throw cutShort(archive, uploaded.bytes, packed.bytes);
+    if (uploaded.bytes !== packed.bytes) throw truncatedUpload(archive, uploaded.bytes, packed.bytes);
     onStep("publishing", packed.bytes);
     const manifest = manifestOf(save, capture.state, takenAt, { ...packed, name: archive });
     // A process that was suspended for longer than the lease must not publish next to its successor.
@@ -128,7 +128,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
 
 function manifestOf(
   { source, options }: SaveOptions,
-  state: IndexState,
+  state: CapturedState,
   takenAt: number,
   { files, ...archive }: Manifest["archive"] & Pick<Manifest, "files">,
 ): Manifest {

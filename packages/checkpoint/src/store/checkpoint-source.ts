@@ -1,6 +1,6 @@
 import type { CairnError } from "@cairn/kv";
 import { ARCHIVE_FORMATS } from "./checkpoint.ts";
-import type { IndexState, Manifest } from "./checkpoint.ts";
+import type { CapturedState, Manifest } from "./checkpoint.ts";
 
 /** What is checkpointed: the node's index, as the checkpointer sees it. */
 export interface CheckpointSource {
@@ -15,11 +15,11 @@ export interface CheckpointSource {
    * becomes the checkpoint: plain files, no folders. Tables of LevelDB need not be compared with their checksums, since packing does that.
    * Chains in the state include their values at `others`, the transactions at which other checkpoints end, as far as they are known.
    */
-  capture(dir: string, others?: readonly number[]): Promise<IndexState>;
+  capture(dir: string, others?: readonly number[]): Promise<CapturedState>;
   /** Called when a copy, and so the index, turned out to be damaged (`INDEX_CORRUPT`). Nothing was published. */
   onDamage?(error: CairnError): void;
   /** The format of what `capture` makes. If given, checkpoints of other formats count neither as the newest nor as retained. */
-  readonly format?: IndexState["format"];
+  readonly format?: CapturedState["format"];
   /**
    * Whether the log still contains the transactions of the checkpoint `name`, which has the log's id. A checkpoint with transactions that
    * the log lost would count as the newest forever. Optional; by default all agree. An error ends the round, and nothing is saved.

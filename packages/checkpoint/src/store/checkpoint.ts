@@ -105,7 +105,7 @@ export const ManifestSchema = z.object({
 export type Manifest = z.infer<typeof ManifestSchema>;
 
 /** The part of a manifest that comes from the index itself. Read from the captured copy, never from the live index. */
-export type IndexState = Pick<
+export type CapturedState = Pick<
   Manifest,
   "log" | "txId" | "txTime" | "anchor" | "chains" | "purged" | "documents"
 > & {

@@ -25,7 +25,7 @@ export function requireStoreName(name: string): void {
 }
 
 /** The largest file, in bytes, that {@link CheckpointStore.read} reads into memory. */
-export const SMALL_FILE_LIMIT = 64 * 1024 * 1024;
+export const MAX_SMALL_FILE_BYTES = 64 * 1024 * 1024;
 
 /** The error for a small file that is too large. */
 export function tooLarge(name: string, bytes: number): CairnError {

@@ -5,7 +5,7 @@ import {
   contentTag,
   notThere,
   requireStoreName,
-  SMALL_FILE_LIMIT,
+  MAX_SMALL_FILE_BYTES,
   tooLarge,
 } from "../store/stored-files.ts";
 
@@ -65,7 +65,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): CheckpointStore {
       requireStoreName(name);
       const file = files.get(name);
       if (file === undefined) return undefined;
-      if (file.content.length > SMALL_FILE_LIMIT) throw tooLarge(name, file.content.length);
+      if (file.content.length > MAX_SMALL_FILE_BYTES) throw tooLarge(name, file.content.length);
       return { text: file.content.toString("utf8"), tag: contentTag(file.content) };
     },
     async create(name, text) {

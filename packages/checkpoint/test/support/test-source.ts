@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { CheckpointSource, IndexState } from "../../src/index.ts";
+import type { CheckpointSource, CapturedState } from "../../src/index.ts";
 
 /** A source whose index is what the test says. */
 export interface TestSource extends CheckpointSource {
@@ -45,7 +45,7 @@ export function testSource(node = "node-1"): TestSource {
   };
 }
 
-function stateOf({ logId, txId, format = { index: 1, kv: "test/1" } }: TestSource): IndexState {
+function stateOf({ logId, txId, format = { index: 1, kv: "test/1" } }: TestSource): CapturedState {
   return {
     format,
     log: { id: logId, name: "cairn", offset: 0 },

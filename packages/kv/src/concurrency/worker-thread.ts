@@ -3,7 +3,7 @@ import { type Transferable, Worker } from "node:worker_threads";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 
 /** Bytes from which on a worker thread pays: fewer are processed before it has started. */
-export const WORTH_A_THREAD = 16 * 1024 * 1024;
+export const MIN_BYTES_FOR_THREAD = 16 * 1024 * 1024;
 
 /** An error in a message between threads: of an `Error` object, only name, message and stack would arrive. */
 export interface SentError {

@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { inParallel } from "../concurrency/in-parallel.ts";
-import { WORTH_A_THREAD } from "../concurrency/worker-thread.ts";
+import { MIN_BYTES_FOR_THREAD } from "../concurrency/worker-thread.ts";
 import { isLinkRefusal, namesIn } from "../disk/folders.ts";
 import { type CairnError, isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { tableNumbers } from "../files/level-files.ts";
@@ -49,7 +49,7 @@ export async function checkBeforeOpening(dir: string): Promise<UncheckedTables |
   let bytes = 0;
   for (const size of tables.values()) bytes += size;
   const live = [...tables.keys()];
-  if (left.length === 0 && bytes < WORTH_A_THREAD) {
+  if (left.length === 0 && bytes < MIN_BYTES_FOR_THREAD) {
     await checkTables({ dir, numbers: live }, checkWhole);
     return undefined;
   }

@@ -7,7 +7,7 @@ import { tableFileNames } from "../files/level-files.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import type { LevelManifest } from "../files/level-manifest.ts";
 import { inboxOf } from "../concurrency/inbox.ts";
-import { receiveError, startWorker, WORTH_A_THREAD } from "../concurrency/worker-thread.ts";
+import { receiveError, startWorker, MIN_BYTES_FOR_THREAD } from "../concurrency/worker-thread.ts";
 import type { SentError } from "../concurrency/worker-thread.ts";
 
 /** The share of a processor that background checks use: writers and readers of the same process have priority. */
@@ -26,11 +26,11 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
   for (const size of tables.values()) bytes += size;
   const numbers = [...tables.keys()];
   if (signal.aborted) return;
-  if (bytes >= WORTH_A_THREAD) return await checkOnThread({ dir, numbers, isUrgent: false }, signal);
+  if (bytes >= MIN_BYTES_FOR_THREAD) return await checkOnThread({ dir, numbers, isUrgent: false }, signal);
   try {
     await checkTables({ dir, numbers }, async (path) =>
       checkTable(path, async (busyMs) => {
-        await delay(pauseAfter(busyMs), undefined, { signal, ref: false });
+        await delay(pauseMsAfter(busyMs), undefined, { signal, ref: false });
       }),
     );
   } catch (error) {
@@ -58,7 +58,7 @@ export interface CheckReport {
 }
 
 /** How long to pause after `busyMs` of work (ms). */
-export function pauseAfter(busyMs: number): number {
+export function pauseMsAfter(busyMs: number): number {
   return busyMs * (1 / BACKGROUND_SHARE - 1);
 }
 

@@ -46,7 +46,7 @@ export async function checkTable(path: string, pause?: Pause): Promise<void> {
     const read = async (position: number, length: number): Promise<Buffer> => {
       const target = buffer.length >= length ? buffer : Buffer.allocUnsafe(length);
       const { bytesRead } = await file.read(target, 0, length, position);
-      if (bytesRead < length) throw cutShort(path);
+      if (bytesRead < length) throw truncatedTable(path);
       return target.subarray(0, length);
     };
     await checkBlocks(path, size, read, pause);
@@ -62,7 +62,7 @@ export async function checkTableSync(path: string, pause: Pause): Promise<void> 
     const buffer = Buffer.allocUnsafe(READ_BYTES);
     const read = (position: number, length: number): Buffer => {
       const target = buffer.length >= length ? buffer : Buffer.allocUnsafe(length);
-      if (readSync(file, target, 0, length, position) < length) throw cutShort(path);
+      if (readSync(file, target, 0, length, position) < length) throw truncatedTable(path);
       return target.subarray(0, length);
     };
     await checkBlocks(path, fstatSync(file).size, read, pause);
@@ -74,7 +74,7 @@ export async function checkTableSync(path: string, pause: Pause): Promise<void> 
 /** As {@link checkTable} for a table whose content is already in memory; `path` is only used in messages. */
 export async function checkTableBytes(path: string, bytes: Buffer, pause?: Pause): Promise<void> {
   const read = (position: number, length: number): Buffer => {
-    if (position + length > bytes.length) throw cutShort(path);
+    if (position + length > bytes.length) throw truncatedTable(path);
     return bytes.subarray(position, position + length);
   };
   await checkBlocks(path, bytes.length, read, pause);
@@ -103,7 +103,7 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
   const roots = [blockHandle(reader), blockHandle(reader)];
   const blocks: Block[] = [];
   for (const [at, root] of roots.entries()) {
-    if (root.offset + root.size + TRAILER_BYTES > size) throw cutShort(path);
+    if (root.offset + root.size + TRAILER_BYTES > size) throw truncatedTable(path);
     const bytes = await read(root.offset, root.size + TRAILER_BYTES);
     checkBlock(path, bytes, 0, root.size);
     // A copy: keys are parts of it, and the next read overwrites these bytes.
@@ -167,7 +167,7 @@ export function checkBlock(path: string, bytes: Buffer, start: number, size: num
 }
 
 /** The error for a read beyond the end of a table. */
-export function cutShort(path: string): CairnError {
+export function truncatedTable(path: string): CairnError {
   return damaged(path, "it is cut short");
 }
 

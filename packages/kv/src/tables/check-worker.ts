@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { type CheckReport, checkTables, pauseAfter, type ThreadCheckOrder } from "./check-live-tables.ts";
+import { type CheckReport, checkTables, pauseMsAfter, type ThreadCheckOrder } from "./check-live-tables.ts";
 import { checkTableSync } from "./check-table.ts";
 import { sendError, lowerThreadPriority } from "../concurrency/worker-thread.ts";
 
@@ -7,7 +7,7 @@ const NEVER_CHANGED = new Int32Array(new SharedArrayBuffer(4));
 
 /** Blocks this thread, which has nothing else to do. */
 function pause(busyMs: number): void {
-  Atomics.wait(NEVER_CHANGED, 0, 0, pauseAfter(busyMs));
+  Atomics.wait(NEVER_CHANGED, 0, 0, pauseMsAfter(busyMs));
 }
 
 if (parentPort !== null) {

@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { type Block, checkBlock, cutShort, findBlocks, TRAILER_BYTES } from "./check-table.ts";
+import { type Block, checkBlock, truncatedTable, findBlocks, TRAILER_BYTES } from "./check-table.ts";
 import { type CairnError, isCairnError } from "../errors/errors.ts";
 import { rowKeyOf } from "../files/level-manifest.ts";
 
@@ -27,7 +27,7 @@ export async function* findTableDamage(
     const { size } = await file.stat();
     const read = async (position: number, length: number): Promise<Buffer> => {
       const target = Buffer.allocUnsafe(length);
-      if ((await file.read(target, 0, length, position)).bytesRead < length) throw cutShort(path);
+      if ((await file.read(target, 0, length, position)).bytesRead < length) throw truncatedTable(path);
       return target;
     };
     const blocks = await found(async () => await findBlocks(path, size, read, true));

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type { IndexState as CapturedState, Manifest } from "@cairn/checkpoint";
+import type { CapturedState, Manifest } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { CairnError, type KvProvider, type KvReader } from "@cairn/kv";
 import { readChains } from "../index/chains/chain-values.ts";

@@ -1,4 +1,4 @@
-import type { CheckpointSource, IndexState as CapturedState } from "@cairn/checkpoint";
+import type { CheckpointSource, CapturedState } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider, liveTableNames, namesIn } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { capturedState } from "./accept-checkpoint.ts";

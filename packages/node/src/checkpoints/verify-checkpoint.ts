@@ -88,7 +88,7 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
       ...(signal === undefined ? {} : { signal }),
     });
     if (restored === undefined || digest === undefined) {
-      throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint(store, name);
+      throw skipped.find((one) => one.name === name)?.error ?? checkpointNotFound(store, name);
     }
     return { name, manifest: restored.manifest, digest, log: compared };
   } catch (error) {
@@ -158,7 +158,7 @@ async function digestFiles(
 }
 
 /** `CHECKPOINT_NOT_FOUND`. */
-export function noCheckpoint(store: CheckpointStore, name: string): CairnError {
+export function checkpointNotFound(store: CheckpointStore, name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint ${name} in ${store.location}.`, {
     hint: "cairn checkpoint list lists what there is.",
   });

@@ -11,7 +11,7 @@ export interface LogState {
 }
 
 /** How {@link followLog} follows. */
-export interface FollowOptions {
+export interface FollowLogOptions {
   /** The last message already known; the first one yielded follows it. Without an anchor, `from` is the first. */
   readonly anchor?: Anchor | undefined;
   /** The first position without an anchor; defaults to 1, the birth record. */
@@ -47,7 +47,7 @@ const MAX_MISSING_TRIES = 7;
  */
 export async function* followLog(
   log: TxLog,
-  options: FollowOptions,
+  options: FollowLogOptions,
 ): AsyncGenerator<readonly LogMessage[], void, void> {
   const follower = new Follower(log, options);
   const { signal, maxBackoffMs = 5_000, random = Math.random } = options;
@@ -72,7 +72,7 @@ export async function* followLog(
 
 class Follower {
   readonly #log: TxLog;
-  readonly #options: FollowOptions;
+  readonly #options: FollowLogOptions;
   #anchor: Anchor | undefined;
   // The last message yielded; hashed only when it has to be compared.
   #last: LogMessage | undefined;
@@ -80,7 +80,7 @@ class Follower {
   // The position at which no message arrived although the log counts later ones.
   #silentAt: number | undefined;
 
-  constructor(log: TxLog, options: FollowOptions) {
+  constructor(log: TxLog, options: FollowLogOptions) {
     this.#log = log;
     this.#options = options;
     this.#anchor = options.anchor;

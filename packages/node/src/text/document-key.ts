@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { DocumentKey } from "@cairn/client";
+import { splitKey } from "@cairn/client/protocol";
 
 /** Names that /api/v1 uses itself, so buckets cannot have them. Source: the data model in docs/http.md. */
 export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
@@ -38,14 +39,6 @@ export function bucketProblem(bucket: unknown): string | undefined {
   if (RESERVED_BUCKETS.has(bucket)) return `the bucket name ${quote(bucket)} is reserved`;
   if (validBuckets.size < MAX_CACHED_BUCKETS) validBuckets.add(bucket);
   return undefined;
-}
-
-/** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Checks neither. */
-export function splitKey(key: string): { namespace: string; name: string } {
-  const slash = key.indexOf("/");
-  return slash < 0
-    ? { namespace: DEFAULT_NAMESPACE, name: key }
-    : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
 }
 
 /** Returns a key as `namespace/name`, including the default namespace. */

@@ -1,8 +1,8 @@
 import { CairnError } from "@cairn/kv";
 import type { Transaction, TxOperation } from "@cairn/client";
-import { jsonProblem } from "@cairn/client/protocol";
+import { jsonProblem, splitKey } from "@cairn/client/protocol";
 import { formatPolicyProblem, policyProblems } from "../policies/policy-problems.ts";
-import { bucketProblem, keyProblem, quote, splitKey } from "../text/document-key.ts";
+import { bucketProblem, keyProblem, quote } from "../text/document-key.ts";
 import { MAX_JSON_DEPTH } from "../text/json-text.ts";
 import { eventProblem } from "./event-record.ts";
 import { eventRefusal } from "./event-refusal.ts";

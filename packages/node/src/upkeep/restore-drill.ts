@@ -15,7 +15,7 @@ import { isDamage } from "../observe/failures.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
-import { noCheckpoint, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
+import { checkpointNotFound, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 
 /** The newest verification of a log's checkpoints. */
 export type LastVerified = VerifiedSummary;
@@ -82,7 +82,7 @@ export async function verifyForNode(
 ): Promise<LastVerified> {
   const { store, provider, stagingDir, node, events, log } = parts;
   // A mistyped name is the caller's mistake; as a failed drill it would raise an alert.
-  if (name !== undefined && !(await isListed(store, name))) throw noCheckpoint(store, name);
+  if (name !== undefined && !(await isListed(store, name))) throw checkpointNotFound(store, name);
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {
     throw new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint of this log in ${store.location}.`, {

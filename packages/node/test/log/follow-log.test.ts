@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { anchorOf } from "../../src/log/anchor.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
-import { type FollowOptions, followLog, type LogState } from "../../src/log/follow-log.ts";
+import { type FollowLogOptions, followLog, type LogState } from "../../src/log/follow-log.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
 import { bytes } from "../../testing/log-messages.ts";
@@ -43,7 +43,7 @@ describe("following a log", () => {
   };
 
   /** Follows until `last` was seen, or until the sequence throws. */
-  const follow = async (last: number, options: Partial<FollowOptions> = {}): Promise<number[]> => {
+  const follow = async (last: number, options: Partial<FollowLogOptions> = {}): Promise<number[]> => {
     const following = followLog(log, { signal: stop.signal, maxBackoffMs: 20, onState, ...options });
     for await (const messages of following) {
       positions.push(...messages.map(({ position }) => position));

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { CairnError, liveTableNames } from "@cairn/kv";
-import { receiveError, startThreadPair, type ThreadPair, WORTH_A_THREAD } from "@cairn/kv/threads";
+import { receiveError, startThreadPair, type ThreadPair, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
 import { FileName } from "../../store/checkpoint.ts";
 import type { DirectContent } from "../../store/checkpoint-store.ts";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
@@ -76,7 +76,7 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
     return {
       bytes,
       order: { dir, names, compression, tables: live },
-      threads: options.threads ?? bytes >= WORTH_A_THREAD,
+      threads: options.threads ?? bytes >= MIN_BYTES_FOR_THREAD,
     };
   }
 

@@ -1,5 +1,5 @@
 import { diskError, makeFolder, syncFolder } from "@cairn/kv";
-import { Inbox, receiveError, startThreadPair, WORTH_A_THREAD } from "@cairn/kv/threads";
+import { Inbox, receiveError, startThreadPair, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
 import { ARCHIVE_FORMATS, type Manifest } from "../../store/checkpoint.ts";
 import type { StoredContent } from "../../store/checkpoint-store.ts";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
@@ -40,7 +40,7 @@ export async function unpackArchive(
   manifest: Manifest,
   options: UnpackOptions = {},
 ): Promise<void> {
-  const { threads = manifest.archive.bytes >= WORTH_A_THREAD, background = false, signal } = options;
+  const { threads = manifest.archive.bytes >= MIN_BYTES_FOR_THREAD, background = false, signal } = options;
   const compressed = manifest.format.archive === ARCHIVE_FORMATS.gzip;
   try {
     await makeFolder(dir);

@@ -12,7 +12,7 @@ import {
   notAFile,
   notThere,
   requireStoreName,
-  SMALL_FILE_LIMIT,
+  MAX_SMALL_FILE_BYTES,
   tooLarge,
 } from "../../store/stored-files.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
@@ -95,7 +95,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       try {
         const found = await file.stat();
         if (!found.isFile()) throw notAFile(name);
-        if (found.size > SMALL_FILE_LIMIT) throw tooLarge(name, found.size);
+        if (found.size > MAX_SMALL_FILE_BYTES) throw tooLarge(name, found.size);
         const content = await file.readFile();
         return { text: content.toString("utf8"), tag: contentTag(content) };
       } finally {

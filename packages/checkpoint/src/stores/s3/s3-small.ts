@@ -1,6 +1,6 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TaggedText } from "../../store/checkpoint-store.ts";
-import { contentTag, SMALL_FILE_LIMIT, tooLarge } from "../../store/stored-files.ts";
+import { contentTag, MAX_SMALL_FILE_BYTES, tooLarge } from "../../store/stored-files.ts";
 import { type S3Access, unexpectedResponse } from "./s3-access.ts";
 import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
 import { pauseBefore } from "./s3-pause.ts";
@@ -23,8 +23,8 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
       unless: ({ status, word }) => (status === 404 && word !== "NoSuchBucket" ? null : undefined),
     });
     if (answer === null) return undefined;
-    const { ContentLength: bytes = SMALL_FILE_LIMIT, ETag: etag = "" } = answer;
-    if (bytes > SMALL_FILE_LIMIT) {
+    const { ContentLength: bytes = MAX_SMALL_FILE_BYTES, ETag: etag = "" } = answer;
+    if (bytes > MAX_SMALL_FILE_BYTES) {
       dropBody(answer.Body);
       throw tooLarge(name, bytes);
     }
@@ -36,7 +36,7 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
       const content = Buffer.concat(received.chunks);
       return { text: content.toString("utf8"), tag: contentTag(content), etag };
     } catch (error) {
-      if (error instanceof BodyMismatch) throw tooLarge(name, SMALL_FILE_LIMIT + 1);
+      if (error instanceof BodyMismatch) throw tooLarge(name, MAX_SMALL_FILE_BYTES + 1);
       const failure = access.explain(error, doing);
       if (!isCairnError(failure, "STORE_UNREACHABLE") || attempt + 1 >= maxAttempts) throw failure;
       await pauseBefore(attempt);

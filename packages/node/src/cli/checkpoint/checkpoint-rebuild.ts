@@ -24,7 +24,7 @@ import { noLog, withLog } from "../places/log-place.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
 /** The result of a rebuild. */
-export type Rebuilt =
+export type RebuildResult =
   | { readonly checkpoint: CheckpointSummary; readonly log: string; readonly resumedAt: TxId }
   | { readonly skipped: "unchanged"; readonly because: string };
 
@@ -33,7 +33,10 @@ type Checkpointer = NonNullable<System["checkpointer"]>;
 const POLL_INTERVAL_MS = 1_000;
 
 /** Builds an index of this version from the configured log and saves it as a checkpoint, also while nodes run. */
-export async function rebuildCheckpoint(options: ConfigurationOptions, terminal: Terminal): Promise<Rebuilt> {
+export async function rebuildCheckpoint(
+  options: ConfigurationOptions,
+  terminal: Terminal,
+): Promise<RebuildResult> {
   const { signal, forget } = interruptible(
     terminal,
     "nothing was saved",
@@ -61,7 +64,7 @@ async function rebuild(
   checkpointer: Checkpointer,
   signal: AbortSignal,
   terminal: Terminal,
-): Promise<Rebuilt> {
+): Promise<RebuildResult> {
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw await noLog(log.name, system);
   await requireBeginning(identity, allStores(checkpointer), system.kvProvider, signal);
@@ -95,7 +98,7 @@ async function buildAndSave(
   directory: IndexDirectory,
   signal: AbortSignal,
   terminal: Terminal,
-): Promise<Rebuilt> {
+): Promise<RebuildResult> {
   // On disk even for a node in memory: the index may be larger.
   const provider = fileReader(system.kvProvider);
   const display = showProgress(terminal.stderr, "rebuilding", identity.bounds.last, Date.now, formatCount);

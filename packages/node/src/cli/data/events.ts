@@ -2,7 +2,7 @@ import { formatTable, shorten } from "../terminal/columns.ts";
 import {
   type AddCommand,
   describeReadCommand,
-  type ReadOptions,
+  type ReadCommandOptions,
   readQuery,
   wholeNumber,
 } from "../options/command-options.ts";
@@ -10,7 +10,7 @@ import { withNode } from "../options/node-address.ts";
 import type { RecordedEvent } from "../../index/read/event-reads.ts";
 import { writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
 
-interface EventOptions extends ReadOptions {
+interface EventOptions extends ReadCommandOptions {
   readonly limit: number;
   readonly bucket?: string;
   readonly object?: string;

@@ -1,9 +1,9 @@
 import { revisionOf } from "@cairn/client/protocol";
-import { splitKey } from "../../text/document-key.ts";
+import { splitKey } from "@cairn/client/protocol";
 import {
   type AddCommand,
   describeReadCommand,
-  type ReadOptions,
+  type ReadCommandOptions,
   readQuery,
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
@@ -17,7 +17,7 @@ export const addGet: AddCommand = (parent, terminal) => {
     "cairn get pods web-0 --as-of 2026-11-20T06:12:26Z",
   ])
     .option("--as-of <tx-or-time>", "as of a transaction or a time")
-    .action(async (bucket: string, key: string, options: ReadOptions & { asOf?: string }) => {
+    .action(async (bucket: string, key: string, options: ReadCommandOptions & { asOf?: string }) => {
       const { path, query } = documentRequest(bucket, key);
       const { body: document, headers } = await withNode(terminal, options, (node) =>
         node.send({ path, query: { ...query, ...readQuery(options), "as-of": options.asOf } }),

@@ -1,7 +1,7 @@
 import {
   type AddCommand,
   describeReadCommand,
-  type ReadOptions,
+  type ReadCommandOptions,
   readQuery,
   wholeNumber,
 } from "../options/command-options.ts";
@@ -19,7 +19,7 @@ export const addHistory: AddCommand = (parent, terminal) => {
     ["cairn history pods default/web-0 --limit 5"],
   )
     .option("--limit <count>", "print at most this many", wholeNumber("--limit", 1), 100)
-    .action(async (bucket: string, key: string, options: ReadOptions & { limit: number }) => {
+    .action(async (bucket: string, key: string, options: ReadCommandOptions & { limit: number }) => {
       const { path, query: document } = documentRequest(bucket, key);
       const query = { ...document, ...readQuery(options), history: true };
       await withNode(terminal, options, async (node) => {

@@ -2,7 +2,7 @@ import { formatTable, shorten, withoutHeading } from "../terminal/columns.ts";
 import {
   type AddCommand,
   describeReadCommand,
-  type ReadOptions,
+  type ReadCommandOptions,
   readQuery,
   wholeNumber,
 } from "../options/command-options.ts";
@@ -10,7 +10,7 @@ import { withNode } from "../options/node-address.ts";
 import { pages, pathOfBucket } from "../requests/documents.ts";
 import { type Output, printable, tell, writeJsonLines, writeLine } from "../terminal/terminal.ts";
 
-interface ListOptions extends ReadOptions {
+interface ListOptions extends ReadCommandOptions {
   readonly namespace?: string;
   readonly prefix?: string;
   readonly limit: number;

@@ -8,7 +8,7 @@ import {
   describeNodeCommand,
   describeReadCommand,
   type NodeOptions,
-  type ReadOptions,
+  type ReadCommandOptions,
   readQuery,
   wholeNumber,
 } from "../options/command-options.ts";
@@ -25,7 +25,7 @@ export const addPolicy: AddCommand = (parent, terminal) => {
 
   describeReadCommand(group.command("show"), "Print the policies in force", [
     "cairn policy show > policies.json",
-  ]).action(async (options: ReadOptions) => {
+  ]).action(async (options: ReadCommandOptions) => {
     const current = (await withNode(terminal, options, (node) =>
       node.json({ path: PATH, query: readQuery(options) }),
     )) as PolicyState & {

@@ -4,7 +4,7 @@ import type { NodeApi } from "../../api/node-api.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 /** Options of {@link stopAtSignal}. */
-export interface StopOptions {
+export interface SignalStopOptions {
   readonly onSignal: (signal: NodeJS.Signals) => void;
   /** Called when the node did not stop in time, or a second signal forced it. */
   readonly onForced: (sentence: string) => void;
@@ -18,7 +18,10 @@ export interface StopOptions {
 const SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
 /** Listens for signals at once. The returned function waits for one, stops the node and returns the exit code: 1 if it was forced. */
-export function stopAtSignal(terminal: Terminal, options: StopOptions): (node: NodeApi) => Promise<number> {
+export function stopAtSignal(
+  terminal: Terminal,
+  options: SignalStopOptions,
+): (node: NodeApi) => Promise<number> {
   const { limitMs = 10_000, repeatMs = 1000, now = Date.now } = options;
   const begun = new AbortController();
   const forced = new AbortController();

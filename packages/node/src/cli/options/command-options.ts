@@ -84,7 +84,7 @@ const ADDRESS =
 const TOKEN = "the node's auth-token (default: that of the configuration, else CAIRN_AUTH_TOKEN)";
 
 /** The options of commands that read documents, events or policies. */
-export interface ReadOptions extends NodeOptions {
+export interface ReadCommandOptions extends NodeOptions {
   readonly linearizable?: boolean;
 }
 
@@ -101,7 +101,7 @@ export function describeReadCommand(
 }
 
 /** The query parameters of a read. */
-export function readQuery({ linearizable }: ReadOptions): { linearizable: string | undefined } {
+export function readQuery({ linearizable }: ReadCommandOptions): { linearizable: string | undefined } {
   return { linearizable: linearizable === true ? "true" : undefined };
 }
 

@@ -7,7 +7,7 @@ import { type CheckpointPlace, withCheckpointPlace } from "./checkpoint-place.ts
 import { configuredSystem } from "./configured-system.ts";
 
 /** Where a command finds checkpoints; `name` is that of a checkpoint, if one was named. */
-export type CheckpointSource =
+export type CheckpointLocation =
   | { readonly kind: "path"; readonly path: string }
   | { readonly kind: "store" | "node"; readonly name: string | undefined };
 
@@ -20,7 +20,7 @@ export function isCheckpointName(place: string): boolean {
  * Where a command that can ask a node finds checkpoints: at a path; at the node of --url; in the store of a configuration that the command
  * line gives, without a node; else at the default node.
  */
-export function checkpointSource(place: string | undefined, options: NodeOptions): CheckpointSource {
+export function checkpointSource(place: string | undefined, options: NodeOptions): CheckpointLocation {
   if (place !== undefined && !isCheckpointName(place)) return { kind: "path", path: place };
   const kind = options.url === undefined && isConfigured(options) ? "store" : "node";
   return { kind, name: place };

@@ -3,7 +3,7 @@ import {
   ForeignAnswerError,
   type JsonAnswer,
   type NodeRequest,
-  readJson,
+  readJsonAnswer,
   sendRequest,
   SILENCE_MS,
 } from "@cairn/client/protocol";
@@ -35,7 +35,7 @@ export class NodeClient {
 
   /** Sends a request. Throws {@link NodeError} for an answer with status 400 or above, `NoAnswerError` if there is none. */
   async send(request: NodeRequest): Promise<JsonAnswer> {
-    return await this.#answered(request, readJson);
+    return await this.#answered(request, readJsonAnswer);
   }
 
   /** Sends a request and returns the body of its answer. */

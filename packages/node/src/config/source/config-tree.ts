@@ -118,13 +118,13 @@ export function describeNode(node: ConfigNode): string {
     case "list":
       return node.items.length === 0 ? "an empty list" : "a list";
     case "string":
-      return JSON.stringify(shorten(node.text));
+      return JSON.stringify(abbreviate(node.text));
     case "symbol":
-      return `the symbol ${shorten(node.text)}`;
+      return `the symbol ${abbreviate(node.text)}`;
     case "keyword":
-      return `the keyword :${shorten(node.text)}`;
+      return `the keyword :${abbreviate(node.text)}`;
     case "call":
-      return `(${shorten(node.name)} …)`;
+      return `(${abbreviate(node.name)} …)`;
     case "number":
     case "boolean":
       return String(node.value);
@@ -136,6 +136,6 @@ export function describeNode(node: ConfigNode): string {
 }
 
 /** A text for use in a message: 60 characters at most. */
-export function shorten(text: string): string {
+export function abbreviate(text: string): string {
   return text.length <= 60 ? text : `${text.slice(0, 59)}…`;
 }

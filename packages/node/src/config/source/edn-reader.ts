@@ -1,4 +1,4 @@
-import { shorten } from "./config-tree.ts";
+import { abbreviate } from "./config-tree.ts";
 import { EdnFault, type EdnForm, type EdnOptions, ONLY_CALL, identityOf } from "./edn-form.ts";
 import { MAX_DEPTH } from "./source-text.ts";
 
@@ -220,7 +220,7 @@ export class EdnReader {
     this.#at += 1;
     throw new EdnFault(
       from,
-      `The tag #${shorten(this.#token())} has no meaning in a configuration.`,
+      `The tag #${abbreviate(this.#token())} has no meaning in a configuration.`,
       "Write the value as plain text or a number.",
     );
   }
@@ -252,7 +252,7 @@ export class EdnReader {
     // 08 is a malformed octal number, not a fraction.
     const isOctal = /^[+-]?0[0-9]+N?$/.test(raw);
     if (!isNumber || (isOctal && !WHOLE.test(raw)) || !hasDigitsOf(radix, raw)) {
-      throw new EdnFault(from, `${shorten(raw)} is not a number.`, "Write text in double quotes.");
+      throw new EdnFault(from, `${abbreviate(raw)} is not a number.`, "Write text in double quotes.");
     }
     return { kind: "number", raw, from, to: this.#at };
   }
@@ -275,10 +275,10 @@ export class EdnReader {
       !name.endsWith(":") &&
       !raw.slice(1).includes("::");
     if (raw.startsWith("::")) {
-      const message = `${shorten(raw)} depends on a namespace of Clojure code; write the whole name with one colon.`;
+      const message = `${abbreviate(raw)} depends on a namespace of Clojure code; write the whole name with one colon.`;
       throw new EdnFault(from, message);
     }
-    if (!isName) throw new EdnFault(from, `${shorten(raw)} is not a ${isKeyword ? "keyword" : "symbol"}.`);
+    if (!isName) throw new EdnFault(from, `${abbreviate(raw)} is not a ${isKeyword ? "keyword" : "symbol"}.`);
     return { kind: isKeyword ? "keyword" : "symbol", text: isKeyword ? raw.slice(1) : raw, from, to };
   }
 
@@ -300,7 +300,7 @@ export class EdnReader {
   }
 
   #shown({ from, to }: EdnForm): string {
-    return shorten(this.#text.slice(from, to));
+    return abbreviate(this.#text.slice(from, to));
   }
 }
 
@@ -316,7 +316,11 @@ function checkDistinct(what: string, forms: readonly EdnForm[], namespace?: stri
   for (const form of forms) {
     const identity = identityOf(form, namespace);
     if (seen.has(identity))
-      throw new EdnFault(form.from, `The ${what} ${shorten(identity)} is repeated.`, "Keep one of the two.");
+      throw new EdnFault(
+        form.from,
+        `The ${what} ${abbreviate(identity)} is repeated.`,
+        "Keep one of the two.",
+      );
     seen.add(identity);
   }
 }

@@ -86,13 +86,13 @@ export function hasValues({ indexes, values }: Wanted, bytes: VersionValue): boo
 }
 
 /** One condition, which selects a range of rows. */
-export interface FieldValue {
+export interface IndexedValue {
   readonly index: FieldIndex;
   readonly value: string;
 }
 
 /** Returns the condition that the fewest documents meet, so that the fewest have to be examined. */
-export async function rarestOf(reader: KvReader, { indexes, values }: Wanted): Promise<FieldValue> {
+export async function rarestOf(reader: KvReader, { indexes, values }: Wanted): Promise<IndexedValue> {
   const counts = indexes.map(({ id }, at) => fieldCountKey(id, values[at] ?? ""));
   const rows = counts.length === 1 ? [] : await reader.getMany(counts);
   const many = counts.map((key, at) => {

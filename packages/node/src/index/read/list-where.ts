@@ -5,7 +5,7 @@ import { qualifiedKey } from "../../text/document-key.ts";
 import { checkFloor, type PastFloors, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
 import {
   type FieldQuery,
-  type FieldValue,
+  type IndexedValue,
   hasValues,
   rarestOf,
   type Wanted,
@@ -110,7 +110,7 @@ async function changedKeys(
 /** Yields arrays of ordered document row keys: those in the field's index, merged with `changed`. */
 async function* candidates(
   reader: KvReader,
-  { index, value }: FieldValue,
+  { index, value }: IndexedValue,
   range: WhereRange,
   changed: readonly Buffer[],
 ): AsyncGenerator<readonly Uint8Array[]> {

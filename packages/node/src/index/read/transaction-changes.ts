@@ -1,6 +1,7 @@
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { qualifiedKey, splitKey } from "../../text/document-key.ts";
+import { splitKey } from "@cairn/client/protocol";
+import { qualifiedKey } from "../../text/document-key.ts";
 import { compacted } from "./watch-compacted.ts";
 import { changeBytes, type TransactionEvent, type WatchChange } from "./transaction-event.ts";
 import { readFloors } from "./document-reads.ts";

@@ -1,7 +1,7 @@
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import { connect, createInbox, DebugEvents, Events, type NatsConnection } from "nats";
 import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
-import { answeringFirst, placeOf, unreachable } from "./nats-reachable.ts";
+import { answeringFirst, serverList, serversUnreachable } from "./nats-reachable.ts";
 import { type NatsServer, parseServer } from "./nats-server-url.ts";
 import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
 
@@ -60,7 +60,7 @@ export class NatsLink {
     }: { options: NatsConnectionOptions; servers: readonly NatsServer[]; tls: NatsTls },
   ) {
     this.connection = connection;
-    this.place = placeOf(servers);
+    this.place = serverList(servers);
     this.inboxPrefix = options.inboxPrefix ?? "_INBOX";
     this.#options = options;
     this.#servers = servers;
@@ -97,7 +97,7 @@ export class NatsLink {
       });
     } catch (error) {
       if (REFUSED.test(errorMessage(error))) {
-        throw credentialsRefused(placeOf(servers), options, servers, error);
+        throw credentialsRefused(serverList(servers), options, servers, error);
       }
       throw (await tlsFailure(servers, tls, timeout)) ?? connectError(servers, error);
     }
@@ -179,12 +179,12 @@ function connectError(servers: readonly NatsServer[], error: unknown): CairnErro
   if (systemErrorCode(error) === "SERVER_OPT_NA") {
     return new CairnError(
       "LOG_UNREACHABLE",
-      `NATS at ${placeOf(servers)} does not offer TLS, which the log requires.`,
+      `NATS at ${serverList(servers)} does not offer TLS, which the log requires.`,
       {
         hint: "Check the address, and the TLS settings of the log and of the server.",
         cause: error,
       },
     );
   }
-  return unreachable(servers, error);
+  return serversUnreachable(servers, error);
 }

@@ -30,7 +30,9 @@ export async function answeringFirst(
   const failed = answers.find((answer) => answer.status === "rejected");
   if (failed !== undefined && answers.every(({ status }) => status === "rejected")) {
     const silent = shuffled.filter((_, index) => tookConnection(answers[index]));
-    throw (await unheard(options.silent ? [] : silent, options)) ?? unreachable(servers, failed.reason);
+    throw (
+      (await unheard(options.silent ? [] : silent, options)) ?? serversUnreachable(servers, failed.reason)
+    );
   }
   const addresses = shuffled.map(({ address }) => address);
   const answered = (index: number): boolean => answers[index]?.status === "fulfilled";
@@ -60,15 +62,15 @@ async function unheard(
 }
 
 /** The servers as the user wrote them, without secrets. */
-export function placeOf(servers: readonly NatsServer[]): string {
+export function serverList(servers: readonly NatsServer[]): string {
   return servers.map(({ address }) => address).join(", ");
 }
 
 /** `LOG_UNREACHABLE`: no connection to any of the servers. */
-export function unreachable(servers: readonly NatsServer[], cause: unknown): CairnError {
+export function serversUnreachable(servers: readonly NatsServer[], cause: unknown): CairnError {
   return new CairnError(
     "LOG_UNREACHABLE",
-    `NATS at ${placeOf(servers)} cannot be reached: ${errorMessage(cause)}.`,
+    `NATS at ${serverList(servers)} cannot be reached: ${errorMessage(cause)}.`,
     { hint: "Check the servers and the TLS settings of the log, and that nats-server runs.", cause },
   );
 }
