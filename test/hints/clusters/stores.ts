@@ -124,7 +124,7 @@ export const STORES: readonly BrokenCluster[] = [
       ]);
       return { said: `${first.stderr}${second.stderr}` };
     },
-    hint: /Wait until it ended; the status tells how far it is/,
+    hint: /Wait until it has ended; the status shows its progress/,
     async follow(scene) {
       await scene.until("a", ({ checkpoints }) => checkpoints.running === null);
       await scene.does("checkpoint create");
@@ -176,7 +176,7 @@ export const STORES: readonly BrokenCluster[] = [
       await eachSaves(scene);
       return { status: "a" };
     },
-    hint: /give each node an id of its own \(.*, CAIRN_NODE_ID\), and restart both/,
+    hint: /Give each node an id of its own \(.*, CAIRN_NODE_ID\), and restart both/,
     async follow(scene) {
       await scene.restart("b", { env: { CAIRN_NODE_ID: "b" } });
       await scene.restart("a");
