@@ -130,7 +130,7 @@ export const STORES: readonly BrokenCluster[] = [
       ]);
       return { output: `${first.stderr}${second.stderr}` };
     },
-    hint: /Wait until it ended; the status tells how far it is/,
+    hint: /Wait until it has ended; the status shows its progress/,
     async follow(scene) {
       await scene.waitForStatus("a", ({ checkpoints }) => checkpoints.running === null);
       await scene.runStep("checkpoint create");
@@ -182,7 +182,7 @@ export const STORES: readonly BrokenCluster[] = [
       await saveUntilNoticed(scene);
       return { status: "a" };
     },
-    hint: /give each node an id of its own \(.*, CAIRN_NODE_ID\), and restart both/,
+    hint: /Give each node an id of its own \(.*, CAIRN_NODE_ID\), and restart both/,
     async follow(scene) {
       await scene.restart("b", { env: { CAIRN_NODE_ID: "b" } });
       await scene.restart("a");

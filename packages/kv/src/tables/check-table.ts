@@ -130,8 +130,10 @@ function* entries(content: Uint8Array | undefined, path: string, withKeys: boole
     const shared = reader.number();
     const restBytes = reader.number();
     reader.number();
-    const rest = reader.bytes(restBytes);
-    if (withKeys) key = shared === 0 ? rest : Buffer.concat([key.subarray(0, shared), rest]);
+    if (withKeys) {
+      const rest = reader.bytes(restBytes);
+      key = shared === 0 ? rest : Buffer.concat([key.subarray(0, shared), rest]);
+    } else reader.position += restBytes;
     yield { ...blockHandle(reader), upTo: withKeys ? key : undefined };
   }
 }
