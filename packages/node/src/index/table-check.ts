@@ -1,7 +1,7 @@
 import type { IndexStore } from "./index-store.ts";
 
 /** Events of a {@link TableCheck}. */
-export interface TableCheckListener {
+interface TableCheckListener {
   /** How many bytes of how many are compared; reported once the result is awaited. */
   progressed(done: number, total: number): void;
   /** The index is damaged, or could not be read. Not called if it is closed before. */

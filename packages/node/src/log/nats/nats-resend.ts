@@ -2,7 +2,7 @@ const MIN_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 2_000;
 
 /** Actions of a {@link NatsResend}. */
-export interface ResendActions {
+interface ResendActions {
   /** Whether anything can be sent now. */
   readonly isPossible: () => boolean;
   /** Checks whether messages should still be sent; false asks for another look after the backoff. */
