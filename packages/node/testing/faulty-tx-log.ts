@@ -2,24 +2,24 @@ import { setTimeout as delay } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../src/log/tx-log.ts";
 
-/** How often a stalled reading looks whether it may go on. */
+/** How often a stalled reading checks whether it may continue. */
 const LOOK_MS = 5;
 
-/** The faults of a {@link FaultyTxLog}; all may be changed while it is used. */
+/** The faults of a {@link FaultyTxLog}; all may be changed during use. */
 export interface TxLogFaults {
   /** Every call rejects with `LOG_UNREACHABLE`, and readings end. */
   unreachable: boolean;
-  /** A reading ends after so many arrays. */
+  /** A reading ends after this many arrays. */
   arraysPerReading: number;
-  /** Readings wait without handing out anything, until they are aborted or it is switched off. */
+  /** Readings wait without yielding anything, until they are aborted or this is switched off. */
   stalled: boolean;
-  /** What is read or fetched in place of a message; undefined: nothing. */
+  /** Replaces messages that are read or fetched; undefined: the message is missing. */
   replace: (message: LogMessage) => LogMessage | undefined;
-  /** What `bounds` answers in place of the log's own. */
+  /** Replaces the result of `bounds`. */
   bounds: LogBounds | undefined;
 }
 
-/** A log that passes everything on to another one, until a fault is switched on. Counts its readings. */
+/** A log that forwards to another one, until a fault is switched on. Counts its readings. */
 export class FaultyTxLog implements TxLog {
   readonly faults: TxLogFaults = {
     unreachable: false,

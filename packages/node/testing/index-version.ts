@@ -2,7 +2,7 @@ import { levelProvider } from "@cairn/kv";
 import { encodeState, INDEX_VERSION, readState } from "../src/index/rows/index-state.ts";
 import { STATE_ROW_KEY } from "../src/index/rows/row-keys.ts";
 
-/** Makes an index that no node has open say that the version after this one built it. */
+/** Changes an index that no node has open so that it claims to be of the next version. */
 export async function ofNextVersion(dir: string): Promise<void> {
   const kv = await levelProvider().open(dir);
   try {

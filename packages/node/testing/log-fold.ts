@@ -5,21 +5,21 @@ import type { LogMessage } from "../src/log/tx-log.ts";
 /** A version of a key; a deletion has no `json`. */
 export interface FoldedVersion {
   readonly revision: number;
-  /** Of its transaction, in milliseconds since 1970. */
+  /** The time of its transaction (ms since 1970). */
   readonly time: number;
   readonly json: string | undefined;
 }
 
-/** An operation as it stands in the first line of a message. */
+/** An operation in the header of a message. */
 export type FoldedOperation = readonly [kind: string, bucket: string, key: string, revision?: number | null];
 
 const HEAD = /^cairn\/2 ([0-9a-f]{8}) ([0-9a-f]{16}) [0-9a-f]{16}(?: [!-~]{1,64})?\n/;
-/** Of the first line, what the checksum is not of. */
+/** The part of the first line that the checksum does not cover. */
 const UNCHECKED = "cairn/2 00000000 ".length;
 
 /**
  * The oracle: the log's messages folded in plain maps, written from docs/log-format.md and docs/index-format.md without any part
- * of a node. A node at transaction `txId` has to give this digest, whatever happened to it on the way there.
+ * of a node. A node at transaction `txId` must have this digest, whatever happened to it on the way there.
  */
 export class LogFold {
   txId = 0;
@@ -53,13 +53,13 @@ export class LogFold {
       if (kind === "match" && this.#revision(stemOf(bucket, key)) !== revision) return;
     }
     for (const [kind, bucket, key] of ops) {
-      // Events and policies have a line of their own too, and are no part of the digest.
+      // Events and policies also have lines of their own, and are not part of the digest.
       if (kind === "event" || kind === "configure") unread.shift();
       else if (kind !== "match") this.#write(kind, stemOf(bucket, key), unread);
     }
   }
 
-  /** The transaction that an idempotency id first came with. */
+  /** The transaction with which an idempotency id first occurred. */
   transactionOf(id: string): number | undefined {
     return this.#ids.get(id);
   }
@@ -82,7 +82,7 @@ export class LogFold {
   }
 }
 
-/** The digest that docs/index-format.md describes, of keys by their stems (see {@link stemOf}), each with its versions, oldest first. */
+/** Computes the digest of docs/index-format.md of keys by their stems ({@link stemOf}), each with its versions, oldest first. */
 export function foldedDigest(
   logId: string,
   txId: number,
@@ -108,14 +108,14 @@ interface FirstLine {
   readonly id?: string;
 }
 
-/** What a message says whose first line and checksum are right. */
+/** A message whose first line and checksum are valid. */
 export interface ReadMessage extends FirstLine {
   readonly logTag: string;
-  /** One for each put, event and configure, in their order. */
+  /** One for each put, event and configure, in order. */
   readonly documents: readonly string[];
 }
 
-/** Reads a message as docs/log-format.md describes it; undefined where its first line or its checksum is wrong. */
+/** Parses a message as in docs/log-format.md; undefined when its first line or its checksum is invalid. */
 export function readMessage(payload: Uint8Array): ReadMessage | undefined {
   const text = Buffer.from(payload).toString("utf8");
   const [head = "", checksum = "", logTag = ""] = HEAD.exec(text) ?? [];
@@ -126,12 +126,12 @@ export function readMessage(payload: Uint8Array): ReadMessage | undefined {
 
 const NOTHING: ReadMessage = { logTag: "", documents: [] };
 
-/** What a message of a log has to name. */
+/** The log tag that a message must contain. */
 export function logTagOf(logId: string): string {
   return createHash("sha256").update(logId).digest("hex").slice(0, 16);
 }
 
-/** A key's stem: its bytes as a string of their codes, so that strings compare as the bytes do. */
+/** A key's stem as a string of byte values, so that strings compare like the bytes. */
 export function stemOf(bucket: string, key: string): string {
   const slash = key.indexOf("/");
   const parts = [bucket, key.slice(0, slash), key.slice(slash + 1)];
@@ -140,7 +140,7 @@ export function stemOf(bucket: string, key: string): string {
     .join("");
 }
 
-/** A number in 8 bytes of 7 bits, the highest first. */
+/** Encodes a number in 8 bytes of 7 bits, highest first. */
 function sevenBits(number: number): number[] {
   const digits = BigInt(number).toString(2).padStart(56, "0").match(/.{7}/g) ?? [];
   return digits.map((bits) => Number.parseInt(bits, 2));

@@ -1,6 +1,6 @@
 import type { LogMessage, TxLog } from "../src/log/tx-log.ts";
 
-/** The first `count` messages from `from` on, and how many arrays they came in. */
+/** Reads the first `count` messages from `from` on; returns also the number of arrays. */
 export async function takeMessages(log: TxLog, from: number, count: number): Promise<LogMessage[]> {
   const stop = new AbortController();
   const messages: LogMessage[] = [];
@@ -12,12 +12,12 @@ export async function takeMessages(log: TxLog, from: number, count: number): Pro
   return messages.slice(0, count);
 }
 
-/** Text as a payload. */
+/** Encodes text as a payload. */
 export function bytes(content: string): Uint8Array {
   return new TextEncoder().encode(content);
 }
 
-/** A payload as text. */
+/** Decodes a payload as text. */
 export function text(message: LogMessage | undefined): string | undefined {
   return message === undefined ? undefined : new TextDecoder().decode(message.payload);
 }

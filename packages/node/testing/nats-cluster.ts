@@ -5,12 +5,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import { NatsOperator } from "./nats-operator.ts";
 import { freePort, type NatsTestServer, startNatsServer } from "./nats-server.ts";
 
-/** Three real nats-servers on loopback that are one JetStream cluster. */
+/** A JetStream cluster of three real nats-servers on loopback. */
 export interface NatsTestCluster {
-  /** The addresses of all, for a client's `servers`. */
+  /** The addresses of all servers, for a client's `servers`. */
   readonly urls: readonly string[];
   readonly servers: readonly NatsTestServer[];
-  /** The server that leads `stream`; waits until there is one. */
+  /** Returns the server that leads `stream`; waits for a leader. */
   leader(stream: string): Promise<NatsTestServer>;
   close(): Promise<void>;
 }
@@ -18,7 +18,7 @@ export interface NatsTestCluster {
 const SIZE = 3;
 const DEADLINE_MS = 30_000;
 
-/** Starts a {@link NatsTestCluster}; answers when streams can be made in it. */
+/** Starts a {@link NatsTestCluster}; resolves when streams can be created. */
 export async function startNatsCluster(): Promise<NatsTestCluster> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-nats-cluster-"));
   const ports: number[] = [];
@@ -39,7 +39,7 @@ export async function startNatsCluster(): Promise<NatsTestCluster> {
   };
   const anyUrl = servers[0]?.url ?? "";
   try {
-    // A cluster answers for streams only once its servers have chosen who leads them.
+    // A cluster answers for streams only once its servers have elected a leader.
     await untilDone(() =>
       NatsOperator.at(anyUrl, async (operator) => await operator.tryStream(SIZE), "cairn-probe"),
     );
@@ -73,7 +73,7 @@ async function leaderOf(servers: readonly NatsTestServer[], stream: string): Pro
   throw failure ?? new Error(`The stream "${stream}" has no leader.`);
 }
 
-/** Tries until it succeeds; the last failure when it does not in time. */
+/** Retries until it succeeds; throws the last failure after the deadline. */
 async function untilDone<T>(attempt: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + DEADLINE_MS;
   for (;;) {

@@ -4,7 +4,7 @@ import type { LogMessage } from "../src/log/tx-log.ts";
 const NO_MESSAGE = 10037;
 const AT_ONCE = 200;
 
-/** What the server says of a stream: the part that tests look at, so that who uses them need not have the client's types. */
+/** The part of a stream's description that tests use, so that their callers do not need the client's types. */
 export interface StreamReport {
   readonly config: { readonly description?: string };
   readonly state: {
@@ -22,7 +22,7 @@ export interface StreamReport {
 /** Settings of a stream by their names in its configuration. */
 type Settings = Readonly<Record<string, string | number | boolean | readonly string[]>>;
 
-/** What the flags of `nats stream edit` set, those that hints name; the tool itself is none of Debian's. */
+/** The settings of the flags of `nats stream edit` that hints name; Debian does not have the tool itself. */
 const EDITS: Readonly<Record<string, (value: string) => Settings>> = {
   "--discard": (value) => ({ discard: value === "new" ? DiscardPolicy.New : DiscardPolicy.Old }),
   "--max-age": (value) => ({ max_age: nanos(Number(/^(\d+)s$/.exec(value)?.[1]) * 1_000) }),
@@ -35,7 +35,7 @@ const EDITS: Readonly<Record<string, (value: string) => Settings>> = {
   "--subjects": (value) => ({ subjects: [value] }),
 };
 
-/** The first command `nats stream edit STREAM FLAG` in a text, as what it sets. */
+/** The settings of the first command `nats stream edit STREAM FLAG` in a text. */
 export function namedEdit(text: string): {
   readonly stream: string;
   readonly settings: Settings;
@@ -57,8 +57,8 @@ export interface StreamEdit {
 }
 
 /**
- * Somebody who does to a log's stream what operators, other programs and accidents do, and who reads it without any part of a
- * node. Does not reconnect: one is made for each life of the server.
+ * Does to a log's stream what operators, other programs and accidents do, and reads it without any part of a
+ * node. Does not reconnect: make one for each run of the server.
  */
 export class NatsOperator {
   readonly #client: NatsConnection;
@@ -71,7 +71,7 @@ export class NatsOperator {
     this.stream = stream;
   }
 
-  /** Does something as an operator, and leaves again. */
+  /** Runs `act` as an operator, and disconnects. */
   static async at<T>(url: string, act: (operator: NatsOperator) => Promise<T>, stream = "cairn"): Promise<T> {
     const client = await connect({ servers: url, reconnect: false });
     try {
@@ -89,14 +89,14 @@ export class NatsOperator {
     await this.#manager.streams.delete(this.stream);
   }
 
-  /** A stream of the log's name that is not a log of Cairn, with one message for each of `texts`. */
+  /** Creates a stream of the log's name that is not a log of Cairn, with a message for each of `texts`. */
   async makeForeignStream(texts: readonly string[]): Promise<void> {
     const subject = `${this.stream}.tx`;
     await this.#manager.streams.add({ name: this.stream, subjects: [subject] });
     for (const text of texts) await this.#client.jetstream().publish(subject, text);
   }
 
-  /** Publishes as whoever may, without any part of a node. Answers the message's position. */
+  /** Publishes without any part of a node; returns the message's position. */
   async publish(payload: Uint8Array, messageId?: string, subject = `${this.stream}.tx`): Promise<number> {
     const options = messageId === undefined ? {} : { msgID: messageId };
     return (await this.#client.jetstream().publish(subject, payload, options)).seq;
@@ -107,7 +107,7 @@ export class NatsOperator {
     await this.#manager.streams.purge(this.stream, { seq: position });
   }
 
-  /** Changes settings of the stream; `discard` is what a full one does. */
+  /** Changes settings of the stream; `discard`: what a full stream does. */
   async edit({ discard, ...settings }: StreamEdit): Promise<void> {
     const policy = discard === "old" ? DiscardPolicy.Old : DiscardPolicy.New;
     await this.#manager.streams.update(this.stream, {
@@ -116,29 +116,29 @@ export class NatsOperator {
     });
   }
 
-  /** Does the first `nats stream edit` that a text names. */
+  /** Runs the first `nats stream edit` in a text. */
   async obey(text: string): Promise<void> {
     const { stream, settings } = namedEdit(text);
     await this.#manager.streams.update(stream, settings);
   }
 
-  /** Removes one message; only on a server whose stream was made to allow it, see {@link makeDeletable}. */
+  /** Removes one message; only of a stream created by {@link makeDeletable}. */
   async deleteMessage(position: number): Promise<void> {
     await this.#manager.streams.deleteMessage(this.stream, position, false);
   }
 
-  /** Makes the log's stream before a node does, with the settings of one that lets single messages be deleted. */
+  /** Creates the log's stream before a node does, with settings that let single messages be deleted. */
   async makeDeletable(): Promise<void> {
     await this.#manager.streams.add({ name: this.stream, subjects: [`${this.stream}.tx`] });
   }
 
-  /** Makes the log's stream before a node does, for so many readers at once. */
+  /** Creates the log's stream before a node does, for a limited number of consumers. */
   async makeForReaders(readers: number): Promise<void> {
     const config = { name: this.stream, subjects: [`${this.stream}.tx`], max_consumers: readers };
     await this.#manager.streams.add(config);
   }
 
-  /** Makes a stream with so many replicas and removes it again. */
+  /** Creates a stream with this number of replicas and removes it again. */
   async tryStream(replicas: number): Promise<void> {
     await this.#manager.streams.add({
       name: this.stream,
@@ -148,7 +148,7 @@ export class NatsOperator {
     await this.deleteStream();
   }
 
-  /** Removes every consumer, as the server does after their time of inactivity. Answers how many there were. */
+  /** Removes every consumer, as the server does after a time of inactivity; returns how many there were. */
   async deleteConsumers(): Promise<number> {
     const consumers = await this.#manager.consumers.list(this.stream).next();
     for (const { name } of consumers) await this.#manager.consumers.delete(this.stream, name);
@@ -159,7 +159,7 @@ export class NatsOperator {
     return (await this.info()).state.consumer_count;
   }
 
-  /** All messages that the stream holds from `begin` on, in order, each asked for by its number. */
+  /** Reads all messages of the stream from `begin` on, in order, each by its number. */
   async *messages(begin = 1): AsyncGenerator<LogMessage, void, void> {
     const { first_seq: first, last_seq: last } = (await this.info()).state;
     for (let from = Math.max(begin, first); from <= last; from += AT_ONCE) {

@@ -8,18 +8,18 @@ import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { systemErrorCode } from "@cairn/kv";
 
-/** A real nats-server with JetStream on a port of its own; its store survives `kill` and `start`. */
+/** A real nats-server with JetStream on its own port; its store survives `kill` and `start`. */
 export interface NatsTestServer {
   readonly url: string;
   readonly port: number;
   readonly storeDir: string;
   /** Ends it with SIGKILL, as a crash would. */
   kill(): Promise<void>;
-  /** Ends it in good order, but keeps its store. */
+  /** Ends it gracefully, and keeps its store. */
   stop(): Promise<void>;
   /** Starts it again on the same port and store. */
   start(): Promise<void>;
-  /** Stops its clock, so to speak (SIGSTOP): connections stay, nothing answers; until {@link thaw}. Not in a container. */
+  /** Freezes it (SIGSTOP) until {@link thaw}: connections stay open, and nothing answers. Not in a container. */
   freeze(): void;
   thaw(): void;
   /** Ends it and removes its store. */
@@ -30,17 +30,17 @@ export interface NatsTestServer {
 export interface NatsServerOptions {
   /** Further arguments, for example `["--user", "a", "--pass", "b"]`. */
   readonly args?: readonly string[];
-  /** Default true. */
+  /** Defaults to true. */
   readonly jetStream?: boolean;
-  /** Default: a new temporary directory. It is not removed when it is given. */
+  /** Defaults to a new temporary directory. Not removed if it is given. */
   readonly storeDir?: string;
-  /** It says nothing before TLS begins (`handshake_first`). */
+  /** Sends nothing before TLS begins (`handshake_first`). */
   readonly silent?: boolean;
 }
 
 const IMAGE = "nats:2.11";
 
-/** Starts a nats-server from the PATH (or Debian's /usr/sbin), else the official image where docker answers. */
+/** Starts a nats-server from the PATH (or Debian's /usr/sbin), else the official image if docker answers. */
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsTestServer> {
   const port = await freePort();
   const storeDir = options.storeDir ?? (await mkdtemp(join(tmpdir(), "cairn-nats-")));
@@ -67,7 +67,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, "exit");
-    // Killing docker's client would leave the container running.
+    // Killing the docker client would leave the container running.
     if (binary === undefined) spawn("docker", ["kill", `--signal=${signal}`, container], { stdio: "ignore" });
     else child.kill(signal);
     await exited;
@@ -90,11 +90,11 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   };
 }
 
-/** Below the ports that systems hand out by themselves: one of those could be somebody's before it is used. */
+/** Below the ephemeral ports, which another process could get before the port is used. */
 const PORTS = { from: 12_000, to: 32_000 };
 const given = new Set<number>();
 
-/** A TCP port of 127.0.0.1 that nobody listens on, and that no other call in this process was answered. */
+/** Returns a TCP port of 127.0.0.1 on which no process listens, and which no other call in this process returned. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(PORTS.from, PORTS.to);

@@ -2,14 +2,14 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TxLog } from "../src/log/tx-log.ts";
 import { bytes, takeMessages, text } from "./log-messages.ts";
 
-/** What the conformance suite needs of an implementation. Everything it makes must be gone after `close`. */
+/** What the conformance suite needs from an implementation. `close` has to remove everything it created. */
 export interface TxLogHarness {
-  /** Opens the log; a second call, while the first is open or after it was closed, opens the same log again. */
+  /** Opens the log; a further call, while the first is open or after it was closed, opens the same log. */
   open(): Promise<TxLog>;
   close(): Promise<void>;
 }
 
-/** The contract of {@link TxLog} as tests. An implementation's own test calls it with a harness. */
+/** The contract of {@link TxLog} as tests, which the test of an implementation calls with a harness. */
 export function describeTxLog(name: string, start: () => Promise<TxLogHarness>): void {
   describe(`${name} as a transaction log`, () => {
     let harness: TxLogHarness;
@@ -27,7 +27,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
 
     const create = (): Promise<void> => log.create((id) => bytes(`birth of ${id}`));
 
-    it("does not exist before it is created, and says so without making it", async () => {
+    it("does not exist before it is created, and says so without creating it", async () => {
       expect(await log.exists()).toBe(false);
       expect(await log.id()).toBeUndefined();
       await expect(log.bounds()).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
@@ -49,7 +49,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect(await log.bounds()).toEqual({ first: 1, last: 1 });
     });
 
-    it("answers positions in the order of the calls", async () => {
+    it("returns positions in the order of the calls", async () => {
       await create();
       const appended = await Promise.all(
         Array.from({ length: 500 }, (_, n) => log.append(bytes(`message ${n}`))),
@@ -71,7 +71,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect((await takeMessages(log, position, 1))[0]?.time).toBe(message?.time);
     });
 
-    it("stores a message id once, also when both calls are under way together", async () => {
+    it("stores a message id once, even for concurrent calls", async () => {
       await create();
       const [first, second] = await Promise.all([
         log.append(bytes("one"), { messageId: "id 1" }),
@@ -90,7 +90,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect(text(await log.fetch(2))).toBe("one");
     });
 
-    it("takes any text as a message id", async () => {
+    it("accepts any text as a message id", async () => {
       await create();
       for (const [n, messageId] of ["a b", "a\r\nb", "ä€", " a", "a", "x".repeat(500)].entries()) {
         expect(await log.append(bytes("x"), { messageId })).toEqual({ position: n + 2, duplicate: false });
@@ -98,7 +98,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       }
     });
 
-    it("keeps messages, positions, id and message ids when it is opened again", async () => {
+    it("keeps messages, positions, id and message ids when it is reopened", async () => {
       await create();
       const id = await log.id();
       await log.append(bytes("one"), { messageId: "id 1" });
@@ -121,7 +121,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect(Buffer.compare((await log.fetch(3))?.payload ?? new Uint8Array(0), large)).toBe(0);
     });
 
-    it("refuses a payload above its limit and stays usable", async () => {
+    it("refuses a payload above its limit and remains usable", async () => {
       await create();
       await expect(log.append(new Uint8Array(log.maxPayload + 1))).rejects.toMatchObject({
         code: "TX_TOO_LARGE",
@@ -135,7 +135,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect(await log.fetch(1_000_000)).toBeUndefined();
     });
 
-    it("hands a waiting reader what is appended later", async () => {
+    it("passes later messages to a waiting reader", async () => {
       await create();
       const reading = takeMessages(log, 2, 3);
       for (const word of ["one", "two", "three"]) await log.append(bytes(word));
@@ -161,7 +161,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       }
     });
 
-    it("reads on its own when one message is larger than the bound of an array", async () => {
+    it("reads a message larger than the bound of an array alone", async () => {
       await create();
       await log.append(new Uint8Array(200_000));
       await log.append(bytes("after"));
@@ -181,7 +181,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect(arrays).toEqual([]);
     });
 
-    it("ends a waiting reader when it is aborted, and one that begins aborted", async () => {
+    it("ends a waiting reader when it is aborted, and one that is aborted before it begins", async () => {
       await create();
       const stop = new AbortController();
       const reading = (async () => {
@@ -215,7 +215,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       }
     });
 
-    it("serves several readers at once, each from where it began", async () => {
+    it("serves several readers at once, each from its own position", async () => {
       await create();
       await Promise.all(Array.from({ length: 50 }, (_, n) => log.append(bytes(`${n}`))));
       const positions = await Promise.all(

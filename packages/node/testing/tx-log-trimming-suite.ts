@@ -3,7 +3,7 @@ import type { TxLog } from "../src/log/tx-log.ts";
 import { bytes, takeMessages, text } from "./log-messages.ts";
 import type { TxLogHarness } from "./tx-log-suite.ts";
 
-/** A log that is begun for each test, and closed after it. */
+/** A log that is begun before each test and closed after it. */
 function begunLog(start: () => Promise<TxLogHarness>): { readonly current: TxLog; reopen(): Promise<void> } {
   let harness: TxLogHarness;
   let log: TxLog;
@@ -30,7 +30,7 @@ function begunLog(start: () => Promise<TxLogHarness>): { readonly current: TxLog
   };
 }
 
-/** The contract of `trim` as tests, for logs that have it. An implementation's own test calls it with the harness of its others. */
+/** The contract of `trim` as tests, for logs that have it; called with the same harness as {@link describeTxLog}. */
 export function describeTrimming(name: string, start: () => Promise<TxLogHarness>): void {
   describe(`${name}, trimmed`, () => {
     const begun = begunLog(start);
@@ -46,7 +46,7 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       await log.trim(upTo);
     };
 
-    it("keeps the message that it is trimmed up to, and all after it, where they were", async () => {
+    it("keeps the message that it is trimmed up to, and all after it, at their positions", async () => {
       await trim(6);
       expect(await log.bounds()).toEqual({ first: 6, last: 10 });
       for (const gone of [1, 3, 5]) expect(await log.fetch(gone)).toBeUndefined();
@@ -54,12 +54,12 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       expect((await takeMessages(log, 6, 5)).map(({ position }) => position)).toEqual([6, 7, 8, 9, 10]);
     });
 
-    it("begins later for a reader who asks for what is gone", async () => {
+    it("begins later for a reader of trimmed messages", async () => {
       await trim(6);
       expect((await takeMessages(log, 1, 5)).map(text)[0]).toBe("message 6");
     });
 
-    it("keeps its id and its bounds when it is opened again, and goes on where it ended", async () => {
+    it("keeps its id and its bounds when it is reopened, and continues where it ended", async () => {
       const id = await log.id();
       await trim(10);
       await begun.reopen();
@@ -71,7 +71,7 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       expect((await takeMessages(log, 1, 2)).map(text)).toEqual(["message 10", "next"]);
     });
 
-    it("still knows the ids of messages that are gone", async () => {
+    it("still knows the ids of trimmed messages", async () => {
       await trim(6);
       expect(await log.append(bytes("again"), { messageId: "id 3" })).toEqual({
         position: 3,
@@ -85,7 +85,7 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       expect(await log.bounds()).toEqual({ first: 10, last: 10 });
     });
 
-    it("may be trimmed again, and less far without effect", async () => {
+    it("may be trimmed again, and a lower bound has no effect", async () => {
       await trim(4);
       await trim(7);
       await trim(2);
@@ -97,14 +97,14 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       expect(await log.bounds()).toEqual({ first: 1, last: 10 });
     });
 
-    it("hands on to a reader under way what is not trimmed", async () => {
+    it("passes the remaining messages to an active reader", async () => {
       const reading = takeMessages(log, 8, 4);
       await trim(8);
       await log.append(bytes("message 11"));
       expect((await reading).map(text)).toEqual(["message 8", "message 9", "message 10", "message 11"]);
     });
 
-    it("takes appends while it is trimmed", async () => {
+    it("accepts appends while it is trimmed", async () => {
       const [appended] = await Promise.all([log.append(bytes("beside")), trim(9)]);
       expect(appended).toEqual({ position: 11, duplicate: false });
       expect(await log.bounds()).toEqual({ first: 9, last: 11 });
@@ -132,7 +132,7 @@ export function describeRemoval(name: string, start: () => Promise<TxLogHarness>
       await log.removeUnused(id);
     };
 
-    it("is gone with its id, and another one begins in its place", async () => {
+    it("is removed with its id, and another one begins in its place", async () => {
       const id = await log.id();
       await remove(id);
       expect(await log.exists()).toBe(false);
@@ -145,7 +145,7 @@ export function describeRemoval(name: string, start: () => Promise<TxLogHarness>
       expect(await log.bounds()).toEqual({ first: 1, last: 2 });
     });
 
-    it("stays where it holds more than its birth record, or is another log", async () => {
+    it("remains if it holds more than its birth record, or is another log", async () => {
       await expect(remove("another")).rejects.toMatchObject({ code: "CONFLICT" });
       await log.append(bytes("message 2"));
       await expect(remove(await log.id())).rejects.toMatchObject({ code: "CONFLICT" });

@@ -72,7 +72,7 @@ export const LOGS: readonly BrokenCluster[] = [
     },
     // The stream counts the hole as long as it has messages before it.
     remains: "LOG_GAP",
-    hint: /A ready node of this log can save a checkpoint beyond it: cairn (checkpoint create) there/,
+    hint: /A ready node of this log can save a checkpoint beyond it: run cairn (checkpoint create) there/,
     follow: async (scene, [, command = ""]) => await scene.runStep(command, { on: "a" }),
   },
   {

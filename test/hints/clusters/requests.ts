@@ -97,7 +97,7 @@ export const REQUESTS: readonly BrokenCluster[] = [
       scene.nats.thaw();
       return { output };
     },
-    hint: /With an id of its own it can be sent again: it is applied once/,
+    hint: /If it has an id, it can be sent again safely: it is applied once/,
     follow: async (scene) =>
       await scene.runStep("tx submit -", {
         input: '{"id":"order-1","ops":[["put","things","default/a",1]]}',

@@ -38,7 +38,7 @@ import { decodeOutcome } from "./rows/row-values.ts";
 import { isoTime } from "../text/iso-time.ts";
 
 /** A list of documents; members as in NodeApi.list, already checked. */
-export interface IndexListQuery {
+interface IndexListQuery {
   readonly bucket: string;
   readonly namespace?: string;
   readonly prefix?: string;
@@ -227,20 +227,16 @@ export class IndexStore {
     });
   }
 
-  /** The outcome of a transaction; undefined when the index does not have it. */
-  async outcome(txId: TxId): Promise<TxOutcome | undefined> {
-    return (await this.commitResult(txId))?.outcome;
-  }
-
-  /** As {@link outcome}; for one of the newest transactions, with what applying it found. */
+  /** The answer to a commit: remembered for the newest transactions, else {@link outcome}. */
   async commitResult(txId: TxId): Promise<CommitResult | undefined> {
     const recent = this.#recent.get(txId);
     if (recent !== undefined) return recent;
-    const outcome = await this.#readOutcome(txId);
+    const outcome = await this.outcome(txId);
     return outcome === undefined ? undefined : { outcome, replaced: undefined };
   }
 
-  async #readOutcome(txId: TxId): Promise<TxOutcome | undefined> {
+  /** The outcome of a transaction; undefined when the index does not have it. */
+  async outcome(txId: TxId): Promise<TxOutcome | undefined> {
     const key = transactionRowKey(txId);
     const value = await this.#kv.get(key);
     if (value === undefined) return undefined;

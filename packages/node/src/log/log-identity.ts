@@ -77,7 +77,7 @@ export function ofFirstVersion(logName: string): CairnError {
     "LOG_DIFFERENT",
     `Cairn 0.1.0 wrote the log "${logName}", which this version cannot read.`,
     {
-      hint: "Begin a new log under another name. To migrate the documents, start Cairn 0.1.0 on the old log and, with the command of this version, run for each bucket cairn list BUCKET --all --transactions --url OLD-NODE | cairn load - --url NEW-NODE. Nothing was read or written.",
+      hint: "Begin a new log under another name. To migrate the documents, start Cairn 0.1.0 on the old log and, for each bucket and with the command of this version, run cairn list BUCKET --all --transactions --url OLD-NODE | cairn load - --url NEW-NODE. Nothing was read or written.",
     },
   );
 }

@@ -6,7 +6,7 @@ import { followLog, type LogState } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /** Options of {@link foldLog}. */
-export interface FoldOptions {
+interface FoldOptions {
   readonly index: IndexStore;
   readonly log: TxLog;
   /** The identity of the log, with which the index agrees. */

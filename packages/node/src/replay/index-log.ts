@@ -12,7 +12,7 @@ import { followLog } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /** Options of {@link indexLog}. */
-export interface IndexLogOptions {
+interface IndexLogOptions {
   readonly index: IndexStore;
   /** The identity of the log, with which the index agrees. */
   readonly identity: LogIdentity;

@@ -14,7 +14,7 @@ import type { LogState } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /** Options of {@link rebuildFromLog}. */
-export interface LogRebuildOptions {
+interface LogRebuildOptions {
   readonly log: TxLog;
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
@@ -27,7 +27,7 @@ export interface LogRebuildOptions {
 }
 
 /** An index of everything that the log held when the rebuild began, with its indexed fields built; the caller closes it. */
-export interface LogRebuild {
+interface LogRebuild {
   readonly index: IndexStore;
   /** Where an interrupted rebuild ended; 0 for a new one. */
   readonly resumedAt: TxId;

@@ -28,7 +28,7 @@ export function isBirthRecord(header: unknown): header is { birth: BirthRecord }
 }
 
 /** Where an index or a checkpoint ends: its log, and the tx-id and anchor hash of its last message. */
-export interface HistoryEnd {
+interface HistoryEnd {
   readonly logId: string;
   readonly txId: number;
   readonly sha256: string;

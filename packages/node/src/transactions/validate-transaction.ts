@@ -52,7 +52,7 @@ function checkTransaction(value: unknown): asserts value is Transaction {
 }
 
 /** Returns why `op` is not an operation; undefined when it is one. */
-export function operationProblem(op: unknown): string | undefined {
+function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
   const [name, bucket, key] = op as unknown[];
   if (name === "event")

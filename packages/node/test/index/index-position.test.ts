@@ -3,13 +3,13 @@ import { describe, expect, it } from "vitest";
 import { IndexPosition } from "../../src/index/index-position.ts";
 
 describe("waiting for a transaction to be indexed", () => {
-  it("ends at once for what is indexed already", async () => {
+  it("ends at once for an indexed transaction", async () => {
     const position = new IndexPosition();
     position.set(7);
     await position.reached(7, 1);
   });
 
-  it("ends for each who waits when the index gets there, not before", async () => {
+  it("ends for each waiter when the index gets there, and not before", async () => {
     const position = new IndexPosition();
     const order: number[] = [];
     const waiting = [3, 1, 2].map(async (txId) => {
@@ -24,7 +24,7 @@ describe("waiting for a transaction to be indexed", () => {
     expect(order.at(-1)).toBe(3);
   });
 
-  it("ends with TX_TIMEOUT when it takes too long, which says where the index is", async () => {
+  it("ends with TX_TIMEOUT when it takes too long, which names the index's position", async () => {
     const position = new IndexPosition();
     position.set(4);
     await expect(position.reached(5, 5)).rejects.toMatchObject({
@@ -40,7 +40,7 @@ describe("waiting for a transaction to be indexed", () => {
     await expect(waiting).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("ends so too where it begins after the node has stopped, but for what is indexed", async () => {
+  it("ends with that error even if it begins later, except for an indexed transaction", async () => {
     const position = new IndexPosition();
     position.set(3);
     position.fail(new CairnError("NOT_READY", "The node is stopping."));
@@ -48,7 +48,7 @@ describe("waiting for a transaction to be indexed", () => {
     await position.reached(3, 60_000);
   });
 
-  it("goes on for what an index that is built anew has not reached again", async () => {
+  it("continues for what a new index in its place has not reached again", async () => {
     const position = new IndexPosition();
     position.set(9);
     position.set(2);

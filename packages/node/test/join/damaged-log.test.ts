@@ -64,7 +64,7 @@ describe("an embedded log damaged in the middle, repaired as LOG_GAP says", () =
     expect(await failureOf(refused)).toMatchObject({
       code: "LOG_GAP",
       hint: expect.stringContaining(
-        `move the folder away (keep it), and begin the log again from the newest checkpoint with cairn log recover --from CHECKPOINT; without a checkpoint leave that out. Then start the node with -j '${json(REBUILD)}', stop it again, have cairn log orphans > orphans.ndjson`,
+        `move the folder away (keep it), and begin the log again from the newest checkpoint with cairn log recover --from CHECKPOINT; without a checkpoint, omit this step. Then start the node with -j '${json(REBUILD)}', stop it again, run cairn log orphans > orphans.ndjson`,
       ),
     });
     await refused.close();

@@ -18,7 +18,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Text that stands in a table as it is, since it cannot be compressed. */
+/** Text that is unchanged in a table, since it cannot be compressed. */
 const documentOf = (n: number): string => createHash("sha256").update(String(n)).digest("base64");
 
 const message = (n: number): Uint8Array =>
@@ -31,7 +31,7 @@ async function write(count: number): Promise<void> {
   await log.close();
 }
 
-/** Flips a bit of the fifth document, in the file with that ending; a second time it is as it was. */
+/** Flips a bit of the fifth document in the file with this extension; a second call restores it. */
 async function damage(extension: string): Promise<void> {
   const text = documentOf(5).slice(10, 20);
   for (const name of await readdir(folder)) {
@@ -55,23 +55,23 @@ async function using<T>(use: (log: TxLog) => Promise<T>): Promise<T> {
   }
 }
 
-/** Of a table of LevelDB, and what of it says where filters and index lie. */
+/** The footer of a LevelDB table, and its part that locates filters and index. */
 const FOOTER_BYTES = 48;
 const PLACES_BYTES = 8;
 
 const DAMAGED = { code: "LOG_GAP", hint: expect.stringContaining("copy") };
 
-describe("an embedded log that was damaged on the disk", () => {
-  it("is refused when the damage lies in what was written last, instead of losing its end", async () => {
+describe("an embedded log that was damaged on disk", () => {
+  it("is refused when its newest part is damaged, instead of losing its end", async () => {
     await write(20);
     await damage(".log");
     await expect(openEmbeddedTxLog({ path: folder })).rejects.toMatchObject(DAMAGED);
-    // Opening changed nothing: with the bit as it was everything is there.
+    // Opening changed nothing: with the bit restored everything is intact.
     await damage(".log");
     expect(await using(async (log) => await log.bounds())).toEqual({ first: 1, last: 21 });
   });
 
-  it("is refused where a page in the middle of appends that came together is missing, though all else is right", async () => {
+  it("is refused when a page in the middle of a group of appends is missing, though everything else is intact", async () => {
     await write(1);
     await using(async (log) => {
       for (let group = 0; group < 3; group += 1) {
@@ -92,7 +92,7 @@ describe("an embedded log that was damaged on the disk", () => {
     expect(await using(async (log) => await log.bounds())).toEqual({ first: 1, last: 902 });
   });
 
-  it("is damaged, not to be tried again, wherever the end of a table leads LevelDB", async () => {
+  it("is damaged, and not worth retrying, wherever the end of a table leads LevelDB", async () => {
     await write(20);
     await using(async () => undefined);
     const name = (await readdir(folder)).find((file) => file.endsWith(".ldb")) ?? "";
@@ -121,8 +121,8 @@ describe("an embedded log that was damaged on the disk", () => {
     expect(await using(async (log) => await takeMessages(log, 1, 21))).toHaveLength(21);
   });
 
-  it("hands out no message that is not what was written, be it fetched or read", async () => {
-    // So many that opening the log does not read what is damaged then.
+  it("returns no message that is not what was written, whether fetched or read", async () => {
+    // So many that opening the log does not read the damaged part.
     await write(200);
     await using(async (log) => {
       await damage(".ldb");
@@ -131,12 +131,12 @@ describe("an embedded log that was damaged on the disk", () => {
     });
   });
 
-  it("takes no more messages once it noticed by itself, where there is more than is compared before", async () => {
+  it("accepts no more messages once the check in the background of large tables found damage", async () => {
     await write(20);
     await using(async (log) => {
       for (let n = 0; n < 24; n += 1) await log.append(randomBytes(1_000_000));
     });
-    // What is closed before its tables were compared is compared whole before it is opened again.
+    // A log that was closed before its tables were compared is compared completely before it is opened again.
     const links = path.join(folder, "unchecked");
     await using(async () => await vi.waitFor(() => expect(existsSync(links)).toBe(false)));
     await damage(".ldb");
@@ -147,8 +147,8 @@ describe("an embedded log that was damaged on the disk", () => {
   });
 });
 
-describe("an embedded log whose folder is taken away while it is open", () => {
-  it("refuses what cannot be stored, makes no new log there, and goes on when the folder is back", async () => {
+describe("an embedded log whose folder is removed while it is open", () => {
+  it("refuses messages, creates no new log there, and continues when the folder is back", async () => {
     await write(20);
     await using(async (log) => {
       const elsewhere = `${folder}-elsewhere`;
@@ -172,7 +172,7 @@ describe("an embedded log whose folder is taken away while it is open", () => {
     });
   });
 
-  it("is LOG_GAP when the folder that is back lost what was acknowledged", async () => {
+  it("is LOG_GAP when the restored folder lost acknowledged messages", async () => {
     await write(20);
     const copy = `${folder}-copy`;
     await cp(folder, copy, { recursive: true });
@@ -189,7 +189,7 @@ describe("an embedded log whose folder is taken away while it is open", () => {
 });
 
 describe("a message", () => {
-  it("is damaged when any bit behind its beginning is another", () => {
+  it("is damaged when any bit after its prefix is flipped", () => {
     const payload = message(1);
     expect(isDamagedMessage(payload)).toBe(false);
     for (let at = "cairn/2 ".length; at < payload.length; at += 1) {

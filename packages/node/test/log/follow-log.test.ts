@@ -84,7 +84,7 @@ describe("following a log", () => {
     expect(log.readings).toBeGreaterThan(8);
   });
 
-  it("outlasts a log that cannot be reached, and tells when it goes and comes", async () => {
+  it("survives an unreachable log, and reports when it goes and returns", async () => {
     await append(2, 3);
     log.faults.unreachable = true;
     const following = follow(99);
@@ -105,7 +105,7 @@ describe("following a log", () => {
     expect(await following).toEqual([]);
   });
 
-  it("refuses an anchor that lies beyond the end", async () => {
+  it("refuses an anchor beyond the end", async () => {
     const anchor = { position: 4, sha256: "00" };
     await expect(follow(9, { anchor })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
   });
@@ -116,7 +116,7 @@ describe("following a log", () => {
     await expect(follow(9, { anchor })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
   });
 
-  it("refuses another message at the anchor also when it changes after the check that comes first", async () => {
+  it("refuses another message at the anchor even when it changes after the first check", async () => {
     await append(2, 9);
     const anchor = anchorOf(await messageAt(5));
     let fetches = 0;
@@ -127,7 +127,7 @@ describe("following a log", () => {
     await expect(follow(9, { anchor })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
   });
 
-  it("yields nothing of a new history that the log begins while a reading is interrupted", async () => {
+  it("yields nothing of another history that begins while a reading is interrupted", async () => {
     await append(2, 6);
     log.faults.arraysPerReading = 1;
     const seen: LogMessage[] = [];
@@ -145,7 +145,7 @@ describe("following a log", () => {
     expect(seen.map(({ position }) => position)).toEqual([1, 2, 3]);
   });
 
-  it("notices while nothing comes that the log lost its end", async () => {
+  it("notices during silence that the log lost its end", async () => {
     await append(2, 3);
     const following = follow(99, { idleCheckMs: 10 });
     const loss = vi.waitFor(() => {
@@ -157,7 +157,7 @@ describe("following a log", () => {
     await loss;
   });
 
-  it("reads again when messages are there but do not come", async () => {
+  it("reads again when messages exist but do not arrive", async () => {
     await append(2, 3);
     log.faults.stalled = true;
     const following = follow(3, { idleCheckMs: 10 });
@@ -199,14 +199,14 @@ describe("following a log", () => {
     expect(await follow(9, { anchor })).toEqual([7, 8, 9]);
   });
 
-  it("stops at a hole, after what comes before it and with its range", async () => {
+  it("stops at a hole, after yielding everything before it, and reports its range", async () => {
     await append(2, 9);
     log.faults.replace = (message) =>
       message.position === 5 || message.position === 6 ? undefined : message;
     await expect(follow(9)).rejects.toMatchObject({ code: "LOG_GAP", message: /messages 5 to 6/ });
   });
 
-  it("begins where it is told when there is no anchor", async () => {
+  it("begins at `from` when there is no anchor", async () => {
     await append(2, 5);
     expect(await follow(5, { from: 4 })).toEqual([4, 5]);
   });

@@ -3,7 +3,7 @@ import { GroupCommit, type PendingAppend } from "../../src/log/group-commit.ts";
 import { MessageIdMemory } from "../../src/log/embedded/embedded-contents.ts";
 import { MESSAGE_ID_WINDOW_MS } from "../../src/log/tx-log.ts";
 
-/** A store whose groups are finished by hand. */
+/** A store whose groups the test completes. */
 function heldStore() {
   const groups: { sizes: number[]; finish: (error?: Error) => void }[] = [];
   let position = 0;
@@ -23,7 +23,7 @@ function heldStore() {
 const payload = (size: number): Uint8Array => new Uint8Array(size);
 
 describe("group commit", () => {
-  it("stores calls of one moment together, and those that come meanwhile together next", async () => {
+  it("stores simultaneous calls as one group, and calls made during that as the next", async () => {
     const { groups, commit } = heldStore();
     const first = [1, 2, 3].map((size) => commit.append(payload(size), undefined));
     await expect.poll(() => groups.length).toBe(1);
@@ -39,7 +39,7 @@ describe("group commit", () => {
     ]);
   });
 
-  it("bounds a group by count and by bytes, but always takes one message", async () => {
+  it("bounds a group by count and by bytes, but always stores at least one message", async () => {
     const { groups, commit } = heldStore();
     const large = 8 * 1024 * 1024;
     const sizes = [large, ...Array.from({ length: 1_500 }, () => 1), 3_000_000, 3_000_000];
@@ -64,7 +64,7 @@ describe("group commit", () => {
     expect(await next).toEqual({ position: 1, duplicate: false });
   });
 
-  it("is idle only when nothing waits", async () => {
+  it("is idle only when no message waits", async () => {
     const { groups, commit } = heldStore();
     await commit.idle();
     const appended = commit.append(payload(1), undefined);
@@ -81,7 +81,7 @@ describe("group commit", () => {
 });
 
 describe("the memory of message ids", () => {
-  it("keeps an id for a window at least, and for two at most", () => {
+  it("keeps an id for at least one window and at most two", () => {
     const memory = new MessageIdMemory();
     memory.add("old", 1, 0);
     memory.add("almost", 2, MESSAGE_ID_WINDOW_MS - 1);
@@ -96,7 +96,7 @@ describe("the memory of message ids", () => {
     ]);
   });
 
-  it("forgets all after a pause of two windows", () => {
+  it("forgets all ids after a pause of two windows", () => {
     const memory = new MessageIdMemory();
     memory.add("old", 1, 0);
     memory.add("new", 2, 2 * MESSAGE_ID_WINDOW_MS);
@@ -104,7 +104,7 @@ describe("the memory of message ids", () => {
     expect(memory.get("new")).toBe(2);
   });
 
-  it("outlasts a clock that is set back", () => {
+  it("survives a clock that is set back", () => {
     const memory = new MessageIdMemory();
     memory.add("before", 1, 10 * MESSAGE_ID_WINDOW_MS);
     memory.add("after", 2, 0);

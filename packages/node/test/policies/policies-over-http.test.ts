@@ -254,7 +254,7 @@ describe("an indexed field", () => {
         .map((line) => (JSON.parse(line) as { name: string }).name),
     ).toEqual(["e0", "e2"]);
     for (const [also, message] of [
-      ["state:done", 'The field "state" is asked about twice.'],
+      ["state:done", 'The field "state" has two conditions.'],
       ["zone:a", 'The field "zone" of executions is not indexed.'],
     ]) {
       const { status, json } = await call(`${asked}&where=${also}`);

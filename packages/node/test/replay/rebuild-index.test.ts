@@ -39,8 +39,8 @@ async function trimmed(position: number): Promise<void> {
   await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(position));
 }
 
-describe("an index that is rebuilt", () => {
-  it("ends exactly at the transaction asked for, has the fold's digest, and is one that a node can use", async () => {
+describe("a rebuilt index", () => {
+  it("ends exactly at the requested transaction, has the fold's digest, and is usable by a node", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 1_200, "x");
     const progress: number[] = [];
@@ -54,7 +54,7 @@ describe("an index that is rebuilt", () => {
     expect((await rebuild(1)).txId).toBe(1);
   });
 
-  it("begins with a checkpoint where the log lost its beginning, but never with one of the node that is judged", async () => {
+  it("begins with a checkpoint when the log lost its beginning, but never with one of the judged node", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 10, "x");
@@ -77,7 +77,7 @@ describe("an index that is rebuilt", () => {
     expect(await rebuild(15)).toMatchObject({ basis: expect.stringContaining("made by a") as string });
   });
 
-  it("is refused where neither the log nor another node's checkpoint has the beginning", async () => {
+  it("is refused when neither the log nor another node's checkpoint has the beginning", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 10, "x");
     await a.checkpoint().done;
@@ -86,13 +86,13 @@ describe("an index that is rebuilt", () => {
     await expect(rebuild(8)).rejects.toMatchObject({ code: "LOG_TRIMMED" });
   });
 
-  it("is refused at once where the log ends before", async () => {
+  it("is refused at once when the log ends earlier", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 3, "x");
     await expect(rebuild(5)).rejects.toMatchObject({ code: "LOG_REGRESSED" });
   });
 
-  it("leaves nothing open when it is stopped in the middle", async () => {
+  it("leaves nothing open when it is aborted midway", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 1_100, "x");
     const stop = new AbortController();

@@ -26,7 +26,7 @@ const put = (document: string | Uint8Array): Uint8Array =>
 const lists = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
 
 describe("a message of the log", () => {
-  it("gives back the transaction that was submitted", () => {
+  it("decodes to the transaction that was submitted", () => {
     fc.assert(
       fc.property(transaction, (submitted) => {
         const decoded = decodeMessage(encode(submitted));
@@ -43,7 +43,7 @@ describe("a message of the log", () => {
     );
   });
 
-  it("is text that a person can read", () => {
+  it("is human-readable text", () => {
     const [head, header, document] = Buffer.from(encode(one)).toString().split("\n");
     expect(head).toMatch(/^cairn\/2 [0-9a-f]{8} [0-9a-f]{16} [0-9a-f]{16}$/);
     expect(head?.split(" ")[2]).toBe(logTagOf("log-1"));
@@ -58,7 +58,7 @@ describe("a message of the log", () => {
     expect(decoded).toMatchObject({ ops: [{}, {}, { op: "delete", key: "default/web-1" }] });
   });
 
-  it("says the same of a single put however it is spaced, whatever bytes stand for its bucket and key", () => {
+  it("decodes a single put alike however it is spaced, whatever the bytes of its bucket and key", () => {
     const part = fc.oneof(
       fc.constantFrom(
         "fx",
@@ -90,23 +90,23 @@ describe("a message of the log", () => {
     );
   });
 
-  it("gives back a birth record", () => {
+  it("decodes to a birth record", () => {
     const birth = { log: "x", offset: 7, deliberate: true };
     expect(decodeMessage(encodeBirthRecord(birth))).toEqual({ kind: "birth", birth, logTag: logTagOf("x") });
   });
 
-  it("is another one each time that the same transaction is submitted, of the same content", () => {
+  it("differs each time the same transaction is submitted, with the same content hash", () => {
     const messages = Array.from({ length: 1_000 }, () => encode(one));
     expect(new Set(messages.map((message) => Buffer.from(message).toString("hex"))).size).toBe(1_000);
     expect(new Set(messages.map((message) => contentHash(message).toString("hex"))).size).toBe(1);
   });
 
-  it("is 34 bytes longer for the log it is of and for what makes it its own", () => {
+  it("is 34 bytes longer for its log tag and its random part", () => {
     const [head = ""] = Buffer.from(encode(one)).toString().split("\n");
     expect(head.length - "cairn/1 00000000".length).toBe(34);
   });
 
-  it("is unreadable, not half read, when any one byte of it was changed", () => {
+  it("is unreadable, not partly read, when any byte was changed", () => {
     const good = encode(one);
     for (let at = 0; at < good.length; at += 1) {
       for (const mask of [0x01, 0x20, 0x80]) {
@@ -117,13 +117,13 @@ describe("a message of the log", () => {
     }
   });
 
-  it("is unreadable when somebody else wrote it", () => {
+  it("is unreadable when another program wrote it", () => {
     for (const foreign of ["", "hello", '{"ops":[]}', "cairn/1 00000000\n", "cairn/2 00000000\n{}"]) {
       expect(decodeMessage(Buffer.from(foreign)).kind).toBe("unreadable");
     }
   });
 
-  it("may say who wrote it", () => {
+  it("may name its writer", () => {
     const body = '{"ops":[["delete","pods","a"]]}';
     expect(decodeMessage(framed(body, { by: "deployer-1" })).kind).toBe("transaction");
     for (const by of ["", "two words", "\u00e9", "x".repeat(65)]) {
@@ -194,7 +194,7 @@ describe("a message of the log", () => {
   });
 });
 
-describe("a transaction that is not valid is refused before it is sent", () => {
+describe("an invalid transaction is refused before it is sent", () => {
   const deep = JSON.parse("[".repeat(50_000) + "]".repeat(50_000)) as Json;
   const refused: [string, unknown, RegExp][] = [
     ["no operations", { ops: [] }, /ops is empty/],
@@ -231,7 +231,7 @@ describe("a transaction that is not valid is refused before it is sent", () => {
     expect(() => encode(value as Transaction)).toThrow(expect.objectContaining({ code: "TX_INVALID" }));
   });
 
-  it("a document that holds itself, of which there would be no end", () => {
+  it("a document that contains itself", () => {
     const [alone, many]: [Record<string, unknown>, unknown[]] = [{}, []];
     alone["self"] = { deep: [1, alone] };
     many.push(many, many, "text");
@@ -241,14 +241,14 @@ describe("a transaction that is not valid is refused before it is sent", () => {
     }
   });
 
-  it("but one that holds a part many times is a document", () => {
+  it("but accepts a document that contains a part many times", () => {
     const part = { a: [1, 2, 3] };
     const document = Array.from({ length: 50_000 }, () => part);
     const encoded = encode({ ops: [["put", "pods", "x", [document, part]]] });
     expect(encoded.length).toBeGreaterThan(50_000 * JSON.stringify(part).length);
   });
 
-  it("but any other JSON value is a document", () => {
+  it("but accepts any other JSON value as a document", () => {
     for (const document of [
       null,
       true,

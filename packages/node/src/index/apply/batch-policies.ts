@@ -79,7 +79,7 @@ export class BatchPolicies {
     for (const bucket of this.#swept.floors.keys()) this.#keys.collectBucket(bucket);
   }
 
-  /** Makes what can be made of documents before the keys are read. */
+  /** Prepares the rows of documents that need not be read first. */
   async prepare(
     messages: readonly IndexedMessage[],
     touched: readonly (readonly (KeyState | undefined)[])[],

@@ -24,7 +24,7 @@ import { RowQueue } from "./row-queue.ts";
 import type { StatePolicies } from "../rows/index-state.ts";
 
 /** How many due rows a transaction examines at most. Part of the index version. */
-export const DUE_PER_TRANSACTION = 100;
+const DUE_PER_TRANSACTION = 100;
 
 /** Whether any document may be due at `time`. */
 export async function hasDue(reader: KvReader, time: number): Promise<boolean> {

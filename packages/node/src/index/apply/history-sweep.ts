@@ -32,7 +32,7 @@ export const RECENT_TRANSACTIONS = 1_000;
  * Where the next sweep continues: the segment; the row key (hex) before which it continues, since sweeps run backwards; the stem (hex) of the
  * key at hand, and how many of its newest versions were seen and are kept.
  */
-export type SweepCursor = NonNullable<IndexState["sweep"]>;
+type SweepCursor = NonNullable<IndexState["sweep"]>;
 
 /** What one sweep found beyond the bounds. */
 export interface Swept {

@@ -22,7 +22,7 @@ import {
 } from "../rows/version-values.ts";
 
 /** A bucket while a batch is applied: its counters, and its keys that the batch touches. */
-export interface BucketState {
+interface BucketState {
   readonly name: string;
   /** By `namespace/name`. */
   readonly keys: Map<string, KeyState>;

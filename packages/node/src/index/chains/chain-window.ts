@@ -43,7 +43,7 @@ const DOCUMENTS_FACTOR = 0x9e3779b1;
 const VERSION_BYTES = Buffer.from([0, 0, 0, INDEX_VERSION]);
 
 /** The effect of a message on the index. */
-export interface Effect {
+interface Effect {
   /** The value of its outcome row, which begins with a checksum. */
   readonly outcome: Uint8Array;
   /** The number of current documents after the message. */

@@ -6,10 +6,10 @@ const REPLACEMENT = "\ufffd";
 type Pages<Row> = AsyncIterator<readonly Row[], unknown>;
 
 /** Where pages of rows begin: at a key, or after it. */
-export type PagesBegin = { readonly gte: Uint8Array } | { readonly gt: Uint8Array };
+type PagesBegin = { readonly gte: Uint8Array } | { readonly gt: Uint8Array };
 
 /** A key or a value, as bytes or as text. */
-export type RowPart = Uint8Array | string;
+type RowPart = Uint8Array | string;
 
 /** Rows as pairs of key and value. */
 export type RowPage = readonly (readonly [RowPart, RowPart])[];

@@ -26,7 +26,7 @@ const EMPTY = new Uint8Array(0);
  * Indexed fields that are being built, with the document row up to which they are (empty: not begun). All others are complete. Rows of later
  * documents are left to the build.
  */
-export type FieldBuilds = ReadonlyMap<number, Uint8Array>;
+type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
 /** Returns the indexed fields by bucket, without buckets in which no build has begun: what is written there is left to the build. */
 export function begunFields(

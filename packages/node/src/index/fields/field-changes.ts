@@ -18,7 +18,7 @@ interface ValueChange {
 }
 
 /** A prepared row for a document that has a value; not yet added. */
-export interface FieldRow {
+interface FieldRow {
   readonly value: ValueChange;
   readonly put: KvOperation;
 }

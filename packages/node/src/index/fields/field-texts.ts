@@ -7,7 +7,7 @@ import { asBuffer } from "../rows/row-keys.ts";
 import { VERSION_HEAD, type VersionValue, versionValueJson } from "../rows/version-values.ts";
 
 /** The values by which a document is found, one for each indexed field of its bucket; undefined for fields without an indexable value. */
-export type FieldTexts = readonly (string | undefined)[];
+type FieldTexts = readonly (string | undefined)[];
 
 /** The prepared search for several indexed fields of one bucket. */
 interface Search {

@@ -18,13 +18,13 @@ import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
 
 /** A row that is not as Cairn writes it. */
-export interface RowProblem {
+interface RowProblem {
   readonly key: Uint8Array;
   readonly problem: string;
 }
 
 /** What was checked. */
-export interface RowCounts {
+interface RowCounts {
   readonly rows: number;
   readonly documents: number;
 }

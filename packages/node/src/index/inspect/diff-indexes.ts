@@ -18,7 +18,7 @@ export interface Difference {
 }
 
 /** Options of {@link diffIndexes}. */
-export interface DiffOptions {
+interface DiffOptions {
   /** Compares only this bucket. */
   readonly bucket?: string;
   /** Compares only content; by default a document that was written again with the same content has changed, since its revision has. */

@@ -142,7 +142,7 @@ export async function readHistory(
 }
 
 /** Decodes a version as a document; undefined for a deletion. */
-export function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument | undefined {
+function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument | undefined {
   const { revision, json } = decodeVersion(value);
   return json === undefined ? undefined : keyedDocument(key, revision, json);
 }
@@ -161,7 +161,7 @@ export function storedDocumentRow(rowKey: Uint8Array, value: VersionValue): Stor
  * Finds the last transaction between `first` and `last` whose time is not after `time` (ms since 1970); undefined when all are later. Transaction
  * times never go back, which allows a binary search.
  */
-export async function transactionAt(
+async function transactionAt(
   reader: KvReader,
   time: number,
   { first, last }: { first: TxId; last: TxId },

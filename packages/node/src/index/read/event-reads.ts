@@ -23,7 +23,7 @@ export interface EventQuery {
 }
 
 /** The place of an event in the order of all events: by time, then by what recorded it. */
-export interface EventPlace {
+interface EventPlace {
   readonly time: bigint;
   readonly txId: TxId;
   readonly place: number;

@@ -41,7 +41,7 @@ export interface EvictionPage {
 }
 
 /** Which evictions; `held`: why those after the last mark are still in the files. */
-export interface EvictionQuery {
+interface EvictionQuery {
   readonly limit: number;
   readonly cursor?: string | undefined;
   readonly held?: PurgeHeld | undefined;

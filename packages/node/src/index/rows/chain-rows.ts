@@ -18,7 +18,7 @@ export interface Link {
 }
 
 /** What consecutive messages add to the chains. */
-export interface ChainEntries {
+interface ChainEntries {
   readonly first: TxId;
   readonly identities: Uint8Array;
   readonly effects: Uint8Array;

@@ -255,7 +255,7 @@ export function escape(part: string): Buffer {
  * Writes a part and its end if the part is ASCII without 0x00: the same bytes as {@link escape}, in half the time. Returns the offset of the
  * next part; -1 when the part has other characters.
  */
-export function writeAsciiPart(target: Buffer, at: number, part: string): number {
+function writeAsciiPart(target: Buffer, at: number, part: string): number {
   for (let index = 0; index < part.length; index += 1) {
     const code = part.charCodeAt(index);
     if (code === END || code > 0x7f) return -1;
@@ -266,7 +266,7 @@ export function writeAsciiPart(target: Buffer, at: number, part: string): number
 }
 
 /** Decodes what {@link escape} encoded. */
-export function unescape(bytes: Buffer): string {
+function unescape(bytes: Buffer): string {
   // UTF-8 has no byte 0xFF, so each one belongs to an escape.
   return bytes.includes(END)
     ? Buffer.from(bytes.filter((byte) => byte !== ESCAPED)).toString("utf8")

@@ -57,7 +57,7 @@ export interface OpeningOptions {
 }
 
 /** An open database. `unchecked`: large tables that have yet to be compared with their checksums. */
-export interface OpenedDatabase {
+interface OpenedDatabase {
   readonly database: Database;
   readonly unchecked: UncheckedTables | undefined;
 }

@@ -9,7 +9,7 @@ import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts"
 import { isDamagedMessage } from "../../transactions/message-frame.ts";
 
 /** Options of {@link openEmbeddedTxLog}. */
-export interface EmbeddedTxLogOptions {
+interface EmbeddedTxLogOptions {
   readonly path: string;
   /** Defaults to the folder's name. */
   readonly name?: string;

@@ -1,5 +1,5 @@
 /** The contents of the reply subject of a message from a consumer. */
-export interface AckInfo {
+interface AckInfo {
   readonly position: number;
   /** Number of this delivery of the consumer, from 1. */
   readonly delivery: number;

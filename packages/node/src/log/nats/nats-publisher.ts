@@ -10,7 +10,7 @@ import { notPermitted, notTaken, streamError } from "./nats-stream-error.ts";
 import { type Acknowledger, ForeignStreams } from "./nats-foreign-streams.ts";
 
 /** Options of a {@link NatsPublisher}. */
-export interface PublisherOptions {
+interface PublisherOptions {
   readonly stream: string;
   /** Looks up the stream that has this name now; undefined when there is none. Throws `CONFIG_INVALID` when it does not accept the log's messages. */
   readonly find: () => Promise<StreamTarget | undefined>;

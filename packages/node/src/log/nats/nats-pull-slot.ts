@@ -1,7 +1,7 @@
 import type { Msg, NatsConnection, NatsError, Subscription } from "nats";
 
 /** The body of a pull request (ADR-13), with durations in nanoseconds. */
-export interface PullRequest {
+interface PullRequest {
   readonly batch: number;
   readonly max_bytes?: number;
   readonly expires: number;

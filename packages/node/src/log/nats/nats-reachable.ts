@@ -4,7 +4,7 @@ import type { NatsServer } from "./nats-server-url.ts";
 import { awaitsTls } from "./nats-tls-failure.ts";
 
 /** Options of {@link answeringFirst}. */
-export interface ProbeOptions {
+interface ProbeOptions {
   /** How long a server may take (ms). */
   readonly timeout: number;
   /** The server expects a TLS handshake before it sends anything. */

@@ -21,7 +21,7 @@ export interface PullTiming {
 export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000 };
 
 /** What a {@link NatsReader} reads. */
-export interface ReaderPlace {
+interface ReaderPlace {
   /** Prefix of the subjects of the JetStream API. */
   readonly api: string;
   readonly stream: string;

@@ -3,7 +3,7 @@ import { backoffMs } from "@cairn/checkpoint";
 const BACKOFF = { firstMs: 50, maxMs: 2_000 };
 
 /** Actions of a {@link NatsResend}. */
-export interface ResendActions {
+interface ResendActions {
   /** Whether anything can be sent now. */
   readonly isPossible: () => boolean;
   /** Checks whether messages should still be sent; false asks for another look after the backoff. */

@@ -24,11 +24,11 @@ const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
 
 const CREATE_DEADLINE_MS = 30_000;
-/** How often a birth record that was refused for good is tried again: another stream may have refused it. */
+/** How often a permanently refused birth record is tried again: another stream may have refused it. */
 const MAX_FINAL_REFUSALS = 6;
 
 /** How a missing stream is created. */
-export interface StreamCreation {
+interface StreamCreation {
   readonly replicas: number;
   readonly create: boolean;
   /** Aborts the creation. */

@@ -4,10 +4,10 @@ import { CairnError } from "@cairn/kv";
 import type { TlsOptions } from "nats";
 
 /** The files of the TLS options. */
-export type TlsFiles = Pick<TlsOptions, "caFile" | "certFile" | "keyFile">;
+type TlsFiles = Pick<TlsOptions, "caFile" | "certFile" | "keyFile">;
 
 /** The contents of the files, as Node's TLS accepts them. */
-export interface TlsContents {
+interface TlsContents {
   readonly ca?: Uint8Array;
   readonly cert?: Uint8Array;
   readonly key?: Uint8Array;

@@ -125,8 +125,8 @@ it("refuses a log whose beginning was trimmed, and names the checkpoint with the
   expect(none.stderr).toContain("restore-from");
   const theirs = await toOtherVersion(scene, "old");
   const { stderr } = await create(scene);
-  expect(stderr).toContain(`They were last in ${theirs} in ${scene.store.location}, up to transaction 11`);
-  expect(stderr).toContain(`an index of version ${INDEX_VERSION + 1}, which Cairn 9.9.9 wrote`);
+  expect(stderr).toContain(`${theirs} in ${scene.store.location} holds them up to transaction 11`);
+  expect(stderr).toContain(`an index of version ${INDEX_VERSION + 1} that Cairn 9.9.9 wrote`);
   expect(await scene.checkpoints()).toEqual([theirs]);
 });
 

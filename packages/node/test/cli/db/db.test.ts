@@ -67,7 +67,7 @@ describe("cairn db check", () => {
     [
       "a document that is no JSON",
       put(web, encodeVersion(web, 3, 0, json("{"))),
-      "document pods/default/web: its document is no JSON",
+      "document pods/default/web: its document is not JSON",
     ],
     [
       "a document that is cut short",
@@ -92,15 +92,15 @@ describe("cairn db check", () => {
     [
       "counters that are wrong",
       put(counters, encodeCounters(counters, { documents: 7, tombstones: 1, floor: 0, gone: 0 })),
-      "counter pods: it says 7 documents and 1 deleted keys, but there are 1 and 1",
+      "counter pods: it counts 7 documents and 1 deleted keys, but there are 1 and 1",
     ],
     [
       "counters that are missing",
       { type: "del", key: counters },
       "counter pods: the bucket has documents or tombstones, but no counters",
     ],
-    ["a row of no kind", put(Buffer.from("\u0001x"), json("")), "it is of no kind that this version knows"],
-    ["a key that is cut short", put(Buffer.from("cpods\0web"), json("")), "its key is cut short"],
+    ["a row of no kind", put(Buffer.from("\u0001x"), json("")), "this version does not know its kind"],
+    ["a key that is cut short", put(Buffer.from("cpods\0web"), json("")), "its key is truncated"],
     [
       "a state that cannot be read",
       put(STATE_ROW_KEY, json("{}")),

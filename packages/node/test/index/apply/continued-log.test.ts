@@ -42,7 +42,7 @@ const OLD: BirthRecord = { log: "old", offset: 0 };
 const before = messages(OLD, [1, 2, 3], 1_000);
 const [, , third = before[0]] = before;
 if (third === undefined) throw new Error("no message");
-/** Goes on after the old log's third message. */
+/** Continues after the old log's third message. */
 const continues = { log: "old", anchor: { txId: 3, sha256: anchorOf(third).sha256 } };
 const NEW: BirthRecord = { log: "new", offset: 3, deliberate: true, continues };
 
@@ -59,8 +59,8 @@ async function indexOf(
 }
 
 describe("an index whose log is continued by another one", () => {
-  it("goes on as the new log's, with tx-ids behind its own, however the messages are cut", async () => {
-    // 3 is a duplicate of nothing: the old log's fourth message is not taken over. 2 was applied before.
+  it("continues as the new log's index, with tx-ids after its own, however the messages are cut", async () => {
+    // 3 is no duplicate: the old log's fourth message was not taken over. 2 was applied before.
     const after = messages(NEW, [3, 2, 4], 500);
     const digests = new Set<string>();
     for (const cut of [1, 2, 4]) {
@@ -78,7 +78,7 @@ describe("an index whose log is continued by another one", () => {
         [2, "1"],
       ]);
       expect(await index.outcome(6)).toMatchObject({ duplicateOf: 3, committed: true });
-      // The new log's clock is behind: times never go back all the same.
+      // The new log's clock is behind, and times never go back.
       expect(await index.outcome(7)).toMatchObject({ txTime: new Date(1_002).toISOString() });
       digests.add((await index.digest())?.digest ?? "");
       await index.close();
@@ -86,7 +86,7 @@ describe("an index whose log is continued by another one", () => {
     expect(digests.size).toBe(1);
   });
 
-  it("takes the new log's name when it is opened for that one", async () => {
+  it("takes the new log's name when it is opened for it", async () => {
     const kv = await memoryProvider().open(path.join(folder, "name"));
     await (await IndexStore.open(kv, emptyState(identity(OLD, "old-name")))).apply(before.slice(0, 3));
     const index = await IndexStore.open(kv, emptyState(identity(NEW, "new-name")));
@@ -107,7 +107,7 @@ describe("an index whose log is continued by another one", () => {
     ],
     ["nowhere, being empty", [], identity(NEW, "x")],
   ];
-  it.each(elsewhere)("takes nothing of it where the index ends %s", async (_, held, of) => {
+  it.each(elsewhere)("applies nothing of it when the index ends %s", async (_, held, of) => {
     const index = await indexOf(held.length === 0 ? [] : [held], of);
     const state = index.state;
     await expect(index.apply(messages(NEW, [5], 2_000))).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
@@ -115,7 +115,7 @@ describe("an index whose log is continued by another one", () => {
     await index.close();
   });
 
-  it("is not begun by a record that does not say whole what it continues", () => {
+  it("is not begun by a birth record with an incomplete continuation", () => {
     const broken = { ...NEW, offset: 4 };
     expect(decodeMessage(encodeBirthRecord(NEW))).toMatchObject({ kind: "birth", birth: NEW });
     expect(decodeMessage(encodeBirthRecord(broken)).kind).toBe("unreadable");

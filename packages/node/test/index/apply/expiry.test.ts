@@ -47,7 +47,7 @@ async function names(index: IndexStore): Promise<string[]> {
   return documents.map(({ name }) => name);
 }
 
-it("a document expires so long after its last write, by the time of transactions, and not before", async () => {
+it("a document expires when its time since the last write is over, by the time of transactions, and not before", async () => {
   const log = new Log().add(1, ["configure", DONE]).add(2, put("a", "completed"), put("b", "running"));
   log.add(10 * DAY, put("c", "completed"), put("a", "failed"));
   expect(await names(await indexOf(log.add(40 * DAY - 1, tick)))).toEqual(["a", "b", "c"]);
@@ -61,7 +61,7 @@ it("a document expires so long after its last write, by the time of transactions
   ]);
 });
 
-it("a write that matches a document which is due keeps it: expiring comes after the transaction's own operations", async () => {
+it("a write that matches a due document keeps it: expiry follows the transaction's own operations", async () => {
   const log = new Log().add(1, ["configure", DONE]).add(2, put("a", "completed"));
   log.add(60 * DAY, ["match", "executions", "default/a", 3], put("a", "completed"));
   const index = await indexOf(log);
@@ -69,11 +69,11 @@ it("a write that matches a document which is due keeps it: expiring comes after 
   expect(await names(index)).toEqual(["a"]);
 });
 
-it("documents that are older than the rule are found and expire as well; a rule that was taken back expires nothing", async () => {
+it("documents older than the rule expire as well; a removed rule expires nothing", async () => {
   const log = new Log();
   for (let n = 0; n < 450; n += 1) log.add(n, put(`e${String(n).padStart(3, "0")}`, "failed"));
   log.add(31 * DAY, ["configure", DONE]);
-  // The first transaction finds some, which expire from the next one on.
+  // The first transaction finds some documents, which expire from the next one on.
   const left = [450, 350, 250, 150];
   for (const count of left) {
     log.add(31 * DAY, ["delete", "executions", "nothing"]);
@@ -86,7 +86,7 @@ it("documents that are older than the rule are found and expire as well; a rule 
   expect((await indexOf(log)).state.documents).toBe(before);
 });
 
-it("at most so many expire in one transaction, the first that were due first, on every node the same ones", async () => {
+it("a bounded number of documents expires in a transaction, in the order in which they were due, alike on every node", async () => {
   const log = new Log().add(1, ["configure", DONE]);
   for (let n = 0; n < 250; n += 1) log.add(2 + n, put(`e${String(999 - n)}`, "completed"));
   log.add(100 * DAY, tick);
@@ -98,7 +98,7 @@ it("at most so many expire in one transaction, the first that were due first, on
   expect(await one.digest()).toEqual(await other.digest());
 });
 
-it("a rule that was made longer counts for documents that were written before, also when they would be due by the one before", async () => {
+it("a longer rule also applies to documents written before it, even if they are due by the previous rule", async () => {
   const log = new Log().add(1, ["configure", DONE]).add(2, put("a", "completed"));
   const longer = { expire: { executions: { when: { state: ["completed", "failed"] }, after: "P60D" } } };
   log

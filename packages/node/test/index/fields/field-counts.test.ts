@@ -6,7 +6,7 @@ import { encodeNumber } from "../../../src/index/rows/row-values.ts";
 
 const FIELD = 7;
 
-/** A store whose rows say how many documents have a value; `asked` are those that were read from it. */
+/** A store of counts by value; `asked`: the values that were read from it. */
 function storeOf(rows: Readonly<Record<string, number>>) {
   const asked: string[][] = [];
   const reader: Pick<KvReader, "getMany"> = {
@@ -24,7 +24,7 @@ function storeOf(rows: Readonly<Record<string, number>>) {
   return { asked, reader: reader as KvReader };
 }
 
-/** Reads counts, and sets others as a batch would: each so many more. */
+/** Reads counts, and increases others as a batch would. */
 async function batch(counts: FieldCounts, reader: KvReader, more: Readonly<Record<string, number>>) {
   const found = Object.keys(more).map((text) => counts.find(FIELD, text));
   const before = await counts.read(reader, found);
@@ -38,7 +38,7 @@ async function read(counts: FieldCounts, reader: KvReader, ...texts: string[]): 
   );
 }
 
-it("reads a count once, and knows what was written since", async () => {
+it("reads a count once, and caches what was written since", async () => {
   const { asked, reader } = storeOf({ running: 3 });
   const counts = new FieldCounts();
   await batch(counts, reader, { running: 1, failed: 1 });
@@ -50,7 +50,7 @@ it("reads a count once, and knows what was written since", async () => {
   expect(asked).toEqual([["running", "failed"]]);
 });
 
-it("tells the counts of one field from those of another", async () => {
+it("separates the counts of different fields", async () => {
   const { reader } = storeOf({ running: 3 });
   const counts = new FieldCounts();
   await batch(counts, reader, { running: 1 });
@@ -59,7 +59,7 @@ it("tells the counts of one field from those of another", async () => {
   expect(counts.find(FIELD, "running").stored).toBe(4);
 });
 
-it("what was set for a batch that was never written does not count, whatever is written next", async () => {
+it("discards counts of a batch that was never written, whatever is written next", async () => {
   const { asked, reader } = storeOf({ running: 3 });
   const counts = new FieldCounts();
   await batch(counts, reader, { running: 1 });
@@ -69,7 +69,7 @@ it("what was set for a batch that was never written does not count, whatever is 
   expect(asked).toEqual([["running"], ["running"]]);
 });
 
-it("what was set for a batch that was never written does not count where the count is known", async () => {
+it("discards counts of a batch that was never written even if the count is cached", async () => {
   const { reader } = storeOf({ running: 3 });
   const counts = new FieldCounts();
   await batch(counts, reader, { running: 1 });
@@ -80,7 +80,7 @@ it("what was set for a batch that was never written does not count where the cou
   expect(await read(counts, reader, "running")).toEqual([5]);
 });
 
-it("knows a bounded number of counts, and reads the others", async () => {
+it("caches a bounded number of counts, and reads the others", async () => {
   const { asked, reader } = storeOf({});
   const counts = new FieldCounts();
   const texts = Array.from({ length: 10_000 }, (_, index) => `value ${index}`);

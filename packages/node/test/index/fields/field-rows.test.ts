@@ -17,7 +17,7 @@ function message(position: number, ops: TxOperation[]): LogMessage {
 
 const key = fc.constantFrom("default/a", "default/b");
 const document = fc.record({ state: fc.constantFrom("on", "off"), node: fc.constantFrom("n1", "n2") });
-/** Puts and deletes, some of which do not take effect since what they expect is not there. */
+/** Puts and deletes, some of which are aborted by a match. */
 const transaction = fc
   .tuple(
     fc.oneof(
@@ -43,7 +43,7 @@ async function fieldRows(kv: KvStore): Promise<string[]> {
   return found;
 }
 
-/** An index whose fields are whole. */
+/** An index whose fields are built. */
 async function indexed(kv: KvStore): Promise<IndexStore> {
   const index = await IndexStore.open(kv, empty);
   await index.apply([
@@ -54,7 +54,7 @@ async function indexed(kv: KvStore): Promise<IndexStore> {
   return index;
 }
 
-it("the rows of indexed fields follow what takes effect, also of several writes to a key that are applied together", async () => {
+it("the rows of indexed fields follow the writes that take effect, including several to a key in one batch", async () => {
   await fc.assert(
     fc.asyncProperty(transactions, transactions, async (first, then) => {
       const messages = [...first, ...then].map((ops, index) => message(3 + index, ops));

@@ -31,7 +31,7 @@ function found(text: string | Buffer): readonly (string | undefined)[] {
   return fieldTexts(encodeVersion(ROW_KEY, 7, 1_000, Buffer.from(text as string, "utf8")), INDEXES);
 }
 
-/** What a parser says. */
+/** The result of a parser. */
 function expected(text: string | Buffer): readonly (string | undefined)[] {
   const document = JSON.parse(text.toString()) as Json;
   return INDEXES.map(({ path }) => comparableText(fieldValue(document, path)));
@@ -41,7 +41,7 @@ const name = fc.oneof(
   fc.constantFrom("state", "node", "spec", "deep", "er", "image", "inner", "", "é", "a\u0000b", "__proto__"),
   fc.string({ unit: "binary" }),
 );
-/** About as long as what is searched in another way, and with what ends texts and escapes there. */
+/** About as long as texts that are searched natively, with quotes and escapes near the limit. */
 const longText = fc
   .array(fc.constantFrom('"', "\\", "x", "xyz", "}", ",", "é"), { minLength: 15, maxLength: 60 })
   .map((parts) => parts.join(""));
@@ -72,7 +72,7 @@ const { value } = fc.letrec<{ value: string }>((tie) => ({
   ),
 }));
 
-/** Objects as text: with spaces, names twice, and names that are written with an escape. */
+/** Objects as text: with spaces, repeated names, and names with escapes. */
 function membersOf(of: fc.Arbitrary<string>): fc.Arbitrary<string> {
   const space = fc.constantFrom("", "", " ", "\n\t", "\r");
   const written = name.chain((one) =>
@@ -104,7 +104,7 @@ function escapedText(text: string): string {
 }
 
 describe("the values of indexed fields", () => {
-  it("are those that parsing the document gives, however it is written", () => {
+  it("equal those from parsing the document, however it is written", () => {
     fc.assert(
       fc.property(fc.oneof(membersOf(value), value), (text) => {
         expect(found(text)).toEqual(expected(text));
@@ -113,7 +113,7 @@ describe("the values of indexed fields", () => {
     );
   });
 
-  it("are those that parsing gives where bytes are no UTF-8, in a name or in a value", () => {
+  it("equal those from parsing when bytes are not UTF-8, in a name or in a value", () => {
     const bytes = fc.uint8Array({ minLength: 1, maxLength: 4, min: 0x80 });
     const place = fc.nat();
     const foreign = fc.array(fc.tuple(place, bytes), { maxLength: 6 });
@@ -121,7 +121,7 @@ describe("the values of indexed fields", () => {
       fc.property(membersOf(value), foreign, (text, all) => {
         let json = Buffer.from(text);
         for (const [at, more] of all) {
-          // Behind a quote or a letter: inside a name or a value, mostly.
+          // After a quote or a letter, which is mostly inside a name or a value.
           const inside = at % json.length;
           json = Buffer.concat([json.subarray(0, inside), more, json.subarray(inside)]);
         }
@@ -132,7 +132,7 @@ describe("the values of indexed fields", () => {
     );
   });
 
-  it("are found in documents of megabytes, and behind what is nested a hundred thousand deep", () => {
+  it("are found in documents of megabytes, and after a value nested a hundred thousand deep", () => {
     const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
     const large = JSON.stringify('\\"{['.repeat(500_000));
     const text = `{"before":${large},"deep":${deep},"spec":{"deep":{"more":${deep},"er":"x"}},"state":"on"}`;
@@ -159,12 +159,12 @@ describe("the values of indexed fields", () => {
     expect(found(text)).toEqual(expected(text));
   });
 
-  it("a deletion has none, nor what was never there", () => {
+  it("do not exist for a deletion or an absent document", () => {
     expect(fieldTexts(encodeVersion(ROW_KEY, 7, 1_000, undefined), INDEXES)).toEqual([]);
     expect(fieldTexts(undefined, INDEXES)).toEqual([]);
   });
 
-  it("of a document that is no JSON there are none: whoever asks hears of it", () => {
+  it("throw for a document that is not JSON", () => {
     for (const text of [
       '{"state":"running"',
       '{"state"',

@@ -10,7 +10,7 @@ import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 const FIELDS = ["state", "node.zone", "owner"];
-/** The first transaction after the one that names the fields. */
+/** The first transaction after the one that defines the fields. */
 const FIRST = 3;
 
 interface Record {
@@ -32,7 +32,7 @@ const anyName = fc.oneof(
   fc.nat(30).map((n) => `${n % 2 === 0 ? "x" : "y"}${n}`),
 );
 const key = fc.tuple(fc.constantFrom("a", "b"), anyName);
-/** What comes to a key; a deletion, where it is nothing. */
+/** A write to a key; undefined for a deletion. */
 const steps = fc.array(fc.tuple(key, fc.option(record, { freq: 4, nil: undefined })), {
   minLength: 1,
   maxLength: 120,
@@ -62,13 +62,13 @@ function message(position: number, ...ops: TxOperation[]): LogMessage {
   return { position, time: position, payload: encodeTransaction({ ops }, birth.log) };
 }
 
-/** The value of a field as lists ask for it. */
+/** The value of a field as in a list's condition. */
 function textOf({ state, node, owner }: Record, field: string): string | undefined {
   const value = field === "state" ? state : field === "owner" ? owner : node?.zone;
   return value === undefined ? undefined : String(value);
 }
 
-/** What each key had after `last` of the steps. */
+/** The document of each key after the first `last` steps. */
 function after(taken: readonly (readonly [readonly [string, string], Record | undefined])[], last: number) {
   const found = new Map<string, Record>();
   for (const [[namespace, name], value] of taken.slice(0, last)) {
@@ -91,7 +91,7 @@ async function pages(index: IndexStore, query: Omit<Parameters<IndexStore["list"
   return found;
 }
 
-it("a list by several fields has what has all of them, page by page, now and at any transaction", async () => {
+it("a list by several fields contains the documents that meet all conditions, page by page, now and at any transaction", async () => {
   await fc.assert(
     fc.asyncProperty(
       steps,
@@ -130,7 +130,7 @@ it("a list by several fields has what has all of them, page by page, now and at 
   );
 });
 
-it("a list by several fields looks at the documents of the value that the fewest have", async () => {
+it("a list by several fields examines the documents of the rarest value", async () => {
   const kv = await memoryProvider().open("pods");
   const looked: number[] = [];
   const index = await IndexStore.open(kv, empty);

@@ -37,7 +37,7 @@ it.each(["default/s", `default/s${NUL}`, `team${NUL}/漢字`])(
   },
 );
 
-it("all rows of the bucket's indexed fields are meant, and of fields that are indexed no more, but of no other bucket's", () => {
+it("covers all rows of the bucket's indexed fields and of formerly indexed fields, but not of other buckets", () => {
   const ranges = evictedRanges([stemOf("vault", "default/s")], state);
   for (const kind of [ROW.field, ROW.fieldCount]) {
     const meant = [1, 2, 3, 4, 5].filter((id) => holds(ranges, fieldKey(kind, id, Buffer.from("value"))));
@@ -45,7 +45,7 @@ it("all rows of the bucket's indexed fields are meant, and of fields that are in
   }
 });
 
-it("of removed rows of fields those of the evicted document alone tell something, whatever their values were", () => {
+it("selects only the evicted document among removed rows of fields, whatever their values were", () => {
   const key = `default/s${NUL}t`;
   const ranges = evictedRanges([stemOf("vault", key)], state);
   const tells = (value: string, of: string): boolean => {

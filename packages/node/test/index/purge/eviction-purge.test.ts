@@ -47,7 +47,7 @@ async function apply(...transactions: (readonly TxOperation[])[]): Promise<void>
   while (await index.buildFields());
 }
 
-/** Enough that documents, versions and the rows of each field lie in tables of their own. */
+/** Enough documents that versions and the rows of each field have their own tables. */
 async function fill(count: number, bucket = "vault"): Promise<void> {
   for (let at = 0; at < count; at += 500) {
     await apply(
@@ -61,7 +61,7 @@ async function fill(count: number, bucket = "vault"): Promise<void> {
   }
 }
 
-/** How many of `tokens` a search through the files finds, or through those whose names are meant. */
+/** How many of `tokens` a search through the files, or some of them, finds. */
 async function found(
   tokens: readonly string[],
   isMeant: (name: string) => boolean = () => true,
@@ -75,7 +75,7 @@ async function found(
   return hits.filter(Boolean).length;
 }
 
-it("what is evicted goes with its history and with the values of fields that it ever had, also of fields that are no longer indexed", async () => {
+it("purges what was evicted with its history and all values of its fields, including fields that are no longer indexed", async () => {
   const tokens = Array.from({ length: 6 }, token);
   const [one = "", two = "", three = "", four = "", body = "", removed = ""] = tokens;
   await apply([["configure", { indexes: { vault: ["one", "two"], other: ["one"] } }]]);
@@ -98,7 +98,7 @@ it("what is evicted goes with its history and with the values of fields that it 
 
   expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
   expect(await found(tokens, (name) => !name.startsWith("MANIFEST"))).toBe(0);
-  // Counts of values that only others had were the last rows of tables, and whose they were is not known.
+  // Counts of other documents' values were the last rows of tables, and whose values they count is unknown.
   expect((await index.evictions(10)).evictions[0]?.files).toEqual({ goneSince: null, waitsFor: "restart" });
   const copy = path.join(folder, "copy");
   await index.capture(copy);
@@ -117,7 +117,7 @@ it("what is evicted goes with its history and with the values of fields that it 
   expect((await index.digest())?.digest).toBe(digest);
 }, 60_000);
 
-it("what was not purged before the index was closed is purged after it was opened again", async () => {
+it("purges after reopening what was not purged before the index was closed", async () => {
   const secret = token();
   await apply([["put", "vault", "default/s", secret]], [["evict", "vault", "default/s"]]);
   await index.close();
@@ -127,14 +127,14 @@ it("what was not purged before the index was closed is purged after it was opene
   expect(await found([secret])).toBe(0);
   const marks = await readPurgeMarks(kv);
   expect(marks).toEqual([{ txId: position, at: expect.any(Number) as number }]);
-  // Nothing is done twice.
+  // A second run does nothing.
   await index.close();
   await opened();
   expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
   expect(await readPurgeMarks(kv)).toEqual(marks);
 });
 
-it("more evictions than are purged at once go one part after the other, each with a mark of its own", async () => {
+it("purges many evictions in parts, each with its own mark", async () => {
   const count = 10_500;
   const keys = Array.from({ length: count }, (_, at) => `default/s-${at}`);
   const secrets = keys.map(token);
@@ -147,7 +147,7 @@ it("more evictions than are purged at once go one part after the other, each wit
   expect(await found(secrets.filter((_, n) => n % 500 === 0))).toBe(0);
 }, 60_000);
 
-it("what a read holds is told as such, and that nothing is known where the store cannot purge", async () => {
+it("reports what a read holds, and that nothing is known when the store cannot purge", async () => {
   await apply([["put", "vault", "default/s", token()]]);
   const reading = kv.snapshot();
   await apply([["evict", "vault", "default/s"]]);

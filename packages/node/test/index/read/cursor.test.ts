@@ -8,7 +8,7 @@ import {
 } from "../../../src/index/read/cursor.ts";
 
 describe("cursors", () => {
-  it("give back what they were made from, and fit in a URL as they are", () => {
+  it("decode to what they were made from, and fit in a URL as they are", () => {
     fc.assert(
       fc.property(fc.nat(), fc.uint8Array(), (txId, after) => {
         const cursor = encodeListCursor({ txId, after });
@@ -31,8 +31,8 @@ describe("cursors", () => {
     expect(() => decodeListCursor(text)).toThrow(expect.objectContaining({ code: "REQUEST_INVALID" }));
   });
 
-  it("that are of another kind are refused", () => {
-    expect(() => decodeListCursor(encodeRevisionCursor(3))).toThrow("not one that a list answered");
+  it("of another kind are refused", () => {
+    expect(() => decodeListCursor(encodeRevisionCursor(3))).toThrow("not one that a list returned");
     expect(() => decodeRevisionCursor(Buffer.from('["3"]').toString("base64url"))).toThrow("not one");
   });
 });

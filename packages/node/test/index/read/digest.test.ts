@@ -28,7 +28,7 @@ async function submit(...ops: TxOperation[]): Promise<void> {
   await apply(encodeTransaction({ ops }, birth.log));
 }
 
-/** A number of a version value as docs/index-format.md writes it. */
+/** Encodes a number of a version's value as in docs/index-format.md. */
 function number(value: number): Buffer {
   return Buffer.from(Array.from({ length: 8 }, (_, place) => Math.floor(value / 128 ** (7 - place)) % 128));
 }
@@ -39,7 +39,7 @@ function length(bytes: Uint8Array): Buffer {
   return size;
 }
 
-/** A version as the document says that it is fed: checksum, flags, revision, time, document. */
+/** Encodes a version for the digest as in docs/index-format.md: checksum, flags, revision, time, document. */
 function version(stem: string, revision: number, json: string | undefined): Buffer {
   const key = Buffer.from(stem.replaceAll(" ", "\0"));
   const content = Buffer.concat([
@@ -53,7 +53,7 @@ function version(stem: string, revision: number, json: string | undefined): Buff
 }
 
 describe("the digest", () => {
-  it("is what docs/index-format.md says, computed here from the document alone", async () => {
+  it("is the one of docs/index-format.md, computed here from that page alone", async () => {
     await submit(["put", "pods", "default/b", { n: 1 }], ["put", "pods", "default/a", "x"]);
     await submit(["put", "pods", "default/a", "y"]);
     await submit(["delete", "pods", "default/b"]);
@@ -70,14 +70,14 @@ describe("the digest", () => {
     expect(await index.digest()).toEqual({ txId: 5, digest: `sha256:${expected}` });
   });
 
-  it("is another one after a transaction that changes nothing but the position", async () => {
+  it("differs after a transaction that changes only the position", async () => {
     await submit(["put", "pods", "a", 1]);
     const before = await index.digest();
     await submit(["delete", "pods", "not-there"]);
     expect(await index.digest()).not.toEqual(before);
   });
 
-  it("forgets what was evicted, history included", async () => {
+  it("excludes what was evicted, including its history", async () => {
     await submit(["put", "pods", "secret", 1]);
     await submit(["put", "pods", "secret", 2]);
     await submit(["evict", "pods", "secret"]);
@@ -87,7 +87,7 @@ describe("the digest", () => {
 });
 
 describe("the digest at an earlier transaction", () => {
-  it("is the one that the index gave when it ended there", async () => {
+  it("is the one that the index had when it ended there", async () => {
     const given: unknown[] = [undefined, await index.digest()];
     const names = ["default/a", "default/b", "other/a"];
     for (let n = 0; n < 60; n += 1) {
@@ -99,7 +99,7 @@ describe("the digest at an earlier transaction", () => {
     for (let txId = 1; txId <= position; txId += 1) expect(await index.digest(txId)).toEqual(given[txId]);
   });
 
-  it("is refused where documents were evicted since, and given again from there on", async () => {
+  it("is refused when documents were evicted since, and available from there on", async () => {
     await submit(["put", "pods", "default/a", 1]);
     await submit(["put", "pods", "default/b", 1]);
     await submit(["evict", "pods", "default/a"]);
@@ -112,7 +112,7 @@ describe("the digest at an earlier transaction", () => {
     expect(await index.digest(4)).toEqual(evicted);
   });
 
-  it("is refused for a transaction that the index does not hold yet", async () => {
+  it("is refused for a transaction that the index does not have yet", async () => {
     await expect(index.digest(2)).rejects.toMatchObject({ code: "CONFLICT" });
     await expect(index.digest(0)).rejects.toMatchObject({ code: "CONFLICT" });
   });

@@ -27,7 +27,7 @@ async function reader(rows: readonly Row[]) {
 const BIRTH: Row = [1, []];
 const evicted = (txId: number, name = "a") => ({ bucket: "pods", namespace: "default", name, txId });
 
-it("what was written before the eviction before is none of what the next one removed", async () => {
+it("what was written before an earlier eviction does not count for the next one", async () => {
   const kv = await reader([
     BIRTH,
     [2, [["put", "pods", "a"]]],
@@ -41,7 +41,7 @@ it("what was written before the eviction before is none of what the next one rem
   expect(await earliestWrites(kv, [evicted(8), evicted(3)])).toEqual([6, 2]);
 });
 
-it("behind a transaction that is not there nothing is taken for certain", async () => {
+it("nothing is assumed about transactions after a missing one", async () => {
   const kv = await reader([
     BIRTH,
     [2, [["put", "nodes", "x"]]],
@@ -56,7 +56,7 @@ it("behind a transaction that is not there nothing is taken for certain", async 
   expect(await earliestWrites(headless, [evicted(4)])).toEqual([1]);
 });
 
-it("of a long past only the beginning is looked through, and the answer is too early rather than too late", async () => {
+it("only the beginning of a long past is scanned, and the answer is too early rather than too late", async () => {
   const noise = Array.from({ length: 20_100 }, (_, index): Row => [index + 2, [["put", "nodes", "x"]]]);
   const kv = await reader([
     BIRTH,

@@ -30,13 +30,13 @@ function key(name: string): { bucket: string; namespace: string; name: string } 
 }
 
 describe("a list", () => {
-  it("of a namespace does not show those that begin with its name and a 0x00", async () => {
+  it("of a namespace excludes namespaces that begin with its name and a 0x00", async () => {
     await apply(["put", "b", "n/a", 1], ["put", "b", "n\0x/c", 2]);
     const { documents } = await index.list({ bucket: "b", namespace: "n", limit: 10 });
     expect(documents.map(({ namespace }) => namespace)).toEqual(["n"]);
   });
 
-  it("refuses to go on with a list that began in another history of the log", async () => {
+  it("refuses to continue a list that began in another history of the log", async () => {
     await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 2]);
     const { cursor = "" } = await index.list({ bucket: "aaa", limit: 1 });
     const ours = await index.list({ bucket: "aaa", limit: 1, cursor });
@@ -50,7 +50,7 @@ describe("a list", () => {
     });
   });
 
-  it("refuses the cursor of another one", async () => {
+  it("refuses the cursor of another list", async () => {
     await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 1], ["put", "aaa", "y/1", 1]);
     await apply(["put", "bbb", "x/1", 1]);
     const { cursor = "" } = await index.list({ bucket: "aaa", limit: 1 });
@@ -65,7 +65,7 @@ describe("a list", () => {
 });
 
 describe("an eviction", () => {
-  it("leaves the history of a key whose name goes on with a 0x00", async () => {
+  it("keeps the history of a key whose name continues with a 0x00", async () => {
     await apply(["put", "b", "n/a", 1], ["put", "b", "n/a\0z", 1]);
     await apply(["put", "b", "n/a", 2], ["put", "b", "n/a\0z", 2]);
     await apply(["evict", "b", "n/a"]);

@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
-/** An index with the birth record, and a way to apply transactions to it. */
+/** An index with the birth record, and a function that applies transactions to it. */
 async function openIndex() {
   counter += 1;
   const index = await IndexStore.open(await memoryProvider().open(path.join(folder, String(counter))), empty);
@@ -50,7 +50,7 @@ async function openIndex() {
   return { index, apply, changes };
 }
 
-/** What is told, in a form that a model gives as well: within a transaction in no order. */
+/** Changes in a form that the model produces as well; unordered within a transaction. */
 async function told(page: Awaited<ReturnType<typeof readChanges>>): Promise<string[]> {
   return page.transactions.flatMap(({ txId, changes }) =>
     changes
@@ -76,7 +76,7 @@ function keysOf(transactions: readonly Transaction[]): (readonly [bucket: string
   return [...keys.values()];
 }
 
-/** Every version is a change; and so is an eviction, which leaves none. */
+/** Every version is a change, and so is an eviction, which leaves no version. */
 function expected(
   model: IndexModel,
   evictions: readonly string[],
@@ -98,7 +98,7 @@ function idOf(change: string): number {
 const timeOf = (txId: number): number => 2_000 + (txId % 3) * 500 + txId;
 
 describe("the changes of transactions", () => {
-  it("are what a fold of the log leaves, expiry and evictions included, at every point of the log", async () => {
+  it("are those of a fold of the log, including expiry and evictions, at every point of the log", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(transaction, { minLength: 1, maxLength: 30 }),
@@ -135,7 +135,7 @@ describe("the changes of transactions", () => {
     );
   });
 
-  it("come in pages of bounded size, which together are all of them", async () => {
+  it("come in pages of bounded size, which together contain all of them", async () => {
     const { index, apply, changes } = await openIndex();
     const large = "x".repeat(1_000);
     await apply(
@@ -146,7 +146,7 @@ describe("the changes of transactions", () => {
     let after = 0;
     while (after < index.state.txId) {
       const page = await changes({ after, maxTransactions: 200, maxBytes: 50_000 });
-      // A read takes some versions more than the bound.
+      // A read returns some more versions than the bound.
       expect(page.bytes).toBeLessThan(50_000 + 64 * 1_200);
       expect(page.bytes).toBe(page.transactions.reduce((sum, { changes: of }) => sum + changesBytes(of), 0));
       expect(page.upTo).toBeGreaterThan(after);
@@ -157,7 +157,7 @@ describe("the changes of transactions", () => {
     await index.close();
   });
 
-  it("omit what was evicted also where the key was written again", async () => {
+  it("omit what was evicted even if the key was written again", async () => {
     const { index, apply, changes } = await openIndex();
     const ops: TxOperation[] = [
       ["put", "pods", "a", "secret"],
@@ -169,14 +169,14 @@ describe("the changes of transactions", () => {
     await index.close();
   });
 
-  it("tell an expired document as deleted by the transaction at whose time it went", async () => {
+  it("report an expired document as deleted by the transaction with which it expired", async () => {
     const { index, apply, changes } = await openIndex();
     await apply(
       [{ ops: [["configure", { expire: { pods: { after: 1_000, when: { state: "done" } } } }]] }],
       () => 2_000,
     );
     await apply([{ ops: [["put", "pods", "a", { state: "done" }]] }], () => 3_000);
-    // Aborted, and its time counts all the same.
+    // Aborted, but its time counts.
     await apply(
       [
         {
@@ -196,7 +196,7 @@ describe("the changes of transactions", () => {
     await index.close();
   });
 
-  it("are refused with where they begin once the history policy removed what came before", async () => {
+  it("are refused with their first transaction once the history policy has removed what came before", async () => {
     const { index, apply, changes } = await openIndex();
     await apply([{ ops: [["configure", { history: { pods: { keep: 1 } } }]] }], timeOf);
     for (let n = 0; n < 4; n += 1) {
@@ -219,7 +219,7 @@ describe("the changes of transactions", () => {
     const whole = await changes({ after: pruned });
     expect(whole.transactions.map(({ txId }) => txId)[0]).toBe(pruned + 1);
     expect(whole.transactions).toHaveLength(index.state.txId - pruned);
-    // Of another bucket nothing was removed.
+    // Nothing of the other bucket was removed.
     expect((await changes({ after: 0, bucket: "nodes" })).transactions).toHaveLength(1_600);
     await index.close();
   });

@@ -35,7 +35,7 @@ const rowKeyOf = ({ bucket: in_, namespace, name: called }: Key) =>
 const bytesOf = (text: string) => Buffer.from(text, "utf8");
 
 describe("row keys", () => {
-  it("give back the key that they are made from", () => {
+  it("decode to the key from which they are made", () => {
     fc.assert(
       fc.property(key, (one) => {
         expect(parseDocumentRowKey(rowKeyOf(one))).toEqual(one);
@@ -44,7 +44,7 @@ describe("row keys", () => {
     );
   });
 
-  it("stand in the order of bucket, namespace and name, each by its UTF-8 bytes", () => {
+  it("are in the order of bucket, namespace and name, each by its UTF-8 bytes", () => {
     fc.assert(
       fc.property(key, key, (a, b) => {
         const expected =
@@ -56,7 +56,7 @@ describe("row keys", () => {
     );
   });
 
-  it("of a key's versions stand together, oldest first, and end with the revision", () => {
+  it("of a key's versions are adjacent, oldest first, and end with the revision", () => {
     fc.assert(
       fc.property(key, key, txId, txId, (a, b, early, late) => {
         const [x, y] = [versionRowKey(rowKeyOf(a), early), versionRowKey(rowKeyOf(b), late)];
@@ -91,10 +91,10 @@ describe("row keys", () => {
     );
   });
 
-  it("of a part that ends do not hold those of a longer part with a 0x00 next", () => {
+  it("of a part that ends do not include those of a longer part with a 0x00 next", () => {
     expect(isWithin(documentRowKey("b", "n/a"), documentRowPrefix("b", "n"))).toBe(true);
     expect(isWithin(documentRowKey("b", "n\0x/a"), documentRowPrefix("b", "n"))).toBe(false);
-    // Else evicting one key would remove another one's history.
+    // Otherwise evicting one key would remove another one's history.
     const versions = asKind(documentRowKey("b", "n/a"), ROW.version);
     expect(isWithin(versionRowKey(documentRowKey("b", "n/a"), Number.MAX_SAFE_INTEGER), versions)).toBe(true);
     expect(isWithin(versionRowKey(documentRowKey("b", "n/a\0z"), 7), versions)).toBe(false);

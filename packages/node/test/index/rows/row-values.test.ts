@@ -26,7 +26,7 @@ const ids = fc.maxSafeNat();
 const bytes = fc.uint8Array({ maxLength: 40 });
 
 describe("a row with a checksum", () => {
-  it("gives what it was given, whatever its size", () => {
+  it("returns the content that was sealed, whatever its size", () => {
     fc.assert(
       fc.property(bytes, bytes, (key, content) => {
         expect(unsealed(key, sealed(key, content))).toEqual(Buffer.from(content));
@@ -37,7 +37,7 @@ describe("a row with a checksum", () => {
       expect(unsealed(key, sealed(key, Buffer.alloc(length, 0xfe)))).toEqual(Buffer.alloc(length, 0xfe));
   });
 
-  it("is INDEX_CORRUPT where any bit of its key or value is not what was written, or its value is cut short", () => {
+  it("is INDEX_CORRUPT when any bit of its key or value is flipped, or its value is truncated", () => {
     const rows = fc.oneof(
       fc.tuple(ids, ids, fc.string()).map(([txId, time, text]) => {
         const key = transactionRowKey(txId);
@@ -91,17 +91,17 @@ describe("the state row", () => {
     birth: { log: "log-1", offset: 0 },
   });
 
-  it("says what was written, and is INDEX_CORRUPT where any bit of it is another", async () => {
+  it("contains what was written, and is INDEX_CORRUPT when any of its bits is flipped", async () => {
     const value = encodeState(state);
     expect(await readAs(value)).toEqual(state);
     for (const damaged of flipped(value)) await expect(readAs(damaged)).rejects.toThrow(CORRUPT);
   });
 
-  it("is another version's where that wrote it, with a checksum or, before the fourth, without", async () => {
+  it("is recognized as another version's, with a checksum or, before version 4, without", async () => {
     const other = expect.objectContaining({ code: "INDEX_VERSION" }) as unknown;
     await expect(readAs(encodeState({ ...state, version: INDEX_VERSION + 1 }))).rejects.toThrow(other);
     await expect(readAs(Buffer.from(JSON.stringify({ ...state, version: 3 })))).rejects.toThrow(other);
-    // This version always writes one.
+    // This version always writes a checksum.
     await expect(readAs(Buffer.from(JSON.stringify(state)))).rejects.toThrow(CORRUPT);
   });
 });

@@ -19,7 +19,7 @@ const numbers = fc.oneof(
   fc.maxSafeNat(),
   fc.constantFrom(0, 127, 128, 2 ** 28 - 1, 2 ** 28, 2 ** 32, Number.MAX_SAFE_INTEGER),
 );
-/** Short ones of every kind of character, and one that is larger than what is summed at once. */
+/** Short documents with every kind of character, and one larger than the buffer of the checksum. */
 const jsons = fc.oneof(
   { weight: 20, arbitrary: fc.json({ stringUnit: "binary" }) },
   {
@@ -33,13 +33,13 @@ const rowKeys = fc
   .tuple(names, names)
   .map(([namespace, name]) => documentRowKey("pods", `${namespace.replaceAll("/", "-")}/${name}`));
 
-/** The rows that hold a version: as the key's newest one, and once it is superseded. */
+/** The rows of a version: as the key's newest one, and superseded. */
 function rowsOf(rowKey: Buffer, revision: number, json: string | undefined): Buffer[] {
   return [asKind(rowKey, json === undefined ? ROW.tombstone : ROW.document), versionRowKey(rowKey, revision)];
 }
 
 describe("a version's value", () => {
-  it("says its revision, time and document in each of its rows, read as bytes or as text", () => {
+  it("contains its revision, time and document in each of its rows, read as bytes or as text", () => {
     fc.assert(
       fc.property(rowKeys, numbers, numbers, documents, (rowKey, revision, time, json) => {
         const value = encodeVersion(
@@ -61,7 +61,7 @@ describe("a version's value", () => {
     );
   });
 
-  it("begins with the CRC-32C of its key's stem and of what follows, 7 bits a byte", () => {
+  it("begins with the CRC-32C of its key's stem and the rest of the value, 7 bits in each byte", () => {
     fc.assert(
       fc.property(rowKeys, numbers, numbers, documents, (rowKey, revision, time, json) => {
         const value = encodeVersion(
@@ -78,7 +78,7 @@ describe("a version's value", () => {
   });
 });
 
-describe("a version of which one bit is not what was written", () => {
+describe("a version with a flipped bit", () => {
   const short = fc.option(fc.json({ stringUnit: "binary", maxDepth: 1 }), { nil: undefined });
 
   it("is INDEX_CORRUPT wherever the bit is in the value, read as bytes or as text", () => {
@@ -100,7 +100,7 @@ describe("a version of which one bit is not what was written", () => {
     );
   });
 
-  it("is INDEX_CORRUPT wherever the bit is in the key, whatever row that makes of it", () => {
+  it("is INDEX_CORRUPT wherever the bit is in the key, whatever row that results in", () => {
     fc.assert(
       fc.property(rowKeys, numbers, numbers, short, (rowKey, revision, time, json) => {
         const value = encodeVersion(
@@ -123,7 +123,7 @@ describe("a version of which one bit is not what was written", () => {
     );
   });
 
-  it("is INDEX_CORRUPT where it is cut short", () => {
+  it("is INDEX_CORRUPT when it is truncated", () => {
     const rowKey = documentRowKey("pods", "default/web");
     const value = encodeVersion(rowKey, 300, 1_000, Buffer.from('{"a":1}'));
     for (let length = 0; length < value.length; length++) {
@@ -133,7 +133,7 @@ describe("a version of which one bit is not what was written", () => {
     }
   });
 
-  it("is INDEX_CORRUPT under the key of another document, and as a document where it is a deletion", () => {
+  it("is INDEX_CORRUPT under the key of another document, and a deletion under a document's key", () => {
     const [web, db] = [documentRowKey("pods", "default/web"), documentRowKey("pods", "default/db")];
     const document = encodeVersion(web, 300, 1_000, Buffer.from("1"));
     const deletion = encodeVersion(web, 300, 1_000, undefined);

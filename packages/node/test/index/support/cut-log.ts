@@ -5,7 +5,7 @@ import type { LogMessage } from "../../../src/log/tx-log.ts";
 
 const birth = { log: "log-1", offset: 0 };
 
-/** An index of the log of {@link messagesOf} that holds nothing yet. */
+/** The state of an empty index of the log of {@link messagesOf}. */
 export const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
 /** A log of these transactions. Times go back and forth, as a log's clock may. */
@@ -20,7 +20,7 @@ export function messagesOf(transactions: readonly Transaction[]): LogMessage[] {
   ];
 }
 
-/** The messages in runs of these lengths, and one with the rest. */
+/** Cuts the messages into runs of these lengths and one with the rest. */
 export function cut(messages: readonly LogMessage[], lengths: readonly number[]): LogMessage[][] {
   const runs: LogMessage[][] = [];
   let from = 0;

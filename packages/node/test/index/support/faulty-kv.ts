@@ -1,23 +1,23 @@
 import { CairnError, type KvOperation, type KvStore } from "@cairn/kv";
 import { expect } from "vitest";
 
-/** `lost`: the store goes on without the batch. `unknown`: as a full disk ends a store, with the batch or without; then it is opened again. */
+/** `lost`: the store continues without the batch. `unknown`: the store ends as on a full disk, with or without the batch, and is reopened. */
 export type Fault = "lost" | "unknown, written" | "unknown, not written";
 
-/** How each call to come fails; false where it does not. */
+/** How each future call fails; false for success. */
 export interface Faults {
   readonly reads: readonly boolean[];
   readonly batches: readonly (Fault | false)[];
 }
 
-/** Nothing fails. */
+/** No failures. */
 export const NONE: Faults = { reads: [], batches: [] };
 
-/** A store in which whatever is asked for next may fail. */
+/** A store in which any call may fail. */
 export class FaultyKv {
   readonly store: KvStore;
   faults: Faults = NONE;
-  /** A batch failed of which nobody knows whether it is there. */
+  /** A batch failed, and may or may not be stored. */
   isSuspect = false;
 
   constructor(rows: KvStore) {
@@ -61,7 +61,7 @@ async function* refusedRange(): AsyncGenerator<never> {
   yield await refused();
 }
 
-/** Of a failure only the store's own error may come out. */
+/** Only the store's own error may result from a failure. */
 export async function survived(work: Promise<unknown>): Promise<void> {
   const [end] = await Promise.allSettled([work]);
   if (end?.status === "rejected") expect(end.reason).toMatchObject({ code: "DISK_FULL" });

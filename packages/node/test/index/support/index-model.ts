@@ -3,7 +3,7 @@ import { compareKeys, type ModelVersion } from "./model-version.ts";
 import { PoliciesModel } from "./policies-model.ts";
 
 /**
- * The index as a pure fold in plain maps: what the index must say after any prefix of a log, written without knowing its rows.
+ * The index as a pure fold in plain maps: what the index must contain after any prefix of a log, written without knowledge of its rows.
  * Message 1 is the birth record, so the first transaction is 2.
  */
 export class IndexModel {
@@ -11,13 +11,13 @@ export class IndexModel {
   time = 0;
   readonly outcomes = new Map<number, boolean>();
   readonly policies = new PoliciesModel();
-  /** In the order of their times, then as they were recorded. */
+  /** Ordered by time, then by recording. */
   events: { readonly time: bigint; readonly txId: number; readonly event: EventRecord }[] = [];
   readonly #keys = new Map<string, ModelVersion[]>();
   readonly #ids = new Map<string, { txId: number; content: string }>();
   readonly #remembered: number;
 
-  /** `remembered`: for how many transactions an idempotency id counts. */
+  /** `remembered`: for how many transactions an idempotency id is remembered. */
   constructor(remembered = 1_000_000) {
     this.#remembered = remembered;
   }
@@ -54,7 +54,7 @@ export class IndexModel {
     return versions.map(({ revision, document }) => ({ revision, document })).toReversed();
   }
 
-  /** The versions of every key, oldest first, by `bucket namespace/name`. What was evicted is not among them. */
+  /** The versions of every key, oldest first, by `bucket namespace/name`, without what was evicted. */
   get keys(): ReadonlyMap<string, readonly ModelVersion[]> {
     return this.#keys;
   }
@@ -93,7 +93,7 @@ export class IndexModel {
       const time = event.time === undefined ? BigInt(this.time) * 1_000_000n : BigInt(event.time);
       this.events.push({ time, txId: this.txId, event });
     }
-    // A sort that keeps the order of equal ones.
+    // A stable sort.
     const sorted = this.events.toSorted((a, b) => Number(a.time - b.time));
     this.events = this.policies.boundEvents(sorted, this.time);
   }

@@ -5,7 +5,7 @@ import { parseDocumentKey } from "../../../src/text/document-key.ts";
 import type { IndexModel } from "./index-model.ts";
 import { textOf } from "./policies-model.ts";
 
-/** Whether the index says what the model says: outcomes, documents now and before, events, counts of fields, and histories. */
+/** Expects the index to equal the model: outcomes, present and past documents, events, counts of fields, and histories. */
 export async function expectLikeModel(
   index: IndexStore,
   model: IndexModel,

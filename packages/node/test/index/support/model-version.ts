@@ -1,6 +1,6 @@
 import type { Json } from "@cairn/client";
 
-/** A version as the model keeps it. */
+/** A version in the model. */
 export interface ModelVersion {
   readonly revision: number;
   readonly time: number;

@@ -8,7 +8,7 @@ interface Due {
   readonly revision: number;
 }
 
-/** Policies as docs/policies.md tells them, in plain lists: what is due, what is looked through, what events stay. */
+/** Policies from docs/policies.md in plain lists: what is due, what is scanned, which events are kept. */
 export class PoliciesModel {
   revision: number | null = null;
   value: Policies = {};
@@ -18,7 +18,7 @@ export class PoliciesModel {
   #scanning: string | undefined;
   #isSet = false;
 
-  /** Before each transaction: what it sets holds from the next one on. */
+  /** Called before each transaction: policies that it sets apply from the next one on. */
   begin(): void {
     this.#active = this.value;
     this.#scanning = this.#scans[0];
@@ -42,9 +42,9 @@ export class PoliciesModel {
     this.#due = [...this.#due.filter((one) => one.due !== due || one.id !== id), { due, id, revision }];
   }
 
-  /** The keys whose documents expire, first those that were due first. */
+  /** The keys whose documents expire, in the order in which they were due. */
   takeDue(time: number, newest: (id: string) => ModelVersion | undefined): string[] {
-    // Where nothing expires, what is noted stays for rules to come.
+    // Without rules, notes are kept for future rules.
     if (Object.keys(this.#active.expire ?? {}).length === 0) return [];
     const isDue = ({ due }: Due): boolean => due <= time;
     const taken = this.#due.filter(isDue).toSorted((a, b) => a.due - b.due || compareIds(a.id, b.id));
@@ -61,7 +61,7 @@ export class PoliciesModel {
     return expired;
   }
 
-  /** Looks through one bucket whose rule is new, as it was before the transaction. */
+  /** Scans one bucket whose rule is new, as it was before the transaction. */
   scan(keys: readonly (readonly [string, readonly ModelVersion[]])[]): void {
     const bucket = this.#scanning;
     if (bucket === undefined) return;
@@ -80,7 +80,7 @@ export class PoliciesModel {
     this.#isSet = false;
   }
 
-  /** The events that stay, of those in the order of their times. */
+  /** Returns the events that are kept, given them in the order of their times. */
   boundEvents<T extends { readonly time: bigint }>(
     events: readonly T[],
     time: number,
@@ -118,7 +118,7 @@ function isAbout({ when = {} }: ExpirePolicy, document: Json): boolean {
   });
 }
 
-/** What a field is compared by; written again here, plainly. */
+/** The comparable form of a field, implemented here independently. */
 export function textOf(document: Json, field: string): string | undefined {
   let value: unknown = document;
   for (const name of field.split(".")) {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import type { Json, Policies, Transaction, TxOperation } from "@cairn/client";
 
 const bucket = fc.constantFrom("pods", "nodes");
-// Few keys, so that they meet; with the bytes that an order by bytes gets wrong most easily.
+// Few keys, so that they collide, with bytes that are most easily ordered wrongly.
 const namespace = fc.constantFrom("a", "a!", "a\u0000b", "b", "é");
 const name = fc.constantFrom("x", "x/y", "x\u0000", "x\u0001", "\u{10ffff}", "ü", "x ");
 const key = fc.tuple(namespace, name).map(([space, rest]) => `${space}/${rest}`);
@@ -13,7 +13,7 @@ const document = fc
   );
 
 const state = fc.constantFrom<Json>("on", "off", "3", 3, true, "a\u0000b", null, ["on"], { on: 1 });
-/** Documents that policies are about, among others that they are not. */
+/** Documents to which policies may apply. */
 const record = fc.record(
   { state, node: fc.record({ zone: fc.constantFrom<Json>("x", "x\u0000", 1) }, { requiredKeys: [] }) },
   { requiredKeys: [] },

@@ -22,7 +22,7 @@ describe("an embedded log", () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  /** Runs `body`, where `log` is the log, in a process of its own; answers what it prints, line by line. */
+  /** Runs `body`, in which `log` is the log, in another process; yields the lines that it prints. */
   const inProcess = (body: string, limit = "true"): ChildProcessByStdio<null, Readable, null> => {
     const script = `
       import { openEmbeddedTxLog } from ${JSON.stringify(moduleUrl("embedded/embedded-tx-log"))};
@@ -37,7 +37,7 @@ describe("an embedded log", () => {
     });
   };
 
-  it("makes nothing on disk before it is created", async () => {
+  it("creates nothing on disk before it is created", async () => {
     const log = await openEmbeddedTxLog({ path });
     expect(await log.exists()).toBe(false);
     await expect(log.append(bytes("one"))).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
@@ -45,13 +45,13 @@ describe("an embedded log", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it("is named after its folder, or as it is told", async () => {
+  it("is named after its folder, or as configured", async () => {
     const logs = [await openEmbeddedTxLog({ path }), await openEmbeddedTxLog({ path, name: "orders" })];
     expect(logs.map(({ name }) => name)).toEqual(["log", "orders"]);
     for (const log of logs) await log.close();
   });
 
-  it("has every message that was answered when its process is killed, at its position, and no hole", async () => {
+  it("has every acknowledged message at its position and no hole after its process is killed", async () => {
     const answered = new Map<number, string>();
     for (let round = 0; round < 5; round += 1) {
       const child = inProcess(`
@@ -92,14 +92,14 @@ describe("an embedded log", () => {
     await log.close();
   });
 
-  it("says that the disk is full, keeps what it answered, and goes on when there is room", async () => {
-    // A limit on the size of files stands for the full disk: the write-ahead log reaches it in the middle of a record.
+  it("reports a full disk, keeps what it acknowledged, and continues when there is room", async () => {
+    // A limit on the size of files simulates a full disk: the write-ahead log reaches it in the middle of a record.
     const child = inProcess(
       `
       const refused = [];
       const stop = new AbortController();
       let read = 0;
-      // Opening again interrupts readings, and nothing else.
+      // Reopening interrupts readings, and nothing else.
       const reading = (async () => {
         for await (const messages of followLog(log, { signal: stop.signal, maxBackoffMs: 20 })) read += messages.length;
       })();
@@ -156,7 +156,7 @@ describe("an embedded log", () => {
     await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
   });
 
-  it("is damaged, not to be tried again, when the manifest that CURRENT names is missing or empty", async () => {
+  it("is damaged, and not worth retrying, when the manifest that CURRENT names is missing or empty", async () => {
     const log = await openEmbeddedTxLog({ path });
     await log.create(bytes);
     await log.close();

@@ -8,7 +8,7 @@ import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts"
 import { bytes } from "../../../testing/log-messages.ts";
 import { quietSystem } from "../../support/quiet-system.ts";
 
-describe("a log whose making a power loss interrupted", () => {
+describe("a log whose creation was interrupted by a power loss", () => {
   let folder: string;
   let path: string;
   beforeEach(async () => {
@@ -29,7 +29,7 @@ describe("a log whose making a power loss interrupted", () => {
     await again.close();
   };
 
-  it("is begun again by itself, whatever there is of its files", async () => {
+  it("is created again by itself, whatever files exist", async () => {
     const whole = join(folder, "whole");
     const log = await openEmbeddedTxLog({ path: whole });
     await log.create(bytes);
@@ -62,7 +62,7 @@ describe("a log whose making a power loss interrupted", () => {
     }
   });
 
-  it("says where the files of the earlier try are", async () => {
+  it("reports where the files of the earlier attempt are", async () => {
     await mkdir(path);
     await writeFile(join(path, "being-made"), "");
     await writeFile(join(path, "CURRENT"), "MANIFEST-000001\n");
@@ -74,7 +74,7 @@ describe("a log whose making a power loss interrupted", () => {
     expect(notices[0]).toContain(join(path, "torn", aside));
   });
 
-  it("is not mistaken for one that another process is making", async () => {
+  it("is not mistaken for one that another process is creating", async () => {
     const log = await openEmbeddedTxLog({ path });
     await log.create(bytes);
     await writeFile(join(path, "being-made"), "");
@@ -85,14 +85,14 @@ describe("a log whose making a power loss interrupted", () => {
     await log.close();
   });
 
-  it("has no mark of its making any more once something can be stored in it", async () => {
+  it("no longer has the mark of its creation once messages can be stored", async () => {
     const log = await openEmbeddedTxLog({ path });
     await log.create(bytes);
     expect(await readdir(path)).not.toContain("being-made");
     await log.close();
   });
 
-  it("lets a node start whose db-dir is as unfinished", async () => {
+  it("lets a node start whose db-dir is as incomplete", async () => {
     const dbDir = join(folder, "index");
     for (const current of [undefined, "", "MANIFEST-000001\n", "MANIFEST-000002\n"]) {
       for (const part of ["live", "lock"]) {

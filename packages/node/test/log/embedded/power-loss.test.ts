@@ -26,7 +26,7 @@ describe("an embedded log after a power loss during its last append", () => {
   for (const sizes of LAST_GROUPS) {
     const what = `${sizes.length} messages, ${sizes[0]} bytes each`;
 
-    it(`has what was answered, wherever the file ends (${what})`, async () => {
+    it(`has every acknowledged message, wherever the file ends (${what})`, async () => {
       const { answered, all, ...log } = await written(sizes);
       const step = Math.max(1, Math.floor((all.bytes - answered.bytes) / 12));
       for (let end = answered.bytes; end < all.bytes; end += step) {
@@ -37,7 +37,7 @@ describe("an embedded log after a power loss during its last append", () => {
       expect(await openWith(log, log.content)).toEqual({ last: all.last, code: undefined, notices: [] });
     });
 
-    it(`has what was answered when a page is missing and later ones are there (${what})`, async () => {
+    it(`has every acknowledged message when a page is missing and later ones exist (${what})`, async () => {
       const { answered, all, ...log } = await written(sizes);
       for (const page of [PAGE, 512]) {
         const pages = pagesBetween(answered.bytes, all.bytes, page);
@@ -51,7 +51,7 @@ describe("an embedded log after a power loss during its last append", () => {
     });
   }
 
-  it("has what was answered when a page reached the disk between two writes to it", async () => {
+  it("has every acknowledged message when a page reached the disk between two writes to it", async () => {
     const { answered, all, ...log } = await written([9_000]);
     for (const missing of [1, 5, 100, 300]) {
       expect((await openWith(log, without(log.content, [all.bytes - missing, all.bytes]))).last).toBe(
@@ -60,7 +60,7 @@ describe("an embedded log after a power loss during its last append", () => {
     }
   });
 
-  it("has what was answered when only every other page arrived, or only the last one", async () => {
+  it("has every acknowledged message when only every other page arrived, or only the last one", async () => {
     const { answered, all, ...log } = await written([100_000, 70_000]);
     const pages = pagesBetween(answered.bytes, all.bytes);
     for (const lost of [
@@ -73,7 +73,7 @@ describe("an embedded log after a power loss during its last append", () => {
     }
   });
 
-  it("keeps a copy of what it cuts off, and says once how much it was", async () => {
+  it("keeps a copy of what it cuts off, and reports its size once", async () => {
     const { answered, all, ...log } = await written([20_000]);
     const content = without(log.content, [answered.bytes + 5_000, answered.bytes + 9_000]);
     await writeInto(log, content);
@@ -90,7 +90,7 @@ describe("an embedded log after a power loss during its last append", () => {
     expect(await readFile(join(log.path, "torn", copy))).toEqual(content.subarray(answered.bytes));
   });
 
-  it("has what was answered when a removal of old messages was torn", async () => {
+  it("has every acknowledged message when the removal of old messages was torn", async () => {
     const log = await openEmbeddedTxLog({ path: join(folder, "log") });
     await log.create(bytes);
     for (let n = 0; n < 3; n += 1)
@@ -121,7 +121,7 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
   let path: string;
   let before: string;
   let manifest: string;
-  /** Before the table was written, the folder is `before`; `path` is as it is after. */
+  /** `before` is a copy of the folder from before the table was written, `path` the folder after it. */
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
     path = join(folder, "log");
@@ -146,7 +146,7 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
     await log.close();
   });
 
-  it("has everything when the manifest grew and what it grew by did not arrive", async () => {
+  it("has everything when the manifest grew and its new end did not arrive", async () => {
     const short = await readFile(join(before, manifest));
     const { length } = await readFile(join(path, manifest));
     expect(length).toBeGreaterThan(short.length);
@@ -156,7 +156,7 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
     await log.close();
   });
 
-  it("is LOG_GAP when a table is missing and what it was made of is gone", async () => {
+  it("is LOG_GAP when a table is missing and the files it was made from are gone", async () => {
     const [table = ""] = (await readdir(path)).filter((name) => name.endsWith(".ldb"));
     await rm(join(path, table));
     const names = await readdir(path);
@@ -165,15 +165,15 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
   });
 });
 
-describe("an embedded log that is open", () => {
-  it("is not cut by whoever opens it a second time while something is being written", async () => {
+describe("an open embedded log", () => {
+  it("is not cut off by a second opening during a write", async () => {
     const folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
     const path = join(folder, "log");
     const log = await openEmbeddedTxLog({ path });
     try {
       await log.create(bytes);
       const [wal = ""] = (await readdir(path)).filter((name) => name.endsWith(".log"));
-      // As a write looks of which the first page is in the file.
+      // Looks like a write whose first page is in the file.
       await appendFile(join(path, wal), Buffer.alloc(50));
       const { size } = await stat(join(path, wal));
       await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "INDEX_LOCKED" });
@@ -185,7 +185,7 @@ describe("an embedded log that is open", () => {
   });
 });
 
-describe("an embedded log that was damaged, though every append in it was answered", () => {
+describe("a damaged embedded log whose appends were all acknowledged", () => {
   let folder: string;
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
@@ -195,7 +195,7 @@ describe("an embedded log that was damaged, though every append in it was answer
   it("is LOG_GAP, and left as it is, with any page of an earlier group missing", async () => {
     const log = await writeLog(folder, [[20_000], [50, 60], [70_000], [400], [9_000]]);
     const beforeLast = log.groups.at(-2)?.bytes ?? 0;
-    // Of the last page, the part behind belongs to the last group.
+    // The end of the last page belongs to the last group.
     for (const [from, to] of pagesBetween(0, beforeLast)) {
       expect((await openWith(log, without(log.content, [from, to]))).code).toBe("LOG_GAP");
       expect((await openWith(log, without(log.content, [from, from + PAGE]))).code).toBe("LOG_GAP");
@@ -203,19 +203,19 @@ describe("an embedded log that was damaged, though every append in it was answer
   });
 
   it("is LOG_GAP when the lost page also held where the last group begins", async () => {
-    // What is left of the last group has no header: only its end says that it did not begin where the whole ones end.
+    // The rest of the last group has no header: only its end shows that it did not begin where the intact groups end.
     const log = await writeLog(folder, [[2_000], [100], [100], [100], [9_000]]);
     const lost = pagesBetween(log.groups[1]?.bytes ?? 0, (log.groups[4]?.bytes ?? 0) + 1_000);
     expect((await openWith(log, without(log.content, ...lost))).code).toBe("LOG_GAP");
   });
 
-  it("is LOG_GAP with a page of an earlier group missing, also when the last append was interrupted, too", async () => {
+  it("is LOG_GAP with a page of an earlier group missing, even when the last append was interrupted as well", async () => {
     const log = await writeLog(folder, [[20_000], [50], [9_000]]);
     const interrupted = log.content.subarray(0, log.content.length - 3_000);
     expect((await openWith(log, without(interrupted, [PAGE, 2 * PAGE]))).code).toBe("LOG_GAP");
   });
 
-  it("is LOG_GAP when the length of the last group is changed such that the end of the file seems to cut it off", async () => {
+  it("is LOG_GAP when the last group's length is changed so that the end of the file seems to cut it off", async () => {
     const log = await writeLog(folder, [[500], [400]]);
     const changed = Buffer.from(log.content);
     const length = (log.groups.at(-2)?.bytes ?? 0) + 5;

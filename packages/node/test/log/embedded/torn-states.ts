@@ -4,19 +4,19 @@ import { join } from "node:path";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
 import { bytes, takeMessages, text } from "../../../testing/log-messages.ts";
 
-/** What a file system writes at a time. */
+/** The size of a file system's writes. */
 export const PAGE = 4_096;
 
-/** A closed log whose messages are all in one write-ahead log, and where each group of appends ended in it. */
+/** A closed log whose messages are all in one write-ahead log, with the end of each group of appends in it. */
 export interface WrittenLog {
   readonly path: string;
   readonly wal: string;
   readonly content: Buffer;
-  /** After each group: the bytes of the write-ahead log and the messages that were answered. */
+  /** After each group: the bytes of the write-ahead log and the acknowledged messages. */
   readonly groups: readonly { readonly bytes: number; readonly last: number }[];
 }
 
-/** What came of opening a log whose files were changed. */
+/** The result of opening a log whose files were changed. */
 export interface Opened {
   /** Undefined when it was refused. */
   readonly last: number | undefined;
@@ -24,12 +24,12 @@ export interface Opened {
   readonly notices: readonly string[];
 }
 
-/** The payload of the message `n`; no two are alike, and like Cairn's none has a zero byte. */
+/** The payload of message `n`; all differ, and like Cairn's none has a zero byte. */
 export function payload(n: number, size: number): string {
   return `${n}:`.padEnd(size, `message ${n} `);
 }
 
-/** Writes a log in a folder of its own: each group has messages of these sizes. */
+/** Writes a log in a new folder: each group has messages of these sizes. */
 export async function writeLog(folder: string, groups: readonly (readonly number[])[]): Promise<WrittenLog> {
   const path = join(folder, "log");
   const log = await openEmbeddedTxLog({ path });
@@ -39,7 +39,7 @@ export async function writeLog(folder: string, groups: readonly (readonly number
   const ends = [{ bytes: await size(), last: 1 }];
   let last = 1;
   for (const sizes of groups) {
-    // Calls in one turn are stored together.
+    // Calls in one turn of the event loop are stored together.
     await Promise.all(sizes.map((bytesOfOne) => log.append(bytes(payload(++last, bytesOfOne)))));
     ends.push({ bytes: await size(), last });
   }
@@ -47,7 +47,7 @@ export async function writeLog(folder: string, groups: readonly (readonly number
   return { path, wal, content: await readFile(join(path, wal)), groups: ends };
 }
 
-/** Opens a copy of the log with another write-ahead log; what is there must be what was written. */
+/** Opens a copy of the log with another write-ahead log; its messages must be what was written. */
 export async function openWith(log: WrittenLog, content: Uint8Array): Promise<Opened> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-torn-"));
   const path = join(folder, "log");
@@ -65,7 +65,7 @@ export async function openWith(log: WrittenLog, content: Uint8Array): Promise<Op
         if (found !== payload(index + 1, found.length))
           throw new Error(`message ${index + 1} is another one`);
       }
-      // It must go on from there.
+      // Appends must continue from there.
       if ((await opened.append(bytes("next"))).position !== last + 1) throw new Error("another position");
       await opened.close();
       return { last, code: undefined, notices };
@@ -82,14 +82,14 @@ export async function openWith(log: WrittenLog, content: Uint8Array): Promise<Op
   }
 }
 
-/** The bytes with those between zeroed: pages that never arrived. */
+/** Zeroes the bytes of pages that never arrived. */
 export function without(content: Buffer, ...parts: readonly (readonly [from: number, to: number])[]): Buffer {
   const changed = Buffer.from(content);
   for (const [from, to] of parts) changed.fill(0, from, Math.min(to, changed.length));
   return changed;
 }
 
-/** Where the pages of a file between two offsets begin and end; only what lies between counts. */
+/** The beginnings and ends of a file's pages, limited to what is between two offsets. */
 export function pagesBetween(from: number, to: number, page = PAGE): [from: number, to: number][] {
   const pages: [number, number][] = [];
   for (let at = from; at < to; at = at - (at % page) + page)

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createConnection, createServer, type Socket } from "node:net";
 
-/** What {@link startMutableProxy} starts. */
+/** A proxy between client and server that can be muted. */
 export interface MutableProxy {
   readonly port: number | undefined;
   mute(): void;
@@ -9,7 +9,7 @@ export interface MutableProxy {
   close(): Promise<void>;
 }
 
-/** Stands between client and server. Muted, it drops what the server says; a cut ends the connections and unmutes. */
+/** Starts a proxy between client and server. Muted, it drops what the server sends; a cut ends the connections and unmutes. */
 export async function startMutableProxy(target: number): Promise<MutableProxy> {
   const sockets = new Set<Socket>();
   let muted = false;

@@ -28,7 +28,7 @@ describe("connecting to NATS", () => {
     return server;
   };
 
-  it("gives up at once when nobody listens, and names the address", async () => {
+  it("gives up at once when no server listens, and names the address", async () => {
     const port = await freePort();
     const begun = performance.now();
     const connectTimeoutMs = 120_000;
@@ -41,7 +41,7 @@ describe("connecting to NATS", () => {
     expect(performance.now() - begun).toBeLessThan(connectTimeoutMs / 2);
   });
 
-  it("gives up on a server that takes the connection but is silent, and leaves no socket open", async () => {
+  it("gives up on a server that accepts the connection but is silent, and leaves no socket open", async () => {
     const sockets = new Set<Socket>();
     const silent = createServer((socket) => {
       sockets.add(socket);
@@ -61,7 +61,7 @@ describe("connecting to NATS", () => {
     await once(silent, "close");
   });
 
-  it("uses those servers of a list that answer", async () => {
+  it("uses the servers of a list that answer", async () => {
     const server = await started();
     const log = await openNatsTxLog({ servers: [`nats://127.0.0.1:${await freePort()}`, server.url] });
     await log.create(bytes);
@@ -93,7 +93,7 @@ describe("connecting to NATS", () => {
     }
   });
 
-  it("says that credentials are refused without repeating them", async () => {
+  it("reports refused credentials without quoting them", async () => {
     const server = await started("--user", "alice", "--pass", "secret");
     const servers = `nats://alice:wr0ng@127.0.0.1:${server.port}`;
     const error: unknown = await openNatsTxLog({ servers }).catch((thrown: unknown) => thrown);
@@ -101,7 +101,7 @@ describe("connecting to NATS", () => {
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain("wr0ng");
   });
 
-  it("does not repeat an address that it cannot read: it may hold a password", async () => {
+  it("does not quote an address that it cannot parse, which may contain a password", async () => {
     const error: unknown = await openNatsTxLog({ servers: "http://alice:wr0ng@host" }).catch(
       (thrown: unknown) => thrown,
     );
@@ -130,7 +130,7 @@ describe("connecting to NATS", () => {
     await expect(refused).rejects.toMatchObject({ code: "LOG_UNREACHABLE", message: /credentials/ });
   });
 
-  it("names credentials that are not taken any more, and takes renewed ones from their file", async () => {
+  it("names credentials that are no longer accepted, and reads renewed ones from their file", async () => {
     const folder = await mkdtemp(join(tmpdir(), "cairn-renewed-"));
     cleanups.push(() => rm(folder, { recursive: true }));
     const [before, after] = [nkeys.createUser(), nkeys.createUser()];
@@ -157,7 +157,7 @@ describe("connecting to NATS", () => {
     await log.close();
   });
 
-  it("says at once what the user of the log may not do", async () => {
+  it("reports at once what the user of the log may not do", async () => {
     const folder = await mkdtemp(join(tmpdir(), "cairn-permissions-"));
     cleanups.push(() => rm(folder, { recursive: true }));
     const config = join(folder, "server.conf");
@@ -200,7 +200,7 @@ describe("connecting to NATS", () => {
     },
   );
 
-  it("says that a server has no TLS where the log insists on it", async () => {
+  it("reports that a server has no TLS when the log requires it", async () => {
     const server = await started();
     await expect(openNatsTxLog({ servers: server.url, tls: true })).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
@@ -234,7 +234,7 @@ describe("connecting to NATS", () => {
     await log.close();
   });
 
-  it("says that JetStream is off rather than that the log is empty", async () => {
+  it("reports that JetStream is off rather than an empty log", async () => {
     const server = await startNatsServer({ jetStream: false });
     cleanups.push(() => server.close());
     const log = await openNatsTxLog({ servers: server.url });

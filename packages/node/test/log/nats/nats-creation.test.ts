@@ -41,7 +41,7 @@ describe("creating a log on NATS", () => {
     }
   };
 
-  it("makes a stream that loses nothing by itself and carries the log's id", async () => {
+  it("creates a stream that never discards messages and contains the log's id", async () => {
     const id = await withLog(async (log) => {
       expect(await log.inspect?.()).toEqual([]);
       await log.create(bytes);
@@ -80,7 +80,7 @@ describe("creating a log on NATS", () => {
     await Promise.all(logs.map((log) => log.close()));
   });
 
-  it("does not make a stream that it may not make, and says what to do", async () => {
+  it("does not create a stream without permission, and says what to do", async () => {
     await withLog(
       async (log) => {
         await expect(log.create(bytes)).rejects.toMatchObject({
@@ -93,7 +93,7 @@ describe("creating a log on NATS", () => {
     );
   });
 
-  it("begins in an empty stream that somebody made, and writes its id into the description", async () => {
+  it("begins in an existing empty stream, and writes its id into the description", async () => {
     await makeStream({ description: "orders" });
     await withLog(async (log) => {
       expect(await log.exists()).toBe(false);
@@ -104,7 +104,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("writes no birth record into a stream that was emptied: its history was somewhere", async () => {
+  it("writes no birth record into a stream that was emptied, whose history may exist elsewhere", async () => {
     await withLog(async (log) => {
       await log.create(bytes);
       await log.append(bytes("one"));
@@ -116,7 +116,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("says what is unsafe about a stream, each with a code and what to do, as it is now", async () => {
+  it("warns of each unsafe setting of a stream as it is now, with a code and what to do", async () => {
     const hour = 3_600_000_000_000;
     await makeStream({ storage: StorageType.Memory, max_msgs: 100, max_age: hour, duplicate_window: 1e9 });
     await withLog(async (log) => {
@@ -139,7 +139,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("writes its id into a description that lost it, but not into that of another stream in its place", async () => {
+  it("restores its id in a description that lost it, but not in that of another stream in its place", async () => {
     await withLog(async (log) => {
       await log.create(bytes);
       const id = await log.id();
@@ -157,7 +157,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("says that messages inside a stream were deleted", async () => {
+  it("warns that messages inside a stream were deleted", async () => {
     await makeStream({});
     await withLog(async (log) => {
       await log.create(bytes);
@@ -169,12 +169,12 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("refuses a stream that removes messages once they were read", async () => {
+  it("refuses a stream that removes messages once they are read", async () => {
     await makeStream({ retention: RetentionPolicy.Workqueue });
     await withLog(async (log) => {
       await expect(log.create(bytes)).rejects.toMatchObject({
         code: "CONFIG_INVALID",
-        message: /once they were read/,
+        message: /once they are read/,
       });
       await expect(log.exists()).rejects.toMatchObject({ code: "CONFIG_INVALID" });
     });

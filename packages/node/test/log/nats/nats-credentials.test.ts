@@ -52,7 +52,7 @@ describe("credentials of NATS", () => {
     },
   );
 
-  it("that are missing or wrong are named as what was given", async () => {
+  it("that are missing or wrong are named", async () => {
     const { url } = await started("--user", "alice", "--pass", "secret");
     await expect(openNatsTxLog({ servers: url })).rejects.toMatchObject({
       ...refused('"credentials-file" or "nkey-seed-file"'),
@@ -63,7 +63,7 @@ describe("credentials of NATS", () => {
     await expect(openNatsTxLog({ servers: url, token: "t" })).rejects.toMatchObject(refused('"token"'));
   });
 
-  it("that have expired are named with when they did; renewed ones are taken by whoever runs", async () => {
+  it("that have expired are named with their expiry; a running log reads renewed ones", async () => {
     const operator = new NatsOperatorMode();
     const server = await started("-c", await written("server.conf", operator.config));
     const expiry = Math.floor(Date.now() / 1_000) + 4;
@@ -85,7 +85,7 @@ describe("credentials of NATS", () => {
     await vi.waitFor(async () => expect(await log.exists()).toBe(false), PATIENT);
   });
 
-  it("whose file is being replaced just when the connection comes back do not end it for good", async () => {
+  it("whose file is being replaced during a reconnect do not close the connection permanently", async () => {
     const operator = new NatsOperatorMode();
     const server = await started("-c", await written("server.conf", operator.config));
     const text = operator.credentials();

@@ -62,7 +62,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     }
   }
 
-  it("takes the acknowledgement of its own stream alone, and says that the other one stores it too", async () => {
+  it("counts only the acknowledgement of its own stream, and warns that the other one stores it too", async () => {
     const [near, far] = [await open(hub), await open(leaf)];
     await Promise.all([near.create(bytes), far.create(bytes)]);
     await joined(near, far);
@@ -90,7 +90,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     );
   });
 
-  it("answers that nothing came when only the other one acknowledges, and names both", async () => {
+  it("reports no acknowledgement when only the other stream acknowledges, and names both", async () => {
     const [near, far] = [await open(hub), await open(leaf)];
     await Promise.all([near.create(bytes), far.create(bytes)]);
     await joined(near, far);
@@ -104,7 +104,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     expect((await far.bounds()).last).toBeGreaterThan(before);
   });
 
-  it("has the stream of the domain that it is told, whatever server it is connected to", async () => {
+  it("uses the stream of the configured domain, whatever server it is connected to", async () => {
     const near = await open(hub);
     await near.create(bytes);
     const through = await vi.waitFor(async () => {
@@ -124,7 +124,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     expect(await (await open(leaf)).exists()).toBe(false);
   });
 
-  it("needs the name of the domain on a leaf node without JetStream, and is told so", async () => {
+  it("needs the name of the domain on a leaf node without JetStream, and says so", async () => {
     const near = await open(hub);
     await near.create(bytes);
     const config = join(folder, "plain.conf");

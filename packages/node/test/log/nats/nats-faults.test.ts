@@ -8,7 +8,7 @@ import { NatsFixture } from "./nats-fixture.ts";
 describe("writing to a log on NATS", () => {
   const nats = new NatsFixture();
 
-  it("loses and doubles nothing when the server is killed again and again under writers and a reader", async () => {
+  it("loses and doubles nothing when the server is repeatedly killed under writers and a reader", async () => {
     const log = await nats.open({ maxInflight: 100 });
     const reader = await nats.open();
     const seen: string[] = [];
@@ -41,12 +41,12 @@ describe("writing to a log on NATS", () => {
     await expect.poll(() => seen.length, { timeout: 30_000 }).toBe(last);
     nats.stop.abort();
     await following;
-    // Every acknowledged message is where it was said to be, and there is nothing besides them and the birth record.
+    // Every acknowledged message is at its position, and there is nothing but these and the birth record.
     expect(last).toBe(positions.size + 1);
     for (const [name, position] of positions) expect(seen[position - 1]).toBe(name);
   });
 
-  it("stores once what the server acknowledged into a connection that broke", async () => {
+  it("stores once a message whose acknowledgement was lost with the connection", async () => {
     const proxy = await startMutableProxy(nats.server.port);
     const log = await nats.open({ servers: `nats://127.0.0.1:${proxy.port}` });
     await log.append(bytes("known"));
@@ -67,7 +67,7 @@ describe("writing to a log on NATS", () => {
     await nats.manager.streams.delete(nats.stream);
     const names = Array.from({ length: 20 }, (_, n) => `message ${n}`);
     const appending = Promise.allSettled(names.map((name) => log.append(bytes(name))));
-    // It is tried again from here on: the server says that nobody listens.
+    // From here on it is retried: the server reports no responders.
     await nats.client.flush();
     await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
     for (const outcome of await appending) {
@@ -86,7 +86,7 @@ describe("writing to a log on NATS", () => {
     expect(appended.map(({ position }) => position)).toEqual(Array.from({ length: 1_000 }, (_, n) => n + 2));
   });
 
-  it("gives up an append at its deadline when the server does not come back", async () => {
+  it("gives up an append at its deadline when the server stays away", async () => {
     const other = await startNatsServer();
     const log = await nats.open({ servers: other.url, appendDeadlineMs: 300 });
     await other.kill();
@@ -96,7 +96,7 @@ describe("writing to a log on NATS", () => {
     await other.close();
   });
 
-  it("says that the log is full when the stream's limit is reached, and goes on when it is raised", async () => {
+  it("reports a full log when the stream's limit is reached, and continues when it is raised", async () => {
     const log = await nats.open();
     await nats.manager.streams.update(nats.stream, { max_msgs: 2 });
     await log.append(bytes("one"));
@@ -107,7 +107,7 @@ describe("writing to a log on NATS", () => {
     expect(await log.append(bytes("two"))).toEqual({ position: 3, duplicate: false });
   });
 
-  it("says that a message is too large for the stream", async () => {
+  it("reports a message that is too large for the stream", async () => {
     const log = await nats.open();
     await nats.manager.streams.update(nats.stream, { max_msg_size: 1_000 });
     await expect(log.append(new Uint8Array(2_000))).rejects.toMatchObject({ code: "TX_TOO_LARGE" });

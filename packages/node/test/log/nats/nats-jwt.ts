@@ -3,12 +3,12 @@ import { nkeys } from "nats";
 
 type KeyPair = ReturnType<typeof nkeys.createUser>;
 
-/** An operator with one account, as `nsc` makes them: what a server is configured with, and .creds files of users. */
+/** An operator with one account, as `nsc` creates them: the configuration of a server, and .creds files of users. */
 export class NatsOperatorMode {
   readonly #operator = nkeys.createOperator();
   readonly #account = nkeys.createAccount();
 
-  /** The configuration of a server that knows the account. JetStream needs a system account besides. */
+  /** The configuration of a server that knows the account. JetStream also needs a system account. */
   get config(): string {
     const system = nkeys.createAccount().getPublicKey();
     const id = this.#account.getPublicKey();
@@ -21,7 +21,7 @@ export class NatsOperatorMode {
   }
 
   #accountToken(id: string): string {
-    // All limits are open, as of an account that nobody limited.
+    // Without limits.
     const limits = {
       subs: -1,
       data: -1,

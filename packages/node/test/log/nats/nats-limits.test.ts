@@ -9,7 +9,7 @@ import type { TxLog } from "../../../src/log/tx-log.ts";
 import { bytes } from "../../../testing/log-messages.ts";
 import { type NatsTestServer, startNatsServer } from "../../../testing/nats-server.ts";
 
-/** What a JetStream server answers, as far as these tests look at it. */
+/** The part of a JetStream server's answer that these tests use. */
 interface Answer {
   readonly error?: { readonly description: string };
   readonly config?: { readonly [setting: string]: unknown };
@@ -43,7 +43,7 @@ describe("a stream or a server with limits of its own", () => {
     return JSON.parse(Buffer.from(data).toString()) as Answer;
   }
 
-  /** A stream as others may have made it, with settings that a server may not know; what it says of the stream. */
+  /** Creates a stream with settings that a server may not know; returns how the server reports it. */
   async function made(settings: object): Promise<{ stream: string; answer: Answer }> {
     streams += 1;
     const stream = `log-${streams}`;
@@ -63,7 +63,7 @@ describe("a stream or a server with limits of its own", () => {
     ["none but the server's for one request", {}],
     ["how long a consumer may be idle", { consumer_limits: { inactive_threshold: nanos(500) } }],
     ["what may wait for acknowledgement", { consumer_limits: { max_ack_pending: 10 } }],
-  ])("is read as any other: %s", async (_, limits) => {
+  ])("is read like any other stream: %s", async (_, limits) => {
     const { stream } = await made(limits);
     const log = await open(stream);
     await log.create(bytes);
@@ -73,7 +73,7 @@ describe("a stream or a server with limits of its own", () => {
     let more: Promise<unknown> | undefined;
     for await (const messages of log.read(1, { signal: stop.signal })) {
       last = messages.at(-1)?.position ?? 0;
-      // One reading goes on: it is idle for longer than the limit before this one comes.
+      // One reading continues: it is idle for longer than the limit before this message.
       if (last === 8) more ??= delay(1_500).then(async () => await log.append(bytes("late")));
       if (last === 9) stop.abort();
     }
@@ -81,7 +81,7 @@ describe("a stream or a server with limits of its own", () => {
     await more;
   });
 
-  it("says how many consumers it allows, and what to do, to who reads and in what somebody should look at", async () => {
+  it("reports how many consumers it allows, and what to do, to readers and as a warning", async () => {
     const { stream } = await made({ max_consumers: 1 });
     const [first, second] = [await open(stream), await open(stream)];
     await first.create(bytes);
@@ -99,7 +99,7 @@ describe("a stream or a server with limits of its own", () => {
     expect(await second.inspect?.()).toContainEqual(expect.objectContaining(refused));
     stop.abort();
     await reading.return?.();
-    // The server removes a consumer after it was told to.
+    // The server removes a consumer some time after the request.
     await vi.waitFor(async () => {
       const next = second.read(1, { signal: new AbortController().signal })[Symbol.asyncIterator]();
       expect((await next.next()).done).toBe(false);
@@ -112,7 +112,7 @@ describe("a stream or a server with limits of its own", () => {
   ])("is refused where it takes %s, by servers that know that", async (_, setting, value) => {
     const { stream, answer } = await made({ [setting]: value, allow_direct: true });
     const log = await open(stream);
-    // A server that is older passes over what it does not know, and the stream is as any other.
+    // An older server ignores settings that it does not know.
     if (answer.config?.[setting] !== value) {
       await log.create(bytes);
       expect(await log.bounds()).toEqual({ first: 1, last: 1 });
@@ -127,7 +127,7 @@ describe("a stream or a server with limits of its own", () => {
     }
   });
 
-  it("does not take the birth of a log: that is told with the server's own words, and soon", async () => {
+  it("refuses the birth record of a log: that is reported soon, in the server's own words", async () => {
     const { stream } = await made({ max_msg_size: 8 });
     const log = await open(stream);
     const begun = performance.now();
@@ -139,7 +139,7 @@ describe("a stream or a server with limits of its own", () => {
     expect(performance.now() - begun).toBeLessThan(20_000);
   });
 
-  it("ends the making of a log at once when it is told to", async () => {
+  it("ends the creation of a log at once when it is aborted", async () => {
     const { stream } = await made({ max_bytes: 4, discard: "new" });
     const stop = new AbortController();
     const log = await open(stream, { signal: stop.signal });

@@ -51,7 +51,7 @@ async function answersTo(peers: PeerChannel, question: string, most = 10, ms = 5
   return answers.toSorted();
 }
 
-/** Answers when the server has read what this log's connection sent so far, which those of other connections cannot know. */
+/** Resolves when the server has read what this log's connection sent so far. */
 async function heard(log: TxLog): Promise<void> {
   await log.exists();
 }
@@ -63,8 +63,8 @@ function echo(peers: PeerChannel, name: string, refused: CairnError[] = []): () 
   );
 }
 
-describe("those who have one log on NATS open", () => {
-  it("are all asked, and all answer, as often as they like", async () => {
+describe("nodes with the same log on NATS", () => {
+  it("are all asked, and may all answer several times", async () => {
     const url = await server();
     const [asking, one, two] = [await open(url), await open(url), await open(url)];
     await asking.log.create(() => bytes("birth"));
@@ -78,7 +78,7 @@ describe("those who have one log on NATS open", () => {
     expect(await asking.log.bounds()).toEqual({ first: 1, last: 1 });
   });
 
-  it("are told at once that nobody is there", async () => {
+  it("learn at once that no other node is there", async () => {
     const { log, peers } = await open(await server());
     await log.create(() => bytes("birth"));
     const begun = performance.now();
@@ -86,7 +86,7 @@ describe("those who have one log on NATS open", () => {
     expect(performance.now() - begun).toBeLessThan(60_000);
   });
 
-  it("do not hear those of a log of another name, nor when they have ended it", async () => {
+  it("do not hear nodes of a log with another name, nor anything after they stopped serving", async () => {
     const url = await server();
     const [asking, one] = [await open(url), await open(url)];
     await asking.log.create(() => bytes("birth"));
@@ -101,7 +101,7 @@ describe("those who have one log on NATS open", () => {
     expect(await answersTo(asking.peers, "2", 1)).toEqual([]);
   });
 
-  it("hear one another again after the server was away", async () => {
+  it("hear one another again after an outage of the server", async () => {
     const started = await startNatsServer();
     cleanups.push(() => started.close());
     const [asking, one] = await Promise.all([1, 2].map(() => openNatsTxLog({ servers: started.url })));
@@ -121,8 +121,8 @@ describe("those who have one log on NATS open", () => {
   });
 });
 
-describe("one whom NATS does not allow it", () => {
-  it("is told once that it may not listen, and goes on with its log", async () => {
+describe("a node without the permissions", () => {
+  it("learns once that it may not listen, and continues with its log", async () => {
     const url = await server(`{ subscribe: { deny: ["_CAIRN.>"] } }`);
     const admin = await open(url);
     await admin.log.create(() => bytes("birth"));
@@ -139,7 +139,7 @@ describe("one whom NATS does not allow it", () => {
     expect(refused).toHaveLength(1);
   });
 
-  it("is told once that it may not answer", async () => {
+  it("learns once that it may not answer", async () => {
     const url = await server(`{ publish: { deny: ["_INBOX.>"] } }`);
     const admin = await open(url);
     await admin.log.create(() => bytes("birth"));
@@ -165,7 +165,7 @@ describe("one whom NATS does not allow it", () => {
 });
 
 describe("a question", () => {
-  it("is not asked where the log's stream would store it", async () => {
+  it("is not asked if the log's stream would store it", async () => {
     const url = await server();
     const client = await connect({ servers: url, user: "admin", pass: "a" });
     const manager = await client.jetstreamManager();

@@ -20,7 +20,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
-/** A server with these users (`node`, … with the password `n`), and an `admin` who may do everything. */
+/** A server with these users (`node`, … with the password `n`), and an `admin` with all rights. */
 async function serverWith(users: Readonly<Record<string, string>>): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-permissions-"));
   cleanups.push(() => rm(folder, { recursive: true }));
@@ -52,7 +52,7 @@ async function openedWith(permissions: string): Promise<TxLog> {
   return await open(servers, "node");
 }
 
-/** Permissions as a server's configuration has them: these and no others. */
+/** Permissions in the form of a server's configuration: these and no others. */
 function allowing(rights: readonly Right[]): string {
   const subjects = (may: Right["may"]): string => {
     const allowed = rights.filter((right) => right.may === may).map(({ subject }) => `"${subject}"`);
@@ -72,7 +72,7 @@ async function asAdmin(servers: string): Promise<JetStreamManager> {
   return await client.jetstreamManager();
 }
 
-/** What a node needs that others can ask, with inboxes of its own, as docs/nats.md says. */
+/** The rights of a node that others can ask, with its own inboxes, from docs/nats.md. */
 function nodePermissions(name: string): string {
   const rights = RIGHTS.filter(({ who }) => who === "all" || who.startsWith("nodes"));
   const needed = rights
@@ -89,13 +89,13 @@ async function useAll(log: TxLog): Promise<void> {
   expect(await log.fetch(1)).toBeDefined();
 }
 
-/** Reads until the first messages came. */
+/** Reads the first messages. */
 async function reading(log: TxLog): Promise<void> {
   for await (const _ of log.read(1, { signal: new AbortController().signal })) return;
 }
 
 describe("the rights that docs/nats.md lists", () => {
-  it("are enough, and no more is said to be missing", async () => {
+  it("are enough, and none is reported missing", async () => {
     const log = await openedWith(allowing(NEEDED));
     await useAll(log);
     expect(await log.inspect?.()).toEqual([]);
@@ -120,7 +120,7 @@ describe("the rights that docs/nats.md lists", () => {
     await useAll(await openedWith(allowing(hinted)));
   });
 
-  it("let a stream be made, described and trimmed by whoever has those for that", async () => {
+  it("let a stream be created, described and trimmed by a user with the rights for that", async () => {
     const url = await serverWith({ maker: allowing([...NEEDED, ...MAKING, ...TRIMMING]) });
     const log = await open(url, "maker");
     await log.create(bytes);
@@ -129,7 +129,7 @@ describe("the rights that docs/nats.md lists", () => {
     expect(await log.bounds()).toEqual({ first: 2, last: 2 });
   });
 
-  it("let an unused log be removed by whoever has that for it, and say what is missing", async () => {
+  it("let an unused log be removed by a user with the right for that, and report a missing one", async () => {
     const allowed = [...NEEDED, ...MAKING, ...RECOVERING];
     const log = await open(await serverWith({ maker: allowing(allowed) }), "maker");
     await log.create(bytes);
@@ -160,7 +160,7 @@ describe("the rights that docs/nats.md lists", () => {
     },
   );
 
-  it("are told of where a description cannot be put right, and the hint puts it right", async () => {
+  it("are named when a description cannot be corrected, and the hint corrects it", async () => {
     const url = await serverWith({ reader: allowing(NEEDED), maker: allowing([...NEEDED, ...MAKING]) });
     const [reader, maker] = [await open(url, "reader"), await open(url, "maker")];
     await maker.create(bytes);
@@ -169,7 +169,7 @@ describe("the rights that docs/nats.md lists", () => {
     const redescribe = async (description: string): Promise<unknown> =>
       await manager.streams.update("cairn", { description });
     await redescribe("managed by others");
-    // As a node does it: it knows the log by its id, and has looked at the stream before.
+    // Like a node, which knows the log's id and has seen the stream before.
     await reader.exists();
     const [undescribed] = (await reader.inspect?.(id)) ?? [];
     expect(undescribed).toMatchObject({ code: "LOG_UNSAFE" });
@@ -178,7 +178,7 @@ describe("the rights that docs/nats.md lists", () => {
     expect(stream).toBe("cairn");
     await redescribe(told);
     expect(await reader.inspect?.(id)).toEqual([]);
-    // With the right to, a node does it by itself.
+    // With the right to do it, a node corrects it by itself.
     await redescribe("managed by others");
     expect(await maker.inspect?.(id)).toEqual([]);
     expect((await manager.streams.info("cairn")).config.description).toContain(id);
@@ -210,7 +210,7 @@ describe("the rights that docs/nats.md lists", () => {
       expect(answers.toSorted()).toEqual(["hello1", "hello1", "hello2", "hello2", "hello3", "hello3"]);
     }
     expect(refused).toEqual([]);
-    // With the prefix of the other it hears nothing.
+    // With the other user's prefix it hears nothing.
     const wrong = await open(url, "one", "_INBOX_two");
     await expect(wrong.exists()).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
@@ -220,8 +220,8 @@ describe("the rights that docs/nats.md lists", () => {
   });
 });
 
-describe("a user of NATS that may not do what a log needs", () => {
-  it("is told which when nothing can be pulled, by who reads and by who looks at the log", async () => {
+describe("a user of NATS without a right that a log needs", () => {
+  it("learns which when nothing can be pulled, from reading and from inspecting the log", async () => {
     const log = await openedWith(`publish: { deny: ["$JS.API.CONSUMER.MSG.NEXT.>"] }`);
     const failure = {
       code: "LOG_UNREACHABLE",
@@ -232,11 +232,11 @@ describe("a user of NATS that may not do what a log needs", () => {
     };
     await expect(reading(log)).rejects.toMatchObject(failure);
     expect(await log.inspect?.()).toMatchObject([failure]);
-    // Another one's denial is none of a message's.
+    // A denial on another subject does not concern the message.
     expect(await log.append(bytes("one"))).toEqual({ position: 2, duplicate: false });
   });
 
-  it("is told which when no answer can come, whatever it asks", async () => {
+  it("learns which when no answer can arrive, whatever it asks", async () => {
     const log = await openedWith(`subscribe: { deny: ["_INBOX.>"] }`);
     const failure = {
       code: "LOG_UNREACHABLE",
@@ -248,7 +248,7 @@ describe("a user of NATS that may not do what a log needs", () => {
     await expect(reading(log)).rejects.toMatchObject(failure);
   });
 
-  it("is told which when no message can come, though all else is answered", async () => {
+  it("learns which when no message can arrive, though everything else is answered", async () => {
     // Answers come to _INBOX.<id>.<number>, what is pulled to _INBOX.<id>.<slot>.<number>.
     const log = await openedWith(`subscribe: { deny: ["_INBOX.*.*.*"] }`);
     expect(await log.bounds()).toEqual({ first: 1, last: 1 });
@@ -265,7 +265,7 @@ it.each(["a.*", ">", "a b", ".a", "a.", "$JS", "$SYS.x", ""])(
   },
 );
 
-it("refuses a stream that would store the answers, and warns of all that it takes besides", async () => {
+it("refuses a stream that would store answers, and warns of all other subjects that it takes", async () => {
   const url = await serverWith({});
   const own = await open(url, "admin", "cairn.inbox");
   const other = await open(url, "admin", "elsewhere");

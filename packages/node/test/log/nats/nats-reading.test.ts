@@ -8,7 +8,7 @@ import { NatsFixture } from "./nats-fixture.ts";
 describe("reading a log on NATS", () => {
   const nats = new NatsFixture();
 
-  /** Reads arrays until the reading ends; answers how many messages came. */
+  /** Reads arrays until the reading ends; returns the number of messages. */
   const readToEnd = async (
     log: TxLog,
     from: number,
@@ -22,7 +22,7 @@ describe("reading a log on NATS", () => {
     return read;
   };
 
-  /** How many messages the stream's only consumer was given. */
+  /** How many messages were delivered to the stream's only consumer. */
   const delivered = async (): Promise<number> => {
     const [consumer] = await nats.manager.consumers.list(nats.stream).next();
     return consumer?.delivered.consumer_seq ?? 0;
@@ -49,7 +49,7 @@ describe("reading a log on NATS", () => {
     expect(await log.exists()).toBe(false);
   });
 
-  it("notices that the stream was deleted and made again with other messages before it yields one of them", async () => {
+  it("notices that the stream was deleted and created again before it yields one of its messages", async () => {
     const log = await nats.open();
     for (let n = 2; n <= 5; n += 1) await log.append(bytes(`old ${n}`));
     const seen: string[] = [];
@@ -70,7 +70,7 @@ describe("reading a log on NATS", () => {
     expect(seen.slice(1)).toEqual(["old 2", "old 3", "old 4", "old 5"]);
   });
 
-  it("begins later, and is followed no further, when what was asked for was trimmed", async () => {
+  it("begins later, and ends following, when the requested messages were trimmed", async () => {
     const log = await nats.open();
     for (let n = 2; n <= 9; n += 1) await log.append(bytes(`${n}`));
     await nats.manager.streams.purge(nats.stream, { seq: 5 });
@@ -80,10 +80,10 @@ describe("reading a log on NATS", () => {
     await expect(following).rejects.toMatchObject({ code: "LOG_TRIMMED", message: /messages 1 to 4/ });
   });
 
-  it("is followed no further when its last messages were deleted, and says which", async () => {
+  it("ends following when the last messages were deleted, and names them", async () => {
     const log = await nats.open();
     await nats.manager.streams.delete(nats.stream);
-    // Made by somebody else, with settings that let single messages be deleted.
+    // Created by an operator, with settings that let single messages be deleted.
     await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
     for (let n = 1; n <= 9; n += 1) await log.append(bytes(`${n}`));
     for (const position of [7, 8, 9]) await nats.manager.streams.deleteMessage(nats.stream, position);
@@ -107,7 +107,7 @@ describe("reading a log on NATS", () => {
       .toBe(0);
   });
 
-  it("takes no more than a few arrays ahead of a slow reader", async () => {
+  it("reads only a few arrays ahead of a slow reader", async () => {
     const log = await nats.open();
     await Promise.all(Array.from({ length: 2_000 }, () => log.append(new Uint8Array(100))));
     const reading = log.read(1, { signal: nats.stop.signal, maxMessages: 100 })[Symbol.asyncIterator]();
@@ -117,7 +117,7 @@ describe("reading a log on NATS", () => {
     await reading.return?.(undefined);
   });
 
-  it("goes on with the same consumer when pulls expire", async () => {
+  it("continues with the same consumer when pulls expire", async () => {
     const log = await nats.open({ pullTiming: { expiresMs: 250, heartbeatMs: 100 } });
     const pulls: string[] = [];
     const spy = nats.client.subscribe(`$JS.API.CONSUMER.MSG.NEXT.${nats.stream}.>`, {
@@ -148,7 +148,7 @@ describe("reading a log on NATS", () => {
     await proxy.close();
   });
 
-  it("hands out a message when it is stored, and not when a pull ends or asks again", async () => {
+  it("yields a message when it is stored, not only when a pull ends", async () => {
     const log = await nats.open({ pullTiming: { expiresMs: 600_000, heartbeatMs: 60_000 } });
     const begun = performance.now();
     const read = await readToEnd(log, 1, async (soFar) => {

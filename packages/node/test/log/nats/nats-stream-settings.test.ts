@@ -15,15 +15,15 @@ import {
 import { documentedSettings } from "./nats-doc.ts";
 import { namedEdit } from "../../../testing/nats-operator.ts";
 
-/** A stream as Cairn makes it, as a server tells of it, with other settings in place of some. */
+/** A stream as Cairn creates it and a server reports it, with some settings replaced. */
 function streamWith(changes: Partial<StreamUpdateConfig> & object): StreamConfig {
   const made = streamSettings("cairn", 1, "0f9c7a1c-0000-4000-8000-000000000000");
   const server = { max_consumers: -1, max_msg_size: -1, sealed: false, first_seq: 0 };
   return { ...server, ...made, ...changes } as StreamConfig;
 }
 
-describe("the settings of a stream that is to be a log", () => {
-  it("as Cairn makes them lose nothing", () => {
+describe("the settings of a log's stream", () => {
+  it("lose nothing as Cairn creates them", () => {
     expect(unsafeSettings(streamWith({}))).toEqual([]);
   });
 
@@ -34,7 +34,7 @@ describe("the settings of a stream that is to be a log", () => {
     ["other streams", { sources: [{ name: "other" }] }],
     ["sealed", { sealed: true }],
     ["acknowledges nothing", { no_ack: true }],
-    // Debian's server does not know it yet, and the servers that do answer it as it is here.
+    // Debian's server does not know this setting; newer servers report it in this form.
     ["before they are stored", { persist_mode: "async" }],
     ["counters", { allow_msg_counter: true }],
     ["from 1000 on", { first_seq: 1_000, description: "made by others" }],
@@ -63,12 +63,12 @@ describe("the settings of a stream that is to be a log", () => {
     expect(unsafeSettings(streamWith({ ...settings, ...cured }))).toEqual([]);
   });
 
-  it("are told where storage is memory, which nothing but another stream cures", () => {
+  it("warn of storage in memory, for which only another stream helps", () => {
     const told = unsafeSettings({ ...streamWith({}), storage: StorageType.Memory });
     expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.stringContaining("begin another log") }]);
   });
 
-  it("are those of docs/nats.md, with what comes of each", () => {
+  it("are those of docs/nats.md, with the effect of each", () => {
     const documented = documentedSettings();
     const told = (word: string): string[] =>
       documented.filter(({ otherwise }) => otherwise.startsWith(word)).map(({ setting }) => setting);

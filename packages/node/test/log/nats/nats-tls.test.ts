@@ -12,7 +12,7 @@ import { type NatsTestServer, startNatsServer } from "../../../testing/nats-serv
 
 const PATIENT = { timeout: 30_000, interval: 50 };
 
-/** An authority, a server and a client that it vouches for, and strangers that vouch for themselves. */
+/** An authority, a server and a client with its certificates, and strangers with self-signed ones. */
 function file(name: "authority" | "server" | "client" | "address" | `${string}-key`): string {
   return fileURLToPath(new URL(`./fixtures/${name}.pem`, import.meta.url));
 }
@@ -52,7 +52,7 @@ describe("TLS with NATS", () => {
     await log.close();
   }
 
-  it("names what a server that asks for a certificate wants, and takes it then", async () => {
+  it("names what a server that asks for a certificate needs, and connects with it", async () => {
     await expect(opening(ca)).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
       message: expect.stringContaining("asks for a certificate of this node"),
@@ -61,7 +61,7 @@ describe("TLS with NATS", () => {
     await opening({ ...ca, ...client });
   });
 
-  it("says that a server does not accept the certificate of a node", async () => {
+  it("reports that a server does not accept the certificate of a node", async () => {
     await expect(opening({ ...ca, ...stranger })).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
       message: expect.stringContaining("does not accept this node's certificate"),
@@ -101,7 +101,7 @@ describe("TLS with NATS", () => {
     });
   });
 
-  it("says that a server begins without TLS where the log begins with it", async () => {
+  it("reports that a server begins without TLS when the log begins with it", async () => {
     await expect(opening({ ...ca, ...client, handshakeFirst: true })).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
       message: expect.stringContaining("does not begin with TLS"),
@@ -110,8 +110,8 @@ describe("TLS with NATS", () => {
     await opening({ ...ca, ...client });
   });
 
-  it("names the parameter for a server that waits for TLS before it says anything", async () => {
-    // Debian's server cannot (handshake_first is of 2.10); to whoever connects, any server of TLS waits like that.
+  it("names the parameter for a server that waits for TLS before it sends anything", async () => {
+    // Debian's server does not know handshake_first (2.10); to clients, any TLS server waits like that.
     const nats = await started("handshake_first: true", true).catch(() => undefined);
     const port = nats?.port ?? (await waitingServer());
     const silent = openNatsTxLog({ servers: `tls://localhost:${port}`, tls: ca, connectTimeoutMs: 3_000 });
@@ -137,7 +137,7 @@ describe("TLS with NATS", () => {
     return (waiting.address() as AddressInfo).port;
   }
 
-  it("says to whoever uses the log why a connection does not come back", async () => {
+  it("reports to callers why a connection does not come back", async () => {
     const lax = await started(`ca_file: "${file("authority")}"`);
     cleanups.push(() => lax.close());
     const log = await openNatsTxLog({ servers: `tls://localhost:${lax.port}`, tls: ca });
