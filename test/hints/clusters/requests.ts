@@ -127,7 +127,7 @@ export const REQUESTS: readonly BrokenCluster[] = [
       await scene.run("tx put things default/a 1 --if-absent");
       return { output: await scene.runRefused("tx put things default/a 2 --if-absent") };
     },
-    hint: /Read the document again and decide anew/,
+    hint: /Read the document again, and decide whether to write it/,
     async follow(scene) {
       await scene.runStep("get things default/a");
       await scene.runStep("tx put things default/a 2");
