@@ -171,7 +171,7 @@ async function write(
   return reply.header("cairn-tx", txId).send({ txId, existed });
 }
 
-/** Whether a key had a document before transaction `txId`; null where so many came after it that a history policy has removed the answer. */
+/** Whether a key had a document before transaction `txId`; null if a history policy has removed the answer since. */
 async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
     // This node has applied the write; what the log has besides need not be waited for.
