@@ -1,5 +1,6 @@
-// Checks that every relative link of the Markdown pages leads to a file, and to a heading where it names one, and that every heading
-// of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`). Prints each problem, then exits with 1.
+// Checks that every relative link of the Markdown pages leads to a file, and to a heading where it names one; that every heading of docs/
+// that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); and that every source that docs/architecture.md
+// names exists. Prints each problem, then exits with 1.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
@@ -35,6 +36,12 @@ function readPage(file) {
   return { prose, headings, anchors };
 }
 
+/** The names under which a page may mention a file: its path, without any of its first folders. */
+function tails(file) {
+  const parts = file.split("/");
+  return parts.map((_, index) => parts.slice(index).join("/"));
+}
+
 const pages = new Map(files.filter((file) => file.endsWith(".md")).map((file) => [file, readPage(file)]));
 
 for (const [file, { prose }] of pages) {
@@ -46,6 +53,12 @@ for (const [file, { prose }] of pages) {
     else if (anchor !== undefined && pages.get(target)?.anchors.includes(anchor) === false)
       problems.push(`${file} links to ${link}, but ${target} has no such heading.`);
   }
+}
+
+const sources = new Set(files.filter((file) => /^packages\/\w+\/src\//.test(file)).flatMap(tails));
+for (const [, name] of pages.get("docs/architecture.md").prose.matchAll(/`([\w./-]+\.ts)`/g)) {
+  if (!sources.has(name))
+    problems.push(`docs/architecture.md names ${name}, which is no source of a package.`);
 }
 
 for (const file of files.filter((name) => /\.(?:ts|mjs|py|sh)$/.test(name))) {

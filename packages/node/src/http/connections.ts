@@ -72,7 +72,8 @@ const LINGER_MS = 500;
 function endGently(socket: Socket): void {
   if (socket.writableEnded) return;
   socket.end();
-  const linger = setTimeout(() => socket.destroy(), LINGER_MS);
+  // After a stall of the event loop this timer runs before the sockets are read, so read them once more.
+  const linger = setTimeout(() => setImmediate(() => socket.destroy()), LINGER_MS);
   socket.once("close", () => clearTimeout(linger));
 }
 
