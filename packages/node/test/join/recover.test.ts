@@ -251,7 +251,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     const written = await log("recover", "--from", name);
     expect(written).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/^CONFLICT: .* is there already/),
+      stderr: expect.stringMatching(/^CONFLICT: .* already exists/),
     });
   });
 
