@@ -8,7 +8,7 @@ export const SILENCE_MS = 35_000;
 /** The transaction up to which nothing was missed. Undefined at the first node of a watch that begins now. */
 export interface WatchPosition {
   readonly from: TxId | undefined;
-  /** The time of that transaction, by which a node tells another log from its own. */
+  /** The time of that transaction, by which a node distinguishes its log from another. */
   readonly fromTime: string | undefined;
 }
 

@@ -96,7 +96,7 @@ export const NODES: readonly BrokenCluster[] = [
       await writeUntilFailure(scene, "a");
       return { status: "a" };
     },
-    hint: /Free some space: a node goes on by itself then/,
+    hint: /Free some space: a node then continues by itself/,
     follow: async (scene) => await scene.step("remove an unrelated file", () => freeDisk(scene, "a")),
   },
   {

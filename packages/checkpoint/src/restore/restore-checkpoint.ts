@@ -213,7 +213,7 @@ function unreadable({ name, manifest }: Candidate): CairnError | undefined {
     "INDEX_VERSION",
     `${name} is of the archive format ${archive}, which this version cannot read.`,
     {
-      hint: "It was written by another version of Cairn; run that version, or let this one begin anew.",
+      hint: "It was written by another version of Cairn; run that version, or let this one start again.",
     },
   );
 }

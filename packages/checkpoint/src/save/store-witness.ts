@@ -159,7 +159,7 @@ function fromFuture(name: string, takenAt: number, storeNow: number): Checkpoint
   return {
     about: "future-checkpoint",
     message: `${name} says that it was taken ${ahead} s after the store's present time; it counts as taken now.`,
-    hint: "The store's clock was wrong then or is now, or the file comes from another store; checkpoints go on as usual.",
+    hint: "The store's clock was wrong then or is now, or the file comes from another store; checkpoints continue as usual.",
   };
 }
 

@@ -212,7 +212,7 @@ function inconsistency(name: string, manifest: Manifest): string | undefined {
     return `it names the archive ${manifest.archive.name}`;
   if (manifest.anchor.txId !== manifest.txId) return "its anchor is not its last transaction";
   if (manifest.chains?.some(({ txId }) => txId > manifest.txId) === true)
-    return "its chains go on after its last transaction";
+    return "its chains continue after its last transaction";
   const names = new Set(manifest.files.map((file) => file.name));
   if (names.size !== manifest.files.length) return "it lists a file twice";
   return undefined;

@@ -118,16 +118,16 @@ function saidBy(message: string): SystemError | undefined {
 const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; readonly hint: string }>> = {
   wait: {
     code: "SYSTEM_REFUSED",
-    hint: "Nothing is lost, and a node goes on by itself. If it happens again, raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory.",
+    hint: "Nothing is lost, and a node continues by itself. If it happens again, raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory.",
   },
-  full: { code: "DISK_FULL", hint: "Free some space: a node goes on by itself then. Nothing is lost." },
+  full: { code: "DISK_FULL", hint: "Free some space: a node then continues by itself. Nothing is lost." },
   denied: {
     code: "CONFIG_INVALID",
-    hint: "Give the user of this process access; a running node goes on by itself then. Nothing was deleted.",
+    hint: "Give the user of this process access; a running node then continues by itself. Nothing was deleted.",
   },
   failing: {
     code: "SYSTEM_REFUSED",
-    hint: "Nothing was deleted or moved. Look at the disk and at the kernel's log; a node tries again, and goes on by itself once the disk answers.",
+    hint: "Nothing was deleted or moved. Look at the disk and at the kernel's log; a node tries again, and continues by itself once the disk answers.",
   },
 };
 

@@ -96,7 +96,7 @@ function denied(dir: string, cause: unknown): CairnError {
 
 function full(dir: string, cause: unknown): CairnError {
   return new CairnError("DISK_FULL", `There is no space left for the index in ${dir}.`, {
-    hint: "Free some space: a node goes on by itself then. What was written before is kept.",
+    hint: "Free some space: a node then continues by itself. What was written before is kept.",
     cause,
   });
 }

@@ -19,7 +19,7 @@ it("an error that names the full disk stays unchanged, although it reads like Le
   expect(explainOperation(full, "/idx/live")).toBe(full);
 });
 
-it("the hint for a full disk is that the node goes on by itself", () => {
+it("the hint for a full disk is that the node continues by itself", () => {
   const full = explainOperation(
     new Error("IO error: /idx/live/000007.log: No space left on device"),
     "/idx/live",

@@ -20,6 +20,6 @@ export interface ComparedNode {
    * index was left already, or nothing takes its place.
    */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean;
-  /** Stops serving an index, for good, because it cannot be decided whether it is right. */
+  /** Stops serving an index permanently, because it cannot be decided whether it is right. */
   halt(index: IndexStore, error: CairnError): void;
 }

@@ -10,7 +10,7 @@ type Join = NodeStatus["join"];
 /** The log is empty although it had transactions. `evidence` says how that is known; `checkpoint` is one to continue from, or why none is known. */
 export function emptyLog(logName: string, evidence: string, checkpoint?: string | CairnError): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${logName}" is empty, but ${evidence}.`, {
-    hint: `Check the log's address and name. If the log is gone for good, ${howToContinue(checkpoint)}. Nothing was deleted.`,
+    hint: `Check the log's address and name. If the log is permanently lost, ${howToContinue(checkpoint)}. Nothing was deleted.`,
   });
 }
 

@@ -60,7 +60,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ join }) => join.orphans,
   ],
   cairn_checkpoint_last_tx: [
-    "The transaction of the log's newest checkpoint known, whoever saved it.",
+    "The transaction of the log's newest checkpoint known, regardless of which node saved it.",
     ({ checkpoints: { last } }) => last?.txId,
   ],
   cairn_checkpoint_last_bytes: ["Size of the newest checkpoint.", ({ checkpoints: { last } }) => last?.bytes],

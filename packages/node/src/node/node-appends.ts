@@ -59,7 +59,7 @@ export class NodeAppends {
 
   /**
    * Returns a transaction id that is not before any transaction that any node acknowledged before the call: what a linearizable read has to
-   * wait for. Asking a shared log where it ends is not enough, because a server that was cut off from the others goes on answering for some
+   * wait for. Asking a shared log where it ends is not enough, because a server that was cut off from the others keeps answering for some
    * seconds; a message is only stored once they agree. `TX_TIMEOUT` after `timeoutMs`; what keeps the log from storing is thrown as it is.
    */
   async barrier(timeoutMs: number): Promise<TxId> {

@@ -192,7 +192,7 @@ export class NodeLife implements ComparedNode {
     return live !== undefined;
   }
 
-  /** Stops serving an index, for good, because it cannot be decided whether it is right. */
+  /** Stops serving an index permanently, because it cannot be decided whether it is right. */
   halt(index: IndexStore, error: CairnError): void {
     if (index !== this.#index || !this.agrees) return;
     this.#halted = error;

@@ -103,7 +103,7 @@ export class NodeReads implements Reads {
       const document = index.get(key, options.asOf);
       if (!(document instanceof Promise)) return document;
       const found = await document;
-      // A store that answers at once lets the event loop turn itself; whether another has, nobody knows.
+      // A store that answers synchronously yields by itself; whether another has yielded is not known.
       await this.#slice.yieldIfOver();
       return found;
     } catch (error) {
@@ -112,7 +112,7 @@ export class NodeReads implements Reads {
   }
 
   async list(query: ListQuery): Promise<DocumentPage> {
-    // A list goes on as of the transaction that it began at, perhaps on a node that was further than this one.
+    // A list continues as of the transaction that it began at, perhaps on a node that was further than this one.
     const began = query.cursor === undefined ? 0 : decodeListCursor(query.cursor).txId;
     const { minTx = 0, linearizable = false, cursor } = query;
     const index = await this.#readable({

@@ -35,7 +35,7 @@ export class FolderMemory {
       "STORE_UNREACHABLE",
       `The checkpoint store ${location} is empty, and the volume on which it had checkpoints is not mounted there.`,
       {
-        hint: `Mount it; a node goes on by itself. To start a new store in this folder, remove ${this.#file}.`,
+        hint: `Mount it; a node continues by itself. To start a new store in this folder, remove ${this.#file}.`,
       },
     );
   }

@@ -39,7 +39,11 @@ export async function listObjects(access: S3Access, prefix: string): Promise<Sto
     token = IsTruncated === true ? page.NextContinuationToken : undefined;
     // A part of the store must not look like all of it, nor must the same page be requested forever.
     if (IsTruncated === true && (token === undefined || token === "" || token === ContinuationToken))
-      throw unexpectedResponse(location, doing, "the listing was cut short and did not say where it goes on");
+      throw unexpectedResponse(
+        location,
+        doing,
+        "the listing was cut short and did not say where it continues",
+      );
   } while (token !== undefined);
   return files.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }

@@ -51,7 +51,7 @@ export function errorHandler(failures: FailedRequests, maxBody: number) {
 
 const INTERNAL: ErrorParts = {
   code: "INTERNAL",
-  message: "The node met an error of its own.",
+  message: "The node met an internal error.",
   hint: "Its log has the details.",
 };
 

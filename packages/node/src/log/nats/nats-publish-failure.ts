@@ -24,7 +24,7 @@ const BY_CODE: ReadonlyMap<number, Refusal> = new Map([
   [10054, "too large"],
 ]);
 
-/** Errors whose description tells more than their code: a failed store has the status of transient errors. */
+/** Errors whose description is more specific than their code: a failed store has the status of transient errors. */
 const BY_WORDS: readonly [RegExp, Refusal][] = [
   [/maximum (messages|bytes)|no space|resource/i, "full"],
   [/message too large/i, "too large"],

@@ -310,7 +310,7 @@ function undescribed(name: string, logId: string): CairnError {
     "LOG_UNSAFE",
     `The description of the stream "${name}" does not contain the log's id, and this node cannot write it there.`,
     {
-      hint: `Run nats stream edit ${name} --description "cairn log id ${logId}": once its first message is trimmed, only the description tells nodes which log it is.`,
+      hint: `Run nats stream edit ${name} --description "cairn log id ${logId}": once its first message is trimmed, only the description identifies the log.`,
     },
   );
 }
