@@ -19,7 +19,8 @@ export { requireStoreName, MAX_SMALL_FILE_BYTES } from "./store/stored-files.ts"
 /** The stores. */
 export { filesystemStore } from "./stores/folder/filesystem-store.ts";
 export { memoryStore } from "./stores/memory-store.ts";
-export { MIN_PART_BYTES, type S3Credentials, type S3StoreOptions } from "./stores/s3/s3-options.ts";
+export type { S3Credentials, S3StoreOptions } from "./stores/s3/s3-options.ts";
+export { MIN_PART_BYTES } from "./stores/s3/s3-parts.ts";
 export { s3Store } from "./stores/s3/s3-store.ts";
 
 /** The content of a store. */

@@ -16,13 +16,18 @@ export { memoryProvider } from "./level/memory-kv-store.ts";
 
 /** For programs that open a LevelDB themselves. */
 export { openKeepingLogs } from "./level/kept-logs.ts";
-export { claimDirectory, type ClaimedDirectory, isLockedElsewhere, whileLocked } from "./level/level-lock.ts";
-export { checkBeforeOpening, checkUnchecked, type UncheckedTables } from "./level/table-checks.ts";
+export {
+  claimDirectory,
+  type ClaimedDirectory,
+  isLockedElsewhere,
+  whileLocked,
+} from "./level/directory-claim.ts";
+export { checkBeforeOpening, checkUnchecked, type UncheckedTables } from "./level/checks-on-opening.ts";
 
 /** For programs that read or repair the files of a LevelDB. */
 export { captureLevelDb } from "./capture/live-capture.ts";
 export { crc32cOf } from "./files/crc32c.ts";
 export { type BatchEnding, findTornEdit, findTornTail, type TornTail } from "./files/torn-tail.ts";
 export { checkWriteAheadLogs } from "./files/write-ahead-logs.ts";
-export { checkLiveTables, liveTableBounds, liveTableNames } from "./tables/check-live-tables.ts";
+export { checkLiveTables, liveTableBounds, liveTableNames } from "./tables/check-named-tables.ts";
 export { findTableDamage } from "./tables/table-damage.ts";

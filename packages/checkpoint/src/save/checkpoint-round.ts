@@ -13,10 +13,10 @@ import { type Clock, systemClock } from "../timing/clock.ts";
 import { type Archiving, archivingOnDisk } from "./capture.ts";
 import type { CheckpointerEvent, RoundStep } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
-import { acquireLease } from "./lease.ts";
+import { acquireLease, leaseDuration } from "./lease.ts";
 import { saveCheckpoint, type SaveOptions } from "./save-checkpoint.ts";
-import { decideRound, leaseDuration, type SkipReason } from "./schedule.ts";
-import { type StoreWitness, storeWitness } from "./store-witness.ts";
+import { decideRound, type SkipReason } from "./schedule.ts";
+import { type LookMemory, lookMemory } from "./look-memory.ts";
 
 /** The inputs of one round. */
 export interface TakeOptions {
@@ -34,12 +34,12 @@ export interface TakeOptions {
   /** Defaults to the disk. */
   readonly archiving?: Archiving;
   /** What earlier rounds have seen; optional. */
-  readonly witness?: StoreWitness;
+  readonly memory?: LookMemory;
 }
 
 interface Look {
   readonly newest: StoredCheckpoint | undefined;
-  /** When `newest` counts as taken, by the store's clock; never later than `storeNow` where there is a witness. */
+  /** When `newest` counts as taken, by the store's clock; never later than `storeNow` where there is a memory. */
   readonly takenAt: number | undefined;
   readonly storeNow: number;
   readonly storeAhead: number;
@@ -84,8 +84,8 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
     clock,
     ...(signal === undefined ? {} : { signal }),
     onHeld: (record, storeNow) => {
-      take.witness?.sawLease(record, storeNow);
-      held = heldLease(record, take.witness?.leftBehind(record, storeNow) ?? false);
+      take.memory?.sawLease(record, storeNow);
+      held = heldLease(record, take.memory?.leftBehind(record, storeNow) ?? false);
     },
   });
   if (lease === undefined) {
@@ -97,7 +97,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
       ...(held === undefined ? {} : { lease: held }),
     };
   }
-  take.witness?.held(lease.nonce);
+  take.memory?.held(lease.nonce);
   try {
     // Another node may have saved one between the first look and the lease.
     const now = await look(take);
@@ -113,7 +113,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
       hurry,
       onStep,
     });
-    take.witness?.saved(checkpoint);
+    take.memory?.saved(checkpoint);
     const takenAt = Date.parse(checkpoint.manifest.takenAt);
     return { ...now, newest: checkpoint, takenAt, outcome: "taken", checkpoint };
   } finally {
@@ -128,16 +128,14 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   const position = await source.position();
   const listed = position === undefined ? [] : await checkpointFiles(store);
   const newest =
-    position === undefined
-      ? undefined
-      : await findNewest(store, listed, source, position.logId, take.witness);
+    position === undefined ? undefined : await findNewest(store, listed, source, position.logId, take.memory);
   const storeNow = await store.now();
   const storeAhead = storeNow - clock.now();
   const takenAt =
     newest === undefined
       ? undefined
-      : (take.witness?.takenAt(newest, storeNow) ?? Date.parse(newest.manifest.takenAt));
-  await take.witness?.sawStore({ store, listed, newest, logId: position?.logId, storeNow });
+      : (take.memory?.takenAt(newest, storeNow) ?? Date.parse(newest.manifest.takenAt));
+  await take.memory?.sawStore({ store, listed, newest, logId: position?.logId, storeNow });
   const decision = decideRound({
     approxFrequency,
     ...(refreshAfter === undefined ? {} : { refreshAfter }),
@@ -159,13 +157,13 @@ async function findNewest(
   listed: readonly CheckpointFiles[],
   source: CheckpointSource,
   logId: string,
-  witness: StoreWitness | undefined,
+  memory: LookMemory | undefined,
 ): Promise<StoredCheckpoint | undefined> {
   for await (const found of readCheckpoints(store, listed)) {
     if ("error" in found || found.manifest.log.id !== logId) continue;
     if (!isCurrentFormat(source.format, found.manifest)) continue;
     // If a damaged one counted as the newest, nothing would be saved in its place until the next write.
-    if (source.isDamaged?.(found.name) === true || witness?.lostMark(found) === true) continue;
+    if (source.isDamaged?.(found.name) === true || memory?.lostMark(found) === true) continue;
     if (source.agrees === undefined || (await source.agrees(found.manifest, found.name))) return found;
   }
   return undefined;
@@ -199,7 +197,7 @@ export interface Rounds {
 export function checkpointRounds(parts: RoundParts): Rounds {
   const { source, options, clock, onEvent, onStep, archiving = archivingOnDisk } = parts;
   const directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);
-  const witness = storeWitness({
+  const memory = lookMemory({
     node: source.node,
     clock,
     onWarning: (warning) => onEvent({ type: "warning", ...warning }),
@@ -249,7 +247,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
             onStep(step, bytes);
           },
           archiving,
-          witness,
+          memory,
         });
         if (outcome.outcome === "skipped") {
           const { reason, because } = outcome;

@@ -1,6 +1,6 @@
 import type { StoredCheckpoint } from "../store/list-checkpoints.ts";
 import type { SkipReason } from "./schedule.ts";
-import type { CheckpointerWarning } from "./store-witness.ts";
+import type { CheckpointerWarning } from "./look-memory.ts";
 import type { SweepReport } from "../retain/sweep.ts";
 import type { SaveStep } from "./save-checkpoint.ts";
 

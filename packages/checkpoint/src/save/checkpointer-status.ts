@@ -2,7 +2,7 @@ import { EventEmitter, once } from "node:events";
 import { errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
 import type { CheckpointerStatus, RoundStep } from "./checkpointer-events.ts";
 import type { Clock } from "../timing/clock.ts";
-import type { CheckpointerWarning } from "./store-witness.ts";
+import type { CheckpointerWarning } from "./look-memory.ts";
 import type { TakeOutcome } from "./checkpoint-round.ts";
 
 /** The status of a checkpointer, as its events change it. */

@@ -6,7 +6,7 @@ import {
   isLive,
   leaseFile,
   LeaseSchema,
-  MAX_LEASE_MS,
+  MAX_CREDIBLE_LEASE_MS,
   parseLease,
   SHARED_LEASE,
   unfinishedOf,
@@ -16,6 +16,17 @@ import { parseStoredRecord } from "../store/stored-record.ts";
 
 /** An upload without progress for this long is aborted: if its lease were renewed forever, there would be no more checkpoints. */
 const STALLED_AFTER_MS = 600_000;
+/** The longest lease that {@link leaseDuration} returns. */
+export const MAX_GRANTED_LEASE_MS = 60_000;
+const MIN_GRANTED_LEASE_MS = 3_000;
+
+/**
+ * How long the lease of an upload is valid without being renewed (ms). A node that dies while uploading costs the cluster this long, so it
+ * is at most half a period, but never so short that a busy machine loses it.
+ */
+export function leaseDuration(approxFrequency: number): number {
+  return Math.min(MAX_GRANTED_LEASE_MS, Math.max(MIN_GRANTED_LEASE_MS, approxFrequency / 2));
+}
 
 /** A lease that this process holds. Renewed until it is released or lost. */
 export interface Lease {
@@ -39,7 +50,7 @@ export interface LeaseOptions {
   readonly owner: string;
   /** Each log has its own lease. */
   readonly logId: string;
-  /** How long it is valid without being renewed, at most {@link MAX_LEASE_MS}. It is renewed three times within this time. */
+  /** How long it is valid without being renewed, at most {@link MAX_CREDIBLE_LEASE_MS}. It is renewed three times within this time. */
   readonly ttlMs: number;
   readonly clock: Clock;
   /** Once aborted, the lease is no longer renewed, although it is not released. */
@@ -54,7 +65,7 @@ export async function acquireLease(
   options: LeaseOptions,
 ): Promise<Lease | undefined> {
   const nonce = randomBytes(8).toString("hex");
-  const ttlMs = Math.min(options.ttlMs, MAX_LEASE_MS);
+  const ttlMs = Math.min(options.ttlMs, MAX_CREDIBLE_LEASE_MS);
   const file = leaseFile(options.logId);
   let noted: { archive?: string; bytes: number } = { bytes: 0 };
   let unfinished: readonly string[] = [];

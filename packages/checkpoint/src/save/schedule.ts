@@ -13,9 +13,6 @@ const AFTER_LEASE_MS = 1_000;
 /** The pause after the first failed round, and the longest pause as a part of the period. */
 const FIRST_RETRY_MS = 5_000;
 const RETRY_PART = 0.25;
-/** The longest lease that {@link leaseDuration} returns. */
-export const LONGEST_LEASE_MS = 60_000;
-const SHORTEST_LEASE_MS = 3_000;
 
 /** How long after becoming ready a node first looks at the store (ms). `random` is at least 0 and below 1. */
 export function firstLookDelay(approxFrequency: number, random: number): number {
@@ -62,14 +59,6 @@ function afterLease(left: number | undefined): number {
 export function retryDelay(approxFrequency: number, failures: number, random: number): number {
   const maxMs = Math.max(approxFrequency * RETRY_PART, Math.min(approxFrequency, FIRST_RETRY_MS));
   return backoffMs(failures - 1, { firstMs: FIRST_RETRY_MS, maxMs }) * (EARLIEST + SPREAD * random);
-}
-
-/**
- * How long the lease of an upload is valid without being renewed (ms). A node that dies while uploading costs the cluster this long, so it
- * is at most half a period, but never so short that a busy machine loses it.
- */
-export function leaseDuration(approxFrequency: number): number {
-  return Math.min(LONGEST_LEASE_MS, Math.max(SHORTEST_LEASE_MS, approxFrequency / 2));
 }
 
 /**

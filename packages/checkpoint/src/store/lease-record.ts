@@ -22,7 +22,7 @@ export function leaseFile(logId: string): string {
 }
 
 /** No lease is longer: one that claims to be was written by a wrong clock, and counts as expired. */
-export const MAX_LEASE_MS = 600_000;
+export const MAX_CREDIBLE_LEASE_MS = 600_000;
 
 /** The content of a lease. */
 export const LeaseSchema = z.object({
@@ -77,7 +77,7 @@ export async function parseLease(
 
 /** Stands for an unreadable lease, perhaps of a later version: it is valid for as long as the longest known lease. */
 function unknownLease(modifiedAt: number): LeaseRecord {
-  const expiresAt = new Date(modifiedAt + MAX_LEASE_MS).toISOString();
+  const expiresAt = new Date(modifiedAt + MAX_CREDIBLE_LEASE_MS).toISOString();
   return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };
 }
 
@@ -104,7 +104,7 @@ export async function settleUnfinished(
 /** Whether a lease is still valid. */
 export function isLive(lease: LeaseRecord, now: number): boolean {
   const left = Date.parse(lease.expiresAt) - now;
-  return left > 0 && left <= MAX_LEASE_MS;
+  return left > 0 && left <= MAX_CREDIBLE_LEASE_MS;
 }
 
 /** Another process that is uploading, according to its lease; times are by the store's clock. */

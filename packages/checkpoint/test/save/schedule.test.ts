@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { firstLookDelay, nextLookDelay, retryDelay } from "../../src/index.ts";
-import { decideRound, leaseDuration, type RoundSituation } from "../../src/save/schedule.ts";
+import { leaseDuration } from "../../src/save/lease.ts";
+import { decideRound, type RoundSituation } from "../../src/save/schedule.ts";
 
 const HOUR = 3_600_000;
 const NOW = Date.parse("2026-11-20T06:00:00.000Z");

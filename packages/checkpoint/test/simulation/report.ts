@@ -1,4 +1,4 @@
-import { leaseDuration } from "../../src/save/schedule.ts";
+import { leaseDuration } from "../../src/save/lease.ts";
 import type { Conditions } from "./conditions.ts";
 import type { Exposure } from "./exposure.ts";
 import type { SimulatedNode } from "./simulated-node.ts";

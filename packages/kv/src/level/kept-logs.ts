@@ -11,7 +11,7 @@ import { LevelRecordReader, recordsInFile } from "../files/level-records.ts";
 import { checkWriteAheadLogs, neededLogs } from "../files/write-ahead-logs.ts";
 import { changesOf } from "../files/write-batch.ts";
 import { innermost, locked } from "./level-errors.ts";
-import { isLockedElsewhere } from "./level-lock.ts";
+import { isLockedElsewhere } from "./directory-claim.ts";
 
 /**
  * Checks the write-ahead logs of the LevelDB in `dir` before LevelDB opens it. Returns what {@link checkWriteAheadLogs} returns, undefined if

@@ -2,7 +2,7 @@ import { CairnError, errorMessage, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
 // On opening: a file that the manifest names is missing or not a file, or the file system itself is damaged (EUCLEAN).
-const DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|cleaning/;
+const MISSING_OR_DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|cleaning/;
 /** Errors of reads in the calling thread have no code. */
 const IO_ERROR = /^IO error: /;
 
@@ -12,7 +12,7 @@ export function innermost(error: unknown): unknown {
   return error instanceof Error && error.cause !== undefined ? error.cause : error;
 }
 
-/** The error for users when the index in `dir` could not be opened. Errors of the system are never `INDEX_CORRUPT`. */
+/** The error for users when the index in `dir` could not be opened. A refusal by the system (system-errors.ts) is never `INDEX_CORRUPT`; a missing file of the database is. */
 export function explainOpening(error: unknown, dir: string): unknown {
   if (error instanceof CairnError) return error;
   const cause = innermost(error);
@@ -21,7 +21,7 @@ export function explainOpening(error: unknown, dir: string): unknown {
   if (code === "LEVEL_LOCKED") return locked(dir, cause);
   const refused = refusedBySystem(cause, dir);
   if (refused !== undefined) return refused;
-  if (code === "LEVEL_CORRUPTION" || code === "EISDIR" || DAMAGED.test(message)) {
+  if (code === "LEVEL_CORRUPTION" || code === "EISDIR" || MISSING_OR_DAMAGED.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} cannot be read: ${message}.`, {
       hint: "Restore it from a checkpoint; the transaction log has everything that is in it.",
       cause,

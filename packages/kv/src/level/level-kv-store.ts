@@ -22,7 +22,7 @@ import type {
 } from "../store/kv-store.ts";
 import { checkLogsOnOpening, openKeepingLogs } from "./kept-logs.ts";
 import { closed, explainOpening, explainOperation, filesGone } from "./level-errors.ts";
-import { claimDirectory, type ClaimedDirectory } from "./level-lock.ts";
+import { claimDirectory, type ClaimedDirectory } from "./directory-claim.ts";
 import {
   AS_BYTES,
   AS_TEXT,
@@ -35,7 +35,7 @@ import { LevelPurge } from "./level-purge.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { OpenReaders } from "./open-readers.ts";
 import { PointReads } from "./point-reads.ts";
-import { checkBeforeOpening, TableChecks, type UncheckedTables } from "./table-checks.ts";
+import { checkBeforeOpening, TableChecks, type UncheckedTables } from "./checks-on-opening.ts";
 
 /** The format of captured files; a store in memory captures into the same one. */
 export const LEVEL_FORMAT = "leveldb/1";

@@ -7,7 +7,7 @@ import type { KvOperation, KvPurge, KvPurged, KvPurgeRange, KvPurging, KvStore }
 import { KEPT_FOLDER, PREPARING_FOLDER } from "./kept-logs.ts";
 import type { OpenReaders } from "./open-readers.ts";
 import { type LevelTable, piecesOf, type PurgePiece, tablesOf } from "./purge-pieces.ts";
-import { UNCHECKED_FOLDER } from "./table-checks.ts";
+import { UNCHECKED_FOLDER } from "./checks-on-opening.ts";
 
 /** The store that is purged. */
 export interface PurgedLevel {

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { type CheckReport, checkTables, pauseMsAfter, type ThreadCheckOrder } from "./check-live-tables.ts";
+import { type CheckReport, checkTables, pauseMsAfter, type ThreadCheckOrder } from "./check-named-tables.ts";
 import { checkTableSync } from "./check-table.ts";
 import { sendError, lowerThreadPriority } from "../concurrency/worker-thread.ts";
 

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { liveTables, withTable } from "./check-live-tables.ts";
+import { liveTables, withTable } from "./check-named-tables.ts";
 import { checkTable } from "./check-table.ts";
 import { CairnError } from "../errors/errors.ts";
 import { levelFileName } from "../files/level-files.ts";

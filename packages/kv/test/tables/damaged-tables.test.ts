@@ -1,6 +1,6 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { describe, expect, it, vi } from "vitest";
-import { checkLiveTables } from "../../src/tables/check-live-tables.ts";
+import { checkLiveTables } from "../../src/tables/check-named-tables.ts";
 import { checkTable } from "../../src/tables/check-table.ts";
 import { isCairnError } from "../../src/errors/errors.ts";
 import type { KvStore } from "../../src/store/kv-store.ts";

@@ -1,6 +1,6 @@
 import { readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { expect, it } from "vitest";
-import { liveTableBounds } from "../../src/tables/check-live-tables.ts";
+import { liveTableBounds } from "../../src/tables/check-named-tables.ts";
 import { findTableDamage, type TableDamage } from "../../src/tables/table-damage.ts";
 import { testDirectory } from "../support/test-directory.ts";
 

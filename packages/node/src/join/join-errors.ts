@@ -23,7 +23,7 @@ function howToContinue(checkpoint: string | CairnError | undefined): string {
 }
 
 /** A warning: a node that was meant to join a cluster, but was not given its log, silently begins one of its own. */
-export function onlyOfOthers(
+export function maybeWrongLog(
   { name }: LogIdentity,
   {
     name: checkpoint,

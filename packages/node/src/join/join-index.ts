@@ -12,12 +12,12 @@ import { isUnused, type LogIdentity, ofFirstVersion, readLogIdentity } from "../
 import { continuesAt } from "../transactions/birth-record.ts";
 import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
-import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore, onlyOfOthers } from "./join-errors.ts";
+import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore, maybeWrongLog } from "./join-errors.ts";
 import { heldTransactions } from "./last-shared.ts";
 import {
   type NewestCheckpoint,
   newestCheckpointOfName,
-  newestIfAllOfOthers,
+  newestOfOtherLogs,
   type RestoreContext,
   restoreIndex,
 } from "./restore-index.ts";
@@ -57,26 +57,26 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   try {
     const identity = await identifyLog(context, local?.state);
     const index = await keepLocal(context, identity, local);
-    if (index !== undefined) return await warnIfApart(context, { index, identity });
+    if (index !== undefined) return await warnOfWrongLog(context, { index, identity });
   } catch (error) {
     // An index with a state was handed over, and the receiver closes it.
     if (local?.state === undefined) await local?.kv.close();
     throw error;
   }
   // The identity is read again: judging the local index can take long, and the log may have been trimmed meanwhile.
-  return await warnIfApart(context, await joinWithoutLocal(context, await reidentify(context)));
+  return await warnOfWrongLog(context, await joinWithoutLocal(context, await reidentify(context)));
 }
 
 /** A node whose log is new and was not created on purpose may have been started with the wrong log: it runs, and warns. */
-async function warnIfApart(context: JoinContext, joined: JoinedIndex): Promise<JoinedIndex> {
+async function warnOfWrongLog(context: JoinContext, joined: JoinedIndex): Promise<JoinedIndex> {
   const { identity } = joined;
   if (!mayBeMistaken(identity)) return joined;
   try {
-    const other = await newestIfAllOfOthers(context, identity.id);
+    const other = await newestOfOtherLogs(context, identity.id);
     if (other === undefined) return joined;
-    const apart = onlyOfOthers(identity, other, context.system.dbDir);
-    context.report.apart = apart;
-    context.logger.warn({ code: apart.code, hint: apart.hint }, apart.message);
+    const warning = maybeWrongLog(identity, other, context.system.dbDir);
+    context.report.wrongLog = warning;
+    context.logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
   } catch (error) {
     // A store that is away is reported when it is saved to; an abort is noticed by the caller.
     if (!isCairnError(error) && !context.signal.aborted) throw error;

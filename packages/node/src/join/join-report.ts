@@ -18,7 +18,7 @@ export class JoinReport {
   damaged: readonly string[] = [];
   movedAside: MovedAside[] = [];
   /** A warning: the log is empty, and all checkpoints in the stores are of another log, which may be the one that was meant. */
-  apart: CairnError | undefined;
+  wrongLog: CairnError | undefined;
   orphans = 0;
   replayed = 0;
   readyAfterMs: number | null = null;

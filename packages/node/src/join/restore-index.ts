@@ -139,8 +139,8 @@ function tooOld({ txId }: Manifest, beyond: TxId = -1): CairnError | undefined {
 
 type ListingContext = Pick<RestoreContext, "system" | "report" | "signal">;
 
-/** Returns the newest checkpoint in the stores that a node restores from; undefined if there is none, or one of them is of the log `logId`. */
-export async function newestIfAllOfOthers(
+/** Returns the newest checkpoint of the first store that has one, if none of the stores has a checkpoint of the log `logId`. */
+export async function newestOfOtherLogs(
   { system: { checkpointer }, report, signal }: ListingContext,
   logId: string,
 ): Promise<CheckpointListing | undefined> {

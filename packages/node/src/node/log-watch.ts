@@ -26,14 +26,16 @@ export class LogWatch {
     this.#logger = logger;
   }
 
-  /** The problems found by joining and by the last inspection. */
+  /** The warning of joining that the log may be the wrong one (join/join-index.ts), and the problems found by the last inspection. */
   get warnings(): NodeStatus["log"]["warnings"] {
-    const { apart } = this.#life.report;
-    return [...(apart === undefined ? [] : [apart]), ...this.#found].map(({ code, message, hint = "" }) => ({
-      code,
-      message,
-      hint,
-    }));
+    const { wrongLog } = this.#life.report;
+    return [...(wrongLog === undefined ? [] : [wrongLog]), ...this.#found].map(
+      ({ code, message, hint = "" }) => ({
+        code,
+        message,
+        hint,
+      }),
+    );
   }
 
   async #look(): Promise<void> {

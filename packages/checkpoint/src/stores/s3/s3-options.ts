@@ -1,3 +1,4 @@
+import { DEFAULT_PART_BYTES, MIN_PART_BYTES } from "./s3-parts.ts";
 import { CairnError } from "@cairn/kv";
 
 /** Credentials: a profile of the AWS configuration files, or a key. Defaults to the SDK's provider chain. */
@@ -26,7 +27,7 @@ export interface S3StoreOptions {
   /** Only with `aws:kms` or `aws:kms:dsse`. Defaults to the account's own key. */
   readonly kmsKeyId?: string;
   readonly checksums?: S3Checksums;
-  /** The minimum size of a part (5 MiB or more). Parts are larger if an archive would need more than 10,000. */
+  /** The minimum size of a part (5 MiB or more). Parts are larger if an archive would need more than 8,000, so that S3's limit of 10,000 is never reached. */
   readonly partSize?: number;
   /** The number of concurrent parts or ranges of one file. Defaults to 4. */
   readonly concurrency?: number;
@@ -73,12 +74,6 @@ export interface S3Settings {
 
 /** Other services have classes that are not in the SDK's types. */
 type StorageClass = "STANDARD";
-
-/** The smallest part that S3 accepts, except for the last. */
-export const MIN_PART_BYTES = 5 * 1024 * 1024;
-
-/** With four in flight and one being filled, 40 MiB of memory. */
-const DEFAULT_PART_BYTES = 8 * 1024 * 1024;
 
 /** Applies defaults and the environment to options. */
 export function s3Settings(options: S3StoreOptions): S3Settings {

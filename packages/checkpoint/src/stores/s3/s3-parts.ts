@@ -9,6 +9,12 @@ export interface Part {
   readonly last: boolean;
 }
 
+/** The smallest part that S3 accepts, except for the last. */
+export const MIN_PART_BYTES = 5 * 1024 * 1024;
+
+/** With four in flight and one being filled, 40 MiB of memory. */
+export const DEFAULT_PART_BYTES = 8 * 1024 * 1024;
+
 const MIB = 1024 * 1024;
 /** The limit of S3 (Amazon S3 multipart upload limits). */
 const MAX_PARTS = 10_000;

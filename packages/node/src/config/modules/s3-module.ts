@@ -109,7 +109,7 @@ export const s3CheckpointStore = defineModule({
     "part-size": optional(
       integer(MIN_PART_BYTES, 1024 ** 3),
       "The minimum size of a part, in bytes.",
-      "8 MiB, more if an archive would need more than 10,000 parts",
+      "8 MiB, more if an archive would need more than 8,000 parts",
     ),
     concurrency: withDefault(integer(1, 64), 4, "How many parts of a file are transferred at once."),
     "max-attempts": withDefault(integer(1, 20), 5, "How often a request is sent before it fails."),

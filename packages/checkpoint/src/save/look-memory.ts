@@ -3,7 +3,7 @@ import { readCheckpoints } from "../store/list-checkpoints.ts";
 import type { CheckpointFiles, StoredCheckpoint } from "../store/list-checkpoints.ts";
 import type { LeaseRecord } from "../store/lease-record.ts";
 import type { Clock } from "../timing/clock.ts";
-import { LONGEST_LEASE_MS } from "./schedule.ts";
+import { MAX_GRANTED_LEASE_MS } from "./lease.ts";
 
 /** Something that an operator should know of although checkpoints continue: a sentence, and what to do. */
 export interface CheckpointerWarning {
@@ -13,7 +13,7 @@ export interface CheckpointerWarning {
 }
 
 /** What a checkpointer remembers of its store between looks. Times are milliseconds since 1970 by the store's clock. */
-export interface StoreWitness {
+export interface LookMemory {
   /**
    * When the newest checkpoint counts as taken: at the time it states, or, if that is in the future, when it was first seen. If it counted
    * as taken "now" at every look, no node would save another until that time has come.
@@ -44,7 +44,7 @@ export interface SeenStore {
 }
 
 /** The node that looks, and who receives its warnings; each finding is reported once. */
-export interface WitnessOptions {
+export interface LookMemoryOptions {
   readonly node: string;
   readonly clock: Clock;
   readonly onWarning: (warning: CheckpointerWarning) => void;
@@ -59,8 +59,8 @@ const MAX_REMEMBERED_MARKS = 16;
 /** New checkpoints read at one look: a log saves about one between two looks. */
 const MAX_MANIFESTS_PER_LOOK = 4;
 
-/** Creates the witness of one checkpointer. */
-export function storeWitness({ node, clock, onWarning }: WitnessOptions): StoreWitness {
+/** Creates the memory of one checkpointer. */
+export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookMemory {
   const startedAt = clock.now();
   /** When this process started, by the store's clock; undefined before its first look. */
   let start: number | undefined;
@@ -89,7 +89,7 @@ export function storeWitness({ node, clock, onWarning }: WitnessOptions): StoreW
    * not say when, it counts as the longest possible: the earlier process may have had another frequency.
    */
   const renewed = ({ renewedAt, expiresAt }: LeaseRecord, storeNow: number): boolean =>
-    (renewedAt === undefined ? Date.parse(expiresAt) - LONGEST_LEASE_MS : Date.parse(renewedAt)) >
+    (renewedAt === undefined ? Date.parse(expiresAt) - MAX_GRANTED_LEASE_MS : Date.parse(renewedAt)) >
     startAt(storeNow);
 
   function warnOfSameId(evidence: string): void {

@@ -14,11 +14,14 @@ import {
   checkTables,
   liveTables,
   withTable,
-} from "../tables/check-live-tables.ts";
+} from "../tables/check-named-tables.ts";
 import { checkTableSync } from "../tables/check-table.ts";
 import { scrubTables } from "../tables/scrub-tables.ts";
 import { closed, explainOperation } from "./level-errors.ts";
-import type { ClaimedDirectory } from "./level-lock.ts";
+import type { ClaimedDirectory } from "./directory-claim.ts";
+
+/** Smaller databases are checked before they are opened (docs/operations.md, "Damage on the disk"): a thread would take longer to start. */
+const MAX_BYTES_BEFORE_OPENING = MIN_BYTES_FOR_THREAD;
 
 /** A folder in the directory of a LevelDB, which ignores folders. */
 export const UNCHECKED_FOLDER = "unchecked";
@@ -49,7 +52,7 @@ export async function checkBeforeOpening(dir: string): Promise<UncheckedTables |
   let bytes = 0;
   for (const size of tables.values()) bytes += size;
   const live = [...tables.keys()];
-  if (left.length === 0 && bytes < MIN_BYTES_FOR_THREAD) {
+  if (left.length === 0 && bytes < MAX_BYTES_BEFORE_OPENING) {
     await checkTables({ dir, numbers: live }, checkWhole);
     return undefined;
   }
