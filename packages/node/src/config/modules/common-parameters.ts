@@ -11,9 +11,9 @@ const reactions = {
   regressed: withDefault(
     choice(["rebuild", "halt"]),
     "rebuild",
-    "Reaction to a log that has the index's id, but lost messages that are in the index.",
+    "Reaction to a log with the same log id that lost messages contained in the index.",
   ),
-  different: withDefault(choice(["rebuild", "halt"]), "halt", "Reaction to a log with another id."),
+  different: withDefault(choice(["rebuild", "halt"]), "halt", "Reaction to a log with another log id."),
 };
 
 const onLogMismatch: ValueType<OnLogMismatch> = mapOf("on-log-mismatch", reactions, (values) => values);
@@ -21,7 +21,7 @@ const onLogMismatch: ValueType<OnLogMismatch> = mapOf("on-log-mismatch", reactio
 const trim: ValueType<TrimPolicy> = mapOf(
   "trim",
   {
-    keep: required(duration(), "Messages are kept that are younger than this, relative to the newest."),
+    keep: required(duration(), "Messages younger than this, relative to the newest, are kept."),
   },
   (values) => values,
 );
@@ -30,7 +30,7 @@ const trim: ValueType<TrimPolicy> = mapOf(
 export const txLogParameters = {
   "on-log-mismatch": withDefaults(
     onLogMismatch,
-    "What the node does when its index was built from another log: `rebuild` moves the index aside and joins again, `halt` stops.",
+    "What the node does if its index does not agree with the log: `rebuild` moves the index aside and joins again, `halt` stops.",
   ),
   trim: optional(
     trim,

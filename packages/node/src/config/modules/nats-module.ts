@@ -58,7 +58,7 @@ const tlsFiles = mapOf(
     "handshake-first?": withDefault(
       boolean(),
       false,
-      "Whether to begin with TLS before the server sends anything.",
+      "Whether to start the TLS handshake before the server sends anything.",
     ),
   },
   (values, fail): Tls | undefined => {
@@ -126,7 +126,7 @@ export const natsTxLog = defineModule({
     "max-inflight": withDefault(
       integer(1, 100_000),
       2000,
-      "How many transactions may wait for the acknowledgement of the server at once.",
+      "How many transactions may wait for the server's acknowledgement at once.",
     ),
     ...txLogParameters,
   },

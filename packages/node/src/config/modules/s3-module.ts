@@ -88,7 +88,7 @@ export const s3CheckpointStore = defineModule({
     credentials: optional(
       credentials,
       "The credentials of requests.",
-      "searched by the AWS SDK: environment, profile, single sign-on, container, machine",
+      "found by the AWS SDK: environment, profile, single sign-on, container, machine",
     ),
     "storage-class": optional(
       textLike(/^[A-Z][A-Z0-9_]*$/, "a storage class such as STANDARD_IA"),
@@ -100,7 +100,7 @@ export const s3CheckpointStore = defineModule({
       "How the service encrypts files.",
       "that of the bucket",
     ),
-    "kms-key-id": optional(text(), "The key of KMS.", "the account's own for S3"),
+    "kms-key-id": optional(text(), "The id of the KMS key.", "the account's AWS managed key for S3"),
     checksums: optional(
       choice(["when-required", "when-supported"]),
       "Whether requests carry a checksum in addition to their signature; services other than Amazon's often refuse it.",
@@ -117,7 +117,7 @@ export const s3CheckpointStore = defineModule({
     "read-only?": withDefault(
       boolean(),
       false,
-      "Whether nothing is written to the store, for stores of `restore-from`.",
+      "Whether the store is never written to; for stores of `restore-from`.",
     ),
   },
   constraint: { dependentRequired: { "kms-key-id": ["server-side-encryption"] } },
