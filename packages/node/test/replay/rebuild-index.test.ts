@@ -68,13 +68,13 @@ describe("a rebuilt index", () => {
     await trimmed(11);
     expect(await rebuild(25)).toMatchObject({
       digest,
-      basis: expect.stringContaining("made by b") as string,
+      basis: expect.stringContaining("saved by b") as string,
     });
     expect(await rebuild(25, { exceptNode: "b" })).toMatchObject({
       digest,
-      basis: expect.stringMatching(/^checkpoint-11-.* made by a, and the log after it$/) as string,
+      basis: expect.stringMatching(/^checkpoint-11-.* saved by a, and the log after it$/) as string,
     });
-    expect(await rebuild(15)).toMatchObject({ basis: expect.stringContaining("made by a") as string });
+    expect(await rebuild(15)).toMatchObject({ basis: expect.stringContaining("saved by a") as string });
   });
 
   it("is refused when neither the log nor another node's checkpoint has the beginning", async () => {
