@@ -26,7 +26,7 @@ export interface StoreFaults {
   flipAt?: (name: string) => number | undefined;
 }
 
-/** The error of a store that does not answer. */
+/** Returns the error of a store that does not answer. */
 export function unreachable(): CairnError {
   return new CairnError("STORE_UNREACHABLE", "The store does not answer.", { hint: "A test said so." });
 }

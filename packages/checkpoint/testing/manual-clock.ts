@@ -4,11 +4,11 @@ import type { Clock } from "../src/index.ts";
 export interface ManualClock extends Clock {
   /** Moves on by `ms`; everything that waited for a time until then goes on. */
   advance(ms: number): void;
-  /** The times that something waits for, earliest first. */
+  /** Returns the times that something waits for, earliest first. */
   waits(): number[];
 }
 
-/** A clock at `start` (milliseconds since 1970). */
+/** Returns a clock at `start` (milliseconds since 1970). */
 export function manualClock(start = Date.parse("2026-11-20T06:00:00.000Z")): ManualClock {
   const timers = new Set<{ readonly at: number; readonly fire: (elapsed: boolean) => void }>();
   let now = start;

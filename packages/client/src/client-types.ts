@@ -1,6 +1,6 @@
 import type { DocumentKey, Json, Revision, TxId } from "./transaction.ts";
 
-/** Options of a client. */
+/** Options for a client. */
 export interface ClientOptions {
   /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that answers is used until it fails. */
   readonly urls: string | readonly string[];
@@ -16,13 +16,13 @@ export interface ClientOptions {
   readonly fetch?: typeof globalThis.fetch;
 }
 
-/** Options of every call. */
+/** Options for every call. */
 export interface CallOptions {
   /** Aborts the call, which rejects with the signal's reason. A write that was sent may still have taken effect. */
   readonly signal?: AbortSignal;
 }
 
-/** Options of every read. */
+/** Options for every read. */
 export interface ClientReadOptions extends CallOptions {
   /** Wait until the node has indexed this transaction. */
   readonly minTx?: TxId;
@@ -71,7 +71,7 @@ export interface ClientPage<T = Json> {
   readonly next: string | undefined;
 }
 
-/** Options of a write. */
+/** Options for a write. */
 export interface WriteOptions extends CallOptions {
   /** Write only if the document is at this revision (null: absent), else `CONFLICT`. */
   readonly ifRevision?: Revision | null;

@@ -23,7 +23,7 @@ export interface WatchedNodes {
   onEnd(reason: unknown, failures: number, from: TxId | undefined): Promise<void>;
 }
 
-/** A node ended the watch in good order. `regressed`: the log lost transactions that were sent, so no node can continue. */
+/** A node ended the watch cleanly. `regressed`: the log lost transactions that were sent, so no node can continue. */
 export class WatchEndedError extends Error {
   readonly regressed: boolean;
 

@@ -50,7 +50,7 @@ export function jsonProblem(
   return undefined;
 }
 
-/** Whether an object is plain, in this realm or another one: its prototype has no prototype. */
+/** Returns whether an object is plain, in this realm or another one: its prototype has no prototype. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
@@ -61,7 +61,7 @@ function nameOf(value: object): string {
   return typeof constructor === "function" && constructor.name !== "" ? constructor.name : "class's instance";
 }
 
-/** Whether a map or list in it contains itself. */
+/** Returns whether a map or list in it contains itself. */
 function hasCycle(root: unknown): boolean {
   const around = new Set<unknown>();
   const done = new Set<unknown>();

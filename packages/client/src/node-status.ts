@@ -54,7 +54,7 @@ export interface NodeStatus {
     readonly reachable: boolean | null;
     /** False before the log was begun and after it was deleted; null while unknown. */
     readonly exists: boolean | null;
-    /** Problems that need attention although the log works. */
+    /** Problems that need attention even though the log works. */
     readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   };
   /** `txId`, `documents` and `bytes` are null while no index is open. */
@@ -151,7 +151,7 @@ export interface NodeStatus {
     } | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
-    /** Problems that need attention although checkpoints are being saved, each kind once. */
+    /** Problems that need attention even though checkpoints are being saved, each kind once. */
     readonly warnings: readonly {
       readonly at: string;
       readonly about: string;

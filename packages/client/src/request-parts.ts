@@ -8,7 +8,7 @@ export function checkedUrl(url: string): string {
   return url.replace(/\/+$/, "");
 }
 
-/** The path of a bucket. */
+/** Returns the path of a bucket. */
 export function bucketPath(bucket: string): string {
   return `/api/v1/${encodeURIComponent(bucket)}`;
 }
@@ -21,23 +21,23 @@ export function splitKey(key: string): { namespace: string; name: string } {
     : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
 }
 
-/** A key with its namespace, for the parameter `key`. In a path, dot segments would be resolved on the way. */
+/** Returns a key with its namespace, for the parameter `key`. In a path, dot segments would be resolved on the way. */
 export function qualified(key: string): string {
   const { namespace, name } = splitKey(key);
   return `${namespace}/${name}`;
 }
 
-/** A point in time as a parameter. */
+/** Returns a point in time as a parameter. */
 export function pointText(point: PointInTime | undefined): string | number | undefined {
   return point instanceof Date ? point.toISOString() : point;
 }
 
-/** The revision in an answer's ETag, which is weak if the answer was compressed on its way. */
+/** Returns the revision in an answer's ETag, which is weak if the answer was compressed on its way. */
 export function revisionOf(headers: AnswerHeaders): number {
   return Number(/^(?:W\/)?"(\d+)"$/.exec(headers.get("etag") ?? "")?.[1]);
 }
 
-/** The cursor in an answer's link to the next page. */
+/** Returns the cursor in an answer's link to the next page. */
 export function nextCursor({ headers }: { readonly headers: AnswerHeaders }): string | undefined {
   const cursor = /[?&]cursor=([^&>]*)[^>]*>; rel="next"/.exec(headers.get("link") ?? "")?.[1];
   return cursor === undefined ? undefined : decodeURIComponent(cursor);

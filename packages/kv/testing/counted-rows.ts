@@ -57,7 +57,7 @@ export class CountedWriter {
   }
 }
 
-/** The batch that writes `rows` rows after the first `count`, and says so. */
+/** Returns the batch that writes `rows` rows after the first `count`, and says so. */
 export function countedBatch(count: number, rows: number, valueBytes: number): KvOperation[] {
   const operations: KvOperation[] = [];
   for (let index = count; index < count + rows; index++) {

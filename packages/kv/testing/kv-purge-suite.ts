@@ -28,7 +28,7 @@ export async function filesWith(dir: string, wanted: string): Promise<string[]> 
   return found;
 }
 
-/** Nothing of a file that was removed meanwhile: LevelDB makes new ones of what it held first. */
+/** Nothing of a file that was removed in the meantime: LevelDB makes new ones of what it held first. */
 async function contentOf(path: string): Promise<Buffer> {
   try {
     return await readFile(path);

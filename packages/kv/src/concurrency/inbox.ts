@@ -34,7 +34,7 @@ export class Inbox<T> {
   }
 }
 
-/** The messages of `worker`. Fails with the error that ended the thread, or with `endedEarly` if it exited without one. */
+/** Returns the messages of `worker`. Fails with the error that ended the thread, or with `endedEarly` if it exited without one. */
 export function inboxOf<T>(worker: Worker, endedEarly: () => Error): Inbox<T> {
   const inbox = new Inbox<T>();
   worker.on("message", (message: T) => inbox.put(message));

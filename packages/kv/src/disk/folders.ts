@@ -35,7 +35,7 @@ async function make(folder: string): Promise<"made" | "exists" | "no parent"> {
   }
 }
 
-/** Whether there is a folder at `path`, where `mkdir` failed with `refusal`. */
+/** Returns whether there is a folder at `path`, where `mkdir` failed with `refusal`. */
 async function isFolder(path: string, refusal: unknown): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
@@ -58,7 +58,7 @@ function refused(dir: string, folder: string): CairnError {
   );
 }
 
-/** The names of everything in a folder; empty if the folder does not exist. */
+/** Returns the names of everything in a folder; empty if the folder does not exist. */
 export async function namesIn(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
@@ -96,7 +96,7 @@ export async function syncFile(path: string): Promise<void> {
 /** Errors of link(2): no hard links on this file system, none across file systems, none allowed, or too many to one file. */
 const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
 
-/** Whether a hard link failed because it is not possible here, so that the caller should copy instead. */
+/** Returns whether a hard link failed because it is not possible here, so that the caller should copy instead. */
 export function isLinkRefusal(error: unknown): boolean {
   return NO_LINKS.has(systemErrorCode(error) ?? "");
 }

@@ -88,7 +88,7 @@ export function systemErrorOf(error: unknown): SystemError | undefined {
   return undefined;
 }
 
-/** The error of the operating system that caused an error of Cairn, if one did. */
+/** Returns the error of the operating system that caused an error of Cairn, if one did. */
 export function systemCauseOf(error: CairnError): SystemError | undefined {
   return systemErrorOf(error.cause);
 }
@@ -96,7 +96,7 @@ export function systemCauseOf(error: CairnError): SystemError | undefined {
 /** The numbers of EDQUOT on Linux and macOS, for which Node has no name. */
 const UNNAMED = /^Unknown system error -(?:122|69)$/;
 
-/** The system's code. If a thread could not be started, it is in the message of Node's error. */
+/** Returns the system's code. If a thread could not be started, it is in the message of Node's error. */
 function errnoOf(error: unknown): string | undefined {
   const code = systemErrorCode(error);
   if (code !== undefined && UNNAMED.test(code)) return "EDQUOT";
@@ -131,7 +131,7 @@ const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; r
   },
 };
 
-/** The error for users when the system refuses something; `subject` is a noun phrase such as "The index in /data/live". */
+/** Returns the error for users when the system refuses something; `subject` is a noun phrase such as "The index in /data/live". */
 export function systemRefused(
   subject: string,
   { errno, meaning, what }: SystemError,

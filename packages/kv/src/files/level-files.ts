@@ -9,22 +9,22 @@ import type { KvStats } from "../store/kv-store.ts";
 const TABLE_EXTENSIONS = ["ldb", "sst"] as const;
 type Extension = "log" | (typeof TABLE_EXTENSIONS)[number];
 
-/** The name of a numbered LevelDB file: at least six digits. */
+/** Returns the name of a numbered LevelDB file: at least six digits. */
 export function levelFileName(number: number, extension: Extension): string {
   return `${String(number).padStart(6, "0")}.${extension}`;
 }
 
-/** The names that a table may have. */
+/** Returns the names that a table may have. */
 export function tableFileNames(number: number): string[] {
   return TABLE_EXTENSIONS.map((extension) => levelFileName(number, extension));
 }
 
-/** The numbers of the tables among `names`. */
+/** Returns the numbers of the tables among `names`. */
 export function tableNumbers(names: readonly string[]): number[] {
   return TABLE_EXTENSIONS.flatMap((extension) => levelFileNumbers(names, extension));
 }
 
-/** The numbers of the files with this extension, ascending. */
+/** Returns the numbers of the files with this extension, ascending. */
 export function levelFileNumbers(names: readonly string[], extension: Extension): number[] {
   const numbers: number[] = [];
   for (const name of names) {
@@ -63,7 +63,7 @@ async function namesInDirectory(dir: string): Promise<string[]> {
   }
 }
 
-/** Counts the files of `dir` and their bytes, except files that vanish meanwhile. */
+/** Counts the files of `dir` and their bytes, except files that vanish in the meantime. */
 export async function measureFiles(dir: string): Promise<KvStats> {
   let bytes = 0;
   let files = 0;

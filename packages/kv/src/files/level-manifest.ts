@@ -17,7 +17,7 @@ export interface LevelManifest {
   readonly comparator: string;
   /** All rows of lower-numbered logs are in tables. */
   readonly logNumber: number;
-  /** A log that counts although it is below `logNumber`; always 0 in what LevelDB writes today. */
+  /** A log that counts even though it is below `logNumber`; always 0 in what LevelDB writes today. */
   readonly previousLogNumber: number;
   /** Higher than the number of every file that the manifest names. */
   readonly nextFile: number;
@@ -118,7 +118,7 @@ export function keysNamedIn(bytes: Uint8Array): Uint8Array[] {
   return keys;
 }
 
-/** As {@link decodeLevelManifest}, with errors that name the file `path`. */
+/** Like {@link decodeLevelManifest}, with errors that name the file `path`. */
 export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManifest {
   try {
     return decodeLevelManifest(bytes);
@@ -132,7 +132,7 @@ export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManife
   }
 }
 
-/** Whether a log contains rows that are in no table yet. */
+/** Returns whether a log contains rows that are in no table yet. */
 export function needsLog(manifest: LevelManifest, log: number): boolean {
   return log >= manifest.logNumber || log === manifest.previousLogNumber;
 }
@@ -140,7 +140,7 @@ export function needsLog(manifest: LevelManifest, log: number): boolean {
 // A sequence number and a type follow each row's key.
 const KEY_SUFFIX_BYTES = 8;
 
-/** A copy of the row's key in one of LevelDB's keys. */
+/** Returns a copy of the row's key in one of LevelDB's keys. */
 export function rowKeyOf(key: Uint8Array): Uint8Array {
   return key.slice(0, Math.max(0, key.length - KEY_SUFFIX_BYTES));
 }

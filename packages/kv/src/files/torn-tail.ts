@@ -24,7 +24,7 @@ const PAGE_BYTES = 4_096;
 /** How a writer marks the beginning of each batch in its last bytes. */
 export interface BatchEnding {
   readonly bytes: number;
-  /** The size in bytes of the batch that ends with `ending`; undefined if `ending` is not such a mark. */
+  /** Returns the size in bytes of the batch that ends with `ending`; undefined if `ending` is not such a mark. */
   batchBytes(ending: Uint8Array): number | undefined;
 }
 
@@ -146,7 +146,7 @@ function hasRecordBehind(bytes: Buffer, start: number): boolean {
   return false;
 }
 
-/** The ending of the last batch, if the last bytes of the file are one. */
+/** Returns the ending of the last batch, if the last bytes of the file are one. */
 function endingOf(
   bytes: Buffer,
   ending: BatchEnding,
@@ -161,7 +161,7 @@ function endingOf(
   return batchBytes === undefined ? undefined : { bytes: last, batchBytes };
 }
 
-/** Whether a sector from `start` on (the first and last may be partial), or the end of a page, was never written. */
+/** Returns whether a sector from `start` on (the first and last may be partial), or the end of a page, was never written. */
 function lacksSectors(bytes: Buffer, start: number): boolean {
   for (let from = start; from < bytes.length;) {
     const to = from - (from % SECTOR_BYTES) + SECTOR_BYTES;

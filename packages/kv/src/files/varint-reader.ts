@@ -27,7 +27,7 @@ export class VarintReader {
     throw this.#damaged("has a number of too many bytes");
   }
 
-  /** The next `length` bytes; by default a varint that precedes them gives their length. */
+  /** Returns the next `length` bytes; by default a varint that precedes them gives their length. */
   bytes(length = this.number()): Uint8Array {
     const start = this.position;
     this.position += length;

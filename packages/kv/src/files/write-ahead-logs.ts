@@ -27,7 +27,7 @@ export async function checkWriteAheadLogs(dir: string): Promise<number | undefin
   return next;
 }
 
-/** The names of the write-ahead logs that LevelDB reads when it opens the database in `dir`, oldest first. */
+/** Returns the names of the write-ahead logs that LevelDB reads when it opens the database in `dir`, oldest first. */
 export async function neededLogs(dir: string, manifest: LevelManifest): Promise<string[]> {
   const names: string[] = [];
   for (const log of levelFileNumbers(await readdir(dir), "log")) {

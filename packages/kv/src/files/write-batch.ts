@@ -24,7 +24,7 @@ export function* changesOf(batch: Uint8Array): Generator<BatchChange, void, unde
   }
 }
 
-/** The number of changes in a batch; undefined if it is damaged. */
+/** Returns the number of changes in a batch; undefined if it is damaged. */
 export function countChanges(batch: Uint8Array): number | undefined {
   let count = 0;
   try {

@@ -165,7 +165,7 @@ export class TableChecks {
     await this.#checked;
   }
 
-  /** As {@link scrubTables}; `NOT_READY` if the store is closed meanwhile. */
+  /** Like {@link scrubTables}; `NOT_READY` if the store is closed in the meantime. */
   async scrub({ pause, signal }: KvScrub): Promise<number> {
     // Tables that have replaced these say nothing about them.
     if (!(await this.#claim.isThere())) return 0;

@@ -15,7 +15,7 @@ const openDirectories = new Set<string>();
 /** A directory that this process has claimed. */
 export interface ClaimedDirectory {
   release(): void;
-  /** Whether its path still leads to it, and it contains a database. */
+  /** Returns whether its path still leads to it, and it contains a database. */
   isThere(): Promise<boolean>;
 }
 

@@ -15,7 +15,7 @@ import { isLockedElsewhere } from "./directory-claim.ts";
 
 /**
  * Checks the write-ahead logs of the LevelDB in `dir` before LevelDB opens it. Returns what {@link checkWriteAheadLogs} returns, undefined if
- * that is not known. Errors: `INDEX_CORRUPT`; `INDEX_LOCKED` if another process writes them meanwhile.
+ * that is not known. Errors: `INDEX_CORRUPT`; `INDEX_LOCKED` if another process writes them in the meantime.
  */
 export async function checkLogsOnOpening(dir: string): Promise<number | undefined> {
   try {
@@ -134,7 +134,7 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   };
 }
 
-/** The write-ahead logs that LevelDB reads when it opens the database, and the manifest's last sequence number. */
+/** Returns the write-ahead logs that LevelDB reads when it opens the database, and the manifest's last sequence number. */
 async function logsToKeep(
   dir: string,
 ): Promise<{ readonly names: readonly string[]; readonly lastSequence: number }> {

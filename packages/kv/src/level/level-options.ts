@@ -1,4 +1,4 @@
-/** Options of LevelDB; sizes are in bytes. */
+/** Options for LevelDB; sizes are in bytes. */
 export interface LevelOptions {
   /** The size of rows kept in memory, and in the log that recovery reads, before they become a table. Default 24 MiB. */
   readonly writeBufferSize?: number;
@@ -13,13 +13,13 @@ export interface LevelOptions {
 /** Defaults that differ from LevelDB's own. */
 export const LEVEL_DEFAULTS = { writeBufferSize: 24 << 20, cacheSize: 16 << 20, compression: true };
 
-/** Options of a read whose value is bytes. */
+/** Options for a read whose value is bytes. */
 export const AS_BYTES = { keyEncoding: "view", valueEncoding: "view" } as const;
 
-/** Options of a read whose value is text: LevelDB's bytes are converted without a buffer in between. */
+/** Options for a read whose value is text: LevelDB's bytes are converted without a buffer in between. */
 export const AS_TEXT = { keyEncoding: "view", valueEncoding: "utf8" } as const;
 
-/** Options of a range whose rows are text. Its bounds stay bytes: converted to text, bytes that are not UTF-8 would be another bound. */
+/** Options for a range whose rows are text. Its bounds stay bytes: converted to text, bytes that are not UTF-8 would be another bound. */
 export const RANGE_AS_TEXT = {
   keyEncoding: {
     name: "utf8-in-bytes",
@@ -47,7 +47,7 @@ export class SingleReads<Options extends object> {
     this.#bypassing = { ...options, fillCache: false };
   }
 
-  /** The options of the next read. */
+  /** Returns the options of the next read. */
   next(): Options & { readonly fillCache: boolean } {
     this.#count = (this.#count + 1) % READS_PER_CACHE_FILL;
     return this.#count === 0 ? this.#filling : this.#bypassing;

@@ -25,7 +25,7 @@ const OPENING_FOLDERS = new Set([UNCHECKED_FOLDER, KEPT_FOLDER, PREPARING_FOLDER
 const BEHIND_ALL_ROWS = new Uint8Array(64).fill(0xff);
 /** The longest wait for readers. */
 const MAX_WAIT_MS = 5_000;
-/** Tries until all tables of a piece are new: one is enough unless another compaction runs meanwhile. */
+/** Tries until all tables of a piece are new: one is enough unless another compaction runs in the meantime. */
 const MAX_TRIES = 4;
 
 /**
@@ -192,7 +192,7 @@ export class LevelPurge implements KvPurge {
   }
 }
 
-/** A key after `first` and not after `last`, as short as possible: neither needs to be a row any more. */
+/** Returns a key after `first` and not after `last`, as short as possible: neither needs to be a row any more. */
 function between(first: Uint8Array, last: Uint8Array): Uint8Array {
   const differsAt = last.findIndex((byte, at) => byte !== first[at]);
   return differsAt < 0 ? first : last.subarray(0, differsAt + 1);

@@ -20,7 +20,7 @@ export class OpenReaders {
     };
   }
 
-  /** A mark for {@link ended}: after the readers that are open now. */
+  /** Returns a mark for {@link ended}: after the readers that are open now. */
   mark(): number {
     return this.#next;
   }

@@ -77,7 +77,7 @@ export class PointReads<Value> {
     return this.#leftOfTurn > 0 && time < this.#turnEndsAt && this.#isQuickAt(time);
   }
 
-  /** Whether rows seem to be in memory. */
+  /** Returns whether rows seem to be in memory. */
   #isQuickAt(time: number): boolean {
     return time >= this.#balancedAt - SLOW_ALLOWANCE_MS / SLOW_SHARE;
   }

@@ -20,7 +20,7 @@ const PIECE_BYTES = 32 * 1024 * 1024;
 /** About one table: rewriting that much between two ranges costs less than another compaction. */
 const GAP_BYTES = 2 * 1024 * 1024;
 
-/** The live tables of a manifest, in the order of their first keys. */
+/** Returns the live tables of a manifest, in the order of their first keys. */
 export function tablesOf({ tables, bounds }: LevelManifest): LevelTable[] {
   const found: LevelTable[] = [];
   for (const [number, bytes] of tables) {

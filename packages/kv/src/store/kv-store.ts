@@ -28,7 +28,7 @@ export interface KvRange {
 /** A value, undefined if there is none, or a promise of either. To be awaited, or distinguished by `instanceof Promise`. */
 export type KvValue = Uint8Array | undefined | Promise<Uint8Array | undefined>;
 
-/** As {@link KvValue}, with the value as text. */
+/** Like {@link KvValue}, with the value as text. */
 export type KvText = string | undefined | Promise<string | undefined>;
 
 /** Reads the current state of a store, or a {@link KvSnapshot}. */
@@ -42,7 +42,7 @@ export interface KvReader {
    * As `get`, with the value decoded as UTF-8 (invalid bytes become U+FFFD). Optional: for stores that can do it faster than their callers.
    */
   getText?(key: Uint8Array): KvText;
-  /** The values of `keys` in the same order, all from one state of the store; undefined for keys that do not exist. */
+  /** Returns the values of `keys` in the same order, all from one state of the store; undefined for keys that do not exist. */
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /**
    * The rows of `range` in order, in non-empty arrays of bounded size, all from the state at the call. Leaving the loop early releases the

@@ -57,12 +57,12 @@ export interface CheckReport {
   readonly isDone?: true;
 }
 
-/** How long to pause after `busyMs` of work (ms). */
+/** Returns how long to pause after `busyMs` of work (ms). */
 export function pauseMsAfter(busyMs: number): number {
   return busyMs * (1 / BACKGROUND_SHARE - 1);
 }
 
-/** Calls `check` with the path of each table that still exists; a compaction may have removed some meanwhile. */
+/** Calls `check` with the path of each table that still exists; a compaction may have removed some in the meantime. */
 export async function checkTables(
   { dir, numbers }: CheckOrder,
   check: (path: string) => Promise<void>,
@@ -127,7 +127,7 @@ export async function liveTableNames(dir: string): Promise<Set<string>> {
   return new Set((await liveTableBounds(dir)).keys());
 }
 
-/** As {@link liveTableNames}, each with the keys of its first and its last row. */
+/** Like {@link liveTableNames}, each with the keys of its first and its last row. */
 export async function liveTableBounds(dir: string): Promise<Map<string, readonly [Uint8Array, Uint8Array]>> {
   const live = (await liveManifest(dir))?.bounds;
   if (live === undefined) throw incomplete(dir, "its CURRENT, or the manifest that this names");
@@ -148,7 +148,7 @@ function incomplete(dir: string, what: string): CairnError {
   });
 }
 
-/** The tables that the manifest of the LevelDB in `dir` names: number → bytes. Undefined if there is no database. */
+/** Returns the tables that the manifest of the LevelDB in `dir` names: number → bytes. Undefined if there is no database. */
 export async function liveTables(dir: string): Promise<ReadonlyMap<number, number> | undefined> {
   return (await liveManifest(dir))?.tables;
 }

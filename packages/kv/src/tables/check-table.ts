@@ -55,7 +55,7 @@ export async function checkTable(path: string, pause?: Pause): Promise<void> {
   }
 }
 
-/** As {@link checkTable}, but reads synchronously: for a worker thread, which then does not use the shared I/O threads. */
+/** Like {@link checkTable}, but reads synchronously: for a worker thread, which then does not use the shared I/O threads. */
 export async function checkTableSync(path: string, pause: Pause): Promise<void> {
   const file = openSync(path, "r");
   try {
@@ -71,7 +71,7 @@ export async function checkTableSync(path: string, pause: Pause): Promise<void> 
   }
 }
 
-/** As {@link checkTable} for a table whose content is already in memory; `path` is only used in messages. */
+/** Like {@link checkTable} for a table whose content is already in memory; `path` is only used in messages. */
 export async function checkTableBytes(path: string, bytes: Buffer, pause?: Pause): Promise<void> {
   const read = (position: number, length: number): Buffer => {
     if (position + length > bytes.length) throw truncatedTable(path);
@@ -138,7 +138,7 @@ function* entries(content: Uint8Array | undefined, path: string, withKeys: boole
   }
 }
 
-/** The offset and size of a block, as the footer and the indexes store them: two varints. */
+/** Returns the offset and size of a block, as the footer and the indexes store them: two varints. */
 function blockHandle(reader: VarintReader): Pick<Block, "offset" | "size"> {
   const offset = reader.number();
   return { offset, size: reader.number() };
@@ -168,7 +168,7 @@ export function checkBlock(path: string, bytes: Buffer, start: number, size: num
   if (crc32c(bytes, start, start + size + 1) !== stored) throw damaged(path, "a checksum does not match");
 }
 
-/** The error for a read beyond the end of a table. */
+/** Returns the error for a read beyond the end of a table. */
 export function truncatedTable(path: string): CairnError {
   return damaged(path, "it is cut short");
 }

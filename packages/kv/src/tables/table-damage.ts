@@ -50,7 +50,7 @@ export async function* findTableDamage(
   }
 }
 
-/** The result of `find`, or the damage that it ran into. */
+/** Returns the result of `find`, or the damage that it ran into. */
 async function found<T extends readonly Block[] | void>(find: () => Promise<T>): Promise<T | CairnError> {
   try {
     return await find();
