@@ -69,7 +69,7 @@ export function systemErrorCode(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
-/** Any thrown value as text, for messages that name a cause. */
+/** Returns any thrown value as a string, for messages that name a cause. */
 export function errorMessage(error: unknown): string {
   if (error instanceof Error) return error.message;
   // Not every object can be converted to a string.

@@ -3,7 +3,7 @@ import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
 // On opening: a file that the manifest names is missing or not a file, or the file system itself is damaged (EUCLEAN).
 const MISSING_OR_DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|cleaning/;
-/** Errors of reads in the calling thread have no code. */
+/** The pattern of errors of reads in the calling thread, which have no code. */
 const IO_ERROR = /^IO error: /;
 
 /** Returns the error that abstract-level wraps when opening fails, otherwise the error itself. */
@@ -30,9 +30,9 @@ export function explainOpening(error: unknown, dir: string): unknown {
   return cause;
 }
 
-/** Returns the error for users when an operation on an open store failed. Errors about its arguments stay as they are. */
+/** Returns the error for users when an operation on an open store failed. Errors about its arguments are returned unchanged. */
 export function explainOperation(error: unknown, dir: string): unknown {
-  // Such an error knows more: a capture that runs out of space names another folder.
+  // Such an error is more specific: a capture that runs out of space names another folder.
   if (error instanceof CairnError) return error;
   const code = systemErrorCode(error);
   const message = errorMessage(error);
@@ -40,7 +40,7 @@ export function explainOperation(error: unknown, dir: string): unknown {
   if (code === "LEVEL_SNAPSHOT_NOT_OPEN") {
     return new CairnError("NOT_READY", "The snapshot was closed before it was read.", { cause: error });
   }
-  // LevelDB opens a table when it is first read, and may lack a descriptor, memory or permission then.
+  // LevelDB opens a table when it is first read, and may then lack a descriptor, memory or permission.
   const refused = refusedBySystem(error, dir);
   if (refused !== undefined) return refused;
   if (code === "LEVEL_CORRUPTION" || code === "LEVEL_IO_ERROR" || IO_ERROR.test(message)) {

@@ -1,12 +1,12 @@
 /** Options for LevelDB; sizes are in bytes. */
 export interface LevelOptions {
-  /** The size of rows kept in memory, and in the log that recovery reads, before they become a table. Default 24 MiB. */
+  /** The size of rows kept in memory, and in the log that recovery reads, before they become a table. Defaults to 24 MiB. */
   readonly writeBufferSize?: number;
-  /** The size of table blocks cached in memory. Default 16 MiB. */
+  /** The size of table blocks cached in memory. Defaults to 16 MiB. */
   readonly cacheSize?: number;
-  /** Whether tables are compressed with Snappy. Default true. */
+  /** Whether tables are compressed with Snappy. Defaults to true. */
   readonly compression?: boolean;
-  /** The number of tables kept open. Default 1,000. */
+  /** The number of tables kept open. Defaults to 1,000. */
   readonly maxOpenFiles?: number;
 }
 
@@ -30,7 +30,7 @@ export const RANGE_AS_TEXT = {
   valueEncoding: "utf8",
 } as const;
 
-/** One of this many single reads adds its block to the cache. */
+/** The number of single reads of which one adds its block to the cache. */
 const READS_PER_CACHE_FILL = 8;
 
 /**
