@@ -2,9 +2,9 @@ import type { Clock } from "../src/index.ts";
 
 /** A clock that stands still until a test moves it. */
 export interface ManualClock extends Clock {
-  /** Moves on by `ms`; everything that waited for a time until then goes on. */
+  /** Advances the clock by `ms`; every wait that ends by then is resolved. */
   advance(ms: number): void;
-  /** Returns the times that something waits for, earliest first. */
+  /** Returns the times for which callers are waiting, earliest first. */
   waits(): number[];
 }
 

@@ -25,12 +25,12 @@ export function numbered(value: number): string {
   return String(value).padStart(8, "0");
 }
 
-/** Rows as texts. */
+/** Decodes rows as strings. */
 export function textOf(rows: readonly KvRow[]): [key: string, value: string][] {
   return rows.map(([key, value]) => [Buffer.from(key).toString(), Buffer.from(value).toString()]);
 }
 
-/** All rows of a range as texts. */
+/** Returns all rows of a range as strings. */
 export async function rowsOf(reader: KvReader, range: KvRange = {}): Promise<[key: string, value: string][]> {
   const found: [string, string][] = [];
   for await (const rows of reader.range(range)) found.push(...textOf(rows));

@@ -11,7 +11,7 @@ export interface CaptureFileSystem {
   makeDirectory(path: string): Promise<boolean>;
   /** Returns the names in a directory, in no order. */
   list(path: string): Promise<string[]>;
-  /** Returns the whole file: for CURRENT and manifests, which are small. */
+  /** Reads a whole file: for CURRENT and manifests, which are small. */
   read(path: string): Promise<Uint8Array>;
   /** Writes a new file; `EEXIST` if it exists, since it could be a link to a file that the source uses. */
   write(path: string, bytes: Uint8Array): Promise<void>;

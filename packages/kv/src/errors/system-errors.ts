@@ -96,7 +96,7 @@ export function systemCauseOf(error: CairnError): SystemError | undefined {
 /** The pattern of Node's message for EDQUOT on Linux and macOS, for which Node has no name. */
 const UNNAMED = /^Unknown system error -(?:122|69)$/;
 
-/** Returns the system's code. If a thread could not be started, it is in the message of Node's error. */
+/** Returns the system's code. If a thread could not be started, the code is in Node's message. */
 function errnoOf(error: unknown): string | undefined {
   const code = systemErrorCode(error);
   if (code !== undefined && UNNAMED.test(code)) return "EDQUOT";
