@@ -1,4 +1,4 @@
-/** What a checkpoint is, and the index that it is made of. */
+/** Checkpoints, and the index state that they contain. */
 export { ARCHIVE_FORMATS, DAMAGE_CODES, type CapturedState, type Manifest } from "./store/checkpoint.ts";
 export { CHECKPOINT_PREFIX, newestFirst, parseCheckpointName } from "./store/checkpoint.ts";
 export type { CheckpointSource } from "./store/checkpoint-source.ts";

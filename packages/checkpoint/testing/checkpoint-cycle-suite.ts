@@ -19,7 +19,7 @@ import { faultyStore, unreachable } from "./faulty-store.ts";
 const FORMAT = { index: 1, kv: "test/1" };
 const broken = new CairnError("STORE_FULL", "broken!");
 
-/** Saving, listing, restoring and sweeping over a store, in the good case and in trouble: what nodes do with it. */
+/** Tests what nodes do with a store, with and without failures: saving, listing, restoring and sweeping. */
 export function checkpointCycleSuite(name: string, opened: () => Promise<CheckpointStore>): void {
   describe(`${name} serves nodes`, () => {
     test("two checkpoints are listed newest first, with the content of their manifests, and each is restored byte for byte", async () => {
@@ -43,7 +43,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect(second).toMatchObject({ outcome: "taken", newest: { manifest: { txId: 2 } } });
     });
 
-    test("an unchanged index is not saved twice, a changed one is", async () => {
+    test("an unchanged index is not saved twice, but a changed index is", async () => {
       const { store, save } = await scene(opened);
       expect(await save(1)).toMatchObject({ outcome: "taken" });
       expect(await save(1)).toMatchObject({ outcome: "skipped", reason: "unchanged" });
@@ -57,7 +57,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect(await save(2, { forced: false })).toMatchObject({ outcome: "skipped", reason: "recent" });
     });
 
-    test("checkpoints of another format are listed, but neither restored nor counted", async () => {
+    test("checkpoints in another format are listed, but neither restored nor counted", async () => {
       const { dir, store, save, restore } = await scene(opened);
       await save(1, { format: { index: 0, kv: "test/1" } });
       const { skipped, restored } = await restore("live");
@@ -76,7 +76,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect(await readdir(join(dir, "live"))).toEqual(["precious"]);
     });
 
-    test("a failed restore leaves no directory, and there is none before it is complete", async () => {
+    test("a failed restore leaves no directory, and the directory does not exist before a restore is complete", async () => {
       const { store, dir, save, restore } = await scene(opened);
       await save(1);
       const cut = faultyStore(store, { cutAfter: () => 10_000 });
@@ -101,7 +101,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       },
     );
 
-    test("removing a checkpoint removes all its files, also without a manifest", async () => {
+    test("removing a checkpoint removes all its files, even without a manifest", async () => {
       const { store, save } = await scene(opened);
       await save(1);
       const [first] = (await listCheckpoints(store)).checkpoints;
@@ -114,7 +114,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect(await store.list("")).toEqual([]);
     });
 
-    test("if removing fails halfway, the checkpoint is no longer listed although its archive is left", async () => {
+    test("if removing fails halfway, the checkpoint is no longer listed even though its archive is left", async () => {
       const { store, save } = await scene(opened);
       await save(1);
       const [first] = (await listCheckpoints(store)).checkpoints;
@@ -129,7 +129,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect((await store.list("")).map((file) => file.name)).toEqual([`${first?.name}.tar`]);
     });
 
-    test("with retain-at-least 2 it contains two, four and four files after one, two and three checkpoints", async () => {
+    test("with retain-at-least 2 the store contains two, four and four files after one, two and three checkpoints", async () => {
       const { store, save, sweep } = await scene(opened);
       const counts: number[] = [];
       for (const txId of [1, 2, 3]) {
@@ -141,7 +141,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect((await listCheckpoints(store)).checkpoints.map(({ txId }) => txId)).toEqual([3, 2]);
     });
 
-    test("names are valid file names on every system, and a copy of its files works as well", async () => {
+    test("names are valid file names on every system, and a copy of the store's files also works", async () => {
       const { store, dir, save, restore } = await scene(opened);
       await save(1);
       for (const { name: file } of await store.list("")) expect(file).toMatch(/^[A-Za-z0-9._-]+$/);

@@ -6,15 +6,15 @@ import { checkpointCycleSuite } from "./checkpoint-cycle-suite.ts";
 
 /** The store under test. */
 export interface CheckpointStoreSuite {
-  /** Makes a new store that nothing was written to, and cleans it up when the test ends. */
+  /** Makes a new store that nothing has been written to, and cleans it up when the test ends. */
   readonly open: () => Promise<CheckpointStore>;
-  /** Opens the same place again, as another node would. Optional: for stores that can be shared. */
+  /** Opens the same store again, as another node would. Optional: for stores that can be shared. */
   readonly reopen?: (store: CheckpointStore) => Promise<CheckpointStore>;
 }
 
 const SIZES = [0, 1, 65_535, 65_536, 65_537, 3_000_000];
 
-/** The contract of {@link CheckpointStore} as tests. */
+/** Tests the contract of {@link CheckpointStore}. */
 export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointStoreSuite): void {
   const opened = async (): Promise<CheckpointStore> => {
     const store = await open();
@@ -25,7 +25,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
   checkpointCycleSuite(name, opened);
 
   describe(`${name} keeps the contract of a checkpoint store`, () => {
-    test("a store that was never written to lists as empty", async () => {
+    test("a store that was never written to is listed as empty", async () => {
       expect(await (await opened()).list("")).toEqual([]);
     });
 
@@ -37,7 +37,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await store.list("")).toMatchObject([{ name: "a.tar", bytes }]);
     });
 
-    test("lists in name order, by prefix, with folders, and each with its time by the store's clock", async () => {
+    test("files are listed in name order, by prefix, with folders, each with its time by the store's clock", async () => {
       const store = await opened();
       const before = await store.now();
       for (const file of ["b.json", "a-2.json", "a-10.json", "reservations/x.json"]) {
@@ -86,7 +86,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(endless.destroyed).toBe(true);
     });
 
-    test("opening a missing file is NOT_FOUND, and reading it gives undefined", async () => {
+    test("opening a missing file throws NOT_FOUND, and reading it returns undefined", async () => {
       const store = await opened();
       await expect(store.open("a.tar")).rejects.toMatchObject({ code: "NOT_FOUND" });
       expect(await store.read("a.json")).toBeUndefined();
@@ -95,14 +95,14 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await store.read("a.json")).toBeUndefined();
     });
 
-    test("a small file is created once, with its text in UTF-8", async () => {
+    test("a small file is created once, with its content in UTF-8", async () => {
       const store = await opened();
       expect(await store.create("a.json", '{"é": "✓"}')).toBe(true);
       expect(await store.create("a.json", "other")).toBe(false);
       expect((await store.read("a.json"))?.text).toBe('{"é": "✓"}');
     });
 
-    test("a small file exists completely or not at all while it is written", async () => {
+    test("a small file exists completely or not at all while it is being written", async () => {
       const store = await opened();
       const other = (await reopen?.(store)) ?? store;
       const whole = "x".repeat(4_000_000);
@@ -127,7 +127,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await store.read("a.json")).toEqual({ text: "2", tag: second === false ? "" : second.tag });
     });
 
-    test("a small file that is gone is not replaced", async () => {
+    test("a small file that no longer exists is not replaced", async () => {
       const store = await opened();
       expect(await store.replace("a.json", "1", "tag")).toBe(false);
       await store.create("a.json", "1");
@@ -137,7 +137,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await store.list("")).toEqual([]);
     });
 
-    test("removing removes a file, and does nothing if it does not exist", async () => {
+    test("removing a file does nothing if the file does not exist", async () => {
       const store = await opened();
       await store.remove("a.json");
       await store.remove("reservations/a.json");
@@ -180,7 +180,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect((await collect(await store.open("a.tar"))).length).toBe(3_000_000);
     });
 
-    test("its clock does not go back", async () => {
+    test("the store's clock does not go back", async () => {
       const store = await opened();
       await store.create("a.json", "1");
       const first = await store.now();

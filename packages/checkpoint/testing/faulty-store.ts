@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { CheckpointStore } from "../src/index.ts";
 
-/** A call of a store's method; `nth` counts the calls of that method, from 1. */
+/** A call of a store's method; `nth` counts the calls of that method, starting with 1. */
 export interface StoreCall {
   readonly method: "list" | "upload" | "open" | "read" | "create" | "replace" | "remove" | "now";
   /** The file's name, or the prefix of a listing; empty for `now`. */
@@ -12,26 +12,26 @@ export interface StoreCall {
 
 /** The faults, evaluated at every call; all are optional. They may be changed while the store is in use. */
 export interface StoreFaults {
-  /** Awaited before the call: the place to be slow, or to let something else happen first. */
+  /** Awaited before the call, to delay it or to let something else happen first. */
   before?: (call: StoreCall) => Promise<void>;
-  /** The call fails with this error, and nothing was done. */
+  /** Returns an error with which the call fails before anything is done. */
   fail?: (call: StoreCall) => CairnError | undefined;
-  /** The call is done and its answer lost: it fails with this error. */
+  /** Returns an error with which the call fails after it is done, as if its response were lost. */
   failAfter?: (call: StoreCall) => CairnError | undefined;
-  /** An opened file breaks off after this many bytes, with `STORE_UNREACHABLE`. */
+  /** Returns the number of bytes after which an opened file breaks off with `STORE_UNREACHABLE`. */
   cutAfter?: (name: string) => number | undefined;
-  /** An opened file ends after this many bytes, without an error. */
+  /** Returns the number of bytes after which an opened file ends without an error. */
   endAfter?: (name: string) => number | undefined;
-  /** An opened file has this byte changed. */
+  /** Returns the offset of a byte that is changed in an opened file. */
   flipAt?: (name: string) => number | undefined;
 }
 
-/** The error of a store that does not answer. */
+/** Returns the error of a store that does not respond. */
 export function unreachable(): CairnError {
   return new CairnError("STORE_UNREACHABLE", "The store does not answer.", { hint: "A test said so." });
 }
 
-/** `store` with faults. With none it behaves exactly as `store`. */
+/** Returns `store` with faults. Without any it behaves exactly like `store`. */
 export function faultyStore(store: CheckpointStore, faults: StoreFaults): CheckpointStore {
   const counts = new Map<StoreCall["method"], number>();
 

@@ -2,13 +2,13 @@ import type { Clock } from "../src/index.ts";
 
 /** A clock that stands still until a test moves it. */
 export interface ManualClock extends Clock {
-  /** Moves on by `ms`; everything that waited for a time until then goes on. */
+  /** Advances the clock by `ms`; every wait that ends by then is resolved. */
   advance(ms: number): void;
-  /** The times that something waits for, earliest first. */
+  /** Returns the times for which callers are waiting, earliest first. */
   waits(): number[];
 }
 
-/** A clock at `start` (milliseconds since 1970). */
+/** Returns a clock at `start` (milliseconds since 1970). */
 export function manualClock(start = Date.parse("2026-11-20T06:00:00.000Z")): ManualClock {
   const timers = new Set<{ readonly at: number; readonly fire: (elapsed: boolean) => void }>();
   let now = start;

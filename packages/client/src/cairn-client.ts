@@ -31,8 +31,8 @@ import { watchTransactions } from "./watch-transactions.ts";
 
 /**
  * A client of the nodes of one log, over HTTP. Calls go to one node until it fails, then to the next. Transient failures are retried;
- * writes carry an idempotency id, so they are applied once. Reads never go back behind what this client wrote or saw
- * (unless `readYourWrites` is false). A key is `namespace/name`, or a name alone, which is in the namespace `default`.
+ * writes carry an idempotency id, so they are applied once. Reads never return a state older than what this client wrote or saw
+ * (unless `readYourWrites` is false). A key is `namespace/name`, or just a name in the namespace `default`.
  */
 export class CairnClient {
   readonly #pool: NodePool;
@@ -53,7 +53,7 @@ export class CairnClient {
     });
   }
 
-  /** The last transaction that this client wrote or saw. Given as `minTx`, it lets another client see at least as much. */
+  /** Returns the last transaction that this client wrote or saw. Given as `minTx`, it lets another client see at least as much. */
   get lastTx(): TxId {
     return this.#lastTx;
   }
@@ -115,12 +115,12 @@ export class CairnClient {
     } while (cursor !== undefined);
   }
 
-  /** Writes a document; with `ifRevision` only if it is at that revision, else `CONFLICT`. */
+  /** Writes a document; with `ifRevision` only if the document is at that revision, otherwise `CONFLICT`. */
   async put(bucket: string, key: string, document: Json, options: WriteOptions = {}): Promise<Written> {
     return await this.#write(["put", bucket, key, document], options);
   }
 
-  /** Deletes a document, if there is one; with `ifRevision` only if it is at that revision, else `CONFLICT`. */
+  /** Deletes a document, if it exists; with `ifRevision` only if it is at that revision, otherwise `CONFLICT`. */
   async delete(bucket: string, key: string, options: WriteOptions = {}): Promise<Written> {
     return await this.#write(["delete", bucket, key], options);
   }
@@ -161,7 +161,7 @@ export class CairnClient {
     return outcome;
   }
 
-  /** Yields every transaction that changes what is watched, once and in order, over as many nodes and connections as it takes. */
+  /** Yields every transaction that changes the watched documents, once and in order, over as many nodes and connections as it takes. */
   watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
     return watchTransactions<T>(this.#pool, query);
   }
@@ -190,7 +190,7 @@ export class CairnClient {
     return (await this.#json({ path: "/status", signal: options.signal })) as NodeStatus;
   }
 
-  /** Returns the SHA-256 of the logical content of an index and the transaction that it is of. */
+  /** Returns the SHA-256 of the logical content of an index, and the transaction at which it was computed. */
   async digest(options: CallOptions = {}): Promise<{ readonly txId: TxId; readonly digest: string }> {
     const answer = await this.#json({ path: "/api/v1/digest", signal: options.signal });
     return answer as { txId: TxId; digest: string };
@@ -219,7 +219,7 @@ export class CairnClient {
     query: NonNullable<PoolRequest["query"]>,
     { signal, timeoutMs = 30_000 }: CallOptions & { readonly timeoutMs?: number },
   ): Promise<unknown> {
-    // With an id it is applied once, however often and through whichever nodes it is sent.
+    // A transaction with an id is applied once, however often and through whichever nodes it is sent.
     const body = { ...transaction, id: transaction.id ?? crypto.randomUUID() };
     return await this.#json({ method: "POST", path: "/api/v1/tx", query, body, signal, waitMs: timeoutMs });
   }

@@ -37,8 +37,8 @@ export type ErrorCode =
   | "INTERNAL";
 
 /**
- * A failed call: the error that a node returned, with its code and HTTP status, or no answer from any node: then `code` is `UNREACHABLE`
- * and `status` 0. `details` holds the other fields of the answer's body, such as `txId` or `floor`.
+ * A failed call: the error that a node returned, with its code and HTTP status or, if no node responded, with the `code` `UNREACHABLE`
+ * and `status` 0. `details` holds the other fields of the response body, such as `txId` or `floor`.
  */
 export class CairnClientError extends Error {
   readonly code: ErrorCode | "UNREACHABLE";
@@ -65,7 +65,7 @@ export class CairnClientError extends Error {
   }
 }
 
-/** `UNREACHABLE`: no node answered; `url` is the address that was tried last. */
+/** Returns the error `UNREACHABLE`: no node responded; `url` is the address that was tried last. */
 export function unreachable(url: string, cause: unknown): CairnClientError {
   const reason =
     cause instanceof Error ? (cause.cause instanceof Error ? cause.cause : cause).message : String(cause);

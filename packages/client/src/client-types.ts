@@ -1,36 +1,39 @@
 import type { DocumentKey, Json, Revision, TxId } from "./transaction.ts";
 
-/** Options of a client. */
+/** Options for a client. */
 export interface ClientOptions {
-  /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that answers is used until it fails. */
+  /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that responds is used until it fails. */
   readonly urls: string | readonly string[];
   /** The nodes' auth-token. */
   readonly token?: string;
-  /** How long a request is retried, with pauses, before its last error is thrown; defaults to 30,000 ms. 0: each node is asked once. */
+  /**
+   * The time for which a request is retried, with pauses, before its last error is thrown; defaults to 30,000 ms. 0: each node is asked
+   * once.
+   */
   readonly retryForMs?: number;
-  /** How long one node may take for one answer, beyond the time it was asked to wait; defaults to 10,000 ms. */
+  /** The time that one node may take for one response, beyond the time it was asked to wait; defaults to 10,000 ms. */
   readonly attemptMs?: number;
   /** Whether reads wait until the node has indexed everything that this client wrote or saw before; defaults to true. */
   readonly readYourWrites?: boolean;
-  /** Replaces the global `fetch`. */
+  /** A replacement for the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch;
 }
 
-/** Options of every call. */
+/** Options for every call. */
 export interface CallOptions {
-  /** Aborts the call, which rejects with the signal's reason. A write that was sent may still have taken effect. */
+  /** A signal that aborts the call, which rejects with the signal's reason. A write that was sent may still have taken effect. */
   readonly signal?: AbortSignal;
 }
 
-/** Options of every read. */
+/** Options for every read. */
 export interface ClientReadOptions extends CallOptions {
-  /** Wait until the node has indexed this transaction. */
+  /** The transaction that the node must have indexed before it reads. */
   readonly minTx?: TxId;
-  /** How long to wait for it before `TX_TIMEOUT`; defaults to 30,000 ms. */
+  /** The time to wait for that transaction before `TX_TIMEOUT`; defaults to 30,000 ms. */
   readonly timeoutMs?: number;
-  /** Read from the index even if the node is not ready. */
+  /** Whether to read from the index even if the node is not ready. */
   readonly stale?: boolean;
-  /** Include every write that any node acknowledged before the call. Excludes `stale`. */
+  /** Whether to include every write that any node acknowledged before the call. Excludes `stale`. */
   readonly linearizable?: boolean;
 }
 
@@ -53,14 +56,14 @@ export interface ClientVersion<T = Json> {
   readonly document?: T;
 }
 
-/** Which documents to list. */
+/** The documents to list. */
 export interface ClientListQuery extends ClientReadOptions {
   readonly namespace?: string;
   readonly prefix?: string;
   readonly asOf?: PointInTime;
-  /** `field:value` of an indexed field; if several are given, all have to match. */
+  /** A filter `field:value` on an indexed field; if several are given, all have to match. */
   readonly where?: string | readonly string[];
-  /** Documents per page: 1 to 1,000; defaults to 100. */
+  /** The number of documents per page: 1 to 1,000; defaults to 100. */
   readonly pageSize?: number;
 }
 
@@ -71,14 +74,14 @@ export interface ClientPage<T = Json> {
   readonly next: string | undefined;
 }
 
-/** Options of a write. */
+/** Options for a write. */
 export interface WriteOptions extends CallOptions {
-  /** Write only if the document is at this revision (null: absent), else `CONFLICT`. */
+  /** The revision that the document must be at (null: absent), otherwise `CONFLICT`. */
   readonly ifRevision?: Revision | null;
   /** The idempotency id; defaults to a random one. */
   readonly id?: string;
   /**
-   * How long to wait until the write is stored and indexed; defaults to 30,000 ms. The details of the `TX_TIMEOUT` that follows name the
+   * The time to wait until the write is stored and indexed; defaults to 30,000 ms. The details of the `TX_TIMEOUT` that follows name the
    * transaction if it is known to be stored; otherwise its fate is unknown.
    */
   readonly timeoutMs?: number;
@@ -90,19 +93,19 @@ export interface Written {
   readonly txTime: string;
 }
 
-/** Which changes to watch, and from where. */
+/** The changes to watch, and the transaction to begin after. */
 export interface ClientWatchQuery extends CallOptions {
   readonly bucket?: string;
   readonly namespace?: string;
   /** The transaction after which to begin; defaults to now. */
   readonly from?: TxId;
-  /** Called between transactions with the position up to which nothing was missed, where a later watch can begin. */
+  /** Called between transactions with the position up to which nothing was missed, after which a later watch can begin. */
   readonly onPosition?: (txId: TxId) => void;
   /** Called with the reason each time a node is left, before the next one is asked. */
   readonly onReconnect?: (error: Error) => void;
 }
 
-/** The change of one key by a transaction; only a put has the document. */
+/** A transaction's change to one key; only a put has the document. */
 export interface ClientChange<T = Json> extends DocumentKey {
   readonly op: "put" | "delete" | "evict";
   readonly revision: Revision;

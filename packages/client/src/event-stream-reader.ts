@@ -1,10 +1,10 @@
-/** A server-sent event: its kind, and its data as text. */
+/** A server-sent event: its kind, and its data as a string. */
 export interface SentEvent {
   readonly event: string;
   readonly data: string;
 }
 
-/** Yields the events of a stream's text, whose chunks may be cut anywhere. An event that the stream's end cuts off is dropped. */
+/** Yields the events of a stream, whose chunks may be cut anywhere. An event that the stream's end cuts off is dropped. */
 export async function* readEventStream(text: AsyncIterable<string>): AsyncGenerator<SentEvent, void> {
   // The chunks of the unfinished event, joined once it is complete: there may be many.
   let parts: string[] = [];
@@ -24,7 +24,7 @@ export async function* readEventStream(text: AsyncIterable<string>): AsyncGenera
   }
 }
 
-/** Returns undefined for a block without data, such as a comment. */
+/** Parses a block; undefined if it has no data, such as a comment. */
 function parseEvent(block: string): SentEvent | undefined {
   let event = "message";
   const data: string[] = [];

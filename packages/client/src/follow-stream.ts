@@ -2,7 +2,7 @@ import type { ClientTransaction } from "./client-types.ts";
 import { readEventStream } from "./event-stream-reader.ts";
 import type { TxId } from "./transaction.ts";
 
-/** Nodes send heartbeats every 10 s: a connection that stays silent for longer than this is dead. */
+/** The silence after which a connection is dead: nodes send heartbeats every 10 s. */
 export const SILENCE_MS = 35_000;
 
 /** The transaction up to which nothing was missed. Undefined at the first node of a watch that begins now. */
@@ -14,7 +14,7 @@ export interface WatchPosition {
 
 /** The nodes that are watched, whatever the transport. */
 export interface WatchedNodes {
-  /** Opens the stream of the current node after that position, and returns its text. */
+  /** Opens the current node's stream after this position, and returns its text. */
   open(position: WatchPosition): Promise<AsyncIterable<string>>;
   /**
    * Called when the current node's stream ended or could not be opened: the `failures`th time since anything arrived. Resolves when the
@@ -23,7 +23,7 @@ export interface WatchedNodes {
   onEnd(reason: unknown, failures: number, from: TxId | undefined): Promise<void>;
 }
 
-/** A node ended the watch in good order. `regressed`: the log lost transactions that were sent, so no node can continue. */
+/** The error when a node has ended the watch cleanly. `regressed`: the log lost transactions that were sent, so no node can continue. */
 export class WatchEndedError extends Error {
   readonly regressed: boolean;
 
@@ -41,7 +41,7 @@ interface EventFields<T> extends ClientTransaction<T> {
   readonly message?: string;
 }
 
-/** Where to begin, and when to end. */
+/** Options for following a stream: where to begin, and when to end. */
 export interface FollowStreamOptions {
   readonly from?: TxId | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -55,8 +55,8 @@ export interface FollowedTransaction<T> {
 }
 
 /**
- * Yields every transaction from `from` on, once and in the order of the log. Where one node's stream ends, the next continues from
- * exactly there. Ends when it is aborted.
+ * Yields every transaction after `from`, once and in log order. Where one node's stream ends, the next node continues from exactly that
+ * position. Ends when it is aborted.
  */
 export async function* followStream<T>(
   nodes: WatchedNodes,

@@ -4,7 +4,7 @@ export { CairnClientError, type ErrorCode } from "./client-error.ts";
 export type * from "./client-types.ts";
 /** The result of `status`. */
 export type * from "./node-status.ts";
-/** Policies as they are written. */
+/** Policies in the form in which they are written. */
 export type * from "./policies.ts";
 /** Transactions and their parts. */
 export type * from "./transaction.ts";

@@ -1,4 +1,4 @@
-/** Cycles are searched for only after so many values, since few values have one and every value is walked. */
+/** The number of values after which to search for cycles: few values have a cycle, but every value is walked. */
 const MAX_VALUES_BEFORE_CYCLE_CHECK = 100_000;
 
 /**
@@ -13,7 +13,7 @@ export function jsonProblem(
 ): string | undefined {
   // An explicit stack: a value may nest deeper than the call stack allows.
   const rest: unknown[] = [root];
-  /** The depth of each of `rest`. */
+  /** The depths of the values in `rest`. */
   const depths: number[] = [0];
   for (let seen = 1; rest.length > 0; seen += 1) {
     const value = rest.pop();
@@ -50,7 +50,7 @@ export function jsonProblem(
   return undefined;
 }
 
-/** Whether an object is plain, in this realm or another one: its prototype has no prototype. */
+/** Returns whether an object is plain, in this realm or another one: its prototype has no prototype. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
@@ -61,7 +61,7 @@ function nameOf(value: object): string {
   return typeof constructor === "function" && constructor.name !== "" ? constructor.name : "class's instance";
 }
 
-/** Whether a map or list in it contains itself. */
+/** Returns whether a map or list in `root` contains itself. */
 function hasCycle(root: unknown): boolean {
   const around = new Set<unknown>();
   const done = new Set<unknown>();

@@ -7,11 +7,11 @@ export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signa
   readonly method?: "GET" | "POST";
   /** Sent as JSON. */
   readonly body?: unknown;
-  /** How long the node was asked to wait; added to the time of an attempt. */
+  /** The time that the node was asked to wait; added to the time of an attempt. */
   readonly waitMs?: number | undefined;
 }
 
-/** How a pool reaches its nodes and how long it tries. */
+/** Options for a pool: how to reach its nodes, and how long to try. */
 export interface PoolOptions {
   readonly urls: readonly string[];
   readonly token: string | undefined;
@@ -24,7 +24,7 @@ const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2000;
 
 /**
- * Nodes that share one log. A request goes to the node that answered last and, when that one fails, to the next. Errors that another
+ * Nodes that share one log. A request goes to the node that responded last and, if that node fails, to the next. Errors that another
  * node, or the same one later, may not have are retried for a while; any other error is thrown at once. Requests must be safe to repeat:
  * reads, and writes with an idempotency id.
  */
@@ -36,7 +36,7 @@ export class NodePool {
     this.#options = options;
   }
 
-  /** Returns what `read` makes of the first answer. An answer that breaks off while it is read counts as none. */
+  /** Returns the result of `read` for the first response. A response that breaks off while it is read counts as none. */
   async send<T>(request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
     const problem = request.body === undefined ? undefined : jsonProblem("what is sent", request.body);
     // JSON.stringify would silently send another value.
@@ -53,7 +53,7 @@ export class NodePool {
       } catch (error) {
         request.signal?.throwIfAborted();
         if (!(error instanceof CairnClientError)) throw error;
-        // The node may be stuck where others are not: this call's time is up, but not that of the next.
+        // The node may be stuck while others are not: this call's time is up, but the next call's is not.
         if (error.code === "TX_TIMEOUT") this.leave(at);
         if (!isTransient(error)) throw error;
         this.leave(at);
@@ -65,7 +65,7 @@ export class NodePool {
     }
   }
 
-  /** The index of the node that receives the next request. */
+  /** Returns the index of the node that receives the next request. */
   get current(): number {
     return this.#current;
   }
@@ -75,7 +75,7 @@ export class NodePool {
     if (this.#current === at) this.#current = (at + 1) % this.#options.urls.length;
   }
 
-  /** Pauses only after every node was asked. */
+  /** Returns the pause before the next request: 0 until every node has been asked. */
   #pauseMs(failures: number): number {
     const { length } = this.#options.urls;
     return failures % length > 0 ? 0 : roundBackoffMs(failures / length);
@@ -106,12 +106,12 @@ export class NodePool {
   }
 }
 
-/** Exponential backoff with jitter, so that clients which failed at the same time retry at different times. `round` counts from 1. */
+/** Returns an exponential backoff with jitter, so that clients that failed at once retry at different times. `round` counts from 1. */
 export function roundBackoffMs(round: number): number {
   return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(round, 10)) * (0.5 + Math.random() / 2);
 }
 
-/** Whether another node, or the same one later, may answer. */
+/** Returns whether another node, or the same one later, may respond. */
 export function isTransient({ code, status }: CairnClientError): boolean {
   return code === "UNREACHABLE" || (status === 503 && code !== "TX_TIMEOUT");
 }

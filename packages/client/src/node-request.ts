@@ -3,29 +3,29 @@ import { CairnClientError, type ErrorCode } from "./client-error.ts";
 /** A request to a node. */
 export interface NodeRequest {
   readonly method?: "GET" | "POST" | "PUT" | "DELETE";
-  /** From `/` on, escaped. */
+  /** The path, starting with `/`, escaped. */
   readonly path: string;
-  /** Not escaped. An undefined value is omitted; each value of an array becomes a parameter of that name. */
+  /** The query parameters, not escaped. An undefined value is omitted; each value of an array becomes a parameter of that name. */
   readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
-  /** JSON, unless `headers` says otherwise. */
+  /** The body, which is JSON unless `headers` says otherwise. */
   readonly body?: string | Uint8Array | undefined;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The part of an answer that clients read. A `Response` of `fetch` is one. */
+/** The part of a response that clients read. A `Response` of `fetch` is one. */
 export interface NodeAnswer {
   readonly status: number;
   readonly headers: AnswerHeaders;
   text(): Promise<string>;
 }
 
-/** The headers of an answer. */
+/** The headers of a response. */
 export interface AnswerHeaders {
   get(name: string): string | null;
 }
 
-/** Sends one HTTP request. Called like `fetch`. */
+/** A function that sends one HTTP request and is called like `fetch`. */
 export type Transport<A extends NodeAnswer> = (
   url: string,
   request: {
@@ -36,20 +36,20 @@ export type Transport<A extends NodeAnswer> = (
   },
 ) => Promise<A>;
 
-/** A node and how it is reached. `url` has no slash at its end. */
+/** A node and the way it is reached. `url` has no trailing slash. */
 export interface NodeAddress<A extends NodeAnswer> {
   readonly url: string;
   readonly token: string | undefined;
   readonly transport: Transport<A>;
 }
 
-/** An answer that was read whole. */
+/** A response that was read completely. */
 export interface JsonAnswer {
   readonly headers: AnswerHeaders;
   readonly body: unknown;
 }
 
-/** An answer that no Cairn node gives, such as a proxy's error page. */
+/** The error for a response that no Cairn node sends, such as a proxy's error page. */
 export class ForeignAnswerError extends Error {
   readonly status: number;
 
@@ -61,7 +61,7 @@ export class ForeignAnswerError extends Error {
 }
 
 /**
- * Sends a request to a node and returns its answer, whose body has not been read. Throws {@link CairnClientError} for an answer with
+ * Sends a request to a node and returns the response, whose body has not been read. Throws {@link CairnClientError} for a response with
  * status 400 or above, {@link ForeignAnswerError}, and whatever the transport throws.
  */
 export async function sendRequest<A extends NodeAnswer>(
@@ -82,7 +82,7 @@ export async function sendRequest<A extends NodeAnswer>(
   return answer;
 }
 
-/** Reads an answer as JSON. Throws {@link ForeignAnswerError}. */
+/** Reads a response as JSON. Throws {@link ForeignAnswerError}. */
 export async function readJsonAnswer(answer: NodeAnswer): Promise<JsonAnswer> {
   const body = parse(await answer.text());
   if (body === undefined) throw new ForeignAnswerError(answer.status);

@@ -7,9 +7,9 @@ export type Phase = "restoring" | "replaying" | "ready" | "stopping" | "failed";
 export interface CheckpointSummary {
   readonly name: string;
   readonly txId: TxId;
-  /** By the store's clock. */
+  /** The time at which the checkpoint was taken, by the store's clock. */
   readonly takenAt: string;
-  /** Of the archive. */
+  /** The size of the archive. */
   readonly bytes: number;
   /** The node that saved it. */
   readonly node: string;
@@ -28,7 +28,7 @@ export interface VerifiedSummary {
 
 /**
  * The values of the two chains over a log at a transaction, 64 hexadecimal digits each (docs/log-format.md): `history` covers all messages
- * up to it, `effects` the results of applying them. Equal values mean an equal past; effects are compared within one index version.
+ * up to it, `effects` the results of applying them. Equal values mean an equal history; effects are compared within one index version.
  */
 export interface ChainValue {
   readonly txId: TxId;
@@ -36,25 +36,25 @@ export interface ChainValue {
   readonly effects: string;
 }
 
-/** The newest value first, then those at earlier links. */
+/** The chain values, the newest first, then those at earlier links. */
 export type Chains = readonly ChainValue[];
 
-/** The answer of GET /status; docs/http.md explains each field. Null means none. */
+/** The response of GET /status; docs/http.md explains each field. Null means none. */
 export interface NodeStatus {
   readonly node: string;
   readonly version: string;
   readonly phase: Phase;
   readonly log: {
-    /** Null until the log is open, unless the configuration names it. */
+    /** The name of the log; null until the log is open, unless the configuration names it. */
     readonly name: string | null;
     readonly id: string | null;
     readonly firstTxId: TxId | null;
     readonly lastTxId: TxId | null;
-    /** Null before the log was first asked. */
+    /** Whether the log can be reached; null before it was first asked. */
     readonly reachable: boolean | null;
-    /** False before the log was begun and after it was deleted; null while unknown. */
+    /** Whether the log exists: false before it was begun and after it was deleted; null while unknown. */
     readonly exists: boolean | null;
-    /** Problems that need attention although the log works. */
+    /** Problems that need attention even though the log works. */
     readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   };
   /** `txId`, `documents` and `bytes` are null while no index is open. */
@@ -66,13 +66,13 @@ export interface NodeStatus {
     readonly version: number;
     readonly lag: number | null;
     readonly chains: Chains;
-    /** Another node or a checkpoint has a different past than this index, and it is not yet known which is right. */
+    /** Present if another node or a checkpoint has a different history than this index, and it is not yet known which is right. */
     readonly divergence: {
       readonly since: string;
       readonly code: string;
       readonly message: string;
       readonly hint: string;
-      /** How many nodes and checkpoints have a different past. */
+      /** The number of nodes and checkpoints with a different history. */
       readonly from: number;
       /** Whether this node compares its index with a rebuild, waits for its turn to do so, or does neither now (`open`). */
       readonly state: "open" | "waiting" | "comparing";
@@ -84,7 +84,7 @@ export interface NodeStatus {
   };
   readonly join: {
     readonly restoredFrom: { readonly name: string; readonly store: string; readonly txId: TxId } | null;
-    /** Newest first; `store` is their location. */
+    /** Skipped checkpoints, newest first; `store` is the location of their store. */
     readonly skipped: readonly {
       readonly name: string;
       readonly store: string;
@@ -97,7 +97,7 @@ export interface NodeStatus {
       readonly code: string;
       readonly message: string;
     }[];
-    /** How many transactions only indexes in `quarantine/` know, from any start; `cairn log orphans` prints them. */
+    /** The number of transactions that only indexes in `quarantine/` contain, from any start; `cairn log orphans` prints them. */
     readonly orphans: number;
     readonly replayed: number;
     readonly readyAfterMs: number | null;
@@ -108,14 +108,14 @@ export interface NodeStatus {
     readonly total: number;
     readonly etaMs: number | null;
   } | null;
-  /** There has been no progress since `since` although work is left; docs/operations.md explains each `waitingFor`. */
+  /** Present if there has been no progress since `since` even though work is left; docs/operations.md explains each `waitingFor`. */
   readonly stalled: {
     readonly phase: Phase;
     readonly txId: TxId;
     readonly since: string;
     readonly forMs: number;
     readonly waitingFor: "log" | "messages" | "store" | "files";
-    /** A sentence. */
+    /** The explanation, as a sentence. */
     readonly message: string;
   } | null;
   readonly checkpoints: {
@@ -124,10 +124,10 @@ export interface NodeStatus {
       readonly txId: TxId;
       readonly takenAt: string;
       readonly bytes: number;
-      /** By the store's clock if it is known, like that of `lastVerified`. */
+      /** The age by the store's clock if the clock is known, as in `lastVerified`. */
       readonly ageMs: number;
     } | null;
-    /** The newest checkpoint that this node has saved since it was started; `at` is by its own clock. */
+    /** The newest checkpoint that this node has saved since it was started; `at` is by the node's clock. */
     readonly lastSaved: {
       readonly name: string;
       readonly txId: TxId;
@@ -151,7 +151,7 @@ export interface NodeStatus {
     } | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
-    /** Problems that need attention although checkpoints are being saved, each kind once. */
+    /** Problems that need attention even though checkpoints are being saved, each kind once. */
     readonly warnings: readonly {
       readonly at: string;
       readonly about: string;

@@ -4,17 +4,17 @@ export type FieldValues = FieldValue | readonly FieldValue[];
 /** A value that a field can be compared with. */
 export type FieldValue = string | number | boolean;
 
-/** ISO-8601 text (no years or months), or milliseconds. */
+/** A duration: an ISO-8601 string without years or months, or milliseconds. */
 export type PolicyDuration = string | number;
 
-/** When documents of a bucket expire: `after` their last write, if every field of `when` has one of its values. */
+/** The rule by which documents of a bucket expire: `after` their last write, if every field of `when` has one of its values. */
 export interface ExpirePolicy {
-  /** Defaults to all documents of the bucket. A nested field is written `outer.inner`. */
+  /** The documents that expire; defaults to all of the bucket. A nested field is written `outer.inner`. */
   readonly when?: { readonly [field: string]: FieldValues };
   readonly after: PolicyDuration;
 }
 
-/** How much is kept: at most `keep` items, none older than `for`. An absent field is no bound. */
+/** A bound on what is kept: at most `keep` items, none older than `for`. An absent field sets no bound. */
 export interface BoundPolicy {
   readonly keep?: number;
   readonly for?: PolicyDuration;
@@ -22,13 +22,13 @@ export interface BoundPolicy {
 
 /** Rules that change what every node computes. They are stored in the log (docs/policies.md). */
 export interface Policies {
-  /** By bucket, the fields that lists can be filtered by. A nested field is written `outer.inner`. */
+  /** The fields that lists can be filtered by, by bucket. A nested field is written `outer.inner`. */
   readonly indexes?: { readonly [bucket: string]: readonly string[] };
-  /** By bucket. */
+  /** The rules for expiry, by bucket. */
   readonly expire?: { readonly [bucket: string]: ExpirePolicy };
-  /** By bucket, how much history of each document is kept. */
+  /** The bound on the history of each document, by bucket. */
   readonly history?: { readonly [bucket: string]: BoundPolicy };
-  /** How many recorded events are kept, of all nodes and buckets together; defaults to 100,000 of any age. */
+  /** The bound on recorded events, of all nodes and buckets together; defaults to 100,000 of any age. */
   readonly events?: BoundPolicy;
 }
 

@@ -1,4 +1,4 @@
-/** Requests, answers and streams of nodes, for programs with a transport or errors of their own. */
+/** Requests, responses and streams of nodes, for programs with their own transport or errors. */
 export { CairnClientError } from "./client-error.ts";
 export { readEventStream, type SentEvent } from "./event-stream-reader.ts";
 export {

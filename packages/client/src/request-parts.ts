@@ -1,19 +1,19 @@
 import type { PointInTime } from "./client-types.ts";
 import type { AnswerHeaders } from "./node-request.ts";
 
-/** Returns an address without the slash at its end. Throws a TypeError for a text that is not an HTTP address. */
+/** Returns an address without its trailing slash. Throws a TypeError for a string that is not an HTTP address. */
 export function checkedUrl(url: string): string {
   if (!/^https?:\/\//.test(url))
     throw new TypeError(`${url} is not the address of a node, such as http://10.0.0.7:3000.`);
   return url.replace(/\/+$/, "");
 }
 
-/** The path of a bucket. */
+/** Returns the path of a bucket. */
 export function bucketPath(bucket: string): string {
   return `/api/v1/${encodeURIComponent(bucket)}`;
 }
 
-/** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Checks neither. */
+/** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Checks neither part. */
 export function splitKey(key: string): { namespace: string; name: string } {
   const slash = key.indexOf("/");
   return slash < 0
@@ -21,23 +21,23 @@ export function splitKey(key: string): { namespace: string; name: string } {
     : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
 }
 
-/** A key with its namespace, for the parameter `key`. In a path, dot segments would be resolved on the way. */
+/** Returns a key with its namespace, for the parameter `key`. In a path, dot segments would be resolved in transit. */
 export function qualified(key: string): string {
   const { namespace, name } = splitKey(key);
   return `${namespace}/${name}`;
 }
 
-/** A point in time as a parameter. */
+/** Returns a point in time as a parameter. */
 export function pointText(point: PointInTime | undefined): string | number | undefined {
   return point instanceof Date ? point.toISOString() : point;
 }
 
-/** The revision in an answer's ETag, which is weak if the answer was compressed on its way. */
+/** Returns the revision in a response's ETag, which is weak if the response was compressed in transit. */
 export function revisionOf(headers: AnswerHeaders): number {
   return Number(/^(?:W\/)?"(\d+)"$/.exec(headers.get("etag") ?? "")?.[1]);
 }
 
-/** The cursor in an answer's link to the next page. */
+/** Returns the cursor in a response's link to the next page. */
 export function nextCursor({ headers }: { readonly headers: AnswerHeaders }): string | undefined {
   const cursor = /[?&]cursor=([^&>]*)[^>]*>; rel="next"/.exec(headers.get("link") ?? "")?.[1];
   return cursor === undefined ? undefined : decodeURIComponent(cursor);

@@ -20,14 +20,14 @@ export interface DocumentKey {
 export interface EventRecord {
   /** The object that the event is about, such as `default/web-0` or `pod/web-0`. */
   readonly object: string;
-  /** One word, such as `Scheduled`. */
+  /** The reason in one word, such as `Scheduled`. */
   readonly reason: string;
   readonly message?: string;
   /** The bucket of the object. */
   readonly bucket?: string;
-  /** Nanoseconds since 1970 in decimal digits, since a JSON number would lose the last ones; defaults to the transaction's time. */
+  /** The time in nanoseconds since 1970, as digits since a JSON number would lose the last ones; defaults to the transaction's time. */
   readonly time?: string;
-  /** Such as `Normal` or `Warning`. */
+  /** The type of the event, such as `Normal` or `Warning`. */
   readonly type?: string;
   /** The component that reports the event. */
   readonly source?: string;
@@ -46,10 +46,12 @@ export type TxOperation =
   | readonly ["event", event: EventRecord]
   | readonly ["configure", policies: Policies, revision?: Revision | null];
 
-/** Operations that all take effect or none. With an `id` of the client's own it is applied once, however often it is submitted. */
+/**
+ * Operations that all take effect or none. With an `id` that the client chooses, they are applied once, however often they are submitted.
+ */
 export interface Transaction {
   readonly ops: readonly TxOperation[];
-  /** At most 256 bytes of UTF-8. */
+  /** The idempotency id, of at most 256 bytes of UTF-8. */
   readonly id?: string;
 }
 
@@ -58,7 +60,7 @@ export interface TxOutcome {
   readonly txId: TxId;
   readonly txTime: string;
   readonly committed: boolean;
-  /** Why it was aborted. */
+  /** The reason why the transaction was aborted. */
   readonly reason?: string;
   /** The earlier transaction with the same idempotency id and content, which `committed` is about. */
   readonly duplicateOf?: TxId;

@@ -4,8 +4,9 @@ import { followStream, SILENCE_MS, WatchEndedError, type WatchPosition } from ".
 import { roundBackoffMs, isTransient, type NodePool, wait } from "./node-pool.ts";
 
 /**
- * Yields every transaction from `from` on, once and in the order of the log. When the connection breaks off, or the node moves its index
- * aside, another node continues from exactly that point. Ends when it is aborted. `WATCH_COMPACTED` when the history asked for is pruned.
+ * Yields every transaction after `from`, once and in the order of the log. When the connection breaks off, or the node moves its index
+ * aside, another node continues from exactly that point. Ends when it is aborted. `WATCH_COMPACTED` if the requested history has been
+ * pruned.
  */
 export async function* watchTransactions<T>(
   pool: NodePool,
@@ -23,7 +24,7 @@ export async function* watchTransactions<T>(
     },
     onEnd: async (reason: unknown, failures: number): Promise<void> => {
       const error = reason instanceof WatchEndedError ? ended(reason) : reason;
-      // If no node ever answered, the addresses are wrong.
+      // If no node ever responded, the addresses are wrong.
       if (!answered || !(error instanceof CairnClientError) || !mayContinue(error)) throw error;
       onReconnect?.(error);
       if (at !== undefined) pool.leave(at);
@@ -36,7 +37,7 @@ export async function* watchTransactions<T>(
   for await (const { transaction } of followStream<T>(nodes, query)) yield transaction;
 }
 
-/** Opens a watch at the first node that answers, and returns its text as it arrives. */
+/** Opens a watch at the first node that responds, and returns the stream's text as it arrives. */
 async function connect(
   pool: NodePool,
   { bucket, namespace, signal }: ClientWatchQuery,
@@ -79,7 +80,7 @@ function ended({ message, regressed }: WatchEndedError): CairnClientError {
   return new CairnClientError("WATCH_COMPACTED", message, { hint: LIST_FIRST });
 }
 
-/** The hint when no node can continue a watch. */
+/** The hint if no node can continue a watch. */
 export const LIST_FIRST = "List the documents, then watch from the transaction that the list names.";
 
 function mayContinue(error: CairnClientError): boolean {

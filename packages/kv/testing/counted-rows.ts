@@ -5,8 +5,8 @@ import type { KvOperation, KvReader, KvStore } from "../src/store/kv-store.ts";
 const COUNT = Buffer.from("count");
 
 /**
- * Writes counted rows as fast as the store takes them until it is stopped. Every batch also says how many rows there
- * are with it, so that a prefix of the history can be distinguished from anything else.
+ * Writes counted rows as fast as the store takes them until it is stopped. Every batch also records how many rows there
+ * are after it, so that a prefix of the history can be distinguished from anything else.
  */
 export class CountedWriter {
   readonly #store: KvStore;
@@ -17,7 +17,7 @@ export class CountedWriter {
   #stopped = false;
   #waiting: { readonly count: number; readonly resolve: () => void }[] = [];
 
-  /** Begins at once, with `rows` a batch. */
+  /** Begins writing at once, with `rows` rows per batch. */
   constructor(store: KvStore, size: { readonly rows: number; readonly valueBytes: number }) {
     this.#store = store;
     this.#rows = size.rows;
@@ -27,12 +27,12 @@ export class CountedWriter {
     this.#running.catch(() => {});
   }
 
-  /** Rows acknowledged so far. */
+  /** Returns the number of rows acknowledged so far. */
   get count(): number {
     return this.#count;
   }
 
-  /** Waits until this many rows are acknowledged. */
+  /** Waits until `count` rows have been acknowledged. */
   async reached(count: number): Promise<void> {
     if (this.#count >= count) return;
     const reached = new Promise<void>((resolve) => {
@@ -41,7 +41,7 @@ export class CountedWriter {
     await Promise.race([reached, this.#running]);
   }
 
-  /** Stops after the batch under way; throws what a batch failed with. */
+  /** Stops after the current batch; throws the error of a failed batch. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;
@@ -57,7 +57,7 @@ export class CountedWriter {
   }
 }
 
-/** The batch that writes `rows` rows after the first `count`, and says so. */
+/** Returns the batch that writes `rows` rows after the first `count`, and says so. */
 export function countedBatch(count: number, rows: number, valueBytes: number): KvOperation[] {
   const operations: KvOperation[] = [];
   for (let index = count; index < count + rows; index++) {
@@ -78,8 +78,8 @@ export function countedRow(index: number, valueBytes: number): { key: Uint8Array
 }
 
 /**
- * Expects that the rows of a store are exactly the first so many that counted writers wrote, each with its content,
- * as its own count says; answers how many.
+ * Expects that the rows of a store are exactly the first ones that counted writers wrote, each with its content,
+ * and match the store's count. Returns their number.
  */
 export async function expectWhole(reader: KvReader): Promise<number> {
   const stored = await reader.get(COUNT);

@@ -6,9 +6,9 @@ import { CountedWriter, expectWhole } from "./counted-rows.ts";
 import type { KvStoreBench } from "./kv-store-bench.ts";
 import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
 
-/** The contract of `capture`: part of the suite. */
+/** Tests the contract of `capture`, as a part of the suite. */
 export function kvCaptureSuite(bench: KvStoreBench): void {
-  it("captures what was written, and opens the copy", async () => {
+  it("captures the written rows, and opens the copy", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 2000 }, (_, index) => put(numbered(index), `value ${index}`)));
     const { bytes: size } = await store.capture(bench.path("capture"));
@@ -83,8 +83,8 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     expect((await second.getMany([bytes("a"), bytes("b")])).map(text)).toEqual(["1", "2"]);
   });
 
-  it("captures exactly a prefix, not older than the call, with a writer that never pauses", async () => {
-    // A store for each: what is written during a slow capture would make the next one slower still.
+  it("captures exactly a prefix, not older than the call, while a writer never pauses", async () => {
+    // A store per round: rows written during a slow capture would make the next capture even slower.
     for (let round = 1; round <= 4; round++) {
       const store = await bench.open(`store ${round}`);
       const writer = new CountedWriter(store, { rows: 50, valueBytes: 100 });

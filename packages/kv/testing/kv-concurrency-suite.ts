@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { bytes, numbered, put, rowsOf, text } from "./kv-rows.ts";
 import type { KvStoreBench } from "./kv-store-bench.ts";
 
-/** Concurrent readers and writers: part of the suite. */
+/** Tests concurrent readers and writers, as a part of the suite. */
 export function kvConcurrencySuite(bench: KvStoreBench): void {
   it("serves 128 concurrent writers and 128 readers, none of which sees a partial batch", async () => {
     const store = await bench.open("store");
@@ -25,7 +25,7 @@ export function kvConcurrencySuite(bench: KvStoreBench): void {
     expect(rows.every(([, value]) => value === "9")).toBe(true);
   });
 
-  it("shows a read everything acknowledged before it, also during captures and compactions", async () => {
+  it("shows a read everything acknowledged before it, even during captures and compactions", async () => {
     const store = await bench.open("store");
     const last = 200;
     let acknowledged = 0;
@@ -44,7 +44,7 @@ export function kvConcurrencySuite(bench: KvStoreBench): void {
         expect(text(await store.get(bytes(numbered(before))))).toBe(
           before === 0 ? undefined : "x".repeat(1_000),
         );
-        // A store that returns values synchronously leaves it to its callers to yield.
+        // A store that returns values synchronously leaves yielding to its callers.
         await setImmediate();
       }
     };

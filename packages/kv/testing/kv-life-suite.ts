@@ -2,14 +2,14 @@ import { expect, it } from "vitest";
 import { bytes, numbered, put, rowsOf } from "./kv-rows.ts";
 import type { KvStoreBench } from "./kv-store-bench.ts";
 
-/** The contract of `open`, `stats` and `close`: part of the suite. */
+/** Tests the contract of `open`, `stats` and `close`, as a part of the suite. */
 export function kvLifeSuite(bench: KvStoreBench): void {
-  it("starts empty with a missing or empty directory", async () => {
+  it("starts empty in a missing or empty directory", async () => {
     const store = await bench.open("deep/er/store");
     expect(await rowsOf(store)).toEqual([]);
   });
 
-  it("has every row again after closing and opening, if it is persistent", async () => {
+  it("still has every row after closing and reopening, if it is persistent", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")], { sync: true });
     await store.batch([put("b", "2")]);
@@ -52,7 +52,7 @@ export function kvLifeSuite(bench: KvStoreBench): void {
 
   it("finishes running reads before it closes", async () => {
     const store = await bench.open("store");
-    // More than a store reads before it yields.
+    // More rows than a store reads before it yields.
     const names = Array.from({ length: 1_000 }, (_, index) => numbered(index));
     await store.batch(names.map((name) => put(name, "x")));
     const reads = names.map((name) => store.get(bytes(name)));

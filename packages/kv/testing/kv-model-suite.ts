@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import type { KvOperation, KvRange, KvReader, KvSnapshot, KvStore } from "../src/store/kv-store.ts";
 import type { KvStoreBench } from "./kv-store-bench.ts";
 
-// Keys as hexadecimal text sort as their bytes do, so that a plain array of rows can be the model.
+// Keys in hexadecimal sort in the order of their bytes, so that a plain map of rows can be the model.
 type Rows = Map<string, string>;
 type Command =
   | {
@@ -20,7 +20,7 @@ interface ModelRange {
   readonly limit: number | undefined;
 }
 
-// Few bytes, so that keys meet and one is often the beginning of another.
+// Few different bytes, so that keys collide and one is often a prefix of another.
 const key = fc
   .array(fc.constantFrom("00", "01", "7f", "80", "ff"), { minLength: 1, maxLength: 3 })
   .map((parts) => parts.join(""));
@@ -43,7 +43,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom({ kind: "reopen" }, { kind: "capture" }) },
 );
 
-/** Sequences of commands compared with a sorted map: part of the suite. */
+/** Compares sequences of commands with a sorted map, as a part of the suite. */
 export function kvModelSuite(bench: KvStoreBench): void {
   it("behaves like a sorted map for any sequence of commands", async () => {
     let runs = 0;
@@ -102,7 +102,7 @@ async function run(bench: KvStoreBench, name: string, commands: readonly Command
       }
       await store.close();
       store = await bench.open(place);
-      // A store in memory has again what its directory held: what it was restored from.
+      // A reopened store in memory has the rows of the directory that it was restored from.
       if (each.kind === "reopen" && !bench.provider.persistent) rows = await everything(store);
     }
   }

@@ -7,15 +7,15 @@ import type { KvPurged, KvPurgeRange, KvPurging, KvStore } from "../src/store/kv
 import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
 import type { KvStoreBench } from "./kv-store-bench.ts";
 
-/** Text that compression finds next to nothing in, so that {@link filesWith} finds it wherever it is. */
+/** Returns a string that hardly compresses, so that {@link filesWith} finds it wherever it is. */
 export function token(): string {
   return randomBytes(48).toString("base64url");
 }
 
-/** Compression refers to four bytes that happen to stand somewhere before as well: some piece of this length stays whole. */
+/** The length of pieces to search for: compression may replace four bytes that occur earlier, but some piece stays whole. */
 const PIECE = 16;
 
-/** Names of the files below `dir` that hold `wanted`, or a piece of it. */
+/** Returns the names of the files below `dir` that contain `wanted`, or a piece of it. */
 export async function filesWith(dir: string, wanted: string): Promise<string[]> {
   const pieces = wanted.match(new RegExp(`.{${PIECE}}`, "gs")) ?? [wanted];
   const found: string[] = [];
@@ -28,7 +28,7 @@ export async function filesWith(dir: string, wanted: string): Promise<string[]> 
   return found;
 }
 
-/** Nothing of a file that was removed meanwhile: LevelDB makes new ones of what it held first. */
+/** Reads a file; empty if it was removed in the meantime, since LevelDB first writes its content to new files. */
 async function contentOf(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
@@ -38,7 +38,7 @@ async function contentOf(path: string): Promise<Buffer> {
   }
 }
 
-/** Runs work sequentially, as the only writer of a store does. */
+/** Options of a purge that runs work sequentially, as the only writer of a store does. */
 export const ALONE: KvPurging = { withinMs: 60_000, alone: (work) => work() };
 
 function only(key: string): KvPurgeRange {
@@ -49,7 +49,7 @@ async function purged(store: KvStore, keys: readonly string[]): Promise<KvPurged
   return await store.purge?.(keys.map(only)).run(ALONE);
 }
 
-/** The contract of `purge`, where a store has it: part of the suite. */
+/** Tests the contract of `purge`, if a store supports it, as a part of the suite. */
 export function kvPurgeSuite(bench: KvStoreBench): void {
   it("leaves nothing of purged rows in a capture, and everything else unchanged", async () => {
     const store = await bench.open("store");
@@ -90,7 +90,7 @@ export function kvPurgeSuite(bench: KvStoreBench): void {
     );
   });
 
-  it("keeps what an open snapshot reads, and reports that or is not delayed by it", async () => {
+  it("keeps what an open snapshot reads, and reports the snapshot or is not delayed by it", async () => {
     const store = await bench.open("store");
     if (store.purge === undefined) return;
     const removed = token();

@@ -5,7 +5,7 @@ import type { KvStoreBench } from "./kv-store-bench.ts";
 
 const keysOf = async (reader: KvReader, range: KvRange) => (await rowsOf(reader, range)).map(([key]) => key);
 
-/** The contract of `range`: part of the suite. */
+/** Tests the contract of `range`, as a part of the suite. */
 export function kvRangeSuite(bench: KvStoreBench): void {
   const all = ["a", "b", "d", "e"];
   const cases: [string, KvRange, string[]][] = [
@@ -24,7 +24,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     ["a bound of no bytes", { gte: new Uint8Array(0) }, all],
   ];
 
-  it.each(cases)("gives %s, forwards and backwards", async (_, range, expected) => {
+  it.each(cases)("return %s, forwards and backwards", async (_, range, expected) => {
     const store = await bench.open("store");
     await store.batch(all.toReversed().map((key) => put(key, key)));
     expect(await keysOf(store, range)).toEqual(expected);
@@ -36,7 +36,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect(await keysOf(store, { ...range, limit: 0 })).toEqual([]);
   });
 
-  it("orders keys by their unsigned bytes, a prefix before its extensions", async () => {
+  it("order keys by their unsigned bytes, a prefix before its extensions", async () => {
     const store = await bench.open("store");
     const keys = [[0], [0, 0], [1], [127], [128], [255], [255, 0], [255, 255]].map((key) =>
       Uint8Array.from(key),
@@ -47,7 +47,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect(found).toEqual(keys.map((key) => [...key]));
   });
 
-  it("returns the same rows as text, if it supports that", async () => {
+  it("return the same rows as text, if the store supports that", async () => {
     const store = await bench.open("store");
     const parts = ["", "a", "a\0b", "é", "漢字", "😀", "\ufffd", "z".repeat(70_000), "·".repeat(70_000)];
     const invalid = [[0xff], [0x61, 0x00, 0xff], [0xe6, 0xbc]].map((key) => Uint8Array.from(key));
@@ -85,7 +85,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     await expect(closed()).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("returns arrays of bounded size, none of them empty", async () => {
+  it("return arrays of bounded size, none of them empty", async () => {
     const store = await bench.open("store");
     const value = "x".repeat(64 * 1024);
     await store.batch(Array.from({ length: 64 }, (_, index) => put(`large ${numbered(index)}`, value)));
@@ -99,7 +99,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect(count).toBe(5064);
   });
 
-  it("returns the state at the call, whatever is written before and during reading", async () => {
+  it("return the state at the call, whatever is written before and during reading", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 3000 }, (_, index) => put(numbered(index), "old")));
     const range = store.range({});
@@ -112,7 +112,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect([...seen]).toEqual(["old"]);
   });
 
-  it("can be left early, and then does not delay closing", async () => {
+  it("can be left early, and then do not delay closing", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 3000 }, (_, index) => put(numbered(index), "x")));
     for await (const rows of store.range({})) {

@@ -1,36 +1,36 @@
 import type { KvOperation, KvRange, KvReader, KvRow } from "../src/store/kv-store.ts";
 
-/** The bytes of a text. */
+/** Returns the bytes of a text. */
 export function bytes(value: string): Uint8Array {
   return new Uint8Array(Buffer.from(value));
 }
 
-/** The text of bytes; undefined stays undefined. */
+/** Returns the text of bytes; undefined stays undefined. */
 export function text(value: Uint8Array | undefined): string | undefined {
   return value === undefined ? undefined : Buffer.from(value).toString();
 }
 
-/** A change that writes. */
+/** Returns a change that writes. */
 export function put(key: string, value: string): KvOperation & { type: "put" } {
   return { type: "put", key: bytes(key), value: bytes(value) };
 }
 
-/** A change that removes. */
+/** Returns a change that removes. */
 export function del(key: string): KvOperation & { type: "del" } {
   return { type: "del", key: bytes(key) };
 }
 
-/** A number as text that sorts as numbers do. */
+/** Returns a number as text that sorts as numbers do. */
 export function numbered(value: number): string {
   return String(value).padStart(8, "0");
 }
 
-/** Rows as texts. */
+/** Decodes rows as strings. */
 export function textOf(rows: readonly KvRow[]): [key: string, value: string][] {
   return rows.map(([key, value]) => [Buffer.from(key).toString(), Buffer.from(value).toString()]);
 }
 
-/** All rows of a range as texts. */
+/** Returns all rows of a range as strings. */
 export async function rowsOf(reader: KvReader, range: KvRange = {}): Promise<[key: string, value: string][]> {
   const found: [string, string][] = [];
   for await (const rows of reader.range(range)) found.push(...textOf(rows));

@@ -1,10 +1,10 @@
 import type { KvProvider, KvStore } from "../src/store/kv-store.ts";
 
-/** What each part of the suite works with: a fresh directory a test, removed after it with everything opened in it. */
+/** The environment of each part of the suite: a fresh directory per test, removed afterwards, once every store in it is closed. */
 export interface KvStoreBench {
   readonly provider: KvProvider;
-  /** A path in the test's directory; nothing is made there. */
+  /** Returns a path in the test's directory, without making anything. */
   path(name: string): string;
-  /** Opens (and at the end of the test closes) the store in that path. */
+  /** Opens the store at the path of `name`, and closes it at the end of the test. */
   open(name: string): Promise<KvStore>;
 }

@@ -12,14 +12,14 @@ import { kvRangeSuite } from "./kv-range-suite.ts";
 import type { KvStoreBench } from "./kv-store-bench.ts";
 import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
 
-/** What the suite needs to know of an implementation. */
+/** The properties of an implementation that the suite needs. */
 export interface KvStoreSuiteOptions {
   readonly provider: KvProvider;
-  /** Where test directories are made. Defaults to the system's directory for temporary files. */
+  /** The folder in which test directories are made. Defaults to the system's directory for temporary files. */
   readonly tempDir?: string;
 }
 
-/** The contract of {@link KvStore} and {@link KvProvider} as tests. */
+/** Tests the contract of {@link KvStore} and {@link KvProvider}. */
 export function kvStoreSuite(name: string, options: KvStoreSuiteOptions): void {
   const { provider } = options;
   let dir: string;
@@ -77,7 +77,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await store.get(bytes("b"))).toBeUndefined();
   });
 
-  it("returns a value or a promise, and errors only by promises", async () => {
+  it("returns a value or a promise, and reports errors only by promises", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")]);
     const snapshot = store.snapshot();
@@ -88,7 +88,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     await store.close();
     const refused = [store, snapshot].map((reader) => reader.get(bytes("a")));
     for (const one of [...given, ...refused]) {
-      // Callers distinguish them like this, in order not to await a value.
+      // Callers distinguish the two like this, so as not to await a value.
       expect(one === undefined || one instanceof Uint8Array || one instanceof Promise).toBe(true);
     }
     expect((await Promise.all(given)).map((one) => text(one as Uint8Array | undefined))).toEqual([
@@ -100,7 +100,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     for (const one of refused) await expect(one).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("returns values as text, decoded as UTF-8, if it supports that", async () => {
+  it("returns values as strings, decoded as UTF-8, if it supports that", async () => {
     const store = await bench.open("store");
     const values = ["", "plain", "·-é-漢字-😀-\u0000", "x".repeat(100_000), "·".repeat(100_000)];
     const invalid = Uint8Array.of(0x61, 0xff, 0xc3, 0x28, 0xe2, 0x82);
@@ -113,7 +113,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     for (const [index, value] of values.entries()) expect(await read(numbered(index))).toBe(value);
     expect(await read("invalid")).toBe(Buffer.from(invalid).toString("utf8"));
     expect(await read("nobody")).toBeUndefined();
-    // More than a store reads before it yields; all complete before it closes.
+    // More reads than a store completes before it yields; all complete before it closes.
     const many = Promise.all(Array.from({ length: 1_000 }, () => read(numbered(1))));
     await store.close();
     expect(new Set(await many)).toEqual(new Set(["plain"]));
@@ -132,7 +132,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect((await store.get(bytes("empty")))?.length).toBe(0);
   });
 
-  it("copies keys and values, so that callers may use their buffers again", async () => {
+  it("copies keys and values, so that callers may reuse their buffers", async () => {
     const store = await bench.open("store");
     const key = bytes("key");
     const value = bytes("before");
@@ -156,7 +156,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await rowsOf(store)).toEqual([["b", "2"]]);
   });
 
-  it("lets the last change of a key in a batch win", async () => {
+  it("lets the last change to a key in a batch win", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1"), del("a"), put("a", "2"), put("b", "1"), del("b")]);
     expect(await rowsOf(store)).toEqual([["a", "2"]]);
@@ -178,7 +178,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await rowsOf(store)).toEqual([["b", "1"]]);
   });
 
-  it("returns many values in the order of their keys, undefined among them", async () => {
+  it("returns many values in the order of the requested keys, undefined among them", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1"), put("b", "2")]);
     const keys = [bytes("b"), bytes("none"), bytes("a"), bytes("b")];
@@ -186,7 +186,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await store.getMany([])).toEqual([]);
   });
 
-  it("removes five hundred rows in another order than they were added", async () => {
+  it("removes five hundred rows in a different order from that in which they were added", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 500 }, (_, index) => put(numbered(index), "x")));
     for (let index = 0; index < 520; index++) await store.batch([del(numbered((index * 197) % 520))]);
@@ -234,7 +234,7 @@ function snapshots(bench: KvStoreBench): void {
     await expect(rowsOf(snapshot)).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("closes a store although a snapshot is still open", async () => {
+  it("closes a store even though a snapshot is still open", async () => {
     const store = await bench.open("store");
     const snapshot = store.snapshot();
     await store.close();

@@ -3,17 +3,17 @@ import type { Manifest } from "../store/checkpoint.ts";
 
 const HINT = "An older checkpoint is tried next; remove this one, or copy it again from an intact store.";
 
-/** `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` completes "it is damaged". */
+/** Returns `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` completes the clause "it is damaged". */
 export function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `${archive.name} is damaged: ${why}.`, { hint: HINT, cause });
 }
 
-/** `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` completes "it is incomplete". */
+/** Returns `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` completes the clause "it is incomplete". */
 export function incomplete({ archive }: Manifest, why: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, { hint: HINT });
 }
 
-/** `CHECKPOINT_INCOMPLETE` for an archive that has another length in the store than was sent. */
+/** Returns `CHECKPOINT_INCOMPLETE` for an archive whose length in the store differs from what was sent. */
 export function truncatedUpload(archive: string, has: number, sent: number): CairnError {
   return new CairnError(
     "CHECKPOINT_INCOMPLETE",

@@ -1,14 +1,14 @@
 import { Inbox } from "@cairn/kv/threads";
 import { BLOCK } from "./tar-format.ts";
 
-/** Files up to this size are one piece; most of LevelDB's tables are smaller. */
+/** The largest size of a piece in bytes; most of LevelDB's tables are smaller and thus a single piece. */
 export const PIECE_BYTES = 4 * 1024 * 1024;
 
-/** A pool of memory for pieces. Reused, because garbage of this size is collected late, and while everything else waits. */
+/** A pool of memory for pieces. Reused, because collecting garbage of this size happens late and blocks everything else. */
 export class PieceMemory {
   readonly #free: Inbox<ArrayBuffer>;
 
-  /** A pool of `pieces`, each with room for a header and padding. */
+  /** Creates a pool of `pieces`, each with room for a header and padding. */
   constructor(pieces: number) {
     this.#free = new Inbox(Array.from({ length: pieces }, () => new ArrayBuffer(PIECE_BYTES + 2 * BLOCK)));
   }

@@ -3,25 +3,25 @@ import { Header } from "tar/header";
 /** The size of the blocks of a tar archive, in bytes. */
 export const BLOCK = 512;
 
-/** The longest name that fits a tar header without extensions, so that every archive is plain ustar. */
+/** The length of the longest name that fits a tar header without extensions, so that every archive is plain ustar. */
 export const NAME_LIMIT = 100;
 
-/** An archive ends with two empty blocks. */
+/** The size of the two empty blocks that end an archive, in bytes. */
 export const END_OF_ARCHIVE = 2 * BLOCK;
 
-/** The number of zeros between `bytes` of content and the next block. */
+/** Returns the number of zeros between `bytes` of content and the next block. */
 export function paddingOf(bytes: number): number {
   return (BLOCK - (bytes % BLOCK)) % BLOCK;
 }
 
-/** The exact size of an archive of files with these sizes. */
+/** Returns the exact size of an archive of files with these sizes. */
 export function archiveSize(files: Iterable<{ readonly bytes: number }>): number {
   let size = END_OF_ARCHIVE;
   for (const { bytes } of files) size += BLOCK + bytes + paddingOf(bytes);
   return size;
 }
 
-/** Writes a file's header to the first block of `target`, without owner and time: the same files give the same archive. */
+/** Writes a file's header to the first block of `target`, without owner and time, so that the same files give the same archive. */
 export function writeHeader(target: Buffer, name: string, bytes: number): void {
   const header = new Header({ path: name, size: bytes, mode: 0o644, type: "File", mtime: new Date(0) });
   // The library does not write fields without a value.
@@ -29,7 +29,7 @@ export function writeHeader(target: Buffer, name: string, bytes: number): void {
   header.encode(target, 0);
 }
 
-/** Parses a header block: the file that follows, "end" for an empty block, or a clause about what is wrong with it. */
+/** Parses a header block. Returns the file that follows, "end" for an empty block, or a clause that says what is wrong with the block. */
 export function readHeader(
   block: Buffer,
 ): { readonly name: string; readonly bytes: number } | "end" | { readonly fault: string } {
@@ -48,7 +48,7 @@ function parse(block: Buffer): Header | undefined {
   try {
     return new Header(block, 0);
   } catch {
-    // It only examines these bytes, so any error means that they are not a header.
+    // The library only examines these bytes, so any error means that they are not a header.
     return undefined;
   }
 }

@@ -15,7 +15,7 @@ export interface UnreachableStore {
   readonly error: CairnError;
 }
 
-/** Where candidates come from. */
+/** Options for finding candidates. */
 export interface FindOptions {
   /** Only checkpoints of this log. Defaults to those of all logs. */
   readonly logId?: string;
@@ -25,7 +25,7 @@ export interface FindOptions {
   readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
   /** Called with each store that cannot be read, unless none can. */
   readonly onUnreachable?: (unreachable: UnreachableStore) => void;
-  /** When aborted, its reason is thrown at once, without waiting for a store. */
+  /** Once aborted, the signal's reason is thrown at once, without waiting for a store. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -45,7 +45,7 @@ export async function* findCandidates(
         if (options.name === undefined || options.name === files.name) listed.push({ files, store, rank });
       }
     } catch (error) {
-      // A shortage of this process says nothing about the store, and would affect the next one as well.
+      // A resource shortage in this process says nothing about the store, and would affect the next store as well.
       if (!isCairnError(error) || error.code === "SYSTEM_REFUSED") throw error;
       unreachable.push({ store, error });
     }

@@ -27,23 +27,23 @@ export interface RestoreProgress {
   readonly total: number;
 }
 
-/** What to restore, from where, to where. */
+/** Options for a restore. */
 export interface RestoreOptions {
-  /** In order of preference between equal checkpoints. */
+  /** The stores, in order of preference between equal checkpoints. */
   readonly stores: readonly CheckpointStore[];
-  /** Where checkpoints are unpacked and verified; on the same file system as `targetDir`. Made if it does not exist. */
+  /** The folder in which checkpoints are unpacked and verified; on the same file system as `targetDir`. Made if it does not exist. */
   readonly stagingDir: string;
-  /** Must not exist, or be empty. Appears whole or not at all. */
+  /** The folder to restore to. Must be empty or not exist. Appears whole or not at all. */
   readonly targetDir: string;
   /** This node's id, for the reservation. */
   readonly node: string;
-  /** Whether a reservation may be written to a store; by default to all. Nothing else is ever written. */
+  /** Returns whether a reservation may be written to a store; by default to all. Nothing else is ever written. */
   readonly reserveIn?: (store: CheckpointStore) => boolean;
   /** Only checkpoints of this log. Defaults to those of all logs. */
   readonly logId?: string;
   /** Only the checkpoint of this name. Optional. */
   readonly name?: string;
-  /** Whether a candidate may be used, or the reason why not. An error that it throws ends the restore. */
+  /** Returns whether a candidate may be used, or the reason why not. An error that it throws ends the restore. */
   readonly accept: (manifest: Manifest) => Promise<true | CairnError>;
   /** Inspects the unpacked files before they are moved to `targetDir`. A `CHECKPOINT_*` or `INDEX_*` error skips the candidate. */
   readonly verify?: (dir: string, manifest: Manifest) => Promise<void>;
@@ -52,7 +52,7 @@ export interface RestoreOptions {
   readonly signal?: AbortSignal;
   /** Whether all other work of the process has priority. Defaults to false. */
   readonly background?: boolean;
-  /** How often a candidate is retried when its store fails. Defaults to 3. */
+  /** The number of times a candidate is retried when its store fails. Defaults to 3. */
   readonly retries?: number;
   readonly clock?: Clock;
 }
@@ -67,11 +67,13 @@ export interface RestoreResult {
 
 const RETRY_BACKOFF = { firstMs: 200, maxMs: 60_000 };
 const RELEASE_TIMEOUT_MS = 1_000;
-/** Codes that say nothing about a candidate: its store is not tried for others, and the restore does not end as if there were none. */
+/**
+ * Error codes that say nothing about a candidate: its store is not tried again, and the restore does not end as if there were no candidate.
+ */
 const STORE_ERRORS = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 
 /**
- * Restores the newest checkpoint that is accepted and verifies; a bad one is reported, and the next older one tried. If nothing could be
+ * Restores the newest checkpoint that is accepted and verifies; a bad one is reported, and the next older one is tried. If nothing could be
  * restored and a store could not be read, throws that store's error, so that the caller tries again instead of assuming an empty store.
  */
 export async function restoreCheckpoint(options: RestoreOptions): Promise<RestoreResult> {
@@ -165,7 +167,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     const published = await unlessAborted(store.read(checkpointFile(name, "manifest")), signal);
     if (published === undefined) throw sweptAway(name);
     const archive = await store.open(manifest.archive.name, signal === undefined ? {} : { signal });
-    // It may fail before unpacking listens for errors; unpacking then finds it destroyed.
+    // The stream may fail before unpacking listens for errors; unpacking then finds it destroyed.
     archive.on("error", () => undefined);
     const total = manifest.archive.bytes;
     await unpackArchive(archive, dir, manifest, {
@@ -191,12 +193,12 @@ async function place(dir: string, targetDir: string): Promise<void> {
   await makeFolder(dirname(targetDir));
   // Not every system lets a rename replace an empty directory.
   await removeEmpty(targetDir);
-  // Before this, nothing that could be opened has the name of the target; after it, everything is there.
+  // Before the rename, nothing that could be opened has the target's name; afterwards, everything is there.
   await rename(dir, targetDir);
   await syncFolder(dirname(targetDir));
 }
 
-/** Whether the next older candidate may succeed. */
+/** Returns whether the next older candidate may succeed. */
 function isAboutCandidate({ code }: CairnError): boolean {
   return (
     code.startsWith("CHECKPOINT_") ||
@@ -248,7 +250,7 @@ function sweptAway(name: string): CairnError {
   });
 }
 
-/** For each file of a folder, a value that changes with its content. */
+/** A value for each file of a folder that changes with the file's content. */
 export type FileMarks = ReadonlyMap<string, string>;
 
 /** Reads the marks of all files of a folder. */

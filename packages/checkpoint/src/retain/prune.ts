@@ -18,7 +18,7 @@ import {
 } from "./retention.ts";
 import { deadArchives, ownCheckpoints, removeCheckpoint, removeLeftovers } from "./sweep.ts";
 
-/** What an operator wants removed from a store. No node need be running. */
+/** Options for pruning a store. No node need be running. */
 export interface PruneOptions {
   readonly store: CheckpointStore;
   /** The log that the policy applies to. Optional: without it every checkpoint stays. */
@@ -26,7 +26,7 @@ export interface PruneOptions {
   readonly policy?: RetentionPolicy;
   /** The format that nodes of this version restore. */
   readonly format: NonNullable<CheckpointSource["format"]>;
-  /** As in {@link CheckpointSource}. Without it the log was not asked: the newest by time stay as well as the newest by transaction. */
+  /** As in {@link CheckpointSource}. If absent, the log was not asked: the newest by time stay as well as the newest by transaction. */
   readonly agrees?: (manifest: Manifest) => Promise<boolean>;
   /** Whether checkpoints of other logs go, once there are enough of this one. Defaults to false. */
   readonly otherLogs?: boolean;
@@ -42,7 +42,7 @@ export interface PruneEntry extends RetentionDecision {
   readonly txId: number | null;
   readonly takenAt: string | null;
   readonly bytes: number;
-  /** Undefined where its manifest does not name it. */
+  /** Undefined if its manifest does not name it. */
   readonly log?: { readonly id: string; readonly name: string };
 }
 
@@ -148,7 +148,7 @@ async function decideOwn(
   return decisions;
 }
 
-/** The newest by time. A log that lost its end continues with lower transactions: ordered by those, its new checkpoints look the oldest. */
+/** Returns the newest by time: after a log has lost its end, ordering by transaction would make its new checkpoints look the oldest. */
 function newestByTime(judged: readonly RetainedCheckpoint[], policy: RetentionPolicy | undefined): string[] {
   return judged
     .filter(({ current }) => current)
@@ -162,7 +162,7 @@ function enoughToRestore({ policy }: PruneOptions, own: ReadonlyMap<string, OwnD
   return kept >= (policy?.retainAtLeast ?? 1);
 }
 
-/** Checkpoints of another log, or of a history that the log lost, go only on request, and never where there are too few to restore from. */
+/** Checkpoints of another log, or of a history that the log lost, go only on request, and never if there are too few to restore from. */
 function decideHistory(
   { logId, otherLogs, lost }: PruneOptions,
   own: OwnDecision | undefined,
@@ -171,7 +171,7 @@ function decideHistory(
   if (own !== undefined && own.isLost !== true) return { keep: own.keep, because: own.because };
   const because = own === undefined ? "it belongs to another log" : LOST;
   const asked = own === undefined ? otherLogs === true && logId !== undefined : lost === true;
-  // A log that continues another needs a checkpoint of that one until it has its own.
+  // A log that continues another needs a checkpoint of the other log until it has its own.
   return asked && !enough
     ? { keep: true, because: `${because}, and there are too few of this one to restore from` }
     : { keep: !asked, because };

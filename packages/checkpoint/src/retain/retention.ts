@@ -1,11 +1,14 @@
-/** Which checkpoints a sweep keeps: the newest `retainAtLeast`, and those younger than `retainNewerThan` (ms). At least one is given. */
+/**
+ * The rule for which checkpoints a sweep keeps: the newest `retainAtLeast`, and those younger than `retainNewerThan` (ms). At least one is
+ * given.
+ */
 export interface RetentionPolicy {
   readonly retainNewerThan?: number;
   /** At least 1. */
   readonly retainAtLeast?: number;
 }
 
-/** What retention needs to know of a checkpoint. */
+/** The properties of a checkpoint that retention depends on. */
 export interface RetainedCheckpoint {
   readonly name: string;
   /** Milliseconds since 1970 by the store's clock. */
@@ -16,14 +19,17 @@ export interface RetainedCheckpoint {
   readonly verified?: boolean;
 }
 
-/** Whether a checkpoint stays, and why (a clause). */
+/** The decision whether a checkpoint stays, and the reason (a clause). */
 export interface RetentionDecision {
   readonly name: string;
   readonly keep: boolean;
   readonly because: string;
 }
 
-/** Nodes of two versions run side by side during an upgrade, and an upgrade may be reverted: neither version may empty the other's store. */
+/**
+ * The time that checkpoints of another format stay (ms): during an upgrade, or a revert of one, neither version may empty the other's
+ * store.
+ */
 const OTHER_FORMAT_GRACE_MS = 86_400_000;
 
 /**
@@ -41,10 +47,10 @@ export function decideRetention(
     return checkpoints.map(({ name }) => ({ name, keep: true, because: "no retention policy is set" }));
   }
   const { retainNewerThan } = policy;
-  // A sweep follows a save: even a policy with only a duration must not remove what was just saved.
+  // A sweep follows a save: even a policy with only a duration must not remove the checkpoint just saved.
   const atLeast = Math.max(1, policy.retainAtLeast ?? 1);
   const trusted = checkpoints.find(({ current, verified }) => current && verified === true)?.name;
-  // How many are kept so far that this version can restore.
+  // The number of checkpoints kept so far that this version can restore.
   let restorable = 0;
   return checkpoints.map(({ name, takenAt, current }) => {
     const age = Math.max(0, now - takenAt);

@@ -14,18 +14,18 @@ import { readReservations } from "../store/reservations.ts";
 import { readVerification } from "../store/verification.ts";
 import { decideRetention, type RetainedCheckpoint, type RetentionPolicy } from "./retention.ts";
 
-/** What to sweep. */
+/** Options for a sweep. */
 export interface SweepOptions {
   readonly store: CheckpointStore;
   readonly source: CheckpointSource;
   /** Only checkpoints of this log are removed. */
   readonly logId: string;
   readonly policy?: RetentionPolicy;
-  /** How old an archive without a manifest must be before its writer counts as dead (ms). Defaults to an hour. */
+  /** The age at which the writer of an archive without a manifest counts as dead (ms). Defaults to an hour. */
   readonly orphanGraceMs?: number;
 }
 
-/** Why a sweep removes something: by the retention policy, since its writer died, or since a reservation expired. */
+/** The reason why a sweep removes something: the retention policy, a writer that died, or a reservation that expired. */
 export type SweepReason = "retention" | "leftover" | "expired";
 
 /** The result of a sweep. A checkpoint that could not be removed is still whole, or has lost its manifest and is no longer listed. */
@@ -57,7 +57,7 @@ export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
     why: { readonly reason: SweepReason; readonly because: string },
     work: () => Promise<void>,
   ): Promise<void> => {
-    // Missing permission was reported once; nothing is tried after that.
+    // The missing permission has been reported; no further removal is attempted.
     if (!mayRemove) return;
     const bytes = listed.find((files) => files.name === name)?.archive?.bytes ?? 0;
     try {
@@ -84,7 +84,7 @@ export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
   return { removed, failed };
 }
 
-/** Ends uploads of dead writers where they are not listed. Returns the names of their checkpoints. */
+/** Aborts uploads of dead writers in stores that do not list them. Returns the names of their checkpoints. */
 async function tidyUploads(
   store: CheckpointStore,
   failed: { name: string; error: CairnError }[],
@@ -93,11 +93,11 @@ async function tidyUploads(
   if (store.tidy === undefined) return [];
   const leases = await readLeases(store);
   const live = leases.filter((lease) => lease.live).map(({ record }) => record.archive);
-  // A node is uploading, and does not say what.
+  // A node is uploading an archive that its lease does not name.
   if (live.includes(undefined)) return [];
   const isDead = (name: string): boolean =>
     parseCheckpointFile(name)?.part === "archive" && !live.includes(name);
-  // The holder of a lease that has ended publishes nothing any more, however recently its upload began.
+  // The holder of an ended lease no longer publishes anything, however recently its upload began.
   const ended = leases.filter((lease) => !lease.live && unfinishedOf(lease.record).length > 0);
   const unfinished = ended.flatMap(({ record }) => unfinishedOf(record)).filter(isDead);
   try {
@@ -115,7 +115,7 @@ async function tidyUploads(
 export async function removeCheckpoint(store: CheckpointStore, name: string): Promise<void> {
   // The manifest first: a reader that still finds it can rely on the archive.
   await store.remove(checkpointFile(name, "manifest"));
-  // A restore makes a reservation and then reads the manifest again. So either it has found the manifest gone, or its reservation is
+  // A restore makes a reservation and then reads the manifest again. So either it has found the manifest missing, or its reservation is
   // here by now, and the archive stays until that ends.
   if ((await readReservations(store)).reserved.has(name)) return;
   await removeLeftovers(store, name);
@@ -142,7 +142,10 @@ async function outdated(
   return decideRetention(own, policy, await store.now()).filter(({ keep }) => !keep);
 }
 
-/** The names of archives that have no manifest, have not been written to for `graceMs` (default: an hour), and are not being uploaded. */
+/**
+ * Returns the names of archives without a manifest that have not been written to for `graceMs` (default: an hour) and are not being
+ * uploaded.
+ */
 export async function deadArchives(
   store: CheckpointStore,
   listed: readonly CheckpointFiles[],
@@ -165,13 +168,13 @@ interface OwnLog {
   readonly store: CheckpointStore;
   readonly logId: string | undefined;
   readonly format: CheckpointSource["format"];
-  /** As in {@link CheckpointSource}; undefined where the log was not asked: then every history counts. */
+  /** As in {@link CheckpointSource}; undefined if the log was not asked, in which case every history counts. */
   readonly agrees: ((manifest: Manifest, name: string) => Promise<boolean>) | undefined;
 }
 
 /**
- * The checkpoints of a log among `found` (newest first), as retention sees them, and the names of those whose history the log has lost.
- * Each checkpoint states its own history where older ones end, so a lost history is recognised even where the log was trimmed since.
+ * Returns a log's checkpoints among `found` (newest first), as retention sees them, and the names of those whose history the log has lost.
+ * Each checkpoint states its own history at the ends of older ones, so a lost history is recognised even if the log has since been trimmed.
  */
 export async function ownCheckpoints(
   found: AsyncIterable<StoredCheckpoint | SkippedCheckpoint> | Iterable<StoredCheckpoint>,
@@ -179,7 +182,7 @@ export async function ownCheckpoints(
 ): Promise<{ readonly own: RetainedCheckpoint[]; readonly lost: string[] }> {
   const own: RetainedCheckpoint[] = [];
   const lost: string[] = [];
-  /** The history chain of those that count, by transaction. */
+  /** The history chain of the checkpoints that count, by transaction. */
   const known = new Map<number, string>();
   for await (const checkpoint of found) {
     if ("error" in checkpoint || checkpoint.manifest.log.id !== logId) continue;

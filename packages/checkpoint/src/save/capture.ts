@@ -9,13 +9,13 @@ import type { CapturedState } from "../store/checkpoint.ts";
 /** A copy of the index on this machine, on its way to the store. */
 export interface Capture {
   readonly dir: string;
-  /** What the copy holds, as read from the copy. */
+  /** The state of the index, as read from the copy. */
   readonly state: CapturedState;
   /** Removes the copy. Its links would otherwise occupy space that the index has freed. */
   drop(): Promise<void>;
 }
 
-/** Captures the index into a new folder of `owner` below `checkpointDir`; removes it after a failure. */
+/** Captures the index into a new folder of `owner` below `checkpointDir`; removes the folder after a failure. */
 export async function captureTo(
   checkpointDir: string,
   source: CheckpointSource,
@@ -36,11 +36,11 @@ export async function captureTo(
 /** The directory below which captures are made. */
 export interface CaptureDirectory {
   make(): Promise<void>;
-  /** Removes it if it was made here and is empty. */
+  /** Removes the directory if this object made it and it is empty. */
   drop(): Promise<void>;
 }
 
-/** The capture directory of `owner`. The first `make` removes captures that earlier processes of this owner left. */
+/** Returns the capture directory of `owner`. The first `make` removes captures left by earlier processes of this owner. */
 export function captureDirectory(path: string, owner: string): CaptureDirectory {
   let made = false;
   let tidied = false;
@@ -74,7 +74,7 @@ async function removeCaptures(path: string, owner: string): Promise<void> {
   }
 }
 
-/** Hashed, since an owner may contain characters that a folder's name may not. */
+/** Returns a prefix with a hash of the owner, since the owner may contain characters that a folder's name may not. */
 function prefixOf(owner: string): string {
   return `capture-${createHash("sha256").update(owner).digest("hex").slice(0, 12)}-`;
 }

@@ -22,30 +22,30 @@ import { type LookMemory, lookMemory } from "./look-memory.ts";
 export interface TakeOptions {
   readonly source: CheckpointSource;
   readonly options: SaveOptions["options"] & Pick<CheckpointerOptions, "refreshAfter">;
-  /** Saves however recent the newest checkpoint is, but not where nothing changed or another node is uploading. Defaults to false. */
+  /** Saves however recent the newest checkpoint is, but not if nothing has changed or another node is uploading. Defaults to false. */
   readonly forced?: boolean;
   readonly signal?: AbortSignal;
-  /** As {@link SaveOptions.hurry}. */
+  /** Like {@link SaveOptions.hurry}. */
   readonly hurry?: AbortSignal;
   readonly onStep?: (step: RoundStep, bytes: number) => void;
   readonly clock?: Clock;
-  /** How long the lease is valid without being renewed (ms). Defaults to what suits `approxFrequency`. */
+  /** The time that the lease is valid without being renewed (ms). Defaults to what suits `approxFrequency`. */
   readonly leaseMs?: number;
   /** Defaults to the disk. */
   readonly archiving?: Archiving;
-  /** What earlier rounds have seen; optional. */
+  /** A memory of what earlier rounds have seen. Optional. */
   readonly memory?: LookMemory;
 }
 
 interface Look {
   readonly newest: StoredCheckpoint | undefined;
-  /** When `newest` counts as taken, by the store's clock; never later than `storeNow` where there is a memory. */
+  /** The time at which `newest` counts as taken, by the store's clock; never later than `storeNow` if there is a memory. */
   readonly takenAt: number | undefined;
   readonly storeNow: number;
   readonly storeAhead: number;
 }
 
-/** A checkpoint of this log is due. */
+/** The result of a look after which a checkpoint of this log is due. */
 type Due = Look & { readonly logId: string };
 
 /**
@@ -59,7 +59,7 @@ export type TakeOutcome = Look &
         readonly outcome: "skipped";
         readonly reason: SkipReason;
         readonly because: string;
-        /** Present where another node's lease is the reason, unless that was taken or released meanwhile. */
+        /** Present if another node's lease is the reason, unless that was taken or released in the meantime. */
         readonly lease?: HeldLease;
       }
   );
@@ -121,7 +121,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
   }
 }
 
-/** Looks at the store. Returns the outcome where that is a reason to save nothing. */
+/** Looks at the store. Returns an outcome if there is a reason to save nothing. */
 async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   const { source, options, forced = false, clock = systemClock } = take;
   const { store, approxFrequency, refreshAfter } = options;
@@ -151,7 +151,7 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   return { ...seen, outcome: "skipped", reason, because: decision.because };
 }
 
-/** The newest checkpoint of a log that nodes running this source can restore, as far as is known. */
+/** Returns the newest checkpoint of a log that nodes running this source can restore, as far as is known. */
 async function findNewest(
   store: CheckpointStore,
   listed: readonly CheckpointFiles[],
@@ -162,20 +162,20 @@ async function findNewest(
   for await (const found of readCheckpoints(store, listed)) {
     if ("error" in found || found.manifest.log.id !== logId) continue;
     if (!isCurrentFormat(source.format, found.manifest)) continue;
-    // If a damaged one counted as the newest, nothing would be saved in its place until the next write.
+    // If a damaged checkpoint counted as the newest, nothing would be saved in its place until the next write.
     if (source.isDamaged?.(found.name) === true || memory?.lostMark(found) === true) continue;
     if (source.agrees === undefined || (await source.agrees(found.manifest, found.name))) return found;
   }
   return undefined;
 }
 
-/** What the rounds of a checkpointer share. */
+/** The parts that the rounds of a checkpointer share. */
 export interface RoundParts {
   readonly source: CheckpointSource;
   readonly options: CheckpointerOptions;
   readonly clock: Clock;
   readonly onEvent: (event: CheckpointerEvent) => void;
-  /** `bytes` of the index have been packed so far. */
+  /** Called at each step; `bytes` is the number of bytes of the index packed so far. */
   readonly onStep: (step: RoundStep, bytes: number) => void;
   /** Defaults to the disk. */
   readonly archiving: Archiving | undefined;
@@ -189,7 +189,7 @@ export interface Rounds {
     readonly signal: AbortSignal;
     readonly hurry: AbortSignal;
   }): Promise<TakeOutcome>;
-  /** Removes the capture directory if it was made here. A failure is reported as a warning, not thrown. */
+  /** Removes the capture directory if these rounds made it. A failure is reported as a warning, not thrown. */
   dropDirectory(): Promise<void>;
 }
 
@@ -214,7 +214,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     }
   }
 
-  /** A failure is reported, not thrown: the checkpoint is saved all the same. */
+  /** Sweeps the store. A failure is reported, not thrown: the checkpoint is saved all the same. */
   async function sweep(logId: string): Promise<void> {
     const { store, retentionPolicy: policy } = options;
     const startedAt = clock.now();
@@ -232,7 +232,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     dropDirectory,
     async run(round) {
       const startedAt = clock.now();
-      // Reported with a failure.
+      // The number of bytes packed, reported with a failure.
       let packed = 0;
       onEvent({ type: "begun", forced: round.forced });
       try {

@@ -8,8 +8,8 @@ import type { SaveStep } from "./save-checkpoint.ts";
 export type RoundStep = "looking" | SaveStep | "sweeping";
 
 /**
- * What a checkpointer reports as it happens; durations in milliseconds. Each `begun` is followed by exactly one of `taken`, `skipped` and
- * `failed`, each `sweep-begun` by one of `swept` and `sweep-failed`, however the round ends.
+ * The events that a checkpointer reports as they happen; durations are in milliseconds. Each `begun` is followed by exactly one of `taken`,
+ * `skipped` and `failed`, each `sweep-begun` by one of `swept` and `sweep-failed`, however the round ends.
  */
 export type CheckpointerEvent =
   | { readonly type: "begun"; readonly forced: boolean }
@@ -20,7 +20,7 @@ export type CheckpointerEvent =
       readonly because: string;
       readonly durationMs: number;
     }
-  /** `bytes` of the index had been packed. */
+  /** `bytes` is the number of bytes of the index packed before the failure. */
   | {
       readonly type: "failed";
       readonly error: unknown;
@@ -42,12 +42,12 @@ export interface CheckpointerStatus {
     readonly takenAt: string;
     readonly bytes: number;
   } | null;
-  /** How far the store's clock was ahead of this machine's at the last look (ms); null before the first. */
+  /** The lead of the store's clock over this machine's at the last look (ms); null before the first look. */
   readonly storeAhead: number | null;
   readonly nextCheckAt: number | null;
-  /** `bytes` of the index have been packed so far. */
+  /** The running round; `bytes` is the number of bytes of the index packed so far. */
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;
-  /** The last warning of each kind; none is ever withdrawn. */
+  /** The last warning of each kind; warnings are never withdrawn. */
   readonly warnings: readonly (CheckpointerWarning & { readonly at: number })[];
   readonly lastFailure: {
     readonly at: number;

@@ -4,11 +4,11 @@ import type { CheckpointStore } from "../store/checkpoint-store.ts";
 /** The checkpointer's parameters, as docs/configuration.md names them; durations in milliseconds. */
 export interface CheckpointerOptions {
   readonly store: CheckpointStore;
-  /** About how often the cluster, not this node, saves a checkpoint. More than 0. */
+  /** The approximate time between two checkpoints of the cluster, not of this node. More than 0. */
   readonly approxFrequency: number;
-  /** Where to look when joining; defaults to `[store]`. Never written to. */
+  /** The stores to restore from when joining; defaults to `[store]`. Never written to. */
   readonly restoreFrom?: readonly CheckpointStore[];
-  /** Where captures are made before they are uploaded. */
+  /** The folder in which captures are made before they are uploaded. */
   readonly checkpointDir: string;
   /**
    * The owner of the captures: the first round removes what earlier processes of this owner left. Two processes may have the same node id
@@ -18,14 +18,14 @@ export interface CheckpointerOptions {
   readonly keepDirBetweenCheckpoints: boolean;
   readonly keepDirOnClose: boolean;
   readonly retentionPolicy?: RetentionPolicy;
-  /** Once the newest checkpoint is older than this, another is saved although nothing has changed. Optional. */
+  /** Once the newest checkpoint is older than this, another is saved even though nothing has changed. Optional. */
   readonly refreshAfter?: number;
   readonly checkpointOnClose: boolean;
-  /** About how often the cluster reads its newest checkpoint back and verifies it, which the node does. Never by default. */
+  /** The approximate time between two verifications of the cluster's newest checkpoint, which nodes make. Never by default. */
   readonly verifyEvery?: number;
   readonly compression: "none" | "gzip";
   /**
-   * How long after the node is ready its first look comes; by default a short random time. Not a configuration parameter: for programs
+   * The time from when the node is ready to its first look; by default short and random. Not a configuration parameter: for programs
    * whose node should only look on request.
    */
   readonly firstLookAfter?: number;

@@ -5,7 +5,7 @@ import type { Clock } from "../timing/clock.ts";
 import type { CheckpointerWarning } from "./look-memory.ts";
 import type { TakeOutcome } from "./checkpoint-round.ts";
 
-/** The status of a checkpointer, as its events change it. */
+/** Keeps the status of a checkpointer up to date with its events. */
 export class StatusKeeper {
   readonly #clock: Clock;
   readonly #steps = new EventEmitter();
@@ -29,19 +29,19 @@ export class StatusKeeper {
     return this.#status;
   }
 
-  /** The next look is due in `delay` ms; null: it has begun. */
+  /** Records that the next look is due in `delay` ms, or has begun (null). */
   plan(delay: number | null): void {
     this.#set({ nextCheckAt: delay === null ? null : this.#clock.now() + delay });
   }
 
-  /** A round has reached this step; the first step begins the round. */
+  /** Records that a round has reached this step; the first step begins the round. */
   step(step: RoundStep, bytes: number): void {
     const startedAt = this.#status.running?.startedAt ?? this.#clock.now();
     this.#set({ running: { startedAt, step, bytes } });
     this.#steps.emit("step");
   }
 
-  /** The round has ended. */
+  /** Records that the round has ended. */
   ended(): void {
     this.#set({ running: null });
     this.#steps.emit("step");
@@ -52,7 +52,7 @@ export class StatusKeeper {
     await once(this.#steps, "step");
   }
 
-  /** A round has succeeded, or has skipped the checkpoint. */
+  /** Records that a round has succeeded, or has skipped the checkpoint. */
   succeeded({ newest, storeAhead }: TakeOutcome): void {
     this.#set({ storeAhead });
     if (newest === undefined) return;
@@ -60,7 +60,7 @@ export class StatusKeeper {
     this.#set({ last: { name: newest.name, txId, takenAt, bytes: archive.bytes } });
   }
 
-  /** Something has failed; `where` precedes the message if the error alone does not say what. */
+  /** Records a failure; `where` precedes the message if the error alone does not say what has failed. */
   failed(error: unknown, where = ""): void {
     const code = isCairnError(error) ? error.code : (systemErrorCode(error) ?? "INTERNAL");
     const hint = (isCairnError(error) ? error.hint : undefined) ?? null;

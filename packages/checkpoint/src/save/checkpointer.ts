@@ -8,16 +8,16 @@ import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import { StatusKeeper } from "./checkpointer-status.ts";
 import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
 
-/** What a checkpointer works with. Clock and randomness default to the machine's. */
+/** The parts that a checkpointer works with. Clock and randomness default to the machine's. */
 export interface CheckpointerParts {
   readonly source: CheckpointSource;
   readonly options: CheckpointerOptions;
   readonly clock?: Clock;
-  /** At least 0 and below 1. */
+  /** Returns a random number, at least 0 and below 1. */
   readonly random?: () => number;
   /** Called with each event. If it throws, the status reports that and nothing else happens. */
   readonly onEvent?: (event: CheckpointerEvent) => void;
-  /** How copies are made and packed. Defaults to the disk. */
+  /** The way copies are made and packed. Defaults to the disk. */
   readonly archiving?: Archiving;
 }
 
@@ -36,14 +36,14 @@ export interface Checkpointer {
   checkpointNow(): RequestedRound;
   status(): CheckpointerStatus;
   /**
-   * Ends the schedule and waits up to `timeoutMs` (default 10,000) for a running round, and for the checkpoint on close if that is
-   * configured and `save` is not false. Then aborts it, and waits at most a second for a store that does not respond even to that.
+   * Ends the schedule and waits up to `timeoutMs` (default 10,000) for a running round, and for the checkpoint on close if one is
+   * configured and `save` is not false. Then aborts the round, and waits at most a second for a store that does not respond even then.
    * Afterwards nothing reads the index. May be called twice.
    */
   stop(options?: StopOptions): Promise<void>;
 }
 
-/** How to stop a checkpointer. */
+/** Options for stopping a checkpointer. */
 export interface StopOptions {
   readonly timeoutMs?: number;
   /** False: no checkpoint on close, because the index is not to be trusted. Defaults to true. */
@@ -53,7 +53,7 @@ export interface StopOptions {
 const STOP_TIMEOUT_MS = 10_000;
 const ABORT_TIMEOUT_MS = 1_000;
 
-/** Starts looking at the store, soon and then about once a period, and saves a checkpoint when no other node has. */
+/** Starts looking at the store, soon and then about once a period, and saves a checkpoint if no other node has. */
 export function startCheckpointer(parts: CheckpointerParts): Checkpointer {
   const checkpointer = new ScheduledCheckpointer(parts);
   checkpointer.start();
@@ -117,7 +117,7 @@ class ScheduledCheckpointer implements Checkpointer {
     return { begun: Promise.reject(refusal), done: Promise.reject(refusal) };
   }
 
-  /** A scheduled look is not a checkpoint being saved, unless it results in one. */
+  /** Requests a round after a scheduled look, which only counts as a checkpoint being saved if it results in one. */
   #afterLook(): RequestedRound {
     const requested = (async () => {
       while (this.#isLooking()) await this.#status.nextStep();
@@ -170,12 +170,12 @@ class ScheduledCheckpointer implements Checkpointer {
         random: this.#random(),
       });
     } catch {
-      // The round has reported its error; the next one follows, whatever the error was.
+      // The round has reported its error; the next round follows, whatever the error was.
       return retryDelay(approxFrequency, this.#failures, this.#random());
     }
   }
 
-  /** Begins synchronously, so that no other round can begin in between. */
+  /** Runs a round. Begins synchronously, so that no other round can begin in between. */
   #round(forced: boolean): Promise<TakeOutcome> {
     this.#status.step("looking", 0);
     // Stopping waits for the upload, and the node has little else to do by then.
@@ -251,7 +251,7 @@ function alreadyRunning(): CairnError {
   });
 }
 
-/** The reason with which `stop` aborts a round after `timeoutMs`. */
+/** Returns the reason with which `stop` aborts a round after `timeoutMs`. */
 function stoppedAfter(timeoutMs: number): CairnError {
   return new CairnError(
     "NOT_READY",

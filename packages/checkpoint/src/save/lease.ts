@@ -14,15 +14,15 @@ import {
 import type { LeaseRecord } from "../store/lease-record.ts";
 import { parseStoredRecord } from "../store/stored-record.ts";
 
-/** An upload without progress for this long is aborted: if its lease were renewed forever, there would be no more checkpoints. */
+/** The time without progress after which an upload is aborted (ms): a lease renewed forever would prevent all further checkpoints. */
 const STALLED_AFTER_MS = 600_000;
 /** The longest lease that {@link leaseDuration} returns. */
 export const MAX_GRANTED_LEASE_MS = 60_000;
 const MIN_GRANTED_LEASE_MS = 3_000;
 
 /**
- * How long the lease of an upload is valid without being renewed (ms). A node that dies while uploading costs the cluster this long, so it
- * is at most half a period, but never so short that a busy machine loses it.
+ * Returns the time that the lease of an upload is valid without being renewed (ms). A node that dies while uploading delays the cluster by
+ * that time, so it is at most half a period, but never so short that a busy machine loses the lease.
  */
 export function leaseDuration(approxFrequency: number): number {
   return Math.min(MAX_GRANTED_LEASE_MS, Math.max(MIN_GRANTED_LEASE_MS, approxFrequency / 2));
@@ -30,7 +30,7 @@ export function leaseDuration(approxFrequency: number): number {
 
 /** A lease that this process holds. Renewed until it is released or lost. */
 export interface Lease {
-  /** Identifies this lease in the store's file. */
+  /** A random value that identifies this lease in the store's file. */
   readonly nonce: string;
   /** Aborted when another node has taken over the lease, or may have: with `CONFLICT`, or the reason why it could not be renewed. */
   readonly lost: AbortSignal;
@@ -38,22 +38,22 @@ export interface Lease {
   note(progress: { readonly archive?: string; readonly bytes: number }): void;
   /** Records that the upload has ended, and left nothing unfinished. */
   settle(): void;
-  /** Renews now, to be called before publishing: the lease is valid for a while afterwards. Throws the reason if it is lost. */
+  /** Renews the lease now, so that it is valid for a while; to be called before publishing. Throws the reason if the lease is lost. */
   confirm(): Promise<void>;
   /** Ends the lease. Does nothing if it is lost. */
   release(): Promise<void>;
 }
 
-/** How to acquire a lease. */
+/** Options for acquiring a lease. */
 export interface LeaseOptions {
   /** The node's id. */
   readonly owner: string;
-  /** Each log has its own lease. */
+  /** The log of the lease: each log has its own. */
   readonly logId: string;
-  /** How long it is valid without being renewed, at most {@link MAX_CREDIBLE_LEASE_MS}. It is renewed three times within this time. */
+  /** The time it is valid without being renewed (ms), at most {@link MAX_CREDIBLE_LEASE_MS}; renewed three times within this time. */
   readonly ttlMs: number;
   readonly clock: Clock;
-  /** Once aborted, the lease is no longer renewed, although it is not released. */
+  /** Once aborted, the lease is no longer renewed, even though it is not released. */
   readonly signal?: AbortSignal;
   /** Called if another process holds it. */
   readonly onHeld?: (lease: LeaseRecord, storeNow: number) => void;
@@ -69,9 +69,9 @@ export async function acquireLease(
   const file = leaseFile(options.logId);
   let noted: { archive?: string; bytes: number } = { bytes: 0 };
   let unfinished: readonly string[] = [];
-  // When the store's time was last requested, by this machine's clock.
+  // The time at which the store's time was last requested, by this machine's clock.
   let askedAt = 0;
-  // When this lease began, by the store's clock; every renewal repeats it.
+  // The time at which this lease began, by the store's clock; every renewal repeats it.
   let since: string | undefined;
   const leaseText = (times: Pick<LeaseRecord, "expiresAt" | "since" | "renewedAt">): string => {
     const { bytes, ...rest } = noted;
@@ -104,11 +104,11 @@ export async function acquireLease(
   if (!(await store.create(file, await text()))) {
     const current = await store.read(file);
     if (current === undefined || (await isHeld(file, current))) return undefined;
-    // Its holder may have died while uploading.
+    // The holder of the expired lease may have died while uploading.
     unfinished = unfinishedOf(parseStoredRecord(LeaseSchema, current.text));
     if ((await store.replace(file, await text(), current.tag)) === false) return undefined;
   }
-  // Read back for the tag. Where creating is not exclusive, only the last writer finds its own lease.
+  // Read back for the tag. If creating is not exclusive, only the last writer finds its own lease.
   const mine = await store.read(file);
   if (mine === undefined || parseStoredRecord(LeaseSchema, mine.text)?.nonce !== nonce) return undefined;
 
@@ -117,7 +117,7 @@ export async function acquireLease(
   const { clock } = options;
   // By this machine's clock, counted from before the store's time was requested: never later than the lease expires in the store.
   let heldUntil = askedAt + ttlMs;
-  // Why the last renewal failed, if it did: the reason if the lease runs out.
+  // The error of the last renewal, if it failed: the reason to give if the lease runs out.
   let renewalError: unknown;
   const lost = new AbortController();
   const ended = new AbortController();
@@ -185,13 +185,13 @@ export async function acquireLease(
       await renewing;
       await expiring;
       await queue;
-      // If it was aborted but not lost, it is ended, so that other nodes need not wait.
+      // A lease that was aborted but not lost is ended, so that other nodes need not wait.
       const taken = clock.now() >= heldUntil || isCairnError(lost.signal.reason, "CONFLICT");
       if (lost.signal.aborted && taken) return;
       try {
         if (isSettled) noted = { bytes: 0 };
         const leavesUploads = store.tidy !== undefined && (noted.archive ?? unfinished[0]) !== undefined;
-        // If nothing may be removed, or sweeps have to find unfinished uploads, it stays as an ended lease.
+        // If nothing may be removed, or sweeps have to find unfinished uploads, the file stays as an ended lease.
         if (leavesUploads || store.describe?.()?.canDelete === false) {
           await store.replace(file, leaseText({ expiresAt: new Date(0).toISOString() }), tag);
           return;
@@ -220,7 +220,7 @@ async function keepRenewing(
   lost: AbortController,
 ): Promise<void> {
   let before: number | undefined;
-  // Renewals are counted, not time: a suspended process has not tried to upload meanwhile.
+  // Renewals are counted, not time: a suspended process has not tried to upload in the meantime.
   let renewalsWithoutProgress = 0;
   while (await clock.wait(ttlMs / 3, ended)) {
     const now = uploaded();

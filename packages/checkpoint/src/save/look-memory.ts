@@ -5,21 +5,21 @@ import type { LeaseRecord } from "../store/lease-record.ts";
 import type { Clock } from "../timing/clock.ts";
 import { MAX_GRANTED_LEASE_MS } from "./lease.ts";
 
-/** Something that an operator should know of although checkpoints continue: a sentence, and what to do. */
+/** A problem that an operator should know of even though checkpoints continue: a sentence, and a hint. */
 export interface CheckpointerWarning {
   readonly about: "future-checkpoint" | "same-node-id" | "other-log" | "capture-directory";
   readonly message: string;
   readonly hint: string;
 }
 
-/** What a checkpointer remembers of its store between looks. Times are milliseconds since 1970 by the store's clock. */
+/** The memory that a checkpointer keeps of its store between looks. Times are milliseconds since 1970 by the store's clock. */
 export interface LookMemory {
   /**
-   * When the newest checkpoint counts as taken: at the time it states, or, if that is in the future, when it was first seen. If it counted
-   * as taken "now" at every look, no node would save another until that time has come.
+   * Returns when the newest checkpoint counts as taken: the time it states or, if that is in the future, the time it was first seen. If it
+   * counted as taken "now" at every look, no node would save another until the stated time.
    */
   takenAt(newest: StoredCheckpoint, storeNow: number): number;
-  /** Whether a checkpoint had its mark at an earlier look and has lost it: a node has read it back since, and found it damaged. */
+  /** Returns whether a checkpoint had its mark at an earlier look and has lost it: a node has read it back since, and found it damaged. */
   lostMark(checkpoint: StoredCheckpoint): boolean;
   /** Records a look. Reads at most a few manifests: those of checkpoints that were taken since this process started. */
   sawStore(seen: SeenStore): Promise<void>;
@@ -29,7 +29,7 @@ export interface LookMemory {
   held(nonce: string): void;
   /** Records that another process holds the lease. */
   sawLease(lease: LeaseRecord, storeNow: number): void;
-  /** Whether a held lease was left by an earlier process of this node: it has the node's id and was not renewed since this process started. */
+  /** Returns whether an earlier process of this node left a held lease: one with the node's id, not renewed since this process started. */
   leftBehind(lease: LeaseRecord, storeNow: number): boolean;
 }
 
@@ -43,28 +43,28 @@ export interface SeenStore {
   readonly storeNow: number;
 }
 
-/** The node that looks, and who receives its warnings; each finding is reported once. */
+/** The node that looks, and the receiver of its warnings; each finding is reported once. */
 export interface LookMemoryOptions {
   readonly node: string;
   readonly clock: Clock;
   readonly onWarning: (warning: CheckpointerWarning) => void;
 }
 
-/** Some stores give their time in whole seconds: smaller differences mean nothing. */
+/** The largest clock difference to ignore (ms): some stores give their time in whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
-/** Only the newest few checkpoints are ever examined. */
+/** The number of marks remembered: only the newest few checkpoints are ever examined. */
 const MAX_REMEMBERED_MARKS = 16;
 
-/** New checkpoints read at one look: a log saves about one between two looks. */
+/** The number of new manifests read at one look: a log saves about one checkpoint between two looks. */
 const MAX_MANIFESTS_PER_LOOK = 4;
 
 /** Creates the memory of one checkpointer. */
 export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookMemory {
   const startedAt = clock.now();
-  /** When this process started, by the store's clock; undefined before its first look. */
+  /** The time at which this process started, by the store's clock; undefined before its first look. */
   let start: number | undefined;
-  // When this process saved its last checkpoint: an earlier one with this node's id may be its own, too.
+  // The time of this process's last checkpoint: an earlier one with this node's id may be its own, too.
   let lastTakenAt = 0;
   // The newest checkpoint if it states a time in the future, and the store's time when it was first seen.
   let future: { readonly name: string; readonly seenAt: number } | undefined;
@@ -78,15 +78,15 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
   /** Ids of other logs that save to this store; each is reported once. */
   const otherLogs = new Set<string>();
 
-  /** Anything later than this was not done by an earlier process of the node. */
+  /** Returns the time after which nothing can have been done by an earlier process of the node. */
   const startAt = (storeNow: number): number =>
     (start ??= storeNow - Math.max(0, clock.now() - startedAt) + CLOCK_TOLERANCE_MS);
 
   const isNamesake = ({ owner, nonce }: LeaseRecord): boolean => owner === node && nonce !== ownNonce;
 
   /**
-   * Whether a lease was renewed since this process started, so that it is not one that an earlier process of this node left. Where it does
-   * not say when, it counts as the longest possible: the earlier process may have had another frequency.
+   * Returns whether a lease was renewed since this process started, so that no earlier process of this node left it. A lease that does not
+   * say when counts as the longest possible: the earlier process may have had another frequency.
    */
   const renewed = ({ renewedAt, expiresAt }: LeaseRecord, storeNow: number): boolean =>
     (renewedAt === undefined ? Date.parse(expiresAt) - MAX_GRANTED_LEASE_MS : Date.parse(renewedAt)) >
@@ -125,7 +125,7 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
       return false;
     },
     async sawStore({ store, listed, newest, logId, storeNow }) {
-      // Older ones may be of a log that this one continues.
+      // Older checkpoints may be of a log that this one continues.
       const since = listed.filter(({ parsed }) => parsed.takenAt > startAt(storeNow));
       const unknown = since.filter(({ name }) => ![...known, lastSaved, newest?.name].includes(name));
       const read = unknown

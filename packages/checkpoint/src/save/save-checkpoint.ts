@@ -24,7 +24,7 @@ import { uploadTime } from "./schedule.ts";
 /** The steps of saving, for progress reports. */
 export type SaveStep = "capturing" | "uploading" | "publishing";
 
-/** What to save, where, and how. */
+/** Options for saving a checkpoint. */
 export interface SaveOptions {
   readonly source: CheckpointSource;
   readonly options: Pick<
@@ -33,7 +33,7 @@ export interface SaveOptions {
   >;
   readonly archiving: Archiving;
   readonly clock: Clock;
-  /** Held while saving, and confirmed before publishing. */
+  /** The lease, which is held while saving, and confirmed before publishing. */
   readonly lease: Lease;
   /** Once aborted, nothing more is captured, uploaded or published. */
   readonly signal: AbortSignal;
@@ -42,22 +42,23 @@ export interface SaveOptions {
   readonly onStep: (step: SaveStep, bytes: number) => void;
 }
 
-/** A manifest states the history of its index at the transactions of this many other checkpoints, the newest ones. */
+/** The number of other checkpoints, the newest ones, at whose transactions a manifest states the history of its index. */
 const MAX_OTHER_CHECKPOINTS = 64;
 
-// Pauses of 200, 400 and 800 ms in addition to the retries of the store itself: enough to find out whether a lost answer was a success.
+// Pauses of 200, 400 and 800 ms in addition to the retries of the store itself: enough to find out whether a request whose response was
+// lost succeeded.
 const PUBLISH_TRIES = 4;
 const PUBLISH_BACKOFF = { firstMs: 100, maxMs: 800 };
 
 /**
  * Captures, packs, uploads and publishes a checkpoint. After a failure it is not listed, and what was uploaded is removed as far as the
- * store allows; a later sweep removes the rest. `INDEX_CORRUPT` where the copy is damaged, which is also reported to the source.
+ * store allows; a later sweep removes the rest. `INDEX_CORRUPT` if the copy is damaged, which is also reported to the source.
  */
 export async function saveCheckpoint(save: SaveOptions): Promise<StoredCheckpoint> {
   try {
     return await captureAndUpload(save);
   } catch (error) {
-    // Errors of the store have their codes already, so an error of the system concerns the capture.
+    // Errors from the store already have codes, so an error from the system concerns the capture.
     throw diskError(error, save.options.checkpointDir);
   }
 }
@@ -65,7 +66,7 @@ export async function saveCheckpoint(save: SaveOptions): Promise<StoredCheckpoin
 async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
   const { source, options, onStep, archiving, lease, signal, clock } = save;
   const { store, compression } = options;
-  // The index may have been closed while the store answered late.
+  // The index may have been closed while the store was slow to respond.
   signal.throwIfAborted();
   onStep("capturing", 0);
   const listed = await checkpointFiles(store, signal);
@@ -84,7 +85,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
     });
     const archive = checkpointFile(name, "archive");
     lease.note({ archive, bytes: 0 });
-    // Where unfinished uploads are not listed, they are found by name alone: the name must be stored before the upload begins.
+    // Unfinished uploads that are not listed are found by name alone: the name must be stored before the upload begins.
     if (store.tidy !== undefined) await lease.confirm();
     const packing = archiving.pack(capture.dir, {
       compression,
@@ -150,8 +151,8 @@ function manifestOf(
 }
 
 /**
- * Writes a manifest, which makes its archive a checkpoint. Tries again where the store's answer was lost; before each retry `confirm`
- * throws if another node may have taken over meanwhile.
+ * Writes a manifest, which makes its archive a checkpoint. Tries again if the store's response was lost; before each retry `confirm`
+ * throws if another node may have taken over in the meantime.
  */
 export async function publishManifest(
   store: CheckpointStore,
@@ -167,7 +168,7 @@ export async function publishManifest(
         await confirm();
       }
       if (await store.create(file, text)) return;
-      // An earlier try may have succeeded although its answer was lost.
+      // An earlier attempt may have succeeded even though its response was lost.
       if ((await store.read(file))?.text === text) return;
       throw new CairnError("CONFLICT", `${file} is already in ${store.location}.`, {
         hint: "Another process wrote it under the same random name; the next round chooses a new one.",
@@ -179,10 +180,12 @@ export async function publishManifest(
   }
 }
 
-/** Removes what a failed round has written, unless a node restores it or has verified it. `reason` is the error that the caller throws. */
+/**
+ * Removes what a failed round has written, unless a node is restoring it or has verified it. `reason` is the error that the caller throws.
+ */
 async function unpublish(store: CheckpointStore, name: string, reason: unknown): Promise<void> {
   try {
-    // The manifest too: it was written if only the answer was lost. Then it is a checkpoint that other nodes may rely on by now.
+    // The manifest too: if only the response was lost, it was written, and is a checkpoint that other nodes may rely on by now.
     const isReserved = (await readReservations(store)).reserved.has(name);
     if (isReserved || (await store.read(checkpointFile(name, "verified"))) !== undefined) return;
     await removeCheckpoint(store, name);
@@ -195,7 +198,7 @@ async function unpublish(store: CheckpointStore, name: string, reason: unknown):
   }
 }
 
-/** Whether nothing is left of a failed upload that is not listed. If that cannot be found out now, the next sweep does. */
+/** Returns whether nothing is left of a failed upload that is not listed. If that cannot be determined now, the next sweep does it. */
 async function isTidy(store: CheckpointStore, archive: string): Promise<boolean> {
   try {
     await store.tidy?.({ before: 0, isDead: () => false, unfinished: [archive] });

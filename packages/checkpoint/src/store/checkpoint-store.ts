@@ -5,7 +5,7 @@ export interface StoredFile {
   /** Relative to the store, without a leading slash; folders are separated by `/` on every system. */
   readonly name: string;
   readonly bytes: number;
-  /** When it was last written, by the store's clock (milliseconds since 1970). */
+  /** The time of the last write, by the store's clock (milliseconds since 1970). */
   readonly modifiedAt: number;
 }
 
@@ -34,18 +34,18 @@ export type StoredContent = Readable & {
   readonly file?: number;
 };
 
-/** How to upload. */
+/** Options for an upload. */
 export interface UploadOptions {
   readonly signal?: AbortSignal;
-  /** The same content: a store that writes it to a file may use this instead of the stream. */
+  /** The same content for a store that writes it to a file, which may use this instead of the stream. */
   readonly direct?: DirectContent;
-  /** About how many bytes to expect, too many rather than too few: a store that uploads in parts chooses their size accordingly. */
+  /** The approximate number of bytes, rather too large than too small: a store that uploads in parts chooses their size accordingly. */
   readonly expectedBytes?: number;
 }
 
-/** What a store has found out about its service, for /status. */
+/** The capabilities that a store has detected in its service, for /status. */
 export interface StoreFindings {
-  /** As {@link CheckpointStore.exclusive}. */
+  /** Like {@link CheckpointStore.exclusive}. */
   readonly exclusive: boolean;
   /** Whether files can be removed. If not, that has been reported, and callers need not try. */
   readonly canDelete: boolean;
@@ -67,23 +67,23 @@ export interface StoreFindings {
 export interface CheckpointStore {
   /** For messages and /status: `file:///…` or `s3://bucket/prefix`; never with credentials. */
   readonly location: string;
-  /** Identifies the place, if {@link location} does not; {@link isSamePlace} compares it. */
+  /** The identity of the store, if {@link location} does not identify it; {@link isSamePlace} compares it. */
   readonly identity?: string;
-  /** All files whose names begin with `prefix`, in the order of their names. Empty also if the store was never written to. */
+  /** Lists the files whose names begin with `prefix`, in name order. Also returns an empty list if the store was never written to. */
   list(prefix: string): Promise<StoredFile[]>;
   /** Writes a file of any size from a stream. Resolves when it would survive a power loss. Never overwrites: `CONFLICT`. */
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
-  /** The content as a stream. `NOT_FOUND` if the file does not exist. */
+  /** Returns the content as a stream. `NOT_FOUND` if the file does not exist. */
   open(name: string, options?: { signal?: AbortSignal }): Promise<StoredContent>;
   /** Reads a small file (at most 64 MiB, otherwise `CHECKPOINT_CORRUPT`); undefined if it does not exist. */
   read(name: string): Promise<TaggedText | undefined>;
-  /** Writes a small file unless the name exists: then false. If {@link exclusive}, only one of several concurrent calls returns true. */
+  /** Writes a small file. Returns false if the name exists. If {@link exclusive}, only one of several concurrent calls returns true. */
   create(name: string, text: string): Promise<boolean>;
-  /** Overwrites a small file if its tag is still `tag`. False if the tag differs, or the file is gone. */
+  /** Overwrites a small file if its tag is still `tag`. Returns false if the tag differs, or the file no longer exists. */
   replace(name: string, text: string, tag: string): Promise<{ tag: string } | false>;
   /** Removes a file; does nothing if it does not exist. */
   remove(name: string): Promise<void>;
-  /** The current time by the store's own clock, in milliseconds since 1970. */
+  /** Returns the current time by the store's own clock, in milliseconds since 1970. */
   now(): Promise<number>;
   /** Whether only one of several concurrent calls of {@link create} succeeds. */
   readonly exclusive: boolean;
@@ -92,14 +92,14 @@ export interface CheckpointStore {
    * its checkpoints.
    */
   readonly shared?: boolean;
-  /** Whether every write is refused, for stores that are only restored from. Defaults to false. */
+  /** Whether every write is refused, for stores that are only used for restoring. Defaults to false. */
   readonly readOnly?: boolean;
-  /** What the store has found out about its service; undefined before that. Optional. */
+  /** Returns the capabilities that the store has detected; undefined before detection. Optional. */
   describe?(): StoreFindings | undefined;
   /**
    * Frees the space of unlisted uploads of dead writers: those of files for which `isDead` is true that began before `before` (by the
    * store's clock), and those of `unfinished`, whenever they began: some services list uploads only by their exact name. Returns the names.
-   * Optional: for stores in which such uploads are listed, or vanish by themselves.
+   * Optional: not needed by stores in which such uploads are listed, or vanish by themselves.
    */
   tidy?(options: {
     readonly before: number;
@@ -110,7 +110,7 @@ export interface CheckpointStore {
   close(): Promise<void>;
 }
 
-/** Whether two stores are the same place, so that what is known of a file in one applies to the other. */
+/** Returns whether two stores have the same location, so that facts about a file in one apply to the other. */
 export function isSamePlace(a: CheckpointStore, b: CheckpointStore): boolean {
   return a === b || (a.identity ?? a.location) === (b.identity ?? b.location);
 }

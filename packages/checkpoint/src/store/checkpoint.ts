@@ -40,16 +40,16 @@ export function parseCheckpointName(text: string): CheckpointName | undefined {
   const [, tx = "", day = "", hours = "", minutes = "", seconds = "", suffix = ""] = match;
   const name = { txId: Number(tx), takenAt: Date.parse(`${day}T${hours}:${minutes}:${seconds}Z`), suffix };
   if (!Number.isSafeInteger(name.txId) || Number.isNaN(name.takenAt)) return undefined;
-  // 2026-02-31 is parsed as a day of March; only a text that is formatted back to itself is a valid name.
+  // 2026-02-31 is parsed as a day of March; only a string that formats back to itself is a valid name.
   return formatCheckpointName(name) === text ? name : undefined;
 }
 
-/** The name of a checkpoint's file in the store. */
+/** Returns the name of a checkpoint's file in the store. */
 export function checkpointFile(checkpoint: string, part: CheckpointPart): string {
   return checkpoint + EXTENSIONS[part];
 }
 
-/** The checkpoint and part that a file of a store belongs to; undefined for a foreign file. */
+/** Returns the checkpoint and part that a file of a store belongs to; undefined for a foreign file. */
 export function parseCheckpointFile(
   file: string,
 ): { readonly checkpoint: string; readonly part: CheckpointPart } | undefined {
@@ -71,15 +71,15 @@ export function newestFirst(a: CheckpointName, b: CheckpointName): number {
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hexadecimal digits");
 const Position = z.int().min(0);
-/** Names in an archive: plain file names only, so that nothing can be written outside of the target directory. */
+/** The schema of names in an archive: plain file names only, so that nothing can be written outside of the target directory. */
 export const FileName = z
   .string()
   .max(255)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "expected a plain file name");
 
-/** Digests of a log's whole past up to a transaction, as its index has them. Two values at one transaction can be compared. */
+/** Digests of a log's whole history up to a transaction, as its index has them. Two values at one transaction can be compared. */
 const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sha256 });
-/** A checkpoint states the newest value, some older and older ones, and those at which other checkpoints end. */
+/** The number of chain values in a manifest: the newest, some increasingly older ones, and those at which other checkpoints end. */
 const MAX_CHAIN_VALUES = 250;
 
 /** The format of a manifest; anything else is not a checkpoint. Source: docs/checkpoint-format.md. */
@@ -91,7 +91,7 @@ export const ManifestSchema = z.object({
   anchor: z.object({ txId: Position, sha256: Sha256 }),
   /** Absent in indexes of formats before version 5. */
   chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES).optional(),
-  /** The files contain nothing of what transactions up to this one evicted. Absent in versions of Cairn that did not check that. */
+  /** The transaction up to which the files contain nothing that was evicted. Absent in versions of Cairn that did not check that. */
   purged: Position.optional(),
   takenAt: z.iso.datetime(),
   node: z.string(),
@@ -112,7 +112,7 @@ export type CapturedState = Pick<
   readonly format: { readonly index: number; readonly kv: string };
 };
 
-/** Codes of errors that mean that a checkpoint itself is damaged, as opposed to the disk, the store or the log. */
+/** Error codes that mean that the checkpoint itself is damaged, as opposed to the disk, the store or the log. */
 export const DAMAGE_CODES: ReadonlySet<string> = new Set([
   "CHECKPOINT_CORRUPT",
   "CHECKPOINT_INCOMPLETE",
@@ -138,7 +138,7 @@ function corrupt(name: string, why: string, cause?: unknown): CairnError {
   );
 }
 
-/** Encodes a manifest as stored text. */
+/** Encodes a manifest as the JSON that is stored. */
 export function encodeManifest(manifest: Manifest): string {
   const text = JSON.stringify(ManifestSchema.parse(manifest), null, 1);
   const checked = text.slice(0, -ENDING.length);
@@ -147,12 +147,12 @@ export function encodeManifest(manifest: Manifest): string {
 
 const ENDING = "\n}";
 
-/** The last member of a manifest: a checksum of the text before its comma. Without it, a changed digit would not be noticed. */
+/** Returns the last member of a manifest: a checksum of the text before its comma. Without it, a changed digit would not be noticed. */
 function checksumMember(checked: string): string {
   return `,\n "sha256": "${createHash("sha256").update(checked).digest("hex")}"`;
 }
 
-/** Whether a manifest's text is unchanged. Early versions wrote neither a checksum nor chains. */
+/** Returns whether a manifest's text is unchanged. Early versions wrote neither a checksum nor chains. */
 function isWhole(text: string, value: unknown): boolean {
   if (typeof value !== "object" || value === null || !("chains" in value || "sha256" in value)) return true;
   const end = text.lastIndexOf(',\n "sha256"');
@@ -185,12 +185,12 @@ export function decodeManifest(name: string, text: string): Manifest {
   return manifest;
 }
 
-/** Manifests have at least this many characters per object or list entry. */
+/** The smallest number of characters per object or list entry in a manifest. */
 const MIN_CHARACTERS_PER_PART = 20;
-/** Shorter texts are parsed in any case. */
+/** The length below which a string is parsed in any case. */
 const SMALL_TEXT_LENGTH = 100_000;
 
-/** Whether parsing would take many times the memory of the text, which it never does for what {@link encodeManifest} returns. */
+/** Returns whether parsing would take many times the string's memory, which never happens with the result of {@link encodeManifest}. */
 function isTooIntricate(text: string): boolean {
   if (text.length < SMALL_TEXT_LENGTH) return false;
   const most = text.length / MIN_CHARACTERS_PER_PART;

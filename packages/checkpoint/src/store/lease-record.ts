@@ -6,22 +6,22 @@ import { MAX_RECORD_LENGTH, parseStoredRecord, readStoredRecord } from "./stored
 /** The prefix of the names of leases. */
 export const LEASE_PREFIX = "in-progress";
 
-/** The lease of earlier versions, which was shared by all logs: while it is live, nodes of no log upload. */
+/** The lease of earlier versions, which was shared by all logs: while it is live, no node of any log uploads. */
 export const SHARED_LEASE = `${LEASE_PREFIX}.json`;
 
-/** The number of unfinished uploads recorded: they would accumulate where none can be aborted. */
+/** The maximum number of unfinished uploads recorded: they would accumulate in stores where none can be aborted. */
 const MAX_UNFINISHED = 16;
 
 const LEASE_NAME = /^in-progress(?:-[A-Za-z0-9._-]+)?\.json$/;
 const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
-/** The file of a log's lease, whose holder is uploading. Each log has its own, so logs that share a store do not wait for each other. */
+/** Returns the file of a log's lease. Each log has its own, so that logs that share a store do not wait for each other. */
 export function leaseFile(logId: string): string {
   const id = PLAIN_ID.test(logId) ? logId : createHash("sha256").update(logId).digest("hex").slice(0, 32);
   return `${LEASE_PREFIX}-${id}.json`;
 }
 
-/** No lease is longer: one that claims to be was written by a wrong clock, and counts as expired. */
+/** The longest credible lease (ms): a longer one was written by a wrong clock, and counts as expired. */
 export const MAX_CREDIBLE_LEASE_MS = 600_000;
 
 /** The content of a lease. */
@@ -63,7 +63,7 @@ export async function readLeases(store: CheckpointStore): Promise<StoredLease[]>
   return leases;
 }
 
-/** Parses a lease, live or not; undefined if its file has been removed meanwhile. */
+/** Parses a lease, live or not; undefined if its file has been removed in the meantime. */
 export async function parseLease(
   store: CheckpointStore,
   file: string,
@@ -75,19 +75,19 @@ export async function parseLease(
   return listed === undefined ? undefined : unknownLease(listed.modifiedAt);
 }
 
-/** Stands for an unreadable lease, perhaps of a later version: it is valid for as long as the longest known lease. */
+/** Returns a substitute for an unreadable lease, perhaps of a later version: it is valid for as long as the longest known lease. */
 function unknownLease(modifiedAt: number): LeaseRecord {
   const expiresAt = new Date(modifiedAt + MAX_CREDIBLE_LEASE_MS).toISOString();
   return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };
 }
 
-/** The latest archives whose uploads the holders of an ended lease may have left unfinished. */
+/** Returns the latest archives whose uploads the holders of an ended lease may have left unfinished. */
 export function unfinishedOf(ended: LeaseRecord | undefined): string[] {
   const { archive, unfinished = [] } = ended ?? {};
   return [...unfinished, ...(archive === undefined ? [] : [archive])].slice(-MAX_UNFINISHED);
 }
 
-/** Records in an ended lease that no upload of `archives` is unfinished any more. Leaves a lease alone that was acquired meanwhile. */
+/** Records in an ended lease that no upload of `archives` is unfinished any more. Leaves a lease acquired since unchanged. */
 export async function settleUnfinished(
   store: CheckpointStore,
   file: string,
@@ -101,7 +101,7 @@ export async function settleUnfinished(
   await store.replace(file, JSON.stringify({ ...rest, unfinished } satisfies LeaseRecord), current.tag);
 }
 
-/** Whether a lease is still valid. */
+/** Returns whether a lease is still valid. */
 export function isLive(lease: LeaseRecord, now: number): boolean {
   const left = Date.parse(lease.expiresAt) - now;
   return left > 0 && left <= MAX_CREDIBLE_LEASE_MS;
@@ -112,13 +112,13 @@ export interface HeldLease {
   readonly owner: string;
   /** Bytes of the index packed so far. */
   readonly bytes: number;
-  /** Null if the lease does not state it. */
+  /** The time at which the upload began; null if the lease does not state it. */
   readonly since: string | null;
-  /** Unless it is renewed before then. */
+  /** The time at which the lease expires unless it is renewed. */
   readonly expiresAt: string;
   /**
-   * Whether it has this node's id and was not renewed since this process started: an earlier process of the node left it. It is respected
-   * nevertheless: a copy of the machine or of its volume has the same id, path and files, so nothing proves that its holder is dead.
+   * Whether the lease has this node's id and was not renewed since this process started: an earlier process of the node left it. It is
+   * respected nevertheless: a copy of the machine or its volume has the same id, path and files, so nothing proves that the holder is dead.
    */
   readonly leftBehind: boolean;
 }
@@ -129,7 +129,7 @@ export function heldLease(record: LeaseRecord, leftBehind: boolean): HeldLease {
   return { owner, bytes: progress.bytes, since, expiresAt, leftBehind };
 }
 
-/** The reason for skipping a round while another process holds the lease, as a sentence. */
+/** Returns the reason for skipping a round while another process holds the lease, as a sentence. */
 export function describeHolder(held: HeldLease | undefined): string {
   if (held === undefined) return "Another node has just begun to upload a checkpoint.";
   const { owner, bytes, since, expiresAt, leftBehind } = held;

@@ -12,7 +12,7 @@ import {
   parseCheckpointName,
 } from "./checkpoint.ts";
 
-/** A checkpoint in a store: it has a manifest, and its archive has the size stated there. */
+/** A checkpoint in a store: it has a manifest, and its archive has the size that the manifest states. */
 export interface StoredCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
@@ -51,7 +51,10 @@ export interface CheckpointList {
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
-/** Lists the checkpoints of all logs in `store`. No content makes it fail. Errors: those of the store (`STORE_*`), the reason of `signal`. */
+/**
+ * Lists the checkpoints of all logs in `store`. No content makes it fail. Errors: those of the store (`STORE_*`) and the reason of
+ * `signal`.
+ */
 export async function listCheckpoints(store: CheckpointStore, signal?: AbortSignal): Promise<CheckpointList> {
   const checkpoints: CheckpointListing[] = [];
   const skipped: SkippedCheckpoint[] = [];
@@ -104,7 +107,7 @@ async function readCheckpoint(
   const { name } = files;
   try {
     const manifest = await store.read(checkpointFile(name, "manifest"));
-    // Removed by a sweep of another node since the listing.
+    // A sweep by another node has removed the manifest since the listing.
     if (manifest === undefined) return undefined;
     const checkpoint = {
       name,

@@ -8,19 +8,19 @@ import type { Clock } from "../timing/clock.ts";
 /** The folder of reservations: each names a checkpoint that a node is restoring. */
 export const RESERVATIONS = "reservations/";
 
-/** Renewed three times in this time. After a crash of the restoring node, the checkpoint stays that much longer. */
+/** The validity of a reservation (ms), within which it is renewed three times. After a crash the checkpoint stays that much longer. */
 const RESERVATION_MS = 300_000;
-/** A reservation that was not renewed for this long has ended, however late it claims to. */
+/** The time (ms) after which a reservation that was not renewed has ended, whatever end it claims. */
 const MAX_RESERVATION_MS = 2 * RESERVATION_MS;
 
-/** The names that {@link reserve} gives. */
+/** The pattern of the names that {@link reserve} gives. */
 const OWN_NAME = /^reservations\/[0-9a-f]{16}\.json$/;
 
 const ReservationSchema = z.object({ checkpoint: z.string(), node: z.string(), expiresAt: z.iso.datetime() });
 
 /** A reservation that this process renews until it is released. */
 export interface Reservation {
-  /** Does nothing if there is none: a store that cannot be written to is restored from without one. */
+  /** Releases the reservation. Does nothing if none was made: restoring from a store that cannot be written to works without one. */
   release(): Promise<void>;
 }
 
@@ -70,7 +70,7 @@ export async function readReservations(
   for (const { name, bytes, modifiedAt } of files) {
     // Other files in that folder are foreign, and need not be read again and again.
     if (!OWN_NAME.test(name) || bytes > MAX_RECORD_LENGTH) continue;
-    // They accumulate where none can be removed: those that have certainly ended are not read.
+    // Reservations accumulate in stores where none can be removed: those that have certainly ended are not read.
     if (!mayRemove && modifiedAt + MAX_RESERVATION_MS <= now) continue;
     const reservation = await readStoredRecord(store, name, ReservationSchema);
     if (reservation === undefined) continue;
@@ -82,7 +82,7 @@ export async function readReservations(
   return { reserved, expired };
 }
 
-/** Ignores errors of the store: a restore works without a reservation, too. */
+/** Runs `work` and ignores errors of the store: a restore works without a reservation, too. */
 async function bestEffort<T>(work: () => Promise<T>): Promise<T | undefined> {
   try {
     return await work();

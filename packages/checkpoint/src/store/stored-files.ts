@@ -6,13 +6,13 @@ export const TEMPORARY_PREFIX = ".tmp-";
 
 const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,200}$/;
 
-/** Whether a store may contain a file of this name: plain characters, at most one folder, nothing hidden. */
+/** Returns whether a store may contain a file of this name: plain characters, at most one folder, nothing hidden. */
 export function isStoreName(name: string): boolean {
   const segments = name.split("/");
   return segments.length <= 2 && segments.every((segment) => SEGMENT.test(segment));
 }
 
-/** Throws for names that could lead out of the store: names also come from manifests and users. */
+/** Throws if a name could lead out of the store: names also come from manifests and users. */
 export function requireStoreName(name: string): void {
   if (isStoreName(name)) return;
   throw new CairnError(
@@ -27,35 +27,35 @@ export function requireStoreName(name: string): void {
 /** The largest file, in bytes, that {@link CheckpointStore.read} reads into memory. */
 export const MAX_SMALL_FILE_BYTES = 64 * 1024 * 1024;
 
-/** The error for a small file that is too large. */
+/** Returns the error for a small file that is too large. */
 export function tooLarge(name: string, bytes: number): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `${name} has ${bytes} bytes, too many for what it should be.`, {
     hint: "Cairn did not write it; remove it from the store.",
   });
 }
 
-/** The error for a folder, pipe or device in the place of a small file. */
+/** Returns the error for a folder, pipe or device in the place of a small file. */
 export function notAFile(name: string): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `${name} is not a plain file.`, {
     hint: "Cairn did not make it; remove it from the store.",
   });
 }
 
-/** The error for a file that exists already. */
+/** Returns the error for a file that exists already. */
 export function alreadyThere(name: string, location: string): CairnError {
   return new CairnError("CONFLICT", `${name} is already in ${location}.`, {
     hint: "Files in a store are never overwritten; another one was written under this name.",
   });
 }
 
-/** The error for a file that does not exist. */
+/** Returns the error for a file that does not exist. */
 export function notThere(name: string, location: string): CairnError {
   return new CairnError("NOT_FOUND", `${name} is not in ${location}.`, {
     hint: "It may just have been removed by a retention policy.",
   });
 }
 
-/** The tag of a small file; other content has another tag. */
+/** Returns the tag of a small file, which differs for different content. */
 export function contentTag(content: Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }

@@ -27,7 +27,7 @@ export async function markVerified(
   const { node, digest, archive } = found;
   const verification = VerificationSchema.parse({ verifiedAt, node, digest, archive: archive.sha256 });
   const text = `${JSON.stringify(verification, null, 1)}\n`;
-  // If several nodes mark it at once any mark will do: they are equivalent.
+  // If several nodes mark a checkpoint at once, any mark will do: they are equivalent.
   const before = await store.read(file);
   if (before === undefined) await store.create(file, text);
   else await store.replace(file, text, before.tag);
@@ -39,7 +39,7 @@ export async function withdrawMark(store: CheckpointStore, name: string): Promis
   await store.remove(checkpointFile(name, "verified"));
 }
 
-/** The mark of a checkpoint; undefined if it has none, or one that is unreadable or belongs to another archive. */
+/** Returns the mark of a checkpoint; undefined if it has none, or one that is unreadable or belongs to another archive. */
 export async function readVerification(
   store: CheckpointStore,
   name: string,

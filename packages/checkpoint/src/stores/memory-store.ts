@@ -9,10 +9,10 @@ import {
   tooLarge,
 } from "../store/stored-files.ts";
 
-/** Options of a store in memory; `now` is its clock. */
+/** Options for a store in memory; `now` is its clock. */
 export interface MemoryStoreOptions {
   readonly now?: () => number;
-  /** A part of its location. Defaults to `store`. */
+  /** A part of the store's location. Defaults to `store`. */
   readonly name?: string;
 }
 

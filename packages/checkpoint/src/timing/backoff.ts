@@ -4,11 +4,11 @@ export interface Backoff {
   readonly maxMs: number;
 }
 
-/** Enough to pass any limit; more would overflow. */
+/** The maximum number of doublings: enough to pass any limit; more would overflow. */
 const MAX_DOUBLINGS = 30;
 
 /**
- * Exponential backoff: how long to wait before the next try (ms). Doubles with each of the `failures` after the first, which is number 0.
+ * Returns the wait before the next attempt (ms), by exponential backoff. Doubles with each of the `failures` after the first, which is 0.
  * `random`, at least 0 and below 1, takes away up to half of it, so that clients do not return at the same moment; without it, nothing.
  */
 export function backoffMs(failures: number, { firstMs, maxMs }: Backoff, random = 1): number {

@@ -1,12 +1,12 @@
 /** The time of this machine, injected so that tests can control it. */
 export interface Clock {
-  /** Milliseconds since 1970. */
+  /** Returns the time in milliseconds since 1970. */
   now(): number;
   /** Resolves to true after `ms`, or to false as soon as `signal` is aborted. `ms` may exceed the limit of a timer. */
   wait(ms: number, signal?: AbortSignal): Promise<boolean>;
 }
 
-/** The limit of setTimeout; a longer timer would fire at once. */
+/** The longest timer of setTimeout; a longer one would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** The machine's clock and timers. Waiting keeps the process alive. */

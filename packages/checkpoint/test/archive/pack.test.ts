@@ -15,7 +15,7 @@ function explainAsOwner(error: unknown): Error {
   return new Error("the owner says", { cause: error });
 }
 
-/** The files below `dir` that this process has open. */
+/** Returns the files below `dir` that this process has open. */
 async function openBelow(dir: string): Promise<string[]> {
   const links = await Promise.all(
     (await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")),

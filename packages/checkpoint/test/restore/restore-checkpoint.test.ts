@@ -19,7 +19,7 @@ const hurried: Clock = {
   wait: async (ms, signal) => (ms < 10_000 ? signal?.aborted !== true : still.wait(ms, signal)),
 };
 
-/** A store with checkpoints of transactions 1, 2 and 10. */
+/** Returns a store with checkpoints of transactions 1, 2 and 10. */
 async function threeCheckpoints(dir: string): Promise<{ store: CheckpointStore; names: string[] }> {
   const store = memoryStore({ name: "main" });
   const source = testSource();

@@ -12,7 +12,7 @@ import { temporaryDirectory } from "../support/places.ts";
 import { restore, sweep, take, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
-/** A store with a checkpoint at transaction 1, its folder, and one to work in. */
+/** Returns a store with a checkpoint at transaction 1, its folder, and one to work in. */
 async function savedStore(): Promise<{ store: CheckpointStore; folder: string; dir: string; name: string }> {
   const dir = await temporaryDirectory();
   const folder = join(dir, "store");

@@ -13,7 +13,7 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const FORMAT = { index: 1, kv: "test/1" };
 
-/** A store whose clock the test moves, and what saves to it. */
+/** Returns a store whose clock the test moves, and what saves to it. */
 async function scene() {
   const dir = await temporaryDirectory();
   const clock = { now: Date.parse("2026-11-20T06:00:00.000Z") };

@@ -9,7 +9,7 @@ import type { TestSource } from "../support/test-source.ts";
 
 const NODES = ["node-1", "node-2", "node-3"];
 
-/** A node whose index is up to date with a log that grows by itself. */
+/** Returns a node whose index is up to date with a log that grows by itself. */
 function sourceOfLog(node: string): TestSource {
   const source = testSource(node);
   Object.defineProperty(source, "txId", { get: () => 1 + Math.floor(Date.now() / 10) });

@@ -176,7 +176,7 @@ const OPTIONS = {
   compression: "none",
 } as const;
 
-/** The node's next process, which looks only when it is asked to. */
+/** Returns the node's next process, which looks only when it is asked to. */
 function restart(
   store: CheckpointStore,
   source: TestSource,

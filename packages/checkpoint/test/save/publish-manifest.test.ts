@@ -42,7 +42,7 @@ test("nothing is published if a response comes after the lease ran out", async (
   expect((await namesIn(memory)).filter(isManifest)).toEqual([]);
 });
 
-/** A store that accepts a manifest and does not respond until `then` has happened. */
+/** Returns a store that accepts a manifest and does not respond until `then` has happened. */
 function silentAfterPublishing(
   memory: CheckpointStore,
   then: (name: string) => Promise<unknown>,

@@ -7,7 +7,7 @@ import { namesIn, sweep, take, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 import type { TestSource } from "../support/test-source.ts";
 
-/** A node of another log than that of `testSource()`. */
+/** Returns a node of another log than that of `testSource()`. */
 function otherSource(logId = "log-b", node = "node-b"): TestSource {
   return Object.assign(testSource(node), { logId });
 }

@@ -10,7 +10,7 @@ import { testSource } from "../support/test-source.ts";
 /** Linux' memory file system: the one volume besides the disk that every machine has mounted and every user may write to. */
 const VOLUME = "/dev/shm";
 
-/** A store on a volume below `<dir>/mnt`, which can be unmounted and mounted again. */
+/** Returns a store on a volume below `<dir>/mnt`, which can be unmounted and mounted again. */
 async function scene() {
   await access(VOLUME);
   const dir = await temporaryDirectory();

@@ -55,7 +55,7 @@ export interface Conditions {
 
 const HOUR = 3_600_000;
 
-/** A cluster as in the documentation: PT6H, uploads of a minute or two, three checkpoints or two days kept. */
+/** Returns a cluster as in the documentation: PT6H, uploads of a minute or two, three checkpoints or two days kept. */
 export function usualConditions(seed: number, nodes: number, periods: number): Conditions {
   return {
     seed,
@@ -70,7 +70,7 @@ export function usualConditions(seed: number, nodes: number, periods: number): C
   };
 }
 
-/** A cluster that only the seed chooses: its size, its period, its store, and how much goes wrong. */
+/** Returns a cluster that only the seed chooses: its size, its period, its store, and how much goes wrong. */
 export function anyConditions(seed: number, nodePeriods: number): Conditions {
   const random = seededRandom(seed);
   const nodes = random.pick([1, 2, 3, 5, 5, 8, 20]) ?? 1;

@@ -9,7 +9,7 @@ export interface Exposure {
   published(): void;
   /** All unexcused time (ms). */
   total(): number;
-  /** The longest gap (ms) by how many savers were interrupted in it; one still open counts. */
+  /** Returns the longest gap (ms) by how many savers were interrupted in it; one still open counts. */
   longest(): ReadonlyMap<number, number>;
 }
 

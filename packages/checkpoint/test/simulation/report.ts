@@ -42,7 +42,7 @@ export interface RunFigures {
   readonly contents: StoreContents;
 }
 
-/** The figures of a run as ratios. */
+/** Returns the figures of a run as ratios. */
 export function summarize(run: RunFigures): Report {
   const { conditions, seen, exposure, nodes, looks, requests, longestListing } = run;
   const { period } = conditions;

@@ -10,7 +10,7 @@ import type { StoreContents, StoreWatcher } from "./simulated-store.ts";
 
 /** Restores the newest checkpoint now and then, as slowly as possible, and marks it as verified on success. */
 export interface Restorer {
-  /** Whether it may count on the archive of `name`: it has reserved it without a lapse, and found it published after that. */
+  /** Returns whether it may count on the archive of `name`: it has reserved it without a lapse, and found it published after that. */
   countsOn(name: string): boolean;
   watcher(next: StoreWatcher): StoreWatcher;
 }

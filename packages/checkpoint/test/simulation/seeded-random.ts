@@ -5,7 +5,7 @@ export interface SeededRandom {
   between(low: number, high: number): number;
   /** Distributed evenly by magnitude between `low` and `high`: for durations of seconds to days. */
   magnitude(low: number, high: number): number;
-  /** How long until something happens that happens every `mean`, at any instant as likely. */
+  /** Returns how long until something happens that happens every `mean`, at any instant as likely. */
   after(mean: number): number;
   chance(probability: number): boolean;
   pick<T>(values: readonly T[]): T | undefined;
@@ -13,7 +13,7 @@ export interface SeededRandom {
   fork(): SeededRandom;
 }
 
-/** A sequence of random numbers (mulberry32). */
+/** Returns a sequence of random numbers (mulberry32). */
 export function seededRandom(seed: number): SeededRandom {
   let state = seed >>> 0;
   const next = (): number => {

@@ -21,7 +21,7 @@ export interface SimulatedLog {
   go(): void;
 }
 
-/** A log to which a transaction is written every `msPerTx`. */
+/** Returns a log to which a transaction is written every `msPerTx`. */
 export function simulatedLog(time: VirtualTime, msPerTx: number): SimulatedLog {
   let written = 1;
   let since: number | undefined = time.now();
@@ -39,7 +39,7 @@ export function simulatedLog(time: VirtualTime, msPerTx: number): SimulatedLog {
   };
 }
 
-/** A node's index, and how it is copied and packed: the copy takes `captureMs`, in which the log goes on. */
+/** Returns a node's index, and how it is copied and packed: the copy takes `captureMs`, in which the log goes on. */
 export function simulatedIndex(
   life: NodeLife,
   log: SimulatedLog,

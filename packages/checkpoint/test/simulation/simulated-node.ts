@@ -74,7 +74,7 @@ export interface SimulatedNode {
   kill(): void;
   /** Stops it in order; it has ended when the promise resolves. */
   stop(timeoutMs: number): Promise<void>;
-  /** How long it ran, in all (ms). */
+  /** Returns how long it ran, in all (ms). */
   ran(): number;
 }
 
@@ -90,7 +90,7 @@ export interface NodeParts {
   readonly onEvent: (life: NodeLife, event: CheckpointerEvent) => void;
 }
 
-/** A node that does not run yet. */
+/** Returns a node that does not run yet. */
 export function simulatedNode(parts: NodeParts): SimulatedNode {
   const { id, time, random, clockError } = parts;
   let life: NodeLife | undefined;

@@ -41,7 +41,7 @@ export interface StoreContents {
   writes: number;
 }
 
-/** A node's view of a store. */
+/** Returns a node's view of a store. */
 export function simulatedStore(
   contents: StoreContents,
   transport: Transport,

@@ -1,4 +1,4 @@
-/** A line of points over the categories of the horizontal axis; undefined where there is none. */
+/** A line of points over the categories of the horizontal axis; undefined if there is none. */
 export interface Series {
   readonly name: string;
   /** A class of {@link STYLE}. */
@@ -50,7 +50,7 @@ const STYLE = `
       .line { fill: none } .v { stroke: none }
     }`;
 
-/** The picture as SVG, readable on light and dark pages: it brings its own paper. */
+/** Returns the picture as SVG, readable on light and dark pages: it brings its own paper. */
 export function drawChart(chart: Chart): string {
   const width = WIDTH * chart.panels.length;
   const panels = chart.panels.map((panel, at) => {

@@ -23,12 +23,12 @@ const COLUMNS: readonly (readonly [string, (report: Report) => string])[] = [
   ["rules broken", ({ violations }) => String(violations.length)],
 ];
 
-/** The first lines of the table, in Markdown. */
+/** Returns the first lines of the table, in Markdown. */
 export function heading(): string {
   return `| ${COLUMNS.map(([name]) => name).join(" | ")} |\n|${"---|".repeat(COLUMNS.length)}`;
 }
 
-/** A report as a line of the table. */
+/** Returns a report as a line of the table. */
 export function row(report: Report): string {
   return `| ${COLUMNS.map(([, cell]) => cell(report)).join(" | ")} |`;
 }

@@ -46,9 +46,9 @@ export interface Counted {
 export interface Witness {
   readonly violations: readonly Violation[];
   watch(by: NodeLife): StoreWatcher;
-  /** The checkpoints in the store, newest first. */
+  /** Returns the checkpoints in the store, newest first. */
   listed(): readonly Published[];
-  /** Whether `life` holds the lease, or uploads. */
+  /** Returns whether `life` holds the lease, or uploads. */
   isSaving(life: NodeLife): boolean;
   violate(rule: string, what: string): void;
   /** `life` has ended; what it was uploading never arrives. */

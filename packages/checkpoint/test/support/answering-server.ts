@@ -51,12 +51,12 @@ export async function answeringServer(answer: (asked: Asked) => Answer): Promise
   return { endpoint: `http://127.0.0.1:${port}`, asked };
 }
 
-/** An error document as S3 writes it. */
+/** Returns an error document as S3 writes it. */
 export function errorDocument(code: string, more = ""): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>It says ${code}.</Message>${more}<RequestId>1</RequestId></Error>`;
 }
 
-/** A page of a listing as S3 writes it; of objects that are not given, size and time are made up. */
+/** Returns a page of a listing as S3 writes it; of objects that are not given, size and time are made up. */
 export function listingPage(
   names: readonly string[],
   next?: string,

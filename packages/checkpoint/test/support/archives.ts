@@ -12,7 +12,7 @@ export interface ForgedEntry {
   readonly linkpath?: string;
 }
 
-/** A tar archive of any entries. */
+/** Returns a tar archive of any entries. */
 export function forgeArchive(entries: readonly ForgedEntry[]): Buffer {
   const parts: Buffer[] = [];
   for (const { path, content = Buffer.alloc(0), type = "File", linkpath } of entries) {
@@ -27,7 +27,7 @@ export function forgeArchive(entries: readonly ForgedEntry[]): Buffer {
   return Buffer.concat([...parts, Buffer.alloc(1024)]);
 }
 
-/** A manifest that expects `files` in `archive`. */
+/** Returns a manifest that expects `files` in `archive`. */
 export function manifestOf(archive: Uint8Array, files: Record<string, Uint8Array>): Manifest {
   return {
     ...someManifest(),
@@ -40,7 +40,7 @@ export function manifestOf(archive: Uint8Array, files: Record<string, Uint8Array
   };
 }
 
-/** A stream of `content` in pieces of an odd size. */
+/** Returns a stream of `content` in pieces of an odd size. */
 export function streamOf(content: Uint8Array, piece = 10_007): Readable {
   const pieces: Buffer[] = [];
   for (let at = 0; at < content.length; at += piece)
@@ -48,7 +48,7 @@ export function streamOf(content: Uint8Array, piece = 10_007): Readable {
   return Readable.from(pieces, { objectMode: false });
 }
 
-/** The SHA-256 in hexadecimal digits. */
+/** Returns the SHA-256 in hexadecimal digits. */
 export function sha256(content: Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }

@@ -1,4 +1,4 @@
-/** The content of the index at a transaction. */
+/** Returns the content of the index at a transaction. */
 export function filesAt(txId: number): Record<string, Buffer> {
   return {
     CURRENT: Buffer.from(`MANIFEST-${txId}\n`),

@@ -50,7 +50,7 @@ export interface MemoryS3 {
   readonly asked: S3Asked[];
   readonly objects: Map<string, Stored>;
   readonly uploads: Map<string, { readonly key: string; at: Date; readonly parts: Map<number, Buffer> }>;
-  /** A store in its bucket, closed with the test. */
+  /** Returns a store in its bucket, closed with the test. */
   store(options?: Partial<S3StoreOptions>): CheckpointStore;
 }
 

@@ -4,21 +4,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 
-/** A directory that goes away with the test. */
+/** Returns a directory that goes away with the test. */
 export async function temporaryDirectory(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "cairn-checkpoint-"));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
   return dir;
 }
 
-/** The digests of the files of a directory: comparing large buffers one byte at a time takes seconds. */
+/** Returns the digests of the files of a directory: comparing large buffers one byte at a time takes seconds. */
 export async function contentsOf(dir: string): Promise<Record<string, string>> {
   const found: Record<string, Buffer> = {};
   for (const name of (await readdir(dir)).toSorted()) found[name] = await readFile(join(dir, name));
   return digestsOf(found);
 }
 
-/** The digests of files, to compare with {@link contentsOf}. */
+/** Returns the digests of files, to compare with {@link contentsOf}. */
 export function digestsOf(files: Record<string, Uint8Array>): Record<string, string> {
   const entries = Object.entries(files).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return Object.fromEntries(

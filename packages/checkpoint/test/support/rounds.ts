@@ -73,7 +73,7 @@ export function sweep(
   return sweepStore({ store, source, logId: source.logId, ...change });
 }
 
-/** The names of all files in a store. */
+/** Returns the names of all files in a store. */
 export async function namesIn(store: CheckpointStore): Promise<string[]> {
   return (await store.list("")).map((file) => file.name);
 }

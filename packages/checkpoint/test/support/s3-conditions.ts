@@ -20,7 +20,7 @@ export class S3Conditions {
     return resolve;
   }
 
-  /** Whether the condition of a request is met. */
+  /** Returns whether the condition of a request is met. */
   check({ key, onlyIfAbsent, onlyIfTag }: S3Request): ConditionAnswer {
     const tag = this.#tags.get(key);
     if (onlyIfAbsent && tag !== undefined) return 412;

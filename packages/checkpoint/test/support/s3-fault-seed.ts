@@ -27,7 +27,7 @@ const MOST = 0.95;
 /** Kinds that may fail nearly always: without the others nothing could be cleaned up, which the next sweep does. */
 const BROKEN: readonly S3RequestKind[] = ["begin", "part", "complete", "put", "get"];
 
-/** A seed's faults: some at any request, and with every third seed most requests of one kind. */
+/** Returns a seed's faults: some at any request, and with every third seed most requests of one kind. */
 export function planOf(seed: number): FaultPlan {
   const some = seededFaults(seed, SOME);
   if (seed % 3 !== 0) return some;
@@ -62,7 +62,7 @@ export async function uploadThroughFaults(
   return { saved, restored, faults: proxy.happened.length };
 }
 
-/** As {@link uploadThroughFaults}, with whole rounds: lease, archive, manifest, reservation. */
+/** Like {@link uploadThroughFaults}, with whole rounds: lease, archive, manifest, reservation. */
 export async function roundThroughFaults(
   seed: number,
   store: CheckpointStore,

@@ -47,7 +47,7 @@ export async function passOn(
   return { status: answer.statusCode ?? 500, headers: answer.headers, body: answer };
 }
 
-/** The whole of a small body. */
+/** Returns the whole of a small body. */
 export async function whole({ status, headers, body }: Said): Promise<Said & { readonly text: string }> {
   const pieces: Buffer[] = [];
   for await (const piece of body) pieces.push(piece);

@@ -10,7 +10,7 @@ import type { CheckpointStore, S3StoreOptions } from "../../src/index.ts";
 export interface S3Place {
   readonly s3: TestS3;
   readonly prefix: string;
-  /** A store there, closed with the test. */
+  /** Returns a store there, closed with the test. */
   store(options?: Partial<S3StoreOptions>): CheckpointStore;
   /**
    * What lies there, seen without any part of a store: objects, and unfinished uploads with `?uploads` behind their key. Not every service

@@ -15,7 +15,7 @@ export interface TestSource extends CheckpointSource {
   beforeCapture: () => Promise<void>;
 }
 
-/** An index at transaction 1 with some files. */
+/** Returns an index at transaction 1 with some files. */
 export function testSource(node = "node-1"): TestSource {
   return {
     node,

@@ -9,9 +9,9 @@ import type { KvCapture } from "../store/kv-store.ts";
 export interface CaptureFileSystem {
   /** Makes the directory and those above it. Returns whether it did not exist. */
   makeDirectory(path: string): Promise<boolean>;
-  /** Names only, in no order. */
+  /** Returns the names in a directory, in no order. */
   list(path: string): Promise<string[]>;
-  /** The whole file: for CURRENT and manifests, which are small. */
+  /** Reads a whole file: for CURRENT and manifests, which are small. */
   read(path: string): Promise<Uint8Array>;
   /** Writes a new file; `EEXIST` if it exists, since it could be a link to a file that the source uses. */
   write(path: string, bytes: Uint8Array): Promise<void>;
@@ -19,9 +19,9 @@ export interface CaptureFileSystem {
   /** `mode` takes the flags of `copyFile` in node:fs. */
   copy(source: string, target: string, mode: number): Promise<void>;
   size(path: string): Promise<number>;
-  /** Does nothing if it does not exist. */
+  /** Removes a file; does nothing if the file does not exist. */
   removeFile(path: string): Promise<void>;
-  /** Removes an empty directory: files of others stay. */
+  /** Removes a directory if it is empty: other files stay. */
   removeDirectory(path: string): Promise<void>;
 }
 
@@ -43,12 +43,12 @@ export class CaptureTarget {
   readonly #source: string;
   readonly #target: string;
   readonly #files: CaptureFileSystem;
-  /** All files in the target with their sizes: what a failed capture has to remove. */
+  /** All files in the target with their sizes, which a failed capture has to remove. */
   readonly #bytes = new Map<string, number>();
   /** The tables among them; manifest, CURRENT and logs are in neither set. */
   #linked = new Set<string>();
   #copied = new Set<string>();
-  /** False once the file system has refused a link for a reason that holds for every file. */
+  /** Whether to try links; false once the file system has refused one for a reason that holds for every file. */
   #linksWork = true;
 
   constructor(source: string, target: string, files: CaptureFileSystem) {
@@ -65,7 +65,7 @@ export class CaptureTarget {
     return [...this.#bytes.keys()];
   }
 
-  /** Shares a file that no longer changes. Returns false if it is gone from the source. */
+  /** Shares a file that no longer changes. Returns false if the file is no longer in the source. */
   async share(name: string, bytes: number): Promise<boolean> {
     if (this.#linksWork) {
       try {
@@ -77,7 +77,7 @@ export class CaptureTarget {
         const code = systemErrorCode(error);
         if (code === "ENOENT") return false;
         if (!isLinkRefusal(error)) throw error;
-        // A limit of links concerns one file; any other refusal would be repeated for every file.
+        // A link limit concerns one file; any other refusal would be repeated for every file.
         if (code !== "EMLINK") this.#linksWork = false;
       }
     }
@@ -87,7 +87,7 @@ export class CaptureTarget {
     return true;
   }
 
-  /** Copies a file in its length at the call, or longer. Returns false if it is gone from the source. */
+  /** Copies a file with at least its length at the call. Returns false if the file is no longer in the source. */
   async copy(name: string, mode = 0): Promise<boolean> {
     // Noted before it is complete, so that a copy that fails halfway is removed too.
     this.#bytes.set(name, 0);

@@ -8,13 +8,13 @@ import type { KvCapture } from "../store/kv-store.ts";
 import { checkTable } from "../tables/check-table.ts";
 import { captureFileSystem, type CaptureFileSystem, CaptureTarget } from "./capture-target.ts";
 
-/** How to capture. Only tests need other limits or another file system. */
+/** Options for a capture. Only tests need other limits or another file system. */
 export interface CaptureOptions {
   readonly fileSystem?: CaptureFileSystem;
-  /** How often to start again with the logs (default 20), and to read the manifest per copy of the logs (default 100), before giving up. */
+  /** The number of starts with the logs (default 20), and of manifest reads per copy of the logs (default 100), before giving up. */
   readonly maxStarts?: number;
   readonly maxReads?: number;
-  /** Whether the caller compares the tables with their checksums, which it must before using the copy. Defaults to false. */
+  /** Whether the caller compares the tables with their checksums, which it must do before using the copy. Defaults to false. */
   readonly unchecked?: boolean;
 }
 
@@ -75,7 +75,7 @@ async function capture(
       for (const log of logs.copied) {
         if (!needsLog(manifest, log)) await place.remove(levelFileName(log, "log"));
       }
-      // After the last complete edit there may be one that was being written when the file was read.
+      // The last complete edit may be followed by one that was being written when the file was read.
       await place.write(name, bytes.subarray(0, manifest.end));
       // Last, since it makes the directory a database.
       await place.write("CURRENT", Buffer.from(`${name}\n`));
@@ -92,7 +92,7 @@ async function capture(
   );
 }
 
-/** Write-ahead logs that were copied, and those that are known to exist or to have existed, but were not copied. */
+/** Write-ahead logs that were copied, and logs that are known to exist or to have existed but were not copied. */
 interface CopiedLogs {
   readonly copied: readonly number[];
   readonly absent: readonly number[];
@@ -100,7 +100,7 @@ interface CopiedLogs {
 
 /**
  * Copies the logs before the manifest is read: a memtable that is flushed in between is then in both. In the opposite order its rows would
- * be in a table that the manifest does not name and in a log that is gone, and nothing would show that they are missing.
+ * be in a table that the manifest does not name and in a log that no longer exists, and nothing would show that they are missing.
  */
 async function copyLogs(source: string, place: CaptureTarget, files: CaptureFileSystem): Promise<CopiedLogs> {
   const copied: number[] = [];
@@ -110,7 +110,7 @@ async function copyLogs(source: string, place: CaptureTarget, files: CaptureFile
     const whole = await place.copy(levelFileName(log, "log"));
     (whole ? copied : absent).push(log);
   }
-  // A listing may miss a log created while it ran although it shows a newer one. A second listing is certain to show it, if it comes before
+  // A listing may miss a log created while it ran, even if it shows a newer one. A second listing is certain to show it, if it comes before
   // the manifest: a log flushed between manifest and listing would be needed, but no longer listed.
   const newest = copied[0] ?? 0;
   for (const log of levelFileNumbers(await files.list(source), "log")) {
@@ -134,7 +134,7 @@ function noDatabase(source: string, cause: unknown): CairnError {
   });
 }
 
-/** CURRENT exists, but the manifest that it names does not. */
+/** Returns the error for a CURRENT that names a manifest that does not exist. */
 function noManifest(source: string, name: string, cause: unknown): CairnError {
   const message = `The database in ${source} lacks the manifest ${name}, which its file CURRENT names.`;
   return new CairnError("INDEX_CORRUPT", message, {
@@ -143,7 +143,7 @@ function noManifest(source: string, name: string, cause: unknown): CairnError {
   });
 }
 
-/** The manifest that CURRENT names. `bytes` goes into the copy: reading it again could return a newer one. */
+/** The manifest that CURRENT names. `bytes` goes into the copy: reading the file again could return a newer manifest. */
 interface CapturedManifest {
   readonly name: string;
   readonly bytes: Uint8Array;
@@ -152,7 +152,7 @@ interface CapturedManifest {
 
 /**
  * Links exactly the live tables: if the copy contained another table, opening the copy could reuse its number, and truncate a file that the
- * source uses. Undefined if an absent log is needed after all.
+ * source uses. Returns undefined if an absent log is needed after all.
  */
 async function linkTables(
   source: string,
@@ -200,7 +200,7 @@ async function readManifest(source: string, files: CaptureFileSystem): Promise<C
       const bytes = await files.read(join(source, name));
       return { name, bytes, manifest: decodeManifestFile(join(source, name), bytes) };
     } catch (error) {
-      // Opening a database replaces its manifest, so one failure may be chance, but not three.
+      // Opening a database replaces its manifest, so one failure may be chance, but three are not.
       const missing = systemErrorCode(error) === "ENOENT" || systemErrorCode(error) === "EISDIR";
       if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
       if (tries < 3) continue;

@@ -7,7 +7,7 @@ export class Inbox<T> {
   readonly #takers: { give(one: T): void; refuse(error: unknown): void }[] = [];
   #failure: { readonly error: unknown } | undefined;
 
-  /** A queue that contains `held`. */
+  /** Creates a queue that contains `held`. */
   constructor(held: Iterable<T> = []) {
     this.#held = [...held];
   }
@@ -19,13 +19,13 @@ export class Inbox<T> {
     else taker.give(one);
   }
 
-  /** Nothing more will arrive: once the queue is empty, `take` throws `error`. Only the first call counts. */
+  /** Ends the queue: once it is empty, `take` throws `error`. Only the first call counts. */
   fail(error: unknown): void {
     this.#failure ??= { error };
     for (const taker of this.#takers.splice(0)) taker.refuse(error);
   }
 
-  /** Takes the next value; waits for it if the queue is empty. */
+  /** Takes the next value; waits for one if the queue is empty. */
   async take(): Promise<T> {
     const one = this.#held.shift();
     if (one !== undefined) return one;
@@ -34,7 +34,7 @@ export class Inbox<T> {
   }
 }
 
-/** The messages of `worker`. Fails with the error that ended the thread, or with `endedEarly` if it exited without one. */
+/** Returns an inbox of `worker`'s messages. It fails with the error that ended the thread, or with `endedEarly` if there was none. */
 export function inboxOf<T>(worker: Worker, endedEarly: () => Error): Inbox<T> {
   const inbox = new Inbox<T>();
   worker.on("message", (message: T) => inbox.put(message));

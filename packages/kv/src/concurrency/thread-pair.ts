@@ -14,15 +14,15 @@ export type Paired<Order> = Order & { readonly peer: MessagePort };
 /** Two threads that work together; the calling thread communicates with the first. */
 export interface ThreadPair<Message> {
   readonly worker: Worker;
-  /** The messages of the first thread. Fails with the error that ended either. */
+  /** The messages of the first thread. Fails with the error that ended either thread. */
   readonly sent: Inbox<Message>;
-  /** Ends both threads, and waits for that. */
+  /** Ends both threads, and waits until they have exited. */
   terminate(): Promise<void>;
 }
 
 /**
- * Starts two threads, each with one end of a channel between them. Both at the same time: a thread takes a tenth of a second to start, and
- * would take twice that if the other one started it.
+ * Starts two threads, each with one end of a channel between them. Both start at the same time: a thread takes a tenth of a second to
+ * start, and would take twice that if the other thread started it.
  */
 export function startThreadPair<Message>(
   moduleUrl: string,
@@ -41,13 +41,13 @@ export function startThreadPair<Message>(
   try {
     other = start(second, port2);
   } catch (error) {
-    // The first would wait for the second forever.
+    // The first thread would wait for the second forever.
     void worker.terminate();
     throw error;
   }
   other.on("error", (error) => sent.fail(error));
-  // When one ends the other follows, and its exit event may come first. A thread's error event precedes its exit event: once both have
-  // exited, neither had an error.
+  // When one thread ends, the other follows, and the other's exit event may come first. A thread's error event precedes its exit event:
+  // once both have exited, neither had an error.
   const endBoth = async (): Promise<void> => {
     await Promise.all([worker.terminate(), other.terminate()]);
   };

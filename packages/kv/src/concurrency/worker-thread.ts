@@ -2,7 +2,7 @@ import { constants, setPriority } from "node:os";
 import { type Transferable, Worker } from "node:worker_threads";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 
-/** Bytes from which on a worker thread pays: fewer are processed before it has started. */
+/** The number of bytes above which a worker thread pays off: fewer are processed before it has started. */
 export const MIN_BYTES_FOR_THREAD = 16 * 1024 * 1024;
 
 /** An error in a message between threads: of an `Error` object, only name, message and stack would arrive. */
@@ -14,7 +14,7 @@ export interface SentError {
   readonly system?: string;
 }
 
-/** Converts an error to send it. */
+/** Converts an error to a form that can be sent. */
 export function sendError(error: unknown): SentError {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof CairnError) return { message, cairn: { code: error.code, hint: error.hint } };
@@ -42,7 +42,7 @@ export function startWorker(
   if (!moduleUrl.endsWith(".ts")) {
     return new Worker(new URL(`./${name}.js`, moduleUrl), { ...options, ...withoutInputType() });
   }
-  // Node does not run TypeScript: where the sources are run, by an export condition, the thread runs the build.
+  // Node does not run TypeScript: if an export condition makes the sources run, the thread runs the build.
   const root = moduleUrl.slice(0, moduleUrl.lastIndexOf("/src/"));
   return new Worker(new URL(`${root}/dist/bundle/${name}.js`), { ...options, execArgv: [] });
 }

@@ -1,7 +1,7 @@
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
-/** Why a folder cannot be used, as clauses; an operator has to fix any of these. */
+/** Reasons why a folder cannot be used, as clauses; an operator has to fix each of these. */
 const UNUSABLE: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of its path is a file",
   EEXIST: "there is a file, or a link that leads nowhere, of its name",
@@ -11,7 +11,7 @@ const UNUSABLE: Readonly<Record<string, string>> = {
   EBUSY: "a part of it is a mount point, or in use",
 };
 
-/** Converts errors of the system about a local folder to `DISK_FULL`, `SYSTEM_REFUSED` or `CONFIG_INVALID`. Returns other errors unchanged. */
+/** Converts system errors about a local folder to `DISK_FULL`, `SYSTEM_REFUSED` or `CONFIG_INVALID`. Returns other errors unchanged. */
 export function diskError(error: unknown, dir: string): unknown {
   const code = systemErrorCode(error);
   if (error instanceof CairnError || code === undefined) return error;

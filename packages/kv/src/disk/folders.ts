@@ -5,7 +5,7 @@ import { systemErrorOf } from "../errors/system-errors.ts";
 
 /**
  * Makes a folder and the missing ones above it. Returns the topmost one that it made, undefined if all existed. Node's own recursive `mkdir`
- * never ends where a file system reports ENOENT below an existing folder, as /proc does: here that is `CONFIG_INVALID`.
+ * never ends if a file system reports ENOENT below an existing folder, as /proc does: here that is `CONFIG_INVALID`.
  */
 export async function makeFolder(dir: string): Promise<string | undefined> {
   const missing: string[] = [];
@@ -35,14 +35,14 @@ async function make(folder: string): Promise<"made" | "exists" | "no parent"> {
   }
 }
 
-/** Whether there is a folder at `path`, where `mkdir` failed with `refusal`. */
+/** Returns whether there is a folder at `path`, for which `mkdir` failed with `refusal`. */
 async function isFolder(path: string, refusal: unknown): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (error) {
-    // Something is there that could not be examined just now.
+    // Something exists at the path that could not be examined just now.
     if (systemErrorCode(refusal) === "EEXIST" && systemErrorOf(error) !== undefined) throw error;
-    // Otherwise the error of `mkdir` says more.
+    // Otherwise the error from `mkdir` says more.
     if (systemErrorCode(error) !== undefined) return false;
     throw error;
   }
@@ -58,7 +58,7 @@ function refused(dir: string, folder: string): CairnError {
   );
 }
 
-/** The names of everything in a folder; empty if the folder does not exist. */
+/** Returns the names of everything in a folder; empty if the folder does not exist. */
 export async function namesIn(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
@@ -68,7 +68,7 @@ export async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** Errors of file systems that cannot flush a folder; there, flushing the file is enough. */
+/** Errors of file systems that cannot flush a folder; on these, flushing the file is enough. */
 const NO_FOLDER_SYNC = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EPERM"]);
 
 /** Flushes a folder, so that the names in it survive a power loss. */
@@ -96,7 +96,7 @@ export async function syncFile(path: string): Promise<void> {
 /** Errors of link(2): no hard links on this file system, none across file systems, none allowed, or too many to one file. */
 const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
 
-/** Whether a hard link failed because it is not possible here, so that the caller should copy instead. */
+/** Returns whether a hard link failed because it is not possible here, so that the caller should copy instead. */
 export function isLinkRefusal(error: unknown): boolean {
   return NO_LINKS.has(systemErrorCode(error) ?? "");
 }

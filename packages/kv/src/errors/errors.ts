@@ -58,18 +58,18 @@ export class CairnError extends Error {
   }
 }
 
-/** Whether `error` is a {@link CairnError}, with `code` if one is given. */
+/** Returns whether `error` is a {@link CairnError}, with `code` if one is given. */
 export function isCairnError(error: unknown, code?: ErrorCode): error is CairnError {
   return error instanceof CairnError && (code === undefined || error.code === code);
 }
 
-/** The `code` of Node's file and socket errors (`ENOENT`, `EXDEV`, …), undefined for other errors. */
+/** Returns the `code` of Node's file and socket errors (`ENOENT`, `EXDEV`, …), undefined for other errors. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (error === null || typeof error !== "object" || !("code" in error)) return undefined;
   return typeof error.code === "string" ? error.code : undefined;
 }
 
-/** Any thrown value as text, for messages that name a cause. */
+/** Returns any thrown value as a string, for messages that name a cause. */
 export function errorMessage(error: unknown): string {
   if (error instanceof Error) return error.message;
   // Not every object can be converted to a string.

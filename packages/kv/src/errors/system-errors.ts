@@ -1,24 +1,24 @@
 import { CairnError, type ErrorCode, errorMessage, systemErrorCode } from "./errors.ts";
 
 /**
- * How to respond to an error of the operating system. None says anything about the content of a file, so none is a reason to move an index
- * aside, to call a checkpoint damaged, or to rebuild anything.
+ * The response to an error of the operating system. No such error says anything about a file's content, so none is a reason to move an
+ * index aside, to call a checkpoint damaged, or to rebuild anything.
  *
  * - `wait`: the process or the machine has run out of something that becomes available again by itself. Refuse the request, and try again.
  * - `full`: the disk is full. Refuse writes until there is space, and try again.
- * - `denied`: the process lacks permission. An operator has to change that; say what to change, and try again.
- * - `failing`: the device fails. An operator has to look at it; try again, since it may have been a cable.
+ * - `denied`: the process lacks permission. An operator has to grant it; say what to change, and try again.
+ * - `failing`: the device fails. An operator has to look at it; try again, since a cable may have been the cause.
  */
 export type SystemErrorMeaning = "wait" | "full" | "denied" | "failing";
 
-/** An error of the operating system: its name, how to respond, and what happened, as a clause. */
+/** An error of the operating system: its name, the response, and what happened, as a clause. */
 export interface SystemError {
   readonly errno: string;
   readonly meaning: SystemErrorMeaning;
   readonly what: string;
 }
 
-/** The only table of these. `text` matches strerror of glibc, musl and macOS, which is all that LevelDB has in its messages. */
+/** The only table of system errors. `text` matches strerror of glibc, musl and macOS, which is all that LevelDB's messages contain. */
 const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
   {
     errno: "ENFILE",
@@ -68,14 +68,14 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
   },
 ];
 
-/** How messages of LevelDB about files begin; those about their content begin with "Corruption: ". */
+/** The beginning of LevelDB's messages about files; those about their content begin with "Corruption: ". */
 const LEVEL_IO_ERROR = /^(?:IO error|NotFound): /;
-/** Errors are nested a few levels at most; an error that is its own cause must not be followed forever. */
+/** The number of causes followed: errors are nested a few levels at most, and one may be its own cause. */
 const MAX_CAUSES = 8;
 
 /**
- * The error of the operating system underlying `error`, recognised by its code, or by LevelDB's message. Undefined for any other error, and
- * for errors of Cairn.
+ * Returns the error of the operating system underlying `error`, recognised by its code or by LevelDB's message. Undefined for any other
+ * error, and for errors of Cairn.
  */
 export function systemErrorOf(error: unknown): SystemError | undefined {
   let at = error;
@@ -88,15 +88,15 @@ export function systemErrorOf(error: unknown): SystemError | undefined {
   return undefined;
 }
 
-/** The error of the operating system that caused an error of Cairn, if one did. */
+/** Returns the error of the operating system that caused an error of Cairn, if one did. */
 export function systemCauseOf(error: CairnError): SystemError | undefined {
   return systemErrorOf(error.cause);
 }
 
-/** The numbers of EDQUOT on Linux and macOS, for which Node has no name. */
+/** The pattern of Node's message for EDQUOT on Linux and macOS, for which Node has no name. */
 const UNNAMED = /^Unknown system error -(?:122|69)$/;
 
-/** The system's code. If a thread could not be started, it is in the message of Node's error. */
+/** Returns the system's code. If a thread could not be started, the code is in Node's message. */
 function errnoOf(error: unknown): string | undefined {
   const code = systemErrorCode(error);
   if (code !== undefined && UNNAMED.test(code)) return "EDQUOT";
@@ -109,12 +109,12 @@ function namedBy(code: string | undefined): SystemError | undefined {
 
 function saidBy(message: string): SystemError | undefined {
   if (!LEVEL_IO_ERROR.test(message)) return undefined;
-  // The path before it may contain any words.
+  // The path before the reason may contain any words.
   const reason = message.slice(message.lastIndexOf(": ") + 2);
   return SYSTEM_ERRORS.find(({ text }) => text.test(reason));
 }
 
-/** The error code for each meaning, and what to do. */
+/** The error code and the hint for each meaning. */
 const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; readonly hint: string }>> = {
   wait: {
     code: "SYSTEM_REFUSED",
@@ -131,7 +131,7 @@ const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; r
   },
 };
 
-/** The error for users when the system refuses something; `subject` is a noun phrase such as "The index in /data/live". */
+/** Returns the error for users when the system refuses something; `subject` is a noun phrase such as "The index in /data/live". */
 export function systemRefused(
   subject: string,
   { errno, meaning, what }: SystemError,

@@ -1,14 +1,14 @@
 import { crc32c as checksum } from "@node-rs/crc32";
 
 /**
- * CRC-32C (Castagnoli) of `bytes[start, end)` as an unsigned number. Uses the processor's instruction (6,000 MB/s, where tables in JavaScript
- * reach 480), since every byte of a checkpoint passes here; node:zlib only has the other CRC-32.
+ * Returns the CRC-32C (Castagnoli) of `bytes[start, end)` as an unsigned number. Uses the processor's instruction (6,000 MB/s, whereas
+ * tables in JavaScript reach 480), since every byte of a checkpoint passes here; node:zlib only has the other CRC-32.
  */
 export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   return checksum(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start));
 }
 
-/** CRC-32C of all of `bytes`; `before` is the checksum of the bytes that precede them, 0 for none. */
+/** Returns the CRC-32C of all of `bytes`; `before` is the checksum of the preceding bytes, 0 for none. */
 export function crc32cOf(bytes: Uint8Array, before = 0): number {
   return checksum(bytes, before);
 }
@@ -17,7 +17,7 @@ export function crc32cOf(bytes: Uint8Array, before = 0): number {
 const MASK_DELTA = 0xa282ead8;
 
 /**
- * The checksum that LevelDB stored as `stored`. It stores them rotated and offset, so that checksums of data that contains checksums stay
+ * Returns the checksum that LevelDB stored as `stored`. LevelDB rotates and offsets checksums so that those of data with checksums stay
  * useful.
  */
 export function unmaskCrc(stored: number): number {

@@ -19,7 +19,7 @@ export async function readCurrentManifest(dir: string): Promise<CurrentManifest>
   return { path, bytes, manifest: decodeManifestFile(path, bytes) };
 }
 
-/** The path of the manifest of the LevelDB in `dir`. `INDEX_CORRUPT` if CURRENT names none, or is not a file. */
+/** Returns the path of the manifest of the LevelDB in `dir`. `INDEX_CORRUPT` if CURRENT names none, or is not a file. */
 export async function currentManifestPath(dir: string): Promise<string> {
   const current = join(dir, "CURRENT");
   // Reading anything else, such as a pipe, could wait forever.
@@ -27,7 +27,7 @@ export async function currentManifestPath(dir: string): Promise<string> {
   return join(dir, manifestNameIn(current, await readFile(current)));
 }
 
-/** The manifest name in the content of the file CURRENT. After a power loss that may be anything, such as zeros. */
+/** Returns the manifest name in the content of the file CURRENT. After a power loss that may be anything, such as zeros. */
 export function manifestNameIn(current: string, content: Uint8Array): string {
   const name = Buffer.from(content).toString("utf8").trim();
   if (MANIFEST_NAME.test(name)) return name;

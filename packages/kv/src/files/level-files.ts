@@ -5,26 +5,26 @@ import { inParallel } from "../concurrency/in-parallel.ts";
 import { namesIn } from "../disk/folders.ts";
 import type { KvStats } from "../store/kv-store.ts";
 
-/** The extensions of tables; `sst` is that of old versions of LevelDB. */
+/** The extensions of tables; `sst` is used by old versions of LevelDB. */
 const TABLE_EXTENSIONS = ["ldb", "sst"] as const;
 type Extension = "log" | (typeof TABLE_EXTENSIONS)[number];
 
-/** The name of a numbered LevelDB file: at least six digits. */
+/** Returns the name of a numbered LevelDB file, with at least six digits. */
 export function levelFileName(number: number, extension: Extension): string {
   return `${String(number).padStart(6, "0")}.${extension}`;
 }
 
-/** The names that a table may have. */
+/** Returns the names that a table may have. */
 export function tableFileNames(number: number): string[] {
   return TABLE_EXTENSIONS.map((extension) => levelFileName(number, extension));
 }
 
-/** The numbers of the tables among `names`. */
+/** Returns the numbers of the tables among `names`. */
 export function tableNumbers(names: readonly string[]): number[] {
   return TABLE_EXTENSIONS.flatMap((extension) => levelFileNumbers(names, extension));
 }
 
-/** The numbers of the files with this extension, ascending. */
+/** Returns the numbers of the files with this extension, ascending. */
 export function levelFileNumbers(names: readonly string[], extension: Extension): number[] {
   const numbers: number[] = [];
   for (const name of names) {
@@ -35,12 +35,12 @@ export function levelFileNumbers(names: readonly string[], extension: Extension)
 }
 
 /**
- * The files that LevelDB creates before CURRENT, which makes them a database. They are all there is if the process ends just then; if
+ * The files that LevelDB creates before CURRENT, which makes them a database. Only they exist if the process ends just then; if
  * CURRENT is lost later, there are files with higher numbers too.
  */
 const UNFINISHED = new Set(["LOCK", "LOG", "LOG.old", "MANIFEST-000001", "000001.dbtmp"]);
 
-/** Whether `dir` contains a LevelDB. False if it does not exist or is as good as empty. `INDEX_CORRUPT` if it contains anything else. */
+/** Returns whether `dir` contains a LevelDB. False if it does not exist or is as good as empty; `INDEX_CORRUPT` for any other content. */
 export async function holdsLevelDb(dir: string): Promise<boolean> {
   const names = await namesInDirectory(dir);
   if (names.includes("CURRENT")) return true;
@@ -63,7 +63,7 @@ async function namesInDirectory(dir: string): Promise<string[]> {
   }
 }
 
-/** Counts the files of `dir` and their bytes, except files that vanish meanwhile. */
+/** Counts the files of `dir` and their bytes, except files that vanish in the meantime. */
 export async function measureFiles(dir: string): Promise<KvStats> {
   let bytes = 0;
   let files = 0;

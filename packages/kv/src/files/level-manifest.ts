@@ -15,22 +15,25 @@ const PREVIOUS_LOG_NUMBER = 9;
 /** The content of a LevelDB manifest after all its version edits. */
 export interface LevelManifest {
   readonly comparator: string;
-  /** All rows of lower-numbered logs are in tables. */
+  /** The number of the log below which all rows of logs are in tables. */
   readonly logNumber: number;
-  /** A log that counts although it is below `logNumber`; always 0 in what LevelDB writes today. */
+  /** A log that counts even though it is below `logNumber`; always 0 in what LevelDB writes today. */
   readonly previousLogNumber: number;
-  /** Higher than the number of every file that the manifest names. */
+  /** A number higher than that of every file that the manifest names. */
   readonly nextFile: number;
   readonly lastSequence: number;
-  /** The live tables: file number → bytes. */
+  /** The sizes of the live tables in bytes, by file number. */
   readonly tables: ReadonlyMap<number, number>;
-  /** File number → the first and the last key in that table. */
+  /** The first and the last key of each table, by file number. */
   readonly bounds: ReadonlyMap<number, readonly [first: Uint8Array, last: Uint8Array]>;
-  /** File number → the level of that table. */
+  /** The level of each table, by file number. */
   readonly levels: ReadonlyMap<number, number>;
-  /** Level → the key at which its last compaction ended. The key may outlive its row, also in the manifest that an opening writes. */
+  /**
+   * The key at which the last compaction of each level ended, by level. The key may outlive its row, even in the manifest that an opening
+   * writes.
+   */
   readonly pointers: ReadonlyMap<number, Uint8Array>;
-  /** The offset after the last complete edit; an edit that was being written may follow. */
+  /** The offset after the last complete edit, which may be followed by one that was being written. */
   readonly end: number;
 }
 
@@ -97,7 +100,7 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   };
 }
 
-/** All row keys in the edits of a manifest, including those of tables that are gone: they stay until the manifest is replaced. */
+/** Returns all row keys in the edits of a manifest. Keys of tables that no longer exist stay until the manifest is replaced. */
 export function keysNamedIn(bytes: Uint8Array): Uint8Array[] {
   const keys: Uint8Array[] = [];
   for (const record of recordsOf(bytes, new LevelRecordReader())) {
@@ -118,7 +121,7 @@ export function keysNamedIn(bytes: Uint8Array): Uint8Array[] {
   return keys;
 }
 
-/** As {@link decodeLevelManifest}, with errors that name the file `path`. */
+/** Like {@link decodeLevelManifest}, with errors that name the file `path`. */
 export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManifest {
   try {
     return decodeLevelManifest(bytes);
@@ -132,7 +135,7 @@ export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManife
   }
 }
 
-/** Whether a log contains rows that are in no table yet. */
+/** Returns whether a log contains rows that are in no table yet. */
 export function needsLog(manifest: LevelManifest, log: number): boolean {
   return log >= manifest.logNumber || log === manifest.previousLogNumber;
 }
@@ -140,7 +143,7 @@ export function needsLog(manifest: LevelManifest, log: number): boolean {
 // A sequence number and a type follow each row's key.
 const KEY_SUFFIX_BYTES = 8;
 
-/** A copy of the row's key in one of LevelDB's keys. */
+/** Returns a copy of the row's key in one of LevelDB's keys. */
 export function rowKeyOf(key: Uint8Array): Uint8Array {
   return key.slice(0, Math.max(0, key.length - KEY_SUFFIX_BYTES));
 }

@@ -8,14 +8,14 @@ import { CairnError } from "../errors/errors.ts";
 export const BLOCK_BYTES = 32_768;
 /** The size of the header before each record, and before each fragment of one. */
 export const HEADER_BYTES = 7;
-/** The types of a record that is complete, and of the first fragment of one. */
+/** The types of a complete record, and of the first fragment of a record. */
 export const FULL = 1;
 export const FIRST = 2;
 const MIDDLE = 3;
 const LAST = 4;
 
 /**
- * Reads the records of a LevelDB log or manifest, block by block. A record that the end of the file cuts off is not an error: it may be
+ * Reads the records of a LevelDB log or manifest, block by block. A record cut off by the end of the file is not an error: it may be
  * being written, or its writer may have died. Any other damage is `INDEX_CORRUPT`.
  */
 export class LevelRecordReader {
@@ -23,7 +23,7 @@ export class LevelRecordReader {
   #blockStart = 0;
   #end = 0;
 
-  /** The offset after the last complete record so far: truncated there, the file contains only complete records. */
+  /** Returns the offset after the last complete record so far: truncated there, the file contains only complete records. */
   get end(): number {
     return this.#end;
   }
@@ -76,7 +76,7 @@ export class LevelRecordReader {
   }
 }
 
-/** All records of a file in memory, read with `reader`. */
+/** Yields all records of a file in memory, read with `reader`. */
 export function* recordsOf(
   bytes: Uint8Array,
   reader: LevelRecordReader,
@@ -86,7 +86,7 @@ export function* recordsOf(
   }
 }
 
-/** All records of an open file, read with `reader`. A record is valid until the next one is requested. */
+/** Yields all records of an open file, read with `reader`. A record is valid until the next one is requested. */
 export async function* recordsInFile(
   file: FileHandle,
   reader: LevelRecordReader,
@@ -99,13 +99,13 @@ export async function* recordsInFile(
   }
 }
 
-/** Where the record after one that ends at `end` begins: a header is never split, so the end of a block may stay empty. */
+/** Returns where the record after one that ends at `end` begins: a header is never split, so the end of a block may stay empty. */
 export function recordBegin(end: number): number {
   const room = BLOCK_BYTES - (end % BLOCK_BYTES);
   return room < HEADER_BYTES ? end + room : end;
 }
 
-/** Where a record of `bytes` ends that follows one that ends at `start`. */
+/** Returns where a record of `bytes` that follows one ending at `start` ends. */
 export function recordEnd(start: number, bytes: number): number {
   let at = start;
   let left = bytes;

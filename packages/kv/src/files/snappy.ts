@@ -1,5 +1,5 @@
 /**
- * Decompresses a block of Snappy; undefined if it is not one. Format: google/snappy format_description.txt. For the few blocks that are
+ * Decompresses a Snappy block; undefined if the input is not one. Format: google/snappy format_description.txt. For the few blocks that are
  * examined here; LevelDB itself decompresses what it reads.
  */
 export function unsnappy(block: Uint8Array): Uint8Array | undefined {
@@ -38,7 +38,7 @@ export function unsnappy(block: Uint8Array): Uint8Array | undefined {
       length = ((tag >>> 2) & 7) + 4;
     }
     if (offset === 0 || offset > filled || filled + length > size) return undefined;
-    // Byte by byte: a copy may overlap with its own output, which repeats it.
+    // Byte by byte: a copy may overlap with its own output, which then repeats.
     for (const end = filled + length; filled < end; filled++) output[filled] = output[filled - offset] ?? 0;
   }
   return filled === size ? output : undefined;

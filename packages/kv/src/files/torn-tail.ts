@@ -16,15 +16,15 @@ import {
   recordsOf,
 } from "./level-records.ts";
 
-/** The unit that a disk writes atomically; a file system page has several. */
+/** The unit that a disk writes atomically, in bytes; a file system page contains several. */
 const SECTOR_BYTES = 512;
-/** The unit that a file system writes to the disk. */
+/** The unit that a file system writes to the disk, in bytes. */
 const PAGE_BYTES = 4_096;
 
-/** How a writer marks the beginning of each batch in its last bytes. */
+/** The mark by which the last bytes of each batch show where the batch begins. */
 export interface BatchEnding {
   readonly bytes: number;
-  /** The size in bytes of the batch that ends with `ending`; undefined if `ending` is not such a mark. */
+  /** Returns the size in bytes of the batch that ends with `ending`; undefined if `ending` is not such a mark. */
   batchBytes(ending: Uint8Array): number | undefined;
 }
 
@@ -41,7 +41,7 @@ export interface TornTail {
  * Finds the batch that was being written to the closed LevelDB in `dir` when the power failed or the process died. It requires that every
  * batch is synced and ends with `ending`: a record is then written only after the one before it was synced, so only the last record of the
  * newest log can be incomplete, and it was never acknowledged. `INDEX_CORRUPT` if the bytes cannot be explained that way. The pages of a
- * file reach the disk in any order; those that did not are read as zeros or lie beyond the end of the file.
+ * file reach the disk in any order; those that did not are read as zeros or are beyond the end of the file.
  */
 export async function findTornTail(dir: string, ending: BatchEnding): Promise<TornTail | undefined> {
   for (const number of levelFileNumbers(await readdir(dir), "log").toReversed()) {
@@ -85,7 +85,7 @@ export async function findTornEdit(dir: string): Promise<TornTail | undefined> {
   const names = new Set(await readdir(dir));
   let start = end;
   if (problem === undefined) {
-    // LevelDB ignores a record that the end of the file cuts off, too.
+    // LevelDB also ignores a record cut off by the end of the file.
     if (hasTables(manifestIn(bytes), names)) return undefined;
     start = last;
   } else if (hasRecordBehind(bytes, recordBegin(end)) || !lacksSectors(bytes, recordBegin(end)))
@@ -111,9 +111,9 @@ function hasTables(manifest: LevelManifest | undefined, names: ReadonlySet<strin
 
 interface WholeRecords {
   readonly end: number;
-  /** Where the last complete record begins. */
+  /** The offset of the last complete record. */
   readonly last: number;
-  /** The damage after them; undefined if there is none, or if the end of the file cuts a record off. */
+  /** The damage after the complete records; undefined if there is none, or if the end of the file cuts a record off. */
   readonly problem: CairnError | undefined;
 }
 
@@ -133,7 +133,7 @@ function wholeRecords(bytes: Buffer): WholeRecords {
   }
 }
 
-/** Whether a complete record, or first fragment, begins after `start`. Every offset is tried, since a header before it may be lost. */
+/** Returns whether a complete record or first fragment begins after `start`. Every offset is tried, since an earlier header may be lost. */
 function hasRecordBehind(bytes: Buffer, start: number): boolean {
   for (let at = start + 1; at + HEADER_BYTES <= bytes.length; at++) {
     const type = bytes[at + 6];
@@ -146,14 +146,14 @@ function hasRecordBehind(bytes: Buffer, start: number): boolean {
   return false;
 }
 
-/** The ending of the last batch, if the last bytes of the file are one. */
+/** Returns the ending of the last batch, if the last bytes of the file are one. */
 function endingOf(
   bytes: Buffer,
   ending: BatchEnding,
 ): { readonly bytes: Uint8Array; readonly batchBytes: number } | undefined {
   const blockStart = bytes.length - (bytes.length % BLOCK_BYTES || BLOCK_BYTES);
   const inBlock = bytes.subarray(blockStart + HEADER_BYTES).subarray(-ending.bytes);
-  // It may span two blocks, with a header between.
+  // The ending may span two blocks, with a header in between.
   const before = bytes.subarray(0, blockStart).subarray(-(ending.bytes - inBlock.length));
   const last = inBlock.length === ending.bytes ? inBlock : Buffer.concat([before, inBlock]);
   if (last.length < ending.bytes) return undefined;
@@ -161,14 +161,16 @@ function endingOf(
   return batchBytes === undefined ? undefined : { bytes: last, batchBytes };
 }
 
-/** Whether a sector from `start` on (the first and last may be partial), or the end of a page, was never written. */
+/**
+ * Returns whether a sector starting with the one at `start` (the first and last may be partial), or the end of a page, was never written.
+ */
 function lacksSectors(bytes: Buffer, start: number): boolean {
   for (let from = start; from < bytes.length;) {
     const to = from - (from % SECTOR_BYTES) + SECTOR_BYTES;
     if (bytes.subarray(from, to).every((byte) => byte === 0)) return true;
     from = to;
   }
-  // A page that was flushed between two writes to it ends in zeros.
+  // A page that was flushed between two writes ends in zeros.
   for (let end = start - (start % PAGE_BYTES) + PAGE_BYTES; end < bytes.length; end += PAGE_BYTES) {
     if (bytes[end - 1] === 0) return true;
   }

@@ -1,6 +1,9 @@
 import type { CairnError } from "../errors/errors.ts";
 
-/** Reads the numbers and length-prefixed bytes of LevelDB's formats. Throws what `damaged` makes of a description of the damage. */
+/**
+ * Reads the numbers and length-prefixed bytes of LevelDB's formats. Throws the error that `damaged` returns for a description of the
+ * damage.
+ */
 export class VarintReader {
   position = 0;
   readonly #bytes: Uint8Array;
@@ -15,7 +18,9 @@ export class VarintReader {
     return this.position >= this.#bytes.length;
   }
 
-  /** A varint: seven bits per byte, the lowest first. Multiplied, not shifted, since numbers may exceed 32 bits (sequences have 56). */
+  /**
+   * Reads a varint: seven bits per byte, the lowest first. Multiplied, not shifted, since numbers may exceed 32 bits (sequences have 56).
+   */
   number(): number {
     let value = 0;
     for (let factor = 1; factor <= 2 ** 56; factor *= 128) {
@@ -27,7 +32,7 @@ export class VarintReader {
     throw this.#damaged("has a number of too many bytes");
   }
 
-  /** The next `length` bytes; by default a varint that precedes them gives their length. */
+  /** Reads the next `length` bytes; by default a varint before the bytes gives their length. */
   bytes(length = this.number()): Uint8Array {
     const start = this.position;
     this.position += length;

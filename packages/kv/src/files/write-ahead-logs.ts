@@ -8,15 +8,15 @@ import { BLOCK_BYTES, LevelRecordReader, recordsInFile } from "./level-records.t
 import { BATCH_HEADER_BYTES, countChanges } from "./write-batch.ts";
 
 /**
- * Checks that the write-ahead logs of the closed LevelDB in `dir` contain the batches without a gap. LevelDB itself ignores damage there:
- * after a power loss it opens without an error and without the batches of a page that was never written, although it has later ones. A tail
- * that is missing or was never written is not damage, since a prefix remains. `INDEX_CORRUPT` names the damaged log, and the offset. Returns
- * the sequence number of the next batch, undefined if the logs contain no batch.
+ * Checks that the write-ahead logs of the closed LevelDB in `dir` contain the batches without a gap. LevelDB itself ignores damage in its
+ * logs: after a power loss it opens without an error and without the batches of a page that was never written, although it has later ones.
+ * A tail that is missing or was never written is not damage, since a prefix remains. `INDEX_CORRUPT` names the damaged log, and the offset.
+ * Returns the sequence number of the next batch, undefined if the logs contain no batch.
  */
 export async function checkWriteAheadLogs(dir: string): Promise<number | undefined> {
   const { manifest } = await readCurrentManifest(dir);
   const names = await neededLogs(dir, manifest);
-  // The sequence number that the next batch must have, across all logs; undefined until a batch was read.
+  // The sequence number that the next batch must have, across all logs; undefined until a batch has been read.
   let next: number | undefined;
   for (const name of names) {
     const log = new WriteAheadLog(dir, name, name === names.at(-1));
@@ -27,12 +27,12 @@ export async function checkWriteAheadLogs(dir: string): Promise<number | undefin
   return next;
 }
 
-/** The names of the write-ahead logs that LevelDB reads when it opens the database in `dir`, oldest first. */
+/** Returns the names of the write-ahead logs that LevelDB reads when it opens the database in `dir`, oldest first. */
 export async function neededLogs(dir: string, manifest: LevelManifest): Promise<string[]> {
   const names: string[] = [];
   for (const log of levelFileNumbers(await readdir(dir), "log")) {
     const name = levelFileName(log, "log");
-    // Opening creates an empty log before it has recovered the earlier ones, and may have been interrupted then.
+    // Opening creates an empty log before it has recovered the earlier ones, and may have been interrupted at that point.
     if (needsLog(manifest, log) && (await stat(join(dir, name))).size > 0) names.push(name);
   }
   return names;
@@ -50,7 +50,7 @@ class WriteAheadLog {
     this.#last = last;
   }
 
-  /** Checks that the first batch begins within the bounds. Returns the sequence number after the last batch, if there is one. */
+  /** Checks that the first batch begins within the bounds. Returns the sequence number after the last batch, if any. */
   async check(from: { readonly least: number; readonly most: number }): Promise<number | undefined> {
     const file = await open(join(this.#dir, this.#name));
     try {

@@ -1,7 +1,7 @@
 import { CairnError } from "../errors/errors.ts";
 import { VarintReader } from "./varint-reader.ts";
 
-/** The header of a batch: the sequence number of its first change (8 bytes), and the number of changes (4 bytes). */
+/** The size of a batch's header: the sequence number of its first change (8 bytes), and the number of changes (4 bytes). */
 export const BATCH_HEADER_BYTES = 12;
 const DELETE = 0;
 const PUT = 1;
@@ -24,7 +24,7 @@ export function* changesOf(batch: Uint8Array): Generator<BatchChange, void, unde
   }
 }
 
-/** The number of changes in a batch; undefined if it is damaged. */
+/** Returns the number of changes in a batch; undefined if it is damaged. */
 export function countChanges(batch: Uint8Array): number | undefined {
   let count = 0;
   try {

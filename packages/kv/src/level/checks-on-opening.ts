@@ -20,7 +20,9 @@ import { scrubTables } from "../tables/scrub-tables.ts";
 import { closed, explainOperation } from "./level-errors.ts";
 import type { ClaimedDirectory } from "./directory-claim.ts";
 
-/** Smaller databases are checked before they are opened (docs/operations.md, "Damage on the disk"): a thread would take longer to start. */
+/**
+ * The size up to which databases are checked before opening (docs/operations.md, "Damage on the disk"): a thread would start too slowly.
+ */
 const MAX_BYTES_BEFORE_OPENING = MIN_BYTES_FOR_THREAD;
 
 /** A folder in the directory of a LevelDB, which ignores folders. */
@@ -28,7 +30,7 @@ export const UNCHECKED_FOLDER = "unchecked";
 const PARALLEL_LINKS = 4;
 const MAX_THREADS = 4;
 
-/** Tables still to be compared with their checksums. */
+/** Tables that have yet to be compared with their checksums. */
 export interface UncheckedTables {
   /** A folder of links to the tables. */
   readonly dir: string;
@@ -57,7 +59,7 @@ export async function checkBeforeOpening(dir: string): Promise<UncheckedTables |
     return undefined;
   }
   await mkdir(folder, { recursive: true });
-  // A damaged key can make LevelDB end the process, perhaps on opening: that may be how the process that left links ended.
+  // A damaged key can make LevelDB end the process, perhaps on opening: this may have ended the process that left links.
   if (left.length === 0 && (await linkAll(dir, live, folder))) return { dir: folder, numbers: live, bytes };
   const { signal } = new AbortController();
   await checkOnThreads(dir, live, signal);
@@ -99,7 +101,7 @@ async function checkOnThreads(
   });
 }
 
-/** Checks a small table on this thread, which is twice as fast as with another one, and yields to the event loop afterwards. */
+/** Checks a small table on this thread, which is twice as fast as on another thread, and yields to the event loop afterwards. */
 async function checkWhole(path: string): Promise<void> {
   await checkTableSync(path, () => Promise.resolve());
   await setImmediate();
@@ -126,7 +128,7 @@ async function linkAll(dir: string, numbers: readonly number[], folder: string):
 
 /** Compares the tables of an open store with their checksums: those of earlier processes once, and all of them on request. */
 export class TableChecks {
-  /** Set once a table is known to be damaged: nothing that could come from it may be served. */
+  /** The error of a damaged table, once one is found: no data that could come from the table may be served. */
   damage: CairnError | undefined;
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
@@ -140,14 +142,14 @@ export class TableChecks {
     this.#claim = claim;
   }
 
-  /** Starts to compare all tables in the background. */
+  /** Starts comparing all tables in the background. */
   begin(): void {
     const checking = this.#track(checkLiveTables(this.#dir, this.#stop.signal));
     // Other errors, such as those of a failing disk, also reach readers and writers.
     checking.catch(() => undefined);
   }
 
-  /** Starts to compare, at full speed, what was not compared before the store was opened. */
+  /** Starts comparing, at full speed, the tables that were not compared before the store was opened. */
   beginUrgent(unchecked: UncheckedTables): void {
     let done = 0;
     const onChecked = (bytes: number): void => {
@@ -155,25 +157,28 @@ export class TableChecks {
       this.#onProgress(Math.min(done, unchecked.bytes), unchecked.bytes);
     };
     this.#checked = this.#track(checkUnchecked(unchecked, this.#stop.signal, onChecked));
-    // `checked` throws it.
+    // `checked` throws the error.
     this.#checked.catch(() => undefined);
   }
 
-  /** Waits for what {@link beginUrgent} started, and throws its error. `onProgress` receives bytes; only the last one passed is called. */
+  /**
+   * Waits for the comparison that {@link beginUrgent} started, and throws its error. Only the last `onProgress` passed is called, with
+   * bytes.
+   */
   async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
     if (onProgress !== undefined) this.#onProgress = onProgress;
     await this.#checked;
   }
 
-  /** As {@link scrubTables}; `NOT_READY` if the store is closed meanwhile. */
+  /** Like {@link scrubTables}; `NOT_READY` if the store is closed in the meantime. */
   async scrub({ pause, signal }: KvScrub): Promise<number> {
-    // Tables that have replaced these say nothing about them.
+    // Tables that have replaced the store's tables say nothing about them.
     if (!(await this.#claim.isThere())) return 0;
     const options = { pause, signal: AbortSignal.any([signal, this.#stop.signal]) };
     return await this.#track(scrubTables(this.#dir, options));
   }
 
-  /** Aborts running comparisons, which could take minutes, and waits for their end. */
+  /** Aborts running comparisons, which could take minutes, and waits for them to end. */
   async stop(): Promise<void> {
     this.#stop.abort(closed(this.#dir));
     await Promise.allSettled(this.#running);

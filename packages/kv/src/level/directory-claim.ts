@@ -6,7 +6,7 @@ import { isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { innermost, locked } from "./level-errors.ts";
 
 /**
- * The directories that this process has open, as device and inode. LevelDB's own lock is not sufficient within a process: through another
+ * The directories that this process has open, by device and inode. LevelDB's own lock is not sufficient within a process: through another
  * path it opens the same directory a second time, and by refusing the same path it loses its lock against other processes (closing any
  * descriptor of a file releases the process's fcntl locks on it).
  */
@@ -15,7 +15,7 @@ const openDirectories = new Set<string>();
 /** A directory that this process has claimed. */
 export interface ClaimedDirectory {
   release(): void;
-  /** Whether its path still leads to it, and it contains a database. */
+  /** Returns whether the path still leads to this directory, and it contains a database. */
   isThere(): Promise<boolean>;
 }
 
@@ -44,7 +44,7 @@ async function identityOf(dir: string): Promise<string> {
 }
 
 /**
- * Whether another process has the LevelDB in `dir` open. Does not touch its files. Only for directories that this process has claimed.
+ * Returns whether another process has the LevelDB in `dir` open. Does not touch its files. Only for directories claimed by this process.
  */
 export async function isLockedElsewhere(dir: string): Promise<boolean> {
   try {

@@ -14,8 +14,8 @@ import { innermost, locked } from "./level-errors.ts";
 import { isLockedElsewhere } from "./directory-claim.ts";
 
 /**
- * Checks the write-ahead logs of the LevelDB in `dir` before LevelDB opens it. Returns what {@link checkWriteAheadLogs} returns, undefined if
- * that is not known. Errors: `INDEX_CORRUPT`; `INDEX_LOCKED` if another process writes them meanwhile.
+ * Checks the write-ahead logs of the LevelDB in `dir` before LevelDB opens it. Returns the result of {@link checkWriteAheadLogs}, undefined
+ * if that is not known. Errors: `INDEX_CORRUPT`; `INDEX_LOCKED` if another process writes them in the meantime.
  */
 export async function checkLogsOnOpening(dir: string): Promise<number | undefined> {
   try {
@@ -23,7 +23,7 @@ export async function checkLogsOnOpening(dir: string): Promise<number | undefine
   } catch (error) {
     const missing = ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
     if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // Files that vanish or change mean that another process writes them, which is the error to report then.
+    // Files that vanish or change mean that another process is writing them, which is then the error to report.
     if (await isLockedElsewhere(dir)) throw locked(dir, error);
     // LevelDB reports missing files more clearly.
     if (isCairnError(error)) throw error;
@@ -35,19 +35,19 @@ type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 /** Copies of the write-ahead logs that LevelDB has to recover, kept until recovery is proven. */
 interface KeptLogs {
-  /** To be called when the database is open and before it is used: applies what LevelDB skipped, then removes the copies. */
+  /** Applies the batches that LevelDB skipped, then removes the copies; to be called after opening and before the database is used. */
   settle(level: Database): Promise<void>;
   /** Removes the copies, when another process has the database open and recovers the logs itself. */
   drop(): Promise<void>;
 }
 
-/** LevelDB's message if it cannot see the file CURRENT, for whatever reason. */
+/** The pattern of LevelDB's message if it cannot see the file CURRENT, for whatever reason. */
 const NOT_SEEN = /does not exist \(create_if_missing is false\)/;
-/** In the directory of a LevelDB: links to the write-ahead logs that it has to recover. */
+/** The folder in a LevelDB's directory with links to the write-ahead logs that have to be recovered. */
 export const KEPT_FOLDER = "unapplied";
 export const PREPARING_FOLDER = "unapplied.tmp";
 
-/** Throws the error that hid the file CURRENT from LevelDB. Returns if the file is really missing. */
+/** Throws the error that hid the file CURRENT from LevelDB; does nothing if the file is really missing. */
 async function requireUnseen(dir: string): Promise<void> {
   try {
     await stat(join(dir, "CURRENT"));
@@ -58,7 +58,7 @@ async function requireUnseen(dir: string): Promise<void> {
   throw Object.assign(new Error(`LevelDB could not look at ${join(dir, "CURRENT")}`), { code: "EIO" });
 }
 
-/** What is known about a database before it is opened. */
+/** The facts known about a database before it is opened. */
 export interface BeforeOpening {
   readonly exists: boolean;
   /** The sequence number after the last batch of its write-ahead logs, which have been checked; undefined if that is not known. */
@@ -66,8 +66,8 @@ export interface BeforeOpening {
 }
 
 /**
- * Opens the database that `make` creates for `dir`, with everything in its write-ahead logs. After a failure it is closed, and the next
- * opening completes the recovery.
+ * Opens the database that `make` creates for `dir`, with everything in its write-ahead logs. After a failure the database is closed, and
+ * the next opening completes the recovery.
  */
 export async function openKeepingLogs(
   make: () => Database,
@@ -75,7 +75,7 @@ export async function openKeepingLogs(
   { exists, end }: BeforeOpening,
 ): Promise<Database> {
   const kept = exists ? await keepLogs(dir, end) : undefined;
-  // Not earlier: a ClassicLevel opens itself once it is constructed.
+  // Not constructed earlier: a ClassicLevel opens itself once it is constructed.
   const level = make();
   try {
     await level.open();
@@ -97,8 +97,8 @@ export async function openKeepingLogs(
  * Keeps the write-ahead logs of the closed LevelDB in `dir`, which must have been checked, until the database is open.
  *
  * LevelDB skips a write-ahead log that it cannot open or read (EMFILE, ENOMEM, EIO), reports no error, and removes the file: without
- * another link to it, a momentary lack of descriptors would lose everything in it. If the sequence numbers do not prove that LevelDB read
- * every log, the batches are applied again. That is idempotent, because an unused database cannot hold anything newer.
+ * another link to the file, a momentary lack of descriptors would lose everything in it. If the sequence numbers do not prove that LevelDB
+ * read every log, the batches are applied again. That is idempotent, because an unused database cannot hold anything newer.
  */
 async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs> {
   const kept = join(dir, KEPT_FOLDER);
@@ -106,11 +106,11 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   const removeCopies = async (): Promise<void> => {
     await rename(kept, preparing);
     await rm(preparing, { recursive: true, force: true });
-    // If the copies reappeared after a power loss they would overwrite newer data. Flushed last: removed files need no flush.
+    // If the copies reappeared after a power loss, they would overwrite newer data. Flushed last: removed files need no flush.
     await syncFolder(dir);
   };
   await rm(preparing, { recursive: true, force: true });
-  // Left by an interrupted opening: these are the full logs, and those in `dir` may be parts of them.
+  // The copies left by an interrupted opening are the full logs; those in `dir` may be parts of them.
   const isRepeated = (await readdir(dir)).includes(KEPT_FOLDER);
   let provable = false;
   if (!isRepeated) {
@@ -134,7 +134,7 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   };
 }
 
-/** The write-ahead logs that LevelDB reads when it opens the database, and the manifest's last sequence number. */
+/** Returns the write-ahead logs that LevelDB reads when it opens the database, and the manifest's last sequence number. */
 async function logsToKeep(
   dir: string,
 ): Promise<{ readonly names: readonly string[]; readonly lastSequence: number }> {
@@ -177,7 +177,7 @@ async function* batchesOf(path: string): AsyncGenerator<Uint8Array, void, undefi
   try {
     yield* recordsInFile(file, new LevelRecordReader());
   } catch (error) {
-    // The logs were checked before they were copied: this is a tail that was never written.
+    // The logs were checked before they were copied, so the damage is a tail that was never written.
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
   } finally {
     await file.close();

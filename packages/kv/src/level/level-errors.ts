@@ -3,10 +3,10 @@ import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
 // On opening: a file that the manifest names is missing or not a file, or the file system itself is damaged (EUCLEAN).
 const MISSING_OR_DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|cleaning/;
-/** Errors of reads in the calling thread have no code. */
+/** The pattern of errors of reads in the calling thread, which have no code. */
 const IO_ERROR = /^IO error: /;
 
-/** The error that abstract-level wraps when opening fails, otherwise the error itself. */
+/** Returns the error that abstract-level wraps when opening fails, otherwise the error itself. */
 export function innermost(error: unknown): unknown {
   if (systemErrorCode(error) !== "LEVEL_DATABASE_NOT_OPEN") return error;
   return error instanceof Error && error.cause !== undefined ? error.cause : error;
@@ -30,9 +30,9 @@ export function explainOpening(error: unknown, dir: string): unknown {
   return cause;
 }
 
-/** The error for users when an operation on an open store failed. Errors about its arguments stay as they are. */
+/** Returns the error for users when an operation on an open store failed. Errors about its arguments are returned unchanged. */
 export function explainOperation(error: unknown, dir: string): unknown {
-  // Such an error knows more: a capture that runs out of space names another folder.
+  // Such an error is more specific: a capture that runs out of space names another folder.
   if (error instanceof CairnError) return error;
   const code = systemErrorCode(error);
   const message = errorMessage(error);
@@ -40,7 +40,7 @@ export function explainOperation(error: unknown, dir: string): unknown {
   if (code === "LEVEL_SNAPSHOT_NOT_OPEN") {
     return new CairnError("NOT_READY", "The snapshot was closed before it was read.", { cause: error });
   }
-  // LevelDB opens a table when it is first read, and may lack a descriptor, memory or permission then.
+  // LevelDB opens a table when it is first read, and may then lack a descriptor, memory or permission.
   const refused = refusedBySystem(error, dir);
   if (refused !== undefined) return refused;
   if (code === "LEVEL_CORRUPTION" || code === "LEVEL_IO_ERROR" || IO_ERROR.test(message)) {
@@ -52,7 +52,7 @@ export function explainOperation(error: unknown, dir: string): unknown {
   return error;
 }
 
-/** The error for users if the operating system refused something; undefined for other errors. */
+/** Returns the error for users if the operating system refused something; undefined for other errors. */
 function refusedBySystem(error: unknown, dir: string): CairnError | undefined {
   const system = systemErrorOf(error);
   switch (system?.meaning) {
@@ -68,14 +68,14 @@ function refusedBySystem(error: unknown, dir: string): CairnError | undefined {
   }
 }
 
-/** The error of a closed store. */
+/** Returns the error of a closed store. */
 export function closed(dir: string): CairnError {
   return new CairnError("NOT_READY", `The index in ${dir} is closed.`, {
     hint: "Open it again, or wait until the node has.",
   });
 }
 
-/** The error when the index is open already. */
+/** Returns the error when the index is open already. */
 export function locked(dir: string, cause?: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The index in ${dir} is already in use.`, {
     hint: "Stop the other node that uses it, or give each node a directory of its own.",
@@ -101,7 +101,7 @@ function full(dir: string, cause: unknown): CairnError {
   });
 }
 
-/** The error when the files of an open database are no longer in its folder. */
+/** Returns the error when the files of an open database are no longer in its folder. */
 export function filesGone(dir: string): CairnError {
   return new CairnError(
     "INDEX_CORRUPT",

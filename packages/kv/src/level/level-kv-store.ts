@@ -37,10 +37,10 @@ import { OpenReaders } from "./open-readers.ts";
 import { PointReads } from "./point-reads.ts";
 import { checkBeforeOpening, TableChecks, type UncheckedTables } from "./checks-on-opening.ts";
 
-/** The format of captured files; a store in memory captures into the same one. */
+/** The format of captured files; a store in memory captures into the same format. */
 export const LEVEL_FORMAT = "leveldb/1";
 
-/** Stores in LevelDB, one per directory. */
+/** Returns a provider of stores in LevelDB, one per directory. */
 export function levelProvider(options: LevelOptions = {}): KvProvider {
   return {
     format: LEVEL_FORMAT,
@@ -100,7 +100,7 @@ class LevelKvStore extends LevelReader implements KvStore {
   readonly #running = new Set<Promise<unknown>>();
   readonly #checks: TableChecks;
   readonly #readers: OpenReaders;
-  /** Why a batch failed: it is not known whether it is on disk, so no other may follow it. */
+  /** The error of a failed batch: whether the batch is on disk is unknown, so no other may follow it. */
   #failure: unknown;
   #closing: Promise<void> | undefined;
 
@@ -114,7 +114,7 @@ class LevelKvStore extends LevelReader implements KvStore {
     this.#checks = new TableChecks(dir, claim);
   }
 
-  /** Starts to compare tables of earlier processes with their checksums: all in the background, or at full speed those in `unchecked`. */
+  /** Starts comparing tables of earlier processes with their checksums: all in the background, or those in `unchecked` at full speed. */
   compare(isOld: boolean, unchecked: UncheckedTables | undefined): void {
     if (isOld) this.#checks.begin();
     if (unchecked !== undefined) this.#checks.beginUrgent(unchecked);
@@ -180,7 +180,7 @@ class LevelKvStore extends LevelReader implements KvStore {
       await this.#write(operations, options?.sync === true);
     } catch (error) {
       const failure = explainOperation(error, this.#dir);
-      // LevelDB would accept the next batch, and recovery would drop it: it would follow an incomplete record.
+      // LevelDB would accept the next batch, but recovery would drop it, since it would follow an incomplete record.
       if (failure instanceof CairnError && failure.code !== "NOT_READY") this.#failure ??= failure;
       throw failure;
     }
@@ -215,7 +215,7 @@ class LevelKvStore extends LevelReader implements KvStore {
     return this.#track(this.#capture(resolve(dir), options));
   }
 
-  /** Refuses if another database has replaced the files: a copy of it would pass for a copy of this one. */
+  /** Captures the store. Refuses if another database has replaced the files: its copy would pass for a copy of this store. */
   async #capture(dir: string, options: { unchecked?: boolean }): Promise<KvCapture> {
     if (!(await this.#claim.isThere())) throw filesGone(this.#dir);
     return await captureLevelDb(this.#dir, dir, options);
@@ -223,7 +223,7 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   async compact(): Promise<void> {
     this.#assertUsable();
-    // LevelDB takes an open end as empty; dead rows above this key, if there are any, are removed by later compactions.
+    // LevelDB treats an open end as empty; dead rows above this key, if any, are removed by later compactions.
     const end = new Uint8Array(256).fill(0xff);
     await this.#track(this.#level.compactRange(new Uint8Array(0), end));
   }

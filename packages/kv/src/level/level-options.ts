@@ -1,25 +1,25 @@
-/** Options of LevelDB; sizes are in bytes. */
+/** Options for LevelDB; sizes are in bytes. */
 export interface LevelOptions {
-  /** The size of rows kept in memory, and in the log that recovery reads, before they become a table. Default 24 MiB. */
+  /** The size of rows kept in memory, and in the log that recovery reads, before they become a table. Defaults to 24 MiB. */
   readonly writeBufferSize?: number;
-  /** The size of table blocks cached in memory. Default 16 MiB. */
+  /** The size of table blocks cached in memory. Defaults to 16 MiB. */
   readonly cacheSize?: number;
-  /** Whether tables are compressed with Snappy. Default true. */
+  /** Whether tables are compressed with Snappy. Defaults to true. */
   readonly compression?: boolean;
-  /** The number of tables kept open. Default 1,000. */
+  /** The number of tables kept open. Defaults to 1,000. */
   readonly maxOpenFiles?: number;
 }
 
 /** Defaults that differ from LevelDB's own. */
 export const LEVEL_DEFAULTS = { writeBufferSize: 24 << 20, cacheSize: 16 << 20, compression: true };
 
-/** Options of a read whose value is bytes. */
+/** Options for a read whose value is bytes. */
 export const AS_BYTES = { keyEncoding: "view", valueEncoding: "view" } as const;
 
-/** Options of a read whose value is text: LevelDB's bytes are converted without a buffer in between. */
+/** Options for a read whose value is text: LevelDB's bytes are converted without a buffer in between. */
 export const AS_TEXT = { keyEncoding: "view", valueEncoding: "utf8" } as const;
 
-/** Options of a range whose rows are text. Its bounds stay bytes: converted to text, bytes that are not UTF-8 would be another bound. */
+/** Options for a range whose rows are text. Its bounds stay bytes: converted to text, bytes that are not UTF-8 would be another bound. */
 export const RANGE_AS_TEXT = {
   keyEncoding: {
     name: "utf8-in-bytes",
@@ -30,7 +30,7 @@ export const RANGE_AS_TEXT = {
   valueEncoding: "utf8",
 } as const;
 
-/** One of this many single reads adds its block to the cache. */
+/** The number of single reads of which one adds its block to the cache. */
 const READS_PER_CACHE_FILL = 8;
 
 /**
@@ -47,7 +47,7 @@ export class SingleReads<Options extends object> {
     this.#bypassing = { ...options, fillCache: false };
   }
 
-  /** The options of the next read. */
+  /** Returns the options of the next read. */
   next(): Options & { readonly fillCache: boolean } {
     this.#count = (this.#count + 1) % READS_PER_CACHE_FILL;
     return this.#count === 0 ? this.#filling : this.#bypassing;

@@ -13,19 +13,19 @@ import { UNCHECKED_FOLDER } from "./checks-on-opening.ts";
 export interface PurgedLevel {
   readonly dir: string;
   readonly readers: OpenReaders;
-  /** LevelDB's own `CompactRange`; both keys belong to the range. */
+  /** Calls LevelDB's own `CompactRange`; both keys belong to the range. */
   readonly compact: (begin: Uint8Array, end: Uint8Array) => Promise<void>;
   readonly store: Pick<KvStore, "getMany" | "batch">;
-  /** Throws if nothing may be written any more. */
+  /** Throws if the store may no longer be written to. */
   readonly assertUsable: () => void;
 }
 
 const OPENING_FOLDERS = new Set([UNCHECKED_FOLDER, KEPT_FOLDER, PREPARING_FOLDER]);
 /** A key above all rows: compacting it flushes the memtable, and waits for a running compaction. */
 const BEHIND_ALL_ROWS = new Uint8Array(64).fill(0xff);
-/** The longest wait for readers. */
+/** The longest wait for readers, in milliseconds. */
 const MAX_WAIT_MS = 5_000;
-/** Tries until all tables of a piece are new: one is enough unless another compaction runs meanwhile. */
+/** The number of attempts to make all tables of a piece new: one is enough unless another compaction runs in the meantime. */
 const MAX_TRIES = 4;
 
 /**
@@ -35,7 +35,7 @@ const MAX_TRIES = 4;
  * numbers below the next one (`#since`): a table that a compaction writes afterwards contains nothing that was removed before. So removed rows
  * are gone when no live table with a lower number overlaps the ranges, and the files of tables that are no longer live have been removed.
  *
- * LevelDB does not compact the deepest level that has tables of a range: there a removed row can stay next to its deletion. Such a table is
+ * LevelDB does not compact the deepest level that has tables of a range, where a removed row can stay next to its deletion. Such a table is
  * rewritten by writing one of its rows again, unchanged.
  */
 export class LevelPurge implements KvPurge {
@@ -95,7 +95,10 @@ export class LevelPurge implements KvPurge {
     }
   }
 
-  /** Returns whether all old files are gone. LevelDB removes a file at the end of the first flush or compaction after its last reader. */
+  /**
+   * Returns whether all old files have been removed: LevelDB removes a file at the end of the first flush or compaction after its last
+   * reader.
+   */
   async #removeOldFiles(since: number, end: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { readers } = this.#level;
     for (let tries = 1; ; tries++) {
@@ -110,7 +113,7 @@ export class LevelPurge implements KvPurge {
   async #hasOldFiles(since: number): Promise<boolean> {
     const manifest = await this.#manifest();
     const names = await readdir(this.#level.dir);
-    // Links to tables and logs, which an opening keeps until it is complete.
+    // These folders contain links to tables and logs that an opening keeps until it is complete.
     if (names.some((name) => OPENING_FOLDERS.has(name))) return true;
     return (
       tableNumbers(names).some((number) => number < since && !manifest.tables.has(number)) ||
@@ -192,7 +195,7 @@ export class LevelPurge implements KvPurge {
   }
 }
 
-/** A key after `first` and not after `last`, as short as possible: neither needs to be a row any more. */
+/** Returns a key after `first` and not after `last`, as short as possible: neither needs to be a row any more. */
 function between(first: Uint8Array, last: Uint8Array): Uint8Array {
   const differsAt = last.findIndex((byte, at) => byte !== first[at]);
   return differsAt < 0 ? first : last.subarray(0, differsAt + 1);

@@ -6,7 +6,7 @@ import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from 
 const PAGE_ROWS = 1000;
 const PAGE_BYTES = 256 * 1024;
 
-/** The part used of the iterators of both implementations of abstract-level. */
+/** The members used of the iterators of both implementations of abstract-level. */
 interface LevelIterator<Part> {
   nextv(size: number): Promise<[Part, Part][]>;
   close(): Promise<void>;
@@ -17,7 +17,7 @@ export interface LevelSnapshot {
   close(): Promise<void>;
 }
 
-/** The part used of what classic-level and memory-level have in common; keys and values are bytes. */
+/** The members used that classic-level and memory-level have in common; keys and values are bytes. */
 export interface ByteLevel {
   get(key: Uint8Array, options?: { snapshot: LevelSnapshot }): Promise<Uint8Array | undefined>;
   getMany(keys: Uint8Array[], options?: { snapshot: LevelSnapshot }): Promise<(Uint8Array | undefined)[]>;
@@ -34,7 +34,7 @@ export class LevelReader implements KvReader {
   readonly #options: { snapshot: LevelSnapshot } | undefined;
   readonly #readers: OpenReaders | undefined;
 
-  /** Registers each open range with `readers`. */
+  /** Creates a reader that registers each open range with `readers`. */
   constructor(level: ByteLevel, place: string, snapshot?: LevelSnapshot, readers?: OpenReaders) {
     this.#level = level;
     this.#place = place;
@@ -66,13 +66,13 @@ export class LevelReader implements KvReader {
     return this.pages<Uint8Array>(range, {});
   }
 
-  /** The rows of a range, with keys and values converted as `encodings` say. */
+  /** Yields the rows of a range, with keys and values converted according to `encodings`. */
   protected pages<Part>(
     range: KvRange,
     encodings: object,
   ): AsyncIterable<readonly (readonly [Part, Part])[]> {
     try {
-      // Created here, not when the loop starts: the rows are those of the state at the call.
+      // Created here, not when the loop starts, so that the rows are those of the state at the call.
       const options = { ...range, ...this.#options, ...encodings, highWaterMarkBytes: PAGE_BYTES };
       return new RowPages(this.#level.iterator<Part>(options), this.#place, this.#readers?.open());
     } catch (error) {

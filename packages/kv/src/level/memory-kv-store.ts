@@ -22,8 +22,8 @@ import { makeFolder } from "../disk/folders.ts";
 type Rows = MemoryLevel<Uint8Array, Uint8Array>;
 
 /**
- * Stores in memory. `open` loads the rows of a LevelDB in the directory (such as a restored checkpoint) and then leaves it alone; without one
- * the directory is not even made. Only `capture` writes, and writes a LevelDB, so that checkpoints can be exchanged with
+ * Returns a provider of stores in memory. `open` loads the rows of a LevelDB in the directory (such as a restored checkpoint); without one
+ * the directory is not even made. Only `capture` writes files, those of a LevelDB, so that checkpoints can be exchanged with
  * {@link levelProvider}.
  */
 export function memoryProvider(): KvProvider {
@@ -32,7 +32,7 @@ export function memoryProvider(): KvProvider {
     persistent: false,
     async open(place) {
       const dir = resolve(place);
-      // Loaded here, since most nodes do not use it and would start more slowly.
+      // Loaded here, since most nodes do not use this package and would start more slowly.
       const memory = await import("memory-level");
       const rows: Rows = new memory.MemoryLevel({
         keyEncoding: "view",
@@ -56,7 +56,7 @@ export function memoryProvider(): KvProvider {
 class MemoryKvStore extends LevelReader implements KvStore {
   readonly #rows: Rows;
   readonly #place: string;
-  /** Closing waits for them. */
+  /** Running captures, which closing waits for. */
   readonly #captures = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
@@ -70,7 +70,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
   async batch(operations: readonly KvOperation[]): Promise<void> {
     this.#assertOpen();
     try {
-      // Copied, as in a store on disk: callers may use their buffers again.
+      // Copied, as in a store on disk: callers may reuse their buffers.
       await this.#rows.batch(operations.map(copyOperation));
     } catch (error) {
       throw explainOperation(error, this.#place);
@@ -98,7 +98,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
     this.#assertOpen();
   }
 
-  /** There are no files, and a capture writes only existing rows. */
+  /** Returns a purge that does nothing: there are no files, and a capture writes only existing rows. */
   purge(): KvPurge {
     this.#assertOpen();
     return { run: () => Promise.resolve("gone") };
@@ -130,7 +130,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
         } finally {
           await files.close();
         }
-        // Files that only the process needs that has the database open.
+        // These files are needed only by the process that has the database open.
         for (const name of ["LOCK", "LOG", "LOG.old"]) await rm(join(dir, name), { force: true });
         return { linked: 0, copied: 0, bytes: (await measureFiles(dir)).bytes };
       } catch (error) {
@@ -162,7 +162,7 @@ function copyOperation(operation: KvOperation): KvOperation {
     : { type: "del", key };
 }
 
-// A view into a larger buffer must not keep all of that alive.
+// A view into a larger buffer must not keep all of the buffer alive.
 function copyBytes(bytes: Uint8Array): Uint8Array {
   const copy = new Uint8Array(bytes.length);
   copy.set(bytes);

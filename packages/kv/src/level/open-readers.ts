@@ -1,11 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 /**
- * Keeps track of readers of earlier states of a store: snapshots, ranges and multi-row reads. For them LevelDB keeps what was removed since,
- * even in tables that it rewrites.
+ * Keeps track of readers of earlier states of a store: snapshots, ranges and multi-row reads. For them LevelDB keeps rows that were removed
+ * since, even in tables that it rewrites.
  */
 export class OpenReaders {
-  /** In the order in which they were opened. */
+  /** The ids of open readers, in the order in which they were opened. */
   readonly #open = new Set<number>();
   #next = 0;
   #waiting: { readonly before: number; readonly resolve: () => void }[] = [];
@@ -20,12 +20,12 @@ export class OpenReaders {
     };
   }
 
-  /** A mark for {@link ended}: after the readers that are open now. */
+  /** Returns a mark for {@link ended} that follows the readers open now. */
   mark(): number {
     return this.#next;
   }
 
-  /** Waits for the readers opened before `mark`, at most `withinMs`. Returns whether all have been closed. */
+  /** Waits at most `withinMs` for the readers opened before `mark` to close. Returns whether all have been closed. */
   async ended(mark: number, withinMs: number, signal?: AbortSignal): Promise<boolean> {
     if (this.#oldest() >= mark) return true;
     const late = new AbortController();

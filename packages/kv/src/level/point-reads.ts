@@ -1,6 +1,6 @@
-/** How the rows of a store are read, as bytes or as text; undefined for a row that does not exist. */
+/** Functions that read the rows of a store, as bytes or as text; undefined for a row that does not exist. */
 export interface RowReads<Value> {
-  /** Reads on this thread. Throws its errors. */
+  /** Reads a row on this thread. Throws the errors of reading. */
   now(key: Uint8Array): Value | undefined;
   /** Reads rows at once on another thread. */
   many(keys: Uint8Array[]): Promise<(Value | undefined)[]>;
@@ -11,18 +11,18 @@ interface Waiting<Value> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Reads from memory take microseconds: this many block the event loop for a millisecond or two. */
+/** The number of reads per turn: reads from memory take microseconds, so this many block the event loop for a millisecond or two. */
 const MAX_READS_PER_TURN = 256;
-/** With large rows, and the work of callers in between, reads stop after this time. */
+/** The time after which reads stop in a turn, which matters with large rows and the work of callers in between. */
 const MAX_TURN_MS = 5;
-/** A read that takes longer came from a disk, or waited for a processor or the garbage collector. */
+/** The time above which a read counts as slow: it came from a disk, or waited for a processor or the garbage collector. */
 const SLOW_MS = 0.25;
-/** The event loop spends at most this share of its time on slow reads, after an allowance of this many milliseconds. */
+/** The largest share of its time that the event loop spends on slow reads, after an allowance in milliseconds. */
 const SLOW_SHARE = 1 / 20;
 const SLOW_ALLOWANCE_MS = 20;
-/** One of libuv's four threads is left to others. More reads of fewer rows cost more than they gain. */
+/** The number of requests in flight: one of libuv's four threads is left to others. More reads of fewer rows cost more than they gain. */
 const MAX_IN_FLIGHT = 3;
-/** A thread reads the rows of one request in sequence, perhaps each from the disk. */
+/** The number of rows per request, which a thread reads in sequence, perhaps each from the disk. */
 const MAX_ROWS_PER_REQUEST = 32;
 
 /**
@@ -37,7 +37,7 @@ export class PointReads<Value> {
   #inFlight = 0;
   #leftOfTurn = MAX_READS_PER_TURN;
   #turnEndsAt = 0;
-  /** When the time spent on slow reads is made up for. */
+  /** The time at which the time spent on slow reads is made up for. */
   #balancedAt = 0;
   #isPlanned = false;
   #onIdle: (() => void) | undefined;
@@ -46,7 +46,7 @@ export class PointReads<Value> {
     this.#rows = rows;
   }
 
-  /** The value of a row, as of some moment between the call and its result. */
+  /** Returns the value of a row, as of some moment between the call and its result. */
   get(key: Uint8Array): Value | undefined | Promise<Value | undefined> {
     const time = performance.now();
     if (!this.#isPlanned) this.#turnEndsAt = time + MAX_TURN_MS;
@@ -65,7 +65,7 @@ export class PointReads<Value> {
     });
   }
 
-  /** Waits until all reads have ended. To be called once, when no more follow. */
+  /** Waits until all reads have ended. To be called once, when no more reads follow. */
   async idle(): Promise<void> {
     if (this.#inFlight === 0 && this.#keys.length === 0) return;
     await new Promise<void>((resolve) => {
@@ -77,7 +77,7 @@ export class PointReads<Value> {
     return this.#leftOfTurn > 0 && time < this.#turnEndsAt && this.#isQuickAt(time);
   }
 
-  /** Whether rows seem to be in memory. */
+  /** Returns whether rows seem to be in memory. */
   #isQuickAt(time: number): boolean {
     return time >= this.#balancedAt - SLOW_ALLOWANCE_MS / SLOW_SHARE;
   }
@@ -93,7 +93,7 @@ export class PointReads<Value> {
     }
   }
 
-  /** Yields to the event loop: a caller that awaits one read after the other, and nothing else, would block it. */
+  /** Plans the waiting reads for a later turn: a caller that only awaits one read after the other would block the event loop. */
   #plan(): void {
     if (this.#isPlanned) return;
     this.#isPlanned = true;

@@ -15,12 +15,12 @@ export interface PurgePiece {
   readonly lt: Uint8Array;
 }
 
-/** About how much one piece rewrites per level. */
+/** The approximate number of bytes that one piece rewrites per level. */
 const PIECE_BYTES = 32 * 1024 * 1024;
-/** About one table: rewriting that much between two ranges costs less than another compaction. */
+/** The largest gap between two joined ranges, about one table: rewriting that much costs less than another compaction. */
 const GAP_BYTES = 2 * 1024 * 1024;
 
-/** The live tables of a manifest, in the order of their first keys. */
+/** Returns the live tables of a manifest, in the order of their first keys. */
 export function tablesOf({ tables, bounds }: LevelManifest): LevelTable[] {
   const found: LevelTable[] = [];
   for (const [number, bytes] of tables) {

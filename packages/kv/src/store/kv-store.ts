@@ -6,12 +6,12 @@ export type KvRow = readonly [key: Uint8Array, value: Uint8Array];
 /** A row as text: key and value decoded as UTF-8. */
 export type KvTextRow = readonly [key: string, value: string];
 
-/** One change of a batch. Within a batch the order counts: the last change of a key wins. */
+/** One change in a batch. Within a batch the order counts: the last change to a key wins. */
 export type KvOperation =
   | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly type: "del"; readonly key: Uint8Array };
 
-/** Which rows, in key order (`reverse`: from the last). At most one lower and one upper bound. */
+/** The rows to read, in key order (`reverse`: starting with the last). Has at most one lower and one upper bound. */
 export interface KvRange {
   /** The lower bound, inclusive (`gte`) or exclusive (`gt`). Defaults to the first row. */
   readonly gte?: Uint8Array;
@@ -19,39 +19,39 @@ export interface KvRange {
   /** The upper bound, exclusive (`lt`) or inclusive (`lte`). Defaults to the last row. */
   readonly lt?: Uint8Array;
   readonly lte?: Uint8Array;
-  /** From the last row to the first. Defaults to false. */
+  /** Whether to read from the last row to the first. Defaults to false. */
   readonly reverse?: boolean;
   /** The maximum number of rows. Defaults to no limit. */
   readonly limit?: number;
 }
 
-/** A value, undefined if there is none, or a promise of either. To be awaited, or distinguished by `instanceof Promise`. */
+/** A value, undefined if there is none, or a promise of either. Await it, or distinguish the cases with `instanceof Promise`. */
 export type KvValue = Uint8Array | undefined | Promise<Uint8Array | undefined>;
 
-/** As {@link KvValue}, with the value as text. */
+/** Like {@link KvValue}, with the value as text. */
 export type KvText = string | undefined | Promise<string | undefined>;
 
 /** Reads the current state of a store, or a {@link KvSnapshot}. */
 export interface KvReader {
   /**
-   * The value of `key`. Errors reject a promise, and are never thrown synchronously. An implementation that returns values synchronously has
-   * to return a promise now and then, so that callers that read many values yield to the event loop.
+   * Returns the value of `key`. Errors reject a promise, and are never thrown synchronously. An implementation that returns values
+   * synchronously has to return a promise now and then, so that callers that read many values yield to the event loop.
    */
   get(key: Uint8Array): KvValue;
   /**
-   * As `get`, with the value decoded as UTF-8 (invalid bytes become U+FFFD). Optional: for stores that can do it faster than their callers.
+   * Like `get`, with the value decoded as UTF-8 (invalid bytes become U+FFFD). Optional: for stores that decode faster than their callers.
    */
   getText?(key: Uint8Array): KvText;
-  /** The values of `keys` in the same order, all from one state of the store; undefined for keys that do not exist. */
+  /** Returns the values of `keys` in the same order, all from one state of the store; undefined for keys that do not exist. */
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /**
-   * The rows of `range` in order, in non-empty arrays of bounded size, all from the state at the call. Leaving the loop early releases the
-   * iterator; a range that is never iterated holds it until the store is closed.
+   * Yields the rows of `range` in order, in non-empty arrays of bounded size, all from the state at the call. Leaving the loop early
+   * releases the iterator; a range that is never iterated holds it until the store is closed.
    */
   range(range: KvRange): AsyncIterable<readonly KvRow[]>;
   /**
-   * As `range`, with keys and values decoded as UTF-8 (invalid bytes become U+FFFD, so that keys may become equal). For callers that examine
-   * many rows: text costs a third of bytes. Optional: for stores that can do it faster than their callers.
+   * Like `range`, with keys and values decoded as UTF-8 (invalid bytes become U+FFFD, so keys may become equal). For callers that examine
+   * many rows: text costs a third of what bytes cost. Optional: for stores that decode faster than their callers.
    */
   rangeText?(range: KvRange): AsyncIterable<readonly KvTextRow[]>;
 }
@@ -72,7 +72,7 @@ export interface KvCapture {
 
 /** The size of a store. */
 export interface KvStats {
-  /** Bytes of the store's files on disk (0 for a store that lives in memory). */
+  /** The size of the store's files on disk, in bytes (0 for a store in memory). */
   readonly bytes: number;
   readonly files: number;
   /**
@@ -85,8 +85,8 @@ export interface KvStats {
 /**
  * An ordered key-value store.
  *
- * - `batch` is atomic: after a crash of the process all of it exists or nothing. Batches survive in order: if one exists, so do all before it.
- *   It resolves when readers of this process see it; with `sync: true`, when it would also survive a power loss.
+ * - `batch` is atomic: after a crash of the process all of it exists or none. Batches survive in order: if one exists, so do all earlier
+ * ones. It resolves when readers of this process see it; with `sync: true`, when it would also survive a power loss.
  * - A batch that failed because of the disk (`DISK_FULL`, `SYSTEM_REFUSED`, `INDEX_CORRUPT`) is the last one: whether it exists is known only
  *   after opening the store again, and until then every further batch throws the same error.
  * - Readers never see part of a batch, and never wait for writers.
@@ -103,11 +103,11 @@ export interface KvStore extends KvReader {
   snapshot(): KvSnapshot;
   /** `unchecked` defaults to false. */
   capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture>;
-  /** Rewrites everything without dead rows. Rows do not change. */
+  /** Rewrites all files without dead rows. Rows do not change. */
   compact(): Promise<void>;
   /**
    * Prepares to overwrite what the store's files still contain of rows of `ranges` that were removed or replaced before this call. Rows do
-   * not change. Optional: for stores that can tell when it is gone.
+   * not change. Optional: for stores that can tell when that content is gone.
    */
   purge?(ranges: readonly KvPurgeRange[]): KvPurge;
   stats(): Promise<KvStats>;
@@ -118,20 +118,20 @@ export interface KvStore extends KvReader {
    */
   checked?(onProgress?: (done: number, total: number) => void): Promise<void>;
   /**
-   * Compares everything on the disk with its checksums, and returns the bytes compared. Awaits `pause` after each small piece, with the bytes
-   * compared and their total, so that the caller can spread the work. Errors: `INDEX_CORRUPT`, which readers also receive from then on;
-   * `SYSTEM_REFUSED` and the like if something could not be read, which changes nothing; the reason of `signal`. Optional: for stores on a
-   * disk.
+   * Compares everything on the disk with its checksums, and returns the number of bytes compared. Awaits `pause` after each small piece,
+   * with the bytes compared and their total, so that the caller can spread the work. Errors: `INDEX_CORRUPT`, which readers also receive
+   * from then on; `SYSTEM_REFUSED` and the like if something could not be read, which changes nothing; the reason of `signal`. Optional:
+   * for stores on a disk.
    */
   scrub?(options: KvScrub): Promise<number>;
   close(): Promise<void>;
 }
 
-/** A range whose removed rows are to be purged from the files: from `gte` on, up to but not including `lt`. */
+/** A range whose removed rows are to be purged from the files: from `gte` up to but not including `lt`. */
 export interface KvPurgeRange {
   readonly gte: Uint8Array;
   readonly lt: Uint8Array;
-  /** Which removed keys are to be purged as well, and not only their values. Defaults to none. */
+  /** Returns whether a removed key is to be purged as well, and not only its value. Defaults to false for all keys. */
   readonly keys?: (key: Uint8Array) => boolean;
 }
 
@@ -145,31 +145,31 @@ export type KvPurged = "gone" | "unfinished" | "read" | "named";
 export interface KvPurge {
   /**
    * Continues where the last run ended; only one may run at a time. Does not block readers and writers. Errors: `INDEX_CORRUPT`, those of a
-   * batch, and the reason of `signal`; after an error it can be run again.
+   * batch, and the reason of `signal`; after an error the purge can be run again.
    */
   run(options: KvPurging): Promise<KvPurged>;
 }
 
-/** How a purge runs. */
+/** Options for running a purge. */
 export interface KvPurging {
-  /** No piece begins after this time (ms). */
+  /** The time after which no further piece begins (ms). */
   readonly withinMs: number;
   /** Runs `work`, a read and a batch, while nothing else writes to the store. */
   readonly alone: (work: () => Promise<void>) => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
-/** How a store is scrubbed. */
+/** Options for a scrub. */
 export interface KvScrub {
-  /** Must end soon after `signal` is aborted, which also happens when the store is closed. */
+  /** Pauses the scrub. Must end soon after `signal` is aborted, which also happens when the store is closed. */
   readonly pause: (done: number, total: number, signal: AbortSignal) => Promise<void>;
   readonly signal: AbortSignal;
 }
 
-/** How a store is opened. */
+/** Options for opening a store. */
 export interface KvOpening {
   /**
-   * Whether everything that earlier processes wrote is compared with its checksums before `open` returns or, if that is much, as soon as
+   * Whether everything that earlier processes wrote is compared with its checksums before `open` returns or, if there is much, as soon as
    * possible afterwards: {@link KvStore.checked} waits for that. Defaults to false: it is compared in the background.
    */
   readonly check?: boolean;

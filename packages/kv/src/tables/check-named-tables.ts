@@ -14,11 +14,11 @@ import type { SentError } from "../concurrency/worker-thread.ts";
 const BACKGROUND_SHARE = 0.25;
 
 /**
- * Compares the tables that the open LevelDB in `dir` has at the call with their checksums, slowly and, if they are large, on a thread of low
- * priority. Throws `INDEX_CORRUPT` for the first damaged table. Returns early when `signal` is aborted.
+ * Compares the tables that the open LevelDB in `dir` has at the call with their checksums, slowly and, if they are large, on a thread with
+ * low priority. Throws `INDEX_CORRUPT` for the first damaged table. Returns early when `signal` is aborted.
  */
 export async function checkLiveTables(dir: string, signal: AbortSignal): Promise<void> {
-  // Only those that the manifest names: others may just be being written.
+  // Only the tables that the manifest names: others may be in the middle of being written.
   const tables = await liveTables(dir);
   // A directory that was removed does not mean that its content was damaged.
   if (tables === undefined) return;
@@ -38,31 +38,31 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
   }
 }
 
-/** Which tables of which LevelDB to compare. */
+/** The LevelDB and the tables to compare. */
 export interface CheckOrder {
   readonly dir: string;
   /** The file numbers of the tables. */
   readonly numbers: readonly number[];
 }
 
-/** What to compare on a thread: an urgent check neither pauses nor gives way to other threads. */
+/** The tables to compare on a thread: an urgent check neither pauses nor gives way to other threads. */
 export interface ThreadCheckOrder extends CheckOrder {
   readonly isUrgent: boolean;
 }
 
-/** Sent by the thread: the bytes of each undamaged table, and in the end that all are, or the failure. */
+/** Sent by the thread: the bytes of each undamaged table, and finally that all are undamaged, or the failure. */
 export interface CheckReport {
   readonly checked?: number;
   readonly failed?: SentError;
   readonly isDone?: true;
 }
 
-/** How long to pause after `busyMs` of work (ms). */
+/** Returns how long to pause after `busyMs` of work (ms). */
 export function pauseMsAfter(busyMs: number): number {
   return busyMs * (1 / BACKGROUND_SHARE - 1);
 }
 
-/** Calls `check` with the path of each table that still exists; a compaction may have removed some meanwhile. */
+/** Calls `check` with the path of each table that still exists; a compaction may have removed some in the meantime. */
 export async function checkTables(
   { dir, numbers }: CheckOrder,
   check: (path: string) => Promise<void>,
@@ -97,7 +97,7 @@ export async function checkOnThread(
   onChecked: (bytes: number) => void = () => {},
 ): Promise<void> {
   const worker = startWorker(import.meta.url, "check-worker", order);
-  // It must not keep the process alive.
+  // The thread must not keep the process alive.
   worker.unref();
   const stop = (): void => void worker.terminate();
   signal.addEventListener("abort", stop, { once: true });
@@ -120,14 +120,15 @@ function endedEarly(): Error {
 }
 
 /**
- * The file names of the live tables of the closed LevelDB in `dir`. Other tables may exist: an interrupted compaction, even one that started
- * on opening, leaves half a table. `CHECKPOINT_INCOMPLETE` if one is missing: the rest would look like a database with fewer rows.
+ * Returns the file names of the live tables of the closed LevelDB in `dir`. Other tables may exist: an interrupted compaction, even one
+ * that started on opening, leaves half a table. `CHECKPOINT_INCOMPLETE` if one is missing: the rest would look like a database with fewer
+ * rows.
  */
 export async function liveTableNames(dir: string): Promise<Set<string>> {
   return new Set((await liveTableBounds(dir)).keys());
 }
 
-/** As {@link liveTableNames}, each with the keys of its first and its last row. */
+/** Like {@link liveTableNames}, each with the keys of its first and its last row. */
 export async function liveTableBounds(dir: string): Promise<Map<string, readonly [Uint8Array, Uint8Array]>> {
   const live = (await liveManifest(dir))?.bounds;
   if (live === undefined) throw incomplete(dir, "its CURRENT, or the manifest that this names");
@@ -148,7 +149,7 @@ function incomplete(dir: string, what: string): CairnError {
   });
 }
 
-/** The tables that the manifest of the LevelDB in `dir` names: number → bytes. Undefined if there is no database. */
+/** Returns the sizes of the tables that the manifest of the LevelDB in `dir` names, by number. Undefined if there is no database. */
 export async function liveTables(dir: string): Promise<ReadonlyMap<number, number> | undefined> {
   return (await liveManifest(dir))?.tables;
 }

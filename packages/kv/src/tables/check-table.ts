@@ -10,7 +10,7 @@ import { VarintReader } from "../files/varint-reader.ts";
 // The footer: two block handles, padded to 40 bytes, and a magic number of 8 bytes, here in two halves.
 const FOOTER_BYTES = 48;
 const MAGIC = [0x8b80fb57, 0xdb477524] as const;
-/** A byte for the compression (0: none, 1: Snappy), then four for the masked CRC-32C of the content and that byte. */
+/** The size of a block's trailer: a compression byte (0: none, 1: Snappy), then the masked CRC-32C of the content and that byte. */
 export const TRAILER_BYTES = 5;
 const COMPRESSED = 1;
 // The footer names the index of the filters first, then that of the rows.
@@ -21,7 +21,7 @@ const READ_BYTES = 128 * 1024;
 /** A block of a table. */
 export interface Block {
   readonly offset: number;
-  /** Size in bytes, without the trailer. */
+  /** The size in bytes, without the trailer. */
   readonly size: number;
   /** An upper bound of the keys in the block, as one of LevelDB's keys. Undefined for a filter, or if not requested. */
   readonly upTo: Uint8Array | undefined;
@@ -34,7 +34,7 @@ export type Read = (position: number, length: number) => Buffer | Promise<Buffer
 export type Pause = (busyMs: number, bytes: number) => Promise<void>;
 
 /**
- * Compares every block of a table with its checksum. LevelDB, as built here, does not do that when reading, so a flipped bit would be served
+ * Compares every block of a table with its checksum. LevelDB, as built here, does not do so when reading, so a flipped bit would be served
  * as if it had been written. Throws `INDEX_CORRUPT` for the first block that differs. Memory: 128 KiB, or the size of the table's index (a
  * hundredth of the table) if that is more.
  */
@@ -55,7 +55,7 @@ export async function checkTable(path: string, pause?: Pause): Promise<void> {
   }
 }
 
-/** As {@link checkTable}, but reads synchronously: for a worker thread, which then does not use the shared I/O threads. */
+/** Like {@link checkTable}, but reads synchronously: for a worker thread, which then does not use the shared I/O threads. */
 export async function checkTableSync(path: string, pause: Pause): Promise<void> {
   const file = openSync(path, "r");
   try {
@@ -71,7 +71,7 @@ export async function checkTableSync(path: string, pause: Pause): Promise<void> 
   }
 }
 
-/** As {@link checkTable} for a table whose content is already in memory; `path` is only used in messages. */
+/** Like {@link checkTable} for a table whose content is already in memory; `path` is only used in messages. */
 export async function checkTableBytes(path: string, bytes: Buffer, pause?: Pause): Promise<void> {
   const read = (position: number, length: number): Buffer => {
     if (position + length > bytes.length) throw truncatedTable(path);
@@ -92,7 +92,7 @@ async function checkBlocks(path: string, size: number, read: Read, pause?: Pause
   }
 }
 
-/** All blocks of the table, in the order of their offsets; with keys only on request, since few callers need them. */
+/** Returns all blocks of the table, in offset order; with keys only on request, since few callers need them. */
 export async function findBlocks(path: string, size: number, read: Read, withKeys = false): Promise<Block[]> {
   if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
   const footer = await read(size - FOOTER_BYTES, FOOTER_BYTES);
@@ -106,7 +106,7 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
     if (root.offset + root.size + TRAILER_BYTES > size) throw truncatedTable(path);
     const bytes = await read(root.offset, root.size + TRAILER_BYTES);
     checkBlock(path, bytes, 0, root.size);
-    // A copy: keys are parts of it, and the next read overwrites these bytes.
+    // A copy, since keys are parts of it, and the next read overwrites these bytes.
     const content = Uint8Array.prototype.slice.call(bytes, 0, root.size);
     // A filter has no rows.
     const keys = withKeys && at === INDEX_ROOT;
@@ -116,7 +116,7 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
   return blocks.toSorted((a, b) => a.offset - b.offset);
 }
 
-/** The blocks that an index block names. */
+/** Yields the blocks that an index block names. */
 function* entries(content: Uint8Array | undefined, path: string, withKeys: boolean): Generator<Block> {
   if (content === undefined || content.length < 4) throw unreadable(path);
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
@@ -138,7 +138,7 @@ function* entries(content: Uint8Array | undefined, path: string, withKeys: boole
   }
 }
 
-/** The offset and size of a block, as the footer and the indexes store them: two varints. */
+/** Returns the offset and size of a block, as the footer and the indexes store them: two varints. */
 function blockHandle(reader: VarintReader): Pick<Block, "offset" | "size"> {
   const offset = reader.number();
   return { offset, size: reader.number() };
@@ -168,7 +168,7 @@ export function checkBlock(path: string, bytes: Buffer, start: number, size: num
   if (crc32c(bytes, start, start + size + 1) !== stored) throw damaged(path, "a checksum does not match");
 }
 
-/** The error for a read beyond the end of a table. */
+/** Returns the error for a read beyond the end of a table. */
 export function truncatedTable(path: string): CairnError {
   return damaged(path, "it is cut short");
 }

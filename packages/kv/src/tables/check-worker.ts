@@ -5,7 +5,7 @@ import { sendError, lowerThreadPriority } from "../concurrency/worker-thread.ts"
 
 const NEVER_CHANGED = new Int32Array(new SharedArrayBuffer(4));
 
-/** Blocks this thread, which has nothing else to do. */
+/** Pauses by blocking this thread, which has nothing else to do. */
 function pause(busyMs: number): void {
   Atomics.wait(NEVER_CHANGED, 0, 0, pauseMsAfter(busyMs));
 }

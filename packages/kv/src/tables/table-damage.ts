@@ -5,10 +5,12 @@ import { rowKeyOf } from "../files/level-manifest.ts";
 
 /** A damaged part of a table. */
 export interface TableDamage {
-  /** Its position in the file and its size, in bytes. */
+  /** The position of the part in the file and its size, in bytes. */
   readonly offset: number;
   readonly bytes: number;
-  /** Its rows have keys above `after` (undefined: from the first on) up to `upTo` (undefined: up to the last, or it contains no rows). */
+  /**
+   * The bounds of the keys of its rows: above `after` (undefined: no lower bound), up to `upTo` (undefined: no upper bound, or no rows).
+   */
   readonly after: Uint8Array | undefined;
   readonly upTo: Uint8Array | undefined;
   readonly error: CairnError;
@@ -50,7 +52,7 @@ export async function* findTableDamage(
   }
 }
 
-/** The result of `find`, or the damage that it ran into. */
+/** Returns the result of `find`, or the damage that `find` encountered. */
 async function found<T extends readonly Block[] | void>(find: () => Promise<T>): Promise<T | CairnError> {
   try {
     return await find();

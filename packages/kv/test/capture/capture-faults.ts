@@ -4,17 +4,17 @@ import type { CaptureFileSystem } from "../../src/capture/capture-target.ts";
 import { countedBatch } from "../../testing/counted-rows.ts";
 import type { TestDirectory } from "../support/test-directory.ts";
 
-/** An error as node:fs throws it. */
+/** Returns an error as node:fs throws it. */
 export function systemError(code: string): Error {
   return Object.assign(new Error(code), { code });
 }
 
-/** The real file system but for some calls. */
+/** Returns the real file system but for some calls. */
 export function withCalls(calls: Partial<CaptureFileSystem>): CaptureFileSystem {
   return { ...captureFileSystem, ...calls };
 }
 
-/** The real file system, but that the second call of a kind finds no space. */
+/** Returns the real file system, but that the second call of a kind finds no space. */
 export function fullAtSecond(call: "link" | "copy" | "write"): CaptureFileSystem {
   let calls = 0;
   const limited =
@@ -32,7 +32,7 @@ export function fullAtSecond(call: "link" | "copy" | "write"): CaptureFileSystem
   });
 }
 
-/** A database as it is on disk while a memtable waits to be flushed: rows in a full log and in the one after it. */
+/** Returns a database as it is on disk while a memtable waits to be flushed: rows in a full log and in the one after it. */
 export async function twoLogs(directory: TestDirectory, name: string): Promise<void> {
   const store = await directory.open(`${name}, one log`, {});
   const log = directory.path(`${name}, one log`, "000003.log");

@@ -18,7 +18,7 @@ async function tables(): Promise<string[]> {
   return names.filter((name) => name.endsWith(".ldb")).map((name) => directory.path("store", name));
 }
 
-/** A closed store with its rows in tables. */
+/** Returns a closed store with its rows in tables. */
 async function written(rows: number, compression = false): Promise<void> {
   const store = await directory.open("store", { writeBufferSize: 64 * 1024, compression });
   for (let count = 0; count < rows; count += 100) await store.batch(countedBatch(count, 100, 300));
@@ -107,7 +107,7 @@ describe("opening a store with tables of an earlier process, with their check", 
   });
 });
 
-/** A scrub in one go, which `meanwhile` is done after its first piece. */
+/** Returns a scrub in one go, which `meanwhile` is done after its first piece. */
 function scrub(
   store: KvStore,
   meanwhile: KvScrub["pause"] = () => Promise.resolve(),

@@ -14,7 +14,7 @@ const ENCODINGS = { keyEncoding: "view", valueEncoding: "view" } as const;
 const make = (dir: string): Database => new ClassicLevel(dir, ENCODINGS);
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
-/** A database in which a key has several values, one after the other, and one is deleted; all in its write-ahead log. */
+/** Returns a database in which a key has several values, one after the other, and one is deleted; all in its write-ahead log. */
 async function written(dir: string): Promise<void> {
   const level = make(dir);
   await level.open();

@@ -24,7 +24,7 @@ async function fill(store: KvStore, rows: number, from = 0): Promise<void> {
   }
 }
 
-/** Whether nothing of it is left, where it was found before. */
+/** Returns whether nothing of it is left, where it was found before. */
 async function purge(store: KvStore, key: string): Promise<string | undefined> {
   return await store.purge?.([only(key)]).run(ALONE);
 }

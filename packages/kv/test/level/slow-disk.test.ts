@@ -8,7 +8,7 @@ const names = Array.from({ length: 2_000 }, (_, index) => `row ${index}`);
 
 afterEach(() => vi.restoreAllMocks());
 
-/** A store whose reads seem to take a tenth of a second each. */
+/** Returns a store whose reads seem to take a tenth of a second each. */
 async function slowStore(): Promise<KvStore> {
   const store = await directory.open("store");
   await store.batch(

@@ -29,7 +29,7 @@ async function flip(path: string, at: number): Promise<void> {
   await writeFile(path, bytes);
 }
 
-/** How many rows are there as they were written, or the error that reading ended with. */
+/** Returns how many rows are there as they were written, or the error that reading ended with. */
 async function readAll(store: KvStore): Promise<unknown> {
   try {
     return await expectWhole(store);

@@ -9,34 +9,36 @@ import { PIECE_BYTES, PieceMemory } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, writeHeader } from "../tar-format.ts";
 import { SLICE_BYTES, Throttle } from "./throttle.ts";
 
-/** What goes into an archive. */
+/** The files that go into an archive. */
 export interface PackedFiles {
   readonly dir: string;
   /** Names of plain files, in the order of the archive. */
   readonly names: readonly string[];
   /** The memory of a {@link Throttle}; optional: without it the rate is not limited. */
   readonly throttle?: Int32Array;
-  /** Those of `names` that are tables of LevelDB: they are compared with their checksums on the way. */
+  /** The `names` of LevelDB tables, which are compared with their checksums while being packed. */
   readonly tables: ReadonlySet<string>;
 }
 
-/** What to pack, and how. */
+/** The files to pack, and the compression. */
 export interface ArchiveOrder extends PackedFiles {
   readonly compression: "none" | "gzip";
 }
 
-/** The content of an archive, known once the archive was read to its end. */
+/** The content of an archive, known once the archive has been read to its end. */
 export interface PackedArchive {
-  /** Size of the archive as stored, that is after compression. */
+  /** The size of the archive as stored, after compression, in bytes. */
   readonly bytes: number;
   readonly sha256: string;
-  /** In the order of the archive. Digests are lower-case hex. */
+  /** The files in archive order. Digests are lower-case hex. */
   readonly files: Manifest["files"];
 }
 
-/** How often the reading thread processes each byte: it reads it, checks the table's checksums, and computes the file's digest. */
+/**
+ * The number of times the reading thread processes each byte: to read it, to check a table's checksums, and to compute the file's digest.
+ */
 const READING_PASSES = 3;
-/** How often the packing thread does: it computes the digest of the archive, and writes it. */
+/** The number of times the packing thread processes each byte: to compute the archive's digest, and to write the archive. */
 export const PACKING_PASSES = 2;
 
 /** The plain tar pieces of an archive. A piece is valid until the next one is requested. */
@@ -103,7 +105,7 @@ export async function* archivePieces(
   return { bytes, sha256: digest.digest("hex"), files };
 }
 
-/** Packs on this thread. For archives that are too small for worker threads. */
+/** Packs on this thread, for archives that are too small for worker threads. */
 export async function* archiveHere(
   order: ArchiveOrder,
   onProgress: (bytes: number) => void,
@@ -124,7 +126,7 @@ export async function* archiveHere(
 
 function gzipped(plain: Pieces): Pieces {
   // LevelDB has compressed its tables already: the fastest level finds nearly everything that is left.
-  // Errors of the source reach the reader through the destroyed stream, so the callback has nothing to add.
+  // Errors from the source reach the reader through the destroyed stream, so the callback has nothing to add.
   return pipeline(
     Readable.from(copied(plain), { objectMode: false }),
     createGzip({ level: 1 }),
@@ -168,7 +170,7 @@ function changed(name: string, how: string): CairnError {
   });
 }
 
-/** The error for anything in a capture that cannot be part of an archive. */
+/** Returns the error for anything in a capture that cannot be part of an archive. */
 export function notPlain(name: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",

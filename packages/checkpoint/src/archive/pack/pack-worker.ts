@@ -31,7 +31,7 @@ export interface ReadOrder extends PackedFiles {
 /** The start data of the packing thread. */
 export interface PackOrder extends ArchiveOrder {
   readonly role: "pack";
-  /** The descriptor to write to. Without it the archive is sent: `pieces` of it at once, then one for each {@link PackRequest}. */
+  /** The descriptor to write to. If absent, the archive is sent: `pieces` pieces at once, then one for each {@link PackRequest}. */
   readonly file?: number;
   readonly pieces: number;
 }
@@ -51,11 +51,11 @@ type ReadMessage =
   | { readonly files: Manifest["files"] }
   | { readonly failed: SentError };
 
-/** Enough pieces to keep both threads busy. */
+/** The number of pieces, enough to keep both threads busy. */
 const PIECES = 4;
 /** Bytes between two reports of progress: the receiver has other work to do. */
 const REPORT_BYTES = 16 * 1024 * 1024;
-/** Bytes between two flushes: larger flushes block others that use the disk, smaller ones wait for it too often. */
+/** Bytes between two flushes: larger flushes block others that use the disk, smaller ones wait for the disk too often. */
 const FLUSH_BYTES = 16 * 1024 * 1024;
 
 const flush = promisify(fdatasync);
@@ -113,7 +113,7 @@ async function pack(order: Paired<PackOrder>, port: Port): Promise<PackedArchive
   }
 }
 
-/** The pieces that the reading thread sends. If that thread ends early, the thread that started both ends this one too. */
+/** Yields the pieces that the reading thread sends. If that thread ends early, the thread that started both ends this one too. */
 async function* piecesFrom(
   reader: MessagePort,
   files: PackedArchive["files"],
@@ -145,7 +145,7 @@ function sendTo(port: Port, pieces: number, done: () => number): Target {
   };
 }
 
-/** Flushes the file while it grows, which keeps the disk busy: the flush at the end then takes next to no time. */
+/** Returns a target that flushes the file while it grows, which keeps the disk busy: the final flush then takes next to no time. */
 function writeTo(file: number, throttle: Throttle): Target {
   let unflushed = 0;
   let flushing: Promise<void> | undefined;

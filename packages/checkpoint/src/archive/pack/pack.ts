@@ -13,22 +13,22 @@ import { archiveHere, type ArchiveOrder, notPlain, type PackedArchive } from "./
 import type { PackMessage, PackOrder, PackRequest, ReadOrder } from "./pack-worker.ts";
 import { backgroundRate, throttleWhileBusy } from "./throttle.ts";
 
-/** How to pack. */
+/** Options for packing. */
 export interface PackOptions {
   /** Defaults to `none`. */
   readonly compression?: "none" | "gzip";
   /**
-   * Whether the directory is a LevelDB: then every table is compared with its checksums on the way (`INDEX_CORRUPT`), and tables that do
-   * not belong to the database are not packed. Defaults to false.
+   * Whether the directory is a LevelDB: then every table is compared with its checksums as it is packed (`INDEX_CORRUPT`), and tables that
+   * do not belong to the database are not packed. Defaults to false.
    */
   readonly tables?: boolean;
-  /** Called now and then with the bytes of the archive, uncompressed, packed so far. */
+  /** Called now and then with the number of uncompressed bytes packed so far. */
   readonly onProgress?: (bytes: number) => void;
   /** Whether worker threads do the work. By default they do for files that are large enough. */
   readonly threads?: boolean;
-  /** About how long writing to a file may take while this thread is busy (ms). By default as long as is best for this thread. */
+  /** The approximate time that writing to a file may take while this thread is busy (ms). Defaults to what is best for this thread. */
   readonly withinMs?: number;
-  /** Once aborted, the work runs at full speed although this thread is busy. */
+  /** Once aborted, the work runs at full speed even though this thread is busy. */
   readonly hurry?: AbortSignal | undefined;
 }
 
@@ -37,13 +37,13 @@ export interface Packing {
   readonly archive: Readable;
   /** The same content without passing through this thread, for stores that support it. Consume one of the two, not both. */
   readonly direct?: DirectContent;
-  /** About how long the archive will be; too long rather than too short. */
+  /** Returns the approximate length of the archive in bytes, rather too large than too small. */
   expectedBytes?(): Promise<number>;
-  /** Throws before the archive was read to its end. */
+  /** Returns the result. Throws until the archive has been read to its end. */
   result(): PackedArchive;
 }
 
-/** What writing an archive to a file needs. */
+/** The inputs for writing an archive to a file. */
 interface Writing {
   readonly explain: (error: unknown) => unknown;
   readonly signal: AbortSignal | undefined;
@@ -52,7 +52,7 @@ interface Writing {
 }
 
 const TABLE = /\.(ldb|sst)$/;
-/** Pieces on their way from the worker to this thread, of at most 4 MiB each. */
+/** The number of pieces in flight from the worker to this thread, of at most 4 MiB each. */
 const PIECES_IN_FLIGHT = 3;
 const writeFile = promisify(write);
 
@@ -87,7 +87,7 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
       const pieces = archiveHere(order, onProgress);
       try {
         let next = await pieces.next();
-        // Copied: the reader may keep a piece, and its memory is used again.
+        // Copied: the reader may keep a piece, but the memory is reused.
         for (; next.done !== true; next = await pieces.next()) yield Buffer.from(next.value);
         packed = next.value;
       } finally {
@@ -146,9 +146,9 @@ async function writeHere(
   }
 }
 
-/** Ends the generator: the file that it is reading stays open otherwise. */
+/** Ends the generator: otherwise the file that it is reading would stay open. */
 async function closePieces(pieces: ReturnType<typeof archiveHere>): Promise<void> {
-  // Its return value is not used.
+  // The return value is not used.
   await pieces.return({ bytes: 0, sha256: "", files: [] });
 }
 
@@ -183,7 +183,7 @@ async function* archiveOnThreads(
   order: ArchiveOrder,
   onProgress: (bytes: number) => void,
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
-  // Without a throttle: this thread is busy with sending these very pieces, which would slow themselves down to half.
+  // Without a throttle: this thread is busy sending these very pieces, which would halve their own speed.
   const threads = startThreads({ ...order, pieces: PIECES_IN_FLIGHT });
   const { worker, sent } = threads;
   try {
@@ -220,11 +220,11 @@ function endedEarly(): CairnError {
 
 interface FilesToPack {
   readonly names: string[];
-  /** Size of their contents. */
+  /** The total size of the files' contents, in bytes. */
   readonly bytes: number;
-  /** Size of a plain archive of them. */
+  /** The size of a plain archive of the files, in bytes. */
   readonly archiveBytes: number;
-  /** The tables of the database, where the directory is one. */
+  /** The tables of the database, if the directory contains one. */
   readonly live?: ReadonlySet<string> | undefined;
 }
 

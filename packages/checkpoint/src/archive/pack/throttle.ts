@@ -7,7 +7,7 @@ export const SLICE_BYTES = 64 * 1024;
 // Fields of the memory that the threads share.
 const BUSY = 0;
 const NEVER_CHANGED = 1;
-/** How long to sleep after each slice, in microseconds. */
+/** The field for the time to sleep after each slice, in microseconds. */
 const SLEEP_US = 2;
 const FIELDS = 3;
 
@@ -15,10 +15,10 @@ const FIELDS = 3;
 const SPARE_BYTES_PER_SECOND = 12 * 1024 * 1024;
 
 /**
- * The rate of background threads while the main thread is busy, in bytes per second. On two processors the p99 latency of a concurrent
- * writer was 1.2 times its normal value at 16 MB/s, 3 times at 80 MB/s and 12 times at full speed, whatever the threads' priority
- * (`pnpm bench --only writer`): others wait not only for these threads, but also for the work they cause in the kernel and in V8. The rate
- * is higher only where all `bytes` would otherwise take longer than `withinMs`.
+ * Returns the rate of background threads while the main thread is busy, in bytes per second. On two processors the p99 latency of a
+ * concurrent writer was 1.2 times its normal value at 16 MB/s, 3 times at 80 MB/s and 12 times at full speed, whatever the threads'
+ * priority (`pnpm bench --only writer`): others wait not only for these threads, but also for the work they cause in the kernel and in V8.
+ * The rate is higher only if all `bytes` would otherwise take longer than `withinMs`.
  */
 export function backgroundRate(
   bytes: number,
@@ -30,13 +30,13 @@ export function backgroundRate(
 
 /** A rate limit for background threads, in force only while the thread that set it is busy. */
 export class Throttle {
-  /** Memory to hand to other threads. */
+  /** Memory to share with other threads. */
   readonly shared: Int32Array;
   readonly #passes: number;
-  /** Bytes since the last sleep. */
+  /** The number of bytes processed since the last sleep. */
   #bytes = 0;
 
-  /** `passes`: how often a thread processes each byte, calling {@link pause} each time. */
+  /** `passes` is the number of times a thread processes each byte, calling {@link pause} each time. */
   constructor(shared: Int32Array = new Int32Array(new SharedArrayBuffer(4 * FIELDS)), passes = 1) {
     this.shared = shared;
     this.#passes = passes;
@@ -47,12 +47,14 @@ export class Throttle {
     Atomics.store(this.shared, BUSY, busy ? 1 : 0);
   }
 
-  /** The rate of the background threads while this thread is busy. */
+  /** Sets the rate of the background threads while this thread is busy. */
   setRate(bytesPerSecond: number): void {
     Atomics.store(this.shared, SLEEP_US, Math.ceil((SLICE_BYTES / bytesPerSecond) * 1e6));
   }
 
-  /** Call after each slice: blocks the thread as long as the rate asks for. Never call it on the thread that others give way to. */
+  /**
+   * Blocks the thread for as long as the rate requires; to be called after each slice. Never call it on the thread that others give way to.
+   */
   pause(bytes = SLICE_BYTES): void {
     if (Atomics.load(this.shared, BUSY) === 0) {
       this.#bytes = 0;
@@ -77,20 +79,20 @@ export class Throttle {
 
 /** Background threads that give way to this one. Call `stop` when they are done. */
 export interface Throttling {
-  /** Memory to hand to them. */
+  /** Memory to share with the background threads. */
   readonly shared: Int32Array;
   stop(): void;
 }
 
 const SAMPLE_MS = 25;
-/** The utilization up to which this thread counts as idle: sampling it and receiving progress messages takes 1 %. */
+/** The utilization up to which this thread counts as idle: sampling and receiving progress messages take 1 %. */
 const IDLE_UTILIZATION = 0.02;
-/** The majority of the last samples decides, so that a single task does not. */
+/** The number of samples whose majority decides, so that a single task does not. */
 const SAMPLES = 5;
 
 /**
  * Limits background threads to `bytesPerSecond` while this thread is busy, and lets them run at full speed otherwise: requests on this
- * thread need the processors too. Once `hurry` is aborted they run at full speed in any case.
+ * thread need the processors too. Once `hurry` is aborted, they always run at full speed.
  */
 export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal): Throttling {
   const throttle = new Throttle();

@@ -14,16 +14,16 @@ export interface FilePiece {
   readonly name: string;
   readonly memory: ArrayBuffer;
   readonly bytes: number;
-  /** Whether the file begins with it, and whether it ends with it; both for a small or an empty file. */
+  /** Whether the piece is the first of its file, and whether it is the last; both for a small or an empty file. */
   readonly first: boolean;
   readonly last: boolean;
 }
 
-/** Where the files of an archive go. */
+/** The destination of the files of an archive. */
 export interface FileSink {
-  /** Memory for the next piece; {@link take} gives it back. */
+  /** Waits for memory for the next piece; {@link take} gives it back. */
   memory(): Promise<ArrayBuffer>;
-  /** Takes a piece. It may be written later; an error of that is thrown by a later call. */
+  /** Takes a piece. Writing it may happen later, and an error in doing so is thrown by a later call. */
   take(piece: FilePiece): Promise<void>;
   /** Waits until all files would survive a power loss. Throws the first error. */
   end(): Promise<void>;
@@ -31,31 +31,31 @@ export interface FileSink {
 
 /** Writes files piece by piece, one file after the other. */
 export interface FileWriter {
-  /** The memory belongs to the caller again afterwards. */
+  /** Writes a piece. Its memory belongs to the caller again afterwards. */
   write(piece: FilePiece): Promise<void>;
-  /** As {@link FileSink.end}. */
+  /** Like {@link FileSink.end}. */
   end(): Promise<void>;
 }
 
 /** Sent to the writing thread: pieces, then the end. */
 export type WriteRequest = FilePiece | "end";
 
-/** Sent by the writing thread: the memory of every piece, also after a failure; then that all files are flushed, or the failure. */
+/** Sent by the writing thread: the memory of every piece, even after a failure; then that all files are flushed, or the failure. */
 export type WriteMessage =
   | { readonly memory: ArrayBuffer; readonly failed?: SentError }
   | { readonly ended: true; readonly failed?: SentError };
 
-/** Files flushed at the same time: a flush is mostly waiting. */
+/** The number of files flushed concurrently: a flush is mostly waiting. */
 const MAX_FLUSHES = 8;
-/** Enough pieces to keep both threads busy. */
+/** The number of pieces, enough to keep both threads busy. */
 const PIECES = 4;
 
 const flush = promisify(fsync);
 const closeFile = promisify(close);
 
 /**
- * Writes the files of `manifest` into `dir`, and flushes each while the next ones are written. `CHECKPOINT_CORRUPT` for a file with another
- * SHA-256. Writes synchronously.
+ * Returns a writer of the files of `manifest` in `dir`, which flushes each file while the next ones are written. `CHECKPOINT_CORRUPT` for a
+ * file with another SHA-256. Writes synchronously.
  */
 export function fileWriter(dir: string, manifest: Manifest): FileWriter {
   const digests = new Map(manifest.files.map(({ name, sha256 }) => [name, sha256]));
@@ -106,7 +106,7 @@ export function fileWriter(dir: string, manifest: Manifest): FileWriter {
   };
 }
 
-/** Writes on this thread. */
+/** Returns a sink that writes on this thread. */
 export function sinkHere(writer: FileWriter): FileSink {
   const memory = new PieceMemory(1);
   return {
@@ -119,10 +119,12 @@ export function sinkHere(writer: FileWriter): FileSink {
   };
 }
 
-/** Writes on the thread at the other end of `peer`. If that thread ends early, the thread that started both ends this one too. */
+/**
+ * Returns a sink that writes on the thread at the other end of `peer`. If that thread ends early, the one that started both ends this one.
+ */
 export function sinkOnThread(peer: MessagePort): FileSink {
   const memory = new PieceMemory(PIECES);
-  // Thrown by the next call. The writing thread keeps returning memory after a failure, so that no call waits forever.
+  // The error that the next call throws. The writing thread keeps returning memory after a failure, so that no call waits forever.
   let failure: { readonly error: unknown } | undefined;
   const ended = new Inbox<true>();
   const send = (request: WriteRequest, transfer: ArrayBuffer[]): void => peer.postMessage(request, transfer);

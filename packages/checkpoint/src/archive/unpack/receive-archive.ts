@@ -11,11 +11,11 @@ import type { FileSink } from "./file-sink.ts";
 
 /** The bytes of an archive, in order. */
 export interface ArchiveSource {
-  /** Fills `target`. Returns the number of bytes, smaller than its length only at the end. */
+  /** Fills `target`. Returns the number of bytes read, which is smaller than the length of `target` only at the end. */
   fill(target: Buffer): Promise<number>;
 }
 
-/** The content of the open file `file`, from its beginning. Reads synchronously. */
+/** Returns the content of the open file `file`, from its beginning. Reads synchronously. */
 export function fileSource(file: number): ArchiveSource {
   let position = 0;
   return {
@@ -32,7 +32,7 @@ export function fileSource(file: number): ArchiveSource {
   };
 }
 
-/** The content of a stream of chunks. */
+/** Returns the content of a stream of chunks. */
 export function chunkSource(chunks: AsyncIterable<Uint8Array>): ArchiveSource {
   const iterator = chunks[Symbol.asyncIterator]();
   let held: Uint8Array = new Uint8Array(0);
@@ -61,7 +61,7 @@ export interface Receiving {
   readonly compressed: boolean;
   readonly source: ArchiveSource;
   readonly sink: FileSink;
-  /** Called now and then with the bytes of the archive read so far. */
+  /** Called now and then with the number of bytes of the archive read so far. */
   readonly onProgress: (bytes: number) => void;
 }
 
@@ -86,11 +86,11 @@ export async function receiveArchive(receiving: Receiving): Promise<void> {
   await sink.end();
   if (digest.digest("hex") !== manifest.archive.sha256)
     throw corrupt(manifest, "the archive's SHA-256 is another one");
-  // Last: an archive with another digest is damaged, whatever seems to be missing.
+  // Checked last: an archive with another digest is damaged, whatever seems to be missing.
   if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
 }
 
-/** The archive as it is stored; throws if it is longer or shorter than the manifest says. */
+/** Returns the archive unchanged, as a source that throws if it is longer or shorter than the manifest says. */
 function ofExpectedLength(
   { manifest, source, onProgress }: Receiving,
   digest: (bytes: Buffer) => void,

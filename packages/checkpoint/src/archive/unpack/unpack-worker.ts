@@ -19,7 +19,7 @@ export interface UnpackOrder {
   readonly role: "unpack";
   readonly manifest: Manifest;
   readonly compressed: boolean;
-  /** Where the archive is: in an open file, or in chunks that are announced one by one. */
+  /** The location of the archive: an open file, or chunks that are announced one by one. */
   readonly archive: number | SharedChunks;
   readonly background: boolean;
 }
@@ -30,7 +30,7 @@ export interface SharedChunks {
   readonly size: number;
 }
 
-/** Sent to the unpacking thread where there is no file: how many bytes are in which chunk; then the end. */
+/** Sent to the unpacking thread if there is no file: the number of bytes in each filled chunk, then the end. */
 export type UnpackRequest = { readonly chunk: number; readonly bytes: number } | "end";
 
 /** Sent by the unpacking thread: bytes of the archive read so far, chunks that are free again, and how it ended. */

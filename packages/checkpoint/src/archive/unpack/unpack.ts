@@ -7,9 +7,9 @@ import { fileWriter, sinkHere } from "./file-sink.ts";
 import { chunkSource, receiveArchive } from "./receive-archive.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest, WriteOrder } from "./unpack-worker.ts";
 
-/** How to unpack. */
+/** Options for unpacking. */
 export interface UnpackOptions {
-  /** Called now and then with the bytes of the archive read so far. */
+  /** Called now and then with the number of bytes of the archive read so far. */
   readonly onProgress?: (bytes: number) => void;
   readonly signal?: AbortSignal;
   /** Whether all other work of the process has priority. Defaults to false. */
@@ -18,7 +18,7 @@ export interface UnpackOptions {
   readonly threads?: boolean;
 }
 
-/** Chunks on their way to the worker, in memory that both threads share: sent as messages, each would be copied twice. */
+/** The number of chunks in flight to the worker, in memory that both threads share: sent as messages, each would be copied twice. */
 const CHUNKS = 8;
 const CHUNK_BYTES = 256 * 1024;
 
@@ -94,14 +94,14 @@ async function unpackOnThreads(
     import.meta.url,
     { name: "unpack-worker", order: unpacking },
     { name: "unpack-worker", order: writing },
-    // Without a code: this says nothing about the archive.
+    // Has no code, since a thread's end says nothing about the archive.
     () => new Error("A thread that unpacked the archive ended early."),
   );
   const { sent } = threads;
   const free = new Inbox<number>(Array.from({ length: CHUNKS }, (_, chunk) => chunk));
   const send = (request: UnpackRequest): void => threads.worker.postMessage(request, []);
 
-  /** Waits for the result, which the worker determines, also where this thread feeds it. */
+  /** Waits for the result, which the worker determines, even where this thread feeds it. */
   async function follow(): Promise<void> {
     for (;;) {
       const message = await sent.take();

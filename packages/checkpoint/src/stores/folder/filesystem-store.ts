@@ -27,16 +27,16 @@ import {
 import { FolderMemory } from "./folder-memory.ts";
 import { createTemporary, discard, fill, publishNew, replaceIfUnchanged } from "./write-file.ts";
 
-/** Options of a store in a folder. */
+/** Options for a store in a folder. */
 export interface FilesystemStoreOptions {
   /** The folder, relative to the working directory. Made at the first write. */
   readonly path: string;
   /** Whether all nodes of the cluster share this folder. Defaults to false. */
   readonly shared?: boolean;
-  /** How long a temporary file may go unwritten before its writer counts as dead (ms). Defaults to an hour. */
+  /** The time without writes after which the writer of a temporary file counts as dead (ms). Defaults to an hour. */
   readonly temporaryGraceMs?: number;
   /**
-   * A folder in a folder of this process, for remembering that the store is on a volume: after a restart without that volume the store is
+   * A folder in a folder of this process, used to remember that the store is on a volume: after a restart without that volume the store is
    * unreachable instead of empty. Optional.
    */
   readonly rememberIn?: string;
@@ -57,7 +57,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     return join(root, name);
   };
 
-  /** Whether the folder exists. If it has vanished, that is a volume that was unmounted, not an empty store. */
+  /** Returns whether the folder exists. Throws if it has vanished: then a volume was unmounted, and the store is not empty. */
   async function isThere(): Promise<boolean> {
     try {
       if (seen === undefined) await memory?.check(location);
@@ -142,7 +142,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
           bytes = await direct.writeTo(file.handle.fd, { explain, signal });
           content.destroy();
         } else {
-          // Only where the stream is read: an unhandled error of the stream would end the process.
+          // Only if the stream is read: an unhandled error of the stream would end the process.
           if (signal !== undefined) addAbortSignal(signal, content);
           for await (const chunk of content) {
             await writeAll(file.handle, chunk, doing, location);
@@ -220,7 +220,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   };
 }
 
-/** Makes a folder of the store. Refuses a link, through which files would be written outside of the store. */
+/** Makes a folder of the store. Refuses a link, since files would be written through it outside of the store. */
 async function makeOwnFolder(path: string): Promise<void> {
   await makeFolder(path);
   if (await isLink(path)) throw linked(path);

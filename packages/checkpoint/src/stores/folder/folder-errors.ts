@@ -1,7 +1,7 @@
 import { CairnError, errorMessage, systemErrorCode, systemErrorOf, systemRefused } from "@cairn/kv";
 
 /**
- * Converts errors of the file system about a store's folder to `STORE_*`, and shortages of this process or machine to `SYSTEM_REFUSED`, which
+ * Converts file system errors about a store's folder to `STORE_*`, and shortages of this process or machine to `SYSTEM_REFUSED`, which
  * says nothing about the store; `doing` completes "while". Returns other errors unchanged.
  */
 export function folderError(error: unknown, doing: string, location: string): unknown {

@@ -10,7 +10,7 @@ import { isStoreName, TEMPORARY_PREFIX } from "../../store/stored-files.ts";
 
 const READ_BYTES = 256 * 1024;
 
-/** The files below `root` whose names begin with `prefix`, at most one folder deep, in no order. */
+/** Returns the files below `root` whose names begin with `prefix`, at most one folder deep, in no order. */
 export async function listFolder(root: string, folder: string, prefix: string): Promise<StoredFile[]> {
   const found: StoredFile[] = [];
   for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
@@ -33,7 +33,7 @@ export async function listFolder(root: string, folder: string, prefix: string): 
   return found;
 }
 
-/** Errors of links that lead nowhere. */
+/** Error codes for links that lead nowhere. */
 const BROKEN_LINK = new Set(["ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"]);
 
 async function statOf(path: string, viaLink = false): Promise<Stats | undefined> {
@@ -47,7 +47,7 @@ async function statOf(path: string, viaLink = false): Promise<Stats | undefined>
   }
 }
 
-/** Whether `path` is a symbolic link; for paths that could not be opened. */
+/** Returns whether `path` is a symbolic link; for paths that could not be opened. */
 export async function isLink(path: string): Promise<boolean> {
   try {
     return (await lstat(path)).isSymbolicLink();
@@ -57,7 +57,7 @@ export async function isLink(path: string): Promise<boolean> {
   }
 }
 
-/** Removes temporary files that were not written to since `before`: their writers have died. */
+/** Removes temporary files that have not been written to since `before`: their writers have died. */
 export async function removeDeadTemporaries(root: string, before: number): Promise<void> {
   for (const entry of await readdir(root, { withFileTypes: true })) {
     const { name } = entry;
@@ -68,7 +68,7 @@ export async function removeDeadTemporaries(root: string, before: number): Promi
   }
 }
 
-/** Removes a file durably; does nothing if it is gone. */
+/** Removes a file durably; does nothing if it no longer exists. */
 export async function removeFile(path: string): Promise<void> {
   try {
     await unlink(path);
@@ -95,7 +95,7 @@ export async function writeAll(
   }
 }
 
-/** The content of an open file, which is closed at the end, after an error, and when the stream is destroyed. */
+/** Returns a stream of an open file, which is closed at the end, after an error, and when the stream is destroyed. */
 export function readFileStream(
   handle: FileHandle,
   doing: string,
@@ -129,7 +129,7 @@ export function readFileStream(
       }
     },
   });
-  // If aborted before it is read, it would otherwise end the process; a reader receives the error in any case.
+  // A stream that is aborted before it is read would otherwise end the process; a reader receives the error in any case.
   stream.on("error", () => undefined);
   return Object.assign(stream, { file: handle.fd });
 }

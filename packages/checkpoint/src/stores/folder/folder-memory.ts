@@ -11,7 +11,7 @@ const MemorySchema = z.object({ folder: z.string(), fileSystems: z.int().min(1) 
 /**
  * Remembers across restarts of a process how many file systems the path to a store's folder crossed while the store had checkpoints. The
  * mount point of an unmounted volume is an empty folder, which looks like a new store: a checkpoint saved there would vanish at the next
- * mount, although the log may have been trimmed because of it.
+ * mount, even though the log may have been trimmed because of it.
  */
 export class FolderMemory {
   readonly #folder: string;
@@ -26,7 +26,7 @@ export class FolderMemory {
     this.#file = join(memoryDir, `${name}.json`);
   }
 
-  /** Throws `STORE_UNREACHABLE` if the folder has no checkpoints, and the volume on which it had some is not mounted. */
+  /** Throws `STORE_UNREACHABLE` if the folder has no checkpoints, and the volume that contained them is not mounted. */
   async check(location: string): Promise<void> {
     const before = await this.#read();
     if (before === undefined || before <= (await countFileSystems(this.#folder))) return;
@@ -66,7 +66,7 @@ export class FolderMemory {
       this.#remembered = parseStoredRecord(MemorySchema, await readFile(this.#file, "utf8"))?.fileSystems;
     } catch (error) {
       const meaning = systemErrorOf(error)?.meaning;
-      // If this were ignored, a store whose volume is not mounted would count as empty.
+      // If this error were ignored, a store whose volume is not mounted would count as empty.
       if (meaning === "wait" || meaning === "failing" || systemErrorCode(error) === undefined) throw error;
     }
     this.#wasRead = true;
@@ -74,7 +74,9 @@ export class FolderMemory {
   }
 }
 
-/** The number of file systems on the path from the root to `folder`, as far as it exists. Unlike device numbers, it survives a reboot. */
+/**
+ * Counts the file systems on the path from the root to `folder`, as far as it exists. Unlike device numbers, the count survives a reboot.
+ */
 async function countFileSystems(folder: string): Promise<number> {
   const way: string[] = [];
   for (let at = folder; ; at = dirname(at)) {

@@ -23,7 +23,7 @@ export async function createTemporary(folder: string): Promise<TemporaryFile> {
   return { path, handle: await open(path, "wx") };
 }
 
-/** Closes and removes a temporary file; does nothing if it is gone. */
+/** Closes a temporary file, and removes it if it still exists. */
 export async function discard(file: TemporaryFile): Promise<void> {
   await file.handle.close();
   await rm(file.path, { force: true });
@@ -40,8 +40,8 @@ export async function fill(file: TemporaryFile, text: string): Promise<void> {
 }
 
 /**
- * Gives a finished temporary file the name `target` unless that exists: then `done` is false. The temporary file is gone in any case.
- * `atomic` is false if several concurrent writers may have succeeded.
+ * Gives a finished temporary file the name `target` unless that exists, in which case `done` is false. The temporary file is removed in any
+ * case. `atomic` is false if several concurrent writers may have succeeded.
  */
 export async function publishNew(
   file: TemporaryFile,
@@ -66,7 +66,7 @@ async function nameFile(file: TemporaryFile, target: string): Promise<{ done: bo
     return { done: true, atomic: true };
   } catch (error) {
     if (systemErrorCode(error) === "EEXIST") {
-      // A network file system repeats a link whose answer was lost, and then finds its own link: the file has two names then.
+      // A network file system repeats a link whose response was lost, and then finds its own link: the file then has two names.
       return { done: (await file.handle.stat()).nlink > 1, atomic: true };
     }
     if (!isLinkRefusal(error)) throw error;
@@ -85,7 +85,7 @@ async function renameUnlessThere(from: string, to: string): Promise<boolean> {
   return true;
 }
 
-/** A claim is held for milliseconds; one this old belongs to a process that died. */
+/** The age of a claim (ms) at which its process must have died: claims are held for milliseconds. */
 const STALE_AFTER_MS = 5_000;
 
 /**

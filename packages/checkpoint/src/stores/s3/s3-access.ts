@@ -5,11 +5,11 @@ import type { Refusal } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "../../store/stored-files.ts";
 
-/** How one request is made and what its failure means. */
+/** The properties of a request that its failure is explained with. */
 export interface S3Call<U> {
-  /** "writing a.tar" */
+  /** A participle phrase for messages, such as "writing a.tar". */
   readonly doing: string;
-  /** The permission that it needs, as Amazon names it. */
+  /** The permission that the request needs, as Amazon names it. */
   readonly permission: string;
   readonly signal?: AbortSignal | undefined;
   /** Returns a result for a refusal that the caller expects; undefined for any other. */
@@ -19,7 +19,7 @@ export interface S3Call<U> {
 /** A bucket and its client, which is loaded and connected at the first request. */
 export interface S3Access {
   readonly settings: S3Settings;
-  /** The object's key. Throws as {@link requireStoreName} does. */
+  /** Returns the object's key. Throws as {@link requireStoreName} does. */
   key(name: string): string;
   /** Sends a request. Throws a store's error, or the signal's reason. */
   call<T, U = never>(
@@ -28,15 +28,15 @@ export interface S3Access {
   ): Promise<T | U>;
   /** Converts the error of a body that broke off to a store's error. */
   explain(error: unknown, doing: string): unknown;
-  /** The date of the service's last response (milliseconds since 1970). */
+  /** Returns the date of the service's last response (milliseconds since 1970). */
   lastDate(): number | undefined;
   close(): Promise<void>;
 }
 
-/** A reachable service accepts a connection at once; its responses may take longer. */
+/** The connection timeout: a reachable service accepts a connection at once, even though its responses may take longer. */
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** Creates the access to a bucket. Loads nothing, and makes no connection yet. */
+/** Creates the access to a bucket. Loads nothing and makes no connection until the first request. */
 export function s3Access(settings: S3Settings): S3Access {
   const { location, bucket, region, profile } = settings;
   let client: Promise<S3> | undefined;
@@ -76,7 +76,7 @@ export function s3Access(settings: S3Settings): S3Access {
       // Retries of a request would keep the process alive long after its result is of any use.
       closing.abort(closed(location));
       closing = new AbortController();
-      // Its users received the error if it could not be created.
+      // If the client could not be created, its users have received the error.
       await made?.then(
         (s3) => s3.destroy(),
         () => undefined,
@@ -112,12 +112,12 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
     maxAttempts: settings.maxAttempts,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
-    // Saves a round trip per part; a refusal would have come when the upload began.
+    // Saves a round trip per part; a refusal would have arrived when the upload began.
     expectContinueHeader: false,
     customUserAgent: "cairn",
     requestHandler: {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeout),
-      // Limits silence, not whole requests: a large part may take long over a slow line.
+      // Limits silence, not whole requests: a large part may take a long time on a slow connection.
       socketTimeout: requestTimeout,
       httpAgent: agent,
       httpsAgent: agent,
@@ -130,7 +130,7 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
       if (date !== undefined) onDate(date);
       return answer;
     },
-    // Innermost, so that it also sees refusals.
+    // The innermost step, so that refusals pass through it too.
     { step: "deserialize", priority: "low", name: "cairnDate" },
   );
   return s3;
@@ -144,7 +144,7 @@ function dateOf(response: unknown): number | undefined {
   return Number.isNaN(date) ? undefined : date;
 }
 
-/** The error for a response that no S3 service sends. */
+/** Returns the error for a response that no S3 service sends. */
 export function unexpectedResponse(location: string, doing: string, what: string): CairnError {
   return new CairnError(
     "STORE_UNREACHABLE",

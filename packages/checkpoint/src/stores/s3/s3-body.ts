@@ -1,14 +1,14 @@
 import { Readable } from "node:stream";
 
-/** The received part of a body, also after it broke off. In chunks as received, since joining them costs more than anything else. */
+/** The received part of a body, which may have broken off. In chunks as received, since joining them costs more than anything else. */
 export interface PartialBody {
-  /** The maximum number of bytes. */
+  /** The maximum number of bytes of the body. */
   readonly room: number;
   readonly chunks: Buffer[];
   filled: number;
 }
 
-/** A body of at most `room` bytes, of which none are received yet. */
+/** Returns a body of at most `room` bytes, of which none are received yet. */
 export function emptyBody(room: number): PartialBody {
   return { room, chunks: [], filled: 0 };
 }
@@ -18,7 +18,7 @@ export class BodyMismatch extends Error {}
 
 /**
  * Receives all of a body. Throws the error that broke it off, or the signal's reason; silence for `idleMs` counts as an error.
- * {@link BodyMismatch} if there are more bytes than room.
+ * Throws {@link BodyMismatch} if there are more bytes than room.
  */
 export async function receiveBody(
   body: unknown,

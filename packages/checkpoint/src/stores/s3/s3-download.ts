@@ -10,7 +10,7 @@ const FIRST_RANGE_BYTES = 256 * 1024;
 // Less than half of a part: received data is in many small buffers, which take more memory than their content.
 const RANGE_BYTES = 3 * 1024 * 1024;
 
-/** The object's content in order, fetched in several concurrent ranges. At most as many ranges are in memory as may be in flight. */
+/** Returns the object's content in order, fetched in concurrent ranges. At most as many ranges are in memory as may be in flight. */
 export async function openContent(
   access: S3Access,
   name: string,
@@ -32,7 +32,7 @@ export async function openContent(
     await receiveBody(answer.body, head, { idleMs: access.settings.requestTimeout, signal });
   } catch (error) {
     signal?.throwIfAborted();
-    // Fetched again, with as many tries as any other range.
+    // Fetched again, with as many attempts as any other range.
     const broke =
       error instanceof BodyMismatch || isCairnError(access.explain(error, name), "STORE_UNREACHABLE");
     if (!broke) throw error;
@@ -62,7 +62,7 @@ function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
     while (inFlight.length < access.settings.concurrency && next < size) {
       const end = Math.min(next + RANGE_BYTES, size);
       const fetching = fetchRange(access, { name, start: next, end, etag }, stop.signal);
-      // Its error is thrown when it is awaited, or never if an earlier one failed.
+      // The error of a range is thrown when the range is awaited, or never if an earlier range failed.
       fetching.catch(() => undefined);
       inFlight.push(fetching);
       next = end;
@@ -93,7 +93,7 @@ function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
   return withErrorHandler(stream);
 }
 
-/** The content from a service that does not support ranges; if it breaks off, the whole restore starts again. */
+/** Returns the content from a service that does not support ranges; if it breaks off, the whole restore starts again. */
 function wholeBody(
   access: S3Access,
   { body }: RangeAnswer,

@@ -7,15 +7,15 @@ export interface Refusal {
   readonly status: number;
   /** The service's error code, such as `NoSuchKey`. */
   readonly word: string;
-  /** The number of tries: an earlier try of a repeated request may have succeeded. */
+  /** The number of attempts: an earlier attempt of a repeated request may have succeeded. */
   readonly attempts: number;
 }
 
 /** The request that failed, and its store. */
 export interface S3Request {
-  /** "writing a.tar" */
+  /** A participle phrase for messages, such as "writing a.tar". */
   readonly doing: string;
-  /** The permission that it needs, as Amazon names it. */
+  /** The permission that the request needs, as Amazon names it. */
   readonly permission: string;
   readonly location: string;
   readonly bucket: string;
@@ -32,7 +32,7 @@ const CREDENTIALS =
 export const NOT_S3_HINT = "Check that the endpoint is an S3 service, and that no proxy changes its answers.";
 const WAIT = "It is tried again; if it persists, check the service and the network to it.";
 
-/** Amazon and MinIO have an error code each for this. */
+/** Explains an unknown KMS key, for which Amazon and MinIO each have an error code. */
 function unknownKmsKey({ bucket }: S3Request): Explanation {
   return [
     "STORE_DENIED",
@@ -41,7 +41,7 @@ function unknownKmsKey({ bucket }: S3Request): Explanation {
   ];
 }
 
-/** Error codes whose meaning is not that of the status. */
+/** Explanations of error codes whose meaning differs from that of the status. */
 const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   NoSuchBucket: ({ bucket }) => [
     "STORE_UNREACHABLE",
@@ -94,10 +94,10 @@ const FULL = new Set([
   "EntityTooLarge",
 ]);
 
-/** Errors of OpenSSL for untrusted certificates. */
+/** The pattern of OpenSSL's error codes for untrusted certificates. */
 const TLS = /^(?:CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|EPROTO$|HOSTNAME_MISMATCH)/;
 
-/** The refusal in an error of the SDK, or the lack of a response; undefined for an error of the program. */
+/** Returns the refusal in an error of the SDK, or the lack of a response; undefined for an error of the program. */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (!(error instanceof Error) || error instanceof CairnError) return undefined;
   const metadata = fieldOf(error, "$metadata");
@@ -218,11 +218,11 @@ function foreignAnswer(error: unknown, word: string, region: string | undefined)
   return URL.canParse(target) ? `sent on to ${new URL(target).origin}` : "sent on to another address";
 }
 
-/** The SDK's words for a response that contains no more than its status. */
+/** The SDK's error code for a response that contains nothing but its status. */
 const SILENT_WORD = "Unknown";
 const SILENT_MESSAGE = "UnknownError";
 
-/** The message without the SDK's remarks about itself. */
+/** Returns the message without the SDK's remarks about itself. */
 function plainMessage(error: unknown): string {
   const message = errorMessage(error).replace(/^@smithy\/[\w-]+ - (?:\[\w+\] )?/, "");
   return message
@@ -230,14 +230,14 @@ function plainMessage(error: unknown): string {
     .replace(/\.$/, "");
 }
 
-/** The status, error code and message of the service, as far as they are present. */
+/** Returns the status, error code and message of the service, as far as they are present. */
 function sayingOf(error: unknown, status: number, word: string): string {
   const name = word === SILENT_WORD ? `${status}` : `${status} ${word}`;
   const message = errorMessage(error).replace(/\.$/, "");
   return message === SILENT_MESSAGE ? name : `${name}: ${message}`;
 }
 
-/** The region that a redirect names. */
+/** Returns the region that a redirect names. */
 function otherRegion(error: unknown): string | undefined {
   const headers = fieldOf(fieldOf(error, "$response"), "headers");
   const named = fieldOf(headers, "x-amz-bucket-region") ?? fieldOf(error, "Region");

@@ -53,13 +53,13 @@ function decoded(key: string | undefined): string | undefined {
   try {
     return decodeURIComponent(key.replaceAll("+", " "));
   } catch (error) {
-    // A foreign name: in those of Cairn only slashes are encoded.
+    // A foreign name: in Cairn's names only slashes are encoded.
     if (error instanceof URIError) return undefined;
     throw error;
   }
 }
 
-/** Whether an object that was just written is listed. Tries a few times: some services list late. */
+/** Returns whether an object that was just written is listed. Tries a few times: some services list late. */
 export async function listsObject(access: S3Access, Key: string, signal: AbortSignal): Promise<boolean> {
   for (let attempt = 0; attempt < access.settings.maxAttempts; attempt++) {
     if (attempt > 0) await pauseBefore(attempt - 1);
@@ -77,7 +77,7 @@ export async function listsObject(access: S3Access, Key: string, signal: AbortSi
   return false;
 }
 
-/** The current time: the date of the service's response to the smallest listing. */
+/** Returns the current time: the date of the service's response to the smallest listing. */
 export async function currentDate(access: S3Access, name: string): Promise<number | undefined> {
   const { bucket, prefix } = access.settings;
   await access.call(

@@ -6,32 +6,32 @@ import type { Part, PartMemory } from "./s3-parts.ts";
 import { persist } from "./s3-pause.ts";
 import { abortUpload } from "./s3-unfinished.ts";
 
-/** An upload in parts. It takes space in the bucket until it is completed or aborted, although nothing is listed. */
+/** An upload in parts. It takes space in the bucket until it is completed or aborted, even though nothing is listed. */
 export interface MultipartUpload {
   /** Sends a part, in any order and concurrently. Its memory belongs to the caller again afterwards. */
   send(part: Part, signal: AbortSignal): Promise<void>;
-  /** Creates the object. After an error the service may nevertheless have done it. */
+  /** Creates the object. The service may have created it even after an error. */
   complete(options: {
     readonly onlyIfAbsent: boolean;
     readonly signal: AbortSignal | undefined;
   }): Promise<void>;
-  /** Frees what was sent. Does nothing if it is completed. */
+  /** Frees the parts sent. Does nothing if the upload is completed. */
   abort(signal: AbortSignal): Promise<void>;
-  /** Whether a response to its creation was lost, so that another upload of this name may exist. */
+  /** Whether a response to the upload's creation was lost, so that another upload of this name may exist. */
   readonly doubtful: boolean;
 }
 
 /** An object that is being written. */
 export interface NewObject {
   readonly name: string;
-  /** Distinguishes this upload's object from any other of the same name. */
+  /** A random value that distinguishes this upload's object from any other of the same name. */
   readonly nonce: string;
 }
 
 /** The metadata field of {@link NewObject.nonce}. */
 export const NONCE_FIELD = "cairn-upload";
 
-/** Tries to abort before the rest is left to `tidy`. */
+/** The number of attempts to abort before the rest is left to `tidy`. */
 const MAX_ABORTS = 3;
 
 /** Starts an upload in parts. */
@@ -97,7 +97,7 @@ export async function beginMultipart(
     async abort(stop) {
       for (let time = 0; time < MAX_ABORTS; time++) {
         await abortUpload(access, target.Key, UploadId, stop);
-        // A part that was in flight may arrive after the abort, and would be kept.
+        // A part that was in flight may arrive after the abort, and would then be kept.
         const gone = await access.call(
           async (s3, options) => {
             await s3.listParts({ ...target, UploadId, MaxParts: 1 }, options);
@@ -117,7 +117,7 @@ export async function beginMultipart(
   };
 }
 
-/** The error for an object whose length is not what was sent. */
+/** Returns the error for an object whose length is not what was sent. */
 export function lengthDiffers(
   name: string,
   location: string,
@@ -153,7 +153,7 @@ export async function sendParts(
   upload: MultipartUpload,
   { first, rest, memory, onPart, signal }: Sending,
 ): Promise<void> {
-  // Only the first reason counts, and is thrown.
+  // Only the first reason counts: it is the one thrown.
   const stop = new AbortController();
   const onAbort = (): void => stop.abort(signal?.reason);
   const inFlight = new Set<Promise<void>>();

@@ -6,10 +6,10 @@ export type S3Credentials =
   | { readonly profile: string }
   | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string };
 
-/** When checksums are sent with requests: always, or only where S3 requires them. Many services only support the latter. */
+/** When checksums are sent with requests: always, or only if S3 requires them. Many services only support the latter. */
 export type S3Checksums = "when-required" | "when-supported";
 
-/** Options of a store in S3. Sizes are in bytes, times in milliseconds. */
+/** Options for a store in S3. Sizes are in bytes, times in milliseconds. */
 export interface S3StoreOptions {
   readonly bucket: string;
   /** Precedes every name, separated by a slash. Defaults to none. */
@@ -31,24 +31,24 @@ export interface S3StoreOptions {
   readonly partSize?: number;
   /** The number of concurrent parts or ranges of one file. Defaults to 4. */
   readonly concurrency?: number;
-  /** The number of tries of a request. Defaults to 5. */
+  /** The maximum number of attempts per request. Defaults to 5. */
   readonly maxAttempts?: number;
-  /** How long a connection may be silent. Defaults to 30 s. */
+  /** The longest time that a connection may be silent. Defaults to 30 s. */
   readonly requestTimeout?: number;
   /** Whether every write is refused before it is sent. Defaults to false. */
   readonly readOnly?: boolean;
-  /** Called once for each thing that the service or the credentials do not allow and that the store can do without. */
+  /** Called once for each operation that the service or the credentials do not allow and that the store can do without. */
   readonly onNotice?: (sentence: string) => void;
   /** The environment with the `AWS_*` variables. Defaults to that of this process. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-/** Options with defaults applied, as far as that is possible without a request. */
+/** Options with defaults applied, as far as possible without a request. */
 export interface S3Settings {
   readonly bucket: string;
   /** Empty, or ends with a slash. */
   readonly prefix: string;
-  /** `s3://bucket/prefix`: what commands take. */
+  /** The address that commands take: `s3://bucket/prefix`. */
   readonly address: string;
   /** The address with the endpoint, if there is one. For messages, and as identity: two services may have buckets of the same name. */
   readonly location: string;
@@ -111,7 +111,7 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
 /** Path segments that services normalize: some refuse them, some store objects under the shorter name and list nothing. */
 const NORMALIZED_SEGMENT = /(?:^|\/)\.{0,2}(?:\/|$)/;
 
-/** A prefix without slashes at its ends. */
+/** Returns a prefix without leading and trailing slashes. */
 function folderOf(prefix: string): string {
   const folder = prefix.replace(/^\/+|\/+$/g, "");
   if (folder === "" || !NORMALIZED_SEGMENT.test(folder)) return folder;
@@ -122,7 +122,7 @@ function folderOf(prefix: string): string {
   );
 }
 
-/** The endpoint that the environment names. */
+/** Returns the endpoint that the environment names. */
 function endpointOf(env: Readonly<Record<string, string | undefined>>): string | undefined {
   const name = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].find((one) => env[one]);
   const value = name === undefined ? undefined : env[name];
@@ -133,7 +133,7 @@ function endpointOf(env: Readonly<Record<string, string | undefined>>): string |
   });
 }
 
-/** An endpoint for messages, without the password that one from the environment may contain. */
+/** Returns an endpoint for messages, without the password that one from the environment may contain. */
 function shownEndpoint(endpoint: string): string {
   const [plain = ""] = endpoint.replace(/\/\/[^/]*@/, "//").split(/[?#]/);
   const url = /^https?:/i.test(plain) && URL.canParse(plain) ? new URL(plain).href : plain;

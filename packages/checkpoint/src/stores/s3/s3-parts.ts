@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 
 /** A part of an upload; `body` is valid until it is given back. */
 export interface Part {
-  /** From 1. */
+  /** The number of the part, starting with 1. */
   readonly number: number;
   readonly body: Buffer;
   /** Whether it is the last one. */
@@ -12,19 +12,19 @@ export interface Part {
 /** The smallest part that S3 accepts, except for the last. */
 export const MIN_PART_BYTES = 5 * 1024 * 1024;
 
-/** With four in flight and one being filled, 40 MiB of memory. */
+/** The default size of a part: with four in flight and one being filled, they take 40 MiB of memory. */
 export const DEFAULT_PART_BYTES = 8 * 1024 * 1024;
 
 const MIB = 1024 * 1024;
-/** The limit of S3 (Amazon S3 multipart upload limits). */
+/** The maximum number of parts in S3 (Amazon S3 multipart upload limits). */
 const MAX_PARTS = 10_000;
-/** Node 20 can allocate a buffer of this size. */
+/** The largest part, for which Node 20 can still allocate a buffer. */
 const MAX_PART_BYTES = 4096 * MIB - MIB;
 /** The number of parts of equal size, which some services require; the others are for content larger than expected. */
 const EQUAL_PARTS = 8_000;
 
 /**
- * Returns the size of each part. The parts for `expectedBytes` have equal sizes; then sizes double repeatedly, so that 5 TiB fit into 10,000
+ * Returns the size of each part. The parts for `expectedBytes` have equal sizes; then sizes double repeatedly, so that 5 TiB fits in 10,000
  * parts even if nothing is known.
  */
 export function partSizes(least: number, expectedBytes = 0): (number: number) => number {
@@ -80,7 +80,7 @@ export async function* cutParts(
   for await (const chunk of content) {
     let rest = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
     while (rest.length > 0) {
-      // Only when more follows: otherwise the last part would be empty.
+      // Only if more follows: otherwise the last part would be empty.
       if (filled === body.length) {
         yield { number, body, last: false };
         number += 1;

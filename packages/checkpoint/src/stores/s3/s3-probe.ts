@@ -6,28 +6,28 @@ import { dropBody } from "./s3-body.ts";
 import { listsObject } from "./s3-list.ts";
 import type { S3Settings } from "./s3-options.ts";
 
-/** How an ETag is written in a condition: some services compare it with quotes, others without. */
+/** The notation of an ETag in a condition: some services compare it with quotes, others without. */
 export type EtagStyle = "quoted" | "bare";
 
 /** The abilities of a service. */
 export interface S3Findings extends StoreFindings {
-  /** Whether it can write an object on the condition that it does not exist. */
+  /** Whether the service can write an object on the condition that it does not exist. */
   readonly creates: boolean;
   /** Undefined if conditional replacement does not work. */
   readonly ifMatch: EtagStyle | undefined;
 }
 
-/** Objects with this prefix are never listed: names in stores do not begin with a dot. */
+/** The prefix of probe objects, which are never listed: names in stores do not begin with a dot. */
 const PROBE_PREFIX = ".probe-";
 
 /** Responses to a condition by services that do not support it; 412 is the right refusal. */
 const NOT_HONOURED = [400, 404, 405, 409, 412, 501];
 const OTHER_ETAG = "0123456789abcdef0123456789abcdef";
 
-/** The time limit of probing. */
+/** The time limit for probing. */
 const PROBE_TIMEOUT_MS = 60_000;
 
-/** An ETag for a condition, in this style. */
+/** Formats an ETag for a condition, in this style. */
 export function conditionTag(etag: string, style: EtagStyle): string {
   const bare = etag.replaceAll('"', "");
   return style === "bare" ? bare : `"${bare}"`;
@@ -82,7 +82,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     const again = await put(ifNone, NOT_HONOURED);
     // A service that refuses every condition does not compare anything, unless the object existed because it cannot be removed.
     const creates = again === 412 && (typeof first === "string" || (first === 412 && !canDelete));
-    // If both were refused there may be no object yet, which the request for a range needs.
+    // If both were refused, the object that the request for a range needs may not exist yet.
     const unwritten = typeof first === "number" && typeof again === "number";
     const plain = creates || unwritten ? await put({}, []) : "";
     let etag: string | number = creates ? plain : "";
@@ -103,7 +103,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
   }
 }
 
-/** The error for a store in which checkpoints would be saved, but never found. */
+/** Returns the error for a store in which checkpoints would be saved, but never found. */
 function unlisted({ location }: S3Settings): CairnError {
   return new CairnError(
     "STORE_DENIED",
@@ -130,7 +130,7 @@ async function knowsRanges(access: S3Access, Key: string, signal: AbortSignal): 
   );
 }
 
-/** Ignores errors of the store while cleaning up. */
+/** Runs `work`, which cleans up, and ignores errors of the store. */
 async function bestEffort(work: () => Promise<unknown>): Promise<void> {
   try {
     await work();

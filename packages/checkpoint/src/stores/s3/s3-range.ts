@@ -23,7 +23,7 @@ export interface RangeAnswer {
   readonly whole: boolean;
 }
 
-/** Requests a range. The caller has to read or drop the body. `empty` for an empty object. */
+/** Requests a range. The caller has to read or drop the body. Returns `empty` for an empty object. */
 export async function askRange(
   access: S3Access,
   { name, start, end, etag }: ByteRange,

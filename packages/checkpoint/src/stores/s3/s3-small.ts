@@ -46,7 +46,7 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
 
 type Outcome = { readonly written: boolean; readonly attempts: number } | "conflict";
 
-/** Writes a small file on a condition. Returns whether that was met, and the number of tries. */
+/** Writes a small file on a condition. Returns whether the condition was met, and the number of attempts. */
 async function put(access: S3Access, name: string, text: string, condition: object): Promise<Outcome> {
   const Body = Buffer.from(text);
   const { bucket, encryption } = access.settings;
@@ -72,7 +72,8 @@ async function put(access: S3Access, name: string, text: string, condition: obje
       permission: "s3:PutObject",
       unless({ status, word, attempts }) {
         if (!isConditional) return undefined;
-        // 412: the condition is not met. 404: the object of If-Match is gone. 409: another conditional write is in progress (Amazon S3).
+        // 412: the condition is not met. 404: the object of If-Match no longer exists. 409: another conditional write is in progress
+        // (Amazon S3).
         if (status === 412 || (status === 404 && word !== "NoSuchBucket"))
           return { written: false, attempts };
         return status === 409 ? "conflict" : undefined;
@@ -81,7 +82,7 @@ async function put(access: S3Access, name: string, text: string, condition: obje
   );
 }
 
-/** As `put`, but tries again after a conflict with another writer. Returns whether the file was written. */
+/** Like `put`, but tries again after a conflict with another writer. Returns whether the file was written. */
 async function putWithRetry(
   access: S3Access,
   name: string,
@@ -92,7 +93,7 @@ async function putWithRetry(
     const outcome = await put(access, name, text, condition);
     if (outcome !== "conflict") {
       if (outcome.written) return true;
-      // An earlier try may have succeeded although its response was lost.
+      // An earlier attempt may have succeeded even though its response was lost.
       return outcome.attempts > 1 && (await readSmall(access, name))?.text === text;
     }
     await pauseBefore(attempt);

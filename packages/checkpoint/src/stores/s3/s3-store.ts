@@ -13,7 +13,7 @@ import type { S3Findings } from "./s3-probe.ts";
 import { createSmall, readSmall, replaceSmall } from "./s3-small.ts";
 import { uploadContent } from "./s3-upload.ts";
 
-/** Services give their time in seconds, and the servers of one service may differ slightly. */
+/** The largest clock difference to ignore: services give their time in seconds, and the servers of one service may differ slightly. */
 const CLOCK_TOLERANCE_MS = 5_000;
 
 /** Creates a checkpoint store in a bucket of S3 or a compatible service. Loads and requests nothing before the first call. */
@@ -26,7 +26,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   let findings: S3Findings | undefined;
   /** The latest date returned: the servers of one service may differ, and time must not seem to go backwards. */
   let latest = 0;
-  /** False once that was refused: it was reported then, and is not tried again. */
+  /** Whether aborting uploads may be tried; false once it was refused, which was reported. */
   let mayAbort = true;
 
   function requireWritable(doing: string): void {

@@ -21,7 +21,7 @@ export async function abortUpload(
   );
 }
 
-/** Aborts all uploads of `name`, none of which may be in use. Returns their number: 0 where uploads cannot be listed. */
+/** Aborts all uploads of `name`, none of which may be in use. Returns their number: 0 if uploads cannot be listed. */
 export async function abortUploadsOf(access: S3Access, name: string, signal?: AbortSignal): Promise<number> {
   const key = access.key(name);
   let aborted = 0;
@@ -54,7 +54,7 @@ async function* openUploads(
         doing: "listing unfinished uploads",
         permission: "s3:ListBucketMultipartUploads",
         signal,
-        // Some services and policies do not permit listing uploads; a life-cycle rule must remove them there.
+        // Some services and policies do not permit listing uploads; there, a life-cycle rule must remove them.
         unless: ({ status }) => (status === 403 || status === 501 || status === 405 ? null : undefined),
       },
     );

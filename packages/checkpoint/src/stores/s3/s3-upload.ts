@@ -17,7 +17,7 @@ import { cutParts, type Part, partMemory, partSizes } from "./s3-parts.ts";
 import type { S3Findings } from "./s3-probe.ts";
 import { abortUploadsOf } from "./s3-unfinished.ts";
 
-/** The time limit of cleaning up after a failed upload; the next sweep removes the rest. */
+/** The time limit for cleaning up after a failed upload; the next sweep removes the rest. */
 const TIDY_TIMEOUT_MS = 15_000;
 
 /** An object in the bucket. */
@@ -44,7 +44,7 @@ export async function uploadContent(
   };
   let begun: "whole" | "parts" | undefined;
   let upload: MultipartUpload | undefined;
-  // A reader receives its error. If it is aborted before it is read, the error would otherwise end the process.
+  // A reader receives the stream's error. If the stream is aborted before it is read, the error would otherwise end the process.
   content.on("error", () => undefined);
   try {
     // Before anything is sent: not every service supports conditions, and none evaluates them before it has received everything.
@@ -131,7 +131,7 @@ async function putWhole(
       unless: ({ status }) => (status === 412 ? true : undefined),
     },
   );
-  // The first try of a repeated request may have succeeded.
+  // The first attempt of a repeated request may have succeeded.
   if (taken && (await look(access, name, signal))?.nonce !== nonce) throw alreadyThere(name, location);
 }
 
@@ -168,13 +168,13 @@ async function tidy(
     try {
       await work();
     } catch (error) {
-      // The next sweep finds it, if the service permits that.
+      // The next sweep finds the rest, if the service permits listing it.
       if (isCairnError(error) || signal.aborted) return;
       throw new AggregateError([reason, error], "A failed upload could not be tidied up.", { cause: error });
     }
   };
   if (upload !== undefined) await attempt(() => upload.abort(signal));
-  // Also if the response to its creation was lost.
+  // Even if the response to the upload's creation was lost.
   if (inParts) await attempt(() => abortUploadsOf(access, name, signal));
   await attempt(async () => {
     if ((await look(access, name, signal))?.nonce !== nonce) return;

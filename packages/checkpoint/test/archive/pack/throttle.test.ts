@@ -53,7 +53,7 @@ test("packing to a file on threads observes hurry", async () => {
   expect(looked).toHaveBeenCalled();
 });
 
-/** How long threads slept during `work`, in milliseconds. */
+/** Returns how long threads slept during `work`, in milliseconds. */
 function pausesOf(work: () => void): number[] {
   const wait = vi.spyOn(Atomics, "wait").mockReturnValue("timed-out");
   onTestFinished(() => wait.mockRestore());
