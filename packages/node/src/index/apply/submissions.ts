@@ -6,8 +6,8 @@ import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
 
 /**
- * For how many transactions an idempotency id is remembered: a repetition within them is not applied again. Part of the index version, because
- * every node must forget an id at the same transaction.
+ * The number of transactions for which an idempotency id is remembered: a repetition within them is not applied again. Part of the index
+ * version, because every node must forget an id at the same transaction.
  */
 export const REMEMBERED_TRANSACTIONS = 1_000_000;
 
@@ -20,7 +20,7 @@ export interface Submission {
 /** The idempotency ids of a batch: those that the index remembers, and those that the batch adds or forgets. */
 export class Submissions {
   readonly #remembered: number;
-  /** What is remembered, by id, at the current point of the batch. */
+  /** The submissions remembered at the current point of the batch, by id. */
   readonly #current = new Map<string, Submission>();
   /** Ids that have a row in the store. */
   readonly #stored = new Set<string>();
@@ -34,7 +34,7 @@ export class Submissions {
     this.#remembered = remembered;
   }
 
-  /** Reads what is remembered of the ids of `messages`; `last` is the tx-id of the last one. */
+  /** Reads what is remembered of the ids of `messages`; `last` is the tx-id of the last message. */
   static async load(
     messages: readonly IndexedMessage[],
     last: TxId,
@@ -64,7 +64,7 @@ export class Submissions {
     this.#addedOrder.push({ txId: submission.txId, id });
   }
 
-  /** The changed rows after transaction `last`. */
+  /** Yields the rows that have changed after transaction `last`. */
   *rows(last: TxId): Generator<KvOperation> {
     const floor = last - this.#remembered;
     for (const { txId } of this.#expired) yield { type: "del", key: txRowKey(ROW.submissionOrder, txId) };

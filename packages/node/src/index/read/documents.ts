@@ -1,6 +1,6 @@
 import type { DocumentKey, Revision, TxId } from "@cairn/client";
 
-/** A stored document. `json` is exactly the text that JSON.stringify wrote. */
+/** A stored document. `json` is exactly the string that JSON.stringify wrote. */
 export interface StoredDocument extends DocumentKey {
   readonly revision: Revision;
   readonly json: string;
