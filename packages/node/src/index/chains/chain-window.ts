@@ -48,7 +48,7 @@ interface Effect {
   readonly outcome: Uint8Array;
   /** The number of current documents after the message. */
   readonly documents: number;
-  /** The sum of the checksums of the versions that the message, or policies after it, wrote. */
+  /** The sum of the checksums of the versions that the message, or policies with it, wrote. */
   readonly written: number;
 }
 
