@@ -28,7 +28,7 @@ export interface NatsTestServer {
 
 /** Options for starting a {@link NatsTestServer}. */
 export interface NatsServerOptions {
-  /** Further arguments, for example `["--user", "a", "--pass", "b"]`. */
+  /** Further arguments for the server, for example `["--user", "a", "--pass", "b"]`. */
   readonly args?: readonly string[];
   /** Whether JetStream is enabled; defaults to true. */
   readonly jetStream?: boolean;

@@ -3,7 +3,7 @@ import type { TxLog } from "../src/log/tx-log.ts";
 import { bytes, takeMessages, text } from "./log-messages.ts";
 import type { TxLogHarness } from "./tx-log-suite.ts";
 
-/** A log that is begun before each test and closed after it. */
+/** Begins a log before each test and closes it afterwards. */
 function begunLog(start: () => Promise<TxLogHarness>): { readonly current: TxLog; reopen(): Promise<void> } {
   let harness: TxLogHarness;
   let log: TxLog;

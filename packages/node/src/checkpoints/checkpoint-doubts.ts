@@ -1,6 +1,6 @@
 /**
- * The doubts of a node about checkpoints, until its process ends: which checkpoints it no longer restores (their index proved damaged
- * twice; once may have been due to the node's disk), and which in its store do not count as saved.
+ * The doubts of a node about checkpoints, until its process ends: which checkpoints it no longer restores (because their index proved
+ * damaged twice; the first time may have been the disk's fault), and which in its store do not count as saved.
  */
 export class CheckpointDoubts {
   /** The names of checkpoints that are no longer restored. */

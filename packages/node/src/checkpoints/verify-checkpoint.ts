@@ -152,7 +152,7 @@ async function digestFiles(
     // Files damaged before they were captured have the right SHA-256, but the wrong LevelDB checksums.
     if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
     signal.throwIfAborted();
-    // The digest covers documents only.
+    // The digest covers only documents.
     if (state !== undefined) await checkTransactions(kv, state);
     return (await digestIndex(kv))?.digest;
   } finally {

@@ -85,7 +85,7 @@ export async function announceOnce(
   return differing.size;
 }
 
-/** Names another node in messages. */
+/** Returns the name of another node in messages. */
 export function nodeLabel(node: string): string {
   return `node ${node}`;
 }

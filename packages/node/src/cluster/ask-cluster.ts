@@ -14,7 +14,7 @@ export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" 
   readonly status: PeerStatus;
 }
 
-/** The answer of a node to a question about its index, or the error instead. */
+/** A node's answer to a question about its index, or the error instead. */
 export type IndexAnswer = Pick<Answer, "digest" | "check" | "chains" | "error">;
 
 /** Options for questions. */

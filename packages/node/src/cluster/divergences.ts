@@ -177,7 +177,7 @@ export class Divergences {
       }
     } catch (thrown) {
       if (signal.aborted) return;
-      // The next comparison that differs starts again.
+      // The next comparison that finds a difference starts again.
       const { code, hint } = isCairnError(thrown) ? thrown : { code: "INTERNAL", hint: undefined };
       const why = errorMessage(thrown);
       logger.warn({ code, hint }, `The index could not be compared with a rebuild: ${why}`);

@@ -71,7 +71,7 @@ const StatusSchema = z.object({
   failure: Failure.nullable(),
 });
 
-/** The part of a node's GET /status that a look at the cluster needs; other fields of an answer are dropped. */
+/** The part of a node's GET /status that an overview of the cluster needs; other fields of an answer are dropped. */
 export type PeerStatus = Readonly<z.infer<typeof StatusSchema>>;
 
 /** A question. A later version that changes the meaning uses another number for `cairn`, which this version does not accept. */

@@ -37,7 +37,7 @@ export interface PeerActions {
   check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
 }
 
-/** A question for which an index is read through or built. */
+/** A question that requires an index to be read through or built. */
 type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
 
 /** The interval at which progress is reported to those who wait for a long answer. */

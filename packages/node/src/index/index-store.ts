@@ -289,7 +289,7 @@ export class IndexStore {
     return await this.read(async (reader) => await readEvictions(reader, { limit, cursor, held }));
   }
 
-  /** As {@link EvictionPurge.run}. */
+  /** Purges evictions, like {@link EvictionPurge.run}. */
   async purgeEvictions(options: Pick<KvPurging, "withinMs" | "signal">): Promise<PurgeReport> {
     return await this.#purge.run(options, () => this.#state);
   }
@@ -302,12 +302,12 @@ export class IndexStore {
     return await this.#kv.stats();
   }
 
-  /** As {@link KvStore.checked}. */
+  /** Checks the store, like {@link KvStore.checked}. */
   async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
     await this.#kv.checked?.(onProgress);
   }
 
-  /** As {@link KvStore.scrub}; undefined if the index is not on a disk. */
+  /** Returns {@link KvStore.scrub}; undefined if the index is not on a disk. */
   get scrub(): ((options: KvScrub) => Promise<number>) | undefined {
     return this.#kv.scrub?.bind(this.#kv);
   }

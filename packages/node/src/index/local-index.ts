@@ -33,7 +33,7 @@ export async function openIndex(
   }
 }
 
-/** As {@link openIndex}, but returns the error of an unusable index. */
+/** Like {@link openIndex}, but returns the error of an unusable index. */
 export async function tryOpenIndex(
   provider: KvProvider,
   dir: string,

@@ -29,7 +29,7 @@ export async function lastShared(
     if (continues?.log !== logId || txId === continues.anchor.txId) return undefined;
     return Math.min(txId, continues.anchor.txId);
   }
-  // The birth record is common, because it has the log's id.
+  // The birth record is common to both, because it contains the log's id.
   let low = Math.min(txId, Math.max(1, bounds.first - 1) + offset);
   let high = Math.min(txId, bounds.last + offset);
   // Everything up to `low` is common; nothing after `high` is.
@@ -60,7 +60,10 @@ export async function heldTransactions(
   }
 }
 
-/** Compares the newest comparable transaction of a range. Rows of aborted transactions and duplicates do not identify their message. */
+/**
+ * Compares the newest comparable transaction of a range with the log. Rows of aborted transactions and duplicates do not identify their
+ * message.
+ */
 async function compareNewest(
   kv: KvReader,
   log: Pick<TxLog, "fetch">,

@@ -34,9 +34,9 @@ export interface RestoreContext {
   readonly distrusted: ReadonlySet<string>;
 }
 
-/** A local index that a restored one replaces. */
+/** A local index that a restored index replaces. */
 export interface Replaced {
-  /** Moves the local index out of the way; called once there is another index to take its place. */
+  /** Moves the local index out of the way; called once there is another index to replace it. */
   readonly leave: () => Promise<void>;
   /** Only checkpoints after this transaction are restored. */
   readonly beyond?: TxId;
@@ -157,7 +157,7 @@ export async function newestOfOtherLogs(
 export interface NewestCheckpoint {
   readonly name: string;
   readonly txId: TxId;
-  /** The location of its store. */
+  /** The location of the checkpoint's store. */
   readonly store: string;
 }
 

@@ -20,7 +20,7 @@ export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessag
   return { position, sha256: createHash("sha256").update(head).update(payload).digest("hex") };
 }
 
-/** Position, and time in nanoseconds since 1970. */
+/** The size of the position and the time (nanoseconds since 1970), which precede the payload in the hash. */
 const HEAD_BYTES = 16;
 
 /**

@@ -12,7 +12,7 @@ export interface LogMessage {
    * The part of `time` below a millisecond (0 to 999,999). A log that knows it returns it for every message, however the message is read.
    */
   readonly nanoseconds?: number;
-  /** Must not be modified; may be a view of a larger buffer. */
+  /** The content, which must not be modified; it may be a view of a larger buffer. */
   readonly payload: Uint8Array;
 }
 

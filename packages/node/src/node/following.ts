@@ -57,7 +57,7 @@ export class Following {
     this.#parts = parts;
   }
 
-  /** Undefined while the node replays. */
+  /** Returns the services; undefined while the node replays. */
   get services(): ReadyServices | undefined {
     return this.#services;
   }

@@ -151,7 +151,7 @@ export class NodeLife implements ComparedNode {
     this.#running = this.#run();
   }
 
-  /** Reports the node as stopping while it still serves. */
+  /** Reports the node as stopping even though it still serves. */
   drain(): void {
     this.#isDraining = true;
   }

@@ -78,7 +78,7 @@ export class NodeReads implements Reads {
     return await this.guarded(index, index.outcome(txId));
   }
 
-  /** Returns the index if it agrees with the log: in another history, the same id is another transaction's. */
+  /** Returns the index if it agrees with the log: in another history, the same id belongs to another transaction. */
   async #agreeing(): Promise<IndexStore> {
     await this.#slice.yieldIfOver();
     const { index, agrees } = this.#life;

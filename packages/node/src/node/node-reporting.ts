@@ -119,7 +119,7 @@ export class NodeReporting {
     return this.#watch.stalled;
   }
 
-  /** Removes the rebuild that a killed process left. */
+  /** Removes the rebuild that a killed process left behind. */
   async sweep(): Promise<void> {
     await this.#check.sweep();
   }
@@ -204,7 +204,7 @@ export class NodeReporting {
     const refusals: CairnError[] = [];
     const bounds = await askBounds(log, (error) => refusals.push(error));
     if (bounds === undefined) {
-      // The follower meets the same error at once and reports it.
+      // The follower gets the same error at once and reports it.
       if (phase === "ready" && refusals.length > 0 && this.stalled === null) return undefined;
       const [refusal] = refusals.map(inBrackets);
       return { what: "log", text: `the log "${log.name}", which does not answer${refusal ?? why}` };

@@ -21,7 +21,7 @@ export interface RebuildOptions {
   readonly dir: string;
   /** The last transaction of the rebuilt index. */
   readonly txId: TxId;
-  /** A node whose checkpoints are not used: an index must not be judged by its own copies. */
+  /** The id of a node whose checkpoints are not used: an index must not be judged by its own copies. */
   readonly exceptNode?: string;
   /** Checkpoints after this transaction are not used: they are in doubt, whichever node saved them. */
   readonly agreeAt?: TxId;

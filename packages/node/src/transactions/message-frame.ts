@@ -152,7 +152,7 @@ function startsWith(bytes: Uint8Array, prefix: string): boolean {
   return true;
 }
 
-/** Cached, because nearly all messages that a node reads have the same tag. */
+/** The last tag read, cached because nearly all messages that a node reads have the same tag. */
 let seenTag = { bytes: Buffer.alloc(0), text: "" };
 
 function readTag(bytes: Buffer): string | undefined {

@@ -29,7 +29,7 @@ const MAX_REASON_LENGTH = 300;
 /** An operation as decoded from the log. `key` is `namespace/name`, always with the namespace. */
 export interface LoggedOperation {
   readonly op: "put" | "delete" | "match" | "evict" | "event" | "configure";
-  /** Empty, like `key`, for events and policies. */
+  /** The bucket; empty, like `key`, for events and policies. */
   readonly bucket: string;
   readonly key: string;
   /** The JSON of a put document, an event or policies, in UTF-8. */

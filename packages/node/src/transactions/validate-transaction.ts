@@ -72,7 +72,7 @@ function operationProblem(op: unknown): string | undefined {
   return undefined;
 }
 
-/** As {@link operationProblem}, for an operation in the log, whose document, event or policies follow on a line of their own. */
+/** Like {@link operationProblem}, but for an operation in the log, whose document, event or policies follow on a line of their own. */
 export function loggedOperationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return operationProblem(op);
   switch (op[0]) {

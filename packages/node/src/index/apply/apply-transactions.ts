@@ -28,7 +28,7 @@ export interface RefusedMessages {
   readonly last?: { readonly txId: TxId; readonly reason: string };
 }
 
-/** The result of applying a batch: its rows, its state, how many transactions committed, and with how many operations. */
+/** The result of applying a batch: its rows, its state, and the numbers of committed transactions and of their operations. */
 export interface Applied {
   readonly rows: KvOperation[];
   readonly state: IndexState;
@@ -37,7 +37,7 @@ export interface Applied {
   readonly committed: number;
   readonly operations: number;
   readonly refused: RefusedMessages;
-  /** The outcomes, without those of transactions that repeat an earlier one. */
+  /** The outcomes, except those of transactions that repeat an earlier one. */
   readonly results: readonly AppliedTransaction[];
 }
 

@@ -18,7 +18,7 @@ import {
 import { Expiry, readScan, type Scanned } from "./expiry.ts";
 import { parseDocumentRowKey } from "../rows/row-keys.ts";
 
-/** The part of a batch that is not its own documents: events, and the effects of policies. */
+/** The part of a batch other than its own documents: events, and the effects of policies. */
 export class BatchPolicies {
   readonly #before: IndexState;
   readonly #active: ActivePolicies | undefined;
@@ -172,7 +172,7 @@ export class BatchPolicies {
     return { ...policies, scan: after === undefined ? rest : [{ ...scan, after }, ...rest] };
   }
 
-  /** Adds the rows of events and policies. */
+  /** Adds the rows of events and policies to `rows`. */
   async addRows(rows: KvOperation[], fields: FieldKnowledge): Promise<void> {
     for (const key of this.#swept?.versions ?? []) rows.push({ type: "del", key });
     for (const row of this.#events?.rows() ?? []) rows.push(row);

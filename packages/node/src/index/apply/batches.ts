@@ -46,7 +46,7 @@ function isAlone(decoded: DecodedMessage): boolean {
   return decoded.ops.some(({ op }) => op === "evict" || op === "configure");
 }
 
-/** While documents expire, batches are short, because all of these documents are in memory. */
+/** The bound while documents expire: batches are then short, because all of these documents are in memory. */
 const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
 /**

@@ -132,7 +132,7 @@ export class Expiry {
 /** The number of documents of a bucket with a new rule that a transaction examines. Part of the index version. */
 const SCANNED_PER_TRANSACTION = 200;
 
-/** How far a bucket was scanned; undefined: to its end. */
+/** The point up to which a bucket was scanned; undefined: to its end. */
 export interface Scanned {
   readonly after: string | undefined;
 }

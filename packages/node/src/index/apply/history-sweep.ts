@@ -37,9 +37,9 @@ type SweepCursor = NonNullable<IndexState["sweep"]>;
 /** The versions beyond the bounds that one sweep found. */
 export interface Swept {
   readonly versions: Uint8Array[];
-  /** Document row keys of deletions without older versions. */
+  /** The document row keys of deletions without older versions. */
   readonly tombstones: Buffer[];
-  /** By bucket, the latest transaction that superseded a removed version. */
+  /** The latest transaction that superseded a removed version, by bucket. */
   readonly floors: Map<string, TxId>;
   /** The latest removed version. */
   pruned: TxId;
@@ -185,7 +185,7 @@ class Sweep {
     const gte = asKind(Buffer.concat([Buffer.alloc(1), versionStem(newest)]), ROW.version);
     const { versions, floors } = this.swept;
     let floor = floors.get(bucket) ?? 0;
-    // At least one, so that a single version can be removed.
+    // At least one version, so that a single version can be removed.
     let left = Math.max(this.budget, 1);
     let isDone = false;
     for await (const rows of this.#reader.range({ gte, lte: newest, limit: left + 1 })) {

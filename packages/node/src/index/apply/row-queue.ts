@@ -6,7 +6,7 @@ import type { KvOperation, KvRow } from "@cairn/kv";
  */
 export class RowQueue {
   readonly #stored: readonly KvRow[];
-  /** In key order; most rows are added at the end. */
+  /** The added rows in key order; most are added at the end. */
   readonly #added: KvRow[] = [];
   readonly #removed: Uint8Array[] = [];
   #nextStored = 0;

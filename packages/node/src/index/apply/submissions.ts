@@ -11,7 +11,7 @@ import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
  */
 export const REMEMBERED_TRANSACTIONS = 1_000_000;
 
-/** What the index remembers of an idempotency id. */
+/** The record that the index keeps of an idempotency id. */
 export interface Submission {
   readonly txId: TxId;
   readonly contentHash: Uint8Array;
@@ -22,12 +22,12 @@ export class Submissions {
   readonly #remembered: number;
   /** The submissions remembered at the current point of the batch, by id. */
   readonly #current = new Map<string, Submission>();
-  /** Ids that have a row in the store. */
+  /** The ids that have a row in the store. */
   readonly #stored = new Set<string>();
-  /** Ids that transactions of the batch used. */
+  /** The ids that transactions of the batch used. */
   readonly #added = new Set<string>();
   readonly #addedOrder: { readonly txId: TxId; readonly id: string }[] = [];
-  /** Ids in the store whose transactions are too old once the batch is applied. */
+  /** The ids in the store whose transactions are too old once the batch is applied. */
   readonly #expired: { readonly txId: TxId; readonly id: string }[] = [];
 
   private constructor(remembered: number) {

@@ -44,7 +44,7 @@ export async function chainsOf(
   return values;
 }
 
-/** As {@link chainsOf}, for an index that is not being written. */
+/** Like {@link chainsOf}, but for an index that is not being written. */
 export async function readChains(
   reader: KvReader,
   state: IndexState,

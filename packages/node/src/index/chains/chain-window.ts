@@ -38,13 +38,16 @@ const KEPT_SPANS = 2;
 /** The number of slots for the kept entries and for those of one batch, which must not overwrite kept ones before it is written. */
 const SLOTS = 4 * LINK_SPAN;
 const NO_LINK: Link = { history: Buffer.alloc(CHAIN_BYTES), effects: Buffer.alloc(CHAIN_BYTES) };
-/** Odd, and far from 0, so that one document more or less changes the sum as much as another version would. */
+/**
+ * The factor of the number of documents: odd, and far from 0, so that one document more or less changes the sum as much as another version
+ * would.
+ */
 const DOCUMENTS_FACTOR = 0x9e3779b1;
 const VERSION_BYTES = Buffer.from([0, 0, 0, INDEX_VERSION]);
 
 /** The effect of a message on the index. */
 interface Effect {
-  /** The value of its outcome row, which begins with a checksum. */
+  /** The value of the message's outcome row, which begins with a checksum. */
   readonly outcome: Uint8Array;
   /** The number of current documents after the message. */
   readonly documents: number;

@@ -11,7 +11,7 @@ type PagesBegin = { readonly gte: Uint8Array } | { readonly gt: Uint8Array };
 /** A key or a value, as bytes or as a string. */
 type RowPart = Uint8Array | string;
 
-/** Rows as pairs of key and value. */
+/** A page of rows, each a pair of key and value. */
 export type RowPage = readonly (readonly [RowPart, RowPart])[];
 
 /**

@@ -46,7 +46,7 @@ export interface FieldKnowledge {
 
 /** The work left for indexed fields that were added or removed. It differs from node to node, and no digest depends on it. */
 export interface FieldWork extends FieldKnowledge {
-  /** Removed fields whose rows remain. */
+  /** The numbers of removed fields whose rows remain. */
   readonly removals: readonly number[];
 }
 
@@ -68,7 +68,7 @@ export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
   return { builds, removals, counts: new FieldCounts() };
 }
 
-/** Returns the rows that schedule the building of new fields and the removal of old ones. */
+/** Returns the rows that schedule the building of new fields and the removal of old fields. */
 export function fieldWorkRows(
   before: readonly { id: number }[],
   after: readonly { id: number }[],
@@ -90,7 +90,7 @@ export function fieldWorkRows(
 
 /** Callbacks for a step. */
 export interface FieldStep {
-  /** Whether another writer waits for the step to end. */
+  /** Returns whether another writer waits for the step to end. */
   isWanted(): boolean;
   /** Reports the number of further documents processed. */
   onDocuments(count: number): void;

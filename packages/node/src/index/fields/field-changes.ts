@@ -10,7 +10,7 @@ const EMPTY = new Uint8Array(0);
 /** Changes to the documents that have one value of an indexed field. */
 interface ValueChange {
   readonly text: string;
-  /** Prefix of the value's rows. */
+  /** The prefix of the value's rows. */
   readonly prefix: Buffer;
   readonly rows: KvOperation[];
   /** The change in the number of documents that have the value. */

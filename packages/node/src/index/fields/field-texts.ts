@@ -33,7 +33,7 @@ export function fieldTexts(value: VersionValue | undefined, indexes: readonly Fi
   return document === undefined ? NONE : parsedTexts(document, indexes);
 }
 
-/** As {@link fieldTexts}, for a document given as JSON. */
+/** Like {@link fieldTexts}, but for a document given as JSON. */
 export function documentTexts(json: Uint8Array, indexes: readonly FieldIndex[]): FieldTexts {
   return (
     plainTexts(json, 0, indexes) ?? parsedTexts(JSON.parse(asBuffer(json).toString("utf8")) as Json, indexes)

@@ -32,7 +32,7 @@ export class KnownTexts {
     const known = this.#known[place];
     if (known !== undefined && isAt(known.bytes, json, begin + 1, end - 1)) return known.text;
     const text = textOf(json, begin, end);
-    // A copy, so that the message can be freed.
+    // The bytes are copied, so that the message can be freed.
     this.#known[place] = { bytes: json.slice(begin + 1, end - 1), text };
     return text;
   }

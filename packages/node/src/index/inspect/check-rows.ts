@@ -17,7 +17,7 @@ import { isSealed } from "../rows/row-checksum.ts";
 import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
 
-/** A row that is not as Cairn writes it. */
+/** A row that is not as Cairn writes it, and what is wrong with it. */
 interface RowProblem {
   readonly key: Uint8Array;
   readonly problem: string;

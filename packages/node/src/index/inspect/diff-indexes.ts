@@ -19,11 +19,14 @@ export interface Difference {
 
 /** Options for {@link diffIndexes}. */
 interface DiffOptions {
-  /** Compares only this bucket. */
+  /** The only bucket to compare, if given. */
   readonly bucket?: string;
-  /** Compares only content; by default a document that was written again with the same content has changed, since its revision has. */
+  /**
+   * Whether to compare only content; by default a document that was written again with the same content has changed, since its revision
+   * has.
+   */
   readonly byContent?: boolean;
-  /** Called from time to time with the number of documents compared. */
+  /** Called periodically with the number of documents compared. */
   readonly onProgress?: (documents: number) => void;
 }
 

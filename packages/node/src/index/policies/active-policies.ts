@@ -25,7 +25,7 @@ export interface Bound {
   readonly age: number;
 }
 
-/** Policies in the form in which the index follows them. */
+/** The policies in the form in which the index follows them. */
 export interface ActivePolicies {
   readonly indexed: ReadonlyMap<string, readonly FieldIndex[]>;
   readonly expire: ReadonlyMap<string, ExpireRule>;

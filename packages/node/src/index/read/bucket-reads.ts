@@ -7,7 +7,7 @@ import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
 
 /** The values of an indexed field, each with the number of documents that have it. */
 export interface FieldSummary {
-  /** Null while the field is being built. */
+  /** The counts by value; null while the field is being built. */
   readonly counts: Readonly<Record<string, number>> | null;
   /** Whether there are more values than listed. */
   readonly more: boolean;

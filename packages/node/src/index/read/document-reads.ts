@@ -152,7 +152,7 @@ function keyedDocument(key: DocumentKey, revision: Revision, json: string): Stor
   return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
 }
 
-/** As {@link storedDocument}, with the key of a document or tombstone row. */
+/** Like {@link storedDocument}, but takes the key of a document or tombstone row. */
 export function storedDocumentRow(rowKey: Uint8Array, value: VersionValue): StoredDocument | undefined {
   return storedDocument(parseDocumentRowKey(rowKey), value);
 }
@@ -179,7 +179,7 @@ async function transactionAt(
   return high < first ? undefined : high;
 }
 
-/** Resolves a point in the past to a transaction; 0 before the first one. */
+/** Resolves a point in time to a transaction; 0 before the first transaction. */
 export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
   if (asOf === undefined) return undefined;
   if ("txId" in asOf) return asOf.txId;

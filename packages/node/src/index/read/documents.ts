@@ -14,14 +14,14 @@ export interface DocumentVersion {
   readonly json?: string;
 }
 
-/** A point in the past: a transaction, or the last one whose time is not after an ISO-8601 instant. */
+/** A point in time: a transaction, or the last transaction whose time is not after an ISO-8601 instant. */
 export type AsOf = { readonly txId: TxId } | { readonly time: string };
 
 /** A page of documents in key order, all as of `txId`. */
 export interface DocumentPage {
   readonly txId: TxId;
   readonly documents: readonly StoredDocument[];
-  /** Present when there may be more documents. */
+  /** The cursor of the next page; present if there may be more documents. */
   readonly cursor?: string;
 }
 

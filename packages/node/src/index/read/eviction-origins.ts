@@ -34,7 +34,7 @@ export async function earliestWrites(
     for (const [key, value] of rows) {
       const txId = rowTxId(key);
       bytes += value.length;
-      // After a missing transaction nothing is certain.
+      // Nothing is certain after a missing transaction.
       if (txId !== scanned + 1 || bytes > MAX_BYTES) break scan;
       scanned = txId;
       follow(origins, exact, txId, outcomeOperations(decodeOutcome(key, value)));

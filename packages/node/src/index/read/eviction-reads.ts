@@ -8,9 +8,9 @@ import { parseNumberedStem, parseStem, ROW, rowsOfKind, transactionRowKey } from
 import { decodeOutcome } from "../rows/row-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** A key that was evicted. */
+/** An evicted key. */
 export interface Eviction extends DocumentKey {
-  /** The transaction that evicted it. */
+  /** The transaction that evicted the key. */
   readonly txId: TxId;
   readonly txTime: string;
   /** What this node's index files still contain of the evicted key. */

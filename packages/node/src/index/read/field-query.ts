@@ -85,7 +85,7 @@ export function hasValues({ indexes, values }: Wanted, bytes: VersionValue): boo
   return values.every((value, at) => texts[at] === value);
 }
 
-/** One condition, which selects a range of rows. */
+/** A condition, which selects a range of rows. */
 export interface IndexedValue {
   readonly index: FieldIndex;
   readonly value: string;

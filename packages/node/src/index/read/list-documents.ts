@@ -44,7 +44,7 @@ export async function listAsOf(
     reader.range(bounds(range, ROW.document)),
     reader.range(bounds(range, ROW.tombstone)),
   );
-  // Keys that were removed entirely would be missing.
+  // Keys that were removed entirely would be missing from the list.
   const floors = await readFloors(reader, range.bucket);
   checkFloor(floors, range.bucket, txId, undefined);
   return await collect(rows, range, async (row) => {

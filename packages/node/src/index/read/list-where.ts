@@ -32,7 +32,7 @@ import { decodeOutcome, outcomeOperations } from "../rows/row-values.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
 interface WhereRange extends ListRange {
-  /** At least one condition; all have to hold. */
+  /** The conditions, at least one; all have to hold. */
   readonly where: readonly FieldQuery[];
 }
 
@@ -156,7 +156,7 @@ interface Page {
 interface Filter {
   readonly wanted: Wanted;
   readonly range: WhereRange;
-  /** Undefined for current documents. */
+  /** The transaction as of which to list; undefined for current documents. */
   readonly txId: TxId | undefined;
   readonly floors: PastFloors;
 }

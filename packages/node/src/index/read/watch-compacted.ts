@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 
-/** `WATCH_COMPACTED`; `floor` is the earliest transaction after which a watch can still begin. */
+/** The error `WATCH_COMPACTED`; `floor` is the earliest transaction after which a watch can still begin. */
 export class WatchCompactedError extends CairnError {
   readonly floor: TxId;
   readonly reason: "compacted" | "regressed";

@@ -124,7 +124,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   const json = Buffer.concat([bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM_BYTES)), CLOSING]);
   const isWhole = checksumMember(json).equals(bytes.subarray(json.length - 1));
   const text = bytes.toString("utf8");
-  // Versions before the fourth had no checksum.
+  // Versions before 4 had no checksum.
   if (!isWhole && text.includes(CHECKSUM_NAME))
     throw unusableIndex("the row that says what it holds is not what was written");
   const { version } = parse(VersionSchema, text);

@@ -37,7 +37,7 @@ export function versionChecksum(rowKey: Uint8Array, value: Uint8Array): number {
   return sumOfScratch(at + value.length);
 }
 
-/** As {@link versionChecksum}, for a value that was read as a string: the value is intact if its UTF-8 has the right checksum. */
+/** Like {@link versionChecksum}, but for a value that was read as a string: the value is intact if its UTF-8 has the right checksum. */
 export function versionTextChecksum(documentRowKey: Uint8Array, value: string): number {
   const at = KEY_AT + documentRowKey.length - VERSION_SUM_BYTES;
   if (at + value.length * MAX_BYTES_PER_UNIT > SCRATCH_BYTES)

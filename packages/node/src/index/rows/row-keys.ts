@@ -52,7 +52,7 @@ export function documentRowKey(bucket: string, key: string): Buffer {
   return rowKey;
 }
 
-/** As {@link documentRowKey}, from the parts of a key. */
+/** Like {@link documentRowKey}, but takes the parts of a key. */
 export function documentKeyRow(key: DocumentKey): Buffer {
   const { bucket, namespace, name } = key;
   const rowKey = Buffer.allocUnsafe(bucket.length + namespace.length + name.length + 4);
@@ -265,9 +265,9 @@ function writeAsciiPart(target: Buffer, at: number, part: string): number {
   return at + part.length + 1;
 }
 
-/** Decodes what {@link escape} encoded. */
+/** Decodes a part of a key that {@link escape} encoded. */
 function unescape(bytes: Buffer): string {
-  // UTF-8 has no byte 0xFF, so each one belongs to an escape.
+  // UTF-8 has no byte 0xFF, so each such byte belongs to an escape.
   return bytes.includes(END)
     ? Buffer.from(bytes.filter((byte) => byte !== ESCAPED)).toString("utf8")
     : bytes.toString("utf8");
@@ -279,7 +279,7 @@ export function writeId(target: Buffer, at: number, id: TxId): void {
   target.writeUInt32BE(id >>> 0, at + 4);
 }
 
-/** Reads what {@link writeId} wrote. */
+/** Reads a number that {@link writeId} wrote. */
 export function readId(source: Uint8Array, at: number): TxId {
   const bytes = asBuffer(source);
   return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);

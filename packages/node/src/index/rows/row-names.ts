@@ -8,7 +8,7 @@ const NAMES = new Map<number, string>(
   ]),
 );
 
-/** Kinds whose key ends with a stem, and the offset of the stem. */
+/** The kinds whose key ends with a stem, each with the stem's offset. */
 const STEM_AT = new Map<number, number>([
   [ROW.document, 1],
   [ROW.tombstone, 1],
@@ -18,7 +18,7 @@ const STEM_AT = new Map<number, number>([
   [ROW.eviction, 9],
 ]);
 
-/** Kinds whose key begins with a number: a tx-id, or a time (ms since 1970). */
+/** The kinds whose key begins with a number: a tx-id, or a time (ms since 1970). */
 const NUMBERED = new Set<number>([
   ROW.transaction,
   ROW.submissionOrder,

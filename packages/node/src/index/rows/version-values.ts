@@ -130,7 +130,7 @@ function storedSum(value: Uint8Array): number {
   return (a | b | c | d | e) > 0x7f ? -1 : a * 2 ** 28 + ((b << 21) | (c << 14) | (d << 7) | e);
 }
 
-/** As {@link storedSum}, for a value that was read as a string. */
+/** Like {@link storedSum}, but for a value that was read as a string. */
 function storedTextSum(value: string): number {
   let bits = 0;
   let low = 0;

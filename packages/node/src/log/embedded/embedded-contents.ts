@@ -17,7 +17,7 @@ const KEYS_PER_BATCH = 10_000;
 
 /** The data that a log reads from its database when it is opened. */
 export interface LogContents {
-  /** Undefined while the log has not begun. */
+  /** The log id; undefined while the log has not begun. */
   readonly logId: string | undefined;
   /** The positions of the first and the last message; 1 and 0 if there are none. */
   readonly first: number;

@@ -23,7 +23,7 @@ import { cutTorn, isTorn } from "./torn-writes.ts";
 
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 
-/** LevelDB with bytes as keys and values. */
+/** A LevelDB with bytes as keys and values. */
 export type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 /**
@@ -150,7 +150,7 @@ export async function hasRoomToOpen(path: string): Promise<boolean> {
 /** LevelDB's message for a table that points beyond its own end, which it reports as a system error. */
 const BEYOND_TABLE = /^IO error: .*\.(?:ldb|sst): Invalid argument$/;
 
-/** Translates an error of the database in `path` for users. */
+/** Translates an error of the database in `path` into one for users. */
 export function databaseError(path: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const [code, reason] = innermost(error);

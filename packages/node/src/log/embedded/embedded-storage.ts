@@ -143,7 +143,7 @@ export class EmbeddedStorage {
       if (this.#last > 0) return;
       const logId = this.logId ?? randomUUID();
       try {
-        // One batch, so that a log has its id and its birth record, or neither.
+        // In one batch, so that a log has both its id and its birth record, or neither.
         await this.#batch(this.database, 1, [
           { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
           { type: "put", key: positionKey(1), value: encodeRow(Date.now(), birthRecord(logId)) },

@@ -11,7 +11,7 @@ import { isDamagedMessage } from "../../transactions/message-frame.ts";
 /** Options for {@link openEmbeddedTxLog}. */
 interface EmbeddedTxLogOptions {
   readonly path: string;
-  /** Defaults to the folder's name. */
+  /** The log's name; defaults to the folder's name. */
   readonly name?: string;
   /** Called with a sentence about each write that a power loss interrupted and that opening cut off. */
   readonly onNotice?: (sentence: string) => void;

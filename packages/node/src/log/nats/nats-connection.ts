@@ -18,12 +18,12 @@ export interface NatsConnectionOptions extends NatsCredentials {
   readonly signal?: AbortSignal;
 }
 
-/** Events of a {@link NatsLink}. */
+/** Callbacks for the events of a {@link NatsLink}. */
 export interface LinkListener {
-  /** The connection was lost, with everything in flight in both directions. */
+  /** Called when the connection was lost, with everything in flight in both directions. */
   interrupted?(): void;
   restored?(): void;
-  /** The server does not permit publishing on `subject`. */
+  /** Called when the server does not permit publishing on `subject`. */
   publishDenied?(subject: string): void;
 }
 
@@ -86,7 +86,7 @@ export class NatsLink {
         noRandomize: true,
         name: options.clientName ?? "cairn",
         timeout,
-        // Forever: a node survives an outage of its log's servers.
+        // It reconnects forever: a node survives an outage of its log's servers.
         maxReconnectAttempts: -1,
         reconnectTimeWait: 250,
         reconnectJitter: 250,
@@ -107,7 +107,7 @@ export class NatsLink {
     return link;
   }
 
-  /** Throws `LOG_UNREACHABLE` while the connection is down, so that callers need not wait for a timeout. */
+  /** Throws `LOG_UNREACHABLE` while the connection is down, so that callers do not have to wait for a timeout. */
   check(): void {
     if (this.#connected && !this.connection.isClosed()) return;
     if (this.#cause !== undefined) throw this.#cause;

@@ -19,7 +19,7 @@ export interface NatsCredentials {
   readonly password?: string;
   readonly token?: string;
   readonly nkeySeedFile?: string;
-  /** Files of certificates and keys; `true` requires TLS with the system's certificates. */
+  /** The files of certificates and keys; `true` requires TLS with the system's certificates. */
   readonly tls?: boolean | Omit<TlsOptions, "cert" | "ca" | "key">;
 }
 

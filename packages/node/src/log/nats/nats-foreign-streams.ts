@@ -3,7 +3,7 @@ import { CairnError } from "@cairn/kv";
 /** The stream that acknowledged a message: its name and the domain of its servers. */
 export interface Acknowledger {
   readonly stream?: string | undefined;
-  /** Absent from servers without a domain, and from errors. */
+  /** The domain of the stream's servers; absent if they have none, and from errors. */
   readonly domain?: string | undefined;
 }
 

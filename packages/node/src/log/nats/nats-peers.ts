@@ -8,14 +8,14 @@ import type { PeerChannel, SendAnswer } from "../peer-channel.ts";
 /** The status of a server's reply if a subject has no subscribers. */
 const NO_RESPONDERS = 503;
 
-/** {@link PeerChannel} by request and reply of core NATS, on `_CAIRN.nodes.<stream>`. */
+/** A {@link PeerChannel} that uses request and reply of core NATS, on `_CAIRN.nodes.<stream>`. */
 export class NatsPeers implements PeerChannel {
   readonly address: string;
   readonly #link: NatsLink;
   readonly #stream: NatsStream;
 
   constructor(link: NatsLink, stream: NatsStream) {
-    // Not below the stream's name, because its subjects may be `<stream>.>`.
+    // Not below the stream's name, because the stream's subjects may be `<stream>.>`.
     this.address = `_CAIRN.nodes.${stream.name}`;
     this.#link = link;
     this.#stream = stream;

@@ -30,7 +30,7 @@ interface Flight {
   readonly headers: MsgHdrs;
   /** Whether the message's id was generated here rather than given by the caller. */
   readonly ownId: boolean;
-  /** By `performance.now()`, as is `sentAt`. */
+  /** The time by `performance.now()`, as is `sentAt`. */
   readonly deadline: number;
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: unknown) => void;
@@ -66,7 +66,7 @@ export class NatsPublisher implements LinkListener {
   readonly #foreign: ForeignStreams;
   /** Undefined after the server refused the subscription; the next message subscribes again. */
   #subscription: Subscription | undefined;
-  /** Messages sent and not acknowledged, in the order of sending, by the number at the end of their reply subject. */
+  /** The messages sent and not acknowledged, in the order of sending, by the number at the end of their reply subject. */
   readonly #flights = new Map<number, Flight>();
   #waiting: Flight[] = [];
   #inflightBytes = 0;

@@ -22,12 +22,12 @@ export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs:
 
 /** The stream and position from which a {@link NatsReader} reads. */
 interface ReaderPlace {
-  /** Prefix of the subjects of the JetStream API. */
+  /** The prefix of the subjects of the JetStream API. */
   readonly api: string;
   readonly stream: string;
   /** The first position. */
   readonly from: number;
-  /** The longest time that the stream lets a consumer be idle (ms); undefined for no limit. */
+  /** The longest time for which the stream lets a consumer be idle (ms); undefined for no limit. */
   readonly maxInactiveMs?: number | undefined;
 }
 
@@ -152,11 +152,11 @@ export class NatsReader implements LinkListener {
         opt_start_seq: this.#from,
         ack_policy: AckPolicy.None,
         replay_policy: ReplayPolicy.Instant,
-        // The consumer need not survive its server: the next reading creates another.
+        // The consumer does not have to survive its server: the next reading creates another.
         mem_storage: true,
         inactive_threshold: nanos(this.#inactiveMs),
       });
-      // The servers may have a limit of their own (max_request_batch).
+      // The servers may have their own limit (max_request_batch).
       if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);
       return name;
     } catch (error) {
@@ -207,7 +207,7 @@ export class NatsReader implements LinkListener {
       const expected = this.#slots.reduce((sum, { remaining }) => sum + remaining, this.#buffer.length);
       if (slot.remaining > 0 || expected > this.#maxMessages || this.#bufferedBytes > this.#maxBytes)
         continue;
-      // A message larger than the bound of a pull is fetched alone, in a pull without that bound.
+      // A message larger than a pull's bound is fetched alone, in a pull without that bound.
       if (this.#oversized && expected > 0) continue;
       const bounds = this.#oversized ? { batch: 1 } : { batch: this.#maxMessages, max_bytes: this.#maxBytes };
       const { expiresMs, heartbeatMs } = this.#timing;

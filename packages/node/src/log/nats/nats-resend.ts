@@ -44,7 +44,7 @@ export class NatsResend {
     this.#backoffs = 0;
   }
 
-  /** Discards the result of a look in progress. */
+  /** Discards the result of the look in progress. */
   interrupt(): void {
     this.#looking = undefined;
   }

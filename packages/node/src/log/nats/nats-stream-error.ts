@@ -21,7 +21,7 @@ export function missingStream(stream: string, { place }: Place, cause?: unknown)
   });
 }
 
-/** Translates an error of the JetStream API for users. */
+/** Translates an error of the JetStream API into one for users. */
 export function streamError(stream: string, link: Place, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const { place } = link;

@@ -121,7 +121,7 @@ const UNSAFE: readonly UnsafeSetting[] = [
   },
 ];
 
-/** A setting with which a stream cannot be a log, with the end of a sentence about it. */
+/** A setting with which a stream cannot be a log, and the end of a sentence about it. */
 interface UnusableSetting {
   readonly setting: string;
   readonly isSet: (config: KnownConfig) => boolean;

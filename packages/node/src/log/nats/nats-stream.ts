@@ -18,7 +18,7 @@ import {
 import { apiCode, NO_STREAM, streamError, missingStream } from "./nats-stream-error.ts";
 import type { LogBounds, LogMessage } from "../tx-log.ts";
 
-/** Codes of the JetStream API (nats-server/server/errors.json). */
+/** Error codes of the JetStream API (nats-server/server/errors.json). */
 const NO_MESSAGE = 10037;
 const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
@@ -31,7 +31,7 @@ const MAX_FINAL_REFUSALS = 6;
 interface StreamCreation {
   readonly replicas: number;
   readonly create: boolean;
-  /** Aborts the creation. */
+  /** A signal that aborts the creation. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -70,12 +70,12 @@ export class NatsStream {
     return info;
   }
 
-  /** As {@link find}, but throws `LOG_UNREACHABLE` if there is no stream. */
+  /** Like {@link find}, but throws `LOG_UNREACHABLE` if there is no stream. */
   async info(): Promise<StreamInfo> {
     return (await this.find()) ?? this.#throwMissing();
   }
 
-  /** As {@link info}, for reading only: what was stored stays readable if the stream's subjects change. */
+  /** Like {@link info}, but for reading only: what was stored stays readable if the stream's subjects change. */
   async readable(): Promise<StreamInfo> {
     return (await this.#look()) ?? this.#throwMissing();
   }
@@ -89,7 +89,7 @@ export class NatsStream {
       if (apiCode(error) === NO_STREAM) return undefined;
       throw this.#error(error);
     }
-    // Throws for a stream that cannot be a log.
+    // Throws if the stream cannot be a log.
     unsafeSettings(info.config);
     if (info.config.subjects.some((pattern) => coversBelow(pattern, this.#link.inboxPrefix))) {
       throw capturedInbox(this.name, this.#link.inboxPrefix);
@@ -194,7 +194,7 @@ export class NatsStream {
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     const found = await this.find();
     const { config, state } = found ?? (await this.#add());
-    // Never on an empty stream that once held messages: their history may still exist elsewhere.
+    // An empty stream that once held messages gets no birth record: their history may still exist elsewhere.
     if (state.last_seq > 0) return;
     const described = describedLogId(config.description);
     // The id of an existing empty stream may belong to a history that the server lost, and no two histories may share an id.

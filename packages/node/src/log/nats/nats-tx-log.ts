@@ -85,7 +85,7 @@ class NatsTxLog implements TxLog {
   readonly #publisher: NatsPublisher;
   readonly #readers = new Set<NatsReader>();
   readonly #pullTiming: PullTiming;
-  /** Prefix of the subjects of the JetStream API. */
+  /** The prefix of the subjects of the JetStream API. */
   readonly #api: string;
   #closed = false;
   /** Why the last reading failed; undefined once a reading has delivered messages. */
