@@ -2,24 +2,24 @@ import { setTimeout as delay } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../src/log/tx-log.ts";
 
-/** How often a stalled reading checks whether it may continue. */
+/** The interval at which a stalled reading checks whether it may continue. */
 const LOOK_MS = 5;
 
 /** The faults of a {@link FaultyTxLog}; all may be changed during use. */
 export interface TxLogFaults {
-  /** Every call rejects with `LOG_UNREACHABLE`, and readings end. */
+  /** Whether every call rejects with `LOG_UNREACHABLE`, and readings end. */
   unreachable: boolean;
-  /** A reading ends after this many arrays. */
+  /** The number of arrays after which a reading ends. */
   arraysPerReading: number;
-  /** Readings wait without yielding anything, until they are aborted or this is switched off. */
+  /** Whether readings wait without yielding anything, until they are aborted or the fault is switched off. */
   stalled: boolean;
-  /** Replaces messages that are read or fetched; undefined: the message is missing. */
+  /** Replaces messages that are read or fetched; undefined means that the message is missing. */
   replace: (message: LogMessage) => LogMessage | undefined;
-  /** Replaces the result of `bounds`. */
+  /** Replaces the result of `bounds`, if defined. */
   bounds: LogBounds | undefined;
 }
 
-/** A log that forwards to another one, until a fault is switched on. Counts its readings. */
+/** A log that forwards to another log until a fault is switched on. Counts its readings. */
 export class FaultyTxLog implements TxLog {
   readonly faults: TxLogFaults = {
     unreachable: false,

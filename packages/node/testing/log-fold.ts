@@ -5,7 +5,7 @@ import type { LogMessage } from "../src/log/tx-log.ts";
 /** A version of a key; a deletion has no `json`. */
 export interface FoldedVersion {
   readonly revision: number;
-  /** The time of its transaction (ms since 1970). */
+  /** The time of the version's transaction (ms since 1970). */
   readonly time: number;
   readonly json: string | undefined;
 }
@@ -18,8 +18,8 @@ const HEAD = /^cairn\/2 ([0-9a-f]{8}) ([0-9a-f]{16}) [0-9a-f]{16}(?: [!-~]{1,64}
 const UNCHECKED = "cairn/2 00000000 ".length;
 
 /**
- * The oracle: the log's messages folded in plain maps, written from docs/log-format.md and docs/index-format.md without any part
- * of a node. A node at transaction `txId` must have this digest, whatever happened to it on the way there.
+ * The oracle: the log's messages folded in plain maps, written from docs/log-format.md and docs/index-format.md without any part of a node.
+ * A node at transaction `txId` must have this digest, whatever happened to it on the way there.
  */
 export class LogFold {
   txId = 0;
@@ -29,7 +29,7 @@ export class LogFold {
   #offset = 0;
   #time = 0;
 
-  /** The fold of `messages` up to transaction `upTo`. */
+  /** Folds `messages` up to transaction `upTo`. */
   static async of(messages: AsyncIterable<LogMessage>, upTo = Number.POSITIVE_INFINITY): Promise<LogFold> {
     const fold = new LogFold();
     for await (const message of messages) {
@@ -59,7 +59,7 @@ export class LogFold {
     }
   }
 
-  /** The transaction with which an idempotency id first occurred. */
+  /** Returns the transaction in which an idempotency id first occurred. */
   transactionOf(id: string): number | undefined {
     return this.#ids.get(id);
   }
@@ -82,7 +82,7 @@ export class LogFold {
   }
 }
 
-/** Computes the digest of docs/index-format.md of keys by their stems ({@link stemOf}), each with its versions, oldest first. */
+/** Computes the digest of docs/index-format.md for keys by their stems ({@link stemOf}), each with its versions, oldest first. */
 export function foldedDigest(
   logId: string,
   txId: number,
@@ -111,11 +111,11 @@ interface FirstLine {
 /** A message whose first line and checksum are valid. */
 export interface ReadMessage extends FirstLine {
   readonly logTag: string;
-  /** One for each put, event and configure, in order. */
+  /** The lines after the header, one for each put, event and configure, in order. */
   readonly documents: readonly string[];
 }
 
-/** Parses a message as in docs/log-format.md; undefined when its first line or its checksum is invalid. */
+/** Parses a message as in docs/log-format.md; returns undefined if its first line or its checksum is invalid. */
 export function readMessage(payload: Uint8Array): ReadMessage | undefined {
   const text = Buffer.from(payload).toString("utf8");
   const [head = "", checksum = "", logTag = ""] = HEAD.exec(text) ?? [];
@@ -126,12 +126,12 @@ export function readMessage(payload: Uint8Array): ReadMessage | undefined {
 
 const NOTHING: ReadMessage = { logTag: "", documents: [] };
 
-/** The log tag that a message must contain. */
+/** Returns the log tag that a message must contain. */
 export function logTagOf(logId: string): string {
   return createHash("sha256").update(logId).digest("hex").slice(0, 16);
 }
 
-/** A key's stem as a string of byte values, so that strings compare like the bytes. */
+/** Returns a key's stem as a string of byte values, so that strings compare like the bytes. */
 export function stemOf(bucket: string, key: string): string {
   const slash = key.indexOf("/");
   const parts = [bucket, key.slice(0, slash), key.slice(slash + 1)];
@@ -146,7 +146,7 @@ function sevenBits(number: number): number[] {
   return digits.map((bits) => Number.parseInt(bits, 2));
 }
 
-/** CRC-32C, bit by bit. */
+/** Returns the CRC-32C, computed bit by bit. */
 export function crc32c(bytes: Uint8Array): number {
   let sum = 0xffffffff;
   for (const byte of bytes) {

@@ -1,6 +1,6 @@
 import type { LogMessage, TxLog } from "../src/log/tx-log.ts";
 
-/** Reads the first `count` messages from `from` on; returns also the number of arrays. */
+/** Reads `count` messages, starting with position `from`. */
 export async function takeMessages(log: TxLog, from: number, count: number): Promise<LogMessage[]> {
   const stop = new AbortController();
   const messages: LogMessage[] = [];
@@ -12,12 +12,12 @@ export async function takeMessages(log: TxLog, from: number, count: number): Pro
   return messages.slice(0, count);
 }
 
-/** Encodes text as a payload. */
+/** Encodes a string as a payload. */
 export function bytes(content: string): Uint8Array {
   return new TextEncoder().encode(content);
 }
 
-/** Decodes a payload as text. */
+/** Decodes a payload as a string. */
 export function text(message: LogMessage | undefined): string | undefined {
   return message === undefined ? undefined : new TextDecoder().decode(message.payload);
 }

@@ -39,7 +39,7 @@ export async function startNatsCluster(): Promise<NatsTestCluster> {
   };
   const anyUrl = servers[0]?.url ?? "";
   try {
-    // A cluster answers for streams only once its servers have elected a leader.
+    // A cluster serves streams only once its servers have elected a leader.
     await untilDone(() =>
       NatsOperator.at(anyUrl, async (operator) => await operator.tryStream(SIZE), "cairn-probe"),
     );
@@ -73,7 +73,7 @@ async function leaderOf(servers: readonly NatsTestServer[], stream: string): Pro
   throw failure ?? new Error(`The stream "${stream}" has no leader.`);
 }
 
-/** Retries until it succeeds; throws the last failure after the deadline. */
+/** Retries `attempt` until it succeeds; throws the last failure after the deadline. */
 async function untilDone<T>(attempt: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + DEADLINE_MS;
   for (;;) {

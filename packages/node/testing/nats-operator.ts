@@ -4,7 +4,7 @@ import type { LogMessage } from "../src/log/tx-log.ts";
 const NO_MESSAGE = 10037;
 const AT_ONCE = 200;
 
-/** The part of a stream's description that tests use, so that their callers do not need the client's types. */
+/** The part of a stream's description that tests use, so that tests do not need the client's types. */
 export interface StreamReport {
   readonly config: { readonly description?: string };
   readonly state: {
@@ -22,7 +22,7 @@ export interface StreamReport {
 /** Settings of a stream by their names in its configuration. */
 type Settings = Readonly<Record<string, string | number | boolean | readonly string[]>>;
 
-/** The settings of the flags of `nats stream edit` that hints name; Debian does not have the tool itself. */
+/** The settings for the flags of `nats stream edit` that hints name; Debian does not have the tool itself. */
 const EDITS: Readonly<Record<string, (value: string) => Settings>> = {
   "--discard": (value) => ({ discard: value === "new" ? DiscardPolicy.New : DiscardPolicy.Old }),
   "--max-age": (value) => ({ max_age: nanos(Number(/^(\d+)s$/.exec(value)?.[1]) * 1_000) }),
@@ -35,7 +35,7 @@ const EDITS: Readonly<Record<string, (value: string) => Settings>> = {
   "--subjects": (value) => ({ subjects: [value] }),
 };
 
-/** The settings of the first command `nats stream edit STREAM FLAG` in a text. */
+/** Returns the settings in the first command `nats stream edit STREAM FLAG` in a string. */
 export function namedEdit(text: string): {
   readonly stream: string;
   readonly settings: Settings;
@@ -57,8 +57,8 @@ export interface StreamEdit {
 }
 
 /**
- * Does to a log's stream what operators, other programs and accidents do, and reads it without any part of a
- * node. Does not reconnect: make one for each run of the server.
+ * Does to a log's stream what operators, other programs and accidents do, and reads the stream without any part of a node. Does not
+ * reconnect: each run of the server needs a new operator.
  */
 export class NatsOperator {
   readonly #client: NatsConnection;
@@ -89,7 +89,7 @@ export class NatsOperator {
     await this.#manager.streams.delete(this.stream);
   }
 
-  /** Creates a stream of the log's name that is not a log of Cairn, with a message for each of `texts`. */
+  /** Creates a stream with the log's name that is not a Cairn log, with a message for each of `texts`. */
   async makeForeignStream(texts: readonly string[]): Promise<void> {
     const subject = `${this.stream}.tx`;
     await this.#manager.streams.add({ name: this.stream, subjects: [subject] });
@@ -116,13 +116,13 @@ export class NatsOperator {
     });
   }
 
-  /** Runs the first `nats stream edit` in a text. */
+  /** Runs the first `nats stream edit` command in a string. */
   async obey(text: string): Promise<void> {
     const { stream, settings } = namedEdit(text);
     await this.#manager.streams.update(stream, settings);
   }
 
-  /** Removes one message; only of a stream created by {@link makeDeletable}. */
+  /** Removes one message; possible only in a stream created by {@link makeDeletable}. */
   async deleteMessage(position: number): Promise<void> {
     await this.#manager.streams.deleteMessage(this.stream, position, false);
   }
@@ -148,7 +148,7 @@ export class NatsOperator {
     await this.deleteStream();
   }
 
-  /** Removes every consumer, as the server does after a time of inactivity; returns how many there were. */
+  /** Removes every consumer, as the server does after a time of inactivity; returns the number removed. */
   async deleteConsumers(): Promise<number> {
     const consumers = await this.#manager.consumers.list(this.stream).next();
     for (const { name } of consumers) await this.#manager.consumers.delete(this.stream, name);
@@ -159,7 +159,7 @@ export class NatsOperator {
     return (await this.info()).state.consumer_count;
   }
 
-  /** Reads all messages of the stream from `begin` on, in order, each by its number. */
+  /** Reads all messages of the stream, starting with `begin`, in order, each by its number. */
   async *messages(begin = 1): AsyncGenerator<LogMessage, void, void> {
     const { first_seq: first, last_seq: last } = (await this.info()).state;
     for (let from = Math.max(begin, first); from <= last; from += AT_ONCE) {

@@ -13,34 +13,34 @@ export interface NatsTestServer {
   readonly url: string;
   readonly port: number;
   readonly storeDir: string;
-  /** Ends it with SIGKILL, as a crash would. */
+  /** Kills the server with SIGKILL, as a crash would. */
   kill(): Promise<void>;
-  /** Ends it gracefully, and keeps its store. */
+  /** Stops the server gracefully, and keeps its store. */
   stop(): Promise<void>;
-  /** Starts it again on the same port and store. */
+  /** Starts the server again on the same port and store. */
   start(): Promise<void>;
-  /** Freezes it (SIGSTOP) until {@link thaw}: connections stay open, and nothing answers. Not in a container. */
+  /** Freezes the server (SIGSTOP) until {@link thaw}: connections stay open, and nothing responds. Not possible in a container. */
   freeze(): void;
   thaw(): void;
-  /** Ends it and removes its store. */
+  /** Stops the server and removes its store. */
   close(): Promise<void>;
 }
 
-/** How to start a {@link NatsTestServer}. */
+/** Options for starting a {@link NatsTestServer}. */
 export interface NatsServerOptions {
-  /** Further arguments, for example `["--user", "a", "--pass", "b"]`. */
+  /** Further arguments for the server, for example `["--user", "a", "--pass", "b"]`. */
   readonly args?: readonly string[];
-  /** Defaults to true. */
+  /** Whether JetStream is enabled; defaults to true. */
   readonly jetStream?: boolean;
-  /** Defaults to a new temporary directory. Not removed if it is given. */
+  /** The folder of the store; defaults to a new temporary directory. Not removed if it is given. */
   readonly storeDir?: string;
-  /** Sends nothing before TLS begins (`handshake_first`). */
+  /** Whether the server sends nothing before TLS begins (`handshake_first`). */
   readonly silent?: boolean;
 }
 
 const IMAGE = "nats:2.11";
 
-/** Starts a nats-server from the PATH (or Debian's /usr/sbin), else the official image if docker answers. */
+/** Starts a nats-server from the PATH (or Debian's /usr/sbin), else the official image if docker responds. */
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsTestServer> {
   const port = await freePort();
   const storeDir = options.storeDir ?? (await mkdtemp(join(tmpdir(), "cairn-nats-")));
@@ -90,7 +90,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   };
 }
 
-/** Below the ephemeral ports, which another process could get before the port is used. */
+/** The range of ports, below the ephemeral ports, which another process could get before the port is used. */
 const PORTS = { from: 12_000, to: 32_000 };
 const given = new Set<number>();
 
@@ -137,7 +137,7 @@ function answers(port: number, silent: boolean): Promise<boolean> {
       socket.destroy();
       resolve(answered);
     };
-    // The greeting comes only when the server is ready for clients.
+    // The greeting arrives only when the server is ready for clients.
     socket.once(silent ? "connect" : "data", () => finish(true));
     socket.once("error", () => finish(false));
     socket.once("close", () => finish(false));

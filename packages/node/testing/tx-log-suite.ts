@@ -2,14 +2,14 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TxLog } from "../src/log/tx-log.ts";
 import { bytes, takeMessages, text } from "./log-messages.ts";
 
-/** What the conformance suite needs from an implementation. `close` has to remove everything it created. */
+/** What the conformance suite needs from an implementation. `close` has to remove everything that the harness created. */
 export interface TxLogHarness {
-  /** Opens the log; a further call, while the first is open or after it was closed, opens the same log. */
+  /** Opens the log; a further call, while the first log is open or after it was closed, opens the same log. */
   open(): Promise<TxLog>;
   close(): Promise<void>;
 }
 
-/** The contract of {@link TxLog} as tests, which the test of an implementation calls with a harness. */
+/** Tests the contract of {@link TxLog}; called with a harness by the test of an implementation. */
 export function describeTxLog(name: string, start: () => Promise<TxLogHarness>): void {
   describe(`${name} as a transaction log`, () => {
     let harness: TxLogHarness;
@@ -90,7 +90,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect(text(await log.fetch(2))).toBe("one");
     });
 
-    it("accepts any text as a message id", async () => {
+    it("accepts any string as a message id", async () => {
       await create();
       for (const [n, messageId] of ["a b", "a\r\nb", "ä€", " a", "a", "x".repeat(500)].entries()) {
         expect(await log.append(bytes("x"), { messageId })).toEqual({ position: n + 2, duplicate: false });
@@ -142,7 +142,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect((await reading).map(text)).toEqual(["one", "two", "three"]);
     });
 
-    it("bounds the arrays by count and by bytes", async () => {
+    it("bounds its arrays by count and by bytes", async () => {
       await create();
       await Promise.all(Array.from({ length: 100 }, () => log.append(new Uint8Array(1_000))));
       for (const [options, most] of [
@@ -161,7 +161,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       }
     });
 
-    it("reads a message larger than the bound of an array alone", async () => {
+    it("reads a message larger than the bounds of an array alone", async () => {
       await create();
       await log.append(new Uint8Array(200_000));
       await log.append(bytes("after"));
@@ -174,14 +174,14 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect(lengths).toEqual([200_000, 5]);
     });
 
-    it("ends at once when it is read from beyond its end", async () => {
+    it("ends a reading at once if it begins beyond the log's end", async () => {
       await create();
       const arrays: unknown[] = [];
       for await (const array of log.read(3, { signal: new AbortController().signal })) arrays.push(array);
       expect(arrays).toEqual([]);
     });
 
-    it("ends a waiting reader when it is aborted, and one that is aborted before it begins", async () => {
+    it("ends a waiting reader on abort, and a reader that is aborted before it begins", async () => {
       await create();
       const stop = new AbortController();
       const reading = (async () => {

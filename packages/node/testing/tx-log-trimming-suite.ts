@@ -3,7 +3,7 @@ import type { TxLog } from "../src/log/tx-log.ts";
 import { bytes, takeMessages, text } from "./log-messages.ts";
 import type { TxLogHarness } from "./tx-log-suite.ts";
 
-/** A log that is begun before each test and closed after it. */
+/** Begins a log before each test and closes it afterwards. */
 function begunLog(start: () => Promise<TxLogHarness>): { readonly current: TxLog; reopen(): Promise<void> } {
   let harness: TxLogHarness;
   let log: TxLog;
@@ -30,7 +30,7 @@ function begunLog(start: () => Promise<TxLogHarness>): { readonly current: TxLog
   };
 }
 
-/** The contract of `trim` as tests, for logs that have it; called with the same harness as {@link describeTxLog}. */
+/** Tests the contract of `trim`, for logs that have it; called with the same harness as {@link describeTxLog}. */
 export function describeTrimming(name: string, start: () => Promise<TxLogHarness>): void {
   describe(`${name}, trimmed`, () => {
     const begun = begunLog(start);
@@ -46,7 +46,7 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       await log.trim(upTo);
     };
 
-    it("keeps the message that it is trimmed up to, and all after it, at their positions", async () => {
+    it("keeps the message up to which it is trimmed, and all later ones, at their positions", async () => {
       await trim(6);
       expect(await log.bounds()).toEqual({ first: 6, last: 10 });
       for (const gone of [1, 3, 5]) expect(await log.fetch(gone)).toBeUndefined();
@@ -85,7 +85,7 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       expect(await log.bounds()).toEqual({ first: 10, last: 10 });
     });
 
-    it("may be trimmed again, and a lower bound has no effect", async () => {
+    it("can be trimmed again, and ignores a lower bound", async () => {
       await trim(4);
       await trim(7);
       await trim(2);
@@ -117,7 +117,7 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
   });
 }
 
-/** The contract of `removeUnused` as tests, for logs that have it. */
+/** Tests the contract of `removeUnused`, for logs that have it. */
 export function describeRemoval(name: string, start: () => Promise<TxLogHarness>): void {
   describe(`${name}, removed before it was used`, () => {
     const begun = begunLog(start);
@@ -132,7 +132,7 @@ export function describeRemoval(name: string, start: () => Promise<TxLogHarness>
       await log.removeUnused(id);
     };
 
-    it("is removed with its id, and another one begins in its place", async () => {
+    it("is removed with its id, and another log begins in its place", async () => {
       const id = await log.id();
       await remove(id);
       expect(await log.exists()).toBe(false);

@@ -12,7 +12,7 @@ import type { TxLog } from "../log/tx-log.ts";
 import { isoTime } from "../text/iso-time.ts";
 import { continuesAt } from "../transactions/birth-record.ts";
 
-/** Returns true if this node can read the checkpoint and the log continues it, else the reason why not. */
+/** Returns true if this node can read the checkpoint and the log continues it; otherwise the reason why not. */
 export async function acceptManifest(
   manifest: Manifest,
   kvFormat: string,
@@ -102,7 +102,7 @@ function claimedState({
 }
 
 /**
- * Returns the state of an index in the form of a manifest, with its chains at the transactions `others` as well. `INDEX_CORRUPT` if the
+ * Returns the state of an index in the form of a manifest, with its chains also at the transactions `others`. Throws `INDEX_CORRUPT` if the
  * chains do not match the state.
  */
 export async function capturedState(

@@ -1,13 +1,13 @@
 /**
- * The doubts of a node about checkpoints, until its process ends: which ones it no longer restores (their index proved damaged twice; once
- * may have been the node's disk), and which ones in its store do not count as saved.
+ * The doubts of a node about checkpoints, until its process ends: which checkpoints it no longer restores (because their index proved
+ * damaged twice; the first time may have been the disk's fault), and which in its store do not count as saved.
  */
 export class CheckpointDoubts {
-  /** Names of checkpoints that are no longer restored. */
+  /** The names of checkpoints that are no longer restored. */
   readonly distrusted: Set<string> = new Set();
-  /** Names of checkpoints whose index proved damaged once. */
+  /** The names of checkpoints whose index proved damaged once. */
   readonly #doubtful = new Set<string>();
-  /** Names of damaged checkpoints in the node's own store. */
+  /** The names of damaged checkpoints in the node's own store. */
   readonly #unusable = new Set<string>();
 
   /** Notes that the index restored from this checkpoint proved damaged; null: no checkpoint was restored. */
@@ -23,12 +23,12 @@ export class CheckpointDoubts {
     else this.#unusable.add(name);
   }
 
-  /** Notes damaged checkpoints that joining skipped in the node's store, so that they do not keep a whole one from being saved. */
+  /** Notes damaged checkpoints in the node's store that joining skipped, so that they do not keep a whole one from being saved. */
   passedOver(damaged: readonly string[]): void {
     for (const name of damaged) this.judged(name, false);
   }
 
-  /** Whether another checkpoint must be saved in place of this one. */
+  /** Returns whether another checkpoint must be saved in place of this one. */
   isDamaged(name: string): boolean {
     return this.#unusable.has(name) || this.distrusted.has(name);
   }

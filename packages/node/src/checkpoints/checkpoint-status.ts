@@ -22,13 +22,13 @@ const NOTHING_KNOWN: CheckpointerStatus = {
   lastFailure: null,
 };
 
-/** The checkpoints part of /status. */
+/** Returns the checkpoints part of /status. */
 export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpoints"] {
   const { checkpointer, upkeep, report, observation } = parts;
   const { lastResults } = observation;
   const status = checkpointer?.status() ?? NOTHING_KNOWN;
   const { storeAhead, nextCheckAt, running, warnings, lastFailure } = status;
-  // Until the checkpointer has looked at the store, the restored one is the newest known.
+  // Until the checkpointer has looked at the store, the restored checkpoint is the newest known.
   const last = status.last ?? report.restoredCheckpoint;
   const verified = upkeep?.lastVerified ?? null;
   const storeNow = Date.now() + (storeAhead ?? 0);
@@ -58,7 +58,7 @@ function findingsOf(store: CheckpointStore | undefined): NodeStatus["checkpoints
   return store === undefined || findings === undefined ? null : { location: store.location, ...findings };
 }
 
-/** Null for a verification by another node, of which only the mark is known. */
+/** Returns the duration of a verification; null if another node verified the checkpoint, since then only the mark is known. */
 function verificationMs({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
   return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;
 }

@@ -4,7 +4,7 @@ import type { System } from "../api/system.ts";
 
 type Stores = Pick<CheckpointerOptions, "store" | "restoreFrom">;
 
-/** Returns the store that a node saves checkpoints to. `NOT_FOUND` if it has no checkpointer. */
+/** Returns the store to which a node saves checkpoints. Throws `NOT_FOUND` if it has no checkpointer. */
 export function requireStore({ checkpointer }: System): CheckpointStore {
   if (checkpointer !== undefined) return checkpointer.store;
   throw new CairnError("NOT_FOUND", "This node has no checkpointer.", {
@@ -17,7 +17,7 @@ export function restoreStores(checkpointer: Stores | undefined): readonly Checkp
   return checkpointer === undefined ? [] : (checkpointer.restoreFrom ?? [checkpointer.store]);
 }
 
-/** Returns every store that a node saves to or restores from, each once. */
+/** Returns every store that a node saves to or restores from, without duplicates. */
 export function allStores(checkpointer: Stores | undefined): readonly CheckpointStore[] {
   return checkpointer === undefined
     ? []
@@ -29,7 +29,10 @@ export async function closeStores(checkpointer: Stores | undefined): Promise<voi
   for (const store of allStores(checkpointer)) await store.close();
 }
 
-/** Returns whether a store is the one that the node saves to. It never writes to other stores of `restore-from` (a mirror, another region). */
+/**
+ * Returns whether a store is the one to which the node saves. The node never writes to other stores of `restore-from` (a mirror, another
+ * region).
+ */
 export function isOwnStore({
   checkpointer,
 }: Pick<System, "checkpointer">): (store: CheckpointStore) => boolean {

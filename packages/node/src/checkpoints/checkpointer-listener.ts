@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { checkpointSummary } from "./checkpoint-summary.ts";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 
-/** Returns a listener that reports a checkpointer's events as works of its node, and logs its warnings. */
+/** Returns a listener that reports a checkpointer's events as tasks of its node, and logs its warnings. */
 export function checkpointerListener(
   events: EventDispatcher,
   logger: Logger,

@@ -5,30 +5,32 @@ import type { CheckpointDoubts } from "./checkpoint-doubts.ts";
 
 /** The chains of another node, or of the index in a checkpoint. */
 export interface OtherPast {
-  /** Named in messages: `node b`, `the checkpoint …`. */
+  /** The name used in messages: `node b`, `the checkpoint …`. */
   readonly who: string;
-  /** Read from the checkpoint store, which needs write access to forge. What comes over the network can be sent by anyone. */
+  /**
+   * Whether the chains were read from the checkpoint store, where forging them needs write access. Anyone can send chains over the network.
+   */
   readonly isStored: boolean;
   /** The id of the log. */
   readonly log: string;
   readonly chains: { readonly version: number; readonly values: Chains };
 }
 
-/** A difference between another past and this node's. `settled`: this node's index was already found to be right at that place. */
+/** A difference between another history and this node's. `settled`: this node's index was already found to be right at that transaction. */
 export interface PastDifference {
   readonly error: CairnError;
   readonly settled: boolean;
 }
 
-/** Compares another past with this node's index. Undefined if they agree as far as both are known, or cannot be compared. */
+/** Compares another history with this node's index. Returns undefined if they agree as far as both are known, or cannot be compared. */
 export type ComparePast = (other: OtherPast) => Promise<PastDifference | undefined>;
 
 type Agrees = NonNullable<CheckpointSource["agrees"]>;
 
 /**
- * Returns the check whether a checkpoint agrees with the log and has the same past as the node's index. While it is not settled which of
- * the two is right, it throws the difference, so that neither counts as the newest checkpoint and nothing is saved. A checkpoint that
- * proved wrong counts as damaged.
+ * Returns a check of whether a checkpoint agrees with the log and has the same history as the node's index. While it is not settled which
+ * of the two is right, the check throws the difference, so that neither counts as the newest checkpoint and nothing is saved. A checkpoint
+ * that proved wrong counts as damaged.
  */
 export function hasSamePast(
   agreesWithLog: Agrees,

@@ -9,7 +9,10 @@ import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { VERSION } from "../api/version.ts";
 
-/** Returns a node's index, which is built from `log`, as a source of checkpoints. Awaits `purge` before each capture. `onError` gets errors of captures. */
+/**
+ * Returns a node's index, built from `log`, as a source of checkpoints. Awaits `purge` before each capture. `onError` gets errors of
+ * captures.
+ */
 export function indexSource(
   node: string,
   provider: KvProvider,
@@ -24,7 +27,7 @@ export function indexSource(
     format: { index: INDEX_VERSION, kv: provider.format },
     agrees: async ({ anchor, log: { offset } }) => {
       const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
-      // A checkpoint from before the log's beginning is older, not of another history.
+      // A checkpoint that ends before the log's beginning is older, not of another history.
       return problem === undefined || problem.code === "LOG_TRIMMED";
     },
     position: () => {
@@ -46,7 +49,7 @@ export function indexSource(
   };
 }
 
-/** Reads the state from the copy itself, because the live index has advanced meanwhile. */
+/** Reads the state from the copy itself, because the live index has advanced in the meantime. */
 async function readCaptured(
   provider: KvProvider,
   dir: string,
@@ -64,11 +67,11 @@ async function readCaptured(
     if (isCairnError(error, "INDEX_CORRUPT") && (await lacksFiles(dir, captured))) throw removed(dir, error);
     throw error;
   }
-  // Only indexes with transactions are captured: one without a state was opened as new because its files were removed.
+  // Only indexes with transactions are captured: an index without a state was opened as a new one because its files had been removed.
   throw removed(dir);
 }
 
-/** Whether files of the copy were removed, now or before `captured` was listed, other than those that LevelDB replaces itself. */
+/** Returns whether files of the copy were removed, now or before `captured` was listed, other than those that LevelDB itself replaces. */
 async function lacksFiles(dir: string, captured: readonly string[]): Promise<boolean> {
   if (!captured.includes("CURRENT")) return true;
   const left = new Set(await namesIn(dir));

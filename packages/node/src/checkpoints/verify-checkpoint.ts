@@ -26,16 +26,16 @@ import { readLogIdentity } from "../log/log-identity.ts";
 import { acceptManifest, judgeFormat, verifyRestored } from "./accept-checkpoint.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** Which checkpoint to verify, and how. */
+/** Options for verifying a checkpoint. */
 export interface VerifyOptions {
   readonly store: CheckpointStore;
   readonly name: string;
   readonly provider: KvProvider;
-  /** The checkpoint is unpacked here and removed afterwards. */
+  /** The folder in which the checkpoint is unpacked; the copy is removed afterwards. */
   readonly stagingDir: string;
   /** The id of this node, for the reservation and the mark. */
   readonly node: string;
-  /** Optional; the last message of the checkpoint is compared with it first. */
+  /** The log, if given, with which the last message of the checkpoint is compared first. */
   readonly log?: TxLog | undefined;
   readonly onProgress?: (progress: RestoreProgress) => void;
   readonly signal?: AbortSignal;
@@ -46,7 +46,7 @@ export interface ReadCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
   readonly digest: string;
-  /** Whether the log has the checkpoint's last message; "trimmed": no longer, so they could not be compared; null: no log was given. */
+  /** Whether the log has the checkpoint's last message; "trimmed": no longer, so the two could not be compared; null: no log was given. */
   readonly log: "agrees" | "trimmed" | null;
 }
 
@@ -56,8 +56,8 @@ export interface VerifiedCheckpoint extends ReadCheckpoint {
 }
 
 /**
- * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads it completely for the
- * digest. Throws the reason why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`, and with a log `LOG_*`.
+ * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads it completely for the digest.
+ * Throws the reason why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`, and, if a log is given, `LOG_*`.
  */
 export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> {
   const { store, name, provider, stagingDir, node, log, signal, onProgress } = options;
@@ -98,7 +98,7 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
   }
 }
 
-/** Verifies a checkpoint as {@link readBack} does and marks it. A damaged one loses its mark. */
+/** Verifies a checkpoint as {@link readBack} does and marks it. A damaged checkpoint loses its mark. */
 export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
   const { store, name, node, signal } = options;
   let found: ReadCheckpoint;
@@ -113,7 +113,10 @@ export async function verifyCheckpoint(options: VerifyOptions): Promise<Verified
   return { ...found, verification };
 }
 
-/** With the mark of a damaged checkpoint, the log would be trimmed too far, and retention would keep it as the newest good one. */
+/**
+ * Removes the mark of a damaged checkpoint: with it, the log would be trimmed too far, and retention would keep the checkpoint as the
+ * newest good one.
+ */
 async function unmark(store: CheckpointStore, name: string): Promise<void> {
   try {
     await withdrawMark(store, name);
@@ -149,7 +152,7 @@ async function digestFiles(
     // Files damaged before they were captured have the right SHA-256, but the wrong LevelDB checksums.
     if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
     signal.throwIfAborted();
-    // The digest covers documents only.
+    // The digest covers only documents.
     if (state !== undefined) await checkTransactions(kv, state);
     return (await digestIndex(kv))?.digest;
   } finally {
@@ -157,7 +160,7 @@ async function digestFiles(
   }
 }
 
-/** `CHECKPOINT_NOT_FOUND`. */
+/** Returns `CHECKPOINT_NOT_FOUND`. */
 export function checkpointNotFound(store: CheckpointStore, name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint ${name} in ${store.location}.`, {
     hint: "cairn checkpoint list lists what there is.",

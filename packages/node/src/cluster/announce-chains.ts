@@ -14,34 +14,34 @@ export interface OwnChains {
   readonly chains: PeerChains;
 }
 
-/** What one announcement works with. */
+/** The parts that one announcement works with. */
 export interface AnnouncementParts {
   readonly node: string;
   readonly instance: string;
-  /** The channel to other nodes; undefined while it is not known, or no other node can have the log. */
+  /** Returns the channel to other nodes; undefined while it is not known, or if no other node can have the log. */
   readonly channel: () => PeerChannel | undefined;
-  /** Undefined while there is nothing to announce. */
+  /** Returns the node's chains; undefined while there is nothing to announce. */
   readonly own: () => Promise<OwnChains | undefined>;
   readonly comparePast: ComparePast;
 }
 
-/** What repeated announcements work with. */
+/** The parts that repeated announcements work with. */
 export interface AnnounceParts extends AnnouncementParts {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: () => number;
-  /** About how long from one announcement to the next (ms). */
+  /** The approximate time from one announcement to the next (ms). */
   readonly everyMs: number;
 }
 
-/** How long to wait for answers: nodes that are behind answer when they have the transaction. */
+/** The time to wait for answers: nodes that are behind answer once they have the transaction. */
 const ANSWERS_MS = 10_000;
-/** The latest first announcement of a node that has become ready. */
+/** The latest time of the first announcement after a node has become ready. */
 const FIRST_MS = 1_000;
 
 /**
- * Repeatedly announces this node's chains to all other nodes of the log. Each of them compares, and answers if they differ, so that both
- * know. If the nodes cannot reach each other, that is logged once, and only checkpoints are compared.
+ * Repeatedly announces this node's chains to all other nodes of the log. Each of them compares, and answers if the chains differ, so that
+ * both nodes know. If the nodes cannot reach one another, this is logged once, and only checkpoints are compared.
  */
 export function announceChains(parts: AnnounceParts): RepeatedWork {
   const { clock, random, everyMs, logger } = parts;
@@ -61,7 +61,7 @@ export function announceChains(parts: AnnounceParts): RepeatedWork {
   });
 }
 
-/** Announces the chains once. Returns how many nodes differ; undefined while there is no channel or nothing to announce. */
+/** Announces the chains once. Returns the number of nodes that differ; undefined while there is no channel or nothing to announce. */
 export async function announceOnce(
   parts: AnnouncementParts,
   timeoutMs: number,
@@ -85,7 +85,7 @@ export async function announceOnce(
   return differing.size;
 }
 
-/** Names another node in messages. */
+/** Returns the name of another node in messages. */
 export function nodeLabel(node: string): string {
   return `node ${node}`;
 }
@@ -95,15 +95,15 @@ const STATUS_MS = 1_000;
 /** The state of a node that compares its index with a rebuild, or waits for its turn to do so. */
 export interface Turn {
   readonly instance: string;
-  /** The number of other nodes that it differs from. */
+  /** The number of other nodes from which it differs. */
   readonly from: number;
   readonly state: "waiting" | "comparing";
 }
 
 /**
  * Returns whether this node has to wait before it compares its index with a rebuild, because another node is comparing or goes first. The
- * node that differs from most others goes first: that does not prove it wrong, but a wrong one is likely to come early. If several begin at
- * once, one of them continues.
+ * node that differs from the most others goes first: this does not prove it wrong, but a wrong node is then likely to come early. If
+ * several begin at once, one of them continues.
  */
 export async function othersFirst(
   channel: PeerChannel | undefined,

@@ -14,12 +14,12 @@ export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" 
   readonly status: PeerStatus;
 }
 
-/** The answer of a node to a question about its index, or the error instead. */
+/** A node's answer to a question about its index, or the error instead. */
 export type IndexAnswer = Pick<Answer, "digest" | "check" | "chains" | "error">;
 
-/** Options of questions. */
+/** Options for questions. */
 export interface AskOptions {
-  /** How long to wait for answers; for long work, how long a node may be silent. */
+  /** The time to wait for answers; for long tasks, the time for which a node may be silent. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
   /** Reports the progress of nodes that work on an answer. */
@@ -60,7 +60,7 @@ export async function askChains(
   return await askIndex(channel, { cairn: 1, ask: "chains", ...question }, instances, options);
 }
 
-/** Announces chains to all other nodes, and yields those of nodes that differ, as they arrive in time. */
+/** Announces chains to all other nodes, and yields the chains of nodes that differ, as they arrive in time. */
 export async function* askCompare(
   channel: PeerChannel,
   own: {
@@ -78,7 +78,7 @@ export async function* askCompare(
   }
 }
 
-/** Has a node compare its index with a rebuild, and returns its answer. */
+/** Has a node compare its index with a rebuild, and returns the node's answer. */
 export async function askCheck(
   channel: PeerChannel,
   { instance }: Peer,
@@ -102,7 +102,7 @@ const SILENT: IndexAnswer = {
   },
 };
 
-/** Waits as long as the nodes report that they are working: the time needed depends on the index. */
+/** Asks a question and waits for as long as the nodes report that they are working: the time needed depends on the index. */
 async function askIndex(
   channel: PeerChannel,
   question: Question,
@@ -146,7 +146,10 @@ async function askIndex(
   return found;
 }
 
-/** Skips whatever else is sent to the inbox, such as the acknowledgement of a stream with the same subject. */
+/**
+ * Asks a question and yields the answers. Skips whatever else is sent to the inbox, such as the acknowledgement of a stream with the same
+ * subject.
+ */
 async function* ask(channel: PeerChannel, question: Question, signal: AbortSignal): AsyncGenerator<Answer> {
   for await (const bytes of channel.ask(encodeMessage(question), signal)) {
     const answer = decodeAnswer(bytes);

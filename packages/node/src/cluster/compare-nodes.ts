@@ -19,15 +19,15 @@ export type Rebuilt = Pick<RebuiltIndex, "digest" | "basis">;
 /** The result of comparing the nodes of one log. */
 export interface Comparison {
   readonly txId: TxId;
-  /** By instance. */
+  /** The answers, by instance. */
   readonly answers: ReadonlyMap<string, IndexAnswer>;
-  /** The verdict on the nodes that have the index version of this process; if there are none, of the most common version. */
+  /** The verdict on the nodes that have the index version of this process; if there are none, on those of the most common version. */
   readonly verdict: DigestVerdict;
-  /** The instances that the verdict is about, and that a rebuild is compared with. */
+  /** The instances that the verdict is about, and with which a rebuild is compared. */
   readonly compared: ReadonlySet<string>;
   /** The nodes with other index versions, compared within each version. */
   readonly others: readonly OtherVersion[];
-  /** Present if nodes differ or it was requested; an error says why it could not be built. */
+  /** Present if nodes differ or a rebuild was requested; an error says why the rebuild failed. */
   readonly rebuilt: Rebuilt | CairnError | undefined;
   /** What nodes that differ from the rebuild found themselves, by instance. */
   readonly checks: ReadonlyMap<string, IndexAnswer>;
@@ -38,13 +38,13 @@ export interface OtherVersion extends VersionGroup {
   readonly verdict: DigestVerdict;
 }
 
-/** Options of a comparison. */
+/** Options for a comparison. */
 export interface CompareOptions {
-  /** How long to wait for the status of nodes. */
+  /** The time to wait for the status of nodes. */
   readonly timeoutMs: number;
-  /** How long a node that works on an answer may be silent. */
+  /** The time for which a node that works on an answer may be silent. */
   readonly silenceMs: number;
-  /** How long nodes may take to reach the transaction. */
+  /** The time that nodes may take to reach the transaction. */
   readonly waitMs: number;
   /** Whether to compare with a rebuild even if all nodes agree. */
   readonly always: boolean;
@@ -53,7 +53,7 @@ export interface CompareOptions {
   readonly onCheck?: (peer: Peer, done: number, total: number) => void;
 }
 
-/** Documents may be evicted while nodes are asked; then another try asks about a later transaction. */
+/** The number of attempts: documents may be evicted while nodes are asked; then another attempt asks about a later transaction. */
 const MAX_TRIES = 5;
 
 /**
@@ -101,7 +101,7 @@ function answersOf(
   return new Map([...answers].filter(([instance]) => instances.has(instance)));
 }
 
-/** Indexes of another version, which this process cannot build. */
+/** Returns the error for indexes of another version, which this process cannot build. */
 function otherVersion(version: number): CairnError {
   return new CairnError(
     "INDEX_VERSION",
@@ -110,7 +110,7 @@ function otherVersion(version: number): CairnError {
   );
 }
 
-/** Returns an error instead of throwing it, because the digests of the nodes are worth showing without a rebuild. */
+/** Rebuilds the index. Returns an error instead of throwing it, because the digests of the nodes are worth showing without a rebuild. */
 async function tryRebuild({ rebuild }: CompareOptions, txId: TxId): Promise<Rebuilt | CairnError> {
   try {
     return await rebuild(txId);

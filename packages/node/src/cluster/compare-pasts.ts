@@ -3,12 +3,12 @@ import { linkBefore } from "../index/chains/chain-window.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
 import { askChains, type AskOptions, type IndexAnswer, type Peer } from "./ask-cluster.ts";
 
-/** The pasts of the nodes of one log at one transaction. */
+/** The histories of the nodes of one log at one transaction. */
 export interface PastComparison {
   readonly txId: TxId;
-  /** By instance; without nodes that have no value there. */
+  /** The histories, by instance; without nodes that have no value at the transaction. */
   readonly pasts: ReadonlyMap<string, Past>;
-  /** `history`: not all have the same messages; `effects`: nodes of one index version derived different results from them. */
+  /** `history`: not all nodes have the same messages; `effects`: nodes of one index version derived different results from the messages. */
   readonly differ: "history" | "effects" | undefined;
 }
 
@@ -18,8 +18,8 @@ export interface Past extends ChainValue {
 }
 
 /**
- * Compares the past of these nodes at the newest transaction that all of them have; the value of the chains there covers everything before.
- * Undefined if fewer than two nodes follow the log. Takes one question, or two if a node is far behind the others.
+ * Compares the histories of these nodes at the newest transaction that all of them have; the value of the chains there covers everything
+ * before. Returns undefined if fewer than two nodes follow the log. Takes one question, or two if a node is far behind the others.
  */
 export async function comparePasts(
   channel: PeerChannel,

@@ -11,29 +11,32 @@ import { isoTime } from "../text/iso-time.ts";
 import type { ComparedNode } from "./compared-node.ts";
 import type { SelfCheck } from "./self-check.ts";
 
-/** What {@link Divergences} work with. */
+/** The parts that {@link Divergences} works with. */
 export interface DivergenceParts {
   readonly life: Pick<ComparedNode, "index" | "agrees" | "suspect" | "halt">;
   readonly check: Pick<SelfCheck, "check">;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Whether another node compares its index with a rebuild, or has to go first. */
+  /** Returns whether another node compares its index with a rebuild, or has to go first. */
   readonly othersFirst: (turn: Omit<Turn, "instance">, signal: AbortSignal) => Promise<boolean>;
   /** Announces the chains once more; returns whether any other node differs. */
   readonly askAgain: (signal: AbortSignal) => Promise<boolean>;
 }
 
-/** The longest random pause before a rebuild, so that one of many nodes that notice at once is the first. */
+/** The longest random pause before a rebuild, so that of many nodes that notice at once, one is first. */
 const MAX_PAUSE_MS = 2_000;
-/** How long other nodes may go first. Their claims could be forged. */
+/** The time for which other nodes may go first. Their claims could be forged. */
 const MAX_WAIT_MS = 120_000;
-/** Everyone who can reach the nodes can send claims. These bounds keep claims from making a node rebuild all the time, or fill its log. */
+/**
+ * The minimum time between rebuilds. Anyone who can reach the nodes can send claims; these bounds keep claims from making a node rebuild
+ * all the time, or fill its log.
+ */
 const MIN_REBUILD_GAP_MS = 600_000;
-/** The gap after a rebuild, in times its duration. */
+/** The gap after a rebuild, as a multiple of its duration. */
 const GAP_PER_REBUILD = 20;
 const LOG_GAP_MS = 5_000;
-/** How long the status shows a claim that is not repeated. */
+/** The time for which the status shows a claim that is not repeated. */
 const CLAIM_TTL_MS = 600_000;
 
 /** The most nodes and checkpoints that are counted. */
@@ -42,34 +45,34 @@ const MAX_OTHERS = 1_000;
 interface Open {
   error: CairnError;
   readonly since: number;
-  /** When each node or checkpoint that differs was last compared. */
+  /** The times at which each node or checkpoint that differs was last compared. */
   readonly who: Map<string, number>;
 }
 
 /**
- * Compares this node's past with those of other nodes and checkpoints. If two differ, no claim is trusted and no majority decides: each
- * node, one after the other, compares its index with a rebuild from the log, and leaves it if they differ. If a checkpoint differs and
- * nothing from before the divergence is left to rebuild from, the node halts.
+ * Compares this node's history with those of other nodes and checkpoints. If two differ, no claim is trusted and no majority decides: each
+ * node, one after the other, compares its index with a rebuild from the log, and leaves its index if the two differ. If a checkpoint
+ * differs and nothing from before the divergence is left to rebuild from, the node halts.
  */
 export class Divergences {
   readonly #parts: DivergenceParts;
   readonly #stop = new AbortController();
-  /** The index, and the transaction up to which a rebuild proved it right. */
+  /** The index, and the transaction up to which a rebuild proved the index right. */
   #right: { readonly index: IndexStore; readonly txId: TxId } | undefined;
-  /** The divergence that is not settled. */
+  /** The divergence that is not settled yet. */
   #open: Open | undefined;
   #state: "open" | "waiting" | "comparing" = "open";
   #settling: Promise<void> | undefined;
   #noRebuildUntil = 0;
   #noLineUntil = 0;
-  /** Divergences that were logged, with their state; each is logged once. */
+  /** The divergences that were logged, with their state; each is logged once. */
   readonly #logged = new Set<string>();
 
   constructor(parts: DivergenceParts) {
     this.#parts = parts;
   }
 
-  /** The divergence that is not settled, for the status. */
+  /** Returns the divergence that is not settled yet, for the status. */
   get status(): NodeStatus["index"]["divergence"] {
     const from = this.#from;
     if (this.#open === undefined || from === 0) return null;
@@ -103,7 +106,7 @@ export class Divergences {
     return { error, settled };
   };
 
-  /** How many nodes and checkpoints were recently found to differ. */
+  /** Returns the number of nodes and checkpoints that were recently found to differ. */
   get #from(): number {
     const forgotten = this.#parts.clock.now() - CLAIM_TTL_MS;
     return [...(this.#open?.who.values() ?? [])].filter((at) => at > forgotten).length;
@@ -174,14 +177,14 @@ export class Divergences {
       }
     } catch (thrown) {
       if (signal.aborted) return;
-      // The next comparison that differs starts again.
+      // The next comparison that finds a difference starts again.
       const { code, hint } = isCairnError(thrown) ? thrown : { code: "INTERNAL", hint: undefined };
       const why = errorMessage(thrown);
       logger.warn({ code, hint }, `The index could not be compared with a rebuild: ${why}`);
     }
   }
 
-  /** Waits for this node's turn, because one node compares itself at a time. False if nothing differs any more by then. */
+  /** Waits for this node's turn, because only one node compares itself at a time. Returns false if nothing differs any longer by then. */
   async #waitForTurn(index: IndexStore, isStored: boolean): Promise<boolean> {
     const { life, clock, random, othersFirst, askAgain } = this.#parts;
     const { signal } = this.#stop;
@@ -210,7 +213,7 @@ export class Divergences {
   async #checkIndex(index: IndexStore, { agreeAt, differAt }: Divergence): Promise<void> {
     const { log, txId } = index.state;
     const found = await this.#parts.check.check(log.id, txId, this.#stop.signal, () => {}, agreeAt);
-    // Differences after the compared transaction will be met again.
+    // Differences after the compared transaction will be noticed again.
     if (found.agrees && differAt <= txId) this.#right = { index, txId };
   }
 }
@@ -238,7 +241,7 @@ function differenceFrom(who: string, { kind, agreeAt, differAt }: Divergence): C
       );
 }
 
-/** Neither the log nor a checkpoint can show which of the two is right. */
+/** Returns the error for a divergence of which neither the log nor a checkpoint can show which side is right. */
 function undecided(error: CairnError, { agreeAt }: Divergence, cause: CairnError): CairnError {
   const older = `, or a checkpoint at or before transaction ${agreeAt} and the log after it: name the store that has one in restore-from`;
   return new CairnError(

@@ -16,7 +16,7 @@ export function sameIds(peers: readonly Peer[]): SameId[] {
 
 /** Returns the transaction at which nodes are compared: the highest that any of them has. The others wait until they have it. */
 export function commonTransaction(peers: readonly Peer[]): TxId {
-  // A halted node may have transactions that the log lost.
+  // A halted node may have transactions that the log has lost.
   const following = peers.filter(({ status }) => status.phase === "ready" || status.phase === "replaying");
   return Math.max(0, ...following.map(({ status }) => status.index.txId ?? 0));
 }
@@ -29,7 +29,7 @@ export type DigestVerdict =
 
 /** Nodes with one index version. */
 export interface VersionGroup {
-  /** Undefined for nodes that do not report it. */
+  /** Undefined for nodes that do not report their version. */
   readonly version: number | undefined;
   readonly peers: readonly Peer[];
 }
@@ -48,7 +48,7 @@ export function byIndexVersion(peers: readonly Peer[], own: number): VersionGrou
     .toSorted((a, b) => rank(b) - rank(a));
 }
 
-/** Compares the digests of nodes. The number of nodes with a digest does not prove it right, so there is no majority vote. */
+/** Compares the digests of nodes. The number of nodes with a digest does not prove the digest right, so there is no majority vote. */
 export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestVerdict {
   const given = [...answers.values()].flatMap(({ digest }) => (digest === undefined ? [] : [digest.digest]));
   const digests = [...new Set(given)].toSorted();
@@ -57,7 +57,7 @@ export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestV
   return digests.length === 1 ? { kind: "same", digest, nodes: given.length } : { kind: "differs", digests };
 }
 
-/** Whether to ask again at a later transaction, because a node's history no longer covers this one. */
+/** Returns whether to ask again at a later transaction, because a node's history no longer covers this one. */
 export function isOutdated(answers: ReadonlyMap<string, IndexAnswer>): boolean {
   return [...answers.values()].some(({ error }) => error?.code === "CONFLICT");
 }

@@ -17,26 +17,26 @@ import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { type DivergenceParts, Divergences } from "./divergences.ts";
 import type { ComparedNode } from "./compared-node.ts";
 
-/** What {@link OnePast} works with. */
+/** The parts that {@link OnePast} works with. */
 export interface OnePastParts extends Pick<DivergenceParts, "check"> {
   readonly life: DivergenceParts["life"] & Pick<ComparedNode, "phase" | "log" | "position">;
   readonly node: string;
-  /** Random id of this start of the node. */
+  /** The random id of this start of the node. */
   readonly instance: string;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: () => number;
-  /** About how long from one announcement to the next (ms); defaults to a minute. */
+  /** The approximate time from one announcement to the next (ms); defaults to a minute. */
   readonly everyMs?: number | undefined;
 }
 
 const EVERY_MS = 60_000;
-/** How long to wait for the answers of nodes that answered just before. */
+/** The time to wait for the answers of nodes that have just answered. */
 const REPEATED_ANSWERS_MS = 3_000;
-/** How long a node that is behind another one waits to catch up before it compares. */
+/** The time for which a node that is behind another waits to catch up before it compares. */
 const CATCH_UP_MS = 5_000;
 
-/** Ensures that all nodes of a log have one past: announces this node's chains, and compares those of other nodes and checkpoints. */
+/** Ensures that all nodes of a log have one history: announces this node's chains, and compares those of other nodes and checkpoints. */
 export class OnePast {
   readonly comparePast: ComparePast;
   readonly #parts: OnePastParts;
@@ -62,7 +62,7 @@ export class OnePast {
     };
   }
 
-  /** The differences from other nodes and checkpoints that are not settled. */
+  /** Returns the differences from other nodes and checkpoints that are not settled yet. */
   get divergence(): NodeStatus["index"]["divergence"] {
     return this.#divergences.status;
   }
@@ -80,7 +80,7 @@ export class OnePast {
     try {
       await life.position.reached(newest.txId, CATCH_UP_MS);
     } catch (error) {
-      // What this node has can be compared nevertheless.
+      // What this node has can still be compared.
       if (!isCairnError(error, "TX_TIMEOUT")) throw error;
     }
     const difference = await this.comparePast({ who: nodeLabel(node), isStored: false, log, chains });

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 const Count = z.int().min(0);
-/** Everyone who may publish to the log's server can send messages, so what is kept of them is bounded. */
+/** A string in a message. Anyone who may publish to the log's server can send messages, so what is kept of them is bounded. */
 const Text = z.string().max(4_000);
 
 /** The longest time for which a node keeps a question. */
@@ -9,7 +9,7 @@ const WaitMs = Count.max(3_600_000);
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/);
 const MAX_CHAIN_VALUES = 100;
-/** The chains of an index of that version at some transactions. */
+/** The chains of an index of one version at some transactions. */
 const ChainsSchema = z.object({
   version: Count,
   values: z
@@ -38,7 +38,7 @@ const StatusSchema = z.object({
     txTime: Text.nullable(),
     documents: Count.nullable(),
     lag: Count.nullable(),
-    /** The index version; digests of different versions are not comparable. */
+    /** The version of the index; digests of different versions are not comparable. */
     version: Count.optional(),
     divergence: z
       .object({
@@ -71,10 +71,10 @@ const StatusSchema = z.object({
   failure: Failure.nullable(),
 });
 
-/** The part of a node's GET /status that a look at the cluster needs; other fields of an answer are dropped. */
+/** The part of a node's GET /status that an overview of the cluster needs; other fields of an answer are dropped. */
 export type PeerStatus = Readonly<z.infer<typeof StatusSchema>>;
 
-/** A later version that changes the meaning uses another number for `cairn`, which this version does not accept. */
+/** A question. A later version that changes the meaning uses another number for `cairn`, which this version does not accept. */
 const QuestionSchema = z.discriminatedUnion("ask", [
   z.object({ cairn: z.literal(1), ask: z.literal("status") }),
   z.object({ cairn: z.literal(1), ask: z.literal("digest"), log: Text, txId: Count, waitMs: WaitMs }),
@@ -93,21 +93,21 @@ const QuestionSchema = z.discriminatedUnion("ask", [
 /**
  * A question to the nodes that have the same log open. `status`: as GET /status. `digest`: the digest at a transaction of the log with that
  * id, as soon as the node has it, waiting at most `waitMs`. `check`: the node with that instance compares itself with a rebuild from the
- * log. `chains`: the chains at that transaction, or at the link before it. `compare`: the node compares its chains with these ones of the
- * sender, and answers only if they differ. docs/log-format.md describes them.
+ * log. `chains`: the chains at that transaction, or at the link before it. `compare`: the node compares its chains with those of the
+ * sender, and answers only if they differ. docs/log-format.md describes the questions.
  */
 export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 
 const AnswerSchema = z.object({
   cairn: z.literal(1),
-  /** Random id of one start of one node, which tells nodes with the same id apart. */
+  /** The random id of one start of a node, which tells nodes with the same id apart. */
   instance: Text,
   node: Text,
   host: Text,
   pid: Count,
   startedAt: Text,
   status: StatusSchema.optional(),
-  /** The node is working on the answer: `done` of `total` transactions. Sent about every second. */
+  /** Present while the node works on the answer: `done` of `total` transactions. Sent about every second. */
   working: z.object({ done: Count, total: Count }).optional(),
   digest: z.object({ txId: Count, digest: Text }).optional(),
   check: z.object({ txId: Count, digest: Text, rebuilt: Text, basis: Text, agrees: z.boolean() }).optional(),
@@ -126,12 +126,12 @@ export function encodeMessage(message: Question | object): Uint8Array {
   return Buffer.from(JSON.stringify(message), "utf8");
 }
 
-/** Decodes a question; undefined for anything else, or a later version. */
+/** Decodes a question; returns undefined for anything else, or a later version. */
 export function decodeQuestion(bytes: Uint8Array): Question | undefined {
   return parseWith(QuestionSchema, bytes);
 }
 
-/** Decodes an answer; undefined for anything else. */
+/** Decodes an answer; returns undefined for anything else. */
 export function decodeAnswer(bytes: Uint8Array): Answer | undefined {
   return parseWith(AnswerSchema, bytes);
 }

@@ -19,32 +19,32 @@ import {
 /** The result of comparing a node's index with a rebuild from the log. */
 export type CheckOutcome = NonNullable<Answer["check"]>;
 
-/** Reports the progress of long work, in transactions. */
+/** Reports the progress of a long task, in transactions. */
 export type OnWork = (done: number, total: number) => void;
 
-/** How a node answers questions. */
+/** The actions with which a node answers questions. */
 export interface PeerActions {
   status(): Promise<NodeStatus>;
-  /** Waits until the index holds a transaction. `TX_TIMEOUT`. */
+  /** Waits until the index holds a transaction. Throws `TX_TIMEOUT`. */
   reached(txId: TxId, waitMs: number): Promise<void>;
-  /** The digest at a transaction that the index has, of the log with that id. */
+  /** Returns the digest at a transaction that the index has, of the log with that id. */
   digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
-  /** The chains at a transaction of the log with that id, or at the link before it. */
+  /** Returns the chains at a transaction of the log with that id, or at the link before it. */
   chainsAt(log: string, txId: TxId): Promise<PeerChains>;
-  /** Compares the chains of another node with those of the index. Returns its own if they differ. */
+  /** Compares the chains of another node with those of the index. Returns the index's chains if they differ. */
   compare(question: Extract<Question, { ask: "compare" }>): Promise<PeerChains | undefined>;
   /** Compares the index with a rebuild, and leaves an index that differs. */
   check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
 }
 
-/** A question for which an index is read through or built. */
+/** A question that requires an index to be read through or built. */
 type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
 
-/** How often progress is reported to those who wait for a long answer. */
+/** The interval at which progress is reported to those who wait for a long answer. */
 const WORKING_EVERY_MS = 1_000;
-/** An index is read or rebuilt for one question at a time; this many may wait. */
+/** The number of questions that may wait: an index is read or rebuilt for one question at a time. */
 const MAX_WAITING = 8;
-/** Concurrent comparisons. Only an intruder announces more chains than this within seconds. */
+/** The number of concurrent comparisons. Only an intruder announces more chains than this within seconds. */
 const MAX_COMPARING = 1_000;
 
 /** Answers the questions of other processes that have a node's log open. */
@@ -59,7 +59,7 @@ export class PeerServer {
   /** The last rebuild. Closing waits for it, since nothing else ends it. */
   #checking: Promise<unknown> = Promise.resolve();
   #comparing = 0;
-  /** Questions that need the index and are not answered yet. */
+  /** The number of questions that need the index and are not answered yet. */
   #waiting = 0;
 
   constructor(node: string, actions: PeerActions, logger: Logger) {
@@ -69,7 +69,7 @@ export class PeerServer {
     this.#logger = logger;
   }
 
-  /** Random id of this start of the node. */
+  /** Returns the random id of this start of the node. */
   get instance(): string {
     return this.#identity.instance;
   }
@@ -147,7 +147,7 @@ export class PeerServer {
     this.#waiting += 1;
     try {
       reply({ working });
-      // Outside of the semaphore: a late transaction must not hold up other questions.
+      // Outside the semaphore: a late transaction must not hold up other questions.
       if (question.ask === "digest") await this.#actions.reached(question.txId, question.waitMs);
       const release = await this.#working.acquire();
       try {

@@ -21,14 +21,14 @@ interface CheckRequest {
   readonly agreeAt: TxId | undefined;
 }
 
-/** Determines the digest and the chains of this node's index, and compares it with a rebuild from the log. */
+/** Determines the digest and the chains of this node's index, and compares the index with a rebuild from the log. */
 export class SelfCheck {
   readonly #system: System;
   readonly #life: ComparedNode;
   readonly #logger: Logger;
   readonly #directory: IndexDirectory;
   readonly #dir: string;
-  /** Rebuilds share a folder. */
+  /** Held during a rebuild, because rebuilds share a folder. */
   readonly #rebuilding = new Semaphore();
 
   constructor(system: System, directory: IndexDirectory, life: ComparedNode, logger: Logger) {
@@ -39,7 +39,7 @@ export class SelfCheck {
     this.#dir = directory.layout.rebuild;
   }
 
-  /** Removes the rebuild that a killed process left. */
+  /** Removes the rebuild that a killed process left behind. */
   async sweep(): Promise<void> {
     await this.#directory.sweepRebuild();
   }
@@ -57,7 +57,10 @@ export class SelfCheck {
     }
   }
 
-  /** Returns `forgotten`, if given, when the history no longer covers the transaction and the chains have to suffice. */
+  /**
+   * Returns the digest at a transaction; or `forgotten`, if given, if the history no longer covers the transaction and the chains have to
+   * suffice.
+   */
   async #digestAt(log: string, txId: TxId, forgotten: string | undefined): Promise<string> {
     try {
       return (await this.digestAt(log, txId)).digest;
@@ -89,8 +92,8 @@ export class SelfCheck {
 
   /**
    * Rebuilds the index up to a transaction from the log and compares the two. If they differ, the node leaves its index at once and
-   * continues from the rebuilt one. No claim of another node is trusted. `agreeAt`: if the log no longer has its beginning, the rebuild may
-   * begin from a checkpoint up to this transaction.
+   * continues from the rebuilt index. No claim of another node is trusted. `agreeAt`: if the log no longer has its beginning, the rebuild
+   * may begin from a checkpoint up to this transaction.
    */
   async check(
     log: string,
@@ -136,7 +139,7 @@ export class SelfCheck {
         return outcome;
       }
       const error = wrongIndex(outcome);
-      // If the process ends before the index is moved aside, the next start must not serve it either.
+      // If the process ends before the index is moved aside, the next start must not serve this index either.
       if (kvProvider.persistent && index === this.#life.index) await this.#directory.distrust(error);
       placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
       return outcome;

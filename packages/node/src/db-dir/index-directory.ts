@@ -14,19 +14,24 @@ import {
 import { type DbDirLayout, dbDirLayout } from "./layout.ts";
 import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
 
-/** How many of the newest folders of `quarantine/` are kept. Older ones are removed unless they hold what the log lost. */
+/** The number of newest folders of `quarantine/` that are kept. Older folders are removed unless they hold what the log has lost. */
 const KEPT_QUARANTINES = 2;
 
-/** LevelDB ignores files with other names, and this one moves with the index that it is about. */
+/**
+ * A file that marks an index as not to be used. LevelDB ignores files with other names than its own, and this file moves with its index.
+ */
 const DISTRUSTED = "distrusted.json";
 
-/** What an index that is moved aside holds. With `holdsLost`, it holds transactions that the log lost and is never removed. */
+/**
+ * The transactions of an index that is moved aside. With `holdsLost`, the index holds transactions that the log has lost and is never
+ * removed.
+ */
 export interface MovedContents {
   readonly holdsLost: boolean;
   readonly held?: HeldTransactions;
 }
 
-/** An index that was moved aside: its place in quarantine, and the reason. */
+/** An index that was moved aside: its path in quarantine, and the reason. */
 export interface MovedAside {
   readonly path: string;
   readonly code: string;
@@ -34,9 +39,9 @@ export interface MovedAside {
 }
 
 /**
- * A node's db-dir, held by one process at a time. All folders are on one file system, so that every move is a rename. The lock is a
- * LevelDB of its own, because LevelDB's lock is released when its process ends, in whatever way. All methods throw `DISK_FULL`, and
- * `CONFIG_INVALID` if the folder cannot be used.
+ * A node's db-dir, held by one process at a time. All folders are on one file system, so that every move is a rename. The lock is a LevelDB
+ * of its own, because LevelDB's lock is released when its process ends, in whatever way. All methods throw `DISK_FULL`, or `CONFIG_INVALID`
+ * if the folder cannot be used.
  */
 export class IndexDirectory {
   readonly path: string;
@@ -49,7 +54,10 @@ export class IndexDirectory {
     this.#lock = lock;
   }
 
-  /** Takes the directory for this process, and creates it if it is missing. `INDEX_LOCKED` names the process that holds it. */
+  /**
+   * Acquires the directory for this process, and creates it if it is missing. Throws `INDEX_LOCKED`, which names the process that holds the
+   * directory.
+   */
   static async acquire(dbDir: string): Promise<IndexDirectory> {
     const layout = dbDirLayout(dbDir);
     const lock = await explained(dbDir, async () => {
@@ -69,18 +77,18 @@ export class IndexDirectory {
     return new IndexDirectory(dbDir, lock);
   }
 
-  /** Whether there is a local index, usable or not. */
+  /** Returns whether there is a local index, usable or not. */
   async hasLive(): Promise<boolean> {
     const { live } = this.layout;
     return await explained(live, async () => (await namesIn(live)).length > 0);
   }
 
-  /** Removes what a killed process left half restored. */
+  /** Removes what a killed process left behind half restored. */
   async sweepStaging(): Promise<void> {
     await this.#remove(this.layout.staging);
   }
 
-  /** Removes what a rebuild left. */
+  /** Removes what a rebuild left behind. */
   async sweepRebuild(): Promise<void> {
     await this.#remove(this.layout.rebuild);
   }
@@ -89,13 +97,13 @@ export class IndexDirectory {
     await explained(folder, async () => await rm(folder, { recursive: true, force: true }));
   }
 
-  /** Returns how many transactions only indexes in quarantine still know. */
+  /** Returns the number of transactions that only indexes in quarantine still contain. */
   async countOrphans(): Promise<number> {
     const { quarantine } = this.layout;
     return await explained(quarantine, async () => countOrphans(await readQuarantine(quarantine)));
   }
 
-  /** Records in the folder of the local index that it must not be used, also after a restart. */
+  /** Records in the folder of the local index that the index must not be used, even after a restart. */
   async distrust({ code, message }: CairnError): Promise<void> {
     const { live } = this.layout;
     await explained(live, async () => {
@@ -129,9 +137,9 @@ export class IndexDirectory {
     const target = path.join(quarantine, `${stamp}-${reason.code.toLowerCase()}`);
     await makeFolder(target);
     const { code, message } = reason;
-    // The note comes first: an index without one would count as removable.
+    // The note comes first: an index without a note would count as removable.
     await writeNote(target, { code, message, at: new Date().toISOString(), holdsLost, ...held });
-    // Its folder is flushed before the move, so that after a power loss the index is in one place or the other.
+    // The note's folder is flushed before the move, so that after a power loss the index is in one place or the other.
     for (const folder of [target, quarantine, this.path]) await syncFolder(folder);
     await rename(live, path.join(target, "live"));
     for (const folder of [target, this.path]) await syncFolder(folder);
@@ -139,7 +147,7 @@ export class IndexDirectory {
     return { path: target, code, message };
   }
 
-  /** Makes a complete index from `staging` or `rebuild` the local one. The previous one must have been moved aside. */
+  /** Makes a complete index from `staging` or `rebuild` the local index. The previous one must have been moved aside. */
   async place(dir: string): Promise<void> {
     const { live } = this.layout;
     await explained(live, async () => {
@@ -148,7 +156,7 @@ export class IndexDirectory {
     });
   }
 
-  /** Gives the directory up for other processes. */
+  /** Releases the directory for other processes. */
   async release(): Promise<void> {
     const { holder } = this.layout;
     try {
@@ -167,7 +175,7 @@ export class IndexDirectory {
   }
 }
 
-/** Returns the result of `work`. Where the disk or the folder refuses, throws an error that can be shown to users. */
+/** Returns the result of `work`. If the disk or the folder refuses, throws an error that can be shown to users. */
 async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -177,7 +185,7 @@ async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> 
 }
 
 /**
- * Refuses a db-dir in which a folder that indexes are moved between is a link or a volume of its own. Renaming a link would move only its
+ * Refuses a db-dir in which a folder between which indexes are moved is a link or a volume of its own. Renaming a link would move only its
  * name, and a volume cannot be renamed at all, which would show only when a damaged index has to be moved aside.
  */
 async function requireOneFileSystem(
@@ -204,7 +212,7 @@ async function openLock(dbDir: string, { lock, holder }: DbDirLayout): Promise<K
   } catch (error) {
     if (isCairnError(error, "INDEX_LOCKED")) throw await lockedError(dbDir, holder, error);
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // It holds no data, so what a crash left of it can be created again.
+    // The lock holds no data, so what a crash left of it can be created again.
     await rm(lock, { recursive: true, force: true });
     return await levelProvider().open(lock);
   }
@@ -224,7 +232,7 @@ async function readHolder(file: string): Promise<number | undefined> {
     const { pid } = JSON.parse(await readFile(file, "utf8")) as { pid?: unknown };
     return typeof pid === "number" ? pid : undefined;
   } catch (error) {
-    // Only shown in a message. A holder that is just starting has not written it yet.
+    // The holder is only shown in a message. A holder that is just starting has not written the file yet.
     if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return undefined;
     throw error;
   }

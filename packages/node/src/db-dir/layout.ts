@@ -2,25 +2,25 @@ import path from "node:path";
 
 /** The paths within a db-dir: folders that belong to the node alone, and the file `holder`. */
 export interface DbDirLayout {
-  /** The index. */
+  /** The folder of the index. */
   readonly live: string;
-  /** Checkpoints being restored. */
+  /** The folder in which checkpoints are restored. */
   readonly staging: string;
-  /** Captures being saved as checkpoints, unless `checkpoint-dir` names another place. */
+  /** The folder of captures being saved as checkpoints, unless `checkpoint-dir` names another. */
   readonly capture: string;
-  /** An index being rebuilt for comparison. Not below `staging`, which every join sweeps. */
+  /** The folder in which an index is rebuilt for comparison. Not below `staging`, which every join sweeps. */
   readonly rebuild: string;
-  /** Indexes that were moved aside. */
+  /** The folder of indexes that were moved aside. */
   readonly quarantine: string;
-  /** A LevelDB that is held open by the process which uses the db-dir. */
+  /** A LevelDB that is held open by the process that uses the db-dir. */
   readonly lock: string;
-  /** Records of the stores that the node has saved to (witnesses). */
+  /** The records of the stores to which the node has saved (witnesses). */
   readonly stores: string;
-  /** Names the process that holds `lock`. */
+  /** The file that names the process that holds `lock`. */
   readonly holder: string;
 }
 
-/** Returns the layout of a db-dir, which is written down here alone. */
+/** Returns the layout of a db-dir, which is defined only here. */
 export function dbDirLayout(dbDir: string): DbDirLayout {
   const at = (name: string): string => path.join(dbDir, name);
   return {

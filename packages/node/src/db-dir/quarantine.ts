@@ -6,23 +6,26 @@ import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 
 const NOTE = "why.json";
 
-/** Which transactions an index in quarantine holds: those up to `txId`. Up to `shared`, the log had the same ones when it was moved. */
+/**
+ * The transactions that an index in quarantine holds: those up to `txId`. Up to `shared`, the log had the same ones when the index was
+ * moved.
+ */
 export interface HeldTransactions {
   readonly txId: TxId;
-  /** Undefined if it could not be determined. */
+  /** Undefined if the transaction could not be determined. */
   readonly shared?: TxId | undefined;
 }
 
-/** The note in an index's quarantine folder: why and when it was moved aside, and what it holds. */
+/** The note in an index's quarantine folder: why and when the index was moved aside, and what it holds. */
 export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly code: string;
   readonly message: string;
   readonly at: string;
-  /** It holds transactions that the log lost, so it is never removed. */
+  /** Whether the index holds transactions that the log has lost; if so, it is never removed. */
   readonly holdsLost: boolean;
 }
 
-/** An index in `quarantine/`. Without a readable note it counts as one that holds what the log lost. */
+/** An index in `quarantine/`. Without a readable note it counts as an index that holds what the log has lost. */
 export interface QuarantinedIndex {
   readonly folder: string;
   /** The folder of the index itself. */
@@ -45,7 +48,7 @@ export async function writeNote(folder: string, note: QuarantineNote): Promise<v
 /** Returns the indexes in quarantine, oldest first. */
 export async function readQuarantine(quarantine: string): Promise<QuarantinedIndex[]> {
   const found: QuarantinedIndex[] = [];
-  // Names begin with the time, so name order is age.
+  // Names begin with the time, so their order is by age.
   for (const name of (await namesIn(quarantine)).toSorted()) {
     const folder = path.join(quarantine, name);
     if (await hasNoteAlone(folder)) continue;
@@ -55,7 +58,7 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
   return found;
 }
 
-/** Returns how many transactions only indexes in quarantine know, according to their notes. */
+/** Returns the number of transactions that only indexes in quarantine contain, according to their notes. */
 export function countOrphans(indexes: readonly QuarantinedIndex[]): number {
   let orphans = 0;
   for (const { holdsLost, held } of indexes) {
@@ -65,13 +68,16 @@ export function countOrphans(indexes: readonly QuarantinedIndex[]): number {
   return orphans;
 }
 
-/** The note is written first. If the process ended then, or the move failed, the index is still elsewhere. */
+/**
+ * Returns whether a folder holds only a note, which is written first. If the process ended then, or the move failed, the index is still
+ * elsewhere.
+ */
 async function hasNoteAlone(folder: string): Promise<boolean> {
   try {
     const names = await readdir(folder);
     return names.includes(NOTE) && !names.includes("live");
   } catch (error) {
-    // A folder that cannot be read may hold anything, as the reading of its note reports.
+    // A folder that cannot be read may hold anything; the error is reported when its note is read.
     if (systemErrorCode(error) !== undefined) return false;
     throw error;
   }

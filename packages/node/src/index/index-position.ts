@@ -7,7 +7,7 @@ interface Waiter {
   readonly reject: (error: CairnError) => void;
 }
 
-/** The last transaction of the index, for callers that wait for one. Goes back when another index takes its place. */
+/** The last transaction of the index, for callers that wait for a transaction. It goes back when another index replaces this one. */
 export class IndexPosition {
   #txId: TxId = 0;
   readonly #waiters = new Set<Waiter>();

@@ -37,7 +37,7 @@ import { transactionRowKey } from "./rows/row-keys.ts";
 import { decodeOutcome } from "./rows/row-values.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** A list of documents; members as in NodeApi.list, already checked. */
+/** A query for a list of documents; members as in NodeApi.list, already checked. */
 interface IndexListQuery {
   readonly bucket: string;
   readonly namespace?: string;
@@ -48,7 +48,7 @@ interface IndexListQuery {
   readonly where?: readonly FieldQuery[];
 }
 
-/** What was applied: messages of the log, those that committed, and the operations of these. */
+/** What was applied: the numbers of messages of the log, of those that committed, and of their operations. */
 export interface AppliedCounts {
   readonly transactions: number;
   readonly committed: number;
@@ -57,10 +57,10 @@ export interface AppliedCounts {
   readonly refused: RefusedMessages;
 }
 
-/** Digits of the history chain in a cursor: enough to tell two histories apart. */
+/** The number of digits of the history chain in a cursor: enough to tell two histories apart. */
 const HISTORY_DIGITS = 12;
 
-/** The index in a key-value store. Applies the log's messages, and answers reads from what was applied. */
+/** The index in a key-value store. Applies the log's messages, and serves reads from what was applied. */
 export class IndexStore {
   readonly #kv: KvStore;
   #state: IndexState;
@@ -80,8 +80,8 @@ export class IndexStore {
   }
 
   /**
-   * Opens the index in `kv`; `empty` is the state of an empty index of the log that is applied next. Throws `INDEX_VERSION` or `INDEX_CORRUPT`,
-   * and closes `kv` then.
+   * Opens the index in `kv`; `empty` is the state of an empty index of the log that is applied next. Throws `INDEX_VERSION` or
+   * `INDEX_CORRUPT`, in which case it closes `kv`.
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     try {
@@ -91,20 +91,20 @@ export class IndexStore {
       // A log that continues another one may have another name, which its birth record does not contain.
       return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } }, chains);
     } catch (error) {
-      // An open store would keep another index from taking its place.
+      // An open store would prevent another index from replacing this one.
       await kv.close();
       throw error;
     }
   }
 
-  /** The state as of the last batch. */
+  /** Returns the state as of the last batch. */
   get state(): IndexState {
     return this.#state;
   }
 
   /**
-   * Applies the messages that follow the index, in batches; decodes one while the previous one is written. Readers see whole batches. An error
-   * leaves the index at the end of the last whole batch. Returns what was applied.
+   * Applies the messages that follow the index, in batches; decodes a batch while the previous one is written. Readers see whole batches.
+   * An error leaves the index at the end of the last whole batch. Returns what was applied.
    */
   async apply(messages: readonly LogMessage[]): Promise<AppliedCounts> {
     let committed = 0;
@@ -150,7 +150,7 @@ export class IndexStore {
   }
 
   /**
-   * Does part of the work for new and removed indexed fields, less while messages wait to be applied. Returns whether work is left. Calls
+   * Does part of the work for new and removed indexed fields; less if messages wait to be applied. Returns whether work is left. Calls
    * `onDocuments` with the number of further documents processed.
    */
   async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
@@ -164,7 +164,7 @@ export class IndexStore {
     return !this.#fields.isDone;
   }
 
-  /** The numbers of the indexed fields that are being built, each with whether the build has begun. */
+  /** Returns the numbers of the indexed fields that are being built, each with whether the build has begun. */
   async fieldsBeingBuilt(): Promise<ReadonlyMap<number, boolean>> {
     const done = await this.#turns.acquire();
     try {
@@ -175,7 +175,7 @@ export class IndexStore {
     }
   }
 
-  /** Resolves when {@link buildFields} has work, or `signal` aborts. */
+  /** Resolves when {@link buildFields} has work, or when `signal` is aborted. */
   async fieldsToBuild(signal: AbortSignal): Promise<void> {
     await this.#fields.workArrives(signal);
   }
@@ -210,7 +210,7 @@ export class IndexStore {
     });
   }
 
-  /** Whether a cursor is of another history; false when that is unknown. */
+  /** Returns whether a cursor is of another history; false if this is unknown. */
   async #isLost({ txId, history }: ListCursor): Promise<boolean> {
     const known = history === undefined ? undefined : await this.chainsAt(txId);
     return known !== undefined && !known.history.startsWith(history ?? "");
@@ -227,7 +227,7 @@ export class IndexStore {
     });
   }
 
-  /** The answer to a commit: remembered for the newest transactions, else {@link outcome}. */
+  /** Returns the result of a commit: remembered for the newest transactions, else from {@link outcome}. */
   async commitResult(txId: TxId): Promise<CommitResult | undefined> {
     const recent = this.#recent.get(txId);
     if (recent !== undefined) return recent;
@@ -235,7 +235,7 @@ export class IndexStore {
     return outcome === undefined ? undefined : { outcome, replaced: undefined };
   }
 
-  /** The outcome of a transaction; undefined when the index does not have it. */
+  /** Returns the outcome of a transaction; undefined if the index does not have it. */
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
     const key = transactionRowKey(txId);
     const value = await this.#kv.get(key);
@@ -249,22 +249,25 @@ export class IndexStore {
     return { ...outcome, committed, ...(reason === undefined ? {} : { reason }), duplicateOf: first };
   }
 
-  /** The digest; undefined for an empty index. With `at`, as of an earlier transaction; `CONFLICT` when the history does not reach back to it. */
+  /**
+   * Returns the digest; undefined for an empty index. With `at`, as of an earlier transaction; throws `CONFLICT` if the history does not
+   * reach back to it.
+   */
   async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
     return await this.read(async (reader) => await digestIndex(reader, at));
   }
 
-  /** The chains' values at a transaction; undefined when it is still to come, or is old and not a link. */
+  /** Returns the chains' values at a transaction; undefined if it is still to come, or is old and not a link. */
   async chainsAt(txId: TxId): Promise<ChainValue | undefined> {
     return await chainValueAt(this.#kv, this.#chains, txId);
   }
 
-  /** The chains' values at the index's last transaction, and at links before it. */
+  /** Returns the chains' values at the index's last transaction, and at links before it. */
   async chains(): Promise<Chains> {
     return await chainsOf(this.#kv, this.#chains);
   }
 
-  /** Every bucket, with the number of documents by value of its indexed fields. */
+  /** Returns every bucket, with the number of documents by value of its indexed fields. */
   async buckets(): Promise<{ txId: TxId; buckets: BucketSummary[] }> {
     return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
@@ -272,7 +275,7 @@ export class IndexStore {
     });
   }
 
-  /** Recorded events, newest first. */
+  /** Returns recorded events, newest first. */
   async events(query: EventQuery): Promise<EventPage> {
     return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
@@ -280,13 +283,13 @@ export class IndexStore {
     });
   }
 
-  /** Evictions, newest first. */
+  /** Returns evictions, newest first. */
   async evictions(limit: number, cursor?: string): Promise<EvictionPage> {
     const { held } = this.#purge;
     return await this.read(async (reader) => await readEvictions(reader, { limit, cursor, held }));
   }
 
-  /** As {@link EvictionPurge.run}. */
+  /** Purges evictions, like {@link EvictionPurge.run}. */
   async purgeEvictions(options: Pick<KvPurging, "withinMs" | "signal">): Promise<PurgeReport> {
     return await this.#purge.run(options, () => this.#state);
   }
@@ -299,12 +302,12 @@ export class IndexStore {
     return await this.#kv.stats();
   }
 
-  /** As {@link KvStore.checked}. */
+  /** Checks the store, like {@link KvStore.checked}. */
   async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
     await this.#kv.checked?.(onProgress);
   }
 
-  /** As {@link KvStore.scrub}; undefined when the index is not on a disk. */
+  /** Returns {@link KvStore.scrub}; undefined if the index is not on a disk. */
   get scrub(): ((options: KvScrub) => Promise<number>) | undefined {
     return this.#kv.scrub?.bind(this.#kv);
   }

@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { activePolicies } from "./policies/active-policies.ts";
 import type { IndexStore } from "./index-store.ts";
 
-/** Builds indexed fields while messages are applied, now and whenever the policies change, until it is aborted. */
+/** Builds indexed fields while messages are applied, now and whenever the policies change, until `signal` is aborted. */
 export async function keepFieldsBuilt(index: IndexStore, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     // Yields to the event loop, because a store in memory never waits.
@@ -12,8 +12,8 @@ export async function keepFieldsBuilt(index: IndexStore, signal: AbortSignal): P
 }
 
 /**
- * Builds the indexed fields whose build has not begun, while messages are applied, until they are complete or it is aborted. Calls `onProgress`
- * with the number of documents processed for them, or for fields built before them, and the approximate total.
+ * Builds the indexed fields whose build has not begun, while messages are applied, until they are complete or `signal` is aborted. Calls
+ * `onProgress` with the number of documents processed for them, or for fields built before them, and the approximate total.
  */
 export async function buildNewFields(
   index: IndexStore,
@@ -38,7 +38,7 @@ export async function buildNewFields(
   }
 }
 
-/** The number of documents in the buckets of indexed fields. */
+/** Returns the number of documents in the buckets of indexed fields. */
 async function countDocuments(index: IndexStore, fields: ReadonlySet<number>): Promise<number> {
   const indexed = activePolicies(index.state)?.indexed;
   const { buckets } = await index.buckets();

@@ -9,13 +9,13 @@ import {
 import { ChainWindow } from "./chains/chain-window.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
 
-/** An open store and the state of its index, which is undefined when the store is empty. */
+/** An open store and the state of its index, which is undefined if the store is empty. */
 export interface OpenedIndex {
   readonly kv: KvStore;
   readonly state: IndexState | undefined;
 }
 
-/** Opens an index. Throws an `INDEX_…` error when it cannot be used, and leaves nothing open. */
+/** Opens an index. Throws an `INDEX_…` error if the index cannot be used, and leaves nothing open. */
 export async function openIndex(
   provider: KvProvider,
   dir: string,
@@ -24,7 +24,7 @@ export async function openIndex(
   const kv = await provider.open(dir, opening);
   try {
     const state = await readState(kv);
-    // Also checks that its chains are intact.
+    // Also checks that the chains of the index are intact.
     if (state !== undefined) await ChainWindow.load(kv, state);
     return { kv, state };
   } catch (error) {
@@ -33,7 +33,7 @@ export async function openIndex(
   }
 }
 
-/** As {@link openIndex}, but returns the error of an unusable index. */
+/** Like {@link openIndex}, but returns the error of an unusable index. */
 export async function tryOpenIndex(
   provider: KvProvider,
   dir: string,
@@ -48,7 +48,7 @@ export async function tryOpenIndex(
   }
 }
 
-/** Returns a provider for reading a provider's files: the provider of indexes in memory would load the whole index. */
+/** Returns a provider for reading the files of `provider`: a provider of indexes in memory would load the whole index. */
 export function fileReader(provider: KvProvider): KvProvider {
   const level = levelProvider();
   return !provider.persistent && provider.format === level.format ? level : provider;

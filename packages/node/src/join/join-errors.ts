@@ -7,7 +7,10 @@ import type { LogIdentity } from "../log/log-identity.ts";
 
 type Join = NodeStatus["join"];
 
-/** The log is empty although it had transactions. `evidence` says how that is known; `checkpoint` is one to continue from, or why none is known. */
+/**
+ * Returns the error for a log that is empty even though it had transactions. `evidence` says how this is known; `checkpoint` is a
+ * checkpoint to continue from, or the reason why none is known.
+ */
 export function emptyLog(logName: string, evidence: string, checkpoint?: string | CairnError): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${logName}" is empty, but ${evidence}.`, {
     hint: `Check the log's address and name. If the log is permanently lost, ${howToContinue(checkpoint)}. Nothing was deleted.`,
@@ -22,7 +25,7 @@ function howToContinue(checkpoint: string | CairnError | undefined): string {
     : `cairn log recover --from ${checkpoint} creates one that continues after it, and the nodes follow it (with an embedded log, stop the node first)`;
 }
 
-/** A warning: a node that was meant to join a cluster, but was not given its log, silently begins one of its own. */
+/** Returns a warning: a node that was meant to join a cluster, but was not given the cluster's log, silently begins a log of its own. */
 export function maybeWrongLog(
   { name }: LogIdentity,
   {
@@ -47,7 +50,7 @@ export function maybeWrongLog(
   );
 }
 
-/** The local index was built from another log. */
+/** Returns the error for a local index that was built from another log. */
 export function foreignIndex(identity: LogIdentity, state: IndexState): CairnError {
   const continues = identity.birth?.continues;
   if (continues?.log === state.log.id) return notAtContinuation(identity, continues, state);
@@ -62,14 +65,14 @@ export function foreignIndex(identity: LogIdentity, state: IndexState): CairnErr
   );
 }
 
-/** The local index is of the log that this one continues, but does not end where this one begins. */
+/** Returns the error for a local index of the log that this one continues, if the index does not end where this log begins. */
 function notAtContinuation(
   { name }: LogIdentity,
   { log, anchor }: NonNullable<BirthRecord["continues"]>,
   { txId }: IndexState,
 ): CairnError {
   const where = txId === anchor.txId ? "another history" : `transaction ${txId}`;
-  // As with a log that lost its end: this one was created on purpose, as the continuation of that history.
+  // Treated as a log that has lost its end, but this log was created on purpose, as the continuation of that history.
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${name}" continues log ${log} after transaction ${anchor.txId}; the local index of that log ends at ${where}.`,
@@ -81,7 +84,7 @@ function notAtContinuation(
   );
 }
 
-/** The log continues another one, and there is no checkpoint of that one to begin from. */
+/** Returns the error for a log that continues another one, of which there is no checkpoint to begin from. */
 export function nothingToContinue(
   { name }: LogIdentity,
   { log, anchor }: NonNullable<BirthRecord["continues"]>,
@@ -99,13 +102,15 @@ export function nothingToContinue(
   );
 }
 
-/** The log's beginning is gone and no checkpoint has it. The message names the checkpoint that had it last. */
+/**
+ * Returns the error for a log whose beginning was removed and is in no checkpoint. The message names the checkpoint that last contained it.
+ */
 export function nothingToRestore(
   { name, bounds }: LogIdentity,
   { skipped, movedAside }: Pick<Join, "skipped" | "movedAside">,
   stores: readonly CheckpointStore[],
 ): CairnError {
-  // Newest first. Checkpoints of other logs never had it, and unreachable stores are listed without a name.
+  // Newest first. Checkpoints of other logs never contained the beginning, and unreachable stores are listed without a name.
   const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
   const missing = `transactions before message ${bounds.first}`;
   const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
@@ -134,7 +139,10 @@ export function nothingToRestore(
 const RETRIES =
   " A ready node of this log can save one: cairn checkpoint create. This node keeps looking, and continues by itself.";
 
-/** An unmounted folder looks like one without checkpoints. Only an operator can tell the difference, by its name. */
+/**
+ * Names the places where checkpoints were looked for. An unmounted folder looks like one without checkpoints, and only an operator can tell
+ * the difference, by the folder's name.
+ */
 function placesLookedAt(stores: readonly CheckpointStore[]): string {
   if (stores.length === 0) return "No checkpoint store is configured. ";
   const places = stores.map((store) => store.identity ?? store.location).join(" and in ");

@@ -22,33 +22,33 @@ import {
   restoreIndex,
 } from "./restore-index.ts";
 
-/** What joining needs. */
+/** The parts and state that joining needs. */
 export interface JoinContext extends RestoreContext {
   readonly logger: Logger;
-  /** Why the local index must not be used although it may open: the error that ended following. */
+  /** The error that ended following, if any: the local index must not be used even if it can be opened. */
   readonly suspect: CairnError | undefined;
-  /** The folder of an index that takes the place of a suspect one, on the same file system. */
+  /** The folder of an index that replaces a suspect one, on the same file system. */
   readonly replacement: string | undefined;
   /** Whether the log lacks the messages after the local index, so that only a checkpoint beyond them leads on. */
   readonly beforeGap: boolean;
   /**
-   * Hands over a local index as soon as it is open, for stale reads while the log has not answered yet. The receiver closes it. Undefined:
-   * it is about to be moved aside.
+   * Hands over a local index as soon as it is open, for stale reads while the log has not responded yet. The receiver closes the index.
+   * Undefined: the index is about to be moved aside.
    */
   readonly onLocal: (index: IndexStore | undefined) => void;
 }
 
-/** An index that agrees with its log. What follows its state has to be replayed. */
+/** An index that agrees with its log. The messages after the index's state have to be replayed. */
 export interface JoinedIndex {
   readonly index: IndexStore;
   readonly identity: LogIdentity;
 }
 
 /**
- * Finds the index that a node continues from: the local one if it agrees with the log, else the newest checkpoint that can be trusted,
- * else an empty one if the log still has everything. Unusable indexes are moved to quarantine, never deleted. Errors say why there is none:
- * `LOG_DIFFERENT`, `LOG_REGRESSED` (if configured to halt), `LOG_TRIMMED`; after `LOG_UNREACHABLE` and `STORE_UNREACHABLE` another try may
- * succeed. A log or store that cannot be reached is never taken for an empty one.
+ * Finds the index that a node continues from: the local one if it agrees with the log, else the newest checkpoint that can be trusted, else
+ * an empty one if the log still has everything. Unusable indexes are moved to quarantine, never deleted. Errors say why there is no such
+ * index: `LOG_DIFFERENT`, `LOG_REGRESSED` (if configured to halt), `LOG_TRIMMED`; after `LOG_UNREACHABLE` and `STORE_UNREACHABLE` another
+ * attempt may succeed. A log or store that cannot be reached is never taken for an empty one.
  */
 export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   await context.directory.sweepStaging();
@@ -59,15 +59,15 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
     const index = await keepLocal(context, identity, local);
     if (index !== undefined) return await warnOfWrongLog(context, { index, identity });
   } catch (error) {
-    // An index with a state was handed over, and the receiver closes it.
+    // An index with a state was handed over; its receiver closes it.
     if (local?.state === undefined) await local?.kv.close();
     throw error;
   }
-  // The identity is read again: judging the local index can take long, and the log may have been trimmed meanwhile.
+  // The identity is read again: judging the local index can take long, and the log may have been trimmed in the meantime.
   return await warnOfWrongLog(context, await joinWithoutLocal(context, await reidentify(context)));
 }
 
-/** A node whose log is new and was not created on purpose may have been started with the wrong log: it runs, and warns. */
+/** Adds a warning if the log is new and was not created on purpose: the node may have been started with the wrong log, but it runs. */
 async function warnOfWrongLog(context: JoinContext, joined: JoinedIndex): Promise<JoinedIndex> {
   const { identity } = joined;
   if (!mayBeMistaken(identity)) return joined;
@@ -78,13 +78,13 @@ async function warnOfWrongLog(context: JoinContext, joined: JoinedIndex): Promis
     context.report.wrongLog = warning;
     context.logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
   } catch (error) {
-    // A store that is away is reported when it is saved to; an abort is noticed by the caller.
+    // A store that is unreachable is reported when a checkpoint is saved to it; the caller notices an abort.
     if (!isCairnError(error) && !context.signal.aborted) throw error;
   }
   return joined;
 }
 
-/** Whether a node that looked in the wrong place may have begun the log: it is unused, and no command created it. */
+/** Returns whether the log may have been begun by a node that looked in the wrong place: it is unused, and no command created it. */
 function mayBeMistaken(identity: LogIdentity): boolean {
   return isUnused(identity) && identity.birth?.deliberate !== true;
 }
@@ -94,7 +94,7 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
   const { system, directory, suspect, replacement } = context;
   if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;
   const unusable = suspect ?? (await directory.distrusted());
-  // A restore compares digests as it unpacks, so only an index from an earlier start is checked here.
+  // A restore compares digests while it unpacks, so only an index from an earlier start is checked here.
   const opened =
     unusable === undefined
       ? await tryOpenIndex(system.kvProvider, directory.layout.live, { check: true })
@@ -111,13 +111,13 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
 }
 
 /**
- * Whether an unusable index may be the only one that holds some transactions. An index of another version cannot be read, so it counts as
- * such if the log was trimmed. If there is no log, the index is evidence that there was one, and stays in its place until an operator
- * decides.
+ * Returns whether an unusable index may be the only one that holds some transactions. An index of another version cannot be read, so this
+ * is assumed of it if the log was trimmed. If there is no log, the index is evidence that there was one, and stays in its place until an
+ * operator decides.
  */
 async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError): Promise<boolean> {
   if (unusable.code !== "INDEX_VERSION") return false;
-  // Throws for a log that this version cannot read, before anything is moved: the version that reads it can use this index.
+  // Throws for a log that this version cannot read, before anything is moved: the version that can read the log can use this index.
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity.bounds.first > 1;
   if (system.onLogMismatch.different === "rebuild") return true;
@@ -142,7 +142,7 @@ async function reidentify({ log }: JoinContext): Promise<LogIdentity> {
   });
 }
 
-/** A wrong address must not be taken for an empty cluster. */
+/** Returns evidence that a log existed: a wrong address must not be taken for an empty cluster. */
 async function evidenceOfLog(
   context: JoinContext,
   local: IndexState | undefined,
@@ -153,7 +153,10 @@ async function evidenceOfLog(
   return newest === undefined ? undefined : emptyDespite(log.name, newest);
 }
 
-/** The local index alone proves that there was a log; the stores are asked only for the checkpoint that the hint names. */
+/**
+ * Returns the error for an empty log under a local index. The index alone proves that there was a log; the stores are asked only for the
+ * checkpoint that the hint names.
+ */
 async function emptyUnder(local: IndexState, context: JoinContext): Promise<CairnError> {
   const { log } = context;
   const evidence = `the local index holds transactions up to ${local.txId}`;
@@ -170,8 +173,8 @@ function emptyDespite(logName: string, { name, txId }: NewestCheckpoint): CairnE
 }
 
 /**
- * Returns the local index if it agrees with the log, or the newer one that replaces it if the log lacks what follows it. Otherwise moves
- * it aside, where that is allowed, and returns undefined.
+ * Returns the local index if it agrees with the log, or the newer index that replaces it if the log lacks what follows it. Otherwise moves
+ * the local index aside, if that is allowed, and returns undefined.
  */
 async function keepLocal(
   context: JoinContext,
@@ -191,7 +194,7 @@ async function keepLocal(
     const beyond = context.beforeGap ? await leapGap(context, identity, local, state) : undefined;
     return beyond ?? (await open());
   }
-  // Of a log that replaced a lost one and was removed again before anything was written to it.
+  // The index is of a log that replaced a lost one and was removed again before anything was written to it.
   if (problem.code === "LOG_DIFFERENT" && state.txId <= 1) return await discard(context, local, problem);
   const { onLogMismatch } = context.system;
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
@@ -199,7 +202,7 @@ async function keepLocal(
   const leave = async (): Promise<void> => {
     const held = await heldTransactions(local.kv, state, context.log, identity);
     await closeLocal(context, local);
-    // It may be the only one to hold what the log lost, trimmed or never had.
+    // The index may be the only one to hold what the log has lost, trimmed or never had.
     const contents = { holdsLost: true, ...(held === undefined ? {} : { held }) };
     await moveAside(context, problem, contents);
   };
@@ -211,7 +214,7 @@ async function keepLocal(
   return newer;
 }
 
-/** Restores a checkpoint beyond the messages that the log lacks after the local index; undefined if there is none. */
+/** Restores a checkpoint beyond the messages that the log lacks after the local index; returns undefined if there is none. */
 async function leapGap(
   context: JoinContext,
   identity: LogIdentity,
@@ -221,7 +224,7 @@ async function leapGap(
   const reason = new CairnError("LOG_GAP", "The log lacks messages after the local index.");
   const leave = async (): Promise<void> => {
     await closeLocal(context, local);
-    // It agrees with the log, as do checkpoints that are further on.
+    // The index agrees with the log, as do checkpoints that are further on.
     await moveAside(context, reason, { holdsLost: false });
   };
   return await restoreIndex(context, identity, { leave, beyond: txId });
@@ -240,12 +243,12 @@ async function disagreement(
   return await checkAnchor(context.log, { position: statePosition(state), sha256: state.sha256 });
 }
 
-/** Whether the log has everything from the first transaction on: it was not trimmed and continues no other log. */
+/** Returns whether the log has everything, starting with the first transaction: it was not trimmed and continues no other log. */
 function hasBeginning({ birth }: LogIdentity): boolean {
   return birth !== undefined && birth.continues === undefined;
 }
 
-/** Moves aside an index without transactions, which is not reported. */
+/** Moves aside an index without transactions; this is not reported. */
 async function discard(context: JoinContext, local: OpenedIndex, reason: CairnError): Promise<undefined> {
   await closeLocal(context, local);
   await context.directory.moveAside(reason, { holdsLost: false });

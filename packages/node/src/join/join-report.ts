@@ -6,23 +6,23 @@ import type { MovedAside } from "../db-dir/index-directory.ts";
 type Progress = NonNullable<NodeStatus["progress"]>;
 type Join = NodeStatus["join"];
 
-/** What has happened while a node joins, for /status. */
+/** A record of what has happened while a node joins, for /status. */
 export class JoinReport {
   restoredFrom: Join["restoredFrom"] = null;
-  /** The checkpoint that was restored, which is the newest known until the checkpointer has looked at the store. */
+  /** The checkpoint that was restored; it is the newest known until the checkpointer has looked at the store. */
   restoredCheckpoint: CheckpointerStatus["last"] = null;
   skipped: Join["skipped"] = [];
-  /** The checkpoint stores whose answer the node is waiting for. */
+  /** The checkpoint stores for whose response the node is waiting. */
   asking: readonly CheckpointStore[] = [];
-  /** Names of skipped checkpoints that are damaged in the store that this node saves to. */
+  /** The names of skipped checkpoints that are damaged in the store to which this node saves. */
   damaged: readonly string[] = [];
   movedAside: MovedAside[] = [];
-  /** A warning: the log is empty, and all checkpoints in the stores are of another log, which may be the one that was meant. */
+  /** A warning: the log is empty, and all checkpoints in the stores are of another log, which may be the intended one. */
   wrongLog: CairnError | undefined;
   orphans = 0;
   replayed = 0;
   readyAfterMs: number | null = null;
-  /** The rate counts from `since` (by `#now`), when `done` was `from`. */
+  /** The rate is measured from the time `since` (by `#now`), at which `done` was `from`. */
   #progress: { unit: Progress["unit"]; done: number; total: number; since: number; from: number } | undefined;
   readonly #now: () => number;
 
@@ -30,7 +30,7 @@ export class JoinReport {
     this.#now = now;
   }
 
-  /** The join part of /status. */
+  /** Returns the join part of /status. */
   get join(): Join {
     const { restoredFrom, skipped, movedAside, orphans, replayed, readyAfterMs } = this;
     return {
@@ -43,7 +43,7 @@ export class JoinReport {
     };
   }
 
-  /** Sets the progress: `done` of `total` units. The rate counts from the first call with a unit. */
+  /** Sets the progress: `done` of `total` units. The rate is measured from the first call with a unit. */
   advance(unit: Progress["unit"], done: number, total: number): void {
     if (this.#progress?.unit !== unit || done < this.#progress.done) {
       this.#progress = { unit, done, total, since: this.#now(), from: done };
@@ -53,7 +53,9 @@ export class JoinReport {
     }
   }
 
-  /** Runs `work`, which waits for these stores; with none, for something else, within a call that waits for stores. */
+  /**
+   * Runs `work`, which waits for these stores; an empty list means that, within a call that waits for stores, it waits for something else.
+   */
   async whileAsking<T>(stores: readonly CheckpointStore[], work: () => Promise<T>): Promise<T> {
     const before = this.asking;
     this.asking = stores;
@@ -69,7 +71,7 @@ export class JoinReport {
     this.#progress = undefined;
   }
 
-  /** The progress part of /status. `etaMs` is an estimate from the rate so far. */
+  /** Returns the progress part of /status. `etaMs` is an estimate from the rate so far. */
   get progress(): Progress | null {
     if (this.#progress === undefined) return null;
     const { unit, done, total, since, from } = this.#progress;

@@ -2,23 +2,23 @@ import { backoffMs, CHECKPOINT_PREFIX, type CheckpointStore, systemClock } from 
 import { isCairnError } from "@cairn/kv";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** Each look lists every store once. */
+/** The pauses between looks, each of which lists every store once. */
 const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
 
 /**
- * What a node could join from: its log and the checkpoints in its stores. A node that could not join waits for a change of these, because
- * each try may restore a checkpoint for hours.
+ * The sources from which a node could join: its log and the checkpoints in its stores. A node that could not join waits for these to
+ * change, because each attempt may spend hours on restoring a checkpoint.
  */
 export class JoinSources {
   readonly #log: TxLog;
-  /** What was there at the last change, as text. */
+  /** What the last look found, as a string. */
   #seen = "";
 
   constructor(log: TxLog) {
     this.#log = log;
   }
 
-  /** Resolves when the log, its first message or the checkpoints in `stores` differ from the last time, or `signal` is aborted. */
+  /** Resolves when the log, its first message or the checkpoints in `stores` differ from the last time, or when `signal` is aborted. */
   async changed(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<void> {
     for (let looks = 0; await systemClock.wait(backoffMs(looks, PAUSES), signal); looks += 1) {
       const found = await this.#look(stores);
@@ -29,7 +29,7 @@ export class JoinSources {
     }
   }
 
-  /** Undefined if the log or a store does not answer. */
+  /** Returns what there is now; undefined if the log or a store does not respond. */
   async #look(stores: readonly CheckpointStore[]): Promise<string | undefined> {
     try {
       const lines = [await this.#lookAtLog()];

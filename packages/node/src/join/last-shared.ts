@@ -11,8 +11,8 @@ import type { LogMessage, TxLog } from "../log/tx-log.ts";
 
 /**
  * Returns the last transaction that an index and the log have in common: those after it are orphans. Undefined if it cannot be known,
- * because the log is not the index's and does not continue it. Two histories that part never join again, so a binary search finds it.
- * Transactions that the log has trimmed count as common.
+ * because the log is not the index's and does not continue it. Two histories that have parted never join again, so a binary search finds
+ * it. Transactions that the log has trimmed count as common.
  */
 export async function lastShared(
   kv: KvReader,
@@ -25,14 +25,14 @@ export async function lastShared(
   if (logId !== id) {
     const continues = birth?.continues;
     if (continuesAt(birth, { logId, txId, sha256 })) return txId;
-    // An index that ends at that transaction with a different message parted from it at an unknown place before.
+    // An index that ends at that transaction with a different message parted from the other log at an unknown, earlier point.
     if (continues?.log !== logId || txId === continues.anchor.txId) return undefined;
     return Math.min(txId, continues.anchor.txId);
   }
-  // The birth record is common, because it has the log's id.
+  // The birth record is common to both, because it contains the log's id.
   let low = Math.min(txId, Math.max(1, bounds.first - 1) + offset);
   let high = Math.min(txId, bounds.last + offset);
-  // Everything up to `low` is common, nothing after `high` is.
+  // Everything up to `low` is common; nothing after `high` is.
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
     const compared = await compareNewest(kv, log, offset, { after: low, upTo: middle });
@@ -42,7 +42,10 @@ export async function lastShared(
   return low;
 }
 
-/** Returns what an index holds that is about to be moved aside. Undefined if it or the log cannot be read, which does not keep a node from joining. */
+/**
+ * Returns the transactions held by an index that is about to be moved aside. Undefined if the index or the log cannot be read, which does
+ * not keep a node from joining.
+ */
 export async function heldTransactions(
   kv: KvReader,
   state: IndexState,
@@ -57,7 +60,10 @@ export async function heldTransactions(
   }
 }
 
-/** Compares the newest comparable transaction of a range. Rows of aborted transactions and duplicates do not identify their message. */
+/**
+ * Compares the newest comparable transaction of a range with the log. Rows of aborted transactions and duplicates do not identify their
+ * message.
+ */
 async function compareNewest(
   kv: KvReader,
   log: Pick<TxLog, "fetch">,
@@ -77,7 +83,7 @@ async function compareNewest(
   return undefined;
 }
 
-/** Whether the row of a committed transaction was made from this message. */
+/** Returns whether the row of a committed transaction was made from this message. */
 async function isOf(kv: KvReader, txId: TxId, row: Uint8Array, message: LogMessage): Promise<boolean> {
   const { time, text } = decodeOutcome(transactionRowKey(txId), row);
   const decoded = decodeMessage(message.payload);

@@ -20,9 +20,9 @@ import { qualifiedKey } from "../text/document-key.ts";
 /** An orphan in the form that `cairn load` reads. */
 export interface OrphanTransaction {
   readonly txId: TxId;
-  /** One line of JSON; undefined if it has no effect any more. */
+  /** One line of JSON; undefined if the transaction no longer has any effect. */
   readonly line: string | undefined;
-  /** Keys whose documents were evicted later. Their puts are omitted. */
+  /** The keys whose documents were evicted later. Puts of these keys are omitted. */
   readonly evicted: readonly string[];
   /** The number of omitted preconditions, whose revisions were lost with the end of the log. */
   readonly unmatched: number;
@@ -34,8 +34,9 @@ interface LoggedHeader {
 }
 
 /**
- * Yields the committed transactions of an index after `shared`, in order, reconstructed from its rows. Aborted transactions and duplicates
- * had no effect and are omitted. Each has an id, its own or one derived from its content, so that loading it twice applies it once.
+ * Yields the committed transactions of an index after `shared`, in order, reconstructed from the index's rows. Aborted transactions and
+ * duplicates had no effect and are omitted. Each transaction has an id, its own or one derived from its content, so that loading it twice
+ * applies it once.
  */
 export async function* orphanTransactions(
   kv: KvReader,
@@ -97,7 +98,7 @@ async function reconstruct(
       continue;
     }
     if (kind !== "match") writes += 1;
-    // The text of the document is copied, because parsing could change it.
+    // The document's JSON is copied, because parsing could change it.
     ops.push(document === undefined ? JSON.stringify(op) : `${JSON.stringify(op).slice(0, -1)},${document}]`);
   }
   const text = `[${ops.join(",")}]`;
@@ -107,7 +108,7 @@ async function reconstruct(
   return { txId, line, evicted, unmatched };
 }
 
-/** What is stored apart from transactions: events by transaction and place, policies by transaction. */
+/** Contents that are stored apart from transactions: events by transaction and position, policies by transaction. */
 interface Contents {
   readonly events: ReadonlyMap<string, string>;
   readonly policies: ReadonlyMap<TxId, string>;
@@ -125,13 +126,13 @@ async function readContents(kv: KvReader, { policies }: IndexState, shared: TxId
   return { events, policies: new Map(last) };
 }
 
-/** An event without a time has the time of its transaction, which loading would not preserve. */
+/** Returns an event with its time. An event without a time has that of its transaction, which loading would not preserve. */
 function withTime(event: string, key: Uint8Array): string {
   const { time } = JSON.parse(event) as { time?: string };
   return time === undefined ? `${event.trimEnd().slice(0, -1)},"time":"${eventRowTime(key)}"}` : event;
 }
 
-/** Returns the document that transaction `txId` put: the current one of the key, or a superseded version. */
+/** Returns the document that transaction `txId` put: the key's current one, or a superseded version. */
 async function documentOf(
   kv: KvReader,
   bucket: string,
@@ -149,7 +150,7 @@ async function documentOf(
   return undefined;
 }
 
-/** All nodes that hold the same orphan derive the same id. */
+/** Derives an id from the content, so that all nodes that hold the same orphan derive the same id. */
 function contentId({ logId, txId, time }: Origin, ops: string): string {
   const hash = createHash("sha256").update(`${logId}\n${txId}\n${time}\n${ops}`).digest("hex");
   return `orphan-${txId}-${hash.slice(0, 32)}`;

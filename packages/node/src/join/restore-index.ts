@@ -22,7 +22,7 @@ import { emptyState } from "../index/rows/index-state.ts";
 import { openIndex } from "../index/local-index.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 
-/** What restoring an index needs. */
+/** The parts that restoring an index needs. */
 export interface RestoreContext {
   readonly system: System;
   readonly log: TxLog;
@@ -30,21 +30,22 @@ export interface RestoreContext {
   readonly report: JoinReport;
   readonly events: EventDispatcher;
   readonly signal: AbortSignal;
-  /** Names of checkpoints that are passed over, because indexes restored from them proved damaged. */
+  /** The names of checkpoints that are passed over, because indexes restored from them proved damaged. */
   readonly distrusted: ReadonlySet<string>;
 }
 
-/** A local index that a restored one replaces. */
+/** A local index that a restored index replaces. */
 export interface Replaced {
-  /** Moves it out of the way; called once there is another index to take its place. */
+  /** Moves the local index out of the way; called once there is another index to replace it. */
   readonly leave: () => Promise<void>;
   /** Only checkpoints after this transaction are restored. */
   readonly beyond?: TxId;
 }
 
 /**
- * Restores and opens the newest checkpoint that agrees with this log; undefined if there is none. The report lists every checkpoint that
- * was passed over, with the reason. `STORE_UNREACHABLE`: a store could not be asked, which must not be taken for an empty store.
+ * Restores and opens the newest checkpoint that agrees with this log; returns undefined if there is none. The report lists every checkpoint
+ * that was passed over, with the reason. Throws `STORE_UNREACHABLE` if a store could not be asked, which must not be taken for an empty
+ * store.
  */
 export async function restoreIndex(
   context: RestoreContext,
@@ -84,7 +85,7 @@ async function restoreFromStores(
     targetDir,
     node: system.nodeId,
     reserveIn: isOwn,
-    // If the log continues another one, a checkpoint of that one may do as well, as acceptManifest decides.
+    // If the log continues another one, a checkpoint of the older log may do as well; acceptManifest decides.
     ...(identity.birth?.continues === undefined ? { logId: identity.id } : {}),
     accept: async (manifest) =>
       distrust(manifest, context.distrusted) ??
@@ -156,7 +157,7 @@ export async function newestOfOtherLogs(
 export interface NewestCheckpoint {
   readonly name: string;
   readonly txId: TxId;
-  /** The location of its store. */
+  /** The location of the checkpoint's store. */
   readonly store: string;
 }
 

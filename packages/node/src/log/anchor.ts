@@ -3,9 +3,9 @@ import { CairnError } from "@cairn/kv";
 import type { LogBounds, LogMessage, TxLog } from "./tx-log.ts";
 
 /**
- * Identifies a message by its position and the SHA-256 (hex) of its position, the log's time of it and its payload. Indexes and manifests
- * carry the anchor of their last message: a log that still holds this message has the same history up to it. A hash of the payload alone
- * would not do, because another history may have the same bytes at that position.
+ * Identifies a message by its position and by the SHA-256 (hex) of its position, the time the log gave it, and its payload. Indexes and
+ * manifests carry the anchor of their last message: a log that still holds this message has the same history up to it. A hash of the
+ * payload alone would not do, because another history may have the same bytes at that position.
  */
 export interface Anchor {
   readonly position: number;
@@ -20,13 +20,13 @@ export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessag
   return { position, sha256: createHash("sha256").update(head).update(payload).digest("hex") };
 }
 
-/** Position, and time in nanoseconds since 1970. */
+/** The size of the position and the time (nanoseconds since 1970), which precede the payload in the hash. */
 const HEAD_BYTES = 16;
 
 /**
  * Decides whether a log with `bounds`, which holds `message` at the anchor's position (undefined: none), continues the history that ends at
- * `anchor`. Returns undefined when it does; otherwise the reason: `LOG_REGRESSED` (the position is beyond the end, or holds another message),
- * `LOG_TRIMMED` (before the first), `LOG_GAP` (a hole).
+ * `anchor`. Returns undefined if it does; otherwise the reason: `LOG_REGRESSED` (the position is beyond the end or holds another message),
+ * `LOG_TRIMMED` (it is before the first), `LOG_GAP` (it is missing in between).
  */
 export function judgeAnchor(
   logName: string,
@@ -51,16 +51,16 @@ export function judgeAnchor(
   return gap(logName, position, position);
 }
 
-/** {@link judgeAnchor} for what `log` holds now. Throws `LOG_UNREACHABLE` when the log does not answer. */
+/** Applies {@link judgeAnchor} to what `log` holds now. Throws `LOG_UNREACHABLE` if the log does not respond. */
 export async function checkAnchor(log: TxLog, anchor: Anchor): Promise<CairnError | undefined> {
   const message = await log.fetch(anchor.position);
-  // The bounds only explain the error. They are read after the message, so they cannot be older than its absence.
+  // The bounds only explain the error. They are read after the message, so they are never older than the finding that it is absent.
   const bounds =
     message === undefined ? await log.bounds() : { first: anchor.position, last: anchor.position };
   return judgeAnchor(log.name, anchor, bounds, message);
 }
 
-/** `LOG_REGRESSED`: the anchor's position holds another message. */
+/** Returns `LOG_REGRESSED`: the anchor's position holds another message. */
 export function otherMessage(logName: string, position: number): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
@@ -71,14 +71,14 @@ export function otherMessage(logName: string, position: number): CairnError {
   );
 }
 
-/** `LOG_DIFFERENT`: a log that was read before no longer exists on a server that answers. */
+/** Returns `LOG_DIFFERENT`: a log that was read before no longer exists on a server that responds. */
 export function vanished(logName: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${logName}", which was read before, no longer exists.`, {
     hint: "Check whether its stream was deleted, and check the server's address and data.",
   });
 }
 
-/** `LOG_TRIMMED`: messages were trimmed before they were read. */
+/** Returns `LOG_TRIMMED`: messages were trimmed before they were read. */
 export function trimmed(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from}` : `messages ${from} to ${to}`;
   return new CairnError("LOG_TRIMMED", `The log "${logName}" no longer holds ${missing}.`, {
@@ -86,7 +86,7 @@ export function trimmed(logName: string, from: number, to: number): CairnError {
   });
 }
 
-/** `CONFLICT`: trimming up to there would remove every message. */
+/** Returns `CONFLICT`: trimming up to `upTo` would remove every message. */
 export function trimmedTooFar(logName: string, upTo: number, last: number): CairnError {
   return new CairnError(
     "CONFLICT",
@@ -97,7 +97,7 @@ export function trimmedTooFar(logName: string, upTo: number, last: number): Cair
   );
 }
 
-/** `LOG_GAP`: the log counts messages that it does not have. */
+/** Returns `LOG_GAP`: the log counts messages that it does not have. */
 export function gap(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;
   return new CairnError(

@@ -4,46 +4,49 @@ import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed, vanishe
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
-/** Whether the log answers; `error` is the reason if not. Reported at the first success and at each change. */
+/** Whether the log can be reached; `error` is the reason if not. Reported at the first success and at each change. */
 export interface LogState {
   readonly reachable: boolean;
   readonly error?: CairnError;
 }
 
-/** How {@link followLog} follows. */
+/** Options for {@link followLog}. */
 export interface FollowLogOptions {
-  /** The last message already known; the first one yielded follows it. Without an anchor, `from` is the first. */
+  /** The anchor of the last message already known; the first message yielded follows it. Without an anchor, reading starts at `from`. */
   readonly anchor?: Anchor | undefined;
-  /** The first position without an anchor; defaults to 1, the birth record. */
+  /** The first position if there is no anchor; defaults to 1, the birth record. */
   readonly from?: number;
   readonly signal: AbortSignal;
   readonly onState?: (state: LogState) => void;
-  /** Called whenever reading begins: the first time, and after each interruption. */
+  /** Called whenever reading begins: the first time and after each interruption. */
   readonly onReading?: () => void;
-  /** Bounds of one array, as in {@link TxLog.read}. */
+  /** The bounds of one array, as in {@link TxLog.read}. */
   readonly maxMessages?: number;
   readonly maxBytes?: number;
-  /** After how long without a message the anchor is compared again (ms); defaults to 10,000. */
+  /** The time without a message after which the anchor is compared again (ms); defaults to 10,000. */
   readonly idleCheckMs?: number;
   /** The longest backoff after an interruption (ms); defaults to 5,000. */
   readonly maxBackoffMs?: number;
-  /** Jitter of the backoff; injected by tests. */
+  /** The jitter of the backoff; injected by tests. */
   readonly random?: () => number;
 }
 
 const FIRST_BACKOFF_MS = 50;
-/** How long a message that the log counts may take to appear (ms). */
+/** The time that a message that the log counts may take to appear (ms). */
 const LATE_MESSAGE_MS = 1_000;
-/** How often the log may be missing in succession: servers of a cluster that have just started may not know all streams for some seconds. */
+/**
+ * The number of times in succession that the log may be missing: for some seconds, servers of a cluster that have just started may not know
+ * all streams.
+ */
 const MAX_MISSING_TRIES = 7;
 
 /**
- * Yields the messages of `log` after the anchor, in order and without holes, in arrays (never empty), and then new ones as they arrive. Ends
- * only when `signal` is aborted. After interruptions and `LOG_UNREACHABLE` it reads again; every reading begins *at* the newest message known
- * and compares it, because a consumer that resumes by position alone would continue in another history without an error.
+ * Yields the messages of `log` after the anchor, in order and without holes, in arrays (never empty), and then new ones as they arrive.
+ * Ends only when `signal` is aborted. After interruptions and `LOG_UNREACHABLE` it reads again; every reading begins *at* the newest
+ * message known and compares it, because a consumer that resumes by position alone would continue in another history without an error.
  *
  * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before it yields anything that does not continue what was yielded, and `LOG_DIFFERENT`
- * when the log no longer exists on a server that answers.
+ * if the log no longer exists on a server that responds.
  */
 export async function* followLog(
   log: TxLog,
@@ -74,10 +77,10 @@ class Follower {
   readonly #log: TxLog;
   readonly #options: FollowLogOptions;
   #anchor: Anchor | undefined;
-  // The last message yielded; hashed only when it has to be compared.
+  // The last message yielded; hashed only if it has to be compared.
   #last: LogMessage | undefined;
   #reachable: boolean | undefined;
-  // The position at which no message arrived although the log counts later ones.
+  // The position at which no message arrived even though the log counts later ones.
   #silentAt: number | undefined;
 
   constructor(log: TxLog, options: FollowLogOptions) {
@@ -118,7 +121,7 @@ class Follower {
           const { last } = await this.#log.bounds();
           if (last <= this.lastPosition) continue;
           await this.#explainSilence(last);
-          // Messages exist but do not arrive: whatever is stuck, a new reading replaces it.
+          // Messages exist but do not arrive: whatever is stuck, a new reading gets around it.
           return;
         }
         if (result.done === true) return;
@@ -142,7 +145,7 @@ class Follower {
     return this.#silentAt === this.lastPosition + 1 ? Math.min(LATE_MESSAGE_MS, idleCheckMs) : idleCheckMs;
   }
 
-  /** Throws for a hole at the log's end, which shows only as silence. Only at the second time, since replicas may lag. */
+  /** Throws for a hole at the log's end, which shows only as silence; but only the second time, since replicas may lag. */
   async #explainSilence(last: number): Promise<void> {
     const next = this.lastPosition + 1;
     if ((await this.#log.fetch(next)) !== undefined) return;
@@ -201,7 +204,7 @@ class Follower {
   }
 }
 
-/** Whether the log's server answers that there is no such log. */
+/** Returns whether the log's server reports that there is no such log. */
 async function isMissing(log: TxLog): Promise<boolean> {
   try {
     return !(await log.exists());

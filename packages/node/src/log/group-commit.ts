@@ -1,4 +1,4 @@
-/** The result of an append: where the message is stored, and whether its id was stored before. */
+/** The result of an append: the position of the message, and whether its id had already been stored. */
 export interface Appended {
   readonly position: number;
   readonly duplicate: boolean;
@@ -15,13 +15,13 @@ interface Waiting extends PendingAppend {
   readonly reject: (error: unknown) => void;
 }
 
-/** Bounds of a group, which is one batch of the database and held in memory. */
+/** Bounds for a group, which is one batch of the database and is held in memory. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
- * Group commit. Messages that arrive while one group is being written form the next, so that concurrent writers share the cost of a flush.
- * Keeps the order of the calls. When storing a group fails, all of its appends are rejected.
+ * Commits in groups: messages that arrive while one group is being written form the next, so that concurrent writers share the cost of a
+ * flush. Keeps the order of the calls. If storing a group fails, all of its appends are rejected.
  */
 export class GroupCommit {
   readonly #store: (group: readonly PendingAppend[]) => Promise<readonly Appended[]>;

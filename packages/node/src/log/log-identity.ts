@@ -4,7 +4,10 @@ import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogBounds, TxLog } from "./tx-log.ts";
 
-/** Which log this is. `birth` is undefined when the log's first messages were trimmed: then the index or a checkpoint knows the offset. */
+/**
+ * The identity of a log. `birth` is undefined if the log's first messages were trimmed: then the offset is known only from the index or a
+ * checkpoint.
+ */
 export interface LogIdentity {
   readonly id: string;
   readonly name: string;
@@ -13,8 +16,8 @@ export interface LogIdentity {
 }
 
 /**
- * Reads the identity of a log from its first message or, when that was trimmed, from the id stored with the log. Undefined when the log does
- * not exist or never held a message. Throws `LOG_DIFFERENT` when it is not a log of Cairn.
+ * Reads the identity of a log from its first message or, if that was trimmed, from the id stored with the log. Returns undefined if the log
+ * does not exist or never held a message. Throws `LOG_DIFFERENT` if it is not a Cairn log.
  */
 export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefined> {
   if (!(await log.exists())) return undefined;
@@ -32,12 +35,12 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
   return { id, name: log.name, bounds, birth: undefined };
 }
 
-/** Whether the log never held anything but its birth record. */
+/** Returns whether the log never held anything but its birth record. */
 export function isUnused({ bounds, birth }: LogIdentity): boolean {
   return birth !== undefined && birth.continues === undefined && bounds.first === 1 && bounds.last === 1;
 }
 
-/** `CONFLICT`: a log that was to be removed as unused has been used. */
+/** Returns `CONFLICT`: a log that was to be removed as unused has been used. */
 export function usedLog(name: string, last: number): CairnError {
   return new CairnError("CONFLICT", `The log "${name}" already exists; its last message is ${last}.`, {
     hint: "Nothing was changed. cairn log status shows what it holds.",
@@ -50,7 +53,7 @@ function foreign(log: TxLog, why: string): CairnError {
   });
 }
 
-/** The stream was deleted and created again, and a transaction was stored in it before a node wrote the birth record. */
+/** Returns the error for a stream that was deleted and created again, and that got a transaction before a node wrote the birth record. */
 function unbegun(log: TxLog): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
@@ -71,7 +74,7 @@ function nameless(log: TxLog): CairnError {
   );
 }
 
-/** `LOG_DIFFERENT`: Cairn 0.1.0 wrote the log. A test follows the hint word by word. */
+/** Returns `LOG_DIFFERENT`: Cairn 0.1.0 wrote the log. A test follows the hint word for word. */
 export function ofFirstVersion(logName: string): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",

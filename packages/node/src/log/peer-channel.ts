@@ -1,18 +1,18 @@
 import type { CairnError } from "@cairn/kv";
 
-/** Sends an answer to the node that asked. A question may have no answer, one or several. */
+/** Sends an answer to the node that asked. A question may get no answer, one or several. */
 export type SendAnswer = (answer: Uint8Array) => void;
 
 /**
- * How nodes with the same log open reach one another. A question goes to all nodes that serve, and their answers arrive in any order. Nothing
- * is stored and delivery is not guaranteed: a node that does not answer may be down, slow or cut off.
+ * The channel by which nodes with the same log open reach one another. A question goes to all nodes that serve, and their answers arrive in
+ * any order. Nothing is stored and delivery is not guaranteed: a node that does not answer may be down, slow or cut off.
  */
 export interface PeerChannel {
-  /** Where questions are sent, which an operator has to permit (NATS: the subject). */
+  /** The address to which questions are sent, which an operator has to permit (NATS: the subject). */
   readonly address: string;
   /**
-   * Passes every question to `answer` until the returned function is called. Calls `onRefused` once with `UNAUTHORIZED` if the server does not
-   * let this client listen or answer: then other nodes do not see it, and nothing else changes.
+   * Passes every question to `answer` until the returned function is called. Calls `onRefused` once with `UNAUTHORIZED` if the server does
+   * not let this client listen or answer: other nodes then do not see this node, and nothing else changes.
    */
   serve(
     answer: (question: Uint8Array, send: SendAnswer) => void,

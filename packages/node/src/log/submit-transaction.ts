@@ -9,8 +9,8 @@ import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 /**
  * Appends a transaction to the log and returns its id once the log has stored it. Concurrent calls are stored in their order. Errors:
  * `TX_TOO_LARGE` (before anything is sent), `CONFLICT` (the id was used for other content), `LOG_UNREACHABLE`, `LOG_FULL`; `LOG_REGRESSED`
- * when the log stored it at or before `known`, the last transaction read from the log: this is not the history that the caller knows, and an
- * id of another history must not be awaited in it. `timeoutMs` is passed to {@link TxLog.append}.
+ * if the log stored the transaction at or before `known`, the last transaction read from the log: this is not the history that the caller
+ * knows, and an id of another history must not be awaited in it. `timeoutMs` is passed to {@link TxLog.append}.
  */
 export async function submitTransaction(
   log: TxLog,
@@ -70,7 +70,7 @@ function takenBefore(logName: string, position: number): CairnError {
   );
 }
 
-/** Compares the message that the log has under the same message id: the log itself compares ids only. */
+/** Compares the message that the log holds under the same message id: the log itself compares only ids. */
 async function judgeFirst(
   log: TxLog,
   position: number,
@@ -78,7 +78,7 @@ async function judgeFirst(
   { logId, id }: { readonly logId: string; readonly id: string | undefined },
 ): Promise<"same" | "other content" | "not of this id"> {
   const first = await log.fetch(position);
-  // It was trimmed meanwhile: what the index remembers of the id decides.
+  // The message was trimmed in the meantime: what the index remembers of the id decides.
   if (first === undefined) return "not of this id";
   const decoded = decodeMessage(first.payload);
   const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;
@@ -93,8 +93,8 @@ function sameId(txId: TxId): CairnError {
 }
 
 /**
- * Returns the log's answer to an append; throws `TX_TIMEOUT` after `timeoutMs`. Then the outcome is unknown: the log may have stored the
- * transaction without answering, or may store it later.
+ * Returns the log's result of an append; throws `TX_TIMEOUT` after `timeoutMs`. The outcome is then unknown: the log may have stored the
+ * transaction without responding, or may store it later.
  */
 export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
   const limit = new Deadline(timeoutMs);

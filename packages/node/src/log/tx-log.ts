@@ -2,31 +2,33 @@ import type { CairnError } from "@cairn/kv";
 import type { PeerChannel } from "./peer-channel.ts";
 
 /**
- * A message of the log. `position` counts from 1 without holes; `time` is when the log stored it
- * (milliseconds since 1970, by the log's clock, not necessarily rising).
+ * A message of the log. `position` counts from 1 without holes; `time` is when the log stored the message (milliseconds since 1970, by the
+ * log's clock, not necessarily rising).
  */
 export interface LogMessage {
   readonly position: number;
   readonly time: number;
-  /** The part of the time below a millisecond (0 to 999,999). A log that knows it returns it for every message, however it is read. */
+  /**
+   * The part of `time` below a millisecond (0 to 999,999). A log that knows it returns it for every message, however the message is read.
+   */
   readonly nanoseconds?: number;
-  /** Must not be modified; may be a view of a larger buffer. */
+  /** The content, which must not be modified; it may be a view of a larger buffer. */
   readonly payload: Uint8Array;
 }
 
-/** The positions that the log holds. An empty log has `last = first - 1` (1 and 0 when it never held a message). */
+/** The positions that the log holds. An empty log has `last = first - 1` (1 and 0 if it never held a message). */
 export interface LogBounds {
   readonly first: number;
   readonly last: number;
 }
 
-/** How long a log remembers message ids at least; NATS' default. */
+/** The minimum time for which a log remembers message ids; the default of NATS. */
 export const MESSAGE_ID_WINDOW_MS = 120_000;
 
-/** How {@link TxLog.read} reads. */
+/** Options for {@link TxLog.read}. */
 export interface LogReadOptions {
   readonly signal: AbortSignal;
-  /** Bounds of one array; default to 5,000 messages and 8 MiB. */
+  /** The bounds of one array; default to 5,000 messages and 8 MiB. */
   readonly maxMessages?: number;
   readonly maxBytes?: number;
 }
@@ -42,25 +44,25 @@ export interface TxLog {
   /** The log's name, the same on every node that reads it (a stream's name, an embedded log's folder name). */
   readonly name: string;
   /**
-   * True when only this process can append, so that {@link bounds} includes everything acknowledged. The bounds of a shared log may come from a
-   * server that is cut off from the others.
+   * True if only this process can append, so that {@link bounds} includes everything acknowledged. The bounds of a shared log may come from
+   * a server that is cut off from the others.
    */
   readonly hasOneWriter?: boolean;
   /** The largest payload that `append` accepts, in bytes. */
   readonly maxPayload: number;
   /**
-   * The log id as stored with the log (the stream's description), known even when the birth record was trimmed. Undefined when there is none or
-   * the log does not exist.
+   * Returns the log id as stored with the log (in the stream's description), known even if the birth record was trimmed. Undefined if there
+   * is none or the log does not exist.
    */
   id(): Promise<string | undefined>;
   /**
-   * Creates the log if it does not exist and writes `birthRecord(logId)` as its first message, unless it holds, or ever held, one. When several
-   * nodes do this at once, exactly one message is written; all return after it is stored.
+   * Creates the log if it does not exist and writes `birthRecord(logId)` as its first message, unless the log holds, or ever held, a
+   * message. If several nodes do this at once, exactly one message is written; all return after it is stored.
    */
   create(birthRecord: (logId: string) => Uint8Array): Promise<void>;
   /**
-   * Whether the log exists and ever held a message; false permits {@link create}. Never false because of a fault: a log that cannot be reached
-   * throws.
+   * Returns whether the log exists and ever held a message; false permits {@link create}. Never false because of a fault: a log that cannot
+   * be reached throws.
    */
   exists(): Promise<boolean>;
   /**
@@ -74,33 +76,33 @@ export interface TxLog {
     options?: { messageId?: string; timeoutMs?: number },
   ): Promise<{ position: number; duplicate: boolean }>;
   bounds(): Promise<LogBounds>;
-  /** The message at `position`; undefined when the log does not hold it. */
+  /** Returns the message at `position`; undefined if the log does not hold it. */
   fetch(position: number): Promise<LogMessage | undefined>;
   /**
-   * Yields the messages from `from` on, in order, in arrays (never empty), and then new ones as they arrive, until aborted. Reads ahead, within
-   * bounds, while the caller works. The sequence *ends* when its source is interrupted (reconnect, consumer lost): the caller compares its
-   * anchor and reads again. It ends at once when `from` is more than one beyond the last position; it begins later than `from` when the log was
-   * trimmed. The caller checks positions.
+   * Yields the messages starting with `from`, in order, in arrays (never empty), and then new ones as they arrive, until aborted. Reads
+   * ahead, within bounds, while the caller works. The sequence *ends* when its source is interrupted (reconnect, consumer lost): the caller
+   * compares its anchor and reads again. The sequence ends at once if `from` is more than one beyond the last position; it begins later
+   * than `from` if the log was trimmed. The caller checks positions.
    */
   read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
   /**
    * Permanently removes the messages below `upTo`; all others keep their positions, and the log keeps its id and still {@link exists}.
-   * Idempotent; throws `CONFLICT` when the log ends before `upTo`. Absent when Cairn cannot trim the log.
+   * Idempotent; throws `CONFLICT` if the log ends before `upTo`. Absent if Cairn cannot trim the log.
    */
   trim?(upTo: number): Promise<void>;
   /**
-   * Removes a log that never held more than the birth record of `logId`, so that another can be created in its place; settings made by hand (of
-   * a stream) remain. Throws `CONFLICT` when it holds more, or is another log by now. Absent when Cairn cannot remove the log.
+   * Removes a log that never held more than the birth record of `logId`, so that another can be created in its place; settings made by hand
+   * (of a stream) remain. Throws `CONFLICT` if the log holds more, or is another log by now. Absent if Cairn cannot remove the log.
    */
   removeUnused?(logId: string): Promise<void>;
   /**
-   * Returns warnings about a working log: settings by which it can lose messages (`LOG_UNSAFE`), messages missing inside it (`LOG_GAP`); none
-   * while there is no log. Called periodically while a node runs, since other clients can change the log. Restores the log id `logId` in the
-   * stream's description if it is missing there. Throws `CONFIG_INVALID` when it can no longer be a log. Absent when no other client can change
-   * the log.
+   * Returns warnings about a working log: settings with which it can lose messages (`LOG_UNSAFE`), messages missing inside it (`LOG_GAP`);
+   * none while there is no log. Called periodically while a node runs, since other clients can change the log. Restores the log id `logId`
+   * in the stream's description if it is missing there. Throws `CONFIG_INVALID` if the stream can no longer be a log. Absent if no other
+   * client can change the log.
    */
   inspect?(logId?: string): Promise<readonly CairnError[]>;
-  /** How nodes with this log open reach one another; absent for a log of a single node. */
+  /** The channel by which nodes with this log open reach one another; absent for a log of a single node. */
   readonly peers?: PeerChannel;
   /** Ends or awaits operations in progress. Idempotent. */
   close(): Promise<void>;

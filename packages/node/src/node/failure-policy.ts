@@ -2,10 +2,10 @@ import { backoffMs } from "@cairn/checkpoint";
 import { type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
 
 /**
- * What a node does after an error ended its joining or following.
+ * What a node does after an error has ended its joining or following.
  * - `join`: joins again, which finds out what can be used and moves aside what cannot. With `suspectIndex`, the local index is moved aside
  *   even if it can be opened.
- * - `retry`: joins again after a pause, because only time or an operator can help. `failed`: the node reports itself as failed meanwhile.
+ * - `retry`: joins again after a pause, because only time or an operator can help. `failed`: until then, the node reports itself as failed.
  * - `await-change`: joins again as soon as the log is a different one or, with `stores`, there is a new checkpoint.
  * - `halt`: stops, because continuing could serve what is not in the log.
  */
@@ -31,7 +31,7 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   INDEX_VERSION: { kind: "join", suspectIndex: true },
 };
 
-/** While following, a mismatch with the log leads back to joining, which decides about it; only there can it halt the node. */
+/** While following, a mismatch with the log leads back to joining, which decides what to do; only there can the mismatch halt the node. */
 const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_REGRESSED: { kind: "join", suspectIndex: false },
   LOG_DIFFERENT: { kind: "join", suspectIndex: false },
@@ -41,7 +41,7 @@ const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
 /** Returns the reaction to an error that occurred while opening the log, joining, or following the log. */
 export function reactionTo(error: CairnError, during: "opening" | "joining" | "following"): FailureReaction {
   const { meaning } = systemCauseOf(error) ?? {};
-  // It passes by itself, usually within moments.
+  // The obstacle passes by itself, usually within moments.
   if (meaning === "wait") return { kind: "retry", failed: false };
   // Unlike a configuration, permissions can be granted while the node runs.
   if (meaning === "denied" && error.code === "CONFIG_INVALID") return { kind: "retry", failed: true };
@@ -51,7 +51,7 @@ export function reactionTo(error: CairnError, during: "opening" | "joining" | "f
   return following ?? REACTIONS[error.code] ?? HALT;
 }
 
-/** Describes a reaction for the log, after so many failures without progress. */
+/** Describes a reaction for the log, after this many failures without progress. */
 export function describeReaction(reaction: FailureReaction, failures: number): string {
   const { kind } = reaction;
   if (kind === "halt") return "The node halts.";
@@ -64,12 +64,12 @@ export function describeReaction(reaction: FailureReaction, failures: number): s
   return `The node tries again in ${retryDelayMs(failures) / 1_000} s.`;
 }
 
-/** Whether the node pauses before it joins again. What joining can repair is repaired at once, unless that has just failed. */
+/** Returns whether the node pauses before it joins again. What joining can repair is repaired at once, unless that has just failed. */
 export function pausesFirst(kind: FailureReaction["kind"], failures: number): boolean {
   return kind === "retry" || failures > 1;
 }
 
-/** Returns the pause before the next try, after so many failures without progress (ms). */
+/** Returns the pause before the next attempt, after this many failures without progress (ms). */
 export function retryDelayMs(failures: number): number {
   return backoffMs(failures, { firstMs: 200, maxMs: 15_000 });
 }

@@ -20,7 +20,7 @@ import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
-/** What {@link Following} works with. */
+/** The parts that {@link Following} works with. */
 export interface FollowingParts {
   readonly system: System;
   readonly log: TxLog;
@@ -36,15 +36,15 @@ export interface FollowingParts {
   readonly suspect: (error: unknown) => void;
   /** Puts the index in doubt, whatever the error. */
   readonly distrust: (error: unknown) => void;
-  /** The index holds everything up to `txId`. */
+  /** Called when the index holds everything up to `txId`. */
   readonly onApplied: (txId: number) => void;
-  /** Whether services may start. */
+  /** Returns whether services may start. */
   readonly mayServe: () => boolean;
-  /** The index has caught up, its fields are built, its tables are checked, and services have started. */
+  /** Called when the index has caught up, its fields are built, its tables are checked, and services have started. */
   readonly onReady: () => void;
 }
 
-/** One stretch of a node's life in which its index follows the log: first it replays, then it is ready and has services. */
+/** One stretch of a node's life in which its index follows the log: first the node replays, then it is ready and has services. */
 export class Following {
   readonly #parts: FollowingParts;
   readonly #doubt = new AbortController();
@@ -57,12 +57,12 @@ export class Following {
     this.#parts = parts;
   }
 
-  /** Undefined while it replays. */
+  /** Returns the services; undefined while the node replays. */
   get services(): ReadyServices | undefined {
     return this.#services;
   }
 
-  /** Whether reading the log fails, which has been logged. */
+  /** Returns whether reading the log fails, which has been logged. */
   get isLogAway(): boolean {
     return this.#isLogAway;
   }
@@ -72,16 +72,16 @@ export class Following {
     this.#doubt.abort(error);
   }
 
-  /** Follows the log until `signal` is aborted. Throws what the log or the index failed with, and the error of {@link doubt}. */
+  /** Follows the log until `signal` is aborted. Throws the error with which the log or the index failed, or that of {@link doubt}. */
   async run(signal: AbortSignal): Promise<void> {
     const { index, identity, log, logger, observation, report, distrust, onApplied } = this.#parts;
     const begin = index.state.txId;
-    // Ready means caught up with the log as it was when the node joined.
+    // "Ready" means having caught up with the log as it was when the node joined.
     const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
-    // Until then damage in the tables of an earlier start could hide a row, which would be answered as one that never was.
+    // Until the tables are checked, damage from an earlier start could hide a row, which would be reported as one that never existed.
     const checked = index
       .checked((done, total) => {
-        // Before, /status shows the progress of the replay.
+        // Until then, /status shows the progress of the replay.
         if (this.#awaitsCheck) report.advance("bytes", done, total);
       })
       .catch(distrust);
@@ -107,7 +107,7 @@ export class Following {
     this.#doubt.signal.throwIfAborted();
   }
 
-  /** Stops the services. `save`: with a last checkpoint, which an index in doubt is not worth. */
+  /** Stops the services. `save`: whether to save a last checkpoint, which an index in doubt is not worth. */
   async stopServices(options: { readonly save: boolean }): Promise<void> {
     const services = this.#services;
     this.#services = undefined;
@@ -129,7 +129,7 @@ export class Following {
   }
 }
 
-/** Uploads in progress may end within this time, then they are aborted: a node stops within 10 s. */
+/** The time within which uploads in progress may end before they are aborted: a node stops within 10 s. */
 const CHECKPOINTER_STOP_MS = 5_000;
 
 const LEFT: FeedEnd = {
@@ -138,7 +138,9 @@ const LEFT: FeedEnd = {
     "The node leaves its index. Open the watch again from here, at another node or when this one is ready.",
 };
 
-/** What runs next to the index of a ready node until the node leaves it: checkpointer, upkeep, scrub, purge and watches. */
+/**
+ * The services that run next to the index of a ready node until the node leaves the index: checkpointer, upkeep, scrub, purge and watches.
+ */
 export class ReadyServices {
   readonly checkpointer: Checkpointer | undefined;
   readonly upkeep: NodeUpkeep;
@@ -161,11 +163,11 @@ export class ReadyServices {
     this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
   }
 
-  /** Waits until nothing reads the index, the log or the staging folder. `save`: with a last checkpoint. */
+  /** Waits until nothing reads the index, the log or the staging folder. `save`: whether to save a last checkpoint. */
   async stop({ save }: { readonly save: boolean }): Promise<void> {
     this.watches.end(LEFT);
     await Promise.all([
-      // First: the last capture does not wait for it.
+      // Stopped first: the last capture does not wait for the purge.
       this.#purge.stop(),
       this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
       this.upkeep.stop(),

@@ -9,8 +9,8 @@ import type { LogBounds } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 
 /**
- * Watches a running log for problems that an operator should look at: unsafe settings, messages removed by others. They can appear at any
- * time, so the log is inspected periodically. Each problem is logged once for as long as it lasts.
+ * Watches a running log for problems that an operator should look at: unsafe settings, messages removed by others. Such problems can appear
+ * at any time, so the log is inspected periodically. Each problem is logged once for as long as it lasts.
  */
 export class LogWatch {
   /** Inspects the log now, or shares the next inspection. */
@@ -26,7 +26,9 @@ export class LogWatch {
     this.#logger = logger;
   }
 
-  /** The warning of joining that the log may be the wrong one (join/join-index.ts), and the problems found by the last inspection. */
+  /**
+   * Returns the warning from joining that the log may be the wrong one (join/join-index.ts), and the problems found by the last inspection.
+   */
   get warnings(): NodeStatus["log"]["warnings"] {
     const { wrongLog } = this.#life.report;
     return [...(wrongLog === undefined ? [] : [wrongLog]), ...this.#found].map(
@@ -49,14 +51,14 @@ export class LogWatch {
     }
   }
 
-  /** Undefined if the log cannot be inspected; what was found before still counts. */
+  /** Inspects the log; returns undefined if that is not possible: then what was found before still counts. */
   async #inspect(): Promise<readonly CairnError[] | undefined> {
     const { log, identity, agrees } = this.#life;
     if (log?.inspect === undefined) return [];
     try {
       return [...(await log.inspect(agrees ? identity?.id : undefined)), ...(await this.#beginning())];
     } catch (error) {
-      // An unreachable log or store is reported where it is needed.
+      // An unreachable log or store is reported by the code that needs it.
       if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))
         return undefined;
       if (!isCairnError(error)) throw error;
@@ -66,7 +68,7 @@ export class LogWatch {
 
   async #beginning(): Promise<readonly CairnError[]> {
     const { log, identity, index, agrees } = this.#life;
-    // A disagreement with the log is reported by the node itself.
+    // The node itself reports a disagreement with the log.
     if (log === undefined || identity === undefined || index === undefined || !agrees) return [];
     const bounds = await log.bounds();
     const stores = restoreStores(this.#system.checkpointer);
@@ -75,15 +77,15 @@ export class LogWatch {
   }
 }
 
-/** Identifies problems that are logged once: a setting by its value, missing messages whatever their number. */
+/** Returns a key for problems that are logged once: a setting by its value, missing messages whatever their number. */
 function kindOf({ code, message }: CairnError): string {
   return code === "LOG_UNSAFE" ? message : code;
 }
 
 /**
- * Returns `LOG_TRIMMED` if the log has lost its beginning and no checkpoint in `stores` has it and agrees with the rest. Cairn trims only
- * what a checkpoint has, so something else removed the messages or the checkpoint. Undefined if all is well. Throws if a store does not
- * answer.
+ * Returns `LOG_TRIMMED` if the log has lost its beginning and no checkpoint in `stores` has the beginning and agrees with the rest. Cairn
+ * trims only what a checkpoint has, so something else removed the messages or the checkpoint. Returns undefined if all is well. Throws if a
+ * store does not respond.
  */
 async function uncoveredBeginning(
   log: { readonly name: string; readonly id: string; readonly bounds: LogBounds },
@@ -93,7 +95,7 @@ async function uncoveredBeginning(
   if (first <= 1) return undefined;
   for (const store of stores) {
     const { checkpoints } = await listCheckpoints(store);
-    // The log must still have its last message, so that the checkpoint can be compared with the log.
+    // The log must still have the checkpoint's last message, so that the two can be compared.
     const covers = checkpoints.some(
       ({ log: of, anchor }) => of.id === log.id && anchor.txId - of.offset >= first,
     );

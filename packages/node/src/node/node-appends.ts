@@ -13,23 +13,29 @@ import type { NodeLife } from "./node-life.ts";
 import { notReady } from "../api/not-ready.ts";
 import { sameHistory } from "./same-history.ts";
 
-/** Turns of the event loop before a barrier. With two, half of 32 connections missed the barrier of the others each time (bench row latest). */
+/**
+ * The number of turns of the event loop before a barrier. With two, half of 32 connections missed the others' barrier each time (bench row
+ * latest).
+ */
 const GATHERING_TURNS = 5;
 
-/** Clients that were just answered may read again at once, and then share the next barrier. Turns of an idle event loop take microseconds. */
+/**
+ * Waits for more reads: clients that have just got a response may read again at once, and then share the next barrier. Turns of an idle
+ * event loop take microseconds.
+ */
 async function gatherReads(): Promise<void> {
   for (let turn = 0; turn < GATHERING_TURNS; turn += 1) await setImmediate();
 }
 
-/** Where a node appends. */
+/** The log to which a node appends. */
 interface Target {
   readonly log: TxLog;
   readonly index: IndexStore;
-  /** The log's id, and what is added to a position to give a transaction's id. */
+  /** The log's id, and the offset that turns a position into a transaction id. */
   readonly of: { readonly id: string; readonly offset: number };
 }
 
-/** What a node appends to its log: transactions, and barriers for linearizable reads. */
+/** The appends of a node to its log: transactions, and barriers for linearizable reads. */
 export class NodeAppends {
   readonly #life: NodeLife;
   readonly #confirmHistory = sameHistory(() => {
@@ -37,14 +43,14 @@ export class NodeAppends {
     const isKnown = log !== undefined && identity !== undefined && index !== undefined;
     return isKnown ? { log, identity, state: index.state } : undefined;
   });
-  /** Concurrent reads share an append; none shares one that was begun before it. */
+  /** Concurrent reads share an append; none shares an append that began before the read. */
   readonly #sharedBarrier = coalesced(async () => await this.#appendBarrier(), gatherReads);
 
   constructor(life: NodeLife) {
     this.#life = life;
   }
 
-  /** Errors as for NodeApi.submit. */
+  /** Appends a transaction. Errors as for NodeApi.submit. */
   async submit(transaction: Transaction, timeoutMs = DEFAULT_WAIT_MS): Promise<{ txId: TxId }> {
     const valid = validTransaction(transaction);
     const { log, index, of } = this.#target();
@@ -58,9 +64,10 @@ export class NodeAppends {
   }
 
   /**
-   * Returns a transaction id that is not before any transaction that any node acknowledged before the call: what a linearizable read has to
-   * wait for. Asking a shared log where it ends is not enough, because a server that was cut off from the others keeps answering for some
-   * seconds; a message is only stored once they agree. `TX_TIMEOUT` after `timeoutMs`; what keeps the log from storing is thrown as it is.
+   * Returns a transaction id that is not before any transaction that any node acknowledged before the call: a linearizable read has to wait
+   * for it. Asking a shared log for its end is not enough, because a server that was cut off from the others keeps responding for some
+   * seconds; a message is stored only once the servers agree. Throws `TX_TIMEOUT` after `timeoutMs`; the error that keeps the log from
+   * storing is thrown unchanged.
    */
   async barrier(timeoutMs: number): Promise<TxId> {
     const txId = await withTimeout(this.#sharedBarrier(), timeoutMs);
@@ -79,12 +86,15 @@ export class NodeAppends {
     if (log.hasOneWriter === true) return (await log.bounds()).last + of.offset;
     const { txId } = await this.#guarded(index, submitBarrier(log, of, index.state.txId, DEFAULT_WAIT_MS));
     this.#life.observation.metrics.onBarrier();
-    // Later reads wait for the index to pass this barrier in any case. Until then they gather for the next one.
+    // Later reads wait in any case for the index to pass this barrier. Until then they gather for the next one.
     await this.#life.position.reached(txId, DEFAULT_WAIT_MS);
     return txId;
   }
 
-  /** `NOT_READY` while the node does not know its log, or doubts what it read of it: it may be another one. */
+  /**
+   * Returns the log to append to. Throws `NOT_READY` while the node does not know its log, or doubts what it read of it: the log may be
+   * another one.
+   */
   #target(): Target {
     const { log, identity, index, phase } = this.#life;
     const isKnown = log !== undefined && identity !== undefined && index !== undefined;
@@ -92,7 +102,7 @@ export class NodeAppends {
     return { log, index, of: { id: identity.id, offset: logOffset(identity, index.state) } };
   }
 
-  /** An append may be the first to notice that the log is another history. */
+  /** Awaits an append, which may be the first to notice that the log has another history. */
   async #guarded<T>(index: IndexStore, appended: Promise<T>): Promise<T> {
     try {
       return await appended;

@@ -12,9 +12,9 @@ import { type Anchor, checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /**
- * Adds to evictions where the evicted content may still be found: in the log until it is trimmed, and in checkpoints between its first
- * write and the eviction. A checkpoint is omitted only if it is certainly older than the content. Stores and logs that do not answer within
- * `limit` count as unreachable.
+ * Adds to evictions where the evicted content may still be found: in the log until it is trimmed, and in checkpoints between the content's
+ * first write and the eviction. A checkpoint is omitted only if it is certainly older than the content. Stores and logs that do not respond
+ * within `limit` count as unreachable.
  */
 export async function evictionPlaces(
   { evictions, ...page }: EvictionPage,
@@ -46,7 +46,7 @@ export async function evictionPlaces(
   };
 }
 
-/** Returns which checkpoints saved since an eviction may have its bytes in their files: all that are not known to be clean. */
+/** Returns the checkpoints saved since an eviction that may have its bytes in their files: all that are not known to be clean. */
 function inFiles(
   evicted: TxId,
   saved: readonly CheckpointListing[] | null,
@@ -63,7 +63,7 @@ function inFiles(
   };
 }
 
-/** Returns the log's first transaction. If the log does not answer, all of its transactions may be there. */
+/** Returns the log's first transaction. If the log does not respond, all of its transactions may still exist. */
 async function firstOfLog(
   log: TxLog | undefined,
   offset: number,
@@ -73,7 +73,7 @@ async function firstOfLog(
   return { txId: (bounds?.first ?? 1) + offset, isKnown: bounds !== undefined };
 }
 
-/** Replaces a timeout by `otherwise`. */
+/** Replaces a timeout with `otherwise`. */
 function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T | O {
   return (answer) => (answer === TIMED_OUT ? otherwise : answer);
 }
@@ -82,7 +82,7 @@ const NONE: ReadonlySet<string> = new Set();
 
 /**
  * Returns the names of those `checkpoints` whose content is a prefix of the index's: both agree with the log. Others may be of a history
- * that the log lost, in which the same content was written earlier.
+ * that the log has lost, in which the same content was written earlier.
  */
 async function ofOneHistory(
   log: TxLog,
@@ -110,7 +110,9 @@ async function agrees(log: TxLog, anchor: Anchor): Promise<boolean> {
   }
 }
 
-/** Returns the checkpoints in all stores of the node; null if one does not answer, since content there must not be reported as gone. */
+/**
+ * Returns the checkpoints in all stores of the node; null if a store does not respond, since content there must not be reported as removed.
+ */
 async function savedCheckpoints(
   checkpointer: System["checkpointer"],
   { id, offset }: IndexState["log"],

@@ -33,9 +33,9 @@ export interface LifeParts {
   readonly directory: IndexDirectory;
   readonly logger: Logger;
   readonly observation: NodeObservation;
-  /** Compares the past of a checkpoint with the index's. */
+  /** Compares the history of a checkpoint with that of the index. */
   readonly comparePast: ComparePast;
-  /** The log is open; called once. */
+  /** Called once, when the log is open. */
   readonly onOpened: (log: TxLog) => void;
   readonly onReady: () => void;
 }
@@ -81,9 +81,9 @@ export class NodeLife implements ComparedNode {
   #isDoubted = false;
   #isDraining = false;
   #isStopping = false;
-  /** The error of `halt`. */
+  /** The error passed to `halt`. */
   #halted: CairnError | undefined;
-  /** The folder of a rebuilt index that takes the place of a wrong one. */
+  /** The folder of a rebuilt index that replaces a wrong one. */
   #replacement: string | undefined;
 
   constructor(parts: LifeParts) {
@@ -99,17 +99,17 @@ export class NodeLife implements ComparedNode {
     return this.services === undefined ? "replaying" : "ready";
   }
 
-  /** The phase for status and health: a node that drains is stopping, although it still serves. */
+  /** Returns the phase for status and health: a node that drains counts as stopping, even though it still serves. */
   get reportedPhase(): Phase {
     return this.#isDraining && this.phase === "ready" ? "stopping" : this.phase;
   }
 
-  /** Whether the index was found to agree with the log, and nothing has put that in doubt since. */
+  /** Returns whether the index was found to agree with the log, and nothing has cast doubt on this since. */
   get agrees(): boolean {
     return this.#following !== undefined && !this.#isDoubted;
   }
 
-  /** Whether the index or the log was put in doubt since the index was last found to agree. */
+  /** Returns whether the index or the log has been put in doubt since the index was last found to agree. */
   get isDoubted(): boolean {
     return this.#isDoubted;
   }
@@ -126,32 +126,32 @@ export class NodeLife implements ComparedNode {
     return this.#index;
   }
 
-  /** What happened while the node joined. */
+  /** Returns a report of what happened while the node joined. */
   get report(): JoinReport {
     return this.#report;
   }
 
-  /** Undefined unless the node is ready. */
+  /** Returns the services; undefined unless the node is ready. */
   get services(): ReadyServices | undefined {
     return this.#following?.services;
   }
 
-  /** The error that keeps the node from being ready. */
+  /** Returns the error that keeps the node from being ready. */
   get failure(): CairnError | undefined {
     return this.#failure;
   }
 
-  /** Whether reading the log fails, which has been logged. */
+  /** Returns whether reading the log fails, which has been logged. */
   get isLogAway(): boolean {
     return this.#following?.isLogAway === true;
   }
 
-  /** Begins the life; returns at once. */
+  /** Begins the node's life; returns at once. */
   start(): void {
     this.#running = this.#run();
   }
 
-  /** Reports the node as stopping while it still serves. */
+  /** Reports the node as stopping even though it still serves. */
   drain(): void {
     this.#isDraining = true;
   }
@@ -162,7 +162,7 @@ export class NodeLife implements ComparedNode {
     this.services?.watches.end({ reason: "stopping", message: reason.message });
   }
 
-  /** Ends the life in order: services, following, index, log. */
+  /** Ends the node's life in this order: services, following, index, log. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await this.#following?.stopServices({ save: true });
@@ -173,8 +173,8 @@ export class NodeLife implements ComparedNode {
   }
 
   /**
-   * Reports an error from using `index`. LevelDB notices damage only where it is read, so the node leaves and rebuilds a damaged index as
-   * soon as any read meets the damage. A submission may be the first to notice that the log has a different history.
+   * Reports an error from using `index`. LevelDB notices damage only when it reads the damaged part, so the node leaves and rebuilds a
+   * damaged index as soon as any read meets the damage. A submission may be the first to notice that the log has a different history.
    */
   suspect(index: IndexStore, error: unknown): void {
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
@@ -182,8 +182,8 @@ export class NodeLife implements ComparedNode {
   }
 
   /**
-   * Leaves an index that does not match the log. `live`, if given, is the folder of the index that takes its place. Returns false if the
-   * index was left already, or nothing takes its place.
+   * Leaves an index that does not match the log. `live`, if given, is the folder of the index that replaces it. Returns false if the index
+   * was left already, or nothing replaces it.
    */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
     if (index !== this.#index || !this.agrees) return false;
@@ -192,7 +192,7 @@ export class NodeLife implements ComparedNode {
     return live !== undefined;
   }
 
-  /** Stops serving an index permanently, because it cannot be decided whether it is right. */
+  /** Permanently stops serving an index, because it cannot be decided whether the index is right. */
   halt(index: IndexStore, error: CairnError): void {
     if (index !== this.#index || !this.agrees) return;
     this.#halted = error;
@@ -256,7 +256,7 @@ export class NodeLife implements ComparedNode {
     return this.#log;
   }
 
-  /** Finds an index that agrees with the log. `last` is the error that ended the try before. */
+  /** Finds an index that agrees with the log. `last` is the error that ended the previous attempt. */
   async #join(
     log: TxLog,
     suspect: CairnError | undefined,
@@ -324,12 +324,12 @@ export class NodeLife implements ComparedNode {
   async #leave(error: CairnError, reaction: FailureReaction, failures: number): Promise<void> {
     const { kind } = reaction;
     const isFailed = kind === "halt" || kind === "await-change" || (kind === "retry" && reaction.failed);
-    // The awaited change came and made no difference.
+    // The awaited change happened and made no difference.
     const isKnown = kind === "await-change" && error.message === this.#failure?.message;
     const level = isKnown ? "debug" : isFailed ? "error" : "warn";
     logFailure(this.#parts.logger, level, error, describeReaction(reaction, failures));
     this.observation.metrics.following.left(error.code);
-    // Before anything is awaited: stopping an upload takes time, and nothing is served as right meanwhile.
+    // Before anything is awaited: stopping an upload takes time, and nothing may be served as right in the meantime.
     const following = this.#following;
     this.#following = undefined;
     this.#failure = kind === "join" ? undefined : error;

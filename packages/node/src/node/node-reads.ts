@@ -25,7 +25,7 @@ import { watch } from "../watch/watch-session.ts";
 const DEFAULT_LIMIT = 100;
 const GREATEST_LIMIT = 1_000;
 
-/** Of whatever comes in pages: what is no such number would end a page early, as if there were no more. */
+/** Checks the limit of a page: anything but such a number would end a page early, as if there were no more. */
 function checkedLimit(limit = DEFAULT_LIMIT): number {
   if (Number.isInteger(limit) && limit >= 1 && limit <= GREATEST_LIMIT) return limit;
   throw new CairnError(
@@ -37,19 +37,19 @@ function checkedLimit(limit = DEFAULT_LIMIT): number {
   );
 }
 
-/** What {@link NodeReads} answers. */
+/** The methods of the node API that {@link NodeReads} implements. */
 type Reads = Pick<
   NodeApi,
   "watch" | "await" | "commitResult" | "prepareRead" | "outcome" | "get" | "list" | "history" | "digest"
 >;
 
-/** The reads of a node: only from an index that it stands by, unless what is there is asked for. */
+/** The reads of a node: only from an index that agrees with the log, unless a read asks for whatever is there. */
 export class NodeReads implements Reads {
   readonly #life: NodeLife;
   readonly #place: ReadPlace;
   readonly #slice = new TimeSlice();
 
-  /** `barrier` answers the transaction that a linearizable read has to wait for. */
+  /** `barrier` returns the transaction that a linearizable read has to wait for. */
   constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
     this.#place = new ReadPlace(life, barrier);
@@ -78,7 +78,7 @@ export class NodeReads implements Reads {
     return await this.guarded(index, index.outcome(txId));
   }
 
-  /** Returns the index if it agrees with the log: in another history, the same id is another transaction's. */
+  /** Returns the index if it agrees with the log: in another history, the same id belongs to another transaction. */
   async #agreeing(): Promise<IndexStore> {
     await this.#slice.yieldIfOver();
     const { index, agrees } = this.#life;
@@ -90,7 +90,7 @@ export class NodeReads implements Reads {
     key: DocumentKey,
     options: ReadOptions & { asOf?: AsOf } = {},
   ): Promise<StoredDocument | undefined> {
-    // The usual read has nothing to wait for: no promise is made for it.
+    // The usual read has nothing to wait for, so no promise is made for it.
     const index =
       this.#life.phase === "ready" &&
       options.minTx === undefined &&
@@ -103,7 +103,7 @@ export class NodeReads implements Reads {
       const document = index.get(key, options.asOf);
       if (!(document instanceof Promise)) return document;
       const found = await document;
-      // A store that answers synchronously yields by itself; whether another has yielded is not known.
+      // A store that responds synchronously yields by itself; whether another store has yielded is not known.
       await this.#slice.yieldIfOver();
       return found;
     } catch (error) {
@@ -112,7 +112,7 @@ export class NodeReads implements Reads {
   }
 
   async list(query: ListQuery): Promise<DocumentPage> {
-    // A list continues as of the transaction that it began at, perhaps on a node that was further than this one.
+    // A list continues as of the transaction at which it began, perhaps on a node that had got further than this one.
     const began = query.cursor === undefined ? 0 : decodeListCursor(query.cursor).txId;
     const { minTx = 0, linearizable = false, cursor } = query;
     const index = await this.#readable({
@@ -120,7 +120,7 @@ export class NodeReads implements Reads {
       minTx: Math.max(minTx, began),
       linearizable: linearizable && cursor === undefined,
     });
-    // Checks the bucket's name, and the namespace's where one is given.
+    // Checks the bucket's name, and the namespace's if there is one.
     documentKey(query.bucket, query.namespace ?? "default", "any");
     const limit = checkedLimit(query.limit);
     const where = query.where === undefined ? [] : [query.where].flat();
@@ -171,7 +171,7 @@ export class NodeReads implements Reads {
     return await this.guarded(index, index.events(query));
   }
 
-  /** What was evicted; where its bytes may be the index does not know. */
+  /** Returns what was evicted; the index does not know where the evicted bytes may still be. */
   async evictions(
     options: ReadOptions & { limit?: number; cursor?: string } = {},
   ): Promise<{ index: IndexStore; page: EvictionPage }> {
@@ -186,7 +186,7 @@ export class NodeReads implements Reads {
     return { txId: state.txId, revision, policies: value };
   }
 
-  /** What `answer` gives; should `index` prove damaged, or of another history than the log's, the node leaves it. */
+  /** Returns the result of `answer`. If `index` proves damaged, or to be of a history other than the log's, the node leaves it. */
   async guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
     try {
       return await answer;
@@ -200,13 +200,13 @@ export class NodeReads implements Reads {
     return error;
   }
 
-  /** The index for a read, once it holds what the read asks for. */
+  /** Returns the index for a read, once it holds what the read asks for. */
   async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
     const { stale = false } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     await this.prepareRead(options);
     await this.#slice.yieldIfOver();
-    // Asked again: while it waited the node may have left its index.
+    // Read again: the node may have left its index during the wait.
     const { index, phase } = this.#life;
     if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
     return index;

@@ -19,23 +19,25 @@ import type { TxLog } from "../log/tx-log.ts";
 import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
 const LOOK_MS = 30_000;
-/** Synchronized clocks differ by less. */
+/** A transaction time further in the future than this is reported: synchronized clocks differ by less. */
 const FUTURE_MS = 60_000;
 
-/** What {@link NodeReporting} works with. */
+/** The parts that {@link NodeReporting} works with. */
 export interface ReportingParts {
   readonly system: System;
   readonly directory: IndexDirectory;
   readonly life: NodeLife;
   readonly logger: Logger;
   readonly status: () => Promise<NodeStatus>;
-  /** About how long from one comparison with the other nodes to the next (ms); defaults to a minute. */
+  /** The approximate time from one comparison with the other nodes to the next (ms); defaults to a minute. */
   readonly compareEveryMs?: number | undefined;
   /** As in {@link StallWatch}; set by tests. */
   readonly stall?: { readonly afterMs?: number; readonly clock?: Clock } | undefined;
 }
 
-/** What a node reports other than over HTTP: answers to processes that have its log open, stalls, and problems of its log, files and clock. */
+/**
+ * What a node reports other than over HTTP: answers to processes that have its log open, stalls, and problems of its log, files and clock.
+ */
 export class NodeReporting {
   readonly comparePast: ComparePast;
   readonly #parts: ReportingParts;
@@ -45,7 +47,7 @@ export class NodeReporting {
   readonly #past: OnePast;
   readonly #log: LogWatch;
   #looks: RepeatedWork | undefined;
-  /** Whether the newest transaction's time is in the future, which was logged. */
+  /** Whether it was logged that the newest transaction's time is in the future. */
   #isAhead = false;
   /** The index whose missing files were logged. */
   #incomplete: IndexStore | undefined;
@@ -102,22 +104,22 @@ export class NodeReporting {
     );
   }
 
-  /** Unsettled differences from other nodes and checkpoints. */
+  /** Returns unsettled differences from other nodes and checkpoints. */
   get divergence(): NodeStatus["index"]["divergence"] {
     return this.#past.divergence;
   }
 
-  /** Problems of the log that an operator should look at. */
+  /** Returns problems of the log that an operator should look at. */
   get logWarnings(): NodeStatus["log"]["warnings"] {
     return this.#log.warnings;
   }
 
-  /** The stall now, if any. */
+  /** Returns the current stall, if any. */
   get stalled(): Stall | null {
     return this.#watch.stalled;
   }
 
-  /** Removes the rebuild that a killed process left. */
+  /** Removes the rebuild that a killed process left behind. */
   async sweep(): Promise<void> {
     await this.#check.sweep();
   }
@@ -149,7 +151,7 @@ export class NodeReporting {
     );
   }
 
-  /** Warns about removed files: reads of open files continue, so nothing else would show it before the next checkpoint or start. */
+  /** Warns about removed files: reads of open files continue, so nothing else would show the loss before the next checkpoint or start. */
   async #lookAtFiles(): Promise<void> {
     const { index } = this.#parts.life;
     const { warning } = await indexFiles(index);
@@ -171,7 +173,7 @@ export class NodeReporting {
     if (phase === "failed" || phase === "stopping") return undefined;
     const { progress } = report;
     const { txId } = position;
-    // A ready node has applied all that it knows of, and has to ask whether there is more.
+    // A ready node has applied everything it knows of, and has to ask whether there is more.
     const isCaughtUp = phase === "ready";
     return {
       phase,
@@ -197,12 +199,12 @@ export class NodeReporting {
       const places = report.asking.map((store) => store.identity ?? store.location);
       return { what: "store", text: `an answer of the checkpoint store ${places.join(" or ")}${why}` };
     }
-    // That the log is away was logged, and no other pending work is known.
+    // The unreachable log was already reported, and no other pending work is known.
     if (phase === "ready" && life.isLogAway && this.stalled === null) return undefined;
     const refusals: CairnError[] = [];
     const bounds = await askBounds(log, (error) => refusals.push(error));
     if (bounds === undefined) {
-      // The follower meets the same error at once and reports it.
+      // The follower gets the same error at once and reports it.
       if (phase === "ready" && refusals.length > 0 && this.stalled === null) return undefined;
       const [refusal] = refusals.map(inBrackets);
       return { what: "log", text: `the log "${log.name}", which does not answer${refusal ?? why}` };
@@ -219,7 +221,7 @@ export class NodeReporting {
   }
 }
 
-/** Formats the reason for a wait, to follow what is waited for. */
+/** Formats the reason for a wait, to follow the name of what is waited for. */
 function inBrackets({ code, message }: { readonly code: string; readonly message: string }): string {
   return ` (${code}: ${message.replace(/\.$/, "")})`;
 }

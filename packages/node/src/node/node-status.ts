@@ -11,13 +11,13 @@ import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 import { VERSION } from "../api/version.ts";
 
-/** What /status reports of a node's life. */
+/** The parts of a node's life that /status reports. */
 export type StatusParts = Pick<
   NodeLife,
   "phase" | "reportedPhase" | "log" | "logName" | "identity" | "index" | "report" | "services" | "failure"
 > & { readonly observation: { readonly lastResults: LastResults } };
 
-/** How long /status waits for the log before it reports the log as unreachable. */
+/** The time for which /status waits for the log before it reports the log as unreachable. */
 const LOG_ANSWER_MS = 2_000;
 
 /** Returns GET /status. Asks the log for its bounds; everything else is known. */
@@ -32,7 +32,7 @@ export async function nodeStatus(
     Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
-  // Read at one instant, before anything is awaited, so that a failed node always has its failure.
+  // Read at one instant, before anything is awaited, so that a failed node is always reported with its failure.
   const { reportedPhase: phase, index, identity, report, observation, failure } = parts;
   const { checkpointer, upkeep } = parts.services ?? {};
   const { reachable, exists, bounds, problem } = await lookAtLog(parts);
@@ -83,13 +83,13 @@ async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   try {
     return (await index.chains()).slice(0, 2);
   } catch (error) {
-    // The index was closed meanwhile, or is damaged, which the next read reports.
+    // The index was closed in the meantime, or is damaged, which the next read reports.
     if (isCairnError(error, "NOT_READY") || isCairnError(error, "INDEX_CORRUPT")) return [];
     throw error;
   }
 }
 
-/** Returns the bounds of a log; undefined if it does not answer within two seconds. Passes `LOG_UNREACHABLE` to `onUnreachable`. */
+/** Returns the bounds of a log; undefined if it does not respond within two seconds. Passes `LOG_UNREACHABLE` to `onUnreachable`. */
 export async function askBounds(
   log: TxLog | undefined,
   onUnreachable?: (error: CairnError) => void,
@@ -107,11 +107,13 @@ export async function askBounds(
 
 interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
   readonly bounds?: LogBounds;
-  /** Why the log does not answer. */
+  /** Why the log does not respond. */
   readonly problem?: NodeStatus["log"]["warnings"][number];
 }
 
-/** Looks whether the log answers and exists; null means unknown. A log that was not created yet, or was deleted, is not unreachable. */
+/**
+ * Checks whether the log responds and exists; null means unknown. A log that has not been created yet, or was deleted, is not unreachable.
+ */
 async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">): Promise<LogLook> {
   // Opening the log comes first, so only the log itself can be the obstacle.
   if (log === undefined) return { reachable: failure === undefined ? null : false, exists: null };
@@ -125,7 +127,7 @@ async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">)
     const { code, message, hint = "" } = refusal;
     return { reachable: false, exists: null, problem: { code, message, hint } };
   } catch (error) {
-    // The error is reported where the log is used, and in the status as `failure`.
+    // The error is reported by the code that uses the log, and in the status as `failure`.
     if (!isCairnError(error)) throw error;
     return { reachable: ANSWERING_CODES.has(error.code), exists: null };
   }
@@ -141,10 +143,10 @@ async function doesExist(log: TxLog): Promise<boolean | undefined> {
   }
 }
 
-/** Codes of a server that answers but has no usable log. */
+/** The codes of errors from a server that responds but has no usable log. */
 const ANSWERING_CODES: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIFFERENT"]);
 
-/** Returns the size of the index, and a warning if files of it are missing. */
+/** Returns the size of the index, and a warning if some of its files are missing. */
 export async function indexFiles(
   index: IndexStore | undefined,
 ): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
@@ -155,7 +157,7 @@ export async function indexFiles(
     const { code, message, hint = "" } = missing;
     return { bytes, warning: { code, message, hint } };
   } catch (error) {
-    // The index was closed meanwhile, because the node rebuilds it or stops.
+    // The index was closed in the meantime, because the node rebuilds it or stops.
     if (isCairnError(error, "NOT_READY")) return { bytes: null };
     throw error;
   }

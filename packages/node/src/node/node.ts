@@ -29,34 +29,34 @@ import { VERSION } from "../api/version.ts";
 import { closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 
-/** How long requests in progress may take to end: a node stops within 10 s. */
+/** The time that requests in progress may take to end: a node stops within 10 s. */
 const HTTP_STOP_MS = 2_000;
-/** How much of that time they may wait for the index. */
+/** The part of that time for which they may wait for the index. */
 const INDEX_WAIT_AT_STOP_MS = 1_000;
 
-/** Options of {@link runNode}. */
+/** Options for {@link runNode}. */
 export interface RunOptions {
-  /** Defaults to a silent one. */
+  /** Defaults to a silent logger. */
   readonly logger?: Logger;
-  /** Called at the begin and the end of each checkpoint round, restore, sweep, verification, scrub and trim. */
+  /** Called at the beginning and the end of each checkpoint round, restore, sweep, verification, scrub and trim. */
   readonly onEvent?: NodeEventListener;
-  /** About how long from one comparison with the other nodes to the next (ms); for tests. */
+  /** The approximate time from one comparison with the other nodes to the next (ms); for tests. */
   readonly compareEveryMs?: number;
-  /** When a stall is reported; for tests. */
+  /** Settings for when a stall is reported; for tests. */
   readonly stall?: ReportingParts["stall"];
 }
 
 /** A running node. */
 export interface CairnNode extends NodeApi {
-  /** Resolves when the node is ready for the first time; rejects when it stops before. */
+  /** Resolves when the node is ready for the first time; rejects if it stops before. */
   readonly ready: Promise<void>;
-  /** The address of its HTTP server; undefined if none is configured. */
+  /** The address of the node's HTTP server; undefined if none is configured. */
   readonly url: string | undefined;
 }
 
 /**
- * Starts a node of a system. Resolves once its HTTP server is bound, so that health and progress are visible while it joins. Throws
- * `INDEX_LOCKED` (another process has the db-dir), `DISK_FULL` or `PORT_IN_USE`, and leaves nothing behind.
+ * Starts a node of a system. Resolves once the node's HTTP server is bound, so that health and progress are visible while the node joins.
+ * Throws `INDEX_LOCKED` (another process has the db-dir), `DISK_FULL` or `PORT_IN_USE`, and leaves nothing behind.
  */
 export async function runNode(system: System, { logger, ...options }: RunOptions = {}): Promise<CairnNode> {
   const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);
@@ -70,7 +70,7 @@ export async function runNode(system: System, { logger, ...options }: RunOptions
   return node;
 }
 
-/** Changes the hint of `DISK_FULL`: a running node continues by itself once there is space, but one that could not start has ended. */
+/** Changes the hint of `DISK_FULL`: a running node continues by itself once there is space, but a node that could not start has ended. */
 function notStarted(error: unknown): never {
   if (!isCairnError(error, "DISK_FULL")) throw error;
   throw new CairnError("DISK_FULL", `The node did not start. ${error.message}`, {
@@ -221,7 +221,7 @@ class RunningNode implements CairnNode {
     await this.#closing;
   }
 
-  /** Serves for a while longer, so that load balancers notice before the node is gone. */
+  /** Serves for a while longer, so that load balancers notice before the node disappears. */
   async #drain(): Promise<void> {
     const { drainMs = 0 } = this.#system.http ?? {};
     if (drainMs === 0 || this.#http === undefined || this.#life.phase !== "ready") return;
@@ -238,9 +238,9 @@ class RunningNode implements CairnNode {
     await this.#drain();
     const stopped = new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." });
     this.#rejectReady(stopped);
-    // Before HTTP closes, which waits for responses in progress: that of a watch never ends by itself.
+    // Before HTTP closes, which waits for responses in progress: the response of a watch never ends by itself.
     this.#life.beginStop(stopped);
-    // What was just submitted is indexed within moments; longer waits are ended.
+    // Transactions just submitted are indexed within moments; longer waits are ended.
     const impatient = setTimeout(() => this.#life.position.fail(stopped), INDEX_WAIT_AT_STOP_MS);
     await this.#http?.close();
     clearTimeout(impatient);

@@ -14,7 +14,7 @@ export function comparedPolicies(
 }
 
 /**
- * Submits the policies of the node's configuration if the log has none. If several nodes do, one wins. A difference from the policies of
+ * Submits the policies of the node's configuration if the log has none. If several nodes do so, one wins. A difference from the policies of
  * the log is logged and changes nothing.
  */
 export async function proposePolicies(

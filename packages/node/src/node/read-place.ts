@@ -17,8 +17,8 @@ export class ReadPlace {
   }
 
   /**
-   * Waits until the index has what a read with these options must include. `TX_TIMEOUT` after `timeoutMs`. `REQUEST_INVALID`, as soon as the
-   * log confirms it, if `asOf` is in the future.
+   * Waits until the index has what a read with these options must include. Throws `TX_TIMEOUT` after `timeoutMs`, and `REQUEST_INVALID`, as
+   * soon as the log confirms it, if `asOf` is in the future.
    */
   async reached(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
     const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
@@ -28,7 +28,9 @@ export class ReadPlace {
     await this.#wait(Math.max(minTx, asked, latest ?? 0), limit);
   }
 
-  /** After half of the time it asks the log for its end, so that the error can say whether the transaction exists. */
+  /**
+   * Waits for a transaction. After half of the time, asks the log for its end, so that the error can say whether the transaction exists.
+   */
   async #wait(txId: TxId, limit: Deadline): Promise<void> {
     const { position } = this.#life;
     try {
@@ -47,8 +49,8 @@ export class ReadPlace {
   }
 
   /**
-   * Returns the last transaction that a read as of `asOf` needs. For a time after the index's last transaction, that is the last one of the
-   * log: without transactions that this node does not have yet, the answer would change later.
+   * Returns the last transaction that a read as of `asOf` needs. For a time after the index's last transaction, this is the last
+   * transaction of the log: without transactions that this node does not have yet, the result would change later.
    */
   async #lastBy(
     asOf: AsOf,
@@ -56,7 +58,7 @@ export class ReadPlace {
     { stale, latest, minTx }: { stale: boolean; latest: TxId | undefined; minTx: TxId },
   ): Promise<TxId> {
     if ("txId" in asOf) {
-      // The node waits for `minTx` even if the log does not have it: the server that answers may lag behind.
+      // The node waits for `minTx` even if the log does not have it: the server that responds may lag behind.
       if (asOf.txId > Math.max(minTx, this.#life.position.txId))
         refuseFuture(asOf.txId, latest ?? (await this.#end(limit.leftMs)));
       return asOf.txId;
@@ -86,7 +88,7 @@ export class ReadPlace {
     });
   }
 
-  /** Returns the log's last transaction; undefined if the log does not answer in time. */
+  /** Returns the log's last transaction; undefined if the log does not respond in time. */
   async #end(timeoutMs: number): Promise<TxId | undefined> {
     const { log, index } = this.#life;
     if (log === undefined || index === undefined) return undefined;

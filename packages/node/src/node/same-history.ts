@@ -5,7 +5,7 @@ import { checkAnchor } from "../log/anchor.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** The log as a node knows it now. */
+/** What a node currently knows of its log. */
 export interface KnownLog {
   readonly log: TxLog;
   readonly identity: LogIdentity;
@@ -13,9 +13,9 @@ export interface KnownLog {
 }
 
 /**
- * Checks, after the log has stored a transaction, that it is still the log that the node knows. A shared log can be replaced or rolled
- * back under a running node, and would then add the node's transactions to another history. When a call returns, everything that the log
- * stored before the call belongs to the node's history; otherwise it throws `LOG_REGRESSED`. Concurrent calls share one request.
+ * Checks, after the log has stored a transaction, that it is still the log that the node knows. A shared log can be replaced or rolled back
+ * under a running node, which would then add its transactions to another history. If a call returns, everything that the log stored before
+ * the call belongs to the node's history; otherwise it throws `LOG_REGRESSED`. Concurrent calls share one request.
  */
 export function sameHistory(known: () => KnownLog | undefined): () => Promise<void> {
   return coalesced(async () => {

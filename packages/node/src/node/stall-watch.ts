@@ -7,7 +7,7 @@ export interface Movement {
   readonly phase: Phase;
   readonly txId: number;
   readonly mark: string;
-  /** The node had finished all known work, so that a stall begins only with the look that finds more. Defaults to false. */
+  /** Whether the node had finished all known work, so that a stall begins only with the look that finds more. Defaults to false. */
   readonly isCaughtUp?: boolean;
 }
 
@@ -20,31 +20,31 @@ export interface WaitingFor {
   readonly text: string;
 }
 
-/** What a {@link StallWatch} observes, and where it reports. */
+/** The functions with which a {@link StallWatch} observes and reports. */
 export interface StallWatchOptions {
-  /** Undefined if no progress is expected. */
+  /** Returns the progress; undefined if none is expected. */
   readonly look: () => Movement | undefined;
-  /** Called only after too long without progress. Undefined if there is nothing to do. */
+  /** Explains a stall; called only after too long without progress. Returns undefined if there is nothing to do. */
   readonly explain: (movement: Movement) => Promise<WaitingFor | undefined>;
   readonly onStall: (stall: Stall) => void;
-  /** The node makes progress again, or has nothing to do. */
+  /** Called when the node makes progress again, or has nothing to do. */
   readonly onMove: (stall: Stall) => void;
-  /** A look failed; looks continue. */
+  /** Called when a look fails; looks continue. */
   readonly onError: (error: unknown) => void;
-  /** How long without progress counts as a stall (ms); defaults to 30,000. */
+  /** The time without progress that counts as a stall (ms); defaults to 30,000. */
   readonly afterMs?: number;
-  /** Its `now` must not jump when the machine's time is corrected. */
+  /** The clock, whose `now` must not jump when the machine's time is corrected. */
   readonly clock?: Clock;
 }
 
-/** How long without progress counts as a stall, in every phase. */
+/** The time without progress that counts as a stall, in every phase. */
 const STALLED_AFTER_MS = 30_000;
 const LOOKS_PER_LIMIT = 10;
 
-/** Measures time since the process started, which corrections of the clock do not change. */
+/** A clock that measures time since the process started, which corrections of the machine's time do not change. */
 const steadyClock: Clock = { ...systemClock, now: () => performance.now() };
 
-/** Reports stalls. It aborts nothing: only the code that waits can know whether waiting is in vain. */
+/** Reports stalls. Aborts nothing: only the waiting code can know whether waiting is in vain. */
 export class StallWatch {
   readonly #options: StallWatchOptions;
   readonly #clock: Clock;
@@ -62,14 +62,14 @@ export class StallWatch {
     this.#since = this.#clock.now();
   }
 
-  /** Begins to look. Call once. */
+  /** Begins to look. To be called once. */
   start(): void {
     this.#since = this.#clock.now();
     const every = this.#afterMs / LOOKS_PER_LIMIT;
     this.#looking = repeatEvery(this.#clock, every, () => this.#lookOnce(), this.#options.onError);
   }
 
-  /** The stall now; null if the node makes progress. */
+  /** Returns the current stall; null if the node makes progress. */
   get stalled(): Stall | null {
     // There may have been progress since the last look.
     if (this.#stall === undefined || this.#options.look()?.mark !== this.#mark) return null;
@@ -88,7 +88,7 @@ export class StallWatch {
     const waitingFor = await this.#options.explain(movement);
     if (this.#options.look()?.mark !== this.#mark) return;
     if (waitingFor === undefined) return this.#moved(this.#mark);
-    // A single look could meet a log that is briefly away, on a node that had nothing to do until then.
+    // A single look could coincide with a brief outage of the log, on a node that had nothing to do until then.
     if (!this.#suspected) {
       this.#suspected = true;
       if (movement.isCaughtUp === true) this.#since = this.#clock.now();

@@ -5,16 +5,16 @@ import { createSystem } from "../config/create-system.ts";
 import { tellOlderData } from "../config/older-data.ts";
 import { readConfig, requireConfig } from "../config/read-config.ts";
 
-/** Options of {@link startNode}. */
+/** Options for {@link startNode}. */
 export interface StartNodeOptions {
-  /** A pino logger, which also gets notices about the configuration. Defaults to a silent one. */
+  /** A pino logger, which also gets notices about the configuration. Defaults to a silent logger. */
   readonly logger?: Logger;
   /**
-   * Called at the begin and the end of each checkpoint round, restore, sweep, verification, scrub and trim, with the outcome, the duration and
-   * the bytes moved. What it throws is logged and has no other effect.
+   * Called at the beginning and the end of each checkpoint round, restore, sweep, verification, scrub and trim, with the outcome, the
+   * duration and the bytes moved. Errors that it throws are logged and have no other effect.
    */
   readonly onEvent?: NodeEventListener;
-  /** Environment variables that the configuration may refer to and that override it; defaults to `process.env`. */
+  /** The environment variables to which the configuration may refer and which override it; defaults to `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** The base of relative paths; defaults to the working directory. */
   readonly cwd?: string;

@@ -5,7 +5,7 @@ import { lastKnown, logOffset } from "../index/rows/index-state.ts";
 import { followLog, type LogState } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** Options of {@link foldLog}. */
+/** Options for {@link foldLog}. */
 interface FoldOptions {
   readonly index: IndexStore;
   readonly log: TxLog;
@@ -19,8 +19,8 @@ interface FoldOptions {
 }
 
 /**
- * Applies the log to an index, which no other task uses, up to exactly one transaction and without a time limit. Ends early only when aborted,
- * after a whole transaction. Errors are those of {@link followLog} and of the index.
+ * Applies the log to an index, which no other task uses, up to exactly one transaction and without a time limit. Ends early only if
+ * aborted, after a whole transaction. Errors are those of {@link followLog} and of the index.
  */
 export async function foldLog(options: FoldOptions): Promise<void> {
   const { index, log, identity, upTo, signal, onApplied, onLogState } = options;

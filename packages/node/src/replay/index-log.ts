@@ -11,7 +11,7 @@ import { logFailure } from "../observe/failures.ts";
 import { followLog } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** Options of {@link indexLog}. */
+/** Options for {@link indexLog}. */
 interface IndexLogOptions {
   readonly index: IndexStore;
   /** The identity of the log, with which the index agrees. */
@@ -24,20 +24,20 @@ interface IndexLogOptions {
   readonly goal: TxId;
   /** Reports progress towards `goal`, and then of building indexed fields. */
   readonly onProgress: (unit: "transactions" | "documents", done: number, total: number) => void;
-  /** The index holds `goal`, and its indexed fields are built. Called once. */
+  /** Called once when the index holds `goal` and its indexed fields are built. */
   readonly onReady: () => void;
-  /** The index now holds everything up to `txId`. */
+  /** Called when the index holds everything up to `txId`. */
   readonly onApplied: (txId: TxId) => void;
-  /** Reports whether the log can be read; a reason why not was logged before. */
+  /** Reports whether the log can be read; if not, the reason was logged before. */
   readonly onReadable: (isReadable: boolean) => void;
 }
 
 /**
- * Applies the log to an index, and builds indexed fields at the same time, until it is aborted. Errors are those of {@link followLog} and of the
- * index.
+ * Applies the log to an index, and builds indexed fields at the same time, until it is aborted. Errors are those of {@link followLog} and
+ * of the index.
  *
- * Fields are built only after the index has caught up: before that their rows would change repeatedly, and building them from the final
- * documents costs less. The node is ready only when the fields that the replayed log defined are built.
+ * Fields are built only after the index has caught up: before then their rows would change repeatedly, and building them from the final
+ * documents costs less. The node is ready only once the fields that the replayed log defined are built.
  */
 export async function indexLog(options: IndexLogOptions): Promise<void> {
   const { index, identity, log, logger, figures, signal, goal, onProgress, onApplied } = options;
@@ -53,7 +53,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
   );
   const following = followLog(log, {
     anchor: lastKnown(identity, index.state),
-    // Two arrays are in memory at once: one being applied, one being fetched.
+    // Two arrays are in memory at once: one is being applied, one fetched.
     maxMessages: 500,
     signal: AbortSignal.any([signal, failed.signal]),
     onReading: figures.reading,
@@ -75,7 +75,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       if (before < goal) onProgress("transactions", Math.min(txId, goal) - begin, goal - begin);
       if (txId >= goal) caughtUp.resolve();
     }
-    // Aborted reading ends without an error: throw the one of building fields, if that was the cause.
+    // An aborted reading ends without an error: throw that of building fields if it was the cause.
     failed.signal.throwIfAborted();
   } finally {
     // The caller may close the index only after building has ended.

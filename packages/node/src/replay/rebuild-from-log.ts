@@ -13,12 +13,12 @@ import { checkAnchor } from "../log/anchor.ts";
 import type { LogState } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** Options of {@link rebuildFromLog}. */
+/** Options for {@link rebuildFromLog}. */
 interface LogRebuildOptions {
   readonly log: TxLog;
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
-  /** Used only by this rebuild, which continues from what an interrupted one left there if that agrees with the log. */
+  /** Used only by this rebuild, which continues from what an interrupted rebuild left there if that agrees with the log. */
   readonly directory: IndexDirectory;
   readonly signal: AbortSignal;
   /** Called with the number of messages applied, and the number in the log when the rebuild began. */
@@ -29,13 +29,13 @@ interface LogRebuildOptions {
 /** An index of everything that the log held when the rebuild began, with its indexed fields built; the caller closes it. */
 interface LogRebuild {
   readonly index: IndexStore;
-  /** Where an interrupted rebuild ended; 0 for a new one. */
+  /** The transaction at which an interrupted rebuild ended; 0 for a new rebuild. */
   readonly resumedAt: TxId;
 }
 
 /**
- * Builds an index of this version from its log alone, from the first message on. Errors are those of reading the log. However it ends, the next
- * rebuild continues from what was built.
+ * Builds an index of this version from its log alone, starting with the first message. Errors are those of reading the log. However it
+ * ends, the next rebuild continues from what was built.
  */
 export async function rebuildFromLog(options: LogRebuildOptions): Promise<LogRebuild> {
   const { log, identity, signal, onProgress, onLogState } = options;
@@ -47,7 +47,7 @@ export async function rebuildFromLog(options: LogRebuildOptions): Promise<LogReb
     const onApplied = (): void => onProgress?.(statePosition(index.state), goal);
     const upTo = goal + logOffset(identity, index.state);
     await foldLog({ index, log, identity, upTo, signal, onApplied, onLogState });
-    // Otherwise each node that restores it would have to build them before it is ready.
+    // Otherwise each node that restores the index would have to build the fields before it is ready.
     while (!signal.aborted && (await index.buildFields()));
     signal.throwIfAborted();
     return { index, resumedAt };
@@ -70,15 +70,15 @@ async function openPartial({ log, identity, provider, directory }: LogRebuildOpt
       }
       await kv.close();
     }
-    // Only a rebuild used it, so nothing is lost.
+    // Only a rebuild used this index, so nothing is lost.
     await rm(directory.layout.live, { recursive: true, force: true });
   }
   return await IndexStore.open(await provider.open(directory.layout.live), empty);
 }
 
 /**
- * Throws `LOG_TRIMMED` when an index cannot be built from the log alone, because its beginning was trimmed or is in a log that it continues. The
- * error names what is missing, and a checkpoint that has it.
+ * Throws `LOG_TRIMMED` if an index cannot be built from the log alone, because the log's beginning was trimmed or is in a log that it
+ * continues. The error names what is missing, and a checkpoint that has it.
  */
 export async function requireBeginning(
   { id, name, birth, bounds }: LogIdentity,

@@ -13,17 +13,17 @@ import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** Options of {@link rebuildIndex}. */
+/** Options for {@link rebuildIndex}. */
 export interface RebuildOptions {
   readonly system: Pick<System, "nodeId" | "kvProvider" | "checkpointer">;
   readonly log: TxLog;
-  /** Emptied first; the index is in `live` below it. */
+  /** The folder for the rebuild. It is emptied first; the index is in `live` below it. */
   readonly dir: string;
   /** The last transaction of the rebuilt index. */
   readonly txId: TxId;
-  /** A node whose checkpoints are not used: an index must not be judged by its own copies. */
+  /** The id of a node whose checkpoints are not used: an index must not be judged by its own copies. */
   readonly exceptNode?: string;
-  /** Checkpoints after this transaction are not used: later ones are in doubt, whichever node saved them. */
+  /** Checkpoints after this transaction are not used: they are in doubt, whichever node saved them. */
   readonly agreeAt?: TxId;
   readonly signal: AbortSignal;
   /** Called with the number of transactions applied, and the total. */
@@ -31,8 +31,8 @@ export interface RebuildOptions {
 }
 
 /**
- * A rebuilt index: the folder of its files (closed; the caller moves or removes them), its digest and chains at the transaction, and `basis`, a
- * phrase about what it was built from.
+ * A rebuilt index: the folder of its files (closed; the caller moves or removes them), its digest and chains at the transaction, and
+ * `basis`, a phrase about what it was built from.
  */
 export interface RebuiltIndex {
   readonly live: string;
@@ -43,9 +43,9 @@ export interface RebuiltIndex {
 }
 
 /**
- * Builds an index that ends at a transaction: from the log alone if it is complete, else from the newest checkpoint at or before the transaction
- * and the rest of the log. Uses bounded memory and has no time limit. Errors: `LOG_TRIMMED` (neither has the beginning), `LOG_REGRESSED` (the
- * log ends earlier), and those of reading logs and stores.
+ * Builds an index that ends at a transaction: from the log alone if it is complete, else from the newest checkpoint at or before the
+ * transaction and the rest of the log. Uses bounded memory and has no time limit. Errors: `LOG_TRIMMED` (neither has the beginning),
+ * `LOG_REGRESSED` (the log ends earlier), and those of reading logs and stores.
  */
 export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltIndex> {
   const { system, log, dir, txId, signal, onProgress } = options;

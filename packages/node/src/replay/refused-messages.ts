@@ -3,7 +3,10 @@ import type { AppliedCounts } from "../index/index-store.ts";
 
 const MIN_INTERVAL_MS = 60_000;
 
-/** Logs how many messages were ignored because they are damaged or no node wrote them for this log: at once, then at most once a minute. */
+/**
+ * Logs the number of messages that were ignored because they are damaged or no node wrote them for this log: at once, then at most once a
+ * minute.
+ */
 export class RefusedMessageNotices {
   readonly #logger: Logger;
   #count = 0;

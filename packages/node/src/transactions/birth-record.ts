@@ -4,17 +4,20 @@ export interface ContinuedLog {
   readonly anchor: { readonly txId: number; readonly sha256: string };
 }
 
-/** The first message of every log. Holds its random id and the offset from positions to tx-ids (0 unless it continues another log). */
+/**
+ * The first message of every log. It contains the log's random id and the offset from positions to tx-ids (0 unless the log continues
+ * another).
+ */
 export interface BirthRecord {
   readonly log: string;
   readonly offset: number;
-  /** An operator began this log although checkpoints of an older one exist, so nodes do not suspect a wrong address. */
+  /** Whether an operator began this log even though checkpoints of an older one exist; nodes then do not suspect a wrong address. */
   readonly deliberate?: boolean;
-  /** The anchor's txId equals the offset, so tx-ids continue without a gap. */
+  /** The end of the lost log. The anchor's txId equals the offset, so tx-ids continue without a gap. */
   readonly continues?: ContinuedLog;
 }
 
-/** Whether a decoded header is that of a birth record. */
+/** Returns whether a decoded header is that of a birth record. */
 export function isBirthRecord(header: unknown): header is { birth: BirthRecord } {
   if (header === null || typeof header !== "object" || !("birth" in header)) return false;
   const birth = header.birth as Partial<BirthRecord> | null;
@@ -27,14 +30,14 @@ export function isBirthRecord(header: unknown): header is { birth: BirthRecord }
   );
 }
 
-/** Where an index or a checkpoint ends: its log, and the tx-id and anchor hash of its last message. */
+/** The end of an index or a checkpoint: its log, and the tx-id and anchor hash of its last message. */
 interface HistoryEnd {
   readonly logId: string;
   readonly txId: number;
   readonly sha256: string;
 }
 
-/** Whether a log with this birth record continues exactly at `end`. No other part of the older log belongs to its history. */
+/** Returns whether a log with this birth record continues exactly at `end`. No other part of the older log belongs to its history. */
 export function continuesAt(birth: BirthRecord | undefined, end: HistoryEnd): boolean {
   const continues = birth?.continues;
   return (

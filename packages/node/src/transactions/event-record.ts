@@ -1,4 +1,4 @@
-/** The fields of an event: the most bytes of UTF-8 that each may have, and whether it is required. */
+/** The fields of an event, each with its maximum number of bytes in UTF-8 and whether it is required. */
 export const EVENT_FIELDS: ReadonlyMap<string, { readonly maxBytes: number; readonly required?: true }> =
   new Map([
     ["object", { maxBytes: 1_536, required: true }],
@@ -14,7 +14,7 @@ export const EVENT_FIELDS: ReadonlyMap<string, { readonly maxBytes: number; read
 const MAX_TIME_NS = 9_223_372_036_854_775_807n;
 
 /**
- * Returns why `value` is not an event; undefined when it is one. Rules and wording are part of the index version, because the index stores
+ * Returns why `value` is not an event; undefined if it is one. Rules and wording are part of the index version, because the index stores
  * the reason for each refused message. {@link eventRefusal} explains more to senders of events.
  */
 export function eventProblem(value: unknown): string | undefined {

@@ -1,7 +1,7 @@
 import { nearestName } from "../text/nearest-name.ts";
 import { EVENT_FIELDS, eventProblem } from "./event-record.ts";
 
-/** Explains what a field holds. */
+/** The meaning of each field, as part of a sentence. */
 const MEANING: Readonly<Record<string, string>> = {
   object: 'what it happened to, such as "pod/web-0"',
   reason: 'a word, such as "Scheduled"',
@@ -9,8 +9,8 @@ const MEANING: Readonly<Record<string, string>> = {
 };
 
 /**
- * Explains to the sender why `value` cannot be recorded as an event; undefined when it can. {@link eventProblem} alone decides what an event
- * is. Its own wording is stored in the rows of indexes, so it cannot be improved.
+ * Explains to the sender why `value` cannot be recorded as an event; returns undefined if it can. {@link eventProblem} alone decides what
+ * an event is. Its wording is stored in the rows of indexes, so it cannot be improved.
  */
 export function eventRefusal(value: unknown): string | undefined {
   const problem = eventProblem(value);
@@ -37,7 +37,7 @@ export function eventRefusal(value: unknown): string | undefined {
     const bytes = Buffer.byteLength(found);
     if (bytes > maxBytes) return `${expected}, and this has ${bytes}`;
   }
-  // Only the time is left to be wrong.
+  // Only the time can be wrong by now.
   return `an event's "time" is ${MEANING["time"]}, at most 9223372036854775807, and this is ${JSON.stringify(event["time"])}`;
 }
 

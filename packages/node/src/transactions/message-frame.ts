@@ -15,9 +15,9 @@ const OLD_PREFIX = "cairn/1 ";
 const CRC_DIGITS = 8;
 const TAG_DIGITS = 16;
 const RANDOM_DIGITS = 16;
-/** Where the log tag begins, and with it the checked part. */
+/** The offset at which the log tag begins, and with it the checked part. */
 const CHECKED = PREFIX.length + CRC_DIGITS + 1;
-/** In the checked part, the end of a first line that names no writer. */
+/** The offset in the checked part at which a first line that names no writer ends. */
 const HEAD_END = TAG_DIGITS + 1 + RANDOM_DIGITS;
 const SHORTEST = CHECKED + HEAD_END;
 const MAX_BY_BYTES = 64;
@@ -27,15 +27,15 @@ const SPACE = 0x20;
 /** A message whose first line was read. */
 export interface Frame {
   readonly logTag: string;
-  /** The name of the token that wrote the message, if it has one. */
+  /** The name of the token that wrote the message, if the token has one. */
   readonly by: string | undefined;
   /** The part that the checksum covers. */
   readonly bytes: Buffer;
-  /** Offset of the message's second line in `bytes`. */
+  /** The offset of the message's second line in `bytes`. */
   readonly bodyAt: number;
 }
 
-/** Returns a message with this body. `random` is 16 hexadecimal digits; only tests set it. */
+/** Returns a message with this body. `random` has 16 hexadecimal digits; only tests set it. */
 export function frameMessage(body: string, logTag: string, random = randomDigits()): Uint8Array {
   const checked = Buffer.from(`${logTag} ${random}\n${body}`, "utf8");
   const message = Buffer.allocUnsafe(CHECKED + checked.length);
@@ -63,16 +63,16 @@ export function readFrame(payload: Uint8Array): Frame | string {
 }
 
 /**
- * Whether `payload` begins as a message of Cairn but does not match its checksum. To an index such a message changes nothing, which is right
- * where other programs can write to the log. Where only Cairn writes, the message was damaged on disk, and ignoring it would silently lose
- * a transaction.
+ * Returns whether `payload` begins like a Cairn message but does not match its checksum. To an index such a message changes nothing, which
+ * is right if other programs can write to the log. If only Cairn writes, the message was damaged on disk, and ignoring it would silently
+ * lose a transaction.
  */
 export function isDamagedMessage(payload: Uint8Array): boolean {
   const isFramed = payload.length > SHORTEST && startsWith(payload, PREFIX);
   return isFramed && !hasItsChecksum(payload, checkedPart(payload));
 }
 
-/** Whether Cairn 0.1.0 wrote the message; this version cannot read it. */
+/** Returns whether Cairn 0.1.0 wrote the message; this version cannot read it. */
 export function isOfFirstVersion(payload: Uint8Array): boolean {
   return startsWith(payload, OLD_PREFIX);
 }
@@ -84,12 +84,12 @@ export function contentHash(payload: Uint8Array): Buffer {
     .digest();
 }
 
-/** Bytes written by {@link writePayloadMark}. */
+/** The number of bytes written by {@link writePayloadMark}. */
 const PAYLOAD_MARK_BYTES = 12;
 
 /**
- * Writes the 12 bytes that stand for a payload in the history chain: the CRC-32 and the random part of a message of Cairn, which its first
- * line has, or the first bytes of the SHA-256 of any other payload.
+ * Writes the 12 bytes that stand for a payload in the history chain: the CRC-32 and the random part of a Cairn message, which are in its
+ * first line, or the first bytes of the SHA-256 of any other payload.
  */
 export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array, isFramed: boolean): void {
   if (!isFramed) {
@@ -122,7 +122,7 @@ function hasItsChecksum(payload: Uint8Array, checked: Uint8Array): boolean {
   );
 }
 
-/** Returns the end of the writer's name, which is printable ASCII without spaces; -1 when it is not. */
+/** Returns the end of the writer's name, which is printable ASCII without spaces; -1 if it is not. */
 function endOfWriter(bytes: Buffer): number {
   const end = bytes.indexOf(NEWLINE, HEAD_END + 1);
   if (end <= HEAD_END + 1 || end > HEAD_END + 1 + MAX_BY_BYTES) return -1;
@@ -136,7 +136,7 @@ function endOfWriter(bytes: Buffer): number {
 const RANDOM_POOL = Buffer.alloc(8 * 512);
 let randomLeft = 0;
 
-/** Pooled, because one call to the system for each message would double the cost of a frame. */
+/** Returns random digits. They are pooled, because a system call for each message would double the cost of a frame. */
 function randomDigits(): string {
   if (randomLeft === 0) {
     randomFillSync(RANDOM_POOL);
@@ -152,7 +152,7 @@ function startsWith(bytes: Uint8Array, prefix: string): boolean {
   return true;
 }
 
-/** Cached, because nearly all messages that a node reads have the same tag. */
+/** The last tag read, cached because nearly all messages that a node reads have the same tag. */
 let seenTag = { bytes: Buffer.alloc(0), text: "" };
 
 function readTag(bytes: Buffer): string | undefined {
@@ -190,7 +190,7 @@ function copyHex(source: Uint8Array, from: number, target: Uint8Array, at: numbe
   }
 }
 
-/** Exceeds 16 bits in whichever of four digits it occurs. */
+/** A value that exceeds 16 bits in whichever of four digits it occurs. */
 const NO_DIGIT = 0x10000;
 const HEX_DIGITS = Int32Array.from({ length: 256 }, (_, code) => {
   const at = "0123456789abcdef".indexOf(String.fromCharCode(code));

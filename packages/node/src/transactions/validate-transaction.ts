@@ -14,10 +14,10 @@ export const MAX_ID_BYTES = 256;
 export class ValidTransaction implements Transaction {
   readonly ops: readonly TxOperation[];
   declare readonly id?: string;
-  /** In the type alone, so that no other object passes for a checked one. */
+  /** Declared in the type alone, so that no other object passes for a checked one. */
   declare protected readonly isChecked: true;
 
-  /** For {@link validTransaction} alone. */
+  /** Called only by {@link validTransaction}. */
   constructor({ ops, id }: Transaction) {
     this.ops = ops;
     if (id !== undefined) this.id = id;
@@ -25,7 +25,7 @@ export class ValidTransaction implements Transaction {
 }
 
 /**
- * Returns `value` as a transaction that may be submitted, checked once: a {@link ValidTransaction} is returned as it is. Throws
+ * Returns `value` as a transaction that may be submitted, checked once: a {@link ValidTransaction} is returned unchanged. Throws
  * `TX_INVALID`, which names the first operation that is wrong. The rules are those of POST /api/v1/tx (docs/http.md).
  */
 export function validTransaction(value: unknown): ValidTransaction {
@@ -51,7 +51,7 @@ function checkTransaction(value: unknown): asserts value is Transaction {
   }
 }
 
-/** Returns why `op` is not an operation; undefined when it is one. */
+/** Returns why `op` is not an operation; undefined if it is one. */
 function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
   const [name, bucket, key] = op as unknown[];
@@ -72,7 +72,7 @@ function operationProblem(op: unknown): string | undefined {
   return undefined;
 }
 
-/** As {@link operationProblem}, for an operation in the log, which has no document, event or policies: these follow on lines of their own. */
+/** Like {@link operationProblem}, but for an operation in the log, whose document, event or policies follow on a line of their own. */
 export function loggedOperationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return operationProblem(op);
   switch (op[0]) {
@@ -149,7 +149,7 @@ function checkId(id: unknown): void {
   if (problem !== undefined) throw invalid(problem);
 }
 
-/** Returns why `id` cannot be an idempotency id; undefined when it can. */
+/** Returns why `id` cannot be an idempotency id; undefined if it can. */
 export function loggedIdProblem(id: unknown): string | undefined {
   if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > MAX_ID_BYTES) {
     return `id is text of 1 to ${MAX_ID_BYTES} bytes`;

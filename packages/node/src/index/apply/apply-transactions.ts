@@ -24,28 +24,28 @@ import { REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submiss
 /** Messages that are damaged or that no node wrote for this log: they keep their tx-ids and change nothing. */
 export interface RefusedMessages {
   readonly count: number;
-  /** The last of them, and the reason. */
+  /** The last refused message, and the reason. */
   readonly last?: { readonly txId: TxId; readonly reason: string };
 }
 
-/** The result of applying a batch: its rows, its state, how many transactions committed, and with how many operations. */
+/** The result of applying a batch: its rows, its state, and the numbers of committed transactions and of their operations. */
 export interface Applied {
   readonly rows: KvOperation[];
   readonly state: IndexState;
-  /** To be committed after the rows are written. */
+  /** The chains' batch, to be committed after the rows are written. */
   readonly chains: ChainBatch;
   readonly committed: number;
   readonly operations: number;
   readonly refused: RefusedMessages;
-  /** The outcomes, without those of transactions that repeat an earlier one. */
+  /** The outcomes, except those of transactions that repeat an earlier one. */
   readonly results: readonly AppliedTransaction[];
 }
 
 /**
- * Computes what a batch of messages does to an index: a pure function of the messages and of the state before them, which `reader` shows.
- * However a log is cut into batches, the resulting rows are the same (as long as it is cut where {@link decodeBatches} and `batchLength`
- * require). The birth record makes no rows but its outcome. `remembered`: after how many transactions an idempotency id is forgotten (part
- * of the index version; only tests set it); `fields`: what is known of the indexed fields; `window`: the chains.
+ * Computes what a batch of messages does to an index: a pure function of the messages and of the state before them, which `reader` reads.
+ * The resulting rows are the same however a log is cut into batches (as long as it is cut where {@link decodeBatches} and `batchLength`
+ * require). The birth record makes no rows but its outcome. `remembered`: the number of transactions after which an idempotency id is
+ * forgotten (part of the index version; only tests set it); `fields`: what is known of the indexed fields; `window`: the chains.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
@@ -60,7 +60,7 @@ export async function applyMessages(
   const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
   );
-  // Before the keys are read, because policies may need further keys.
+  // Loaded before the keys are read, because policies may need further keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
   await Promise.all([keys.load(reader), policies?.prepare(messages, touched, fields)]);
   const submissions = await Submissions.load(messages, before.txId + messages.length, reader, remembered);
@@ -72,7 +72,7 @@ export async function applyMessages(
   let written = 0;
   let refused: RefusedMessages = { count: 0 };
   for (const [index, { message, decoded }] of messages.entries()) {
-    // If it continues another log, everything from here on belongs to the new one.
+    // If this log continues another one, everything after this message belongs to the new log.
     if (decoded.kind === "birth" && message.position === 1) log = logOfBirth(decoded.birth, before);
     txId = message.position + log.offset;
     time = Math.max(time, message.time);
@@ -120,14 +120,14 @@ interface Context {
   readonly keys: KeyStates;
   /** The transaction's keys, in the order of its operations. */
   readonly touched: readonly (KeyState | undefined)[];
-  /** Undefined when the batch has only documents. */
+  /** Undefined if the batch contains only documents. */
   readonly policies: BatchPolicies | undefined;
 }
 
 interface Verdict {
   readonly kind: OutcomeKind;
   readonly text: Buffer;
-  /** How many of the keys that it wrote had a document before. */
+  /** The number of keys written by the transaction that had a document before. */
   readonly replaced?: number;
   /** Why the message was refused, if no node of this log wrote it or it is damaged. */
   readonly refusedFor?: string;
@@ -152,7 +152,10 @@ function applyOne(
   return applyOperations(decoded, context);
 }
 
-/** An id is applied once. A repetition refers to the first transaction; other content under the same id is refused. */
+/**
+ * Returns the verdict on an id that was used before. An id is applied once: a repetition refers to the first transaction; other content
+ * under the same id is refused.
+ */
 function appliedBefore(first: Submission, hash: Uint8Array): Verdict {
   return Buffer.compare(first.contentHash, hash) === 0
     ? { kind: "duplicate", text: Buffer.from(String(first.txId)) }
@@ -172,7 +175,7 @@ const BORN_LATE = refusedFor("only the first message of a log is its birth recor
 
 function applyOperations({ ops, header }: LoggedTransaction, context: Context): Verdict {
   const { txId, time, keys, touched, policies } = context;
-  // Matches compare the state before the transaction, wherever they are in it.
+  // Matches compare the state before the transaction, wherever they are among its operations.
   const conflict = firstConflict(ops, touched) ?? policies?.conflict(ops);
   if (conflict !== undefined) return aborted(conflict);
   let replaced = 0;
@@ -205,7 +208,7 @@ function firstConflict(
 }
 
 /**
- * Returns the log that a birth record begins. It must be the index's own log, or continue exactly where the index ends: anything else is
+ * Returns the log that a birth record begins. It must be the index's own log, or continue exactly where the index ends; any other log has
  * another history.
  */
 function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): IndexState["log"] {

@@ -18,14 +18,14 @@ import {
 import { Expiry, readScan, type Scanned } from "./expiry.ts";
 import { parseDocumentRowKey } from "../rows/row-keys.ts";
 
-/** The part of a batch that is not its own documents: events, and the effects of policies. */
+/** The part of a batch other than its own documents: events, and the effects of policies. */
 export class BatchPolicies {
   readonly #before: IndexState;
   readonly #active: ActivePolicies | undefined;
   readonly #keys: KeyStates;
   readonly #reader: KvReader;
   readonly #fields = new FieldChanges();
-  // Each is undefined when the batch does not need it.
+  // Each of these is undefined if the batch does not need it.
   #events: EventRows | undefined;
   #expiry: Expiry | undefined;
   #swept: Swept | undefined;
@@ -43,7 +43,7 @@ export class BatchPolicies {
     this.#policies = before.policies;
   }
 
-  /** Undefined when there are neither policies nor events. Collects keys, which the caller loads. */
+  /** Loads what the batch needs; returns undefined if there are neither policies nor events. Collects keys, which the caller loads. */
   static async load(
     messages: readonly IndexedMessage[],
     before: IndexState,
@@ -79,7 +79,7 @@ export class BatchPolicies {
     for (const bucket of this.#swept.floors.keys()) this.#keys.collectBucket(bucket);
   }
 
-  /** Prepares the rows of documents that need not be read first. */
+  /** Prepares the rows of documents for which nothing has to be read first. */
   async prepare(
     messages: readonly IndexedMessage[],
     touched: readonly (readonly (KeyState | undefined)[])[],
@@ -101,7 +101,7 @@ export class BatchPolicies {
     return `CONFLICT: the policies are ${revision === null ? "not set" : `at revision ${revision}`}`;
   }
 
-  /** Notes a document that was written. */
+  /** Notes that a document was written. */
   written(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     this.#expiry?.written(key, txId, time, document);
   }
@@ -117,7 +117,7 @@ export class BatchPolicies {
     if (events.length > 0) this.#events?.record(txId, time, events);
   }
 
-  /** Applies what policies do after every transaction, whatever its outcome. Undefined when there is nothing to wait for. */
+  /** Applies what policies do after every transaction, whatever its outcome. Returns undefined if there is nothing to wait for. */
   after(txId: TxId, time: number, touched: readonly (KeyState | undefined)[]): Promise<void> | undefined {
     this.#expiry?.expire(txId, time);
     if (this.#swept !== undefined) this.#clean(this.#swept, touched);
@@ -140,7 +140,7 @@ export class BatchPolicies {
     }
   }
 
-  /** The part of the state that policies determine, after the batch. */
+  /** Returns the part of the state that policies determine, after the batch. */
   state(): Pick<IndexState, "policies" | "events" | "sweep" | "cleaned" | "pruned"> {
     const { cleaned, pruned = 0, sweep, txId } = this.#before;
     const swept = this.#swept;
@@ -162,7 +162,7 @@ export class BatchPolicies {
     return pruned > 0 ? pruned : undefined;
   }
 
-  /** Removes a bucket that was scanned to its end; one whose rule changed is scanned from the beginning. */
+  /** Removes a bucket from the scans once it was scanned to its end; a bucket whose rule changed is scanned from the beginning. */
   #stillScanned(policies: StatePolicies | undefined): StatePolicies | undefined {
     const [scan, ...rest] = policies?.scan ?? [];
     if (policies === undefined || scan === undefined || this.#scanned === undefined) return policies;
@@ -172,7 +172,7 @@ export class BatchPolicies {
     return { ...policies, scan: after === undefined ? rest : [{ ...scan, after }, ...rest] };
   }
 
-  /** Adds the rows of events and policies. */
+  /** Adds the rows of events and policies to `rows`. */
   async addRows(rows: KvOperation[], fields: FieldKnowledge): Promise<void> {
     for (const key of this.#swept?.versions ?? []) rows.push({ type: "del", key });
     for (const row of this.#events?.rows() ?? []) rows.push(row);

@@ -12,13 +12,13 @@ export interface IndexedMessage {
   readonly decoded: DecodedMessage;
 }
 
-/** Bounds of a batch: all of its rows are in memory, and short-lived objects are cheaper than long-lived ones. */
+/** The bounds of a batch: all of its rows are in memory, and short-lived objects are cheaper than long-lived ones. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 2 * 1024 * 1024;
 
 /**
  * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a batch of its own: an eviction has to
- * read from the store the versions that it removes, and a batch follows one set of policies.
+ * read the versions that it removes from the store, and a batch follows one set of policies.
  */
 export function* decodeBatches(messages: readonly LogMessage[]): Generator<IndexedMessage[], void> {
   let batch: IndexedMessage[] = [];
@@ -46,12 +46,12 @@ function isAlone(decoded: DecodedMessage): boolean {
   return decoded.ops.some(({ op }) => op === "evict" || op === "configure");
 }
 
-/** While documents expire, batches are short, because all of these documents are in memory. */
+/** The bound while documents expire: batches are then short, because all of these documents are in memory. */
 const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
 /**
- * Returns how many of `messages` may be applied as one batch, so that none has to read from the store what an earlier message of the batch did
- * to history or to documents that are being scanned.
+ * Returns how many of `messages` may be applied as one batch, so that no message has to read from the store what an earlier message of the
+ * batch did to history or to documents that are being scanned.
  */
 export async function batchLength(
   messages: readonly IndexedMessage[],

@@ -6,10 +6,10 @@ import { ROW, rowsOfKind, eventRowKey, eventRowTime, nanoseconds } from "../rows
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { RowQueue } from "./row-queue.ts";
 
-/** How many more events than it records a transaction removes at most. Part of the index version. */
+/** The most events that a transaction removes in excess of those it records. Part of the index version. */
 const MAX_EXTRA_REMOVALS = 100;
 
-/** The events that a batch records, and the oldest ones, which it removes. */
+/** The events that a batch records, and the oldest events, which it removes. */
 export class EventRows {
   readonly #bound: Bound;
   readonly #queue: RowQueue;
@@ -21,7 +21,7 @@ export class EventRows {
     this.#count = count;
   }
 
-  /** Reads the events that may be removed up to `time` while `recorded` events come in `transactions`; the index has `count`. */
+  /** Reads the events that may be removed up to `time` while `recorded` events arrive in `transactions`; the index has `count` events. */
   static async load(
     bound: Bound,
     reader: KvReader,
@@ -35,10 +35,10 @@ export class EventRows {
       const [last] = rows.at(-1) ?? [];
       for (const [key, value] of rows) {
         unsealed(key, value);
-        // Keeps only the keys: a batch may remove many.
+        // Keeps only the keys: a batch may remove many events.
         stored.push([key, EMPTY]);
       }
-      // The rest is younger, and is removed only if there are still too many.
+      // The remaining events are younger and are removed only if there are still too many.
       if (last === undefined || eventRowTime(last) < oldest) continue;
       if (count + batch.recorded - stored.length <= bound.keep) break;
     }

@@ -23,10 +23,10 @@ import {
 import { RowQueue } from "./row-queue.ts";
 import type { StatePolicies } from "../rows/index-state.ts";
 
-/** How many due rows a transaction examines at most. Part of the index version. */
+/** The most due rows that a transaction examines. Part of the index version. */
 const DUE_PER_TRANSACTION = 100;
 
-/** Whether any document may be due at `time`. */
+/** Returns whether any document may be due at `time`. */
 export async function hasDue(reader: KvReader, time: number): Promise<boolean> {
   for await (const rows of reader.range({ ...dueUpTo(time), limit: 1 })) return rows.length > 0;
   return false;
@@ -37,9 +37,9 @@ function dueUpTo(time: number): { gte: Uint8Array; lt: Uint8Array } {
 }
 
 /**
- * The documents that expire while a batch is applied. A document that a rule applies to is noted under the time at which it is due; then it is
- * examined again, and deleted if it is still the noted version. Expiry follows a transaction's own operations, so what it writes is never due
- * in it.
+ * The documents that expire while a batch is applied. A document to which a rule applies is noted under the time at which it is due; then
+ * it is examined again, and deleted if it is still the noted version. Expiry follows a transaction's own operations, so what a transaction
+ * writes is never due in it.
  */
 export class Expiry {
   readonly #rules: ActivePolicies["expire"];
@@ -54,7 +54,7 @@ export class Expiry {
     this.#keys = keys;
   }
 
-  /** Reads what may be due up to `time` in `transactions` transactions, and collects the keys. */
+  /** Reads the documents that may be due up to `time` in `transactions` transactions, and collects their keys. */
   static async load(
     rules: ActivePolicies["expire"],
     reader: KvReader,
@@ -74,7 +74,7 @@ export class Expiry {
     return expiry;
   }
 
-  /** Notes a document that was written. */
+  /** Notes that a document was written. */
   written(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     const rule = this.#rules.get(key.bucket.name);
     if (rule === undefined) return;
@@ -107,7 +107,7 @@ export class Expiry {
     yield* this.#expired;
   }
 
-  /** Whether a document is due by the current rules, which may have changed since it was noted. */
+  /** Returns whether a document is due by the current rules, which may have changed since it was noted. */
   #isDue({ bucket, document }: KeyState, revision: TxId, time: number): boolean {
     const rule = this.#rules.get(bucket.name);
     if (rule === undefined || document === undefined || versionValueRevision(document) !== revision)
@@ -129,15 +129,15 @@ export class Expiry {
   }
 }
 
-/** How many documents of a bucket with a new rule a transaction examines. Part of the index version. */
+/** The number of documents of a bucket with a new rule that a transaction examines. Part of the index version. */
 const SCANNED_PER_TRANSACTION = 200;
 
-/** How far a bucket was scanned; undefined: to its end. */
+/** The point up to which a bucket was scanned; undefined: to its end. */
 export interface Scanned {
   readonly after: string | undefined;
 }
 
-/** Scans the next documents of a bucket, as they were before a transaction, for a rule that is newer than they are. */
+/** Scans the next documents of a bucket, as they were before a transaction, for a rule that is newer than the documents. */
 export async function readScan(
   reader: KvReader,
   { bucket, after }: StatePolicies["scan"][number],
@@ -149,7 +149,7 @@ export async function readScan(
   if (rule === undefined) return { after: undefined };
   const prefix = documentRowPrefix(bucket);
   const begin = after === "" ? { gte: prefix } : { gt: Buffer.from(after, "hex") };
-  // What the transaction itself wrote is already noted, or removed.
+  // The transaction's own writes are already noted, or removed.
   const written = new Set(
     touched.flatMap((key) => (key?.changed === true ? key.rowKey.toString("hex") : [])),
   );

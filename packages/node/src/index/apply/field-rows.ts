@@ -6,7 +6,7 @@ import type { FieldChanges } from "../fields/field-changes.ts";
 import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
 import type { KeyState } from "./key-states.ts";
 
-/** Makes the rows of documents that are about to be written. It needs nothing from the store, which reads in the meantime. */
+/** Makes the rows of documents that are about to be written. Needs nothing from the store, which can be read in the meantime. */
 export function makeRowsAhead(
   changes: FieldChanges,
   ops: readonly LoggedOperation[],

@@ -20,33 +20,33 @@ import {
 } from "../rows/version-values.ts";
 
 /*
- * History is swept cyclically: a bounded part at every SWEEP_EVERY transactions, so that writes cost nothing extra and a changed bound needs no
- * other work. These three constants are part of the index version.
+ * History is swept cyclically: a bounded part at every SWEEP_EVERY transactions, so that writes cost nothing extra and a changed bound
+ * needs no other work. These three constants are part of the index version.
  */
 const SWEEP_EVERY = 64;
 const ROWS_PER_SWEEP = 1_000;
-/** What was superseded within this many transactions is kept, for lists that continue and watchers that lag. */
+/** Versions superseded within this many transactions are kept, for lists that continue and watchers that lag. */
 export const RECENT_TRANSACTIONS = 1_000;
 
 /**
- * Where the next sweep continues: the segment; the row key (hex) before which it continues, since sweeps run backwards; the stem (hex) of the
- * key at hand, and how many of its newest versions were seen and are kept.
+ * The position at which the next sweep continues: the segment; the row key (hex) before which to continue, since sweeps run backwards; the
+ * stem (hex) of the current key, and how many of its newest versions were seen and are kept.
  */
 type SweepCursor = NonNullable<IndexState["sweep"]>;
 
-/** What one sweep found beyond the bounds. */
+/** The versions beyond the bounds that one sweep found. */
 export interface Swept {
   readonly versions: Uint8Array[];
-  /** Document row keys of deletions without older versions. */
+  /** The document row keys of deletions without older versions. */
   readonly tombstones: Buffer[];
-  /** By bucket, the latest transaction that superseded a removed version. */
+  /** The latest transaction that superseded a removed version, by bucket. */
   readonly floors: Map<string, TxId>;
   /** The latest removed version. */
   pruned: TxId;
   cursor: SweepCursor | undefined;
 }
 
-/** The number of transactions from `txId` to the next one that sweeps; 0 when it sweeps itself. */
+/** Returns the number of transactions from `txId` to the next one that sweeps; 0 if `txId` itself sweeps. */
 export function untilSweep(txId: TxId): number {
   return (SWEEP_EVERY - (txId % SWEEP_EVERY)) % SWEEP_EVERY;
 }
@@ -88,7 +88,7 @@ interface Written {
 
 class Sweep {
   readonly swept: Swept;
-  /** How many more rows may be examined or removed. */
+  /** The number of rows that may still be examined or removed. */
   budget = ROWS_PER_SWEEP;
   readonly #reader: KvReader;
   readonly #now: { readonly txId: TxId; readonly time: number };
@@ -113,7 +113,7 @@ class Sweep {
     let lt: Uint8Array = resume === undefined ? prefixEnd(gte) : Buffer.from(resume.key, "hex");
     let stem = resume?.stem ?? "";
     let seen = resume?.seen ?? 0;
-    // What superseded the version at hand; undefined until it is looked up, as for a key's newest version.
+    // The write that superseded the current version; undefined until it is looked up, as for a key's newest version.
     let newer: Written | undefined;
     while (this.budget > 0) {
       let last: Uint8Array | undefined;
@@ -142,7 +142,7 @@ class Sweep {
           // All older versions are beyond the bound as well.
           jump = await this.#removeUpTo(key, segment.bucket, newer);
           if (jump !== undefined) break rows;
-          // The budget is exhausted. The oldest were removed first, so none is missing between two that are kept.
+          // The budget is exhausted. The oldest versions were removed first, so none is missing between two that are kept.
           this.#stop(segment, successor(key), stem, seen - 1);
           return;
         }
@@ -167,7 +167,7 @@ class Sweep {
     return revision <= this.#now.txId - RECENT_TRANSACTIONS;
   }
 
-  /** Returns what superseded a version. */
+  /** Returns the write that superseded a version. */
   async #superseding(versionKey: Uint8Array): Promise<Written | undefined> {
     const rowKey = Buffer.concat([Buffer.from([ROW.document]), versionStem(versionKey)]);
     const lt = versionRowKey(rowKey, Number.MAX_SAFE_INTEGER);
@@ -177,12 +177,15 @@ class Sweep {
     return newest && writtenBy(newest);
   }
 
-  /** Removes a key's versions up to `newest`, oldest first; returns the first possible key of its versions, or undefined when the budget ended. */
+  /**
+   * Removes a key's versions up to `newest`, oldest first; returns the first possible key of its versions, or undefined if the budget ran
+   * out.
+   */
   async #removeUpTo(newest: Uint8Array, bucket: string, newer: Written): Promise<Uint8Array | undefined> {
     const gte = asKind(Buffer.concat([Buffer.alloc(1), versionStem(newest)]), ROW.version);
     const { versions, floors } = this.swept;
     let floor = floors.get(bucket) ?? 0;
-    // At least one, so that a single version can be removed.
+    // At least one version, so that a single version can be removed.
     let left = Math.max(this.budget, 1);
     let isDone = false;
     for await (const rows of this.#reader.range({ gte, lte: newest, limit: left + 1 })) {
@@ -220,7 +223,7 @@ function writtenBy(value: VersionValue): Written {
   return { revision: versionValueRevision(value), time: versionValueTime(value) };
 }
 
-/** Whether two versions belong to the same key. */
+/** Returns whether two versions belong to the same key. */
 function isSameKey(left: Uint8Array | undefined, right: Uint8Array): boolean {
   return left !== undefined && versionStem(left).equals(versionStem(right));
 }

@@ -21,29 +21,29 @@ import {
   versionValueSum,
 } from "../rows/version-values.ts";
 
-/** A bucket while a batch is applied: its counters, and its keys that the batch touches. */
+/** The state of a bucket while a batch is applied: its counters, and its keys that the batch touches. */
 interface BucketState {
   readonly name: string;
-  /** By `namespace/name`. */
+  /** The keys, by `namespace/name`. */
   readonly keys: Map<string, KeyState>;
   documents: number;
   tombstones: number;
-  /** As in {@link BucketCounters}, like `gone`. */
+  /** The floor as in {@link BucketCounters}, as is `gone`. */
   floor: TxId;
   gone: TxId;
   changed: boolean;
 }
 
-/** A key while a batch is applied: the values of its rows, as read and as they will be. */
+/** The state of a key while a batch is applied: the values of its rows, as read and as they will be. */
 export interface KeyState {
   readonly bucket: BucketState;
   readonly rowKey: Buffer;
-  /** The document as read: dependent rows change only if it did, and a row that was never written need not be removed. */
+  /** The document as read: dependent rows change only if the document did, and a row that was never written need not be removed. */
   before: VersionValue | undefined;
   /** The current value within the batch: a key has a document, a tombstone or neither, never both. */
   document: VersionValue | undefined;
   tombstone: VersionValue | undefined;
-  /** Keys of its superseded versions; read only if the key is evicted. */
+  /** The row keys of superseded versions; read only if the key is evicted. */
   versions: Uint8Array[] | undefined;
   /** The JSON of the document that was put last, from its message. */
   written: Uint8Array | undefined;
@@ -68,17 +68,17 @@ export class KeyStates {
     this.#documents = documents;
   }
 
-  /** The number of current documents of all buckets. */
+  /** Returns the number of current documents of all buckets. */
   get documents(): number {
     return this.#documents;
   }
 
-  /** The sum modulo 2^32 of the checksums of all versions written so far. */
+  /** Returns the sum modulo 2^32 of the checksums of all versions written so far. */
   get written(): number {
     return this.#written;
   }
 
-  /** Collects the keys of operations, to be read by {@link load}; returns them in the operations' order, undefined for operations without a key. */
+  /** Collects the keys of operations for {@link load}; returns them in the operations' order, undefined for operations without a key. */
   collect(ops: readonly LoggedOperation[]): (KeyState | undefined)[] {
     return ops.map(({ op, bucket, key }) => {
       if (bucket === "") return undefined;
@@ -88,7 +88,7 @@ export class KeyStates {
     });
   }
 
-  /** Collects a key, to be read by {@link load}. */
+  /** Collects a key for {@link load}. */
   collectKey(bucketName: string, key: string): KeyState {
     const bucket = this.collectBucket(bucketName);
     let state = bucket.keys.get(key);
@@ -110,7 +110,7 @@ export class KeyStates {
     return bucket;
   }
 
-  /** All collected keys. */
+  /** Returns all collected keys. */
   get all(): readonly KeyState[] {
     return this.#keys;
   }
@@ -150,7 +150,7 @@ export class KeyStates {
     for (const key of keys) if (key.versions !== undefined) await loadVersions(key, key.versions, reader);
   }
 
-  /** Reads tombstones, only of buckets that have any: most loads need no second read. */
+  /** Reads tombstones, but only in buckets that have any: most loads need no second read. */
   async #loadTombstones(reader: KvReader): Promise<void> {
     const absent = this.#keys.filter((key) => key.before === undefined && key.bucket.tombstones > 0);
     if (absent.length === 0) return;
@@ -188,7 +188,7 @@ export class KeyStates {
     this.#wrote(key, key.tombstone);
   }
 
-  /** Removes the key with its history. Its versions have to be loaded, so an eviction is a batch of its own. */
+  /** Removes the key with its history. The key's versions have to be loaded, so an eviction is a batch of its own. */
   evict(key: KeyState, txId: TxId): void {
     if (key.document === undefined && key.tombstone === undefined) return;
     if (key.document === undefined) {
@@ -205,7 +205,7 @@ export class KeyStates {
     touch(key);
   }
 
-  /** All changes, as operations of one batch. */
+  /** Returns all changes as operations of one batch. */
   rows(): KvOperation[] {
     for (const key of this.#keys) if (key.changed) this.#writeKey(key);
     for (const bucket of this.#buckets.values()) {

@@ -1,12 +1,12 @@
 import type { KvOperation, KvRow } from "@cairn/kv";
 
 /**
- * A queue of rows in key order while a batch is applied: the first rows of the store, as many as the batch may take, and those that the batch
- * adds. The same rows are taken however the log is cut into batches.
+ * A queue of rows in key order while a batch is applied: the first rows of the store, as many as the batch may take, and the rows that the
+ * batch adds. The same rows are taken however the log is cut into batches.
  */
 export class RowQueue {
   readonly #stored: readonly KvRow[];
-  /** In key order; most rows are added at the end. */
+  /** The added rows in key order; most are added at the end. */
   readonly #added: KvRow[] = [];
   readonly #removed: Uint8Array[] = [];
   #nextStored = 0;
@@ -33,12 +33,12 @@ export class RowQueue {
     this.#added.splice(low, isThere ? 1 : 0, [key, value]);
   }
 
-  /** The first row; undefined when the queue is empty. */
+  /** Returns the first row; undefined if the queue is empty. */
   peek(): KvRow | undefined {
     const stored = this.#stored[this.#nextStored];
     const added = this.#added[this.#nextAdded];
     if (stored === undefined || added === undefined) return stored ?? added;
-    // For equal keys the added row counts: it would replace the stored one.
+    // If the keys are equal, the added row counts: it would replace the stored one.
     return Buffer.compare(stored[0], added[0]) < 0 ? stored : added;
   }
 
@@ -54,7 +54,7 @@ export class RowQueue {
     if (this.#added[this.#nextAdded] === first) this.#nextAdded += 1;
   }
 
-  /** The changes to the store: rows removed, and rows added and not taken. */
+  /** Yields the changes to the store: rows removed, and rows that were added and not taken. */
   *rows(): Generator<KvOperation> {
     for (const key of this.#removed) yield { type: "del", key };
     for (let at = this.#nextAdded; at < this.#added.length; at += 1) {

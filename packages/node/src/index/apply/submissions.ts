@@ -6,12 +6,12 @@ import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
 
 /**
- * For how many transactions an idempotency id is remembered: a repetition within them is not applied again. Part of the index version, because
- * every node must forget an id at the same transaction.
+ * The number of transactions for which an idempotency id is remembered: a repetition within them is not applied again. Part of the index
+ * version, because every node must forget an id at the same transaction.
  */
 export const REMEMBERED_TRANSACTIONS = 1_000_000;
 
-/** What the index remembers of an idempotency id. */
+/** The record that the index keeps of an idempotency id. */
 export interface Submission {
   readonly txId: TxId;
   readonly contentHash: Uint8Array;
@@ -20,21 +20,21 @@ export interface Submission {
 /** The idempotency ids of a batch: those that the index remembers, and those that the batch adds or forgets. */
 export class Submissions {
   readonly #remembered: number;
-  /** What is remembered, by id, at the current point of the batch. */
+  /** The submissions remembered at the current point of the batch, by id. */
   readonly #current = new Map<string, Submission>();
-  /** Ids that have a row in the store. */
+  /** The ids that have a row in the store. */
   readonly #stored = new Set<string>();
-  /** Ids that transactions of the batch used. */
+  /** The ids that transactions of the batch used. */
   readonly #added = new Set<string>();
   readonly #addedOrder: { readonly txId: TxId; readonly id: string }[] = [];
-  /** Ids in the store whose transactions are too old once the batch is applied. */
+  /** The ids in the store whose transactions are too old once the batch is applied. */
   readonly #expired: { readonly txId: TxId; readonly id: string }[] = [];
 
   private constructor(remembered: number) {
     this.#remembered = remembered;
   }
 
-  /** Reads what is remembered of the ids of `messages`; `last` is the tx-id of the last one. */
+  /** Reads what is remembered of the ids of `messages`; `last` is the tx-id of the last message. */
   static async load(
     messages: readonly IndexedMessage[],
     last: TxId,
@@ -64,7 +64,7 @@ export class Submissions {
     this.#addedOrder.push({ txId: submission.txId, id });
   }
 
-  /** The changed rows after transaction `last`. */
+  /** Yields the rows that have changed after transaction `last`. */
   *rows(last: TxId): Generator<KvOperation> {
     const floor = last - this.#remembered;
     for (const { txId } of this.#expired) yield { type: "del", key: txRowKey(ROW.submissionOrder, txId) };

@@ -5,12 +5,12 @@ import { ChainWindow, LINK_SPAN, linkBefore } from "./chain-window.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { ROW, txRowKey } from "../rows/row-keys.ts";
 
-/** How many of the newest links are all reported; before them, the distances between reported links double. */
+/** The number of newest links that are all reported; before them, the distances between reported links double. */
 const CONSECUTIVE_LINKS = 8;
 
 /**
- * Returns the chains' values at a transaction. Undefined when it is still to come, or is not a link and too old: then the value at
- * {@link linkBefore} is known.
+ * Returns the chains' values at a transaction. Undefined if the transaction is still to come, or if it is too old and not a link: then the
+ * value at {@link linkBefore} is known.
  */
 export async function chainValueAt(
   reader: KvReader,
@@ -23,8 +23,8 @@ export async function chainValueAt(
 }
 
 /**
- * Returns the chains' values, newest first: at their end, at earlier links, and at each of `others` or, where that is not known, at the link
- * before it.
+ * Returns the chains' values, newest first: at their end, at earlier links, and at each of `others` or, if the value there is not known, at
+ * the link before it.
  */
 export async function chainsOf(
   reader: KvReader,
@@ -44,7 +44,7 @@ export async function chainsOf(
   return values;
 }
 
-/** As {@link chainsOf}, for an index that is not being written. */
+/** Like {@link chainsOf}, but for an index that is not being written. */
 export async function readChains(
   reader: KvReader,
   state: IndexState,
@@ -53,7 +53,9 @@ export async function readChains(
   return await chainsOf(reader, await ChainWindow.load(reader, state), others);
 }
 
-/** Transactions of links, at growing distances into the past, so that the point where two histories part is roughly known. */
+/**
+ * Returns transactions of links, at distances that grow towards the oldest, so that the point where two histories part is roughly known.
+ */
 function reportedLinks(txId: TxId): TxId[] {
   const links: TxId[] = [];
   let distance = LINK_SPAN;

@@ -33,28 +33,31 @@ import { unusableIndex } from "../rows/unusable-index.ts";
 
 /** The number of transactions from one link to the next. */
 export const LINK_SPAN = 1_024;
-/** How many complete spans keep their entries, so that the values at all of the newest transactions are known. */
+/** The number of complete spans that keep their entries, so that the values at all of the newest transactions are known. */
 const KEPT_SPANS = 2;
-/** Slots for the kept entries and for those of one batch, which must not overwrite kept ones before it is written. */
+/** The number of slots for the kept entries and for those of one batch, which must not overwrite kept ones before it is written. */
 const SLOTS = 4 * LINK_SPAN;
 const NO_LINK: Link = { history: Buffer.alloc(CHAIN_BYTES), effects: Buffer.alloc(CHAIN_BYTES) };
-/** Odd, and far from 0, so that one document more or less changes the sum as much as another version would. */
+/**
+ * The factor of the number of documents: odd, and far from 0, so that one document more or less changes the sum as much as another version
+ * would.
+ */
 const DOCUMENTS_FACTOR = 0x9e3779b1;
 const VERSION_BYTES = Buffer.from([0, 0, 0, INDEX_VERSION]);
 
 /** The effect of a message on the index. */
 interface Effect {
-  /** The value of its outcome row, which begins with a checksum. */
+  /** The value of the message's outcome row, which begins with a checksum. */
   readonly outcome: Uint8Array;
   /** The number of current documents after the message. */
   readonly documents: number;
-  /** The sum of the checksums of the versions that it, or policies with it, wrote. */
+  /** The sum of the checksums of the versions that the message, or policies with it, wrote. */
   readonly written: number;
 }
 
-/** The newest part of the chains in memory: enough to extend them, and to compute their values at the newest transactions. */
+/** The newest part of the chains, in memory: enough to extend them and to compute their values at the newest transactions. */
 export class ChainWindow {
-  // Zero before a log's first transaction, if that is not 1.
+  // Zero before a log's first transaction, if its tx-id is not 1.
   readonly #identities = Buffer.alloc(SLOTS * IDENTITY_BYTES);
   readonly #effects = Buffer.alloc(SLOTS * EFFECT_BYTES);
   readonly #links = new Map<TxId, Link>();
@@ -64,14 +67,14 @@ export class ChainWindow {
     this.#last = last;
   }
 
-  /** Reads the chains of an index that ends at `state`. Throws `INDEX_CORRUPT` when its rows do not fit together. */
+  /** Reads the chains of an index that ends at `state`. Throws `INDEX_CORRUPT` if the rows do not fit together. */
   static async load(reader: KvReader, { txId, log }: Pick<IndexState, "txId" | "log">): Promise<ChainWindow> {
     const window = new ChainWindow(txId);
     let next: TxId | undefined;
     for await (const rows of reader.range(ALL_ENTRIES)) {
       for (const [key, value] of rows) {
         const { first, count, identities, effects } = decodeEntries(key, value);
-        // A log that continues none may begin with a tx-id other than 1.
+        // A log that continues no other may begin with a tx-id other than 1.
         const isBegin = first === keptFrom(txId) || first === rowBegin(log.offset + 1);
         if (next === undefined && !isBegin) throw broken(`the entries begin at transaction ${first}`);
         if (next !== undefined && first !== next)
@@ -91,12 +94,12 @@ export class ChainWindow {
     return window;
   }
 
-  /** The last transaction of the chains. */
+  /** Returns the last transaction of the chains. */
   get txId(): TxId {
     return this.#last;
   }
 
-  /** The chains' values at a transaction; undefined when it is still to come, or before the window. */
+  /** Returns the chains' values at a transaction; undefined if it is still to come, or is before the window. */
   at(txId: TxId): Link | undefined {
     if (txId < keptFrom(this.#last) || txId > this.#last) return undefined;
     return this.#links.get(txId) ?? this.#chain(this.#links.get(linkBefore(txId)) ?? NO_LINK, txId);
@@ -166,7 +169,7 @@ export class ChainWindow {
     for (const txId of this.#links.keys()) if (txId < keptFrom(last) - 1) this.#links.delete(txId);
   }
 
-  /** Compares links with entries: they are in different rows, one of which could be missing or outdated. */
+  /** Compares links with entries: they are in different rows, and one of the rows could be missing or outdated. */
   #check(offset: TxId): void {
     for (let txId = keptFrom(this.#last) - 1; txId <= this.#last; txId += LINK_SPAN) {
       const link = this.#links.get(txId);
@@ -179,7 +182,7 @@ export class ChainWindow {
     }
   }
 
-  /** The values at a transaction, from those at the previous link. */
+  /** Returns the values at a transaction, computed from those at the previous link. */
   #chain(before: Link, txId: TxId): Link {
     const from = linkBefore(txId) + 1;
     return {
@@ -192,7 +195,7 @@ export class ChainWindow {
     };
   }
 
-  /** Returns entries of one span, which are contiguous. */
+  /** Returns the identities of messages of one span, which are contiguous. */
   #identitiesOf(from: TxId, to: TxId): Buffer {
     return this.#identities.subarray(slotOf(from) * IDENTITY_BYTES, (slotOf(to) + 1) * IDENTITY_BYTES);
   }
@@ -204,20 +207,20 @@ export class ChainWindow {
 
 /** A batch of messages that extends the chains. */
 export interface ChainBatch {
-  /** Adds the next message. `isReadable`: whether it was decoded. */
+  /** Adds the next message. `isReadable`: whether the message was decoded. */
   add(message: LogMessage, isReadable: boolean, effect: Effect): void;
-  /** The rows of the chains, to be written with those of the messages. */
+  /** Returns the rows of the chains, to be written with those of the messages. */
   rows(): KvOperation[];
   /** Extends the chains, after the rows were written. */
   commit(): void;
 }
 
-/** The last link before a transaction. */
+/** Returns the last link before a transaction. */
 export function linkBefore(txId: TxId): TxId {
   return txId - 1 - ((txId - 1) % LINK_SPAN);
 }
 
-/** The first transaction whose entry is kept. */
+/** Returns the first transaction whose entry is kept. */
 function keptFrom(last: TxId): TxId {
   return Math.max(0, last - (last % LINK_SPAN) - KEPT_SPANS * LINK_SPAN) + 1;
 }

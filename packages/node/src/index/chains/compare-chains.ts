@@ -1,17 +1,17 @@
 import type { Chains, ChainValue, TxId } from "@cairn/client";
 
-/** The difference between the pasts of two indexes of one log. */
+/** The difference between the histories of two indexes of one log. */
 export interface Divergence {
-  /** `history`: their messages differ; `effects`: they applied the same messages differently. */
+  /** `history`: the indexes applied different messages; `effects`: they applied the same messages differently. */
   readonly kind: "history" | "effects";
-  /** The newest transaction up to which both are known to agree (0: none), and the oldest at which they are known to differ. */
+  /** The newest transaction up to which the two are known to agree (0: none), and the oldest at which they are known to differ. */
   readonly agreeAt: TxId;
   readonly differAt: TxId;
 }
 
 /**
- * Compares another index's chains with one's own, of which `own` returns the value at a transaction, if known. The newest value that both know
- * decides, since it covers everything before it; older ones show roughly where the two part. Undefined when they agree, or share no
+ * Compares another index's chains with one's own, whose value at a transaction `own` returns, if known. The newest value that both know
+ * decides, since it covers everything before it; older values show roughly where the two part. Returns undefined if they agree, or share no
  * transaction with known values. Effects are compared only between indexes of the same version.
  */
 export async function compareChains(

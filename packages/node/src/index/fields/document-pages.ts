@@ -1,22 +1,22 @@
 import type { KvReader } from "@cairn/kv";
 
-/** In a string: stands for bytes that are not UTF-8, or for itself. */
+/** The replacement character: in a string it stands for bytes that are not UTF-8, or for itself. */
 const REPLACEMENT = "\ufffd";
 
 type Pages<Row> = AsyncIterator<readonly Row[], unknown>;
 
-/** Where pages of rows begin: at a key, or after it. */
+/** The key at which, or after which, pages of rows begin. */
 type PagesBegin = { readonly gte: Uint8Array } | { readonly gt: Uint8Array };
 
-/** A key or a value, as bytes or as text. */
+/** A key or a value, as bytes or as a string. */
 type RowPart = Uint8Array | string;
 
-/** Rows as pairs of key and value. */
+/** A page of rows, each a pair of key and value. */
 export type RowPage = readonly (readonly [RowPart, RowPart])[];
 
 /**
- * Yields the rows from `begin` to before `lt` in order, in pages, reading one page ahead; the rows must not be written meanwhile. Reads text
- * where the store can: even with the bytes that {@link bytesOf} makes of it, this costs half of reading bytes.
+ * Yields the rows from `begin` to before `lt` in order, in pages, reading one page ahead; the rows must not be written in the meantime.
+ * Reads strings if the store can: even with the bytes that {@link bytesOf} makes of them, this costs half as much as reading bytes.
  */
 export async function* documentPages(
   reader: KvReader,

@@ -11,24 +11,24 @@ import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
-/** Pages of documents in one step, a few hundred documents each. */
+/** The number of pages of documents in one step; a page has a few hundred documents. */
 const PAGES_PER_STEP = 32;
-/** Documents between two yields to the event loop. */
+/** The number of documents between two yields to the event loop. */
 const DOCUMENTS_PER_TURN = 256;
-/** Rows removed in one step. */
+/** The number of rows removed in one step. */
 const REMOVED_PER_STEP = 1024;
-/** Fields removed in one step: each needs a search, even without rows. */
+/** The number of fields removed in one step: each needs a search, even without rows. */
 const FIELDS_REMOVED_PER_STEP = 100;
 
 const EMPTY = new Uint8Array(0);
 
 /**
- * Indexed fields that are being built, with the document row up to which they are (empty: not begun). All others are complete. Rows of later
- * documents are left to the build.
+ * Indexed fields that are being built, each with the document row up to which it is built (empty: not begun). All others are complete. Rows
+ * of later documents are left to the build.
  */
 type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
-/** Returns the indexed fields by bucket, without buckets in which no build has begun: what is written there is left to the build. */
+/** Returns the indexed fields by bucket, without buckets in which no build has begun: documents written there are left to the build. */
 export function begunFields(
   indexed: ActivePolicies["indexed"],
   builds: FieldBuilds,
@@ -38,19 +38,19 @@ export function begunFields(
   return new Map([...indexed].filter(([, indexes]) => indexes.some(isBegun)));
 }
 
-/** What a writer to a store knows of its indexed fields. */
+/** What a writer to a store knows of the store's indexed fields. */
 export interface FieldKnowledge {
   readonly builds: FieldBuilds;
   readonly counts: FieldCounts;
 }
 
-/** Work left for indexed fields that were added or removed. It differs from node to node, and no digest depends on it. */
+/** The work left for indexed fields that were added or removed. It differs from node to node, and no digest depends on it. */
 export interface FieldWork extends FieldKnowledge {
-  /** Removed fields whose rows remain. */
+  /** The numbers of removed fields whose rows remain. */
   readonly removals: readonly number[];
 }
 
-/** No work, and no known counts. */
+/** Returns an empty list of work, without known counts. */
 export function noFieldWork(): FieldWork {
   return { builds: new Map(), removals: [], counts: new FieldCounts() };
 }
@@ -68,7 +68,7 @@ export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
   return { builds, removals, counts: new FieldCounts() };
 }
 
-/** Returns the rows that schedule the building of new fields and the removal of old ones. */
+/** Returns the rows that schedule the building of new fields and the removal of old fields. */
 export function fieldWorkRows(
   before: readonly { id: number }[],
   after: readonly { id: number }[],
@@ -88,17 +88,17 @@ export function fieldWorkRows(
   return rows;
 }
 
-/** Hooks of a step. */
+/** Callbacks for a step. */
 export interface FieldStep {
-  /** Whether another writer waits for the step to end. */
+  /** Returns whether another writer waits for the step to end. */
   isWanted(): boolean;
-  /** Reports how many more documents are done. */
+  /** Reports the number of further documents processed. */
   onDocuments(count: number): void;
 }
 
 /**
- * Does part of the work; nothing may be applied meanwhile. Ends after a page of documents when another writer waits, else after
- * PAGES_PER_STEP. Each page is a batch, so that a killed node continues there. After an error the work has to be read again.
+ * Does part of the work; nothing may be applied in the meantime. Ends after a page of documents if another writer waits, else after
+ * PAGES_PER_STEP. Each page is a batch, so that a killed node continues after the last one. After an error the work has to be read again.
  */
 export async function stepFieldWork(
   kv: KvStore,
@@ -111,7 +111,7 @@ export async function stepFieldWork(
   if (first === undefined) return work;
   const all = [...(activePolicies(state)?.indexed.values() ?? [])].flat();
   const bucket = all.find(({ id }) => id === first[0])?.bucket;
-  // Fields of one bucket that are equally far are built together, so that each document is read once.
+  // Fields of one bucket that have got equally far are built together, so that each document is read once.
   const indexes = all.filter((index) => {
     const built = work.builds.get(index.id);
     return index.bucket === bucket && built !== undefined && Buffer.compare(built, first[1]) === 0;
@@ -126,12 +126,12 @@ export async function stepFieldWork(
   return { ...work, builds };
 }
 
-/** Builds fields of one bucket that are equally far. Processes a page while the rows of the previous one are written. */
+/** Builds fields of one bucket that have got equally far. Processes a page while the rows of the previous one are written. */
 class FieldBuild {
   readonly #kv: KvStore;
   readonly #indexes: readonly FieldIndex[];
   readonly #counts: FieldCounts;
-  /** The last batch. */
+  /** The write of the last batch. */
   #writing: Promise<void> = Promise.resolve();
 
   constructor(kv: KvStore, indexes: readonly FieldIndex[], counts: FieldCounts) {
@@ -140,7 +140,10 @@ class FieldBuild {
     this.#counts = counts;
   }
 
-  /** Continues after the document row `after` (empty: from the first). Returns the row up to which the fields are built; undefined: complete. */
+  /**
+   * Continues after the document row `after` (empty: with the first). Returns the row up to which the fields are built; undefined: they are
+   * complete.
+   */
   async go(bucket: string, after: Uint8Array, step: FieldStep): Promise<Uint8Array | undefined> {
     const prefix = documentRowPrefix(bucket);
     const begin = after.length === 0 ? { gte: prefix } : { gt: after };
@@ -157,7 +160,7 @@ class FieldBuild {
       await this.#write(new FieldChanges(), (key) => ({ type: "del", key }));
       return undefined;
     } finally {
-      // The next writer begins after this write, also after an error.
+      // The next writer begins after this write, even after an error.
       await this.#writing;
     }
   }
@@ -183,14 +186,15 @@ class FieldBuild {
     await changes.addTo(rows, this.#kv, this.#counts);
     for (const { id } of this.#indexes) rows.push(built(fieldKey(ROW.fieldBuild, id)));
     this.#writing = this.#kv.batch(rows).then(() => this.#counts.written());
-    // The store has copied them. Kept until they are written, they would be promoted to the old generation, which costs an eighth of the time.
+    // The store has copied the rows. If kept until they are written, they would be promoted to the old generation, which costs an eighth of
+    // the time.
     rows.length = 0;
-    // The next write awaits it and gets the error.
+    // The next write awaits this one and gets its error.
     this.#writing.catch(() => {});
   }
 }
 
-/** Removes rows of removed fields, of several at once if they have few. Returns the fields that have rows left. */
+/** Removes rows of removed fields, of several at once if these have few. Returns the fields that have rows left. */
 async function remove(kv: KvStore, removals: readonly number[]): Promise<readonly number[]> {
   const rows: KvOperation[] = [];
   let at = 0;
@@ -203,7 +207,7 @@ async function remove(kv: KvStore, removals: readonly number[]): Promise<readonl
         for (const [key] of part) rows.push({ type: "del", key });
       }
     }
-    // This field may have more.
+    // This field may have more rows.
     if (rows.length >= REMOVED_PER_STEP) break;
     rows.push({ type: "del", key: fieldKey(ROW.fieldRemoval, index) });
   }

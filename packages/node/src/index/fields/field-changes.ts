@@ -10,14 +10,14 @@ const EMPTY = new Uint8Array(0);
 /** Changes to the documents that have one value of an indexed field. */
 interface ValueChange {
   readonly text: string;
-  /** Prefix of the value's rows. */
+  /** The prefix of the value's rows. */
   readonly prefix: Buffer;
   readonly rows: KvOperation[];
-  /** How many more (or fewer) documents have the value. */
+  /** The change in the number of documents that have the value. */
   by: number;
 }
 
-/** A prepared row for a document that has a value; not yet added. */
+/** A row prepared for a document that has a value, but not yet added. */
 interface FieldRow {
   readonly value: ValueChange;
   readonly put: KvOperation;
@@ -27,11 +27,14 @@ interface FieldRow {
 export interface RowsAhead {
   /** The document's JSON from its message. */
   readonly written: Uint8Array;
-  /** One for each indexed field of the bucket; undefined for fields that the document does not have. */
+  /** One row for each indexed field of the bucket; undefined for fields that the document does not have. */
   readonly rows: readonly (FieldRow | undefined)[];
 }
 
-/** Rows of indexed fields to add and remove, with their counters. Values are few, so their common parts are cached. */
+/**
+ * Rows of indexed fields to add and remove, with their counters. There are few distinct values, so the common parts of their rows are
+ * cached.
+ */
 export class FieldChanges {
   readonly #values = new Map<number, Map<string, ValueChange>>();
 
@@ -59,7 +62,7 @@ export class FieldChanges {
     const changes: number[] = [];
     for (const [id, values] of this.#values) {
       for (const [text, value] of values) {
-        // In order of the value, because the store finds neighboring places faster.
+        // In order of the value, because the store finds neighboring rows faster.
         for (const row of value.rows) rows.push(row);
         value.rows.length = 0;
         if (value.by === 0) continue;

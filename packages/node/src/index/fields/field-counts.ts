@@ -2,31 +2,31 @@ import type { KvReader } from "@cairn/kv";
 import { fieldCountKey } from "../rows/field-row-keys.ts";
 import { decodeNumber } from "../rows/row-values.ts";
 
-/** Cached counts. Fields usually have few values. */
+/** The number of cached counts. Fields usually have few values. */
 const MAX_CACHED = 10_000;
 
-/** How many documents have one value of an indexed field. */
+/** The number of documents that have one value of an indexed field. */
 export interface FieldCount {
   readonly id: number;
   readonly text: string;
-  /** The count's row. */
+  /** The key of the count's row. */
   readonly key: Buffer;
-  /** The count in the store; undefined until it was read or written. */
+  /** The count in the store; undefined until it is read or written. */
   stored: number | undefined;
   /** The count in the batch that is being written. */
   next: number;
 }
 
 /**
- * A write-through cache of the numbers of documents by value, for the writer of one store, so that counts of the last batches need not be read
- * again. New counts are valid once they are written.
+ * A write-through cache of the numbers of documents by value, for the writer of one store, so that counts of the last batches need not be
+ * read again. New counts are valid once they are written.
  */
 export class FieldCounts {
   #known = new Map<number, Map<string, FieldCount>>();
   #size = 0;
   #set: FieldCount[] = [];
 
-  /** Returns the count of a value of an indexed field, to be read by {@link read}. */
+  /** Returns the count of a value of an indexed field, to be read with {@link read}. */
   find(id: number, text: string): FieldCount {
     const known = this.#known.get(id)?.get(text);
     return known ?? { id, text, key: fieldCountKey(id, text), stored: undefined, next: 0 };

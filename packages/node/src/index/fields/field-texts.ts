@@ -11,9 +11,9 @@ type FieldTexts = readonly (string | undefined)[];
 
 /** The prepared search for several indexed fields of one bucket. */
 interface Search {
-  /** The names of the top-level members of their paths, each once. */
+  /** The names of the top-level members in the fields' paths, without duplicates. */
   readonly names: readonly Uint8Array[];
-  /** Results of the last call, reused by the next. */
+  /** The results of the last call, reused by the next. */
   readonly places: readonly MemberPlace[];
   /** For each field, the index of its name, and the rest of its path. */
   readonly fields: readonly { readonly name: number; readonly rest: readonly string[] }[];
@@ -33,7 +33,7 @@ export function fieldTexts(value: VersionValue | undefined, indexes: readonly Fi
   return document === undefined ? NONE : parsedTexts(document, indexes);
 }
 
-/** As {@link fieldTexts}, for a document given as JSON. */
+/** Like {@link fieldTexts}, but for a document given as JSON. */
 export function documentTexts(json: Uint8Array, indexes: readonly FieldIndex[]): FieldTexts {
   return (
     plainTexts(json, 0, indexes) ?? parsedTexts(JSON.parse(asBuffer(json).toString("utf8")) as Json, indexes)
@@ -44,7 +44,7 @@ function parsedTexts(document: Json, indexes: readonly FieldIndex[]): FieldTexts
   return indexes.map(({ path }) => comparableText(fieldValue(document, path)));
 }
 
-/** Avoids parsing the whole document; undefined when it has to be parsed. */
+/** Returns the values without parsing the whole document; undefined if it has to be parsed. */
 function plainTexts(bytes: Uint8Array, from: number, indexes: readonly FieldIndex[]): FieldTexts | undefined {
   const search = searchFor(indexes);
   if (!findMembers(bytes, from, search.names, search.places)) return undefined;

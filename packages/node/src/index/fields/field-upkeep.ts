@@ -3,10 +3,13 @@ import { type FieldStep, type FieldWork, readFieldWork, stepFieldWork } from "./
 import type { IndexState } from "../rows/index-state.ts";
 import { resolvable } from "../../concurrency/resolvable.ts";
 
-/** The work left for the indexed fields of one store, and their known counts. Only the current writer may call it, except {@link workArrives}. */
+/**
+ * The work left for the indexed fields of one store, and their known counts. Only the current writer may use it, except {@link
+ * workArrives}.
+ */
 export class FieldUpkeep {
   readonly #kv: KvStore;
-  /** Undefined when it has to be read (again). */
+  /** Undefined if the work has to be read (again). */
   #work: FieldWork | undefined;
   /** Wakes {@link workArrives}. */
   #changed: () => void = () => {};
@@ -36,12 +39,12 @@ export class FieldUpkeep {
     this.#work = await stepFieldWork(this.#kv, state, work, step);
   }
 
-  /** Whether no work is left. */
+  /** Returns whether no work is left. */
   get isDone(): boolean {
     return this.#work !== undefined && this.#work.builds.size === 0 && this.#work.removals.length === 0;
   }
 
-  /** Resolves when there is work, or `signal` aborts. */
+  /** Resolves when there is work, or when `signal` is aborted. */
   async workArrives(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = resolvable();
     this.#changed = resolve;

@@ -17,16 +17,16 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const SPACE = 0x20;
 
-/** Where the value of a wanted member is: from `begin` to before `end`; `begin` is -1 without such a member. */
+/** The offsets of a wanted member's value: from `begin` to before `end`; `begin` is -1 if there is no such member. */
 export interface MemberPlace {
   begin: number;
   end: number;
 }
 
 /**
- * Finds the members called `names` (UTF-8 without quotes) of the object that is `json` from `from` on, and sets `places`, one for each name. Of
- * members with the same name the last counts, as for JSON.parse. Returns false when the JSON is not an object or has a name with an escape:
- * then it has to be parsed. `json` has to be valid.
+ * Finds the members called `names` (UTF-8 without quotes) of the object in `json` that begins at `from`, and sets `places`, one for each
+ * name. Of members with the same name the last counts, as for JSON.parse. Returns false if the JSON is not an object or has a name with an
+ * escape: then it has to be parsed. `json` has to be valid.
  */
 export function findMembers(
   json: Uint8Array,
@@ -94,7 +94,7 @@ function endOfValue(json: Uint8Array, at: number): number {
   return -1;
 }
 
-/** Bytes to search here before a native search, whose call costs as much as searching this many. */
+/** The number of bytes to search here before a native search, whose call costs as much as searching this many bytes. */
 const BYTES_BEFORE_NATIVE_SEARCH = 32;
 
 /** Returns the offset after the string whose opening quote is at `at`. */
@@ -114,7 +114,7 @@ function endOfText(json: Uint8Array, at: number): number {
   }
 }
 
-/** Whether a quote in a string is escaped: backslashes escape each other in pairs. */
+/** Returns whether a quote in a string is escaped: backslashes escape each other in pairs. */
 function isEscaped(json: Uint8Array, quote: number): boolean {
   let begin = quote;
   while (json[begin - 1] === BACKSLASH) begin -= 1;

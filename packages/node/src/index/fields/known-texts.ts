@@ -1,9 +1,9 @@
 import { BACKSLASH, QUOTE } from "./json-members.ts";
 import { asBuffer } from "../rows/row-keys.ts";
 
-/** A power of two. */
+/** The number of slots; a power of two. */
 const SLOTS = 1_024;
-/** Values of indexed fields are short. */
+/** The most bytes of a cached value. Values of indexed fields are short. */
 const MAX_CACHED_BYTES = 64;
 
 interface KnownText {
@@ -12,13 +12,13 @@ interface KnownText {
 }
 
 /**
- * A bounded cache of strings decoded from JSON. Indexed fields have few distinct values: comparing bytes costs a third of decoding a string, and
- * a cached string is found in a map faster.
+ * A bounded cache of strings decoded from JSON. Indexed fields have few distinct values: comparing bytes costs a third as much as decoding
+ * a string, and a cached string is found in a map faster.
  */
 export class KnownTexts {
   readonly #known: (KnownText | undefined)[] = Array.from({ length: SLOTS }, () => undefined);
 
-  /** Returns the string that is `json` from `begin` to before `end`; undefined when that is not a string, or has an escape. */
+  /** Returns the string in `json` from `begin` to before `end`; undefined if these bytes are not a string, or have an escape. */
   textAt(json: Uint8Array, begin: number, end: number): string | undefined {
     if (json[begin] !== QUOTE || json[end - 1] !== QUOTE || end - begin < 2) return undefined;
     let hash = 0;
@@ -32,7 +32,7 @@ export class KnownTexts {
     const known = this.#known[place];
     if (known !== undefined && isAt(known.bytes, json, begin + 1, end - 1)) return known.text;
     const text = textOf(json, begin, end);
-    // A copy, so that the message can be freed.
+    // The bytes are copied, so that the message can be freed.
     this.#known[place] = { bytes: json.slice(begin + 1, end - 1), text };
     return text;
   }

@@ -17,21 +17,22 @@ import { isSealed } from "../rows/row-checksum.ts";
 import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
 
-/** A row that is not as Cairn writes it. */
+/** A row that is not as Cairn writes it, and what is wrong with it. */
 interface RowProblem {
   readonly key: Uint8Array;
   readonly problem: string;
 }
 
-/** What was checked. */
+/** The numbers of rows checked. */
 interface RowCounts {
   readonly rows: number;
   readonly documents: number;
 }
 
 /**
- * Reads every row of the index once and yields its problems: unreadable values, revisions and transactions beyond the index's own, counters that
- * differ from a full count. The index must not be written meanwhile. Memory: a page of rows, and two numbers for each bucket.
+ * Reads every row of the index once and yields its problems: unreadable values, revisions and transactions beyond the index's own, counters
+ * that differ from a full count. The index must not be written in the meantime. Uses memory for a page of rows, and two numbers for each
+ * bucket.
  */
 export async function* checkRows(
   reader: KvReader,
@@ -77,7 +78,7 @@ export async function* checkRows(
 
 const NOT_WRITTEN = "its checksum is not that of its key and value";
 
-/** Returns the problem of a row; undefined when it has none. */
+/** Returns the problem of a row; undefined if it has none. */
 function judgeRow(
   key: Uint8Array,
   value: Uint8Array,
@@ -134,14 +135,14 @@ function judgeVersion(key: Uint8Array, value: Uint8Array, { txId }: IndexState):
   }
 }
 
-/** Whether bytes are three parts of a key, each with its end. */
+/** Returns whether bytes are the three parts of a key, each with its end. */
 function isStem(stem: Uint8Array): boolean {
   let ends = 0;
   for (const [at, byte] of stem.entries()) if (byte === 0x00 && stem[at + 1] !== 0xff) ends += 1;
   return ends === 3 && stem.at(-1) === 0x00;
 }
 
-/** Counts documents and tombstones by bucket; both kinds precede the counters. */
+/** Counts documents and tombstones by bucket; the rows of both kinds precede the counters. */
 class Buckets {
   documents = 0;
   readonly #counts = new Map<string, { documents: number; tombstones: number }>();
@@ -155,7 +156,7 @@ class Buckets {
     } else counts.tombstones += 1;
   }
 
-  /** Compares a bucket's counter row. */
+  /** Compares a bucket's counter row with the counts. */
   judge(key: Uint8Array, value: Uint8Array): string | undefined {
     const bucket = Buffer.from(key.subarray(1)).toString("utf8");
     const { documents, tombstones } = this.#counts.get(bucket) ?? { documents: 0, tombstones: 0 };

@@ -9,7 +9,7 @@ import {
 } from "../rows/version-values.ts";
 import { RowCursor } from "../rows/row-cursor.ts";
 
-/** A document that differs between two indexes; the revision is null in an index that lacks it. */
+/** A document that differs between two indexes; its revision is null in an index that lacks it. */
 export interface Difference {
   readonly key: DocumentKey;
   readonly change: "added" | "changed" | "removed";
@@ -17,21 +17,24 @@ export interface Difference {
   readonly after: Revision | null;
 }
 
-/** Options of {@link diffIndexes}. */
+/** Options for {@link diffIndexes}. */
 interface DiffOptions {
-  /** Compares only this bucket. */
+  /** The only bucket to compare, if given. */
   readonly bucket?: string;
-  /** Compares only content; by default a document that was written again with the same content has changed, since its revision has. */
+  /**
+   * Whether to compare only content; by default a document that was written again with the same content has changed, since its revision
+   * has.
+   */
   readonly byContent?: boolean;
-  /** Called from time to time with the number of documents compared. */
+  /** Called periodically with the number of documents compared. */
   readonly onProgress?: (documents: number) => void;
 }
 
 const PROGRESS_EVERY = 10_000;
 
 /**
- * Yields the current documents in which `after` differs from `before`, in key order; returns how many are equal. Reads each once and keeps a page
- * of rows in memory. Neither may be written meanwhile.
+ * Yields the current documents in which `after` differs from `before`, in key order; returns how many are equal. Reads each document once
+ * and keeps a page of rows in memory. Neither index may be written in the meantime.
  */
 export async function* diffIndexes(
   before: KvReader,

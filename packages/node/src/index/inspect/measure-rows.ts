@@ -1,7 +1,7 @@
 import type { KvReader } from "@cairn/kv";
 import { bytesText, kindName } from "../rows/row-names.ts";
 
-/** The number of rows of a kind, and the bytes of their keys and values before compression. */
+/** The number of rows of a kind, and the sizes in bytes of their keys and values before compression. */
 export interface RowMeasure {
   readonly kind: string;
   rows: number;

@@ -14,18 +14,18 @@ export interface FieldIndex {
 
 /** The rule by which documents expire. */
 export interface ExpireRule {
-  /** Milliseconds after its last write. */
+  /** The age, in milliseconds since the last write, at which a document expires. */
   readonly after: number;
   readonly conditions: readonly { readonly path: readonly string[]; readonly values: ReadonlySet<string> }[];
 }
 
-/** Keeps at most `keep`, and none older than `age` (ms); Infinity for no bound. */
+/** A bound that keeps at most `keep`, and none older than `age` (ms); Infinity for no bound. */
 export interface Bound {
   readonly keep: number;
   readonly age: number;
 }
 
-/** Policies in the form in which the index follows them. */
+/** The policies in the form in which the index follows them. */
 export interface ActivePolicies {
   readonly indexed: ReadonlyMap<string, readonly FieldIndex[]>;
   readonly expire: ReadonlyMap<string, ExpireRule>;
@@ -33,17 +33,17 @@ export interface ActivePolicies {
   readonly events: Bound;
 }
 
-/** The time (ns) before which events are too old at `time` (ms); 0 if their age is not bounded. */
+/** Returns the time (ns) before which events are too old at `time` (ms); 0 if their age is not bounded. */
 export function oldestEventTime({ age }: Bound, time: number): bigint {
   return age >= time ? 0n : nanoseconds(time - age);
 }
 
-/** The bound of events without a policy. Part of the index version. Has no age, because events may report old times. */
+/** The bound for events if there is no policy. Part of the index version. It has no age, because events may report old times. */
 export const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: Infinity };
 
 const active = new WeakMap<StatePolicies, ActivePolicies>();
 
-/** The policies that an index follows; undefined when none were ever set. Computed once for each set of policies. */
+/** Returns the policies that an index follows; undefined if none were ever set. Computed once for each set of policies. */
 export function activePolicies({ policies }: IndexState): ActivePolicies | undefined {
   if (policies === undefined) return undefined;
   let found = active.get(policies);
@@ -91,7 +91,7 @@ function listOf(values: FieldValues): readonly FieldValue[] {
   return Array.isArray(values) ? (values as readonly FieldValue[]) : [values as FieldValue];
 }
 
-/** Whether a rule applies to a document. */
+/** Returns whether a rule applies to a document. */
 export function appliesTo({ conditions }: ExpireRule, document: Json): boolean {
   return conditions.every(({ path, values }) => {
     const text = comparableText(fieldValue(document, path));
@@ -116,7 +116,7 @@ export function configured(
     }
   }
   const scan = Object.keys(value.expire ?? {}).flatMap((bucket) => {
-    // Documents older than a rule are scanned for it once: from the beginning if the rule is new, else from where the scan was.
+    // Documents older than a rule are scanned for it once: from the beginning if the rule is new, else from where the scan had got to.
     const isSame = expireText(before?.value, bucket) === expireText(value, bucket);
     const unfinished = before?.scan.find((one) => one.bucket === bucket);
     return isSame ? (unfinished ?? []) : { bucket, after: "" };

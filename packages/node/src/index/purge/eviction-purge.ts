@@ -7,19 +7,19 @@ import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem } from "../rows/row-keys.ts";
 import { evictedRanges } from "./evicted-ranges.ts";
 
-/** What keeps evicted bytes in the files; `unknown`: the store does not report it. */
+/** The reason why evicted bytes are still in the files; `unknown`: the store does not report it. */
 export type PurgeHeld = Exclude<KvPurged, "gone" | "named"> | "unknown";
 
-/** How far a run came: evictions up to `txId` are purged; `held`: what holds the rest (undefined: nothing is left). */
+/** How far a run got: evictions up to `txId` are purged; `held`: what holds the rest (undefined: nothing is left). */
 export interface PurgeReport {
   readonly txId: TxId;
   readonly held: PurgeHeld | undefined;
 }
 
-/** Purged at once: more would need more memory, and their ranges soon cover the whole index anyway. */
+/** The most evictions purged at once: more would need more memory, and their ranges soon cover the whole index anyway. */
 const MAX_EVICTIONS = 10_000;
 
-/** Overwrites evicted data in an index's files, in the order of the evictions, and records in the index how far it is. */
+/** Overwrites evicted data in an index's files, in the order of the evictions, and records in the index how far it has got. */
 export class EvictionPurge {
   readonly #kv: KvStore;
   /** Serializes writers whose writes depend on the contents of the store. */
@@ -34,7 +34,7 @@ export class EvictionPurge {
     this.#writing = writing;
   }
 
-  /** What held the last run: why the evictions after the last mark are not yet purged. */
+  /** Returns what held the last run: why the evictions after the last mark are not yet purged. */
   get held(): PurgeHeld | undefined {
     return this.#held;
   }
@@ -67,7 +67,7 @@ export class EvictionPurge {
     }
   }
 
-  /** Undefined when nothing was evicted since, or the store cannot purge. */
+  /** Begins a purge; returns undefined if nothing has been evicted since `after`, or the store cannot purge. */
   async #begin(after: TxId, state: IndexState): Promise<{ txId: TxId; purge: KvPurge } | undefined> {
     const evicted: { readonly txId: TxId; readonly stem: Buffer }[] = [];
     for await (const rows of this.#kv.range({ ...evictionsAfter(after), limit: MAX_EVICTIONS + 1 })) {
@@ -100,7 +100,7 @@ export class EvictionPurge {
     return stems;
   }
 
-  /** Returns what holds the purge; undefined when it is done and recorded. */
+  /** Returns what holds the purge; undefined once it is done and recorded. */
   async #go(
     { txId, purge }: { txId: TxId; purge: KvPurge },
     options: KvPurging,
@@ -113,7 +113,10 @@ export class EvictionPurge {
     return undefined;
   }
 
-  /** Reads the marks. The store was opened since the last one, so files that contained only field values (`named`) were replaced. */
+  /**
+   * Reads the marks. The store has been opened since the last mark was set, so files that contained only field values (`named`) were
+   * replaced.
+   */
   async #readMarks(): Promise<readonly PurgeMark[]> {
     const marks = await readPurgeMarks(this.#kv);
     if (!marks.some(({ named }) => named)) return marks;

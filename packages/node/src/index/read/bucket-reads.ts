@@ -7,7 +7,7 @@ import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
 
 /** The values of an indexed field, each with the number of documents that have it. */
 export interface FieldSummary {
-  /** Null while the field is being built. */
+  /** The counts by value; null while the field is being built. */
   readonly counts: Readonly<Record<string, number>> | null;
   /** Whether there are more values than listed. */
   readonly more: boolean;
@@ -20,10 +20,10 @@ export interface BucketSummary {
   readonly fields: Readonly<Record<string, FieldSummary>>;
 }
 
-/** Of a field with more values than a person can read, only this many are listed. */
+/** The most values listed for a field: a person cannot read more. */
 const MAX_VALUES = 1_000;
 
-/** Returns all buckets that have or had documents, or have indexed fields, by name. Reads only counters. */
+/** Returns all buckets, by name, that have or had documents, or that have indexed fields. Reads only counters. */
 export async function readBuckets(reader: KvReader, state: IndexState): Promise<BucketSummary[]> {
   const indexed = activePolicies(state)?.indexed ?? new Map<string, readonly FieldIndex[]>();
   const documents = new Map<string, number>();

@@ -1,15 +1,15 @@
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 
-/** Where a list continues: after a document row's key, as of the transaction at which the list began. */
+/** The point at which a list continues: after a document row's key, as of the transaction at which the list began. */
 export interface ListCursor {
   readonly txId: TxId;
   readonly after: Uint8Array;
-  /** First digits of the history chain at that transaction, if known: another history may have a transaction with that id. */
+  /** The first digits of the history chain at that transaction, if known: another history may have a transaction with the same id. */
   readonly history?: string | undefined;
 }
 
-/** Encodes a cursor as opaque text that fits in a URL. */
+/** Encodes a cursor as an opaque string that fits in a URL. */
 export function encodeListCursor({ txId, after, history }: ListCursor): string {
   const parts = [txId, Buffer.from(after).toString("base64url")];
   return encode(history === undefined ? parts : [...parts, history]);
@@ -23,14 +23,14 @@ export function decodeListCursor(text: string): ListCursor {
   return { txId, after: Buffer.from(after, "base64url"), history };
 }
 
-/** `REQUEST_INVALID`: the earlier pages were of transactions that the log has lost. */
+/** Returns `REQUEST_INVALID`: the earlier pages were of transactions that the log has lost. */
 export function lostHistory(): CairnError {
   return new CairnError("REQUEST_INVALID", "The cursor is of a history that the log has lost.", {
     hint: "Begin the list again without a cursor: the contents of earlier pages may no longer exist.",
   });
 }
 
-/** Encodes where a history continues: with the versions older than `revision`. */
+/** Encodes the point at which a history continues: with the versions older than `revision`. */
 export function encodeRevisionCursor(revision: TxId): string {
   return encode([revision]);
 }

@@ -22,10 +22,10 @@ import {
 } from "../rows/version-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** A document or undefined; a promise only when the row is not in memory. */
+/** A document or undefined; a promise only if the row is not in memory. */
 export type MaybeDocument = StoredDocument | undefined | Promise<StoredDocument | undefined>;
 
-/** Reads the current document of a key. Avoids a promise, which is a third of the cost of a row in memory. */
+/** Reads the current document of a key. Avoids a promise, which would be a third of the cost of reading a row in memory. */
 export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument {
   const rowKey = documentKeyRow(key);
   const value = reader.getText === undefined ? readBytes(reader, rowKey) : reader.getText(rowKey);
@@ -33,7 +33,7 @@ export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument 
   return typeof value === "string" ? textDocument(key, rowKey, value) : awaitedDocument(key, rowKey, value);
 }
 
-/** For a store that reads only bytes. */
+/** Reads a document from a store that reads only bytes. */
 async function readBytes(reader: KvReader, rowKey: Uint8Array): Promise<string | undefined> {
   const value = await reader.get(rowKey);
   return value === undefined ? undefined : Buffer.from(value).toString("utf8");
@@ -67,8 +67,8 @@ export async function readDocumentAsOf(
 }
 
 /**
- * Returns the value of a key after transaction `txId`: its newest value (of a document or a tombstone) if that is old enough, else the newest
- * superseded version that is.
+ * Returns the value of a key after transaction `txId`: its newest value (of a document or a tombstone) if that is old enough, else the
+ * newest superseded version that is.
  */
 export async function valueAsOf(
   reader: KvReader,
@@ -87,7 +87,7 @@ export async function valueAsOf(
   return undefined;
 }
 
-/** From which transactions on a bucket's past is complete. */
+/** The transactions after which a bucket's history is complete. */
 export type PastFloors = Pick<BucketCounters, "floor" | "gone">;
 
 /** Reads the floors of a bucket. */
@@ -98,8 +98,8 @@ export async function readFloors(reader: KvReader, bucket: string): Promise<Past
 }
 
 /**
- * Throws `WATCH_COMPACTED` when a key for which nothing was found at transaction `txId` may have had a document that the bucket's history policy
- * removed. `newest` is the key's current value, which may have superseded a removed one.
+ * Throws `WATCH_COMPACTED` if a key for which nothing was found at transaction `txId` may have had a document that the bucket's history
+ * policy removed. `newest` is the key's current value, which may have superseded a removed version.
  */
 export function checkFloor(
   { floor, gone }: PastFloors,
@@ -110,7 +110,7 @@ export function checkFloor(
   if (txId < (newest === undefined ? gone : floor)) throw compacted(bucket, txId, Math.max(floor, gone));
 }
 
-/** `WATCH_COMPACTED`: the requested past was removed. */
+/** Returns `WATCH_COMPACTED`: the requested history was removed. */
 function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
   return new CairnError(
     "WATCH_COMPACTED",
@@ -121,7 +121,7 @@ function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
   );
 }
 
-/** Reads at most `limit` of a key's versions, newest first, older than revision `before` if given. */
+/** Reads at most `limit` of a key's versions, newest first; only those older than revision `before` if it is given. */
 export async function readHistory(
   reader: KvReader,
   key: DocumentKey,
@@ -147,19 +147,19 @@ function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument |
   return json === undefined ? undefined : keyedDocument(key, revision, json);
 }
 
-/** Lists the members, because spreading the key costs as much as reading the row. */
+/** Adds the key to a document. Lists the members, because spreading the key costs as much as reading the row. */
 function keyedDocument(key: DocumentKey, revision: Revision, json: string): StoredDocument {
   return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
 }
 
-/** As {@link storedDocument}, with the key of a document or tombstone row. */
+/** Like {@link storedDocument}, but takes the key of a document or tombstone row. */
 export function storedDocumentRow(rowKey: Uint8Array, value: VersionValue): StoredDocument | undefined {
   return storedDocument(parseDocumentRowKey(rowKey), value);
 }
 
 /**
- * Finds the last transaction between `first` and `last` whose time is not after `time` (ms since 1970); undefined when all are later. Transaction
- * times never go back, which allows a binary search.
+ * Finds the last transaction between `first` and `last` whose time is not after `time` (ms since 1970); undefined if all are later.
+ * Transaction times never go back, which allows a binary search.
  */
 async function transactionAt(
   reader: KvReader,
@@ -179,7 +179,7 @@ async function transactionAt(
   return high < first ? undefined : high;
 }
 
-/** Resolves a point in the past to a transaction; 0 before the first one. */
+/** Resolves a point in time to a transaction; 0 before the first transaction. */
 export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
   if (asOf === undefined) return undefined;
   if ("txId" in asOf) return asOf.txId;

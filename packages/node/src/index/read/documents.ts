@@ -1,6 +1,6 @@
 import type { DocumentKey, Revision, TxId } from "@cairn/client";
 
-/** A stored document. `json` is exactly the text that JSON.stringify wrote. */
+/** A stored document. `json` is exactly the string that JSON.stringify wrote. */
 export interface StoredDocument extends DocumentKey {
   readonly revision: Revision;
   readonly json: string;
@@ -14,14 +14,14 @@ export interface DocumentVersion {
   readonly json?: string;
 }
 
-/** A point in the past: a transaction, or the last one whose time is not after an ISO-8601 instant. */
+/** A point in time: a transaction, or the last transaction whose time is not after an ISO-8601 instant. */
 export type AsOf = { readonly txId: TxId } | { readonly time: string };
 
 /** A page of documents in key order, all as of `txId`. */
 export interface DocumentPage {
   readonly txId: TxId;
   readonly documents: readonly StoredDocument[];
-  /** Present when there may be more documents. */
+  /** The cursor of the next page; present if there may be more documents. */
   readonly cursor?: string;
 }
 

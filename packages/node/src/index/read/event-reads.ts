@@ -5,24 +5,27 @@ import type { IndexState } from "../rows/index-state.ts";
 import { ROW, rowsOfKind, eventRowKey, eventRowOrigin, eventRowTime } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 
-/** A recorded event. `time` is in nanoseconds since 1970, as text. */
+/** A recorded event. `time` is in nanoseconds since 1970, as a string. */
 export interface RecordedEvent extends EventRecord {
-  /** Identifies the event, for example in `before`. */
+  /** The id of the event, used for example in `before`. */
   readonly id: string;
   readonly txId: TxId;
   readonly time: string;
 }
 
-/** Which events, newest first. */
+/** A query for events, newest first. */
 export interface EventQuery {
   readonly limit: number;
   readonly bucket?: string | undefined;
   readonly object?: string | undefined;
-  /** Older than this one. */
+  /** Returns only events older than this one. */
   readonly before?: EventPlace | undefined;
 }
 
-/** The place of an event in the order of all events: by time, then by what recorded it. */
+/**
+ * The position of an event in the order of all events: by time, then by the transaction that recorded it and the event's position in the
+ * transaction.
+ */
 interface EventPlace {
   readonly time: bigint;
   readonly txId: TxId;
@@ -33,11 +36,11 @@ interface EventPlace {
 export interface EventPage {
   readonly txId: TxId;
   readonly events: readonly RecordedEvent[];
-  /** The `before` of the next page, when there may be more. */
+  /** The `before` of the next page, if there may be more events. */
   readonly before?: string;
 }
 
-/** Parses an event's id, or a time in nanoseconds; undefined when `text` is neither. */
+/** Parses an event's id, or a time in nanoseconds; returns undefined if `text` is neither. */
 export function parseEventPlace(text: string): EventPlace | undefined {
   const match = /^(\d{1,19})(?:-(\d{1,16})-(\d{1,9}))?$/.exec(text);
   if (match === null) return undefined;

@@ -5,19 +5,19 @@ import { FIRST_TX_ID } from "../rows/index-state.ts";
 import { rowTxId, transactionRowKey } from "../rows/row-keys.ts";
 import { decodeOutcome, type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
 
-/** Bounds of what is scanned for one answer; beyond them the answer is less exact. */
+/** The bounds of what is scanned for one result; beyond them the result is less exact. */
 const MAX_TRANSACTIONS = 20_000;
 const MAX_BYTES = 8 * 1024 * 1024;
 
-/** A key during the scan: its first write since it was last evicted. */
+/** The result for a key during the scan: its first write since it was last evicted. */
 interface Origin {
   first: TxId | undefined;
 }
 
 /**
- * Returns for each of `evictions` (keys with the transaction that evicted them), in their order, a transaction before which nothing of what it
- * removed was written. The index keeps no version of evicted keys, so this scans the operations of its transactions from the first on. The
- * answer is exact as far as they are scanned; beyond that it errs towards an earlier transaction.
+ * Returns for each of `evictions` (keys with the transaction that evicted them), in their order, a transaction before which nothing that
+ * the eviction removed was written. The index keeps no version of evicted keys, so this function scans the operations of its transactions,
+ * starting with the first. The result is exact as far as they are scanned; beyond that it errs towards an earlier transaction.
  */
 export async function earliestWrites(
   reader: KvReader,
@@ -34,7 +34,7 @@ export async function earliestWrites(
     for (const [key, value] of rows) {
       const txId = rowTxId(key);
       bytes += value.length;
-      // After a missing transaction nothing is certain.
+      // Nothing is certain after a missing transaction.
       if (txId !== scanned + 1 || bytes > MAX_BYTES) break scan;
       scanned = txId;
       follow(origins, exact, txId, outcomeOperations(decodeOutcome(key, value)));

@@ -8,19 +8,19 @@ import { parseNumberedStem, parseStem, ROW, rowsOfKind, transactionRowKey } from
 import { decodeOutcome } from "../rows/row-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** A key that was evicted. */
+/** An evicted key. */
 export interface Eviction extends DocumentKey {
-  /** The transaction that evicted it. */
+  /** The transaction that evicted the key. */
   readonly txId: TxId;
   readonly txTime: string;
-  /** What the files of this node's index still contain of it. */
+  /** What this node's index files still contain of the evicted key. */
   readonly files: EvictedFiles;
 }
 
 /**
- * `goneSince`: the latest time (ISO-8601) since when the files of a node's index contain nothing of an eviction; null while they may. Then
- * `waitsFor` is what removes the rest: a `compaction`, the end of `reads` that began before, a `restart` (only a value of an indexed field is
- * left, in LevelDB's manifest), or `unknown` when the key-value store does not report it.
+ * `goneSince`: the latest time (ISO-8601) since which the files of a node's index contain nothing of an eviction; null while they may
+ * contain something. Then `waitsFor` is what removes the rest: a `compaction`, the end of `reads` that began before, a `restart` (only a
+ * value of an indexed field is left, in LevelDB's manifest), or `unknown` if the key-value store does not report it.
  */
 export type EvictedFiles =
   | { readonly goneSince: string; readonly waitsFor: null }
@@ -28,7 +28,7 @@ export type EvictedFiles =
 
 const WAITS_FOR = { unfinished: "compaction", read: "reads", unknown: "unknown" } as const;
 
-/** An eviction with what the index knows of its time. */
+/** An eviction with what the index knows of the time of the evicted writes. */
 export interface DatedEviction extends Eviction {
   /** No transaction before this one wrote anything that was evicted. */
   readonly notBefore: TxId;
@@ -40,7 +40,7 @@ export interface EvictionPage {
   readonly cursor?: string;
 }
 
-/** Which evictions; `held`: why those after the last mark are still in the files. */
+/** A query for evictions; `held`: why those after the last mark are still in the files. */
 interface EvictionQuery {
   readonly limit: number;
   readonly cursor?: string | undefined;

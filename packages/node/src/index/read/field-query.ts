@@ -79,19 +79,19 @@ async function readyIndex(
   });
 }
 
-/** Whether a version meets all conditions. */
+/** Returns whether a version meets all conditions. */
 export function hasValues({ indexes, values }: Wanted, bytes: VersionValue): boolean {
   const texts = fieldTexts(bytes, indexes);
   return values.every((value, at) => texts[at] === value);
 }
 
-/** One condition, which selects a range of rows. */
+/** A condition, which selects a range of rows. */
 export interface IndexedValue {
   readonly index: FieldIndex;
   readonly value: string;
 }
 
-/** Returns the condition that the fewest documents meet, so that the fewest have to be examined. */
+/** Returns the condition that the fewest documents meet, so that as few as possible have to be examined. */
 export async function rarestOf(reader: KvReader, { indexes, values }: Wanted): Promise<IndexedValue> {
   const counts = indexes.map(({ id }, at) => fieldCountKey(id, values[at] ?? ""));
   const rows = counts.length === 1 ? [] : await reader.getMany(counts);

@@ -5,7 +5,7 @@ import { checkFloor, readFloors, storedDocumentRow, valueAsOf } from "./document
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
 
-/** Which documents, in key order. `after`: the document row key after which to continue. */
+/** The range of documents to list, in key order. `after`: the document row key after which to continue. */
 export interface ListRange {
   readonly bucket: string;
   readonly namespace?: string;
@@ -14,7 +14,7 @@ export interface ListRange {
   readonly after?: Uint8Array;
 }
 
-/** Documents and, when there may be more, the row key after which to continue. */
+/** Documents and, if there may be more, the row key after which to continue. */
 export interface ListedDocuments {
   readonly documents: StoredDocument[];
   readonly after?: Uint8Array;
@@ -23,16 +23,16 @@ export interface ListedDocuments {
 /** Lists the current documents. */
 export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
   const { namespace, prefix = "", limit } = range;
-  // Every row is a document of the list, except when a prefix without a namespace filters them.
+  // Every row is a document of the list, unless a prefix without a namespace filters the rows.
   const most = namespace === undefined && prefix !== "" ? {} : { limit: limit + 1 };
   const rows = reader.range({ ...bounds(range, ROW.document), ...most });
   return await collect(rows, range, (row) => Promise.resolve(checkedVersion(...row)));
 }
 
 /**
- * Lists the documents as they were after transaction `txId`. Every key that had a document then has a document or a tombstone row now (evicted
- * keys have none), so both are read in key order, and only what changed since is looked up in the history. `isWanted` filters versions. Throws
- * `WATCH_COMPACTED` when a history policy has removed the past.
+ * Lists the documents as they were after transaction `txId`. Every key that had a document then has a document or a tombstone row now
+ * (evicted keys have none), so both are read in key order, and only what has changed since is looked up in the history. `isWanted` filters
+ * versions. Throws `WATCH_COMPACTED` if a history policy has removed the history of that time.
  */
 export async function listAsOf(
   reader: KvReader,
@@ -44,7 +44,7 @@ export async function listAsOf(
     reader.range(bounds(range, ROW.document)),
     reader.range(bounds(range, ROW.tombstone)),
   );
-  // Keys that were removed entirely would be missing.
+  // Keys that were removed entirely would be missing from the list.
   const floors = await readFloors(reader, range.bucket);
   checkFloor(floors, range.bucket, txId, undefined);
   return await collect(rows, range, async (row) => {
@@ -86,19 +86,19 @@ function bounds(
   const lt = prefixEnd(begin);
   if (after === undefined) return { gte: begin, lt };
   const gt = asKind(after, kind);
-  // Otherwise the list would include documents outside of its range.
+  // Otherwise the list would include documents outside its range.
   if (Buffer.compare(gt, begin) < 0 || Buffer.compare(gt, lt) >= 0) throw foreignCursor();
   return { gt, lt };
 }
 
-/** `REQUEST_INVALID`: the cursor belongs to another list. */
+/** Returns `REQUEST_INVALID`: the cursor belongs to another list. */
 export function foreignCursor(): CairnError {
   return new CairnError("REQUEST_INVALID", "The cursor is that of another list.", {
     hint: "A cursor is valid only with the bucket, namespace and prefix for which it was returned: follow the Link header as it is.",
   });
 }
 
-/** Merges two sequences of rows of different kinds, each in key order, in the order of their stems. */
+/** Merges two sequences of rows of different kinds, each in key order, by their stems. */
 async function* mergeByStem(
   left: AsyncIterable<readonly KvRow[]>,
   right: AsyncIterable<readonly KvRow[]>,

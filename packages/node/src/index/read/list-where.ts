@@ -32,18 +32,18 @@ import { decodeOutcome, outcomeOperations } from "../rows/row-values.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
 interface WhereRange extends ListRange {
-  /** At least one condition; all have to hold. */
+  /** The conditions, at least one; all have to hold. */
   readonly where: readonly FieldQuery[];
 }
 
-/** Beyond this many transactions, listing everything as of then costs less than finding the keys that changed since. */
+/** If more transactions than this have followed, listing everything as of then costs less than finding the keys that have changed since. */
 const MAX_TRANSACTIONS_BACK = 10_000;
 const KEYS_PER_READ = 128;
 
 /**
- * Lists the documents whose fields had the values after transaction `txId`. Throws `REQUEST_INVALID` for a field that is not indexed, `NOT_READY`
- * while it is being built. The condition that the fewest documents meet now selects candidates, which are then checked against all conditions.
- * For the past, keys that changed since are candidates as well.
+ * Lists the documents whose fields had the values after transaction `txId`. Throws `REQUEST_INVALID` for a field that is not indexed,
+ * `NOT_READY` while the field is being built. The condition that the fewest documents meet now selects candidates, which are then checked
+ * against all conditions. For an earlier transaction, keys that have changed since are candidates as well.
  */
 export async function listWhere(
   reader: KvReader,
@@ -90,7 +90,7 @@ async function changedKeys(
   for await (const rows of reader.range(outcomes)) {
     for (const [key, value] of rows) {
       for (const [op, bucket, name] of outcomeOperations(decodeOutcome(key, value))) {
-        // An evicted key has no past any more.
+        // An evicted key no longer has any history.
         if ((op !== "put" && op !== "delete") || bucket !== range.bucket) continue;
         note(documentRowKey(bucket, qualifiedKey(name)));
       }
@@ -143,7 +143,7 @@ async function* candidates(
   for (; at < changed.length; at += KEYS_PER_READ) yield changed.slice(at, at + KEYS_PER_READ);
 }
 
-/** Whether names have to be filtered: a prefix without a namespace applies to all namespaces. */
+/** Returns whether names have to be filtered: a prefix without a namespace applies to all namespaces. */
 function hasFilter({ namespace, prefix }: WhereRange): boolean {
   return namespace === undefined && prefix !== undefined && prefix !== "";
 }
@@ -156,12 +156,12 @@ interface Page {
 interface Filter {
   readonly wanted: Wanted;
   readonly range: WhereRange;
-  /** Undefined for current documents. */
+  /** The transaction as of which to list; undefined for current documents. */
   readonly txId: TxId | undefined;
   readonly floors: PastFloors;
 }
 
-/** Adds matching documents to the page; returns true when there is one more than it holds. */
+/** Adds matching documents to the page; returns true if there is one more than the page holds. */
 async function fill(
   reader: KvReader,
   filter: Filter,

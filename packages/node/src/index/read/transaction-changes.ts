@@ -30,14 +30,14 @@ import {
 } from "../rows/version-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** Which changes to read: those of the transactions after `after` up to `upTo`. */
+/** A query for the changes of the transactions after `after` up to `upTo`. */
 export interface ChangesQuery {
   readonly after: TxId;
   readonly upTo: TxId;
   readonly bucket?: string | undefined;
   readonly namespace?: string | undefined;
   readonly maxTransactions: number;
-  /** Approximate bound in bytes; a transaction is read whole, however large it is. */
+  /** The approximate bound in bytes; a transaction is read whole, however large it is. */
   readonly maxBytes: number;
 }
 
@@ -61,13 +61,13 @@ interface WantedTransaction {
   readonly operations: readonly WantedOperation[];
 }
 
-/** Versions in one read: few enough to stop soon after the bound, many enough to share the cost of a read. */
+/** The number of versions in one read: few enough to stop soon after the bound, many enough to share the cost of a read. */
 const VERSIONS_PER_READ = 64;
 
 /**
- * Reads what transactions changed: operations from their outcomes, documents from the versions that they wrote. Returns only what took effect,
- * without what was evicted since. Throws `WATCH_COMPACTED` when the rows do not reach back to `after`. The reader has to be a snapshot, because a
- * version moves when the next one is written.
+ * Reads what transactions changed: operations from their outcomes, documents from the versions that they wrote. Returns only what took
+ * effect, without what has been evicted since. Throws `WATCH_COMPACTED` if the rows do not reach back to `after`. The reader has to be a
+ * snapshot, because a version moves when the next one is written.
  */
 export async function readChanges(reader: KvReader, query: ChangesQuery): Promise<ChangesPage> {
   const { after, maxBytes } = query;
@@ -112,7 +112,7 @@ export async function changesFloor(
   return upTo;
 }
 
-/** Returns the last transaction whose changes may be incomplete: in any bucket, or in the given one. */
+/** Returns the last transaction whose changes may be incomplete: in any bucket, or in the given bucket. */
 async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise<TxId> {
   const pruned = (await readState(reader))?.pruned ?? 0;
   if (pruned === 0 || bucket === undefined) return pruned;
@@ -120,7 +120,7 @@ async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise
   return Math.min(pruned, Math.max(floor, gone));
 }
 
-/** The time of a transaction; undefined when the index does not have it. */
+/** Returns the time of a transaction; undefined if the index does not have it. */
 export async function transactionTime(reader: KvReader, txId: TxId): Promise<string | undefined> {
   const key = transactionRowKey(txId);
   const value = await reader.get(key);
@@ -150,7 +150,7 @@ async function* wantedTransactions(
   if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));
 }
 
-/** Reads what expired with these transactions, whatever their outcomes; a bounded number for each. */
+/** Reads which documents expired with these transactions, whatever their outcomes; a bounded number for each. */
 async function expiredWithin(
   reader: KvReader,
   { bucket, namespace }: ChangesQuery,
@@ -189,7 +189,7 @@ function wantedOperations(outcome: Outcome, { bucket, namespace }: ChangesQuery)
   return wanted;
 }
 
-/** Appends what the transactions of `chunk` changed; returns its approximate size in bytes. */
+/** Appends what the transactions of `chunk` changed; returns the approximate size in bytes. */
 async function readVersions(
   reader: KvReader,
   chunk: readonly WantedTransaction[],
@@ -217,12 +217,12 @@ async function readVersions(
   return bytes;
 }
 
-/** Stands for an eviction row. */
+/** A value that stands for an eviction row. */
 const EVICTED = "evicted";
 
 /**
- * Returns for each operation the version or eviction by which it took effect, if it did and was not evicted since. Looks for superseded versions
- * first: their keys contain the revision, so nothing is read in vain.
+ * Returns for each operation the version or eviction by which it took effect, if it took effect and has not been evicted since. Looks for
+ * superseded versions first: their keys contain the revision, so nothing is read in vain.
  */
 async function effects(
   reader: KvReader,

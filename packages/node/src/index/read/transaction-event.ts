@@ -1,6 +1,6 @@
 import type { DocumentKey, Revision, TxId } from "@cairn/client";
 
-/** A change of one key by a transaction. `revision` is the transaction's id. Only a put has `json`, the document's text. */
+/** A change of one key by a transaction. `revision` is the transaction's id. Only a put has `json`, the document's JSON. */
 export interface WatchChange extends DocumentKey {
   readonly op: "put" | "delete" | "evict";
   readonly revision: Revision;
@@ -9,12 +9,12 @@ export interface WatchChange extends DocumentKey {
 
 const CHANGE_OVERHEAD = 128;
 
-/** The approximate memory of a change, for bounds to which changes are added and from which they are removed. */
+/** Returns the approximate memory of a change, for bounds on changes that are added and removed again. */
 export function changeBytes({ json = "", namespace, name }: WatchChange): number {
   return json.length + namespace.length + name.length + CHANGE_OVERHEAD;
 }
 
-/** As {@link changeBytes}, for several changes. */
+/** Like {@link changeBytes}, but for several changes. */
 export function changesBytes(changes: readonly WatchChange[]): number {
   let bytes = 0;
   for (const change of changes) bytes += changeBytes(change);

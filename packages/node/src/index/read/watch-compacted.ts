@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 
-/** `WATCH_COMPACTED`; `floor` is the earliest transaction after which a watch can still begin. */
+/** The error `WATCH_COMPACTED`; `floor` is the earliest transaction after which a watch can still begin. */
 export class WatchCompactedError extends CairnError {
   readonly floor: TxId;
   readonly reason: "compacted" | "regressed";
@@ -15,7 +15,7 @@ export class WatchCompactedError extends CairnError {
   }
 }
 
-/** History at or before `after` has been pruned; it is complete after `floor`. */
+/** Returns the error for history at or before `after` that has been pruned; the history is complete after `floor`. */
 export function compacted(after: TxId, floor: TxId): WatchCompactedError {
   return new WatchCompactedError(
     `This node no longer has all changes after transaction ${after}: a watch can begin at ${floor} or later.`,
@@ -24,7 +24,7 @@ export function compacted(after: TxId, floor: TxId): WatchCompactedError {
   );
 }
 
-/** The log lost its end, and has other transactions in its place since the watcher saw transaction `from`. */
+/** Returns the error for a log that has lost its end, and has other transactions in its place since the watcher saw transaction `from`. */
 export function regressed(from: TxId, floor: TxId): WatchCompactedError {
   return new WatchCompactedError(
     `Transaction ${from} is not the one that the watcher saw: the log lost its end, including what the watcher saw.`,

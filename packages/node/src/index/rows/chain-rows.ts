@@ -2,13 +2,16 @@ import type { TxId } from "@cairn/client";
 import { ROW, rowsOfKind, rowTxId } from "./row-keys.ts";
 import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
 
-/** Bytes of a SHA-256. */
+/** The bytes of a SHA-256. */
 export const CHAIN_BYTES = 32;
-/** Bytes that a message adds to the history chain: its payload mark, the last 8 bytes XORed with its time. */
+/** The bytes that a message adds to the history chain: its payload mark, with the last 8 bytes XORed with its time. */
 export const IDENTITY_BYTES = 12;
-/** Bytes that a message adds to the effects chain: the checksum of its outcome row, and one over its writes and the number of documents, 4 each. */
+/**
+ * The bytes that a message adds to the effects chain: the checksum of its outcome row, and one over its writes and the number of documents,
+ * 4 each.
+ */
 export const EFFECT_BYTES = 8;
-/** Messages in one row of entries: few, because every batch rewrites the newest row. */
+/** The number of messages in one row of entries: few, because every batch rewrites the newest row. */
 export const ENTRIES_IN_ROW = 32;
 
 /** The values of the two chains at a transaction. */
@@ -28,7 +31,7 @@ interface ChainEntries {
 export const ALL_LINKS = rowsOfKind(ROW.link);
 export const ALL_ENTRIES = rowsOfKind(ROW.chainEntries);
 
-/** A link row's value. */
+/** Encodes a link row's value. */
 export function encodeLink(key: Uint8Array, { history, effects }: Link): Buffer {
   return sealed(key, Buffer.concat([history, effects]));
 }
@@ -40,7 +43,7 @@ export function decodeLink(key: Uint8Array, value: Uint8Array): Link {
   return { history: bytes.subarray(0, CHAIN_BYTES), effects: bytes.subarray(CHAIN_BYTES) };
 }
 
-/** The value of a row of entries: all identities, then all effects. */
+/** Encodes the value of a row of entries: all identities, then all effects. */
 export function encodeEntries(key: Uint8Array, { identities, effects }: ChainEntries): Buffer {
   return sealed(key, Buffer.concat([identities, effects]));
 }

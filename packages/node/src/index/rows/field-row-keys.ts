@@ -3,7 +3,7 @@ import { ROW, type RowKind, asBuffer, END, escape } from "./row-keys.ts";
 const EMPTY = new Uint8Array(0);
 const INDEX_BYTES = 4;
 
-/** The prefix of an indexed field's rows of a kind, or the key of its only row of that kind. */
+/** Returns the prefix of an indexed field's rows of a kind, or the key of its only row of that kind. */
 export function fieldKey(kind: RowKind, index: number, rest: Uint8Array = EMPTY): Buffer {
   const key = Buffer.allocUnsafe(1 + INDEX_BYTES + rest.length);
   key[0] = kind;
@@ -12,33 +12,33 @@ export function fieldKey(kind: RowKind, index: number, rest: Uint8Array = EMPTY)
   return key;
 }
 
-/** The number of the indexed field in the key of one of its rows. */
+/** Returns the number of the indexed field in the key of one of its rows. */
 export function fieldKeyIndex(key: Uint8Array): number {
   return asBuffer(key).readUInt32BE(1);
 }
 
-/** The part of the key that follows the number of the indexed field. */
+/** Returns the part of the key that follows the number of the indexed field. */
 export function fieldKeyRest(key: Uint8Array): Buffer {
   return asBuffer(key).subarray(1 + INDEX_BYTES);
 }
 
-/** The prefix of the rows of an indexed field's value, each of which ends with a namespace and a name. */
+/** Returns the prefix of the rows of an indexed field's value, each of which ends with a namespace and a name. */
 export function fieldValuePrefix(index: number, value: string): Buffer {
   return fieldKey(ROW.field, index, Buffer.concat([escape(value), Buffer.from([END])]));
 }
 
-/** The row for a document, given by its row key, that has the value of `prefix` ({@link fieldValuePrefix}). */
+/** Returns the key of the row for a document, given by its row key, that has the value of `prefix` ({@link fieldValuePrefix}). */
 export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: string): Buffer {
   // Omits the kind, the bucket (whose characters are one byte each) and its end, which the indexed field's number implies.
   const from = bucket.length + 2;
   const key = Buffer.allocUnsafe(prefix.length + rowKey.length - from);
   key.set(prefix);
-  // Copying so few bytes is faster than making a view of them.
+  // Copying this few bytes is faster than making a view of them.
   for (let at = from; at < rowKey.length; at++) key[prefix.length + at - from] = rowKey[at] ?? 0;
   return key;
 }
 
-/** The row that counts the documents with a value of an indexed field. */
+/** Returns the key of the row that counts the documents with a value of an indexed field. */
 export function fieldCountKey(index: number, value: string): Buffer {
   return fieldKey(ROW.fieldCount, index, Buffer.from(value, "utf8"));
 }

@@ -8,8 +8,8 @@ import type { Anchor } from "../../log/anchor.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
 
 /**
- * The version of the index's layout. A node reads only its own version; it rebuilds any other index from a checkpoint of this version or from
- * the log. Raise it whenever the same log would give other rows. docs/index-format.md describes the rows.
+ * The version of the index's layout. A node reads only its own version; it rebuilds any other index from a checkpoint of this version or
+ * from the log. Raise the version whenever the same log would result in other rows. docs/index-format.md describes the rows.
  */
 export const INDEX_VERSION = 6;
 
@@ -24,9 +24,9 @@ const PoliciesSchema = z.object({
 });
 
 /**
- * The policies in force. `revision`: the transaction that set them; `indexes`: the indexed fields, each with the number in its rows, which is
- * never reused (`nextIndex`); `scan`: buckets whose documents are still being scanned for those that expire, and how far (`after`: the key of a
- * document row in hex, empty before the beginning).
+ * The policies in force. `revision`: the transaction that set them; `indexes`: the indexed fields, each with the number in its rows, which
+ * is never reused (`nextIndex`); `scan`: buckets whose documents are still being scanned for those that expire, and how far (`after`: the
+ * key of a document row in hex, empty before the beginning).
  */
 export type StatePolicies = Readonly<z.infer<typeof PoliciesSchema>>;
 
@@ -45,19 +45,19 @@ const StateSchema = z.object({
 });
 
 /**
- * Which prefix of which log the index holds; written in the same batch as the rows of its last message. `txId`: the last message applied;
- * `time`: its transaction's time (ms since 1970); `sha256`: its anchor's hash; `documents`: number of current documents; `events`: number of
- * recorded events; `sweep`: where the next sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`:
- * history at or before this transaction may be incomplete.
+ * The state of an index: which prefix of which log it holds; written in the same batch as the rows of its last message. `txId`: the last
+ * message applied; `time`: its transaction's time (ms since 1970); `sha256`: its anchor's hash; `documents`: number of current documents;
+ * `events`: number of recorded events; `sweep`: where the next sweep of history continues; `cleaned`: the last transaction at which history
+ * was removed; `pruned`: history at or before this transaction may be incomplete.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
 
-/** The position in its log of the last message that an index holds. */
+/** Returns the position in the log of the last message that an index holds. */
 export function statePosition(state: IndexState): number {
   return state.txId - state.log.offset;
 }
 
-/** The state of an index of this log before its first message. */
+/** Returns the state of an index of this log before its first message. */
 export function emptyState(identity: LogIdentity): IndexState {
   const offset = identity.birth?.offset ?? 0;
   return {
@@ -71,14 +71,14 @@ export function emptyState(identity: LogIdentity): IndexState {
   };
 }
 
-/** The offset from the log's positions to tx-ids. `state` is that of an index that agrees with the log. */
+/** Returns the offset from the log's positions to tx-ids. `state` is that of an index that agrees with the log. */
 export function logOffset({ birth }: LogIdentity, state: IndexState): number {
   return birth?.offset ?? state.log.offset;
 }
 
 /**
- * The anchor of the last message that an index which agrees with the log holds. Undefined when it holds none: it is empty, or ends where this
- * log continues the index's own, and then needs the log from its birth record on.
+ * Returns the anchor of the last message held by an index that agrees with the log. Undefined if the index holds none: it is empty, or ends
+ * where this log continues the index's own, and then needs the log starting with its birth record.
  */
 export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | undefined {
   const position = statePosition(state);
@@ -86,12 +86,12 @@ export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | unde
   return { position, sha256: state.sha256 };
 }
 
-/** The tx-id of the birth record of a log that continues none; an index at it holds no transaction. */
+/** The tx-id of the birth record of a log that continues no other; an index that ends with it holds no transaction. */
 export const FIRST_TX_ID: TxId = 1;
 
 /**
- * The state row's value: JSON whose last member is a checksum over the row's key and the JSON without this member. So versions of Cairn
- * without checksums can read which version wrote it.
+ * Encodes the state row's value: JSON whose last member is a checksum over the row's key and the JSON without this member. This way,
+ * versions of Cairn without checksums can read which version wrote the state.
  */
 export function encodeState(state: IndexState): Uint8Array {
   const json = Buffer.from(JSON.stringify(state), "utf8");
@@ -102,14 +102,14 @@ const CHECKSUM_NAME = ',"crc32c":"';
 const CHECKSUM_BYTES = `${CHECKSUM_NAME}00000000"}`.length;
 const CLOSING = Buffer.from("}");
 
-/** The last member of a state row's JSON, with the closing brace. */
+/** Returns the last member of a state row's JSON, with the closing brace. */
 function checksumMember(json: Uint8Array): Buffer {
   const digits = rowChecksum(STATE_ROW_KEY, json).toString(16).padStart(8, "0");
   return Buffer.from(`${CHECKSUM_NAME}${digits}"}`);
 }
 
 /**
- * Reads the state of the index in a store; undefined when the store is empty. Throws `INDEX_VERSION` (built by another version) or
+ * Reads the state of the index in a store; returns undefined if the store is empty. Throws `INDEX_VERSION` (built by another version) or
  * `INDEX_CORRUPT` (rows without a state, or a state that is not what was written).
  */
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
@@ -124,7 +124,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   const json = Buffer.concat([bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM_BYTES)), CLOSING]);
   const isWhole = checksumMember(json).equals(bytes.subarray(json.length - 1));
   const text = bytes.toString("utf8");
-  // Versions before the fourth had no checksum.
+  // Versions before 4 had no checksum.
   if (!isWhole && text.includes(CHECKSUM_NAME))
     throw unusableIndex("the row that says what it holds is not what was written");
   const { version } = parse(VersionSchema, text);

@@ -6,8 +6,9 @@ import { evictionRowKey, ROW, rowsOfKind, NO_STEM } from "./row-keys.ts";
 import { unusableIndex } from "./unusable-index.ts";
 
 /**
- * Since `at` (ms since 1970), the files of this index contain nothing of what transactions up to `txId` evicted. With `named`, a value of an
- * indexed field may remain in a file that is replaced when the index is next opened, and that copies of the index do not have.
+ * A mark of purged evictions: since `at` (ms since 1970), the files of this index contain nothing of what transactions up to `txId`
+ * evicted. With `named`, a value of an indexed field may remain in a file that is replaced when the index is next opened, and that copies
+ * of the index do not have.
  */
 export interface PurgeMark {
   readonly txId: TxId;
@@ -16,12 +17,12 @@ export interface PurgeMark {
 }
 
 /**
- * The row that records how far evictions are purged from the files. It is about the files, not the log, and is copied with them: a copy has
- * nothing that the files do not have.
+ * The key of the row that records how far evictions are purged from the files. The row is about the files, not the log, and is copied with
+ * them: a copy has nothing that the files do not have.
  */
 export const PURGE_ROW_KEY: Uint8Array = Buffer.from("mpurged", "utf8");
 
-/** More marks would only record the times of old purges more exactly. */
+/** The most marks kept: more would only record the times of old purges more exactly. */
 const MAX_MARKS = 100;
 
 const MarksSchema = z.array(
@@ -38,19 +39,19 @@ export async function readPurgeMarks(reader: KvReader): Promise<readonly PurgeMa
   throw unusableIndex("its row of purged evictions is not readable", marks.error);
 }
 
-/** The row of these marks, oldest first. */
+/** Returns the row of these marks, oldest first. */
 export function purgeRow(marks: readonly PurgeMark[]): KvOperation {
   const kept = marks.slice(-MAX_MARKS);
   const value = sealed(PURGE_ROW_KEY, Buffer.from(JSON.stringify(kept), "utf8"));
   return { type: "put", key: PURGE_ROW_KEY, value };
 }
 
-/** The rows of evictions after transaction `txId`. */
+/** Returns the range of the rows of evictions after transaction `txId`. */
 export function evictionsAfter(txId: TxId): { gte: Buffer; lt: Buffer } {
   return { gte: evictionRowKey(txId + 1, NO_STEM), lt: rowsOfKind(ROW.eviction).lt };
 }
 
-/** The last transaction up to which evictions are purged from the files of an index that ends at `txId`; 0 if none are. */
+/** Returns the last transaction up to which evictions are purged from the files of an index that ends at `txId`; 0 if none are. */
 export async function purgedUpTo(reader: KvReader, txId: TxId): Promise<TxId> {
   const last = (await readPurgeMarks(reader)).at(-1)?.txId ?? 0;
   for await (const rows of reader.range({ ...evictionsAfter(last), limit: 1 }))

@@ -4,30 +4,30 @@ import { rowName } from "./row-names.ts";
 import { unusableIndex } from "./unusable-index.ts";
 
 /*
- * LevelDB does not compare its blocks with their checksums when it reads, and a compaction gives a damaged block a valid checksum. So each row
- * carries a CRC-32C over its value and its key, which also detects a value under the wrong key.
+ * LevelDB does not compare its blocks with their checksums when it reads, and a compaction gives a damaged block a valid checksum. So each
+ * row carries a CRC-32C over its value and its key, which also detects a value under the wrong key.
  *
  * Key and value are copied into one buffer and summed in one call, which costs less than a call for each part.
  */
 
-/** Bytes of the checksum before a version's value: 32 bits, 7 in each. */
+/** The bytes of the checksum before a version's value: 32 bits, 7 in each byte. */
 export const VERSION_SUM_BYTES = 5;
-/** Bytes of the checksum before any other row's value. */
+/** The bytes of the checksum before any other row's value. */
 export const SUM_BYTES = 4;
 
-/** Larger rows are summed in place. */
+/** The largest row that is copied to be summed; larger rows are summed without a copy. */
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
-/** Offset of the key in the buffer. A value follows without its checksum, which the end of the key overwrites. */
+/** The offset of the key in the buffer. A value follows without its checksum, which the end of the key overwrites. */
 const KEY_AT = 8;
-/** Views of the buffer by their length: making one costs a seventh of a checksum. */
+/** Views of the buffer by their length: making a view costs a seventh of a checksum. */
 const VIEWS: Buffer[] = [];
 const VIEWS_WITHOUT_KIND: Buffer[] = [];
 const MAX_KEPT_VIEWS = 2 * 1024;
 /** The most bytes of UTF-8 for one UTF-16 unit of a string. */
 const MAX_BYTES_PER_UNIT = 3;
 
-/** The expected checksum of a version's value in a document, tombstone or version row with this key. */
+/** Returns the expected checksum of a version's value in a document, tombstone or version row with this key. */
 export function versionChecksum(rowKey: Uint8Array, value: Uint8Array): number {
   const key = withoutRevision(rowKey);
   const at = KEY_AT + key.length - VERSION_SUM_BYTES;
@@ -37,7 +37,7 @@ export function versionChecksum(rowKey: Uint8Array, value: Uint8Array): number {
   return sumOfScratch(at + value.length);
 }
 
-/** As {@link versionChecksum}, for a value that was read as text: it is intact if its UTF-8 has the right checksum. */
+/** Like {@link versionChecksum}, but for a value that was read as a string: the value is intact if its UTF-8 has the right checksum. */
 export function versionTextChecksum(documentRowKey: Uint8Array, value: string): number {
   const at = KEY_AT + documentRowKey.length - VERSION_SUM_BYTES;
   if (at + value.length * MAX_BYTES_PER_UNIT > SCRATCH_BYTES)
@@ -47,7 +47,7 @@ export function versionTextChecksum(documentRowKey: Uint8Array, value: string): 
   return sumOfScratch(at + length);
 }
 
-/** Excludes the kind, because a version moves unchanged to a row of another kind. */
+/** Returns the checksum of the buffer's content. Excludes the kind, because a version moves unchanged to a row of another kind. */
 function sumOfScratch(end: number): number {
   return sumOf(VIEWS_WITHOUT_KIND, KEY_AT + 1, end);
 }
@@ -75,7 +75,9 @@ export function sealed(key: Uint8Array, content: Uint8Array = EMPTY): Buffer {
 
 const EMPTY = new Uint8Array(0);
 
-/** Allocates a value to be filled from {@link SUM_BYTES} on and then sealed, which avoids copying content of several parts twice. */
+/**
+ * Allocates a value to be filled after its first {@link SUM_BYTES} and then sealed, which avoids copying content of several parts twice.
+ */
 export function sealable(length: number): Buffer {
   return Buffer.allocUnsafe(SUM_BYTES + length);
 }
@@ -86,18 +88,18 @@ export function seal(key: Uint8Array, value: Buffer): Buffer {
   return value;
 }
 
-/** Returns the content of a sealed value. Throws `INDEX_CORRUPT` when the value or the key is not what was written. */
+/** Returns the content of a sealed value. Throws `INDEX_CORRUPT` if the value or the key is not what was written. */
 export function unsealed(key: Uint8Array, value: Uint8Array): Buffer {
   if (!isSealed(key, value)) throw damagedRow(key);
   return Buffer.from(value.buffer, value.byteOffset + SUM_BYTES, value.byteLength - SUM_BYTES);
 }
 
-/** The checksum over a row's key and content. */
+/** Returns the checksum over a row's key and content. */
 export function rowChecksum(key: Uint8Array, content: Uint8Array): number {
   return crc32cOf(content, crc32cOf(key));
 }
 
-/** Whether {@link unsealed} would accept a value. */
+/** Returns whether {@link unsealed} would accept a value. */
 export function isSealed(key: Uint8Array, value: Uint8Array): boolean {
   if (value.length < SUM_BYTES) return false;
   const [a = 0, b = 0, c = 0, d = 0] = value;
@@ -112,7 +114,7 @@ function sealOf(key: Uint8Array, value: Uint8Array): number {
   return sumOf(VIEWS, KEY_AT, at + value.length);
 }
 
-/** `INDEX_CORRUPT`: a row's key or value is not what was written. */
+/** Returns `INDEX_CORRUPT`: a row's key or value is not what was written. */
 export function damagedRow(key: Uint8Array): CairnError {
   return unusableIndex(`the row ${rowName(key)} is not what was written`);
 }

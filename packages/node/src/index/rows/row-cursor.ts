@@ -2,7 +2,7 @@ import type { KvRange, KvReader, KvRow } from "@cairn/kv";
 
 /** Reads a range row by row; waits only when the next page of rows has to be read. */
 export class RowCursor<T> {
-  /** The row at hand; undefined before the first {@link next} and after the last row. */
+  /** The current row; undefined before the first {@link next} and after the last row. */
   row: T | undefined;
   readonly #pages: AsyncIterator<readonly KvRow[]>;
   readonly #decode: (row: KvRow) => T;
@@ -14,7 +14,7 @@ export class RowCursor<T> {
     this.#decode = decode;
   }
 
-  /** Moves to the next row of the page at hand; false when there is none, and {@link next} has to read a page. */
+  /** Moves to the next row of the current page; returns false if there is none, and {@link next} has to read a page. */
   advance(): boolean {
     this.#at += 1;
     const row = this.#page[this.#at];

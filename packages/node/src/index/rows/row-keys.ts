@@ -1,8 +1,8 @@
 import type { DocumentKey, TxId } from "@cairn/client";
 
 /*
- * Every row's key begins with one byte for its kind. In documents, tombstones and versions the *stem* follows: bucket, namespace and name, each
- * ended by 0x00, so that rows are in the order of the contract (namespace, then name, by UTF-8 bytes). A 0x00 inside a part is written
+ * Every row's key begins with one byte for its kind. In documents, tombstones and versions the *stem* follows: bucket, namespace and name,
+ * each ended by 0x00, so that rows are in the order of the contract (namespace, then name, by UTF-8 bytes). A 0x00 inside a part is written
  * 0x00 0xFF; UTF-8 has no byte 0xFF, so nothing that can follow the end of a part sorts after it.
  */
 
@@ -28,18 +28,18 @@ export const ROW = {
   fieldRemoval: 0x7a, // z: index; its rows are being removed
 } as const;
 
-/** One of {@link ROW}'s bytes. */
+/** The first byte of a row's key; one of {@link ROW}. */
 export type RowKind = (typeof ROW)[keyof typeof ROW];
 
-/** Ends a part of a key. */
+/** The byte that ends a part of a key. */
 export const END = 0x00;
-/** Follows {@link END} where that byte belongs to the part. */
+/** The byte that follows {@link END} if that byte belongs to the part. */
 export const ESCAPED = 0xff;
-/** Bytes of a tx-id, a time or a count. */
+/** The bytes of a tx-id, a time or a count. */
 export const ID_BYTES = 8;
 const NS_PER_MS = 1_000_000n;
 
-/** The document row of a key; `key` is `namespace/name`. The keys of other kinds are made from it. */
+/** Returns the document row's key; `key` is `namespace/name`. The row keys of other kinds are made from it. */
 export function documentRowKey(bucket: string, key: string): Buffer {
   const rowKey = Buffer.allocUnsafe(bucket.length + key.length + 3);
   rowKey[0] = ROW.document;
@@ -52,7 +52,7 @@ export function documentRowKey(bucket: string, key: string): Buffer {
   return rowKey;
 }
 
-/** As {@link documentRowKey}, from the parts of a key. */
+/** Like {@link documentRowKey}, but takes the parts of a key. */
 export function documentKeyRow(key: DocumentKey): Buffer {
   const { bucket, namespace, name } = key;
   const rowKey = Buffer.allocUnsafe(bucket.length + namespace.length + name.length + 4);
@@ -63,7 +63,7 @@ export function documentKeyRow(key: DocumentKey): Buffer {
   return at < 0 ? encodeDocumentKey(key) : rowKey;
 }
 
-/** The slow path, for keys with any characters. */
+/** Encodes a document row's key with any characters: the slow path. */
 function encodeDocumentKey({ bucket, namespace, name }: DocumentKey): Buffer {
   const end = Buffer.from([END]);
   const kind = Buffer.from([ROW.document]);
@@ -77,7 +77,7 @@ export function asKind(rowKey: Uint8Array, kind: RowKind): Buffer {
   return copy;
 }
 
-/** The row of the version that was written at `revision`, given the document row's key. */
+/** Returns the row key of the version that was written at `revision`, given the document row's key. */
 export function versionRowKey(rowKey: Uint8Array, revision: TxId): Buffer {
   const key = Buffer.allocUnsafe(rowKey.length + ID_BYTES);
   key.set(rowKey);
@@ -86,17 +86,17 @@ export function versionRowKey(rowKey: Uint8Array, revision: TxId): Buffer {
   return key;
 }
 
-/** The revision at the end of a version row's key. */
+/** Returns the revision at the end of a version row's key. */
 export function versionRevision(versionKey: Uint8Array): TxId {
   return readId(versionKey, versionKey.length - ID_BYTES);
 }
 
-/** A version row's key without its kind and revision. */
+/** Returns a version row's key without its kind and revision. */
 export function versionStem(versionKey: Uint8Array): Buffer {
   return asBuffer(versionKey).subarray(1, versionKey.length - ID_BYTES);
 }
 
-/** The row of a transaction in a kind whose keys are a tx-id alone. */
+/** Returns the row key of a transaction in a kind whose keys are a tx-id alone. */
 export function txRowKey(kind: TxRowKind, txId: TxId): Buffer {
   const key = Buffer.allocUnsafe(1 + ID_BYTES);
   key[0] = kind;
@@ -110,27 +110,27 @@ export type TxRowKind = Extract<
   typeof ROW.transaction | typeof ROW.submissionOrder | typeof ROW.link | typeof ROW.chainEntries
 >;
 
-/** The row of a transaction's outcome. */
+/** Returns the key of the row of a transaction's outcome. */
 export function transactionRowKey(txId: TxId): Buffer {
   return txRowKey(ROW.transaction, txId);
 }
 
-/** The tx-id that follows the kind in a row's key. */
+/** Returns the tx-id that follows the kind in a row's key. */
 export function rowTxId(key: Uint8Array): TxId {
   return readId(key, 1);
 }
 
-/** The row of the eviction of a key by `txId`. */
+/** Returns the row key of the eviction of a key by `txId`. */
 export function evictionRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.eviction, txId, rowKey);
 }
 
-/** The row of a document that expired when `txId` was applied. */
+/** Returns the row key of a document that expired when `txId` was applied. */
 export function expiredRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.expired, txId, rowKey);
 }
 
-/** The row that has a key examined again at `time`. */
+/** Returns the key of the row that has a document's key examined again at `time`. */
 export function dueRowKey(time: number, rowKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.due, time, rowKey);
 }
@@ -146,28 +146,28 @@ function numberedStemKey(kind: RowKind, number: number, rowKey: Uint8Array): Buf
   return key;
 }
 
-/** The number (a tx-id or a time) and the stem in an eviction, expired or due row's key. */
+/** Returns the number (a tx-id or a time) and the stem in an eviction, expired or due row's key. */
 export function parseNumberedStem(key: Uint8Array): { number: number; stem: Buffer } {
   return { number: readId(key, 1), stem: asBuffer(key).subarray(1 + ID_BYTES) };
 }
 
-/** The range of all rows of a kind. */
+/** Returns the range of all rows of a kind. */
 export function rowsOfKind(kind: RowKind): { gte: Buffer; lt: Buffer } {
   const gte = Buffer.from([kind]);
   return { gte, lt: prefixEnd(gte) };
 }
 
-/** The row of an idempotency id. */
+/** Returns the row key of an idempotency id. */
 export function submissionRowKey(id: string): Buffer {
   return Buffer.from(`i${id}`, "utf8");
 }
 
-/** The row of a bucket's counters. */
+/** Returns the row key of a bucket's counters. */
 export function counterRowKey(bucket: string): Buffer {
   return Buffer.from(`n${bucket}`, "utf8");
 }
 
-/** The row of an event; its time in nanoseconds since 1970. */
+/** Returns the row key of an event; `time` is in nanoseconds since 1970. */
 export function eventRowKey(time: bigint, txId: TxId, place: number): Buffer {
   const key = Buffer.allocUnsafe(1 + ID_BYTES + ID_BYTES + 4);
   key[0] = ROW.event;
@@ -177,12 +177,12 @@ export function eventRowKey(time: bigint, txId: TxId, place: number): Buffer {
   return key;
 }
 
-/** The time in an event row's key. */
+/** Returns the time in an event row's key. */
 export function eventRowTime(key: Uint8Array): bigint {
   return asBuffer(key).readBigUInt64BE(1);
 }
 
-/** The transaction that recorded an event, and the event's place in it. */
+/** Returns the transaction that recorded an event, and the event's position in it. */
 export function eventRowOrigin(key: Uint8Array): { txId: TxId; place: number } {
   return { txId: readId(key, 1 + ID_BYTES), place: asBuffer(key).readUInt32BE(1 + ID_BYTES + ID_BYTES) };
 }
@@ -192,22 +192,22 @@ export function nanoseconds(time: number): bigint {
   return BigInt(time) * NS_PER_MS;
 }
 
-/** The one row with the state of the index. */
+/** The key of the only row with the state of the index. */
 export const STATE_ROW_KEY: Uint8Array = Buffer.from("mstate", "utf8");
 
-/** Bucket, namespace and name of a document or tombstone row's key. */
+/** Returns the bucket, namespace and name of a document or tombstone row's key. */
 export function parseDocumentRowKey(rowKey: Uint8Array): DocumentKey {
   return parseStem(asBuffer(rowKey).subarray(1));
 }
 
-/** Where the part of a key that begins at `from` ends. */
+/** Returns the offset at which the part of a key that begins at `from` ends. */
 export function partEnd(parts: Buffer, from: number): number {
   let end = parts.indexOf(END, from);
   while (parts[end + 1] === ESCAPED) end = parts.indexOf(END, end + 2);
   return end;
 }
 
-/** Bucket, namespace and name of a stem. */
+/** Returns the bucket, namespace and name of a stem. */
 export function parseStem(stem: Buffer): DocumentKey {
   const parts: string[] = [];
   let from = 0;
@@ -220,19 +220,19 @@ export function parseStem(stem: Buffer): DocumentKey {
   return { bucket, namespace, name };
 }
 
-/** The first key after all keys that begin with `prefix`. */
+/** Returns the first key after all keys that begin with `prefix`. */
 export function prefixEnd(prefix: Uint8Array): Buffer {
   let length = prefix.length;
   // The prefix ends a part. An escaped 0x00 would belong to another, longer part, which sorts after all that follows an end.
   if (prefix[length - 1] === END) return Buffer.concat([prefix, Buffer.from([ESCAPED])]);
-  // Only an escaped 0x00 at its end makes a prefix end with 0xFF.
+  // A prefix ends with 0xFF only if it ends with an escaped 0x00.
   while (prefix[length - 1] === ESCAPED) length -= 1;
   const end = Buffer.from(prefix.subarray(0, length));
   end[length - 1] = (end[length - 1] ?? 0) + 1;
   return end;
 }
 
-/** The prefix of the document rows of a bucket, of a namespace in it, or of names that begin with `prefix`. */
+/** Returns the prefix of the document rows of a bucket, of a namespace in it, or of names that begin with `prefix`. */
 export function documentRowPrefix(bucket: string, namespace?: string, prefix = ""): Buffer {
   if (namespace === undefined) return Buffer.from(`c${bucket}\0`, "utf8");
   const parts = [Buffer.from(`c${bucket}\0`, "utf8"), escape(namespace), Buffer.from([END]), escape(prefix)];
@@ -252,8 +252,8 @@ export function escape(part: string): Buffer {
 }
 
 /**
- * Writes a part and its end if the part is ASCII without 0x00: the same bytes as {@link escape}, in half the time. Returns the offset of the
- * next part; -1 when the part has other characters.
+ * Writes a part and its end if the part is ASCII without 0x00: the same bytes as {@link escape}, in half the time. Returns the offset of
+ * the next part; -1 if the part has other characters.
  */
 function writeAsciiPart(target: Buffer, at: number, part: string): number {
   for (let index = 0; index < part.length; index += 1) {
@@ -265,9 +265,9 @@ function writeAsciiPart(target: Buffer, at: number, part: string): number {
   return at + part.length + 1;
 }
 
-/** Decodes what {@link escape} encoded. */
+/** Decodes a part of a key that {@link escape} encoded. */
 function unescape(bytes: Buffer): string {
-  // UTF-8 has no byte 0xFF, so each one belongs to an escape.
+  // UTF-8 has no byte 0xFF, so each such byte belongs to an escape.
   return bytes.includes(END)
     ? Buffer.from(bytes.filter((byte) => byte !== ESCAPED)).toString("utf8")
     : bytes.toString("utf8");
@@ -279,13 +279,13 @@ export function writeId(target: Buffer, at: number, id: TxId): void {
   target.writeUInt32BE(id >>> 0, at + 4);
 }
 
-/** Reads what {@link writeId} wrote. */
+/** Reads a number that {@link writeId} wrote. */
 export function readId(source: Uint8Array, at: number): TxId {
   const bytes = asBuffer(source);
   return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
 }
 
-/** The same bytes as a buffer. */
+/** Returns the same bytes as a buffer. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

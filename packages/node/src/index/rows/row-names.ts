@@ -8,7 +8,7 @@ const NAMES = new Map<number, string>(
   ]),
 );
 
-/** Kinds whose key ends with a stem, and the offset of the stem. */
+/** The kinds whose key ends with a stem, each with the stem's offset. */
 const STEM_AT = new Map<number, number>([
   [ROW.document, 1],
   [ROW.tombstone, 1],
@@ -18,7 +18,7 @@ const STEM_AT = new Map<number, number>([
   [ROW.eviction, 9],
 ]);
 
-/** Kinds whose key begins with a number: a tx-id, or a time (ms since 1970). */
+/** The kinds whose key begins with a number: a tx-id, or a time (ms since 1970). */
 const NUMBERED = new Set<number>([
   ROW.transaction,
   ROW.submissionOrder,
@@ -29,14 +29,14 @@ const NUMBERED = new Set<number>([
   ROW.chainEntries,
 ]);
 
-/** The name of a kind, such as `document` or `transaction`; undefined for a byte that is no kind. */
+/** Returns the name of a kind, such as `document` or `transaction`; undefined for a byte that is not a kind. */
 export function kindName(kind: RowKind | number | undefined): string | undefined {
   return kind === undefined ? undefined : NAMES.get(kind);
 }
 
 /**
- * Formats a row's key for people: `document pods/default/web-0`. Accepts any bytes, also the shortened keys of LevelDB's index blocks; what is
- * not text is written as `0x…`.
+ * Formats a row's key for people: `document pods/default/web-0`. Accepts any bytes, including the shortened keys of LevelDB's index blocks;
+ * parts that are not UTF-8 are written as `0x…`.
  */
 export function rowName(key: Uint8Array): string {
   const name = kindName(key[0]);
@@ -50,7 +50,7 @@ export function rowName(key: Uint8Array): string {
   return `${name} ${stemText(key.subarray(stemAt))}`;
 }
 
-/** The parts of a stem joined by slashes, without what follows the third (a version's revision). */
+/** Returns the parts of a stem joined by slashes, without what follows the third part (a version's revision). */
 function stemText(stem: Uint8Array): string {
   const parts: string[] = [];
   let from = 0;

@@ -5,7 +5,7 @@ import { readId, writeId } from "./row-keys.ts";
 
 /* Each value begins with a checksum over the row's key and the rest of the value, which every read compares (row-checksum.ts). */
 
-/** A row's value that is one number. */
+/** Encodes a row's value that is one number. */
 export function encodeNumber(key: Uint8Array, number: number): Buffer {
   return sealed(key, numbers(number));
 }
@@ -21,15 +21,15 @@ export function textOf(bytes: Buffer, start: number): string {
 }
 
 /**
- * The outcome of a message. `duplicate`: its idempotency id and content were applied before, by the transaction whose id is the outcome's text.
- * The text of `committed` is its operations as in the log; the text of `aborted` is the reason.
+ * The outcome of a message. `duplicate`: the idempotency id and content were applied before, by the transaction whose id is the outcome's
+ * text. The text of `committed` is the operations as in the log; the text of `aborted` is the reason.
  */
 export type OutcomeKind = "committed" | "aborted" | "duplicate";
 
-/** Rows contain an index into this list: another order is another index version. */
+/** Rows contain an index into this list, so another order would be another index version. */
 const OUTCOMES: readonly OutcomeKind[] = ["committed", "aborted", "duplicate"];
 
-/** A transaction row's value: kind, time, text. */
+/** Encodes a transaction row's value: kind, time, text. */
 export function encodeOutcome(key: Uint8Array, time: number, kind: OutcomeKind, text: Uint8Array): Buffer {
   const value = sealable(9 + text.length);
   value[SUM_BYTES] = OUTCOMES.indexOf(kind);
@@ -64,7 +64,7 @@ export function outcomeOperations({ kind, text }: Outcome): readonly OutcomeOper
 
 const NO_OPERATIONS: readonly OutcomeOperation[] = [];
 
-/** An idempotency row's value: the transaction that was applied, and the hash of its content. */
+/** Encodes an idempotency row's value: the transaction that was applied, and the hash of its content. */
 export function encodeSubmission(key: Uint8Array, txId: TxId, contentHash: Uint8Array): Buffer {
   const value = sealable(8 + contentHash.length);
   writeId(value, SUM_BYTES, txId);
@@ -84,7 +84,7 @@ export function decodeSubmission(
 /** The counters of a bucket. */
 export interface BucketCounters {
   readonly documents: number;
-  /** Keys whose last write was a deletion. */
+  /** The number of keys whose last write was a deletion. */
   readonly tombstones: number;
   /** Versions superseded before this transaction may have been removed. */
   readonly floor: TxId;
@@ -92,7 +92,7 @@ export interface BucketCounters {
   readonly gone: TxId;
 }
 
-/** A counter row's value. */
+/** Encodes a counter row's value. */
 export function encodeCounters(
   key: Uint8Array,
   { documents, tombstones, floor, gone }: BucketCounters,

@@ -5,9 +5,9 @@ import { asKind, ROW, versionRevision, asBuffer } from "./row-keys.ts";
 import { textOf } from "./row-values.ts";
 
 /*
- * Document, tombstone and version rows have the same value, so that a superseded version moves unchanged to its own row: a checksum over the
- * stem and the rest of the value (5 bytes), flags (1), revision (8), transaction time (8, ms since 1970), then the document's JSON. Numbers use
- * 7 bits of each byte, so that the whole value is UTF-8: reading it as text costs a third less than decoding bytes.
+ * Document, tombstone and version rows have the same value, so that a superseded version moves unchanged to its own row: a checksum over
+ * the stem and the rest of the value (5 bytes), flags (1), revision (8), transaction time (8, ms since 1970), then the document's JSON.
+ * Numbers use 7 bits of each byte, so that the whole value is UTF-8: reading it as a string costs a third less than decoding bytes.
  */
 
 declare const CHECKED: unique symbol;
@@ -21,7 +21,7 @@ export type VersionValue = Buffer & { readonly [CHECKED]: true };
 const FLAGS_AT = VERSION_SUM_BYTES;
 const REVISION_AT = FLAGS_AT + 1;
 const TIME_AT = REVISION_AT + 8;
-/** Bytes before the document in a version's value. */
+/** The number of bytes before the document in a version's value. */
 export const VERSION_HEAD = TIME_AT + 8;
 const DELETED = 1;
 
@@ -46,8 +46,8 @@ export function encodeVersion(
 }
 
 /**
- * Checks the value of a document, tombstone or version row. Throws `INDEX_CORRUPT` when value or key is not what was written. Undefined
- * without a row.
+ * Checks the value of a document, tombstone or version row. Throws `INDEX_CORRUPT` if the value or the key is not what was written. Returns
+ * undefined if there is no row.
  */
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array): VersionValue;
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined): VersionValue | undefined;
@@ -57,10 +57,10 @@ export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined
   return asBuffer(value) as VersionValue;
 }
 
-/** Whether a value is what was written to the row. */
+/** Returns whether a value is what was written to the row. */
 export function isVersionOf(rowKey: Uint8Array, value: Uint8Array): boolean {
   if (value.length < VERSION_HEAD || storedSum(value) !== versionChecksum(rowKey, value)) return false;
-  // The checksum does not cover the kind and a superseded version's revision.
+  // The checksum does not cover the kind, nor a superseded version's revision.
   const kind = rowKey[0];
   if (kind === ROW.version) return readTextNumber(value, REVISION_AT) === versionRevision(rowKey);
   return (kind === ROW.tombstone) === (value[FLAGS_AT] === DELETED);
@@ -73,28 +73,28 @@ export async function readNewest(reader: KvReader, rowKey: Uint8Array): Promise<
   return checkedVersion(rowKey, document) ?? checkedVersion(tombstoneKey, tombstone);
 }
 
-/** The revision of a version. */
+/** Returns the revision of a version. */
 export function versionValueRevision(value: VersionValue): Revision {
   return readTextNumber(value, REVISION_AT);
 }
 
-/** The checksum in a version's value. */
+/** Returns the checksum in a version's value. */
 export function versionValueSum(value: VersionValue): number {
   return storedSum(value);
 }
 
-/** The time of the transaction that wrote a version (ms since 1970). */
+/** Returns the time of the transaction that wrote a version (ms since 1970). */
 export function versionValueTime(value: VersionValue): number {
   return readTextNumber(value, TIME_AT);
 }
 
-/** The document of a version; undefined for a deletion. */
+/** Returns the document of a version; undefined for a deletion. */
 export function versionValueJson(value: VersionValue): Json | undefined {
   if (value[FLAGS_AT] === DELETED) return undefined;
   return JSON.parse(textOf(value, VERSION_HEAD)) as Json;
 }
 
-/** The document's JSON in UTF-8; empty for a deletion. */
+/** Returns the document's JSON in UTF-8; empty for a deletion. */
 export function versionValueDocument(value: VersionValue): Uint8Array {
   return value.subarray(VERSION_HEAD);
 }
@@ -108,7 +108,7 @@ export function decodeVersion(value: VersionValue): { revision: Revision; time: 
     : { revision, time, json: textOf(value, VERSION_HEAD) };
 }
 
-/** Checks and decodes a document row's value that was read as text. Throws `INDEX_CORRUPT` as {@link checkedVersion}. */
+/** Checks and decodes a document row's value that was read as a string. Throws `INDEX_CORRUPT` as {@link checkedVersion} does. */
 export function decodeVersionText(
   documentRowKey: Uint8Array,
   value: string,
@@ -124,13 +124,13 @@ export function decodeVersionText(
   return { revision: high * 2 ** 28 + low, json: value.slice(VERSION_HEAD) };
 }
 
-/** The checksum in a value; -1, which never matches, when one of its bytes is not ASCII. */
+/** Returns the checksum in a value; -1, which never matches, if one of its bytes is not ASCII. */
 function storedSum(value: Uint8Array): number {
   const [a = 0, b = 0, c = 0, d = 0, e = 0] = [value[0], value[1], value[2], value[3], value[4]];
   return (a | b | c | d | e) > 0x7f ? -1 : a * 2 ** 28 + ((b << 21) | (c << 14) | (d << 7) | e);
 }
 
-/** As {@link storedSum}, for a value that was read as text. */
+/** Like {@link storedSum}, but for a value that was read as a string. */
 function storedTextSum(value: string): number {
   let bits = 0;
   let low = 0;
@@ -142,7 +142,7 @@ function storedTextSum(value: string): number {
   return bits > 0x7f ? -1 : value.charCodeAt(0) * 2 ** 28 + (low & 0x0fffffff);
 }
 
-/** Writes a whole number below 2^56 in 8 bytes of 7 bits, highest first, so that each is ASCII. */
+/** Writes a whole number below 2^56 in 8 bytes of 7 bits each, highest first, so that every byte is ASCII. */
 function writeTextNumber(target: Buffer, at: number, value: number): void {
   let high = Math.floor(value / 2 ** 28);
   let low = value % 2 ** 28;

@@ -12,24 +12,24 @@ import {
 import { type Database, lostMessages } from "./embedded-database.ts";
 import { type LogMessage, MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
-/** A batch that removes this many has about 100 kB. */
+/** The number of keys that one batch removes; such a batch takes about 100 kB. */
 const KEYS_PER_BATCH = 10_000;
 
-/** What a log reads from its database when it is opened. */
+/** The data that a log reads from its database when it is opened. */
 export interface LogContents {
-  /** Undefined while the log has not begun. */
+  /** The log id; undefined while the log has not begun. */
   readonly logId: string | undefined;
-  /** Positions of the first and the last message; 1 and 0 without messages. */
+  /** The positions of the first and the last message; 1 and 0 if there are none. */
   readonly first: number;
   readonly last: number;
   readonly messageIds: MessageIdMemory;
-  /** The newest row of a message id outside the window; it and all rows before it can be removed. */
+  /** The newest row of a message id outside the window; this row and all before it can be removed. */
   readonly forgotten: Uint8Array | undefined;
 }
 
 /**
- * Reads the log's id, bounds and recent message ids. Throws `CONFIG_INVALID` when the database is not a log, `LOG_DIFFERENT` when another
- * version wrote it, `LOG_GAP` when its newest messages are missing.
+ * Reads the log's id, bounds and recent message ids. Throws `CONFIG_INVALID` if the database is not a log, `LOG_DIFFERENT` if another
+ * version wrote it, `LOG_GAP` if its newest messages are missing.
  */
 export async function readContents(database: Database): Promise<LogContents> {
   const head = await database.get(HEAD_KEY);
@@ -49,14 +49,14 @@ export async function readContents(database: Database): Promise<LogContents> {
   if (logId !== undefined) await checkLast(database, last);
   return {
     logId,
-    // Without messages the first key is the head's.
+    // Without messages, the first key is that of the head.
     first: firstKey === undefined || lastKey === undefined ? 1 : positionOf(firstKey),
     last,
     ...(await recentMessageIds(database)),
   };
 }
 
-/** Compares the log's end with the one that the last row of the newest batch records. */
+/** Compares the log's end with the end that the last row of the newest batch records. */
 async function checkLast(database: Database, last: number): Promise<void> {
   const ending = await database.get(BATCH_END_KEY);
   const stored = ending === undefined ? undefined : lastOfBatch(ending);
@@ -84,7 +84,7 @@ async function recentMessageIds(
   return { messageIds, forgotten };
 }
 
-/** Yields the keys of a range in order, as many at a time as one batch may remove. */
+/** Yields the keys of a range in order, in arrays no larger than one batch may remove. */
 export async function* keysBetween(
   database: Database,
   range: { readonly gte: Uint8Array; readonly lt?: Uint8Array; readonly lte?: Uint8Array },
@@ -110,12 +110,12 @@ export class MessageIdMemory {
   #old = new Map<string, number>();
   #since = Number.POSITIVE_INFINITY;
 
-  /** The position of the message with this id; undefined when it is not remembered. */
+  /** Returns the position of the message with this id; undefined if the id is not remembered. */
   get(id: string): number | undefined {
     return this.#young.get(id) ?? this.#old.get(id);
   }
 
-  /** Remembers `id`, stored at `time` (ms). A clock that is set back only keeps ids longer. */
+  /** Remembers `id`, stored at `time` (ms). If the clock is set back, ids are only kept longer. */
   add(id: string, position: number, time: number): void {
     this.#since = Math.min(this.#since, time);
     if (time - this.#since >= MESSAGE_ID_WINDOW_MS) {

@@ -4,19 +4,20 @@ import { makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
 import { asidePath } from "./torn-writes.ts";
 
 /**
- * Exists from before the creation of a log's first file until all files are durable. No append is acknowledged before that, so a folder with
- * this file holds no message, whatever else it contains. (A new LevelDB names its first manifest before it is on disk.)
+ * A file that exists from before the creation of a log's first file until all files are durable. No append is acknowledged before then, so
+ * a folder with this file holds no message, whatever else it contains. (A new LevelDB names its first manifest before the manifest is on
+ * disk.)
  */
 const MARK = "being-made";
 
-/** Whether the folder with these names holds a log whose creation was interrupted or is still in progress. */
+/** Returns whether a folder with these file names holds a log whose creation was interrupted or is still in progress. */
 export function isBeingMade(names: readonly string[]): boolean {
   return names.includes(MARK);
 }
 
 /**
- * Creates the folder and those above it durably. Existing folders are flushed too: the process that created them may have been killed
- * before it did.
+ * Durably creates the folder and its missing parents. Existing folders are flushed too: the process that created them may have been killed
+ * before it flushed them.
  */
 export async function makeDurably(path: string): Promise<void> {
   await makeFolder(path);
@@ -24,14 +25,14 @@ export async function makeDurably(path: string): Promise<void> {
     try {
       await syncFolder(dirname(folder));
     } catch (error) {
-      // A folder that this user cannot read was not created by it.
+      // This user did not create a folder that it cannot read.
       if (systemErrorCode(error) === "EACCES") return;
       throw error;
     }
   }
 }
 
-/** Begins to create a log; returns where it moved the files of an interrupted creation, if any. */
+/** Begins to create a log; returns the path to which it moved the files of an interrupted creation, if any. */
 export async function beginCreation(path: string): Promise<string | undefined> {
   const names = await readdir(path);
   const left = isBeingMade(names)
@@ -53,7 +54,7 @@ export async function beginCreation(path: string): Promise<string | undefined> {
   return aside;
 }
 
-/** Ends the creation once the first messages are stored: from then on the folder holds a log. */
+/** Ends the creation once the first messages are stored: from now on the folder holds a log. */
 export async function endCreation(path: string): Promise<void> {
   for (const name of await readdir(path)) {
     if (/^(CURRENT|MANIFEST-.*|.*\.log)$/.test(name)) await syncFile(join(path, name));

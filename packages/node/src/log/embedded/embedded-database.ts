@@ -23,12 +23,12 @@ import { cutTorn, isTorn } from "./torn-writes.ts";
 
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 
-/** LevelDB with bytes as keys and values. */
+/** A LevelDB with bytes as keys and values. */
 export type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 /**
- * Whether `path` holds a database that may have messages, rather than one whose creation was interrupted. Throws `LOG_GAP` when part of a
- * database is missing, which must not look like an empty log.
+ * Returns whether `path` holds a database that may have messages, rather than one whose creation was interrupted. Throws `LOG_GAP` if part
+ * of a database is missing, which must not look like an empty log.
  */
 export async function hasDatabase(path: string): Promise<boolean> {
   const names = await namesIn(path).catch((error: unknown) => {
@@ -48,11 +48,11 @@ export async function hasDatabase(path: string): Promise<boolean> {
   );
 }
 
-/** Options of {@link openDatabase}. */
+/** Options for {@link openDatabase}. */
 export interface OpeningOptions {
-  /** Creates the database if there is none; it counts only after `endCreation`. */
+  /** Whether to create the database if there is none; the new one counts only after `endCreation`. */
   readonly create?: boolean;
-  /** Called with a sentence about each incomplete write that was cut off; with it, a copy of the bytes is kept. */
+  /** Called with a sentence about each incomplete write that was cut off. If it is given, a copy of the removed bytes is kept. */
   readonly onNotice?: ((sentence: string) => void) | undefined;
 }
 
@@ -62,7 +62,7 @@ interface OpenedDatabase {
   readonly unchecked: UncheckedTables | undefined;
 }
 
-/** Opens the database in `path`. Throws `LOG_GAP` when it is damaged. */
+/** Opens the database in `path`. Throws `LOG_GAP` if it is damaged. */
 export async function openDatabase(path: string, options: OpeningOptions): Promise<OpenedDatabase> {
   let claim: ClaimedDirectory | undefined;
   try {
@@ -109,13 +109,13 @@ async function beginUnlessThere(path: string, { onNotice }: OpeningOptions): Pro
 }
 
 /**
- * Cuts off the last write if a power loss left it incomplete. Anything else that is incomplete is damage: LevelDB would skip it and all that
- * follows, and the log would lose its end. Returns where the log ends, as {@link checkWriteAheadLogs} does.
+ * Cuts off the last write if a power loss left it incomplete. Anything else that is incomplete is damage: LevelDB would skip it and all
+ * that follows, and the log would lose its end. Returns the position at which the log ends, as {@link checkWriteAheadLogs} does.
  */
 async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<number | undefined> {
   try {
     if (await isTorn(path)) {
-      // Checked again under the lock: another process may just have been writing.
+      // Checked again under the lock: another process may have been writing just now.
       const sentences = await whileLocked(path, () => cutTorn(path, onNotice !== undefined));
       for (const sentence of sentences) onNotice?.(sentence);
     }
@@ -129,7 +129,10 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<nu
   }
 }
 
-/** LevelDB compacts as soon as it is open and fails an assertion on a damaged key, so a damaged database would never open. */
+/**
+ * Checks the tables first. LevelDB compacts as soon as it is open and fails an assertion on a damaged key, so a damaged database could
+ * never be opened.
+ */
 async function checkTables(path: string): Promise<UncheckedTables | undefined> {
   try {
     return await checkBeforeOpening(path);
@@ -138,16 +141,16 @@ async function checkTables(path: string): Promise<UncheckedTables | undefined> {
   }
 }
 
-/** Whether the disk has room for what opening writes: the contents of the write-ahead log, as tables. */
+/** Returns whether the disk has room for what opening writes: the contents of the write-ahead log, as tables. */
 export async function hasRoomToOpen(path: string): Promise<boolean> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize > 4 * WRITE_BUFFER_BYTES;
 }
 
-/** A table that points beyond its own end, which LevelDB reports as an error of the system. */
+/** LevelDB's message for a table that points beyond its own end, which it reports as a system error. */
 const BEYOND_TABLE = /^IO error: .*\.(?:ldb|sst): Invalid argument$/;
 
-/** Translates an error of the database in `path` for users. */
+/** Translates an error of the database in `path` into one for users. */
 export function databaseError(path: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const [code, reason] = innermost(error);
@@ -178,21 +181,21 @@ export function databaseError(path: string, error: unknown): CairnError {
   });
 }
 
-/** `LOG_GAP`: the message at `position` of the log in `path` is not what was written. */
+/** Returns `LOG_GAP`: the message at `position` of the log in `path` is not what was written. */
 export function damagedMessage(path: string, position: number): CairnError {
   return new CairnError("LOG_GAP", `Message ${position} of the log in ${path} is damaged.`, {
     hint: DAMAGED_HINT,
   });
 }
 
-/** `LOG_GAP`: the log in `path` no longer has messages that were acknowledged. */
+/** Returns `LOG_GAP`: the log in `path` no longer has messages that were acknowledged. */
 export function lostMessages(path: string, from: number, to: number): CairnError {
   return new CairnError("LOG_GAP", `The log in ${path} lost its messages ${from} to ${to}.`, {
     hint: DAMAGED_HINT,
   });
 }
 
-/** `LOG_GAP`: a file that the database in `path` needs is missing. */
+/** Returns `LOG_GAP`: a file that the database in `path` needs is missing. */
 function lacksFile(path: string, cause: unknown): CairnError {
   return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${errorMessage(cause)}.`, {
     hint: DAMAGED_HINT,
@@ -200,7 +203,7 @@ function lacksFile(path: string, cause: unknown): CairnError {
   });
 }
 
-/** `LOG_GAP`: a checksum showed that a file of the database in `path` is damaged. */
+/** Returns `LOG_GAP`: a checksum showed that a file of the database in `path` is damaged. */
 export function damagedFile(path: string, cause: CairnError): CairnError {
   return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${cause.message}`, {
     hint: DAMAGED_HINT,
@@ -221,7 +224,7 @@ function inUse(path: string, cause: unknown): CairnError {
   });
 }
 
-// abstract-level wraps LevelDB's error in "Database failed to open".
+// Returns the code and reason of LevelDB's error, which abstract-level wraps in "Database failed to open".
 function innermost(error: unknown): [code: string, reason: string] {
   if (error instanceof Error && error.cause !== undefined) return innermost(error.cause);
   return [systemErrorCode(error) ?? "", errorMessage(error)];

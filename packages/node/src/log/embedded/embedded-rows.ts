@@ -15,7 +15,7 @@ import type { LogMessage } from "../tx-log.ts";
  */
 export const HEAD_KEY: Uint8Array = Uint8Array.of(0xff);
 
-/** Not after the key of any position. */
+/** A key not after that of any position. */
 export const POSITIONS_BEGIN: Uint8Array = new Uint8Array(8);
 
 /** The first key after all positions. */
@@ -28,28 +28,28 @@ export const MESSAGE_IDS = { gte: Uint8Array.of(0x02), lt: Uint8Array.of(0x03) }
 export const BATCH_END_KEY: Uint8Array = Uint8Array.of(0x03);
 
 const FORMAT = 2;
-/** The format of Cairn 0.1.0. */
+/** The log format of Cairn 0.1.0. */
 const FIRST_FORMAT = 1;
 const TIME_BYTES = 8;
 
-/** The key of a position. */
+/** Returns the key of a position. */
 export function positionKey(position: number): Uint8Array {
   return prefixed(position, 0);
 }
 
-/** The key of the row for the message id of `position`. */
+/** Returns the key of the row for the message id of `position`. */
 export function messageIdKey(position: number): Uint8Array {
   const key = prefixed(position, 1);
   key[0] = 0x02;
   return key;
 }
 
-/** The position in a key, its last 8 bytes. */
+/** Returns the position in a key: its last 8 bytes. */
 export function positionOf(key: Uint8Array): number {
   return readUint64(key, key.length - 8);
 }
 
-/** A row's value: a time, and the content stored at that time. */
+/** Returns a row's value: a time, and the content stored at that time. */
 export function encodeRow(time: number, content: Uint8Array): Uint8Array {
   const row = Buffer.allocUnsafe(TIME_BYTES + content.length);
   row.writeBigUInt64BE(BigInt(time), 0);
@@ -57,17 +57,17 @@ export function encodeRow(time: number, content: Uint8Array): Uint8Array {
   return row;
 }
 
-/** The message in a row. Its payload is a view of `value`. */
+/** Returns the message in a row. Its payload is a view of `value`. */
 export function decodeRow(position: number, value: Uint8Array): LogMessage {
   return { position, time: readUint64(value, 0), payload: value.subarray(TIME_BYTES) };
 }
 
-/** The value of the head's row. */
+/** Returns the value of the head's row. */
 export function encodeHead(logId: string): Uint8Array {
   return Buffer.from(JSON.stringify({ format: FORMAT, id: logId }));
 }
 
-/** The log id in the head's row. Throws `LOG_DIFFERENT` when another version of Cairn wrote it. */
+/** Returns the log id in the head's row. Throws `LOG_DIFFERENT` if another version of Cairn wrote it. */
 export function decodeHead(path: string, value: Uint8Array): string {
   const head: unknown = JSON.parse(Buffer.from(value).toString());
   if (head !== null && typeof head === "object" && "format" in head && "id" in head) {
@@ -100,14 +100,14 @@ export type RowChange =
 const BATCH_HEADER_BYTES = 12;
 const PUT = 1;
 
-/** Bytes of the last row's value: the log's last position (8), the size of the batch (4), and the CRC-32 of both (4). */
+/** The size of the last row's value: the log's last position (8 bytes), the size of the batch (4), and the CRC-32 of both (4). */
 const VALUE_BYTES = 16;
 const CHECKED_BYTES = 12;
 const ROW_HEAD = Uint8Array.of(PUT, BATCH_END_KEY.length, ...BATCH_END_KEY, VALUE_BYTES);
 
 /**
- * Returns a batch of `changes`, after which `last` is the log's last position, and a final row with the batch's size: after a power loss it
- * shows where the batch began, and thus whether anything else is missing.
+ * Returns a batch of `changes`, after which `last` is the log's last position, with a final row that contains the batch's size: after a
+ * power loss, this row shows where the batch began, and thus whether anything else is missing.
  */
 export function endedBatch(changes: readonly RowChange[], last: number): RowChange[] {
   const value = Buffer.alloc(VALUE_BYTES);
@@ -127,7 +127,7 @@ export function removalOf(keys: readonly Uint8Array[]): RowChange[] {
   return keys.map((key) => ({ type: "del", key }));
 }
 
-/** Recognizes the end of a batch of an embedded log in LevelDB's write-ahead log. */
+/** Recognizes the end of an embedded log's batch in LevelDB's write-ahead log. */
 export const BATCH_ENDING: BatchEnding = {
   bytes: ROW_HEAD.length + VALUE_BYTES,
   batchBytes(ending) {
@@ -138,7 +138,7 @@ export const BATCH_ENDING: BatchEnding = {
   },
 };
 
-/** The last position in the value of a batch's final row; undefined when it is not such a value. */
+/** Returns the last position from the value of a batch's final row; undefined if the value is not of this form. */
 export function lastOfBatch(value: Uint8Array): number | undefined {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (bytes.length !== VALUE_BYTES) return undefined;

@@ -34,7 +34,7 @@ function nothing(): LogContents {
   return { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory(), forgotten: undefined };
 }
 
-/** The embedded log's database and its contents. One writer at a time. */
+/** The embedded log's database and its contents. It has one writer at a time. */
 export class EmbeddedStorage {
   readonly path: string;
   readonly #onChange: () => void;
@@ -42,11 +42,11 @@ export class EmbeddedStorage {
   readonly #names: FolderNames;
   #database: Database | undefined;
   #contents = nothing();
-  /** The last message that is certainly stored; not in `#contents`, since every write changes it. */
+  /** The position of the last message that is certainly stored; not in `#contents`, since every write changes it. */
   #last = 0;
-  /** Why a write failed, until reopening shows whether it was stored; every write reopens first. */
+  /** Why a write failed, until reopening shows whether the data was stored; every later write reopens first. */
   #failure: CairnError | undefined;
-  /** Once set, nothing is read or written any more. */
+  /** Once set, nothing is read or written any longer. */
   #damage: CairnError | undefined;
   #checking: Promise<void> | undefined;
   /** The reopening in progress, shared by writers and readers. */
@@ -55,7 +55,7 @@ export class EmbeddedStorage {
   /** Resolves with the last change in progress. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** Calls `onChange` when messages were added or the database was reopened; `onNotice` as in {@link OpeningOptions}. */
+  /** `onChange` is called when messages were added or the database was reopened; `onNotice` as in {@link OpeningOptions}. */
   constructor(path: string, onChange: () => void, onNotice: (sentence: string) => void) {
     this.path = path;
     this.#onChange = onChange;
@@ -75,7 +75,7 @@ export class EmbeddedStorage {
     return this.#last;
   }
 
-  /** The open database. */
+  /** Returns the open database. */
   get database(): Database {
     if (this.#damage !== undefined) throw this.#damage;
     if (this.#database !== undefined) return this.#database;
@@ -90,7 +90,7 @@ export class EmbeddedStorage {
     return this.database;
   }
 
-  /** Whether `database` is still the one in use. */
+  /** Returns whether `database` is still the one in use. */
   uses(database: Database): boolean {
     return this.#damage === undefined && this.#database === database;
   }
@@ -129,28 +129,28 @@ export class EmbeddedStorage {
     try {
       await checkUnchecked(unchecked, signal);
     } catch (error) {
-      // Other failures, such as an unreadable disk, also meet the next read or write.
+      // Other failures, such as an unreadable disk, will also show at the next read or write.
       if (!isCairnError(error, "INDEX_CORRUPT")) return;
       this.#damage = damagedFile(this.path, error);
       this.#onChange();
     }
   }
 
-  /** Writes the id and the birth record, unless the log holds a message. */
+  /** Writes the log id and the birth record, unless the log holds a message. */
   async begin(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     await this.#exclusively(async () => {
       if (this.#database === undefined) await this.open({ create: true, onNotice: this.#onNotice });
       if (this.#last > 0) return;
       const logId = this.logId ?? randomUUID();
       try {
-        // One batch, so that a log has its id and its birth record, or neither.
+        // In one batch, so that a log has both its id and its birth record, or neither.
         await this.#batch(this.database, 1, [
           { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
           { type: "put", key: positionKey(1), value: encodeRow(Date.now(), birthRecord(logId)) },
         ]);
         await endCreation(this.path);
       } catch (error) {
-        // An interrupted creation: the next attempt begins again.
+        // This leaves an interrupted creation: the next attempt begins again.
         await this.close();
         this.#contents = nothing();
         throw databaseError(this.path, error);
@@ -161,14 +161,14 @@ export class EmbeddedStorage {
     });
   }
 
-  /** Removes the database where it holds the birth record of that log alone. */
+  /** Removes the database if it holds only the birth record of the log with this id. */
   async removeUnused(name: string, logId: string): Promise<void> {
     await this.#exclusively(async () => {
       if (this.#last !== 1 || this.first !== 1 || this.logId !== logId) throw usedLog(name, this.#last);
       await this.close();
       const removed = `${this.path}.unused`;
       await rm(removed, { recursive: true, force: true });
-      // In one step: half a database would be taken for a damaged one.
+      // In one step: half a database would look like a damaged one.
       await rename(this.path, removed);
       await syncFolder(dirname(this.path));
       await rm(removed, { recursive: true, force: true });
@@ -220,7 +220,7 @@ export class EmbeddedStorage {
     }
   }
 
-  /** After a failed removal the state is as unknown as after a failed {@link #write}; the next write resolves it. */
+  /** Removes rows. If this fails, the state is as unknown as after a failed {@link #write}; the next write resolves it. */
   async #remove(keys: readonly Uint8Array[]): Promise<void> {
     try {
       await this.#batch(this.database, this.#last, removalOf(keys));
@@ -231,8 +231,8 @@ export class EmbeddedStorage {
   }
 
   /**
-   * Writes rows up to the position `last`. A failed write leaves the write-ahead log in an unknown state: the write may be stored or not, and
-   * later writes could be lost. Reopening resolves it.
+   * Writes rows up to the position `last`. A failed write leaves the write-ahead log in an unknown state: the data may be stored or not,
+   * and later writes could be lost. Reopening resolves this.
    */
   async #write(last: number, rows: readonly RowChange[]): Promise<void> {
     try {
@@ -247,8 +247,8 @@ export class EmbeddedStorage {
   }
 
   /**
-   * The only way in which rows change: synced, one batch after the other. So after a power loss only the last batch, which was not yet
-   * acknowledged, can be incomplete.
+   * Writes a batch; rows change in no other way. Batches are synced one after the other, so a power loss can leave only the last one
+   * incomplete, which was not yet acknowledged.
    */
   async #batch(database: Database, last: number, changes: readonly RowChange[]): Promise<void> {
     await database.batch(endedBatch(changes, last), { sync: true });
@@ -268,15 +268,15 @@ export class EmbeddedStorage {
     await this.#recovering;
   }
 
-  /** Reopens the database after `failure`, or throws it: while a disk is full, the database stays open for readers. */
+  /** Reopens the database after `failure`, or throws `failure`: while a disk is full, the database stays open for readers. */
   async #openAgain(failure: CairnError): Promise<void> {
     if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
     const acknowledged = this.#last;
     await this.close();
     this.#onChange();
-    // Opening would create a new log if the folder was removed or its volume unmounted.
+    // If the folder was removed or its volume unmounted, opening would create a new log.
     if (!(await hasDatabase(this.path))) throw failure;
-    // Whatever is cut off was answered with the failure, so no copy is kept.
+    // The callers of writes that are cut off here already got the failure, so no copy is kept.
     await this.open({});
     if (this.#last < acknowledged) {
       this.#damage = lostMessages(this.path, this.#last + 1, acknowledged);

@@ -8,10 +8,10 @@ import { type Appended, GroupCommit } from "../group-commit.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
 import { isDamagedMessage } from "../../transactions/message-frame.ts";
 
-/** Options of {@link openEmbeddedTxLog}. */
+/** Options for {@link openEmbeddedTxLog}. */
 interface EmbeddedTxLogOptions {
   readonly path: string;
-  /** Defaults to the folder's name. */
+  /** The log's name; defaults to the folder's name. */
   readonly name?: string;
   /** Called with a sentence about each write that a power loss interrupted and that opening cut off. */
   readonly onNotice?: (sentence: string) => void;
@@ -22,8 +22,8 @@ const MAX_MESSAGE_ID_BYTES = 1_024;
 
 /**
  * Opens the log of a single node, a LevelDB in `path`. Creates nothing on disk before `create`; until then `append`, `bounds`, `fetch` and
- * `read` reject with `LOG_UNREACHABLE`. Errors: `INDEX_LOCKED` (another process has it open), `LOG_GAP` (damaged), `CONFIG_INVALID` (the
- * folder holds another database), `DISK_FULL`, `LOG_UNREACHABLE`.
+ * `read` reject with `LOG_UNREACHABLE`. Errors: `INDEX_LOCKED` (another process has the log open), `LOG_GAP` (it is damaged),
+ * `CONFIG_INVALID` (the folder holds another database), `DISK_FULL`, `LOG_UNREACHABLE`.
  */
 export async function openEmbeddedTxLog(options: EmbeddedTxLogOptions): Promise<TxLog> {
   const path = absolute(options.path);
@@ -38,7 +38,7 @@ class EmbeddedTxLog implements TxLog {
   readonly maxPayload = MAX_PAYLOAD_BYTES;
   readonly #storage: EmbeddedStorage;
   readonly #commit: GroupCommit;
-  /** Wakes the readers at the end of the log. */
+  /** Callbacks that wake the readers at the end of the log. */
   readonly #atTail = new Set<() => void>();
   #creating: Promise<void> | undefined;
   #closed = false;
@@ -131,7 +131,7 @@ class EmbeddedTxLog implements TxLog {
           yield messages;
         }
       } catch (error) {
-        // Closing the database fails the reads in progress: an interruption, not a fault.
+        // Closing the database makes the reads in progress fail: an interruption, not a fault.
         if (!usable()) return;
         throw databaseError(storage.path, error);
       }
@@ -186,7 +186,7 @@ class EmbeddedTxLog implements TxLog {
   }
 }
 
-/** Yields the messages from the row `from` on that are stored at the time of the call; reads one array ahead. */
+/** Yields the messages stored at the time of the call, starting with the row `from`; reads one array ahead. */
 async function* storedMessages(
   database: Database,
   from: Uint8Array,
@@ -207,7 +207,7 @@ async function* storedMessages(
   }
 }
 
-/** Returns the message in a row. Throws `LOG_GAP` when it is not what was written, which LevelDB does not detect. */
+/** Returns the message in a row. Throws `LOG_GAP` if the message is not what was written, which LevelDB does not detect. */
 function wholeMessage(database: Database, position: number, value: Uint8Array): LogMessage {
   const message = decodeRow(position, value);
   if (isDamagedMessage(message.payload)) throw damagedMessage(database.location, position);

@@ -1,12 +1,12 @@
 import { statSync } from "node:fs";
 import { syncFolder } from "@cairn/kv";
 
-/** Changes within this time may get the same timestamp from the file system (ms). */
+/** The time (ms) within which two changes may get the same timestamp from the file system. */
 const TIMESTAMP_GRANULARITY_MS = 50;
 
 /**
  * Keeps the file names in a log's folder durable. LevelDB begins a new write-ahead log about every 4 MB and flushes only its content; most
- * file systems then flush the name as well, but none guarantees it.
+ * file systems then flush the name as well, but none guarantees this.
  */
 export class FolderNames {
   readonly #path: string;
@@ -18,7 +18,7 @@ export class FolderNames {
 
   /** Flushes the folder if a name has changed since the last flush. */
   async flush(): Promise<void> {
-    // Synchronous, because the folder is cached and the thread pool takes ten times as long.
+    // Synchronous, because the folder is cached and the thread pool would take ten times as long.
     const { mtimeMs } = statSync(this.#path);
     if (mtimeMs === this.#flushed) return;
     const isOld = Math.abs(Date.now() - mtimeMs) > TIMESTAMP_GRANULARITY_MS;

@@ -3,18 +3,18 @@ import { basename, dirname, join } from "node:path";
 import { findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
 import { BATCH_ENDING } from "./embedded-rows.ts";
 
-/** The folder below the log's for what was cut off. LevelDB ignores it, and a copy of the log's folder includes it. */
+/** The subfolder of the log's folder for bytes that were cut off. LevelDB ignores it, and a copy of the log's folder includes it. */
 const ASIDE = "torn";
-/** The newest entries are kept. */
+/** The number of entries that are kept, the newest ones. */
 const MAX_ASIDE_ENTRIES = 10;
-/** The smallest stored message: type, key with its length, the value's length, and its time. */
+/** The size of the smallest stored message: type, key with its length, the value's length, and the time. */
 const MESSAGE_BYTES = 19;
 
-/** Returns a path for keeping `name` in the log's folder `path`. Creates the folder for it and removes its oldest entries. */
+/** Returns a path for keeping `name` below the log's folder `path`. Creates the subfolder for it and removes the oldest entries there. */
 export async function asidePath(path: string, name: string): Promise<string> {
   const folder = join(path, ASIDE);
   if ((await makeFolder(folder)) !== undefined) await syncFolder(path);
-  // Names begin with the time, so name order is age.
+  // Names begin with the time, so their order is by age.
   const names = (await readdir(folder)).toSorted();
   for (const oldest of names.slice(0, Math.max(0, names.length + 1 - MAX_ASIDE_ENTRIES))) {
     await rm(join(folder, oldest), { recursive: true });
@@ -24,8 +24,8 @@ export async function asidePath(path: string, name: string): Promise<string> {
 
 /**
  * Cuts off an incomplete write at the end of the log in `path`, left by a power loss or the end of the process; returns sentences about it.
- * None of these messages was acknowledged: LevelDB writes a batch after the previous one was synced, and it is acknowledged after its own
- * sync. `keepsCopies`: the removed bytes are kept in files.
+ * None of the messages cut off was acknowledged: LevelDB writes a batch only after the previous one was synced, and the batch is
+ * acknowledged after its own sync. `keepsCopies`: whether the removed bytes are kept in files.
  */
 export async function cutTorn(path: string, keepsCopies: boolean): Promise<string[]> {
   const sentences: string[] = [];
@@ -45,7 +45,7 @@ export async function cutTorn(path: string, keepsCopies: boolean): Promise<strin
   return sentences;
 }
 
-/** Whether {@link cutTorn} has anything to cut off. */
+/** Returns whether {@link cutTorn} has anything to cut off. */
 export async function isTorn(path: string): Promise<boolean> {
   return (await findTornEdit(path)) !== undefined || (await findTornTail(path, BATCH_ENDING)) !== undefined;
 }

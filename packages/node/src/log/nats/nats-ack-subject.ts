@@ -1,18 +1,18 @@
 /** The contents of the reply subject of a message from a consumer. */
 interface AckInfo {
   readonly position: number;
-  /** Number of this delivery of the consumer, from 1. */
+  /** The number of this delivery of the consumer, starting with 1. */
   readonly delivery: number;
-  /** When the stream stored it, in milliseconds. */
+  /** The time at which the stream stored the message, in milliseconds. */
   readonly time: number;
-  /** The part of the time below a millisecond. */
+  /** The part of `time` below a millisecond. */
   readonly nanoseconds: number;
 }
 
 const PREFIX = "$JS.ACK.";
 
 /**
- * Parses the reply subject of a delivered message; undefined for anything else (a status of the server). It has two forms:
+ * Parses the reply subject of a delivered message; returns undefined for anything else (a status of the server). The subject has two forms:
  * `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, and since 2.8.0 also
  * `$JS.ACK.<domain>.<account>.<stream>.…`, the latter with or without a random token at its end (ADR-15).
  */
@@ -20,7 +20,7 @@ export function parseAckSubject(reply: string | undefined): AckInfo | undefined 
   if (reply === undefined || !reply.startsWith(PREFIX)) return undefined;
   let end = reply.length;
   if (tokens(reply) > 11) end = reply.lastIndexOf(".", end - 1);
-  // From the end, because the beginning has two forms, and this runs for every message.
+  // Parsed from the end, because the beginning has two forms, and this runs for every message.
   const pendingDot = reply.lastIndexOf(".", end - 1);
   const timeDot = reply.lastIndexOf(".", pendingDot - 1);
   const deliveryDot = reply.lastIndexOf(".", timeDot - 1);
@@ -28,7 +28,7 @@ export function parseAckSubject(reply: string | undefined): AckInfo | undefined 
   return {
     position: Number(reply.slice(positionDot + 1, deliveryDot)),
     delivery: Number(reply.slice(deliveryDot + 1, timeDot)),
-    // A number cannot hold all of its digits.
+    // A JavaScript number cannot hold all digits of the time.
     time: Number(reply.slice(timeDot + 1, pendingDot - 6)),
     nanoseconds: Number(reply.slice(pendingDot - 6, pendingDot)),
   };

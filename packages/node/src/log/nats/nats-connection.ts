@@ -5,42 +5,42 @@ import { answeringFirst, serverList, serversUnreachable } from "./nats-reachable
 import { type NatsServer, parseServer } from "./nats-server-url.ts";
 import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
 
-/** How to reach the NATS servers. */
+/** Options for reaching the NATS servers. */
 export interface NatsConnectionOptions extends NatsCredentials {
-  /** `nats://host:port`, `tls://…`, `host:port`; user and password, or a token, may precede an `@`. */
+  /** `nats://host:port`, `tls://…` or `host:port`; a user and password, or a token, may precede the host, followed by `@`. */
   readonly servers: string | readonly string[];
-  /** Shown in the server's list of connections. */
+  /** The name shown in the server's list of connections. */
   readonly clientName?: string;
-  /** Prefix of the subjects on which the servers answer; defaults to `_INBOX`. */
+  /** The prefix of the subjects on which the servers reply; defaults to `_INBOX`. */
   readonly inboxPrefix?: string;
-  /** How long one server may take to answer (ms); defaults to 2,500. */
+  /** The time within which a server has to respond (ms); defaults to 2,500. */
   readonly connectTimeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
-/** Events of a {@link NatsLink}. */
+/** Callbacks for the events of a {@link NatsLink}. */
 export interface LinkListener {
-  /** The connection was lost, with everything in flight in both directions. */
+  /** Called when the connection was lost, with everything in flight in both directions. */
   interrupted?(): void;
   restored?(): void;
-  /** The server does not permit publishing on `subject`. */
+  /** Called when the server does not permit publishing on `subject`. */
   publishDenied?(subject: string): void;
 }
 
 const CONNECT_TIMEOUT_MS = 2_500;
-/** How often the reason for a lost connection is examined again. */
+/** The interval at which the reason for a lost connection is examined again. */
 const DIAGNOSIS_INTERVAL_MS = 2_000;
 const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
 
 /**
- * A connection that reconnects by itself until it is closed. The first connect is attempted once: it rejects with `LOG_UNREACHABLE`, and
- * leaves no socket open.
+ * A connection that reconnects by itself until it is closed. The first attempt to connect is made once: if it fails, it rejects with
+ * `LOG_UNREACHABLE` and leaves no socket open.
  */
 export class NatsLink {
   readonly connection: NatsConnection;
   /** The servers as the user wrote them, without secrets. */
   readonly place: string;
-  /** Prefix of the subjects on which the servers answer. */
+  /** The prefix of the subjects on which the servers reply. */
   readonly inboxPrefix: string;
   readonly #options: NatsConnectionOptions;
   readonly #servers: readonly NatsServer[];
@@ -82,11 +82,11 @@ export class NatsLink {
         ...credentials,
         servers: addresses,
         ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
-        // Keeps the order in which they answered.
+        // Keeps the order in which the servers responded.
         noRandomize: true,
         name: options.clientName ?? "cairn",
         timeout,
-        // Forever: a node survives an outage of its log's servers.
+        // It reconnects forever: a node survives an outage of its log's servers.
         maxReconnectAttempts: -1,
         reconnectTimeWait: 250,
         reconnectJitter: 250,
@@ -107,7 +107,7 @@ export class NatsLink {
     return link;
   }
 
-  /** Throws `LOG_UNREACHABLE` while the connection is down, so that callers need not wait for a timeout. */
+  /** Throws `LOG_UNREACHABLE` while the connection is down, so that callers do not have to wait for a timeout. */
   check(): void {
     if (this.#connected && !this.connection.isClosed()) return;
     if (this.#cause !== undefined) throw this.#cause;
@@ -132,7 +132,7 @@ export class NatsLink {
     await this.connection.close();
   }
 
-  /** Returns a new subject below the prefix, on which to be answered. */
+  /** Returns a new subject below the prefix, for replies. */
   createInbox(): string {
     return createInbox(this.inboxPrefix);
   }
@@ -160,7 +160,7 @@ export class NatsLink {
     for (const listener of this.#listeners) listener.interrupted?.();
   }
 
-  /** Examines why connecting fails: the client does not report why a handshake failed. */
+  /** Finds out why connecting fails: the client does not report why a handshake failed. */
   async #diagnose(): Promise<void> {
     if (performance.now() - this.#diagnosedAt < DIAGNOSIS_INTERVAL_MS) return;
     this.#diagnosedAt = performance.now();

@@ -12,14 +12,14 @@ import {
 import type { NatsServer } from "./nats-server-url.ts";
 import { configuredFile, readTlsFiles } from "./nats-tls-files.ts";
 
-/** Credentials for the NATS servers, and the protection of the connection. Secrets never appear in messages. */
+/** Credentials for the NATS servers, and the settings that protect the connection. Secrets never appear in messages. */
 export interface NatsCredentials {
   readonly credentialsFile?: string;
   readonly user?: string;
   readonly password?: string;
   readonly token?: string;
   readonly nkeySeedFile?: string;
-  /** Files of certificates and keys; `true` requires TLS with the system's certificates. */
+  /** The files of certificates and keys; `true` requires TLS with the system's certificates. */
   readonly tls?: boolean | Omit<TlsOptions, "cert" | "ca" | "key">;
 }
 
@@ -45,8 +45,8 @@ export async function credentialOptions(
 }
 
 /**
- * Compares certificates with IP addresses as well. The client passes only host names to Node's TLS: for an address, Node would compare the
- * certificate with "localhost", refuse the right one, and accept that of any server with this name.
+ * Makes TLS check the certificates of IP addresses, too. The client passes only host names to Node's TLS: for an address, Node would
+ * compare the certificate with "localhost", reject the right certificate, and accept that of any server with this name.
  */
 function withTls(tls: object | undefined, servers: readonly NatsServer[]): Pick<ConnectionOptions, "tls"> {
   if (tls === undefined) return {};
@@ -110,7 +110,7 @@ function fileOf({ credentialsFile, nkeySeedFile }: NatsCredentials): Credentials
   };
 }
 
-/** Reads the file again at each attempt to connect: credentials expire, and are renewed while a node runs. */
+/** Reads the file again at each attempt to connect: credentials expire and are renewed while a node runs. */
 function renewing(
   path: string,
   first: Authenticator,
@@ -125,15 +125,15 @@ function renewing(
       last = renewed;
       return answer;
     } catch {
-      // The file may just be being replaced; an error here would close the connection permanently.
+      // The file may be in the middle of being replaced; an error here would close the connection permanently.
       return last(nonce);
     }
   };
 }
 
 /**
- * `LOG_UNREACHABLE` for credentials that the servers at `place` do not accept. Names them, whether they have expired, and what to check; reads
- * the file of credentials.
+ * Returns `LOG_UNREACHABLE` for credentials that the servers at `place` do not accept. The error names the credentials, whether they have
+ * expired, and what to check; the credentials file is read for this.
  */
 export function credentialsRefused(
   place: string,
@@ -180,7 +180,7 @@ function refusalOf(
   };
 }
 
-/** When the user's JWT in a .creds file expires; undefined when it does not, or cannot be read. */
+/** Returns when the user's JWT in a .creds file expires; undefined if it does not expire or cannot be read. */
 function expiryOf(path: string): Date | undefined {
   try {
     const [, claims = ""] =

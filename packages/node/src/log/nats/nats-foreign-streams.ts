@@ -3,19 +3,19 @@ import { CairnError } from "@cairn/kv";
 /** The stream that acknowledged a message: its name and the domain of its servers. */
 export interface Acknowledger {
   readonly stream?: string | undefined;
-  /** Absent from servers without a domain, and from errors. */
+  /** The domain of the stream's servers; absent if they have none, and from errors. */
   readonly domain?: string | undefined;
 }
 
-/** For how long the acknowledgement of another stream is reported. */
+/** The time for which the acknowledgement of another stream is reported. */
 const WARNING_MS = 600_000;
 
 /**
  * Recognizes acknowledgements of other streams. Every stream that takes a subject acknowledges messages published on it, but only the log's
- * own stream counts, by its name and domain. Warns when another stream takes the log's subject too.
+ * own stream counts, identified by its name and domain. Warns if another stream takes the log's subject too.
  */
 export class ForeignStreams {
-  /** The domain of the log's stream as last known; empty when its servers have none. */
+  /** The last known domain of the log's stream; empty if its servers have none. */
   domain = "";
   readonly #stream: string;
   #met: { readonly place: string; readonly subject: string; readonly at: number } | undefined;
@@ -24,13 +24,13 @@ export class ForeignStreams {
     this.#stream = stream;
   }
 
-  /** Whether another stream acknowledged. The domain of an error is unknown. */
+  /** Returns whether another stream acknowledged the message. The domain of an error is unknown. */
   isForeign({ stream, domain = "" }: Acknowledger, isError: boolean): boolean {
     if (stream !== undefined && stream !== this.#stream) return true;
     return !isError && domain !== this.domain;
   }
 
-  /** Notes that another stream answered; returns the error for callers that wait for the log's stream. */
+  /** Notes that another stream responded; returns the error for callers that wait for the log's stream. */
   met(
     { stream = this.#stream, domain = "" }: Acknowledger,
     { subject, isError }: { readonly subject: string; readonly isError: boolean },
@@ -44,7 +44,7 @@ export class ForeignStreams {
     );
   }
 
-  /** `LOG_UNSAFE` while another stream takes the log's subject. */
+  /** Returns `LOG_UNSAFE` while another stream takes the log's subject. */
   get warning(): CairnError | undefined {
     if (this.#met === undefined || performance.now() - this.#met.at > WARNING_MS) return undefined;
     const { place, subject } = this.#met;
@@ -60,7 +60,7 @@ function hintAbout(subject: string): string {
   return `Give one of the two another subject than "${subject}", or keep the subject from crossing the leaf node's connection (deny_imports and deny_exports of its remote). "domain" of the log's configuration selects the stream that is the log.`;
 }
 
-/** Returns a domain for a sentence; empty for a server without one. */
+/** Returns a phrase that names a domain in a sentence; empty for a server without a domain. */
 function inDomain(domain: string): string {
   return domain === "" ? "" : ` in the domain "${domain}"`;
 }

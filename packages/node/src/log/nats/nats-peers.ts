@@ -5,17 +5,17 @@ import type { NatsStream } from "./nats-stream.ts";
 import { covers } from "./nats-stream-settings.ts";
 import type { PeerChannel, SendAnswer } from "../peer-channel.ts";
 
-/** The status of a server's reply when a subject has no subscribers. */
+/** The status of a server's reply if a subject has no subscribers. */
 const NO_RESPONDERS = 503;
 
-/** {@link PeerChannel} by request and reply of core NATS, on `_CAIRN.nodes.<stream>`. */
+/** A {@link PeerChannel} that uses request and reply of core NATS, on `_CAIRN.nodes.<stream>`. */
 export class NatsPeers implements PeerChannel {
   readonly address: string;
   readonly #link: NatsLink;
   readonly #stream: NatsStream;
 
   constructor(link: NatsLink, stream: NatsStream) {
-    // Not below the stream's name, because its subjects may be `<stream>.>`.
+    // Not below the stream's name, because the stream's subjects may be `<stream>.>`.
     this.address = `_CAIRN.nodes.${stream.name}`;
     this.#link = link;
     this.#stream = stream;
@@ -31,7 +31,7 @@ export class NatsPeers implements PeerChannel {
       if (!isRefused) onRefused(this.#denied(action, subject, cause));
       isRefused = true;
     };
-    // Inboxes that were answered: the server reports a missing permission to publish there only afterwards.
+    // Inboxes to which a reply was sent: the server reports a missing permission to publish there only afterwards.
     const answered = new Set<string>();
     const listener = {
       publishDenied: (subject: string) => {
@@ -44,7 +44,7 @@ export class NatsPeers implements PeerChannel {
       if (reply === undefined || reply === "") return;
       remember(answered, reply);
       answer(data, (bytes) => {
-        // Once the connection is down, no node waits for the answer.
+        // Once the connection is down, no node waits for the answer any longer.
         if (this.#link.connected) connection.publish(reply, bytes);
       });
     };
@@ -57,7 +57,7 @@ export class NatsPeers implements PeerChannel {
   }
 
   async *ask(question: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
-    // A missing stream is no obstacle: nodes that had it open can report that.
+    // A missing stream is no obstacle: nodes that had it open can report that it is missing.
     const config = (await this.#stream.find())?.config;
     if (config?.subjects.some((pattern) => covers(pattern, this.address)) === true)
       throw this.#captured(config.name);
@@ -94,7 +94,7 @@ export class NatsPeers implements PeerChannel {
     }
   }
 
-  /** Undefined on a connection that is being closed. */
+  /** Subscribes to a subject; returns undefined on a connection that is being closed. */
   #subscribe(
     subject: string,
     options: { callback?: (error: NatsError | null, message: Msg) => void },

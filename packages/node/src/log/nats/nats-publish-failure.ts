@@ -7,11 +7,11 @@ export interface PublishError {
   readonly description: string;
 }
 
-/** Classes of refusals. `transient` ones end by themselves, so that the same message is accepted later. */
+/** The classes of refusals. A `transient` refusal ends by itself: the same message is accepted later. */
 type Refusal = "transient" | "full" | "too large" | "final";
 
 /**
- * Codes of the JetStream API with which a server answers a publication and whose status does not tell their class
+ * Codes of the JetStream API with which a server refuses a publication and whose status does not tell their class
  * (nats-server/server/errors.json, and stream.go, jetstream_cluster.go and jetstream_batching.go, which use them).
  */
 const BY_CODE: ReadonlyMap<number, Refusal> = new Map([
@@ -20,7 +20,7 @@ const BY_CODE: ReadonlyMap<number, Refusal> = new Map([
   [10023, "full"],
   [10028, "full"],
   [10047, "full"],
-  // Larger than the stream's max_msg_size.
+  // The message is larger than the stream's max_msg_size.
   [10054, "too large"],
 ]);
 
@@ -31,10 +31,10 @@ const BY_WORDS: readonly [RegExp, Refusal][] = [
 ];
 
 /**
- * Otherwise the status decides. Transient are those about the server rather than the message: 5xx (no leader, a store or a cluster that is not
- * available), 429 (too many requests), 409 (a message with the same id, sent by an earlier attempt, is being stored) and 408. All others (400
- * and 404: a sealed stream, another stream's name, unacceptable headers; 412: a condition) would fail again. Messages are sent again with their
- * id, so they are stored once.
+ * Returns the class of refusals whose code and words do not tell it. Transient are those about the server rather than the message: 5xx (no
+ * leader, a store or a cluster that is not available), 429 (too many requests), 409 (a message with the same id, sent by an earlier
+ * attempt, is being stored) and 408. All others (400 and 404: a sealed stream, another stream's name, unacceptable headers; 412: a
+ * condition) would fail again. Messages are sent again with their id, so they are stored once.
  */
 function byStatus(status: number): Refusal {
   return status >= 500 || [408, 409, 429].includes(status) ? "transient" : "final";
@@ -45,7 +45,7 @@ function refusalOf({ code, err_code: apiCode = 0, description }: PublishError): 
   return BY_CODE.get(apiCode) ?? said ?? byStatus(code);
 }
 
-/** Translates a refused publication into an error for the caller, or "retry" when the server will accept it later. */
+/** Translates a refused publication into an error for the caller, or "retry" if the server will accept it later. */
 export function publishFailure(stream: string, error: PublishError): CairnError | "retry" {
   const { description } = error;
   switch (refusalOf(error)) {
@@ -70,7 +70,7 @@ export function publishFailure(stream: string, error: PublishError): CairnError 
   }
 }
 
-/** Returns what makes a full stream accept messages again: raising its own limit, or room on its server. */
+/** Returns what makes a full stream accept messages again: raising the stream's own limit, or making room on its server. */
 function roomFor(stream: string, description: string): string {
   const [, limit] = /maximum (messages|bytes)\b/i.exec(description) ?? [];
   if (limit === undefined) {

@@ -9,14 +9,17 @@ import type { StreamTarget } from "./nats-stream.ts";
 import { notPermitted, notTaken, streamError } from "./nats-stream-error.ts";
 import { type Acknowledger, ForeignStreams } from "./nats-foreign-streams.ts";
 
-/** Options of a {@link NatsPublisher}. */
+/** Options for a {@link NatsPublisher}. */
 interface PublisherOptions {
   readonly stream: string;
-  /** Looks up the stream that has this name now; undefined when there is none. Throws `CONFIG_INVALID` when it does not accept the log's messages. */
+  /**
+   * Looks up the stream that has this name now; undefined if there is none. Throws `CONFIG_INVALID` if it does not accept the log's
+   * messages.
+   */
   readonly find: () => Promise<StreamTarget | undefined>;
-  /** How many messages may wait for their acknowledgement. */
+  /** The number of messages that may wait for their acknowledgement. */
   readonly maxInflight: number;
-  /** How long a message is tried at most, and how long one acknowledgement is waited for, in milliseconds. */
+  /** The longest time for which a message is tried, and for which one acknowledgement is awaited, in milliseconds. */
   readonly deadlineMs: number;
   readonly ackTimeoutMs: number;
 }
@@ -25,14 +28,14 @@ interface Flight {
   target: StreamTarget;
   readonly payload: Uint8Array;
   readonly headers: MsgHdrs;
-  /** The message's id was generated here, not given by the caller. */
+  /** Whether the message's id was generated here rather than given by the caller. */
   readonly ownId: boolean;
-  /** By `performance.now()`, as is `sentAt`. */
+  /** The time by `performance.now()`, as is `sentAt`. */
   readonly deadline: number;
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: unknown) => void;
   sentAt: number;
-  /** Why it is not acknowledged yet, if a server has said so. */
+  /** Why the message is not acknowledged yet, if a server has given a reason. */
   refusal: CairnError | undefined;
 }
 
@@ -42,17 +45,18 @@ interface PubAck extends Acknowledger {
   readonly error?: PublishError;
 }
 
-/** Bounds memory: messages are kept until they are acknowledged. */
+/** Bounds the memory: messages are kept until they are acknowledged. */
 const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
 const TICK_MS = 250;
 
 /**
- * Publishes with many messages in flight. Each has a message id, so one whose acknowledgement is missing (timeout, lost connection, no leader)
- * is sent again until it is acknowledged or its deadline passes (`LOG_UNREACHABLE`). Messages are sent, and sent again, in the order of the
- * calls. The stored order differs only when the server refused a message and accepted a later one while both were unacknowledged.
+ * Publishes with many messages in flight. Each has a message id, so a message whose acknowledgement is missing (timeout, lost connection,
+ * no leader) is sent again until it is acknowledged or its deadline passes (`LOG_UNREACHABLE`). Messages are sent, and sent again, in the
+ * order of the calls. The stored order differs only if the server refused a message and accepted a later one while both were
+ * unacknowledged.
  *
- * Before messages are sent again, the stream is looked up: a stream that was created in place of the one they were meant for gets nothing, and
- * one whose subject changed gets them on its new subject.
+ * Before messages are sent again, the stream is looked up: a stream that was created in place of the intended one gets nothing, and a
+ * stream whose subject changed gets the messages on its new subject.
  */
 export class NatsPublisher implements LinkListener {
   readonly #link: NatsLink;
@@ -60,14 +64,14 @@ export class NatsPublisher implements LinkListener {
   readonly #inbox: string;
   readonly #resend: NatsResend;
   readonly #foreign: ForeignStreams;
-  /** Undefined after the server refused it; the next message subscribes again. */
+  /** Undefined after the server refused the subscription; the next message subscribes again. */
   #subscription: Subscription | undefined;
-  /** Messages sent and not acknowledged, in the order of sending, by the number at the end of their reply subject. */
+  /** The messages sent and not acknowledged, in the order of sending, by the number at the end of their reply subject. */
   readonly #flights = new Map<number, Flight>();
   #waiting: Flight[] = [];
   #inflightBytes = 0;
   #counter = 0;
-  /** No new messages are sent: the connection is down, or a retry that keeps the order is scheduled. */
+  /** Whether sending new messages is suspended: the connection is down, or a retry that keeps the order is scheduled. */
   #paused = false;
   #tick: NodeJS.Timeout | undefined;
   #closed = false;
@@ -139,7 +143,7 @@ export class NatsPublisher implements LinkListener {
     return this.#link.connection.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
         if (error === null) return this.#answered(message);
-        // No acknowledgement can come: the user may not subscribe to its inbox.
+        // No acknowledgement can arrive: the user may not subscribe to its inbox.
         this.#subscription = undefined;
         this.#rejectAll(streamError(this.#options.stream, this.#link, error));
       },
@@ -171,7 +175,7 @@ export class NatsPublisher implements LinkListener {
         reply,
       });
     } catch (error) {
-      // For example when the current server accepts only smaller messages than the previous one.
+      // For example if the current server accepts only smaller messages than the previous one.
       this.#land(number, flight);
       flight.reject(streamError(this.#options.stream, this.#link, error));
     }
@@ -191,14 +195,14 @@ export class NatsPublisher implements LinkListener {
       }
       if (flight !== undefined) return this.#acknowledged(number, flight, ack);
     }
-    // An empty answer means "no responders": the stream is gone, or has no leader yet.
+    // An empty reply means "no responders": the stream no longer exists, or has no leader yet.
     if (flight !== undefined) this.#retrySoon();
   }
 
   #acknowledged(number: number, flight: Flight, { seq, duplicate = false, error }: PubAck): void {
     const failure = error === undefined ? undefined : publishFailure(this.#options.stream, error);
     if (failure === "retry") return this.#retrySoon();
-    // An error does not name its domain: when two streams answer, only the deadline shows whether the right one did.
+    // An error does not name its domain: if two streams respond, only the deadline shows whether the right one did.
     if (failure !== undefined && this.warning !== undefined) {
       flight.refusal = failure;
       return;
@@ -222,7 +226,7 @@ export class NatsPublisher implements LinkListener {
     this.#resend.soon();
   }
 
-  /** Looks up the stream. Returns whether to send again; false, without an answer or a stream, asks for another look. */
+  /** Looks up the stream. Returns whether to send again; false, if there is no response or no stream, asks for another look. */
   async #look(): Promise<boolean> {
     if (this.#flights.size + this.#waiting.length === 0) return true;
     let now: StreamTarget | undefined;
@@ -308,7 +312,7 @@ export class NatsPublisher implements LinkListener {
   }
 }
 
-/** Returns a message id as a header's value; an id that a header would not preserve, such as one with spaces, is replaced by its hash. */
+/** Returns a message id as a header's value; an id that a header would not preserve, such as one with spaces, is replaced with its hash. */
 function headerValue(messageId: string): string {
   if (/^[!-~]{1,128}$/.test(messageId)) return messageId;
   return `sha256:${createHash("sha256").update(messageId).digest("hex")}`;

@@ -9,18 +9,18 @@ interface PullRequest {
 }
 
 /**
- * One open pull. Each slot has its own subscription: messages carry the stream's subject, so only the subscription tells which of several
- * pulls they answer.
+ * One open pull. Each slot has its own subscription: messages carry the stream's subject, so only the subscription tells to which of
+ * several pulls they belong.
  */
 export class PullSlot {
-  /** Messages still expected; 0 when no pull is open. */
+  /** The number of messages still expected; 0 if no pull is open. */
   remaining = 0;
-  /** Messages that the open pull delivered. */
+  /** The number of messages that the open pull delivered. */
   received = 0;
   readonly #connection: NatsConnection;
   readonly #inbox: string;
   #subscription: Subscription | undefined;
-  /** Pulls sent; the subject of a status about a pull ends with its number. */
+  /** The number of pulls sent; the subject of a status about a pull ends with the pull's number. */
   #pulls = 0;
   #sentAt = 0;
 
@@ -29,7 +29,7 @@ export class PullSlot {
     this.#inbox = inbox;
   }
 
-  /** Milliseconds since the pull was sent. */
+  /** Returns the milliseconds since the pull was sent. */
   get age(): number {
     return performance.now() - this.#sentAt;
   }
@@ -46,7 +46,7 @@ export class PullSlot {
     this.#connection.publish(subject, JSON.stringify(request), { reply: `${this.#inbox}.${this.#pulls}` });
   }
 
-  /** Whether a status with this subject is about the open pull rather than an earlier one. */
+  /** Returns whether a status with this subject is about the open pull rather than an earlier one. */
   owns(subject: string): boolean {
     return this.remaining > 0 && subject === `${this.#inbox}.${this.#pulls}`;
   }

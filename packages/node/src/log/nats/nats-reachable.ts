@@ -3,19 +3,19 @@ import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import type { NatsServer } from "./nats-server-url.ts";
 import { awaitsTls } from "./nats-tls-failure.ts";
 
-/** Options of {@link answeringFirst}. */
+/** Options for {@link answeringFirst}. */
 interface ProbeOptions {
-  /** How long a server may take (ms). */
+  /** The time a server may take to respond (ms). */
   readonly timeout: number;
-  /** The server expects a TLS handshake before it sends anything. */
+  /** Whether the server expects a TLS handshake before it sends anything. */
   readonly silent: boolean;
   readonly signal: AbortSignal | undefined;
 }
 
 /**
- * Returns the addresses, with those of servers that answer first; each group is in random order. Rejects with `LOG_UNREACHABLE` when none
- * answers. The client's own first connect leaks a socket, at each retry, when a server accepts the connection but is silent; probing first
- * avoids that.
+ * Returns the addresses, those of servers that respond first; each group is in random order. Rejects with `LOG_UNREACHABLE` if none
+ * responds. When a server accepts the connection but is silent, the client's own first connect leaks a socket at each retry; probing first
+ * avoids this.
  */
 export async function answeringFirst(
   servers: readonly NatsServer[],
@@ -42,7 +42,7 @@ export async function answeringFirst(
   ];
 }
 
-/** Whether a server that did not answer accepted the connection. */
+/** Returns whether a server that did not respond accepted the connection. */
 function tookConnection(answer: PromiseSettledResult<void> | undefined): boolean {
   return answer?.status === "rejected" && systemErrorCode(answer.reason) === undefined;
 }
@@ -61,12 +61,12 @@ async function unheard(
   );
 }
 
-/** The servers as the user wrote them, without secrets. */
+/** Returns the servers as the user wrote them, without secrets. */
 export function serverList(servers: readonly NatsServer[]): string {
   return servers.map(({ address }) => address).join(", ");
 }
 
-/** `LOG_UNREACHABLE`: no connection to any of the servers. */
+/** Returns `LOG_UNREACHABLE`: there is no connection to any of the servers. */
 export function serversUnreachable(servers: readonly NatsServer[], cause: unknown): CairnError {
   return new CairnError(
     "LOG_UNREACHABLE",

@@ -8,35 +8,35 @@ import type { LogMessage, LogReadOptions } from "../tx-log.ts";
 const MISSED_HEARTBEATS = 3;
 const DEFAULT_INACTIVE_MS = 300_000;
 
-/** How long a pull stays open, how often the server sends heartbeats, and when it gives up on a reader (ms). */
+/** The times for which a pull stays open, between the server's heartbeats, and after which the server gives up on a reader (ms). */
 export interface PullTiming {
   readonly expiresMs: number;
   /** At most half of `expiresMs`. A reading ends after three missed heartbeats. */
   readonly heartbeatMs: number;
-  /** After how long without a pull the server removes the consumer; defaults to 300,000. */
+  /** The time without a pull after which the server removes the consumer; defaults to 300,000. */
   readonly inactiveMs?: number;
 }
 
 /** The default timing of pulls. */
 export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000 };
 
-/** What a {@link NatsReader} reads. */
+/** The stream and position from which a {@link NatsReader} reads. */
 interface ReaderPlace {
-  /** Prefix of the subjects of the JetStream API. */
+  /** The prefix of the subjects of the JetStream API. */
   readonly api: string;
   readonly stream: string;
   /** The first position. */
   readonly from: number;
-  /** The longest time that the stream lets a consumer be idle (ms); undefined for no limit. */
+  /** The longest time for which the stream lets a consumer be idle (ms); undefined for no limit. */
   readonly maxInactiveMs?: number | undefined;
 }
 
 /**
- * Reads a stream through its own pull consumer. Backpressure: pulls are bounded, and a new one is sent only when at most one array's worth is
- * buffered or in flight. Two pulls are open at once, so that the server always has one to serve.
+ * Reads a stream through its own pull consumer. Backpressure: pulls are bounded, and a new one is sent only when at most one array's worth
+ * is buffered or in flight. Two pulls are open at once, so that the server always has a pull to serve.
  *
  * Anything but the next message or the end of a pull ends the reading. The client's own consumers would resume by position alone, which
- * continues in another history without an error after a loss on the server.
+ * after a loss on the server continues in another history without an error.
  */
 export class NatsReader implements LinkListener {
   readonly #link: NatsLink;
@@ -53,15 +53,15 @@ export class NatsReader implements LinkListener {
   readonly #slots: readonly PullSlot[];
   readonly #stop = (): void => this.#end();
   #consumer: string | undefined;
-  /** Messages received; the consumer numbers them, which reveals a lost one. */
+  /** The number of messages received; the consumer numbers them, which reveals a lost one. */
   #deliveries = 0;
   #buffer: LogMessage[] = [];
   #bufferedBytes = 0;
-  /** The next message is larger than a pull's bound. */
+  /** Whether the next message is larger than a pull's bound. */
   #oversized = false;
   #ended = false;
   #failure: Error | undefined;
-  /** Heartbeats due since the server last sent anything. */
+  /** The number of heartbeats due since the server last sent anything. */
   #silentTicks = 0;
   #ticks: NodeJS.Timeout | undefined;
   #wake: (() => void) | undefined;
@@ -103,7 +103,7 @@ export class NatsReader implements LinkListener {
     this.#refill();
   }
 
-  /** Returns the next messages; undefined when the reading has ended and everything that arrived was returned. */
+  /** Returns the next messages; undefined once the reading has ended and everything that arrived was returned. */
   async take(): Promise<readonly LogMessage[] | undefined> {
     while (this.#buffer.length === 0) {
       if (this.#failure !== undefined) throw this.#failure;
@@ -117,7 +117,7 @@ export class NatsReader implements LinkListener {
     return messages;
   }
 
-  /** Ends the reading and removes the consumer; if the request is lost, the server removes it later by itself. */
+  /** Ends the reading and removes the consumer; if the request is lost, the server removes the consumer later by itself. */
   close(): void {
     this.#end();
     this.#link.remove(this);
@@ -140,7 +140,7 @@ export class NatsReader implements LinkListener {
     if (subject === this.#next) this.#end(notPermitted(this.#link, { operation: "publish", subject }));
   }
 
-  /** The subject of pull requests. */
+  /** Returns the subject of pull requests. */
   get #next(): string {
     return `${this.#api}.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
   }
@@ -152,11 +152,11 @@ export class NatsReader implements LinkListener {
         opt_start_seq: this.#from,
         ack_policy: AckPolicy.None,
         replay_policy: ReplayPolicy.Instant,
-        // The consumer need not survive its server: the next reading creates another.
+        // The consumer does not have to survive its server: the next reading creates another.
         mem_storage: true,
         inactive_threshold: nanos(this.#inactiveMs),
       });
-      // The servers may have a limit of their own (max_request_batch).
+      // The servers may have their own limit (max_request_batch).
       if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);
       return name;
     } catch (error) {
@@ -187,12 +187,13 @@ export class NatsReader implements LinkListener {
   #status(slot: PullSlot, message: Msg): void {
     const code = message.headers?.code ?? 0;
     const description = message.headers?.description ?? "";
-    // 100: heartbeat. 408: the pull has ended. 409: a bound was met, or the consumer changed. 400: the pull was wrong (ADR-13).
+    // 100: heartbeat. 408: the pull has ended. 409: a bound was reached, or the consumer changed. 400: the pull was invalid (ADR-13).
     if (code === 100 || !slot.owns(message.subject)) return;
     if (code === 409 && /exceeds maxbytes/i.test(description)) {
       this.#oversized ||= slot.received === 0;
     } else if (code !== 408 || slot.age < this.#timing.expiresMs / 2) {
-      // Consumer deleted, leadership changed, server shutting down, no responders, or a status of newer servers.
+      // The consumer was deleted, the leadership changed, the server is shutting down, there are no responders, or this is a status of
+      // newer servers.
       return this.#end(code === 400 || /^exceeded/i.test(description) ? new Error(description) : undefined);
     }
     slot.remaining = 0;
@@ -206,7 +207,7 @@ export class NatsReader implements LinkListener {
       const expected = this.#slots.reduce((sum, { remaining }) => sum + remaining, this.#buffer.length);
       if (slot.remaining > 0 || expected > this.#maxMessages || this.#bufferedBytes > this.#maxBytes)
         continue;
-      // A message larger than the bound of a pull is fetched alone, in a pull without that bound.
+      // A message larger than a pull's bound is fetched alone, in a pull without that bound.
       if (this.#oversized && expected > 0) continue;
       const bounds = this.#oversized ? { batch: 1 } : { batch: this.#maxMessages, max_bytes: this.#maxBytes };
       const { expiresMs, heartbeatMs } = this.#timing;
@@ -232,7 +233,7 @@ export class NatsReader implements LinkListener {
     return this.#buffer.splice(0, count);
   }
 
-  /** Counts ticks, not time: while this process is busy, no tick passes. */
+  /** Counts ticks rather than time: while this process is busy, no tick passes. */
   #countSilence(): void {
     if (this.#slots.every(({ remaining }) => remaining === 0)) return;
     this.#silentTicks += 1;

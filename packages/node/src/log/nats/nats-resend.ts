@@ -2,7 +2,7 @@ import { backoffMs } from "@cairn/checkpoint";
 
 const BACKOFF = { firstMs: 50, maxMs: 2_000 };
 
-/** Actions of a {@link NatsResend}. */
+/** Actions for a {@link NatsResend}. */
 interface ResendActions {
   /** Whether anything can be sent now. */
   readonly isPossible: () => boolean;
@@ -11,10 +11,10 @@ interface ResendActions {
   readonly send: () => void;
 }
 
-/** Schedules sending again what is unacknowledged: after an exponential backoff, and a look at the stream. */
+/** Schedules sending unacknowledged messages again, after an exponential backoff and a look at the stream. */
 export class NatsResend {
   readonly #actions: ResendActions;
-  /** Backoffs since the last acknowledgement. */
+  /** The number of backoffs since the last acknowledgement. */
   #backoffs = 0;
   #timer: NodeJS.Timeout | undefined;
   /** The look in progress. */
@@ -25,7 +25,7 @@ export class NatsResend {
     this.#actions = actions;
   }
 
-  /** Schedules an attempt after the backoff, unless one is scheduled. */
+  /** Schedules an attempt after the backoff, unless an attempt is already scheduled. */
   soon(): void {
     if (this.#timer !== undefined || this.#looking !== undefined || this.#closed) return;
     this.#timer = setTimeout(() => this.now(), backoffMs(this.#backoffs, BACKOFF));
@@ -44,7 +44,7 @@ export class NatsResend {
     this.#backoffs = 0;
   }
 
-  /** Discards the result of a look in progress. */
+  /** Discards the result of the look in progress. */
   interrupt(): void {
     this.#looking = undefined;
   }

@@ -35,7 +35,7 @@ export function parseServer(server: string): NatsServer {
   };
 }
 
-// Does not quote the address: it may contain a password.
+// Returns an error that does not quote the address, which may contain a password.
 function badServer(cause?: unknown): CairnError {
   return new CairnError("CONFIG_INVALID", "A server of the NATS log is not an address.", {
     hint: 'Write "nats://host:4222".',

@@ -5,15 +5,15 @@ import type { NatsLink } from "./nats-connection.ts";
 /** The JetStream API's code for "stream not found" (nats-server/server/errors.json). */
 export const NO_STREAM = 10059;
 
-/** The code of an error in the JetStream API. */
+/** Returns the code of an error of the JetStream API. */
 export function apiCode(error: unknown): number | undefined {
   return error instanceof NatsError ? error.api_error?.err_code : undefined;
 }
 
-/** What errors report about a {@link NatsLink}. */
+/** The parts of a {@link NatsLink} that errors report. */
 type Place = Pick<NatsLink, "place" | "inboxPrefix">;
 
-/** `LOG_UNREACHABLE`: the servers have no stream of this name. */
+/** Returns `LOG_UNREACHABLE`: the servers have no stream of this name. */
 export function missingStream(stream: string, { place }: Place, cause?: unknown): CairnError {
   return new CairnError("LOG_UNREACHABLE", `NATS at ${place} has no stream "${stream}".`, {
     hint: "Check the name of the stream and the address of the server.",
@@ -21,7 +21,7 @@ export function missingStream(stream: string, { place }: Place, cause?: unknown)
   });
 }
 
-/** Translates an error of the JetStream API for users. */
+/** Translates an error of the JetStream API into one for users. */
 export function streamError(stream: string, link: Place, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const { place } = link;
@@ -91,7 +91,7 @@ function permissions({ inboxPrefix }: Place): string {
   return `Permit the user of the log to publish to the log's subject and to $JS.API.> (of another domain $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>; for cairn status --cluster nodes also subscribe and publish to _CAIRN.nodes.STREAM, and publish to ${inboxPrefix}.>. Then restart nats-server, one server after the other: not all of them take changed rights on a reload.`;
 }
 
-/** The server does not permit the log's user an operation, which the client calls `operation`. */
+/** Returns the error for an operation that the server does not permit the log's user; the client calls it `operation`. */
 export function notPermitted(
   link: Place,
   { operation, subject }: { readonly operation: string; readonly subject: string },
@@ -105,7 +105,9 @@ export function notPermitted(
   );
 }
 
-/** Turns `CONFIG_INVALID` of a stream that does not accept messages into an error for writers: earlier attempts may have been stored. */
+/**
+ * Turns the `CONFIG_INVALID` of a stream that does not accept messages into an error for writers: earlier attempts may have been stored.
+ */
 export function notTaken(cause: CairnError): CairnError {
   const { message, hint = "" } = cause;
   return new CairnError("LOG_UNREACHABLE", message, {

@@ -5,18 +5,18 @@ import { MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
 const DESCRIBED_ID = /cairn log id ([0-9a-f-]{36})/;
 
-/** The log id in a stream's description. */
+/** Returns the log id in a stream's description. */
 export function describedLogId(description: string | undefined): string | undefined {
   return DESCRIBED_ID.exec(description ?? "")?.[1];
 }
 
-/** Returns `description` with this log id, in place of another one. */
+/** Returns `description` with this log id in place of any other. */
 export function describeLogId(logId: string, description = ""): string {
   if (DESCRIBED_ID.test(description)) return description.replace(DESCRIBED_ID, `cairn log id ${logId}`);
   return description === "" ? `cairn log id ${logId}` : `${description} (cairn log id ${logId})`;
 }
 
-/** The settings of a stream that never discards messages. */
+/** Returns the settings of a stream that never discards messages. */
 export function streamSettings(
   name: string,
   replicas: number,
@@ -43,7 +43,7 @@ export function streamSettings(
   };
 }
 
-/** A setting by which a stream loses messages or stores one twice, with the end of a sentence about it and the remedy. */
+/** A setting with which a stream loses messages or stores a message twice, with the end of a sentence about it and the remedy. */
 interface UnsafeSetting {
   readonly setting: string;
   readonly isSet: (config: StreamConfig) => boolean;
@@ -51,7 +51,7 @@ interface UnsafeSetting {
   readonly cure: (config: StreamConfig) => string;
 }
 
-/** Returns the exact command of NATS's own tool that changes a setting, with a remark. */
+/** Returns the exact command of the NATS tool that changes a setting, with a remark. */
 function edit(flag: string, more = ""): UnsafeSetting["cure"] {
   return ({ name }) => `nats stream edit ${name} ${flag}${more}.`;
 }
@@ -121,14 +121,14 @@ const UNSAFE: readonly UnsafeSetting[] = [
   },
 ];
 
-/** A setting with which a stream cannot be a log, with the end of a sentence about it. */
+/** A setting with which a stream cannot be a log, and the end of a sentence about it. */
 interface UnusableSetting {
   readonly setting: string;
   readonly isSet: (config: KnownConfig) => boolean;
   readonly does: (config: KnownConfig) => string;
 }
 
-/** With settings of newer servers that the client does not know. */
+/** The stream's configuration, with settings of newer servers that the client does not know. */
 type KnownConfig = StreamConfig & { readonly persist_mode?: string; readonly allow_msg_counter?: boolean };
 
 const UNUSABLE: readonly UnusableSetting[] = [
@@ -162,7 +162,7 @@ const UNUSABLE: readonly UnusableSetting[] = [
     does: () => "it accepts only counters (allow_msg_counter)",
   },
   {
-    // A copy of a log's stream that keeps the numbers of its messages says which log it is.
+    // If a copy of a log's stream keeps the numbers of its messages, this setting identifies the log.
     setting: "first_seq",
     isSet: ({ first_seq, description }) => first_seq > 1 && describedLogId(description) === undefined,
     does: ({ first_seq }) =>
@@ -170,13 +170,13 @@ const UNUSABLE: readonly UnusableSetting[] = [
   },
 ];
 
-/** The settings that are checked, by their effect: docs/nats.md lists them. */
+/** The settings that are checked, by their effect; docs/nats.md lists them. */
 export const JUDGED_SETTINGS = {
   unsafe: UNSAFE.map(({ setting }) => setting),
   unusable: UNUSABLE.map(({ setting }) => setting),
 } as const;
 
-/** Returns `LOG_UNSAFE` for each unsafe setting of a stream. Throws `CONFIG_INVALID` when it cannot be a log. */
+/** Returns `LOG_UNSAFE` for each unsafe setting of a stream. Throws `CONFIG_INVALID` if the stream cannot be a log. */
 export function unsafeSettings(config: StreamConfig): CairnError[] {
   const unusable = UNUSABLE.find(({ isSet }) => isSet(config));
   if (unusable !== undefined) {
@@ -201,18 +201,18 @@ function formatAge(age: number): string {
     .toISO();
 }
 
-/** The longest time that the stream lets a consumer be idle (ms); undefined for no limit. */
+/** Returns the longest time for which the stream lets a consumer be idle (ms); undefined for no limit. */
 export function inactiveLimit({ consumer_limits: limits }: StreamConfig): number | undefined {
   const { inactive_threshold: nanoseconds = 0 } = limits ?? {};
   return nanoseconds > 0 ? Math.floor(nanoseconds / 1e6) : undefined;
 }
 
-/** Whether the stream has a subject to publish on. */
+/** Returns whether the stream has a subject to publish on. */
 export function takesMessages(config: StreamConfig): boolean {
   return subjectIn(config) !== undefined;
 }
 
-/** The subject to publish on: `<stream>.tx` if the stream takes it, else its only subject if that has no wildcard. */
+/** Returns the subject to publish on: `<stream>.tx` if the stream takes it, else the stream's only subject if that has no wildcard. */
 export function subjectOf(config: StreamConfig): string {
   const subject = subjectIn(config);
   if (subject !== undefined) return subject;
@@ -235,7 +235,7 @@ function hasWildcard(subject: string): boolean {
   return subject.split(".").some((token) => token === "*" || token === ">");
 }
 
-/** Whether a subject matches a pattern of subjects. */
+/** Returns whether a subject matches a pattern of subjects. */
 export function covers(pattern: string, subject: string): boolean {
   const parts = subject.split(".");
   const tokens = pattern.split(".");
@@ -249,7 +249,7 @@ export function covers(pattern: string, subject: string): boolean {
   });
 }
 
-/** Whether a pattern of subjects takes any subject that begins with the tokens of `prefix`. */
+/** Returns whether a pattern of subjects takes any subject that begins with the tokens of `prefix`. */
 export function coversBelow(pattern: string, prefix: string): boolean {
   const tokens = pattern.split(".");
   const parts = prefix.split(".");

@@ -18,32 +18,32 @@ import {
 import { apiCode, NO_STREAM, streamError, missingStream } from "./nats-stream-error.ts";
 import type { LogBounds, LogMessage } from "../tx-log.ts";
 
-/** Codes of the JetStream API (nats-server/server/errors.json). */
+/** Error codes of the JetStream API (nats-server/server/errors.json). */
 const NO_MESSAGE = 10037;
 const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
 
 const CREATE_DEADLINE_MS = 30_000;
-/** How often a permanently refused birth record is tried again: another stream may have refused it. */
+/** The number of times a permanently refused birth record is tried again: another stream may have refused it. */
 const MAX_FINAL_REFUSALS = 6;
 
-/** How a missing stream is created. */
+/** Options for creating a missing stream. */
 interface StreamCreation {
   readonly replicas: number;
   readonly create: boolean;
-  /** Aborts the creation. */
+  /** A signal that aborts the creation. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Where messages for a stream are sent, and which stream of that name is meant: a stream can be deleted and created again, and another domain
- * may have one of the same name.
+ * The destination of messages for a stream. It includes which stream of that name is meant: a stream can be deleted and created again, and
+ * another domain may have a stream of the same name.
  */
 export interface StreamTarget {
   readonly subject: string;
-  /** When it was created, as the server writes it. */
+  /** The time at which the stream was created, as the server writes it. */
   readonly created: string;
-  /** Empty when its servers have none. */
+  /** The domain of the stream's servers; empty if they have none. */
   readonly domain: string;
 }
 
@@ -63,19 +63,19 @@ export class NatsStream {
     this.#creation = creation;
   }
 
-  /** Looks up the stream; undefined when there is none of this name. Throws `CONFIG_INVALID` when it cannot be written to. */
+  /** Looks up the stream; undefined if there is none of this name. Throws `CONFIG_INVALID` if it cannot be written to. */
   async find(): Promise<StreamInfo | undefined> {
     const info = await this.#look();
     if (info !== undefined) subjectOf(info.config);
     return info;
   }
 
-  /** As {@link find}, but throws `LOG_UNREACHABLE` when there is no stream. */
+  /** Like {@link find}, but throws `LOG_UNREACHABLE` if there is no stream. */
   async info(): Promise<StreamInfo> {
     return (await this.find()) ?? this.#throwMissing();
   }
 
-  /** As {@link info}, for reading only: what was stored stays readable when the stream's subjects change. */
+  /** Like {@link info}, but for reading only: what was stored stays readable if the stream's subjects change. */
   async readable(): Promise<StreamInfo> {
     return (await this.#look()) ?? this.#throwMissing();
   }
@@ -89,7 +89,7 @@ export class NatsStream {
       if (apiCode(error) === NO_STREAM) return undefined;
       throw this.#error(error);
     }
-    // Throws for a stream that cannot be a log.
+    // Throws if the stream cannot be a log.
     unsafeSettings(info.config);
     if (info.config.subjects.some((pattern) => coversBelow(pattern, this.#link.inboxPrefix))) {
       throw capturedInbox(this.name, this.#link.inboxPrefix);
@@ -114,13 +114,13 @@ export class NatsStream {
     return { first: Math.max(1, state.first_seq), last: state.last_seq };
   }
 
-  /** The target of messages for the stream; undefined when there is none. */
+  /** Returns the target of messages for the stream; undefined if there is none. */
   async findTarget(): Promise<StreamTarget | undefined> {
     const info = await this.find();
     return info === undefined ? undefined : targetOf(info);
   }
 
-  /** Does not use "direct get": a replica that lags would report an existing message as absent. */
+  /** Reads a message. Does not use "direct get": a replica that lags would report an existing message as absent. */
   async fetch(position: number): Promise<LogMessage | undefined> {
     this.#link.check();
     if (position < 1) return undefined;
@@ -145,7 +145,7 @@ export class NatsStream {
     return (await this.#describeAgain(info, logId)) ? warnings : [...warnings, undescribed(this.name, logId)];
   }
 
-  /** Restores the description, but only of a stream known to be this log: another may have taken its place. */
+  /** Restores the description, but only of a stream known to be this log: another stream may have taken its place. */
   async #describeAgain({ created, config }: StreamInfo, logId: string): Promise<boolean> {
     const { created: seen, id } = this.#described ?? {};
     const isKnown = (seen === created && id === logId) || (await this.#birthId()) === logId;
@@ -194,7 +194,7 @@ export class NatsStream {
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     const found = await this.find();
     const { config, state } = found ?? (await this.#add());
-    // Never on an empty stream that once held messages: their history may still exist elsewhere.
+    // An empty stream that once held messages gets no birth record: their history may still exist elsewhere.
     if (state.last_seq > 0) return;
     const described = describedLogId(config.description);
     // The id of an existing empty stream may belong to a history that the server lost, and no two histories may share an id.
@@ -218,14 +218,14 @@ export class NatsStream {
     try {
       await this.#manager.streams.add(streamSettings(this.name, this.#creation.replicas, randomUUID()));
     } catch (error) {
-      // Another node was faster; its log id counts. For an instant the server only reports that the subjects are taken.
+      // Another node was faster; that node's log id counts. For an instant the server only reports that the subjects are taken.
       const taken = apiCode(error) === SUBJECTS_OVERLAP && (await this.find()) !== undefined;
       if (!taken && apiCode(error) !== NAME_IN_USE) throw this.#error(error);
     }
     return this.info();
   }
 
-  /** Writes the log id into the description; false when the node's user may not. */
+  /** Writes the log id into the description; returns false if the node's user is not permitted to. */
   async #describe(logId: string, description: string | undefined): Promise<boolean> {
     try {
       await this.#manager.streams.update(this.name, { description: describeLogId(logId, description) });
@@ -236,7 +236,7 @@ export class NatsStream {
     }
   }
 
-  /** Publishes the birth record; exactly one node succeeds, because the stream accepts it only as its very first message. */
+  /** Publishes the birth record; exactly one node succeeds, because the stream accepts this message only as its very first. */
   async #publishBirth(payload: Uint8Array): Promise<boolean> {
     const conditions = headers();
     conditions.set("Nats-Expected-Last-Sequence", "0");
@@ -248,7 +248,8 @@ export class NatsStream {
     for (let pause = 20; ; pause = Math.min(1_000, pause * 2)) {
       this.#link.check();
       const failure = await this.#tryBirth(subject, payload, conditions);
-      // Checked whatever the answer: a timeout proves nothing, and a stream of another domain may have answered. The condition makes repeating safe.
+      // Checked whatever the response: a timeout proves nothing, and a stream of another domain may have responded. The condition makes
+      // repeating safe.
       const first = await this.fetch(1);
       if (first !== undefined) return Buffer.compare(first.payload, payload) === 0;
       if ((await this.info()).state.last_seq > 0) return false;
@@ -284,7 +285,7 @@ export class NatsStream {
   }
 }
 
-/** Whether the server refused a message permanently. */
+/** Returns whether the server refused a message permanently. */
 function isFinal(stream: string, failure: unknown): boolean {
   const refused = failure instanceof NatsError ? failure.api_error : undefined;
   return refused !== undefined && publishFailure(stream, refused) !== "retry";
@@ -315,7 +316,7 @@ function undescribed(name: string, logId: string): CairnError {
   );
 }
 
-/** `LOG_GAP` when messages between the first and the last were deleted. */
+/** Returns `LOG_GAP` if messages between the first and the last were deleted. */
 function holes(name: string, deleted = 0): CairnError[] {
   if (deleted === 0) return [];
   const missing = deleted === 1 ? "A message" : `${deleted} messages`;
@@ -330,7 +331,7 @@ function holes(name: string, deleted = 0): CairnError[] {
   ];
 }
 
-/** Returns the last six of up to nine decimals of an ISO-8601 time of the server; a Date does not have them. */
+/** Returns the last six of up to nine decimals of the server's ISO-8601 time; a Date does not have these digits. */
 function belowMillisecond(timestamp: string): number {
   const digits = /\.(\d+)/.exec(timestamp)?.[1] ?? "";
   return Number(digits.padEnd(9, "0").slice(3, 9));

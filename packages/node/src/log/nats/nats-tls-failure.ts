@@ -9,12 +9,15 @@ import { readTlsFiles } from "./nats-tls-files.ts";
 /** The client's TLS options for the log's connections. */
 export type NatsTls = TlsOptions | undefined;
 
-/** With TLS 1.3 a server checks a client's certificate only after the client considers the handshake complete. */
+/**
+ * The time to wait for the server's verdict: with TLS 1.3 it checks a client's certificate only after the client considers the handshake
+ * complete.
+ */
 const VERDICT_MS = 1_000;
 
 /**
- * Explains why TLS with the servers fails, as `LOG_UNREACHABLE` with the parameter to change; undefined when TLS is not the reason. The client
- * reports a refused certificate as a timeout, so this repeats the handshake with each server.
+ * Explains why TLS with the servers fails, as `LOG_UNREACHABLE` with the parameter to change; returns undefined if TLS is not the reason.
+ * The client reports a refused certificate as a timeout, so this function repeats the handshake with each server.
  */
 export async function tlsFailure(
   servers: readonly NatsServer[],
@@ -27,7 +30,7 @@ export async function tlsFailure(
   return found.find((one) => one !== undefined);
 }
 
-/** Whether a silent server waits for TLS to begin (`handshake_first`). */
+/** Returns whether a silent server waits for TLS to begin (`handshake_first`). */
 export async function awaitsTls(server: NatsServer, timeoutMs: number): Promise<boolean> {
   // Sends nothing but the handshake.
   const secure = connectTls({ host: server.host, port: server.port, rejectUnauthorized: false });
@@ -68,7 +71,7 @@ async function offersTls(socket: Socket, timeoutMs: number): Promise<boolean> {
   try {
     while (!said.includes("\r\n")) await once(socket, "data", { signal: AbortSignal.timeout(timeoutMs) });
     socket.removeAllListeners("data");
-    // TLS reads the socket itself from here on.
+    // From now on TLS reads the socket itself.
     socket.pause();
     return /"tls_(required|available)":\s*true/.test(said);
   } catch {
@@ -159,7 +162,7 @@ const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
 ]);
 
-/** The alert with which the other side ended a handshake, in OpenSSL's words: "unknown ca". */
+/** Returns the alert with which the other side ended a handshake, in OpenSSL's words: "unknown ca". */
 function alertOf(error: unknown): string | undefined {
   return /_ALERT_(.+)$/
     .exec(systemErrorCode(error) ?? "")?.[1]

@@ -40,7 +40,7 @@ export async function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles): Pro
   };
 }
 
-/** Reads a file that the configuration names. Throws `CONFIG_INVALID`, with the parameter's name, when it cannot be read. */
+/** Reads a file that the configuration names. Throws `CONFIG_INVALID`, with the parameter's name, if the file cannot be read. */
 export async function configuredFile(parameter: string, path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
@@ -54,7 +54,7 @@ export async function configuredFile(parameter: string, path: string): Promise<U
 
 function certificateIn(parameter: string, path: string | undefined, bytes: Uint8Array): X509Certificate {
   try {
-    // X509Certificate reads other formats too, which Node's TLS does not.
+    // X509Certificate also reads other formats, which Node's TLS does not.
     if (Buffer.from(bytes).includes("-----BEGIN")) return new X509Certificate(bytes);
   } catch (error) {
     throw unlike(parameter, path, "certificate", error);

@@ -10,39 +10,39 @@ import { notTaken } from "./nats-stream-error.ts";
 import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
 
-/** Options of {@link openNatsTxLog}. */
+/** Options for {@link openNatsTxLog}. */
 export interface NatsTxLogOptions extends NatsConnectionOptions {
   /** The stream, whose name is the log's; defaults to `cairn`. */
   readonly stream?: string;
   /** The JetStream domain of the stream; defaults to that of the connected server. */
   readonly domain?: string;
-  /** Replicas of a stream created by `create`; defaults to 1. */
+  /** The number of replicas of a stream that `create` creates; defaults to 1. */
   readonly replicas?: number;
   /** Whether `create` may create the stream; defaults to true. */
   readonly createStream?: boolean;
-  /** How many messages may be in flight; more are queued. Defaults to 2,000. */
+  /** The number of messages that may be in flight; more are queued. Defaults to 2,000. */
   readonly maxInflight?: number;
-  /** How long an append without a limit of its own is tried before it rejects with `LOG_UNREACHABLE` (ms); defaults to 29,000. */
+  /** The time for which an append without a limit of its own is tried before it rejects with `LOG_UNREACHABLE` (ms); defaults to 29,000. */
   readonly appendDeadlineMs?: number;
-  /** How soon a reader notices that the server is silent. */
+  /** Times that decide how soon a reader notices that the server is silent. */
   readonly pullTiming?: PullTiming;
 }
 
-/** The part of the server's limit that is left to the headers of a message. */
+/** The part of the server's limit that is left for a message's headers. */
 const HEADER_RESERVE_BYTES = 1_024;
 const REQUEST_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 5_000;
-/** Less than the default 30 s of requests, so that they get the log's own reason for not answering. */
+/** Less than the default 30 s of requests, so that their callers get the log's own reason for the missing response. */
 const APPEND_DEADLINE_MS = 29_000;
 
-/** Names of JetStream domains: one token of a subject. */
+/** The syntax of JetStream domains: one token of a subject. */
 export const DOMAIN = /^[^\s.*>]{1,255}$/;
-/** Prefixes of inboxes: a subject without wildcards, and not one of the server's own. */
+/** The syntax of inbox prefixes: a subject without wildcards, and not one of the server's own. */
 export const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
 
 /**
  * Opens a log on a NATS JetStream stream. Creates nothing on the server before `create`. `signal` aborts both. Errors: `LOG_UNREACHABLE`
- * within seconds when no server answers or the credentials are refused; `CONFIG_INVALID`. An open log survives interruptions.
+ * within seconds if no server responds or the credentials are refused; `CONFIG_INVALID`. An open log survives interruptions.
  */
 export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
   const { stream = "cairn" } = options;
@@ -63,7 +63,7 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
   }
   const link = await NatsLink.open(options);
   try {
-    // Checking the account's limits first would need a permission that the log does not need otherwise.
+    // Checking the account's limits first would need a permission that the log does not otherwise need.
     const manager = await link.connection.jetstreamManager({
       checkAPI: false,
       timeout: REQUEST_TIMEOUT_MS,
@@ -85,12 +85,12 @@ class NatsTxLog implements TxLog {
   readonly #publisher: NatsPublisher;
   readonly #readers = new Set<NatsReader>();
   readonly #pullTiming: PullTiming;
-  /** Prefix of the subjects of the JetStream API. */
+  /** The prefix of the subjects of the JetStream API. */
   readonly #api: string;
   #closed = false;
-  /** Why the last reading failed; undefined once a reading delivered messages. */
+  /** Why the last reading failed; undefined once a reading has delivered messages. */
   #readFailure: CairnError | undefined;
-  /** The stream to which messages are sent: the one last read from, else the first one found. */
+  /** The stream to which messages are sent: the stream last read from, else the first one found. */
   #target: StreamTarget | undefined;
   #findingTarget: Promise<StreamTarget> | undefined;
 
@@ -147,7 +147,7 @@ class NatsTxLog implements TxLog {
         },
       );
     }
-    // All calls wait for nothing or for the same promise, so that the order of the calls is the order in the log.
+    // All calls wait for nothing or for the same promise, so that their order is the order in the log.
     const target = this.#target ?? (await this.#findTarget());
     return this.#publisher.append(target, payload, options);
   }
