@@ -10,8 +10,8 @@ export class TimeSlice {
   #isRunning = false;
 
   /**
-   * Await the result before the next read. Returns undefined while time is left: creating a promise costs nearly as much as reading a row
-   * from memory.
+   * Await the result before the next read. Returns undefined while time is left: creating a promise costs much of what reading a row from
+   * memory costs.
    */
   yieldIfOver(): Promise<void> | undefined {
     const now = performance.now();

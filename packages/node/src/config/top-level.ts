@@ -105,7 +105,7 @@ export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
 export const LOOPBACK_ONLY =
   'listens only on 127.0.0.1 unless "host" is set ("0.0.0.0" for all addresses; then set an auth-token).';
 
-/** Reads a top-level map that holds parameters. */
+/** Reads a top-level map of parameters. */
 export function readTopLevel<P extends Parameters>(
   name: string,
   parameters: P,

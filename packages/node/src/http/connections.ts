@@ -62,7 +62,7 @@ function beginNext(state: ConnectionState): void {
   }
 }
 
-/** How long to keep reading from a client that does not close its side, or never stops sending. */
+/** The time for which to keep reading from a client that does not close its side, or never stops sending, in milliseconds. */
 const LINGER_MS = 500;
 
 /**

@@ -1,7 +1,7 @@
 import { METHODS } from "node:http";
 import { Counter, Histogram, type Registry } from "prom-client";
 
-/** An answered request. `route` is the template, not the URL, because the number of keys and buckets is unlimited. */
+/** A request with its response. `route` is the template, not the URL, because the number of keys and buckets is unlimited. */
 export interface AnsweredRequest {
   readonly method: string;
   readonly route: string;

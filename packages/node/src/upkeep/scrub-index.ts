@@ -28,8 +28,8 @@ const MAX_BYTES_PER_SECOND = 8 * 1024 * 1024;
 const MAX_RETRY_MS = 600_000;
 
 /**
- * Repeatedly compares all tables of an index with their checksums, each pass spread over the period. Undefined if the index is not on disk or
- * scrubs are turned off. Reports damage as a failed `scrub`, and to `suspect`.
+ * Repeatedly compares all tables of an index with their checksums, each pass spread over the period. Returns undefined if the index is not
+ * on disk or scrubs are turned off. Reports damage as a failed `scrub`, and to `suspect`.
  */
 export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
   const { index, every, events, logger, suspect, clock = systemClock } = parts;

@@ -8,7 +8,7 @@ import { compacted, regressed, WatchCompactedError } from "../index/read/watch-c
 import { type FeedEnd, timeOf, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;
-/** The bounds of a page of the past. Each reader that is behind holds one page, so that a thousand readers hold little. */
+/** The bounds of a page of the past. Each reader that is behind keeps one page in memory, so that a thousand readers keep little. */
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
 /**

@@ -18,7 +18,7 @@ import { type ProgressDisplay, showProgress } from "../terminal/progress-display
 import { formatCount } from "../terminal/quantities.ts";
 import { type Terminal } from "../terminal/terminal.ts";
 
-/** Adds the options of every `cairn db` command. */
+/** Adds the options for every `cairn db` command. */
 export function describeDbCommand(
   command: Command,
   description: string,

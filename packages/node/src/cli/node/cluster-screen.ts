@@ -17,7 +17,7 @@ import { printable } from "../terminal/terminal.ts";
 export interface ClusterView {
   /** The log; `id` and `lastTxId` are null if it does not exist. */
   readonly log: { readonly name: string; readonly id: string | null; readonly lastTxId: number | null };
-  /** All nodes that answered, of this cluster or of another whose log has the same name. */
+  /** All nodes that responded, of this cluster or of another whose log has the same name. */
   readonly peers: readonly Peer[];
   /** The comparison of the nodes' pasts; undefined if there are no two nodes to compare. */
   readonly past: PastComparison | undefined;

@@ -32,7 +32,7 @@ const MIN_SILENCE_MS = 10_000;
 const CATCH_UP_MS = 30_000;
 const REPORT_EVERY_MS = 5_000;
 
-/** Asks the nodes that have this log open. Throws `NOT_READY` if none answers. */
+/** Asks the nodes that have this log open. Throws `NOT_READY` if none responds. */
 export async function viewCluster(
   log: TxLog,
   channel: PeerChannel,
@@ -74,7 +74,7 @@ export async function viewCluster(
 
 /**
  * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs from the log, `NOT_FOUND` if fewer than `expect` nodes of
- * this log answered, or `NOT_READY` if a node has failed.
+ * this log responded, or `NOT_READY` if a node has failed.
  */
 export async function writeCluster(
   view: ClusterView,
@@ -127,7 +127,7 @@ function requireNoFailure(peers: readonly Peer[]): void {
   );
 }
 
-/** Throws `NOT_FOUND` if fewer nodes answered than were expected. */
+/** Throws `NOT_FOUND` if fewer nodes responded than were expected. */
 export function requireNodes(answered: number, expected = 0): void {
   if (answered >= expected) return;
   throw new CairnError(

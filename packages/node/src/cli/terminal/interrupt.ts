@@ -17,7 +17,7 @@ export class InterruptedError extends Error {
     this.hint = hint;
   }
 
-  /** The exit code of a process that the signal ended: 128 plus the signal's number. */
+  /** Returns the exit code of a process that the signal ended: 128 plus the signal's number. */
   get exitCode(): number {
     return 128 + constants.signals[this.#by];
   }

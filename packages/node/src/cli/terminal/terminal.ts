@@ -21,8 +21,8 @@ export interface Terminal {
 export class ReaderGoneError extends Error {}
 
 /**
- * Writes, and waits until the output has taken everything: output may be larger than memory. Throws {@link ReaderGoneError} or `DISK_FULL`,
- * so that a command removes its temporary files before it ends.
+ * Writes `text`, and waits until the output has taken all of it: output may be larger than memory. Throws {@link ReaderGoneError} or
+ * `DISK_FULL`, so that a command removes its temporary files before it ends.
  */
 export async function write(output: Output, text: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {

@@ -36,7 +36,7 @@ export interface CommonValues {
   readonly "checkpoint-store": { readonly "read-only?"?: boolean };
 }
 
-/** What a module may know of its node. Each system has one such object, which tells the parts of shared modules apart. */
+/** The facts that a module may know about its node. Each system has one such object, which tells the parts of shared modules apart. */
 export interface ModuleContext {
   readonly nodeId: string;
   /** The `dir` of `cairn/node`, absolute. */

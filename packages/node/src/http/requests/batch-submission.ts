@@ -56,7 +56,7 @@ export class BatchSubmission {
    * since the client decides how long the lines take to arrive.
    */
   async submitAll(body: Readable): Promise<Deadline> {
-    // Leaving the loop early must not destroy the connection, which the answer needs.
+    // Leaving the loop early must not destroy the connection, which the response needs.
     let limit: Deadline;
     const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
     try {

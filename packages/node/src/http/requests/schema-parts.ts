@@ -21,7 +21,7 @@ export const BYTES = COUNT;
 /** A duration in milliseconds. */
 export const MILLISECONDS = { type: "number", format: "double", minimum: 0 } as const;
 
-/** A reference to the schema `name` of the document's components. */
+/** Returns a reference to the schema `name` of the document's components. */
 export function ref(name: string): OpenApiObject {
   return { $ref: `#/components/schemas/${name}` };
 }
