@@ -20,7 +20,7 @@ export interface TrimOptions {
   readonly now?: () => number;
 }
 
-/** How far a log may be trimmed. */
+/** The extent to which a log may be trimmed. */
 export interface TrimPlan {
   readonly log: string;
   /** The positions of the first and last message in the log. */

@@ -172,6 +172,10 @@ async function write(
   return reply.header("cairn-tx", txId).send({ txId, existed });
 }
 
+/**
+ * Reads whether a key had a document before transaction `txId`, for a transaction that is no longer among the newest. Null if a history
+ * policy has removed the answer.
+ */
 async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
     // A stale read suffices: this node has applied the write and need not wait for anything else.
