@@ -139,7 +139,7 @@ export function trackConnections(
   };
   app.addHook("onRequest", ({ raw }, reply, done) => {
     if (!requests.take(raw)) return void reply.hijack();
-    // The framework considers a request that was handed over late, and would end the connection before the responses behind it.
+    // The framework takes a request that was handed over for a late one, and would end the connection before the responses behind it.
     if (closing) reply.raw.removeHeader("connection");
     done();
   });
