@@ -4,8 +4,8 @@ import { MAX_DEPTH } from "./source-text.ts";
 
 /*
  * A reader of EDN that accepts and refuses the same input as Clojure's own (clojure.lang.EdnReader of Clojure 1.12), with the positions of
- * faults; `pnpm test:outside edn` compares the two. No library does this: those on npm that report positions are grammars for editors, which
- * are lenient on purpose and misread strings that end in a backslash, and forms discarded with #_.
+ * faults; `pnpm test:outside edn` compares the two. No library does this: those on npm that report positions are grammars for editors,
+ * which are lenient on purpose and misread strings that end in a backslash, and forms discarded with #_.
  */
 
 /** The characters of Java's Character.isWhitespace, and the comma. */
