@@ -1,12 +1,12 @@
 export { CairnError, isCairnError } from "@cairn/kv";
-/** The values of `code` of an error. */
+/** The values of an error's `code`. */
 export type { ErrorCode } from "@cairn/kv";
-/** What `onEvent` receives. */
+/** The events that `onEvent` receives. */
 export type * from "./observe/node-event.ts";
 /** The results of a node's reads. */
 export type * from "./index/read/documents.ts";
 export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
-/** Returned by `commitResult`. */
+/** The result of `commitResult`. */
 export type { CommitResult } from "./index/apply/recent-outcomes.ts";
 export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
 export type { Eviction } from "./index/read/eviction-reads.ts";
@@ -16,14 +16,16 @@ export type * from "./api/node-api.ts";
 export type { CairnNode } from "./node/node.ts";
 export { startNode } from "./node/start-node.ts";
 export type { StartNodeOptions } from "./node/start-node.ts";
-/** Thrown by `startNode`, with every problem of a configuration; `formatProblems` is how the command line prints them. */
+/**
+ * The error thrown by `startNode`, with every problem of a configuration, and the function with which the command line prints the problems.
+ */
 export { ConfigError, formatProblems } from "./config/source/problems.ts";
 export type { ConfigProblem } from "./config/source/problems.ts";
-/** Passed to a module of your own. */
+/** The context passed to a module of your own. */
 export type { ModuleContext } from "./config/types/module-kinds.ts";
-/** Implemented by a log of your own. */
+/** The interface that a log of your own implements. */
 export type * from "./log/tx-log.ts";
-/** Implemented by a log of your own through which nodes reach one another. */
+/** The interface that a log of your own implements if nodes reach one another through it. */
 export type * from "./log/peer-channel.ts";
 /** Transactions and their outcomes, policies and the status: the same as over HTTP. */
 export type {

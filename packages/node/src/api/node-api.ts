@@ -18,20 +18,20 @@ import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
 
-/** How long reads and writes wait by default (ms). */
+/** The default for how long reads and writes wait, in milliseconds. */
 export const DEFAULT_WAIT_MS = 30_000;
 
-/** Options of all reads. */
+/** The options for all reads. */
 export interface ReadOptions {
-  /** Waits until this transaction is indexed (TX_TIMEOUT after `timeoutMs`). */
+  /** The transaction to wait for until it is indexed (TX_TIMEOUT after `timeoutMs`). */
   readonly minTx?: TxId;
-  /** How long to wait for what the answer needs besides the index (ms); defaults to {@link DEFAULT_WAIT_MS}. */
+  /** How long to wait for what the read needs besides the index, in milliseconds; {@link DEFAULT_WAIT_MS} by default. */
   readonly timeoutMs?: number;
-  /** Reads what the node has even if it is not ready (otherwise NOT_READY). */
+  /** Whether to read what the node has even if it is not ready (otherwise NOT_READY). */
   readonly stale?: boolean;
   /**
-   * Includes everything that any node acknowledged before the call. On a shared log this takes an append, which concurrent reads share; its
-   * errors are thrown (LOG_UNREACHABLE, LOG_FULL, …). REQUEST_INVALID together with `stale`.
+   * Whether to include everything that any node acknowledged before the call. On a shared log this takes an append, which concurrent reads
+   * share; its errors are thrown (LOG_UNREACHABLE, LOG_FULL, …). REQUEST_INVALID together with `stale`.
    */
   readonly linearizable?: boolean;
 }
@@ -40,14 +40,17 @@ export interface ReadOptions {
 export interface ListQuery extends ReadOptions {
   readonly bucket: string;
   readonly namespace?: string;
-  /** Only names with this prefix, in `namespace` or any. */
+  /** Selects only names with this prefix, in `namespace` or in all namespaces. */
   readonly prefix?: string;
-  /** 1 to 1,000; default 100. */
+  /** The most documents in a page: 1 to 1,000; 100 by default. */
   readonly limit?: number;
-  /** From the previous page; opaque. It contains the transaction at which the list began. */
+  /** The cursor from the previous page; opaque. It contains the transaction at which the list began. */
   readonly cursor?: string;
   readonly asOf?: AsOf;
-  /** Only documents whose indexed fields have these values, each field at most once. REQUEST_INVALID if a field is not indexed, NOT_READY while its index is built. */
+  /**
+   * Selects only documents whose indexed fields have these values, each field at most once. REQUEST_INVALID if a field is not indexed,
+   * NOT_READY while its index is built.
+   */
   readonly where?: FieldQuery | readonly FieldQuery[];
 }
 
@@ -59,24 +62,33 @@ export interface BucketsPage {
 
 /** Selects events; all by default. */
 export interface EventListQuery extends ReadOptions {
-  /** 1 to 1,000; default 100. */
+  /** The most events: 1 to 1,000; 100 by default. */
   readonly limit?: number;
-  /** Only events of objects in this bucket. */
+  /** Selects only events of objects in this bucket. */
   readonly bucket?: string;
   readonly object?: string;
-  /** Only events older than this: an event's id, or a time in nanoseconds since 1970. */
+  /** Selects only events older than this event id or this time, in nanoseconds since 1970. */
   readonly before?: string;
 }
 
-/** An eviction, and where copies of the content may be that this node cannot remove. */
+/** An eviction, and the copies of the evicted content that may exist and that this node cannot remove. */
 export interface EvictionPlaces extends Eviction {
   /** The log's transactions up to the eviction; null once they are trimmed. */
   readonly log: { readonly firstTxId: TxId; readonly lastTxId: TxId } | null;
-  /** Checkpoints from before the eviction that may contain the content: those not known to be older than it. Null if the store does not answer. */
+  /**
+   * Checkpoints from before the eviction that may contain the content: those not known to be older than the content. Null if the store does
+   * not respond.
+   */
   readonly checkpoints: readonly string[] | null;
-  /** Checkpoints saved since, which do not restore the content, but may have it in their files. Null if the store does not answer. */
+  /**
+   * Checkpoints saved since the eviction, which do not restore the content, but may have it in their files. Null if the store does not
+   * respond.
+   */
   readonly inFilesOf: readonly string[] | null;
-  /** The oldest checkpoint saved since whose files are known not to have the content. Null if there is none, or the store does not answer. */
+  /**
+   * The oldest checkpoint saved since the eviction whose files are known not to contain the content. Null if there is none, or if the store
+   * does not respond.
+   */
   readonly firstWithout: string | null;
 }
 
@@ -89,7 +101,9 @@ export interface EvictionsPage {
 /** The policies in force, compared with those of this node's configuration. */
 export interface NodePolicies extends PolicyState {
   readonly txId: TxId;
-  /** Whether they are equal to `cairn/policies` of the node's file; null if it has none. The log's policies apply in any case. */
+  /**
+   * Whether the policies are equal to `cairn/policies` of the node's file; null if the file has none. The log's policies apply in any case.
+   */
   readonly file: "same" | "different" | null;
 }
 
@@ -101,36 +115,41 @@ export type CheckpointResult =
   /** Another node is uploading a checkpoint: a sentence that names it, and its lease if it could be read. */
   | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
 
-/** A running node, as used by HTTP and embedding programs. Every method may throw CairnError; special codes are documented with it. */
+/**
+ * A running node, as used by HTTP and embedding programs. Every method may throw CairnError; special codes are documented with the method.
+ */
 export interface NodeApi {
   readonly id: string;
   readonly version: string;
   readonly phase: Phase;
   status(): Promise<NodeStatus>;
-  /** Returns GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists the metrics. */
+  /** Returns the metrics of GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists them. */
   metrics(): Promise<string>;
   /**
-   * Resolves once the log has the transaction. TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, different body), NOT_READY, LOG_UNREACHABLE,
-   * LOG_FULL; TX_TIMEOUT after `timeoutMs` (default 30,000), when it may or may not be stored.
+   * Resolves once the log has the transaction. Throws TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, different body), NOT_READY,
+   * LOG_UNREACHABLE or LOG_FULL; TX_TIMEOUT after `timeoutMs` (default 30,000), when the transaction may or may not be stored.
    */
   submit(
     transaction: Transaction,
     options?: { readonly timeoutMs?: number },
   ): Promise<{ readonly txId: TxId }>;
-  /** Waits until this node has indexed `txId`. TX_TIMEOUT after `timeoutMs` (default 30,000). */
+  /** Waits until this node has indexed `txId`. Throws TX_TIMEOUT after `timeoutMs` (default 30,000). */
   await(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<TxOutcome>;
-  /** As {@link await}; for one of the newest transactions, also how many of the keys that it wrote had a document before. */
+  /**
+   * Does the same as {@link await}; for one of the newest transactions, also returns how many of the keys that it wrote had a document
+   * before.
+   */
   commitResult(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<CommitResult>;
-  /** Returns the outcome of an indexed transaction; undefined if there is none with that id, or it is not indexed yet. */
+  /** Returns the outcome of an indexed transaction; undefined if no transaction has that id, or if it is not indexed yet. */
   outcome(txId: TxId): Promise<TxOutcome | undefined>;
   /** Waits until this node has indexed what a read with these options must include. */
   prepareRead(options: ReadOptions): Promise<void>;
-  /** Returns a document; undefined if there is none. With `asOf`: WATCH_COMPACTED if a history policy has removed the answer. */
+  /** Returns a document; undefined if there is none. With `asOf`, throws WATCH_COMPACTED if a history policy has removed the answer. */
   get(
     key: DocumentKey,
     options?: ReadOptions & { readonly asOf?: AsOf },
   ): Promise<StoredDocument | undefined>;
-  /** Returns documents in key order. REQUEST_INVALID for the cursor of another list. */
+  /** Returns documents in key order. Throws REQUEST_INVALID for the cursor of another list. */
   list(query: ListQuery): Promise<DocumentPage>;
   /** Returns the versions of a document, newest first; none if the key never had a document, or was evicted. */
   history(
@@ -141,22 +160,28 @@ export interface NodeApi {
   buckets(options?: ReadOptions): Promise<BucketsPage>;
   /** Returns recorded events, newest first. */
   events(query?: EventListQuery): Promise<EventPage>;
-  /** Returns evictions, newest first, and where the evicted bytes may still be. */
+  /** Returns evictions, newest first, each with the copies of its bytes that may still exist. */
   evictions(
     options?: ReadOptions & { readonly limit?: number; readonly cursor?: string },
   ): Promise<EvictionsPage>;
   /** Returns the policies in force, which are set with the operation `configure`. */
   policies(options?: ReadOptions): Promise<NodePolicies>;
-  /** Returns a watch of every change after `from` (default: from now on), each once and in the order of the log. See docs/watch.md. */
+  /**
+   * Returns a watch of every change after `from` (by default the last indexed transaction), each once and in the order of the log. See
+   * docs/watch.md.
+   */
   watch(query?: WatchQuery): Watch;
-  /** Returns the digest of the logical content, and its transaction. */
+  /** Returns the digest of the logical content, and the transaction at which it was computed. */
   digest(options?: ReadOptions): Promise<{ readonly txId: TxId; readonly digest: string }>;
-  /** Returns the checkpoints in the node's store, newest first. NOT_FOUND if no checkpointer is configured. */
+  /** Returns the checkpoints in the node's store, newest first. Throws NOT_FOUND if no checkpointer is configured. */
   checkpoints(): Promise<readonly CheckpointSummary[]>;
-  /** Saves a checkpoint now. `begun` resolves when the round begins (CHECKPOINT_RUNNING while another one runs), `done` when it ends. */
+  /** Saves a checkpoint now. `begun` resolves when the round begins (CHECKPOINT_RUNNING while another round runs), `done` when it ends. */
   checkpoint(): { readonly begun: Promise<void>; readonly done: Promise<CheckpointResult> };
-  /** Verifies and marks a checkpoint of the store, by default the log's newest. CHECKPOINT_*, INDEX_*, NOT_FOUND without a checkpointer. */
+  /**
+   * Verifies and marks a checkpoint of the store, by default the log's newest. Throws CHECKPOINT_*, INDEX_*, or NOT_FOUND without a
+   * checkpointer.
+   */
   verifyCheckpoint(name?: string): Promise<VerifiedSummary>;
-  /** Stops in order: HTTP, checkpointer, indexer, index, log. May be called twice. */
+  /** Shuts down cleanly, in this order: HTTP, checkpointer, indexer, index, log. May be called twice. */
   close(): Promise<void>;
 }

@@ -1,7 +1,10 @@
 import { CairnError } from "@cairn/kv";
 import type { Phase } from "@cairn/client";
 
-/** Returns the `NOT_READY` error for what a node cannot do in this phase, with the failure that keeps it from being ready. */
+/**
+ * Returns the `NOT_READY` error for an operation that a node cannot do in this phase, with the failure that keeps the node from being
+ * ready.
+ */
 export function notReady({
   phase,
   failure,

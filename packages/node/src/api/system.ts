@@ -3,52 +3,55 @@ import type { KvProvider } from "@cairn/kv";
 import type { Policies } from "@cairn/client";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** What a node does if its log is not the one that its index was built from: `regressed` for the same log id, `different` for another. */
+/**
+ * The reaction of a node to a log that is not the one from which its index was built: `regressed` for the same log id, `different` for
+ * another.
+ */
 export interface OnLogMismatch {
   readonly regressed: "rebuild" | "halt";
   readonly different: "rebuild" | "halt";
 }
 
-/** How a node trims its log. */
+/** The policy by which a node trims its log. */
 export interface TrimPolicy {
-  /** Messages younger than this are kept (ms). */
+  /** The age in milliseconds below which messages are kept. */
   readonly keep: number;
 }
 
-/** HTTP server parameters, validated. */
+/** The parameters of the HTTP server, validated. */
 export interface HttpOptions {
   /** The address to listen on. */
   readonly host: string;
-  /** 0: any free port. */
+  /** The port to listen on; 0 means any free port. */
   readonly port: number;
-  /** Optional; the token that all requests except those of /health must have. */
+  /** The token that all requests except those to /health must have; none is required by default. */
   readonly authToken?: string;
   /** The largest request body in bytes. */
   readonly maxBody: number;
-  /** Origins whose pages may send requests, such as `https://dash.example`; defaults to none. */
+  /** Origins whose pages may send requests, such as `https://dash.example`; none by default. */
   readonly corsOrigins?: readonly string[];
-  /** Host names, besides those of this machine, that requests may be addressed to without a token on a local address. */
+  /** Host names, besides those of this machine, to which requests may be addressed without a token on a local address. */
   readonly allowedHosts?: readonly string[];
-  /** How long a stopping node still answers while it reports that it is not ready (ms); defaults to 0. */
+  /** How long a stopping node still responds while it reports that it is not ready, in milliseconds; 0 by default. */
   readonly drainMs?: number;
 }
 
-/** The parts of a node, made from its configuration and not yet started: nothing was opened, created or deleted. */
+/** The parts of a node, created from its configuration and not yet started: nothing was opened, created or deleted. */
 export interface System {
   readonly nodeId: string;
-  /** `dir` of `cairn/node`, absolute. */
+  /** The `dir` of `cairn/node`, absolute. */
   readonly dir: string;
-  /** Opens the log. After LOG_UNREACHABLE another try may succeed. */
+  /** Opens the log. After LOG_UNREACHABLE another attempt may succeed. */
   readonly openTxLog: (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
   /** The log's name, if the configuration has it. */
   readonly logName?: string;
   readonly onLogMismatch: OnLogMismatch;
-  /** Optional; without it nothing is trimmed. */
+  /** The policy for trimming the log; without it nothing is trimmed. */
   readonly trim?: TrimPolicy;
   readonly kvProvider: KvProvider;
   /** The db-dir, absolute. */
   readonly dbDir: string;
-  /** The period of scrubs (ms); without it there are none. */
+  /** The period of scrubs in milliseconds; without it there are no scrubs. */
   readonly scrubEvery?: number;
   /** If undefined, checkpoints are neither saved nor restored. */
   readonly checkpointer: CheckpointerOptions | undefined;

@@ -1,6 +1,6 @@
 import type { AddCommand } from "./options/command-options.ts";
 
-/** Every command, in the order of the help. Each is loaded when it is used, so that a node starts without waiting for the others. */
+/** Every command, in the order of the help. A command is loaded when it is used, so that a node starts without waiting for the others. */
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   start: async () => (await import("./node/start.ts")).addStart,
   status: async () => (await import("./node/status.ts")).addStatus,
@@ -19,7 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   log: async () => (await import("./log/log.ts")).addLog,
 };
 
-/** Loads the command of that name; without the name of a command, all of them, for the help and for suggestions. */
+/** Loads the command `name`; if there is none of that name, all commands, for the help and for suggestions. */
 export async function loadCommands(name?: string): Promise<readonly AddCommand[]> {
   const one = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (one !== undefined) return [await one()];

@@ -6,7 +6,10 @@ import { adviceInstead, suggestCommands, suggestInGroup } from "./suggest-comman
 import { HELP, reportError, UsageError } from "./terminal/report-error.ts";
 import { ReaderGoneError, type Terminal } from "./terminal/terminal.ts";
 
-/** Runs one command and returns its exit code: 0 success, 1 a negative answer, 2 wrong usage or configuration, 3 no answer. */
+/**
+ * Runs one command and returns its exit code: 0 for success, 1 for a negative result, 2 for wrong usage or configuration, 3 for no
+ * response.
+ */
 export async function runCli(given: readonly string[], terminal: Terminal): Promise<number> {
   // Each command prints its own help for --help.
   const argv = given[0] === "help" ? [...given.slice(1), "--help"] : given;
@@ -46,7 +49,7 @@ function createProgram(terminal: Terminal, commands: readonly AddCommand[]): Com
   return program;
 }
 
-/** Commander itself suggests only similar spellings, and never a command of another group. */
+/** Refuses an unknown command with suggestions: Commander itself suggests only similar spellings, and never a command of another group. */
 async function refuseUnknown(
   program: Command,
   [word, inner]: readonly string[],

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { nearestName } from "../text/nearest-name.ts";
 
-/** Words of other tools, with the commands that they mean here. */
+/** Words of other tools, each with the commands that it means here. */
 export const SYNONYMS: readonly (readonly [words: string, commands: readonly string[]])[] = [
   ["write set insert add upsert", ["tx put", "policy apply"]],
   ["read fetch cat", ["get", "db get"]],
@@ -32,19 +32,19 @@ export const SYNONYMS: readonly (readonly [words: string, commands: readonly str
   ["cp checkpoints", ["checkpoint list"]],
 ];
 
-/** What to do instead of a command that does not exist, by the words for it. */
+/** Advice for commands that do not exist, by the words for them. */
 const ALTERNATIVES: readonly (readonly [words: string, advice: string])[] = [
   ["stop shutdown kill down quit", "A node stops at Ctrl-C, or when its process receives SIGTERM."],
 ];
 
-/** Returns what to do instead of a command that Cairn does not have; undefined if it may have one. */
+/** Returns what to do instead of a command that Cairn does not have; undefined if Cairn may have one. */
 export function adviceInstead(word: string): string | undefined {
   return lookUp(ALTERNATIVES, word);
 }
 
 /**
- * Returns the commands that an unknown word most likely means: those of that name in a group (`restore`: `checkpoint restore`), the
- * synonym of another tool's word, those that begin with it, or the one with the most similar spelling.
+ * Returns the commands that an unknown word most likely means: those of that name in a group (`restore`: `checkpoint restore`), the synonym
+ * of another tool's word, those that begin with the word, or the one with the most similar spelling.
  */
 export function suggestCommands(program: Command, word: string): readonly string[] {
   const named = program.commands.flatMap((group) =>
@@ -64,7 +64,7 @@ export function suggestCommands(program: Command, word: string): readonly string
   return near === undefined ? [] : [near];
 }
 
-/** The same for a word after the name of a group, whose own commands come first. */
+/** Does the same for a word after the name of a group, whose own commands come first. */
 export function suggestInGroup(program: Command, group: Command, word: string): readonly string[] {
   const prefix = `${group.name()} `;
   const own = synonymsOf(word).find((command) => command.startsWith(prefix));

@@ -7,8 +7,8 @@ export interface RepeatedWork {
 }
 
 /**
- * Runs `work` after `firstDelay`, and again after each delay that it returns (ms). Passes errors to `onError`, unless it was stopped, and
- * then waits for `retryDelay`.
+ * Runs `work` after `firstDelay`, and again after each delay that it returns, in milliseconds. Passes errors to `onError` unless the work
+ * was stopped, and then waits for `retryDelay`.
  */
 export function repeatWork(
   clock: Clock,

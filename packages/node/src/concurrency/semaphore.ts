@@ -1,4 +1,4 @@
-/** A semaphore. Admits `limit` holders at a time (default 1), in the order in which they asked. */
+/** A semaphore that admits `limit` holders at a time (1 by default), in the order in which they asked. */
 export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
@@ -12,7 +12,7 @@ export class Semaphore {
     return this.#waiting.length > 0;
   }
 
-  /** Waits to be admitted. Returns the function that admits the next waiter; call it exactly once. */
+  /** Waits to be admitted. Returns the function that admits the next waiter; it must be called exactly once. */
   async acquire(): Promise<() => void> {
     if (this.#free > 0) this.#free -= 1;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));

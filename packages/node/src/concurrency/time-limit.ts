@@ -1,6 +1,6 @@
 /** A deadline shared by all the waits of one caller. */
 export class Deadline {
-  /** The time limit as it was given (ms). */
+  /** The given time limit in milliseconds. */
   readonly limitMs: number;
   readonly #endsAt: number;
 
@@ -15,10 +15,10 @@ export class Deadline {
   }
 }
 
-/** What {@link withTimeout} returns when the time is up. */
+/** The value that {@link withTimeout} returns when the time is up. */
 export const TIMED_OUT = Symbol("timed out");
 
-/** Returns the result of `work`, or {@link TIMED_OUT} after `ms`. After a timeout its result or error is discarded. */
+/** Returns the result of `work`, or {@link TIMED_OUT} after `ms`. After a timeout, the result or error of `work` is discarded. */
 export async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T | typeof TIMED_OUT> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<typeof TIMED_OUT>((resolve) => {

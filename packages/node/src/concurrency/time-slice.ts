@@ -2,14 +2,17 @@
 const MAX_SLICE_MS = 5;
 
 /**
- * Yields to the event loop whenever consecutive reads have used up their time slice. A store that has its data in memory answers without
- * ever returning to the event loop, so a series of such reads would block timers, sockets and the log until its end.
+ * Yields to the event loop whenever consecutive reads have used up their time slice. A store that has its data in memory returns it without
+ * ever yielding to the event loop, so a series of such reads would block timers, sockets and the log until its end.
  */
 export class TimeSlice {
   #endsAt = 0;
   #isRunning = false;
 
-  /** Await the result before the next read. Undefined while time is left: creating a promise costs much of what a row from memory costs. */
+  /**
+   * Await the result before the next read. Returns undefined while time is left: creating a promise costs much of what reading a row from
+   * memory costs.
+   */
   yieldIfOver(): Promise<void> | undefined {
     const now = performance.now();
     if (!this.#isRunning) {

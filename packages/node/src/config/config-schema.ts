@@ -12,7 +12,7 @@ import { policiesSchema } from "./policies-key.ts";
 import { TOP_LEVEL_KEYS, httpParameters, indexStoreParameters, nodeParameters } from "./top-level.ts";
 
 /**
- * Returns the JSON Schema of a configuration file, for completion and checks in editors. It covers the built-in modules, also under their
+ * Returns the JSON Schema of a configuration file, for completion and checks in editors. It covers the built-in modules, including their
  * older names; other modules may have any parameter. Conditions on other parts of the file or on the environment are not checked.
  */
 export function configSchema(): JsonSchema {
@@ -29,7 +29,7 @@ export function configSchema(): JsonSchema {
       ...topLevel("cairn/http-server", http),
       ...topLevel("cairn/policies", orNull(policiesSchema())),
     },
-    // Other top-level keys are modules that parameters name; their kind depends on the parameter.
+    // Other top-level keys are modules that parameters name; the kind of each depends on the parameter.
     additionalProperties: orNull({ type: "object", anyOf: MODULE_KEYS.map(requires) }),
     $defs: Object.fromEntries(KINDS.map((kind) => [kind, schemaOfKind(kind)])),
   };
@@ -47,7 +47,7 @@ function schemaOfKind(kind: ModuleKind): JsonSchema {
   return { ...eitherOf(name, { ...map, ...named }), description: KIND_NAMES[kind] };
 }
 
-/** The name of a built-in module, of a user's module, or of a top-level key; only built-in names have an arrow. */
+/** Returns the schema of the name of a built-in module, of a user's module, or of a top-level key; only built-in names have an arrow. */
 function nameSchema(kind: ModuleKind, modules: readonly ModuleDescriptor[]): JsonSchema {
   const ids = modules.map((module) => module.id);
   const older = modules
@@ -84,7 +84,7 @@ function orNull(schema: JsonSchema): JsonSchema {
   return eitherOf(schema, { type: "null" });
 }
 
-/** A top-level key, also under its older names. */
+/** Returns the schemas of a top-level key and its older names. */
 function topLevel(key: string, schema: JsonSchema): Readonly<Record<string, JsonSchema>> {
   const older = [...TOP_LEVEL_ALIASES].filter(([, name]) => name === key).map(([name]) => name);
   const renamed = OLDER_NAMESPACES.map((namespace) => key.replace("cairn/", `${namespace}/`));

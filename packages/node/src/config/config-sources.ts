@@ -14,7 +14,10 @@ import { MAX_SOURCE_BYTES, SourceText } from "./source/source-text.ts";
 
 /** The sources of a configuration, which are merged. */
 export interface ConfigInput {
-  /** A file, relative to `cwd`; unless there is an `object`, defaults to `cairn.edn` or `cairn.json` in `cwd`, if one exists. */
+  /**
+   * The path of a file, relative to `cwd`. By default, and unless there is an `object`, `cairn.edn` or `cairn.json` in `cwd`, if one
+   * exists.
+   */
   readonly file?: string;
   /** The argument of `-e`. */
   readonly edn?: string;
@@ -26,7 +29,7 @@ export interface ConfigInput {
   readonly cwd: string;
 }
 
-/** The trees of the sources, with variables inserted. An absent source is undefined. */
+/** The trees of the sources, with variables inserted. The tree of an absent source is undefined. */
 export interface ConfigSources {
   /** The file and the object, weakest first. */
   readonly base: readonly MapNode[];
@@ -36,7 +39,7 @@ export interface ConfigSources {
 
 const DEFAULT_FILES = ["cairn.edn", "cairn.json"];
 
-/** Reads all sources. Adds their problems to `problems`. */
+/** Reads all sources, and adds their problems to `problems`. */
 export async function readSources(input: ConfigInput, problems: ProblemList): Promise<ConfigSources> {
   const finish = (tree: MapNode | undefined): MapNode | undefined => {
     const filled = tree === undefined ? undefined : interpolate(tree, input.env, problems);
@@ -58,7 +61,7 @@ export async function readSources(input: ConfigInput, problems: ProblemList): Pr
 }
 
 /**
- * Reads a file for conversion: variables are not inserted, and the quotes and code of Clojure are skipped. Undefined after it has added
+ * Reads a file for conversion: variables are not inserted, and the quotes and code of Clojure are skipped. Returns undefined after adding
  * problems.
  */
 export async function readFileTree(
@@ -79,7 +82,7 @@ async function textTree(
     tooLarge(source, problems);
     return undefined;
   }
-  // The parser of EDN is loaded only when needed, so that other starts are faster.
+  // The EDN parser is loaded only when needed, so that other starts are faster.
   if (format === "json") return asMap(readJson(source, problems), problems);
   const { readEdn } = await import("./source/edn.ts");
   return asMap(readEdn(source, problems, options), problems);
@@ -134,7 +137,7 @@ function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList)
   );
 }
 
-/** The end of a hint: a configuration in the folder of `path` with a similar name. */
+/** Returns the end of a hint: a configuration in the folder of `path` with a similar name. */
 function similarFile(path: string): string {
   const folder = dirname(path);
   let names: string[];
@@ -151,7 +154,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
   let bytes: Buffer;
   try {
     const handle = openSync(path, "r");
-    // The size of the open file: between a stat by name and the read, another file could replace it.
+    // The size is that of the open file: between a stat by name and the read, another file could replace it.
     try {
       const { size } = fstatSync(handle);
       if (size > MAX_SOURCE_BYTES) {

@@ -3,7 +3,7 @@ import { omitUndefined } from "./source/omit-undefined.ts";
 import type { ResolvedConfig } from "./read-config.ts";
 import type { System } from "../api/system.ts";
 
-/** Makes a node's parts from its configuration. Built-in parts have no effects until they are used; users' modules may. */
+/** Creates a node's parts from its configuration. Built-in parts have no effects until they are used; users' modules may have some. */
 export async function createSystem(
   config: ResolvedConfig,
   options: { readonly onNotice?: (sentence: string) => void } = {},
@@ -12,7 +12,7 @@ export async function createSystem(
   const onNotice = options.onNotice ?? (() => {});
   const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
   const { checkpointer, "scrub-every": scrubEvery } = kvStore.common;
-  // Makes the function that opens the log; a node or command calls it.
+  // This creates only the function that opens the log; a node or command calls it.
   const openTxLog = await txLog.create(context);
   return {
     nodeId,

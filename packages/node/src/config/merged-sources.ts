@@ -30,12 +30,12 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
   const written = dir?.type === "string" ? dir.text : "";
   const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
   const below = [defaultTree(given, folder, variable(input.env, "NATS_URL") !== undefined), ...base];
-  // Where a variable belongs depends on what the other sources chose, also those that are stronger.
+  // The path of a variable depends on the choices of the other sources, including the stronger ones.
   const environment = environmentTree(input.env, mergeTrees([...below, ...over]), notices);
   return mergeTrees([...below, environment, ...over]);
 }
 
-/** A reading of the merged tree in which nothing was read yet. */
+/** Returns a reading of the merged tree in which nothing was read yet. */
 export function newReading(
   root: MapNode,
   input: ConfigInput,
@@ -60,7 +60,10 @@ export function newReading(
   };
 }
 
-/** The defaults of top-level keys that neither a file nor an object gives. `dir`: the node's folder; `nats`: NATS_URL is set. */
+/**
+ * Returns the defaults of top-level keys that neither a file nor an object gives. `dir` is the node's folder; `nats` tells whether NATS_URL
+ * is set.
+ */
 function defaultTree(given: ReadonlySet<string>, dir: string, nats: boolean): MapNode {
   const whole = map({
     "cairn/node": map({}),
@@ -93,7 +96,7 @@ function text(value: string): ConfigNode {
   return { type: "string", text: value, origin: DEFAULT_ORIGIN };
 }
 
-/** The variables that set parameters of the node itself, whatever the other sources say. */
+/** Returns the variables that set parameters of the node itself, whatever the other sources say. */
 function nodeFromEnvironment(env: Environment): MapNode {
   return variableTree(env, [
     ["CAIRN_DIR", ["cairn/node", "dir"]],
@@ -102,8 +105,8 @@ function nodeFromEnvironment(env: Environment): MapNode {
 }
 
 /**
- * The environment as a tree to merge over the file. `merged` is the configuration without it: it decides where the variables of the
- * index, the store and the log belong. Adds a notice for every variable that has nothing to override.
+ * Returns the environment as a tree to merge over the file. `merged` is the configuration without the environment: it decides to which
+ * paths the variables of the index, the store and the log belong. Adds a notice for every variable that has nothing to override.
  */
 function environmentTree(env: Environment, merged: MapNode, notices: Set<string>): MapNode {
   const places: [string, readonly string[]][] = [];
@@ -135,7 +138,7 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
   return mergeTrees([nodeFromEnvironment(env), variableTree(env, places)]);
 }
 
-/** A variable's value. An empty one counts as not set, since compose files and unit files write it so. */
+/** Returns a variable's value. An empty value counts as not set, since compose files and unit files write unset variables that way. */
 function variable(env: Environment, name: string): string | undefined {
   const value = env[name];
   return value === "" ? undefined : value;
@@ -155,7 +158,7 @@ function nest([first = "", ...rest]: readonly string[], leaf: ConfigNode): MapNo
   return mapOfValues({ [first]: rest.length === 0 ? leaf : nest(rest, leaf) }, leaf.origin);
 }
 
-/** The path at which a value is written: a text that names a top-level key leads there. */
+/** Returns the path at which a value is written: a string that names a top-level key leads to that key. */
 function locate(root: MapNode, path: readonly string[]): readonly string[] {
   let real: readonly string[] = [];
   for (const name of path) {

@@ -1,19 +1,22 @@
 import { namesIn } from "@cairn/kv";
 import type { ResolvedConfig } from "./read-config.ts";
 
-/** Names of files in the folders of Crux and XTDB, and what they belong to. */
+/** Patterns of the names of files in the folders of Crux and XTDB, and what the files belong to. */
 const OLDER_FILES: readonly (readonly [RegExp, string])[] = [
   [/^OPTIONS-\d+$/, "a RocksDB database"],
   [/^data\.mdb$/, "an LMDB database"],
   [/^[0-9a-z]+\.xd$/, "a Xodus database"],
   [/^checkpoint-.*\.edn$/, "checkpoints of Crux or XTDB"],
 ];
-/** Cairn's own LevelDB is in a folder below its db-dir. That of an embedded log is not, so this is only for indexes. */
+/**
+ * The files of older indexes. Cairn's own LevelDB is in a folder below its db-dir. The LevelDB of an embedded log is not, so this list is
+ * only for indexes.
+ */
 const OLDER_INDEX_FILES = [...OLDER_FILES, [/^MANIFEST-\d+$/, "a LevelDB database"]] as const;
 
 /**
  * Reports data of Crux or XTDB in the folders of a configuration. Cairn reads their configuration, but not their data, and a node that
- * starts empty next to it would seem to have lost everything.
+ * starts empty next to that data would seem to have lost everything.
  */
 export async function tellOlderData(
   { settings }: Pick<ResolvedConfig, "settings">,
@@ -35,7 +38,7 @@ async function olderFilesIn(folder: string, kinds: typeof OLDER_FILES): Promise<
   try {
     names = await namesIn(folder);
   } catch {
-    // The part that uses the folder reports its problems.
+    // The part that uses the folder reports the folder's problems.
     return undefined;
   }
   return kinds.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1];

@@ -11,7 +11,7 @@ import type { Reading } from "./types/reading.ts";
 
 const KEY = "cairn/policies";
 
-/** Reads `cairn/policies`; undefined if it is absent, or after it has added problems. */
+/** Reads `cairn/policies`; returns undefined if it is absent, or after adding problems. */
 export function readPolicies(reading: Reading): Policies | undefined {
   const node = findEntry(reading.root, KEY)?.value;
   if (node === undefined || node.type === "null") return undefined;
@@ -27,7 +27,7 @@ export function readPolicies(reading: Reading): Policies | undefined {
   return value as Policies;
 }
 
-/** The origin of the innermost existing value on a path. */
+/** Returns the origin of the innermost existing value on a path. */
 function originAt(node: ConfigNode, path: readonly string[]): Origin {
   const [name, ...rest] = path;
   if (name === undefined) return node.origin;
@@ -52,7 +52,7 @@ function withoutInstances(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withoutInstances(inner)]));
 }
 
-/** The JSON Schema of `cairn/policies`. */
+/** Returns the JSON Schema of `cairn/policies`. */
 export function policiesSchema(): JsonSchema {
   const { jsonSchema } = duration();
   const scalar: JsonSchema = { type: ["string", "number", "boolean"] };

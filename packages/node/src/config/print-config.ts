@@ -4,7 +4,7 @@ import type { ResolvedConfig } from "./read-config.ts";
 import type { Setting } from "./types/reading.ts";
 import type { SettingValue } from "./types/plain-value.ts";
 
-/** The configuration as text: each value with its origin, secrets redacted. */
+/** Formats the configuration for people: each value with its origin, secrets redacted. */
 export function printConfig(config: ResolvedConfig): string {
   const rows: { left: string; right: string }[] = [];
   let open: readonly string[] = [];
@@ -27,7 +27,7 @@ export function printConfig(config: ResolvedConfig): string {
     .join("\n");
 }
 
-/** The configuration for machines: the values as in a configuration file, and the origin of each path. */
+/** Returns the configuration for machines: the values as in a configuration file, and the origin of each path. */
 export function configAsJson(config: ResolvedConfig): {
   readonly values: SettingValue;
   readonly origins: readonly { readonly path: readonly string[]; readonly from: string }[];

@@ -21,10 +21,10 @@ import {
   readTopLevel,
 } from "./top-level.ts";
 
-/** A valid configuration with all defaults and variables; nothing was started. `createSystem` makes a node's parts of it. */
+/** A valid configuration with all defaults and variables; nothing was started. `createSystem` creates a node's parts from it. */
 export interface ResolvedConfig {
   readonly nodeId: string;
-  /** Absolute, like every path here. */
+  /** The node's folder, absolute like every path here. */
   readonly dir: string;
   readonly dbDir: string;
   readonly txLog: ModuleUse<"tx-log">;
@@ -43,8 +43,8 @@ export type ConfigResult =
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
 /**
- * Reads and checks a configuration from all its sources. Starts, creates and deletes nothing, but imports users' modules to check that
- * they exist.
+ * Reads and checks a configuration from all its sources. Starts, creates and deletes nothing, but imports users' modules to check that they
+ * exist.
  */
 export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const problems = new ProblemList();
@@ -54,7 +54,7 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices, MODULES);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
-  // Last, since importing a module runs it.
+  // These checks are last, since importing a module runs it.
   for (const check of reading.checks) await check();
   if (config === undefined || problems.problems.length > 0)
     return { ok: false, problems: problems.inOrder() };
@@ -89,15 +89,15 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices
 }
 
 /**
- * Adds a problem for every path in a folder that belongs to the index: a log or a store there would be removed when the folder is swept,
- * or go to quarantine with the index.
+ * Adds a problem for every path in a folder that belongs to the index: a log or a store there would be removed when the folder is swept, or
+ * be moved to quarantine with the index.
  */
 function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void {
   const { capture, ...others } = dbDirLayout(dbDir);
   const own = Object.values(others);
   for (const { path, value, origin, isPath } of settings) {
     if (isPath !== true || typeof value !== "string") continue;
-    // Captures are made in a folder that serves no other purpose.
+    // A checkpoint-dir may be the capture folder, which serves no other purpose.
     const reserved = path.at(-1) === "checkpoint-dir" ? own : [...own, capture];
     const taken = reserved.find((folder) => isWithin(value, folder));
     if (taken === undefined) continue;

@@ -7,8 +7,8 @@ import type { HttpOptions } from "../api/system.ts";
 import { readHttp } from "./top-level.ts";
 
 /**
- * Reads the HTTP server alone, for clients of a node: ignores problems of the rest and of the parameters `except`, and imports no module.
- * Undefined if there is no server. Throws {@link ConfigError}.
+ * Reads only the HTTP server, for clients of a node: ignores problems of the rest and of the parameters `except`, and imports no module.
+ * Returns undefined if there is no server. Throws {@link ConfigError}.
  */
 export async function readHttpServer(
   input: ConfigInput,

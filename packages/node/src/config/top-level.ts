@@ -14,7 +14,7 @@ import type { HttpOptions } from "../api/system.ts";
 import { duration } from "./types/duration-type.ts";
 import { integer, listOf, path, text, textLike } from "./types/value-types.ts";
 
-/** `cairn/node`. The id is used in file names and manifests, so it must be safe in both on every system. */
+/** The parameters of `cairn/node`. The id is used in file names and manifests, so it must be safe in both on every system. */
 export const nodeParameters = {
   id: derived(
     textLike(
@@ -36,7 +36,7 @@ export const nodeParameters = {
   ),
 };
 
-/** `cairn/index-store`. */
+/** The parameters of `cairn/index-store`. */
 export const indexStoreParameters = {
   "kv-store": optional(
     moduleOf("kv-store"),
@@ -45,7 +45,7 @@ export const indexStoreParameters = {
   ),
 };
 
-/** `cairn/http-server`. */
+/** The parameters of `cairn/http-server`. */
 export const httpParameters = {
   host: withDefault(
     text(),
@@ -101,11 +101,11 @@ export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
   return { ...root, entries };
 }
 
-/** Said of servers without a host, which in the older systems listen on all addresses. */
+/** The notice for servers without a host, which listen on all addresses in the older systems. */
 export const LOOPBACK_ONLY =
   'listens only on 127.0.0.1 unless "host" is set ("0.0.0.0" for all addresses; then set an auth-token).';
 
-/** Reads a top-level map that holds parameters. */
+/** Reads a top-level map of parameters. */
 export function readTopLevel<P extends Parameters>(
   name: string,
   parameters: P,
@@ -118,7 +118,7 @@ export function readTopLevel<P extends Parameters>(
   return readParameters(parameters, map, [name], reading, { what: name, hints: OLDER_PARAMETERS });
 }
 
-/** Reads `cairn/http-server`; false if it is turned off, undefined after it has added problems. */
+/** Reads `cairn/http-server`; returns false if it is turned off, undefined after adding problems. */
 export function readHttp(reading: Reading): HttpOptions | false | undefined {
   const node = findEntry(reading.root, "cairn/http-server")?.value;
   if (node?.type === "null" || (node?.type === "boolean" && !node.value)) {
@@ -143,14 +143,14 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
   });
 }
 
-/** Adds a problem for every top-level key that nothing has read. To be called last. */
+/** Adds a problem for every top-level key that nothing has read. Must be called last. */
 export function checkTopLevelKeys(reading: Reading): void {
   const known = Object.keys(TOP_LEVEL_KEYS);
   for (const { name, nameOrigin, value, replaced } of reading.root.entries) {
     if (known.includes(name) || reading.shared.has(name) || reading.refused.has(name)) continue;
     // A null that removes nothing may be misspelt: a server that should be off would be on.
     if (value.type === "null" && replaced !== undefined) continue;
-    // Only for editors: the location of the output of `cairn config schema`.
+    // This key is only for editors: the location of the output of `cairn config schema`.
     if (name === "$schema" && value.type === "string") continue;
     const alias = TOP_LEVEL_ALIASES.get(name);
     if (alias !== undefined) {
@@ -167,7 +167,7 @@ export function checkTopLevelKeys(reading: Reading): void {
       continue;
     }
     const isModule = findEntry(value, "cairn/module") !== undefined;
-    // The text that names it may have a variable that is not set.
+    // The string that names the module may have a variable that is not set.
     if (isModule && reading.problems.someUnfilled) continue;
     const near = nearestName(name, known) ?? nearestWithoutNamespace(name, known);
     if (isModule && near === undefined) {
@@ -185,7 +185,7 @@ export function checkTopLevelKeys(reading: Reading): void {
   }
 }
 
-/** The place of modules of each kind, also for parts that were copied from documentation without their surroundings. */
+/** The keys below which modules of each kind belong, even for parts that were copied from documentation without their surroundings. */
 const PLACES: ReadonlyMap<string, string> = new Map([
   ["tx-log", "cairn/tx-log"],
   ["kv-store", "cairn/index-store > kv-store"],
@@ -200,7 +200,7 @@ function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
   return reading.modules.get(older !== undefined && "id" in older ? older.id : id.text)?.kind;
 }
 
-/** The nearest name to one without a namespace: the namespace, common to all, must not make names seem similar. */
+/** Returns the nearest name, compared without namespaces: the namespace, common to all, must not make names seem similar. */
 function nearestWithoutNamespace(name: string, known: readonly string[]): string | undefined {
   const near = nearestName(
     name,

@@ -11,18 +11,18 @@ export type AccessOptions = Pick<HttpOptions, "host" | "authToken" | "corsOrigin
 
 /** The decisions of {@link guard} for requests that are answered before the framework sees them. */
 export interface Guard {
-  /** Whether a request without an Origin is allowed. */
+  /** Returns whether a request without an Origin is allowed. */
   passes(request: IncomingMessage): boolean;
-  /** The headers of every answer to such a request: names and values alternate. */
+  /** The headers of every response to such a request: names and values alternate. */
   readonly headers: readonly string[];
 }
 
-/** A cache must not give one page what it stored for another. */
+/** Keeps caches from giving one page the response that they stored for another. */
 const VARY = ["vary", "origin"] as const;
 
 /**
- * Refuses requests without the token (except to /health), writes that a page of another site makes a browser send, and requests addressed to
- * a name that is not this machine's. Answers the preflight requests of pages that are allowed.
+ * Refuses requests without the token (except to /health), writes that a page of another site makes a browser send, and requests whose Host
+ * is not a name of this machine. Answers the preflight requests of allowed pages.
  */
 export function guard(app: FastifyInstance, options: AccessOptions): Guard {
   const { authToken, corsOrigins } = options;
@@ -65,7 +65,7 @@ function refusal(
   const coding = headers["transfer-encoding"];
   if (coding !== undefined && !/^chunked$/i.test(coding.trim())) return unknownTransferCoding(coding);
   if (!isOwnHost(headers.host)) return wrongHost(headers.host);
-  // Bodies of forms are taken as JSON, and browsers send forms without a preflight request.
+  // Form bodies are parsed as JSON, and browsers send forms without a preflight request.
   if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, expected !== undefined)) {
     return new RequestError("UNAUTHORIZED", "A page of another site must not write.", {
       status: 403,
@@ -84,7 +84,7 @@ function refusal(
   );
 }
 
-/** An unknown coding would be taken for the body itself (RFC 9112, 6.1). */
+/** Returns the error for an unknown transfer coding: the encoded bytes would be taken for the body itself (RFC 9112, 6.1). */
 function unknownTransferCoding(coding: string): RequestError {
   return new RequestError(BAD_REQUEST, `The transfer coding ${JSON.stringify(coding)} is not supported.`, {
     status: 501,
@@ -93,9 +93,9 @@ function unknownTransferCoding(coding: string): RequestError {
 }
 
 /**
- * Whether a page of another site makes a browser send this. Browsers send Sec-Fetch-Site only to HTTPS addresses and to this machine, and
- * old ones never do; then the page's origin decides. It does not if a token is required: such a page has none, and a proxy may have changed
- * the node's name.
+ * Returns whether a page of another site makes a browser send this request. Browsers send Sec-Fetch-Site only to HTTPS addresses and to
+ * this machine, and old browsers never do; without the header, the page's origin decides. If a token is required, the origin is ignored:
+ * such a page has no token, and a proxy may have changed the node's name.
  */
 function isOfAnotherSite({ origin, host, ...headers }: IncomingHttpHeaders, requiresToken: boolean): boolean {
   const site = headers["sec-fetch-site"];
@@ -107,9 +107,9 @@ function isOfAnotherSite({ origin, host, ...headers }: IncomingHttpHeaders, requ
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i;
 
 /**
- * Returns whether a request's Host is one of this machine's names. A page can have its own name resolve to 127.0.0.1 and then read the node
- * as its own origin (DNS rebinding), but its requests still contain that name. Any name is accepted if a token is required, which the page
- * does not have, or if other machines may connect anyway.
+ * Returns a function that tells whether a request's Host is one of this machine's names. A page can make its own name resolve to 127.0.0.1
+ * and then read the node as its own origin (DNS rebinding), but its requests still contain that name. Any name is accepted if a token is
+ * required, which such a page does not have, or if other machines may connect anyway.
  */
 function ownHosts({
   host,
@@ -122,10 +122,10 @@ function ownHosts({
       (name) => name.toLowerCase(),
     ),
   );
-  // Nearly all requests have the same one.
+  // Nearly all requests have the same Host.
   let last: string | undefined;
   return (given) => {
-    // Browsers always send one.
+    // Browsers always send a Host.
     if (given === undefined || given === last) return true;
     if (!names.has(given.replace(/:\d*$/, "").toLowerCase())) return false;
     last = given;
@@ -140,7 +140,7 @@ function wrongHost(host: string | undefined): RequestError {
   });
 }
 
-/** Answer headers that a page may read. */
+/** Response headers that a page may read. */
 const EXPOSED = "cairn-tx, etag, link, location, retry-after, x-request-id";
 
 const PREFLIGHT = {
@@ -150,7 +150,7 @@ const PREFLIGHT = {
   "access-control-max-age": "600",
 };
 
-/** Whether the request is from an allowed page; then the answer's headers say so to the browser. */
+/** Returns whether the request is from an allowed page, and if so, sets the response headers that say so to the browser. */
 function allowPage(origins: readonly string[], request: FastifyRequest, reply: FastifyReply): boolean {
   const { origin } = request.headers;
   const any = origins.includes("*");
@@ -165,11 +165,11 @@ function isPreflight({ method, headers }: FastifyRequest): boolean {
   return method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
 }
 
-/** Headers that Cairn reads. Of several Node keeps the first and drops the others. */
+/** Headers that Cairn reads. If one is repeated, Node keeps the first and drops the others. */
 const SINGLE: readonly string[] = ["host", "authorization", "content-type"];
 const SINGLE_LENGTHS = new Set(SINGLE.map(({ length }) => length));
 
-/** Returns the header of {@link SINGLE} that occurs more than once. Takes 0.3 us; Node's `headersDistinct` would take 1 to 4. */
+/** Returns the header of {@link SINGLE} that occurs more than once. Takes 0.3 us; Node's `headersDistinct` would take 1 to 4 us. */
 function repeatedHeader(rawHeaders: readonly string[]): string | undefined {
   let seen = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -188,7 +188,7 @@ function isHealth(url: string): boolean {
   return url.startsWith("/health/");
 }
 
-/** Digests have equal lengths, so comparing them takes the same time for any token. */
+/** Returns a token's SHA-256: digests have equal lengths, so comparing them takes the same time for any token. */
 function digest(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }

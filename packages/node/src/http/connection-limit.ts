@@ -1,18 +1,18 @@
 import { readFileSync } from "node:fs";
 
 /**
- * Files reserved for everything but connections: write-ahead logs, manifests and locks of index and log, tables being written, a capture,
- * an upload and a restore, threads, connections to NATS and to stores. LevelDB's open tables are extra.
+ * Open files reserved for everything but connections: write-ahead logs, manifests and locks of index and log, tables being written, a
+ * capture, an upload and a restore, threads, connections to NATS and to stores. LevelDB's open tables are counted separately.
  */
 const RESERVED_FILES = 128;
-/** LevelDB keeps up to this share of the limit open as tables that are not mapped into memory. */
+/** The largest share of the limit that LevelDB keeps open as tables that are not mapped into memory. */
 const TABLES_SHARE = 1 / 5;
-/** Even under a very low limit, connections get this share of it. */
+/** The share of the limit that connections get even if the limit is very low. */
 const MIN_CONNECTIONS_SHARE = 1 / 4;
 
 /**
- * Returns the most connections that a process with this limit of open files may hold; undefined: no limit. Without it, connections could
- * use up the files that the index needs, and a write would fail.
+ * Returns the maximum number of connections for a process with this limit of open files; undefined if there is no limit. Unlimited
+ * connections could use up the files that the index needs, and a write would fail.
  */
 export function connectionLimit(openFiles: number | undefined): number | undefined {
   if (openFiles === undefined) return undefined;
@@ -20,10 +20,10 @@ export function connectionLimit(openFiles: number | undefined): number | undefin
   return Math.max(left, Math.floor(openFiles * MIN_CONNECTIONS_SHARE), 1);
 }
 
-/** Returns this process's limit of open files; undefined if there is none, or the system does not report it. */
+/** Returns this process's limit of open files; undefined if there is none, or if the system does not report it. */
 export function openFilesLimit(): number | undefined {
   try {
-    // The current value: Node raises the soft limit when it starts.
+    // The file has the current value: Node raises the soft limit when it starts.
     const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
     return soft === undefined ? undefined : Number(soft);
   } catch {

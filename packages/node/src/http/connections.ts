@@ -6,11 +6,11 @@ import { isSafeMethod } from "./requests/request-head.ts";
 
 /** The requests of one connection. */
 interface ConnectionState {
-  /** How many were taken and are not answered yet. */
+  /** The number of requests taken and not yet answered. */
   underWay: number;
-  /** How many of those may change something. */
+  /** The number of those that may change something. */
   unsafe: number;
-  /** The request taken last, whose answer will be the last. */
+  /** The request taken last; its response will be the last. */
   last?: IncomingMessage;
   /** Requests that wait for those under way. */
   readonly waiting: { readonly isSafe: boolean; readonly begin: () => void }[];
@@ -18,26 +18,26 @@ interface ConnectionState {
 
 /** The connections of a server, and the requests under way on them. */
 export interface Connections {
-  /** From now on every answer ends its connection, and requests sent ahead behind it are not begun. New connections are accepted. */
+  /** Makes every further response end its connection, and begins no request pipelined behind it. New connections are accepted. */
   drain(): void;
   /**
-   * Calls `begin` once the requests that the connection sent before allow it. Requests sent ahead of their answers may run concurrently
-   * only if none of them changes anything (RFC 9112, 9.3.2): a write waits for all before it, and all behind it wait for the write.
+   * Calls `begin` once the connection's earlier requests allow it. Pipelined requests may run concurrently only if none of them changes
+   * anything (RFC 9112, 9.3.2): a write waits for all requests before it, and all requests behind it wait for the write.
    */
   inOrder(request: IncomingMessage, begin: () => void): void;
-  /** Counts a request as under way; false if it will not be answered because its connection ends before. */
+  /** Counts a request as under way; false if it will not be answered because its connection ends first. */
   take(request: IncomingMessage): boolean;
-  /** Whether the connection ends with the answer to this request, which then has to say so. */
+  /** Returns whether the connection ends with the response to this request; that response has to say so. */
   endsWith(request: IncomingMessage): boolean;
   /** Counts a request as answered. */
   answered(request: IncomingMessage): void;
-  /** Announces that a request that was taken will be taken once more. It keeps its place on its connection. */
+  /** Announces that a request that was taken will be taken once more. The request keeps its place on its connection. */
   handOver(request: IncomingMessage): void;
 }
 
-/** How many connections a server holds. */
+/** The limit on the connections of a server. */
 export interface ConnectionLimit {
-  /** A new connection beyond these replaces the oldest idle one. Default: no limit. */
+  /** The most connections. Any more replace the oldest idle connection. Default: no limit. */
   readonly maxConnections: number | undefined;
   /** Called for each connection that is refused or closed because of the limit. */
   readonly onReached: () => void;
@@ -52,7 +52,7 @@ function mayBegin({ underWay, unsafe }: ConnectionState, isSafe: boolean): boole
   return isSafe ? unsafe === 0 : underWay === 0;
 }
 
-/** Begins waiting requests in their order, as long as the next one may begin. */
+/** Begins the waiting requests in order, as long as the next one may begin. */
 function beginNext(state: ConnectionState): void {
   for (;;) {
     const [next] = state.waiting;
@@ -62,26 +62,26 @@ function beginNext(state: ConnectionState): void {
   }
 }
 
-/** How long to read on for a client that keeps its side open, or never stops sending. */
+/** The time for which to keep reading from a client that does not close its side, or never stops sending, in milliseconds. */
 const LINGER_MS = 500;
 
 /**
- * Ends a connection, and reads on for a moment: a connection that is closed over unread bytes is reset, and a client that still sends sees
- * the reset instead of the answers on their way.
+ * Ends a connection, but keeps reading for a moment: closing a connection with unread bytes resets it, and a client that is still sending
+ * sees the reset instead of the responses on their way.
  */
 function endGently(socket: Socket): void {
   if (socket.writableEnded) return;
   socket.end();
-  // After a stall of the event loop this timer runs before the sockets are read, so read them once more.
+  // After a stall of the event loop, this timer runs before the sockets are read; so let them be read once more.
   const linger = setTimeout(() => setImmediate(() => socket.destroy()), LINGER_MS);
   socket.once("close", () => clearTimeout(linger));
 }
 
 /**
- * Tracks the connections of `app`: keeps within their limit and, when the server closes, ends each once its requests are answered. Node's
- * own close leaves connections with requests under way open for more, until a timeout, and cuts off answers that are written but not sent.
- * Requests that were sent ahead (pipelined) and taken are answered before the end; later ones are not taken, so that nothing is done
- * without an answer.
+ * Tracks the connections of `app`: keeps their number within the limit and, when the server closes, ends each connection once its requests
+ * are answered. Node's own close keeps connections with requests under way open for further requests, until a timeout, and cuts off
+ * responses that are written but not sent. Pipelined requests that were taken are answered before the end; later ones are not taken, so
+ * that nothing is done without a response.
  */
 export function trackConnections(
   app: FastifyInstance,
@@ -96,7 +96,7 @@ export function trackConnections(
     if (connections.size >= maxConnections) {
       onReached();
       const idle = firstIdle(connections);
-      // If every connection is busy, none is given up for the new one.
+      // If every connection is busy, none is closed for the new one.
       if (idle === undefined) return void socket.destroy();
       connections.delete(idle);
       idle.destroy();
@@ -132,14 +132,14 @@ export function trackConnections(
       if (closing && state.underWay === 1) endGently(socket);
       state.underWay = Math.max(0, state.underWay - 1);
       if (!isSafeMethod(method)) state.unsafe = Math.max(0, state.unsafe - 1);
-      // Requests that were not begun when the connection ends are not done.
+      // Requests not begun by the end of the connection are never processed.
       if (!closing && !draining) beginNext(state);
     },
     handOver: (request) => void handedOver.add(request),
   };
   app.addHook("onRequest", ({ raw }, reply, done) => {
     if (!requests.take(raw)) return void reply.hijack();
-    // The framework considers a request that was handed over as late, and would end the connection before the answers behind it.
+    // The framework takes a request that was handed over for a late one, and would end the connection before the responses behind it.
     if (closing) reply.raw.removeHeader("connection");
     done();
   });
@@ -154,7 +154,7 @@ export function trackConnections(
   app.addHook("preClose", (done) => {
     closing = true;
     for (const [socket, { underWay }] of connections) {
-      // Node calls this behind an answer that says it is the last.
+      // Node calls this after a response that says it is the last.
       socket.destroySoon = () => endGently(socket);
       if (underWay === 0) endGently(socket);
     }
@@ -165,11 +165,14 @@ export function trackConnections(
   return requests;
 }
 
-/** Has every request of a server begin in its connection's order, before any other listener. To be called after the last listener was added. */
+/**
+ * Makes every request of a server begin in its connection's order, before any other listener runs. To be called after the last listener was
+ * added.
+ */
 export function beginInOrder({ server }: FastifyInstance, connections: Connections): void {
   const listeners = server.listeners("request") as RequestListener[];
   server.removeAllListeners("request");
-  // Node would drop header lines beyond 2,000, even an If-Match; their total size is limited anyway.
+  // Node would drop header lines beyond 2,000, even an If-Match; the total size of headers is limited anyway.
   server.maxHeadersCount = 0;
   server.on("request", (request, response) => {
     toOriginForm(request);

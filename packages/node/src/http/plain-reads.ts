@@ -15,12 +15,12 @@ import { requestId } from "./requests/request-head.ts";
 /** The route that answers all other reads of documents. */
 const ROUTE = `${API}*`;
 
-/** The one parameter that plain reads may have. */
+/** The query with the only parameter that plain reads may have. */
 const LINEARIZABLE = "?linearizable=true";
-/** A barrier usually takes a few milliseconds. After this time the routes take over, which wait as long as the request may. */
+/** A barrier usually takes a few milliseconds. After this time the routes take over, which wait as long as the request allows. */
 const LINEARIZABLE_READ = { linearizable: true, timeoutMs: 100 };
 
-/** What {@link answerPlainReads} shares with the routes. */
+/** The objects that {@link answerPlainReads} shares with the routes. */
 export interface PlainReads {
   readonly guard: Guard;
   readonly connections: Connections;
@@ -28,10 +28,10 @@ export interface PlainReads {
 }
 
 /**
- * Answers the most frequent requests before the framework sees them: GET of a document without preconditions, and without parameters but
- * `linearizable=true`. Only successes are answered here. Everything else (other requests, refusals, missing documents) goes to the routes as
- * if it had just arrived, so that only they decide why. A read of 300 bytes costs the process 22 us of processor time this way, and 43 us
- * by way of the routes.
+ * Answers the most frequent requests before the framework sees them: GETs of a document without preconditions, and without parameters other
+ * than `linearizable=true`. Only successes are answered here. Everything else (other requests, refusals, missing documents) goes to the
+ * routes as if it had just arrived, so that only the routes decide why. A read of 300 bytes costs the process 22 us of processor time this
+ * way, and 43 us through the routes.
  */
 export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: PlainReads): void {
   const { server } = app;
@@ -64,7 +64,7 @@ export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: Plai
   });
 }
 
-/** Requests of pages may need headers that only the routes set. */
+/** Returns whether a request is a plain read. Requests of pages may need headers that only the routes set. */
 function isPlain({ method, headers }: IncomingMessage): boolean {
   return (
     method === "GET" &&
@@ -86,9 +86,9 @@ function documentAt(url: string): DocumentKey | undefined {
 let waiting: (() => void)[] = [];
 
 /**
- * Calls `task` after the event loop has read all of its sockets, in one callback with all other tasks, so that the answers leave right after
- * each other: a client that waits for several wakes up once. A read costs 22 us of processor time this way, 31 us if each is answered at
- * once, and 30 us with a `setImmediate` for each.
+ * Calls `task` once the event loop has read all of its sockets, in one callback with all other tasks, so that the responses leave right
+ * after each other: a client that waits for several wakes up once. A read costs 22 us of processor time this way, 31 us if each is answered
+ * at once, and 30 us with a `setImmediate` for each.
  */
 export function atEndOfTurn(task: () => void): void {
   if (waiting.length === 0) setImmediate(endTurn);
@@ -101,7 +101,7 @@ function endTurn(): void {
   for (const task of tasks) task();
 }
 
-/** Compression takes longer than what is saved here. */
+/** Returns whether the response would be compressed, which takes longer than the fast path saves. */
 function isCompressed({ json }: StoredDocument, { headers }: IncomingMessage): boolean {
   return isLarge(jsonLine(json)) && codingFor(headers["accept-encoding"]) !== undefined;
 }
@@ -138,7 +138,7 @@ function answer(
     const seconds = (performance.now() - begin) / 1000;
     onAnswered?.({ method: "GET", route: ROUTE, status: 200, seconds });
   };
-  // Usually the kernel has taken all of it by now; else it waits for the client, or for earlier answers.
+  // Usually the kernel has taken the whole response by now; otherwise it waits for the client, or for earlier responses.
   if (response.writableLength === 0) answered();
   else response.once("finish", answered);
 }

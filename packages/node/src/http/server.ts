@@ -22,21 +22,21 @@ import { refuseUnserved } from "./unserved-requests.ts";
 
 /** A running server. */
 export interface HttpServer {
-  /** The address from this machine, e.g. `http://127.0.0.1:3000`. */
+  /** The server's URL from this machine, e.g. `http://127.0.0.1:3000`. */
   readonly url: string;
   readonly port: number;
-  /** From now on every answer ends its connection; requests are still taken and answered. */
+  /** Makes every further response end its connection; requests are still taken and answered. */
   drain(): void;
   /** Takes no new requests, lets those under way finish for a while, then ends every connection. May be called twice. */
   close(): Promise<void>;
 }
 
-/** What {@link startHttpServer} needs besides the options. */
+/** The dependencies of {@link startHttpServer} besides the options. */
 export interface HttpServerContext {
   readonly logger: HttpLogger;
-  /** How long requests under way may take when the server closes; 5,000 by default. */
+  /** How long requests under way may take when the server closes, in ms; 5,000 by default. */
   readonly closeTimeoutMs?: number;
-  /** How long a request may take to arrive; 300,000 by default, and 15,000 for its headers. */
+  /** How long a request may take to arrive, in ms; 300,000 by default, and 15,000 for its headers. */
   readonly requestTimeoutMs?: number;
   /** The most open connections; by default as many as the system's limit of open files leaves for them. */
   readonly maxConnections?: number;
@@ -45,8 +45,8 @@ export interface HttpServerContext {
 }
 
 /**
- * Serves `api` over HTTP; resolves once the port is bound. Errors: `PORT_IN_USE`, and `CONFIG_INVALID` for an address that this machine
- * cannot bind. It may start before the node is ready: `api` itself refuses what it cannot do yet.
+ * Serves `api` over HTTP; resolves once the port is bound. Throws `PORT_IN_USE`, or `CONFIG_INVALID` for an address that this machine
+ * cannot bind. May be called before the node is ready: `api` itself refuses what it cannot do yet.
  */
 export async function startHttpServer(
   api: NodeApi,
@@ -70,7 +70,7 @@ export async function startHttpServer(
   };
 }
 
-// Node's own default, which the framework removes. Long enough for a large batch.
+// Node's own default, which the framework removes. It is long enough for a large batch.
 const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
 const WARNING_INTERVAL_MS = 60_000;
@@ -86,7 +86,7 @@ function createApp(
   const app = fastify({
     bodyLimit: options.maxBody,
     genReqId: requestId,
-    // Without it, a client that sends a byte now and then would hold a connection forever.
+    // Without a timeout, a client that sends a byte now and then would hold a connection forever.
     requestTimeout: context.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
     http: {
       // access.ts refuses the request with a reason.
@@ -94,13 +94,13 @@ function createApp(
       headersTimeout: Math.min(HEADERS_TIMEOUT_MS, context.requestTimeoutMs ?? HEADERS_TIMEOUT_MS),
       connectionsCheckingInterval: Math.min(5000, context.requestTimeoutMs ?? 5000),
     },
-    // A stopping node still answers; `api` refuses what it no longer can do.
+    // A stopping node still responds; `api` refuses what it can no longer do.
     return503OnClosing: false,
     frameworkErrors: handleError,
     clientErrorHandler: answerUnreadable,
     // Routes parse their own query, strictly (requests/address.ts).
     routerOptions: { querystringParser: () => ({}), maxParamLength: 16_384 },
-    // No route has a schema, and the compilers of schemas would take 30 ms to load.
+    // No route has a schema, and schema compilers would take 30 ms to load.
     schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   });
   app.server.on("checkExpectation", answerExpectation);
@@ -108,7 +108,7 @@ function createApp(
   app.setErrorHandler(handleError);
   app.addHook("onClose", () => failures.close());
   if (onAnswered !== undefined) reportAnswered(app, onAnswered);
-  // In this order: refused requests, too, have an id and count as taken on their connection.
+  // The order matters: even refused requests have an id and count as taken on their connection.
   app.addHook("onRequest", (request, reply, done) => {
     void reply.header("x-request-id", request.id);
     done();
@@ -146,14 +146,19 @@ function noSchemas(): never {
   throw new Error("Routes have no schemas: they parse their own query and body.");
 }
 
-/** Leaves the length out of answers to HEAD without a body: the framework sends 0, which is not the length of GET's answer (RFC 9110, 8.6). */
+/**
+ * Leaves the length out of responses to HEAD without a body: the framework sends 0, which is not the length of GET's body (RFC 9110, 8.6).
+ */
 function omitLengthOfEmptyHead(app: FastifyInstance): void {
   app.addHook("onSend", ({ method }, _reply, payload, done) => {
     done(null, method === "HEAD" && payload === undefined ? Readable.from([]) : payload);
   });
 }
 
-/** Requests that are refused before they reach a route are reported under one name, so that the metrics' labels stay few. */
+/**
+ * Calls `onAnswered` for each response. Requests refused before they reach a route are reported under one name, so that the metrics' labels
+ * stay few.
+ */
 function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequest) => void): void {
   app.addHook("onResponse", (request, reply, done) => {
     const { method, routeOptions } = request;
@@ -163,7 +168,7 @@ function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequ
   });
 }
 
-/** Not every system can connect to a wildcard address. */
+/** Returns a host to connect to, since not every system can connect to a wildcard address. */
 function reachableHost(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   if (host === "::") return "[::1]";

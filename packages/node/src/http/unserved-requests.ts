@@ -5,11 +5,11 @@ import { methodNotAllowed } from "./answers/request-error.ts";
 import { pathOf, sentBucket } from "./requests/address.ts";
 import { preconditionProblem } from "./requests/preconditions.ts";
 
-/** The methods that the routes of a server take, by address. */
+/** The methods that the routes of a server take, by URL. */
 export interface RouteMethods {
-  /** Returns those of the most exact route that `url` matches. */
+  /** Returns the methods of the most exact route that `url` matches. */
   at(url: string): readonly string[];
-  /** The same without the routes of documents, which match nearly any address. */
+  /** Returns the same without the routes of documents, which match nearly any URL. */
   ofOwn(url: string): readonly string[];
   /** Every route, as `METHOD /address/with/:parameters`. */
   readonly routes: readonly string[];
@@ -17,12 +17,12 @@ export interface RouteMethods {
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Whether the route evaluates If-Match and If-None-Match. */
+    /** True if the route evaluates If-Match and If-None-Match. */
     preconditions?: boolean;
   }
 }
 
-/** Refuses requests that no route takes, that look like a document's but are not, or that have a precondition their route ignores. */
+/** Refuses requests that no route takes, that look like a document's but are not, or that have a precondition that their route ignores. */
 export function refuseUnserved(app: FastifyInstance): void {
   const methods = collectMethods(app);
   app.addHook("onRequest", ({ method, url, headers, routeOptions }: FastifyRequest, _reply, done) => {
@@ -44,7 +44,7 @@ function unserved(method: string, url: string, allowed: readonly string[]): Cair
   });
 }
 
-/** Records every route that is registered from now on. */
+/** Records every route that is registered after this call. */
 export function collectMethods(app: FastifyInstance): RouteMethods {
   const patterns: { readonly method: string; readonly pattern: RegExp; readonly rank: number }[] = [];
   const routes: string[] = [];
@@ -71,7 +71,7 @@ export function collectMethods(app: FastifyInstance): RouteMethods {
 
 const DOCUMENTS_RANK = 0;
 
-/** Of several routes that match an address, the one with the highest rank is meant, whatever the method. */
+/** Returns the rank of a route. Of several routes that match a URL, the one with the highest rank is meant, whatever the method. */
 function rankOf(route: string): number {
   if (route.includes("*")) return DOCUMENTS_RANK;
   return route.includes(":") ? 1 : 2;

@@ -5,19 +5,19 @@ import type { AppliedCounts } from "../index/index-store.ts";
 export interface FollowingMetrics {
   /** Counts an applied array of messages. */
   applied(counts: AppliedCounts, seconds: number): void;
-  /** Counts that reading from a position began: at the start, and after each interruption. */
+  /** Counts the beginning of reading from a position: at the start, and after each interruption. */
   reading(): void;
   /** Counts an error that ended following or joining. */
   left(code: string): void;
 }
 
-/** Codes of a log that is not the one that the index was built from, or is incomplete. */
+/** The error codes of a log that is not the one from which the index was built, or is incomplete. */
 const MISMATCHES = ["LOG_REGRESSED", "LOG_DIFFERENT", "LOG_TRIMMED", "LOG_GAP"];
 
-/** From one transaction on a fast disk to a large array on a slow one. */
+/** Buckets in seconds: from one transaction on a fast disk to a large array on a slow disk. */
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
-/** Registers the metrics of following the log. */
+/** Registers the metrics of following the log, and returns their counters. */
 export function followingMetrics(registry: Registry): FollowingMetrics {
   const registers = [registry];
   const transactions = new Counter({

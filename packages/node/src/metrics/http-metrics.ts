@@ -1,7 +1,7 @@
 import { METHODS } from "node:http";
 import { Counter, Histogram, type Registry } from "prom-client";
 
-/** An answered request. `route` is the template, not the address, because keys and buckets are unlimited. */
+/** A request with its response. `route` is the template, not the URL, because the number of keys and buckets is unlimited. */
 export interface AnsweredRequest {
   readonly method: string;
   readonly route: string;
@@ -14,12 +14,12 @@ const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS);
 /** Requests of one method, route and status answered since the last scrape. */
 interface Uncollected extends Pick<AnsweredRequest, "method" | "route" | "status"> {
   count: number;
-  /** Durations that the histogram has not observed yet. */
+  /** Durations that the histogram has not yet observed. */
   readonly seconds: Float64Array;
   unobserved: number;
 }
 
-/** Looking up a series takes longer than counting, so it is done once for this many requests. */
+/** The number of requests observed at once: looking up a series takes longer than counting. */
 const OBSERVED_AT_ONCE = 64;
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
 

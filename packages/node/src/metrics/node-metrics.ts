@@ -25,10 +25,10 @@ export type MeasuredSystem = Pick<System, "nodeId" | "dbDir" | "scrubEvery"> & {
     | undefined;
 };
 
-/** Less than the 10 s that Prometheus waits by default. The log alone may take 2 s. */
+/** Less than the 10 s for which Prometheus waits by default. The log alone may take 2 s. */
 const SOURCE_TIMEOUT_MS = 4_000;
 
-/** The metrics of one node, in a registry of its own, because a process may have several nodes. */
+/** The metrics of one node, in a separate registry, because a process may have several nodes. */
 export class NodeMetrics {
   readonly registry = new Registry();
   readonly following: FollowingMetrics;
@@ -43,7 +43,7 @@ export class NodeMetrics {
   readonly #onError: (source: string, error: unknown) => void;
   #scraping: Promise<string> | undefined;
 
-  /** `onError` gets the error of a source that failed; the scrape continues without it. */
+  /** `onError` receives the error of a source that failed; the scrape continues without that source. */
   constructor(system: MeasuredSystem, onError: (source: string, error: unknown) => void) {
     const { registry } = this;
     this.#dbDir = system.dbDir;
@@ -71,7 +71,8 @@ export class NodeMetrics {
   }
 
   /**
-   * Returns the text for Prometheus. Concurrent scrapes share one result. Sources that do not answer within `limitMs` are omitted.
+   * Returns the metrics in the format of Prometheus. Concurrent scrapes share one result. Sources that do not respond within `limitMs` are
+   * omitted.
    */
   async text(sources: ScrapeSources, limitMs = SOURCE_TIMEOUT_MS): Promise<string> {
     this.#scraping ??= this.#scrape(sources, limitMs).finally(() => {
@@ -92,7 +93,7 @@ export class NodeMetrics {
     return `${await this.registry.metrics()}\n${await processMetrics().metrics()}`;
   }
 
-  /** Returns the answer of a source; undefined, after reporting it, if the source fails or is too late. */
+  /** Returns the result of a source; undefined, after reporting the source, if it fails or is too late. */
   async #ask<T>(source: string, answer: Promise<T>, limitMs: number): Promise<T | undefined> {
     try {
       const first = await withTimeout(answer, limitMs);
@@ -163,7 +164,7 @@ function setOrRemove(gauge: Gauge, value: number | undefined): void {
 
 let ofProcess: Registry | undefined;
 
-/** Gauges that are named like counters. Each is the sum of one that is reported by type. */
+/** Gauges that are named like counters. Each is the sum of a gauge that is reported by type. */
 const MISNAMED = [
   "nodejs_active_resources_total",
   "nodejs_active_handles_total",
@@ -171,8 +172,8 @@ const MISNAMED = [
 ];
 
 /**
- * Returns the metrics of this process and of Node, with the names of their client library, without misnamed ones. All nodes of a process
- * share them. They are collected from the first call on, because observing the garbage collector and the event loop has a cost.
+ * Returns the metrics of this process and of Node, with the names of their client library and without the misnamed ones. All nodes of a
+ * process share them. Collection begins with the first call, because observing the garbage collector and the event loop has a cost.
  */
 export function processMetrics(): Registry {
   if (ofProcess === undefined) {

@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { NodeStatus, Phase } from "@cairn/client";
 
-/** Reads the value of a gauge from a status; without a value the gauge is absent rather than 0. */
+/** A function that reads the value of a gauge from a status; without a value, the gauge is absent rather than 0. */
 type Reading = (status: NodeStatus) => number | null | undefined;
 
 const seconds = (iso: string | null | undefined): number | null =>
@@ -96,15 +96,15 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
 
 const PHASES: readonly Phase[] = ["restoring", "replaying", "ready", "stopping", "failed"];
 
-/** Gauges of GET /status. */
+/** The gauges of GET /status. */
 export interface StatusMetrics {
   /** Sets the phase, which is always known. */
   phase(phase: Phase): void;
-  /** Sets the gauges of a status; undefined, if it did not come in time, removes them. */
+  /** Sets the gauges of a status; removes them if the status is undefined because it did not arrive in time. */
   status(status: NodeStatus | undefined): void;
 }
 
-/** Registers the metrics of the status. */
+/** Registers the metrics of the status, and returns their gauges. */
 export function statusMetrics(registry: Registry): StatusMetrics {
   const registers = [registry];
   const gauges = Object.entries(READINGS).map(([name, [help, read]]) => ({

@@ -1,7 +1,7 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { CutoffReason } from "../watch/watch-event.ts";
 
-/** Counters of a node's watches. */
+/** The counters of a node's watches. */
 export interface WatchMetrics {
   opened(): void;
   closed(): void;
@@ -11,7 +11,7 @@ export interface WatchMetrics {
 
 const REASONS: readonly CutoffReason[] = ["slow", "stopping", "not-ready", "compacted", "regressed"];
 
-/** Registers the metrics of watches. */
+/** Registers the metrics of watches, and returns their counters. */
 export function watchMetrics(registry: Registry): WatchMetrics {
   const registers = [registry];
   const watchers = new Gauge({ name: "cairn_watchers", help: "Watches that are open now.", registers });

@@ -1,12 +1,12 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { NodeEvent, NodeEventListener, Work, WorkEnded, WorkResults } from "../observe/node-event.ts";
 
-/** From a look at a store to an upload that takes hours. */
+/** Buckets in seconds: from a look at a store to an upload that takes hours. */
 const SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400];
 
 type Outcomes = { readonly [W in Work]: readonly WorkResults[W]["outcome"][] };
 
-/** Initialized to 0, because Prometheus does not see the step from an absent series to 1 as an increase. */
+/** The outcomes initialized to 0, because Prometheus does not see the step from an absent series to 1 as an increase. */
 const OUTCOMES: Outcomes = {
   checkpoint: ["saved", "empty", "unchanged", "recent", "leased"],
   restore: ["restored", "none"],
@@ -18,12 +18,12 @@ const OUTCOMES: Outcomes = {
 
 const REMOVAL_REASONS = ["retention", "leftover", "expired"];
 
-/** Codes of a store that does not work as it should. */
+/** The error codes of a store that does not work as it should. */
 const STORE_TROUBLE = new Set<string>(["STORE_UNREACHABLE", "STORE_DENIED", "STORE_FULL"]);
-/** Works that use the node's own store. A restore may read others. */
+/** Tasks that use the node's own store. A restore may read other stores. */
 const USES_STORE = new Set<Work>(["checkpoint", "sweep", "verification"]);
 
-/** Registers the metrics of a node's works. Returns the listener that counts them from its events. */
+/** Registers the metrics of a node's tasks. Returns the listener that counts tasks by their events. */
 export function workMetrics(registry: Registry): NodeEventListener {
   const registers = [registry];
   const runs = new Counter({
@@ -102,7 +102,7 @@ export function workMetrics(registry: Registry): NodeEventListener {
   };
 }
 
-/** Registers metrics that only some works have. */
+/** Registers metrics that only some tasks have. */
 function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: "begun" }>) => void {
   const registers = [registry];
   const removed = new Counter({
@@ -140,7 +140,7 @@ function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: 
   });
   for (const reason of REMOVAL_REASONS) removed.inc({ reason }, 0);
   for (const outcome of ["held", "lost"]) contention.inc({ outcome }, 0);
-  // It is created with 0, which would report trouble before the first look.
+  // The gauge is created with 0, which would report trouble before the first look.
   storeReachable.remove();
 
   const countEnded = (event: WorkEnded): void => {

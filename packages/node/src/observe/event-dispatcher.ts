@@ -2,15 +2,18 @@ import { CairnError } from "@cairn/kv";
 import { asCairnError } from "./failures.ts";
 import type { NodeEvent, NodeEventListener, Work, WorkCost, WorkEnds, WorkResults } from "./node-event.ts";
 
-/** A work in progress. Only the first call of `ended` or `failed` counts. */
+/** A task in progress. Only the first call of `ended` or `failed` counts. */
 export interface WorkRun<W extends Work> {
-  /** Sets how many bytes it has moved so far; the event of its end reports the last value. */
+  /** Sets how many bytes the task has moved so far; the event of its end reports the last value. */
   moved(bytes: number): void;
   ended(result: WorkResults[W]): void;
   failed(error: unknown): void;
 }
 
-/** Delivers a node's events to its listeners. What a listener throws goes to `onListenerError` and affects neither the work nor the other listeners. */
+/**
+ * Delivers a node's events to its listeners. An error that a listener throws goes to `onListenerError` and affects neither the task nor the
+ * other listeners.
+ */
 export class EventDispatcher {
   readonly #listeners: NodeEventListener[] = [];
   readonly #onListenerError: (error: unknown) => void;
@@ -25,12 +28,12 @@ export class EventDispatcher {
     this.#listeners.push(listener);
   }
 
-  /** Whether an error was already reported as the failure of a work. */
+  /** Returns whether an error was already reported as the failure of a task. */
   hasReported(error: unknown): boolean {
     return typeof error === "object" && error !== null && this.#reported.has(error);
   }
 
-  /** Reports that a work has begun. The caller has to end it. */
+  /** Reports that a task has begun. The caller has to end the returned run. */
   begin<W extends Work>(work: W): WorkRun<W> {
     this.#runs += 1;
     const run = this.#runs;
@@ -49,7 +52,7 @@ export class EventDispatcher {
         bytes = count;
       },
       ended: (result) =>
-        // The compiler cannot see that W is the same work in all parts of the type.
+        // The compiler cannot see that W is the same in all parts of the type.
         end(() => ({ work, stage: "ended", run, at: now(), ...cost(), ...result }) as unknown as WorkEnds[W]),
       failed: (error) => {
         if (typeof error === "object" && error !== null) this.#reported.add(error);
@@ -58,12 +61,12 @@ export class EventDispatcher {
     };
   }
 
-  /** Reports begin and end of a work done by `body`, which calls `ended`, or throws if the work failed. */
+  /** Reports the beginning and the end of a task done by `body`, which calls `ended`, or throws if the task failed. */
   async observe<W extends Work, T>(work: W, body: (run: WorkRun<W>) => Promise<T>): Promise<T> {
     const run = this.begin(work);
     try {
       const answer = await body(run);
-      // Has an effect only if the body did not end the run, which is a bug.
+      // This has an effect only if the body did not end the run, which is a bug.
       run.failed(new Error(`a ${work} ended without a result`));
       return answer;
     } catch (error) {
@@ -85,7 +88,7 @@ export class EventDispatcher {
   }
 }
 
-/** Works are aborted only when the node stops or joins again. */
+/** Returns the error with which a task failed. Tasks are aborted only when the node stops or joins again. */
 function asWorkError(error: unknown): CairnError {
   if (!(error instanceof DOMException) || error.name !== "AbortError") return asCairnError(error);
   return new CairnError("NOT_READY", "The node stopped or left its index before the work was done.", {

@@ -2,7 +2,7 @@ import { DAMAGE_CODES } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "./node-event.ts";
 
-/** Writes a node's events to its log as readable lines, with their figures as fields. */
+/** Returns a listener that writes a node's events to its log as readable lines, with their figures as fields. */
 export function eventLog(logger: Logger): NodeEventListener {
   return (event) => {
     if (event.stage === "begun") logBegun(logger, event);
@@ -29,7 +29,10 @@ const FAILED: Record<Work, string> = {
   trim: "trimming the log failed",
 };
 
-/** When a sweep fails, its checkpoint has been saved. A failed restore is logged by the node itself, with what it does next. */
+/**
+ * The log levels of failed tasks. When a sweep fails, its checkpoint has been saved. A failed restore is logged by the node itself, with
+ * what the node does next.
+ */
 const FAILED_LEVEL = {
   checkpoint: "error",
   restore: "debug",
@@ -40,7 +43,7 @@ const FAILED_LEVEL = {
 } as const;
 
 function logBegun(logger: Logger, { work, run }: WorkBegun): void {
-  // Most begin periodically and find nothing to do; the event of the end has the result.
+  // Most tasks begin periodically and find nothing to do; the event of the end has the result.
   logger.debug({ run }, BEGUN[work]);
 }
 
@@ -67,7 +70,7 @@ function logEnded(logger: Logger, event: WorkEnded): void {
     }
     case "restore": {
       for (const { name, store, code, message } of event.skipped) {
-        // Damage needs attention; that other checkpoints are passed over is normal.
+        // Damage needs attention; passing over other checkpoints is normal.
         const level = DAMAGE_CODES.has(code) ? "warn" : "info";
         logger[level]({ name, store, code, run }, `checkpoint passed over: ${message}`);
       }

@@ -2,7 +2,7 @@ import { CairnError, systemErrorOf, systemRefused } from "@cairn/kv";
 import { DAMAGE_CODES } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 
-/** Whether `error` reports damage in a checkpoint itself. */
+/** Returns whether `error` reports damage in a checkpoint itself. */
 export function isDamage(error: unknown): error is CairnError {
   return error instanceof CairnError && DAMAGE_CODES.has(error.code);
 }
@@ -19,15 +19,15 @@ export function asCairnError(error: unknown): CairnError {
   });
 }
 
-/** The fields of a log line about an error: its code and hint, or its stack where it is unexpected. */
+/** Returns the fields of a log line about an error: its code and hint, or its stack if it is unexpected. */
 export function errorFields(error: unknown): Record<string, unknown> {
   return error instanceof CairnError ? { code: error.code, hint: error.hint } : { err: error };
 }
 
 /**
  * Logs a failure as one line: code, message, what the node does next (a sentence), and the hint as a field. The stack of the cause is
- * logged at debug, because a store that is away for an hour fails hundreds of times. For an unexpected error the stack is all there is to
- * go by, so it is part of the line.
+ * logged at debug, because a store that is unreachable for an hour causes hundreds of failures. The stack of an unexpected error is the
+ * only clue, so it is part of the line.
  */
 export function logFailure(
   logger: Logger,

@@ -6,14 +6,14 @@ export interface LastResult {
   readonly name: string;
   readonly txId: number;
   readonly bytes: number;
-  /** When that work ended, ISO-8601. */
+  /** When the task ended, in ISO-8601. */
   readonly at: string;
   readonly durationMs: number;
 }
 
 /**
  * Remembers from a node's events the last checkpoint saved, the last one verified, the last scrub and the outcome of the last restore
- * drill. Unlike the checkpointer, it lives on while the node joins again.
+ * drill. Unlike the checkpointer, this object lives on while the node joins again.
  */
 export class LastResults {
   saved: LastResult | null = null;

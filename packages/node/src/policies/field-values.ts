@@ -12,15 +12,18 @@ export function fieldValue(document: Json, path: readonly string[]): Json | unde
   return value;
 }
 
-/** Splits a field's name into the path to it. */
+/** Splits a field's name into a path. */
 export function fieldPath(field: string): readonly string[] {
   return field.split(".");
 }
 
-/** Longer values of fields are neither compared nor indexed (bytes of UTF-8). */
+/** The size of the longest field value that is compared and indexed, in bytes of UTF-8. */
 export const MAX_FIELD_VALUE_BYTES = 1_024;
 
-/** Returns a value in the form that `where` compares: text as it is, numbers and booleans as in JSON. Undefined if it is not indexed. */
+/**
+ * Returns a value in the form that `where` compares: strings unchanged, numbers and booleans as in JSON. Undefined if the value is not
+ * indexed.
+ */
 export function comparableText(value: Json | undefined): string | undefined {
   if (typeof value === "boolean" || Number.isFinite(value)) return String(value);
   if (typeof value !== "string" || !value.isWellFormed()) return undefined;

@@ -4,14 +4,14 @@ import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import { bucketProblem } from "../text/document-key.ts";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "./field-values.ts";
 
-/** A problem in policies, and its place. */
+/** A problem in policies, and the path of the value that has it. */
 export interface PolicyProblem {
   readonly path: readonly string[];
-  /** A sentence. */
+  /** A sentence that describes the problem. */
   readonly message: string;
 }
 
-/** Limits on what one policy may cost every node. */
+/** The limits on what one policy may cost every node. */
 export const MAX_FIELDS = 16;
 export const MAX_FIELD_BYTES = 256;
 const MAX_POLICIES_BYTES = 64 * 1024;
@@ -19,8 +19,8 @@ export const MAX_KEEP = 1_000_000_000;
 const MAX_VALUES = 100;
 
 /**
- * Returns all problems of `value` as policies; none if it can be applied. Part of the index version: all nodes must read the same policies
- * from the same message of the log.
+ * Returns all problems of `value` as policies; none if `value` can be applied. Part of the index version: all nodes must read the same
+ * policies from the same message of the log.
  */
 export function policyProblems(value: unknown): readonly PolicyProblem[] {
   const check = new PolicyCheck();
@@ -31,17 +31,17 @@ export function policyProblems(value: unknown): readonly PolicyProblem[] {
   return check.problems;
 }
 
-/** Whether `value` is valid as policies. */
+/** Returns whether `value` is valid as policies. */
 export function isPolicies(value: unknown): value is Policies {
   return policyProblems(value).length === 0;
 }
 
-/** Formats a problem as one line: place and message. */
+/** Formats a problem as one line: path and message. */
 export function formatPolicyProblem({ path, message }: PolicyProblem): string {
   return path.length === 0 ? message : `${path.join(" > ")}: ${message}`;
 }
 
-/** Converts a duration that was checked before to milliseconds. */
+/** Converts a duration that was already checked to milliseconds. */
 export function policyMilliseconds(duration: string | number): number {
   const result = durationOf(duration);
   if ("ms" in result) return result.ms;

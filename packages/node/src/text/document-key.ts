@@ -2,7 +2,7 @@ import { CairnError } from "@cairn/kv";
 import type { DocumentKey } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 
-/** Names that /api/v1 uses itself, so buckets cannot have them. Source: the data model in docs/http.md. */
+/** Names that /api/v1 uses itself, so that no bucket can have them. Source: the data model in docs/http.md. */
 export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
   "tx",
   "events",
@@ -13,24 +13,24 @@ export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
   "policies",
 ]);
 
-/** The namespace of keys without one. */
+/** The namespace of keys that do not name one. */
 export const DEFAULT_NAMESPACE = "default";
 
 /** The syntax of bucket names, some of which are reserved. */
 export const BUCKET_PATTERN = "^[a-z][a-z0-9-]*$";
 const BUCKET = new RegExp(BUCKET_PATTERN);
-/** Bytes, and characters. */
+/** The longest bucket name, in bytes, which equal its characters. */
 export const MAX_BUCKET = 253;
-/** Bytes of UTF-8. */
+/** The longest namespace, in bytes of UTF-8. */
 export const MAX_NAMESPACE = 253;
-/** Bytes of UTF-8. */
+/** The longest name, in bytes of UTF-8. */
 export const MAX_NAME = 1024;
 
-/** Cache of valid bucket names: there are few, and each operation checks one. */
+/** A cache of valid bucket names: there are few, and each operation checks one. */
 const validBuckets = new Set<string>();
 const MAX_CACHED_BUCKETS = 1_000;
 
-/** Returns why `bucket` is not a valid bucket name; undefined if it is. */
+/** Returns why `bucket` is not a valid bucket name; undefined if it is valid. */
 export function bucketProblem(bucket: unknown): string | undefined {
   if (validBuckets.has(bucket as string)) return undefined;
   if (typeof bucket !== "string") return "a bucket is text";
@@ -46,7 +46,7 @@ export function qualifiedKey(key: string): string {
   return key.includes("/") ? key : `${DEFAULT_NAMESPACE}/${key}`;
 }
 
-/** Returns why these are not a valid namespace and name; undefined if they are. */
+/** Returns why these are not a valid namespace and name; undefined if they are valid. */
 export function keyProblem(namespace: string, name: string): string | undefined {
   if (namespace.includes("/")) return `namespace ${quote(namespace)} contains a "/"`;
   if (namespace === "" || isLonger(namespace, MAX_NAMESPACE)) {
@@ -60,14 +60,14 @@ export function keyProblem(namespace: string, name: string): string | undefined 
   return undefined;
 }
 
-/** Returns a key made of its parts. `REQUEST_INVALID` if they are not valid. */
+/** Returns a key built from its parts. Throws `REQUEST_INVALID` if they are not valid. */
 export function documentKey(bucket: string, namespace: string, name: string): DocumentKey {
   const problem = bucketProblem(bucket) ?? keyProblem(namespace, name);
   if (problem !== undefined) throw invalid(problem);
   return { bucket, namespace, name };
 }
 
-/** Returns a key made of a bucket and `namespace/name`. `REQUEST_INVALID` if they are not valid. */
+/** Returns a key built from a bucket and `namespace/name`. Throws `REQUEST_INVALID` if they are not valid. */
 export function parseDocumentKey(bucket: string, key: string): DocumentKey {
   const { namespace, name } = splitKey(key);
   return documentKey(bucket, namespace, name);
@@ -79,7 +79,7 @@ function invalid(problem: string): CairnError {
   });
 }
 
-/** Whether `text` has more than `maxBytes` bytes of UTF-8. Most text is too short for that, whatever its characters. */
+/** Returns whether `text` has more than `maxBytes` bytes of UTF-8. Most strings are too short for that, whatever their characters. */
 function isLonger(text: string, maxBytes: number): boolean {
   return text.length * 3 > maxBytes && byteLength(text) > maxBytes;
 }
@@ -88,7 +88,7 @@ function byteLength(text: string): number {
   return Buffer.byteLength(text, "utf8");
 }
 
-/** Quotes a text for messages, truncated if it is long. */
+/** Quotes a string for messages, truncated if it is long. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }

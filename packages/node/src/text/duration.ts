@@ -1,6 +1,6 @@
 import { Duration } from "luxon";
 
-/** A number of milliseconds, or the reason why a text or value is not a duration. */
+/** A number of milliseconds, or the reason why a value is not a duration. */
 export type DurationResult = { readonly ms: number } | { readonly fault: string; readonly hint?: string };
 
 /** The calls allowed in EDN, such as `(Duration/ofHours 6)`, with the milliseconds of their unit. */
@@ -16,17 +16,17 @@ const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
 const ISO = new RegExp(
   `^P(?=.)(?:(${NUMBER})Y)?(?:(${NUMBER})M)?(?:(${NUMBER})W)?(?:(${NUMBER})D)?(T(?=.)(?:(${NUMBER})H)?(?:(${NUMBER})M)?(?:(${NUMBER})S)?)?$`,
 );
-/** With signs for the whole or its parts, as java.time allows. */
+/** Matches durations with signs for the whole or its parts, as java.time allows. */
 const SIGNED = /^(?=.*[+-])[+-]?P(?:[+-]?[0-9.,]+[YMWD])*(?:T(?:[+-]?[0-9.,]+[HMS])*)?$/;
 const PLAIN = new RegExp(
   `^(${NUMBER})\\s*(ms|millis|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)$`,
 );
-// An average (30.44 days) would be possible, but is not what P1M for a month means to its author; most mean minutes.
+// An average (30.44 days) would be possible, but is not what P1M for a month means to its author; most authors mean minutes.
 const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such as P30D.";
 
 /**
  * Parses an ISO-8601 duration of weeks, days, hours, minutes and seconds. Years and months are refused, because their length is not fixed.
- * `bare`: the text is part of an option or an address, so hints do not mention quotes.
+ * `bare` means that `text` is part of an option or a URL, so hints do not mention quotes.
  */
 export function parseDuration(text: string, options: { readonly bare?: boolean } = {}): DurationResult {
   const upper = text.toUpperCase();
@@ -71,7 +71,7 @@ export function luxonDuration(duration: Duration): DurationResult {
   return wholeMilliseconds(duration.toMillis(), "This Duration");
 }
 
-/** Rounds a number of milliseconds and checks that timers and dates can hold it. `shown` names it in messages. */
+/** Rounds a number of milliseconds and checks that timers and dates can hold it. `shown` is the number as shown in messages. */
 export function wholeMilliseconds(value: number, shown: string): DurationResult {
   const ms = Math.round(value);
   if (!Number.isSafeInteger(ms) || ms > 100 * 366 * 86_400_000) {
@@ -88,7 +88,7 @@ export function wholeMilliseconds(value: number, shown: string): DurationResult 
 
 const ISO_ALONE = "Write ISO-8601, such as PT6H, PT30M or P7D.";
 
-/** A hint for a number without a unit, which usually means seconds, or for milliseconds. */
+/** Returns a hint for a number without a unit, which usually means seconds, or for milliseconds. */
 function bareNumber(text: string): string | undefined {
   const [, count, unit] =
     new RegExp(`^(${NUMBER})\\s*(ms|millis|milliseconds?)?$`, "i").exec(text.trim()) ?? [];
@@ -96,11 +96,11 @@ function bareNumber(text: string): string | undefined {
   const value = Number(count.replace(",", "."));
   if (value === 0) return "Write a length above zero, such as PT5S.";
   if (unit === undefined) return `Did you mean PT${count}S? A duration says its unit.`;
-  // At least a millisecond, since the suggestion must be accepted.
+  // The suggestion is at least a millisecond, since it must be accepted.
   return `Did you mean PT${Math.max(1, Math.round(value)) / 1000}S?`;
 }
 
-/** A hint: what a text that is not an ISO-8601 duration was probably meant to be. */
+/** Returns a hint on what a string that is not an ISO-8601 duration was probably meant to be. */
 function suggestDuration(
   text: string,
   otherwise = `${ISO_ALONE.replace(/\.$/, "")}, or a whole number of milliseconds.`,

@@ -5,19 +5,19 @@ import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { IndexStore } from "../index/index-store.ts";
 
-/** What {@link EvictionUpkeep} works with. */
+/** The dependencies of {@link EvictionUpkeep}. */
 export interface EvictionParts {
   readonly index: Pick<IndexStore, "purgeEvictions">;
   readonly logger: Logger;
   /** Reports the error of a failed purge. */
   readonly suspect: (error: unknown) => void;
-  /** Defaults to the system clock. */
+  /** The clock; the system clock by default. */
   readonly clock?: Clock;
 }
 
-/** How often evictions are looked for. */
+/** The time between looks for evictions. */
 const LOOK_EVERY_MS = 10_000;
-/** How long one purge may take, and a capture waits for it. The next purge continues. */
+/** The longest time that one purge takes, and that a capture waits for a purge. The next purge continues. */
 const MAX_PURGE_MS = 30_000;
 /** The greatest share of time spent purging, because compactions make writers wait for the disk. */
 const MAX_SHARE = 0.1;

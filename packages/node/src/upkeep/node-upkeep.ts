@@ -10,28 +10,28 @@ import { trimLog } from "./plan-trim.ts";
 import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { type LastVerified, startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
-/** What {@link NodeUpkeep} works with. */
+/** The dependencies of {@link NodeUpkeep}. */
 export interface UpkeepParts {
   readonly system: System;
   readonly log: TxLog;
   readonly logId: string;
-  /** Where checkpoints are unpacked for verification. */
+  /** The folder in which checkpoints are unpacked for verification. */
   readonly stagingDir: string;
   readonly logger: Logger;
   readonly events: EventDispatcher;
   readonly onJudged?: VerifierParts["onJudged"];
-  /** Defaults to the system clock. */
+  /** The clock; the system clock by default. */
   readonly clock?: Clock;
-  /** Defaults to `Math.random`. */
+  /** The source of random numbers; `Math.random` by default. */
   readonly random?: () => number;
 }
 
 const MIN_TRIM_PAUSE_MS = 1_000;
 const MAX_TRIM_PAUSE_MS = 3_600_000;
-/** How often the log is trimmed within `keep`, so that it is never much longer than it has to be. */
+/** The number of times the log is trimmed within `keep`, so that it is never much longer than it has to be. */
 const TRIMS_PER_KEEP = 20;
 
-/** The restore drill of a ready node, requested verifications, and the trimming of the log. */
+/** Runs the restore drill of a ready node, requested verifications, and the trimming of the log. */
 export class NodeUpkeep {
   /** The newest verification of a checkpoint of this log, by any node, as of the last drill. */
   lastVerified: LastVerified | null = null;
@@ -48,7 +48,7 @@ export class NodeUpkeep {
     this.#startTrimming();
   }
 
-  /** Verifies the checkpoint of that name, or the log's newest, now. */
+  /** Verifies the named checkpoint, or the log's newest, now. */
   async verify(store: CheckpointStore, name: string | undefined): Promise<LastVerified> {
     const stop = new AbortController();
     const verifying = verifyForNode(this.#verifier(store), name, stop.signal);
@@ -67,7 +67,7 @@ export class NodeUpkeep {
     }
   }
 
-  /** Aborts what is in progress and waits for it to end. Afterwards nothing reads the log or writes to the staging folder. */
+  /** Aborts all tasks in progress and waits for them to end. Afterwards nothing reads the log or writes to the staging folder. */
   async stop(): Promise<void> {
     await Promise.all([...this.#works].map((work) => work.stop()));
   }
@@ -117,7 +117,7 @@ export class NodeUpkeep {
     );
   }
 
-  /** Logs an error, unless it was reported as the failure of a work. */
+  /** Logs an error, unless it was reported as the failure of a task. */
   #logError(what: string, error: unknown): void {
     if (this.#parts.events.hasReported(error)) return;
     this.#parts.logger.error(errorFields(error), `${what}: ${errorMessage(error)}`);

@@ -5,37 +5,39 @@ import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { findTrimFloor, type TrimFloor } from "./trim-floor.ts";
 
-/** What to trim, and by which rules. */
+/** The log to trim, and the rules for trimming it. */
 export interface TrimOptions {
   readonly log: TxLog;
   /** The stores in which joining nodes look for checkpoints. */
   readonly stores: readonly CheckpointStore[];
   /** The file format that the nodes can open. */
   readonly kvFormat: string;
-  /** Messages younger than this are kept (ms), counted back from the newest. Optional; without it no message is kept for its age. */
+  /**
+   * The age in milliseconds, relative to the newest message, below which messages are kept. If undefined, no message is kept for its age.
+   */
   readonly keep?: number | undefined;
-  /** The time in milliseconds since 1970; defaults to this machine's clock. */
+  /** The time in milliseconds since 1970; by default that of this machine's clock. */
   readonly now?: () => number;
 }
 
-/** How far a log may be trimmed. */
+/** The extent to which a log may be trimmed. */
 export interface TrimPlan {
   readonly log: string;
-  /** Positions of the first message that the log holds, and of the last. */
+  /** The positions of the first and last message in the log. */
   readonly first: number;
   readonly last: number;
   /** The first message that is kept; equals `first` if nothing may be trimmed. */
   readonly upTo: number;
-  /** The checkpoint that holds what is trimmed. */
+  /** The checkpoint that contains what is trimmed. */
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number } | null;
-  /** A sentence: why not more is trimmed. */
+  /** A sentence that says why no more is trimmed. */
   readonly because: string;
 }
 
 /**
- * Plans how far the log may be trimmed now: up to the last message of the oldest checkpoint that nodes can rely on, which is kept, and no
- * further than `keep` allows. Errors: `NOT_FOUND` (there is no log), `CONFIG_INVALID` (the log
- * cannot be trimmed), `LOG_UNREACHABLE`, `STORE_UNREACHABLE`.
+ * Plans how far the log may be trimmed now: up to the last message of the oldest checkpoint on which nodes can rely (that message is kept),
+ * and no further than `keep` allows. Throws `NOT_FOUND` (there is no log), `CONFIG_INVALID` (the log cannot be trimmed), `LOG_UNREACHABLE`
+ * or `STORE_UNREACHABLE`.
  */
 export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   const { log } = options;
@@ -54,7 +56,7 @@ export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   return await planAbove(options, identity, floor);
 }
 
-/** Trims according to {@link planTrim}; returns the plan. */
+/** Trims according to {@link planTrim}, and returns the plan. */
 export async function trimLog(options: TrimOptions): Promise<TrimPlan> {
   const plan = await planTrim(options);
   if (plan.upTo > plan.first) await options.log.trim?.(plan.upTo);

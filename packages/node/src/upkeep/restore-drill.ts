@@ -20,11 +20,11 @@ import { checkpointNotFound, verifyCheckpoint } from "../checkpoints/verify-chec
 /** The newest verification of a log's checkpoints. */
 export type LastVerified = VerifiedSummary;
 
-/** What a node needs to verify checkpoints of its log. */
+/** The dependencies for verifying checkpoints of a node's log. */
 export interface VerifierParts {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** Checkpoints are compared with it, and one that it does not continue does not count as the newest. */
+  /** The log with which checkpoints are compared. A checkpoint that the log does not continue does not count as the newest. */
   readonly log?: TxLog;
   readonly provider: KvProvider;
   readonly stagingDir: string;
@@ -34,9 +34,9 @@ export interface VerifierParts {
   readonly onJudged?: (name: string, whole: boolean) => void;
 }
 
-/** What a restore drill needs. */
+/** The options for a restore drill. */
 export interface DrillOptions extends VerifierParts {
-  /** About how often the cluster verifies a checkpoint (ms). */
+  /** The period in which the cluster verifies a checkpoint about once, in milliseconds. */
   readonly every: number;
   readonly clock: Clock;
   readonly random: () => number;
@@ -45,21 +45,21 @@ export interface DrillOptions extends VerifierParts {
   readonly onError: (error: unknown) => void;
 }
 
-/** The next look when there is no checkpoint yet, as a part of `every`. */
+/** The time to the next look if there is no checkpoint yet, as a fraction of `every`. */
 const NO_CHECKPOINT_PART = 0.1;
-/** Some stores give their time in whole seconds, so smaller differences mean nothing. */
+/** The difference between clocks that is ignored: some stores give their time in whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
 /**
- * Has the cluster verify the log's newest checkpoint about once per period. Each node looks at the store at a random instant, and verifies
- * only if no mark is younger than the period.
+ * Makes the cluster verify the log's newest checkpoint about once per period. Each node looks at the store at a random instant, and
+ * verifies only if no mark is younger than the period.
  */
 export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   const { every, clock, random } = options;
   let failures = 0;
   const times = {
     firstDelay: firstLookDelay(every, random()),
-    // An unreachable store comes back. A checkpoint that cannot be restored stays that way, and reading it again is expensive.
+    // An unreachable store comes back. A checkpoint that cannot be restored stays unusable, and reading it again is expensive.
     retryDelay: (error: unknown) => {
       const isTransient = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
       failures = isTransient ? failures + 1 : 0;
@@ -74,7 +74,7 @@ export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   return repeatWork(clock, times, work, options.onError);
 }
 
-/** Verifies and marks the checkpoint `name`, or the log's newest if undefined. Errors as in {@link verifyCheckpoint}. */
+/** Verifies and marks the checkpoint `name`, or the log's newest if `name` is undefined. Throws the errors of {@link verifyCheckpoint}. */
 export async function verifyForNode(
   parts: VerifierParts,
   name: string | undefined,

@@ -6,30 +6,30 @@ import type { IndexStore } from "../index/index-store.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 
-/** What a scrub works with. */
+/** The dependencies of a scrub. */
 export interface ScrubParts {
   readonly index: Pick<IndexStore, "scrub">;
-  /** The time from the begin of one pass over all tables to the next (ms); no scrub if undefined. */
+  /** The time from the beginning of one pass over all tables to the next, in milliseconds; undefined turns scrubs off. */
   readonly every: number | undefined;
   readonly events: EventDispatcher;
   readonly logger: Logger;
   /** Reports the error of a failed pass. */
   readonly suspect: (error: unknown) => void;
-  /** Defaults to the system clock. */
+  /** The clock; the system clock by default. */
   readonly clock?: Clock;
 }
 
 /**
- * The rate limit, however short the period and however long the node was suspended. It is below the rate that hardly disturbs a writer
- * (`gentleRate` in packages/checkpoint); at twice this rate the event loop was busy for 4 to 6 % of the time.
+ * The rate limit, however short the period and however long the node was suspended. The limit is below the rate that hardly disturbs a
+ * writer (`gentleRate` in packages/checkpoint); at twice the limit, the event loop was busy for 4 to 6 % of the time.
  */
 const MAX_BYTES_PER_SECOND = 8 * 1024 * 1024;
-/** The longest pause after a failed pass; a tenth of the period if that is shorter. */
+/** The longest pause after a failed pass; if a tenth of the period is shorter, the pause is that long. */
 const MAX_RETRY_MS = 600_000;
 
 /**
- * Repeatedly compares all tables of an index with their checksums, each pass spread over the period. Undefined if the index is not on disk or
- * scrubs are turned off. Reports damage as a failed `scrub`, and to `suspect`.
+ * Repeatedly compares all tables of an index with their checksums, each pass spread over the period. Returns undefined if the index is not
+ * on disk or scrubs are turned off. Reports damage as a failed `scrub`, and to `suspect`.
  */
 export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
   const { index, every, events, logger, suspect, clock = systemClock } = parts;
@@ -59,7 +59,10 @@ export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
   });
 }
 
-/** Returns how long a pass pauses that began `elapsedMs` ago and has compared `done` of `total` bytes, the last `piece` just now (ms). */
+/**
+ * Returns the pause, in milliseconds, of a pass that began `elapsedMs` ago and has compared `done` of `total` bytes, the last `piece` of
+ * them just now.
+ */
 export function scrubPause(pass: {
   readonly done: number;
   readonly total: number;

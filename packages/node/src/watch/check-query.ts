@@ -24,6 +24,6 @@ export function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: W
 function fromTimeProblem(fromTime: string, from: TxId | undefined): string | undefined {
   if (from === undefined)
     return "the time of the transaction to begin after is given without that transaction";
-  // Text that is not a time equals no time of a transaction, so the log would be reported as having lost one.
+  // A string that is not a time equals no time of a transaction, so the log would be reported as having lost a transaction.
   return Number.isNaN(Date.parse(fromTime)) ? `${JSON.stringify(fromTime)} is no ISO-8601 time` : undefined;
 }

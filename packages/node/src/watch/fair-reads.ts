@@ -2,13 +2,13 @@ import { setImmediate as yieldToEventLoop, setTimeout as delay } from "node:time
 
 /** A reader: one watcher, for as long as it watches. */
 export interface FairReader {
-  /** The number of reads that it has been given. */
+  /** The number of reads that the reader has been given. */
   served: number;
-  /** Aborted when the watcher is gone; reads that no other watcher waits for are then dropped. */
+  /** Aborted when the watcher is gone; reads for which no other watcher waits are then dropped. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The result of a read. The answer is delivered at once; the slot of the read is released after `pause`. */
+/** The result of a read. The result is delivered at once; the slot of the read is released after `pause`. */
 export interface FairRead<T> {
   readonly answer: T;
   readonly pause?: Promise<void> | undefined;
@@ -27,10 +27,10 @@ interface Job<T> {
   readonly waiters: Waiter<T>[];
 }
 
-/** The number of answers delivered before yielding to the event loop: each one is written to a socket immediately. */
+/** The number of results delivered before yielding to the event loop: each is written to a socket immediately. */
 const MAX_ANSWERS_PER_TURN = 32;
 
-/** Pauses per time worked: watches use a fifth of the thread at most and leave the rest to indexing. */
+/** The pause relative to the time worked: watches use a fifth of the thread at most and leave the rest to indexing. */
 const PAUSE_FACTOR = 4;
 const MAX_PAUSE_MS = 200;
 
@@ -41,14 +41,14 @@ export async function pauseAfter(busyMs: number): Promise<void> {
 }
 
 /**
- * Schedules reads for many readers, at most `limit` at a time, so that no reader waits for all the others. Slots go alternately to the
- * read that has waited longest, so that every reader is served, and to the one whose reader was served least, so that newcomers do not
- * wait until all earlier readers have been served again. Requests for the same key that is not yet being read share one read: data read
- * after they asked is fresh enough for all of them.
+ * Schedules reads for many readers, at most `limit` at a time, so that no reader waits for all the others. Slots go alternately to the read
+ * that has waited longest, so that every reader is served, and to the read whose reader was served least, so that newcomers do not wait
+ * until all earlier readers have been served again. Requests for the same key share one read if it has not begun: data read after the
+ * requests is fresh enough for all of them.
  */
 export class FairReads<T> {
   readonly #limit: number;
-  /** In the order of the requests. */
+  /** The jobs in the order of the requests. */
   readonly #jobs = new Map<string, Job<T>>();
   #running = 0;
   #isLeastServedNext = false;
@@ -57,7 +57,7 @@ export class FairReads<T> {
     this.#limit = limit;
   }
 
-  /** The answer of `read`, or undefined if the reader was gone before its turn. Reads with the same `key` are interchangeable. */
+  /** Returns the result of `read`, or undefined if the reader was gone before its turn. Reads with the same `key` are interchangeable. */
   async read(reader: FairReader, key: string, read: () => Promise<FairRead<T>>): Promise<T | undefined> {
     return await new Promise((resolve, reject) => {
       const waiter = { reader, resolve, reject };
@@ -80,7 +80,7 @@ export class FairReads<T> {
     }
   }
 
-  /** Takes the next job, and drops jobs that no reader waits for. */
+  /** Takes the next job, and drops jobs for which no reader waits. */
   #take(): Job<T> | undefined {
     this.#isLeastServedNext = !this.#isLeastServedNext;
     let chosen: Job<T> | undefined;

@@ -2,11 +2,11 @@ import type { TxId } from "@cairn/client";
 import { changesBytes, type TransactionEvent } from "../index/read/transaction-event.ts";
 import { filtered, filterKey, type WatchFilter } from "./watch-router.ts";
 
-/** How much of the recent past is kept, and how much of it a page holds. */
+/** The limits on how much of the recent past is kept, and how much of it a page contains. */
 export interface RecentBounds {
   readonly recentTransactions: number;
   readonly recentBytes: number;
-  /** Approximate: a page has at least one whole transaction, however large. */
+  /** Approximate: a page contains at least one whole transaction, however large. */
   readonly recentPageBytes: number;
 }
 
@@ -14,37 +14,37 @@ export interface RecentBounds {
 export interface RecentPage {
   readonly events: readonly TransactionEvent[];
   readonly bytes: number;
-  /** The page is complete up to here, if there is more after it. */
+  /** The transaction up to which the page is complete, if there is more after it. */
   readonly upTo: TxId;
   readonly txTime: string | null;
   readonly more: boolean;
 }
 
-/** About as many as the recent past has. Pages keep the text of their events. */
+/** The largest number of pages shared: about as many as the recent past has. Pages keep the JSON of their events. */
 const MAX_SHARED_PAGES = 64;
 
 /**
  * The last changes of an index, for watchers that connect or reconnect. They are handed out in pages, so that each of a thousand watchers
- * that reconnect at once holds one page, and watchers at the same place share it.
+ * that reconnect at once holds one page, and watchers at the same position share that page.
  */
 export class RecentPast {
   readonly #bounds: RecentBounds;
   #events: TransactionEvent[] = [];
   #bytes = 0;
   #after: TxId = 0;
-  /** Full pages only, which do not change when more is added. */
+  /** The full pages only; they do not change when more is added. */
   readonly #pages = new Map<string, RecentPage>();
 
   constructor(bounds: RecentBounds) {
     this.#bounds = bounds;
   }
 
-  /** All changes after this transaction are kept. */
+  /** The transaction after which all changes are kept. */
   get after(): TxId {
     return this.#after;
   }
 
-  /** Drops everything; what is added next follows `after`. */
+  /** Drops everything; the next changes added follow `after`. */
   forget(after: TxId): void {
     this.#events = [];
     this.#bytes = 0;

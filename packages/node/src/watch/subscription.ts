@@ -4,7 +4,7 @@ import type { WatchEvent } from "./watch-event.ts";
 /** Events published together to the watchers of the same changes, who share them. */
 export interface Batch {
   readonly events: readonly WatchEvent[];
-  /** All events up to here are in this batch or in earlier ones. */
+  /** The transaction up to which all events are in this batch or in earlier ones. */
   readonly upTo: TxId;
   readonly txTime: string | null;
   readonly bytes: number;
@@ -16,7 +16,7 @@ export interface QueueBounds {
   readonly batches: number;
 }
 
-/** Why a subscription ended: its reader was too slow, or has to read the past itself. */
+/** The reason why a subscription ended: its reader was too slow, or has to read the past itself. */
 export type Lost = "slow" | "reread";
 
 /** The bounded queue of a live watcher. A reader that does not keep up loses its subscription, so that it cannot exhaust memory. */
@@ -26,7 +26,7 @@ export class Subscription {
   #queue: Batch[] = [];
   #bytes = 0;
   #lost: Lost | undefined;
-  /** Wakes the reader; undefined while it does not wait. */
+  /** Wakes the reader; undefined while the reader does not wait. */
   #wake: (() => void) | undefined;
 
   constructor(bounds: QueueBounds, onClose: (subscription: Subscription) => void) {

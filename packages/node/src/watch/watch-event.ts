@@ -1,28 +1,28 @@
 import type { TxId } from "@cairn/client";
 import type { TransactionEvent } from "../index/read/transaction-event.ts";
 
-/** Which changes to watch, and from which transaction on. */
+/** The changes to watch, and the transaction with which to begin. */
 export interface WatchQuery {
-  /** Only of this bucket. */
+  /** The bucket to watch; all by default. */
   readonly bucket?: string;
-  /** Only of this namespace, of `bucket` or of any. */
+  /** The namespace to watch, in `bucket` or in all buckets; all by default. */
   readonly namespace?: string;
-  /** The transaction after which to begin; defaults to the last one indexed. The watch waits for one that is still to come. */
+  /** The transaction after which to begin; by default the last one indexed. If the transaction is still to come, the watch waits for it. */
   readonly from?: TxId;
   /**
    * The time of transaction `from` as the watcher knows it. A log that lost its end has other transactions under the same ids: if the time
    * differs, the watch is refused instead of continuing in another history.
    */
   readonly fromTime?: string;
-  /** The time without an event after which a heartbeat is sent (ms); defaults to 10,000. */
+  /** The time without an event after which a heartbeat is sent, in milliseconds; 10,000 by default. */
   readonly heartbeatMs?: number;
-  /** Ends the watch, without an error. */
+  /** Aborting this signal ends the watch, without an error. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Everything up to `txId` was delivered, so a watch can continue from there. The first event of each watch is a heartbeat. `ahead`: the
- * watch waits for the transaction after which it begins, and `txId` is the last one that the node has.
+ * Everything up to `txId` was delivered, so a watch can continue after it. The first event of each watch is a heartbeat. `ahead` means that
+ * the watch waits for the transaction after which it begins, and `txId` is the last one that the node has.
  */
 export interface HeartbeatEvent {
   readonly type: "heartbeat";
@@ -32,9 +32,9 @@ export interface HeartbeatEvent {
 }
 
 /**
- * The last event of a watch. A new watch can continue from `txId`. `slow`: the reader did not keep up; `stopping`, `not-ready`: the node
- * leaves its index, other nodes can continue; `compacted`: the node no longer has what follows; `regressed`: the log lost what the watcher
- * saw, so it has to list and then watch.
+ * The last event of a watch. A new watch can continue after `txId`. `slow`: the reader did not keep up; `stopping`, `not-ready`: the node
+ * leaves its index, other nodes can continue; `compacted`: the node no longer has the following changes; `regressed`: the log lost
+ * transactions that the watcher saw, so the watcher has to list and then watch.
  */
 export interface CutoffEvent {
   readonly type: "cutoff";
@@ -44,7 +44,7 @@ export interface CutoffEvent {
   readonly message: string;
 }
 
-/** Why a watch was cut off. */
+/** The reason why a watch was cut off. */
 export type CutoffReason = "slow" | "stopping" | "not-ready" | "compacted" | "regressed";
 
 /** An event of a watch. */

@@ -12,15 +12,15 @@ import { WatchCompactedError } from "../index/read/watch-compacted.ts";
 import { type WatchFilter, WatchRouter } from "./watch-router.ts";
 import type { WatchSource } from "./watch-source.ts";
 
-/** Bounds of a feed. */
+/** The bounds of a feed. */
 export interface FeedBounds extends RecentBounds {
   readonly queue: QueueBounds;
-  /** Bounds of one read. */
+  /** The bounds of one read. */
   readonly pageTransactions: number;
   readonly pageBytes: number;
 }
 
-/** 1,000 stalled watchers together hold about the bytes of one queue, because they share the same recent past. */
+/** The default bounds. 1,000 stalled watchers together hold about the bytes of one queue, because they share the same recent past. */
 export const FEED_BOUNDS: FeedBounds = {
   queue: { bytes: 4 * 1024 * 1024, batches: 4_096 },
   recentTransactions: 8_192,
@@ -30,33 +30,33 @@ export const FEED_BOUNDS: FeedBounds = {
   pageBytes: 1024 * 1024,
 };
 
-/** What a feed reports of its watches. */
+/** A listener to which a feed reports on its watches. */
 export interface FeedListener {
   opened(): void;
   closed(): void;
   cutOff(reason: CutoffReason): void;
-  /** The feed ended because of this error. */
+  /** Reports the error because of which the feed ended. */
   failed(error: CairnError): void;
 }
 
-/** Why a feed ended. */
+/** The end of a feed, with its reason. */
 export interface FeedEnd {
   readonly reason: CutoffReason;
   readonly message: string;
 }
 
 /**
- * Publishes the changes of one index to all its watchers. It reads the rows of the index once for all watchers, after they were indexed
- * and without delaying indexing. Without watchers it does nothing.
+ * Publishes the changes of one index to all its watchers. It reads the rows of the index once for all watchers, after they were indexed and
+ * without delaying indexing. Without watchers it does nothing.
  */
 export class WatchFeed {
   readonly source: WatchSource;
   readonly listener: FeedListener;
   readonly #bounds: FeedBounds;
   readonly #router = new WatchRouter();
-  /** Watchers that wait for a transaction which is not indexed yet. */
+  /** Watchers that wait for a transaction that is not indexed yet. */
   readonly #arrivals = new Set<() => void>();
-  /** Up to `#position`. */
+  /** The recent changes, up to `#position`. */
   readonly #recent: RecentPast;
   #position: TxId = 0;
   #positionTime: string | null = null;
@@ -72,7 +72,7 @@ export class WatchFeed {
     this.#recent = new RecentPast(bounds);
   }
 
-  /** The reason why the feed ended, once it has. */
+  /** The reason why the feed ended; undefined until it has. */
   get ended(): FeedEnd | undefined {
     return this.#end;
   }
@@ -87,13 +87,13 @@ export class WatchFeed {
     return this.#router.size;
   }
 
-  /** Reports that the index has advanced. Called for each batch that is applied, so it does very little. */
+  /** Reports that the index has advanced. Called for each batch that is applied, so this does very little. */
   advanced(): void {
     this.#wake?.();
     if (this.#arrivals.size > 0) for (const arrived of this.#arrivals) arrived();
   }
 
-  /** Ends all watches. What was published before is still delivered. */
+  /** Ends all watches. Events published before are still delivered. */
   end(end: FeedEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
@@ -124,8 +124,9 @@ export class WatchFeed {
   }
 
   /**
-   * Subscribes to everything after `after`. Undefined if that is older than what is kept, or more than a page of it: then the caller takes
-   * {@link recent} or reads the past itself, and subscribes later. `after` must not be beyond the index.
+   * Subscribes to everything after `after`. Returns undefined if `after` is older than the recent past, or if more than a page of the
+   * recent past follows `after`: the caller then uses {@link recent} or reads the past itself, and subscribes later. `after` must not be
+   * beyond the index.
    */
   subscribe(filter: WatchFilter, after: TxId): Subscription | undefined {
     if (!this.#running) {
@@ -144,8 +145,8 @@ export class WatchFeed {
   }
 
   /**
-   * Returns a page of what follows `after`, if more than a page of it is kept. A watcher that reads page by page has no queue, so it is never
-   * too slow.
+   * Returns a page of the changes after `after`, if more than a page of them is kept. A watcher that reads page by page has no queue, so it
+   * is never too slow.
    */
   recent(filter: WatchFilter, after: TxId): ChangesPage | undefined {
     if (!this.#running || after < this.#recent.after) return undefined;
@@ -153,7 +154,10 @@ export class WatchFeed {
     return more ? { transactions, ...page } : undefined;
   }
 
-  /** The first watcher reads the past itself until it is close to the end. The feed begins there, so that no later watcher has to wait for it. */
+  /**
+   * Returns whether the feed can begin after `after`. The first watcher reads the past itself until it is close to the end. The feed begins
+   * there, so that no later watcher has to wait for it.
+   */
   #canBegin(after: TxId): boolean {
     return this.source.position.txId - after <= this.#bounds.pageTransactions;
   }
@@ -176,7 +180,7 @@ export class WatchFeed {
   }
 
   async #run(): Promise<void> {
-    // Yield first, so that the caller that began it is subscribed.
+    // This yields first, so that the caller that began the feed is subscribed.
     await yieldToEventLoop();
     try {
       while (this.#end === undefined && this.#router.size > 0) {
@@ -194,11 +198,11 @@ export class WatchFeed {
       this.#recent.forget(this.#position);
     }
     if (this.#end !== undefined) return;
-    // The next changes were removed. Each watcher finds out whether that concerns it, and begins the feed again if not.
+    // The next changes were removed. Each watcher finds out whether that concerns it, and begins the feed again if it does not.
     for (const subscription of this.#router.subscriptions()) subscription.lose("reread");
   }
 
-  /** Undefined if the next changes were removed. */
+  /** Reads the next page; undefined if its changes were removed. */
   async #next(): Promise<ChangesPage | undefined> {
     const { pageTransactions: maxTransactions, pageBytes: maxBytes } = this.#bounds;
     try {
@@ -210,14 +214,14 @@ export class WatchFeed {
   }
 
   async #publish(page: ChangesPage): Promise<void> {
-    // Nothing is published of an index that the node has left.
+    // Nothing is published from an index that the node has left.
     if (this.#end !== undefined) return;
     const begunAt = performance.now();
     this.#position = page.upTo;
     this.#positionTime = page.txTime;
     this.#remember(page);
     this.#router.publish(page);
-    // Watchers write what they were given before the event loop continues.
+    // Watchers write their events before the event loop continues.
     await yieldToEventLoop();
     await pauseAfter(performance.now() - begunAt);
   }
@@ -227,14 +231,14 @@ export class WatchFeed {
       this.#recent.add(transactions);
       return;
     }
-    // Evicted content must not be delivered any more, not even to watchers that have yet to read what came before.
+    // Evicted content must no longer be delivered, not even to watchers that have yet to read earlier changes.
     this.#recent.forget(upTo);
     for (const subscription of this.#router.subscriptions())
       if (subscription.waiting > 0) subscription.lose("reread");
   }
 }
 
-/** Formats the time of the last transaction of an index; null if it has none. */
+/** Formats the time of the last transaction of an index; null if the index has no transaction. */
 export function timeOf({ txId, time }: WatchSource["position"]): string | null {
   return txId === 0 ? null : isoTime(time);
 }

@@ -3,19 +3,19 @@ import type { Batch, Subscription } from "./subscription.ts";
 import { type WatchQuery } from "./watch-event.ts";
 import { changesBytes, type TransactionEvent, type WatchChange } from "../index/read/transaction-event.ts";
 
-/** Which changes are watched; all by default. */
+/** The changes that are watched; all by default. */
 export type WatchFilter = Pick<WatchQuery, "bucket" | "namespace">;
 
 interface Group {
   readonly subscriptions: Set<Subscription>;
-  /** Collected while a page is published; empty otherwise. */
+  /** The events collected while a page is published; empty otherwise. */
   events: TransactionEvent[];
   bytes: number;
 }
 
 /**
- * Routes changes to their watchers by look-up, so that the cost of a change depends on its own watchers, not on all. Watchers of the same
- * changes form a group and get the same batches.
+ * Routes changes to their watchers by look-up, so that the cost of a change depends on its own watchers, not on all watchers. Watchers of
+ * the same changes form a group and get the same batches.
  */
 export class WatchRouter {
   readonly #groups = new Map<string, Group>();
@@ -46,7 +46,7 @@ export class WatchRouter {
     for (const { subscriptions } of this.#groups.values()) yield* subscriptions;
   }
 
-  /** Delivers to each group what it watches of a page. */
+  /** Delivers to each group the part of a page that it watches. */
   publish(page: ChangesPage): void {
     const touched = new Set<Group>();
     for (const event of page.transactions) this.#route(event, touched);
@@ -78,7 +78,7 @@ export class WatchRouter {
   }
 }
 
-/** Returns the part of a transaction that a watcher of `filter` sees; undefined if none. */
+/** Returns the part of a transaction that a watcher of `filter` sees; undefined if it sees none. */
 export function filtered(
   event: TransactionEvent,
   { bucket, namespace }: WatchFilter,
@@ -98,7 +98,7 @@ export function filterKey({ bucket, namespace }: WatchFilter): string {
   return groupKey(bucket, namespace);
 }
 
-/** Unambiguous, because neither buckets nor namespaces contain a "/". */
+/** Returns the key of a group. It is unambiguous, because neither buckets nor namespaces contain a "/". */
 function groupKey(bucket = "", namespace = ""): string {
   return `${bucket}/${namespace}`;
 }

@@ -8,10 +8,12 @@ import { compacted, regressed, WatchCompactedError } from "../index/read/watch-c
 import { type FeedEnd, timeOf, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;
-/** Bounds of a page of the past. Each reader that is behind holds one, so that a thousand of them hold little. */
+/** The bounds of a page of the past. Each reader that is behind keeps one page in memory, so that a thousand readers keep little. */
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
-/** The first page. Each one after it is twice as large, so that of a thousand readers that connect at once each soon gets something. */
+/**
+ * The size of the first page. Each further page is twice as large, so that if a thousand readers connect at once, each soon gets something.
+ */
 const FIRST_TRANSACTIONS = 32;
 
 const SLOW: FeedEnd = {
@@ -19,7 +21,7 @@ const SLOW: FeedEnd = {
   message: "The reader is slower than the changes. Open the watch again from here.",
 };
 
-/** Everything up to `txId` was delivered. */
+/** The position of a watch: everything up to `txId` was delivered. */
 interface Place {
   readonly txId: TxId;
   readonly txTime: string | null;
@@ -75,7 +77,7 @@ class WatchSession {
 
   async *run(): AsyncGenerator<readonly WatchEvent[], void> {
     if (this.#feed.source.position.txId < this.#place.txId) yield* this.#awaitBegin();
-    // Without `from`, the watch begins at the position of the node, which needs no check.
+    // Without `from`, the watch begins at the node's position, which needs no check.
     else if (this.#query.from !== undefined) await this.#checkBegin();
     if (this.#isOver) return;
     yield this.#deliver([{ type: "heartbeat", ...this.#place }]);
@@ -94,7 +96,7 @@ class WatchSession {
       } finally {
         subscription.close();
       }
-      // The feed would only notice again that it cannot deliver what follows.
+      // The feed would only notice again that it cannot deliver the following changes.
       reread = subscription.lost === "reread";
     }
     const { ended } = this.#feed;
@@ -106,7 +108,7 @@ class WatchSession {
     return this.#cut || this.#feed.ended !== undefined || this.#query.signal?.aborted === true;
   }
 
-  /** Checks that the transaction to begin after is the one that the watcher means, and that all after it is still there. */
+  /** Checks that the transaction after which to begin is the one that the watcher means, and that all after it is still there. */
   async #checkBegin(): Promise<void> {
     const { txId } = this.#place;
     const found = await this.#feed.source.place(txId, this.#query.bucket, this.#reader);
@@ -121,7 +123,7 @@ class WatchSession {
     this.#place = { txId, txTime: txTime ?? null };
   }
 
-  /** Waits for the transaction to begin after: the watcher may come from a node that is further ahead. */
+  /** Waits for the transaction after which to begin: the watcher may come from a node that is further ahead. */
   async *#awaitBegin(): AsyncGenerator<readonly WatchEvent[], void> {
     const { source } = this.#feed;
     while (!this.#isOver && source.position.txId < this.#place.txId) {
@@ -146,7 +148,7 @@ class WatchSession {
       page = await this.#feed.source.past(query, this.#reader);
     };
     if (page === undefined) yield* this.#orCutoff(read);
-    // Nothing is delivered from an index that the node has left meanwhile.
+    // Nothing is delivered from an index that the node has left in the meantime.
     if (page === undefined || this.#isOver) return;
     const { transactions, upTo, txTime } = page;
     this.#place = { txId: upTo, txTime: txTime ?? this.#place.txTime };
@@ -185,13 +187,13 @@ class WatchSession {
     }
   }
 
-  /** The queue is empty, so all that was published was delivered or does not concern this watcher. */
+  /** Advances to the feed's position: the queue is empty, so all published events were delivered or do not concern this watcher. */
   #advance(): void {
     const { txId, txTime } = this.#feed.position;
     if (txId > this.#place.txId) this.#place = { txId, txTime };
   }
 
-  /** Drops events already delivered by a page that was ahead of the feed. */
+  /** Returns the events of a batch without those already delivered by a page that was ahead of the feed. */
   #after({ events }: Batch): readonly WatchEvent[] {
     const { txId } = this.#place;
     const [first] = events;

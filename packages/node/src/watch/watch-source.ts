@@ -20,23 +20,29 @@ export interface WatchPlace {
 export interface WatchSource {
   /** The last transaction applied, and its time (ms since 1970). */
   readonly position: { readonly txId: TxId; readonly time: number };
-  /** Reads changes up to `position`, for all watchers. `WATCH_COMPACTED` if they were removed. */
+  /** Reads changes up to `position`, for all watchers. Throws `WATCH_COMPACTED` if they were removed. */
   newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
   /**
-   * Reads changes for a watcher that is behind. Watchers get fair shares of the reads, and leave indexing its own. Undefined if the reader
-   * was gone before its turn.
+   * Reads changes for a watcher that is behind. Watchers get fair shares of the reads, and leave indexing its share. Returns undefined if
+   * the reader was gone before its turn.
    */
   past(query: Omit<ChangesQuery, "upTo">, reader: FairReader): Promise<ChangesPage | undefined>;
-  /** Returns where a watch (of `bucket`) after `txId` would begin. Does not wait for reads of the past. Undefined if the reader is gone. */
+  /**
+   * Returns the position at which a watch (of `bucket`) after `txId` would begin. Does not wait for reads of the past. Returns undefined if
+   * the reader is gone.
+   */
   place(txId: TxId, bucket: string | undefined, reader: FairReader): Promise<WatchPlace | undefined>;
 }
 
-/** Concurrent reads for watchers that are behind. More would only delay indexing. */
+/** The number of concurrent reads for watchers that are behind. More would only delay indexing. */
 const MAX_PAST_READS = 2;
-/** Concurrent reads of where a watch begins: a few rows each, so that this many overtake the reads of the past. */
+/**
+ * The number of concurrent reads of the position at which a watch begins: a few rows each, so that this many overtake the reads of the
+ * past.
+ */
 const MAX_PLACE_READS = 16;
 
-/** Returns the changes of `index` as a source of watches. Passes errors of reads to `suspect` as well. */
+/** Returns the changes of `index` as a source of watches. Passes read errors to `suspect` as well. */
 export function indexChanges(index: IndexStore, suspect: (error: unknown) => void): WatchSource {
   const pages = new FairReads<ChangesPage>(MAX_PAST_READS);
   const places = new FairReads<WatchPlace>(MAX_PLACE_READS);
@@ -65,7 +71,7 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     },
     newest,
     past: (query, reader) => pages.read(reader, JSON.stringify(query), () => inTurn(query)),
-    // Two rows, so that new watchers learn at once where their watch begins, however many others read the past.
+    // This reads only two rows, so that new watchers learn at once where their watch begins, however many others read the past.
     place: (txId, bucket, reader) =>
       places.read(reader, JSON.stringify([txId, bucket]), async () => ({
         answer: await guarded(async (rows, upTo) => ({

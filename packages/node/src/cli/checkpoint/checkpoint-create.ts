@@ -19,7 +19,7 @@ interface CreateOptions extends NodeOptions {
 
 type Leased = Extract<CheckpointResult, { skipped: "leased" }>;
 
-/** `cairn checkpoint create`. */
+/** Adds `cairn checkpoint create`. */
 export const addCheckpointCreate: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("create"),
@@ -57,7 +57,7 @@ const SKIPPED = {
   recent: "another node has just saved one",
 } as const;
 
-/** An error, since the checkpoint that is being uploaded may lack what the caller wants to save. */
+/** Returns an error, since the checkpoint that is being uploaded may lack what the caller wants to save. */
 function nothingSaved({ because, lease }: Leased, now: number): CairnError {
   if (lease === null) {
     return new CairnError("CHECKPOINT_RUNNING", because, { hint: "Run this again when it has ended." });

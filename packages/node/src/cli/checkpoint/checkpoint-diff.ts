@@ -35,7 +35,7 @@ interface Unpacked {
 
 const DEFAULT_LIMIT = 100;
 
-/** `cairn checkpoint diff`. */
+/** Adds `cairn checkpoint diff`. */
 export const addCheckpointDiff: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("diff <before> <after>"),

@@ -9,7 +9,7 @@ import { withNode } from "../options/node-address.ts";
 import { formatBytes, formatCount, formatRelative } from "../terminal/quantities.ts";
 import { printable, type Terminal, writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
 
-/** `cairn checkpoint list`. */
+/** Adds `cairn checkpoint list`. */
 export const addCheckpointList: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("list [folder]"),

@@ -39,7 +39,7 @@ interface PruneCommandOptions extends ConfiguredOptions {
   readonly retainAtLeast?: number;
 }
 
-/** `cairn checkpoint prune`. */
+/** Adds `cairn checkpoint prune`. */
 export const addCheckpointPrune: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("prune [folder]"),
@@ -77,7 +77,7 @@ interface Pruned {
   readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
 }
 
-/** Compares with the log: in the folder that was named, else in the configured store. */
+/** Prunes by comparison with the log: in the folder that was named, else in the configured store. */
 async function pruneByLog(
   log: TxLog,
   { checkpointer, kvProvider }: System,
@@ -122,7 +122,7 @@ async function run(
   return { plan, failed: dryRun ? [] : (await prune(asked.store, plan)).failed };
 }
 
-/** The id of the log, and how checkpoints are compared with it. */
+/** Returns the log's id, and the function that compares checkpoints with the log. */
 async function logOptions(
   log: TxLog,
   { log: wanted }: PruneCommandOptions,
@@ -139,7 +139,7 @@ async function logOptions(
     logId: identity.id,
     agrees: async ({ anchor, log: { offset } }) => {
       const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
-      // Trimmed messages are not lost: the log does not contradict such a checkpoint.
+      // Trimmed messages are not lost: the log does not contradict a checkpoint that depends on them.
       return problem === undefined || problem.code === "LOG_TRIMMED";
     },
   };

@@ -32,7 +32,7 @@ type Checkpointer = NonNullable<System["checkpointer"]>;
 
 const POLL_INTERVAL_MS = 1_000;
 
-/** Builds an index of this version from the configured log and saves it as a checkpoint, also while nodes run. */
+/** Builds an index of this version from the configured log and saves it as a checkpoint, even while nodes run. */
 export async function rebuildCheckpoint(
   options: ConfigurationOptions,
   terminal: Terminal,
@@ -73,7 +73,7 @@ async function rebuild(
     const because = `${newest} is of this version and contains the whole log.`;
     return { skipped: "unchanged", because };
   }
-  // Next to the node's own folders, which a running node has locked.
+  // The rebuild is next to the node's own folders, which a running node has locked.
   const folder = path.join(system.dir, "rebuild");
   const directory = await IndexDirectory.acquire(folder);
   let isDone = false;
@@ -85,7 +85,7 @@ async function rebuild(
     throw diskError(error, folder);
   } finally {
     await directory.release();
-    // An unfinished index stays, and the same command continues from it.
+    // An unfinished index stays, and the same command continues with it.
     if (isDone) await rm(folder, { recursive: true, force: true });
   }
 }
@@ -99,7 +99,7 @@ async function buildAndSave(
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<RebuildResult> {
-  // On disk even for a node in memory: the index may be larger.
+  // The index is on disk even for a node in memory, since it may be larger than memory.
   const provider = fileReader(system.kvProvider);
   const display = showProgress(terminal.stderr, "rebuilding", identity.bounds.last, Date.now, formatCount);
   const { index, resumedAt } = await rebuildFromLog({
@@ -146,7 +146,7 @@ async function saveIndex(
   directory: IndexDirectory,
   signal: AbortSignal,
 ): Promise<TakeOutcome> {
-  // Not the node's id, which a running node uses.
+  // The node's own id is in use by a running node.
   const node = `cairn checkpoint create --rebuild on ${hostname()}`;
   const purge = async (): Promise<void> => {
     await index.purgeEvictions({ withinMs: Infinity, signal });

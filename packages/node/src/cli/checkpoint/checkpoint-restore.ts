@@ -28,7 +28,7 @@ interface RestoreCommandOptions extends ConfiguredOptions {
   readonly output: string;
 }
 
-/** `cairn checkpoint restore`. */
+/** Adds `cairn checkpoint restore`. */
 export const addCheckpointRestore: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("restore [store]"),
@@ -70,7 +70,7 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Returns which checkpoints the command line selects. */
+/** Returns the checkpoints that the command line selects. */
 async function select(
   { store, name: inPlace }: CheckpointPlace,
   options: RestoreCommandOptions,
@@ -97,7 +97,7 @@ async function restore(
   const selection = await select(found, options);
   const { store, name, logId, atTx } = selection;
   const { signal, forget } = interruptible(terminal, "nothing was restored");
-  // Next to the target: the last step is a rename, which works within one file system.
+  // Staging is next to the target: the last step is a rename, which works only within a file system.
   const stagingDir = join(dirname(targetDir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
   const display = showRestore(terminal, "restoring");
   try {
@@ -110,7 +110,7 @@ async function restore(
       accept: (manifest) => Promise.resolve(tooNew(manifest, atTx) ?? true),
       onProgress: display.onProgress,
       onSkipped: (one) => {
-        // Nothing is wrong with checkpoints of other logs or beyond the transaction asked for.
+        // Nothing is wrong with checkpoints of other logs, or with those beyond the given transaction.
         if (one.error.code === "LOG_DIFFERENT" || one.error.code === "CONFLICT") return;
         terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}\n`);
       },
@@ -130,7 +130,7 @@ async function removeStaging(dir: string): Promise<void> {
   try {
     await rm(dir, { recursive: true, force: true });
   } catch (error) {
-    // Nothing was created below a file, and the error that says so must not be replaced.
+    // If the target is below a file, nothing was created, and the error that says so must not be replaced.
     if (systemErrorCode(error) !== "ENOTDIR") throw error;
   }
 }

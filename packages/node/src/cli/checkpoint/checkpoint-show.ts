@@ -16,7 +16,7 @@ import {
 } from "../terminal/quantities.ts";
 import { printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
 
-/** `cairn checkpoint show`. */
+/** Adds `cairn checkpoint show`. */
 export const addCheckpointShow: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("show [checkpoint]"),
@@ -41,7 +41,7 @@ export const addCheckpointShow: AddCommand = (parent, terminal) => {
   });
 };
 
-/** Returns the checkpoint of that name, or the newest. */
+/** Returns the named checkpoint, or the newest. */
 async function findInNode(node: NodeClient, name: string | undefined): Promise<CheckpointSummary> {
   const all = (await node.json({ path: "/api/v1/checkpoints" })) as CheckpointSummary[];
   const found = name === undefined ? all[0] : all.find((checkpoint) => checkpoint.name === name);

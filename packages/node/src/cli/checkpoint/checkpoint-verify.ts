@@ -36,20 +36,20 @@ interface VerifyCommandOptions extends NodeOptions {
   readonly staging?: string;
 }
 
-/** `verifiedAt` is null if no mark was written; `log` is the result of the comparison with its log. */
+/** A verified checkpoint. `verifiedAt` is null if no mark was written; `log` is the result of the comparison with the checkpoint's log. */
 interface Verified extends Pick<VerifiedSummary, "name" | "txId" | "digest"> {
   readonly verifiedAt: string | null;
   readonly log?: ReadCheckpoint["log"];
 }
 
-/** The place of a checkpoint, and the log and key-value store of the configuration, if one was given. */
+/** The location of a checkpoint, and the log and key-value store of the configuration, if there is one. */
 interface Target {
   readonly place: CheckpointPlace;
   readonly log?: TxLog;
   readonly provider: KvProvider;
 }
 
-/** `cairn checkpoint verify`. */
+/** Adds `cairn checkpoint verify`. */
 export const addCheckpointVerify: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("verify [checkpoint]"),
@@ -149,8 +149,8 @@ async function verify(
 }
 
 /**
- * Returns the named checkpoint, or the newest of the log asked for, else of the configured log, else of the only log in the store. Of the
- * configured log it prefers one that this version can read, since during an upgrade nodes of both versions save checkpoints.
+ * Returns the named checkpoint, or the newest of the given log, else of the configured log, else of the only log in the store. For the
+ * configured log it prefers a checkpoint that this version can read, since nodes of both versions save checkpoints during an upgrade.
  */
 async function whichCheckpoint(
   store: CheckpointStore,

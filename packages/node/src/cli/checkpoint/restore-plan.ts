@@ -13,24 +13,24 @@ import { formatTable } from "../terminal/columns.ts";
 import { formatBytes, formatCount } from "../terminal/quantities.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 
-/** Which checkpoints of a store may be restored: the one of that name, or those of a log up to a transaction. */
+/** The checkpoints of a store that may be restored: the named one, or those of a log up to a transaction. */
 export interface RestoreSelection {
   readonly store: CheckpointStore;
   readonly name?: string;
   readonly logId?: string;
-  /** At or before this transaction. */
+  /** The last transaction that a checkpoint may contain. */
   readonly atTx?: number;
 }
 
-/** What a restore would do, judging by manifests and disk space. */
+/** The expected result of a restore, judging by manifests and disk space. */
 export interface RestorePlan {
   readonly chosen: { readonly name: string; readonly txId: number; readonly archiveBytes: number } | null;
-  /** The bytes that it would write, and those free in the target. */
+  /** The bytes that the restore would write, and the bytes free in the target. */
   readonly bytes: number;
   readonly freeBytes: number;
   readonly target: string;
   readonly store: string;
-  /** Newest first. `older`: the fallbacks, in this order. */
+  /** The candidates, newest first. Those marked `older` are the fallbacks, in this order. */
   readonly candidates: readonly {
     readonly name: string;
     readonly txId: number | null;
@@ -38,17 +38,17 @@ export interface RestorePlan {
     readonly fate: "restored" | "older" | "skipped";
     readonly because: string;
   }[];
-  /** Why it would be refused; null if no reason is known. */
+  /** The reason why the restore would be refused; null if none is known. */
   readonly refusal: { readonly code: ErrorCode; readonly message: string } | null;
 }
 
-/** The error if a checkpoint is beyond the transaction that was asked for. */
+/** Returns the error for a checkpoint beyond the given transaction; undefined if it is not beyond. */
 export function tooNew({ txId }: Manifest, atTx: number | undefined): CairnError | undefined {
   if (atTx === undefined || txId <= atTx) return undefined;
   return new CairnError("CONFLICT", `It contains transactions after ${atTx}.`);
 }
 
-/** `CHECKPOINT_NOT_FOUND`, worded after the selection. */
+/** Returns a `CHECKPOINT_NOT_FOUND` worded to match the selection. */
 export function noneOf(
   { store, name, atTx }: RestoreSelection,
   skipped: readonly SkippedCheckpoint[],
@@ -64,7 +64,7 @@ export function noneOf(
   );
 }
 
-/** Determines which checkpoint would be restored. Reads manifests only; damaged archives are found when they are restored or verified. */
+/** Determines which checkpoint would be restored. Reads only manifests; damaged archives are found when they are restored or verified. */
 export async function planRestore(selection: RestoreSelection, target: string): Promise<RestorePlan> {
   const { store, name, logId, atTx } = selection;
   const candidates: RestorePlan["candidates"][number][] = [];
@@ -107,7 +107,7 @@ export async function planRestore(selection: RestoreSelection, target: string): 
   };
 }
 
-/** Writes a plan. Throws the error with which the restore would be refused, for scripts. */
+/** Writes a plan. Then throws the error with which the restore would be refused, if any, for scripts. */
 export async function writeRestorePlan(
   plan: RestorePlan,
   { json }: { readonly json?: boolean },
@@ -160,7 +160,7 @@ function noRoom(target: string, bytes: number, free: number): CairnError | undef
   );
 }
 
-/** The free bytes of the file system of the target, whose folder may not exist yet. */
+/** Returns the free bytes of the target's file system. The target's folder need not exist yet. */
 async function freeAt(target: string): Promise<number> {
   for (let folder = dirname(target); ; folder = dirname(folder)) {
     try {

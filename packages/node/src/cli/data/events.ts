@@ -19,7 +19,7 @@ interface EventOptions extends ReadCommandOptions {
 
 const WIDEST_MESSAGE = 200;
 
-/** `cairn events`. */
+/** Adds `cairn events`. */
 export const addEvents: AddCommand = (parent, terminal) => {
   describeReadCommand(parent.command("events"), "List recorded events, newest first", [
     "cairn events --limit 20",
@@ -46,7 +46,7 @@ export const addEvents: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Nanoseconds as ISO-8601 with milliseconds. */
+/** Formats nanoseconds as an ISO-8601 time with milliseconds. */
 function timeText(nanoseconds: string): string {
   const date = new Date(Number(BigInt(nanoseconds) / 1_000_000n));
   return Number.isNaN(date.getTime()) ? nanoseconds : date.toISOString();

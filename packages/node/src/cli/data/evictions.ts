@@ -10,7 +10,7 @@ import { withNode } from "../options/node-address.ts";
 import { pages } from "../requests/documents.ts";
 import { writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
 
-/** `cairn evictions`. */
+/** Adds `cairn evictions`. */
 export const addEvictions: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("evictions"),
@@ -43,7 +43,7 @@ export const addEvictions: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Why evicted bytes are still in the files of the node's index, and until when. */
+/** The reasons why evicted bytes are still in the files of the node's index, and when they will be removed. */
 const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])[] = [
   ["compaction", "The node rewrites its own files soon after an eviction, and before its next checkpoint."],
   [

@@ -27,7 +27,7 @@ interface ListedDocument {
   readonly document: unknown;
 }
 
-/** `cairn list`. */
+/** Adds `cairn list`. */
 export const addList: AddCommand = (parent, terminal) => {
   describeReadCommand(parent.command("list <bucket>"), "List the documents of a bucket, in key order", [
     "cairn list pods --namespace default --prefix web-",
@@ -78,7 +78,7 @@ export const addList: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Each document in a transaction of its own, since a log limits the size of transactions. */
+/** Puts each document into a transaction of its own, since a log limits the size of transactions. */
 function transactions(bucket: string, documents: readonly ListedDocument[]): object[] {
   return documents.map(({ namespace, name, document }) => ({
     ops: [["put", bucket, `${namespace}/${name}`, document]],
@@ -96,7 +96,7 @@ function table(documents: readonly ListedDocument[], output: Output): string {
     shorten(JSON.stringify(document), WIDEST_DOCUMENT),
   ]);
   const { columns = 0 } = output;
-  // 0 columns: the terminal does not know its width.
+  // A terminal with 0 columns does not know its width.
   if (output.isTTY !== true || columns === 0) return formatTable(heading, rows, ["REVISION"]);
   const longest = Math.max(...rows.map(([, revision = ""]) => revision.length), "REVISION".length);
   // A long key gets half of the line, the document the rest.

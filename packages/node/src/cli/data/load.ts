@@ -19,7 +19,7 @@ interface LoadCommandOptions extends NodeOptions {
   readonly await?: boolean;
 }
 
-/** `cairn load`. */
+/** Adds `cairn load`. */
 export const addLoad: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("load <file>"),
@@ -79,7 +79,7 @@ function interruptedAt(error: InterruptedError, { transactions, nextLine }: Load
   );
 }
 
-/** Waits in steps, since each answer has a time limit and a node may index for hours. */
+/** Waits until a transaction is indexed: in steps, since each response has a time limit and a node may index for hours. */
 async function awaitIndexed(node: NodeClient, txId: number): Promise<void> {
   for (;;) {
     try {

@@ -19,7 +19,7 @@ import { writeJson, writeLine, tell } from "../terminal/terminal.ts";
 
 const PATH = "/api/v1/policies";
 
-/** `cairn policy show` and `cairn policy apply`. */
+/** Adds `cairn policy show` and `cairn policy apply`. */
 export const addPolicy: AddCommand = (parent, terminal) => {
   const group = addGroup(parent, "policy", "Show and set the policies of the log");
 
@@ -69,7 +69,7 @@ export const addPolicy: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Checks the policies before a node does, so that a file can be corrected without one. */
+/** Checks the policies before a node does, so that a file can be corrected without a node. */
 function checkPolicies(file: string, json: string): void {
   const problems = [...repeatedKeys(json, file), ...policyProblems(JSON.parse(json))];
   if (problems.length === 0) return;

@@ -18,7 +18,7 @@ interface WriteOptions extends NodeOptions {
   readonly ifAbsent?: boolean;
 }
 
-/** `cairn tx put`, `cairn tx delete`, `cairn tx evict` and `cairn tx submit`. */
+/** Adds `cairn tx put`, `cairn tx delete`, `cairn tx evict` and `cairn tx submit`. */
 export const addTx: AddCommand = (parent, terminal) => {
   const group = addGroup(parent, "tx", "Write documents");
 
@@ -97,7 +97,7 @@ async function submit(
   });
 }
 
-/** Returns the reason of an outcome without its code. */
+/** Returns the reason for an outcome without its code. */
 function reasonText(reason = "a match failed"): string {
   return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
 }

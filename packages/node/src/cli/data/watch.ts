@@ -12,7 +12,7 @@ interface WatchOptions extends NodesOptions {
   readonly limit?: number;
 }
 
-/** `cairn watch`. */
+/** Adds `cairn watch`. */
 export const addWatch: AddCommand = (parent, terminal) => {
   describeNodesCommand(
     parent.command("watch [bucket]"),
@@ -52,7 +52,7 @@ export const addWatch: AddCommand = (parent, terminal) => {
 
 const WIDEST_DOCUMENT = 200;
 
-/** One line per change, with the id of its transaction. */
+/** Returns a line for each change, with the id of its transaction. */
 function changeLines({ txId, txTime, changes }: ClientTransaction<unknown>): readonly string[] {
   return changes.map(({ op, bucket, namespace, name, document }) => {
     const head = `${formatTime(txTime)}  ${txId}  ${op.padEnd(6)}  ${bucket} ${namespace}/${name}`;

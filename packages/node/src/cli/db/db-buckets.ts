@@ -11,11 +11,11 @@ import { writeJsonLines, writeLine } from "../terminal/terminal.ts";
 interface Bucket {
   readonly bucket: string;
   readonly documents: number;
-  /** Keys whose last write was a deletion. */
+  /** The number of keys whose last write was a deletion. */
   readonly deleted: number;
 }
 
-/** `cairn db buckets`. */
+/** Adds `cairn db buckets`. */
 export const addDbBuckets: AddCommand = (parent, terminal) => {
   describeDbCommand(parent.command("buckets [place]"), "List the buckets with their numbers of documents", [
     "cairn db buckets ./cairn-data/node-1-index",

@@ -15,7 +15,7 @@ interface CheckOptions extends DbOptions {
   readonly limit: number;
 }
 
-/** A problem of a table or row, with the range of rows that it affects: from `from`, or after `after`, to `upTo`; in the form of `rowName`. */
+/** A problem of a table or row, with the rows that it affects: from `from`, or after `after`, to `upTo`, in the form of `rowName`. */
 interface Problem {
   readonly table?: string;
   readonly key?: string;
@@ -25,7 +25,7 @@ interface Problem {
   readonly problem: string;
 }
 
-/** The content of a sound database; `txId` is undefined if it is not an index of Cairn. */
+/** The content of a sound database; `txId` is undefined if the database is not a Cairn index. */
 interface Content {
   readonly rows: number;
   readonly documents?: number;
@@ -33,7 +33,7 @@ interface Content {
   readonly logId?: string;
 }
 
-/** `cairn db check`. */
+/** Adds `cairn db check`. */
 export const addDbCheck: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("check [place]"),
@@ -61,7 +61,7 @@ export const addDbCheck: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Counts problems and prints the first ones as they are found. */
+/** Counts problems, and prints the first ones as they are found. */
 class Report {
   problems = 0;
   readonly #options: CheckOptions;
@@ -98,7 +98,7 @@ async function check(
       await report.add({ table, ...begin, upTo: rowName(upTo), problem: what });
     }
   }
-  // What LevelDB reads from damaged blocks says nothing about rows.
+  // Rows that LevelDB reads from damaged blocks cannot be judged.
   if (report.problems > 0) return { rows: 0 };
   try {
     if (copy.manifest !== undefined) await verifyRestored(levelProvider(), copy.dir, copy.manifest);

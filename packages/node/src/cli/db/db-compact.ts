@@ -22,7 +22,7 @@ interface CompactOptions extends DbOptions {
   readonly output: string;
 }
 
-/** Sizes of the files in bytes; the digest is null if it is not an index of Cairn. */
+/** The sizes of the files in bytes; the digest is null if the database is not a Cairn index. */
 interface Compacted {
   readonly rows: number;
   readonly before: number;
@@ -30,7 +30,7 @@ interface Compacted {
   readonly digest: string | null;
 }
 
-/** `cairn db compact`. */
+/** Adds `cairn db compact`. */
 export const addDbCompact: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("compact [place]"),
@@ -46,7 +46,7 @@ export const addDbCompact: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Writes the copy next to the target and renames it once it is proved to have the same content. */
+/** Writes the copy next to the target, and renames it once it is proved to have the same content. */
 async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promise<Compacted> {
   const temporary = join(dirname(target), `.cairn-compact-${randomBytes(4).toString("hex")}`);
   try {
@@ -61,7 +61,7 @@ async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promis
     } finally {
       await written.close();
     }
-    // Opening it once more turns its write-ahead log into a table.
+    // Opening the copy once more turns its write-ahead log into a table.
     const settled = await levelProvider().open(temporary);
     const { bytes: after } = await settled.stats();
     await settled.close();
@@ -98,7 +98,7 @@ async function sameContent(before: KvReader, after: KvReader, source: string): P
 
 async function requireEmpty(target: string): Promise<void> {
   try {
-    // An empty folder is removed, and the copy takes its place.
+    // If the target is an empty folder, it is removed and the copy takes its place.
     if ((await readdir(target)).length === 0) return await rmdir(target);
   } catch (error) {
     const code = systemErrorCode(error);

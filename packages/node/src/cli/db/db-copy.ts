@@ -21,32 +21,32 @@ import { stagingFolder } from "../places/staging-folder.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-/** The options of commands that inspect a database. */
+/** The options for commands that inspect a database. */
 export interface DbOptions extends ConfiguredOptions {
   /** A folder, relative to the working directory; {@link makeStaging} chooses the default. */
   readonly staging?: string;
-  /** The id of a log, if a folder has checkpoints of several. */
+  /** The id of a log, needed if a folder has checkpoints of several logs. */
   readonly log?: string;
   /** Whether the tables are compared with their checksums. */
   readonly checksums: boolean;
 }
 
-/** A private, temporary copy of the database at a place. */
+/** A private, temporary copy of a database. */
 export interface DbCopy {
   readonly kind: DbPlace["kind"];
   /** The name of the original in messages. */
   readonly source: string;
-  /** The folder of the copy. Opening it may write to it. */
+  /** The folder of the copy. Opening the copy may write to it. */
   readonly dir: string;
-  /** Of a checkpoint. */
+  /** The manifest, if the original is a checkpoint. */
   readonly manifest: Manifest | undefined;
   readonly signal: AbortSignal;
 }
 
 /**
- * Runs `use` with a copy of the database at a place, which defaults to the index of the configured node. Of a LevelDB the copy is a
- * capture, with links to its tables if the file system allows; of a checkpoint it is a restore. Neither locks the original nor writes to
- * it. A signal that ends the command aborts `signal` of the copy. The copy is removed at the end.
+ * Runs `use` with a copy of the database at a path, by default of the configured node's index. The copy of a LevelDB is a capture, with
+ * links to its tables if the file system allows; the copy of a checkpoint is a restore. Neither locks the original nor writes to it. A
+ * signal that ends the command aborts the copy's `signal`. The copy is removed at the end.
  */
 export async function withDbCopy<T>(
   asked: string | undefined,
@@ -87,7 +87,7 @@ async function makeStaging(found: DbPlace, asked: string | undefined, terminal: 
       try {
         return await mkdtemp(join(parent, `.${PREFIX}`));
       } catch (error) {
-        // This user may not write there: use the temporary folder.
+        // If this user may not write there, the temporary folder is used.
         if (!["EACCES", "EPERM", "EROFS"].includes(systemErrorCode(error) ?? "")) throw error;
       }
     }
@@ -99,10 +99,11 @@ const PREFIX = "cairn-db-";
 
 async function capture(source: string, dir: string): Promise<void> {
   try {
-    // Unchecked: the commands compare the tables themselves and report more. Fewer attempts than by a node, since a person waits.
+    // The capture is unchecked: the commands compare the tables themselves and report more. It makes fewer attempts than a node, since a
+    // person waits.
     await captureLevelDb(source, dir, { unchecked: true, maxStarts: 5 });
   } catch (error) {
-    // Either files keep vanishing under the capture, or one is missing from the start: only the latter is damage.
+    // Either files keep vanishing during the capture, or a file was missing from the start: only the latter is damage.
     if (isCairnError(error, "CHECKPOINT_INCOMPLETE")) await requireTables(source, error);
     throw error;
   }
@@ -146,7 +147,7 @@ function restore(
         stagingDir: join(staging, "unpacking"),
         targetDir: dir,
         node: "cairn db",
-        // An inspected store is not written to. A checkpoint that is pruned meanwhile is reported as such.
+        // An inspected store is not written to. If the checkpoint is pruned in the meantime, the command reports it.
         reserveIn: () => false,
         name,
         accept: (manifest) =>
@@ -164,7 +165,7 @@ function restore(
   });
 }
 
-/** Replaces the copy, which no longer exists when a message is read, with the original. */
+/** Returns the error with the original in place of the copy, which no longer exists when the message is read. */
 function aboutOriginal(error: unknown, dir: string, source: string): unknown {
   if (!isCairnError(error)) return error;
   const { code, message, hint, cause } = error;

@@ -4,7 +4,7 @@ import type { DbOptions } from "./db-copy.ts";
 import { describeDbCommand, withIndex } from "./db-reader.ts";
 import { writeJson } from "../terminal/terminal.ts";
 
-/** `cairn db digest`. */
+/** Adds `cairn db digest`. */
 export const addDbDigest: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("digest [place]"),

@@ -16,7 +16,7 @@ interface KeysOptions extends DbOptions {
   readonly raw?: boolean;
 }
 
-/** `cairn db keys`. */
+/** Adds `cairn db keys`. */
 export const addDbKeys: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("keys [place...]").usage("[options] [place] [bucket]"),
@@ -57,7 +57,7 @@ function rowPrefix(bucket: string, namespace: string | undefined, prefix: string
   return namespace === undefined ? documentRowPrefix(bucket) : documentRowPrefix(bucket, namespace, prefix);
 }
 
-/** Prints a line for each row for which `line` returns one, page by page, since there may be more than memory holds. */
+/** Prints a line for each row for which `line` returns one, page by page, since the rows may not fit into memory. */
 async function print(
   { reader }: OpenedDb,
   range: KvRange,

@@ -11,7 +11,7 @@ import { type ConfigurationOptions, isConfigured, readConfiguration } from "../o
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** The kind of a place on the command line. `dir`: the folder of its LevelDB. */
+/** The kind of database at a path on the command line, with the folder of its LevelDB (`dir`). */
 export type DbPlace =
   | { readonly kind: "db-dir" | "LevelDB"; readonly dir: string }
   | { readonly kind: "checkpoint" };
@@ -22,7 +22,7 @@ export async function configuredIndex(options: ConfigurationOptions, terminal: T
 }
 
 /**
- * Returns the place on the command line, undefined if it begins with a bucket instead, and the arguments after it, of which at least
+ * Returns the database's path on the command line, undefined if a bucket is first instead, and the arguments after it, of which at least
  * `required` must be given. An argument that may be either is a bucket only if a configuration is given.
  */
 export function placeFirst(
@@ -43,7 +43,10 @@ export function placeFirst(
   return all;
 }
 
-/** Determines whether `place` is a db-dir, a LevelDB or a checkpoint (by name, or the newest of a folder or bucket). `NOT_FOUND`. */
+/**
+ * Determines whether `place` is a db-dir, a LevelDB or a checkpoint (by name, or the newest of a folder or bucket). Throws `NOT_FOUND` if
+ * it is none of them.
+ */
 export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {
   if (place.startsWith("s3:")) return { kind: "checkpoint" };
   const path = place.startsWith("file:") ? fileURLToPath(place) : resolve(terminal.cwd, place);
@@ -57,7 +60,7 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
   if ((await namesIn(live))?.includes("CURRENT") === true) return { kind: "db-dir", dir: live };
   const isStore = names.some((name) => name.endsWith(".json") && parseCheckpointName(name.slice(0, -5)));
   if (isStore) return { kind: "checkpoint" };
-  // The files that a node creates in a db-dir before it has an index.
+  // These files are created in a db-dir before it has an index.
   if ([live, lock, holder].some((one) => names.includes(basename(one)))) {
     throw new CairnError("NOT_FOUND", `The index directory ${path} has no index yet.`, {
       hint: "Its node is restoring or building one: cairn status shows the progress.",
@@ -76,7 +79,7 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
 const PLACES =
   "Name a db-dir, the folder of a LevelDB, a checkpoint, a folder with checkpoints, or s3://bucket/prefix.";
 
-/** A hint for the directory of a node, which contains its index and is a common mistake. */
+/** Returns a hint for a node's directory, which contains its index and is a common mistake. */
 async function indexBelow(path: string, names: readonly string[]): Promise<string | undefined> {
   for (const name of names) {
     if ((await namesIn(dbDirLayout(join(path, name)).live))?.includes("CURRENT") === true) {

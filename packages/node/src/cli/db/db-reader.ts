@@ -18,7 +18,7 @@ import { type ProgressDisplay, showProgress } from "../terminal/progress-display
 import { formatCount } from "../terminal/quantities.ts";
 import { type Terminal } from "../terminal/terminal.ts";
 
-/** Adds the options of every `cairn db` command. */
+/** Adds the options for every `cairn db` command. */
 export function describeDbCommand(
   command: Command,
   description: string,
@@ -38,11 +38,13 @@ const DEFAULT_PLACE =
 export interface OpenedDb {
   readonly copy: DbCopy;
   readonly kv: KvStore;
-  /** The same, but reads of a range show their progress and end when the command is interrupted. */
+  /** The same database, but reads of a range show their progress and end when the command is interrupted. */
   readonly reader: KvReader;
 }
 
-/** Runs `use` with an opened copy of the database at `place`, after its tables were compared with their checksums unless disabled. */
+/**
+ * Runs `use` with an opened copy of the database at `place`, whose tables were first compared with their checksums unless that is disabled.
+ */
 export function withDb<T>(
   place: string | undefined,
   options: DbOptions,
@@ -50,13 +52,13 @@ export function withDb<T>(
   use: (db: OpenedDb) => Promise<T>,
 ): Promise<T> {
   return withDbCopy(place, options, terminal, async (copy) => {
-    // LevelDB does not check them when it reads, so a flipped bit would be printed like a written value.
+    // LevelDB does not check checksums when it reads, so a flipped bit would be printed like a written value.
     if (options.checksums) await requireWholeTables(copy, terminal);
     return await openCopy(copy, terminal, use);
   });
 }
 
-/** The same for an index of Cairn. `INDEX_VERSION`; `INDEX_CORRUPT` if it is not an index. */
+/** Does the same for a Cairn index. Throws `INDEX_VERSION`, or `INDEX_CORRUPT` if the database is not an index. */
 export function withIndex<T>(
   place: string | undefined,
   options: DbOptions,
@@ -69,7 +71,7 @@ export function withIndex<T>(
   });
 }
 
-/** Opens a copy whose tables were already checked. */
+/** Runs `use` with the opened copy, whose tables were already checked. */
 export async function openCopy<T>(
   copy: DbCopy,
   terminal: Terminal,
@@ -119,9 +121,9 @@ export async function requireWholeTables(copy: DbCopy, terminal: Terminal): Prom
 /** A damaged part of a table of the original. */
 export interface DamagedPart {
   readonly table: string;
-  /** Its bytes and the problem. */
+  /** The bytes of the part, and the problem. */
   readonly what: string;
-  /** The range of its rows: from `from`, or after `after` if that is undefined, to `upTo`. */
+  /** The affected rows: from `from`, or after `after` if `from` is undefined, to `upTo`. */
   readonly from: Uint8Array | undefined;
   readonly after: Uint8Array | undefined;
   readonly upTo: Uint8Array;
@@ -144,7 +146,7 @@ export async function* tableDamage(copy: DbCopy, terminal: Terminal): AsyncGener
       };
       for await (const part of findTableDamage(join(copy.dir, table), read)) {
         const { offset, bytes, after, error } = part;
-        // LevelDB shortens the keys that separate blocks, and the last one may be beyond all rows.
+        // LevelDB shortens the keys that separate blocks, and the last separator may be beyond all rows.
         const upTo = part.upTo === undefined || Buffer.compare(part.upTo, last) > 0 ? last : part.upTo;
         const from = after === undefined ? first : undefined;
         const how = error.message.replace(/^.* is damaged: /, "").replace(/\.$/, "");
@@ -172,7 +174,7 @@ function watchedReader(kv: KvReader, signal: AbortSignal, display: ProgressDispl
   };
 }
 
-/** Whether an error means that an index cannot be used, rather than that it could not be read. */
+/** Returns whether an error means that an index cannot be used, rather than that it could not be read. */
 export function isUnusable(error: unknown): error is CairnError {
   return isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "INDEX_VERSION");
 }

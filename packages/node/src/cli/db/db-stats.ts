@@ -16,7 +16,7 @@ interface Stats {
   readonly place: string;
   readonly kind: DbCopy["kind"];
   readonly files: Files;
-  /** Undefined if it is not an index of Cairn. */
+  /** Undefined if the database is not a Cairn index. */
   readonly state: IndexState | undefined;
   readonly rows: readonly RowMeasure[];
 }
@@ -24,11 +24,11 @@ interface Stats {
 interface Files {
   readonly tables: number;
   readonly tableBytes: number;
-  /** Of all files. */
+  /** The size of all files in bytes. */
   readonly bytes: number;
 }
 
-/** `cairn db stats`. */
+/** Adds `cairn db stats`. */
 export const addDbStats: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("stats [place]"),
@@ -36,7 +36,7 @@ export const addDbStats: AddCommand = (parent, terminal) => {
     ["cairn db stats ./cairn-data/node-1-index"],
   ).action(async (place: string | undefined, options: DbOptions) => {
     const stats = await withDbCopy(place, options, terminal, async (copy): Promise<Stats> => {
-      // Before it is opened, which turns the write-ahead log into a table.
+      // Files are measured before the copy is opened, which turns the write-ahead log into a table.
       const files = await measureFiles(copy.dir);
       if (options.checksums) await requireWholeTables(copy, terminal);
       return await openCopy(copy, terminal, async ({ reader }) => {

@@ -7,7 +7,7 @@ import { addDbGet, addDbHistory } from "./db-get.ts";
 import { addDbKeys } from "./db-keys.ts";
 import { addDbStats } from "./db-stats.ts";
 
-/** `cairn db …`. */
+/** Adds the group `cairn db`. */
 export const addDb = commandGroup(
   "db",
   "Inspect an index without its node: a db-dir (also one in use), a LevelDB or a checkpoint",

@@ -14,7 +14,7 @@ interface CreateOptions extends ConfiguredOptions {
   readonly empty?: boolean;
 }
 
-/** `cairn log create`. */
+/** Adds `cairn log create`. */
 export const addLogCreate: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("create"),
@@ -27,7 +27,7 @@ export const addLogCreate: AddCommand = (parent, terminal) => {
         const existing = await readLogIdentity(opened);
         if (existing !== undefined) throw usedLog(opened.name, existing.bounds.last);
         if (options.empty !== true) await requireNoCheckpoint(system, opened.name);
-        // Marked as deliberate, so that nodes which find checkpoints of another log do not suspect a wrong address.
+        // The log is marked as deliberate, so that nodes which find checkpoints of another log do not suspect a wrong address.
         await opened.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
         return { name: opened.name, id: (await readLogIdentity(opened))?.id ?? null };
       });

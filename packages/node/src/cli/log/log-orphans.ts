@@ -16,7 +16,7 @@ import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
 import { printable, type Terminal, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
-/** `cairn log orphans`. */
+/** Adds `cairn log orphans`. */
 export const addLogOrphans: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("orphans"),
@@ -41,7 +41,7 @@ export const addLogOrphans: AddCommand = (parent, terminal) => {
         });
         if (problem !== undefined) unreadable.push(problem);
       }
-      // Thrown last: everything readable is printed, and the exit code reports that something is missing.
+      // The error is thrown last: everything readable is printed, and the exit code reports that something is missing.
       if (unreadable[0] !== undefined) throw unreadable[0];
     });
   });
@@ -54,7 +54,7 @@ interface Printing {
   readonly terminal: Terminal;
 }
 
-/** Prints the transactions that only `index` knows. Returns the error if it could not be read completely. */
+/** Prints the transactions that only `index` contains. Returns the error if the index could not be read completely. */
 async function printOrphans(index: QuarantinedIndex, printing: Printing): Promise<CairnError | undefined> {
   try {
     await printReadable(index, printing);
@@ -114,7 +114,10 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
 const TRIMMED_PAST =
   "the log was trimmed past the end of this index, so it is unknown whether the log lost any of its transactions (cairn db reads the index)";
 
-/** Uses what was known when the index was moved aside, since messages trimmed afterwards can no longer be compared. */
+/**
+ * Returns the smaller id. The one noted when the index was moved aside is needed, since messages trimmed afterwards can no longer be
+ * compared.
+ */
 function leastOf(now: TxId | undefined, then: TxId | undefined): TxId | undefined {
   return now === undefined || then === undefined ? (now ?? then) : Math.min(now, then);
 }

@@ -26,17 +26,17 @@ interface RecoverOptions extends ConfiguredOptions {
   readonly from: string;
 }
 
-/** How long nodes may take to report that they have a log open. */
+/** The time nodes have to report that they have a log open. */
 const ASK_MS = 2_000;
 
-/** A checkpoint to begin the new log from, read back completely. */
+/** The checkpoint with which the new log begins, read back completely. */
 interface Survivor {
   readonly name: string;
   readonly store: string;
   readonly manifest: Manifest;
 }
 
-/** `cairn log recover`. */
+/** Adds `cairn log recover`. */
 export const addLogRecover: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("recover"),
@@ -66,7 +66,7 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Returns the id of an unused log that was begun in place of the lost one, undefined if there is none. Throws if it is used. */
+/** Returns the id of an unused log that was begun in place of the lost one, undefined if there is none. Throws if that log is used. */
 async function unusedLog(log: TxLog): Promise<string | undefined> {
   const existing = await readLogIdentity(log);
   if (existing === undefined) return undefined;
@@ -74,7 +74,7 @@ async function unusedLog(log: TxLog): Promise<string | undefined> {
   const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
   const writers = peers.filter(({ status }) => status.log.id === existing.id && status.phase !== "failed");
   if (writers.length === 0) return existing.id;
-  // They could write to it before it is removed, and acknowledged transactions would be lost.
+  // These nodes could write to the log before it is removed, and acknowledged transactions would be lost.
   const names = writers.map(({ node }) => node).join(", ");
   throw new CairnError(
     "CONFLICT",
@@ -90,7 +90,8 @@ async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor
   const continues = { log: manifest.log.id, anchor: { txId: anchor.txId, sha256: anchor.sha256 } };
   await log.create((id) => encodeBirthRecord({ log: id, offset: txId, deliberate: true, continues }));
   const identity = await readLogIdentity(log);
-  // Of several concurrent commands one wins. If it continued from the same point, the result is the same; otherwise it is another log.
+  // Of several concurrent commands, one wins. If that command continued from the same point, the result is the same; otherwise it is
+  // another log.
   if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues)) {
     throw usedLog(log.name, identity?.bounds.last ?? 0);
   }
@@ -98,7 +99,7 @@ async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor
   return { name: log.name, id, offset: txId, checkpoint, store, continues: { log: continues.log, txId } };
 }
 
-/** Reads back and opens the checkpoint that `from` names, since nodes of the new log can begin with no other. */
+/** Reads back and opens the checkpoint that `from` names, since nodes of the new log can begin only with that one. */
 async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
   const configured = restoreStores(system.checkpointer);
   const known = configured.length > 0 ? configured : allStores(system.checkpointer);

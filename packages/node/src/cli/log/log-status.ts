@@ -9,7 +9,7 @@ import { formatCount, formatTime } from "../terminal/quantities.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
-/** `cairn log status`. */
+/** Adds `cairn log status`. */
 export const addLogStatus: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("status"),

@@ -17,7 +17,7 @@ interface LogTrimOptions extends ConfiguredOptions {
   readonly keep?: number;
 }
 
-/** `cairn log trim`. */
+/** Adds `cairn log trim`. */
 export const addLogTrim: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("trim"),

@@ -5,7 +5,7 @@ import { addLogRecover } from "./log-recover.ts";
 import { addLogStatus } from "./log-status.ts";
 import { addLogTrim } from "./log-trim.ts";
 
-/** `cairn log …`. */
+/** Adds the group `cairn log`. */
 export const addLog = commandGroup("log", "Show, trim, recover or create the transaction log", [
   addLogStatus,
   addLogCreate,

@@ -15,30 +15,30 @@ import { printable } from "../terminal/terminal.ts";
 
 /** The state of a cluster. */
 export interface ClusterView {
-  /** `id` and `lastTxId` are null if there is no log. */
+  /** The log; `id` and `lastTxId` are null if it does not exist. */
   readonly log: { readonly name: string; readonly id: string | null; readonly lastTxId: number | null };
-  /** All nodes that answered, of this cluster or of another one whose log has the same name. */
+  /** All nodes that responded, of this cluster or of another whose log has the same name. */
   readonly peers: readonly Peer[];
-  /** Undefined if there are not two nodes to compare. */
+  /** The comparison of the nodes' pasts; undefined if there are no two nodes to compare. */
   readonly past: PastComparison | undefined;
   readonly comparison: Comparison | undefined;
 }
 
-/** Returns a predicate: whether a node has this log open. */
+/** Returns a predicate that tells whether a node has this log open. */
 export function hasLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
   return ({ status }) => log.id !== null && status.log.id === log.id;
 }
 
 /**
- * Returns a predicate: whether a node belongs to this cluster. A node that has not joined, or has failed, knows at most the log of its
- * index, so only a node that follows another log belongs to another cluster.
+ * Returns a predicate that tells whether a node belongs to this cluster. A node that has not joined, or has failed, knows at most the log
+ * of its index, so only a node that follows another log belongs to another cluster.
  */
 export function isMember({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
   return ({ status: { phase, log: its } }) =>
     its.id === log.id || log.id === null || (phase !== "ready" && phase !== "replaying");
 }
 
-/** The nodes of a log as a screen for people: a table, and notes below it. `now` in milliseconds since 1970. */
+/** Formats the nodes of a log for people: as a table with notes below it. `now` is in milliseconds since 1970. */
 export function formatCluster(view: ClusterView, now: number): string {
   const isOwn = isMember(view);
   const own = view.peers.filter(isOwn);
@@ -76,7 +76,7 @@ function logText({ name, id, lastTxId }: ClusterView["log"]): string {
 
 function table(peers: readonly Peer[], { log, comparison }: ClusterView, now: number): string {
   const heading = ["NODE", "HOST", "VERSION", "PHASE", "TX", "BEHIND", "CHECKPOINT", "VERIFIED"];
-  // Failed nodes may have another log, and joining ones none yet.
+  // Failed nodes may have another log, and joining nodes may not have one yet.
   const differ = peers.some(({ status }) => status.log.id !== log.id);
   const rows = peers.map((peer) => {
     const { version, phase, index, checkpoints } = peer.status;
@@ -117,7 +117,7 @@ function phaseText({ status: { phase, progress, stalled } }: Peer): string {
   return `${phase}, ${Math.floor((100 * progress.done) / progress.total)} %`;
 }
 
-/** Enough digits to tell a few digests apart. */
+/** The number of digits shown of a digest: enough to tell a few digests apart. */
 const SHOWN_DIGITS = 12;
 
 function digestText({ answers, compared, rebuilt, checks }: Comparison, { instance, status }: Peer): string {
@@ -164,7 +164,7 @@ function peerNotes({ node, status }: Peer): string[] {
   return notes;
 }
 
-/** Notes on the comparison of the nodes' past. */
+/** Returns notes on the comparison of the nodes' pasts. */
 function pastNotes({ txId, pasts, differ }: PastComparison, peers: readonly Peer[]): string[] {
   const at = `at transaction ${formatCount(txId)}`;
   if (differ === undefined) return [`The same past ${at} on ${formatNumberOf(pasts.size, "node")}.`];
@@ -209,7 +209,7 @@ function comparisonNotes(comparison: Comparison, peers: readonly Peer[]): string
   return notes;
 }
 
-/** Digests of different index versions cannot be compared. */
+/** Returns a note on nodes of another index version, whose digests cannot be compared. */
 function otherVersionNote(
   { version, peers: same, verdict }: OtherVersion,
   { compared }: Comparison,

@@ -8,7 +8,7 @@ interface ConvertOptions extends OutputOptions {
   readonly to?: "edn" | "json";
 }
 
-/** `cairn config convert`. */
+/** Adds `cairn config convert`. */
 export const addConfigConvert: AddCommand = (parent, terminal) => {
   describeCommand(
     parent.command("convert <file>"),
@@ -29,7 +29,7 @@ export const addConfigConvert: AddCommand = (parent, terminal) => {
       if (json) return writeJson(terminal.stdout, { language, text, notes });
       await writeLine(terminal.stdout, text);
       if (language === "edn") return;
-      // JSON has no comments.
+      // The notes go to standard error, because JSON has no comments.
       for (const { place, path, note } of notes) {
         const where = path.length === 0 ? "" : `${place} ${path.join(" > ")}: `.trimStart();
         await tell(terminal, printable(`note: ${where}${note}`));

@@ -1,22 +1,22 @@
 import { type Logger, pino } from "pino";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** The form of a node's log. */
+/** The options for a node's log. */
 export interface NodeLogOptions {
-  /** Write JSON lines even to a terminal. */
+  /** Whether to write JSON lines even to a terminal. */
   readonly json: boolean;
   readonly level: string;
 }
 
-/** A node's log on standard output: readable lines on a terminal, JSON lines in a pipe. */
+/** Returns a node's log on standard output: readable lines on a terminal, JSON lines in a pipe. */
 export async function nodeLog(terminal: Terminal, { json, level }: NodeLogOptions): Promise<Logger> {
   const { stdout } = terminal;
   const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
   if (json || stdout.isTTY !== true) {
-    // Names of levels instead of numbers, which only pino's own tools know.
+    // Names of levels are written instead of numbers, which only pino's own tools know.
     return pino({ ...options, formatters: { level: (label) => ({ level: label }) } }, stdout);
   }
-  // Loaded only for a terminal, since it takes time.
+  // The formatter is loaded only for a terminal, since that takes time.
   const { PinoPretty } = await import("pino-pretty");
   const colorize = terminal.env["NO_COLOR"] === undefined;
   return pino(options, PinoPretty({ destination: stdout, colorize, translateTime: "SYS:HH:MM:ss.l" }));

@@ -19,7 +19,7 @@ interface StartOptions extends ConfigurationOptions, OutputOptions {
   readonly logLevel: string;
 }
 
-/** `cairn start`. */
+/** Adds `cairn start`. */
 export const addStart: AddCommand = (parent, terminal) => {
   const command = describeCommand(parent.command("start"), "Run a node until it is stopped", [
     "cairn start",
@@ -40,7 +40,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   const onNotice = (notice: string): void => logger.warn(notice);
   for (const notice of config.notices) onNotice(notice);
   await tellOlderData(config, onNotice);
-  // Before the node: a signal that arrives while it starts must not end the process halfway.
+  // Signals are caught before the node is created: one that arrives while it starts must not end the process halfway.
   const stop = stopAtSignal(terminal, {
     limitMs: STOP_LIMIT_MS + (config.http?.drainMs ?? 0),
     onSignal: (signal) => logger.info(`${signal}: stopping`),
@@ -53,7 +53,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
         { node: node.id, url: node.url },
         `${node.id} is ready${node.url === undefined ? "" : ` at ${node.url}`}`,
       ),
-    // The reason why it stopped before it was ready is already in the log and in its status.
+    // The reason why the node stopped before it was ready is already in the log and in its status.
     () => undefined,
   );
   const code = await stop(node);

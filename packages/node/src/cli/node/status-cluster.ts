@@ -16,21 +16,23 @@ import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog } from "../places/log-place.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-/** What to ask the nodes. */
+/** The options for asking the nodes. */
 export interface ClusterQuery {
   readonly timeoutMs: number;
   readonly digest: boolean;
-  /** Compare with a rebuild even if all agree. */
+  /** Whether to compare with a rebuild even if all nodes agree. */
   readonly rebuild: boolean;
 }
 
-/** Nodes report every second that they are working on an answer; a busy one may be late. */
+/**
+ * The least silence after which a node is given up. Nodes report every second that they are working on a response; a busy node may be late.
+ */
 const MIN_SILENCE_MS = 10_000;
-/** How long nodes may take to reach the transaction at which they are compared. */
+/** The time nodes have to reach the transaction at which they are compared. */
 const CATCH_UP_MS = 30_000;
 const REPORT_EVERY_MS = 5_000;
 
-/** Asks the nodes that have this log open. `NOT_READY` if none answers. */
+/** Asks the nodes that have this log open. Throws `NOT_READY` if none responds. */
 export async function viewCluster(
   log: TxLog,
   channel: PeerChannel,
@@ -65,14 +67,14 @@ export async function viewCluster(
     rebuild: async (txId) => await rebuild(log, system, txId, ended, terminal, report),
     onCheck: ({ node }, done, total) => report(`${node} is comparing its index with the log`, done, total),
   });
-  // A rebuild that cannot be made is a result; an interrupted one is not.
+  // A rebuild that cannot be made is a result; an interrupted rebuild is not.
   ended.signal.throwIfAborted();
   return { ...view, comparison };
 }
 
 /**
  * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs from the log, `NOT_FOUND` if fewer than `expect` nodes of
- * this log answered, or `NOT_READY` if one has failed.
+ * this log responded, or `NOT_READY` if a node has failed.
  */
 export async function writeCluster(
   view: ClusterView,
@@ -125,7 +127,7 @@ function requireNoFailure(peers: readonly Peer[]): void {
   );
 }
 
-/** Throws `NOT_FOUND` if fewer nodes answered than were expected. */
+/** Throws `NOT_FOUND` if fewer nodes responded than were expected. */
 export function requireNodes(answered: number, expected = 0): void {
   if (answered >= expected) return;
   throw new CairnError(
@@ -216,7 +218,7 @@ function noAnswer(name: string, { address }: PeerChannel, timeoutMs: number): Ca
   );
 }
 
-/** The error if the nodes do not have the same past. */
+/** Returns the error for nodes that do not have the same past; undefined if they do. */
 function pastProblem({ txId, differ }: PastComparison): CairnError | undefined {
   if (differ === undefined) return undefined;
   const code = differ === "history" ? "LOG_DIFFERENT" : "INDEX_CORRUPT";

@@ -14,7 +14,7 @@ import { printable } from "../terminal/terminal.ts";
 type Warning = NodeStatus["log"]["warnings"][number];
 type Field = readonly [name: string, value: string];
 
-/** GET /status as a screen for people. `now` in milliseconds since 1970. */
+/** Formats the body of GET /status for people. `now` is in milliseconds since 1970. */
 export function formatStatus(status: NodeStatus, options: { now: number; colors: boolean }): string {
   const fields: Field[] = [
     ["Node", `${status.node} (Cairn ${status.version})`],
@@ -32,7 +32,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ...orphanFields(status),
     ...checkpointFields(status, options.now),
   ];
-  // Messages quote text from outside, such as from checkpoints. Only the phase may contain escapes, for its color.
+  // Messages quote strings from outside, such as from checkpoints. Only the phase may contain escapes, for its color.
   return formatFields(fields.map(([name, value]) => [name, name === "Phase" ? value : printable(value)]));
 }
 
@@ -53,7 +53,7 @@ function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): stri
   }
   if (progress === null) return name;
   const { unit, done, total, etaMs } = progress;
-  // A failed node makes progress only by trying again.
+  // A failed node makes progress only by retrying.
   const doing = phase === "failed" ? `${name}, retrying` : name;
   const amounts =
     unit === "bytes"
@@ -84,13 +84,13 @@ function logText({ log }: NodeStatus): string {
 function logState({ id, reachable, exists }: NodeStatus["log"]): string {
   if (exists === false) return id === null ? "not begun yet" : "no longer exists";
   if (reachable === null) return "not asked yet";
-  // Called only if its range of transactions is unknown: it is empty, or what answers is not a log.
+  // Called only if the log's range of transactions is unknown: the log is empty, or whatever responds is not a log.
   if (reachable) return exists === true ? "empty" : "cannot be read";
   return "unreachable";
 }
 
 function logWarnings({ log }: NodeStatus): Field[] {
-  // Nodes of earlier versions do not report this.
+  // Nodes of earlier versions do not report warnings.
   const { warnings = [] } = log;
   return warnings.flatMap(warningFields);
 }
@@ -122,14 +122,14 @@ function warningFields({ code, message, hint }: Warning): Field[] {
 }
 
 function scrubFields({ index }: NodeStatus, now: number): Field[] {
-  // Nodes of earlier versions do not report this.
+  // Nodes of earlier versions do not report scrubs.
   const { lastScrub = null } = index;
   if (lastScrub === null) return [];
   const { at, durationMs, bytes } = lastScrub;
   return [["Scrubbed", `${formatBytes(bytes)} in ${formatDuration(durationMs)}, ${formatRelative(at, now)}`]];
 }
 
-/** Checkpoints and indexes that this start could not use; the next start begins a new list. */
+/** Returns the checkpoints and indexes that this start could not use; the next start begins a new list. */
 function joinNotes({ phase, join }: NodeStatus): Field[] {
   const isOver = phase === "ready";
   const skipped = join.skipped.map(({ name, code, message }): Field => [
@@ -199,7 +199,7 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
     const since = formatDuration(Math.max(0, now - Date.parse(running.startedAt)));
     fields.push(["Saving", `${running.step}, ${formatBytes(running.bytes)}, for ${since}`]);
   }
-  // A checkpoint saved since then shows that the failure is over.
+  // A checkpoint saved since the failure shows that the failure is over.
   const savedSince = lastFailure !== null && lastSaved !== null && lastSaved.at > lastFailure.at;
   if (lastFailure !== null && !savedSince) fields.push(...failedFields("Last failure", lastFailure, now));
   for (const { message, hint } of warnings) fields.push(["Warning", message], ["", hint]);
@@ -207,7 +207,7 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
   return fields;
 }
 
-/** Failed work, with its hint, which nodes of earlier versions do not report. */
+/** Returns the fields of a failed task, with its hint, which nodes of earlier versions do not report. */
 function failedFields(
   name: string,
   failure: { at: string; code: string | null; message: string | null; hint?: string | null },

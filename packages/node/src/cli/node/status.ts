@@ -29,11 +29,11 @@ interface StatusOptions extends NodeOptions {
 }
 
 const POLL_INTERVAL_MS = 100;
-/** More than the two seconds for which a node waits for its log before it answers. */
+/** Longer than the two seconds for which a node waits for its log before it responds. */
 const DEFAULT_TIMEOUT_MS = 3_000;
 const EMBEDDED_LOG = "cairn.embedded/->tx-log";
 
-/** `cairn status`. */
+/** Adds `cairn status`. */
 export const addStatus: AddCommand = (parent, terminal) => {
   describeNodeCommand(parent.command("status"), "Show the status of a node, or of all nodes of a log", [
     "cairn status",
@@ -76,7 +76,7 @@ async function showNode(options: StatusOptions, terminal: Terminal): Promise<voi
     const colors = terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined;
     await writeLine(terminal.stdout, formatStatus(status, { now: Date.now(), colors }));
   }
-  // Joining and stopping are normal; a failed node serves nothing until an operator, or its next try, has solved the problem.
+  // Joining and stopping are normal; a failed node serves nothing until an operator, or its next attempt, has solved the problem.
   if (status.phase === "failed") throw notReady(status);
 }
 
@@ -85,7 +85,7 @@ async function showCluster(options: StatusOptions, terminal: Terminal): Promise<
   if (rebuild && !digest) throw new UsageError("--rebuild needs --digest.");
   const { timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const config = requireConfig(await readConfiguration(options, terminal));
-  // An embedded log belongs to a single node, which has it locked.
+  // An embedded log belongs to a single node, which has locked it.
   if (config.txLog.id === EMBEDDED_LOG) return await showOnlyNode(options, terminal);
   const view = await withLog(options, terminal, async (log, system) => {
     if (log.peers === undefined) return undefined;
@@ -95,7 +95,7 @@ async function showCluster(options: StatusOptions, terminal: Terminal): Promise<
   return await writeCluster(view, terminal, { json, expect: options.expect });
 }
 
-/** The log does not connect its nodes, so only that of --url can be asked. */
+/** Shows only the node at --url: an embedded log does not connect nodes. */
 async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise<void> {
   terminal.stderr.write(
     "notice: This log does not connect nodes: an embedded log has a single node. This is the node at --url.\n",
@@ -104,10 +104,10 @@ async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise
   requireNodes(1, options.expect);
 }
 
-/** Reads the status; with `waitMs`, waits for one whose phase is ready. `NOT_READY` if there is none in time. */
+/** Reads the status; given `waitMs`, waits until the phase is ready. Throws `NOT_READY` if it is not ready in time. */
 async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
   if (waitMs === undefined) return (await node.json({ path: "/status" })) as NodeStatus;
-  // Also ends a request: a node whose log is away takes seconds to answer, and a frozen one never does.
+  // The signal also ends a request: a node whose log is unreachable takes seconds to respond, and a frozen node never does.
   const signal = AbortSignal.timeout(waitMs);
   let last: NodeStatus | undefined;
   for (;;) {
@@ -116,7 +116,7 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
       if (last.phase === "ready") return last;
       if (last.phase === "failed" || signal.aborted) throw notReady(last);
     } catch (error) {
-      // A node that does not answer yet may be about to start.
+      // A node that does not respond yet may be about to start.
       if (!(error instanceof NoAnswerError)) throw error;
       if (signal.aborted) throw last === undefined ? error : notReady(last);
     }

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { NodeApi } from "../../api/node-api.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** Options of {@link stopAtSignal}. */
+/** The options for {@link stopAtSignal}. */
 export interface SignalStopOptions {
   readonly onSignal: (signal: NodeJS.Signals) => void;
   /** Called when the node did not stop in time, or a second signal forced it. */
@@ -17,7 +17,10 @@ export interface SignalStopOptions {
 
 const SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
-/** Listens for signals at once. The returned function waits for one, stops the node and returns the exit code: 1 if it was forced. */
+/**
+ * Listens for signals at once. Returns a function that waits for a signal, stops the node and returns the exit code: 1 if the node was
+ * forced to stop.
+ */
 export function stopAtSignal(
   terminal: Terminal,
   options: SignalStopOptions,
@@ -59,7 +62,7 @@ async function aborted(signal: AbortSignal): Promise<string> {
   return String(signal.reason);
 }
 
-/** Describes what is still running, as far as it is known. */
+/** Describes what is still running, as far as that is known. */
 async function tooLong(node: NodeApi, limitMs: number): Promise<string> {
   const saving = await Promise.race([
     node.status().then(

@@ -4,19 +4,19 @@ import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { type ConfigurationOptions, configurationOptions } from "./configuration.ts";
 
-/** Adds a command, or a group of commands, to the program. */
+/** A function that adds a command, or a group of commands, to the program. */
 export type AddCommand = (parent: Command, terminal: Terminal) => void;
 
-/** The options of every command. */
+/** The options for every command. */
 export interface OutputOptions {
   readonly json?: boolean;
   readonly debug?: boolean;
 }
 
-/** The options of commands that work on a node, a log or a store. */
+/** The options for commands that work on a node, a log or a store. */
 export interface ConfiguredOptions extends OutputOptions, ConfigurationOptions {}
 
-/** The options of commands that talk to a node; `withNode` defines their precedence. */
+/** The options for commands that talk to a node; `withNode` defines their precedence. */
 export interface NodeOptions extends ConfiguredOptions {
   readonly url?: string;
   readonly token?: string;
@@ -27,7 +27,7 @@ export function addGroup(parent: Command, name: string, description: string): Co
   return parent.command(name).description(description).helpCommand(false);
 }
 
-/** A command that only groups these. */
+/** Returns a function that adds a command that only groups `commands`. */
 export function commandGroup(name: string, description: string, commands: readonly AddCommand[]): AddCommand {
   return (parent, terminal) => {
     const group = addGroup(parent, name, description);
@@ -64,7 +64,7 @@ export function describeNodeCommand(
     .option("--token <token>", TOKEN);
 }
 
-/** The same, but --url may be given several times. */
+/** Adds the same options, but --url may be given several times. */
 export function describeNodesCommand(
   command: Command,
   description: string,
@@ -83,7 +83,7 @@ const ADDRESS =
   "default: that of -f, -e or -j, else CAIRN_URL, else that of ./cairn.edn or ./cairn.json, else http://127.0.0.1:3000";
 const TOKEN = "the node's auth-token (default: that of the configuration, else CAIRN_AUTH_TOKEN)";
 
-/** The options of commands that read documents, events or policies. */
+/** The options for commands that read documents, events or policies. */
 export interface ReadCommandOptions extends NodeOptions {
   readonly linearizable?: boolean;
 }
@@ -100,12 +100,12 @@ export function describeReadCommand(
   );
 }
 
-/** The query parameters of a read. */
+/** Returns the query parameters of a read. */
 export function readQuery({ linearizable }: ReadCommandOptions): { linearizable: string | undefined } {
   return { linearizable: linearizable === true ? "true" : undefined };
 }
 
-/** Parses an option that is a duration, as milliseconds, at least `least`. */
+/** Returns a parser of an option that is a duration of at least `least`, in milliseconds. */
 export function durationOption(name: string, least: number): (text: string) => number {
   return (text) => {
     const parsed = parseDuration(text, { bare: true });
@@ -122,7 +122,7 @@ export function durationOption(name: string, least: number): (text: string) => n
 
 const DURATIONS = "Write ISO-8601, such as PT30S, PT5M or P7D.";
 
-/** Parses an option that is a whole number, at least `least`. */
+/** Returns a parser of an option that is a whole number of at least `least`. */
 export function wholeNumber(name: string, least: number): (text: string) => number {
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;

@@ -7,9 +7,9 @@ import type { Terminal } from "../terminal/terminal.ts";
 
 /** The sources of a command's configuration. */
 export interface ConfigurationOptions {
-  /** A path, relative to the working directory. */
+  /** The path of a file, relative to the working directory. */
   readonly file?: string;
-  /** A text, like the JSON. Both override the file and the environment, and EDN overrides JSON. */
+  /** The configuration as a string, like the JSON below. Both override the file and the environment, and EDN overrides JSON. */
   readonly edn?: string;
   readonly configJson?: string;
 }
@@ -22,7 +22,7 @@ export function configurationOptions(command: Command): Command {
     .option("-j, --config-json <json>", "JSON that overrides the file and the environment");
 }
 
-/** Whether the command line gives a configuration; otherwise it is that of the working directory, or the built-in one. */
+/** Returns whether the command line gives a configuration; otherwise that of the working directory or the built-in one is used. */
 export function isConfigured({ file, edn, configJson }: ConfigurationOptions): boolean {
   return [file, edn, configJson].some((one) => one !== undefined);
 }
@@ -36,13 +36,16 @@ export async function readConfiguration(
   return await readConfig(inputOf(options, terminal));
 }
 
-/** Reads its HTTP server alone, undefined if it has none, and throws its problems. `tokenKnown`: ignores those of the token. */
+/**
+ * Reads only the HTTP server of the configuration, undefined if there is none. Throws its problems, without those of the token if
+ * `tokenKnown`.
+ */
 export async function readServer(
   options: ConfigurationOptions,
   terminal: Terminal,
   { tokenKnown }: { readonly tokenKnown: boolean },
 ): Promise<HttpOptions | undefined> {
-  // Loaded only here: with --url no configuration is read.
+  // Loaded only here: with --url, no configuration is read.
   const { readHttpServer } = await import("../../config/read-server.ts");
   return await readHttpServer(inputOf(options, terminal), tokenKnown ? ["auth-token"] : []);
 }

@@ -5,14 +5,14 @@ import type { Terminal } from "../terminal/terminal.ts";
 import type { NodeOptions } from "./command-options.ts";
 import { type ConfigurationOptions, isConfigured, readServer } from "./configuration.ts";
 
-/** The options of a command that asks one node, or several in turn. */
+/** The options for a command that asks one node, or several in turn. */
 export interface NodesOptions extends Omit<NodeOptions, "url"> {
   readonly url?: string | readonly string[];
 }
 
 /**
- * Runs `use` with a client of the node that the options name, in this order: --url; the configuration that the command line gives
- * (-f, -e, -j); `CAIRN_URL`; the configuration that `cairn start` would use here. A configuration gives the address and the token of
+ * Runs `use` with a client of the node that the options name, in this order: --url; the configuration that the command line gives (-f, -e,
+ * -j); `CAIRN_URL`; the configuration that `cairn start` would use here. A configuration gives the address and the token of
  * cairn/http-server.
  */
 export async function withNode<T>(
@@ -23,7 +23,7 @@ export async function withNode<T>(
   return await withNodes(terminal, options, async ([client]) => await use(client));
 }
 
-/** The same with one client for each of several addresses. */
+/** Does the same with a client for each of several addresses. */
 export async function withNodes<T>(
   terminal: Terminal,
   options: NodesOptions,
@@ -48,13 +48,13 @@ async function findNodes(
   const named = url ?? (given || ambient === "" ? undefined : ambient);
   const urls = typeof named === "string" ? [named] : named;
   const known = token ?? (ambientToken === "" ? undefined : ambientToken);
-  // The token of a file in the working directory is only for the node of that file, not for one named otherwise.
+  // The token of a file in the working directory is only for the node of that file, not for a node named otherwise.
   if (urls !== undefined && (!given || token !== undefined)) return { urls, token: known };
   const http = await readServer(options, terminal, { tokenKnown: known !== undefined });
   return { urls: urls ?? [addressOf(http, options)], token: token ?? http?.authToken ?? known };
 }
 
-/** The address at which a server with these options is reached from its own machine. */
+/** Returns the address at which a server with these options is reached from its own machine. */
 function addressOf(http: HttpOptions | undefined, { file }: ConfigurationOptions): string {
   const source = file ?? "the configuration";
   if (http === undefined) {
@@ -71,7 +71,7 @@ function addressOf(http: HttpOptions | undefined, { file }: ConfigurationOptions
   return `http://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
 }
 
-/** Completes an address: without a scheme it is HTTP. */
+/** Completes an address: without a scheme, it is HTTP. */
 function nodeAddress(text: string): string {
   const url = text.includes("://") ? text : `http://${text}`;
   if (/^https?:\/\//.test(url) && URL.canParse(url)) return url;

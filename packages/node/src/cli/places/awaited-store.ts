@@ -4,12 +4,12 @@ import type { System } from "../../api/system.ts";
 import { formatDuration } from "../terminal/quantities.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
-/** Long enough for a distant store that works. */
+/** The time after which a call is reported: long enough for a distant store that works. */
 const PATIENCE_MS = 5_000;
 
 /**
- * Wraps `store` so that the first call which takes longer than `patienceMs` is reported at `terminal`: an address that accepts
- * connections and never answers is retried for minutes, and the command would seem to hang.
+ * Wraps `store` so that the first call that takes longer than `patienceMs` is reported at `terminal`: an address that accepts connections
+ * and never responds is retried for minutes, and the command would seem to hang.
  */
 export function awaitedStore(
   store: CheckpointStore,
@@ -43,7 +43,7 @@ export function awaitedStore(
       return store.exclusive;
     },
     list: (prefix) => watched("listing its files", store.list(prefix)),
-    // Takes as long as its archive is large, and follows calls that have shown whether the store answers.
+    // An upload takes as long as its archive is large, and follows calls that have shown whether the store responds.
     upload: (name, content, options) => store.upload(name, content, options),
     open: (name, options) => watched(`opening ${name}`, store.open(name, options)),
     read: (name) => watched(`reading ${name}`, store.read(name)),
@@ -62,7 +62,7 @@ export function awaitedStore(
   };
 }
 
-/** Wraps each store of a system in an {@link awaitedStore}, each once even if it is both saved to and restored from. */
+/** Wraps each store of a system in an {@link awaitedStore}, but only once if it is both saved to and restored from. */
 export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stderr">): System {
   const { checkpointer } = system;
   if (checkpointer === undefined) return system;

@@ -16,13 +16,13 @@ import { awaitedStore } from "./awaited-store.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** A store named on the command line; `name` is that of a checkpoint in it, if one was named. */
+/** A store named on the command line; `name` is the name of a checkpoint in it, if there is one. */
 export interface CheckpointPlace {
   readonly store: CheckpointStore;
   readonly name: string | undefined;
 }
 
-/** Runs `use` with the store at `place`: a folder or s3://bucket/prefix, or a checkpoint in one. A folder may be a file: URL. */
+/** Runs `use` with the store at `place`: a folder or s3://bucket/prefix, or a checkpoint in one of these. A folder may be a file: URL. */
 export async function withCheckpointPlace<T>(
   place: string,
   terminal: Terminal,
@@ -46,7 +46,7 @@ async function placeInFolder(place: string, terminal: Terminal): Promise<Checkpo
   return { store: filesystemStore({ path: folder }), name };
 }
 
-/** Takes region, endpoint and credentials from the environment, like other tools for S3. */
+/** Returns a store in S3. Takes region, endpoint and credentials from the environment, like other tools for S3. */
 function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
   const [, bucket, path = ""] = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(place) ?? [];
   if (bucket === undefined)
@@ -67,7 +67,10 @@ function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
   return { store, name };
 }
 
-/** Returns the checkpoint `name`, or the newest (of the log `logId`, if given). Throws `CHECKPOINT_NOT_FOUND`, or why it cannot be used. */
+/**
+ * Returns the checkpoint `name`, or the newest (of the log `logId`, if given). Throws `CHECKPOINT_NOT_FOUND`, or the reason why it cannot
+ * be used.
+ */
 export async function findCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
@@ -76,7 +79,9 @@ export async function findCheckpoint(
   return pick(store, await listCheckpoints(store), name, logId);
 }
 
-/** The same for a store with checkpoints of several logs, of which the user chooses one: see {@link chooseLog}. Reads the store once. */
+/**
+ * Does the same for a store with checkpoints of several logs, of which the user chooses one: see {@link chooseLog}. Reads the store once.
+ */
 export async function chooseCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
@@ -88,8 +93,8 @@ export async function chooseCheckpoint(
 }
 
 /**
- * Returns the id of the log whose checkpoints are meant: the one asked for, or the only one in the store; undefined if it has none. If it
- * has several, the user has to choose, since checkpoints of different logs have no order.
+ * Returns the id of the log whose checkpoints are meant: the given one, or the only one in the store; undefined if the store has none. If
+ * it has several, the user has to choose, since checkpoints of different logs have no order.
  */
 export async function chooseLog(
   store: CheckpointStore,
@@ -138,7 +143,7 @@ function chosenLog(
   return asked ?? [...logs.keys()][0];
 }
 
-/** `CHECKPOINT_NOT_FOUND`, with the checkpoints that cannot be used. */
+/** Returns a `CHECKPOINT_NOT_FOUND` that lists the checkpoints that cannot be used. */
 export function noCheckpoint(
   stores: readonly CheckpointStore[],
   name: string | undefined,
@@ -165,7 +170,7 @@ function pathOf(place: string, terminal: Terminal): string {
   return resolve(terminal.cwd, place);
 }
 
-/** The checkpoint that a path names. A file of a checkpoint also names it, since a shell completes files. */
+/** Returns the checkpoint that a path names. A file of a checkpoint also names the checkpoint, since a shell completes files. */
 export function nameInPath(path: string): string | undefined {
   const name = basename(path).replace(/(?:\.verified)?\.json$|\.tar$/, "");
   return parseCheckpointName(name) === undefined ? undefined : name;

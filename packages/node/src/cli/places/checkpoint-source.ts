@@ -6,19 +6,19 @@ import type { Terminal } from "../terminal/terminal.ts";
 import { type CheckpointPlace, withCheckpointPlace } from "./checkpoint-place.ts";
 import { configuredSystem } from "./configured-system.ts";
 
-/** Where a command finds checkpoints; `name` is that of a checkpoint, if one was named. */
+/** The source in which a command finds checkpoints; `name` is the name of a checkpoint, if there is one. */
 export type CheckpointLocation =
   | { readonly kind: "path"; readonly path: string }
   | { readonly kind: "store" | "node"; readonly name: string | undefined };
 
-/** Whether it is a checkpoint's name rather than a path: names have no slash. */
+/** Returns whether `place` is a checkpoint's name rather than a path: names have no slash. */
 export function isCheckpointName(place: string): boolean {
   return place.startsWith("checkpoint-") && !place.includes("/");
 }
 
 /**
- * Where a command that can ask a node finds checkpoints: at a path; at the node of --url; in the store of a configuration that the command
- * line gives, without a node; else at the default node.
+ * Returns the source in which a command that can ask a node finds checkpoints: a path; the node of --url; without a node, the store of a
+ * configuration that the command line gives; else the default node.
  */
 export function checkpointSource(place: string | undefined, options: NodeOptions): CheckpointLocation {
   if (place !== undefined && !isCheckpointName(place)) return { kind: "path", path: place };
@@ -27,8 +27,8 @@ export function checkpointSource(place: string | undefined, options: NodeOptions
 }
 
 /**
- * The same for commands that never ask a node: a path, else the configured store. A bare name means a checkpoint in that store if the
- * command line gives a configuration, and otherwise a file in the working directory.
+ * Does the same for commands that never ask a node: uses a path, else the configured store. A bare name means a checkpoint in that store if
+ * the command line gives a configuration, and otherwise a file in the working directory.
  */
 export async function withCheckpoints<T>(
   place: string | undefined,
@@ -41,7 +41,7 @@ export async function withCheckpoints<T>(
     : await withCheckpointPlace(place, terminal, use);
 }
 
-/** Runs `use` with the store that the configured node saves to. Needs neither the node nor its log. */
+/** Runs `use` with the store to which the configured node saves. Needs neither the node nor its log. */
 async function withConfiguredStore<T>(
   name: string | undefined,
   options: ConfigurationOptions,
@@ -57,7 +57,7 @@ async function withConfiguredStore<T>(
   }
 }
 
-/** The configuration that should name the store has none. */
+/** Returns the error for a configuration that should name the store but does not. */
 export function noStore(): UsageError {
   return new UsageError(
     "The configuration has no checkpoint store.",

@@ -12,13 +12,13 @@ import { configuredSystem } from "./configured-system.ts";
 /** A checkpoint of a log that no longer exists. */
 export type LostLog = NonNullable<Awaited<ReturnType<typeof newestCheckpointOfName>>>;
 
-/** Returns the newest checkpoint of a log of this name in the stores that nodes restore from. */
+/** Returns the newest checkpoint of a log of this name in the stores from which nodes restore. */
 export async function findLostLog(system: System, name: string): Promise<LostLog | undefined> {
   const { signal } = new AbortController();
   return await newestCheckpointOfName({ system, report: new JoinReport(), signal }, name);
 }
 
-/** `NOT_FOUND`: the log does not exist. Its checkpoints show whether it ever did. */
+/** Returns a `NOT_FOUND` for a log that does not exist. The log's checkpoints show whether it ever did. */
 export async function noLog(name: string, system?: System): Promise<CairnError> {
   if (system === undefined) {
     return new CairnError("NOT_FOUND", `There is no log "${name}" there.`, {
@@ -44,12 +44,12 @@ export async function noLog(name: string, system?: System): Promise<CairnError> 
   });
 }
 
-/** A clause that names the transactions in a checkpoint of a lost log. */
+/** Returns a clause that names the transactions in a checkpoint of a lost log. */
 export function contents({ name, store, txId }: LostLog): string {
   return `${name} in ${store} contains its transactions up to ${formatCount(txId)}`;
 }
 
-/** A sentence with the command that begins a log from a checkpoint. */
+/** Returns a sentence with the command that begins a log with a checkpoint. */
 export function howToRecover({ name, txId }: LostLog): string {
   return `cairn log recover --from ${name} begins one that continues after transaction ${formatCount(txId)}.`;
 }
@@ -76,7 +76,7 @@ export async function withLog<T>(
   }
 }
 
-/** Returns problems of the log that need attention; none if it does not answer, since `use` will then fail in the same way. */
+/** Returns problems of the log that need attention; none if the log does not respond, since `use` will then fail in the same way. */
 async function inspected(log: TxLog): Promise<readonly CairnError[]> {
   try {
     return (await log.inspect?.()) ?? [];

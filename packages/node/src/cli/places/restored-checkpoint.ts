@@ -6,12 +6,12 @@ import { type ProgressDisplay, showProgress } from "../terminal/progress-display
 import type { Terminal } from "../terminal/terminal.ts";
 import { noCheckpoint } from "./checkpoint-place.ts";
 
-/** The progress of a restore: shown from the first part on, when its size is known. */
+/** The progress of a restore, shown as soon as its size is known. */
 export interface RestoreDisplay extends Pick<ProgressDisplay, "stop"> {
   readonly onProgress: NonNullable<RestoreOptions["onProgress"]>;
 }
 
-/** Shows the progress of a restore; `verb` is such as `unpacking`. */
+/** Shows the progress of a restore; `verb` is a word such as `unpacking`. */
 export function showRestore(terminal: Terminal, verb: string): RestoreDisplay {
   let display: ProgressDisplay | undefined;
   return {
@@ -23,19 +23,19 @@ export function showRestore(terminal: Terminal, verb: string): RestoreDisplay {
   };
 }
 
-/** Which checkpoint to restore, where to, and for which command. */
+/** The checkpoint to restore, the target, and the command that restores it. */
 export interface NamedRestore extends Pick<
   RestoreOptions,
   "stores" | "stagingDir" | "targetDir" | "reserveIn" | "signal"
 > {
   readonly name: string;
-  /** As in `cairn checkpoint diff`. */
+  /** The command's words, as in `cairn checkpoint diff`. */
   readonly command: string;
   readonly verb: string;
 }
 
 /**
- * Restores the checkpoint of that name and compares its index with its manifest. Throws the reason if it cannot be used, or
+ * Restores the named checkpoint and compares its index with its manifest. Throws the reason if the checkpoint cannot be used, or
  * `CHECKPOINT_NOT_FOUND`.
  */
 export async function restoreNamed(

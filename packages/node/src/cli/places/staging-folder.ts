@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { CairnError, diskError, systemErrorCode } from "@cairn/kv";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** Creates a folder in that of `--staging`, which defaults to the temporary folder. `CONFIG_INVALID`, `DISK_FULL`. */
+/** Creates a folder in the one given by `--staging`, by default the temporary folder. Throws `CONFIG_INVALID` or `DISK_FULL`. */
 export async function stagingFolder(
   asked: string | undefined,
   prefix: string,

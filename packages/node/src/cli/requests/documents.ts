@@ -3,15 +3,18 @@ import { CairnError } from "@cairn/kv";
 import { bucketProblem, RESERVED_BUCKETS } from "../../text/document-key.ts";
 import type { NodeClient } from "./node-client.ts";
 
-/** The largest page that a node returns. */
+/** The number of items in the largest page that a node returns. */
 const PAGE_ITEMS = 1000;
 
-/** The path and query of a document; its key is a parameter because dot segments in a path are resolved on the way. */
+/** Returns the path and query of a document; the key is a parameter because dot segments in a path are resolved on the way. */
 export function documentRequest(bucket: string, key: string): { path: string; query: { key: string } } {
   return { path: pathOfBucket(bucket), query: { key } };
 }
 
-/** The path of a bucket. `REQUEST_INVALID` for a name that no bucket can have: a reserved one is the path of another resource. */
+/**
+ * Returns the path of a bucket. Throws `REQUEST_INVALID` for a name that no bucket can have: a reserved name is the path of another
+ * resource.
+ */
 export function pathOfBucket(bucket: string): string {
   const problem = bucketProblem(bucket);
   if (problem !== undefined) {
@@ -23,7 +26,7 @@ export function pathOfBucket(bucket: string): string {
   return bucketPath(bucket);
 }
 
-/** Yields the pages of a list, `limit` items in total at most. `more`: whether the list has items beyond this page. */
+/** Yields the pages of a list, with at most `limit` items in total. `more` tells whether the list has items beyond the page. */
 export async function* pages<T>(
   client: NodeClient,
   { path, query }: Pick<NodeRequest, "path" | "query">,

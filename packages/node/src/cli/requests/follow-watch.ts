@@ -13,20 +13,20 @@ import { NoAnswerError } from "./node-connections.ts";
 
 const PAUSES = { firstMs: 200, maxMs: 15_000 };
 
-/** Which changes to watch, and from where. */
+/** The changes to watch, and where to begin. */
 export interface FollowWatchOptions {
   readonly bucket?: string | undefined;
   readonly namespace?: string | undefined;
-  /** The transaction after which to begin; defaults to now. */
+  /** The transaction after which to begin; by default the current one. */
   readonly from?: TxId | undefined;
   readonly signal: AbortSignal;
-  /** Called with the reason when a node is left, before the next one (or the same again) is asked. */
+  /** Called with the reason when a node is left, before the next node (or the same one again) is asked. */
   readonly onLeft: (reason: string, from: TxId | undefined) => void;
 }
 
 /**
- * Yields every transaction from `from` on, once and in order. When a node goes away, the next one continues from exactly there. Ends when
- * it is aborted. `WATCH_COMPACTED` if no node can continue.
+ * Yields every transaction after `from`, once and in order. When a node becomes unreachable, the next node continues from exactly there.
+ * Ends when it is aborted. Throws `WATCH_COMPACTED` if no node can continue.
  */
 export function followWatch(
   nodes: readonly [NodeClient, ...NodeClient[]],
@@ -47,7 +47,7 @@ export function followWatch(
     }
     if (!mayContinue(reason)) throw reason;
     answered ||= !(reason instanceof NoAnswerError);
-    // If no node ever answered, the addresses are wrong.
+    // If no node ever responded, the addresses are wrong.
     if (!answered && failures >= nodes.length) throw reason;
     onLeft(`${reason.message.replace(/\.$/, "")} (${node.url}).`, from);
     node = nodes[(nodes.indexOf(node) + 1) % nodes.length] ?? node;
@@ -57,7 +57,7 @@ export function followWatch(
   return followStream({ open, onEnd }, options);
 }
 
-/** Whether another node, or the same one later, may answer. */
+/** Returns whether another node, or the same one later, may respond. */
 function mayContinue(reason: unknown): reason is Error {
   return (
     reason instanceof WatchEndedError ||

@@ -8,18 +8,18 @@ import { NoAnswerError } from "./node-connections.ts";
 export interface LoadProgress {
   readonly transactions: number;
   readonly lastTxId: number | undefined;
-  /** Bytes of the source that were acknowledged or skipped. */
+  /** The number of bytes of the source that were acknowledged or skipped. */
   readonly bytes: number;
-  /** The line to continue with. */
+  /** The number of the line with which to continue. */
   readonly nextLine: number;
 }
 
-/** Options of {@link loadTransactions}. */
+/** The options for {@link loadTransactions}. */
 export interface LoadOptions {
   readonly fromLine: number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: LoadProgress) => void;
-  /** Called before lines are sent again because the node did not answer. */
+  /** Called before lines are sent again because the node did not respond. */
   readonly onRetry: (error: CairnError) => void;
 }
 
@@ -29,7 +29,7 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
 
 /**
- * Sends NDJSON to a node in the order of its lines, one request at a time while the next one is prepared. Ends early, without an
+ * Sends NDJSON to a node in the order of its lines, one request at a time, and prepares the next in the meantime. Ends early, without an
  * error, when `signal` is aborted. Lines are sent again only if that cannot store them twice.
  */
 export async function loadTransactions(
@@ -51,7 +51,7 @@ export async function loadTransactions(
       const { value: chunk, done } = await next;
       if (done === true || options.signal.aborted) return progress;
       next = iterator.next();
-      // An error of reading is handled in the next turn, not while this chunk is under way.
+      // A read error is handled in the next turn, not while this chunk is under way.
       next.catch(() => undefined);
       const result = await sendWithRetries(client, chunk, progress, options);
       progress = {
@@ -102,7 +102,7 @@ async function send(client: NodeClient, chunk: NdjsonChunk): Promise<BatchAnswer
   return answer as BatchAnswer;
 }
 
-/** Whether the chunk may be sent again: none of it was stored, or every line has an id and is applied once. */
+/** Returns whether the chunk may be sent again: none of it was stored, or every line has an id and is applied once. */
 function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
   if (error instanceof NoAnswerError) return !error.sent || everyLineHasId(chunk);
   if (!(error instanceof NodeError)) return false;
@@ -126,7 +126,7 @@ function hasId(line: string): boolean {
   }
 }
 
-/** The error, with what was loaded and how to continue. */
+/** Returns the error, with what was loaded and how to continue. */
 function stopped(error: unknown, chunk: NdjsonChunk, progress: LoadProgress): unknown {
   if (!(error instanceof CairnError)) return error;
   const { accepted, line, acceptedAfter } = error instanceof NodeError ? error.details : {};

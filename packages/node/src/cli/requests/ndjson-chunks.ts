@@ -3,18 +3,18 @@ import { CairnError } from "@cairn/kv";
 /** Consecutive whole lines, to be sent together. */
 export interface NdjsonChunk {
   readonly bytes: Buffer;
-  /** The number of its first line, from 1, and the count of lines, including blank ones. */
+  /** The number of the first line, from 1, and the count of lines, including blank ones. */
   readonly firstLine: number;
   readonly lines: number;
-  /** The offset of its end in the source. */
+  /** The offset of the chunk's end in the source. */
   readonly end: number;
 }
 
 const LINE_FEED = 10;
-/** No node accepts a line of this size, so a source without a line feed for so long is not NDJSON. */
+/** The size of a line that no node accepts: a source without a line feed for this many bytes is not NDJSON. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024;
 
-/** Cuts a stream into chunks of whole lines with about `size` bytes each. Lines before `fromLine` are skipped. */
+/** Cuts a stream into chunks of whole lines, about `size` bytes each. Skips lines before `fromLine`. */
 export async function* ndjsonChunks(
   source: AsyncIterable<Buffer>,
   { size, fromLine }: { readonly size: number; readonly fromLine: number },
@@ -24,7 +24,7 @@ export async function* ndjsonChunks(
   let parts: Buffer[] = [];
   let partsBytes = 0;
   let lines = 0;
-  /** Bytes at the end of `parts` after the last line feed. */
+  /** The number of bytes at the end of `parts` after the last line feed. */
   let open = 0;
 
   const take = (bytes: Buffer, count: number): NdjsonChunk => {

@@ -10,7 +10,7 @@ import {
 import { CairnError, type ErrorCode, ERROR_CODES } from "@cairn/kv";
 import { NodeConnections, type StreamedAnswer } from "./node-connections.ts";
 
-/** An error that a node returned, with the other fields of the answer's body. */
+/** An error that a node returned, with the other fields of the response's body. */
 export class NodeError extends CairnError {
   readonly details: Readonly<Record<string, unknown>>;
 
@@ -20,35 +20,35 @@ export class NodeError extends CairnError {
   }
 }
 
-/** A client of one node, whose errors have the codes and hints of the command line and which never retries on its own. */
+/** A client of one node. Its errors have the codes and hints of the command line, and it never retries on its own. */
 export class NodeClient {
   readonly url: string;
   readonly #token: string | undefined;
   readonly #connections: NodeConnections;
 
-  /** `url` begins with http:// or https:// and may have a path, which is put before that of each request. */
+  /** `url` begins with http:// or https:// and may have a path, which is put before the path of each request. */
   constructor(url: string, token: string | undefined) {
     this.url = url.replace(/\/+$/, "");
     this.#token = token;
     this.#connections = new NodeConnections(this.url);
   }
 
-  /** Sends a request. Throws {@link NodeError} for an answer with status 400 or above, `NoAnswerError` if there is none. */
+  /** Sends a request. Throws {@link NodeError} for a response with status 400 or above, `NoAnswerError` if there is no response. */
   async send(request: NodeRequest): Promise<JsonAnswer> {
     return await this.#answered(request, readJsonAnswer);
   }
 
-  /** Sends a request and returns the body of its answer. */
+  /** Sends a request and returns the body of the response. */
   async json(request: NodeRequest): Promise<unknown> {
     return (await this.send(request)).body;
   }
 
-  /** Returns the text of an unending answer as it arrives. Throws `NoAnswerError` when it breaks off or falls silent. */
+  /** Yields the text of an unending response as it arrives. Throws `NoAnswerError` when the response breaks off or falls silent. */
   async stream(request: NodeRequest): Promise<AsyncIterable<string>> {
     return await this.#answered(request, (answer) => Promise.resolve(answer.chunks()), SILENCE_MS);
   }
 
-  /** Closes its connections. */
+  /** Closes the client's connections. */
   close(): void {
     this.#connections.close();
   }

@@ -11,7 +11,7 @@ import { systemClock } from "@cairn/checkpoint";
 import type { NodeAnswer, Transport } from "@cairn/client/protocol";
 import { CairnError, errorMessage } from "@cairn/kv";
 
-/** No answer was received. `sent`: whether the request may have reached the node nevertheless. */
+/** The error if no response was received. `sent` tells whether the request may have reached the node nevertheless. */
 export class NoAnswerError extends CairnError {
   readonly sent: boolean;
 
@@ -36,21 +36,21 @@ export class NoAnswerError extends CairnError {
   }
 }
 
-/** An answer whose body can also be read as it arrives. */
+/** A response whose body can also be read as it arrives. */
 export interface StreamedAnswer extends NodeAnswer {
   chunks(): AsyncIterable<string>;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** How often a node that takes long to answer is asked whether it is alive, and how long it may take to say so. */
+/** The time after which a node that takes long to respond is asked whether it is alive, and the time it has to say so. */
 const LIVENESS_CHECK_MS = 5_000;
 
 const FROZEN = new Error("it is frozen");
 
 /**
- * Keep-alive connections to one node. They are made with node:http because `fetch` gives up on an answer after five minutes and does not
- * report whether a request was sent. Answers have no time limit: a checkpoint may take an hour, and nodes limit their waits themselves.
- * Only a frozen node, which does not even answer /health/live, is given up.
+ * Keep-alive connections to one node. They use node:http because `fetch` gives up on a response after five minutes and does not report
+ * whether a request was sent. Responses have no time limit: a checkpoint may take an hour, and nodes limit their waits themselves. Only a
+ * frozen node, which does not even respond at /health/live, is given up.
  */
 export class NodeConnections {
   readonly #url: string;
@@ -64,11 +64,14 @@ export class NodeConnections {
     this.#agent = isSecure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
   }
 
-  /** Sends requests; throws {@link NoAnswerError}. A connection that is silent for `silenceMs` is dead; the default is no limit. */
+  /**
+   * Returns a function that sends requests and throws {@link NoAnswerError}. A connection that is silent for `silenceMs` is considered
+   * dead; by default there is no limit.
+   */
   transport(silenceMs?: number): Transport<StreamedAnswer> {
     return async (url, { body, ...options }) =>
       await new Promise((resolve, reject) => {
-        // Once connected, the node may have seen the request, even if no answer arrives.
+        // Once connected, the node may have seen the request, even if no response arrives.
         let isConnected = false;
         const request = this.#request(url, { ...options, agent: this.#agent } satisfies RequestOptions);
         const timer = setTimeout(
@@ -127,14 +130,14 @@ export class NodeConnections {
     };
   }
 
-  /** Gives up on a request to a frozen node. */
+  /** Gives up on a request if the node is frozen. */
   async #watchLiveness(request: ClientRequest, settled: AbortSignal): Promise<void> {
     while (await systemClock.wait(LIVENESS_CHECK_MS, settled)) {
       if (!(await this.#isAlive())) request.destroy(FROZEN);
     }
   }
 
-  /** False if a connection is accepted and nothing arrives on it. Any other failure will also show in the request itself. */
+  /** Returns false if a connection is accepted and nothing arrives on it. Any other failure will also show in the request itself. */
   #isAlive(): Promise<boolean> {
     return new Promise((resolve) => {
       const request = this.#request(`${this.#url}/health/live`, { agent: false });

@@ -10,11 +10,11 @@ import type { Terminal } from "./terminal.ts";
 /** The input of a command: a file, or standard input. */
 export interface Input {
   readonly stream: Readable;
-  /** Undefined if unknown, as for pipes. */
+  /** The size of the input; undefined if unknown, as for pipes. */
   readonly bytes: number | undefined;
 }
 
-/** Opens `path`; `-` is standard input. */
+/** Opens the file at `path`; `-` is standard input. */
 export async function openInput(path: string, terminal: Terminal): Promise<Input> {
   if (path === "-") return { stream: terminal.stdin, bytes: undefined };
   const file = resolve(terminal.cwd, path);
@@ -28,13 +28,13 @@ export async function openInput(path: string, terminal: Terminal): Promise<Input
   }
 }
 
-/** Reads a JSON argument: the text itself, `-` for standard input, or `@file`. */
+/** Reads a JSON argument: the JSON itself, `-` for standard input, or `@file`. */
 export async function readJsonArgument(argument: string, terminal: Terminal): Promise<string> {
   if (argument !== "-" && !argument.startsWith("@")) return checkJson(argument, "The document", QUOTES);
   return readJsonInput(argument === "-" ? "-" : argument.slice(1), terminal);
 }
 
-/** Reads the JSON text in a file or standard input. */
+/** Reads the JSON in a file or standard input. */
 export async function readJsonInput(path: string, terminal: Terminal): Promise<string> {
   const { stream } = await openInput(path, terminal);
   const name = path === "-" ? "Standard input" : path;
@@ -45,7 +45,7 @@ export async function readJsonInput(path: string, terminal: Terminal): Promise<s
   }
 }
 
-/** Returns the text unchanged: parsing it would round numbers before the node can refuse them. */
+/** Returns the JSON unchanged: writing the parsed value would round numbers before the node can refuse them. */
 function checkJson(json: string, what: string, hint?: string): string {
   try {
     JSON.parse(json);

@@ -1,15 +1,15 @@
 import { constants } from "node:os";
 import type { Terminal } from "./terminal.ts";
 
-/** The signals that end a working command in order, so that it removes its copies of an index. */
+/** The signals at which a command shuts down cleanly, so that it removes its copies of an index. */
 export const ENDING_SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
-/** A signal ended a command before its work was done. */
+/** The error if a signal ended a command before its work was done. */
 export class InterruptedError extends Error {
   readonly #by: NodeJS.Signals;
   readonly hint: string | undefined;
 
-  /** `outcome` is such as "nothing was verified". */
+  /** `outcome` is a clause such as "nothing was verified". */
   constructor(by: NodeJS.Signals, outcome: string, hint?: string) {
     super(`Interrupted; ${outcome}.`);
     this.name = "InterruptedError";
@@ -17,12 +17,12 @@ export class InterruptedError extends Error {
     this.hint = hint;
   }
 
-  /** Like that of a process which the signal ended: 128 plus the signal's number. */
+  /** Returns the exit code of a process that the signal ended: 128 plus the signal's number. */
   get exitCode(): number {
     return 128 + constants.signals[this.#by];
   }
 
-  /** The same error with an outcome that is known only after the work has ended. */
+  /** Returns the same error with an outcome that is known only after the work has ended. */
   withOutcome(outcome: string, hint: string): InterruptedError {
     return new InterruptedError(this.#by, outcome, hint);
   }
@@ -36,7 +36,7 @@ export interface Interruptible {
   readonly forget: () => void;
 }
 
-/** Makes signals end the work in order from now on. */
+/** Makes signals end the work cleanly, starting now. */
 export function interruptible(terminal: Terminal, outcome: string, hint?: string): Interruptible {
   const stop = new AbortController();
   const forget = terminal.onSignal(ENDING_SIGNALS, (signal) =>

@@ -2,9 +2,9 @@ import cliProgress from "cli-progress";
 import { formatBytes, formatDuration } from "./quantities.ts";
 import type { Output } from "./terminal.ts";
 
-/** Shows the progress of long work: a bar on a terminal, otherwise a line every few seconds. */
+/** A display of the progress of long work: a bar on a terminal, otherwise a line every few seconds. */
 export interface ProgressDisplay {
-  /** `note` is printed after the amounts. */
+  /** Shows the progress; `note` is printed after the amounts. */
   update(done: number, note: string): void;
   /** Removes the bar. */
   stop(): void;
@@ -12,7 +12,7 @@ export interface ProgressDisplay {
 
 const LINE_EVERY_MS = 5000;
 
-/** Formats an amount. */
+/** A function that formats an amount. */
 export type FormatAmount = (amount: number) => string;
 
 /** Shows progress on `output`; `total` is undefined if unknown. Amounts are bytes unless `format` writes another unit. */
@@ -69,7 +69,7 @@ function showLines(
       output.write(`${verb} ${progressLine(done, total, at - begun, format)}, ${note}\n`);
     },
     stop() {
-      // Lines remain.
+      // There is no bar to remove: lines remain.
     },
   };
 }

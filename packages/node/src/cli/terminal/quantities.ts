@@ -2,11 +2,11 @@ import { Duration } from "luxon";
 
 const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
-/** `80 KiB`, `1.5 GiB`. */
+/** Formats bytes: `80 KiB`, `1.5 GiB`. */
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
-  // Limits take rounding into account: never 1024 of a unit, and no decimals from 100 on.
+  // The limits take rounding into account: never 1024 of a unit, and no decimals at 100 or above.
   while (value >= 1023.5 && unit < BYTE_UNITS.length - 1) {
     value /= 1024;
     unit += 1;
@@ -15,17 +15,17 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(digits).replace(/\.0$/, "")} ${BYTE_UNITS[unit] ?? ""}`;
 }
 
-/** `1,200`. */
+/** Formats a number: `1,200`. */
 export function formatCount(count: number): string {
   return Math.round(count).toLocaleString("en-US");
 }
 
-/** `1 transaction`, `1,200 transactions`. */
+/** Formats a number of things: `1 transaction`, `1,200 transactions`. */
 export function formatNumberOf(count: number, noun: string): string {
   return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** `812 ms`, `4.2 s`, `3 min 5 s`, `5 h 12 min`, `2 d 3 h`. */
+/** Formats a duration: `812 ms`, `4.2 s`, `3 min 5 s`, `5 h 12 min`, `2 d 3 h`. */
 export function formatDuration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 9950) return `${(ms / 1000).toFixed(1)} s`;
@@ -42,12 +42,12 @@ export function formatDuration(ms: number): string {
   return shown.map(({ amount, unit }) => `${amount} ${unit}`).join(" ");
 }
 
-/** `2026-11-20 06:12:26 UTC`. */
+/** Formats a time: `2026-11-20 06:12:26 UTC`. */
 export function formatTime(iso: string): string {
   return `${iso.slice(0, 19).replace("T", " ")} UTC`;
 }
 
-/** `12 min ago`, `in 5 h 12 min`. */
+/** Formats a time relative to `now`: `12 min ago`, `in 5 h 12 min`. */
 export function formatRelative(iso: string, now: number): string {
   const difference = now - Date.parse(iso);
   if (Math.abs(difference) < 1000) return "now";

@@ -11,10 +11,10 @@ const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
 /** The default hint. */
 export const HELP = "--help lists commands and options.";
 
-/** Wrong usage of the command line, found by a command itself. */
+/** The error for wrong usage of the command line that a command itself finds. */
 export class UsageError extends Error {
   readonly hint: string;
-  /** Every problem of a file; each is printed on a line of its own. */
+  /** The problems of a file; each is printed on a line of its own. */
   readonly problems: readonly PolicyProblem[];
 
   constructor(message: string, hint = HELP, problems: readonly PolicyProblem[] = []) {
@@ -25,7 +25,7 @@ export class UsageError extends Error {
   }
 }
 
-/** Exit codes of error codes; the others mean that a service, a store or a disk failed. */
+/** The exit codes of error codes; the other error codes mean that a service, a store or a disk failed. */
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: EXIT.usage,
   CONFIG_SYNTAX: EXIT.usage,
@@ -73,7 +73,7 @@ export async function reportError(
   return exitCode;
 }
 
-/** A command that can be copied into a shell. */
+/** Returns a hint with a command that can be copied into a shell. */
 function convertHint(file: string): string {
   const word = /^[\w@%+=:,./-]+$/.test(file) ? file : `'${file.replaceAll("'", `'\\''`)}'`;
   return `hint: cairn config convert ${word} prints it in the form of Cairn, with a comment on everything that has no counterpart.`;
@@ -105,7 +105,7 @@ function describe(error: unknown): Described {
       : sentence(error.message.replace(/^error: /, ""));
     return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
   }
-  // An error of the operating system before a node runs, such as for a file of the program itself.
+  // An error of the operating system before a node runs, e.g. for a file of the program itself.
   const system = systemErrorOf(error);
   if (system !== undefined) {
     const refused = describe(systemRefused("The program or its files", system, error));
@@ -119,7 +119,7 @@ function describe(error: unknown): Described {
   };
 }
 
-/** Unlike a running node, a command does not recover by itself. */
+/** The hint for a lack of resources: unlike a running node, a command does not recover by itself. */
 const RUN_AGAIN =
   "Raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory, and run it again. Nothing was done.";
 

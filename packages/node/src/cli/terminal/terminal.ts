@@ -11,18 +11,18 @@ export interface Terminal {
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** Calls `listener` at each of these signals instead of ending the process. Returns a function that undoes it. */
+  /** Calls `listener` at each of these signals instead of ending the process. Returns a function that undoes this. */
   onSignal(signals: readonly NodeJS.Signals[], listener: (signal: NodeJS.Signals) => void): () => void;
   /** Ends the process at once, whatever is still running. */
   forceExit(code: number): void;
 }
 
-/** The reader of the output has gone, as in `cairn list | head`: the command ends early, which is no failure. */
+/** The error if the reader of the output no longer exists, as in `cairn list | head`: the command ends early, which is not a failure. */
 export class ReaderGoneError extends Error {}
 
 /**
- * Writes, and waits until it is done: output may be larger than memory. Throws {@link ReaderGoneError} or `DISK_FULL`, so that a command
- * removes its temporary files before it ends.
+ * Writes `text`, and waits until the output has taken all of it: output may be larger than memory. Throws {@link ReaderGoneError} or
+ * `DISK_FULL`, so that a command removes its temporary files before it ends.
  */
 export async function write(output: Output, text: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
@@ -64,7 +64,7 @@ export async function writeJsonLines(output: Output, values: readonly unknown[])
   if (text !== "") await write(output, text);
 }
 
-/** Text from outside for one line of a terminal: control characters, which could move the cursor, become escapes. */
+/** Returns a string from outside for one line of a terminal: control characters, which could move the cursor, become escapes. */
 export function printable(text: string): string {
   return text.replaceAll(CONTROL, (character) => {
     const escaped = JSON.stringify(character).slice(1, -1);
@@ -74,7 +74,7 @@ export function printable(text: string): string {
   });
 }
 
-/** The same for several lines. */
+/** Does the same for several lines. */
 export function printableLines(text: string): string {
   return text.split("\n").map(printable).join("\n");
 }

@@ -7,7 +7,7 @@ export type ParsedVersion = Omit<DocumentVersion, "json"> & { readonly document?
 
 const WIDEST_DOCUMENT = 200;
 
-/** Versions of a document as a table for people. */
+/** Formats versions of a document as a table for people. */
 export function versionTable(versions: readonly ParsedVersion[]): string {
   const rows = versions.map(({ revision, txTime, deleted, document }) => [
     String(revision),

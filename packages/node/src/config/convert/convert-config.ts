@@ -12,13 +12,15 @@ export type Language = "edn" | "json";
 
 /** A configuration that was converted from an older system. */
 export interface ConvertedConfig {
-  /** {@link readConfig} accepts it once its variables are set. */
+  /** The converted configuration, which {@link readConfig} accepts once its variables are set. */
   readonly root: ConvertedMap;
   /** Notes on the whole configuration. */
   readonly notes: readonly string[];
 }
 
-/** A note on a part of it: its place in the file, its path here, and sentences. */
+/**
+ * A note on a part of a configuration: the part's position in the file, its path in the converted configuration, and the note's sentences.
+ */
 export interface ConversionNote {
   readonly place: string;
   readonly path: readonly string[];
@@ -31,8 +33,8 @@ const DATA = [
 ];
 
 /**
- * Converts a file of Crux or XTDB 1.x. Values that the checker refuses are removed, each with a note, until it refuses none: only its
- * tables know what has no counterpart. Variables are kept. Throws {@link ConfigError} if the file cannot be read.
+ * Converts a file of Crux or XTDB 1.x. Values that the checker refuses are removed, each with a note, until it refuses none: only the
+ * checker's tables know which values have no counterpart. Variables are kept. Throws {@link ConfigError} if the file cannot be read.
  */
 export async function convertConfig(file: string, cwd: string, language: Language): Promise<ConvertedConfig> {
   const problems = new ProblemList();
@@ -40,7 +42,7 @@ export async function convertConfig(file: string, cwd: string, language: Languag
   if (tree === undefined) throw new ConfigError(problems.inOrder());
   const root = translateNames(tree);
   for (;;) {
-    // Without an environment: the values of variables are unknown, and none may hide a problem.
+    // No environment is passed: the values of variables are unknown, and none may hide a problem.
     const result = await readConfig({ object: plainOf(root), env: {}, cwd });
     const [problem] = result.ok ? [] : result.problems.filter(({ message }) => !UNSET.test(message));
     if (problem === undefined) break;
@@ -53,9 +55,9 @@ export async function convertConfig(file: string, cwd: string, language: Languag
 const UNSET = /^The environment variable \S+ is not set\.$/;
 const SUGGESTED = /^Did you mean (P[0-9A-Z.,]+)\?/;
 
-/** Inserts the duration that the checker suggests, or removes the value that it refuses. */
+/** Inserts the duration that the checker suggests, or removes the value that the checker refuses. */
 function settle(root: ConvertedMap, { path, message, hint = "" }: ConfigProblem): void {
-  // The whole map: without its module it would be read as the default module.
+  // The whole map is removed: without its module, it would be read as the default module.
   const entry = nearestEntry(root, path.at(-1) === "cairn/module" ? path.slice(0, -1) : path);
   if (entry === undefined)
     throw new Error(`the refused value was not found: ${path.join(" > ")}: ${message}`);
@@ -93,7 +95,7 @@ function noteDefaults(root: ConvertedMap, language: Language): void {
   }
 }
 
-/** Forms to copy. */
+/** Configurations of the log to copy, by language. */
 const NATS_FORM = {
   edn: ':cairn/tx-log {:cairn/module cairn.nats/->tx-log :servers "${NATS_URL}"}',
   json: '"cairn/tx-log": {"cairn/module": "cairn.nats/->tx-log", "servers": "${NATS_URL}"}',
@@ -125,7 +127,7 @@ export function notesOf({ root, notes }: ConvertedConfig): readonly ConversionNo
   return [...notes.map((note) => ({ place: "", path: [], note })), ...parts];
 }
 
-/** Writes the configuration. In EDN, the notes are comments; JSON has none. */
+/** Writes the configuration. In EDN, the notes become comments; JSON has no comments. */
 export function writeConverted({ root, notes }: ConvertedConfig, language: Language): string {
   return language === "edn" ? writeEdn(root, notes) : JSON.stringify(plainOf(root), undefined, 2);
 }

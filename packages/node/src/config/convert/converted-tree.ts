@@ -13,13 +13,13 @@ export interface ConvertedMap {
   readonly entries: ConvertedEntry[];
 }
 
-/** An entry of a map; without a value, the place of a removed one. */
+/** An entry of a map; without a value, it marks the position of a removed entry. */
 export interface ConvertedEntry {
   readonly name: string;
-  /** Its place in the file. */
+  /** The entry's position in the file. */
   readonly origin: Origin;
   value: Converted | undefined;
-  /** Notes on it, one or more sentences each. */
+  /** Notes on the entry, one or more sentences each. */
   readonly notes: string[];
 }
 
@@ -37,14 +37,14 @@ export function nearestEntry(root: ConvertedMap, path: readonly string[]): Conve
   return found;
 }
 
-/** The entries that were not removed. */
+/** Returns the entries that were not removed. */
 export function entriesOf(map: ConvertedMap): readonly (ConvertedEntry & { readonly value: Converted })[] {
   return map.entries.filter(
     (entry): entry is ConvertedEntry & { readonly value: Converted } => entry.value !== undefined,
   );
 }
 
-/** Yields every entry with its path, in the order of the text. */
+/** Yields every entry with its path, in the order of the file. */
 export function* everyEntry(
   map: ConvertedMap,
   above: readonly string[] = [],

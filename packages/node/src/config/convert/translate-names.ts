@@ -26,7 +26,7 @@ function translateEntry({ name, nameOrigin: origin, value }: ConfigEntry): Conve
   return { name, origin, value: translated, notes };
 }
 
-/** A note on a removed value, made of the message and hint with which the checker refuses it. */
+/** Returns a note on a removed value, built from the message and hint with which the checker refuses the value. */
 export function removalNote(name: string, message: string, hint: string): string {
   const what = message.replace(/^.* has no counterpart: /, "").replace(/^.* has no parameter .*$/, "");
   const reason = hint.replace(/^Remove it(?:[.:;,] ?| )(?:and )?/, "");
@@ -36,7 +36,7 @@ export function removalNote(name: string, message: string, hint: string): string
     .join(" ");
 }
 
-/** Returns undefined, after adding a note, for code other than that of plain values. */
+/** Translates a value. Returns undefined, after adding a note, for code other than that of plain values. */
 function translate(node: ConfigNode, notes: string[]): Converted | undefined {
   switch (node.type) {
     case "map":
@@ -62,7 +62,7 @@ function translate(node: ConfigNode, notes: string[]): Converted | undefined {
   }
 }
 
-/** Translates a map. A module without a counterpart is replaced, with the parameters that its replacement also has. */
+/** Translates a map. A module without a counterpart is replaced; parameters that its replacement also has are kept. */
 function translateMap(map: MapNode, notes: string[]): ConvertedMap {
   const module = findEntry(map, "cairn/module")?.value;
   const name = module?.type === "string" || module?.type === "symbol" ? module.text : "";
@@ -79,7 +79,10 @@ function translateMap(map: MapNode, notes: string[]): ConvertedMap {
   return { type: "map", entries: [...other.entries, ...kept] };
 }
 
-/** Translates a module's name: to a name, or to a map if it is replaced; undefined if it is not an older name or has no replacement. */
+/**
+ * Translates a module's name to a name, or to a map if the module is replaced; undefined if the name is not an older one or the module has
+ * no replacement.
+ */
 function translateModule(name: string, notes: string[]): Converted | undefined {
   const older = olderModule(name);
   if (older === undefined) return undefined;

@@ -3,7 +3,7 @@ import { type Converted, type ConvertedEntry, type ConvertedMap, entriesOf } fro
 
 const WIDTH = 100;
 
-/** Writes a configuration as EDN, with notes as comments above their entries. `notes` come first. */
+/** Writes a configuration as EDN, with notes as comments above their entries, after `notes` on the whole. */
 export function writeEdn(root: ConvertedMap, notes: readonly string[]): string {
   return [...notes.flatMap((note) => comment(note, "")), mapText(root, 0)].join("\n");
 }
@@ -17,7 +17,7 @@ function textOf(value: Converted, indent: number): string {
   return `[${value.items.map((item) => textOf(item, indent + 1)).join(`\n${inner}`)}]`;
 }
 
-/** One entry per line, each below its notes. */
+/** Writes one entry per line, each below its notes. */
 function mapText({ entries }: ConvertedMap, indent: number): string {
   const inner = " ".repeat(indent + 1);
   const lines = entries.flatMap((entry) => [
@@ -26,7 +26,7 @@ function mapText({ entries }: ConvertedMap, indent: number): string {
   ]);
   const [first = inner, ...rest] = lines;
   const opened = first.trimStart().startsWith(";") ? `{\n${first}` : `{${first.slice(indent + 1)}`;
-  // A comment would include the bracket.
+  // A comment at the end would include the bracket.
   const closing = lines.at(-1)?.trimStart().startsWith(";") === true ? `\n${inner}}` : "}";
   return [opened, ...rest].join("\n") + closing;
 }
@@ -67,14 +67,14 @@ function lineOf(value: Converted): string | undefined {
   }
 }
 
-/** A name that is not a valid keyword is written as text. */
+/** Writes a key. A name that is not a valid keyword is written as a string. */
 function keyText(name: string): string {
   return /^[A-Za-z$_*!?.+<>=-][\w$*!?.+<>='/#-]*$/.test(name) && !/\/.*\/|\/$/.test(name)
     ? `:${name}`
     : quoted(name);
 }
 
-/** EDN has fewer escapes than JSON: other characters are unchanged. */
+/** Returns an EDN string. EDN has fewer escapes than JSON: other characters are unchanged. */
 function quoted(text: string): string {
   return `"${text.replaceAll(/["\\]/g, "\\$&").replaceAll("\n", "\\n").replaceAll("\t", "\\t").replaceAll("\r", "\\r")}"`;
 }
@@ -86,7 +86,7 @@ function noteLines({ notes, origin }: ConvertedEntry, inner: string): string[] {
   return [...comment(`${first}${place}`, inner), ...rest.flatMap((note) => comment(note, inner))];
 }
 
-/** Comment lines. A note that is an entry is one line, so that it can be uncommented. */
+/** Returns a note as comment lines. A note that is an entry is one line, so that it can be uncommented. */
 function comment(note: string, inner: string): string[] {
   if (note.startsWith(":")) return [`${inner};; ${note}`];
   const lines: string[] = [];

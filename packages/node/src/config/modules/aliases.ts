@@ -1,9 +1,9 @@
-/** The meaning of an older module's name: a module of Cairn, or none, with advice on what to use instead. */
+/** The meaning of an older module's name: a Cairn module, or none, with advice on what to use instead. */
 export type ModuleName = { readonly id: string } | { readonly message: string; readonly hint: string };
 
 const OLD = "(?:crux|xtdb|juxt\\.crux)\\.(?:[a-z0-9-]+\\.)*";
 
-/** Older names with a counterpart. The first match counts, since the names of S3 stores end in `checkpoint` too. */
+/** Older names with a counterpart. The first match counts, since the names of S3 stores also end in `checkpoint`. */
 const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
   [/^(?:[a-z0-9-]+\.)+(?:rocksdb|lmdb)\/->kv-store$/, "cairn.leveldb/->kv-store"],
   [/^(?:[a-z0-9-]+\.)+mem-kv\/->kv-store$/, "cairn.memory/->kv-store"],
@@ -93,16 +93,16 @@ export function olderModule(name: string): ModuleName | undefined {
   return undefined;
 }
 
-/** A module of Cairn that replaces one without a direct counterpart. */
+/** A Cairn module that replaces one without a direct counterpart. */
 export interface Replacement {
   readonly id: string;
-  /** Texts with variables that the operator sets. */
+  /** Strings with variables that the operator sets. */
   readonly parameters: Readonly<Record<string, string>>;
-  /** What the operator has to do. */
+  /** A note on what the operator has to do. */
   readonly note: string;
 }
 
-/** By the end of the older name. */
+/** Replacements by the end of the older name. */
 const REPLACEMENTS: readonly (readonly [RegExp, Replacement])[] = [
   [
     /->(?:[a-z]+-)*tx-log(?:-[a-z]+)?$/,
@@ -128,25 +128,25 @@ export function replacementOf(name: string): Replacement | undefined {
   return REPLACEMENTS.find(([pattern]) => pattern.test(name))?.[1];
 }
 
-/** The patterns of the older names of a module of Cairn. */
+/** Returns the patterns of the older names of a Cairn module. */
 export function olderPatterns(id: string): readonly RegExp[] {
   return COUNTERPARTS.filter(([, meant]) => meant === id).map(([pattern]) => pattern);
 }
 
-/** Top-level keys of older systems, with their names here. */
+/** The top-level keys of older systems, with their names in Cairn. */
 export const TOP_LEVEL_ALIASES: ReadonlyMap<string, string> = new Map([
   ["crux.http-server/server", "cairn/http-server"],
   ["xtdb.http-server/server", "cairn/http-server"],
 ]);
 
-/** The advice on a top-level key of an older system without a counterpart. */
+/** Returns advice on a top-level key of an older system without a counterpart. */
 export function olderTopLevelHint(name: string): { message: string; hint: string } | undefined {
   for (const [pattern, message, hint] of WITHOUT_COUNTERPART)
     if (pattern.test(name)) return { message, hint };
   return undefined;
 }
 
-/** Parameters of older modules without a counterpart, with advice. */
+/** The parameters of older modules without a counterpart, with advice. */
 export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([
   ["no-colons-in-filenames?", "Remove it: names never contain colons."],
   ["sync?", "Remove it: the log is the source of truth, and the index is checked against it at every start."],

@@ -26,7 +26,7 @@ const trim: ValueType<TrimPolicy> = mapOf(
   (values) => values,
 );
 
-/** The parameters of every log, which the node itself reads. */
+/** The parameters of every log that the node itself reads. */
 export const txLogParameters = {
   "on-log-mismatch": withDefaults(
     onLogMismatch,
@@ -39,7 +39,7 @@ export const txLogParameters = {
   ),
 };
 
-/** The parameters of every key-value store, which the node itself reads. */
+/** The parameters of every key-value store that the node itself reads. */
 export const kvStoreParameters = {
   "db-dir": optional(
     path(),

@@ -18,20 +18,20 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly parameters: P;
   /** The conditions of `check`, for editors. */
   readonly constraint?: JsonSchema;
-  /** Checks parameters against each other. Returns a message, a hint and the parameter that they are about, if they do not fit. */
+  /** Checks parameters against each other. If they do not fit, returns a message, a hint and the parameter that the message is about. */
   readonly check?: (
     values: ParameterValues<P>,
   ) => { message: string; hint: string; parameter?: string } | undefined;
-  /** The parameters that the node itself reads. */
+  /** Returns the parameters that the node itself reads. */
   readonly common: (values: ParameterValues<P>) => CommonValues[K];
-  /** Makes the part. Called once for each system. */
+  /** Creates the part. Called once for each system. */
   readonly create: (
     values: ParameterValues<P>,
     context: ModuleContext,
   ) => Promise<ModuleParts[K]> | ModuleParts[K];
 }
 
-/** Makes a module of a definition. */
+/** Creates a module from a definition. */
 export function defineModule<K extends ModuleKind, P extends Parameters>(
   definition: Definition<K, P>,
 ): ModuleDescriptor<K> {
@@ -62,14 +62,14 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
   };
 }
 
-/** A use of a module whose part is made once for each system, however many parameters name it. */
+/** Returns a use of a module whose part is created once for each system, however many parameters name the module. */
 export function moduleUse<K extends ModuleKind>(
   kind: K,
   id: string,
   common: CommonValues[K],
   create: (context: ModuleContext) => Promise<ModuleParts[K]> | ModuleParts[K],
 ): ModuleUse<K> {
-  // By context, so that two nodes in one process do not share a store that each of them closes.
+  // Parts are kept by context, so that two nodes in one process do not share a store that each of them closes.
   const made = new WeakMap<ModuleContext, Promise<ModuleParts[K]>>();
   return {
     kind,

@@ -9,7 +9,9 @@ import { expected, type ValueType } from "../types/reading.ts";
 import type { ConfigPath, Reading } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
-/** The module of a map without `cairn/module`. There is no default store: an unintended place for checkpoints would be noticed too late. */
+/**
+ * The modules of maps without `cairn/module`. There is no default store: checkpoints in an unintended location would be noticed too late.
+ */
 export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> = {
   "tx-log": "cairn.embedded/->tx-log",
   "kv-store": "cairn.leveldb/->kv-store",
@@ -18,8 +20,8 @@ export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> =
 };
 
 /**
- * A module of a kind: a map with `cairn/module` and parameters; a module's name alone; the name of a top-level key with a module; or,
- * in a program, a part itself.
+ * Returns the type of a module of a kind: a map with `cairn/module` and parameters; a module's name alone; the name of a top-level key with
+ * a module; or, in a program, a part itself.
  */
 export function moduleOf<K extends ModuleKind>(kind: K): ValueType<ModuleUse<K>> {
   return {
@@ -30,7 +32,7 @@ export function moduleOf<K extends ModuleKind>(kind: K): ValueType<ModuleUse<K>>
   };
 }
 
-/** Reads a module; undefined after it has added problems. */
+/** Reads a module; returns undefined after adding problems. */
 export function readModule<K extends ModuleKind>(
   kind: K,
   node: ConfigNode,
@@ -123,7 +125,7 @@ function byName<K extends ModuleKind>(
   return undefined;
 }
 
-/** Translates the module of an older system to its counterpart and adds a notice. */
+/** Translates the module of an older system to its counterpart, and adds a notice. */
 function builtInId(name: TextNode, reading: Reading): string | undefined {
   const older = olderModule(name.text);
   if (older === undefined || !("id" in older)) return name.text;
@@ -154,7 +156,7 @@ function unknownModule(kind: ModuleKind, name: TextNode, path: ConfigPath, readi
   });
 }
 
-/** Whether a text names a package, rather than being a misspelt name. */
+/** Returns whether a string names a package, rather than being a misspelt name. */
 function isOwnPackage(kind: ModuleKind, text: string, reading: Reading): boolean {
   if (!isPackageName(text) || olderModule(text) !== undefined) return false;
   const names = reading.root.entries.map((entry) => entry.name);
@@ -183,7 +185,7 @@ function readShared<K extends ModuleKind>(
   }
   reading.settings.push({ path, value: name, origin: use.origin });
   if (before !== undefined) return ofKind(kind, before.use);
-  // Read where it is first named and remembered even if it is wrong, so that its problems are reported once.
+  // The module is read where it is first named, and remembered even if it is wrong, so that its problems are reported once.
   reading.open.add(name);
   const read =
     value.type === "null"
@@ -198,7 +200,7 @@ function known(kind: ModuleKind, reading: Reading): readonly string[] {
   return [...reading.modules.values()].filter((module) => module.kind === kind).map((module) => module.id);
 }
 
-/** Narrows the type of a module whose kind was compared before. */
+/** Narrows the type of a module whose kind was already compared. */
 function ofKind<K extends ModuleKind>(
   kind: K,
   use: ModuleUse<ModuleKind> | undefined,

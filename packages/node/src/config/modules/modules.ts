@@ -137,7 +137,7 @@ const checkpointer = defineModule({
   async create(values, context): Promise<CheckpointerOptions> {
     const { "restore-from": restoreFrom } = values;
     const store = await values.store.create(context);
-    // A store of a program declares this itself.
+    // A program's own store declares whether it is read-only.
     if (store.readOnly === true) {
       const { message, hint } = SAVES_TO_READ_ONLY;
       throw new CairnError("CONFIG_INVALID", message, { hint });

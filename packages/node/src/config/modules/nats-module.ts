@@ -17,10 +17,10 @@ type Tls = Exclude<NatsTxLogOptions["tls"], undefined>;
 const address: ValueType<string> = {
   ...text(),
   name: "server address",
-  // Only the schemes of NATS.
+  // A scheme, if there is one, must be one of NATS.
   jsonSchema: { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
   read(node, at, reading) {
-    // The text is not repeated: it may contain a password.
+    // The value is not repeated: it may contain a password.
     const wrong = (): undefined =>
       void reading.problems.add(node.origin, at, "Expected the address of a NATS server.", {
         hint: 'Write "nats://host:4222", or "tls://host:4222".',
@@ -39,7 +39,7 @@ const address: ValueType<string> = {
 
 const addressList = listOf(address);
 
-/** A list of addresses, or one text with several separated by commas, like NATS_URL. */
+/** A list of addresses, or one string with several addresses separated by commas, like NATS_URL. */
 const servers: ValueType<readonly string[]> = {
   ...addressList,
   read(node, at, reading) {

@@ -50,12 +50,12 @@ export interface Shaped {
   readonly "checkpoint-store": CheckpointStore;
 }
 
-/** Whether a kind is pluggable. */
+/** Returns whether a kind is pluggable. */
 export function isShaped(kind: string): kind is keyof Shaped {
   return kind in SHAPES;
 }
 
-/** Returns the members that `value` lacks to be a part of that kind. */
+/** Returns the members that `value` lacks to be a part of a kind. */
 export function missingMembers(kind: keyof Shaped, value: unknown): readonly string[] {
   const shape: Readonly<Record<string, string>> = SHAPES[kind];
   return Object.entries(shape)
@@ -63,7 +63,9 @@ export function missingMembers(kind: keyof Shaped, value: unknown): readonly str
     .map(([name, type]) => (type === "function" ? `${name}()` : `${name} (${type})`));
 }
 
-/** Returns `value` as a part of that kind. `CONFIG_MODULE` with the members that it lacks; `origin` is the module that made it. */
+/**
+ * Returns `value` as a part of a kind. Throws `CONFIG_MODULE` with the members that `value` lacks; `origin` is the module that created it.
+ */
 export function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string): Shaped[K] {
   const missing = missingMembers(kind, value);
   // All members exist; whether they keep their contract is for the conformance suites to test.

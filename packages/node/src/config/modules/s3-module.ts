@@ -16,7 +16,7 @@ const endpoint: ValueType<string> = {
     const url = node.type === "string" && URL.canParse(node.text) ? new URL(node.text) : undefined;
     const isPlain = url?.username === "" && url.password === "" && url.search === "" && url.hash === "";
     if (node.type === "string" && isPlain && /^https?:$/.test(url.protocol)) return node.text;
-    // The text is not repeated: it may contain a password.
+    // The value is not repeated: it may contain a password.
     reading.problems.add(node.origin, at, "Expected the address of an S3 service.", {
       hint: 'Write "https://host:port", without the bucket; keys belong to `credentials`.',
     });
@@ -49,10 +49,10 @@ const credentials: ValueType<S3Credentials> = mapOf(
   { minProperties: 1 },
 );
 
-/** Storage classes whose files can only be read hours after a request to restore them. */
+/** Storage classes in which files can be read only hours after a request to restore them. */
 const SLOW_CLASSES = new Set(["GLACIER", "DEEP_ARCHIVE"]);
 
-/** Checkpoints in a bucket. */
+/** The module of a checkpoint store in a bucket. */
 export const s3CheckpointStore = defineModule({
   id: "cairn.s3/->checkpoint-store",
   kind: "checkpoint-store",

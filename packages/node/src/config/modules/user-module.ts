@@ -8,15 +8,15 @@ import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import type { Origin } from "../source/config-tree.ts";
 import { absolutePath } from "../types/value-types.ts";
 
-/** Creates a part. Receives the options of the configuration and a context of the node. */
+/** A function that creates a part from the options in the configuration and a context of the node. */
 export type UserModule = (options: Readonly<Record<string, unknown>>, context: object) => unknown;
 
-/** Whether a text is the import specifier of a file, or names an export. */
+/** Returns whether a string is the import specifier of a file, or names an export. */
 export function isImportSpecifier(text: string): boolean {
   return /^(?:\.{1,2}\/|\/|file:)/.test(text) || text.includes("#");
 }
 
-/** Whether a text may be the name of a package, with or without a path in it. */
+/** Returns whether a string may be the name of a package, with or without a path in it. */
 export function isPackageName(text: string): boolean {
   return (
     /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*(?:\/[A-Za-z0-9._~/-]+)?$/.test(text) &&
@@ -24,12 +24,14 @@ export function isPackageName(text: string): boolean {
   );
 }
 
-/** The folder from which a user's module is resolved: that of the file which names it, else the working directory. */
+/** Returns the folder from which a user's module is resolved: that of the file that names the module, else the working directory. */
 export function lookupFolder(origin: Origin, cwd: string): string {
   return origin.kind === "file" ? dirname(resolve(cwd, origin.label)) : cwd;
 }
 
-/** Imports a user's module and returns its function. `CONFIG_MODULE` if there is none; an error of the module itself is the cause. */
+/**
+ * Imports a user's module and returns its function. Throws `CONFIG_MODULE` if there is none; an error of the module itself is the cause.
+ */
 export async function loadUserModule(specifier: string, folder: string): Promise<UserModule> {
   const hash = specifier.indexOf("#");
   const target = hash === -1 ? specifier : specifier.slice(0, hash);
@@ -80,8 +82,8 @@ async function importFrom(target: string, folder: string): Promise<Record<string
 }
 
 /**
- * Waits for the answer of a user's module. If the process runs out of work before it arrives, Node would end silently with exit code 13;
- * this rejects instead.
+ * Waits for the result of a user's module. If the process runs out of work before the result arrives, Node would exit silently with code
+ * 13; this rejects instead.
  */
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
   return await new Promise<T>((settle, reject) => {
@@ -125,7 +127,7 @@ async function importPackage(name: string, folder: string): Promise<Record<strin
     if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
   }
   if (file !== undefined) return import(pathToFileURL(file).href);
-  // Packages with only `import` exports: Node resolves them from another folder only for a script that is there.
+  // Packages that have only `import` exports: Node resolves them from another folder only for a script in that folder.
   const script = new vm.Script("(name) => import(name)", {
     filename: anchor,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,

@@ -1,22 +1,22 @@
 /**
- * The sources in order of precedence, weakest first: a value of a later kind replaces one of an earlier kind, key by key.
- * `object` is the argument of `startNode`.
+ * The kinds of sources in order of precedence, weakest first: a value of a later kind replaces one of an earlier kind, key by key. `object`
+ * is the argument of `startNode`.
  */
 export const SOURCE_KINDS = ["default", "file", "object", "environment", "json", "edn"] as const;
 
 /** One of {@link SOURCE_KINDS}. */
 export type SourceKind = (typeof SOURCE_KINDS)[number];
 
-/** Where a value was written. */
+/** The position at which a value was written. */
 export interface Origin {
   readonly kind: SourceKind;
-  /** The name in messages: a file's path, `-e`, `-j`, `CAIRN_DIR`, `default`, `object`. */
+  /** The source's name in messages: a file's path, `-e`, `-j`, `CAIRN_DIR`, `default`, `object`. */
   readonly label: string;
-  /** From 1. Sources without lines have neither line nor column. */
+  /** The line, from 1. Sources without lines have neither line nor column. */
   readonly line?: number;
-  /** From 1, in UTF-16 units as in editors. */
+  /** The column, from 1, in UTF-16 units as in editors. */
   readonly column?: number;
-  /** Environment variables that `${NAME}` inserted here. */
+  /** The environment variables that `${NAME}` inserted here. */
   readonly variables?: readonly string[];
 }
 
@@ -28,7 +28,7 @@ export interface ConfigEntry {
   readonly name: string;
   readonly nameOrigin: Origin;
   readonly value: ConfigNode;
-  /** The value of a weaker source that this one replaced. */
+  /** The value of a weaker source that this value replaced. */
   readonly replaced?: ConfigNode;
 }
 
@@ -46,7 +46,7 @@ export interface ListNode {
   readonly origin: Origin;
 }
 
-/** Text; of a symbol without its quote, of a keyword without its colon. */
+/** A string, a symbol without its quote, or a keyword without its colon. */
 export interface TextNode {
   readonly type: "string" | "symbol" | "keyword";
   readonly text: string;
@@ -61,7 +61,7 @@ export interface CallNode {
   readonly origin: Origin;
 }
 
-/** A value of a configuration, from any source, with the place where it was written. */
+/** A value of a configuration, from any source, with the position at which it was written. */
 export type ConfigNode =
   | MapNode
   | ListNode
@@ -81,7 +81,7 @@ export function normalizeName(name: string): string {
   return name.replace(/^(?:crux|xtdb)\//, "cairn/");
 }
 
-/** Returns the entry of that name if `node` is a map that has one. */
+/** Returns the entry `name` if `node` is a map that has one. */
 export function findEntry(node: ConfigNode | undefined, name: string): ConfigEntry | undefined {
   if (node?.type !== "map") return undefined;
   return node.entries.find((entry) => entry.name === name);
@@ -94,23 +94,23 @@ export function findNode(node: ConfigNode | undefined, ...names: readonly string
   return found;
 }
 
-/** An empty map. */
+/** Returns an empty map. */
 export function emptyMap(origin: Origin): MapNode {
   return { type: "map", entries: [], origin };
 }
 
-/** A map of these values, all of one origin. */
+/** Returns a map of these values, all of one origin. */
 export function mapOfValues(values: Readonly<Record<string, ConfigNode>>, origin: Origin): MapNode {
   const entries = Object.entries(values).map(([name, value]) => ({ name, nameOrigin: origin, value }));
   return { type: "map", entries, origin };
 }
 
-/** `FILE:LINE:COLUMN`, or the label alone for a source without lines. */
+/** Returns `FILE:LINE:COLUMN`, or only the label for a source without lines. */
 export function placeOf(origin: Origin): string {
   return origin.line === undefined ? origin.label : `${origin.label}:${origin.line}:${origin.column ?? 1}`;
 }
 
-/** A value for use in a message: one short line. */
+/** Describes a value in a message, on one short line. */
 export function describeNode(node: ConfigNode): string {
   switch (node.type) {
     case "map":
@@ -135,7 +135,7 @@ export function describeNode(node: ConfigNode): string {
   }
 }
 
-/** A text for use in a message: 60 characters at most. */
+/** Shortens a string for use in a message: to 60 characters at most. */
 export function abbreviate(text: string): string {
   return text.length <= 60 ? text : `${text.slice(0, 59)}…`;
 }

@@ -1,4 +1,4 @@
-/** A form of EDN as Clojure's reader knows it; `from` and `to` are its offsets in the text. */
+/** A form of EDN as Clojure's reader knows it; `from` and `to` are its offsets in the source. */
 export type EdnForm = { readonly from: number; readonly to: number } & EdnContent;
 
 type EdnContent =
@@ -9,12 +9,12 @@ type EdnContent =
   | { readonly kind: "boolean"; readonly value: boolean }
   | { readonly kind: "nil" };
 
-/** Ends the reading of EDN at its first fault: what follows a wrong bracket has no meaning. */
+/** The error that ends the reading of EDN at its first fault: what follows a wrong bracket has no meaning. */
 export class EdnFault {
   readonly offset: number;
   readonly message: string;
   readonly hint: string | undefined;
-  /** Whether it is usual in Clojure code. */
+  /** Whether the fault is usual in Clojure code. */
   readonly isCode: boolean;
 
   constructor(offset: number, message: string, hint?: string, isCode = false) {
@@ -25,13 +25,13 @@ export class EdnFault {
   }
 }
 
-/** How EDN is read. */
+/** The options for reading EDN. */
 export interface EdnOptions {
-  /** Whether it may be Clojure code: quotes are skipped, and only plain arguments of calls count. */
+  /** Whether the source may be Clojure code: quotes are skipped, and only plain arguments of calls count. */
   readonly clojure?: boolean;
 }
 
-/** A text that is equal for two forms which are the same key of a map or item of a set. */
+/** Returns a string that is equal for two forms that are the same key of a map or item of a set. */
 export function identityOf(form: EdnForm, namespace?: string): string {
   switch (form.kind) {
     case "map": {

@@ -3,21 +3,21 @@ import { EdnFault, type EdnForm, type EdnOptions, ONLY_CALL, identityOf } from "
 import { MAX_DEPTH } from "./source-text.ts";
 
 /*
- * A reader of EDN that accepts and refuses the same texts as Clojure's own (clojure.lang.EdnReader of Clojure 1.12), with the places of
- * faults; `pnpm test:outside edn` compares the two. No library does this: those on npm that report places are grammars for editors, which
- * are lenient on purpose and misread strings that end in a backslash, and forms discarded with #_.
+ * A reader of EDN that accepts and refuses the same input as Clojure's own (clojure.lang.EdnReader of Clojure 1.12), with the positions of
+ * faults; `pnpm test:outside edn` compares the two. No library does this: those on npm that report positions are grammars for editors,
+ * which are lenient on purpose and misread strings that end in a backslash, and forms discarded with #_.
  */
 
 /** The characters of Java's Character.isWhitespace, and the comma. */
 const BLANK = new Set(
   "\t\n\v\f\r\u001c\u001d\u001e\u001f ,\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u2028\u2029\u205f\u3000",
 );
-/** Characters that begin another form; of these, only # may be inside a name. */
+/** The characters that begin another form; of these, only # may be inside a name. */
 const MACRO = /["#;^()[\]{}\\]/;
-/** Quotes keep code from being run, which data never is. */
+/** Quotes keep code from being run; data never is. */
 const QUOTE = new Set("'`");
 const CLOSING: Readonly<Record<string, string>> = { "{": "}", "[": "]", "(": ")" };
-/** Characters of Clojure code that names in data cannot contain. */
+/** The characters of Clojure code that names in data cannot contain. */
 const CODE = /[@`~^]/;
 const DIGIT = /\p{Nd}/u;
 const LETTER = /\p{L}/u;
@@ -45,7 +45,7 @@ const CHARACTERS: Readonly<Record<string, string>> = {
   return: "\r",
 };
 
-/** Reads the forms of a text one by one, in time linear to its length. Throws {@link EdnFault}. */
+/** Reads the forms of EDN one by one, in linear time. Throws {@link EdnFault}. */
 export class EdnReader {
   readonly #text: string;
   readonly #clojure: boolean;
@@ -56,7 +56,7 @@ export class EdnReader {
     this.#clojure = clojure;
   }
 
-  /** Returns the next form; undefined at the end of the text. */
+  /** Returns the next form; undefined at the end of the source. */
   next(depth = 0): EdnForm | undefined {
     this.#skip(depth);
     if (this.#at >= this.#text.length) return undefined;
@@ -145,7 +145,7 @@ export class EdnReader {
     checkDistinct("key", keys, namespace);
     const last = keys.at(-1);
     if (last !== undefined && map.items.length % 2 === 1) {
-      // The quote of '[a b] is a symbol to EDN, which then seems to lack a value.
+      // The quote of '[a b] is a symbol to EDN, and the map then seems to lack a value.
       const quote = map.items.find((item) => item.kind === "symbol" && item.text === "'");
       if (quote !== undefined) throw bareQuote(quote.from);
       throw new EdnFault(last.from, `The key ${this.#shown(last)} has no value.`);
@@ -186,7 +186,7 @@ export class EdnReader {
     const isEnded = octal.length === 3 || next === "" || BLANK.has(next) || MACRO.test(next);
     if (octal !== "" && isEnded && code <= 0o377)
       return { char: String.fromCharCode(code), end: at + 1 + octal.length };
-    // Java also accepts digits of other scripts, so the message shows them.
+    // Java also accepts digits of other scripts, so the message shows those, too.
     const shown = /^\p{Nd}{1,3}/u.exec(this.#text.slice(at + 1, at + 7))?.[0] ?? letter;
     throw new EdnFault(
       at,
@@ -293,7 +293,7 @@ export class EdnReader {
     return this.#text.slice(from, this.#at);
   }
 
-  /** The beginning of the form, for messages. */
+  /** Returns the beginning of the form, for messages. */
   #word(from: number): string {
     const word = /^[^\s,;]{0,20}?(?=[\s,;)\]}]|$)/.exec(this.#text.slice(from, from + 20))?.[0];
     return JSON.stringify(word ?? this.#text.slice(from, from + 20));
@@ -304,7 +304,7 @@ export class EdnReader {
   }
 }
 
-/** A quote before something other than a symbol, as in Clojure code. */
+/** Returns the fault of a quote before something other than a symbol, as in Clojure code. */
 export function bareQuote(from: number): EdnFault {
   return new EdnFault(from, "A quote may only precede a symbol.", "Remove the quote.", true);
 }
@@ -325,7 +325,7 @@ function checkDistinct(what: string, forms: readonly EdnForm[], namespace?: stri
   }
 }
 
-/** A character by its number: `u` and four hexadecimal digits that are no surrogate, or `o` and up to three octal digits. */
+/** Returns a character by its number: `u` and four hexadecimal digits that are no surrogate, or `o` and up to three octal digits. */
 function numberedCharacter(raw: string): string | undefined {
   const hex = /^u([0-9a-fA-F]{4})$/.exec(raw)?.[1];
   const octal = /^o([0-7]{1,3})$/.exec(raw)?.[1];

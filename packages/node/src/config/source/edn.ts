@@ -6,7 +6,7 @@ import type { ProblemList } from "./problems.ts";
 import type { SourceText } from "./source-text.ts";
 
 /**
- * Reads EDN into a tree with places; undefined after it has added a problem. Refuses what Clojure's reader refuses, and what has no
+ * Reads EDN into a tree with positions; returns undefined after adding a problem. Refuses what Clojure's reader refuses, and what has no
  * meaning in a configuration: sets, characters, tags, metadata, numbers that are not decimal, and anything after the first value.
  */
 export function readEdn(
@@ -107,7 +107,7 @@ class TreeBuilder {
   }
 }
 
-/** Removes the quote of a symbol in code ('x), which to EDN is a part of its name. */
+/** Removes the quote of a symbol in code ('x), which EDN considers a part of its name. */
 function unquoted(text: string, from: number): string {
   if (!text.startsWith("'")) return text;
   if (/^'[^'0-9:+-]|^'[+-](?![0-9])/.test(text)) return text.slice(1);

@@ -2,12 +2,12 @@ import type { ConfigEntry, ConfigNode, Origin, TextNode } from "./config-tree.ts
 import { nearestName } from "../../text/nearest-name.ts";
 import type { ProblemList } from "./problems.ts";
 
-/** Environment variables, as `process.env` has them. */
+/** Environment variables, in the form of `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Inserts environment variables into every text of a tree: `${NAME}` must be set, `${NAME:-default}` takes the default if it is unset or
- * empty, and `$${NAME}` becomes `${NAME}`. Keys, symbols and keywords are unchanged.
+ * Inserts environment variables into every string of a tree: `${NAME}` must be set, `${NAME:-default}` uses the default if the variable is
+ * unset or empty, and `$${NAME}` becomes `${NAME}`. Keys, symbols and keywords are unchanged.
  */
 export function interpolate(
   node: ConfigNode,

@@ -12,7 +12,7 @@ const SYNTAX = { openBrace: 1, closeBrace: 2, openBracket: 3, closeBracket: 4, e
 const INVALID_SYMBOL = 1;
 const AFTER_END = 9;
 
-/** By jsonc-parser's ParseErrorCode. */
+/** The messages of jsonc-parser's errors, by ParseErrorCode. */
 const ERRORS: Readonly<Record<number, string>> = {
   1: "Expected a value: text in double quotes, a number, true, false, null, a list or an object.",
   2: "This is not a number in JSON.",
@@ -32,7 +32,9 @@ const ERRORS: Readonly<Record<number, string>> = {
   16: "Text cannot contain a raw control character.",
 };
 
-/** Reads standard JSON, without comments, trailing commas and repeated keys, into a tree with places; undefined after it has added problems. */
+/**
+ * Reads standard JSON (no comments, trailing commas or repeated keys) into a tree with positions; returns undefined after adding problems.
+ */
 export function readJson(source: SourceText, problems: ProblemList): ConfigNode | undefined {
   const before = problems.problems.length;
   const deep = tooDeepAt(source.text);
@@ -108,7 +110,7 @@ function entriesOf(node: Node, source: SourceText, problems: ProblemList): Confi
   return [...entries.values()];
 }
 
-/** Returns the offset at which the nesting exceeds the limit. Checked before parsing, because the parser is recursive. */
+/** Returns the offset at which the nesting exceeds the limit. Called before parsing, because the parser is recursive. */
 function tooDeepAt(text: string): number | undefined {
   const scanner = createScanner(text, true);
   let depth = 0;

@@ -2,8 +2,8 @@ import { DEFAULT_ORIGIN, emptyMap } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./config-tree.ts";
 
 /**
- * Merges trees, weakest first: maps key by key, everything else as a whole. A `null` of a stronger source removes a value.
- * Each leaf keeps its origin, and an entry that replaced another one remembers it.
+ * Merges trees, weakest first: maps key by key, everything else as a whole. A `null` of a stronger source removes a value. Each leaf keeps
+ * its origin, and an entry remembers the entry that it replaced.
  */
 export function mergeTrees(trees: readonly MapNode[]): MapNode {
   return trees.reduce(mergeMaps, emptyMap(DEFAULT_ORIGIN));
@@ -24,14 +24,17 @@ function mergeMaps(weak: MapNode, strong: MapNode): MapNode {
 
 function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
   if (strong.value.type !== "map") return { ...strong, replaced: weak.value };
-  // A value of another type cannot be merged with the map: the stronger source replaces it.
+  // A value of another type cannot be merged with the map: the stronger source replaces that value.
   const below = asMap(weak.value);
   if (below === undefined) return { ...strong, replaced: weak.value };
   const value = mergeMaps(below, strong.value);
   return { ...(unwritten(below) ? strong : weak), value };
 }
 
-/** Whether a map comes from no source. It then takes the origin of one that does, so that problems are reported where they can be corrected. */
+/**
+ * Returns whether no source wrote a map. Such a map takes the origin of one that was written, so that problems are reported where they can
+ * be corrected.
+ */
 function unwritten(map: MapNode): boolean {
   return map.entries.length === 0 || map.origin.kind === "default";
 }

@@ -6,7 +6,7 @@ import { MAX_DEPTH } from "./source-text.ts";
 
 const ORIGIN: Origin = { kind: "object", label: "object" };
 
-/** Turns an object of a program into a tree: plain data becomes nodes, everything else stays an instance. Undefined fields are skipped. */
+/** Converts an object of a program to a tree: plain data becomes nodes, everything else stays an instance. Undefined fields are skipped. */
 export function objectTree(
   value: unknown,
   problems: ProblemList,
@@ -38,7 +38,10 @@ export function objectTree(
   return { type: "map", entries: [...entries.values()], origin };
 }
 
-/** Whether an object is data rather than a part: a part has functions. A map that names a module is data, though the name may be a function. */
+/**
+ * Returns whether an object is data rather than a part: a part has functions. A map that names a module is data, even though the name may
+ * be a function.
+ */
 function isPlainData(value: unknown): value is object {
   if (typeof value !== "object" || value === null || Duration.isDuration(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -1,11 +1,11 @@
-/** An object without its undefined fields: those that may be undefined become optional. */
+/** An object without its undefined fields: fields that may be undefined become optional. */
 export type WithoutUndefined<T> = {
   [Name in keyof T as undefined extends T[Name] ? never : Name]: T[Name];
 } & {
   [Name in keyof T as undefined extends T[Name] ? Name : never]?: Exclude<T[Name], undefined>;
 };
 
-/** Returns a copy of `fields` without those that are undefined. */
+/** Returns a copy of `fields` without the undefined ones. */
 export function omitUndefined<T extends object>(fields: T): WithoutUndefined<T> {
   // Object.fromEntries forgets the names and types that WithoutUndefined keeps.
   return Object.fromEntries(

@@ -9,17 +9,17 @@ export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
   /** Names from the top of the configuration down; empty if the problem is not about one value (a syntax error). */
   readonly path: readonly string[];
-  /** `FILE:LINE:COLUMN`, or the source alone (`-e:1:5`, `NATS_URL`, `object`). */
+  /** The problem's position: `FILE:LINE:COLUMN`, or only the source (`-e:1:5`, `NATS_URL`, `object`). */
   readonly place: string;
-  /** A sentence: what is wrong, or what was expected. */
+  /** A sentence that says what is wrong, or what was expected. */
   readonly message: string;
-  /** What to do. */
+  /** What to do about the problem. */
   readonly hint?: string;
-  /** The value belongs to Crux or XTDB, and `cairn config convert` converts it. */
+  /** True if the value belongs to Crux or XTDB, and `cairn config convert` converts it. */
   readonly older?: true;
 }
 
-/** A configuration that cannot be used. The message is the first problem; {@link problems} has all. */
+/** The error for a configuration that cannot be used. The message is the first problem; {@link problems} has all of them. */
 export class ConfigError extends CairnError {
   readonly problems: readonly ConfigProblem[];
 
@@ -37,7 +37,7 @@ export class ConfigError extends CairnError {
 export class ProblemList {
   readonly problems: ConfigProblem[] = [];
   readonly #origins: Origin[] = [];
-  /** The problems of variables, each with the text that it is about. */
+  /** The problems of variables, each with the string that it is about. */
   readonly #unfilled = new Map<ConfigProblem, string>();
 
   /** Adds a problem of the value at `origin`. */
@@ -48,14 +48,17 @@ export class ProblemList {
     this.#origins.push(origin);
   }
 
-  /** Adds the reason why a variable cannot be inserted into a text. Other problems of that text follow from it and are not reported. */
+  /**
+   * Adds the reason why a variable cannot be inserted into a string. Other problems of that string follow from this one and are not
+   * reported.
+   */
   addUnfilled(origin: Origin, path: readonly string[], message: string, hint: string): void {
     this.add(origin, path, message, { hint });
     const added = this.problems.at(-1);
     if (added !== undefined) this.#unfilled.set(added, textOf(added));
   }
 
-  /** Whether some texts lack their variables. */
+  /** Whether some strings lack their variables. */
   get someUnfilled(): boolean {
     return this.#unfilled.size > 0;
   }
@@ -65,7 +68,7 @@ export class ProblemList {
     return this.problems.length === this.#unfilled.size;
   }
 
-  /** Returns the problems by source, each from its first line down. */
+  /** Returns the problems by source, those of each source from its first line down. */
   inOrder(): readonly ConfigProblem[] {
     const rank = (at: number): number[] => {
       const { kind, line = 0, column = 0 } = this.#origins[at] ?? { kind: "default" };
@@ -85,19 +88,19 @@ export class ProblemList {
 
 /** The optional parts of a problem. */
 export interface ProblemOptions {
-  /** Default CONFIG_INVALID. */
+  /** The code; CONFIG_INVALID by default. */
   readonly code?: ConfigProblem["code"];
   readonly hint?: string | undefined;
-  /** Default false. */
+  /** Whether the value belongs to an older system; false by default. */
   readonly older?: boolean;
 }
 
-/** A path in messages: `cairn/index-store > kv-store > checkpointer`. */
+/** Formats a path for messages: `cairn/index-store > kv-store > checkpointer`. */
 export function formatPath(path: readonly string[]): string {
   return path.join(" > ");
 }
 
-/** All problems as text for a terminal: each with its place and path, its message, and its hint. */
+/** Formats all problems for a terminal: each with its position and path, its message, and its hint. */
 export function formatProblems(problems: readonly ConfigProblem[]): string {
   return problems
     .map((problem) => {

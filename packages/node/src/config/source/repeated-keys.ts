@@ -23,7 +23,7 @@ interface Level {
 
 /**
  * Returns the repeated keys in the maps of `json`, which is valid JSON: JSON.parse silently keeps only the last of them. `label` names the
- * text in messages. Not recursive, so that nesting may be deep.
+ * source in messages. Not recursive, so that nesting may be deep.
  */
 export function repeatedKeys(json: string, label: string): PolicyProblem[] {
   const source = new SourceText("file", label, json);

@@ -1,16 +1,16 @@
 import type { Origin, SourceKind } from "./config-tree.ts";
 
-/** Larger texts are refused: a configuration has a few pages, and a wrong file given with -f may have gigabytes. */
+/** The size of the largest source: a configuration has a few pages, and a wrong file given with -f may have gigabytes. */
 export const MAX_SOURCE_BYTES = 1024 * 1024;
 
-/** Deeper nesting is refused before it exhausts the stack. Real configurations nest about six levels. */
+/** The deepest nesting allowed, so that the stack is not exhausted. Real configurations nest about six levels. */
 export const MAX_DEPTH = 64;
 
-/** The text of a source, with the places of its characters. */
+/** The text of a source, with the positions of its characters. */
 export class SourceText {
   readonly kind: SourceKind;
   readonly label: string;
-  /** Without the byte order mark that some editors write. */
+  /** The text, without the byte order mark that some editors write. */
   readonly text: string;
   readonly #lineStarts: readonly number[];
 
@@ -24,7 +24,7 @@ export class SourceText {
     this.#lineStarts = starts;
   }
 
-  /** Returns the place of the character at `offset`. */
+  /** Returns the position of the character at `offset`. */
   originAt(offset: number): Origin {
     let low = 0;
     let high = this.#lineStarts.length - 1;

@@ -7,10 +7,10 @@ import { nearestName } from "../../text/nearest-name.ts";
 import { expected, type ValueType } from "./reading.ts";
 
 const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
-/** The durations above zero that {@link parseDuration} accepts in capitals. */
+/** The pattern of durations above zero that {@link parseDuration} accepts in capitals. */
 const ISO_ABOVE_ZERO = `^P(?=.*[1-9])(?:${NUMBER}W)?(?:${NUMBER}D)?(?:T(?=.)(?:${NUMBER}H)?(?:${NUMBER}M)?(?:${NUMBER}S)?)?$`;
 
-/** A duration above zero, in milliseconds. */
+/** Returns the type of a duration above zero, in milliseconds. */
 export function duration(): ValueType<number> {
   return {
     name: "duration",
@@ -35,7 +35,7 @@ export function duration(): ValueType<number> {
 
 const NEVER = "never";
 
-/** A duration above zero, in milliseconds, or `never`, which may be a keyword in EDN. */
+/** Returns the type of a duration above zero, in milliseconds, or `never`, which may be a keyword in EDN. */
 export function durationOrNever(): ValueType<number | typeof NEVER> {
   const length = duration();
   return {
@@ -58,7 +58,7 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
     };
   }
   if (node.type === "string") {
-    // Variables are text: digits from a variable are milliseconds, as if they had no quotes.
+    // Variables are strings: digits from a variable are milliseconds, as if they had no quotes.
     const digits = (node.origin.variables ?? []).length > 0 || node.origin.kind === "environment";
     return digits && /^[0-9]+$/.test(node.text)
       ? wholeMilliseconds(Number(node.text), node.text)

@@ -4,8 +4,8 @@ import { eitherOf } from "./json-schema.ts";
 import type { JsonSchema } from "./json-schema.ts";
 
 /**
- * A value that is a map with parameters, such as `retention-policy`; `what` is its name in messages. `finish` makes the value, or calls
- * `fail` if the parameters do not fit; `constraint` describes that condition to editors.
+ * Returns the type of a map with parameters, such as `retention-policy`; `what` is its name in messages. `finish` creates the value, or
+ * calls `fail` if the parameters do not fit; `constraint` describes that condition to editors.
  */
 export function mapOf<P extends Parameters, T>(
   what: string,
@@ -31,13 +31,13 @@ export function mapOf<P extends Parameters, T>(
   };
 }
 
-/** The JSON Schema of a map with these parameters. */
+/** Returns the JSON Schema of a map with these parameters. */
 export function schemaOfParameters(parameters: Parameters): MapSchema {
   const entries = Object.entries(parameters);
   const needed = entries.filter(([, parameter]) => parameter.required).map(([name]) => name);
   const properties = Object.fromEntries(
     entries.map(([name, { type, doc, required }]) => {
-      // null removes a parameter, so a required one may not be null.
+      // null removes a parameter, so a required parameter may not be null.
       const schema = required ? type.jsonSchema : eitherOf(type.jsonSchema, { type: "null" });
       return [name, { ...schema, description: doc }];
     }),

@@ -3,14 +3,14 @@ import type { KvProvider } from "@cairn/kv";
 import type { TxLog } from "../../log/tx-log.ts";
 import type { OnLogMismatch, TrimPolicy } from "../../api/system.ts";
 
-/** Opens a log. Called again for every attempt to reach it. */
+/** A function that opens a log. It is called again for every attempt to reach the log. */
 export interface TxLogOpener {
   (context: { readonly signal: AbortSignal }): Promise<TxLog>;
   /** The name of the log, if it is known before the log is open. */
   readonly logName?: string;
 }
 
-/** The part that a module of each kind creates. */
+/** The parts that modules create, by kind. */
 export interface ModuleParts {
   readonly "tx-log": TxLogOpener;
   readonly "kv-store": KvProvider;
@@ -36,10 +36,10 @@ export interface CommonValues {
   readonly "checkpoint-store": { readonly "read-only?"?: boolean };
 }
 
-/** What a module may know of its node. One object for each system, by which the parts of shared modules are told apart. */
+/** The facts that a module may know about its node. Each system has one such object, which tells the parts of shared modules apart. */
 export interface ModuleContext {
   readonly nodeId: string;
-  /** `cairn/node` `dir`, absolute. */
+  /** The `dir` of `cairn/node`, absolute. */
   readonly dir: string;
   /** The kv-store's `db-dir`, absolute. */
   readonly dbDir: string;
@@ -47,17 +47,17 @@ export interface ModuleContext {
   readonly onNotice: (sentence: string) => void;
 }
 
-/** A module with checked parameters, from which a part can be made. */
+/** A module with checked parameters, from which a part can be created. */
 export interface ModuleUse<K extends ModuleKind> {
   readonly kind: K;
   /** The module's id, or the import specifier of a user's module. */
   readonly id: string;
   readonly common: CommonValues[K];
-  /** Makes the part, one for each context. `CONFIG_*` if a user's module does not return one. */
+  /** Creates the part, one for each context. Throws `CONFIG_*` if a user's module does not return a part. */
   create(context: ModuleContext): Promise<ModuleParts[K]>;
 }
 
-/** The kinds in sentences. */
+/** The kinds' names in sentences. */
 export const KIND_NAMES: Readonly<Record<ModuleKind, string>> = {
   "tx-log": "a transaction log",
   "kv-store": "a key-value store",

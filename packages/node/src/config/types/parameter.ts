@@ -4,17 +4,17 @@ import { text } from "./value-types.ts";
 
 const OPTIONAL = { required: false, defaultText: undefined, secret: false } as const;
 
-/** A required parameter. */
+/** Returns a required parameter. */
 export function required<T>(type: ValueType<T>, doc: string): Parameter<T> {
   return { ...OPTIONAL, type, doc, required: true, fallback: undefined };
 }
 
-/** An optional parameter; `defaultText` describes its absence. */
+/** Returns an optional parameter; `defaultText` describes its absence. */
 export function optional<T>(type: ValueType<T>, doc: string, defaultText?: string): Parameter<T | undefined> {
   return { ...OPTIONAL, type, doc, defaultText, fallback: undefined };
 }
 
-/** A parameter with a default value. */
+/** Returns a parameter with a default value. */
 export function withDefault<T>(type: ValueType<T>, fallback: T, doc: string): Parameter<T> {
   const shown = type.show(fallback);
   return {
@@ -26,7 +26,7 @@ export function withDefault<T>(type: ValueType<T>, fallback: T, doc: string): Pa
   };
 }
 
-/** A parameter whose default depends on the node; `defaultText` describes it. */
+/** Returns a parameter whose default depends on the node; `defaultText` describes that default. */
 export function derived<T>(
   type: ValueType<T>,
   fallback: (reading: Reading) => T,
@@ -36,7 +36,7 @@ export function derived<T>(
   return { ...OPTIONAL, type, doc, defaultText, fallback };
 }
 
-/** An optional map whose parameters all have defaults. */
+/** Returns an optional map whose parameters all have defaults. */
 export function withDefaults<T>(type: ValueType<T>, doc: string): Parameter<T> {
   const empty = emptyMap(DEFAULT_ORIGIN);
   const fallback = (reading: Reading, path: ConfigPath): T => {
@@ -47,7 +47,7 @@ export function withDefaults<T>(type: ValueType<T>, doc: string): Parameter<T> {
   return { ...OPTIONAL, type, doc, defaultText: "as below", fallback };
 }
 
-/** Text that is never printed, not even in messages about a wrong value. */
+/** Returns a string parameter that is never printed, not even in messages about a wrong value. */
 export function secret(doc: string, defaultText?: string): Parameter<string | undefined> {
   const plain = text();
   const type: ValueType<string> = {

@@ -10,7 +10,10 @@ export type SettingValue =
   | readonly SettingValue[]
   | { readonly [name: string]: SettingValue };
 
-/** A value as passed to a user's module: plain data, with symbols and keywords as text and `(Duration/ofHours 6)` in milliseconds. */
+/**
+ * Returns a value as passed to a user's module: plain data, with symbols and keywords as strings and `(Duration/ofHours 6)` in
+ * milliseconds.
+ */
 export function plainValue(node: ConfigNode): unknown {
   switch (node.type) {
     case "map":
@@ -27,7 +30,7 @@ export function plainValue(node: ConfigNode): unknown {
       return node.value;
     case "null":
       return null;
-    // Only calls that make durations are known.
+    // Only calls that create durations are known.
     case "call": {
       const unit = DURATION_CALLS.get(node.name.replace(/^java\.time\./, ""));
       const [count] = node.arguments;
@@ -38,7 +41,7 @@ export function plainValue(node: ConfigNode): unknown {
   }
 }
 
-/** An option of a user's module for `config print`, redacted if its name is that of a secret. */
+/** Returns an option of a user's module for `config print`, redacted if its name is that of a secret. */
 export function printableValue(name: string, value: unknown): SettingValue {
   if (/token|password|secret|credential|(?:^|[-_])key$/i.test(name)) return "(secret)";
   if (value === null || typeof value === "string" || typeof value === "number" || typeof value === "boolean")

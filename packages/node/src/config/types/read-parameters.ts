@@ -4,9 +4,9 @@ import { omitUndefined } from "../source/omit-undefined.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import type { ConfigPath, Parameter, Parameters, ParameterValues, Reading } from "./reading.ts";
 
-/** How a map is read. */
+/** The description of a map that is to be read. */
 export interface MapDescription {
-  /** The name in messages: `cairn.leveldb/->kv-store`, `cairn/http-server`. */
+  /** The map's name in messages: `cairn.leveldb/->kv-store`, `cairn/http-server`. */
   readonly what: string;
   /** Keys that are read elsewhere. */
   readonly ignore?: readonly string[];
@@ -14,7 +14,7 @@ export interface MapDescription {
   readonly hints?: ReadonlyMap<string, string>;
 }
 
-/** Reads the parameters of a map; undefined after it has added problems. Unknown keys are problems. */
+/** Reads the parameters of a map; returns undefined after adding problems. Unknown keys are problems. */
 export function readParameters<P extends Parameters>(
   parameters: P,
   map: MapNode,
@@ -89,7 +89,7 @@ function unknownKey(
   known: readonly string[],
 ): void {
   const module = findEntry(map, "cairn/module");
-  // A stronger source chose another module, which replaces the parameters of the first one; otherwise no file could be overridden.
+  // A stronger source chose another module, which replaces the parameters of the first module; otherwise no file could be overridden.
   if (module?.replaced !== undefined && module.replaced.origin.label === entry.value.origin.label) {
     // A default needs no notice.
     if (entry.value.origin.kind === "default") return;

@@ -12,25 +12,25 @@ export type ConfigPath = readonly string[];
 /** A value that took effect, for `cairn config print`. */
 export interface Setting {
   readonly path: ConfigPath;
-  /** In the form of JSON; redacted if it is secret. */
+  /** The value in the form of JSON; redacted if it is secret. */
   readonly value: SettingValue;
   readonly origin: Origin;
-  /** Whether the value is a path on this machine. */
+  /** True if the value is a path on this machine. */
   readonly isPath?: true;
 }
 
 /** The type of a parameter: how it is read, named in the documentation, and described to editors. */
 export interface ValueType<T> {
-  /** The name in docs/configuration.md. */
+  /** The type's name in docs/configuration.md. */
   readonly name: string;
   readonly jsonSchema: JsonSchema;
-  /** Whether the value is a path on this machine. */
+  /** True if the value is a path on this machine. */
   readonly isPath?: true;
   /** The parameters of a map. */
   readonly parameters?: Parameters;
-  /** Returns the value, or undefined after it has added a problem. */
+  /** Returns the value, or undefined after adding a problem. */
   read(node: ConfigNode, path: ConfigPath, reading: Reading): T | undefined;
-  /** The value in the form of `config print`; undefined if reading it has recorded settings of its own. */
+  /** Returns the value in the form of `config print`; undefined if reading the value has recorded settings of its own. */
   show(value: T): SettingValue | undefined;
 }
 
@@ -39,18 +39,18 @@ export interface Parameter<T> {
   readonly type: ValueType<unknown>;
   readonly doc: string;
   readonly required: boolean;
-  /** The default in the documentation. */
+  /** The default as described in the documentation. */
   readonly defaultText: string | undefined;
   /** The default value. */
   readonly fallback: T | ((reading: Reading, path: ConfigPath) => T) | undefined;
-  /** Never printed. */
+  /** Whether the value is never printed. */
   readonly secret: boolean;
 }
 
 /** The parameters of a map, by name. */
 export type Parameters = Readonly<Record<string, Parameter<unknown>>>;
 
-/** The values of such parameters. */
+/** The values of parameters, by name. */
 export type ParameterValues<P extends Parameters> = {
   readonly [Name in keyof P]: P[Name] extends Parameter<infer T> ? T : never;
 };
@@ -63,16 +63,16 @@ export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
   readonly parameters: Parameters;
   /** The conditions between parameters that editors can check. */
   readonly constraint: JsonSchema;
-  /** Reads the parameters; undefined after it has added problems. */
+  /** Reads the parameters; returns undefined after adding problems. */
   use(map: MapNode, path: ConfigPath, reading: Reading): ModuleUse<K> | undefined;
 }
 
 /** One pass over a merged configuration: its input, and what it collects. */
 export interface Reading {
   readonly root: MapNode;
-  /** The folder that relative paths are relative to. */
+  /** The folder to which relative paths are relative. */
   readonly cwd: string;
-  /** `cairn/node`, from which defaults of other parameters are derived. */
+  /** The `cairn/node` from which defaults of other parameters are derived. */
   readonly node: { readonly id: string; readonly dir: string };
   /** Every built-in module, by id. */
   readonly modules: ReadonlyMap<string, ModuleDescriptor>;
@@ -87,7 +87,7 @@ export interface Reading {
     string,
     { readonly kind: ModuleKind; readonly use: ModuleUse<ModuleKind> | undefined }
   >;
-  /** Top-level keys that only a refused parameter has named; the problem is reported there. */
+  /** Top-level keys that only a refused parameter has named; the problem is reported for that parameter. */
   readonly refused: Set<string>;
   /** Modules of older systems that were translated. */
   readonly older: Set<string>;

@@ -5,7 +5,7 @@ import { eitherOf, orVariable } from "./json-schema.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import { expected, type ValueType } from "./reading.ts";
 
-/** Text that is not empty. */
+/** Returns the type of a string that is not empty. */
 export function text(): ValueType<string> {
   return {
     name: "text",
@@ -20,7 +20,7 @@ export function text(): ValueType<string> {
   };
 }
 
-/** Text that matches a pattern, which `what` describes in messages. */
+/** Returns the type of a string that matches a pattern, which `what` describes in messages. */
 export function textLike(pattern: RegExp, what: string): ValueType<string> {
   const plain = text();
   return {
@@ -33,7 +33,7 @@ export function textLike(pattern: RegExp, what: string): ValueType<string> {
   };
 }
 
-/** A path or `file:` URL; relative ones are relative to the working directory. The value is absolute. */
+/** Returns the type of a path or `file:` URL; relative paths are relative to the working directory. The value is absolute. */
 export function path(): ValueType<string> {
   return {
     name: "path",
@@ -57,7 +57,7 @@ export function path(): ValueType<string> {
   };
 }
 
-/** Returns a text as an absolute path; undefined if it is empty, begins with `~`, or is a URL other than `file:`. */
+/** Returns a string as an absolute path; undefined if the string is empty, begins with `~`, or is a URL other than `file:`. */
 export function absolutePath(written: string, cwd: string): string | undefined {
   if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
   if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
@@ -66,7 +66,7 @@ export function absolutePath(written: string, cwd: string): string | undefined {
   return fileURLToPath(written);
 }
 
-/** A whole number within bounds, also as text of digits, since `${NAME}` is always text. */
+/** Returns the type of a whole number within bounds, or a string of digits, since `${NAME}` is always a string. */
 export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): ValueType<number> {
   const upTo = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
   return {
@@ -83,7 +83,7 @@ export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): 
   };
 }
 
-/** true or false, also as text, since `${NAME}` is always text. */
+/** Returns the type of true or false, or either as a string, since `${NAME}` is always a string. */
 export function boolean(): ValueType<boolean> {
   return {
     name: "boolean",
@@ -98,7 +98,7 @@ export function boolean(): ValueType<boolean> {
   };
 }
 
-/** One of a few words, which may be keywords in EDN. */
+/** Returns the type of one of a few words, which may be keywords in EDN. */
 export function choice<const T extends string>(words: readonly T[]): ValueType<T> {
   const what = `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`;
   return {
@@ -115,7 +115,7 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
   };
 }
 
-/** A list of one or more; a single value is short for a list of one. */
+/** Returns the type of a list of one or more values; a single value is short for a list of one. */
 export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
   return {
     name: `list of ${item.name}`,
@@ -136,7 +136,7 @@ export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
   };
 }
 
-// At most 16 digits: longer ones are not safe integers, and Number would silently round them.
+// At most 16 digits: longer numbers are not safe integers, and Number would silently round them.
 function numberOf(node: ConfigNode): number | undefined {
   if (node.type === "number") return node.value;
   return node.type === "string" && /^-?[0-9]{1,16}$/.test(node.text) ? Number(node.text) : undefined;

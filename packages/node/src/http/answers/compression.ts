@@ -3,20 +3,20 @@ import { brotliCompress, constants, createBrotliCompress, createGzip, gzip } fro
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { accepted, varyBy } from "./negotiation.ts";
 
-/** Shorter bodies are not compressed. */
+/** The length of the shortest body that is compressed. */
 export const MIN_COMPRESSED_CHARACTERS = 4_096;
-/** The header by which answers of that length vary. */
+/** The request header by which responses of at least that length vary. */
 export const VARY_CODING = "accept-encoding";
 
-/** Compression uses the threads that LevelDB reads with. Further answers are sent uncompressed. */
+/** The most responses compressed at a time; others are sent uncompressed. Compression uses the threads with which LevelDB reads. */
 const MAX_CONCURRENT = 2;
-/** About as fast as gzip, and smaller. */
+/** Brotli at this quality is about as fast as gzip, and its output is smaller. */
 const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } };
 
 type Coding = "gzip" | "br";
 type Compressed = (error: Error | null, body: Buffer) => void;
 
-/** The preferred coding first, for requests that accept several equally. */
+/** The codings, preferred first, for requests that accept several equally. */
 const CODINGS: Readonly<
   Record<Coding, { whole: (body: string, done: Compressed) => void; parts: () => Transform }>
 > = {
@@ -27,7 +27,7 @@ const CODINGS: Readonly<
   },
 };
 
-/** Returns the coding that an Accept-Encoding prefers; undefined: none. */
+/** Returns the coding that an Accept-Encoding header prefers; undefined if the body is to be sent uncompressed. */
 export function codingFor(acceptEncoding: string | undefined): Coding | undefined {
   if (acceptEncoding === undefined) return undefined;
   const given = accepted(acceptEncoding);
@@ -43,8 +43,8 @@ export function codingFor(acceptEncoding: string | undefined): Coding | undefine
 }
 
 /**
- * Sets the headers of an answer that depend on its coding, given the length of its body: Vary, and a weak ETag, which is the document's in
- * any coding (RFC 9110, 8.8.1: a strong one would mean the same bytes). Returns the coding that the request prefers.
+ * Sets the headers of a response that depend on its coding, given the length of its body: Vary, and a weak ETag, which is the document's in
+ * any coding (RFC 9110, 8.8.1: a strong ETag would promise the same bytes). Returns the coding that the request prefers.
  */
 export function describeCoding(
   request: FastifyRequest,
@@ -59,7 +59,7 @@ export function describeCoding(
   return coding;
 }
 
-/** Compresses long answers for requests that accept it. Event streams are not compressed, since each event has to leave at once. */
+/** Compresses long responses for requests that accept it. Event streams are not compressed, since each event has to be sent at once. */
 export function compressOnRequest(app: FastifyInstance): void {
   let underWay = 0;
   app.addHook<unknown>("onSend", (request, reply, payload, done) => {
@@ -70,7 +70,7 @@ export function compressOnRequest(app: FastifyInstance): void {
     const isHead = request.method === "HEAD";
     if (!isHead && underWay >= MAX_CONCURRENT) return done(null, payload);
     void reply.header("content-encoding", coding);
-    // Its length is not known without compressing it.
+    // The compressed length is not known without compressing the body.
     if (isHead) return done(null, Readable.from([]));
     underWay += 1;
     const { whole, parts } = CODINGS[coding];

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DocumentVersion, StoredDocument } from "../../index/read/documents.ts";
 import { JSON_TYPE, jsonLine } from "./json-answer.ts";
 
-/** Returns each document as JSON text, made from the stored text without parsing it. */
+/** Returns each document as JSON, built from the stored JSON without parsing it. */
 export function documentsJson(documents: readonly StoredDocument[]): string[] {
   return documents.map(
     ({ namespace, name, revision, json }) =>
@@ -11,7 +11,7 @@ export function documentsJson(documents: readonly StoredDocument[]): string[] {
   );
 }
 
-/** Returns each version as JSON text; a deletion has no document. */
+/** Returns each version as JSON; a deletion has no document. */
 export function versionsJson(versions: readonly DocumentVersion[]): string[] {
   return versions.map(({ revision, txTime, deleted, json }) => {
     const head = `{"revision":${revision},"txTime":"${txTime}","deleted":${deleted}`;
@@ -22,7 +22,7 @@ export function versionsJson(versions: readonly DocumentVersion[]): string[] {
 /** Longer arrays are written item by item, to save a copy of the page. */
 const MAX_JOINED_CHARACTERS = 1_048_576;
 
-/** Sends `items` as a JSON array, with a Link to the next page if there is one; `parameter` takes its cursor. */
+/** Sends `items` as a JSON array, with a Link to the next page if there is one; `parameter` is the parameter that takes its cursor. */
 export function sendPage(
   request: FastifyRequest,
   reply: FastifyReply,
@@ -49,13 +49,13 @@ function* pieces(items: readonly string[]): Iterable<string> {
   yield jsonLine("]");
 }
 
-/** Returns the address of this request with another cursor, and everything else as it was sent. */
+/** Returns the URL of this request with another cursor, and everything else as it was sent. */
 function nextUrl(url: string, parameter: string, cursor: string): string {
   const start = url.indexOf("?");
   const path = start < 0 ? url : url.slice(0, start);
   const kept = start < 0 ? [] : url.slice(start + 1).split("&");
   const pairs = kept.filter((pair) => pair !== "" && pair !== parameter && !pair.startsWith(`${parameter}=`));
-  // These characters would end the address in the header.
+  // Unescaped, these characters would end the URL in the header.
   const query = [...pairs, `${parameter}=${encodeURIComponent(cursor)}`].join("&");
   return `${path}?${query}`.replaceAll("<", "%3C").replaceAll(">", "%3E");
 }

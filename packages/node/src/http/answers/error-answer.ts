@@ -7,12 +7,12 @@ import { accepted, varyBy } from "./negotiation.ts";
 import { badRequest, bodyTooLarge, RequestError, statusOf, unsupportedMediaType } from "./request-error.ts";
 import { drainBody, isHeldBack } from "./unread-body.ts";
 
-/** What the answer of an error contains. */
+/** The parts of an error response. */
 interface ErrorParts {
   readonly code: string;
   readonly message: string;
   readonly hint?: string | null | undefined;
-  /** Fields next to the error. */
+  /** Fields next to `error` in the body. */
   readonly details?: Readonly<Record<string, unknown>>;
 }
 
@@ -20,22 +20,22 @@ interface ErrorParts {
 export const PROBLEM_TYPE = "application/problem+json";
 const PLAIN_TYPE = "application/json";
 
-/** Every error varies by this header. */
+/** The request header by which every error response varies. */
 export const VARY_ACCEPT = "accept";
 
 /**
- * Answers any error as `{"error": {"code", "message", "hint"}}`, or as problem details (RFC 9457) to clients that prefer them. Errors with
- * status 500 are reported to `failures`.
+ * Returns a handler that sends any error as `{"error": {"code", "message", "hint"}}`, or as problem details (RFC 9457) to clients that
+ * prefer them. It reports errors with status 500 to `failures`.
  */
 export function errorHandler(failures: FailedRequests, maxBody: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
-    // The rest of the body is read, so requests sent behind it can be answered, too.
+    // The rest of the body is read, so requests sent after it can be answered, too.
     void reply.removeHeader("connection");
     if (isHeldBack(request.raw)) void reply.header("connection", "close");
     else if (!request.raw.complete) drainBody(request.raw);
     const known = error instanceof CairnError ? error : frameworkError(error, maxBody);
     if (known === undefined) {
-      // A client that disconnected while it sent its body is no fault of this node's.
+      // A client that disconnected while it was sending its body is not a failure of this node.
       if (request.raw.errored !== null) return reply.code(400).send();
       failures.failed(error, request);
       return sendError(request, reply, 500, INTERNAL);
@@ -66,7 +66,7 @@ function sendError(
   return reply.code(status).type(type).send(body);
 }
 
-/** Returns type and body of an error in the form that the request accepts. */
+/** Returns the media type and the body of an error in the form that the request accepts. */
 export function errorForm(
   request: Pick<IncomingMessage, "headers" | "url">,
   requestId: string,
@@ -77,7 +77,7 @@ export function errorForm(
     return { type: JSON_TYPE, body: jsonAnswer({ error: { code, message, hint }, ...details }) };
   }
   const body = {
-    // `code` is more exact than any type.
+    // `code` is more exact than any type could be.
     type: "about:blank",
     title: STATUS_CODES[status] ?? "Error",
     status,
@@ -91,8 +91,8 @@ export function errorForm(
 }
 
 /**
- * Whether to send problem details: the client names them, and with a greater weight than JSON, or at least the weight of the range that
- * includes JSON. A client that names both with the same weight, as generated clients do, gets the usual form.
+ * Returns whether to send problem details: the client names them, and with a greater weight than JSON, or with at least the weight of a
+ * range that includes JSON. A client that names both with the same weight, as generated clients do, gets the usual form.
  */
 export function prefersProblem(accept: string | undefined): boolean {
   if (accept === undefined || !/problem/i.test(accept)) return false;
@@ -105,7 +105,7 @@ export function prefersProblem(accept: string | undefined): boolean {
   return problem >= (weight("application/*") ?? weight("*/*") ?? 0);
 }
 
-/** The path of a request, with the characters escaped that a URI reference must not contain. */
+/** Returns the path of a request, with the characters escaped that a URI reference must not contain. */
 function escapedPath(url: string): string {
   const end = url.search(/[?#]/);
   return (end < 0 ? url : url.slice(0, end)).replaceAll(/[^\w!$&'()*+,./:;=@~%-]/g, encodeURIComponent);

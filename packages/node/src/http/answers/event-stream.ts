@@ -1,7 +1,7 @@
 import type { WatchEvent } from "../../watch/watch-event.ts";
 import type { WatchChange } from "../../index/read/transaction-event.ts";
 
-/** Watchers of the same changes get the same array, so its text is made once for all of them. */
+/** The bytes of events by their array: watchers of the same changes get the same array, so its events are encoded once for all of them. */
 const encoded = new WeakMap<readonly WatchEvent[], Buffer>();
 
 /** Returns events as the bytes of a stream of server-sent events. */
@@ -15,7 +15,10 @@ export function eventStreamText(events: readonly WatchEvent[]): Buffer {
   return bytes;
 }
 
-/** A client resumes after the last id by itself, so an event from which it must not resume has none. */
+/**
+ * Returns one event in the stream's format. A client resumes after the last id on its own, so an event after which it must not resume has
+ * no id.
+ */
 function eventText(event: WatchEvent): string {
   switch (event.type) {
     case "tx": {
@@ -36,7 +39,10 @@ function eventText(event: WatchEvent): string {
   }
 }
 
-/** Made from the stored text of the document without parsing it. It has no line breaks, since no message of the log has any. */
+/**
+ * Returns a change as JSON, built from the document's stored JSON without parsing it. It has no line breaks, since no message of the log
+ * has any.
+ */
 function changeJson({ op, bucket, namespace, name, revision, json }: WatchChange): string {
   const key = `"namespace":${JSON.stringify(namespace)},"name":${JSON.stringify(name)}`;
   const head = `{"op":"${op}","bucket":"${bucket}",${key},"revision":${revision}`;

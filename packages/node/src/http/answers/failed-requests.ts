@@ -1,14 +1,14 @@
 import { CairnError } from "@cairn/kv";
 import type { FastifyRequest } from "fastify";
 
-/** Where the server logs. */
+/** The logger of the HTTP server. */
 export interface HttpLogger {
   error(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   debug(fields: object, message: string): void;
 }
 
-/** Failures of one cause since the last line about them. */
+/** The failures of one cause since the last line logged about them. */
 interface Cause {
   readonly message: string;
   readonly fields: object;
@@ -17,12 +17,12 @@ interface Cause {
 }
 
 const LOG_INTERVAL_MS = 60_000;
-/** More are hardly different causes, but one with a different message each time. */
+/** The most causes told apart. More are hardly different causes, but one whose message differs each time. */
 const MAX_CAUSES = 100;
 
 /**
- * Logs requests that failed through the node's own fault, with a line for each cause: the first failure at once, the following ones once a
- * minute with their number. Stacks are logged at `debug`; that of an unknown error is in the line itself, since there is no other clue.
+ * Logs requests that failed through the node's own fault, by cause: the first failure at once, the number of further ones once a minute.
+ * Stacks are logged at `debug`; that of an unknown error is in the line itself, since there is no other clue.
  */
 export class FailedRequests {
   readonly #logger: HttpLogger;
@@ -32,7 +32,7 @@ export class FailedRequests {
     this.#logger = logger;
   }
 
-  /** Records that a request failed with `error`: unexpectedly, if that is no CairnError. */
+  /** Records that a request failed with `error`, which is unexpected unless it is a CairnError. */
   failed(
     error: unknown,
     { method, url, id: requestId }: Pick<FastifyRequest, "method" | "url" | "id">,
@@ -62,12 +62,12 @@ export class FailedRequests {
     });
   }
 
-  /** Beyond the limit, all further causes count as one. */
+  /** Returns the name under which a cause is counted; beyond the limit, all further causes count as one. */
   #nameOf(cause: string): string {
     return this.#causes.has(cause) || this.#causes.size < MAX_CAUSES ? cause : "others";
   }
 
-  /** Logs the failures that were not logged yet, and stops the timers. */
+  /** Logs the failures not yet logged, and stops the timers. */
   close(): void {
     for (const name of this.#causes.keys()) this.#logCount(name, true);
   }
@@ -78,7 +78,7 @@ export class FailedRequests {
     const { message, fields, count, timer } = cause;
     clearTimeout(timer);
     this.#causes.delete(name);
-    // After a minute without failures, the next one is logged at once again.
+    // After a minute without failures, the next failure is logged at once again.
     if (count === 0) return;
     this.#logger.error(
       { ...fields, requests: count },

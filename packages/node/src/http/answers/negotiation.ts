@@ -6,7 +6,7 @@ interface Accepted {
   readonly q: number;
 }
 
-/** Parses a header such as Accept or Accept-Encoding (RFC 9110, 12.4.2 and 12.5) into names in lower case, without their parameters. */
+/** Parses a header such as Accept or Accept-Encoding (RFC 9110, 12.4.2 and 12.5) into lower-case names without parameters. */
 export function accepted(header: string): Accepted[] {
   return header
     .split(",")
@@ -19,7 +19,7 @@ export function accepted(header: string): Accepted[] {
     .filter(({ name }) => name !== "");
 }
 
-/** Adds a request header to those that the answer varies by. */
+/** Adds a request header to those by which the response varies. */
 export function varyBy(reply: FastifyReply, header: string): void {
   const others = reply.getHeader("vary");
   void reply.header("vary", others === undefined ? header : `${String(others)}, ${header}`);

@@ -1,9 +1,12 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
 
-/** The code of a request that cannot be understood or obeyed: its address, a parameter, a header, a cursor. */
+/** The code of a request that cannot be understood or obeyed because of its address, a parameter, a header or a cursor. */
 export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
 
-/** Codes whose status is not 500. Those of a cluster that may recover are 503, so that clients and load balancers try again. */
+/**
+ * The statuses of codes whose status is not 500. Codes of a cluster that may recover have 503, so that clients and load balancers try
+ * again.
+ */
 const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: 400,
   METHOD_NOT_ALLOWED: 405,
@@ -30,12 +33,12 @@ const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
   DISK_FULL: 507,
 };
 
-/** Returns the status of answers with this code. */
+/** Returns the HTTP status of an error code. */
 export function statusOf(code: ErrorCode): number {
   return STATUS_BY_CODE[code] ?? 500;
 }
 
-/** An error whose answer has a status other than its code's, more fields (`details`, next to `error` in the body), or headers. */
+/** An error whose response has a status other than its code's, additional fields (`details`, next to `error` in the body), or headers. */
 export class RequestError extends CairnError {
   readonly status: number;
   readonly details: Readonly<Record<string, unknown>>;
@@ -60,17 +63,17 @@ export class RequestError extends CairnError {
   }
 }
 
-/** 400: the request cannot be understood. */
+/** Returns the 400 for a request that cannot be understood. */
 export function badRequest(message: string, hint?: string): RequestError {
   return new RequestError(BAD_REQUEST, message, { hint });
 }
 
-/** 400: nothing can be stored from the body. */
+/** Returns the 400 for a body from which nothing can be stored. */
 export function badBody(message: string, hint?: string): RequestError {
   return new RequestError("TX_INVALID", message, { hint });
 }
 
-/** 405: the address does not take this method. */
+/** Returns the 405 for an address that does not take this method. */
 export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): RequestError {
   return new RequestError(
     "METHOD_NOT_ALLOWED",
@@ -82,7 +85,7 @@ export function methodNotAllowed(method: string, path: string, allowed: readonly
   );
 }
 
-/** 413, with the limit in the message and as a number. */
+/** Returns a 413, with the limit in the message and as a number. */
 export function bodyTooLarge(what: string, limit: number): RequestError {
   return new RequestError("TX_TOO_LARGE", `${what} is larger than ${limit} bytes.`, {
     hint: "Split it into several transactions, or raise max-body of the HTTP server.",
@@ -90,7 +93,7 @@ export function bodyTooLarge(what: string, limit: number): RequestError {
   });
 }
 
-/** 415: the body is compressed. */
+/** Returns the 415 for a compressed body. */
 export function unsupportedEncoding(encoding: string): RequestError {
   return new RequestError(BAD_REQUEST, `Bodies must be sent as they are, not in the encoding ${encoding}.`, {
     status: 415,
@@ -99,7 +102,7 @@ export function unsupportedEncoding(encoding: string): RequestError {
   });
 }
 
-/** 415: the body is not JSON. */
+/** Returns the 415 for a body that is not JSON. */
 export function unsupportedMediaType(): RequestError {
   return new RequestError(BAD_REQUEST, "A body must be JSON.", {
     status: 415,
@@ -107,7 +110,7 @@ export function unsupportedMediaType(): RequestError {
   });
 }
 
-/** 415: the body of a batch is not NDJSON. */
+/** Returns the 415 for a batch whose body is not NDJSON. */
 export function linesExpected(): RequestError {
   return new RequestError(BAD_REQUEST, "A batch is NDJSON: one transaction a line.", {
     status: 415,

@@ -54,7 +54,7 @@ const BY_KEY = "/api/v1/buckets/{bucket}/document";
 const IN_DEFAULT = "/api/v1/{bucket}/{name}";
 const IN_NAMESPACE = "/api/v1/{bucket}/{namespace}/{name}";
 
-/** Documents: the addresses that no other resource has. */
+/** The operations on documents: the addresses that belong to no other resource. */
 export const DOCUMENT_OPERATIONS: readonly Operation[] = [
   {
     method: "get",

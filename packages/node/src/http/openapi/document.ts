@@ -11,8 +11,8 @@ export function openApiDocument(version: string): OpenApiObject {
 }
 
 /**
- * Returns the same document with the exact schema of each status, and with nullable properties that are required. Generated clients could not
- * use it: they take one schema for all successes of an operation, and some refuse null for a required property.
+ * Returns the same document with the exact schema of each status, and with nullable properties that are required. Generated clients could
+ * not use it: they take one schema for all successes of an operation, and some refuse null for a required property.
  */
 export function exactOpenApiDocument(version: string): OpenApiObject {
   return describe(version, { ...SCHEMAS, ...EXACT_SCHEMAS }, true);
@@ -33,14 +33,14 @@ function describe(version: string, schemas: OpenApiObject, isExact: boolean): Op
       license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
     },
     servers: [{ url: "/" }],
-    // The empty one is for nodes without an auth-token.
+    // The empty requirement is for nodes without an auth-token.
     security: [{ token: [] }, {}],
     paths,
     components: { schemas, securitySchemes: { token: { type: "http", scheme: "bearer" } } },
   };
 }
 
-/** Makes nullable properties optional: generated Java (okhttp-gson) refuses null for a required property. */
+/** Returns `part` with its nullable properties optional: generated Java (okhttp-gson) refuses null for a required property. */
 function forClients(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(forClients);
   if (part === null || typeof part !== "object") return part;

@@ -2,7 +2,7 @@ import { CHECKPOINT_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.t
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
 import { found, type Operation, READ_ERRORS } from "./operation.ts";
 
-/** The node itself and its checkpoints. */
+/** The operations on the node itself and its checkpoints. */
 export const NODE_OPERATIONS: readonly Operation[] = [
   {
     method: "get",

@@ -4,20 +4,23 @@ import { statusOf } from "../answers/request-error.ts";
 import type { QueryParameters } from "../requests/parameters.ts";
 import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
 
-/** An answer of success: what it means, its body and its headers. */
+/** A success response: its meaning, body and headers. */
 export interface Success {
   readonly status: number;
   readonly description: string;
-  /** Undefined: no body. All successes of an operation have one schema, since generated clients parse each with the first. */
+  /**
+   * The schema of the body; undefined if there is none. All successes of an operation have one schema, since generated clients parse each
+   * with the first.
+   */
   readonly schema?: OpenApiObject;
-  /** The exact schema of this answer, if `schema` is looser to fit other answers, too. */
+  /** The exact schema of this response, if `schema` is looser to fit the operation's other responses, too. */
   readonly exact?: OpenApiObject;
-  /** Defaults to `application/json`. */
+  /** The body's media type; `application/json` by default. */
   readonly mediaType?: string;
   readonly headers?: readonly HeaderName[];
 }
 
-/** Schemas by media type. Generators of clients that support only one take the first. */
+/** Schemas by media type. Client generators that support only one media type take the first. */
 export type Content = Readonly<Record<string, OpenApiObject>>;
 
 const JSON_BODY = "application/json";
@@ -36,7 +39,7 @@ export function found(
   return [{ status: 200, description, schema, headers }];
 }
 
-/** Returns the two successes of a write: `status` with the exact schema once it is indexed, 202 once the log has it. */
+/** Returns the two successes of a write: `status` with the exact schema once the write is indexed, 202 once the log has it. */
 export function written(
   schema: OpenApiObject,
   exact: OpenApiObject,
@@ -49,12 +52,12 @@ export function written(
   ];
 }
 
-/** One method at one address. */
+/** A method at an address. */
 export interface Operation {
   readonly method: "get" | "put" | "post" | "delete";
-  /** With path parameters as `{name}`. */
+  /** The path, with parameters as `{name}`. */
   readonly path: string;
-  /** The schemas of path parameters that are not any text. */
+  /** The schemas of path parameters that are not arbitrary strings. */
   readonly inPath?: OpenApiObject;
   readonly id: string;
   readonly tag: string;
@@ -63,13 +66,13 @@ export interface Operation {
   readonly requestHeaders?: readonly HeaderName[];
   readonly body?: Content;
   readonly answers: readonly Success[];
-  /** In addition to those of every operation. */
+  /** Errors in addition to those of every operation. */
   readonly errors?: readonly (ErrorCode | readonly [ErrorCode, status: number])[];
-  /** Whether it never requires a token. */
+  /** True if the operation never requires a token. */
   readonly open?: true;
 }
 
-/** A header of {@link HEADERS}. */
+/** The name of a header in {@link HEADERS}. */
 export type HeaderName = keyof typeof HEADERS;
 
 const HEADERS = {
@@ -85,7 +88,7 @@ const HEADERS = {
   ],
 } as const satisfies Readonly<Record<string, readonly [OpenApiObject, string]>>;
 
-/** Errors of every operation. */
+/** The errors of every operation. */
 const ANY_REQUEST: NonNullable<Operation["errors"]> = [
   "REQUEST_INVALID",
   "UNAUTHORIZED",
@@ -93,10 +96,10 @@ const ANY_REQUEST: NonNullable<Operation["errors"]> = [
   "INTERNAL",
 ];
 
-/** Errors of every operation that may have a body, whether it needs one or not. */
+/** The errors of every operation that may have a body, whether it needs one or not. */
 const ANY_BODY: NonNullable<Operation["errors"]> = ["TX_INVALID", ["REQUEST_INVALID", 415], "TX_TOO_LARGE"];
 
-/** Errors of every read; a linearizable one appends to the log. */
+/** The errors of every read; a linearizable read appends to the log. */
 export const READ_ERRORS = [
   "NOT_READY",
   "INDEX_CORRUPT",
@@ -107,10 +110,10 @@ export const READ_ERRORS = [
   "LOG_DIFFERENT",
   "LOG_FULL",
 ] as const;
-/** Errors of every write. */
+/** The errors of every write. */
 export const SUBMIT_ERRORS = [...READ_ERRORS, "DISK_FULL"] as const;
 
-/** Returns an operation as an OpenAPI object; `isExact`: with the exact schema of each success. */
+/** Returns an operation as an OpenAPI object, with the exact schema of each success if `isExact`. */
 export function describeOperation(operation: Operation, isExact: boolean): OpenApiObject {
   const {
     method,
@@ -178,7 +181,7 @@ function content(schemas: Content): OpenApiObject {
   return Object.fromEntries(Object.entries(schemas).map(([mediaType, schema]) => [mediaType, { schema }]));
 }
 
-/** Returns one answer for each status, whose description lists the codes. */
+/** Returns one response for each status; its description lists the codes. */
 function failures(errors: NonNullable<Operation["errors"]>): OpenApiObject {
   const byStatus = new Map<number, Set<ErrorCode>>();
   for (const error of errors) {

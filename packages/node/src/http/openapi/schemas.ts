@@ -23,14 +23,14 @@ import {
 } from "../requests/schema-parts.ts";
 import { NOT_READY_DETAILS, STATUS } from "./status-schema.ts";
 
-/** When an event happened, in nanoseconds since 1970. Nodes also accept some months of 2262. */
+/** The time of an event, in nanoseconds since 1970. Nodes also accept some months of 2262. */
 const EVENT_TIME = {
   ...TEXT,
   pattern: "^(0|[1-9][0-9]{0,17}|[1-8][0-9]{18}|9[01][0-9]{17})$",
   example: "1795155146123000000",
 };
 
-/** An event as it is sent and as it is listed. */
+/** The properties of an event, both as sent and as listed. */
 const EVENT = Object.fromEntries(
   Array.from(EVENT_FIELDS, ([name, { maxBytes, required }]) => [
     name,
@@ -56,7 +56,7 @@ const FIELDS = {
 const POLICY_SCHEMAS = {
   PolicyDuration: {
     description: "ISO-8601 without years and months, such as P30D, or milliseconds.",
-    // Not any value: for that, generated Python sends null instead of nothing.
+    // Not a schema of any value: for that, generated Python sends null instead of nothing.
     anyOf: [
       { ...TEXT, pattern: ISO_DURATION_PATTERN },
       { type: "number", format: "double", minimum: 1, maximum: HUNDRED_YEARS_MS },
@@ -229,7 +229,7 @@ export const SCHEMAS = {
   Status: STATUS,
 } as const satisfies Readonly<Record<string, OpenApiObject>>;
 
-/** The exact schemas of answers whose operations have other answers, too. */
+/** The exact schemas of responses whose operations also have other responses. */
 export const EXACT_SCHEMAS = {
   Decided: object(OUTCOME, ["txId", "txTime", "committed"]),
   Indexed: object(WRITTEN),

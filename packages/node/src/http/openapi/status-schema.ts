@@ -106,7 +106,7 @@ const CHECKPOINTS = object({
   ),
 });
 
-/** GET /status. */
+/** The body of GET /status. */
 export const STATUS = object({
   node: TEXT,
   version: TEXT,

@@ -9,7 +9,7 @@ import {
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
 import { found, json, type Operation, READ_ERRORS, SUBMIT_ERRORS, written } from "./operation.ts";
 
-/** Transactions, and everything derived from them except documents. */
+/** The operations on transactions, and on everything derived from them except documents. */
 export const TRANSACTION_OPERATIONS: readonly Operation[] = [
   {
     method: "post",

@@ -8,22 +8,22 @@ import { parseFlag, type QueryParameters } from "./parameters.ts";
 /** The beginning of every document's address. */
 export const API = "/api/v1/";
 
-/** A bucket, or a document in it. */
+/** The address of a bucket, or of a document in it. */
 export interface DocumentPath {
   readonly bucket: string;
   /** Undefined if the address ends after the bucket. */
   readonly key?: DocumentKey;
 }
 
-/** Returns the address without its query. */
+/** Returns a URL without its query. */
 export function pathOf(url: string): string {
   const end = url.indexOf("?");
   return end < 0 ? url : url.slice(0, end);
 }
 
 /**
- * Removes scheme and host from an address that has them before its path, as requests to proxies do. That host counts, whatever the header
- * says (RFC 9112, 3.2.2).
+ * Removes scheme and host from a URL that has them before its path, as in requests to proxies. That host overrides the Host header (RFC
+ * 9112, 3.2.2).
  */
 export function toOriginForm(request: IncomingMessage): void {
   const { url = "/" } = request;
@@ -54,7 +54,7 @@ export function parseDocumentPath(url: string): DocumentPath {
   return { bucket, key: documentKey(bucket, namespace, name) };
 }
 
-/** Returns the bucket's part of an address below /api/v1/ as it was sent; elsewhere an empty text. */
+/** Returns the bucket in a URL below /api/v1/ as it was sent; for any other URL an empty string. */
 export function sentBucket(url: string): string {
   const path = pathOf(url);
   if (!path.startsWith(API)) return "";
@@ -62,10 +62,10 @@ export function sentBucket(url: string): string {
   return path.slice(API.length, slash < 0 ? undefined : slash);
 }
 
-/** Returns the address of a document, with every part escaped. */
+/** Returns the URL of a document, with every part escaped. */
 export function documentUrl({ bucket, namespace, name }: DocumentKey): string {
   const segments = name.split("/").map(encodeURIComponent);
-  // Clients resolve dot segments before they send, so such names are sent as a parameter.
+  // Clients resolve dot segments before they send a URL, so such names are sent as a parameter.
   if ([namespace, ...segments].some((segment) => segment === "." || segment === "..")) {
     return `${API}${bucket}?key=${encodeURIComponent(`${namespace}/${name}`)}`;
   }
@@ -78,7 +78,7 @@ export type Query<P extends QueryParameters> = {
 };
 
 /**
- * Parses the query of `url`. Unknown parameters, and repeated ones unless they are repeatable, are refused: a filter that was misspelt and
+ * Parses the query of `url`. Refuses unknown parameters, and repeated ones unless they are repeatable: a filter that was misspelt and
  * ignored would return more than was asked for.
  */
 export function parseQuery<P extends QueryParameters>(url: string, parameters: P): Query<P> {

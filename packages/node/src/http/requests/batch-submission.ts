@@ -8,14 +8,14 @@ import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
 import { type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
 import { parseJson } from "./faithful-json.ts";
 
-/** The summary of a batch. Ids are null if it had no transactions. */
+/** The summary of a batch. Ids are null if the batch had no transactions. */
 export interface BatchResult {
   readonly accepted: number;
   readonly firstTxId: TxId | null;
   readonly lastTxId: TxId | null;
 }
 
-/** The options of a batch. */
+/** The options for a batch. */
 export interface BatchOptions {
   readonly maxLineBytes: number;
   /** The number of the first line. */
@@ -24,12 +24,13 @@ export interface BatchOptions {
   readonly startLimit: () => Deadline;
 }
 
-/** Bytes that may wait for the log at the same time. Bounds memory; more would not make a log faster. */
+/** The most bytes that may wait for the log at a time. Bounds memory; more would not make a log faster. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 /**
  * Submits a stream of lines in order, many concurrently, and stops at the first line that is refused. Lines are checked before they are
- * submitted, so none after a mistake is stored. Only if the log itself refuses a line may later lines, already on their way, be stored.
+ * submitted, so none after an invalid line is stored. Only if the log itself refuses a line may later lines, already on their way, be
+ * stored.
  */
 export class BatchSubmission {
   readonly #api: NodeApi;
@@ -42,7 +43,7 @@ export class BatchSubmission {
   #accepted = 0;
   #firstTxId: TxId | null = null;
   #lastTxId: TxId | null = null;
-  /** The failure of the earliest line; `before` counts the transactions that precede it. */
+  /** The failure of the earliest line; `before` counts the transactions before that line. */
   #failure: { error: unknown; line: number; before: number } | undefined;
 
   constructor(api: NodeApi, options: BatchOptions) {
@@ -51,11 +52,11 @@ export class BatchSubmission {
   }
 
   /**
-   * Resolves once every submitted line is acknowledged or refused. Returns the limit for what follows; it starts with the last line, since
-   * the client decides how long the lines take to arrive.
+   * Resolves once every submitted line is acknowledged or refused. Returns the limit for what follows, which starts with the last line,
+   * since the client decides how long the lines take to arrive.
    */
   async submitAll(body: Readable): Promise<Deadline> {
-    // Leaving the loop early must not destroy the connection, which the answer needs.
+    // Leaving the loop early must not destroy the connection, which the response needs.
     let limit: Deadline;
     const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
     try {
@@ -75,7 +76,7 @@ export class BatchSubmission {
     return limit;
   }
 
-  /** Returns the summary, or throws the error of the earliest failed line with the numbers of accepted ones. */
+  /** Returns the summary, or throws the error of the earliest failed line, with the summary of the accepted lines. */
   result(): BatchResult {
     const summary = { accepted: this.#accepted, firstTxId: this.#firstTxId, lastTxId: this.#lastTxId };
     if (this.#failure === undefined) return summary;

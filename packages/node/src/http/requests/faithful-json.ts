@@ -13,13 +13,13 @@ const NINE = 57;
 const LOWER_E = 101;
 const UPPER_E = 69;
 
-/** A double preserves any 15 digits. */
+/** The number of digits up to which a double preserves every number. */
 const ALWAYS_EXACT_CHARACTERS = 15;
 
 /**
- * Parses JSON with no data lost; `__proto__` is a key like any other. Returns undefined if there is only white space. Throws `TX_INVALID` for
- * bytes that are not UTF-8, numbers that would change, and repeated names in an object. `onText` is called with the text before the last
- * two checks, and may throw a more exact error.
+ * Parses JSON without losing data; `__proto__` is a key like any other. Returns undefined if there is only white space. Throws `TX_INVALID`
+ * for bytes that are not UTF-8, numbers that would change, and repeated names in an object. `onText` is called with the JSON before the
+ * last two checks, and may throw a more exact error.
  */
 export function parseJson(bytes: Buffer, onText?: (json: string) => void): unknown {
   if (!isUtf8(bytes)) throw badBody("The body is not valid UTF-8.");
@@ -41,9 +41,9 @@ function hasByteOrderMark(bytes: Buffer): boolean {
 }
 
 /**
- * Refuses what `value`, parsed from the JSON `text`, does not preserve: a number that is not exactly the written one, and all but the last of
- * several members with one name, which JSON.parse drops silently. A fast pass over the text decides nearly always; only if that leaves
- * a doubt, a slow one follows.
+ * Throws if `value`, parsed from the JSON `text`, does not preserve all of it: a number is not exactly the written one, or JSON.parse
+ * silently dropped all but the last of several members with one name. A fast pass over `text` decides nearly always; only if it leaves a
+ * doubt, a slow one follows.
  */
 function refuseUnfaithful(text: string, value: unknown): void {
   const { members, isNumberInDoubt } = scan(text);
@@ -69,7 +69,7 @@ function scan(text: string): { members: number; isNumberInDoubt: boolean } {
   return { members, isNumberInDoubt };
 }
 
-/** Counts the members of all objects in `value`, unless none are `expected`. */
+/** Returns the number of members of all objects in `value`; 0 if none are `expected`. */
 function memberCount(value: unknown, expected: number): number {
   if (expected === 0 || typeof value !== "object" || value === null) return 0;
   const rest: unknown[] = [value];
@@ -131,12 +131,12 @@ function isDigit(code: number): boolean {
   return code >= ZERO && code <= NINE;
 }
 
-/** Returns where the string that begins at `from` ends: the index of its closing quote. */
+/** Returns the index of the closing quote of the string that begins at `from`. */
 function closingQuote(text: string, from: number): number {
   for (let at = text.indexOf('"', from + 1); ; at = text.indexOf('"', at + 1)) {
     let before = at - 1;
     while (text.charCodeAt(before) === BACKSLASH) before -= 1;
-    // An even number of backslashes are characters of the string.
+    // An even number of backslashes escape one another, not the quote.
     if ((at - before) % 2 === 1) return at;
   }
 }
@@ -160,7 +160,7 @@ function hasExponent(text: string, from: number, end: number): boolean {
   return false;
 }
 
-/** Whether the number is the same after it was parsed and written. */
+/** Returns whether a number is still the same after it is parsed and written. */
 function isPreserved(number: string): boolean {
   const value = Number(number);
   const written = String(value);
@@ -169,7 +169,7 @@ function isPreserved(number: string): boolean {
   return Number.isFinite(value) && canonical(number) === canonical(written);
 }
 
-/** Returns one form for each number: its digits without zeros at either end, and a power of ten. */
+/** Returns the same string for all spellings of a number: its digits without zeros at either end, and a power of ten. */
 function canonical(number: string): string {
   const [, sign = "", whole = "", fraction = "", power = "0"] =
     /^(-?)(\d+)(?:\.(\d+))?(?:e([-+]?\d+))?$/i.exec(number) ?? [];

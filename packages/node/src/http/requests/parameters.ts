@@ -9,28 +9,28 @@ import { array, boundedText, FLAG, type OpenApiObject, ref, TEXT, TIME, TX_ID } 
 
 /** A query parameter: how it is read, and how OpenAPI describes it. */
 export interface QueryParameter<Option extends string = string, Value = unknown> {
-  /** The name under which the value is passed on, mostly that of an option of the node's API. */
+  /** The name under which the value is passed on, usually that of an option of the node's API. */
   readonly option: Option;
-  /** Returns the value of `text`, or throws `REQUEST_INVALID` with the parameter's `name`. */
+  /** Parses `text`, or throws `REQUEST_INVALID` with the parameter's `name`. */
   readonly parse: (text: string, name: string) => Value;
   readonly schema: OpenApiObject;
   readonly description: string;
   readonly isRequired?: true;
-  /** May be given several times; then `parse` returns an array, and the arrays are joined. */
+  /** True if the parameter may be given several times; `parse` then returns an array, and the arrays are joined. */
   readonly isRepeatable?: true;
 }
 
 /** The parameters of a route, by name. */
 export type QueryParameters = Readonly<Record<string, QueryParameter>>;
 
-/** `true` or `false`. */
+/** Parses `true` or `false`. */
 export function parseFlag(text: string, name: string): boolean {
   if (text === "true") return true;
   if (text === "false") return false;
   throw badRequest(`${name} must be true or false, not ${JSON.stringify(text)}.`);
 }
 
-/** A transaction id. */
+/** Parses a transaction id. */
 export function parseTxId(text: string, name: string): number {
   const id = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
   if (Number.isSafeInteger(id)) return id;
@@ -57,7 +57,7 @@ function parseWhere(text: string, name: string): readonly FieldQuery[] {
   throw badRequest(`${name} must be field:value, such as state:running, not ${JSON.stringify(text)}.`);
 }
 
-// Patterns for clients, too: RE2 and Rust's engine know no lookahead, and RE2 counts repetitions up to 1,000 only.
+// The patterns must work for clients, too: RE2 and Rust's engine have no lookahead, and RE2 counts repetitions only up to 1,000.
 const NUMBER = String.raw`[0-9]{1,9}(\.[0-9]{1,9})?`;
 const SECONDS = `${NUMBER}S`;
 const HOURS_TO_SECONDS = `T(${NUMBER}H(${NUMBER}M)?(${SECONDS})?|${NUMBER}M(${SECONDS})?|${SECONDS})`;
@@ -71,7 +71,7 @@ export const ISO_DURATION_PATTERN = `^${ISO_DURATION}$`;
 
 const HOUR_MS = 3_600_000;
 
-/** A duration, as ISO-8601 or in milliseconds, in milliseconds; more than an hour counts as an hour. */
+/** Parses a duration, in ISO-8601 or in milliseconds, and returns milliseconds; more than an hour counts as an hour. */
 export function parseTimeout(text: string, name: string): number {
   return Math.min(parseMilliseconds(text, name), HOUR_MS);
 }
@@ -95,7 +95,7 @@ function parseHeartbeat(text: string, name: string): number {
   throw badRequest(`${name} must be a duration from PT0.1S to PT1H, not ${JSON.stringify(text)}.`);
 }
 
-/** An ISO-8601 time (UTC if it names no zone), as nodes write it. */
+/** Parses an ISO-8601 time (UTC if it names no zone), and returns it as nodes write it. */
 export function parseTime(text: string, name: string): string {
   const time = utcTime(text);
   if (time.isValid && text.includes("T")) return time.toISO();
@@ -105,12 +105,12 @@ export function parseTime(text: string, name: string): string {
   );
 }
 
-/** The unescaped + of a zone's offset arrives as a space. */
+/** Parses an ISO-8601 time. The unescaped + of a zone's offset arrives as a space. */
 function utcTime(text: string): ReturnType<typeof DateTime.fromISO> {
   return DateTime.fromISO(text.replace(" ", "+"), { zone: "utc" });
 }
 
-/** A transaction id or an ISO-8601 time (UTC if it names no zone). */
+/** Parses a transaction id or an ISO-8601 time (UTC if it names no zone). */
 export function parseAsOf(text: string, name: string): AsOf {
   if (/^\d+$/.test(text)) return { txId: parseTxId(text, name) };
   const time = utcTime(text);
@@ -128,11 +128,11 @@ const LIMIT = { type: "integer", minimum: 1, maximum: MAX_LIMIT };
 const CLOCK = String.raw`T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?`;
 const AS_OF = {
   ...TEXT,
-  // Nodes take more forms of ISO-8601.
+  // Nodes accept more forms of ISO-8601.
   pattern: `^([0-9]{1,16}|[0-9]{4}-[0-9]{2}-[0-9]{2}(${CLOCK})?)$`,
   example: "2026-11-20T06:12:26.123Z",
 };
-/** Formats of values that only a node makes up, or only a policy names. */
+/** The formats of values that only a node makes up, or only a policy names. */
 const CURSOR = { ...TEXT, format: "cursor" };
 const WHERE = { ...TEXT, format: "indexed-field", pattern: String.raw`^[^:]+:[\s\S]*$` };
 const EVENT_PLACE = { ...TEXT, pattern: "^[0-9]{1,19}(-[0-9]{1,16}-[0-9]{1,9})?$" };
@@ -192,7 +192,7 @@ export const DOCUMENT_PATH: OpenApiObject = {
   name: boundedText(MAX_NAME, 1),
 };
 
-/** Every read takes these. */
+/** The parameters of every read. */
 export const READ_PARAMETERS = {
   "min-tx": txIdParameter("minTx", "Waits until this node has indexed this transaction."),
   stale: flagParameter("stale", "Reads the index although the node is not ready."),
@@ -203,13 +203,13 @@ export const READ_PARAMETERS = {
   timeout,
 };
 
-/** Every write takes these. */
+/** The parameters of every write. */
 export const WRITE_PARAMETERS = {
   await: flagParameter("await", "Whether to answer once it is indexed (200) or once the log has it (202)."),
   timeout,
 };
 
-/** A batch takes these. */
+/** The parameters of a batch. */
 export const BATCH_PARAMETERS = {
   ...WRITE_PARAMETERS,
   "first-line": parameter(
@@ -220,14 +220,14 @@ export const BATCH_PARAMETERS = {
   ),
 };
 
-/** Every paged read takes these. */
+/** The parameters of every paged read. */
 export const PAGE_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
   cursor: textParameter("cursor", CURSOR, "From the Link of the previous page."),
 };
 
-/** A list of documents takes these. */
+/** The parameters of a list of documents. */
 export const LIST_PARAMETERS = {
   ...PAGE_PARAMETERS,
   namespace,
@@ -242,7 +242,7 @@ export const LIST_PARAMETERS = {
   },
 } as const;
 
-/** A read of a document takes these. */
+/** The parameters of a read of a document. */
 export const DOCUMENT_PARAMETERS = {
   ...PAGE_PARAMETERS,
   "as-of": asOf,
@@ -253,10 +253,10 @@ export const DOCUMENT_PARAMETERS = {
 };
 
 const KEY_WORDS = "`namespace/name`; a name alone is in the namespace `default`.";
-/** A document addressed by a parameter takes this. */
+/** The parameter that addresses a document. */
 export const KEY_PARAMETERS = { key: { ...textParameter("key", KEY, KEY_WORDS), isRequired: true } } as const;
 
-/** A list of events takes these. */
+/** The parameters of a list of events. */
 export const EVENT_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
@@ -269,7 +269,7 @@ export const EVENT_PARAMETERS = {
   ),
 };
 
-/** A watch takes these. */
+/** The parameters of a watch. */
 export const WATCH_PARAMETERS = {
   bucket: textParameter("bucket", BUCKET, "Only this bucket."),
   namespace,
@@ -286,7 +286,7 @@ export const WATCH_PARAMETERS = {
   ),
 };
 
-/** Saving a checkpoint takes this. */
+/** The parameters of saving a checkpoint. */
 export const CHECKPOINT_PARAMETERS = {
   await: flagParameter("await", "Whether to answer once the checkpoint is saved."),
 };

@@ -3,10 +3,10 @@ import type { Revision } from "@cairn/client";
 import { badRequest, RequestError } from "../answers/request-error.ts";
 import { isSafeMethod } from "./request-head.ts";
 
-/** A list of revisions, or any at all (`*`). */
+/** A list of revisions, or any revision at all (`*`). */
 type Tags = "any" | readonly Revision[];
 
-/** If-Match and If-None-Match of a request. */
+/** The If-Match and If-None-Match of a request. */
 export interface Preconditions {
   readonly match?: Tags;
   readonly noneMatch?: Tags;
@@ -29,8 +29,9 @@ export function parsePreconditions(headers: IncomingHttpHeaders): Preconditions 
 }
 
 /**
- * Returns the error for a precondition that the route would ignore; undefined if there is none. `isEvaluated`: whether the route evaluates
- * If-Match and If-None-Match. If it does not, If-None-Match may still come with a read: ignoring it only costs a cache the body.
+ * Returns the error for a precondition that the route would ignore; undefined if there is none. `isEvaluated` tells whether the route
+ * evaluates If-Match and If-None-Match. Even if it does not, a read may have If-None-Match: ignoring it only means sending a body that the
+ * cache already has.
  */
 export function preconditionProblem(
   headers: IncomingHttpHeaders,
@@ -52,7 +53,10 @@ function unkept(header: string): RequestError {
   );
 }
 
-/** Weak tags count as strong ones, since proxies that compress weaken them. A tag that is no revision matches nothing. */
+/**
+ * Parses the tags of a header. Weak tags count as strong ones, since proxies that compress weaken them. A tag that is no revision matches
+ * nothing.
+ */
 function parseTags(header: string): Tags {
   if (header.trim() === "*") return "any";
   return header.split(",").flatMap((tag) => {
@@ -65,7 +69,9 @@ function includes(tags: Tags, revision: Revision | undefined): boolean {
   return revision !== undefined && (tags === "any" || tags.includes(revision));
 }
 
-/** Decides what a read with preconditions answers, If-Match first (RFC 9110, 13.2.2); `revision` undefined: there is no document. */
+/**
+ * Decides the response to a read with preconditions, If-Match first (RFC 9110, 13.2.2); `revision` is undefined if there is no document.
+ */
 export function readDecision(
   preconditions: Preconditions,
   revision: Revision | undefined,
@@ -77,9 +83,9 @@ export function readDecision(
 }
 
 /**
- * Returns the revision that a conditional write requires (null: no document), for the transaction to compare. A single revision and "absent"
- * are taken from the headers. Other preconditions are decided by the current revision, which the transaction then requires. `lost` makes the
- * error if the precondition does not hold now.
+ * Returns the revision that a conditional write requires (null: no document), for the transaction to compare. A single revision and
+ * "absent" are taken from the headers. For other preconditions, the current revision decides, and the transaction then requires that
+ * revision. `lost` creates the error if the precondition does not hold now.
  */
 export async function expectedRevision(
   preconditions: Preconditions,
@@ -95,12 +101,12 @@ export async function expectedRevision(
   return revision ?? null;
 }
 
-/** 412: the document has another revision. */
+/** Returns the 412 for a document that has another revision. */
 export function conflict(revision: Revision | undefined): RequestError {
   return lostBecause(`the document is ${revision === undefined ? "absent" : `at revision ${revision}`}`);
 }
 
-/** 412 for a write that was aborted; `reason` is the outcome's: a code, then words. */
+/** Returns the 412 for a write that was aborted; `reason` is the outcome's: a code, then words. */
 export function lostBecause(
   reason = "the document was changed meanwhile",
   hint = "Read the document again, and decide whether to write it.",

@@ -10,19 +10,19 @@ import {
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Called with the text of a JSON body before it is checked; what it throws is the answer. */
+    /** Called with a JSON body before it is checked; an error that it throws is sent as the response. */
     onBody?: (json: string) => void;
   }
 }
 
 /** The media type of many JSON values, one a line. */
 export const NDJSON = "application/x-ndjson";
-/** Other names of it. */
+/** Other names of NDJSON. */
 const NDJSON_ALIASES = ["application/ndjson", "application/jsonl", "application/x-jsonlines"];
-/** The types with which generated clients send text unchanged; some encode any type with "json" in its name as one JSON value. */
+/** The types with which generated clients send strings unchanged; some encode any type with "json" in its name as one JSON value. */
 const TEXT_TYPES = ["text/plain", "application/octet-stream"];
 
-/** Has a server read bodies as JSON, and refuse other types. */
+/** Makes a server read bodies as JSON, and refuse other types. */
 export function acceptBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   // `curl -d` declares a form, and many clients declare a string as text/plain.
@@ -35,7 +35,7 @@ export function acceptBodies(app: FastifyInstance): void {
   });
 }
 
-/** Has the routes of `app`, a part of a server, take lines of JSON as a stream, and refuse other types. */
+/** Makes the routes of `app`, a part of a server, take lines of JSON as a stream, and refuse other types. */
 export function acceptLines(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser([NDJSON, ...NDJSON_ALIASES, ...TEXT_TYPES], (request, payload, done) =>
@@ -61,7 +61,7 @@ function json(request: FastifyRequest, body: Buffer, done: Parsed): void {
 
 type Parsed = (error: Error | null, body?: unknown) => void;
 
-/** Returns the JSON value of a request's body. */
+/** Returns the parsed JSON body of a request. */
 export function jsonBody(request: FastifyRequest): unknown {
   if (request.headers["content-range"] !== undefined) {
     throw badRequest(

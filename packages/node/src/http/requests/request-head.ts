@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 
-/** Ids from clients may have any form, but not one that could be mistaken for something else in a log. */
+/** Ids from clients may have any form that could not be mistaken for something else in a log. */
 const ACCEPTED_ID = /^[\w.:/+=-]{1,128}$/;
 
-/** The random beginning of this process's own ids. Random bytes for each id would take longer than the rest of a request. */
+/** The random prefix of this process's own ids. Random bytes for each id would take longer than the rest of a request. */
 const PREFIX = randomBytes(9).toString("base64url");
 let lastId = 0;
 
@@ -14,13 +14,13 @@ export function newRequestId(): string {
   return `${PREFIX}-${lastId}`;
 }
 
-/** Returns the id of a request: its header X-Request-Id if it has one, else a new id. */
+/** Returns the id of a request: its header X-Request-Id if it has a valid one, else a new id. */
 export function requestId({ headers }: Pick<IncomingMessage, "headers">): string {
   const given = headers["x-request-id"];
   return typeof given === "string" && ACCEPTED_ID.test(given) ? given : newRequestId();
 }
 
-/** Whether requests with this method change nothing (RFC 9110, 9.2.1). */
+/** Returns whether requests with this method change nothing (RFC 9110, 9.2.1). */
 export function isSafeMethod(method: string | undefined): boolean {
   return method === "GET" || method === "HEAD" || method === "OPTIONS";
 }

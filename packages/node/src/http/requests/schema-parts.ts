@@ -10,23 +10,23 @@ export const TX_ID = {
 } as const;
 /** An ISO-8601 time in UTC. */
 export const TIME = { type: "string", format: "date-time" } as const;
-/** Any text. */
+/** Any string. */
 export const TEXT = { type: "string" } as const;
 /** True or false. */
 export const FLAG = { type: "boolean" } as const;
-/** A number of things. */
+/** A count. */
 export const COUNT = { type: "integer", format: "int64", minimum: 0 } as const;
 /** A number of bytes. */
 export const BYTES = COUNT;
 /** A duration in milliseconds. */
 export const MILLISECONDS = { type: "number", format: "double", minimum: 0 } as const;
 
-/** A reference to the schema `name` of the document's components. */
+/** Returns a reference to the schema `name` of the document's components. */
 export function ref(name: string): OpenApiObject {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-/** An object with these properties; all are required unless `required` lists those that are. */
+/** Returns the schema of an object with these properties; all are required unless `required` lists those that are. */
 export function object(
   properties: OpenApiObject,
   required: readonly string[] = Object.keys(properties),
@@ -34,37 +34,40 @@ export function object(
   return required.length === 0 ? { type: "object", properties } : { type: "object", properties, required };
 }
 
-/** Text of `minLength` to `maxLength` characters. Where the product limits bytes, the same number of characters is the upper bound. */
+/**
+ * Returns the schema of a string of `minLength` to `maxLength` characters. If the product limits bytes, the same number of characters is
+ * the upper bound.
+ */
 export function boundedText(maxLength: number, minLength = 0): OpenApiObject {
   return { ...TEXT, ...(minLength === 0 ? {} : { minLength }), maxLength };
 }
 
-/** One of these texts. */
+/** Returns the schema of a string that is one of `texts`. */
 export function oneOf(...texts: readonly string[]): OpenApiObject {
   return { ...TEXT, enum: texts };
 }
 
-/** An object schema that allows no other properties, for what a node refuses. */
+/** Returns an object schema that allows no other properties, for objects that a node refuses if they have any. */
 export function withoutOthers(schema: OpenApiObject): OpenApiObject {
   return { ...schema, additionalProperties: false };
 }
 
-/** An array of `items`. */
+/** Returns the schema of an array of `items`. */
 export function array(items: OpenApiObject): OpenApiObject {
   return { type: "array", items };
 }
 
-/** An object with any property names, each with one of `values`. */
+/** Returns the schema of an object with any property names, each with one of `values`. */
 export function dictionary(values: OpenApiObject): OpenApiObject {
   return { type: "object", additionalProperties: values };
 }
 
-/** The same schema, or null. */
+/** Returns the schema, extended to allow null. */
 export function nullable(schema: OpenApiObject): OpenApiObject {
   return { ...schema, nullable: true };
 }
 
-/** The same schema with a description. */
+/** Returns the schema with a description. */
 export function described(schema: OpenApiObject, description: string): OpenApiObject {
   return { ...schema, description };
 }

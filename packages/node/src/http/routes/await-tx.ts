@@ -5,14 +5,14 @@ import { Deadline, TIMED_OUT, withTimeout } from "../../concurrency/time-limit.t
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
 import { RequestError } from "../answers/request-error.ts";
 
-/** Starts the time limit of everything that a request waits for, by its parameter `timeout`. */
+/** Starts the time limit for everything that a request waits for, given its parameter `timeout`. */
 export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
   return new Deadline(timeoutMs);
 }
 
 /**
- * Waits until a transaction that was just submitted is indexed. It is stored even if that takes too long or the node stops, so the error contains
- * its id: sending it again would apply it twice.
+ * Waits until a transaction that was just submitted is indexed. The transaction is stored even if indexing takes too long or the node
+ * stops, so the error contains its id: sending the transaction again would apply it twice.
  */
 export async function awaitSubmitted(api: NodeApi, id: TxId, limit: Deadline): Promise<CommitResult> {
   try {
@@ -31,7 +31,7 @@ export async function awaitSubmitted(api: NodeApi, id: TxId, limit: Deadline): P
   }
 }
 
-/** Returns what a checkpoint store answers; throws `STORE_UNREACHABLE` once the limit has passed. */
+/** Returns the result of a checkpoint store; throws `STORE_UNREACHABLE` once the limit has passed. */
 export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promise<T> {
   const given = await withTimeout(answer, limit.leftMs);
   if (given !== TIMED_OUT) return given;

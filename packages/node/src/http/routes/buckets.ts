@@ -2,7 +2,7 @@ import { parseQuery } from "../requests/address.ts";
 import { READ_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** GET /api/v1/buckets. */
+/** Registers GET /api/v1/buckets. */
 export const bucketRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/buckets", async (request, reply) => {
     const { txId, buckets } = await api.buckets(parseQuery(request.url, READ_PARAMETERS));

@@ -3,7 +3,7 @@ import { CHECKPOINT_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.t
 import { storeInTime, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** GET and POST /api/v1/checkpoints, and POST /api/v1/checkpoints/{name}/verify. */
+/** Registers GET and POST /api/v1/checkpoints, and POST /api/v1/checkpoints/{name}/verify. */
 export const checkpointRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/checkpoints", async (request, reply) => {
     const query = parseQuery(request.url, READ_PARAMETERS);

@@ -2,7 +2,7 @@ import { parseQuery } from "../requests/address.ts";
 import { READ_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** GET /api/v1/digest. */
+/** Registers GET /api/v1/digest. */
 export const digestRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/digest", async (request, reply) => {
     const digest = await api.digest(parseQuery(request.url, READ_PARAMETERS));

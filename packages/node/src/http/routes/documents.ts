@@ -38,7 +38,9 @@ import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 const BY_KEY = "/api/v1/buckets/:bucket/document";
 const CONDITIONAL = { preconditions: true };
 
-/** Lists and documents below /api/v1/{bucket}. Registered last, since they match every address that no other route does. */
+/**
+ * Registers lists and documents below /api/v1/{bucket}. Must be registered last, since they match every address that no other route does.
+ */
 export const documentRoutes: RegisterRoutes = (app, api) => {
   const read = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { bucket, isList } = parseAddress(request.url);
@@ -63,7 +65,7 @@ export const documentRoutes: RegisterRoutes = (app, api) => {
   }
 };
 
-/** Parses the path; `isList`: neither it nor the query names a document. */
+/** Parses the path; `isList` is true if neither the path nor the query names a document. */
 function parseAddress(url: string): DocumentPath & { readonly isList: boolean } {
   const bucketByKey = /^\/api\/v1\/buckets\/([^/?]+)\/document(?:\?|$)/.exec(url)?.[1];
   if (bucketByKey !== undefined) return { bucket: bucketByKey, isList: false };
@@ -72,8 +74,9 @@ function parseAddress(url: string): DocumentPath & { readonly isList: boolean } 
 }
 
 /**
- * Returns the document of an address, and the other parameters. Clients resolve dot segments before they send a path, so a document with such
- * a name is addressed by the parameter `key`: of the bucket, or of the address that OpenAPI describes, where the bucket alone is always a list.
+ * Returns the document of a URL, and the other parameters. Clients resolve dot segments before they send a path, so a document with such a
+ * name is addressed by the parameter `key`: of the bucket, or of the address that OpenAPI describes, since the bucket alone is always a
+ * list there.
  */
 function addressed<P extends QueryParameters>(
   { url, method }: FastifyRequest,
@@ -105,7 +108,7 @@ async function readDocument(
     if (decision === "conflict") throw conflict(document?.revision);
     if (decision === "unchanged" && document !== undefined) {
       void reply.code(304).header("etag", etag(document.revision));
-      // The same headers as with the document.
+      // HEAD has the same headers as GET.
       describeCoding(request, reply, jsonLine(document.json).length);
       return reply.send();
     }
@@ -153,7 +156,7 @@ async function write(
   const preconditions = parsePreconditions(request.headers);
   const ops = [operation];
   if (preconditions !== undefined) {
-    // Only to find the revision to compare with: the transaction compares again, in the log's order.
+    // The read only finds the revision to compare with: the transaction compares again, in the log's order.
     const expected = await expectedRevision(preconditions, async () => (await api.get(key))?.revision);
     ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, expected]);
   }
@@ -170,12 +173,12 @@ async function write(
 }
 
 /**
- * Reads whether a key had a document before transaction `txId`, for one that is no longer among the newest. Null when a history policy has
- * removed the answer.
+ * Reads whether a key had a document before transaction `txId`, for a transaction that is no longer among the newest. Null if a history
+ * policy has removed the answer.
  */
 async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
-    // Stale, because this node has applied the write and need not wait for anything else.
+    // A stale read suffices: this node has applied the write and need not wait for anything else.
     return (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;
   } catch (error) {
     if (isCairnError(error, "WATCH_COMPACTED")) return null;
@@ -183,7 +186,7 @@ async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promis
   }
 }
 
-/** An answer with many documents or versions has no single revision to compare. */
+/** Refuses preconditions: a response with many documents or versions has no single revision to compare. */
 function refusePreconditions({ headers, method }: FastifyRequest): void {
   const problem = preconditionProblem(headers, method, false);
   if (problem !== undefined) throw problem;

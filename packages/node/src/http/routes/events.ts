@@ -9,7 +9,7 @@ import { jsonBody } from "../requests/request-body.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** GET and POST /api/v1/events: events that applications record, apart from their documents. */
+/** Registers GET and POST /api/v1/events, for events that applications record apart from their documents. */
 export const eventRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/events", async (request, reply) => {
     const { txId, events, before } = await api.events(parseQuery(request.url, EVENT_PARAMETERS));

@@ -9,7 +9,7 @@ import { jsonBody } from "../requests/request-body.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** GET and PUT /api/v1/policies. */
+/** Registers GET and PUT /api/v1/policies. */
 export const policyRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/policies", async (request, reply) => {
     const { txId, ...policies } = await api.policies(parseQuery(request.url, READ_PARAMETERS));

@@ -12,7 +12,7 @@ import { documentRoutes } from "./documents.ts";
 import { txRoutes } from "./tx.ts";
 import { watchRoutes } from "./watch.ts";
 
-/** Every resource that is served. */
+/** The routes of every resource that is served. */
 const RESOURCES: readonly RegisterRoutes[] = [
   nodeRoutes,
   txRoutes,

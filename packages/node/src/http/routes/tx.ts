@@ -17,7 +17,7 @@ import { acceptLines, jsonBody } from "../requests/request-body.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 
-/** POST /api/v1/tx, POST /api/v1/tx/batch, GET /api/v1/tx/evictions and GET /api/v1/tx/{id}. */
+/** Registers POST /api/v1/tx, POST /api/v1/tx/batch, GET /api/v1/tx/evictions and GET /api/v1/tx/{id}. */
 export const txRoutes: RegisterRoutes = (app, api, options) => {
   app.post("/api/v1/tx", async (request, reply) => {
     const query = parseQuery(request.url, WRITE_PARAMETERS);
@@ -29,7 +29,7 @@ export const txRoutes: RegisterRoutes = (app, api, options) => {
     return reply.header("cairn-tx", outcome.txId).send(outcome);
   });
 
-  // A part of its own, since it reads bodies differently.
+  // A batch is a part of its own, since it reads bodies differently.
   void app.register((part, _, done) => {
     acceptLines(part);
     batchRoute(part, api, options);
@@ -56,7 +56,7 @@ export const txRoutes: RegisterRoutes = (app, api, options) => {
   });
 };
 
-/** Transactions as NDJSON, stored in the order of the lines. */
+/** Registers POST /api/v1/tx/batch: transactions as NDJSON, stored in the order of the lines. */
 const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {
   app.post("/api/v1/tx/batch", async (request, reply) => {
     const query = parseQuery(request.url, BATCH_PARAMETERS);

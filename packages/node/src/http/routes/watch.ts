@@ -10,20 +10,20 @@ import { parseQuery, type Query } from "../requests/address.ts";
 import { parseTxId, WATCH_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** A client that reads nothing for so long is gone, since heartbeats come more often. */
+/** A client that reads nothing for this long is gone, since heartbeats are more frequent. */
 const GONE_AFTER_MS = 60_000;
 const GONE_AFTER_HEARTBEATS = 3;
 
-/** How soon an EventSource connects again to a node that was not ready. */
+/** The time after which an EventSource connects again to a node that was not ready. */
 const RETRY_MS = 2_000;
 
-/** GET /api/v1/watch, as server-sent events. */
+/** Registers GET /api/v1/watch, which sends server-sent events. */
 export const watchRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/watch", async (request, reply) => {
     const query = watchQuery(request, parseQuery(request.url, WATCH_PARAMETERS));
     const closed = new AbortController();
     reply.raw.once("close", () => closed.abort());
-    // An error of the first step is the answer; after it, the answer is the stream.
+    // An error of the first step is sent as the response; after that, the response is the stream.
     const watched = api.watch({ ...query, signal: closed.signal }).batches();
     const batches = watched[Symbol.asyncIterator]();
     const first = await batches
@@ -49,8 +49,8 @@ export const watchRoutes: RegisterRoutes = (app, api) => {
 };
 
 /**
- * Whether the client is an EventSource (WHATWG HTML, 9.2.3), which accepts nothing but an event stream. It connects again when a stream
- * ends, but never again after an error.
+ * Returns whether the client is an EventSource (WHATWG HTML, 9.2.3), which accepts nothing but an event stream. An EventSource connects
+ * again when a stream ends, but never again after an error.
  */
 function isEventSource({ headers }: FastifyRequest): boolean {
   return headers.accept === "text/event-stream";
@@ -81,7 +81,7 @@ async function* stream(
   }
 }
 
-/** A client that connects again repeats its first address; the header Last-Event-ID says from where to resume. */
+/** Returns the query of a watch. A client that connects again repeats its first URL; the header Last-Event-ID says where to resume. */
 function watchQuery(request: FastifyRequest, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
   const last = request.headers["last-event-id"];
   if (typeof last !== "string" || last === "") return query;
