@@ -47,7 +47,7 @@ describe("a store to which anything has happened", () => {
         for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) await examineSeed(seed);
       };
       const works = Array.from({ length: AT_ONCE }, work);
-      // After one seed failed, the others finish their current step and leave nothing behind.
+      // After one seed failed, the others finish and leave nothing behind.
       await Promise.all(works).finally(async () => {
         seeds.length = 0;
         await Promise.allSettled(works);

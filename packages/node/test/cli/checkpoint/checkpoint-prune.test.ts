@@ -71,7 +71,7 @@ test("checkpoint prune removes only leftovers without a policy", async () => {
   expect(await left()).toEqual(["1", "2"]);
 });
 
-test("checkpoint prune removes nothing from a folder with several logs until one is named; --other-logs then removes those of the others", async () => {
+test("checkpoint prune needs --log for a folder with several logs; --other-logs then removes those of the others", async () => {
   await save([1, 2]);
   await save([50], "log-2");
   const unnamed = await prune("store", "--retain-at-least", "1");

@@ -44,7 +44,7 @@ async function started(scene: TrimScene, id: string): Promise<CairnNode> {
   return node;
 }
 
-it("a rebuild makes a checkpoint of this version from the log, next to one of another version, and nodes of this version join from it", async () => {
+it("a rebuild saves a checkpoint of this version, next to one of another version, from which nodes of this version join", async () => {
   const scene = await trimScene("nats");
   const old = await started(scene, "old");
   await put(old, 0, 30);

@@ -38,7 +38,7 @@ it("checkpoint verify with a configuration compares the newest checkpoint of its
   expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
 });
 
-it("checkpoint verify takes the newest of its own version, even if another version has saved since, and refuses to verify one of that", async () => {
+it("checkpoint verify takes the newest of its own version, even if there is a newer one of another version, which it refuses", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   const theirs = await saveAltered(scene, "first", { version: INDEX_VERSION + 1 });
