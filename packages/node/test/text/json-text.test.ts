@@ -8,7 +8,7 @@ const isJson = (text: string): boolean => {
   return isJsonText(bytes, 1, bytes.length - 1);
 };
 
-/** Returns whether JSON.parse accepts the string, and it has no blanks around it, which no message has. */
+/** Returns whether JSON.parse accepts the string; line breaks, which no message has, are refused. */
 const parses = (text: string): boolean => {
   if (/[\r\n]/.test(text)) return false;
   try {

@@ -173,7 +173,7 @@ describe("how far a log may be trimmed", () => {
     const [, newer] = await twoCheckpoints(scene);
     await scene.verify(newer);
     const log = new FaultyTxLog(await open(scene));
-    // Not after the checkpoint's last message, whose time also identifies it.
+    // Except the checkpoint's last message, whose time also identifies it.
     const anchor = parseCheckpointName(newer)?.txId;
     log.faults.replace = (message) =>
       message.position === anchor ? message : { ...message, time: message.position * 1_000 };
@@ -254,7 +254,7 @@ describe("verifying a checkpoint", () => {
   });
 });
 
-/** Returns a faulty log that passes everything on, including trimming. */
+/** Returns a faulty log that passes on everything except trimming. */
 function trimmable(log: FaultyTxLog): FaultyTxLog & { trim(): Promise<void> } {
   return Object.assign(log, { trim: () => Promise.resolve() });
 }

@@ -12,7 +12,7 @@ import { type NatsTestServer, startNatsServer } from "../../../testing/nats-serv
 
 const PATIENT = { timeout: 30_000, interval: 50 };
 
-/** Returns the path of a file: of an authority, of a server and a client with its certificates, or of strangers with self-signed ones. */
+/** Returns the path of a file of an authority, of a server or client with its certificates, or of a stranger with a self-signed one. */
 function file(name: "authority" | "server" | "client" | "address" | `${string}-key`): string {
   return fileURLToPath(new URL(`./fixtures/${name}.pem`, import.meta.url));
 }
