@@ -34,7 +34,7 @@ describe("a single node on the embedded log", () => {
     const url = await node.url();
     const input = withLineBreaks(historyLines({ directory: repository, name: "repo" }));
     expect((await runCairn(["load", "-", "--await", "--url", url], { input })).code).toBe(0);
-    // If the node's own checkpointer came first, this saves nothing and its checkpoint is the newest.
+    // If the node's own checkpointer was faster, this saves nothing, and that checkpoint is the newest.
     expect((await createCheckpoint(url)).stderr).toBe("");
     const checkpoint = (await node.status()).checkpoints.last;
     expect((await runCairn(["tx", "put", "notes", "one", "1", "--url", url])).code).toBe(0);

@@ -75,7 +75,7 @@ const filler = (count: number): (readonly unknown[])[] =>
     ["put", "vault", `default/other-${at}`, { owner: `owner-${at}`, body: token() }],
   ]);
 
-it("evicted bytes disappear from the files of every index, and are in no later checkpoint, also after kills and joins", async () => {
+it("evicted bytes disappear from the files of every index, and are in no later checkpoint, even after kills and joins", async () => {
   const a = await startReady("a");
   const policies = path.join(folder, "policies.json");
   await writeFile(policies, JSON.stringify({ indexes: { vault: ["secret", "owner"] } }));

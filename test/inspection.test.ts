@@ -50,7 +50,7 @@ async function shell(command: string): Promise<string> {
     cwd: folder,
     env: { ...process.env, CAIRN_URL: url },
   });
-  // Commands that answer "no" exit with 1; their output is compared too.
+  // Commands whose result is "no" exit with 1; their output is compared, too.
   const { stdout } = await run.catch((failure: { code?: unknown; stdout: string }) => {
     if (failure.code !== 1) throw failure;
     return failure;

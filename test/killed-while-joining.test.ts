@@ -64,7 +64,7 @@ describe("a node that is killed while it joins", () => {
       // Half of the starts restore into an empty folder, half find what the previous kill left.
       if (kill % 2 === 0) await rm(path.join(folder, "b-index"), { recursive: true, force: true });
       b = startB();
-      // Half of the delays begin once the node listens: on a machine that has become busier all kills would otherwise come too early.
+      // Half of the delays begin once the node listens: otherwise, on a machine that has become busier, all kills would come too early.
       const listens = kill % 4 >= 2;
       if (listens) await b.url();
       await delay(kill === 0 ? 0 : Math.random() * 1.1 * (listens ? joinMs : startMs));

@@ -86,14 +86,14 @@ it("responses to clients that compare and set a few keys through different nodes
   await Promise.all(Array.from({ length: CLIENTS }, async (_, id) => await client(id, seen)));
   const last = Math.max(...seen.map((one) => (one.kind === "read" ? (one.revision ?? 0) : one.txId)));
   for (const node of nodes) {
-    // Aborted writes have transaction ids too.
+    // Aborted writes have transaction ids, too.
     await new CairnClient({ urls: node.url ?? "" }).await(last);
     const log = new Map<string, Version[]>();
     for (const key of KEYS) log.set(key, await versionsOf(node, key));
     expect(checkHistory(seen, log)).toEqual([]);
   }
   const count = (kind: Observation["kind"]): number => seen.filter((one) => one.kind === kind).length;
-  // Enough writes won and enough lost.
+  // Enough writes succeeded, and enough lost.
   expect(count("written")).toBeGreaterThan(50);
   expect(count("lost")).toBeGreaterThan(50);
   expect(count("written") + count("lost")).toBe(CLIENTS * STEPS);
@@ -101,7 +101,7 @@ it("responses to clients that compare and set a few keys through different nodes
   expect(new Set(digests).size).toBe(1);
 });
 
-it("checkHistory reports a stale, missing or doubled success and a read that goes back", () => {
+it("checkHistory reports a stale, missing or duplicate success and a read that goes back in time", () => {
   const log = new Map([
     [
       "a",

@@ -57,7 +57,7 @@ async function put(
 async function putAll(url: string, round: number): Promise<(number | undefined)[]> {
   const statuses: (number | undefined)[] = [];
   for (let key = 0; key < KEYS; key += 1) {
-    // A kept connection would be idle between two puts and could be closed in favour of another one.
+    // A kept connection would be idle between two puts and could be closed in favor of another one.
     statuses.push((await put(url, round, key)).status);
   }
   return statuses;

@@ -54,7 +54,7 @@ const place = (name: string): string => path.join(folder, name);
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "cairn-packages-"));
   await mkdir(place("tarballs"));
-  // Fails if a package contains what does not belong there.
+  // Fails if a package contains anything that does not belong in it.
   await run(process.execPath, ["scripts/check-packages.mjs", place("tarballs")], { cwd: ROOT });
   await writeFile(place("package.json"), '{"private": true, "type": "module"}');
   const tarballs = (await readdir(place("tarballs"))).map((name) => place(`tarballs/${name}`));
@@ -94,8 +94,8 @@ describe("the packages, when installed from their tarballs into an empty folder"
     }
   });
 
-  it("have types, also those of the suites, that compile without skipLibCheck", async () => {
-    // A project that uses the suites has these packages too.
+  it("have types that compile without skipLibCheck, including those of the suites", async () => {
+    // A project that uses the suites has these packages, too.
     await mkdir(place("node_modules/@types"), { recursive: true });
     for (const name of ["vitest", "fast-check", "@types/node"])
       await symlink(path.join(ROOT, "node_modules", name), place(`node_modules/${name}`));

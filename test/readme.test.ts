@@ -110,14 +110,14 @@ describe("the README's commands", () => {
   });
 });
 
-/** Writes a git configuration that permits reading another user's repository, as mounted ones often are. */
+/** Writes a git configuration that permits reading another user's repository, since mounted repositories often belong to another user. */
 async function trustingGit(): Promise<string> {
   const file = path.join(folder, "gitconfig");
   await writeFile(file, "[safe]\n\tdirectory = *\n");
   return file;
 }
 
-/** Replaces the README's ports, which may be in use, by free ones. */
+/** Replaces the README's ports, which may be in use, with free ones. */
 async function onFreePorts(script: string): Promise<string> {
   const [nats, a, b] = [await freePort(), await freePort(), await freePort()];
   return script

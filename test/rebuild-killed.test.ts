@@ -19,7 +19,7 @@ async function* lines(): AsyncGenerator<string> {
   }
 }
 
-/** Returns the size of the files in a folder. */
+/** Returns the size in bytes of the files in a folder. */
 async function bytesIn(folder: string): Promise<number> {
   const names = await readdir(folder).catch(() => []);
   const sizes = await Promise.all(

@@ -7,7 +7,7 @@ import type { TestS3 } from "@cairn/localstack";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCheckpoint, runCairnOrThrow, NodeProcess, runCairn } from "./support/cairn-process.ts";
 
-/** A configuration of XTDB as its documentation shows it. */
+/** An XTDB configuration as in its documentation. */
 const XTDB_CONFIG = `{:xtdb/index-store
  {:kv-store {:xtdb/module xtdb.rocksdb/->kv-store
              :checkpointer {:xtdb/module xtdb.checkpoint/->checkpointer
@@ -50,7 +50,7 @@ describe("a node whose checkpoints are in S3", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("starts with a configuration of XTDB, and restores from the bucket", async () => {
+  it("starts with an XTDB configuration, and restores from the bucket", async () => {
     const url = await node.url();
     await runCairnOrThrow(["tx", "put", "notes", "one", "1", "--url", url]);
     await createCheckpoint(url);

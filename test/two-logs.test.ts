@@ -46,7 +46,7 @@ async function writeAndSave(node: NodeProcess, value: number): Promise<void> {
 const warningsOf = async (node: NodeProcess): Promise<string[]> =>
   (await node.status()).checkpoints.warnings.map(({ about }) => about);
 
-it("nodes of two logs that save to one folder all keep saving and warn, and following the warning's hint ends it", async () => {
+it("nodes of two logs that save to one folder all keep saving and warn, and following the warning's hint ends the warnings", async () => {
   const [a, b] = await Promise.all([start("a", "store"), start("b", "store")]);
   let value = 0;
   await vi.waitFor(
@@ -102,7 +102,7 @@ it("a node that was started without its cluster's log warns as soon as it is rea
     msg: message,
   });
 
-  // It warns again after a restart, as long as nothing was written to its log.
+  // It warns again after a restart, for as long as nothing has been written to its log.
   await astray.stop();
   const again = await start("astray", "shared");
   expect((await again.status()).log.warnings).toMatchObject([{ code: "LOG_DIFFERENT" }]);

@@ -2,7 +2,7 @@ import { S3 } from "@aws-sdk/client-s3";
 import { testS3, type TestS3 } from "@cairn/localstack";
 import { type LimitedLink, limitedLink } from "../harness/limited-link.ts";
 
-/** What a step needs to reach the bucket. It is sent to the step's process as JSON. */
+/** The location of a bucket, and what a step needs to reach it. It is sent to the step's process as JSON. */
 export type BucketPlace = Pick<TestS3, "endpoint" | "bucket" | "region" | "credentials"> & {
   readonly prefix: string;
 };
@@ -19,7 +19,7 @@ export class BucketServer {
     this.#link = link;
   }
 
-  /** Starts the service. With `bytesPerSecond`, places are reached over a link with that rate in each direction. */
+  /** Starts the service. With `bytesPerSecond`, locations are reached over a link with that rate in each direction. */
   static async start(bytesPerSecond?: number): Promise<BucketServer> {
     const server = await testS3();
     if (bytesPerSecond === undefined) return new BucketServer(server, undefined);
@@ -30,14 +30,14 @@ export class BucketServer {
     );
   }
 
-  /** Returns a place in the bucket. `name` must be new, so that the place is empty. */
+  /** Returns a location in the bucket. `name` must be new, so that the location is empty. */
   place(name: string): BucketPlace {
     const { bucket, region, credentials } = this.#server;
     const endpoint = this.#link === undefined ? this.#server.endpoint : `http://127.0.0.1:${this.#link.port}`;
     return { endpoint, bucket, region, credentials, prefix: `cairn-bench/${name}` };
   }
 
-  /** Deletes all objects of a place. */
+  /** Deletes all objects at a location. */
   async empty({ bucket: Bucket, prefix }: BucketPlace): Promise<void> {
     const { endpoint, region, credentials } = this.#server;
     const client = new S3({ endpoint, region, credentials, forcePathStyle: true });

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
 
-/** Characters of a document without its quotes. */
+/** The length of a document in characters, without its quotes. */
 const DOCUMENT_LENGTH = 300;
 /** The bucket of all records. */
 export const BUCKET = "records";
@@ -12,7 +12,7 @@ const POOL_LENGTH = 1 << 20;
 // Odd and larger than a document, so that neighbours share nothing that could be compressed.
 const STRIDE = 7_919;
 
-/** The records of a run: 24-byte keys in rising order, and JSON texts of 300 random characters. */
+/** The records of a run: 24-byte keys in ascending order, and JSON strings of 300 random characters. */
 export class Records {
   readonly count: number;
   readonly #pool = randomBytes(POOL_LENGTH).toString("base64").slice(0, POOL_LENGTH);
@@ -21,7 +21,7 @@ export class Records {
     this.count = count;
   }
 
-  /** Returns a record's document as JSON text. */
+  /** Returns a record's document as JSON. */
   document(index: number): string {
     const at = (index * STRIDE) % (POOL_LENGTH - DOCUMENT_LENGTH);
     return `"${this.#pool.slice(at, at + DOCUMENT_LENGTH)}"`;

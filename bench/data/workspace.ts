@@ -11,7 +11,7 @@ import { fillBucket, fillLog } from "./fill-streams.ts";
 import { type FilledLog, indexDir, nodeConfig } from "./node-config.ts";
 import { Records } from "./records.ts";
 
-/** Options of {@link Workspace.open}. */
+/** Options for {@link Workspace.open}. */
 export interface WorkspaceOptions {
   readonly size: number;
   /** The folder for Node's CPU profiles of the steps. */

@@ -1,7 +1,7 @@
 const MARK = Buffer.from("\nid: ");
 const LINE_END = 0x0a;
 const ZERO = 0x30;
-/** An id is followed by a line's end, `event: ` and the event's kind, which begins with `t` for `tx`. */
+/** The offset of the kind: an id is followed by a line break, `event: ` and the event's kind, which begins with `t` for `tx`. */
 const KIND_OFFSET = 8;
 const LETTER_T = 0x74;
 

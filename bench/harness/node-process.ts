@@ -12,11 +12,11 @@ import { cleanEnvironment } from "./child-step.ts";
 import { peakMemory } from "./peak-memory.ts";
 import type { Figures } from "./figures.ts";
 
-// Polls often enough to find the time to about 2 %, but not so often that answering slows the node down.
+// Polls often enough to find the time to about 2 %, but not so often that responding slows the node down.
 const POLL_SHARE = 0.02;
 const MAX_POLL_MS = 100;
 
-/** Starts `cairn start` as a process, measures until GET /health/ready answers 200, and stops it. */
+/** Starts `cairn start` as a process, measures until GET /health/ready returns 200, and stops it. */
 export async function joinAsProcess(
   choice: Omit<NodeChoice, "port"> & { readonly documents: number },
 ): Promise<Figures> {

@@ -12,12 +12,12 @@ const UPLOAD = "lib-storage's upload";
 const DOWNLOAD = "ranged download + sync";
 
 const MIB = 1024 * 1024;
-/** 1 Gbit/s. */
+/** The rate of the link: 1 Gbit/s. */
 const LINK_BYTES_PER_SECOND = 125_000_000;
 const FILE_MIB = 2;
-/** 1 GB for the default `--size`. */
+/** The size of the files by the number of records: 1 GB for the default `--size`. */
 const BYTES_PER_RECORD = 1_000;
-/** part-size x (concurrency + 2) + 100 MB, with the defaults. */
+/** The memory target in MB: part-size x (concurrency + 2) + 100 MB, with the defaults. */
 const MEMORY_MB = (8 * MIB * (4 + 2)) / 1_000_000 + 100;
 
 const TITLE =

@@ -59,7 +59,7 @@ export async function serveReads({ dir, servers, port }: ServedReads): Promise<F
   }
 }
 
-/** Reads random documents over several connections, one after the other on each. */
+/** Reads random documents over several connections, one after another on each. */
 export async function askReads({ port, count, reads, linearizable = false }: AskedReads): Promise<Figures> {
   const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, async () => await open(port)));
   const query = linearizable ? "?linearizable=true" : "";
@@ -84,7 +84,7 @@ export async function askReads({ port, count, reads, linearizable = false }: Ask
   await many(reads);
   const seconds = (performance.now() - begin) / 1000;
   const [socket] = sockets;
-  // Ends the server, whichever of the two it is.
+  // Ends the server, whichever kind it is.
   if (socket !== undefined) await ask(socket, STOP, /^HTTP\/1.1 20[01]/);
   for (const one of sockets) one.destroy();
   return { "reads/s": reads / seconds };

@@ -31,7 +31,7 @@ export async function readThroughNode({ dir, ...wanted }: PointReads): Promise<F
   }
 }
 
-/** Reads the same rows from the same files, also as text, with classic-level alone. */
+/** Reads the same rows from the same files with classic-level alone, also as strings. */
 export async function readFromLevel({ dir, ...wanted }: PointReads): Promise<Figures> {
   const level = new ClassicLevel<Uint8Array, string>(join(dir, "index", "live"), {
     keyEncoding: "view",

@@ -95,7 +95,7 @@ export async function downloadPlainly(input: {
       }
     };
     await Promise.all(Array.from({ length: CONCURRENT_PARTS }, fetchRanges));
-    // As a restore does.
+    // Like a restore.
     await file.sync();
     await file.close();
     return bytes;

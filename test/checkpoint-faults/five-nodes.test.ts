@@ -4,7 +4,7 @@ import { runCairnOrThrow } from "../support/cairn-process.ts";
 import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
 import { gapsOf, overlaps, type SeenCheckpoint } from "../support/watched-store.ts";
 
-/** The duration of `pnpm soak five-nodes`. 0 in the suite, where the test takes a few periods. */
+/** The duration of `pnpm soak five-nodes` in minutes. 0 in the suite, where the test takes a few periods. */
 const MINUTES = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0);
 const PERIOD_SECONDS = Number(process.env["CAIRN_SOAK_PERIOD_SECONDS"] ?? 2);
 const MEGABYTES = 30;
@@ -79,7 +79,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     // A few checkpoints may all be one node's by chance.
     if (SOAKING) expect(new Set(taken.map(({ node }) => node)).size).toBeGreaterThan(1);
     const gaps = gapsOf(taken);
-    // No node saves sooner than nine tenths of a period after another. On a busy machine a save may take long.
+    // No node saves sooner than nine tenths of a period after another. On a busy machine, saving may take long.
     expect(Math.min(...gaps)).toBeGreaterThan(0.9 * PERIOD_MS - 50);
     addSummary(taken, gaps);
     if (SOAKING) expect(gaps.filter((gap) => gap > 1.5 * PERIOD_MS).length).toBeLessThanOrEqual(1);

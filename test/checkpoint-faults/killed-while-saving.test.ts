@@ -23,7 +23,7 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
 
   beforeAll(async () => {
     cluster = await CheckpointCluster.open();
-    // Its first look at the store comes after the saver has started, the next one hours later.
+    // Its first look at the store comes after the saver has started, and the next one hours later.
     other = await cluster.start("b", "PT6H");
     await cluster.load(other, MEGABYTES);
     saver = await cluster.start("a", "PT1S");
@@ -96,7 +96,9 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
   }
 });
 
-/** Makes a file look old. It may already be gone: an archive that was killed while it got its name is one file with two names. */
+/**
+ * Makes a file look old. The file may no longer exist: an archive whose node was killed while it got its name is one file with two names.
+ */
 async function makeOld(file: string): Promise<void> {
   const old = Date.now() / 1_000 - TWO_HOURS;
   try {

@@ -38,7 +38,7 @@ async function damageStore(change: (block: Buffer) => Buffer): Promise<void> {
   await scene.nats.start();
 }
 
-/** Expects that the log is shorter: a new node takes what is left, and one that knew more reports LOG_REGRESSED. */
+/** Expects that the log is shorter: a new node accepts what is left, and one that knew more reports LOG_REGRESSED. */
 async function expectCut(left: number): Promise<void> {
   const b = await scene.ready("b");
   expect((await b.status()).index.txId).toBe(left);
@@ -89,7 +89,7 @@ describe("a log whose server's message file was damaged", () => {
     await a.close();
     await damageStore(flipBitInTheMiddle);
     const { last_seq: last } = await scene.operate(async (operator) => (await operator.info()).state);
-    // Newer servers check their files when they start and truncate them before the damage: they can read every message they count.
+    // Newer servers check their files when they start and truncate them before the damage: they can read every message that they count.
     if ((await readableMessages()).length === last) return await expectCut(last);
     const b = await scene.start("b");
     expect((await waitForFailure(b)).code).toBe("LOG_GAP");
@@ -104,7 +104,7 @@ describe("a log whose server's message file was damaged", () => {
     expect(documents).toHaveLength(txId - 1);
   });
 
-  it("until it was empty is not taken for a new log by a node that knows more, even if others write to it", async () => {
+  it("until it was empty is not mistaken for a new log by a node that knows more, even if others write to it", async () => {
     await saveCheckpoint(a);
     await a.close();
     await damageStore(() => Buffer.alloc(0));
@@ -114,7 +114,7 @@ describe("a log whose server's message file was damaged", () => {
       await expectNoReads(node);
       await node.close();
     }
-    // A node that shares no checkpoints with them cannot know, and begins a new log.
+    // A node that shares no checkpoints with them cannot know that, and begins a new log.
     const stranger = await scene.ready("stranger", { checkpoints: "elsewhere" });
     await put(stranger, 0, MESSAGES + 50, "of a new log");
     const again = await scene.start("a");

@@ -35,7 +35,7 @@ describe("another history that ends at the same position with the same transacti
   });
   afterEach(async () => await scene.close());
 
-  /** Has the server lose the end of the log, and another node write a different one. */
+  /** Makes the server lose the end of the log, and another node write a different one. */
   async function forkHistory(): Promise<void> {
     await scene.stopAndRestoreStore();
     await scene.nats.start();
@@ -49,7 +49,7 @@ describe("another history that ends at the same position with the same transacti
     expect(Object.keys(found)).not.toContain("only-lost");
   }
 
-  it("is detected by a node that was down meanwhile", async () => {
+  it("is detected by a node that was down in the meantime", async () => {
     await a.close();
     await forkHistory();
     const again = await scene.ready("a");

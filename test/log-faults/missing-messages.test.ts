@@ -73,7 +73,7 @@ describe("a node that was down while messages it lacks were purged from the log"
 });
 
 describe("a log from which messages in the middle were deleted", () => {
-  it("halts a node that was down meanwhile: it reports the range and applies nothing beyond it", async () => {
+  it("halts a node that was down in the meantime: it reports the range and applies nothing beyond it", async () => {
     await scene.operate(async (operator) => await operator.makeDeletable());
     const a = await scene.ready("a");
     const b = await scene.ready("b");

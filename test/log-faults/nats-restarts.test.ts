@@ -29,7 +29,7 @@ it(
         await expectFoldOf(scene, node);
         expect((await node.status()).join.movedAside).toEqual([]);
       }
-      // The log contains only the birth record and what was acknowledged, each once.
+      // The log contains only the birth record and the acknowledged messages, each once.
       expect(fold.txId).toBe(clients.acknowledged.size + 1);
       const fresh = await scene.ready("fresh");
       await expectFoldOf(scene, fresh);

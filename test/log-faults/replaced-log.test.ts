@@ -26,7 +26,7 @@ describe("a log whose server's store was replaced by an earlier copy, with other
   });
   afterEach(async () => await scene.close());
 
-  it("is detected by a node that was down meanwhile, which rebuilds from the log", async () => {
+  it("is detected by a node that was down in the meantime, which rebuilds from the log", async () => {
     await a.close();
     await scene.stopAndRestoreStore();
     await scene.nats.start();
@@ -86,7 +86,7 @@ describe("a stream that was deleted", () => {
     expect(await scene.operate(async (operator) => (await operator.info()).state.messages)).toBe(1);
   });
 
-  it("and created again by another node halts one that was down, which joins the new log only if it is configured to", async () => {
+  it("and created again by another node halts a node that was down, which joins the new log only if configured to", async () => {
     await a.close();
     await scene.operate(async (operator) => await operator.deleteStream());
     const b = await scene.ready("b");
@@ -100,7 +100,7 @@ describe("a stream that was deleted", () => {
     await expectFoldOf(scene, configured);
   });
 
-  it("and created again by another node halts a running one before it applies any message of the new log", async () => {
+  it("and created again by another node halts a running node before it applies any message of the new log", async () => {
     await scene.operate(async (operator) => await operator.deleteStream());
     const b = await scene.ready("b");
     await put(b, 0, 30, "new");

@@ -17,7 +17,7 @@ export class NodeResponse {
     return this.status >= 200 && this.status < 300;
   }
 
-  /** Whether it answers a read, also with "not found". */
+  /** Whether the response is the result of a read, even "not found". */
   get isRead(): boolean {
     return this.status === 200 || (this.status === 404 && this.code === "NOT_FOUND");
   }
@@ -44,10 +44,10 @@ export class NodeResponse {
   }
 }
 
-/** The result of {@link askNode} if no process listened. */
+/** The result of {@link askNode} if no process listens. */
 export const NOT_SENT = "no answer: ECONNREFUSED";
 
-/** Sends a request to a node. Returns the reason as a string if there was no complete response. */
+/** Sends a request to a node. Returns the reason as a string if there is no complete response. */
 export async function askNode(node: number, url: string, init: RequestInit): Promise<NodeResponse | string> {
   try {
     const response = await fetch(url, init);

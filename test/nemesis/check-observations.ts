@@ -7,7 +7,7 @@ import {
   type WriteObservation,
 } from "./observation.ts";
 
-/** Tolerance: the log's server and this process read the same clock, but not at the same instant. */
+/** The tolerance (ms): the log's server and this process read the same clock, but not at the same instant. */
 const CLOCK_MS = 20;
 
 /** Returns a sentence for each observation that contradicts the log. */
@@ -81,7 +81,7 @@ function wrongRead({ read, minTxId, receivedAt }: ReadObservation, log: LogHisto
   }
 }
 
-/** Whether a key was in this state after some transaction from `minTxId` to `maxTxId`. */
+/** Returns whether a key was in this state after some transaction from `minTxId` to `maxTxId`. */
 function wasPossible(
   key: string,
   found: FoundVersion | null,

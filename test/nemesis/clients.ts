@@ -12,9 +12,9 @@ import {
 
 const KEYS = 24;
 const STATES = ["on", "off", "done"] as const;
-/** Mean pause between a client's requests, so that a machine with two cores can do its other work. */
+/** The mean pause (ms) between a client's requests, which leaves a machine with two cores time for other work. */
 const PAUSE_MS = 25;
-/** Clients that abort a request do so within this time. */
+/** The time (ms) within which clients abort a request, if they do. */
 const ABORT_WITHIN_MS = 60;
 const TIMEOUT_MS = 8_000;
 
@@ -23,7 +23,7 @@ export interface KnownTransaction {
   last: number;
 }
 
-/** A client that writes and reads through random nodes, one request after the other, and records the responses. */
+/** A client that writes and reads through random nodes, one request after another, and records the responses. */
 export class NemesisClient {
   readonly seen: Observation[] = [];
   /** The number of requests without a successful response, by reason. */
@@ -37,7 +37,7 @@ export class NemesisClient {
   readonly #shown = new Map<number, number>();
   readonly #known: KnownTransaction;
   #count = 0;
-  /** The last request reached no process. */
+  /** Whether the last request reached no process. */
   #wasUnsent = false;
 
   constructor(id: number, seed: number, urls: () => readonly string[], known: KnownTransaction) {
@@ -177,7 +177,7 @@ export class NemesisClient {
 
   /**
    * Two thirds of the reads must show whatever any client has seen, because of `min-tx` or because they are linearizable. The others show
-   * what the node has, which never goes back.
+   * the node's state, which never goes back.
    */
   async #consistentRead(path: string): Promise<{ found: NodeResponse | undefined; minTxId: number }> {
     const node = this.#node();

@@ -15,18 +15,21 @@ interface Occurrence {
   readonly picks: Picks;
 }
 
-/** A fault of a cluster. Faults with the same target never happen at once, and each undoes what it did before it ends. */
+/** A fault of a cluster. Faults with the same target never happen concurrently, and each undoes its effect before it ends. */
 export interface Fault {
   readonly target: (node: number) => string;
   readonly inject: (occurrence: Occurrence) => Promise<void>;
 }
 
-/** Tables are damaged at their end, which every reader needs: a byte changed elsewhere may hide a row until the node scrubs its tables. */
+/**
+ * How many bytes at the end of a table are damaged, which every reader needs: a byte changed elsewhere may hide a row until the node scrubs
+ * its tables.
+ */
 const TABLE_END_BYTES = 4_096;
 const SETTLED_WITHIN_MS = 60_000;
 
 const nodeTarget = (node: number): string => `node ${node}`;
-/** A single target for all nodes: with a trimmed log and damaged checkpoints, only other nodes may have what an index lost. */
+/** Returns a single target for all nodes: with a trimmed log and damaged checkpoints, only other nodes may have what an index lost. */
 const indexTarget = (): string => "an index";
 const serverTarget = (): string => "the server";
 const checkpointsTarget = (): string => "the checkpoints";

@@ -26,7 +26,7 @@ export async function injectFaults(
     const pauseMs = picks.next() * MAX_PAUSE_MS;
     const fault = FAULTS[name];
     if (fault === undefined) throw new Error(`there is no fault ${name}`);
-    // A fault of an index targets its node too.
+    // A fault of an index also targets its node.
     const targets = [...new Set([fault.target(node), ...(name.includes("index") ? [`node ${node}`] : [])])];
     await Promise.all(targets.map((target) => busy.get(target)));
     while (new Set(busy.values()).size >= MAX_CONCURRENT) await Promise.race(busy.values());

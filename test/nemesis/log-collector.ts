@@ -16,7 +16,7 @@ export class LogCollector {
     this.#running = this.#run();
   }
 
-  /** Returns the whole log once all writers have stopped. Throws if the stream no longer agrees with what was read of it before. */
+  /** Returns the whole log once all writers have stopped. Throws if the stream no longer agrees with what was read before. */
   async finish(): Promise<readonly LogMessage[]> {
     this.#stop.abort();
     await this.#running;
@@ -36,7 +36,7 @@ export class LogCollector {
 
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      // The server may be down; what cannot be read now is read later.
+      // The server may be down; messages that cannot be read now are read later.
       await this.#collect().catch(() => undefined);
       await delay(POLL_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
     }

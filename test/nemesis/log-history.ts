@@ -14,7 +14,7 @@ export interface LoggedTransaction {
 
 /** A fold of the log that uses no part of a node. It knows the right answer to a read after any transaction. */
 export class LogHistory {
-  /** All transactions, beginning with transaction 1. */
+  /** All transactions, starting with transaction 1. */
   readonly transactions: LoggedTransaction[] = [];
   readonly #versions = new Map<string, FoundVersion[]>();
   readonly #byId = new Map<string, LoggedTransaction>();
@@ -56,7 +56,7 @@ export class LogHistory {
     return version?.json === undefined ? null : version;
   }
 
-  /** Returns all documents after transaction `txId`, as texts in key order; with `where`, those whose indexed field has that value. */
+  /** Returns all documents after transaction `txId`, as strings in key order; with `where`, those whose indexed field has that value. */
   list(txId: number, where?: string): string[] {
     return [...this.#versions.keys()].toSorted().flatMap((key) => {
       const found = this.at(key, txId);

@@ -8,7 +8,7 @@ import { NodeProcess } from "../support/cairn-process.ts";
 import { mountSmallDisk, type SmallDisk } from "../support/small-disk.ts";
 
 export const NODES = 3;
-/** More than the index needs after an hour. Filling the disk takes only the free part. */
+/** The size of the disk, more than the index needs after an hour. Only the free part is filled. */
 const DISK_MEGABYTES = 768;
 
 const run = promisify(execFile);
@@ -17,7 +17,7 @@ const run = promisify(execFile);
 export class NemesisCluster {
   readonly folder: string;
   readonly nats: NatsTestServer;
-  /** The last known address of each node; the address of a killed node stays until it is started again. */
+  /** The last known address of each node; the address of a killed node stays until the node is restarted. */
   readonly urls: string[] = [];
   /** How often nodes exited or failed by themselves, by reason. */
   readonly ends = new Map<string, number>();
@@ -54,7 +54,7 @@ export class NemesisCluster {
     return this.#disk !== undefined;
   }
 
-  /** A node's own folder. */
+  /** Returns a node's own folder. */
   dir(number: number): string {
     return path.join(this.folder, `node-${number}`);
   }
@@ -101,7 +101,7 @@ export class NemesisCluster {
     }
   }
 
-  /** Moves the checkpoint folder away. Returns a function that moves it back and keeps what was saved meanwhile. */
+  /** Moves the checkpoint folder away. Returns a function that moves it back and keeps what has been saved since. */
   async hideCheckpoints(): Promise<() => Promise<void>> {
     const away = path.join(this.folder, "checkpoints-away");
     await rename(this.checkpoints, away);
@@ -111,7 +111,7 @@ export class NemesisCluster {
         const folder = path.join(this.folder, `checkpoints-meanwhile-${meanwhile.length}`);
         meanwhile.push(folder);
         await rename(this.checkpoints, folder).catch(() => undefined);
-        // A node may create the folder again between the two renames.
+        // A node may recreate the folder between the two renames.
       } while (!(await renameUnlessFull(away, this.checkpoints)));
       for (const folder of meanwhile) {
         for (const name of await readdir(folder).catch(() => [])) {

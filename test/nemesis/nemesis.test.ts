@@ -14,13 +14,16 @@ import { BUCKET, FIELD, type Observation } from "./observation.ts";
 import { injectFaults } from "./inject-faults.ts";
 
 const SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? "1");
-/** How long faults happen: 8 seconds in the suite. */
+/** How long (ms) faults happen: 8 seconds in the suite. */
 const DURATION_MS = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0) * 60_000 || 8_000;
 const IS_SOAK = process.env["CAIRN_SOAK_MINUTES"] !== undefined;
 const CLIENTS = 8;
 const SETTLED_WITHIN_MS = 120_000;
 const MAX_SHOWN = 20;
-/** A node may halt if the log was trimmed while the checkpoints were away, and exit if the disk was full at its start. */
+/**
+ * How a node may end: it may halt if the log was trimmed while the checkpoints were unavailable, and exit if the disk was full at its
+ * start.
+ */
 const ALLOWED_ENDS = new Set(["halted: LOG_TRIMMED", "ended: DISK_FULL"]);
 
 describe("a cluster in which all kinds of faults happen at once", () => {
@@ -55,7 +58,7 @@ async function run(cluster: NemesisCluster): Promise<{ lines: string[]; violatio
   await Promise.all(clients.map((client) => client.finish()));
   for (const watcher of watchers) watcher.calm();
   await waitUntilAllReady(cluster);
-  // Read before the observations are checked: that takes minutes after an hour's run, and connections would time out.
+  // Read before the observations are checked, which takes minutes after an hour's run: connections would time out.
   const digests = await Promise.all(
     Array.from({ length: NODES }, (_, number) => cluster.node(number).digest()),
   );

@@ -7,7 +7,7 @@ export interface WriteObservation {
   readonly client: number;
   /** The idempotency id. */
   readonly id?: string;
-  /** One of its documents, which identifies it in the log if it has no id. */
+  /** One of the documents, which identifies the transaction in the log if it has no id. */
   readonly value: string;
   readonly answer: WriteAnswer;
 }
@@ -18,7 +18,7 @@ export type WriteAnswer =
   | { readonly kind: "stored"; readonly txId: number }
   | { readonly kind: "outcome"; readonly txId: number; readonly committed: boolean };
 
-/** A read that was answered. It must show the state after some transaction from `minTxId` on that was stored before `receivedAt`. */
+/** A successful read. It must show the state after some transaction, starting with `minTxId`, that was stored before `receivedAt`. */
 export interface ReadObservation {
   readonly kind: "read";
   readonly client: number;
@@ -55,7 +55,7 @@ export const BUCKET = "things";
 /** The indexed field. */
 export const FIELD = "state";
 
-/** Returns a listed document as text. */
+/** Returns a listed document as a string. */
 export function listedText(key: string, { revision, json }: FoundVersion): string {
   return `${key} ${revision} ${json ?? ""}`;
 }

@@ -1,4 +1,4 @@
-/** An operation as POST /api/v1/tx takes it. */
+/** An operation as POST /api/v1/tx accepts it. */
 export type Operation =
   | readonly ["put", bucket: string, key: string, document: unknown]
   | readonly ["delete", bucket: string, key: string]
@@ -23,7 +23,7 @@ export class AcknowledgedHistory {
     return this.#transactions.size;
   }
 
-  /** Records that a transaction was acknowledged with `txId`. Returns what is wrong with that, if anything. */
+  /** Records that a transaction was acknowledged with `txId`. Returns what is wrong with it, if anything. */
   add(txId: number, id: string, ops: readonly Operation[]): string | undefined {
     const earlier = this.#transactions.get(txId);
     this.#transactions.set(txId, { id, ops });

@@ -1,6 +1,6 @@
 import type { NodeStatus } from "@cairn/node";
 
-/** Codes that a node must not report because of another version's work. */
+/** Codes that a node must not report because of another version's activity. */
 const FALSE_ALARM_CODES = new Set([
   "LOG_DIFFERENT",
   "LOG_REGRESSED",
@@ -32,7 +32,7 @@ export function readLogLine(line: string): LogLine | undefined {
   }
 }
 
-/** Whether a line of a node's log is an alarm without a cause. `expected` are the codes for which this round gives cause. */
+/** Returns whether a line of a node's log is an alarm without a cause. `expected` are the codes for which this round gives cause. */
 export function isFalseAlarm({ level, code, msg }: LogLine, expected: ReadonlySet<string>): boolean {
   if (code === undefined) {
     return (

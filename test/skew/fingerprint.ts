@@ -5,11 +5,11 @@ import { NatsOperator } from "@cairn/node/testing";
 
 /** The contents of a log and a folder of checkpoints at an instant. */
 export interface Fingerprint {
-  /** Position, time and digest of each message. */
+  /** The position, time and digest of each message. */
   readonly messages: readonly string[];
-  /** Digest of each file of a checkpoint, by name. */
+  /** The digest of each file of a checkpoint, by name. */
   readonly files: ReadonlyMap<string, string>;
-  /** Ids of the nodes that saved the checkpoints. */
+  /** The ids of the nodes that saved the checkpoints. */
   readonly savers: ReadonlySet<string>;
 }
 
@@ -27,7 +27,7 @@ export async function fingerprintOf(server: string, stream: string, folder: stri
   const savers = new Set<string>();
   for (const name of await readdir(folder)) {
     if (!name.startsWith("checkpoint-")) continue;
-    // A running node may sweep meanwhile.
+    // A running node may sweep in the meantime.
     const bytes = await readFile(path.join(folder, name)).catch(() => undefined);
     if (bytes === undefined) continue;
     files.set(name, sha256(bytes));
@@ -37,7 +37,10 @@ export async function fingerprintOf(server: string, stream: string, folder: stri
   return { messages, files, savers };
 }
 
-/** Returns what `node`, which cannot read the log, has changed. Other nodes may save and sweep meanwhile, but must not write to the log. */
+/**
+ * Returns what `node`, which cannot read the log, has changed. Other nodes may save and sweep in the meantime, but must not write to the
+ * log.
+ */
 export function harmDone(before: Fingerprint, after: Fingerprint, node: string): string[] {
   const problems: string[] = [];
   if (before.messages.join() !== after.messages.join()) problems.push("the log has changed");

@@ -8,9 +8,9 @@ import { SkewCluster } from "./skew-cluster.ts";
 import { TakeOverRound } from "./take-over-round.ts";
 import { UpgradeRound } from "./upgrade-round.ts";
 
-/** The same log format, and index version 4. */
+/** A commit with the same log format, and index version 4. */
 const OTHER_COMMIT = "9b160e7";
-/** Log format `cairn/1`, and index version 3. */
+/** A commit with log format `cairn/1` and index version 3. */
 const FIRST_COMMIT = "18c5f23";
 const TAKE_OVER_EVERY = 4;
 
@@ -35,7 +35,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   // Otherwise the cluster's nodes and its server would outlive this process.
   process.once(signal, () => {
     isEnding = true;
-    // Reports first: failures after the nodes were killed are not violations.
+    // The report comes first: failures after the nodes were killed are not violations.
     report();
     void closeCluster().finally(() => process.exit(1));
   });

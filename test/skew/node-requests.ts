@@ -54,7 +54,7 @@ export async function requestCheckpoint(cluster: SkewCluster, member: Member): P
   return result.name ?? result.skipped;
 }
 
-/** Requests checkpoints until one contains everything that the node has. The node or another one may be saving one already. */
+/** Requests checkpoints until one contains everything that the node has. Any node may already be saving one. */
 export async function saveCheckpoint(cluster: SkewCluster, member: Member): Promise<void> {
   const deadline = Date.now() + SAVE_TIMEOUT_MS;
   for (;;) {

@@ -28,7 +28,10 @@ export interface Member {
   linesRead: number;
 }
 
-/** Node processes of two versions with one nats-server and one folder of checkpoints. Every inspection records what they must not report. */
+/**
+ * Node processes of two versions with one nats-server and one folder of checkpoints. Every inspection records alarms that they must not
+ * raise.
+ */
 export class SkewCluster {
   readonly folder: string;
   readonly nats: NatsTestServer;
@@ -112,7 +115,7 @@ export class SkewCluster {
     }
   }
 
-  /** Kills a node as a crash would, or stops it gracefully. */
+  /** Kills a node like a crash, or stops it gracefully. */
   async end(member: Member, how: "kill" | "stop"): Promise<void> {
     const { process } = member;
     if (process === undefined) return;

@@ -24,7 +24,7 @@ function stored(revision: number, document: unknown): Map<string, StoredDocument
 
 describe("an acknowledged history", () => {
   const history = new AcknowledgedHistory();
-  // In the order of the responses, which differs from that of the log.
+  // In the order of the responses, which differs from the order of the log.
   history.add(5, "e", [["delete", "pods", "default/b"]]);
   history.add(3, "c", [
     ["match", "pods", "default/a", 2],
@@ -74,7 +74,7 @@ describe("a false alarm", () => {
     join: { movedAside: [{ code: "INDEX_VERSION", message: "", path: "" }], skipped: [] },
   } as unknown as NodeStatus;
 
-  it("is not reported where a version skips the other one's work", () => {
+  it("is not reported if a version skips the other one's checkpoints", () => {
     expect(falseAlarms(sound, none)).toEqual([]);
     expect(isFalseAlarm({ level: "warn", code: "INDEX_VERSION", msg: "moved aside" }, none)).toBe(false);
   });
@@ -142,7 +142,7 @@ describe("harm by a node that cannot read the log", () => {
     expect(harmDone(before, { ...before, savers: new Set(["old", "new"]) }, "new")).toHaveLength(1);
   });
 
-  it("is not reported if another node saves and sweeps meanwhile", () => {
+  it("is not reported if another node saves and sweeps in the meantime", () => {
     const after = { ...before, files: new Map([["checkpoint-2.tar", "b"]]), savers: new Set(["next"]) };
     expect(harmDone(before, after, "new")).toEqual([]);
   });

@@ -18,7 +18,7 @@ interface ManifestParts {
 const MANIFEST = /^(checkpoint-.*Z-[0-9a-f]{8})\.json$/;
 
 /**
- * Returns why retention must not have removed `gone` while only `present` remained; undefined if it was right. Each version counts only
+ * Returns why retention must not have removed `gone` while only `present` remained; undefined if that was right. Each version counts only
  * its own checkpoints and keeps the newest `retain`.
  */
 export function wrongRemoval(
@@ -60,7 +60,7 @@ export class StoreHistory {
     return [...this.#present.values()];
   }
 
-  /** Reads the folder, and returns what was wrongly removed since the last poll. Concurrent calls run one after the other. */
+  /** Reads the folder, and returns which checkpoints were wrongly removed since the last poll. Concurrent calls run one after another. */
   async poll(): Promise<string[]> {
     this.#polling = this.#polling.then(() => this.#poll());
     return await this.#polling;

@@ -18,7 +18,7 @@ const NEW_STREAM = "cairn-2";
 const BUCKETS = ["pods", "nodes", "empty-soon"];
 const TRANSACTIONS = 600;
 
-/** How a node must refuse a log that it cannot read. */
+/** The error with which a node must refuse a log that it cannot read. */
 interface Refusal {
   readonly message: RegExp;
   readonly hint: RegExp;
@@ -192,7 +192,7 @@ export class TakeOverRound {
     await this.#ready(next, NEW);
   }
 
-  /** Trims the log of 0.1.0, which the new version must still recognise as one of 0.1.0. */
+  /** Trims the log of 0.1.0, which the new version must still recognize as one of 0.1.0. */
   async #trimOld(old: Member): Promise<void> {
     await fetch(`${await urlOf(old)}/api/v1/checkpoints?await=true`, { method: "POST" }).then((answer) =>
       answer.text(),

@@ -12,7 +12,7 @@ import { BUCKETS, Writers } from "./writers.ts";
 const BATCH = 1_200;
 const AWAIT_MS = 60_000;
 
-/** Upgrades and downgrades the nodes of a cluster at random. In a third of the rounds the log is trimmed too. */
+/** Upgrades and downgrades the nodes of a cluster at random. In a third of the rounds, the log is also trimmed. */
 export class UpgradeRound {
   readonly #cluster: SkewCluster;
   readonly #figures: Figures;
@@ -132,7 +132,7 @@ export class UpgradeRound {
     }
   }
 
-  /** Upgrades every node as docs/operations.md says. If a trimmed log keeps the new version from joining, the other version stays. */
+  /** Upgrades every node as docs/operations.md describes. If a trimmed log keeps the new version from joining, the other version stays. */
   async #finish(): Promise<void> {
     const [first] = this.#cluster.members;
     if (first === undefined) return;
@@ -157,7 +157,7 @@ export class UpgradeRound {
     }
   }
 
-  /** Returns the whole cluster to the other version, since the new one has nothing to join from. */
+  /** Returns the whole cluster to the other version, since the new version has nothing to join from. */
   async #stay(): Promise<void> {
     this.#figures.count("clusters that a trimmed log left with the other version");
     for (const member of this.#cluster.members) {
@@ -183,7 +183,7 @@ export class UpgradeRound {
         cluster.violated(member, `${JSON.stringify(found)} is not the log's ${fold.txId} ${fold.digest()}`);
       for (const problem of differences(expected, await documentsOf(member, BUCKETS)))
         cluster.violated(member, problem);
-      // Makes the node compare its past with the newest checkpoint.
+      // Makes the node compare its history with the newest checkpoint.
       await requestCheckpoint(this.#cluster, member);
     }
     await cluster.inspect();

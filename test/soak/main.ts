@@ -5,11 +5,11 @@ import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { ROOT } from "../support/cairn-process.ts";
 
-/** A campaign in a separate program, since it needs more than the tests do (a C compiler, builds of other versions). */
+/** A campaign that is a separate program, since it needs more than the tests do (a C compiler, builds of other versions). */
 interface Program {
   readonly program: string;
   readonly rounds: number;
-  /** Options of this command that are passed on to it. */
+  /** The options of this command that are passed on to the program. */
   readonly options?: readonly ("other" | "first")[];
 }
 

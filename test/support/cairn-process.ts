@@ -9,7 +9,7 @@ import type { NodeStatus } from "@cairn/node";
 export const [ROOT = ""] = import.meta.dirname.split(/\/test\/(?:dist\/)?support$/);
 /** The `cairn` command, as packages/node builds it. */
 export const CAIRN = path.join(ROOT, "packages/node/dist/bundle/cli/main.js");
-/** The three configurations of the checkpointing page, verbatim. */
+/** The folder of the checkpointing page's three configurations, verbatim. */
 const FIXTURES = path.join(ROOT, "test/fixtures");
 
 /** Returns the path of one of the checkpointing page's configurations. */
@@ -54,7 +54,7 @@ export async function runCairnOrThrow(...command: Parameters<typeof runCairn>): 
   return result;
 }
 
-/** Has a node save a checkpoint. Retries while the node saves one by itself, as it does at a random instant after its start. */
+/** Makes a node save a checkpoint. Retries while the node saves one by itself, as it does at a random instant after its start. */
 export async function createCheckpoint(url: string): Promise<CommandResult> {
   const deadline = Date.now() + 60_000;
   for (;;) {
@@ -66,10 +66,10 @@ export async function createCheckpoint(url: string): Promise<CommandResult> {
   }
 }
 
-/** Options of {@link NodeProcess.start}. */
+/** Options for {@link NodeProcess.start}. */
 export interface NodeProcessOptions {
   readonly id: string;
-  /** Contains the node's index and, by default, its log. */
+  /** The folder of the node's index and, by default, its log. */
   readonly dir: string;
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
@@ -79,7 +79,7 @@ export interface NodeProcessOptions {
   readonly program?: string;
 }
 
-/** A node in a separate process, started as a user starts it. */
+/** A node in a separate process, started as users start it. */
 export class NodeProcess {
   readonly id: string;
   readonly lines: string[] = [];
@@ -111,7 +111,7 @@ export class NodeProcess {
     return await this.#url;
   }
 
-  /** Waits until /health/ready answers 200. */
+  /** Waits until /health/ready returns 200. */
   async ready(timeoutMs = 60_000): Promise<void> {
     const url = await this.#url;
     const deadline = Date.now() + timeoutMs;
@@ -135,7 +135,7 @@ export class NodeProcess {
     };
   }
 
-  /** Kills the process with SIGKILL, as a crash would. */
+  /** Kills the process with SIGKILL, like a crash. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#exited;

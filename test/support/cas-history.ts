@@ -4,7 +4,7 @@ export type Observation = { readonly client: number; readonly key: string } & (
       readonly kind: "read";
       /** The `min-tx` of the read. */
       readonly minTx: number;
-      /** Null if there was no document. */
+      /** Null if there is no document. */
       readonly revision: number | null;
       readonly value: string | null;
     }
@@ -25,8 +25,8 @@ export interface Version {
 
 /**
  * Compares `seen` with the versions of each key in the log, oldest first, and returns the contradictions. Every committed write must be in
- * the log once and follow the revision it expected; every version in the log must have been reported to its writer; a write may be lost
- * only to a write in between; and a read must show a version of the key that is not older than its `min-tx`.
+ * the log once and follow the revision that it expected; every version in the log must have been reported to its writer; a write may be
+ * lost only to a write in between; and a read must show a version of the key that is not older than its `min-tx`.
  */
 export function checkHistory(
   seen: readonly Observation[],

@@ -5,12 +5,12 @@ import { type CairnNode, startNode } from "@cairn/node";
 import { LogFold, NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { expect, vi } from "vitest";
 
-/** Options of a node of a {@link FaultScene}. */
+/** Options for a node of a {@link FaultScene}. */
 export interface SceneNodeOptions {
   readonly servers?: readonly string[];
   readonly onLogMismatch?: Readonly<Record<string, string>>;
   readonly replicas?: number;
-  /** Name of the folder of checkpoints. */
+  /** The name of the folder of checkpoints. */
   readonly checkpoints?: string;
 }
 
@@ -83,7 +83,7 @@ export class FaultScene {
     await this.nats.start();
   }
 
-  /** Stops the server and replaces its store by the copy. */
+  /** Stops the server and replaces its store with the copy. */
   async stopAndRestoreStore(): Promise<void> {
     await this.nats.stop();
     await rm(this.nats.storeDir, { recursive: true });
@@ -102,7 +102,7 @@ export async function saveCheckpoint(node: CairnNode): Promise<void> {
   await vi.waitFor(async () => await node.checkpoint().done, { timeout: 30_000 });
 }
 
-/** Puts `things/default/k<n>` for each n, one transaction each, and waits until the last one is applied. Returns its id. */
+/** Puts `things/default/k<n>` for each n in its own transaction, and waits until the last one is applied. Returns its id. */
 export async function put(node: CairnNode, from: number, to: number, value: string): Promise<number> {
   const submitted: Promise<{ txId: number }>[] = [];
   for (let n = from; n < to; n += 1) {
@@ -145,7 +145,7 @@ export async function waitForRebuild(node: CairnNode, code: string): Promise<voi
   );
 }
 
-/** The oracle: expects that the node has applied the whole log and has the digest of the log's fold. */
+/** Expects that the node has applied the whole log and has the digest of the log's fold, which is the oracle. */
 export async function expectFoldOf(scene: Pick<FaultScene, "fold">, node: CairnNode): Promise<void> {
   const fold = await scene.fold();
   await node.await(fold.txId);

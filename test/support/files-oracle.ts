@@ -27,7 +27,7 @@ export async function gitFiles(directory: string, ref = "HEAD"): Promise<Indexed
   return files;
 }
 
-/** Turns lines into NDJSON text. */
+/** Turns lines into NDJSON. */
 export async function* withLineBreaks(lines: AsyncIterable<string>): AsyncGenerator<string> {
   for await (const line of lines) yield `${line}\n`;
 }

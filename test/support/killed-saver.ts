@@ -4,15 +4,15 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { NodeProcess } from "./cairn-process.ts";
 import { listFolder, readLease } from "./watched-store.ts";
 
-/** What a round has left in the folders so far, seen from outside. */
+/** What a round has left in the folders so far, as seen from outside. */
 export interface RoundTraces {
   readonly leased: boolean;
   readonly captured: boolean;
-  /** The size of the unfinished archive. */
+  /** The size of the unfinished archive in bytes. */
   readonly uploadedBytes: number;
   readonly archive: boolean;
   readonly manifest: boolean;
-  /** Only the manifest or only the archive of an older checkpoint still exists. */
+  /** Whether only the manifest or only the archive of an older checkpoint still exists. */
   readonly sweeping: boolean;
 }
 
@@ -31,7 +31,7 @@ const RUN_MS = 0.2;
 
 /**
  * Lets a node's next rounds run for fractions of a millisecond at a time, reads their traces while the node is stopped in between, and
- * kills it as soon as they are `wanted`. Returns false, without killing the node, if that does not happen within `timeoutMs`.
+ * kills the node as soon as they are `wanted`. Returns false, without killing the node, if that does not happen within `timeoutMs`.
  */
 export async function killAt(
   node: NodeProcess,
@@ -107,7 +107,7 @@ function isLeased(store: string, node: string): boolean {
   return lease?.owner === node && Date.parse(lease.expiresAt) > Date.now();
 }
 
-/** Returns 0 for the temporary file of a record, which is always smaller than an archive. */
+/** Returns the size of an upload; 0 for the temporary file of a record, which is always smaller than an archive. */
 function uploadBytes(store: string, name: string): number {
   const bytes = statSync(path.join(store, name), { throwIfNoEntry: false })?.size ?? 0;
   return bytes > 10_000 ? bytes : 0;

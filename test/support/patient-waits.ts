@@ -1,8 +1,8 @@
 import { vi } from "vitest";
 
 /**
- * The default timeout of `vi.waitFor`, equal to that of `expect.poll` in vitest.config.ts. Vitest's default of one
- * second is shorter than a flush on a busy disk, and a condition that is never met fails either way.
+ * The default timeout (ms) of `vi.waitFor`, equal to that of `expect.poll` in vitest.config.ts. Vitest's default of one second is shorter
+ * than a flush on a busy disk, and a condition that is never met fails either way.
  */
 const WAIT_TIMEOUT_MS = 60_000;
 

@@ -1,4 +1,4 @@
-/** mulberry32: a generator of numbers in [0, 1), the same ones for the same seed. */
+/** Returns a generator of numbers in [0, 1) (mulberry32), which are the same for the same seed. */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -15,7 +15,7 @@ export interface Picks {
   next(): number;
   /** Returns an integer in [0, limit). */
   below(limit: number): number;
-  /** Returns one of `from`. */
+  /** Returns one element of `from`. */
   of<T>(from: readonly [T, ...T[]]): T;
 }
 

@@ -11,13 +11,13 @@ export interface WatchedSegment {
   ended: { readonly floor: number } | "regressed" | undefined;
 }
 
-/** Which changes a watcher asks for; all by default. */
+/** The changes that a watcher requests; all by default. */
 export interface WatchFilter {
   readonly bucket?: string;
   readonly namespace?: string;
 }
 
-/** Options of a {@link TortureWatcher}. */
+/** Options for a {@link TortureWatcher}. */
 export interface TortureWatcherOptions extends WatchFilter {
   readonly from: number | undefined;
   /** Returns a number in [0, 1). */
@@ -49,7 +49,7 @@ const RETRY_MS = 20;
 export class TortureWatcher {
   readonly segments: WatchedSegment[] = [];
   readonly filter: WatchFilter;
-  /** The number of times it was cut off, by reason. */
+  /** The number of times that the watcher was cut off, by reason. */
   readonly cutoffs = new Map<string, number>();
   connections = 0;
   readonly #options: TortureWatcherOptions;
@@ -100,7 +100,7 @@ export class TortureWatcher {
     }
   }
 
-  /** Returns undefined if no node answers. */
+  /** Opens a watch. Returns undefined if the node does not respond. */
   async #open(url: string): Promise<IncomingMessage | undefined> {
     const query = new URLSearchParams({ ...this.filter, heartbeat: "PT0.2S" });
     const segment = this.#segment();
@@ -128,7 +128,7 @@ export class TortureWatcher {
     this.#end(reason === "regressed" ? reason : { floor });
   }
 
-  /** Ends the segment. The next connection watches from now on, as after a list. */
+  /** Ends the segment. The next connection watches from the current position, as after a list. */
   #end(why: NonNullable<WatchedSegment["ended"]>): void {
     const segment = this.#segment();
     if (segment === undefined)
@@ -151,7 +151,7 @@ export class TortureWatcher {
         response.destroy();
         return;
       }
-      // Pauses while events are on their way.
+      // Pauses while events are in transit.
       if (!this.#calm && random() < 0.005)
         await new Promise((resolve) => setTimeout(resolve, random() * 500));
     }

@@ -4,11 +4,11 @@ import { NodeProcess } from "./cairn-process.ts";
 import { FaultScene } from "./fault-scene.ts";
 import { type ExpectedTransaction, expectedTransactions } from "./watch-oracle.ts";
 
-/** Three node processes on one log, which a test kills, deprives of their indexes, and whose log it rolls back. */
+/** Three node processes on one log. A test kills them, removes their indexes, and rolls back their log. */
 export class WatchedCluster {
   readonly scene: FaultScene;
   readonly #nodes: NodeProcess[] = [];
-  /** The last known address of each node; the address of a killed node stays until it is started again. */
+  /** The last known address of each node; the address of a killed node stays until the node is restarted. */
   readonly urls: string[] = [];
 
   private constructor(scene: FaultScene) {
@@ -51,12 +51,12 @@ export class WatchedCluster {
     await Promise.all(this.#nodes.map((node) => node.ready()));
   }
 
-  /** Has the first node save a checkpoint. */
+  /** Makes the first node save a checkpoint. */
   async checkpoint(): Promise<void> {
     await fetch(`${this.urls[0] ?? ""}/api/v1/checkpoints?await=true`, { method: "POST" });
   }
 
-  /** Submits transactions through a node. Only a part is stored if the node is killed meanwhile. */
+  /** Submits transactions through a node. Only some are stored if the node is killed in the meantime. */
   async write(number: number, lines: readonly object[]): Promise<void> {
     const body = lines.map((line) => JSON.stringify(line)).join("\n");
     const headers = { "content-type": "application/x-ndjson" };

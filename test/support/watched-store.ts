@@ -113,7 +113,7 @@ export function readLease(folder: string): { owner: string; nonce: string; expir
     : (JSON.parse(text) as { owner: string; nonce: string; expiresAt: string });
 }
 
-/** Returns the name of the archive of the newest checkpoint in a store. Names are compared by transaction id, not as texts. */
+/** Returns the name of the archive of the newest checkpoint in a store. Names are compared by transaction id, not as strings. */
 export function newestArchive(folder: string): string {
   const archives = listFolder(folder).filter((name) => name.endsWith(".tar"));
   return archives.toSorted((a, b) => txIdOf(b) - txIdOf(a))[0] ?? "";

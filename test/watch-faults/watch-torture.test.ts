@@ -20,7 +20,7 @@ describe("watchers that disconnect, pause and change nodes", () => {
 
   for (let seed = FIRST_SEED; seed < FIRST_SEED + ROUNDS; seed += 1) {
     it(
-      `receive exactly the log from where they began, while nodes are killed and the log loses its end (seed ${seed})`,
+      `receive exactly the log starting where they began, while nodes are killed and the log loses its end (seed ${seed})`,
       { timeout: soakTimeout(1, 90_000) },
       async () => await torture(cluster, seed),
     );
@@ -32,7 +32,7 @@ async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
   const pick = (count: number): number => Math.floor(random() * count);
   const last = (await cluster.expected()).at(-1)?.txId ?? 1;
   const begin = (index: number): number | undefined =>
-    // From now, from the beginning, from a random transaction, and from a future one.
+    // At the current position, at the beginning, at a random transaction, and at a future one.
     [undefined, 0, pick(last), last + pick(20)][index % 4];
   const watchers = Array.from({ length: WATCHERS }, (_, index) => {
     const filter = [
@@ -61,7 +61,7 @@ async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
     await cluster.scene.stopAndRestoreStore();
     await cluster.scene.nats.start();
   }
-  // Every third seed removes the history of one bucket from now on.
+  // Every third seed removes the history of one bucket, starting here.
   if (seed % 3 === 2) await cluster.write(0, [{ ops: [["configure", { history: { pods: { keep: 1 } } }]] }]);
   for (let act = 0; act < 3; act += 1) {
     const victim = pick(3);
@@ -82,14 +82,14 @@ async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
     expect(watcher.connections).toBeGreaterThan(0);
     for (const segment of watcher.segments) expectSuffix(segment, watcher.filter, expected, before);
     for (const { ended, lastTxId } of watcher.segments) {
-      // No watcher is refused where a watch can begin, or told of a rollback that did not happen.
+      // No watcher is refused if a watch can begin at its position, or told of a rollback that did not happen.
       if (typeof ended === "object") expect(ended.floor).toBeGreaterThan(lastTxId);
       if (ended === "regressed") expect(regresses).toBe(true);
     }
   }
 }
 
-/** Expects that a watcher received what the log has in the segment, or had before a rollback that the watcher was told of. */
+/** Expects that a watcher received what the log has in the segment, or had before a rollback that was reported to the watcher. */
 function expectSuffix(
   { from, lastTxId, seen, ended }: WatchedSegment,
   filter: WatchFilter,

@@ -5,7 +5,7 @@ import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { NodeProcess } from "../support/cairn-process.ts";
 
-/** Enough that serving each of them once takes longer than the limit; 800 watchers and 60 MB were measured. */
+/** The number of watchers, enough that serving each once takes longer than the limit; 800 watchers and 60 MB were measured. */
 const WATCHERS = Number(process.env["CAIRN_WATCHERS"] ?? "200");
 const TRANSACTIONS = Number(process.env["CAIRN_WATCHED_TRANSACTIONS"] ?? "20000");
 const DOCUMENT_BYTES = 500;
@@ -53,14 +53,14 @@ async function openUnreadWatch(from: number): Promise<void> {
   });
 }
 
-/** The time that a new watcher waited for its first event, its first transaction and all of them. */
+/** The times that a new watcher waited for its first event, its first transaction and all of them. */
 interface WatchTimes {
   readonly firstMs: number;
   readonly firstTxMs: number;
   readonly allMs: number;
 }
 
-/** Watches until `count` transactions have come. */
+/** Watches until `count` transactions have been received. */
 async function timeWatch(from: number, count: number): Promise<WatchTimes> {
   const begun = performance.now();
   const leave = new AbortController();

@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import type { ExecutionStore, SeenExecution } from "./execution-store.ts";
 import type { Execution } from "./executions.ts";
 
-/** Options of {@link runExecutions}. */
+/** Options for {@link runExecutions}. */
 export interface ComputeOptions {
   /** The number of concurrent executions. */
   readonly slots: number;
@@ -50,8 +50,8 @@ async function* createdExecutions(
         yield created;
       }
     }
-    // While all slots are busy for long, the watch is cut off as too slow, and the loop lists all waiting executions again. An execution
-    // that is found twice runs once, since it is claimed at the revision at which it was seen.
+    // If all slots are busy for long, the watch is cut off as too slow, and the loop lists all waiting executions again. An execution that
+    // is found twice runs once, since it is claimed at the revision at which it was seen.
     yield* store.createdAfter(from ?? 0, signal);
   }
 }

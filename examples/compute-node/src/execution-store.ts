@@ -76,7 +76,7 @@ export class ExecutionStore {
   }
 }
 
-/** Whether a document is an execution to run. Any client may write any document to the bucket, such as `null`. */
+/** Returns whether a document is an execution to run. Any client may write any document to the bucket, such as `null`. */
 function isCreated(execution: Partial<Execution> | null): boolean {
   return execution?.state === "created";
 }

@@ -3,7 +3,7 @@ import type { Policies } from "@cairn/node";
 /** The state of an execution. The last two are final. */
 export type ExecutionState = "created" | "running" | "completed" | "failed";
 
-/** A document of `executions`. Clients put it as `created`; the compute node does the rest. */
+/** A document of `executions`. Clients put it as `created`; the compute node updates it. */
 export type Execution = {
   readonly state: ExecutionState;
   readonly password: string;
@@ -11,7 +11,7 @@ export type Execution = {
   readonly rounds: number;
   /** The derived key, once completed. */
   readonly output?: string;
-  /** Why it failed. */
+  /** The reason for the failure. */
   readonly error?: string;
 };
 

@@ -54,7 +54,7 @@ async function countEnded({ greeting }: ComputeProcess): Promise<number> {
 }
 
 describe("the compute node", () => {
-  it("knows right after kill -9 and a restart how many executions are in each state, as a full count confirms", async () => {
+  it("knows how many executions are in each state right after kill -9 and a restart, as a full count confirms", async () => {
     let node = await start("P30D");
     expect(node.greeting.counters).toEqual({});
     await submit(node.greeting.ready, EXECUTIONS);
@@ -116,7 +116,7 @@ describe("the compute node", () => {
     await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBe(2);
   });
 
-  it("lets ended executions expire, and counts the rest, also after kill -9", async () => {
+  it("lets ended executions expire, and counts the rest, even after kill -9", async () => {
     let node = await start("PT0.5S");
     await submit(node.greeting.ready, 60);
     await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBeGreaterThan(0);

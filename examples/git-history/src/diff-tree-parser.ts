@@ -28,7 +28,10 @@ export interface HistoryHandler {
   remove(path: Buffer): void;
 }
 
-/** How much of a commit's message is kept: a transaction has space for it even if every byte must be escaped (six bytes each). */
+/**
+ * The number of bytes of a commit's message that are kept: a transaction has space for them even if every one must be escaped (six bytes
+ * each).
+ */
 export const MAX_MESSAGE_BYTES = 96 * 1024;
 const MAX_SIGNATURE_BYTES = 4 * 1024;
 
@@ -59,7 +62,7 @@ export class DiffTreeParser {
     this.#splitter.push(chunk);
   }
 
-  /** Ends the stream. Throws a {@link HistoryError} if that is in the middle of a record. */
+  /** Ends the stream. Throws a {@link HistoryError} if it ends in the middle of a record. */
   end(): void {
     if (this.#splitter.open || this.#fields.length > 0 || this.#change !== undefined) {
       throw new HistoryError("The output of git diff-tree ends in the middle of a record.");

@@ -27,7 +27,7 @@ export interface Person {
 
 /** A document in {@link COMMITS}. */
 export interface CommitDocument {
-  /** The commit's position in the first-parent history, from 1. */
+  /** The commit's position in the first-parent history, starting with 1. */
   readonly number: number;
   readonly tree: string;
   readonly parents: readonly string[];
@@ -36,7 +36,7 @@ export interface CommitDocument {
   /** The message's first line, up to 500 characters. */
   readonly subject: string;
   readonly message: string;
-  /** The message contains only the beginning of the commit's message. */
+  /** Present if the message is only the beginning of the commit's message. */
   readonly messageCut?: true;
   /** The number of paths that the commit wrote or deleted, compared with its first parent. */
   readonly changes: number;

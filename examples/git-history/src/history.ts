@@ -5,7 +5,7 @@ import { HistoryError } from "./history-error.ts";
 import { repositoryName, resolveCommit } from "./repository.ts";
 import { type CommitPlace, MAX_TRANSACTION_BYTES, TransactionWriter } from "./transaction-writer.ts";
 
-/** Which history to read. */
+/** Options for reading a history. */
 export interface HistoryOptions {
   /** A directory in the repository, bare or not. */
   readonly directory: string;
@@ -50,7 +50,7 @@ export async function* historyLines(options: HistoryOptions): AsyncGenerator<str
     options.sinceCommit === undefined ? undefined : await resolveCommit(directory, options.sinceCommit);
   const name = await repositoryName(directory, options.name);
 
-  // Commits that were sent to diff-tree and have not come back: bounded by the pipes' buffers.
+  // Commits sent to diff-tree whose changes have not come back yet: bounded by the pipes' buffers.
   const underway: CommitPlace[] = [];
   const lines: string[] = [];
   const writer = new TransactionWriter({
@@ -103,7 +103,7 @@ async function* requests(
     for (const line of lines) {
       const [oid = "", ...parents] = line.split(" ");
       number += 1;
-      // Beyond the limit the list is still read to its end, so that git exits by itself.
+      // Beyond the limit, the list is read to its end, so that git exits by itself.
       if (begun && sent < limit) {
         sent += 1;
         underway.push({ oid, number, parents });

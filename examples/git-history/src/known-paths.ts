@@ -32,7 +32,7 @@ export class KnownPaths {
     this.#places.set(last, place);
   }
 
-  /** Returns a random path; undefined if there are none. */
+  /** Returns a random path; undefined if the set is empty. */
   pick(random: SeededRandom): string | undefined {
     return this.#paths.length === 0 ? undefined : random.pick(this.#paths);
   }

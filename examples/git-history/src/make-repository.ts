@@ -9,7 +9,7 @@ export interface RepositoryPlan {
   readonly directory: string;
   /** The length of the first-parent history. */
   readonly commits: number;
-  /** Defaults to 1. */
+  /** The seed. Defaults to 1. */
   readonly seed?: number;
   /** The number of files in the first commit. Defaults to 50. */
   readonly files?: number;
@@ -36,7 +36,7 @@ export async function makeRepository(plan: RepositoryPlan): Promise<MadeReposito
   const { directory, commits, seed = 1, files = 50, objectFormat = "sha1", branch = "main" } = plan;
   await mkdir(directory, { recursive: true });
   const format = objectFormat === "sha1" ? [] : [`--object-format=${objectFormat}`];
-  // Without templates, so that the machine's hooks and settings do not affect the repository.
+  // Without templates, the machine's hooks and settings do not affect the repository.
   await askGit(directory, ["init", "--quiet", "--bare", "--template=", ...format]);
   await askGit(directory, ["symbolic-ref", "HEAD", `refs/heads/${branch}`]);
   const git = startGit(directory, ["fast-import", "--quiet", "--done"]);

@@ -1,4 +1,4 @@
-/** Returns the UTF-8 bytes of a text as a Latin-1 string. Paths are bytes, but strings are easier to compare and to use as keys. */
+/** Returns the UTF-8 bytes of a string as a Latin-1 string. Paths are bytes, but strings are easier to compare and to use as keys. */
 function bytes(text: string): string {
   return Buffer.from(text).toString("latin1");
 }
@@ -74,7 +74,7 @@ export const ODD_NAMES: readonly string[] = [
   "$HOME",
 ];
 
-// Two paths share it as their beginning, which is longer than a name may be.
+// Two paths begin with this string, which is longer than a name may be.
 const LONG = `${"long/".repeat(190)}${"x".repeat(90)}`;
 
 /** Paths around and beyond the maximum length of a name, as Latin-1 strings of their bytes. */

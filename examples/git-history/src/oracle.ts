@@ -136,7 +136,7 @@ async function* tokensOf(
 }
 
 /**
- * Returns a command that runs git with `path` as its last argument. Node passes arguments as text, which cannot represent bytes that are
+ * Returns a command that runs git with `path` as its last argument. Node passes arguments as strings, which cannot represent bytes that are
  * not UTF-8, so a shell builds the argument. The dot protects newlines at its end, which a shell would remove.
  */
 function withLastArgument(path: Buffer): [string, ...string[]] {

@@ -2,7 +2,7 @@ import { KnownPaths } from "./known-paths.ts";
 import { DIRECTORIES, LONG_PATHS, ODD_NAMES } from "./odd-paths.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
-/** Options of {@link repositoryScript}. */
+/** Options for {@link repositoryScript}. */
 export interface ScriptOptions {
   /** The number of commits in the first-parent history; merged branches have additional ones. */
   readonly commits: number;
@@ -90,7 +90,7 @@ class Script {
   #head(branch: string, message: string, ancestry = ""): string {
     this.#mark += 1;
     const random = this.#random;
-    // Clocks differ between people, so that time does not always increase along a history.
+    // Clocks differ between people, so time does not always increase along a history.
     const seconds = FIRST_SECOND + this.#mark * 60 - (random.chance(0.1) ? 86_400 : 0);
     const when = `${seconds} ${random.pick(ZONES)}`;
     const encoding = message.includes("\xe9") && random.chance(0.5) ? "encoding ISO-8859-1\n" : "";
@@ -158,7 +158,7 @@ class Script {
         .padStart(8, "0");
       return `M 160000 ${oid.repeat(this.#options.oidLength / 8)} ${quote(path)}\n`;
     }
-    // There are few contents, so that some changes are of the mode alone and some files are equal.
+    // Contents are few, so that some changes are only of the mode and some files are equal.
     const data = content ?? `content ${this.#random.below(50)}`;
     this.#paths.set(path, data);
     return `M ${mode} inline ${quote(path)}\ndata ${data.length}\n${data}\n`;

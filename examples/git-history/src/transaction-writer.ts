@@ -6,19 +6,19 @@ import { pathName } from "./path-name.ts";
 /** The maximum size of a transaction: below the 1 MiB that a node accepts, with space for the envelope. */
 export const MAX_TRANSACTION_BYTES = 900_000;
 
-/** A commit's place in the history. */
+/** A commit's position in the history. */
 export interface CommitPlace {
   readonly oid: string;
   readonly number: number;
   readonly parents: readonly string[];
 }
 
-/** Options of a {@link TransactionWriter}. */
+/** Options for a {@link TransactionWriter}. */
 export interface TransactionWriterOptions {
   /** The repository's name, which is the namespace of all its keys. */
   readonly name: string;
   readonly maxBytes: number;
-  /** Returns the place of the next commit. */
+  /** Returns the position of the next commit. */
   readonly place: (oid: string) => CommitPlace;
   /** Receives a transaction as a line of JSON without its newline. */
   readonly emit: (line: string) => void;
@@ -77,7 +77,7 @@ export class TransactionWriter implements HistoryHandler {
   #add(op: string): void {
     const header = this.#header;
     if (header === undefined) throw new HistoryError("git diff-tree printed a change before any commit.");
-    // One more for the comma.
+    // Plus one for the comma.
     const bytes = Buffer.byteLength(op) + 1;
     const limit = this.#options.maxBytes - this.#envelopeBytes(header);
     if (bytes > limit) {

@@ -51,7 +51,7 @@ describe("DiffTreeParser", () => {
     expect(parsed(STREAM, size)).toEqual(FOUND);
   });
 
-  it("refuses a stream that stops anywhere but between records", () => {
+  it("refuses a stream that ends anywhere but between records", () => {
     const ends = RECORDS.map((_, at) => RECORDS.slice(0, at + 1).join("").length);
     const accepted = [];
     for (let end = 1; end <= STREAM.length; end += 1) {

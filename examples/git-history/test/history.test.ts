@@ -189,7 +189,7 @@ describe("the history of a repository", () => {
     expect(more).toHaveLength(1);
   });
 
-  it("is named after the repository's directory, also when it is read from a subdirectory", async () => {
+  it("is named after the repository's directory, even when it is read from a subdirectory", async () => {
     const root = temporaryDirectory();
     const work = join(root, "project.x");
     git(root, "clone", "-q", smallRepository(), work);

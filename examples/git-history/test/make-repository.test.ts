@@ -7,7 +7,7 @@ async function headOf(seed: number): Promise<string> {
 }
 
 describe("a generated repository", () => {
-  it("has the same commits if it is made from the same plan, and others with another seed", async () => {
+  it("has the same commits if it is made from the same plan, and others if the seed differs", async () => {
     const head = await headOf(3);
     expect(await headOf(3)).toBe(head);
     expect(await headOf(4)).not.toBe(head);
@@ -37,7 +37,7 @@ describe("a generated repository", () => {
       "a newline in a path": /\\n/,
       "a path above 1,024 bytes": /\t.{1100,}/,
     };
-    // Compares names, since a report of the text would have megabytes.
+    // Compares names, since a report with the script would take megabytes.
     const missing = Object.keys(cases).filter((name) => cases[name]?.test(text) !== true);
     expect(missing).toEqual([]);
     const roots = gitText(directory, "rev-list", "--max-parents=0", "--count", "HEAD");

@@ -35,7 +35,7 @@ export class ClusterState {
     this.txId = txId;
   }
 
-  /** Treats a document that is no object as missing, so that one mistyped document does not end every controller. */
+  /** Treats a document that is not an object as missing, so that one mistyped document does not end every controller. */
   #put({
     bucket,
     namespace,

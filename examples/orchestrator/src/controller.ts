@@ -4,12 +4,12 @@ import type { Followed } from "./follow.ts";
 import { reconcile } from "./reconcile.ts";
 import type { Lease } from "./resources.ts";
 
-/** Options of a controller. */
+/** Options for a controller. */
 export interface ControllerOptions {
   readonly client: CairnClient;
-  /** Its name among the controllers. */
+  /** The name of the controller, unique among the controllers. */
   readonly name: string;
-  /** How long a holder of the lease may be silent before another controller takes it. */
+  /** How long (ms) a holder of the lease may be silent before another controller takes it. */
   readonly leaseMs?: number;
   readonly signal: AbortSignal;
   /** Called with everything that the controller receives, in that order. */
@@ -18,7 +18,7 @@ export interface ControllerOptions {
   readonly onAction?: (sentence: string) => void;
 }
 
-/** The acting half of a controller. It decides on the basis of what it has seen, one transaction at a time. */
+/** The acting half of a controller. It decides on the basis of everything it has seen, one transaction at a time. */
 export class Controller {
   readonly #options: Required<Pick<ControllerOptions, "client" | "name" | "leaseMs" | "onAction">>;
   readonly #state = new ClusterState();
@@ -55,13 +55,13 @@ export class Controller {
       } catch (error) {
         if (signal.aborted) return;
         if (!isTemporary(error)) throw error;
-        // The transaction may have taken effect, or may yet: the next decision is based on what is seen then.
+        // The transaction may have taken effect, or still may: the next decision depends on what is seen then.
         this.#options.onAction(`continues after: ${error.message}`);
       }
     }
   }
 
-  /** Resolves once something was seen since the last turn began, or after a third of the lease. */
+  /** Resolves once something has been seen since the last turn began, or after a third of the lease. */
   async #somethingToDo(signal: AbortSignal): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => this.#wake?.(), this.#options.leaseMs / 3);
@@ -79,7 +79,7 @@ export class Controller {
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    // Otherwise a decision that has not been seen yet would be made again, in vain.
+    // Otherwise a decision not seen yet would be made again, in vain.
     if (this.#state.txId < this.#decided) return;
     const { name, leaseMs } = this.#options;
     const holds = this.#state.lease?.document.holder === name;
@@ -117,7 +117,7 @@ export class Controller {
     }
   }
 
-  /** Submits a transaction that requires the current lease. Returns false if what it was based on has changed. */
+  /** Submits a transaction that requires the current lease. Returns false if anything on which it was based has changed. */
   async #transact(ops: readonly TxOperation[], signal: AbortSignal): Promise<boolean> {
     const fence: TxOperation = ["match", "leases", LEASE_KEY, this.#state.lease?.revision ?? null];
     const outcome = await this.#options.client.transact({ ops: [fence, ...ops] }, { signal });
@@ -126,7 +126,7 @@ export class Controller {
   }
 }
 
-/** Whether nodes were down or slow for longer than the client retries. */
+/** Returns whether nodes were down or slow for longer than the client retries. */
 function isTemporary(error: unknown): error is CairnClientError {
   return (
     error instanceof CairnClientError &&

@@ -5,7 +5,7 @@ import {
   type ClientTransaction,
 } from "@cairn/client";
 
-/** First everything as of a transaction, then every transaction after it. A later `snapshot` replaces everything before it. */
+/** A snapshot as of a transaction, then every transaction after it. A later `snapshot` replaces everything before it. */
 export type Followed =
   | { readonly kind: "snapshot"; readonly txId: number; readonly documents: readonly Listed[] }
   | { readonly kind: "transaction"; readonly transaction: ClientTransaction };
@@ -32,7 +32,7 @@ export async function* follow(
         yield { kind: "transaction", transaction };
       }
     } catch (error) {
-      // The client was disconnected for so long that the history is gone, so the current contents are listed again.
+      // The client was disconnected for so long that the history was removed, so the current contents are listed again.
       if (!(error instanceof CairnClientError) || error.code !== "WATCH_COMPACTED") throw error;
     }
   }

@@ -2,17 +2,19 @@ import { type CairnClient, CairnClientError } from "@cairn/client";
 import { follow } from "./follow.ts";
 import type { Machine, Pod } from "./resources.ts";
 
-/** Options of a kubelet. */
+/** Options for a kubelet. */
 export interface KubeletOptions {
   readonly client: CairnClient;
-  /** The node on which it runs. */
+  /** The node on which the kubelet runs. */
   readonly node: string;
   /** How many pods the node can run. */
   readonly pods: number;
   readonly signal: AbortSignal;
 }
 
-/** Announces a node and runs the pods that are scheduled to it, which here only means to report them as running, until `signal` is aborted. */
+/**
+ * Announces a node and, until `signal` is aborted, runs the pods that are scheduled to it, which here only means reporting them as running.
+ */
 export async function runKubelet({ client, node, pods, signal }: KubeletOptions): Promise<void> {
   try {
     const machine: Machine = { pods };
@@ -47,7 +49,7 @@ async function startPod(
     const running: Pod = { ...pod, phase: "Running" };
     await client.put("pods", key, running, { ifRevision, signal });
   } catch (error) {
-    // The pod was deleted or rescheduled since, which the watch will show.
+    // The pod has been deleted or rescheduled since, which the watch will show.
     if (!(error instanceof CairnClientError) || error.code !== "CONFLICT") throw error;
   }
 }

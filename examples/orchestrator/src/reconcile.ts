@@ -3,9 +3,9 @@ import type { ClusterState } from "./cluster-state.ts";
 import type { Deployment, Pod, Seen } from "./resources.ts";
 
 /**
- * Returns the operations of a transaction that makes a deployment's pods match it; none if they do. The operations include the revisions
- * that the decision is based on, so that it takes effect on exactly what was seen or not at all, and an event for each change, which is
- * recorded only if the decision takes effect.
+ * Returns the operations of a transaction that makes a deployment's pods match it; none if they already do. The operations include the
+ * revisions on which the decision is based, so that it takes effect on exactly what was seen or not at all, and an event for each change,
+ * which is recorded only if the decision takes effect.
  */
 export function reconcile(state: ClusterState, key: string): TxOperation[] {
   const deployment = state.deployments.get(key);
@@ -62,7 +62,7 @@ function roomOnNodes(state: ClusterState): Map<string, number> {
   return room;
 }
 
-/** Whether a pod has the deployment's image and its node exists. */
+/** Returns whether a pod has the deployment's image and its node exists. */
 function isWanted(state: ClusterState, deployment: Seen<Deployment> | undefined, pod: Seen<Pod>): boolean {
   return deployment?.document.image === pod.document.image && state.nodes.has(`default/${pod.document.node}`);
 }

@@ -9,10 +9,12 @@ export type Pod = {
   readonly phase: "Pending" | "Running";
 };
 
-/** A document of `nodes`: a machine that can run `pods` pods, as long as the document exists. */
+/** A document of `nodes`: a machine that can run `pods` pods for as long as the document exists. */
 export type Machine = { readonly pods: number };
 
-/** A document of `leases`: which controller may act. A later holder has a higher `term`; `renewal` counts the holder's renewals. */
+/**
+ * A document of `leases`: it names the controller that may act. A later holder has a higher `term`; `renewal` counts the holder's renewals.
+ */
 export type Lease = { readonly holder: string; readonly term: number; readonly renewal: number };
 
 /** A document with the revision at which it was seen, which a write can require. */

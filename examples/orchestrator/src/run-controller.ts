@@ -20,7 +20,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
   try {
     await Promise.all([see(), controller.act(either)]);
   } catch (error) {
-    // If one half fails, the other one ends too.
+    // If one half fails, the other one ends, too.
     failed.abort();
     if (!signal.aborted) throw error;
   }

@@ -18,7 +18,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** A node's answer if its history does not go back that far. */
+/** A node's response if its history does not go back that far. */
 const GONE = { error: { code: "WATCH_COMPACTED", message: "It is gone.", hint: null }, floor: 5 };
 
 describe("follow", () => {
@@ -38,7 +38,7 @@ describe("follow", () => {
     expect(revisions).toEqual(revisions.toSorted((a = 0, b = 0) => a - b));
   });
 
-  it("yields a new snapshot, which replaces the old one, if the history that it would follow is gone", async () => {
+  it("yields a new snapshot, which replaces the old one, if the history that it would follow was removed", async () => {
     let refusals = 1;
     const client = new CairnClient({
       urls: node.url ?? "",

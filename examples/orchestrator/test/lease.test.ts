@@ -41,7 +41,7 @@ async function podNames(): Promise<string[]> {
 
 describe("the lease of the controllers", () => {
   it("stays with a holder that renews it", async () => {
-    // Longer than a busy machine may pause.
+    // Longer than any pause of a busy machine.
     start("alpha", 5_000);
     start("beta", 5_000);
     await expect.poll(lease, { timeout: 30_000 }).toMatchObject({ term: 1 });
@@ -61,7 +61,7 @@ describe("the lease of the controllers", () => {
     await expect.poll(podNames, { timeout: 30_000 }).toEqual(["web-0", "web-7"]);
   });
 
-  it("keeps a decision from taking effect that arrives after another controller took the lease", async () => {
+  it("keeps a decision that arrives after another controller took the lease from taking effect", async () => {
     let release: (() => void) | undefined;
     const outcomes: unknown[] = [];
     start("alpha", 400, {

@@ -130,7 +130,7 @@ describe("the orchestrator on three nodes of one log", () => {
     );
   });
 
-  it("continues after the log's server and a node were down", async () => {
+  it("continues after an outage of the log's server and a node", async () => {
     const controllers = [controller("delta", 0), controller("epsilon", 1)];
     for (const replicas of [2, 7]) {
       await scale("web", replicas, "nginx:5");
@@ -149,7 +149,7 @@ describe("the orchestrator on three nodes of one log", () => {
     await expectEveryControllerSaw(controllers);
   });
 
-  it("can be read at any node: its machines, and its newest events", async () => {
+  it("can be observed at any node: its machines, and its newest events", async () => {
     const alpha = controller("alpha", 0);
     await scale("web", 0, "nginx:1");
     await waitUntilAsDesired();
@@ -190,7 +190,7 @@ describe("the orchestrator on three nodes of one log", () => {
     first.signal("SIGCONT");
     await scale("web", 4, "nginx:3");
     await waitUntilAsDesired();
-    // It may hold the lease again, if the other one was paused too.
+    // The first controller may get the lease again, if the other one was paused, too.
     expect(first.output().slice(before.length)).toMatch(/^(first takes the lease|$)/);
     await second.kill();
     await scale("web", 1, "nginx:4");

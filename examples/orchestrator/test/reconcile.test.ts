@@ -8,7 +8,7 @@ const KEY = "default/web";
 interface Scene {
   readonly deployment?: Deployment;
   readonly nodes?: Readonly<Record<string, Machine>>;
-  /** By number; each has the revision 100 + number. */
+  /** The pods by number; each has the revision 100 + number. */
   readonly pods?: Readonly<Record<number, Partial<Pod>>>;
 }
 
@@ -50,7 +50,7 @@ describe("reconcile", () => {
     expect(decided({ deployment, nodes: {} })).toEqual([]);
   });
 
-  it("removes the highest numbers first if there are too many pods, and all if the deployment is gone", () => {
+  it("removes the highest numbers first if there are too many pods, and all if the deployment no longer exists", () => {
     const pods = { 2: {}, 10: {}, 9: {} };
     expect(decided({ deployment: { image: "nginx", replicas: 1 }, pods })).toEqual(["-9", "-10"]);
     expect(decided({ pods })).toEqual(["-2", "-9", "-10"]);

@@ -8,13 +8,13 @@ import { decodeLine, encodeLine, FORMAT, linesOf, writeRows } from "./row-lines.
 import { RowsReader, withBatch } from "./sorted-rows.ts";
 import type { SortedRows } from "./sorted-rows.ts";
 
-/** The codes of errors of the disk. */
+/** The error codes for disk errors. */
 const CODES = { full: "DISK_FULL", denied: "CONFIG_INVALID", other: "INDEX_CORRUPT" } as const;
 const ROWS = "rows.jsonl";
 const DRAFT = "rows.jsonl.new";
 const LOCK = "lock";
 const MAX_PENDING_OPERATIONS = 20_000;
-/** Smaller files are not worth compacting. */
+/** The size in bytes below which compacting a file is not worthwhile. */
 const MIN_COMPACTED_BYTES = 16 * 1024 * 1024;
 
 /** Returns stores for small indexes, whose rows are in memory in a sorted array, and in a file with a line for each batch. */
@@ -162,7 +162,7 @@ class ArrayStore extends RowsReader implements KvStore {
     await rm(join(this.#dir, LOCK), { recursive: true, force: true });
   }
 
-  /** Changes the file, one change after the other. No change follows a failed one, because the end of the file is unknown then. */
+  /** Changes the file, one change after another. No change follows a failed one, because the end of the file is unknown then. */
   async #write(work: () => Promise<void>): Promise<void> {
     const before = this.#writing;
     const writing = (async () => {

@@ -9,11 +9,11 @@ import { LogFile } from "./log-file.ts";
 import type { Entry, StoredEntry } from "./log-frame.ts";
 import { pathOption } from "./options.ts";
 
-/** The codes of errors of the disk. */
+/** The error codes for disk errors. */
 const CODES = { full: "DISK_FULL", denied: "CONFIG_INVALID", other: "LOG_UNREACHABLE" } as const;
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;
 const MAX_ID_BYTES = 1_024;
-/** The contract requires two minutes. */
+/** How long message ids are remembered (ms). The contract requires two minutes. */
 const ID_MEMORY_MS = 10 * 60_000;
 
 /** Opens the log of a single node in one append-only file. */
@@ -80,7 +80,7 @@ class FileLog implements TxLog {
 
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     this.#assertOpen();
-    // Calls run one after the other: all but the first find the log.
+    // Calls run one after another: all but the first find the log.
     const creating = this.#creating.then(() => this.#create(birthRecord));
     this.#creating = creating.catch(() => {});
     await creating;
@@ -170,7 +170,7 @@ class FileLog implements TxLog {
   }
 
   async #store(group: readonly Entry[]): Promise<Stored[]> {
-    // Works while the log is being closed too: messages that were accepted before are stored.
+    // This works even while the log is being closed: messages that were accepted before are stored.
     const file = this.#opened();
     const time = Date.now();
     const fresh: StoredEntry[] = [];

@@ -10,14 +10,14 @@ export interface Draft {
   readonly folder: string;
   readonly life: string;
   append(chunk: Uint8Array): Promise<void>;
-  /** Flushes and closes it. */
+  /** Flushes and closes the draft. */
   finish(): Promise<void>;
   discard(): Promise<void>;
 }
 
-/** Former generations are kept, so that a slow writer cannot create one that has been removed again. */
+/** How many former generations are kept, so that a slow writer cannot create one that has been removed. */
 const GENERATIONS_KEPT = 100;
-/** A draft that has not been written to for this long belongs to a dead process. */
+/** How long (ms) a draft may be unchanged before it is taken for that of a dead process. */
 const DRAFT_EXPIRY_MS = 24 * 3_600_000;
 
 /**
@@ -56,7 +56,7 @@ export class LivesFolder {
 
   /** Opens the current content of a file. */
   async openLatest(name: string): Promise<{ handle: FileHandle; tag: string } | undefined> {
-    // Retries only if the file was changed meanwhile.
+    // Retries only if the file was changed in the meantime.
     for (let attempt = 0; attempt < 100; attempt += 1) {
       const folder = this.#folderOf(name);
       const [life] = (await unlessMissing(() => readdir(folder))) ?? [];
@@ -128,7 +128,10 @@ export class LivesFolder {
     return true;
   }
 
-  /** Replaces the content of a file by a draft if the file still has the tag. Returns the new tag, or undefined if it has another one. */
+  /**
+   * Replaces the content of a file with a draft if the file still has the tag. Returns the new tag, or undefined if the file has another
+   * one.
+   */
   async succeed(name: string, tag: string, draft: Draft): Promise<string | undefined> {
     try {
       await draft.finish();
@@ -182,7 +185,7 @@ export class LivesFolder {
   async #prepare(): Promise<void> {
     await this.names();
     if (!this.#seen) {
-      // In this order, so that the folder for drafts exists whenever that for files does.
+      // In this order, so that the folder for drafts exists whenever the folder for files does.
       await mkdir(this.#drafts, { recursive: true });
       await mkdir(this.#files, { recursive: true });
       this.#seen = true;

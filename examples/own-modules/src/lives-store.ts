@@ -7,7 +7,7 @@ import { onDisk } from "./file-system.ts";
 import { LivesFolder } from "./lives-folder.ts";
 import { pathOption } from "./options.ts";
 
-/** The codes of errors of the disk. */
+/** The error codes for disk errors. */
 const CODES = { full: "STORE_FULL", denied: "STORE_DENIED", other: "STORE_UNREACHABLE" } as const;
 
 /** Creates a checkpoint store in a folder, in which processes change files without locks; {@link LivesFolder} explains how. */
@@ -26,7 +26,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
         for (const name of await folder.names()) {
           if (!name.startsWith(prefix)) continue;
           const file = await folder.withLatest(name, (handle) => handle.stat());
-          // Undefined if the file was removed meanwhile.
+          // Undefined if the file was removed in the meantime.
           if (file !== undefined) {
             found.push({ name, bytes: file.result.size, modifiedAt: Math.floor(file.result.mtimeMs) });
           }

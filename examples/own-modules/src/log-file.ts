@@ -9,7 +9,7 @@ import type { Entry, StoredEntry } from "./log-frame.ts";
 
 const FIRST_LINE = /^cairn-example-log\/1 ([0-9a-f-]{36})\n$/;
 const FIRST_LINE_BYTES = "cairn-example-log/1 ".length + 37;
-/** The distance between two remembered places of the file, and so about how much is read to find a position. */
+/** The distance in bytes between two remembered positions in the file, and so about how much is read to find a message. */
 const MARK_BYTES = 64 * 1024;
 
 interface Mark {
@@ -79,7 +79,7 @@ export class LogFile {
     return this.#last;
   }
 
-  /** Writes and flushes a frame. If that fails, the next call or the next opening truncates what was written of it. */
+  /** Writes and flushes a frame. If that fails, the next call or the next opening truncates the part that was written. */
   async append(time: number, entries: readonly Entry[]): Promise<void> {
     if (this.#torn) await this.#handle.truncate(this.#end);
     this.#torn = true;

@@ -12,12 +12,12 @@ export interface StoredEntry extends LogMessage {
   readonly messageId: string;
 }
 
-/** The header of a frame: the length of its body, the body's CRC-32, and the CRC-32 of these two. */
+/** The size in bytes of a frame's header: the length of its body, the body's CRC-32, and the CRC-32 of these two. */
 export const HEADER_BYTES = 12;
 const BODY_HEADER_BYTES = 12;
 const ENTRY_HEADER_BYTES = 6;
 
-/** Encodes a group of messages that is written with one flush. A frame counts only as a whole. */
+/** Encodes a group of messages that is written with one flush. A frame is valid only as a whole. */
 export function encodeFrame(time: number, entries: readonly Entry[]): Buffer {
   const head = Buffer.alloc(HEADER_BYTES + BODY_HEADER_BYTES);
   head.writeDoubleBE(time, HEADER_BYTES);
@@ -42,7 +42,7 @@ export function bodyLength(header: Buffer): number | undefined {
   return header.readUInt32BE(8) === crc32(header.subarray(0, 8)) ? header.readUInt32BE(0) : undefined;
 }
 
-/** Whether a body matches its header. */
+/** Returns whether a body matches its header. */
 export function isWhole(header: Buffer, body: Buffer): boolean {
   return header.readUInt32BE(4) === crc32(body);
 }

@@ -3,7 +3,7 @@ import { open } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import type { KvOperation, KvRow } from "@cairn/kv";
 
-/** The first line of a file of rows, and the format that checkpoints name. */
+/** The first line of a file of rows, which is also the format that checkpoints name. */
 export const FORMAT = "cairn-example-rows/1";
 const ROWS_PER_LINE = 500;
 const LINE_END = 0x0a;
@@ -30,7 +30,7 @@ export function decodeLine(line: string): KvOperation[] | undefined {
   );
 }
 
-/** Yields the lines of a file without their newlines. Text after the last newline is ignored. */
+/** Yields the lines of a file without their newlines. Anything after the last newline is ignored. */
 export async function* linesOf(path: string): AsyncGenerator<string> {
   let parts: Buffer[] = [];
   for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {

@@ -37,7 +37,7 @@ async function damage(file: string, at: number): Promise<void> {
   await handle.close();
 }
 
-/** Three headers and the payload "three". */
+/** The bytes of three headers and of the payload "three". */
 const LAST_FRAME_BYTES = 12 + 12 + 6 + 5;
 
 const messagesFile = (): string => join(path, "messages");

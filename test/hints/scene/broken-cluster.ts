@@ -3,7 +3,7 @@ import type { ErrorCode } from "@cairn/kv";
 import { ROOT } from "../../support/cairn-process.ts";
 import type { HintScene } from "./hint-scene.ts";
 
-/** Where an operator looks first: at a node's status, at its log, or at the output of a command. */
+/** What an operator looks at first: a node's status, its log, or the output of a command. */
 export type Symptom =
   | { readonly status: string }
   | { readonly log: string; readonly code: ErrorCode }
@@ -11,18 +11,18 @@ export type Symptom =
 
 /** A way to break a cluster, and the repair that its first hint asks for. */
 export interface BrokenCluster {
-  /** Its name on the command line of main.ts. */
+  /** The name of the cluster on the command line of main.ts. */
   readonly name: string;
   readonly failure: string;
   /** The codes that the operator sees. */
   readonly codes: readonly ErrorCode[];
-  /** Additional arguments of its nats-server, and the text of a configuration file. */
+  /** Additional arguments of the cluster's nats-server, and the content of a configuration file. */
   readonly nats?: { readonly args?: readonly string[]; readonly config?: string };
   readonly break: (scene: HintScene) => Promise<Symptom>;
   readonly hint: RegExp;
   /** A warning that a repaired node keeps, since the loss is permanent. */
   readonly remains?: ErrorCode;
-  /** Follows the hint word for word; `match` is the match of `hint`. */
+  /** Follows the hint to the letter; `match` is the match of `hint`. */
   readonly follow: (scene: HintScene, match: RegExpExecArray) => Promise<unknown>;
 }
 

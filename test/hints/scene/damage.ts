@@ -7,7 +7,7 @@ import type { HintScene } from "./hint-scene.ts";
 
 const run = promisify(execFile);
 
-/** Replaces a folder of the scene by a copy of another one. */
+/** Replaces a folder of the scene with a copy of another one. */
 export async function copyFolder(scene: HintScene, from: string, to: string): Promise<void> {
   await rm(scene.path(to), { recursive: true, force: true });
   await cp(scene.path(from), scene.path(to), { recursive: true });

@@ -1,16 +1,16 @@
 import type { BrokenCluster, Symptom } from "./broken-cluster.ts";
 import { HintScene } from "./hint-scene.ts";
 
-/** How a broken cluster was repaired. */
+/** The result of repairing a broken cluster. */
 export interface Repair {
   readonly hint: string;
   /** The operator's steps, one command each. */
   readonly steps: readonly string[];
-  /** From the first look at the symptom until the cluster was healthy. */
+  /** The time from the first look at the symptom until the cluster was healthy. */
   readonly seconds: number;
 }
 
-/** A repair may take this many commands. */
+/** The most commands that a repair may take. */
 const MAX_COMMANDS = 2;
 
 /** Breaks a cluster, reads the first hint as an operator would, follows it, and waits until the cluster is healthy. */
@@ -28,7 +28,7 @@ export async function followFirstHint(
   await broken.follow(scene, match);
   await scene.waitUntilHealthy(broken.remains);
   const { steps, seconds } = scene;
-  // The transcript lacks the answers to requests that `break` made by itself.
+  // The transcript lacks the responses to requests that `break` made by itself.
   const read = hint + scene.transcript;
   if (steps.length > MAX_COMMANDS) throw new Error(`The repair took too many commands:\n${steps.join("\n")}`);
   const unread = broken.codes.filter((code) => !read.includes(code));

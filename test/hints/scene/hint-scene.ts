@@ -11,7 +11,7 @@ import { type CommandResult, NodeProcess, runCairn } from "../../support/cairn-p
 const POLL_MS = 100;
 const TIMEOUT_MS = 90_000;
 
-/** Options of a node of a scene; `settings` as for `-j`. */
+/** Options for a node of a scene; `settings` as for `-j`. */
 export interface NodeStart {
   readonly settings?: object;
   readonly env?: NodeJS.ProcessEnv;
@@ -25,7 +25,7 @@ export class HintScene {
   readonly nodes = new Map<string, NodeProcess>();
   /** The options with which each node was last started. */
   readonly starts = new Map<string, NodeStart>();
-  /** What the operator has done since {@link beginRepair}. */
+  /** The operator's steps since {@link beginRepair}. */
   steps: string[] = [];
   /** Everything that the operator has read. */
   transcript = "";
@@ -133,18 +133,18 @@ export class HintScene {
     return response.status;
   }
 
-  /** Marks the moment at which the operator starts to look. */
+  /** Marks the moment at which the operator begins to look. */
   beginRepair(): void {
     this.steps = [];
     this.#since = Date.now();
   }
 
-  /** The time since {@link beginRepair}. */
+  /** The time in seconds since {@link beginRepair}. */
   get seconds(): number {
     return (Date.now() - this.#since) / 1_000;
   }
 
-  /** Performs a step of the repair that is not a command of Cairn. */
+  /** Performs a step of the repair that is not a cairn command. */
   async step<T>(description: string, act: () => Promise<T>): Promise<T> {
     this.steps.push(description);
     return await act();
@@ -187,7 +187,9 @@ export class HintScene {
     return stderr;
   }
 
-  /** Waits for the first hint in a node's `cairn status`: a failure or warning with the lines below it, or else what the node did by itself. */
+  /**
+   * Waits for the first hint in a node's `cairn status`: a failure or warning with the lines below it, or else what the node did by itself.
+   */
   async firstHint(on: string): Promise<string> {
     return await this.#until(async () => {
       const { stdout } = await this.run("status", { on });

@@ -43,7 +43,7 @@ function need(programs: Readonly<Record<string, readonly string[]>>): void {
   }
 }
 
-/** Fetches the generators, so that {@link run} finds them by the names that docs/client.md uses. */
+/** Fetches the generators, so that {@link run} finds them under the names that docs/client.md uses. */
 export async function fetchGenerators(): Promise<void> {
   need({ Java: ["java", "-version"], Maven: ["mvn", "-version"], Go: ["go", "version"] });
   await mkdir(BIN, { recursive: true });

@@ -31,7 +31,7 @@ for (let seed = firstSeed; seed < firstSeed + rounds; seed += 1) {
   if (!isRight) process.exitCode = 1;
 }
 
-/** Drives a node, judges what it wrote, and then judges the judge with changed bytes. Returns whether all was right. */
+/** Runs a node, judges what it wrote, and then tests the judge with changed bytes. Returns whether everything was right. */
 async function judge(dir: string, seed: number): Promise<boolean> {
   const { log, history, recovered } = KINDS[(seed - 1) % KINDS.length] ?? KINDS[0];
   const nats = log === "JetStream" ? await startNatsServer({ storeDir: join(dir, "nats") }) : undefined;
@@ -40,7 +40,7 @@ async function judge(dir: string, seed: number): Promise<boolean> {
     let report = await drive(dir, nats, { seed, history });
     if (recovered && report !== undefined) {
       logs.unshift(await recoverLog(dir));
-      // The same work again, so that transactions with an id are duplicates.
+      // Submits the same transactions again, so that those with an id are duplicates.
       report = await drive(dir, nats, { seed, history });
     }
     if (report === undefined) return false;
@@ -56,7 +56,7 @@ async function judge(dir: string, seed: number): Promise<boolean> {
   }
 }
 
-/** Gives a node work and stops it. Returns what the node reported; undefined if the work failed. */
+/** Submits transactions to a node and stops it. Returns the node's report; undefined if that failed. */
 async function drive(
   dir: string,
   nats: NatsTestServer | undefined,

@@ -5,11 +5,11 @@ import { ROOT } from "../../support/cairn-process.ts";
 import { pythonEnvironment } from "../python-environment.ts";
 
 const SCRIPTS = join(ROOT, "test/outside/formats");
-/** Implementations of LevelDB, NATS and CRC-32C by others. */
+/** Third-party implementations of LevelDB, NATS and CRC-32C. */
 const PACKAGES = ["plyvel==1.5.1", "nats-py==2.16.0", "crc32c==2.9.post0"];
 const PIP_NEEDS = " (without a wheel of plyvel, it needs Debian's libleveldb-dev and g++)";
 
-/** The judge's Python. */
+/** The path of the judge's Python. */
 export const PYTHON = join(await pythonEnvironment("formats", PACKAGES, PIP_NEEDS), "python");
 
 /** Runs a script of this folder with a task. Returns its output, and whether it exited with 0. */

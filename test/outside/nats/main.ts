@@ -9,7 +9,7 @@ import { ROOT } from "../../support/cairn-process.ts";
 const FOLDER = join(ROOT, "node_modules", ".cache", "nats");
 const MODULE = "github.com/nats-io/nats-server/v2@latest";
 
-/** The tests that use a server: the log, its readers and writers, and its faults. */
+/** The tests that use a server: those of the log, its readers and writers, and its faults. */
 const SUITES = [
   "packages/node/test/log",
   "packages/node/test/cluster",

@@ -14,13 +14,13 @@ export interface Operation {
   readonly outcome: "ok" | "lost" | "unknown";
 }
 
-/** Linearizable reads, or plain ones, which the judge must reject. */
+/** The kind of reads: linearizable, or plain ones, which the judge must reject. */
 export type Reads = "linearizable" | "plain";
 
 const KEYS = 2;
 const CLIENTS = 5;
 const TIMEOUT_MS = 1_500;
-/** Pauses between a client's operations keep a history short enough to be judged. */
+/** The longest pause (ms) between a client's operations; pauses keep a history short enough to be judged. */
 const MAX_PAUSE_MS = 40;
 
 interface HttpResponse {
@@ -90,7 +90,7 @@ async function timed(
   return answer === undefined ? undefined : { ...operation, call, return: now(), ...answer };
 }
 
-/** Returns undefined for a failed read, which shows nothing. */
+/** Reads a key. Returns undefined for a failed read, which shows nothing. */
 async function read(address: string, reads: Reads): Promise<Answer> {
   const query = reads === "linearizable" ? "&linearizable=true" : "";
   const answer = await ask(`${address}?timeout=${TIMEOUT_MS}${query}`, {}).catch(() => undefined);

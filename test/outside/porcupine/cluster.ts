@@ -32,7 +32,7 @@ export class Cluster {
     await this.ready();
   }
 
-  /** Starts a program that does not run, or was killed. */
+  /** Starts a program that is not running, or was killed. */
   async run(machine: number, program: Program): Promise<void> {
     const folder = join(this.#folder, `${program}-${machine}`);
     await mkdir(folder, { recursive: true });
@@ -57,7 +57,7 @@ export class Cluster {
     await exited;
   }
 
-  /** Waits until each node answers a linearizable read. */
+  /** Waits until each node serves a linearizable read. */
   async ready(): Promise<void> {
     const deadline = Date.now() + READY_WITHIN_MS;
     for (let machine = 0; machine < MACHINES; machine += 1) {

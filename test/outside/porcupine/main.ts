@@ -15,7 +15,7 @@ import { MACHINES, Network } from "./network.ts";
 
 const JUDGE = fileURLToPath(new URL("../../../outside/porcupine/judge/", import.meta.url));
 const HISTORY_MS = 2_000;
-/** How many histories, each with its own keys, are made at the same time. */
+/** How many histories, each with its own keys, are made concurrently. */
 const CONCURRENT_HISTORIES = 3;
 
 interface Verdict {
@@ -27,7 +27,7 @@ interface Verdict {
 
 const PROGRAMS: readonly [Program, Program] = ["nats", "node"];
 
-/** Faults during histories. Each undoes what it did before it ends, except that a killed program must catch up. */
+/** Faults during histories. Each undoes its effect before it ends, except that a killed program must catch up. */
 const FAULTS: Readonly<Record<string, (cluster: Cluster, network: Network, picks: Picks) => Promise<void>>> =
   {
     "a machine cut off": async (_, network, picks) => {
@@ -135,7 +135,7 @@ async function verdictsOf(made: readonly Operation[]): Promise<Verdict[]> {
   return verdicts;
 }
 
-/** Throws unless the judge has this verdict on each history. A judge that accepted everything would prove nothing. */
+/** Throws unless the judge returns this verdict on each history. A judge that accepted everything would prove nothing. */
 async function expectVerdict(made: readonly Operation[][], expected: Verdict["verdict"]): Promise<void> {
   const verdicts = await verdictsOf(made.flat());
   if (verdicts.every(({ verdict }) => verdict === expected)) return;

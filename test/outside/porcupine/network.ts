@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 export const MACHINES = 3;
 
 /**
- * Machines with two networks, as network namespaces: clients use the outer one, the machines reach each other over the inner one, which
+ * Machines with two networks, as network namespaces: clients use the outer one, and the machines reach each other over the inner one, which
  * can be cut. Needs root and `ip`.
  */
 export class Network {
@@ -38,12 +38,12 @@ export class Network {
     return `cairn-${this.#tag}-${machine}`;
   }
 
-  /** The address at which clients reach a machine. */
+  /** Returns the address at which clients reach a machine. */
   outer(machine: number): string {
     return `10.231.0.${machine + 1}`;
   }
 
-  /** The address at which the other machines reach it. */
+  /** Returns the address at which the other machines reach a machine. */
   inner(machine: number): string {
     return `10.232.0.${machine + 1}`;
   }

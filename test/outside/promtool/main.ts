@@ -20,7 +20,7 @@ try {
       input,
       encoding: "utf8",
     });
-    // Mere advice goes to stderr.
+    // Advice goes to stderr.
     return status === 0 && stderr === "" ? undefined : `${args.join(" ")}: ${stdout}${stderr}`;
   };
   const page = await readFile(join(DOCS, "metrics.md"), "utf8");

@@ -6,7 +6,7 @@ const REQUESTS_PER_SECOND = 2_000;
 const CALLERS = 64;
 const KEYS = 500;
 
-/** A constant rate of requests of every kind that may be retried, and a count of the responses. */
+/** A constant rate of requests of every kind that may be retried, with counts of the responses. */
 export class Load {
   /** The number of responses by method and status, such as `GET 200` or `PUT ECONNRESET`. */
   readonly answers = new Map<string, number>();

@@ -15,7 +15,7 @@ export interface Proxy {
   stop(): Promise<void>;
 }
 
-/** How a kind of proxy is started. */
+/** How to start a kind of proxy. */
 interface Kind {
   readonly packages: readonly string[];
   /** The line before its configuration in docs/proxies.md. */
@@ -40,7 +40,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
       const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map((name) => `${name}_temp_path ${folder}/${name};`)
         .join("\n");
-      // As the page says for transactions that all have an id.
+      // As the page recommends for transactions that all have an id.
       const served = block
         .replace("http_503;", "http_503 non_idempotent;")
         .replace("listen 80;", `listen 127.0.0.1:${port};`);

@@ -8,7 +8,7 @@ import { run, VERSIONS } from "../clients/tools.ts";
 import { pythonEnvironment } from "../python-environment.ts";
 
 const SOURCES = join(ROOT, "test/outside/schemathesis");
-/** Examples for each operation in the random phase; with the other phases that makes more than 5,000 cases. */
+/** The number of examples for each operation in the random phase; together with the other phases, that makes more than 5,000 cases. */
 const EXAMPLES = 150;
 
 const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });
@@ -22,7 +22,7 @@ try {
   await node.ready();
   const url = await node.url();
   const examples = values.rounds ?? String(EXAMPLES);
-  // schemathesis writes what it finds into its working directory.
+  // schemathesis writes its findings into its working directory.
   for (const file of ["hooks.py", "schemathesis.toml"])
     await copyFile(join(SOURCES, file), join(folder, file));
   const options = ["--checks", "all", "--seed", seed, "-n", examples, `${url}/openapi.json`];

@@ -4,10 +4,10 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { CairnClient } from "@cairn/client";
 
-/** The built program. */
+/** The path of the built program. */
 export const MAIN = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
 
-/** The line that it prints when it is ready. */
+/** The line that the program prints when it is ready. */
 export interface Greeting {
   readonly ready: string;
   readonly txId: number;
@@ -17,7 +17,7 @@ export interface Greeting {
 /** A compute node in a separate process, started as in the README. */
 export class ComputeProcess {
   readonly greeting: Greeting;
-  /** How many executions its previous process left running. */
+  /** The number of executions that the previous process left running. */
   readonly abandoned: number;
   readonly client: CairnClient;
   readonly #child: ChildProcess;
@@ -31,7 +31,7 @@ export class ComputeProcess {
     this.#closed = closed;
   }
 
-  /** Starts it in a folder and waits until it runs executions. */
+  /** Starts a compute node in a folder and waits until it runs executions. */
   static async start(folder: string, keepFor: string): Promise<ComputeProcess> {
     const env = { ...process.env, CAIRN_DIR: folder, CAIRN_HTTP_PORT: "0", KEEP_FOR: keepFor, SLOTS: "16" };
     const child = spawn(process.execPath, [MAIN], { env, stdio: ["ignore", "pipe", "inherit"] });
@@ -44,13 +44,13 @@ export class ComputeProcess {
     return new ComputeProcess(child, closed, greeting, abandoned);
   }
 
-  /** Kills it with SIGKILL, as a crash would. */
+  /** Kills the process with SIGKILL, like a crash. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#closed;
   }
 
-  /** Stops it gracefully and returns its exit code. */
+  /** Stops the process gracefully and returns its exit code. */
   async stop(): Promise<number | null> {
     this.#child.kill("SIGTERM");
     await this.#closed;

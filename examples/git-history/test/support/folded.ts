@@ -23,7 +23,7 @@ export class Folded {
   readonly commits = new Map<string, CommitDocument>();
   readonly histories = new Map<string, { commit: string; document: FileDocument | null }[]>();
 
-  /** Applies a transaction as a node would, and throws where a node refuses. Returns the commit that it completed, if any. */
+  /** Applies a transaction like a node, and throws if a node would refuse it. Returns the commit that it completed, if any. */
   apply({ id, ops }: Line): string | undefined {
     const written = new Set<string>();
     const [, , commit = ""] = id.split(":");

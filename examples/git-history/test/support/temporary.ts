@@ -30,7 +30,7 @@ export function git(directory: string, ...args: string[]): Buffer {
   });
 }
 
-/** Runs git and returns its output as trimmed text. */
+/** Runs git and returns its output as a trimmed string. */
 export function gitText(directory: string, ...args: string[]): string {
   return git(directory, ...args)
     .toString("utf8")

@@ -3,9 +3,9 @@ import { NatsOperator } from "@cairn/node/testing";
 /** A transaction as watchers must receive it, and the events that it recorded. */
 export interface CommittedTransaction {
   readonly txId: number;
-  /** Each `op bucket key document`. */
+  /** The changes, each as `op bucket key document`. */
   readonly changes: readonly string[];
-  /** Each `object reason`. */
+  /** The events, each as `object reason`. */
   readonly events: readonly string[];
 }
 

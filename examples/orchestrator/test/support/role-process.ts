@@ -29,7 +29,7 @@ export class RoleProcess {
     this.#child.kill(name);
   }
 
-  /** Kills it with SIGKILL, as a crash would. */
+  /** Kills the process with SIGKILL, like a crash. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#closed;

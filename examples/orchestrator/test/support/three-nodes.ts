@@ -9,7 +9,7 @@ import { vi } from "vitest";
 
 const CAIRN = fileURLToPath(new URL("../../../../packages/node/dist/bundle/cli/main.js", import.meta.url));
 
-/** Three Cairn node processes on one NATS server. A node keeps its address when it is started again. */
+/** Three Cairn node processes on one NATS server. A restarted node keeps its address. */
 export class ThreeNodes {
   readonly urls: readonly string[];
   readonly nats: NatsTestServer;
@@ -36,7 +36,7 @@ export class ThreeNodes {
     return nodes;
   }
 
-  /** Returns the addresses, beginning with that of node `number`. */
+  /** Returns the addresses, starting with that of node `number`. */
   from(number: number): string[] {
     return [...this.urls.slice(number), ...this.urls.slice(0, number)];
   }
@@ -54,7 +54,7 @@ export class ThreeNodes {
     this.#processes.set(number, child);
   }
 
-  /** Kills a node with SIGKILL, as a crash would. */
+  /** Kills a node with SIGKILL, like a crash. */
   async kill(number: number): Promise<void> {
     const child = this.#processes.get(number);
     if (child === undefined) return;

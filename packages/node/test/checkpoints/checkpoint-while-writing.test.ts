@@ -39,7 +39,7 @@ async function lastApplied(node: CairnNode): Promise<number> {
   return (await node.status()).index.txId ?? 0;
 }
 
-/** Submits without pause until it is stopped; what was acknowledged last. */
+/** Submits without pause until stopped; `stop` returns the transaction acknowledged last. */
 function keepWriting(node: CairnNode): { stop(): Promise<number> } {
   const end = new AbortController();
   const writing = (async () => {
@@ -58,7 +58,7 @@ function keepWriting(node: CairnNode): { stop(): Promise<number> } {
   };
 }
 
-it("saves exactly the transactions of its manifest while writing continues", async () => {
+it("a checkpoint has exactly the transactions of its manifest while writing continues", async () => {
   const { node, store, verify } = await scene();
   const writer = keepWriting(node);
   const behind: number[] = [];
@@ -73,12 +73,12 @@ it("saves exactly the transactions of its manifest while writing continues", asy
     expect((await verify(taken.checkpoint.name)).manifest.txId).toBe(taken.checkpoint.txId);
   }
   await writer.stop();
-  // Writing continued meanwhile.
+  // Writing continued during the checkpoints.
   expect(Math.max(...behind)).toBeGreaterThan(0);
   expect((await listCheckpoints(store)).checkpoints).toHaveLength(4);
 });
 
-it("saves all that is indexed before the index closes, if configured to save when it stops", async () => {
+it("a node configured to save when it stops saves everything indexed before its index closes", async () => {
   const { node, store, verify } = await scene(true);
   const { txId } = await node.submit({ ops: [["put", "things", "default/last", 1]] });
   await node.await(txId);

@@ -7,7 +7,7 @@ import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
-/** A node whose captures lose what `remove` takes before they are opened to learn what they hold. */
+/** Starts a node whose captures are passed to `remove` before they are opened. */
 async function start(remove: (dir: string) => Promise<void>): Promise<CairnNode> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-removed-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));

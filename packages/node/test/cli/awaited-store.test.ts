@@ -9,7 +9,7 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { awaitedStore } from "../../src/cli/places/awaited-store.ts";
 import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
 
-/** A service that accepts connections and never answers; `end` breaks them and accepts none any more. */
+/** Starts a service that accepts connections and never responds; `end` closes them and accepts no more. */
 async function silentService(): Promise<{ endpoint: string; end: () => void }> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -27,7 +27,7 @@ async function silentService(): Promise<{ endpoint: string; end: () => void }> {
 
 const BUCKET = "s3://backup/p";
 
-/** A configuration with an embedded log and the store in the bucket. */
+/** Returns a configuration with an embedded log and the store in the bucket. */
 function configuration(endpoint: string): string {
   const store = {
     "cairn/module": "cairn.s3/->checkpoint-store",
@@ -84,7 +84,7 @@ describe.concurrent("a command whose bucket does not answer", () => {
       const ended = cairn([...asked, ...options], terminal);
       const notice = `Still waiting for s3://backup/p at ${endpoint}: listing its files has taken 5.0 s so far. Ctrl-C gives up.\n`;
       await vi.waitFor(() => expected(terminal.stderr.text).toContain(notice));
-      // What has a signal of its own to listen to is ended by it; the others end with the process.
+      // A command that handles the signal is ended by it; the others end with the process.
       if (signal === true) terminal.signal("SIGINT");
       else end();
       const { code, stdout, stderr } = await ended;

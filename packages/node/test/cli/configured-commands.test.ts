@@ -15,9 +15,9 @@ interface Leaf {
   readonly command: Command;
 }
 
-/** All that has nothing to do with a node, a log or a store. */
+/** Commands that need neither a node, nor a log, nor a store. */
 const WITHOUT = ["config convert", "config schema"];
-/** With a configuration these need no node: they look in its store. */
+/** Commands that, with a configuration, read its store and need no node. */
 const IN_THE_STORE = ["checkpoint list", "checkpoint show", "checkpoint verify"];
 
 function leaves(command: Command, at: readonly string[] = []): Leaf[] {
@@ -45,7 +45,7 @@ describe("every command", () => {
   );
   it.each(ofNodes)("%s -f asks the node of the file, with its token", async (_name, leaf) => {
     await using served = await serve({ authToken: "s3cret" });
-    // A watch ends with it.
+    // Without a cutoff, a watch would not end.
     served.node.watched = async function* () {
       yield [{ type: "cutoff", txId: 1, txTime: null, reason: "regressed", message: "Over." }];
     };
@@ -56,7 +56,7 @@ describe("every command", () => {
   });
 });
 
-/** What a command needs besides its options. */
+/** The arguments that a command needs besides its options. */
 const VALUES: Readonly<Record<string, string>> = { bucket: "pods", key: "default/a", json: "1", file: "-" };
 const INPUT: Readonly<Record<string, string>> = { apply: '{"events": {"keep": 10}}' };
 
@@ -66,7 +66,7 @@ function run({ path: words, command }: Leaf, options: readonly string[]): Promis
     .filter((one) => one.required)
     .map((one) => VALUES[one.name()] ?? "?");
   const stdin = INPUT[name] ?? '{"ops": [["put", "pods", "b", 1]]}';
-  // A variable that names another node: what the command line says goes before it.
+  // A variable that names another node: the command line takes precedence.
   const terminal = new CapturedTerminal({ stdin, env: { CAIRN_URL: "http://127.0.0.1:1" } });
   return cairn([...words, ...values, ...options], terminal);
 }
@@ -116,7 +116,7 @@ describe("the node that is meant", () => {
     expect(stderr).toMatch(/^UNAUTHORIZED: /);
   });
 
-  it("is found even if the rest of its file cannot be used, as without its variables", async () => {
+  it("is found even if the rest of its file cannot be used, for example because variables are not set", async () => {
     await using served = await serve({ authToken: "s3cret" });
     const file = await fileFor(
       served,
@@ -136,7 +136,7 @@ describe("the node that is meant", () => {
   });
 });
 
-/** A configuration whose checkpoints lie in S3, with all that is needed to reach them; no node runs. */
+/** Writes a configuration with checkpoints in S3 and everything needed to reach them; no node runs. */
 async function bucketScene(): Promise<{ cwd: string; names: string[]; read: string[] }> {
   const cwd = await folder();
   const names = await saveTo(path.join(cwd, "bucket"), [5, 12]);
@@ -202,7 +202,7 @@ describe("the store that is meant", () => {
   });
 });
 
-/** A folder with a configuration, the index of its node and a checkpoint; no node runs. */
+/** Creates a folder with a configuration, the index of its node and a checkpoint; no node runs. */
 async function indexScene(): Promise<string> {
   const cwd = await folder();
   const settings = { "cairn/node": { id: "n", dir: path.join(cwd, "data") } };
@@ -216,7 +216,7 @@ async function indexScene(): Promise<string> {
 }
 
 describe("the index that is meant", () => {
-  it("is that of the configured node if no place is given", async () => {
+  it("is that of the configured node if none is given", async () => {
     const cwd = await indexScene();
     const db = async (...argv: string[]): Promise<string> => {
       const { code, stdout, stderr } = await cairn(["db", ...argv], new CapturedTerminal({ cwd }));

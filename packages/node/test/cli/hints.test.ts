@@ -32,7 +32,7 @@ function run(argv: readonly string[], token = TOKEN, stdin = ""): Promise<Comman
   return cairn(argv, new CapturedTerminal({ env, stdin }));
 }
 
-/** That a hint names these commands, and that they and the options behind them are there. */
+/** Expects the hint to name these commands, and each to exist with the options that follow it. */
 async function expectCommands(hint: string, wanted: readonly string[]): Promise<void> {
   for (const command of wanted) {
     expect(hint).toContain(`cairn ${command}`);
@@ -54,7 +54,7 @@ it.each<[argv: string[], code: number, wanted: string[], stdin?: string]>([
   await expectCommands(stderr.split("hint: ")[1] ?? "", wanted);
 });
 
-it("a missing transaction, a node that is not ready and a pruned history have hints with commands too", async () => {
+it("a missing transaction, a node that is not ready and a pruned history have hints that name commands, too", async () => {
   const late = await node?.await(99, { timeoutMs: 1 }).catch((error: unknown) => error);
   await expectCommands(String((late as { hint?: string }).hint), ["status"]);
   const restoring = notReady({ phase: "restoring", failure: undefined });

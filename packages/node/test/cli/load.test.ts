@@ -60,7 +60,7 @@ describe("load", () => {
     expect((await load(served, "")).stdout).toMatch(/^loaded 0 transactions in .* s \(0\/s\)\n$/);
   });
 
-  test("stops at a broken line and reports its number, what was loaded, and how to continue", async () => {
+  test("stops at an invalid line and reports its number, what was loaded, and how to continue", async () => {
     await using served = await serve();
     const before = lines(15_000, "x".repeat(100));
     const { code, stdout, stderr } = await load(served, `${before}{"ops":\n${line(99)}\n`);
@@ -95,7 +95,7 @@ describe("load", () => {
   test("resends lines after a broken connection only if each has an id", async () => {
     await using served = await serve();
     let connections = 0;
-    // Breaks off once the first request is under way, then passes everything on to the node.
+    // Breaks the connection once the first request is under way, then passes everything on to the node.
     const proxy = createServer((client) => {
       connections += 1;
       if (connections % 2 === 1) {
@@ -151,7 +151,7 @@ async function collect(text: string, cuts: number[], size: number, fromLine: num
 }
 
 describe("the chunks of a stream", () => {
-  test("are its whole lines from the requested one on, in order, wherever the pieces are cut", async () => {
+  test("are its whole lines in order, starting with the requested one, wherever the pieces are cut", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.stringMatching(/^[a-zé\r]{0,6}$/), { maxLength: 30 }),
@@ -182,7 +182,7 @@ describe("the chunks of a stream", () => {
     );
   });
 
-  test("end with an error at a line without end", async () => {
+  test("end with an error at an endless line", async () => {
     const endless = Readable.from(
       (function* () {
         for (;;) yield Buffer.alloc(4 * 1024 * 1024, "x");

@@ -60,7 +60,7 @@ describe("documents", () => {
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(60);
     expect(lines[1]).toMatch(/^default\/a +3 {2}{"x":2}$/);
     expect(lines[2]).toMatch(/^default\/k+… +2 {2}{"x":1}$/);
-    // One that does not know how wide it is cuts nothing.
+    // A terminal whose width is unknown truncates nothing.
     expect((await shown(0))[2]).toMatch(/^default\/k{300} +2 {2}{"x":1}$/);
   });
 
@@ -220,7 +220,7 @@ describe("a node", () => {
   });
 
   test.each(["restoring", "replaying", "stopping"] as const)(
-    "that is %s is in order: status exits with 0",
+    "that is %s is healthy: status exits with 0",
     async (phase) => {
       await using served = await serve();
       served.node.phase = phase;
@@ -248,7 +248,7 @@ describe("a node", () => {
     expect(await cairn(["status"], new CapturedTerminal({ env }))).toMatchObject({ code: 0 });
   });
 
-  test("behind a path of a proxy is found", async () => {
+  test("behind a proxy's path is found", async () => {
     await using served = await serve();
     const { code } = await run(served, ["status", "--url", `${served.url}/`]);
     expect(code).toBe(0);

@@ -22,7 +22,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** A LevelDB of another program with more keys than one page, or one pipe, takes. */
+/** Saves a LevelDB of another program with more keys than fit in a page or a pipe. */
 async function saveLevelDb(dir: string): Promise<void> {
   const kv = await levelProvider().open(dir);
   const rows = Array.from({ length: 20_000 }, (_, n) => Buffer.from(`user:${n}`));
@@ -30,7 +30,7 @@ async function saveLevelDb(dir: string): Promise<void> {
   await kv.close();
 }
 
-/** A terminal whose standard output refuses what is written. */
+/** Returns a terminal whose standard output fails with `code`. */
 function refusing(code: string): CapturedTerminal {
   const terminal = new CapturedTerminal({ cwd: folder });
   const { stdout } = terminal;
@@ -58,7 +58,7 @@ describe("a command whose output cannot be written", () => {
     }
   });
 
-  it("ends when its reader has gone, and leaves no copy behind", async () => {
+  it("ends when its reader closes the pipe, and leaves no copy behind", async () => {
     await saveLevelDb(join(folder, "level"));
     const child = spawn(process.execPath, [MAIN, "db", "keys", "level", "--raw", "--staging", staging], {
       cwd: folder,
@@ -73,7 +73,7 @@ describe("a command whose output cannot be written", () => {
     expect(await readdir(staging)).toEqual([]);
   });
 
-  it("except for its notices, does its work and reports the result by its exit code", async () => {
+  it("does its work and reports the result by its exit code if only its notices are lost", async () => {
     const terminal = new CapturedTerminal({ cwd: folder });
     terminal.stderr.on("error", () => undefined);
     terminal.stderr._write = (_chunk, _encoding, done: (error?: Error) => void) => {
@@ -85,7 +85,7 @@ describe("a command whose output cannot be written", () => {
 });
 
 describe("a node whose log cannot be written, since its disk is full", () => {
-  it("continues to serve, and stops in order", async () => {
+  it("continues to serve, and stops cleanly", async () => {
     const full = await open("/dev/full", "w");
     onTestFinished(() => full.close());
     const child = spawn(process.execPath, [MAIN, "start"], {

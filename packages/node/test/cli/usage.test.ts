@@ -109,7 +109,7 @@ describe("wrong usage", () => {
     },
   );
 
-  test("stop and its synonyms are answered with how to stop a node", async () => {
+  test("stop and its synonyms explain how to stop a node", async () => {
     for (const word of ["stop", "shutdown", "kill"]) {
       expect((await cairn([word])).stderr).toContain(
         "hint: A node stops at Ctrl-C, or when its process receives SIGTERM.",
@@ -214,7 +214,7 @@ describe("config", () => {
     for (const part of ["prot", "host", "cairn/nothing", "-j:1:"]) expect(bad.stderr).toContain(part);
   });
 
-  test("check --json lists problems with their places", async () => {
+  test("check --json lists problems with their positions", async () => {
     const { code, stderr } = await cairn([
       "config",
       "check",

@@ -30,7 +30,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Something that answers as `listener` says, in place of a node. */
+/** Starts a server that responds as `listener` does, in place of a node. */
 async function answering(listener: RequestListener): Promise<string> {
   const server = createServer(listener);
   servers.push(server);
@@ -163,7 +163,7 @@ describe("cairn watch", () => {
 describe("a stream of events", () => {
   const text = ': hello\n\nid: 1\nevent: tx\ndata: {"a":\ndata: 1}\n\ndata:x\n\nevent: none\n\nevent: cut';
 
-  it("reads the same wherever it is cut", async () => {
+  it("yields the same events wherever it is cut", async () => {
     for (let at = 0; at <= text.length; at += 1) {
       for (const end of [at + 1, at + 2, text.length]) {
         const parts = [text.slice(0, at), text.slice(at, end), text.slice(end)];

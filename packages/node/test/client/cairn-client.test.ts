@@ -31,7 +31,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** An address of this machine at which nobody listens. */
+/** An address of this machine on which nothing listens. */
 let nobody = "";
 
 const client = (
@@ -75,7 +75,7 @@ describe("a value that JSON cannot hold", () => {
     await expect(inProgram).rejects.toMatchObject({ code: "TX_INVALID" });
   });
 
-  it("is not a valid revision either", async () => {
+  it("is not accepted as a revision either", async () => {
     for (const ifRevision of [Number.NaN, Number.POSITIVE_INFINITY]) {
       const refused = await failure(client().put("odd", "k", 1, { ifRevision }));
       expect(refused.code).toBe("TX_INVALID");
@@ -160,11 +160,11 @@ describe("errors", () => {
     const error = await failure(client([nobody, nobody], { retryForMs: 300 }).status());
     expect(error).toMatchObject({ code: "UNREACHABLE", status: 0 });
     expect(error.message).toContain("ECONNREFUSED");
-    // Half of what it would take by itself.
+    // Half of the time that it would take by default.
     expect(Date.now() - begun).toBeLessThan(15_000);
   });
 
-  it("a silent node is left for the next one", async () => {
+  it("are not the result if one node does not respond, but the next one does", async () => {
     await using silent = await serve();
     silent.node.indexing = false;
     silent.node.beforeSubmit = () => new Promise(() => {});
@@ -176,11 +176,11 @@ describe("errors", () => {
     expect(committed).toBe(true);
   });
 
-  it("each node is asked once, however short the time", async () => {
+  it("come only after each node was asked once, however short the time", async () => {
     expect((await client([nobody, url], { retryForMs: 0 }).status()).node).toBe("n");
     await using silent = await serve();
     silent.node.beforeSubmit = () => new Promise(() => {});
-    // What the second has as well, and needs on a busy machine.
+    // The second node has the same time, and needs it on a busy machine.
     const cairn = client([silent.url, url], { retryForMs: 1, attemptMs: 3_000 });
     expect((await cairn.transact({ ops: [["put", "pods", "p", 1]] }, { timeoutMs: 1_000 })).committed).toBe(
       true,
@@ -190,7 +190,7 @@ describe("errors", () => {
     });
   });
 
-  it("a node that does not reach a transaction in time is left for the following call", async () => {
+  it("such as TX_TIMEOUT make the following call go to another node", async () => {
     await using stuck = await serve();
     stuck.node.indexing = false;
     const cairn = client([stuck.url, url]);
@@ -200,7 +200,7 @@ describe("errors", () => {
     expect((await cairn.status()).node).toBe("n");
   });
 
-  it("only transient errors are retried", async () => {
+  it("are retried only if they are transient", async () => {
     await using served = await serve();
     served.node.submitError = new CairnError("LOG_UNREACHABLE", "The log does not answer.");
     const cairn = new CairnClient({ urls: served.url, retryForMs: 5000 });
@@ -217,7 +217,7 @@ describe("errors", () => {
     expect(served.node.refused).toBe(before + 1);
   });
 
-  it("an abort ends a call at once, also during a pause", async () => {
+  it("come at once after an abort, even during a pause", async () => {
     const stop = new AbortController();
     const call = client([nobody]).get("pods", "x", { signal: stop.signal });
     stop.abort(new Error("enough"));
@@ -286,7 +286,7 @@ describe("a watch", () => {
     })();
     for (let n = 1; n <= 40; n += 1) {
       await client().put("watched", "k", n);
-      // What comes next comes over another connection; a watch that is behind would see several at once.
+      // The next change comes over another connection; a watch that is behind would see several at once.
       if (n % 5 === 0) await expect.poll(() => seen.length).toBe(n);
     }
     await watching;

@@ -2,18 +2,18 @@ import { createServer, request as send } from "node:http";
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** What a proxy does to a request: nothing, not pass it on, or pass it on and lose the answer. */
+/** What a proxy does with a request: forward it, refuse it, or forward it and lose all or part of the response. */
 export type Mishap = "none" | "refuse" | "lose-answer" | "cut-answer";
 
-/** A proxy before a node; `mishap` decides for each request. */
+/** A proxy in front of a node; `mishap` decides what happens to each request. */
 export interface FlakyProxy {
   readonly url: string;
   mishap: (request: { readonly method: string; readonly path: string }) => Mishap;
-  /** Requests that came. */
+  /** The requests received. */
   readonly requests: string[];
 }
 
-/** Starts one before the node at `target`; it ends with the test. */
+/** Starts a proxy in front of the node at `target`; it is closed after the test. */
 export async function startFlakyProxy(target: string): Promise<FlakyProxy> {
   const requests: string[] = [];
   const server = createServer((incoming, outgoing) => {
@@ -26,7 +26,7 @@ export async function startFlakyProxy(target: string): Promise<FlakyProxy> {
     }
     const passed = send(target + path, { method, headers: incoming.headers, agent: false }, (answer) => {
       if (mishap === "lose-answer") {
-        // The node did all that it was asked to; only nobody hears of it.
+        // The node did everything it was asked to, but its response is lost.
         answer.resume().once("end", () => outgoing.socket?.destroy());
         return;
       }

@@ -12,7 +12,7 @@ beforeEach(async () => {
 });
 afterEach(() => scene.close());
 
-/** A node that looks at its log all the time. */
+/** Starts a node that checks its log continuously. */
 async function watching(id: string): Promise<CairnNode> {
   return await scene.start(id, { stall: { afterMs: 300 }, logger: pino({ base: null }, { write: note }) });
 }
@@ -26,7 +26,7 @@ const operator = async <T>(act: (operator: NatsOperator) => Promise<T>): Promise
 const PATIENT = { timeout: 60_000, interval: 50 };
 
 describe("the stream of a log under a running node", () => {
-  it("that lost the log's subject refuses writes with the reason until it has the subject again", async () => {
+  it("that lost the log's subject makes the node refuse writes, with the reason, until it has the subject again", async () => {
     const node = await watching("a");
     await node.ready;
     await put(node, 0, 3, "v");
@@ -39,10 +39,10 @@ describe("the stream of a log under a running node", () => {
     await vi.waitFor(async () => {
       expect((await node.status()).log.warnings).toMatchObject([{ code: "CONFIG_INVALID", ...refused }]);
     }, PATIENT);
-    // What it has is read on: a node that did not would halt.
+    // The node must continue to read what the log has; otherwise it would halt.
     expect(await node.status()).toMatchObject({ phase: "ready", log: { reachable: true } });
     expect((await node.list({ bucket: "things" })).documents).toHaveLength(3);
-    // The remedy, word by word; its other subjects are reported from now on.
+    // The remedy, followed to the letter; the stream's other subjects are reported from then on.
     await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b", "cairn.tx"] }));
     await put(node, 3, 4, "v");
     await vi.waitFor(async () => {
@@ -79,7 +79,7 @@ describe("the stream of a log under a running node", () => {
     expect(last).toBe(position + 1);
   });
 
-  it("that allows fewer readers than there are nodes is reported by the waiting node, which can be stopped at once", async () => {
+  it("that allows fewer readers than there are nodes is reported by the node that waits, which can be stopped at once", async () => {
     await operator(async (nats) => await nats.makeForReaders(1));
     const first = await watching("a");
     await first.ready;

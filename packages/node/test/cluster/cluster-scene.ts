@@ -15,9 +15,9 @@ import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.
 import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
-/** How a node of a {@link ClusterScene} is started. */
+/** Options for starting a node of a {@link ClusterScene}. */
 export interface SceneOptions extends RunOptions {
-  /** Where its index lies; by default what its id says. */
+  /** The folder of its index; by default named after its id. */
   readonly place?: string;
   readonly logger?: Logger;
   readonly parts?: Partial<System>;
@@ -25,7 +25,7 @@ export interface SceneOptions extends RunOptions {
   readonly store?: CheckpointStore;
 }
 
-/** A real nats-server, a folder of checkpoints, and nodes over them that can be looked at by command. */
+/** A real nats-server, a folder of checkpoints, and nodes that commands can examine. */
 export class ClusterScene {
   readonly folder: string;
   readonly nats: NatsTestServer;
@@ -64,7 +64,7 @@ export class ClusterScene {
     return node;
   }
 
-  /** A ready node over HTTP that gets messages of the log only while `faults.stalled` is false. */
+  /** Starts a ready node with HTTP that receives messages of the log only while `faults.stalled` is false. */
   async withheld(id: string): Promise<{ readonly node: CairnNode; readonly faults: TxLogFaults }> {
     const logs: FaultyTxLog[] = [];
     const openTxLog: System["openTxLog"] = async ({ signal }) => {
@@ -88,7 +88,7 @@ export class ClusterScene {
     return path.join(this.folder, `${place}-index`);
   }
 
-  /** Alters a document's JSON in a stopped node's index, as a node would have written it that applied something else. */
+  /** Alters a document's JSON in a stopped node's index, as if the node had applied something else. */
   async alter(place: string, key: Uint8Array, change: (json: string) => string): Promise<void> {
     const kv = await levelProvider().open(path.join(this.dbDir(place), "live"));
     const value = await kv.get(key);
@@ -109,7 +109,7 @@ export class ClusterScene {
     return await cairn(["status", "--cluster", "--timeout", "PT2S", ...args], terminal);
   }
 
-  /** The log as it is now, folded without any part of a node. */
+  /** Returns the log as it is now, folded without any code of a node. */
   async fold(upTo?: number): Promise<LogFold> {
     return await NatsOperator.at(this.nats.url, async (nats) => await LogFold.of(nats.messages(), upTo));
   }
@@ -119,7 +119,7 @@ export class ClusterScene {
     await this.#whileStopped(async () => await cp(this.#logFiles, this.#logCopy, { recursive: true }));
   }
 
-  /** Puts the log's server back to the state of the last {@link copyLog}. */
+  /** Restores the log's server to the state at the last {@link copyLog}. */
   async rollBackLog(): Promise<void> {
     await this.#whileStopped(async () => {
       await rm(this.#logFiles, { recursive: true });
@@ -146,7 +146,7 @@ export class ClusterScene {
     await this.nats.start();
   }
 
-  /** Another place with a copy of a stopped node's index. */
+  /** Copies a stopped node's index to another folder. */
   async copyIndex(from: string, to: string): Promise<void> {
     await cp(this.dbDir(from), this.dbDir(to), { recursive: true });
   }
@@ -158,7 +158,7 @@ export class ClusterScene {
   }
 }
 
-/** Puts `things/default/k<n>` for each n, one transaction each, and waits for the last; answers its id. */
+/** Puts `things/default/k<n>` for each n in its own transaction, and waits for the last; returns its id. */
 export async function put(node: CairnNode, from: number, to: number, value: string): Promise<number> {
   let last = 0;
   for (let n = from; n < to; n += 1) {

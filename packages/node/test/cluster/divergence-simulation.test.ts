@@ -5,7 +5,9 @@ import { SimulatedCluster, type SimulatedNode } from "./simulated-cluster.ts";
 const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 1);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 const PERIOD_MS = 60_000;
-/** An announcement at the latest moment, the one after it where that was lost, and the time for answers. */
+/**
+ * The time in which a difference is noticed (ms): two announcements at the latest moment, since one may be lost, and the time for answers.
+ */
 const NOTICED_MS = 2 * 1.1 * PERIOD_MS + 10_000;
 
 type Reach = SimulatedCluster["reach"];
@@ -15,7 +17,7 @@ const WAYS: readonly (readonly [string, Part])[] = [
   [
     "derives another result from a transaction",
     async (_cluster, wrong) => {
-      // The next transaction that reads it shows the difference.
+      // The next transaction that reads the hidden document makes the difference visible.
       for (let n = 0; n < 20; n += 1) if (await wrong.hide(`default/k${n}`)) break;
     },
   ],
@@ -29,7 +31,10 @@ const WAYS: readonly (readonly [string, Part])[] = [
   ],
 ];
 
-/** One run; answers how long it took until the wrong node and another one knew (ms of virtual time), and until it was right again. */
+/**
+ * Simulates one run; returns how long (ms of virtual time) it took until the wrong node and another one knew, and until the wrong node was
+ * right again.
+ */
 async function partOne(
   { count, seed, reach }: { readonly count: number; readonly seed: number; readonly reach: Reach },
   part: Part,
@@ -43,7 +48,7 @@ async function partOne(
   await part(cluster, wrong);
   while (await wrong.isRight()) await cluster.run(1_000);
   const others = cluster.nodes.filter((node) => node !== wrong);
-  // Over the network both know; in a store one meets what the other saved.
+  // Over the network both nodes know; with a store, one finds what the other saved.
   const isNoticed = (): boolean => {
     const [here, there] = [wrong.told.length > 0, others.some(({ told }) => told.length > 0)];
     return reach === "network" ? here && there : here || there;
@@ -54,7 +59,7 @@ async function partOne(
   await cluster.run(20_000);
   expect([count, seed, wrong.replaced, await wrong.isRight()]).toEqual([count, seed, 1, true]);
   expect(others.map(({ replaced }) => replaced)).toEqual(others.map(() => 0));
-  // Which of them goes first is settled by what they say, and a part of that gets lost.
+  // Their messages settle which of them goes first, and some of these are lost.
   if (reach === "network") expect(cluster.mostChecking).toBeLessThanOrEqual(2);
   await cluster.close();
   return { noticed, right };

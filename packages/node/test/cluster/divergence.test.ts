@@ -46,7 +46,7 @@ function withPeers(change: (peers: PeerChannel | undefined) => PeerChannel | und
   return { parts: { openTxLog } };
 }
 
-/** {@link ALONE}, with another store to restore from. */
+/** Returns the options of {@link ALONE}, with another store to restore from. */
 function withRestoreFrom(older: string): SceneOptions {
   const { parts = {} } = ALONE;
   const { openTxLog } = parts;
@@ -67,7 +67,7 @@ async function movedAside(node: CairnNode): Promise<readonly { code: string; mes
   return (await node.status()).join.movedAside;
 }
 
-/** Waits until the node has left its index and is what the log gives, and nothing is in question any more. */
+/** Waits until the node has replaced its index, agrees with the log, and doubts nothing any more. */
 async function isRightAgain(node: CairnNode): Promise<void> {
   await vi.waitFor(async () => {
     expect(await movedAside(node)).toMatchObject([{ code: "INDEX_CORRUPT" }]);
@@ -83,14 +83,14 @@ async function moveContents(from: string, to: string): Promise<void> {
   for (const name of await readdir(from)) await rm(path.join(from, name), { recursive: true });
 }
 
-/** Takes a document out of a stopped node's index, as damage does that hides a row. */
+/** Removes a document from a stopped node's index, like damage that hides a row. */
 async function hide(place: string, name: string): Promise<void> {
   const kv = await levelProvider().open(path.join(scene.dbDir(place), "live"));
   await kv.batch([{ type: "del", key: documentRowKey("things", `default/${name}`) }]);
   await kv.close();
 }
 
-/** Gives a stopped node the index of another history of the log, in which one message is another one. */
+/** Gives a stopped node the index of another history of the log, in which one message differs. */
 async function forge(place: string, at: number): Promise<void> {
   const log = await openNatsTxLog({ servers: [scene.nats.url] });
   const identity = await readLogIdentity(log);
@@ -161,7 +161,7 @@ describe("nodes that reach each other", () => {
 });
 
 describe("nodes that only share a checkpoint store", () => {
-  it("find a difference at the next look, save nothing meanwhile, and skip the wrong checkpoint", async () => {
+  it("find a difference at the next look, save nothing until it is resolved, and skip the wrong checkpoint", async () => {
     const a = await scene.ready("a", ALONE);
     const c = await scene.ready("c", ALONE);
     await c.await(await put(a, 0, 20, "right"));
@@ -170,7 +170,7 @@ describe("nodes that only share a checkpoint store", () => {
     const wrong = await scene.ready("c", ALONE);
     const saved = await wrong.checkpoint().done;
     await expect(a.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
-    // Nobody's word is taken: the one that is right sees for itself, and then replaces what is wrong.
+    // No node trusts another's claim: the right node checks for itself, and then replaces the wrong checkpoint.
     const again = await vi.waitFor(async () => {
       const result = await a.checkpoint().done;
       expect(result).toMatchObject({ checkpoint: { node: "a" } });
@@ -208,7 +208,7 @@ describe("nodes that only share a checkpoint store", () => {
       const again = await scene.ready("c", ALONE);
       const { digest } = await again.digest();
       expect(digest).toBe(kept === "the index" ? forged : (await a.digest()).digest);
-      // Nobody else's checkpoint is there, or it is the one that was kept.
+      // Either there is no checkpoint of another node, or it is the one that was kept.
       const saved = await again.checkpoint().done;
       expect("skipped" in saved).toBe(kept === "the checkpoint");
       expect(await again.status()).toMatchObject({ phase: "ready", index: { divergence: null } });

@@ -15,7 +15,7 @@ afterEach(async () => {
 
 const OTHER_VERSION = 99;
 
-/** A node that answers as one of another index version would: with that version, and a digest that is its own. */
+/** Starts a node that answers like one of another index version: with that version and its own digest. */
 async function nodeOfOtherVersion(id: string, digest: string): Promise<CairnNode> {
   const parts = {
     openTxLog: async () => answeringAs(await openNatsTxLog({ servers: [scene.nats.url] }), digest),
@@ -85,7 +85,7 @@ describe("cairn status --cluster --digest over nodes of two index versions", () 
     expect(stderr).toContain("INDEX_CORRUPT: The nodes with index version 99 differ");
   });
 
-  it("does not compare nodes that all have another version with a rebuild of its own", async () => {
+  it("does not compare nodes that all have another version with its own rebuild", async () => {
     const c = await nodeOfOtherVersion("c", DIGEST);
     const d = await nodeOfOtherVersion("d", DIGEST);
     await upToDate([c, d], await put(c, 0, 5, "right"));

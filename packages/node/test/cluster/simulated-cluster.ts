@@ -20,11 +20,11 @@ const birth = { log: LOG, offset: 0 };
 const identity = { id: LOG, name: "cairn", bounds: { first: 1, last: 1 }, birth };
 const STEP_MS = 250;
 const ANSWERS_MS = 2_000;
-/** Of all questions and answers, those that get lost. */
+/** The share of questions and answers that are lost. */
 const LOST = 0.05;
 const logger = pino({ level: "silent" });
 
-/** Nodes over one log in virtual time: indexes, peer servers and comparisons are the real ones, the log and the network are lists. */
+/** Nodes of one log in virtual time: indexes, peer servers and comparisons are the real ones, the log and the network are lists. */
 export class SimulatedCluster {
   readonly clock: ManualClock = manualClock();
   readonly random: () => number;
@@ -32,12 +32,12 @@ export class SimulatedCluster {
   readonly messages: LogMessage[] = [];
   readonly nodes: SimulatedNode[] = [];
   readonly working = new Set<Promise<unknown>>();
-  /** What lies in the checkpoint store that the nodes share: the newest one's log, node and chains. */
+  /** The newest checkpoint in the store that the nodes share: its log, node and chains. */
   saved: { readonly node: string; readonly chains: Chains } | undefined;
-  /** The most that compared themselves with a rebuild at once. */
+  /** The most nodes that compared themselves with a rebuild at the same time. */
   mostChecking = 0;
 
-  /** `reach`: how the nodes learn of one another, at about each of which times (ms) they look where it is a store. */
+  /** `reach`: how the nodes learn of one another; for a store, about when (ms) each of them looks at it. */
   constructor(count: number, seed: number, reach: SimulatedCluster["reach"] = "network") {
     this.reach = reach;
     this.random = seededRandom(seed);
@@ -51,7 +51,7 @@ export class SimulatedCluster {
     this.messages.push({ position, time: this.clock.now(), nanoseconds, payload });
   }
 
-  /** Some transaction; every third looks at what another one wrote. */
+  /** Writes a transaction; every third one reads what another one wrote. */
   write(): void {
     const key = `default/k${Math.floor(this.random() * 20)}`;
     const put: Transaction["ops"][number] = ["put", "things", key, this.messages.length];
@@ -63,7 +63,7 @@ export class SimulatedCluster {
     for (const node of this.nodes) await node.open();
   }
 
-  /** Lets virtual time pass until `done`, at most `ms`; answers how much passed. */
+  /** Lets virtual time pass until `done`, at most `ms`; returns how much passed. */
   async run(ms: number, done: () => boolean = () => false): Promise<number> {
     const begun = this.clock.now();
     while (this.clock.now() - begun < ms && !done()) {
@@ -88,7 +88,7 @@ export class SimulatedCluster {
     return work;
   }
 
-  /** Whatever waits for nothing but virtual time stands still then. */
+  /** Waits until everything that does not wait for virtual time has finished. */
   async #settled(): Promise<void> {
     for (let turn = 0; turn < 4 || this.working.size > 0; turn += 1) {
       await new Promise((resolve) => setImmediate(resolve));
@@ -104,7 +104,7 @@ export class SimulatedCluster {
     await Promise.all(closed);
   }
 
-  /** Sends `bytes` to every other node; a part of it gets lost. */
+  /** Returns a channel that sends `bytes` to every other node; some of them are lost. */
   channel(of: SimulatedNode): PeerChannel {
     return {
       address: "simulated",
@@ -131,16 +131,16 @@ export class SimulatedCluster {
   }
 }
 
-/** One of them. */
+/** A node of a {@link SimulatedCluster}. */
 export class SimulatedNode {
   readonly id: string;
   serving: ((question: Uint8Array, send: SendAnswer) => void) | undefined;
-  /** The differences that it was given. */
+  /** The differences reported to the node. */
   readonly told: PastDifference[] = [];
   replaced = 0;
   checking = false;
   nextLook = 0;
-  /** The position of a message that this node, and it alone, reads as another one. */
+  /** The position of a message that only this node reads as another one. */
   forked: LogMessage | undefined;
   readonly #cluster: SimulatedCluster;
   readonly #past: OnePast;
@@ -208,7 +208,7 @@ export class SimulatedNode {
     this.#past.start();
   }
 
-  /** Applies some of what it has not; one call after the other. */
+  /** Applies some of the messages that it lacks; calls run one after another. */
   async apply(): Promise<void> {
     const before = this.#applying;
     const applied = (async () => {
@@ -224,7 +224,7 @@ export class SimulatedNode {
     await applied;
   }
 
-  /** Looks at the store as a round does: compares, and saves what it has where that is right to do. */
+  /** Looks at the store as a round does: compares, and saves its index if that is right. */
   async look(): Promise<void> {
     const { saved } = this.#cluster;
     const { index } = this.#life;
@@ -243,7 +243,7 @@ export class SimulatedNode {
     return this.#life.index?.state.txId ?? 0;
   }
 
-  /** Loses a document's row, as damage does that hides it. False where it has no such document. */
+  /** Removes a document's row, like damage that hides it. Returns false if there is no such document. */
   async hide(key: string): Promise<boolean> {
     const rowKey = documentRowKey("things", key);
     if (this.#kv === undefined || (await this.#kv.get(rowKey)) === undefined) return false;
@@ -251,7 +251,7 @@ export class SimulatedNode {
     return true;
   }
 
-  /** Whether its past is that of an index that was built from the log now. */
+  /** Returns whether its history is that of an index built from the log now. */
   async isRight(): Promise<boolean> {
     const { index } = await this.#rebuilt(this.txId);
     const [own, right] = [await this.#life.index?.chains(), await index.chains()];
@@ -307,7 +307,7 @@ export class SimulatedNode {
   }
 }
 
-/** The same clock without its other methods. */
+/** Returns the same clock without its other methods. */
 function watched({ now, wait }: ManualClock): Clock {
   return { now, wait };
 }

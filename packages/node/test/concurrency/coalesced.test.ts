@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { coalesced } from "../../src/concurrency/coalesced.ts";
 import { resolvable } from "../../src/concurrency/resolvable.ts";
 
-it("answers each call with a run that began after it: one run at a time, shared by all calls made meanwhile", async () => {
+it("coalesced calls get the result of a run that began after them; all calls made during one run share the next", async () => {
   const gates = [resolvable(), resolvable(), resolvable()];
   let runs = 0;
   let underWay = 0;

@@ -4,13 +4,13 @@ import { TIMED_OUT, withTimeout } from "../../src/concurrency/time-limit.ts";
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-it("returns a result, or throws an error, that comes in time, and leaves no timer behind", async () => {
+it("a time limit returns a result, or throws an error, that comes in time, and leaves no timer behind", async () => {
   expect(await withTimeout(Promise.resolve(7), 1_000)).toBe(7);
   await expect(withTimeout(Promise.reject(new Error("no")), 1_000)).rejects.toThrow("no");
   expect(vi.getTimerCount()).toBe(0);
 });
 
-it("returns TIMED_OUT when the time is up, and ignores an error after that", async () => {
+it("a time limit returns TIMED_OUT when the time is up, and ignores an error after that", async () => {
   let fail: ((error: Error) => void) | undefined;
   const found = withTimeout(new Promise((_resolve, reject) => (fail = reject)), 1_000);
   await vi.advanceTimersByTimeAsync(1_000);

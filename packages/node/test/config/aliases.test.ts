@@ -41,7 +41,7 @@ test.each(["cairn.leveldb/->kv-store", "./crux.rocksdb.js#x", "my-package", "roc
   },
 );
 
-test("each older name is reported once, with its place", async () => {
+test("each older name is reported once, with its position", async () => {
   const edn = `{:xtdb/index-store {:kv-store {:xtdb/module xtdb.rocksdb/->kv-store
                  :checkpointer {:xtdb/module xtdb.checkpoint/->checkpointer :approx-frequency "PT1H" :store {:path "/c"}}}}
  :xtdb.http-server/server {:port 3001}}`;

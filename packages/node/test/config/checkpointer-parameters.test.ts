@@ -13,14 +13,14 @@ import { configOf, problemsOf } from "./support/read.ts";
 const FS = "cairn.checkpoint/->filesystem-checkpoint-store";
 const DAY = 86_400_000;
 
-/** A parameter as each source writes it, what the checkpointer gets, and a value that is refused. */
+/** A parameter in the syntax of each source, the option that the checkpointer gets, and a value that is refused. */
 interface Case {
   readonly json: unknown;
   readonly edn: string;
-  /** For a program, where it writes it otherwise than JSON. */
+  /** The value for a program, if it differs from the JSON. */
   readonly object?: unknown;
   readonly got: Partial<Record<keyof CheckpointerOptions, unknown>>;
-  /** Left out. */
+  /** The options if the parameter is omitted. */
   readonly byDefault: Partial<Record<keyof CheckpointerOptions, unknown>>;
   readonly wrong: unknown;
 }
@@ -119,7 +119,7 @@ function wrapped(checkpointer: object): object {
   return { "cairn/index-store": { "kv-store": { checkpointer } } };
 }
 
-/** What the checkpointer gets, stores by where they lie. */
+/** Returns the options that the checkpointer gets; stores are represented by their locations. */
 async function optionsOf(input: Partial<ConfigInput>): Promise<Record<string, unknown>> {
   const { checkpointer } = await createSystem(await configOf({ env: ENV, ...input }));
   if (checkpointer === undefined) throw new Error("there is no checkpointer");
@@ -169,7 +169,7 @@ test.each(PARAMETERS)("%s has its default", async (_name, one) => {
   for (const [key, value] of Object.entries(one.byDefault)) expect(options[key]).toEqual(value);
 });
 
-test.each(PARAMETERS)("a wrong %s is refused with its place", async (name, one) => {
+test.each(PARAMETERS)("a wrong %s is refused with its position", async (name, one) => {
   const problems = await problemsOf({ json: wholeJson({ [name]: one.wrong }) });
   expect(problems.length).toBeGreaterThan(0);
   for (const problem of problems) {

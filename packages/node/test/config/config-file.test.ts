@@ -58,14 +58,14 @@ test("the ending counts from the last dot, in any case", async () => {
   expect((await configOf({ cwd, file: "my.conf.EDN" })).http?.port).toBe(7);
 });
 
-test("a folder instead of a file is an error that says so", async () => {
+test("a folder instead of a file is refused as a folder", async () => {
   await mkdir(join(cwd, "x.edn"));
   const [problem] = await problemsOf({ cwd, file: "x.edn" });
   expect(problem?.code).toBe("CONFIG_INVALID");
   expect(problem?.message).toContain("EISDIR");
 });
 
-test("a byte order mark and Windows line ends change neither meaning nor places", async () => {
+test("a byte order mark and Windows line ends change neither meaning nor positions", async () => {
   await writeFile(join(cwd, "a.json"), '\uFEFF{"cairn/http-server":\r\n{"port": 5}}');
   await writeFile(join(cwd, "b.edn"), "\uFEFF{:cairn/http-server\r\n{:port :x}}");
   expect((await configOf({ cwd, file: "a.json" })).http?.port).toBe(5);
@@ -107,7 +107,7 @@ test("relative paths are relative to the working directory, not to the file", as
   expect(settingsOf(config)["cairn/tx-log > path"]).toEqual([join(cwd, "data/n1-log"), "default"]);
 });
 
-test("a file may name its schema for editors, but as text only", async () => {
+test("a file may name its schema for editors, but only as a string", async () => {
   const config = await configOf({
     cwd,
     json: '{"$schema": "./cairn.schema.json", "cairn/http-server": {"port": 1}}',

@@ -4,7 +4,7 @@ import { MISTAKES, XTDB_EXAMPLES } from "./support/mistakes.ts";
 import { openApiDocument } from "../../src/http/openapi/document.ts";
 import { problemsOf } from "./support/read.ts";
 
-test.each(MISTAKES)("$title: is reported with its place and a hint", async ({ input, told }) => {
+test.each(MISTAKES)("$title: is reported with its position and a hint", async ({ input, told }) => {
   expect(formatProblems(await problemsOf(input))).toBe(told);
 });
 
@@ -13,7 +13,7 @@ test.each(XTDB_EXAMPLES)(
   async ({ input, told }) => {
     const problems = await problemsOf(input);
     expect(formatProblems(problems)).toBe(told);
-    // A list of all that is known leaves the search to the reader.
+    // A list of all known names would leave the search to the reader.
     for (const { hint } of problems) expect(hint).toMatch(/^(?!Known:)/);
   },
 );

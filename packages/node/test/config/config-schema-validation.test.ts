@@ -10,7 +10,7 @@ import { SourceText } from "../../src/config/source/source-text.ts";
 import { MISTAKES, type Mistake } from "./support/mistakes.ts";
 
 const here = import.meta.dirname;
-// Strict as to words that JSON Schema does not have, and references that lead nowhere.
+// Strict about keywords that JSON Schema does not have, and about references that do not resolve.
 const ajv = new Ajv2020({ strict: true, strictTypes: false, strictRequired: false, allErrors: true });
 const validate = ajv.compile(configSchema());
 
@@ -19,7 +19,7 @@ function refusals(document: unknown): readonly string[] {
   return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
 }
 
-/** An EDN document in the form of JSON, with durations in milliseconds. */
+/** Returns an EDN document as JSON, with durations in milliseconds. */
 function ednAsJson(edn: string): unknown {
   const tree = readEdn(new SourceText("file", "x.edn", edn), new ProblemList());
   return tree === undefined ? undefined : JSON.parse(JSON.stringify(plainValue(tree)));
@@ -72,7 +72,7 @@ describe("an editor with the schema accepts", () => {
 });
 
 describe("an editor with the schema marks", () => {
-  // Mistakes are written as -e and -j, on top of the default; a file has to be whole.
+  // Mistakes are written as -e and -j, on top of the default; a file must be complete.
   const whole = {
     "cairn/index-store": {
       "kv-store": {
@@ -84,7 +84,7 @@ describe("an editor with the schema marks", () => {
     },
   };
   const ONLY_THE_READER = new Set([
-    // What depends on the rest of the file, or on the environment.
+    // Mistakes that depend on the rest of the file, or on the environment.
     "names: a shared module that nothing names",
     "modules: a keyword that leads nowhere",
     "modules: text that leads nowhere",
@@ -94,7 +94,7 @@ describe("an editor with the schema marks", () => {
     "values: a log in the index itself",
     "names: a misspelt server turned off",
     "older systems: a server under both names",
-    // What JSON cannot say.
+    // Mistakes that JSON cannot express.
     "durations: the frequency (Duration/ofHour 6)",
     "durations: the frequency (Duration/ofHours)",
     "values: a path made by Java",
@@ -113,7 +113,7 @@ describe("an editor with the schema marks", () => {
   });
 });
 
-/** One document over another, key by key. */
+/** Merges one document into another, key by key. */
 function merge(under: unknown, over: unknown): unknown {
   if (!isMap(under) || !isMap(over)) return over;
   const merged = { ...under };

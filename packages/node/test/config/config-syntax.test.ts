@@ -19,7 +19,7 @@ function json(text: string): Read {
   return { node: readJson(new SourceText("json", "-j", text), problems), problems };
 }
 
-/** The plain value of EDN that must be readable. */
+/** Returns the plain value of readable EDN. */
 function valueOf(text: string): unknown {
   const { node, problems } = edn(text);
   expect(problems.problems).toEqual([]);
@@ -47,7 +47,7 @@ describe("EDN", () => {
     ["{:keep-dir-on-close? true}", { "keep-dir-on-close?": true }],
     ["(Duration/ofHours 6)", 21_600_000],
     ["{:a(Duration/ofMillis 6):b[1[2]{:c 3}]}", { a: 6, b: [1, [2], { c: 3 }] }],
-    // What Clojure's reader says of these, `pnpm test:outside edn` compares.
+    // `pnpm test:outside edn` compares these with Clojure's reader.
     ['{:path "C:\\\\data\\\\" :id "n"}', { path: "C:\\data\\", id: "n" }],
     ['["\\\\" "\\101\\7"]', ["\\", "A\u0007"]],
     ["[1 #_2r1010 #_ \\newline #_#_ #{a} 36rZZ 3]", [1, 3]],
@@ -117,7 +117,7 @@ describe("EDN", () => {
   });
 });
 
-/** Plain data that both languages can write. Keys of older systems mean ours, so they are left out. */
+/** Plain data that both languages can write. Keys of older systems are omitted, since they are read as current ones. */
 const data = fc.letrec((tie) => ({
   value: fc.oneof(
     { depthSize: "small" },
@@ -134,7 +134,7 @@ const data = fc.letrec((tie) => ({
   ),
 })).value;
 
-/** A value as EDN, with more white space, comments and discards than anybody would write. */
+/** Prints a value as EDN, with more white space, comments and discards than anybody would write. */
 function printEdn(value: unknown, space: () => string): string {
   if (Array.isArray(value))
     return `[${space()}${value.map((item) => printEdn(item, space)).join(`${space()} `)}${space()}]`;
@@ -153,7 +153,7 @@ function ednText(value: string): string {
   return `"${value.replace(/["\\]/g, "\\$&").replace(/[\n\t]/g, (letter) => (letter === "\n" ? "\\n" : "\\t"))}"`;
 }
 
-test("EDN reads everything that JSON can express, also with comments", () => {
+test("EDN reads everything that JSON can express, even with comments", () => {
   fc.assert(
     fc.property(
       data,
@@ -207,7 +207,7 @@ test("changed JSON is refused exactly when the standard refuses it", () => {
   );
 });
 
-test("no text makes either reader throw or loop", () => {
+test("no input makes either reader throw or loop", () => {
   const piece = fc.constantFrom(
     "{",
     "}",

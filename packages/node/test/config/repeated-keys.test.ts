@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { repeatedKeys } from "../../src/config/source/repeated-keys.ts";
 
-it("finds nothing in the output of JSON.stringify", () => {
+it("the search for repeated keys finds nothing in the output of JSON.stringify", () => {
   fc.assert(
     fc.property(fc.json({ maxDepth: 6 }), fc.integer({ min: 0, max: 3 }), (json, indent) => {
       expect(repeatedKeys(JSON.stringify(JSON.parse(json), undefined, indent), "x")).toEqual([]);
@@ -10,13 +10,13 @@ it("finds nothing in the output of JSON.stringify", () => {
   );
 });
 
-it("finds a repeated key with its path, at any depth and in any spelling", () => {
+it("the search for repeated keys finds a repeated key with its path, at any depth and in any spelling", () => {
   const key = fc.string({ unit: "grapheme", minLength: 1, maxLength: 6 });
   fc.assert(
     fc.property(fc.array(fc.oneof(key, fc.constant(undefined)), { maxLength: 8 }), key, (way, name) => {
       const quoted = JSON.stringify(name);
       const escaped = `"${[...name].map(escapes).join("")}"`;
-      // Around it, keys of other maps with the same name: they are no repetition.
+      // The surrounding keys of other maps have the same name, which is no repetition.
       const inner = `{${quoted}: {${quoted}: "${"}"}"}, ${escaped}: [{${quoted}: 1}, {${quoted}: 2}]}`;
       const json = way.reduceRight<string>(
         (text, at) => (at === undefined ? `[0, ${text}]` : `{${JSON.stringify(at)}: ${text}}`),
@@ -30,7 +30,7 @@ it("finds a repeated key with its path, at any depth and in any spelling", () =>
   );
 });
 
-it("reads a text that nests a hundred thousand levels", () => {
+it("the search for repeated keys reads JSON nested a hundred thousand levels deep", () => {
   const json = `${"[".repeat(100_000)}{"a":1,"a":2}${"]".repeat(100_000)}`;
   expect(repeatedKeys(json, "x")).toHaveLength(1);
 });

@@ -22,13 +22,13 @@ test.each([
   expect(await scrubEvery(edn)).toBe(expected);
 });
 
-test("a key-value store of your own has it as well", async () => {
+test("a key-value store of your own has scrub-every as well", async () => {
   const kvStore = { "cairn/module": () => levelProvider(), "scrub-every": "never" };
   const config = await configOf({ object: { "cairn/index-store": { "kv-store": kvStore } } });
   expect((await createSystem(config)).scrubEvery).toBeUndefined();
 });
 
-test("a value that is neither a duration nor never is refused", async () => {
+test("a scrub-every that is neither a duration nor never is refused", async () => {
   for (const wrong of ["often", "PT0S", 0]) {
     const json = JSON.stringify({ "cairn/index-store": { "kv-store": { "scrub-every": wrong } } });
     expect(await problemsOf({ json })).toMatchObject([
@@ -37,7 +37,7 @@ test("a value that is neither a duration nor never is refused", async () => {
   }
 });
 
-test("it is printed in its own form", async () => {
+test("scrub-every is printed as a duration or as never", async () => {
   const name = "cairn/index-store > kv-store > scrub-every";
   expect(settingsOf(await configOf({}))[name]?.[0]).toBe("P1D");
   const edn = "{:cairn/index-store {:kv-store {:scrub-every :never}}}";

@@ -31,7 +31,7 @@ test.each(SEEDS)("%s starts a node unchanged", async (file) => {
   expect(system.checkpointer?.store.location).toBe("file:///shared/checkpoints");
 });
 
-test("all three mean the same", async () => {
+test("all three configurations mean the same", async () => {
   const [first, ...others] = await Promise.all(
     SEEDS.map(async (file) => configAsJson(await configOf({ file: join(fixtures, file) })).values),
   );
@@ -43,7 +43,7 @@ test("all three mean the same", async () => {
   });
 });
 
-test("each older name is reported once in a notice with its place", async () => {
+test("each older name is reported once in a notice with its position", async () => {
   const { notices } = await configOf({ file: join(fixtures, "crux.json") });
   expect(notices.map((notice) => notice.replace(`${fixtures}/`, ""))).toEqual([
     "crux.rocksdb/->kv-store (crux.json:4:22) is read as cairn.leveldb/->kv-store.",

@@ -27,7 +27,7 @@ export async function createLate(options, context) { return createStore(options,
 export function createNothing() { throw new Error("no bucket"); }
 `;
 
-/** A configuration whose checkpoint store is the given module. */
+/** Returns a configuration whose checkpoint store is the given module. */
 function withStore(module: string, options: object = {}): object {
   const store = { "cairn/module": module, ...options };
   return { "cairn/index-store": { "kv-store": { checkpointer: { "approx-frequency": "PT1H", store } } } };
@@ -189,7 +189,7 @@ function withStoreless(): object {
   };
 }
 
-test("a module shared under a top-level key is created once, and its name may be text or a keyword", async () => {
+test("a module shared under a top-level key is created once, and its name may be a string or a keyword", async () => {
   await write("my-store.mjs", STORE);
   const edn = `{:cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT1H" :store :my/store :restore-from ["my/store" "my/store"]}}}
                 :my/store {:cairn/module "./my-store.mjs#createStore" :bucket "s"}}`;

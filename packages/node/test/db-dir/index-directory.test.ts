@@ -59,7 +59,7 @@ describe("a db-dir", () => {
         message: `${path.join(dbDir, name)} is a symbolic link.`,
         hint: expect.stringContaining("as a whole"),
       });
-      // Nothing is held, and the whole folder may be a link.
+      // Nothing is locked, and the whole folder may be a link.
       await rm(path.join(dbDir, name));
       await symlink(dbDir, path.join(folder, "other-name"));
       await (await IndexDirectory.acquire(path.join(folder, "other-name"))).release();
@@ -95,7 +95,7 @@ describe("a db-dir", () => {
     directory = await IndexDirectory.acquire(directory.path);
   });
 
-  it("can be taken if a crash left an unreadable lock", async () => {
+  it("can be taken even if a crash left an unreadable lock", async () => {
     await directory.release();
     await writeFile(path.join(directory.path, "lock", "CURRENT"), "MANIFEST-999999\n");
     directory = await IndexDirectory.acquire(directory.path);
@@ -147,7 +147,7 @@ describe("a db-dir", () => {
     expect(await readFile(path.join(old, "live", "CURRENT"), "utf8")).toBe("old");
   });
 
-  it("removes what was half restored", async () => {
+  it("removes an unfinished restore", async () => {
     await mkdir(path.join(directory.layout.staging, "restore-1"), { recursive: true });
     await directory.sweepStaging();
     expect(await readdir(directory.path)).not.toContain("staging");

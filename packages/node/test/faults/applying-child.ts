@@ -7,7 +7,7 @@ import { SEEDED_LOG_ID, seededMessageWithFields, seededRandom } from "./seeded-l
 
 const [, , dir = "", seed = "", life = ""] = process.argv;
 const random = seededRandom(Number(seed) * 31 + Number(life));
-// Small buffers, so that tables are flushed and compacted within the second that such a process lives.
+// Small buffers, so that tables are flushed and compacted within the second for which this process lives.
 const provider = levelProvider({ writeBufferSize: 64 * 1024 });
 const largest = random() < 0.5 ? 4 : 400;
 const empty = {

@@ -5,7 +5,7 @@ import { type Damaged, NEVER_TAKEN, pickCheckpoint, pickFile } from "./damaged-f
 
 const TEN_GIGABYTES = 10 * 2 ** 30;
 
-/** Bits turned over, as a bad disk does. */
+/** Flips bits, like a failing disk. */
 export async function flipBytes(damaged: Damaged): Promise<string> {
   const file = await pickFile(damaged);
   const content = await readFile(path.join(damaged.store, file));
@@ -18,7 +18,7 @@ export async function flipBytes(damaged: Damaged): Promise<string> {
   return `${count} bytes of ${file} flipped`;
 }
 
-/** One bit turned over in the files of an archive, not in what fills it up to whole blocks. */
+/** Flips one bit in the files of an archive, not in its padding. */
 export async function flipContent(damaged: Damaged): Promise<string> {
   const file = `${await pickCheckpoint(damaged)}.tar`;
   const content = await readFile(path.join(damaged.store, file));
@@ -29,7 +29,7 @@ export async function flipContent(damaged: Damaged): Promise<string> {
   return `a bit of byte ${at} of ${file} flipped`;
 }
 
-/** A copy that broke off. */
+/** Truncates a file, like an interrupted copy. */
 export async function cut(damaged: Damaged): Promise<string> {
   const file = await pickFile(damaged);
   const { size } = await stat(path.join(damaged.store, file));
@@ -38,7 +38,7 @@ export async function cut(damaged: Damaged): Promise<string> {
   return `${file} cut to ${left} of ${size} bytes`;
 }
 
-/** More than there should be, up to more than a disk holds. */
+/** Makes a file longer, up to larger than a disk. */
 export async function extend(damaged: Damaged): Promise<string> {
   const file = await pickFile(damaged);
   const { size } = await stat(path.join(damaged.store, file));
@@ -47,7 +47,7 @@ export async function extend(damaged: Damaged): Promise<string> {
   return `${file} extended from ${size} to ${to} bytes`;
 }
 
-/** Two files under each other's names. */
+/** Swaps two files. */
 export async function swap(damaged: Damaged): Promise<string> {
   const [one, other] = [await pickFile(damaged), await pickFile(damaged)];
   const at = (name: string): string => path.join(damaged.store, name);
@@ -58,7 +58,7 @@ export async function swap(damaged: Damaged): Promise<string> {
   return `${one} and ${other} swapped`;
 }
 
-/** A file under a name that means something else, or nothing. */
+/** Gives a file a name that means something else, or nothing. */
 export async function renameFile(damaged: Damaged): Promise<string> {
   const file = await pickFile(damaged);
   const ending = damaged.chance.pick([".tar", ".json", ".verified.json", ".tar.gz", "~"]);
@@ -67,14 +67,14 @@ export async function renameFile(damaged: Damaged): Promise<string> {
   return `${file} renamed to ${name}`;
 }
 
-/** A file lost. */
+/** Removes a file. */
 export async function remove(damaged: Damaged): Promise<string> {
   const file = await pickFile(damaged);
   await rm(path.join(damaged.store, file));
   return `${file} removed`;
 }
 
-/** Something of somebody else's, also where Cairn has something of its own. */
+/** Puts a foreign file or folder into the store, possibly in place of one of Cairn's. */
 export async function foreign({ store, chance }: Damaged): Promise<string> {
   const name = chance.pick([
     "README",
@@ -100,12 +100,12 @@ export async function foreign({ store, chance }: Damaged): Promise<string> {
   else if (kind === "pipe") execFileSync("mkfifo", [target]);
   else await mkdir(target);
   if (kind === "full folder") await writeFile(path.join(target, `${NEVER_TAKEN}.json`), "{}");
-  // Old, so that it would pass for what a dead writer left.
+  // Old, so that it can be taken for a dead writer's leftover.
   if (chance.next() < 0.5) await utimes(target, 1, 1);
   return `a foreign ${kind} ${JSON.stringify(name)}`;
 }
 
-/** A symbolic link to anywhere. */
+/** Makes a symbolic link to anywhere. */
 export async function link(damaged: Damaged): Promise<string> {
   const { store, outside, chance } = damaged;
   const name = chance.pick([
@@ -131,7 +131,7 @@ export async function link(damaged: Damaged): Promise<string> {
   return `${name} made a link to ${to}`;
 }
 
-/** A file of another time. */
+/** Changes a file's modification time. */
 export async function changeTime(damaged: Damaged): Promise<string> {
   const file = await pickFile(damaged);
   const time = damaged.chance.pick([0, 1, 2 ** 33]);

@@ -2,30 +2,30 @@ import { readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Chance } from "./odd-values.ts";
 
-/** The folder of a store, and one beside it that nobody may write to. */
+/** The folder of a store, and one next to it to which nothing may write. */
 export interface Damaged {
   readonly store: string;
   readonly outside: string;
   readonly chance: Chance;
 }
 
-/** The name of a checkpoint that nobody has saved. */
+/** The name of a checkpoint that was never saved. */
 export const NEVER_TAKEN = "checkpoint-99-2026-11-20T06-12-26.123Z-1f3a9c0e";
 
-/** Writes a file anew: what is there may be a link or a pipe by now. */
+/** Replaces a file; what exists may be a link or a pipe by now. */
 export async function put({ store }: Damaged, name: string, content: string | Buffer): Promise<void> {
   await rm(path.join(store, name), { recursive: true, force: true });
   await writeFile(path.join(store, name), content);
 }
 
-/** A plain file of the store. */
+/** Picks a plain file of the store. */
 export async function pickFile({ store, chance }: Damaged): Promise<string> {
   const files = (await readdir(store, { withFileTypes: true })).filter((entry) => entry.isFile());
   const [first = "", ...rest] = files.map(({ name }) => name).toSorted();
   return chance.pick([first, ...rest]);
 }
 
-/** The name of a checkpoint whose manifest is there. */
+/** Picks the name of a checkpoint that has a manifest. */
 export async function pickCheckpoint({ store, chance }: Damaged): Promise<string> {
   const files = (await readdir(store, { withFileTypes: true })).filter((entry) => entry.isFile());
   const manifests = files

@@ -5,10 +5,10 @@ import { extendedRecord, type ForgedEntry, forgeArchive, sha256 } from "./forged
 import { spoilRecord } from "./odd-values.ts";
 import { sealedManifest } from "../support/sealed-manifest.ts";
 
-/** A longer manifest is of the odd ones, which cannot be written again. */
+/** The size in bytes above which a manifest is one of the odd ones, which cannot be rewritten. */
 const LONGEST_MANIFEST = 200_000;
 
-/** A copy of a checkpoint under the name of a newer one, with a manifest that says so. */
+/** Copies a checkpoint under the name of a newer one, with a manifest to match. */
 export async function pretendNewer(damaged: Damaged): Promise<string> {
   const name = await pickCheckpoint(damaged);
   const manifest = await readManifest(damaged, name);
@@ -25,7 +25,7 @@ export async function pretendNewer(damaged: Damaged): Promise<string> {
   return `${name} copied as ${NEVER_TAKEN}`;
 }
 
-/** A manifest that is odd JSON. */
+/** Replaces a manifest with odd JSON. */
 export async function spoilManifest(damaged: Damaged): Promise<string> {
   const name = await pickCheckpoint(damaged);
   const before = await readFile(path.join(damaged.store, `${name}.json`), "utf8");
@@ -35,7 +35,7 @@ export async function spoilManifest(damaged: Damaged): Promise<string> {
   return `the manifest of ${name} now ${text.length} characters: ${text.slice(0, 300)}`;
 }
 
-/** As somebody would write it who knows the format; what is no map stays as it is. */
+/** Renews the checksum, like somebody who knows the format; anything but a map stays unchanged. */
 function resealed(text: string): string {
   try {
     const value = JSON.parse(text) as unknown;
@@ -46,7 +46,7 @@ function resealed(text: string): string {
   }
 }
 
-/** An archive that may not be, with a manifest that has its digest. */
+/** Replaces an archive with a forbidden one, and puts its digest into the manifest. */
 export async function forge(damaged: Damaged): Promise<string> {
   const name = await pickCheckpoint(damaged);
   const manifest = await readManifest(damaged, name);
@@ -109,7 +109,7 @@ export async function forge(damaged: Damaged): Promise<string> {
   return `the archive of ${name} forged: ${JSON.stringify(entries)}`;
 }
 
-/** A lease that nobody here wrote. */
+/** Writes a lease that no node here wrote. */
 export async function mangleLease(damaged: Damaged): Promise<string> {
   const { chance } = damaged;
   const expiresAt = new Date(Date.now() + chance.pick([-1_000, 60_000, 10 ** 13])).toISOString();
@@ -125,7 +125,7 @@ export async function mangleLease(damaged: Damaged): Promise<string> {
   return `a lease: ${text.slice(0, 300)}`;
 }
 
-/** Reservations that nobody here wrote. */
+/** Writes reservations that no node here wrote. */
 export async function mangleReservations(damaged: Damaged): Promise<string> {
   const { store, chance } = damaged;
   const folder = path.join(store, "reservations");
@@ -144,7 +144,7 @@ export async function mangleReservations(damaged: Damaged): Promise<string> {
   return `${count} reservations, the last: ${text.slice(0, 300)}`;
 }
 
-/** A mark that no verification gave. */
+/** Writes a mark without a verification. */
 export async function mangleMarks(damaged: Damaged): Promise<string> {
   const name = await pickCheckpoint(damaged);
   const { archive } = await readManifest(damaged, name);
@@ -165,7 +165,7 @@ interface LooseManifest {
   readonly files?: unknown;
 }
 
-/** What can be read of a manifest: damage upon damage, it may be anything by now. */
+/** Reads whatever is readable of a manifest; after several kinds of damage it may be anything. */
 async function readManifest({ store }: Damaged, name: string): Promise<LooseManifest> {
   const text = await readFile(path.join(store, `${name}.json`), "utf8");
   if (text.length > LONGEST_MANIFEST) return {};
@@ -177,7 +177,7 @@ async function readManifest({ store }: Damaged, name: string): Promise<LooseMani
   }
 }
 
-/** A folder cannot be copied into itself. */
+/** Returns a filter for copying, since a folder cannot be copied into itself. */
 function notInto(folder: string): (source: string) => boolean {
   const own = path.join(folder, "deeper");
   return (source) => !source.startsWith(own);

@@ -13,9 +13,9 @@ const CHECKPOINTS = 3;
 const TRANSACTIONS = 15;
 const KEPT = "kept.txt";
 
-/** A log and a store with checkpoints of it, made once; every seed damages a copy. */
+/** A log and a store with checkpoints of it, made once; each seed damages a copy. */
 export class PristineStore {
-  /** The digest of the log at the transaction of each checkpoint, and at its end. */
+  /** The digest of the log at the transaction of each checkpoint, and at the log's end. */
   readonly digests = new Map<number, string>();
   readonly folder: string;
   lastTxId = 0;
@@ -51,7 +51,7 @@ export class PristineStore {
   }
 }
 
-/** What one seed damages and looks at: copies of the logs and the store, and a folder that nothing may touch. */
+/** The files that one seed damages and examines: copies of the logs and the store, and a folder that nothing may touch. */
 export class DamagedStoreScene {
   readonly folder: string;
   readonly store: CheckpointStore;
@@ -75,12 +75,12 @@ export class DamagedStoreScene {
     return scene;
   }
 
-  /** A new node over the damaged store. */
+  /** Starts a new node on the damaged store. */
   async join(id: string, log: "log" | "trimmed-log"): Promise<CairnNode> {
     return await startOver(this.folder, id, log);
   }
 
-  /** The digest of an index in some folder of this scene. */
+  /** Returns the digest of an index in a folder of this scene. */
   async digestOf(name: string): Promise<{ txId: number; digest: string } | undefined> {
     const { kv } = await openIndex(levelProvider(), path.join(this.folder, name));
     try {
@@ -90,7 +90,7 @@ export class DamagedStoreScene {
     }
   }
 
-  /** Everything in the folder but in the places that belong to logs, store and nodes; what lies outside with its content. */
+  /** Lists what is in the folder besides logs, store and nodes, and the outside folder's content if it was changed. */
   async strays(): Promise<string[]> {
     const own = new Set(["checkpoints", "log", "trimmed-log", "outside", "staging"]);
     const beside = (await readdir(this.folder)).filter((name) => !own.has(name) && !name.startsWith("own-"));
@@ -99,7 +99,7 @@ export class DamagedStoreScene {
     return [...beside, ...outside, ...(kept === KEPT ? [] : [`${KEPT}: ${kept}`])];
   }
 
-  /** Unfinished files in the store, by name. */
+  /** Returns the names of unfinished files in the store. */
   async unfinished(): Promise<string[]> {
     return (await readdir(this.storeFolder)).filter((name) => name.startsWith(".tmp-")).toSorted();
   }
@@ -110,7 +110,7 @@ export class DamagedStoreScene {
   }
 }
 
-/** A few transactions with documents of their own. */
+/** Submits a few transactions with distinct documents. */
 export async function putSome(node: CairnNode, round: number): Promise<void> {
   const text = `round ${round} `.repeat(40);
   const submitted = Array.from({ length: TRANSACTIONS }, (_, n) =>

@@ -14,7 +14,9 @@ const MESSAGES = 500;
 const birth = { log: FOREIGN_LOG_ID, offset: 0 };
 const empty = emptyState({ id: FOREIGN_LOG_ID, name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
-/** All rows of an index that applied the runs, and how many transactions committed. Fields are built as soon as they are defined. */
+/**
+ * Returns all rows of an index that applied the runs, and how many transactions committed. Fields are built as soon as they are defined.
+ */
 async function rowsAfter(
   runs: readonly (readonly LogMessage[])[],
 ): Promise<{ rows: string; committed: number }> {
@@ -44,7 +46,7 @@ function cutAtRandom(messages: readonly LogMessage[], random: () => number): Log
 }
 
 it(
-  `gives the same rows one by one, at once and in any batches, whatever ${SEEDS} seeds of foreign messages say`,
+  `foreign messages of ${SEEDS} seeds result in the same rows one by one, at once and in any batches`,
   async () => {
     let committed = 0;
     for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
@@ -54,7 +56,7 @@ it(
       expect([seed, await rowsAfter(messages.map((message) => [message]))]).toEqual([seed, whole]);
       expect([seed, await rowsAfter(cutAtRandom(messages, seededRandom(-seed)))]).toEqual([seed, whole]);
     }
-    // Were all refused, nothing would have been tried.
+    // If all messages had been refused, nothing would have been tested.
     expect(committed).toBeGreaterThan(SEEDS * MESSAGES * 0.1);
   },
   180_000 + SEEDS * 2_000,

@@ -95,7 +95,7 @@ const INSERTED = [
   "\u00e9",
 ];
 
-/** The operations' line and the documents of one transaction: mostly one that a node might have written. */
+/** Returns the line of operations and the documents of one transaction: mostly one that a node might have written. */
 function body(random: () => number, pick: Pick): string {
   if (random() < 0.02)
     return pick(['{"birth":{"log":"log-1","offset":0}}', '{"birth":{"log":"x","offset":3}}', "[]", "null"]);
@@ -126,7 +126,7 @@ function body(random: () => number, pick: Pick): string {
   return [`{"ops":[${ops.join(",")}]${id}}`, ...lines].join("\n");
 }
 
-/** A log of `count` messages that anybody may have written: well framed or not, whole or changed, of this log or another. */
+/** Returns a log of `count` messages by any writer: well framed or not, whole or changed, of this log or another. */
 export function foreignLog(seed: number, count: number): LogMessage[] {
   const random = seededRandom(seed);
   const pick: Pick = (values) => {

@@ -1,19 +1,19 @@
 import { createHash } from "node:crypto";
 
-/** An entry of a tar archive as nobody should write it: any type, any name, any size in its header. */
+/** An entry of a tar archive that no proper program writes: any type, any name, any size in its header. */
 export interface ForgedEntry {
   readonly path: string;
   readonly content?: Buffer;
   /** The type in the header: "0" a file, "1" and "2" links, "5" a folder, "L" a long name, "S" sparse, "g" and "x" extended headers. */
   readonly type?: string;
   readonly linkPath?: string;
-  /** Another size than the content has. */
+  /** A size that differs from the content's. */
   readonly size?: number;
 }
 
 const BLOCK = 512;
 
-/** A tar archive of any entries, with right checksums of the headers. */
+/** Returns a tar archive of any entries; the checksums of its headers are right. */
 export function forgeArchive(entries: readonly ForgedEntry[]): Buffer {
   const parts = entries.flatMap((entry) => {
     const content = entry.content ?? Buffer.alloc(0);
@@ -22,14 +22,14 @@ export function forgeArchive(entries: readonly ForgedEntry[]): Buffer {
   return Buffer.concat([...parts, Buffer.alloc(2 * BLOCK)]);
 }
 
-/** A record of an extended header, which sets a property of the entry after it. */
+/** Returns a record of an extended header, which sets a property of the next entry. */
 export function extendedRecord(key: string, value: string): Buffer {
   const body = ` ${key}=${value}\n`;
   const length = body.length + String(body.length + 2).length;
   return Buffer.from(`${length}${body}`);
 }
 
-/** The SHA-256 in hexadecimal digits. */
+/** Returns the SHA-256 in hexadecimal digits. */
 export function sha256(content: Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }
@@ -51,7 +51,7 @@ function header({ path, type = "0", linkPath = "", size }: ForgedEntry, bytes: n
   return block;
 }
 
-/** Sizes that have no eleven octal digits, negative ones too, are written in base 256. */
+/** Writes a size; one that eleven octal digits cannot express, even a negative one, is written in base 256. */
 function writeSize(block: Buffer, size: number): void {
   if (size >= 0 && size < 8 ** 11) {
     block.write(`${size.toString(8).padStart(11, "0")}\0`, 124);

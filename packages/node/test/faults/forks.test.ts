@@ -25,7 +25,9 @@ async function compared(own: IndexStore, other: IndexStore): Promise<Divergence 
   return await compareChains(async (txId) => await own.chainsAt(txId), await other.chains(), true);
 }
 
-/** The last transaction at which the one that is ahead can compare itself with the other: its end, or the link before that. */
+/**
+ * Returns the last transaction at which the index that is ahead can compare itself with the other: the other's end, or the link before it.
+ */
 function comparableUpTo(one: number, other: number): number {
   const [behind, ahead] = [Math.min(one, other), Math.max(one, other)];
   const known = ahead - (ahead % SPAN) - 2 * SPAN;
@@ -33,7 +35,7 @@ function comparableUpTo(one: number, other: number): number {
 }
 
 it(
-  `tells two histories of one log apart wherever they part, and never two that are one, in ${SEEDS} seeds`,
+  `chains tell two histories of one log apart wherever they part, and find no difference in equal ones, in ${SEEDS} seeds`,
   async () => {
     const found = new Map<string, number>();
     for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
@@ -53,7 +55,7 @@ it(
         expect(divergence.differAt).toBeGreaterThanOrEqual(partAt);
         found.set(way, (found.get(way) ?? 0) + 1);
       }
-      // Whoever is behind knows only the links that the other tells, and finds no difference where there is none.
+      // The index that is behind knows only the links that the other reports, and must find no difference if there is none.
       const reverse = await compared(behind, ahead);
       if (reverse !== undefined) expect([seed, way, isParted]).toEqual([seed, way, true]);
       expectAnchorJudged({ seed, way, own, here, right });
@@ -65,7 +67,7 @@ it(
   180_000 + SEEDS * 1_000,
 );
 
-/** The last message in the index decides whether the other log continues it: another one there is never taken for it. */
+/** Expects the index's last message to decide whether the other log continues it: another message there is never taken for it. */
 function expectAnchorJudged({
   seed,
   way,

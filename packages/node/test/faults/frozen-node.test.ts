@@ -60,15 +60,15 @@ async function consumers(): Promise<number> {
   return await NatsOperator.at(nats.url, async (operator) => await operator.consumers());
 }
 
-/** Stops the node's process as it is, until the server has given its reader up. */
+/** Freezes the node's process until the server has removed its consumer. */
 async function freeze(): Promise<void> {
   expect(await consumers()).toBe(1);
   child.kill("SIGSTOP");
   await expect.poll(consumers, { timeout: 30_000, interval: 100 }).toBe(0);
 }
 
-describe("a node that stands still for longer than its server keeps a reader", () => {
-  it("goes on where it was, with everything that came meanwhile", async () => {
+describe("a node that is frozen for longer than its server keeps an idle consumer", () => {
+  it("continues where it stopped, with everything stored since", async () => {
     await freeze();
     await append(6_000, "meanwhile");
     child.kill("SIGCONT");
@@ -80,7 +80,7 @@ describe("a node that stands still for longer than its server keeps a reader", (
     expect((await status()).join).toMatchObject({ movedAside: [], restoredFrom: null });
   });
 
-  it("halts when the log was made again meanwhile, and answers no read out of either", async () => {
+  it("halts if the log was recreated in the meantime, and serves reads from neither log", async () => {
     await freeze();
     await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
     await log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));

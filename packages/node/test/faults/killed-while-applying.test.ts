@@ -14,7 +14,7 @@ import { LogFold } from "../../testing/log-fold.ts";
 import { SEEDED_LOG_ID, seededMessageWithFields, seededRandom } from "./seeded-log.ts";
 
 const CHILD = fileURLToPath(new URL("../../dist/test/faults/applying-child.js", import.meta.url));
-/** `pnpm soak` makes more. */
+/** `pnpm soak` runs more. */
 const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 30);
 const AT_ONCE = 2;
 
@@ -32,12 +32,12 @@ it(
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
     expect(positions).toHaveLength(SEEDS);
-    // The kills did not all come before anything was applied.
+    // Not all kills came before anything was applied.
     expect(positions.filter((position) => position > 100).length).toBeGreaterThan(SEEDS / 3);
   },
 );
 
-/** One or two lives of a process over the same index, each killed; answers how far the index came. */
+/** Runs one or two processes, one after another, on the same index, and kills each; returns how far the index got. */
 async function killedAgainAndAgain(seed: number): Promise<number> {
   const dir = await mkdtemp(path.join(tmpdir(), "cairn-seed-"));
   try {
@@ -45,7 +45,7 @@ async function killedAgainAndAgain(seed: number): Promise<number> {
     let acknowledged = 0;
     for (let life = 0; life < 1 + (seed % 2); life += 1) {
       acknowledged = Math.max(acknowledged, await killedOnce(dir, seed, life, random()));
-      // A process that is killed loses nothing that it was told was written: that takes a machine.
+      // A killed process loses nothing that was reported as written; only a machine that fails can.
       await expectWhole(dir, seed, acknowledged);
     }
     return acknowledged;
@@ -76,14 +76,14 @@ async function killedOnce(dir: string, seed: number, life: number, chance: numbe
   return last;
 }
 
-/** The index holds exactly a prefix of the log: the digest of its fold, and row for row what a fresh index has. */
+/** Expects the index to hold exactly a prefix of the log: the digest of its fold, and the same rows as a fresh index. */
 async function expectWhole(dir: string, seed: number, acknowledged: number): Promise<void> {
   const kv = await levelProvider().open(dir);
   try {
     const state = await readState(kv);
     if (state === undefined) throw new Error(`Seed ${seed}: the index is empty.`);
     const context = `seed ${seed} at ${state.txId}`;
-    // The context is compared too, so that a failure names its seed.
+    // The context is compared, too, so that a failure names its seed.
     expect({ context, lost: Math.max(0, acknowledged - state.txId) }).toEqual({ context, lost: 0 });
     const messages = Array.from({ length: state.txId }, (_, n) => seededMessageWithFields(seed, n + 1));
     const fold = new LogFold();
@@ -92,7 +92,7 @@ async function expectWhole(dir: string, seed: number, acknowledged: number): Pro
     const wanted = { context, txId: fold.txId, digest: fold.digest() };
     expect({ context, ...(await index.digest()) }).toEqual(wanted);
 
-    // Killed while fields were built, it builds the rest, and ends with the rows of one that was never killed.
+    // If it was killed while fields were built, it builds the rest, and ends with the rows of one that was never killed.
     while (await index.buildFields());
     const fresh = await freshIndex(seed, state.txId);
     await expectSameRows(kv, fresh, context);

@@ -1,19 +1,19 @@
-/** Picks of a seed. */
+/** Random choices of a seed. */
 export interface Chance {
-  /** At least 0 and below 1. */
+  /** Returns a number of at least 0 and below 1. */
   next(): number;
-  /** A whole number below `limit`. */
+  /** Returns a whole number below `limit`. */
   below(limit: number): number;
   pick<T>(from: readonly [T, ...T[]]): T;
 }
 
-/** The picks that a seed's random numbers give. */
+/** Returns the choices that a seed's random numbers make. */
 export function chanceOf(next: () => number): Chance {
   const below = (limit: number): number => Math.floor(next() * limit);
   return { next, below, pick: ([first, ...rest]) => rest[below(rest.length + 1) - 1] ?? first };
 }
 
-/** What a field of a record should not be. */
+/** Values that no field of a record should have. */
 const ODD_VALUES = [
   null,
   true,
@@ -42,7 +42,7 @@ const ODD_VALUES = [
   [[[[]]]],
 ] as const;
 
-/** Texts that are no record at all. */
+/** Strings that are no record at all. */
 const ODD_TEXTS: readonly [() => string, ...(() => string)[]] = [
   () => "",
   () => "null",
@@ -59,7 +59,7 @@ const ODD_TEXTS: readonly [() => string, ...(() => string)[]] = [
   () => "\u{0}".repeat(5_000),
 ];
 
-/** `text` with one of its fields, at any depth, made odd or left out or given twice; or another text altogether. */
+/** Returns `text` with one of its fields, at any depth, made odd, omitted or repeated; or another string altogether. */
 export function spoilRecord(text: string, chance: Chance): string {
   let record: unknown;
   try {

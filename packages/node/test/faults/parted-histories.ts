@@ -7,12 +7,12 @@ export const PARTED_LOG_ID = "log-1";
 const BEGIN = 1_763_000_000_000;
 const MOST = 4_500;
 
-/** Two histories of one log, and in which way the second is not the first. */
+/** Two histories of one log, and how the second differs from the first. */
 export interface PartedHistories {
   readonly way: string;
   readonly left: readonly LogMessage[];
   readonly right: readonly LogMessage[];
-  /** The first position that holds another message in both; undefined where there is none. */
+  /** The first position at which the messages differ; undefined if there is none. */
   readonly partAt: number | undefined;
 }
 
@@ -21,7 +21,7 @@ interface Stored {
   readonly at: number;
 }
 
-/** What may be done to a part of a history, from `at` on. */
+/** The ways in which a history may be changed, starting at `at`. */
 const WAYS: Readonly<Record<string, (history: Stored[], at: number, random: () => number) => Stored[]>> = {
   "the same": (history) => history,
   "one message is another one": (history, at, random) => history.toSpliced(at, 1, written(at, random)),
@@ -55,7 +55,7 @@ const WAYS: Readonly<Record<string, (history: Stored[], at: number, random: () =
   },
 };
 
-/** Two histories, by a seed. Most of their messages have one of a few payloads' operations, and some the same bytes. */
+/** Returns two histories for a seed. Most of their messages have one of a few payloads' operations, and some the same bytes. */
 export function partedHistories(seed: number): PartedHistories {
   const random = seededRandom(seed);
   const length = 2 + Math.floor(random() ** 2 * MOST);
@@ -66,7 +66,7 @@ export function partedHistories(seed: number): PartedHistories {
   }
   const ways = Object.keys(WAYS);
   const way = ways[seed % ways.length] ?? "the same";
-  // Near the end as often as anywhere.
+  // As often near the end as anywhere.
   const at = 1 + Math.floor((random() < 0.5 ? random() : 1 - random() ** 4) * (length - 1));
   const [left, right] = [numbered(history), numbered(WAYS[way]?.(history, at, random) ?? history)];
   const shorter = Math.min(left.length, right.length);
@@ -83,7 +83,7 @@ function written(at: number, random: () => number): Stored {
   return { payload, at: at * 3_000 + 7 };
 }
 
-/** As a log's server stores them: a position each, and a time in nanoseconds. */
+/** Numbers messages like a log's server: each gets a position, and a time in nanoseconds. */
 function numbered(history: readonly Stored[]): LogMessage[] {
   return history.map(({ payload, at }, index) => ({
     position: index + 1,

@@ -8,7 +8,7 @@ const BORN = 1_700_000_000_000;
 /** The log id of every seeded log. */
 export const SEEDED_LOG_ID = "5eeded00-0000-4000-8000-000000000000";
 
-/** Numbers below 1 that depend on `seed` alone (mulberry32). */
+/** Returns a generator of numbers below 1 that depend on `seed` alone (mulberry32). */
 export function seededRandom(seed: number): () => number {
   let state = seed | 0;
   return () => {
@@ -19,12 +19,12 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-/** In place of what is random in a message. */
+/** Replaces the random part of a message. */
 function sameEachTime(position: number): string {
   return position.toString(16).padStart(16, "0");
 }
 
-/** The message at a position of the log that a seed stands for: the same in every process, without anything being stored. */
+/** Returns the message at a position of a seed's log: the same in every process, without storing anything. */
 export function seededMessage(seed: number, position: number): LogMessage {
   const random = seededRandom(seed * 1_000_003 + position);
   const time = BORN + position * 10 - Math.floor(random() * 30);
@@ -37,7 +37,7 @@ export function seededMessage(seed: number, position: number): LogMessage {
   }
   const keys = new Set(Array.from({ length: 1 + Math.floor(random() * 4) }, () => keyOf(random)));
   const ops = [...keys].map((key) => operation(random, key));
-  // Some ids come twice, soon after each other or not.
+  // Some ids are used twice, in near or distant messages.
   const id = random() < 0.2 ? { id: `id-${Math.floor(random() * position)}` } : {};
   return {
     position,
@@ -48,7 +48,7 @@ export function seededMessage(seed: number, position: number): LogMessage {
 
 const FIELDS: readonly (readonly string[])[] = [["number"], ["text", "number"], ["text"]];
 
-/** The same log, in which the indexed fields change again and again, each time before they can all be built. */
+/** Returns a message of the same log, but with indexed fields that change repeatedly, each time before all are built. */
 export function seededMessageWithFields(seed: number, position: number): LogMessage {
   const message = seededMessage(seed, position);
   if (position % 60 !== 7) return message;

@@ -12,15 +12,15 @@ import { chanceOf } from "./odd-values.ts";
 import { seededRandom } from "./seeded-log.ts";
 import { DAMAGES } from "./store-damage.ts";
 
-/** `pnpm soak` makes more. */
+/** `pnpm soak` runs more. */
 const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 40);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
-/** Each waits for the disk most of the time. */
+/** Seeds that run concurrently: each waits for the disk most of the time. */
 const AT_ONCE = 4;
 const STEP_MS = 30_000;
 const MEMORY_LIMIT = 1_000 * 2 ** 20;
 
-/** What became of a step: the answer, or the coded error that refused it. */
+/** The result of a step: its value, or the coded error that refused it. */
 type Outcome<T> = { readonly value: T } | { readonly refused: CairnError };
 
 describe("a store to which anything has happened", () => {
@@ -47,12 +47,12 @@ describe("a store to which anything has happened", () => {
         for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) await examineSeed(seed);
       };
       const works = Array.from({ length: AT_ONCE }, work);
-      // After one that failed the others end what they are about, and leave nothing.
+      // After one seed failed, the others finish and leave nothing behind.
       await Promise.all(works).finally(async () => {
         seeds.length = 0;
         await Promise.allSettled(works);
       });
-      // Neither was everything refused, nor did the damage miss.
+      // Some restores succeeded, and the damage had effects.
       expect(count("restored")).toBeGreaterThan(SEEDS / 5);
       expect(count("passed over")).toBeGreaterThan(SEEDS / 3);
       expect(count("saved")).toBeGreaterThan(SEEDS / 3);
@@ -87,7 +87,7 @@ describe("a store to which anything has happened", () => {
       await lists(scene);
 
       expect(await scene.strays()).toEqual([]);
-      // Nothing of ours is left half written; what was old may have gone.
+      // Cairn leaves nothing half written; what was old may have been removed.
       expect(unfinished).toEqual(expect.arrayContaining(await scene.unfinished()));
     } finally {
       await scene.close();
@@ -128,7 +128,7 @@ describe("a store to which anything has happened", () => {
     }
   }
 
-  /** The log has everything: whatever the store is like, a node has the right content in the end, and saves or says why not. */
+  /** Joins a node to a complete log: whatever the store is like, it has the right content in the end, and saves or says why not. */
   async function joins(scene: DamagedStoreScene): Promise<void> {
     const node = await inTime(scene.join("whole", "log"));
     try {
@@ -150,7 +150,7 @@ describe("a store to which anything has happened", () => {
     }
   }
 
-  /** The log has only what follows the older checkpoints: a node has the right content, or says what is missing. */
+  /** Joins a node to a log that has only what follows the older checkpoints: it has the right content, or says what is missing. */
   async function joinsTrimmed(scene: DamagedStoreScene): Promise<void> {
     const node = await inTime(scene.join("trimmed", "trimmed-log"));
     try {
@@ -195,12 +195,12 @@ describe("a store to which anything has happened", () => {
   }
 });
 
-/** Whatever lies in a store, it can be listed. */
+/** Lists the checkpoints, which must succeed whatever is in the store. */
 async function lists({ store }: DamagedStoreScene): Promise<string[]> {
   return (await inTime(listCheckpoints(store))).checkpoints.map(({ name }) => name);
 }
 
-/** Damage that what came before has made impossible; any other error is the test's own fault. */
+/** Returns a note for damage that earlier damage has made impossible; throws any other error, which is the test's own fault. */
 function impossible(error: unknown): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (/^(ENOENT|EISDIR|ENOTDIR|EEXIST|ELOOP|ENOTEMPTY|ERR_FS_.*)$/.test(code)) return `no damage (${code})`;

@@ -9,7 +9,7 @@ import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
 const TIMEOUT_MS = 1_000;
-/** What a machine with more to do than it has cores for may add. */
+/** How much later (ms) a response may be on a machine that is short of cores. */
 const SLACK_MS = 2_000;
 
 let scene: ClusterScene;
@@ -41,13 +41,13 @@ afterEach(async () => {
   await scene.close();
 });
 
-/** The signal takes effect a moment after it was sent. */
+/** Freezes the server, and waits for it: the signal takes effect with a delay. */
 async function freeze(): Promise<void> {
   scene.nats.freeze();
   await vi.waitFor(async () => expect((await node.status()).log.reachable).toBe(false), { timeout: 20_000 });
 }
 
-/** What a request came to: its status, its code, whether a transaction is said to be stored, whether that came in time. */
+/** The result of a request: its status, its code, whether a transaction is said to be stored, and whether it came in time. */
 type Outcome = readonly [status: number, code: string | undefined, txId: "txId" | undefined, inTime: string];
 
 async function timed(
@@ -87,7 +87,7 @@ async function byClient(call: (client: CairnClient) => Promise<unknown>): Promis
 const TX = JSON.stringify({ ops: [["put", "things", "a", 1]] });
 const EVENT = JSON.stringify({ object: "a", reason: "b" });
 
-/** Every parameter of docs/http.md, docs/client.md and docs/cli.md that bounds a wait, by what is asked with it. */
+/** Every parameter in docs/http.md, docs/client.md and docs/cli.md that bounds a wait, with a request that uses it. */
 const ASKED: Readonly<Record<string, () => Promise<Outcome>>> = {
   PUT: () => send("PUT", "/api/v1/things/new?timeout=PT1S", "1"),
   "PUT, in milliseconds": () => send("PUT", "/api/v1/things/k2?timeout=1000", "1"),
@@ -165,7 +165,7 @@ describe("every documented timeout", () => {
     expect(await askAll()).toEqual(WITHOUT_LOG);
   });
 
-  it("holds while the log's server is gone", async () => {
+  it("holds while the log's server is stopped", async () => {
     await scene.nats.kill();
     expect(await askAll()).toEqual(WITHOUT_LOG);
   });
@@ -176,7 +176,7 @@ describe("every documented timeout", () => {
   });
 });
 
-it("says of a write that ran out of time that it may be stored, and takes it again with its id, once", async () => {
+it("a write that timed out is reported as possibly stored, and is stored once if it is resent with its id", async () => {
   await freeze();
   const body = JSON.stringify({ ops: [["put", "things", "once", 1]], id: "mine" });
   const ask = { method: "POST", body };
@@ -194,9 +194,9 @@ it("says of a write that ran out of time that it may be stored, and takes it aga
   expect(await history.json()).toHaveLength(1);
 });
 
-it("ends cairn status --wait in time, though the node waits for its log before it answers", async () => {
+it("cairn status --wait ends in time, even though the node waits for its log before it responds", async () => {
   await freeze();
-  // The node answers after two seconds, and would say that it is ready.
+  // The node responds after two seconds, and would report that it is ready.
   const terminal = new CapturedTerminal({ cwd: scene.folder, env: {} });
   const { code, stderr } = await cairn(["status", "--wait", "PT0.5S", "--url", url], terminal);
   expect(code).toBe(3);

@@ -94,7 +94,7 @@ describe("a page of another origin", () => {
 
   it("that is allowed can read and write, and read the headers that it needs", async () => {
     await using served = await serve({ corsOrigins: [origin], authToken: "s3cret" });
-    // A browser asks before it may send the token.
+    // A browser sends a preflight before it may send the token.
     const asked = await served.raw("OPTIONS", "/api/v1/pods/x", { headers: preflight });
     expect([asked.status, asked.text]).toEqual([204, ""]);
     expect(asked.headers["access-control-allow-origin"]).toBe(origin);
@@ -108,7 +108,7 @@ describe("a page of another origin", () => {
       "origin",
     ]);
     expect(put.headers["access-control-expose-headers"]).toContain("etag");
-    // Also what it is refused it may read.
+    // Even an error can be read.
     const refused = await served.raw("GET", "/status", { headers: { origin } });
     expect([refused.status, refused.headers["access-control-allow-origin"]]).toEqual([401, origin]);
   });

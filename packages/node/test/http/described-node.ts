@@ -23,7 +23,7 @@ interface Document {
 }
 
 const document = exactOpenApiDocument("0.1.0") as unknown as Document;
-/** As clients read it. */
+/** The document that clients read. */
 const published = openApiDocument("0.1.0") as unknown as Document;
 
 function operationsOf({ paths }: Document): ReadonlyMap<string, Described> {
@@ -37,12 +37,12 @@ function operationsOf({ paths }: Document): ReadonlyMap<string, Described> {
   );
 }
 
-/** What the exact document says of each operation, by its id. */
+/** The operations of the exact document, by id. */
 export const operations = operationsOf(document);
-/** What the one that clients are generated from says of it. */
+/** The same operations in the document from which clients are generated. */
 export const publishedOperations = operationsOf(published);
 
-/** A schema of OpenAPI 3.0 as JSON Schema, in which nothing may be that it does not name. */
+/** Returns a schema of OpenAPI 3.0 as JSON Schema that allows no unnamed properties. */
 function strict(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(strict);
   if (schema === null || typeof schema !== "object") return schema;
@@ -55,13 +55,13 @@ function strict(schema: unknown): unknown {
   return nullable === true ? { anyOf: [closed, { type: "null" }] } : closed;
 }
 
-/** The schemas stand under `properties` of one, whose references lead to them. */
+/** The schemas are under `properties` of one schema, where its references point. */
 const ajv = new Ajv({ strict: false })
   .addSchema({ $id: "document", components: { schemas: strict(document.components.schemas) } })
   .addSchema({ $id: "published", components: { schemas: strict(published.components.schemas) } });
 const validators = new Map<unknown, ValidateFunction>();
 
-/** Checks a value against a schema of the exact document, or of the one that clients read. */
+/** Returns a validator for a schema of the exact document, or of the one that clients read. */
 export function validator(schema: Schema, id: "document" | "published" = "document"): ValidateFunction {
   const known = validators.get(schema);
   if (known !== undefined) return known;
@@ -71,17 +71,17 @@ export function validator(schema: Schema, id: "document" | "published" = "docume
   return made;
 }
 
-/** What goes with a request. */
+/** The parts of a request. */
 export interface Sent {
-  /** In place of the path's parameters, then what follows. */
+  /** The values of the path's parameters, and whatever follows them. */
   readonly at?: string;
   readonly body?: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A running node, whose answers are compared with the OpenAPI document. */
+/** A running node whose answers are compared with the OpenAPI document. */
 export class DescribedNode {
-  /** What was answered, as `operation status`. */
+  /** The answers received, as `operation status`. */
   readonly seen = new Set<string>();
   readonly #url: URL;
 
@@ -89,7 +89,7 @@ export class DescribedNode {
     this.#url = new URL(url);
   }
 
-  /** Sends a request of an operation, and compares what comes with what the document says of it. */
+  /** Sends a request of an operation, and compares the answer with the document. */
   async answerOf(id: string, status: number, { at, body, headers = {} }: Sent = {}): Promise<unknown> {
     const operation = operations.get(id);
     if (operation === undefined) throw new Error(`there is no operation ${id}`);
@@ -108,7 +108,7 @@ export class DescribedNode {
     const given = answer.headers["content-type"]?.split(";")[0];
     check(given === type, `${id} ${status} is ${given}, not ${type}`);
     if (type !== "application/json") return undefined;
-    // A line of its own, so that a terminal shows its prompt below it.
+    // The final line break makes a terminal show its prompt on a new line.
     check(/[^\n]\n$/.test(answer.text), `${id} ${status} does not end with one line break: ${answer.text}`);
     const { "content-length": length } = answer.headers;
     const isWhole = length === undefined || Number(length) === Buffer.byteLength(answer.text);

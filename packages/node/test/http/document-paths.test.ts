@@ -125,7 +125,7 @@ describe("the address of a document", () => {
       const asParameter = new URL(url, "http://node").searchParams.get("key");
       if (asParameter === null) expect(parseDocumentPath(url).key).toEqual(key);
       else expect(asParameter).toBe(`n s/${name}`);
-      // What a client makes of the address before it sends it must change nothing.
+      // The client's normalization of the address must change nothing.
       const { pathname, search } = new URL(url, "http://node");
       expect(pathname + search).toBe(url.replaceAll("'", search === "" ? "'" : "%27"));
     }

@@ -23,7 +23,7 @@ afterEach(() => {
 
 const errors = () => lines.filter(({ level }) => level === "error");
 
-it("logs the first of many failures with one cause at once, and their number once a minute, without stacks", () => {
+it("the server logs the first of many failures with one cause at once, and their number once a minute, without stacks", () => {
   for (let minute = 0; minute < 3; minute += 1) {
     for (let n = 0; n < 50; n += 1) failures.failed(denied(), request);
     vi.advanceTimersByTime(60_000);
@@ -47,7 +47,7 @@ it("logs the first of many failures with one cause at once, and their number onc
   expect(beneath[0]?.fields).toMatchObject({ err: { cause: { message: "beneath" } }, requestId: "r1" });
 });
 
-it("logs the next failure at once again after a minute without any", () => {
+it("the server logs the next failure at once again after a minute without any", () => {
   failures.failed(denied(), request);
   vi.advanceTimersByTime(60_000);
   expect(errors()).toHaveLength(1);
@@ -55,7 +55,7 @@ it("logs the next failure at once again after a minute without any", () => {
   expect(errors()).toHaveLength(2);
 });
 
-it("logs each cause separately, and unknown errors with their stack", () => {
+it("the server logs each cause separately, and unknown errors with their stack", () => {
   failures.failed(denied(), request);
   failures.failed(new CairnError("STORE_UNREACHABLE", "Away."), request);
   const unheard = new TypeError("x is not a function");
@@ -69,7 +69,7 @@ it("logs each cause separately, and unknown errors with their stack", () => {
   ]);
   lines = [];
   failures.close();
-  // What was not told yet is, when the server closes; then no more.
+  // When the server closes, it logs the failures not yet reported; then no more.
   expect(errors().map(({ fields }) => [fields["error"], fields["requests"]])).toEqual([
     ["TypeError: x is not a function", 2],
   ]);
@@ -77,7 +77,7 @@ it("logs each cause separately, and unknown errors with their stack", () => {
   expect(errors()).toHaveLength(1);
 });
 
-it("does not flood the log with a failure whose message differs each time", () => {
+it("the server does not flood the log with a failure whose message differs each time", () => {
   for (let n = 0; n < 1_000; n += 1) failures.failed(new Error(`row ${n}`), request);
   expect(errors()).toHaveLength(101);
   vi.advanceTimersByTime(60_000);

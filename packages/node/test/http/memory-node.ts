@@ -11,24 +11,24 @@ interface Entry extends DocumentKey {
   readonly versions: DocumentVersion[];
 }
 
-/** A node without log and index: the whole of NodeApi in memory, for what is served and not for how it is stored. */
+/** A node without log and index: all of NodeApi in memory, for tests of what is served, not of how it is stored. */
 export class MemoryNode implements NodeApi {
   readonly id = "node-1";
   readonly version = "0.0.0-test";
   phase: Phase = "ready";
-  /** Set to let every submission fail. */
+  /** Set to make every submission fail. */
   submitError: Error | undefined;
   /** Awaited before a submission is stored. */
   beforeSubmit: (transaction: Transaction) => Promise<void> = () => Promise.resolve();
   indexing = true;
-  /** Submissions that met the error. */
+  /** The number of submissions that failed with `submitError`. */
   refused = 0;
   readonly submitted: Transaction[] = [];
   progress: NodeStatus["progress"] = null;
   failure: NodeStatus["failure"] = null;
   checkpointRound: NodeApi["checkpoint"] | undefined;
   closed = false;
-  /** What a watch gives, and what it was asked. */
+  /** The events of a watch for a query. */
   watched: (query: WatchQuery) => AsyncIterable<readonly WatchEvent[]> = async function* () {};
   #txId = 1;
   readonly #entries = new Map<string, Entry>();
@@ -85,7 +85,7 @@ export class MemoryNode implements NodeApi {
     return newest === undefined || newest.deleted ? null : newest.revision;
   }
 
-  /** Waits that go on. */
+  /** The number of unfinished waits. */
   get waiting(): number {
     return this.#waiters.size;
   }
@@ -152,7 +152,7 @@ export class MemoryNode implements NodeApi {
     return {
       txId: this.#txId,
       documents: documents.slice(start, start + limit),
-      // A cursor with characters that need care in an address and in a header.
+      // The cursor contains characters that must be escaped in an address and in a header.
       ...(more ? { cursor: `"&+> é<${start + limit}` } : {}),
     };
   }
@@ -267,7 +267,7 @@ export class MemoryNode implements NodeApi {
   }
 }
 
-/** The one checkpoint that a MemoryNode has. */
+/** The only checkpoint of a MemoryNode. */
 export const CHECKPOINT = {
   name: "checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e",
   txId: 1000,

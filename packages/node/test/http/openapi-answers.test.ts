@@ -101,7 +101,7 @@ describe("a node answers as its OpenAPI document describes", { shuffle: false },
     await described.answerOf(id("delete"), 412, { at, headers: { "if-match": "*" } });
   });
 
-  it("lists and the past", async () => {
+  it("lists and history", async () => {
     await described.answerOf("listDocuments", 200, { at: "/api/v1/pods?limit=1" });
     await described.answerOf("listDocuments", 400, { at: "/api/v1/pods?where=a:b" });
     await described.answerOf("listDocuments", 404, { at: "/api/v1/digest/" });
@@ -137,7 +137,7 @@ describe("a node answers as its OpenAPI document describes", { shuffle: false },
   it("checkpoints", async () => {
     await described.answerOf("verifyCheckpoint", 404, { at: "/api/v1/checkpoints/checkpoint-0/verify" });
     for (let times = 0; times < 2; times += 1) {
-      // While the node saves a checkpoint by itself, at its first look, it answers 409.
+      // While the node saves a checkpoint by itself, after its first look, it responds with 409.
       await vi.waitFor(async () => {
         await described.answerOf("saveCheckpoint", 200, { at: "/api/v1/checkpoints?await=true" });
       });
@@ -150,7 +150,7 @@ describe("a node answers as its OpenAPI document describes", { shuffle: false },
     await described.answerOf("listEvictions", 200);
   });
 
-  it("requests for what a history policy has removed", async () => {
+  it("requests for history that a policy has removed", async () => {
     // Versions superseded within the last 1,000 transactions are kept.
     const line = json({ ops: [["put", "pods", "a", 1]] });
     const headers = { "content-type": "application/x-ndjson" };
@@ -162,7 +162,7 @@ describe("a node answers as its OpenAPI document describes", { shuffle: false },
     await described.answerOf("getDocument", 410, { at: "/api/v1/pods/default/a?as-of=2" });
   });
 
-  it("with every success that the document describes", () => {
+  it("and every success that the document describes was covered", () => {
     const said = [...operations.values()].flatMap(({ operationId, responses }) =>
       Object.keys(responses)
         .filter((status) => Number(status) < 400)

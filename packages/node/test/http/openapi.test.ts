@@ -21,7 +21,7 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, described]) => ({ path, method: method.toUpperCase(), described })),
 );
 
-/** An address that the path matches. */
+/** Returns an address that matches the path. */
 function example(path: string): string {
   return path
     .replace("{bucket}", "pods")
@@ -68,7 +68,7 @@ describe("GET /openapi.json", () => {
     "$method $path takes the parameters that are described",
     async ({ path, method, described }) => {
       await using served = await serve();
-      // A node that is sent an unknown parameter names those that it takes.
+      // If a node gets an unknown parameter, it names those that it accepts.
       const answer = await served.raw(method, `${example(path)}?no-such-parameter=1`, {
         ...(method === "PUT" || method === "POST" ? { body: "{}" } : {}),
         headers: path.endsWith("batch") ? { "content-type": "text/plain" } : {},

@@ -8,7 +8,7 @@ import { type RawAnswer, serve, type ServedNode } from "./served-node.ts";
 
 type Headers = Record<string, string>;
 
-/** A timeout that no test reaches. */
+/** A timeout (ms) that no test reaches. */
 const NEVER = 600_000;
 const TOKEN = "a-token-of-this-node";
 const PAGE = "https://page.example";
@@ -54,20 +54,20 @@ async function served(options: Parameters<typeof serve>[0]): Promise<ServedNode>
   const one = await serve(options);
   await one.node.submit({ ops: [["put", "pods", "default/web-0", { image: "nginx" }]] });
   await one.node.submit({ ops: [["put", "pods", "default/grüße", "·-·"]] });
-  // With its line break just what is compressed on request.
+  // With its line break, just large enough to be compressed on request.
   await one.node.submit({ ops: [["put", "pods", "default/large", "x".repeat(4_093)]] });
   return one;
 }
 
-/** Without what differs between any two answers. */
+/** Returns an answer without the headers that differ between any two answers. */
 function comparable({ status, headers, text: body }: RawAnswer, given: Headers): object {
   const { date: _, "x-request-id": id, ...rest } = headers;
   return { status, body, ...rest, id: given["x-request-id"] === undefined ? typeof id : id };
 }
 
 /**
- * Asks for documents of the namespace `default` ahead of the answers, and closes the server while it reads all of them. Status of each
- * answer, and whether it says that the connection ends.
+ * Requests documents of the namespace `default` ahead of the answers, and closes the server while it reads all of them. Returns the status
+ * of each answer, and whether it announces the end of the connection.
  */
 async function answersWhileClosing(
   names: readonly string[],
@@ -95,10 +95,10 @@ async function answersWhileClosing(
 }
 
 describe.each(SERVERS)("on a server %s", (_, options) => {
-  it.each(REQUESTS)("answers %s as it does with a parameter", async (_what, path, headers = {}) => {
+  it.each(REQUESTS)("a request for %s gets the same answer as with a parameter", async (_what, path, headers = {}) => {
     await using one = await served(options);
     const plain = await one.raw("GET", path, { headers });
-    // Asking for the default takes the way through the routes.
+    // A parameter with its default value makes the request take the way through the routes.
     const routed = await one.raw("GET", `${path}?stale=false`, { headers });
     expect(comparable(plain, headers)).toEqual(comparable(routed, headers));
     await vi.waitFor(() => expect(one.answered).toHaveLength(2));
@@ -138,7 +138,7 @@ describe("a connection that reads documents", () => {
     expect(await text(socket)).not.toMatch(/^connection: close/im);
   });
 
-  it("gets the answers that it waits for when the server closes, the last of which says so", async () => {
+  it("gets the answers that it waits for when the server closes, and the last one announces the end", async () => {
     expect(await answersWhileClosing(["web-0", "nobody", "web-0"])).toEqual([
       ["200", false],
       ["404", false],
@@ -154,7 +154,7 @@ describe("a connection that reads documents", () => {
   });
 });
 
-it("an answer that waits for the one before it is sent when the server closes meanwhile", async () => {
+it("an answer that waits for the previous one is sent even if the server closes in the meantime", async () => {
   const one = await served({ closeTimeoutMs: NEVER });
   const gate = new EventEmitter();
   const get = one.node.get.bind(one.node);
@@ -177,7 +177,7 @@ it("an answer that waits for the one before it is sent when the server closes me
 
 it("an answer is counted once the client has received it", async () => {
   await using one = await served({});
-  // More than the kernel takes for a client that does not read.
+  // More than the kernel buffers for a client that does not read.
   const json = JSON.stringify("x".repeat(1 << 26));
   one.node.get = (key) => Promise.resolve({ ...key, revision: 1, json });
   const socket = connect(one.server.port, "127.0.0.1");
@@ -202,7 +202,7 @@ it("the body of a read is not mistaken for the next request", async () => {
   expect((await received).match(/HTTP\/1\.1 \d+/g)).toEqual(Array(3).fill("HTTP/1.1 200"));
 });
 
-it("runs all tasks that wait for the end of a turn together, and later tasks after the next turn", async () => {
+it("the event loop runs all tasks that wait for the end of a turn together, and later tasks after the next turn", async () => {
   const order: string[] = [];
   const wait = (who: string): Promise<void> =>
     new Promise((resolve) =>

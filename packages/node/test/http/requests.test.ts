@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { MemoryNode } from "./memory-node.ts";
 import { serve } from "./served-node.ts";
 
-/** Twelve characters of the process, and a number. */
+/** Twelve characters that identify the process, and a number. */
 const NEW_ID = /^[\w-]{12}-\d+$/;
 
 describe("a request", () => {
@@ -20,7 +20,7 @@ describe("a request", () => {
     const first = await id();
     expect(first).toMatch(NEW_ID);
     expect(await id()).not.toBe(first);
-    // What could forge a line of the log, or is endless, is replaced.
+    // An id that is endless or could forge a log line is replaced.
     for (const odd of ['{"level":"fatal"}', "x".repeat(200)]) expect(await id(odd)).toMatch(NEW_ID);
     node.submitError = new Error("of no kind that is known");
     const failed = await served.put("/api/v1/pods/x", 1, { "x-request-id": "find-me" });
@@ -63,12 +63,12 @@ describe("a request", () => {
       "its body",
       "POST /api/v1/tx HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
     ],
-  ])("that never finishes sending %s is ended, and delays no other", async (_, beginning) => {
+  ])("that never finishes sending %s is aborted, and delays no other", async (_, beginning) => {
     await using served = await serve({ requestTimeoutMs: 200 });
     const socket = connect(served.server.port, "127.0.0.1");
     await once(socket, "connect");
     socket.write(beginning);
-    // A byte now and then, as an attacker would send to hold connections.
+    // Sends a byte now and then, like an attacker who wants to hold connections.
     const dripping = setInterval(() => socket.write(" "), 20);
     socket.on("error", () => undefined);
     try {
@@ -84,7 +84,7 @@ describe("a request", () => {
   });
 });
 
-/** Sends text as it is, and gives all that is answered until the end. */
+/** Sends raw data, and returns everything received until the end. */
 async function answers(port: number, sent: string): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   socket.write(sent);
@@ -114,7 +114,7 @@ describe("an unusual request", () => {
   ])("with %s is refused in the form of all errors", async (_, sent, status, message) => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
-    // Some of these leave the connection open for more.
+    // Some of these requests leave the connection open.
     socket.end(sent);
     const answer = await text(socket);
     expect(answer.slice(0, 12)).toBe(`HTTP/1.1 ${status}`);
@@ -124,7 +124,7 @@ describe("an unusual request", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  it("with scheme and host in its address, as sent to proxies, is answered", async () => {
+  it("with scheme and host in its address, as sent to proxies, is accepted", async () => {
     await using served = await serve();
     await served.put("/api/v1/pods/x", { a: 1 });
     for (const at of [
@@ -153,12 +153,12 @@ describe("an unusual request", () => {
     expect(plain.status).toBe(201);
   });
 
-  it("that cannot be parsed does not keep requests behind it from their answers", async () => {
+  it("that cannot be parsed does not keep later requests from being answered", async () => {
     await using served = await serve();
     const last = "GET /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     const answered = await answers(served.server.port, put("{") + put("[7]") + last);
     const statuses = Array.from(answered.matchAll(/HTTP\/1\.1 (\d+)/g), ([, status]) => status);
-    // Those of one connection are taken together and answered in order.
+    // Requests of one connection are read together and answered in order.
     expect(statuses.slice(0, 2)).toEqual(["400", "201"]);
     expect(statuses).toHaveLength(3);
   });

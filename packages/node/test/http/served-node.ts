@@ -5,7 +5,7 @@ import type { AnsweredRequest } from "../../src/metrics/http-metrics.ts";
 import type { HttpOptions } from "../../src/api/system.ts";
 import { MemoryNode } from "./memory-node.ts";
 
-/** What a raw request answered. */
+/** The answer to a raw request. */
 export interface RawAnswer {
   readonly status: number;
   readonly headers: IncomingMessage["headers"];
@@ -16,11 +16,11 @@ export interface RawAnswer {
 export class ServedNode {
   readonly node: MemoryNode;
   readonly server: HttpServer;
-  /** Messages that the server logged as errors. */
+  /** The errors that the server logged. */
   readonly logged: { fields: object; message: string }[];
-  /** The same for warnings. */
+  /** The warnings that the server logged. */
   readonly warned: { fields: object; message: string }[];
-  /** Requests that were answered, as metrics hear of them. */
+  /** The answered requests, as reported to metrics. */
   readonly answered: readonly AnsweredRequest[];
 
   constructor(
@@ -87,7 +87,7 @@ export class ServedNode {
   }
 }
 
-/** Starts one. */
+/** Starts a server with a MemoryNode. */
 export async function serve(
   options: Partial<HttpOptions> & {
     node?: MemoryNode;

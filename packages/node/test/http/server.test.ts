@@ -116,7 +116,7 @@ describe("checkpoints and digest", () => {
   });
 });
 
-/** A limit that no test reaches. */
+/** A limit (ms) that no test reaches. */
 const NEVER = 600_000;
 
 function put(name: string): string {
@@ -152,7 +152,7 @@ describe("closing", () => {
     await closing;
   });
 
-  test("answers pipelined requests that were taken, and takes no later ones", async () => {
+  test("answers pipelined requests that were accepted, and accepts no later ones", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const socket = connect(served.server.port, "127.0.0.1");
     const read = "GET /api/v1/tx/2?timeout=PT20S HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -172,7 +172,7 @@ describe("closing", () => {
     await closing;
   });
 
-  test("does not begin a write that waits for the one before it", async () => {
+  test("does not begin a write that waits for the previous one", async () => {
     const node = new MemoryNode();
     const gate = new EventEmitter();
     let waiting = 0;
@@ -192,7 +192,7 @@ describe("closing", () => {
     await closing;
   });
 
-  test("ends a connection whose answer had begun once all of it is sent", async () => {
+  test("ends a connection whose answer had begun once the whole answer is sent", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const length = 50_000_000;
     await served.node.submit({ ops: [["put", "pods", "x", "x".repeat(length)]] });
@@ -218,7 +218,7 @@ describe("closing", () => {
   });
 });
 
-/** The status of each answer, and whether it says that it is the last. */
+/** Returns the status of each answer, and whether it announces the end of the connection. */
 function statusesIn(received: string): [string, boolean][] {
   return received
     .split("HTTP/1.1 ")
@@ -229,7 +229,7 @@ function statusesIn(received: string): [string, boolean][] {
 async function connected(port: number): Promise<Socket> {
   const socket = connect(port, "127.0.0.1");
   await once(socket, "connect");
-  // One that is not read does not notice its end.
+  // A socket that is not read does not notice that it was closed.
   socket.resume();
   return socket;
 }
@@ -245,7 +245,7 @@ test.each([
   expect(connectionLimit(openFiles)).toBe(connections);
 });
 
-test("reads the limit of this process", () => {
+test("the limit of open files of this process can be read", () => {
   expect(openFilesLimit()).toBeGreaterThan(0);
 });
 

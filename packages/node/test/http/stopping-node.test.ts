@@ -20,10 +20,10 @@ async function start(): Promise<CairnNode> {
   return node;
 }
 
-/** Writes documents `{name}-0`, `{name}-1` and so on, ahead of their answers, until the node ends the connection. */
+/** Writes documents `{name}-0`, `{name}-1` and so on, ahead of the answers, until the node ends the connection. */
 class Pipeline {
   readonly name: string;
-  /** All that was answered, once the connection has ended. */
+  /** Everything received, once the connection has ended. */
   readonly answered: Promise<string>;
   #isOpen = true;
   #count = 0;
@@ -33,7 +33,7 @@ class Pipeline {
     const socket = connect(port, "127.0.0.1");
     let answered = "";
     socket.on("data", (chunk: Buffer) => (answered += chunk.toString("latin1")));
-    // A write may meet the end.
+    // A write may fail when the connection ends.
     socket.on("error", () => undefined);
     this.answered = new Promise((resolve) => {
       socket.once("close", () => {
@@ -77,7 +77,7 @@ describe("a node that drains", () => {
 });
 
 describe("a node that stops under a continuous stream of requests", () => {
-  it("does nothing without an answer, and confirms everything that is stored", async () => {
+  it("executes no request without an answer, and confirms everything that it stores", async () => {
     const node = await start();
     const port = Number(new URL(node.url ?? "").port);
     const pipelines = ["a", "b", "c", "d"].map((name) => new Pipeline(port, name));

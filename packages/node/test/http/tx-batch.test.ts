@@ -89,7 +89,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(submittedIds(served)).toEqual(["id-0", "id-1"]);
   });
 
-  test("accepts a line of exactly the limit, and counts lines from first-line", async () => {
+  test("accepts a line of exactly the limit, and numbers lines starting with first-line", async () => {
     await using served = await serve({ maxBody: 1000 });
     const exact = line(0, "x".repeat(1000 - line(0).length));
     expect(exact).toHaveLength(1000);

@@ -24,7 +24,7 @@ describe("waiting for a transaction to be indexed", () => {
     expect(order.at(-1)).toBe(3);
   });
 
-  it("ends with TX_TIMEOUT when it takes too long, which names the index's position", async () => {
+  it("ends with TX_TIMEOUT, naming the index's position, when it takes too long", async () => {
     const position = new IndexPosition();
     position.set(4);
     await expect(position.reached(5, 5)).rejects.toMatchObject({
@@ -40,7 +40,7 @@ describe("waiting for a transaction to be indexed", () => {
     await expect(waiting).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("ends with that error even if it begins later, except for an indexed transaction", async () => {
+  it("ends with that error even if it begins after the stop, except for an indexed transaction", async () => {
     const position = new IndexPosition();
     position.set(3);
     position.fail(new CairnError("NOT_READY", "The node is stopping."));
@@ -48,7 +48,7 @@ describe("waiting for a transaction to be indexed", () => {
     await position.reached(3, 60_000);
   });
 
-  it("continues for what a new index in its place has not reached again", async () => {
+  it("continues for transactions that a new index in its place has not reached again", async () => {
     const position = new IndexPosition();
     position.set(9);
     position.set(2);

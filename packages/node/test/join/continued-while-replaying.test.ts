@@ -16,7 +16,7 @@ async function start(folder: string, gate: Gate): Promise<CairnNode> {
   return await runNode(quietSystem({ folder, nodeId: "n", openTxLog }));
 }
 
-it("is not ready before the index has read how its log continues, and submits under the new log's ids", async () => {
+it("a node is not ready before its index has read how its log continues, and submits under the new log's ids", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-seam-"));
   const gate = new Gate();
   const nodes: CairnNode[] = [];

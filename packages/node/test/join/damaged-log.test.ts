@@ -71,7 +71,7 @@ describe("an embedded log damaged in the middle, repaired as LOG_GAP says", () =
   };
 
   const loadOrphans = async (running: CairnNode): Promise<void> => {
-    // The hint says to stop the node first: its log is open in it.
+    // The hint says to stop the node first, since the node holds the log open.
     expect(await command(["log", "orphans"])).toMatchObject({
       code: 3,
       stderr: expect.stringContaining("INDEX_LOCKED") as string,
@@ -108,7 +108,7 @@ describe("an embedded log damaged in the middle, repaired as LOG_GAP says", () =
   });
 });
 
-/** As a person writes it. */
+/** Returns JSON as people write it. */
 function json(value: object): string {
   return JSON.stringify(value).replaceAll(":", ": ");
 }

@@ -6,7 +6,7 @@ import { planTrim } from "../../src/upkeep/plan-trim.ts";
 import { sealedManifest } from "../support/sealed-manifest.ts";
 import { trimOptions, trimScene, twoCheckpoints } from "../upkeep/trim-scene.ts";
 
-/** What a manifest says that its archive, which is whole, does not hold. */
+/** False claims of manifests about archives that are intact. */
 const LIES: readonly (readonly [string, (manifest: Manifest) => Partial<Manifest>])[] = [
   ["how many documents there are", ({ documents }) => ({ documents: documents + 1 })],
   ["when its last transaction was", () => ({ txTime: "2026-11-20T06:12:26.123Z" })],
@@ -15,7 +15,7 @@ const LIES: readonly (readonly [string, (manifest: Manifest) => Partial<Manifest
 ];
 
 it.each(LIES)(
-  "refuses a checkpoint whose manifest is wrong about %s, and restores an older one",
+  "a node refuses a checkpoint whose manifest is wrong about %s, and restores an older one",
   async (_what, lie) => {
     const scene = await trimScene("embedded");
     const [older, newer] = await twoCheckpoints(scene);
@@ -31,7 +31,7 @@ it.each(LIES)(
   },
 );
 
-it("does not trim a log for a checkpoint whose manifest has another offset", async () => {
+it("a node does not trim a log for a checkpoint whose manifest has another offset", async () => {
   const scene = await trimScene("embedded");
   const [older] = await twoCheckpoints(scene);
   await scene.verify(older);

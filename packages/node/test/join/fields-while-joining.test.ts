@@ -21,14 +21,14 @@ beforeEach(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "cairn-join-fields-"));
 });
 afterEach(async () => {
-  // A node that waits there does not close.
+  // A node that waits at the gate cannot close.
   gate.open();
   await node?.close();
   node = undefined;
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Holds back the log's last message. */
+/** Starts a node from which the log's last message is withheld. */
 async function start(last: number): Promise<CairnNode> {
   const openTxLog = async () =>
     readThrough(await openEmbeddedTxLog({ path: path.join(folder, "log") }), gate, (messages) =>
@@ -37,7 +37,7 @@ async function start(last: number): Promise<CairnNode> {
   return await runNode(quietSystem({ folder, nodeId: "n", openTxLog }));
 }
 
-it("builds fields that the replayed tail defines after catching up, and before it is ready", async () => {
+it("a node builds the fields that the replayed tail defines after catching up, and before it is ready", async () => {
   node = await start(Number.POSITIVE_INFINITY);
   await node.ready;
   await node.submit({ ops: [["configure", { indexes: { jobs: ["state"] } }]] });

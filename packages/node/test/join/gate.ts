@@ -1,4 +1,4 @@
-/** A place in the code under test that a test can hold it at. */
+/** A point in the code under test at which a test can hold it. */
 export class Gate {
   #opened: Promise<void> | undefined;
   #open: () => void = () => {};

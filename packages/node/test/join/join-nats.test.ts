@@ -61,7 +61,7 @@ describe("joining a log on NATS", () => {
     await a.checkpoint().done;
     await a.close();
     await scene.rollBackLog();
-    // Another node has gone on meanwhile: the same positions hold other messages.
+    // Another node has continued in the meantime: the same positions hold other messages.
     const b = await started("b");
     expect((await b.status()).join.skipped).toMatchObject([{ code: "LOG_REGRESSED" }]);
     await put(b, 10, 25, "new");
@@ -71,11 +71,11 @@ describe("joining a log on NATS", () => {
     const { join } = await again.status();
     expect(join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
     expect(join.restoredFrom).toMatchObject({ txId: 11 });
-    // The next checkpoint is saved though one with a higher tx-id, of the lost history, lies there.
+    // The next checkpoint is saved even though the store has one of the lost history with a higher tx-id.
     await expect(again.checkpoint().done).resolves.toMatchObject({ checkpoint: { txId: 26 } });
   });
 
-  it("notices while it runs that the log has another history, and never serves that", async () => {
+  it("notices at runtime that the log has another history, and never serves that", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
     await scene.copyLog();
@@ -122,7 +122,7 @@ describe("joining a log on NATS", () => {
     expect((await c.status()).index).toMatchObject({ documents: 1, txId: 2 });
   });
 
-  it("reports a lost log also when no store can be asked for a checkpoint of it", async () => {
+  it("reports a lost log even if no store can be searched for a checkpoint of it", async () => {
     const a = await started("a");
     await put(a, 0, 5, "x");
     await a.close();
@@ -149,7 +149,7 @@ describe("joining a log on NATS", () => {
     await put(a, 10, 12, "y");
     const digest = await a.digest();
     const client = await connect({ servers: scene.nats.url });
-    // Up to the checkpoint's last message, which stays.
+    // Up to the checkpoint's last message, which is kept.
     await (await client.jetstreamManager()).streams.purge("cairn", { seq: 11 });
     await client.close();
     const b = await started("b");
@@ -162,7 +162,7 @@ describe("joining a log on NATS", () => {
     const { failure } = await c.status();
     expect(failure?.message).toContain("before message 11");
     expect(failure?.hint).toContain("A ready node of this log can save one: cairn checkpoint create.");
-    // The hint is followed word by word, with the store mounted again.
+    // The hint is followed to the letter, with the store mounted again.
     await mkdir(path.join(scene.folder, "checkpoints"));
     await put(a, 12, 13, "z");
     await a.checkpoint().done;
@@ -171,7 +171,7 @@ describe("joining a log on NATS", () => {
     expect((await c.status()).failure).toBeNull();
   });
 
-  it("halts on a stream that is not a log of Cairn, and does not change it", async () => {
+  it("halts on a stream that is not a Cairn log, and does not change it", async () => {
     const client = await connect({ servers: scene.nats.url });
     const manager = await client.jetstreamManager();
     await manager.streams.add({ name: "cairn", subjects: ["cairn.tx"] });

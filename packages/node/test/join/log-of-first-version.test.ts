@@ -36,12 +36,12 @@ async function start(id: string, log = path.join(dir, `${id}-log`)): Promise<Cai
   return node;
 }
 
-/** A message as version 0.1.0 framed it. */
+/** Frames a message like version 0.1.0. */
 function ofFirstVersion(body: string): Buffer {
   return Buffer.from(`cairn/1 ${crc32(body).toString(16).padStart(8, "0")}\n${body}`);
 }
 
-it("recognizes a log of version 0.1.0 that lost its beginning", async () => {
+it("a node recognizes a log of version 0.1.0 that lost its beginning", async () => {
   const folder = path.join(dir, "trimmed-log-of-0.1.0");
   const log = await openEmbeddedTxLog({ path: folder });
   await log.create((id) => ofFirstVersion(JSON.stringify({ birth: { log: id, offset: 0 } })));
@@ -56,7 +56,7 @@ it("recognizes a log of version 0.1.0 that lost its beginning", async () => {
   expect(failure?.message).toContain("0.1.0");
 });
 
-it("refuses a log of version 0.1.0, and its documents can be taken over as the hint says", async () => {
+it("a node refuses a log of version 0.1.0, whose documents can be transferred as the hint says", async () => {
   const folder = path.join(dir, "log-of-0.1.0");
   const log = await openEmbeddedTxLog({ path: folder });
   await log.create((id) => ofFirstVersion(JSON.stringify({ birth: { log: id, offset: 0 } })));
@@ -72,7 +72,7 @@ it("refuses a log of version 0.1.0, and its documents can be taken over as the h
   expect(await again.bounds()).toEqual({ first: 1, last: 1 });
   await again.close();
 
-  // The old node's HTTP is this version's.
+  // The old node's HTTP interface is the same as this version's.
   const [old, next] = [await start("old"), await start("next")];
   await Promise.all([old.ready, next.ready]);
   const documents = Array.from({ length: 1_500 }, (_, n) => ({ name: `name ${n}/ü`, n, text: `"\\ ${n}` }));

@@ -85,12 +85,12 @@ async function saveCheckpoint(node: CairnNode): Promise<string> {
   return done.checkpoint.name;
 }
 
-/** Removes the log's messages up to a transaction, as a person or a policy does once a checkpoint has them. */
+/** Removes the log's messages up to a transaction, as an operator or a policy does once they are in a checkpoint. */
 async function trim(upTo: number): Promise<void> {
   await NatsOperator.at(nats.url, async (operator) => await operator.purgeBefore(upTo + 1));
 }
 
-/** Node a has 12 transactions, of which the server lost the last four, and wrote two others in their place. */
+/** Node a has 12 transactions, of which the server lost the last four, and stored two others in their place. */
 async function regressed(beforeLoss?: (node: CairnNode) => Promise<void>): Promise<CairnNode> {
   const a = await started("a");
   for (let n = 2; n <= 9; n += 1) await put(a, `k${n}`, n);
@@ -128,7 +128,7 @@ describe("cairn log orphans", () => {
       "1",
     ]);
     const digest = await a.digest();
-    // Loaded twice: the ids show that it was applied.
+    // Loading them twice is harmless: the ids show that they were applied.
     expect((await load(a, (await orphans("a")).stdout)).code).toBe(0);
     expect(await a.digest()).toEqual(digest);
     await a.close();
@@ -197,7 +197,7 @@ describe("cairn log orphans", () => {
 });
 
 describe("a checkpoint with transactions that the log lost", () => {
-  it("stops no node and is kept, also after the log was trimmed beyond it", async () => {
+  it("stops no node and is kept, even after the log was trimmed beyond it", async () => {
     let lost = "";
     const a = await regressed(async (node) => {
       lost = await saveCheckpoint(node);
@@ -205,7 +205,7 @@ describe("a checkpoint with transactions that the log lost", () => {
     for (let n = 0; n < 4; n += 1) await put(a, `later-${n}`, n);
     await saveCheckpoint(a);
     await trim(14);
-    // Each of these looks at all checkpoints, and decides which of them go.
+    // Each of these actions examines all checkpoints, and decides which to remove.
     for (const id of ["a", "c"]) {
       const node = id === "a" ? a : await started(id);
       await put(node, "more", 1);

@@ -41,7 +41,7 @@ async function indexOf(messages: readonly LogMessage[]): Promise<{ kv: KvStore; 
   return { kv, state };
 }
 
-/** What an index of `before` and `lost` knows beyond a log of `before` and `instead`. */
+/** Returns the orphans of an index of `before` and `lost` whose log contains `before` and `instead`. */
 async function orphansOf(
   before: readonly LogMessage[],
   lost: readonly LogMessage[],
@@ -131,7 +131,7 @@ describe("orphans", () => {
     expect(found.map(({ line = "{}" }) => (JSON.parse(line) as Partial<Transaction>).ops)).toEqual([
       [
         ["event", { object: "a", reason: "One", time: "5" }],
-        // Its transaction's: loaded again, it would have another.
+        // The transaction's time: otherwise the event would get another when it is loaded again.
         ["event", { object: "b", reason: "Two", time: "1003000000" }],
       ],
       [["put", "pods", "default/a", 1]],

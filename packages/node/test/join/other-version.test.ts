@@ -14,7 +14,7 @@ async function failureOf(node: CairnNode) {
   return (await node.status()).failure;
 }
 
-/** What the folder of an index says when this version opens it. */
+/** Returns the error code with which this version refuses to open the index in a folder. */
 async function codeOf(dir: string): Promise<string> {
   const kv = await levelProvider().open(dir);
   const error: unknown = await readState(kv).catch((thrown: unknown) => thrown);
@@ -28,7 +28,7 @@ async function trimTo(scene: TrimScene, first: number): Promise<void> {
   await log.close();
 }
 
-it("skips and keeps an index and checkpoints of another version, and builds its own from the log", async () => {
+it("a node skips and keeps an index and checkpoints of another version, and builds its own from the log", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;
@@ -47,12 +47,12 @@ it("skips and keeps an index and checkpoints of another version, and builds its 
   expect((await again.digest()).digest).toBe(digest);
   await put(again, 10, 11);
   await again.checkpoint().done;
-  // Saved by the version before, it is still there for it, whatever this one saves.
+  // A checkpoint of the previous version stays, whatever this version saves.
   expect(await scene.checkpoints()).toContain(theirs);
   expect(await codeOf(path.join(join.movedAside[0]?.path ?? "", "live"))).toBe("INDEX_VERSION");
 });
 
-it("restores the newest checkpoint of its own version despite newer ones of another version", async () => {
+it("a node restores the newest checkpoint of its own version despite newer ones of another version", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   const theirs = await saveAltered(scene, "first", LATER);
@@ -65,7 +65,7 @@ it("restores the newest checkpoint of its own version despite newer ones of anot
   });
 });
 
-it("says what is missing, where it was last and where its index is, if only another version has what was trimmed", async () => {
+it("a node says what is missing, where it was last and where its index is, if only another version has what was trimmed", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;
@@ -84,16 +84,16 @@ it("says what is missing, where it was last and where its index is, if only anot
     hint: expect.stringContaining(aside),
   });
   expect(failure?.message).toContain(theirs);
-  // Its files are whole: there is nothing to restore of them.
+  // Its files are intact, so there is nothing to restore.
   expect(failure?.hint).toContain("run that version");
   expect(failure?.hint).not.toContain("Restore that checkpoint");
   expect(await codeOf(path.join(aside, "live"))).toBe("INDEX_VERSION");
-  // Nothing but this holds the first transactions, so it is not among what is forgotten.
+  // Only this index has the first transactions, so it is not removed with old ones.
   const note = path.join(aside, "why.json");
   expect(JSON.parse(await readFile(note, "utf8"))).toMatchObject({ holdsLost: true });
 });
 
-it("leaves an index of another version in its place, and creates no log, if there is no log", async () => {
+it("a node leaves an index of another version in its place, and creates no log, if there is no log", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;

@@ -1,7 +1,7 @@
 import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
 import type { Gate } from "./gate.ts";
 
-/** A log whose messages come through a gate: all of them, or those that are behind it. */
+/** Returns a log whose messages pass through a gate: all of them, or those after a position. */
 export function readThrough(
   log: TxLog,
   gate: Gate,

@@ -40,7 +40,7 @@ function environment(id: string): Record<string, string> {
   return nats === undefined ? env : { ...env, NATS_URL: nats.url };
 }
 
-/** Nodes differ by their index's folder; an embedded log is one node's at a time. */
+/** Starts a node. Nodes differ by their index's folder; only one node at a time can use an embedded log. */
 async function start(id: string, regressed: "halt" | "rebuild" = "rebuild"): Promise<CairnNode> {
   const module = nats === undefined ? "cairn.embedded/->tx-log" : "cairn.nats/->tx-log";
   const node = await startNode(
@@ -106,7 +106,10 @@ async function failureOf(node: CairnNode) {
 
 const key = (name: string) => ({ bucket: "things", namespace: "default", name });
 
-/** Nine transactions, with checkpoints at 4, 7 and 10. The index "old" holds all, "seam" ends at 7; `kept` are the messages up to there. */
+/**
+ * Makes a log of nine transactions, with checkpoints at 4, 7 and 10. The index "old" has all, "seam" ends at 7; `kept` are the messages up
+ * to there.
+ */
 async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
   const names: string[] = [];
   for (const end of [4, 7, 10]) {
@@ -122,7 +125,10 @@ async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
   return { names, kept };
 }
 
-/** "kept" is in the checkpoint whose name is answered, "lost" is not; the nodes that ran are halted, of an embedded log started again. */
+/**
+ * Loses a log that nodes follow, and recovers it: "kept" is in the checkpoint whose name is returned, "lost" is not. The nodes have halted;
+ * with an embedded log, they were restarted.
+ */
 async function lostWhileRunning(): Promise<string> {
   const node = await started("old");
   await put(node, "kept", 1);
@@ -163,7 +169,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     ]);
     expect(await a.get(key("k1"), { asOf: { txId: 6 } })).toMatchObject({ revision: 5, json: "5" });
     expect(await a.get(key("k2"), { asOf: { txId: 9 } })).toMatchObject({ revision: 6 });
-    // What only the lost end of the old log had is not taken for the new one's.
+    // Transactions that only the lost end of the old log had are not attributed to the new log.
     expect(await a.get(key("k0"))).toMatchObject({ revision: 4 });
     const digest = await a.digest();
     await closeAll();
@@ -179,7 +185,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect((await c.status()).join).toMatchObject({ restoredFrom: { name: saved, txId: 9 }, replayed: 0 });
     expect(await c.digest()).toEqual(digest);
     await closeAll();
-    // An index that ends where the log continues needs no checkpoint; one restarted later continues like any other.
+    // An index that ends where the new log begins needs no checkpoint; one restarted later continues like any other.
     for (const index of ["seam", "a"]) {
       const node = await started(index);
       expect((await node.status()).join.restoredFrom).toBeNull();
@@ -205,7 +211,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect((await rebuilt.digest()).txId).toBe(8);
   });
 
-  it("is what all hints lead to, also after an empty log was created in its place", async () => {
+  it("is what all hints lead to, even after an empty log was created in its place", async () => {
     const names = [await lostWhileRunning()];
     const [a] = nodes;
     if (a === undefined) throw new Error("no node");
@@ -232,7 +238,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     }
   });
 
-  it("replaces an empty log that a node followed, once the node is stopped, but none that was written to", async () => {
+  it("replaces an empty log that a node followed, once the node is stopped, but no log that was written to", async () => {
     const name = await lostWhileRunning();
     await closeAll();
     expect((await log("create", "--empty")).code).toBe(0);

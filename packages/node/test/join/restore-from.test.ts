@@ -36,7 +36,10 @@ async function start(
   return node;
 }
 
-/** A log of eleven messages and `more`, and checkpoints at 6 and 11 in `primary` of which `mirror` has copies. Answers their names, the older first. */
+/**
+ * Makes a log of eleven messages and `more`, with checkpoints at 6 and 11 in `primary`, which are copied to `mirror`. Returns their names,
+ * the older first.
+ */
 async function mirrored(more = 1): Promise<string[]> {
   const node = await start("first", at("primary"), [at("primary")]);
   await node.ready;
@@ -58,7 +61,7 @@ async function damage(store: string, name: string): Promise<void> {
   await writeFile(archive, bytes);
 }
 
-it("joins from a mirror, which it only reads, and saves to its own store", async () => {
+it("a node joins from a mirror, which it only reads, and saves to its own store", async () => {
   const [, newer = ""] = await mirrored();
   const calls: StoreCall[] = [];
   const mirror = faultyStore(at("mirror"), { before: async (call) => void calls.push(call) });
@@ -72,7 +75,7 @@ it("joins from a mirror, which it only reads, and saves to its own store", async
   expect([...new Set(calls.map(({ method }) => method))].toSorted()).toEqual(["list", "open", "read"]);
 });
 
-it("reserves what it restores in the store that it saves to, also if restore-from names that again", async () => {
+it("a node reserves what it restores in the store that it saves to, even if restore-from names that store again", async () => {
   await mirrored();
   const created: string[] = [];
   const before = async ({ method, name }: StoreCall): Promise<void> =>
@@ -82,7 +85,7 @@ it("reserves what it restores in the store that it saves to, also if restore-fro
   expect(created).toEqual([expect.stringMatching(/^reservations\//)]);
 });
 
-it("reads a mirror with the same address as its own store, and does not take damage there for damage in its own", async () => {
+it("a node reads a mirror with the same address as its own store, and does not mistake damage there for damage in its own", async () => {
   const [older = "", newer = ""] = await mirrored(0);
   await damage("mirror", newer);
   const calls: StoreCall[] = [];
@@ -98,7 +101,7 @@ it("reads a mirror with the same address as its own store, and does not take dam
   expect(calls.map(({ method }) => method)).not.toContain("create");
 });
 
-it("restores a checkpoint that is damaged in one store from the next store", async () => {
+it("a node restores a checkpoint that is damaged in one store from the next store", async () => {
   const [, newer = ""] = await mirrored();
   await damage("primary", newer);
   const node = await start("second", at("primary"), [at("primary"), at("mirror")]);
@@ -109,7 +112,7 @@ it("restores a checkpoint that is damaged in one store from the next store", asy
   });
 });
 
-it("joins from another store if one is unreachable, and reports it", async () => {
+it("a node joins from another store if one is unreachable, and reports it", async () => {
   const [, newer = ""] = await mirrored();
   const away = faultyStore(at("primary"), { fail: unreachable });
   const node = await start("second", at("own"), [away, at("mirror")]);
@@ -123,7 +126,7 @@ it("joins from another store if one is unreachable, and reports it", async () =>
 it.each([
   ["the only one", []],
   ["beside an empty one", ["empty"]],
-])("a store that cannot be reached, %s, is waited for and never taken for empty", async (_, others) => {
+])("a store that cannot be reached, %s, is waited for and never mistaken for empty", async (_, others) => {
   const [, newer = ""] = await mirrored();
   let isAway = true;
   let tries = 0;
@@ -147,7 +150,7 @@ it.each([
 });
 
 it.each(["a log that is not there yet", "a log that others wrote"])(
-  "a node on %s reports that it waits for a store which never answers, and can be stopped meanwhile",
+  "a node on %s reports that it waits for a store which never responds, and can be stopped while it waits",
   async (which) => {
     if (which === "a log that others wrote") await mirrored();
     const taken = new Set<Socket>();
@@ -169,7 +172,7 @@ it.each(["a log that is not there yet", "a log that others wrote"])(
     );
     const closing = performance.now();
     await node.close();
-    // Its requests are aborted at once: a service is asked again only after half a minute of silence.
+    // Its requests are aborted at once: a service gets the next request only after half a minute of silence.
     expect(performance.now() - closing).toBeLessThan(25_000);
     await vi.waitFor(() => expect([...taken].every(({ readyState }) => readyState === "closed")).toBe(true));
   },

@@ -29,9 +29,9 @@ afterEach(async () => {
 const KEY = { bucket: "things", namespace: "default", name: "k0" };
 
 interface Gates {
-  /** What the log hands out passes through it. */
+  /** The gate that messages of the log pass through. */
   readonly reading: Gate;
-  /** Archives of checkpoints are opened behind it. */
+  /** The gate behind which archives of checkpoints are opened. */
   readonly restoring: Gate;
 }
 
@@ -66,7 +66,7 @@ function openedBehind(store: CheckpointStore, gate: Gate): CheckpointStore {
   return passingOn(store, { open });
 }
 
-/** `whole` with some of its methods in place of its own. */
+/** Returns `whole` with some of its methods replaced. */
 function passingOn<T extends object>(whole: T, replaced: Partial<T>): T {
   return new Proxy(whole, {
     get(target, name) {
@@ -77,14 +77,14 @@ function passingOn<T extends object>(whole: T, replaced: Partial<T>): T {
 }
 
 describe("a slow node whose log is purged ahead of it", () => {
-  it("restores a newer checkpoint, is not ready until then, and serves stale reads meanwhile", async () => {
+  it("restores a newer checkpoint, is not ready until then, and serves only stale reads in the meantime", async () => {
     const a = await started("a");
     const gates = { reading: new Gate(), restoring: new Gate() };
     const { txId: first } = await a.submit({ ops: [["put", "things", "default/k0", "early"]] });
     await a.await(first);
     const b = await started("b", gates);
     gates.reading.close();
-    // More than is fetched ahead: what comes later is in the log alone.
+    // More than is fetched ahead, so that the rest is only in the log.
     const submitted = await Promise.all(
       Array.from({ length: 6_000 }, (_, n) =>
         a.submit({ ops: [["put", "things", `default/k${n}`, "late"]] }),

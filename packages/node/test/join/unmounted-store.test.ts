@@ -5,7 +5,7 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { startNode } from "../../src/node/start-node.ts";
 
-/** A volume besides the disk that every user of a Linux machine may write to. */
+/** A volume, other than the disk, to which every user of a Linux machine may write. */
 const VOLUME = "/dev/shm";
 
 async function write(node: CairnNode, value: number): Promise<void> {
@@ -13,7 +13,7 @@ async function write(node: CairnNode, value: number): Promise<void> {
   await node.await(txId);
 }
 
-it("saves nothing into the mount point of an unmounted store, and does not join as if there were no checkpoint", async () => {
+it("a node saves nothing into the mount point of an unmounted store, and does not join as if there were no checkpoint", async () => {
   await access(VOLUME);
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-unmounted-"));
   const volume = await mkdtemp(path.join(VOLUME, "cairn-unmounted-"));

@@ -31,7 +31,7 @@ async function write(count: number): Promise<void> {
   await log.close();
 }
 
-/** Flips a bit of the fifth document in the file with this extension; a second call restores it. */
+/** Flips a bit of the fifth document in the file with this extension; a second call restores the bit. */
 async function damage(extension: string): Promise<void> {
   const text = documentOf(5).slice(10, 20);
   for (const name of await readdir(folder)) {
@@ -55,7 +55,7 @@ async function using<T>(use: (log: TxLog) => Promise<T>): Promise<T> {
   }
 }
 
-/** The footer of a LevelDB table, and its part that locates filters and index. */
+/** The sizes of the footer of a LevelDB table, and of its part that locates filters and index. */
 const FOOTER_BYTES = 48;
 const PLACES_BYTES = 8;
 
@@ -66,12 +66,12 @@ describe("an embedded log that was damaged on disk", () => {
     await write(20);
     await damage(".log");
     await expect(openEmbeddedTxLog({ path: folder })).rejects.toMatchObject(DAMAGED);
-    // Opening changed nothing: with the bit restored everything is intact.
+    // Opening changed nothing: once the bit is restored, everything is intact.
     await damage(".log");
     expect(await using(async (log) => await log.bounds())).toEqual({ first: 1, last: 21 });
   });
 
-  it("is refused when a page in the middle of a group of appends is missing, though everything else is intact", async () => {
+  it("is refused when a page in the middle of a group of appends is missing, even though everything else is intact", async () => {
     await write(1);
     await using(async (log) => {
       for (let group = 0; group < 3; group += 1) {
@@ -122,7 +122,7 @@ describe("an embedded log that was damaged on disk", () => {
   });
 
   it("returns no message that is not what was written, whether fetched or read", async () => {
-    // So many that opening the log does not read the damaged part.
+    // So many messages that opening the log does not read the damaged part.
     await write(200);
     await using(async (log) => {
       await damage(".ldb");
@@ -199,7 +199,7 @@ describe("a message", () => {
     }
   });
 
-  it.each(["", "cairn/2 ", "hello", "x".repeat(100)])("of somebody else is not damaged: %j", (text) => {
+  it.each(["", "cairn/2 ", "hello", "x".repeat(100)])("of another program is not damaged: %j", (text) => {
     expect(isDamagedMessage(bytes(text))).toBe(false);
   });
 });

@@ -58,7 +58,7 @@ describe("following a log", () => {
     return message;
   };
 
-  it("yields everything from the birth record on, then what is appended later", async () => {
+  it("yields everything starting with the birth record, then what is appended later", async () => {
     await append(2, 5);
     const following = follow(8);
     await append(6, 8);
@@ -97,7 +97,7 @@ describe("following a log", () => {
     await following;
   });
 
-  it("ends without an error when it is aborted, also while the log cannot be reached", async () => {
+  it("ends without an error when it is aborted, even while the log cannot be reached", async () => {
     log.faults.unreachable = true;
     const following = follow(99, { maxBackoffMs: 60_000 });
     await vi.waitFor(() => expect(states).toHaveLength(1));

@@ -3,7 +3,7 @@ import { GroupCommit, type PendingAppend } from "../../src/log/group-commit.ts";
 import { MessageIdMemory } from "../../src/log/embedded/embedded-contents.ts";
 import { MESSAGE_ID_WINDOW_MS } from "../../src/log/tx-log.ts";
 
-/** A store whose groups the test completes. */
+/** Returns a store whose groups the test completes. */
 function heldStore() {
   const groups: { sizes: number[]; finish: (error?: Error) => void }[] = [];
   let position = 0;

@@ -8,7 +8,7 @@ import type { TxLog } from "../../src/log/tx-log.ts";
 import { encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import { bytes } from "../../testing/log-messages.ts";
 
-/** A log whose first message `first` makes. */
+/** Returns a log whose first message is made by `first`. */
 async function beginning(first: (logId: string) => Uint8Array): Promise<TxLog> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-identity-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -18,7 +18,7 @@ async function beginning(first: (logId: string) => Uint8Array): Promise<TxLog> {
   return log;
 }
 
-it("says what to do when a transaction precedes the birth record, after which no log can begin", async () => {
+it("the error says what to do when a transaction precedes the birth record, after which no log can begin", async () => {
   const log = await beginning((id) => encodeTransaction({ ops: [["put", "pods", "a", 1]] }, id));
   await expect(readLogIdentity(log)).rejects.toMatchObject({
     code: "LOG_DIFFERENT",
@@ -27,7 +27,7 @@ it("says what to do when a transaction precedes the birth record, after which no
   });
 });
 
-it("says what to do about a stream that is not a log of Cairn, and nothing untrue about it", async () => {
+it("the error says what to do about a stream that is not a Cairn log, and nothing untrue about it", async () => {
   const log = await beginning(() => bytes("something else"));
   await expect(readLogIdentity(log)).rejects.toMatchObject({
     code: "LOG_DIFFERENT",

@@ -8,7 +8,7 @@ const answered: fc.Arbitrary<AnsweredRequest> = fc.record({
   method: fc.constantFrom("GET", "PUT", "BREW"),
   route: fc.constantFrom("/api/v1/*", "none"),
   status: fc.constantFrom(200, 404),
-  // Sums of them are exact.
+  // Sums of these numbers are exact.
   seconds: fc.integer({ min: 0, max: 1 << 16 }).map((parts) => parts / 1_024),
 });
 
@@ -17,7 +17,7 @@ async function samples(registry: Registry): Promise<Sample[]> {
   return found.toSorted((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b)));
 }
 
-/** Every request counted by the library when it is answered. */
+/** Returns a function that lets the library count every request when it is answered. */
 function plainMetrics(registry: Registry): (request: AnsweredRequest) => void {
   const labels = { help: "-", registers: [registry] };
   const requests = new Counter({
@@ -38,8 +38,8 @@ function plainMetrics(registry: Registry): (request: AnsweredRequest) => void {
   };
 }
 
-it("counts every request, whenever it is scraped", async () => {
-  // Runs of one kind are longer than what is observed at once.
+it("a node counts every request, whenever it is scraped", async () => {
+  // Runs of the same kind are longer than what is observed at once.
   const runs = fc.array(fc.tuple(answered, fc.integer({ min: 1, max: 200 }), fc.boolean()), { maxLength: 8 });
   await fc.assert(
     fc.asyncProperty(runs, async (all) => {

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { NodeMetrics, processMetrics } from "../../src/metrics/node-metrics.ts";
 import { parseSamples } from "./samples.ts";
 
-/** What a metric is, in the code or in the documentation. */
+/** A metric, as the code or the documentation describes it. */
 interface Described {
   readonly name: string;
   readonly type: string;
@@ -19,12 +19,12 @@ const RegistryShape = z.array(
 
 const metrics = new NodeMetrics({ nodeId: "a", dbDir: "/" }, () => undefined);
 
-/** What the registries really hold. */
+/** Returns the metrics in the registries. */
 async function registered(): Promise<Described[]> {
   const found: Described[] = [];
   for (const registry of [metrics.registry, processMetrics()]) {
     const types = new Map((await registry.getMetricsAsJSON()).map(({ name, type }) => [name, String(type)]));
-    // The labels of metrics without a sample yet are known to the metrics alone.
+    // The labels of metrics without a sample are available only from the metrics themselves.
     for (const { name, labelNames } of RegistryShape.parse(registry.getMetricsAsArray())) {
       found.push({ name, type: types.get(name) ?? "none", labels: labelNames.toSorted() });
     }
@@ -36,7 +36,7 @@ function read(name: string): Promise<string> {
   return readFile(fileURLToPath(new URL(`../../../../docs/${name}`, import.meta.url)), "utf8");
 }
 
-/** The rows of the tables of metrics. */
+/** Returns the rows of the tables of metrics. */
 function documented(text: string): Described[] {
   const rows = text.matchAll(/^\| `((?:cairn|process|nodejs)_\w+)` \| (\w+) \|([^|]*)\|/gm);
   return Array.from(rows, ([, name = "", type = "", labels = ""]) => ({
@@ -48,10 +48,10 @@ function documented(text: string): Described[] {
 
 const byName = (a: Described, b: Described): number => (a.name < b.name ? -1 : 1);
 
-/** Labels that Prometheus gives to every sample. */
+/** Labels that Prometheus adds to every sample. */
 const OF_PROMETHEUS = ["job", "instance"];
 
-/** What is wrong with the metrics that an expression names; empty when they are all there, with such labels and values. */
+/** Returns what is wrong with the metrics in an expression; empty if all exist, with these labels and values. */
 async function problemsOf(expression: string): Promise<string[]> {
   const all = new Map((await registered()).map((one) => [one.name, one]));
   const initial = parseSamples(await metrics.registry.metrics());
@@ -70,7 +70,7 @@ async function problemsOf(expression: string): Promise<string[]> {
     for (const [, label = "", value = ""] of selector.matchAll(/(\w+)(?:=~|!=|!~|=)"([^"]*)"/g)) {
       if (OF_PROMETHEUS.includes(label)) continue;
       if (!metric.labels.includes(label)) problems.push(`${written} has no label ${label}`);
-      // A histogram has no samples at first: then what other metrics give the label will do.
+      // A histogram has no samples at first, so the values that other metrics give the label are used.
       const own = initial.filter(({ name }) => name === metric.name);
       const known = (own.length > 0 ? own : initial).map(({ labels }) => labels[label]);
       for (const one of value.split("|")) {
@@ -131,7 +131,7 @@ describe("docs/metrics.md", () => {
     }
   });
 
-  // What promtool says of more is asked of itself: pnpm test:outside promtool.
+  // For promtool's further checks, run promtool itself: pnpm test:outside promtool.
   it("names every metric as promtool wants it", async () => {
     for (const { name, type } of await registered()) {
       expect([name, name.endsWith("_total")]).toEqual([name, type === "counter"]);

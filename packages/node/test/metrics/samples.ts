@@ -1,11 +1,11 @@
-/** A sample of Prometheus' text format. */
+/** A sample in Prometheus' text format. */
 export interface Sample {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** Reads a scrape; throws at a line that is none of the format. */
+/** Parses a scrape; throws at an invalid line. */
 export function parseSamples(text: string): Sample[] {
   return text
     .split("\n")
@@ -23,7 +23,7 @@ export function parseSamples(text: string): Sample[] {
     });
 }
 
-/** The value of the sample with that name and those labels (among others); undefined when there is none. */
+/** Returns the value of the sample with that name and (at least) those labels; undefined if there is none. */
 export function valueOf(
   text: string,
   name: string,

@@ -14,7 +14,7 @@ import { parseSamples, valueOf } from "./samples.ts";
 
 const HTTP = { host: "127.0.0.1", port: 0, maxBody: 1_048_576 };
 
-it("reports over HTTP what a node applied, saved, swept and verified, and its position", async () => {
+it("a scrape reports what a node applied, saved, swept and verified, and its position", async () => {
   const scene = await observedScene();
   const checkpointing = { retentionPolicy: { retainAtLeast: 1 }, verifyEvery: 86_400_000 };
   const node = await scene.start("a", { http: HTTP, checkpointing });
@@ -73,7 +73,7 @@ it("reports over HTTP what a node applied, saved, swept and verified, and its po
   expect(is("process_resident_memory_bytes")).toBeGreaterThan(1_000_000);
 });
 
-it("has no more series, however many keys, buckets, addresses and methods are requested", async () => {
+it("a scrape has no more series, however many keys, buckets, addresses and methods are requested", async () => {
   const scene = await observedScene();
   const node = await scene.start("a", { http: HTTP });
   await node.ready;
@@ -95,7 +95,7 @@ it("has no more series, however many keys, buckets, addresses and methods are re
   expect(requests.length).toBeLessThanOrEqual(4);
 });
 
-it("answers while the node waits for its log, with what is known meanwhile", async () => {
+it("a scrape succeeds while the node waits for its log, with what is known so far", async () => {
   const scene = await observedScene();
   const refused = new CairnError("LOG_UNREACHABLE", "Nobody answers.");
   const node = await scene.start("a", { openTxLog: () => Promise.reject(refused) });
@@ -111,7 +111,7 @@ it("answers while the node waits for its log, with what is known meanwhile", asy
   expect(valueOf(text, "cairn_node_interruptions_total", { code: "LOG_UNREACHABLE" })).toBeGreaterThan(0);
 });
 
-it("counts mismatches of the log, and reports one while the node has failed", async () => {
+it("a scrape counts mismatches of the log, and reports one while the node has failed", async () => {
   const scene = await observedScene();
   const first = await scene.start("a");
   await first.ready;
@@ -127,7 +127,7 @@ it("counts mismatches of the log, and reports one while the node has failed", as
   expect(valueOf(text, "cairn_log_mismatches_total", { code: "LOG_GAP" })).toBe(0);
 });
 
-it("counts failed rounds by code, and reports the store as unreachable while it is", async () => {
+it("a scrape counts failed rounds by code, and reports the store as unreachable while it is", async () => {
   const scene = await observedScene();
   let isAway = true;
   const store = faultyStore(scene.store, {
@@ -149,7 +149,7 @@ it("counts failed rounds by code, and reports the store as unreachable while it 
   expect(valueOf(await node.metrics(), "cairn_store_reachable")).toBe(1);
 });
 
-it("counts a round that met another node's lease, and a checkpoint that joining skipped", async () => {
+it("a scrape counts a round that met another node's lease, and a checkpoint that joining skipped", async () => {
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;
@@ -177,7 +177,7 @@ it("counts a round that met another node's lease, and a checkpoint that joining 
   expect(valueOf(joined, "cairn_restore_skipped_total")).toBe(1);
 });
 
-it("counts each interrupted reading of the log", async () => {
+it("a scrape counts each interrupted reading of the log", async () => {
   const scene = await observedScene();
   let log: TxLog | undefined;
   let readings = 0;
@@ -189,7 +189,7 @@ it("counts each interrupted reading of the log", async () => {
         readings += 1;
         for await (const messages of whole.read(from, options)) {
           yield messages;
-          // Its source breaks off after each array, but for the third time.
+          // The source breaks off after each array, except the third time.
           if (readings < 3) return;
         }
       },
@@ -205,7 +205,7 @@ it("counts each interrupted reading of the log", async () => {
   });
 });
 
-it("separates the metrics of two nodes in one process", async () => {
+it("a scrape separates the metrics of two nodes in one process", async () => {
   const [one, other] = [await observedScene(), await observedScene()];
   const [a, b] = [await one.start("a"), await other.start("b")];
   await Promise.all([a.ready, b.ready]);
@@ -215,7 +215,7 @@ it("separates the metrics of two nodes in one process", async () => {
   expect(parseSamples(await b.metrics()).some(({ labels }) => labels["node"] === "a")).toBe(false);
 });
 
-it("has no metrics of a checkpointer if none is configured", async () => {
+it("a scrape has no metrics of a checkpointer if none is configured", async () => {
   const scene = await observedScene();
   const node = await runNode({
     nodeId: "a",
@@ -238,7 +238,7 @@ it("has no metrics of a checkpointer if none is configured", async () => {
   }
 });
 
-it("continues without a source that fails or is late, and counts it", async () => {
+it("a scrape continues without a source that fails or is late, and counts it", async () => {
   const errors: [string, unknown][] = [];
   const metrics = new NodeMetrics({ nodeId: "a", dbDir: "/nowhere/at/all" }, (...told) => errors.push(told));
   const never = { phase: "restoring", status: () => new Promise<never>(() => {}) } as const;
@@ -253,7 +253,7 @@ it("continues without a source that fails or is late, and counts it", async () =
   expect(errors.map(([source]) => source)).toEqual(expect.arrayContaining(["status", "disk"]));
 });
 
-it("asks the node once for concurrent scrapes, and again for the next", async () => {
+it("a node is asked once for concurrent scrapes, and again for the next", async () => {
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;
@@ -267,7 +267,7 @@ it("asks the node once for concurrent scrapes, and again for the next", async ()
   expect(status).toHaveBeenCalledTimes(2);
 });
 
-/** A log's methods as an object's own, so that some can be replaced. */
+/** Returns an object with a log's methods as its own, so that some can be replaced. */
 function bound(log: TxLog): TxLog {
   return {
     name: log.name,

@@ -18,7 +18,7 @@ function measured() {
   return { events, value, fail };
 }
 
-it("shows what runs while it runs", async () => {
+it("a gauge shows each task while it runs", async () => {
   const { events, value } = measured();
   const run = events.begin("verification");
   expect(await value("cairn_work_running", { work: "verification" })).toBe(1);
@@ -27,7 +27,7 @@ it("shows what runs while it runs", async () => {
   expect(await value("cairn_work_running", { work: "verification" })).toBe(0);
 });
 
-it("does not count a work aborted by a stop as a failure", async () => {
+it("a task aborted by a stop is not counted as a failure", async () => {
   const { value, fail } = measured();
   fail("verification", "NOT_READY");
   expect(await value("cairn_work_last_failure_timestamp_seconds", { work: "verification" })).toBe(0);
@@ -38,7 +38,7 @@ it("does not count a work aborted by a stop as a failure", async () => {
   );
 });
 
-it("distinguishes an upload that lost its lease from rounds that met another's", async () => {
+it("the metrics distinguish an upload that lost its lease from rounds that met another's", async () => {
   const { events, value, fail } = measured();
   fail("checkpoint", "CONFLICT");
   events.begin("checkpoint").ended({ outcome: "leased", because: "Another node is uploading." });
@@ -47,7 +47,7 @@ it("distinguishes an upload that lost its lease from rounds that met another's",
   expect(await value("cairn_checkpoint_lease_contention_total", { outcome: "held" })).toBe(2);
 });
 
-it("knows nothing about the store before the first work on it, nor from restores elsewhere", async () => {
+it("the metrics know nothing about the store before its first use, nor from restores elsewhere", async () => {
   const { events, value, fail } = measured();
   expect(await value("cairn_store_reachable")).toBeUndefined();
   events.begin("restore").ended({ outcome: "none", skipped: [] });
@@ -62,7 +62,7 @@ it("knows nothing about the store before the first work on it, nor from restores
   expect(await value("cairn_store_reachable")).toBe(0);
 });
 
-it("counts trimmed messages, removals by reason, and failed removals", async () => {
+it("the metrics count trimmed messages, removals by reason, and failed removals", async () => {
   const { events, value } = measured();
   events.begin("trim").ended({ outcome: "trimmed", first: 10, upTo: 25, because: "Old." });
   events.begin("trim").ended({ outcome: "kept", first: 25, upTo: 25, because: "Young." });

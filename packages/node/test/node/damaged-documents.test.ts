@@ -20,13 +20,13 @@ const DOCUMENTS = 50;
 const DAMAGED = 20;
 const names = Array.from({ length: DOCUMENTS }, (_, n) => `k${n}`);
 const key = (name: string) => ({ bucket: "pods", namespace: "default", name });
-/** Every one is found in the tables by its text. */
+/** Returns a document's text, which is unique in the tables. */
 const content = (n: number, version: number): string => `document ${n} as of ${version}.`;
 
 let folder = "";
 let node: CairnNode;
 let store: KvStore;
-/** The last transaction that wrote first versions, and the last of all. */
+/** The last transaction that wrote a first version, and the last one of all. */
 let first: TxId = 0;
 let last: TxId = 0;
 
@@ -48,7 +48,7 @@ beforeEach(async () => {
       ops: [["event", { bucket: "pods", object: `k${n}`, reason: "Tried", message: `event ${n}.` }]],
     }));
   await node.await(last);
-  // A node that runs, with all that it has in tables.
+  // The node runs, with everything in tables.
   await store.compact();
 });
 afterEach(async () => {
@@ -56,7 +56,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** LevelDB whose files say their rows as they are, and whose newest store the test can compact. */
+/** Returns LevelDB that stores rows uncompressed, and whose newest store the test can compact. */
 function remembered(): KvProvider {
   const level = levelProvider({ compression: false });
   return { ...level, open: async (dir) => (store = await level.open(dir)) };
@@ -73,7 +73,7 @@ async function put(version: number): Promise<TxId> {
   return txId;
 }
 
-/** Changes one byte within each place of the live index's tables that holds one of `texts`; fails where one is nowhere. */
+/** Changes one byte in each occurrence of one of `texts` in the live index's tables; fails if one does not occur. */
 async function damage(texts: readonly string[]): Promise<void> {
   const live = path.join(folder, "n-index", "live");
   const missing = new Set(texts);
@@ -92,7 +92,7 @@ async function damage(texts: readonly string[]): Promise<void> {
   expect([...missing]).toEqual([]);
 }
 
-/** What `read` answers again and again until all of it is what it was; meanwhile each answer is right, or such an error. */
+/** Repeats `read` until all its results are the expected ones; until then each result is right, or one of these errors. */
 async function expectRightOrRefused(read: () => readonly Promise<unknown>[], expected: readonly unknown[]) {
   let refused = 0;
   for (;;) {
@@ -105,7 +105,7 @@ async function expectRightOrRefused(read: () => readonly Promise<unknown>[], exp
     }
     refused += failed.length;
     if (failed.length === 0) break;
-    // What is refused is refused at once: the node needs its turn.
+    // Refusals come at once, so the node must get a turn.
     await setImmediate();
   }
   expect(refused).toBeGreaterThan(0);
@@ -114,7 +114,7 @@ async function expectRightOrRefused(read: () => readonly Promise<unknown>[], exp
 
 const current = (n: number): string => content(n, 2);
 const superseded = (n: number): string => content(n, 1);
-/** Its operations, as they lie in the row of a transaction. */
+/** The operations of a transaction, as in its row. */
 const operations = (n: number): string => `"k${n}"`;
 const event = (n: number): string => `event ${n}.`;
 
@@ -142,7 +142,7 @@ async function listAll(query: object): Promise<unknown> {
   return documents;
 }
 
-/** Every change of the log, as a watch from its beginning delivers them. */
+/** Returns every change of the log, as a watch from the beginning delivers it. */
 async function watchAll(query: object): Promise<unknown> {
   const told: unknown[] = [];
   for await (const change of node.watch({ from: 0, ...query })) {
@@ -153,7 +153,7 @@ async function watchAll(query: object): Promise<unknown> {
   return told;
 }
 
-/** The same from the histories: what watches delivered stays in memory for a while, which no change on disk affects. */
+/** Returns the same changes from the histories: watched ones stay in memory for a while, which no change on disk affects. */
 async function everyChange(): Promise<unknown> {
   const histories = await Promise.all(names.map((name) => node.history(key(name))));
   const changes = histories.flatMap(({ versions }, n) =>
@@ -167,7 +167,7 @@ async function everyChange(): Promise<unknown> {
   return changes.toSorted((a, b) => a.txId - b.txId);
 }
 
-/** Undefined for a document that a node which rebuilds its index does not have yet. */
+/** Returns undefined for a transaction that a node which rebuilds its index does not have yet. */
 async function outcome(txId: TxId): Promise<unknown> {
   const found = await node.outcome(txId);
   if (found === undefined) throw new CairnError("NOT_READY", "It is not indexed yet.");
@@ -218,7 +218,7 @@ describe("a running node with a changed byte in the table rows of 20 documents",
     ["writes over them", { ops: names.map((name) => ["put", "pods", name, { text: "third." }] as const) }],
     ["deletes them", { ops: names.map((name) => ["delete", "pods", name] as const) }],
     ["indexes another of their fields", { ops: [["configure", { indexes: { pods: ["text"] } }]] as const }],
-  ])("builds its index anew when it %s, and keeps nothing of what was changed", async (_, transaction) => {
+  ])("rebuilds its index when it %s, and keeps nothing that was changed", async (_, transaction) => {
     const before = await Promise.all(names.map((name) => node.history(key(name))));
     await damage(names.slice(0, DAMAGED).map((__, n) => current(n)));
     const { txId } = await node.submit(transaction);

@@ -29,7 +29,7 @@ async function start(kvProvider: KvProvider = levelProvider({ compression: false
 const key = (name: string) => ({ bucket: "pods", namespace: "default", name });
 const documentOf = (name: string): string => name.padEnd(200, name);
 
-/** A log of a few documents, with the index in a table and not only in a write-ahead log. */
+/** Writes a log of a few documents, whose index is in a table and not only in a write-ahead log. */
 async function written(): Promise<string> {
   const node = await start();
   await node.ready;
@@ -67,19 +67,19 @@ describe("a node whose index is damaged on disk", () => {
     expect((await node.digest()).digest).toBe(digest);
   });
 
-  it("serves nothing from it once the damage is noticed, and rebuilds it from the log", async () => {
+  it("serves nothing from the index once the damage is noticed, and rebuilds it from the log", async () => {
     const digest = await written();
     await damage();
     const node = await start();
     await vi.waitFor(async () => {
-      // Somebody has to ask: this is what makes a node that sits idle notice.
+      // A read is needed: it makes an idle node notice.
       expect(await node.get(key("k7"))).toMatchObject({ json: JSON.stringify(documentOf("k7")) });
     });
     expect(await node.digest()).toMatchObject({ digest });
     expect((await node.status()).join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
   });
 
-  it("does not save it as a checkpoint", async () => {
+  it("does not save the index as a checkpoint", async () => {
     const digest = await written();
     const node = await start();
     await node.ready;
@@ -91,7 +91,7 @@ describe("a node whose index is damaged on disk", () => {
 });
 
 describe("a checkpoint whose index proves damaged each time it is restored", () => {
-  it("is skipped in the end, instead of being restored forever", async () => {
+  it("is eventually skipped, instead of being restored forever", async () => {
     const first = await start();
     await first.ready;
     for (const name of ["a", "b"]) {
@@ -115,7 +115,7 @@ describe("a checkpoint whose index proves damaged each time it is restored", () 
   });
 });
 
-/** LevelDB in which every index that was not begun here proves damaged at the first batch. */
+/** Returns LevelDB in which every index that was not begun here proves damaged at the first batch. */
 function refusesRestored(): KvProvider {
   const level = levelProvider();
   return {

@@ -14,7 +14,7 @@ const logBounds = () => Promise.resolve({ first: 1, last: 9 });
 
 const KEYS = ["a", "b", "team/c"];
 
-it("lists for an eviction exactly those checkpoints from which the content can still be read", async () => {
+it("a node lists for an eviction exactly those checkpoints from which the content can still be read", async () => {
   const scene = await observedScene();
   const node = await scene.start("n", { checkpointing: { retentionPolicy: { retainAtLeast: 100 } } });
   await node.ready;
@@ -51,7 +51,7 @@ it("lists for an eviction exactly those checkpoints from which the content can s
   const saved = (await node.checkpoints()).map(({ name, txId }) => ({ name, txId }));
   expect(saved).toHaveLength(steps.length);
 
-  // What each checkpoint holds of each key, read out of it.
+  // The content of each key, read from each checkpoint.
   const held = new Set<string>();
   for (const { name } of saved) {
     for (const key of KEYS) {
@@ -64,7 +64,7 @@ it("lists for an eviction exactly those checkpoints from which the content can s
   const { evictions } = await node.evictions();
   expect(evictions).toHaveLength(4);
   for (const { namespace, name, txId, checkpoints, inFilesOf, firstWithout, files } of evictions) {
-    // Each of them was saved when what was evicted before was purged.
+    // Each of these was saved after everything evicted before it was purged.
     expect([inFilesOf, firstWithout]).toEqual([[], saved.findLast((one) => one.txId >= txId)?.name]);
     expect(files.goneSince).not.toBeNull();
     const key = namespace === "default" ? name : `${namespace}/${name}`;
@@ -86,7 +86,7 @@ it.each<[what: string, log: Partial<TxLog> | undefined]>([
   ],
   ["without a log", undefined],
 ])(
-  "lists a checkpoint %s from before the content was written, because it may have been written earlier there",
+  "a node lists a checkpoint %s from before the content was written, because there it may have been written earlier",
   async (_, log) => {
     const scene = await observedScene();
     const folder = path.join(scene.folder, "lost");
@@ -117,7 +117,7 @@ it.each<[what: string, log: Partial<TxLog> | undefined]>([
     expect(evictions[0]?.checkpoints).toEqual(names.toReversed());
     expect(evictions[0]?.firstWithout).toBeNull();
     expect(evictions[0]).not.toHaveProperty("notBefore");
-    // Saved after an eviction, it may be of a history in which that was not purged.
+    // Even if it was saved after an eviction, it may be of a history in which that was not purged.
     const early = page.evictions.map((one) => ({ ...one, txId: 2, notBefore: 1 }));
     const later = await evictionPlaces({ evictions: early }, state, asked, {
       store,

@@ -15,7 +15,7 @@ function logInto(lines: Line[]) {
   return pino({ level: "debug", base: null }, { write });
 }
 
-/** An address that refuses every connection. */
+/** Returns an address that refuses every connection. */
 async function deadEndpoint(): Promise<string> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -24,7 +24,7 @@ async function deadEndpoint(): Promise<string> {
   return `http://127.0.0.1:${port}`;
 }
 
-it("logs each failed try to reach the store as one line, with the stack at debug", async () => {
+it("a node logs each failed attempt to reach the store as one line, with the stack at debug", async () => {
   const scene = await observedScene();
   const lines: Line[] = [];
   const endpoint = await deadEndpoint();
@@ -56,7 +56,7 @@ it("logs each failed try to reach the store as one line, with the stack at debug
   expect(beneath).toMatchObject({ level: 20, code: "STORE_UNREACHABLE", err: { stack: expect.any(String) } });
 });
 
-it("logs an unexpected error with its stack", () => {
+it("a node logs an unexpected error with its stack", () => {
   const lines: Line[] = [];
   const cause = new Error("unheard of");
   logFailure(logInto(lines), "error", new CairnError("INTERNAL", "It met an error.", { cause }), "It halts.");

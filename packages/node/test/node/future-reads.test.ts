@@ -10,7 +10,7 @@ beforeEach(async () => {
 });
 afterEach(() => scene.close());
 
-/** Writes the document; answers its revision, once `node` has it. */
+/** Writes the document; returns its revision once `node` has it. */
 async function write(node: CairnNode, value: unknown): Promise<number> {
   const { txId } = await node.submit({ ops: [["put", "things", "default/k0", value as string]] });
   return txId;
@@ -26,7 +26,7 @@ describe("a read as of a transaction that the node does not have", () => {
       message: `There is nothing as of transaction ${last + 1} yet: the log ends at ${last}.`,
     };
     const asOf = { txId: last + 1 };
-    // Without a limit of its own it would wait for half a minute.
+    // Otherwise it would wait for half a minute.
     await expect(node.get(KEY, { asOf })).rejects.toMatchObject(refused);
     await expect(node.list({ bucket: "things", asOf })).rejects.toMatchObject(refused);
     await expect(node.get(KEY, { asOf, stale: true })).rejects.toMatchObject(refused);
@@ -38,7 +38,7 @@ describe("a read as of a transaction that the node does not have", () => {
     });
   });
 
-  it("waits with the parameters of the hint, and is answered when the transaction comes", async () => {
+  it("waits with the parameters of the hint, and succeeds when the transaction comes", async () => {
     const { node } = await scene.withheld("b");
     const last = await write(node, "x");
     await node.await(last);
@@ -59,7 +59,7 @@ describe("a read as of a transaction that the node does not have", () => {
     expect(await (await waiting).json()).toBe("y");
   });
 
-  it("is answered once the node has caught up, if the log has it", async () => {
+  it("succeeds once the node has caught up, if the log has it", async () => {
     const writer = await scene.ready("a");
     const { node, faults } = await scene.withheld("b");
     const first = await write(writer, "x");

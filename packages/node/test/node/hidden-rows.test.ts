@@ -15,9 +15,12 @@ import { quietSystem } from "../support/quiet-system.ts";
 const names = Array.from({ length: 70 }, (_, n) => `k${n}`);
 const HIDDEN = "k37";
 const key = (name: string) => ({ bucket: "pods", namespace: "default", name });
-/** LevelDB puts eight bytes behind the key of a row; a version value has 22 bytes before its document; the key's last byte ends its name. */
+/**
+ * The distance in bytes between the last byte of a name, which ends the row's key, and the document: LevelDB puts eight bytes after a key,
+ * and a version value has 22 bytes before its document.
+ */
 const NAME_BEFORE_DOCUMENT = 8 + 22 + 2;
-/** As it stands in keys. */
+/** The namespace as it appears in keys. */
 const NAMESPACE = "default\0";
 
 let folder = "";
@@ -34,7 +37,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** LevelDB, whose newest store the test can compact. */
+/** Returns LevelDB whose newest store the test can compact. */
 function remembered(compression: boolean): KvProvider {
   const level = levelProvider({ compression });
   return { ...level, open: async (...where) => (store = await level.open(...where)) };
@@ -52,7 +55,7 @@ async function start(scrubEvery?: number, compression = false): Promise<CairnNod
   return node;
 }
 
-/** Documents of so many bytes in the tables of a node that runs. */
+/** Writes documents of this many bytes to the tables of a running node. */
 async function written(node: CairnNode, bytes: number, isRandom = true): Promise<Map<string, string>> {
   await node.ready;
   const text = (name: string): string =>
@@ -67,7 +70,7 @@ async function written(node: CairnNode, bytes: number, isRandom = true): Promise
   return documents;
 }
 
-/** Changes the byte at the place that `find` answers in one of the live index's tables. */
+/** Changes the byte at the offset that `find` returns in one of the live index's tables. */
 async function damage(find: (table: Buffer) => number): Promise<void> {
   const live = path.join(folder, "node-index", "live");
   for (const name of (await readdir(live)).filter((file) => file.endsWith(".ldb"))) {
@@ -82,19 +85,21 @@ async function damage(find: (table: Buffer) => number): Promise<void> {
   throw new Error("Nothing was damaged.");
 }
 
-/** The last character of the name in the document's row. */
+/** Returns the position of the last character of the name in the document's row. */
 const inKeyOf = (json: string) => (table: Buffer) => {
   const at = table.indexOf(json);
   return at < 0 ? at : at - NAME_BEFORE_DOCUMENT;
 };
-/** In the index of the blocks, the last of them, where a key begins that no key of a block is above: they are looked for in the next one. */
+/**
+ * Returns a position in the last key of the table's block index: with a larger key there, keys of that block are looked up in the next one.
+ */
 const inIndexBlock = (table: Buffer): number => {
   const at = table.lastIndexOf(NAMESPACE);
   return at < 0 ? at : at + NAMESPACE.length;
 };
 const inFirstBlock = (): number => 30;
 
-/** Every document, as soon as the node answers at all. Until then it refuses. */
+/** Reads every document as soon as the node serves reads, which it refuses until then. */
 async function readAll(node: CairnNode): Promise<Map<string, string | undefined>> {
   return await vi.waitFor(
     async () => {
@@ -151,12 +156,12 @@ describe("a running node that scrubs its index", () => {
   it.each([
     ["its key", undefined],
     ["the index of the table's blocks", inIndexBlock],
-  ])("is needed: without, a document is not there when a byte of %s is changed", async (_, place) => {
+  ])("is needed: without scrubs, a document is missing when a byte of %s is changed", async (_, place) => {
     const node = await start();
     const documents = await written(node, 100);
     expect(await readAll(node)).toEqual(documents);
     await damage(place ?? inKeyOf(documents.get(HIDDEN) ?? ""));
-    // LevelDB has the index of a table that it has open in memory.
+    // LevelDB keeps the block index of an open table in memory.
     const copy = path.join(folder, "copy");
     await cp(path.join(folder, "node-index", "live"), copy, { recursive: true });
     const { kv } = await openIndex(levelProvider(), copy);
@@ -169,24 +174,24 @@ describe("a running node that scrubs its index", () => {
 });
 
 describe("a node that is started with a damaged table", () => {
-  // Fewer than 16 MB are compared before the index is opened, more while it is.
+  // Up to 16 MB are compared before the index is opened, more while it is open.
   it.each([
     ["of a key, of a small index", 100, undefined],
     ["of the index of a table's blocks, of a small index", 100, inIndexBlock],
     ["of a key, of a large index", 300_000, undefined],
     ["of the index of a table's blocks, of a large index", 300_000, inIndexBlock],
-  ])("never answers wrongly where a byte was changed %s", async (_, bytes, place) => {
+  ])("never returns a wrong answer after a byte was changed %s", async (_, bytes, place) => {
     const first = await start();
     const documents = await written(first, bytes);
     await first.close();
     await damage(place ?? inKeyOf(documents.get(HIDDEN) ?? ""));
     const node = await start();
-    // The first answers that there are.
+    // The first successful reads.
     expect(await readAll(node)).toEqual(documents);
     await expectRebuilt(node, documents);
   });
 
-  it("checks its tables before it is ready, and answers nothing until then", async () => {
+  it("checks its tables before it is ready, and serves nothing until then", async () => {
     const first = await start();
     const documents = await written(first, 300_000);
     await first.close();

@@ -82,7 +82,7 @@ describe("a linearizable read", () => {
     const address = `${urls}/api/v1/things/default/k0?linearizable=true`;
     expect((await fetch(`${address}&timeout=PT0.3S`)).status).toBe(504);
     const asked: Promise<unknown>[] = [
-      // Longer than the short way waits, so that it is the other one that answers.
+      // Longer than the fast path waits, so that the other one responds.
       fetch(address).then((answer) => answer.json()),
       client.get("things", "k0", { linearizable: true }),
       firstOf(client.list("things", { linearizable: true })),
@@ -113,7 +113,7 @@ describe("a linearizable read", () => {
     const node = await scene.ready("a");
     await put(node, 0, 1, "v");
     scene.nats.freeze();
-    // The signal takes a moment to reach the server.
+    // The signal reaches the server with a delay.
     await vi.waitFor(async () => {
       await expect(node.get(KEY, { linearizable: true, timeoutMs: 300 })).rejects.toMatchObject({
         code: "TX_TIMEOUT",

@@ -23,7 +23,7 @@ const page = {
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-/** Where the log's bytes of what was evicted at 107 are said to be. */
+/** Returns where the log may still have the content evicted at 107. */
 async function told(bounds: () => Promise<LogBounds>): Promise<unknown> {
   const [places] = await Promise.all([
     evictionPlaces(page, state, { bounds } as TxLog, undefined),
@@ -32,19 +32,19 @@ async function told(bounds: () => Promise<LogBounds>): Promise<unknown> {
   return places.evictions[0]?.log;
 }
 
-it("lists the log's transactions that may still have the evicted content, and none once they are trimmed", async () => {
+it("a node lists the log's transactions that may still have the evicted content, and none once they are trimmed", async () => {
   expect(await told(() => Promise.resolve({ first: 3, last: 9 }))).toEqual({ firstTxId: 103, lastTxId: 106 });
   expect(await told(() => Promise.resolve({ first: 7, last: 9 }))).toBeNull();
 });
 
-it("assumes that a log which is unreachable or does not answer within two seconds still has everything", async () => {
+it("a node assumes that a log which is unreachable or does not respond within two seconds still has everything", async () => {
   const all = { firstTxId: 101, lastTxId: 106 };
   expect(await told(() => Promise.reject(new CairnError("LOG_UNREACHABLE", "Away.")))).toEqual(all);
   expect(await told(() => new Promise(() => {}))).toEqual(all);
   expect((await evictionPlaces(page, state, undefined, undefined)).evictions[0]?.log).toEqual(all);
 });
 
-it("throws any other error of the log", async () => {
+it("a node throws any other error of the log", async () => {
   await expect(told(() => Promise.reject(new CairnError("LOG_GAP", "A hole.")))).rejects.toMatchObject({
     code: "LOG_GAP",
   });

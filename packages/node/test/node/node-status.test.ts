@@ -5,7 +5,7 @@ import type { TxLog } from "../../src/log/tx-log.ts";
 import { nodeStatus, type StatusParts } from "../../src/node/node-status.ts";
 import { LastResults } from "../../src/observe/last-results.ts";
 
-it("never reports a failed node without its failure, even if it fails while the log is asked", async () => {
+it("the status never reports a failed node without its failure, even if the node fails while the log is queried", async () => {
   let failure: CairnError | undefined;
   const log = {
     name: "cairn",

@@ -40,7 +40,7 @@ async function put(node: CairnNode, key: string, document: number): Promise<numb
 const key = (name: string) => ({ bucket: "pods", namespace: "default", name });
 
 describe("a node on the embedded log", () => {
-  it("serves what was submitted, also after a restart", async () => {
+  it("serves what was submitted, even after a restart", async () => {
     const first = await start();
     await first.ready;
     await put(first, "a", 1);
@@ -83,7 +83,7 @@ describe("a node on the embedded log", () => {
     expect((await second.status()).failure).toMatchObject({ code: "LOG_DIFFERENT" });
     await expect(second.get(key("a"))).rejects.toMatchObject({ code: "NOT_READY" });
     expect(await second.get(key("a"), { stale: true })).toMatchObject({ json: "1" });
-    // Transaction 2 of the lost log; of another one it would be another transaction.
+    // In another log, transaction 2 would be a different one.
     await expect(second.outcome(2)).rejects.toMatchObject({ code: "NOT_READY" });
     await expect(second.submit({ ops: [["delete", "pods", "a"]] })).rejects.toMatchObject({
       code: "NOT_READY",
@@ -125,7 +125,7 @@ describe("a node on the embedded log", () => {
     for (const name of ["a", "b", "c"]) await put(node, name, 1);
     const first = await node.list({ bucket: "pods", limit: 1 });
     const [after] = [decodeListCursor(first.cursor ?? "").after];
-    // As another node gave it, which was two transactions further.
+    // As returned by another node that was two transactions ahead.
     const cursor = encodeListCursor({ txId: first.txId + 2, after });
     const early = node.list({ bucket: "pods", cursor, timeoutMs: 10 });
     await expect(early).rejects.toMatchObject({ code: "TX_TIMEOUT" });
@@ -155,7 +155,7 @@ describe("a node on the embedded log", () => {
     expect((await node.status()).failure).toBeNull();
   });
 
-  it("rebuilds its index after it was deleted while running", async () => {
+  it("rebuilds its index after that was deleted at runtime", async () => {
     const node = await start();
     await node.ready;
     await put(node, "a", 1);
@@ -168,7 +168,7 @@ describe("a node on the embedded log", () => {
     expect(await node.digest()).toEqual(digest);
   });
 
-  it("stays in the phase stopping if it is stopped while it joins", async () => {
+  it("stays in the phase stopping if it is stopped while joining", async () => {
     const gate = new EventEmitter();
     const node = await start({
       openTxLog: async () => {

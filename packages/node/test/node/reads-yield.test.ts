@@ -7,7 +7,7 @@ import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
-/** A count that only a node which never yields reaches. */
+/** The number of reads that only a node which never yields reaches. */
 const MOST_READS = 100_000;
 const key = { bucket: "pods", namespace: "default", name: "a" };
 

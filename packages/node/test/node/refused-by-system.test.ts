@@ -18,7 +18,7 @@ function refusal(errno: string): CairnError {
   return systemRefused("The index", system, cause);
 }
 
-/** LevelDB, whose stores refuse every batch while `refused` says why, and are not opened either. */
+/** Returns LevelDB whose stores refuse every batch, and to be opened, while `refused` is set. */
 function refusable(): { provider: KvProvider; refused: CairnError | undefined } {
   const level = levelProvider();
   const control: { provider: KvProvider; refused: CairnError | undefined } = {
@@ -82,7 +82,7 @@ it.each([
   },
 );
 
-it("halts a node for errors of its configuration", () => {
+it("a node halts on errors of its configuration", () => {
   const error = new CairnError("CONFIG_INVALID", "Wrong.");
   expect(reactionTo(error, "joining")).toEqual({ kind: "halt" });
 });

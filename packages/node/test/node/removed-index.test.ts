@@ -36,7 +36,7 @@ async function start(): Promise<{ node: CairnNode; live: string; lines: Line[] }
 
 const KEY = { bucket: "pods", namespace: "default", name: "a" };
 
-it("reports removed files of a running node's index in the status and once in the log, and what to do", async () => {
+it("a running node reports removed files of its index in the status and once in the log, and what to do", async () => {
   const { node, live, lines } = await start();
   expect((await node.status()).index.warning).toBeUndefined();
   await rm(live, { recursive: true });
@@ -52,7 +52,7 @@ it("reports removed files of a running node's index in the status and once in th
   await vi.waitFor(() => expect(told()).toMatchObject([{ msg: expect.stringContaining("were removed") }]));
 });
 
-it("does not save an index with removed files, but rebuilds it and saves that", async () => {
+it("a node does not save an index with removed files, but rebuilds it and saves that", async () => {
   const { node, live } = await start();
   await rm(live, { recursive: true });
   await expect(node.checkpoint().done).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
@@ -61,7 +61,7 @@ it("does not save an index with removed files, but rebuilds it and saves that", 
   expect(await node.checkpoint().done).toMatchObject({ checkpoint: { txId: 2 } });
 });
 
-it("does not save another index that replaced its own", async () => {
+it("a node does not save another index that replaced its own", async () => {
   const { node, live } = await start();
   const other = await start();
   await other.node.await((await other.node.submit({ ops: [["put", "pods", "default/a", 2]] })).txId);
@@ -73,7 +73,7 @@ it("does not save another index that replaced its own", async () => {
   await healed(node);
 });
 
-/** Whole again, and out of its own log. */
+/** Waits until the node has a complete index again, rebuilt from its own log. */
 async function healed(node: CairnNode): Promise<void> {
   await vi.waitFor(
     async () => {

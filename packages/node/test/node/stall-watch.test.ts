@@ -37,12 +37,12 @@ beforeEach(() => {
 });
 afterEach(() => watch.stop());
 
-/** Lets time pass in the steps in which it looks. */
+/** Lets time pass in the steps at which the watch looks. */
 async function pass(ms: number, each: () => void = () => {}): Promise<void> {
   for (let passed = 0; passed < ms; passed += 3_000) {
     each();
     clock.advance(3_000);
-    // Everything that follows from it are promises that are settled already.
+    // Lets promises that are already settled take effect.
     await setImmediate();
   }
 }
@@ -83,7 +83,7 @@ describe("a stall", () => {
     expect(asked).toBe(0);
   });
 
-  it("is not reported when there is nothing to do, and the time restarts then", async () => {
+  it("is not reported when there is nothing to do, which also restarts the time", async () => {
     waitingFor = undefined;
     await pass(3_600_000);
     expect(told).toEqual([]);
@@ -93,7 +93,7 @@ describe("a stall", () => {
     expect(watch.stalled?.forMs).toBeLessThanOrEqual(63_000);
   });
 
-  it("is not reported for a single look at a log that was briefly away", async () => {
+  it("is not reported for a single look at a log that was briefly unreachable", async () => {
     waitingFor = undefined;
     await pass(30_000);
     waitingFor = LOG;
@@ -107,7 +107,7 @@ describe("a stall", () => {
   it("begins, on a node that had caught up, with the look that found more work", async () => {
     now = { phase: "ready", txId: 7, mark: "7", isCaughtUp: true };
     waitingFor = undefined;
-    // It is asked once in thirty seconds; then the log goes away.
+    // The log is asked once in thirty seconds, and then becomes unreachable.
     await pass(33_000 + 27_000);
     waitingFor = LOG;
     await pass(6_000);
@@ -138,7 +138,7 @@ describe("a stall", () => {
 });
 
 describe("a stall watch that is stopped", () => {
-  it("waits for a look in progress, and stops looking", async () => {
+  it("waits for a look in progress, and then stops looking", async () => {
     let answer: ((found: WaitingFor | undefined) => void) | undefined;
     explain = () => new Promise((resolve) => (answer = resolve));
     await pass(33_000);

@@ -40,10 +40,10 @@ async function stalled(node: CairnNode, phase: string): Promise<string> {
 }
 
 describe("a node whose nats-server is frozen", () => {
-  it("reports what it waits for while it is ready, in status and once in its log, and that it continues", async () => {
+  it("reports in its status, and once in its log, what it waits for while ready, and that it continues", async () => {
     const node = await scene.ready("a", { stall: SOON, logger: logger() });
     const txId = await put(node, 0, 3, "x");
-    // With so short a limit, a slow start may have been named.
+    // With this short limit, a slow start may have been reported.
     lines = [];
     scene.nats.freeze();
     const screen = await stalled(node, "ready");
@@ -53,7 +53,7 @@ describe("a node whose nats-server is frozen", () => {
         "m",
       ),
     );
-    // Many looks later it was still named once.
+    // Many looks later, it is still reported only once.
     await vi.waitFor(async () =>
       expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),
     );
@@ -67,7 +67,7 @@ describe("a node whose nats-server is frozen", () => {
     });
   });
 
-  it("does not answer as of a time for which the log may have more, until that is known", async () => {
+  it("does not serve reads as of a time for which the log may have more, until that is known", async () => {
     const node = await scene.ready("a", { stall: SOON });
     const txId = await put(node, 0, 1, "x");
     const key = { bucket: "things", namespace: "default", name: "k0" };
@@ -81,11 +81,11 @@ describe("a node whose nats-server is frozen", () => {
         hint: expect.stringContaining("?stale=true"),
       });
     });
-    // What is not later than what the node has, or is asked for as it is there, needs no log.
+    // A time not later than that of the node's last transaction, or a stale read, does not need the log.
     const past = { asOf: { time: new Date(Date.parse(txTime) - 1).toISOString() } };
     expect(await node.get(key, past)).toBeUndefined();
     expect(await node.get(key, { asOf: { time: later }, stale: true })).toMatchObject({ revision: txId });
-    // A transaction that is not there yet has no answer, stale or not.
+    // A transaction that the node does not have cannot be read, stale or not.
     const ahead = { asOf: { txId: txId + 1 }, stale: true, timeoutMs: 100 };
     await expect(node.get(key, ahead)).rejects.toMatchObject({ code: "TX_TIMEOUT" });
     scene.nats.thaw();
@@ -110,7 +110,7 @@ describe("a node whose nats-server is frozen", () => {
 });
 
 describe("a node whose nats-server was stopped while it had nothing to do", () => {
-  it("reports that the log is away, and no stall", async () => {
+  it("reports that the log is unreachable, and no stall", async () => {
     const node = await scene.ready("a", { stall: SOON, logger: logger() });
     await put(node, 0, 3, "x");
     lines = [];
@@ -135,7 +135,7 @@ describe("a node that has nothing to do", () => {
   it("is never stalled", async () => {
     const node = await scene.ready("a", { stall: { afterMs: 50 }, logger: logger() });
     await put(node, 0, 3, "x");
-    // With so short a limit, a slow start may have been named.
+    // With this short limit, a slow start may have been reported.
     lines = [];
     const begun = Date.now();
     await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(500), { timeout: 30_000 });

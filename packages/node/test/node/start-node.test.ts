@@ -63,7 +63,7 @@ describe("startNode", () => {
     for (const file of left) expect(await readFile(file, "utf8")).toBe("theirs");
   });
 
-  it("restores an index in memory from nothing but a checkpoint that it saved", async () => {
+  it("restores an index in memory solely from a checkpoint that it saved", async () => {
     const memory = () =>
       config({
         "cairn/module": memoryProvider(),

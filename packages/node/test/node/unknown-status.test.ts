@@ -22,7 +22,7 @@ async function nodeWith(config: object): Promise<CairnNode> {
   return node;
 }
 
-/** The lines of `cairn status` about log, index and joining, and the log's gauge. */
+/** Returns the lines of `cairn status` about log, index and joining, and the log's gauge. */
 async function told(node: CairnNode): Promise<{ lines: string; gauge: string | undefined }> {
   const screen = formatStatus(await node.status(), { now: Date.now(), colors: false });
   const lines = screen.split("\n").filter((line) => /^(Log|Index|Documents|Joined|Checkpoint) /.test(line));
@@ -40,7 +40,7 @@ Documents unknown until the index is open
 Joined not yet
 Checkpoint unknown until the node is ready`;
 
-it("reports the log as reachable while joining waits for the store, and nothing about an index that is not open", async () => {
+it("the status reports the log as reachable while joining waits for the store, and nothing about an index that is not open", async () => {
   const credentials = { "access-key-id": "a", "secret-access-key": "b" };
   const store = {
     "cairn/module": "cairn.s3/->checkpoint-store",
@@ -59,7 +59,7 @@ it("reports the log as reachable while joining waits for the store, and nothing 
   expect((await node.status()).index).toMatchObject({ txId: null, documents: null, bytes: null });
 });
 
-it("reports a log whose server was never reachable as unreachable, with its name", async () => {
+it("the status reports a log whose server was never reachable as unreachable, with its name", async () => {
   const log = {
     "cairn/module": "cairn.nats/->tx-log",
     servers: [NOWHERE.replace("http", "nats")],
@@ -73,7 +73,7 @@ it("reports a log whose server was never reachable as unreachable, with its name
   });
 });
 
-it("distinguishes a deleted log from an unreachable one, and says why it is unreachable", async () => {
+it("the status distinguishes a deleted log from an unreachable one, and says why it is unreachable", async () => {
   const nats = await startNatsServer();
   onTestFinished(() => nats.close());
   const node = await nodeWith({

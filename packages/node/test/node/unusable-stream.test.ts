@@ -6,7 +6,7 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import { type CairnNode, startNode } from "../../src/index.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 
-/** A server with a stream of these settings, and a node whose log is to be on it. */
+/** Starts a server with a stream of these settings, and a node whose log is on it. */
 async function nodeOn(settings: Partial<StreamConfig>): Promise<CairnNode> {
   const nats = await startNatsServer();
   onTestFinished(() => nats.close());
@@ -46,9 +46,9 @@ it.each([
   ["interest", { retention: RetentionPolicy.Interest }],
   ["mirror", { subjects: [], mirror: { name: "origin" } }],
   ["no acknowledgements", { no_ack: true }],
-  // What takes no messages of the log can still be read.
+  // A stream that takes no messages of the log can still be read.
   ["another subject", { subjects: ["elsewhere.a", "elsewhere.b"] }],
-])("a node on a stream that cannot be a log says so to whoever asks: %s", async (_, settings) => {
+])("a node on a stream that cannot be a log reports that everywhere: %s", async (_, settings) => {
   const node = await nodeOn(settings);
   node.ready.catch(() => undefined);
   await vi.waitFor(() => expect(node.phase).toBe("failed"));

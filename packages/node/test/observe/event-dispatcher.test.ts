@@ -15,7 +15,7 @@ function listened(...first: NodeEventListener[]) {
   return { events, told, errors };
 }
 
-it("reports begin and end of a run, with the bytes moved until then", () => {
+it("a dispatcher reports begin and end of a run, with the bytes moved until then", () => {
   const { events, told } = listened();
   const run = events.begin("checkpoint");
   run.moved(10);
@@ -27,7 +27,7 @@ it("reports begin and end of a run, with the bytes moved until then", () => {
   ]);
 });
 
-it("reports only the first of two ends", () => {
+it("a dispatcher reports only the first of two ends", () => {
   const { events, told } = listened();
   const run = events.begin("checkpoint");
   run.ended(UNCHANGED);
@@ -36,7 +36,7 @@ it("reports only the first of two ends", () => {
   expect(told.map(({ stage }) => stage)).toEqual(["begun", "ended"]);
 });
 
-it("gives concurrent works different runs", () => {
+it("a dispatcher gives concurrent tasks different runs", () => {
   const { events, told } = listened();
   const [one, other] = [events.begin("checkpoint"), events.begin("verification")];
   other.failed(new CairnError("STORE_UNREACHABLE", "Away."));
@@ -49,7 +49,7 @@ it("gives concurrent works different runs", () => {
   ]);
 });
 
-it("reports a work that throws as failed, throws the same error, and knows that it was reported", async () => {
+it("a dispatcher reports a task that throws as failed, throws the same error, and knows that it was reported", async () => {
   const { events, told } = listened();
   const error = new CairnError("STORE_FULL", "Full.");
   await expect(events.observe("trim", () => Promise.reject(error))).rejects.toBe(error);
@@ -57,13 +57,13 @@ it("reports a work that throws as failed, throws the same error, and knows that 
   expect([events.hasReported(error), events.hasReported(new Error("another"))]).toEqual([true, false]);
 });
 
-it("reports a work that ends without a result as failed", async () => {
+it("a dispatcher reports a task that ends without a result as failed", async () => {
   const { events, told } = listened();
   expect(await events.observe("trim", () => Promise.resolve(7))).toBe(7);
   expect(told[1]).toMatchObject({ stage: "failed", error: { code: "INTERNAL" } });
 });
 
-it("reports an abort as NOT_READY, and an unexpected error as INTERNAL with its cause", () => {
+it("a dispatcher reports an abort as NOT_READY, and an unexpected error as INTERNAL with its cause", () => {
   const { events, told } = listened();
   events.begin("restore").failed(AbortSignal.abort().reason);
   const unexpected = new RangeError("Array buffer allocation failed");
@@ -74,7 +74,7 @@ it("reports an abort as NOT_READY, and an unexpected error as INTERNAL with its 
   expect(failed[1]?.error.cause).toBe(unexpected);
 });
 
-it("continues when a listener throws or rejects, without effects on other listeners and the work", async () => {
+it("a dispatcher continues when a listener throws or rejects, without effects on other listeners and the task", async () => {
   const thrown = new Error("observer");
   const rejected = new Error("async observer");
   const { events, told, errors } = listened(

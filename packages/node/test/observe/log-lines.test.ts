@@ -16,7 +16,7 @@ interface Line {
 
 const WARNING = pino.levels.values["warn"];
 
-/** A log that can be read when it takes no more. */
+/** A log that can still be read when it accepts no more. */
 class FullTxLog extends FaultyTxLog {
   full = false;
 
@@ -26,20 +26,20 @@ class FullTxLog extends FaultyTxLog {
   }
 }
 
-/** A logger, and its lines. */
+/** Returns a logger and its lines. */
 function listening(): { logger: pino.Logger; lines: Line[] } {
   const lines: Line[] = [];
   const write = (line: string): void => void lines.push(JSON.parse(line) as Line);
   return { logger: pino({ level: "info" }, { write }), lines };
 }
 
-it("warns of an index that was moved aside because the log lost its end, with its orphans", async () => {
+it("a node warns of an index that was moved aside because the log lost its end, with its orphans", async () => {
   const scene = await observedScene();
   const first = await scene.start("a");
   await first.ready;
   for (const name of ["k1", "k2", "k3"]) await put(first, name);
   await first.close();
-  // The last record of the only write-ahead log, as a machine that stopped leaves it.
+  // Damages the last record of the only write-ahead log, like a machine that stopped.
   const log = path.join(scene.folder, "log");
   const newest =
     (await readdir(log))
@@ -64,7 +64,7 @@ it("warns of an index that was moved aside because the log lost its end, with it
   ]);
 });
 
-it("warns of a damaged checkpoint that a joining node skipped", async () => {
+it("a node warns of a damaged checkpoint that it skipped while joining", async () => {
   const scene = await observedScene();
   const first = await scene.start("a");
   await first.ready;
@@ -84,7 +84,7 @@ it("warns of a damaged checkpoint that a joining node skipped", async () => {
   ]);
 });
 
-it("logs once that the log refuses transactions, and once that it accepts them again", async () => {
+it("a node logs once that the log refuses transactions, and once that it accepts them again", async () => {
   const scene = await observedScene();
   const log = new FullTxLog(await openEmbeddedTxLog({ path: path.join(scene.folder, "full-log") }));
   const { logger, lines } = listening();
@@ -102,7 +102,7 @@ it("logs once that the log refuses transactions, and once that it accepts them a
   ]);
 });
 
-it("warns once of a transaction whose time has not come yet, which holds back the times of all that follow", async () => {
+it("a node warns once of a transaction whose time has not come yet, which holds back the times of all that follow", async () => {
   const scene = await observedScene();
   const DAY_MS = 86_400_000;
   const { now } = Date;

@@ -6,7 +6,7 @@ import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { observedScene, of, put, unpaired } from "./observed-node.ts";
 
-it("reports begin and end of each work, with outcome, duration and bytes", async () => {
+it("a node reports begin and end of each task, with outcome, duration and bytes", async () => {
   const scene = await observedScene();
   const retentionPolicy = { retainAtLeast: 1 };
   const first = await scene.start("a", { checkpointing: { retentionPolicy } });
@@ -60,7 +60,7 @@ it("reports begin and end of each work, with outcome, duration and bytes", async
   });
 });
 
-it("reports a failed upload with its error and the bytes packed, and continues", async () => {
+it("a node reports a failed upload with its error and the bytes packed, and continues", async () => {
   const scene = await observedScene();
   let isAway = false;
   const store = faultyStore(scene.store, {
@@ -83,7 +83,7 @@ it("reports a failed upload with its error and the bytes packed, and continues",
   ]);
 });
 
-it("reports an unexpected exception, such as out of memory, as a failure", async () => {
+it("a node reports an unexpected exception, such as out of memory, as a failure", async () => {
   const scene = await observedScene();
   const store = faultyStore(scene.store, {
     before: (call) =>
@@ -99,7 +99,7 @@ it("reports an unexpected exception, such as out of memory, as a failure", async
   expect(of(scene.events, "checkpoint")[1]).toMatchObject({ stage: "failed", error: { code: "INTERNAL" } });
 });
 
-it("reports a sweep as failed if its store breaks off, although the checkpoint is saved", async () => {
+it("a node reports a sweep as failed if its store breaks off, although the checkpoint is saved", async () => {
   const scene = await observedScene();
   let isSaved = false;
   const store = faultyStore(scene.store, {
@@ -120,7 +120,7 @@ it("reports a sweep as failed if its store breaks off, although the checkpoint i
   ]);
 });
 
-it("reports the verification of a damaged checkpoint as failed", async () => {
+it("a node reports the verification of a damaged checkpoint as failed", async () => {
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;
@@ -136,7 +136,7 @@ it("reports the verification of a damaged checkpoint as failed", async () => {
 });
 
 it(
-  "ends a hanging upload as failed, with the reason, when the node stops",
+  "a node reports a hanging upload as failed, with the reason, when it stops",
   { timeout: 180_000 },
   async () => {
     const scene = await observedScene();
@@ -169,7 +169,7 @@ it(
   },
 );
 
-it("ends a restore in the middle of its archive as failed when the node stops", async () => {
+it("a node reports a restore in the middle of its archive as failed when it stops", async () => {
   const scene = await observedScene();
   const first = await scene.start("a");
   await first.ready;
@@ -182,7 +182,7 @@ it("ends a restore in the middle of its archive as failed when the node stops", 
     ...faultyStore(scene.store, {}),
     open: (_name: string, { signal }: { signal?: AbortSignal } = {}) => {
       isOpen = true;
-      // It never gives anything.
+      // This stream never delivers anything.
       const held = new PassThrough();
       signal?.addEventListener("abort", () => held.destroy(signal.reason as Error), { once: true });
       return Promise.resolve(held);
@@ -199,7 +199,7 @@ it("ends a restore in the middle of its archive as failed when the node stops", 
   ]);
 });
 
-it("is not affected by an observer that throws, which is logged", async () => {
+it("a node is not affected by an observer that throws, which is logged", async () => {
   const scene = await observedScene();
   const lines: string[] = [];
   const logger = pino({}, { write: (line: string) => lines.push(line) });
@@ -215,7 +215,7 @@ it("is not affected by an observer that throws, which is logged", async () => {
   expect(lines.some((line) => line.includes("an observer of the node's events failed"))).toBe(true);
 });
 
-it("logs what was saved and restored with its cost, and at debug rounds that found nothing to do", async () => {
+it("a node logs what was saved and restored with its cost, and at debug rounds that found nothing to do", async () => {
   const scene = await observedScene();
   const lines: Record<string, unknown>[] = [];
   const write = (line: string): unknown => lines.push(JSON.parse(line) as Record<string, unknown>);
@@ -248,7 +248,7 @@ it("logs what was saved and restored with its cost, and at debug rounds that fou
   }
 });
 
-it("shows the age and the duration of the last checkpoint and verification in the status, by the store's clock", async () => {
+it("a node shows the age and the duration of the last checkpoint and verification in the status, by the store's clock", async () => {
   const scene = await observedScene();
   // A store whose clock is an hour behind this machine's.
   const behind = { ...faultyStore(scene.store, {}), now: () => Promise.resolve(Date.now() - 3_600_000) };

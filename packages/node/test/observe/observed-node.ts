@@ -26,7 +26,7 @@ export interface ObservedScene {
   ): Promise<CairnNode>;
 }
 
-/** Makes one. */
+/** Creates a scene. */
 export async function observedScene(): Promise<ObservedScene> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-observed-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -65,12 +65,12 @@ export async function put(node: CairnNode, name: string, document: unknown = nam
   return txId;
 }
 
-/** The events of one work. */
+/** Returns the events of one kind of task. */
 export function of<W extends Work>(events: readonly NodeEvent[], work: W): (NodeEvent & { work: W })[] {
   return events.filter((event): event is NodeEvent & { work: W } => event.work === work);
 }
 
-/** Runs that have not exactly one begin and after it exactly one end. */
+/** Returns the runs that do not have exactly one begin, followed by exactly one end. */
 export function unpaired(events: readonly NodeEvent[]): number[] {
   const stages = new Map<number, string>();
   for (const { run, stage } of events) stages.set(run, `${stages.get(run) ?? ""} ${stage}`);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-/** What is compared with. */
+/** The version of Clojure to compare with. */
 export const CLOJURE_VERSION = "1.12.0";
 
 const PACKAGE = fileURLToPath(new URL("../../../", import.meta.url));
@@ -19,7 +19,10 @@ const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 `;
 
-/** Runs a script below `test/outside` on Clojure: a line of its output for each line of its input. Says what the machine lacks. */
+/**
+ * Runs a script below `test/outside` on Clojure; returns a line of output for each line of input. Throws an error that says what the
+ * machine lacks.
+ */
 export async function runClojure(script: string, lines: readonly string[]): Promise<string[]> {
   for (const tool of ["java", "mvn"]) {
     if (spawnSync(tool, ["-version"]).error !== undefined)
@@ -44,7 +47,7 @@ export async function runClojure(script: string, lines: readonly string[]): Prom
   return answers;
 }
 
-/** A text as a line: its UTF-16 units in hexadecimal digits. */
+/** Returns a string as a line: its UTF-16 units in hexadecimal digits. */
 export function hexOf(text: string): string {
   return Buffer.from(text, "utf16le").swap16().toString("hex");
 }

@@ -48,7 +48,7 @@ async function put(node: CairnNode, bucket: string, key: string, document: objec
 }
 
 describe("policies", () => {
-  it("are set only over the revision that was seen, and shown with their revision", async () => {
+  it("are set only if their revision is the one that was seen, and shown with it", async () => {
     const { url } = await start();
     expect(await call(`${url}/api/v1/policies`)).toMatchObject({
       status: 200,
@@ -65,7 +65,7 @@ describe("policies", () => {
     expect((await call(`${url}/api/v1/policies`)).json).toEqual({ revision: 2, policies, file: null });
   });
 
-  it("are set over any of the given revisions, and over no other", async () => {
+  it("are set if their revision is one of those given, and not otherwise", async () => {
     const { url } = await start();
     const set = (match: string) => call(`${url}/api/v1/policies`, "PUT", {}, { "if-match": match });
     expect((await set('"2", "3"')).json).toMatchObject({
@@ -79,7 +79,7 @@ describe("policies", () => {
     expect((await set("*")).status).toBe(200);
   });
 
-  it("with mistakes are refused, each mistake with its path, and change nothing", async () => {
+  it("with mistakes are refused, naming the path of each, and change nothing", async () => {
     const { url } = await start();
     const wrong = {
       index: {},
@@ -146,7 +146,7 @@ describe("policies", () => {
     expect(await run(["policy", "apply", file, "--if-revision", "9"])).toMatchObject({ code: 1 });
   });
 
-  it("with a repeated key are refused with the place of the second, by the command and by the node", async () => {
+  it("with a repeated key are refused with the position of the second, by the command and by the node", async () => {
     const { url } = await start();
     const twice =
       '{"events": {"keep": 10},\n "history": {"pods": {"keep": 1, "for": "P1D", "k\\u0065ep": 2}},\n "events": {}}';
@@ -185,13 +185,13 @@ describe("policies", () => {
   });
 });
 
-/** Of a list. */
+/** Returns the names in a list. */
 function names(json: unknown): string[] {
   return (json as { name: string }[]).map(({ name }) => name);
 }
 
 describe("an indexed field", () => {
-  it("is queried with where, page by page, and counted by value, also after a restart", async () => {
+  it("is queried with where, page by page, and counted by value, even after a restart", async () => {
     const { node, url } = await start({ indexes: { executions: ["state", "on.node"] } });
     await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
     for (const [index, state] of ["running", "done", "running", "running"].entries()) {
@@ -223,7 +223,7 @@ describe("an indexed field", () => {
     expect((await again.node.buckets()).buckets).toEqual(counts);
   });
 
-  it("is queried together with others, over HTTP, by the client and on the command line", async () => {
+  it("is queried together with others over HTTP, by the client and on the command line", async () => {
     const { node, url } = await start({ indexes: { executions: ["state", "on.node", "owner"] } });
     await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
     const states = ["running", "done", "running", "running", "running"];
@@ -274,7 +274,7 @@ describe("an indexed field", () => {
     const where = `${url}/api/v1/executions?where=state:running&limit=1000`;
     await vi.waitFor(async () => {
       const { status, json } = await call(where);
-      // It is either refused as not ready, or complete.
+      // Either refused as not ready, or complete.
       if (status === 503) expect(json).toMatchObject({ error: { code: "NOT_READY" } });
       expect([status, (json as unknown[]).length]).toEqual([200, 300]);
     });
@@ -345,7 +345,7 @@ describe("events", () => {
 });
 
 describe("an eviction", () => {
-  it("is listed with where the bytes may still be", async () => {
+  it("is listed with the locations where the bytes may still be", async () => {
     const { node, url } = await start();
     await put(node, "pods", "default/secret", { password: "x" });
     const { txId } = await node.submit({ ops: [["evict", "pods", "default/secret"]] });

@@ -4,20 +4,20 @@ import { dirname, join } from "node:path";
 import type { SystemCall } from "./system-calls.ts";
 import { type Choices, type DiskState, TracedDisk, type TracedFile } from "./traced-disk.ts";
 
-/** Of one instant, so many pages, sizes and names at most are left out one by one. */
+/** For each instant, at most this many pages, sizes and names are left out one by one. */
 const MOST_LOST = 60;
 
-/** What may be on the disk after a power loss, and what the program had told before it. */
+/** What may be on the disk after a power loss, and what the program had reported before. */
 export interface CrashState {
   readonly files: DiskState;
   readonly told: readonly string[];
-  /** Which instant and which choice, to find it again. */
+  /** The instant and the choice, so that the state can be found again. */
   readonly name: string;
 }
 
 /**
- * The states that a power loss may leave, at every instant before a flush and after the program told something (what lies between leaves no others): all
- * of what was not flushed is there, or nothing, or all but one page, one file's size, or one name; and `random` states of any
+ * Yields the states that a power loss may leave at every instant before a flush and after a report of the program (other instants leave no
+ * other states): everything not flushed exists, or nothing, or all but one page, one file's size, or one name; and `random` states of any
  * combination at each instant.
  */
 export function* crashStates(
@@ -105,7 +105,7 @@ interface Seen {
   readonly digests: WeakMap<Buffer, string>;
 }
 
-/** Everything is there but, when `lost` is given, that choice of those asked for. */
+/** Chooses the newest of everything, except for choice number `lost` if it is given. */
 class Counted implements Choices {
   readonly #lost: number | undefined;
   asked = 0;

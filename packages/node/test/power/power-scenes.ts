@@ -7,7 +7,7 @@ import { startNode } from "../../src/node/start-node.ts";
 import type { CrashState } from "./crash-states.ts";
 import { putState } from "./crash-states.ts";
 
-/** The configuration of the node that scenes start in `folder`. */
+/** Returns the configuration of the node that scenes start in `folder`. */
 export function nodeConfig(folder: string): object {
   return {
     "cairn/node": { dir: folder, id: "n" },
@@ -30,12 +30,12 @@ export function nodeConfig(folder: string): object {
   };
 }
 
-/** The message `n`. No two are alike, and like Cairn's none has a zero byte. */
+/** Returns message `n`. All differ, and like Cairn's none has a zero byte. */
 export function payload(n: number, size: number): Buffer {
   return Buffer.from(`${n}:`.padEnd(size, `message ${n} `));
 }
 
-/** A batch of the index's scene: rows `from` up to `to`, and how many there are with it. */
+/** Returns a batch of the index's scene: rows `from` up to `to`, and the new number of rows. */
 export function rows(from: number, to: number): KvOperation[] {
   const added = Array.from({ length: to - from }, (_, n) =>
     put(`row ${from + n}`, `${from + n}`.padEnd(300, "v")),
@@ -43,7 +43,7 @@ export function rows(from: number, to: number): KvOperation[] {
   return [...added, put("count", String(to))];
 }
 
-/** What a scene's folder must be good for after a power loss; answers what it came to, and throws where something acknowledged is lost. */
+/** What each scene's folder must still do after a power loss: returns a summary, and throws if anything acknowledged is lost. */
 export const ORACLES: Readonly<Record<string, (folder: string, told: readonly string[]) => Promise<string>>> =
   {
     async log(folder, told) {
@@ -90,7 +90,7 @@ export const ORACLES: Readonly<Record<string, (folder: string, told: readonly st
         }
         return "prefix";
       } catch (error) {
-        // A node moves it aside and builds another one.
+        // A node moves such an index aside and builds another one.
         if (isCairnError(error, "INDEX_CORRUPT")) return "moved aside";
         throw error;
       }
@@ -118,7 +118,7 @@ export const ORACLES: Readonly<Record<string, (folder: string, told: readonly st
     },
   };
 
-/** What a state comes to. */
+/** Returns the result of a scene's oracle for a state. */
 export async function judge(scene: string, { files, told }: CrashState): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-power-"));
   try {

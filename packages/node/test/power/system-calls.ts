@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 
-/** A system call that succeeded. Calls overlap: `begun` and `done` are the lines of the trace where it was entered and left. */
+/** A system call that succeeded. Calls overlap: `begun` and `done` are the lines of the trace where the call began and returned. */
 export interface SystemCall {
   readonly name: string;
   readonly args: readonly string[];
@@ -15,7 +15,7 @@ const TRACED =
   "openat,open,creat,close,write,pwrite64,writev,pwritev,sendfile,copy_file_range,ftruncate,fsync,fdatasync,sync_file_range," +
   "rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir,lseek,dup,dup2,dup3";
 
-/** Runs a program under strace and answers the calls with which it changed files. */
+/** Runs a program under strace and returns the calls with which it changed files. */
 export async function recordCalls(program: readonly string[], traceFile: string): Promise<SystemCall[]> {
   const strace = ["-f", "--seccomp-bpf", "-xx", "-s", "100000000", "-e", `trace=${TRACED}`, "-o", traceFile];
   const child = spawn("strace", [...strace, ...program], { stdio: ["ignore", "ignore", "inherit"] });
@@ -24,7 +24,7 @@ export async function recordCalls(program: readonly string[], traceFile: string)
   return parseCalls(await readFile(traceFile, "latin1"));
 }
 
-/** The calls in the output of strace (`-f -xx`) that succeeded, in the order in which they were left. */
+/** Returns the calls in the output of strace (`-f -xx`) that succeeded, in the order in which they returned. */
 export function parseCalls(trace: string): SystemCall[] {
   const entered = new Map<string, { readonly text: string; readonly begun: number }>();
   const calls: SystemCall[] = [];
@@ -48,7 +48,7 @@ export function parseCalls(trace: string): SystemCall[] {
   return calls;
 }
 
-/** The bytes of a string as strace prints it with `-xx`. */
+/** Returns the bytes of a string as strace prints it with `-xx`. */
 export function bytesOf(printed: string | undefined): Buffer {
   return Buffer.from((printed ?? "").replaceAll(/[^0-9a-f]/g, ""), "hex");
 }

@@ -1,11 +1,11 @@
 import { bytesOf, type SystemCall } from "./system-calls.ts";
 
-/** What a file system writes at a time. */
+/** The size of a file system's writes in bytes. */
 const PAGE = 4_096;
 
 type Change = { readonly offset: number; readonly data: Buffer } | { readonly size: number };
 
-/** A file: what was done to its content, and how much of that was flushed. */
+/** A file: the changes of its content, and how many of them were flushed. */
 export class TracedFile {
   readonly changes: Change[] = [];
   synced = 0;
@@ -15,14 +15,14 @@ export class TracedFile {
   };
   #known: { readonly count: number; readonly content: Buffer } = { count: 0, content: Buffer.alloc(0) };
 
-  /** Its content as far as it was flushed. */
+  /** The flushed part of its content. */
   get base(): Buffer {
     if (this.#known.count !== this.synced)
       this.#known = { count: this.synced, content: this.#after(this.synced) };
     return this.#known.content;
   }
 
-  /** The pages that were changed since, by where they begin: each with all it had from the flush on. */
+  /** The pages changed since the last flush, by their offsets: each with all its versions since then. */
   get pages(): readonly [from: number, versions: Buffer[]][] {
     const key = `${this.synced} ${this.changes.length}`;
     if (this.#pages.key !== key)
@@ -35,7 +35,7 @@ export class TracedFile {
     return this.#after(this.changes.length);
   }
 
-  /** Its size after so many changes. */
+  /** Returns its size after this many changes. */
   sizeAfter(count: number): number {
     let size = 0;
     for (const change of this.changes.slice(0, count)) {
@@ -69,52 +69,52 @@ interface NameChange {
     readonly name: string;
     readonly entry: Entry | undefined;
   }[];
-  /** Some file systems may do it before what came earlier: making and renaming; never removing. */
+  /** Whether some file systems may do this before earlier changes: they may for creating and renaming, never for removing. */
   readonly mayComeEarly: boolean;
   durable: boolean;
 }
 
-/** What a state has of what was not flushed. */
+/** What a state contains of everything that was not flushed. */
 export interface Choices {
-  /** How many of the changes of names, in their order, are there; of later ones those for which `name` says so. */
+  /** Returns how many of the changes of names, in their order, the state has; of later ones it has those for which `name` returns true. */
   names(count: number): number;
   name(): boolean;
-  /** Which version a page of a file has, of those from flushed (0) to newest (`count`). */
+  /** Returns which version of a page the state has, from the flushed one (0) to the newest (`count`). */
   page(count: number): number;
-  /** The same of the file's size. */
+  /** Returns the same for a file's size. */
   size(count: number): number;
 }
 
-/** Files and folders by their paths below the root; undefined content: a folder. */
+/** Files and folders by their paths below the root; a folder has undefined content. */
 export type DiskState = ReadonlyMap<string, Buffer | undefined>;
 
-/** A folder's files as system calls change them, and what of them may be there after a power loss. */
+/** A folder's files as system calls change them, and which states they may have after a power loss. */
 export class TracedDisk {
   readonly #root: string;
   readonly #rootFolder = new TracedFolder();
   readonly #names: NameChange[] = [];
-  /** As running programs see it. */
+  /** The names as running programs see them. */
   readonly #seen = new Map<TracedFolder, Map<string, Entry>>();
   readonly #open = new Map<number, { entry: Entry; offset: number; append: boolean }>();
   readonly #told: string[] = [];
 
-  /** `root`: a folder that is there, and is empty. */
+  /** `root`: an existing, empty folder. */
   constructor(root: string) {
     this.#root = root;
     this.#seen.set(this.#rootFolder, new Map());
   }
 
-  /** What the program has said so far, on its standard output. */
+  /** What the program has reported so far on its standard output. */
   get told(): readonly string[] {
     return this.#told;
   }
 
-  /** Whether the call asks for something to be flushed. */
+  /** Returns whether the call flushes something. */
   static flushes({ name }: SystemCall): boolean {
     return name === "fsync" || name === "fdatasync";
   }
 
-  /** Does what the call did, and says whether that was something. `begunBefore`: {@link mark} as of when the call began. */
+  /** Applies the call, and returns whether it changed anything. `begunBefore`: {@link mark} at the call's beginning. */
   apply(call: SystemCall, begunBefore: (file: TracedFile | undefined) => number): boolean {
     const { name, args, result } = call;
     const fd = Number(args[0]);
@@ -164,13 +164,13 @@ export class TracedDisk {
       case "mkdirat":
         return this.#make(pathOf(args[1]), new TracedFolder());
       default:
-        // Would change what nothing here knows of.
+        // The call would make changes unknown to this model.
         if (this.#open.has(fd)) throw new Error(`the model does not know ${name}`);
         return false;
     }
   }
 
-  /** How much of a file, and of the names, there is now: what a flush that begins now covers. */
+  /** Returns how many changes of a file, and of names, there are now: those that a flush beginning now covers. */
   mark(): (file: TracedFile | undefined) => number {
     const names = this.#names.length;
     const counts = new Map<TracedFile, number>();
@@ -180,7 +180,7 @@ export class TracedDisk {
     return (file) => (file === undefined ? names : (counts.get(file) ?? 0));
   }
 
-  /** What is there after a power loss at this instant. */
+  /** Returns a state that a power loss at this instant may leave. */
   state(choices: Choices): DiskState {
     const folders = new Map<TracedFolder, Map<string, Entry>>();
     const count = choices.names(this.#names.length);
@@ -198,7 +198,7 @@ export class TracedDisk {
     const walk = (folder: TracedFolder, path: string): void => {
       for (const [name, entry] of folders.get(folder) ?? []) {
         if (entry instanceof TracedFile) {
-          // All names of a file lead to the same.
+          // All names of a file have the same content.
           const content = contents.get(entry) ?? contentOf(entry, choices);
           contents.set(entry, content);
           state.set(path + name, content);
@@ -212,7 +212,7 @@ export class TracedDisk {
     return state;
   }
 
-  /** The folder that a path lies in, and its name there; undefined where it is none of the root's. */
+  /** Returns the folder that contains a path, and the name in it; undefined if the path is not below the root. */
   #place(path: string): { folder: TracedFolder; name: string; entry: Entry | undefined } | undefined {
     if (!path.startsWith(`${this.#root}/`)) return undefined;
     const names = path.slice(this.#root.length + 1).split("/");
@@ -293,7 +293,7 @@ export class TracedDisk {
     const source = this.#open.get(from);
     const target = this.#open.get(to);
     if (source === undefined || target === undefined || !(source.entry instanceof TracedFile)) return false;
-    // Printed as it is after the call, in brackets.
+    // strace prints the offset after the call in brackets.
     const at = fromOffset === "NULL" ? source.offset : Number(/\d+/.exec(fromOffset ?? "")?.[0]);
     const data = source.entry.seen.subarray(at, at + bytes);
     if (fromOffset === "NULL") source.offset += bytes;
@@ -331,7 +331,7 @@ function contentOf(file: TracedFile, choices: Choices): Buffer {
   return content;
 }
 
-/** The pages that changes touch, and their versions. */
+/** Returns the pages that changes touch, and their versions. */
 function pagesOf(base: Buffer, changes: readonly Change[]): [from: number, versions: Buffer[]][] {
   const touched = new Set<number>();
   for (const change of changes) {
@@ -342,7 +342,7 @@ function pagesOf(base: Buffer, changes: readonly Change[]): [from: number, versi
   return [...touched].toSorted((a, b) => a - b).map((from) => [from, versionsOf(base, changes, from)]);
 }
 
-/** What a page had from the last flush on, the oldest first. */
+/** Returns the versions of a page since the last flush, the oldest first. */
 function versionsOf(base: Buffer, changes: readonly Change[], from: number): Buffer[] {
   const first = Buffer.alloc(PAGE);
   base.subarray(from, from + PAGE).copy(first);

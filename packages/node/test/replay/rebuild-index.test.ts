@@ -54,7 +54,7 @@ describe("a rebuilt index", () => {
     expect((await rebuild(1)).txId).toBe(1);
   });
 
-  it("begins with a checkpoint when the log lost its beginning, but never with one of the judged node", async () => {
+  it("begins with a checkpoint if the log lost its beginning, but never with one of the node under examination", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 10, "x");

@@ -5,16 +5,16 @@ import type { System } from "../../src/api/system.ts";
 
 const SIX_HOURS = 6 * 3_600_000;
 
-/** What a test says of its node; the rest is as in {@link quietSystem}. */
+/** The parts that a test chooses; the others are those of {@link quietSystem}. */
 export interface QuietSystem extends Pick<System, "nodeId" | "openTxLog"> {
-  /** Holds the index (`<nodeId>-index`) and the store (`checkpoints`). */
+  /** The folder of the index (`<nodeId>-index`) and the store (`checkpoints`). */
   readonly folder: string;
   readonly checkpointer?: Partial<CheckpointerOptions>;
 }
 
 /**
- * The parts of a node without HTTP, on LevelDB, with a checkpoint folder that it looks at only when the test asks it to:
- * six hours are longer than any test, and its first look would otherwise come within seconds.
+ * Returns the parts of a node without HTTP, on LevelDB, with a checkpoint folder that it looks at only when the test asks for it: six hours
+ * are longer than any test, but its first look would otherwise come within seconds.
  */
 export function quietSystem({ folder, nodeId, openTxLog, checkpointer }: QuietSystem): System {
   const dbDir = path.join(folder, `${nodeId}-index`);

@@ -50,17 +50,17 @@ test.each(["P1Y", "P3M", "P1Y2DT3H"])(
   },
 );
 
-test.each(["P99999D", "PT9999999999999999H"])("%s is refused as longer than any use", (text) => {
+test.each(["P99999D", "PT9999999999999999H"])("%s is refused as uselessly long", (text) => {
   expect(parseDuration(text)).toMatchObject({
     fault: `${JSON.stringify(text)} is longer than a hundred years.`,
   });
 });
 
-test("a duration shorter than a millisecond is not taken for zero", () => {
+test("a duration shorter than a millisecond is not mistaken for zero", () => {
   expect(parseDuration("PT0.0001S")).toMatchObject({ fault: '"PT0.0001S" is shorter than a millisecond.' });
 });
 
-test("ISO text without years and months has the length that luxon gives it", () => {
+test("an ISO duration without years and months has the length that luxon computes", () => {
   const part = fc.nat(400);
   fc.assert(
     fc.property(part, part, part, part, part, (weeks, days, hours, minutes, seconds) => {
@@ -70,7 +70,7 @@ test("ISO text without years and months has the length that luxon gives it", () 
   );
 });
 
-test("a luxon Duration is accepted, unless it is invalid or counts months", () => {
+test("a luxon Duration is accepted, unless it is invalid or contains months", () => {
   expect(luxonDuration(Duration.fromObject({ hours: 6, minutes: 30 }))).toEqual({ ms: 23_400_000 });
   expect(luxonDuration(Duration.fromObject({ months: 1 }))).toMatchObject({
     fault: "This Duration counts years or months.",

@@ -3,12 +3,12 @@ import { describe, expect, it } from "vitest";
 import { isJsonText, MAX_JSON_DEPTH } from "../../src/text/json-text.ts";
 
 const isJson = (text: string): boolean => {
-  // Something stands before and behind it, as in a message.
+  // With something before and after it, as in a message.
   const bytes = Buffer.from(`1${text}2`);
   return isJsonText(bytes, 1, bytes.length - 1);
 };
 
-/** What JSON.parse takes, without the blanks that no message has. */
+/** Returns whether JSON.parse accepts the string; line breaks, which no message has, are refused. */
 const parses = (text: string): boolean => {
   if (/[\r\n]/.test(text)) return false;
   try {
@@ -19,7 +19,7 @@ const parses = (text: string): boolean => {
   }
 };
 
-describe("whether a text is JSON", () => {
+describe("whether a string is JSON", () => {
   it("is what JSON.parse finds, for JSON", () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 6 }), (text) => {
@@ -76,7 +76,7 @@ describe("whether a text is JSON", () => {
     );
   });
 
-  it("is no beyond a depth that every reader can handle", () => {
+  it("is false beyond a depth that every reader can handle", () => {
     for (const [open, close] of [
       ["[", "]"],
       ['{"a":', "}"],

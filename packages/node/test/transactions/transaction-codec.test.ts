@@ -58,7 +58,7 @@ describe("a message of the log", () => {
     expect(decoded).toMatchObject({ ops: [{}, {}, { op: "delete", key: "default/web-1" }] });
   });
 
-  it("decodes a single put alike however it is spaced, whatever the bytes of its bucket and key", () => {
+  it("decodes a single put equally however it is spaced, whatever the bytes of its bucket and key", () => {
     const part = fc.oneof(
       fc.constantFrom(
         "fx",
@@ -171,7 +171,7 @@ describe("a message of the log", () => {
     ["policies that are none", '{"ops":[["configure"]]}\n{"indexes":{"fx":[5]}}'],
     ["policies nested deeply", `{"ops":[["configure"]]}\n{"indexes":${lists(400)}}`],
     ["a name that is endless", `{"ops":[["${"x".repeat(100_000)}"]]}`],
-  ])("is unreadable, with a short reason and no error, when it is framed as ours and says %s", (_, body) => {
+  ])("is unreadable, with a short reason and no error, when it is framed as ours but contains %s", (_, body) => {
     const decoded = decodeMessage(framed(body));
     if (decoded.kind !== "unreadable") throw new Error(decoded.kind);
     expect(decoded.reason.length).toBeLessThan(400);
@@ -241,14 +241,14 @@ describe("an invalid transaction is refused before it is sent", () => {
     }
   });
 
-  it("but accepts a document that contains a part many times", () => {
+  it("unlike a document that contains a part many times", () => {
     const part = { a: [1, 2, 3] };
     const document = Array.from({ length: 50_000 }, () => part);
     const encoded = encode({ ops: [["put", "pods", "x", [document, part]]] });
     expect(encoded.length).toBeGreaterThan(50_000 * JSON.stringify(part).length);
   });
 
-  it("but accepts any other JSON value as a document", () => {
+  it("unlike one with any other JSON value as a document", () => {
     for (const document of [
       null,
       true,

@@ -6,7 +6,10 @@ import { encodeState, type IndexState, readState } from "../../src/index/rows/in
 import { STATE_ROW_KEY } from "../../src/index/rows/row-keys.ts";
 import type { TrimScene } from "./trim-scene.ts";
 
-/** Makes the index of a node that is stopped say something else of itself, and saves it as a node that has it would. Answers the checkpoint's name. `without`: rows that are taken out. */
+/**
+ * Alters what the index of a stopped node says about itself, and saves the index like a node that has it. Returns the checkpoint's name.
+ * `without`: rows to remove.
+ */
 export async function saveAltered(
   scene: TrimScene,
   id: string,
@@ -36,7 +39,7 @@ export async function saveAltered(
         await kv.capture(dir);
         return captured;
       },
-      // Whatever lies there: it is saved.
+      // Saved whatever the store contains.
       agrees: () => Promise.resolve(false),
     },
     forced: true,

@@ -14,7 +14,7 @@ import { put, type TrimScene, trimScene, twoCheckpoints } from "./trim-scene.ts"
 
 const EVERY = 10_000_000;
 
-/** A drill of a node whose clock stands still, and its events. */
+/** Returns the drill of a node whose clock stands still, and its events. */
 async function drill(scene: TrimScene, node: string, store = scene.store, log?: TxLog) {
   const clock = manualClock();
   const verified: [LastVerified, boolean][] = [];
@@ -39,7 +39,7 @@ async function drill(scene: TrimScene, node: string, store = scene.store, log?: 
     return (clock.waits()[0] ?? 0) - clock.now();
   };
   const begin = async (): Promise<void> => clock.advance(await next());
-  /** Lets the next look come, and waits until it ended. */
+  /** Lets the next look begin, and waits until it has ended. */
   const look = async (): Promise<void> => {
     await begin();
     await next();
@@ -54,7 +54,7 @@ async function logIdOf(scene: TrimScene): Promise<string> {
   return id ?? "none";
 }
 
-it("verifies the newest checkpoint once per period in the cluster", async () => {
+it("a drill verifies the newest checkpoint once per period in the cluster", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   const first = await drill(scene, "a");
@@ -67,7 +67,7 @@ it("verifies the newest checkpoint once per period in the cluster", async () => 
   expect(await second.next()).toBeGreaterThan(EVERY * 0.89);
 });
 
-it("reports a checkpoint that cannot be restored, marks nothing, and continues", async () => {
+it("a drill reports a checkpoint that cannot be restored, marks nothing, and continues", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   const archive = path.join(scene.folder, "checkpoints", `${newer}.tar`);
@@ -82,7 +82,7 @@ it("reports a checkpoint that cannot be restored, marks nothing, and continues",
   expect((await readdir(path.join(scene.folder, "checkpoints"))).join()).not.toContain("verified");
 });
 
-it("withdraws the mark of a checkpoint that was damaged since, so that the log is not trimmed for it", async () => {
+it("a drill withdraws the mark of a checkpoint that was damaged since, so that the log is not trimmed for it", async () => {
   const scene = await trimScene("nats");
   const [older, newer] = await twoCheckpoints(scene);
   const log = await scene.openLog();
@@ -117,7 +117,7 @@ it("withdraws the mark of a checkpoint that was damaged since, so that the log i
   });
 });
 
-it("looks again soon while there is no checkpoint", async () => {
+it("a drill looks again soon while there is no checkpoint", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;
@@ -129,11 +129,11 @@ it("looks again soon while there is no checkpoint", async () => {
   expect(await next()).toBe(EVERY * 0.1);
 });
 
-it("stops at once in the middle of a verification, and leaves no files", async () => {
+it("a drill stops at once in the middle of a verification, and leaves no files", async () => {
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   let opened = false;
-  // An archive that does not come until it is given up.
+  // An archive that never arrives.
   const open: CheckpointStore["open"] = (_name, options) => {
     opened = true;
     return new Promise((_resolve, reject) => {
@@ -148,7 +148,7 @@ it("stops at once in the middle of a verification, and leaves no files", async (
   expect(await readdir(path.join(scene.folder, "checkpoints", "reservations"))).toEqual([]);
 });
 
-it("reports in the node's status how the last drill ended, and its checkpoint", async () => {
+it("the node's status shows how the last drill ended, and its checkpoint", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   const archive = path.join(scene.folder, "checkpoints", `${newer}.tar`);
@@ -175,7 +175,7 @@ it("reports in the node's status how the last drill ended, and its checkpoint", 
   expect(lastVerified).toMatchObject({ name: newer });
 });
 
-it("does not fail because a missing checkpoint was requested, which the caller is told", async () => {
+it("a drill does not fail if a missing checkpoint is requested, which is reported to the caller", async () => {
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   const node = await scene.start("a");
@@ -188,7 +188,7 @@ it("does not fail because a missing checkpoint was requested, which the caller i
   expect(await node.metrics()).not.toMatch(/cairn_work_failures_total\{work="verification".*[1-9]$/m);
 });
 
-it("skips a checkpoint with transactions that the log lost", async () => {
+it("a drill skips a checkpoint with transactions that the log lost", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   const lost = await saveAltered(scene, "first", { txId: 1_000, sha256: "f".repeat(64) });
@@ -200,7 +200,7 @@ it("skips a checkpoint with transactions that the log lost", async () => {
   expect(verified).toMatchObject([[{ name: newer }, true]]);
 });
 
-it("retries soon if the store does not answer, and after a period if the checkpoint is damaged", async () => {
+it("a drill retries soon if the store does not answer, and after a period if the checkpoint is damaged", async () => {
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   const error = new CairnError("STORE_UNREACHABLE", "It does not answer.");
@@ -215,7 +215,7 @@ it("retries soon if the store does not answer, and after a period if the checkpo
   expect(pauses).toEqual([5_000, 10_000, 20_000]);
 });
 
-it("verifies despite a mark with a time in the future", async () => {
+it("a drill verifies despite a mark with a time in the future", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   await scene.verify(newer);
@@ -232,7 +232,7 @@ it("verifies despite a mark with a time in the future", async () => {
   expect((await scene.store.read(file))?.text).not.toContain("2099");
 });
 
-it("lets the node replace a newest checkpoint that a verification found damaged, even without new transactions", async () => {
+it("a drill lets the node replace a newest checkpoint that a verification found damaged, even without new transactions", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("a");
   await node.ready;
@@ -249,7 +249,7 @@ it("lets the node replace a newest checkpoint that a verification found damaged,
   expect(await node.verifyCheckpoint()).toMatchObject({ name: whole });
 });
 
-it("replaces a newest checkpoint that joining skipped as damaged", async () => {
+it("a node replaces a newest checkpoint that it skipped as damaged while joining", async () => {
   const scene = await trimScene("embedded");
   const first = await scene.start("a");
   await first.ready;

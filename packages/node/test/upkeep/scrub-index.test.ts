@@ -9,7 +9,7 @@ import { scrubPause, startScrub } from "../../src/upkeep/scrub-index.ts";
 const EVERY = 10_000_000;
 const TOTAL = 1_000;
 
-/** A scrub with a clock that stands still, of an index whose pass is `compare`, and its events. */
+/** Returns a scrub with a clock that stands still, of an index whose pass is `compare`, and its events. */
 function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number | undefined = EVERY) {
   const clock = manualClock();
   const told: NodeEvent[] = [];
@@ -20,7 +20,7 @@ function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number
   const logger = pino({ level: "silent" });
   const work = startScrub({ index: { scrub: compare }, every, events, logger, suspect, clock });
   onTestFinished(() => work?.stop());
-  /** How long it waits now; then that has passed. */
+  /** Returns how long the scrub is going to wait, after letting that time pass. */
   const wait = async (): Promise<number> => {
     await vi.waitFor(() => expect(clock.waits()).toHaveLength(1));
     const ms = (clock.waits()[0] ?? 0) - clock.now();
@@ -30,7 +30,7 @@ function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number
   return { told, suspected, wait, work };
 }
 
-/** In four pieces. */
+/** Pauses four times, once for each piece. */
 async function whole({ pause, signal }: KvScrub): Promise<number> {
   for (const done of [250, 500, 750, TOTAL]) await pause(done, TOTAL, signal);
   return TOTAL;
@@ -43,7 +43,7 @@ function refusal(errno: string): CairnError {
   return systemRefused("The index", system, cause);
 }
 
-it("spreads a pass over the period, and begins the next one then", async () => {
+it("a scrub spreads a pass over the period, and begins the next one then", async () => {
   const { told, wait } = scrubbing(whole);
   expect(await wait()).toBe(0);
   for (let piece = 0; piece < 4; piece++) expect(await wait()).toBe(EVERY / 4);
@@ -53,14 +53,14 @@ it("spreads a pass over the period, and begins the next one then", async () => {
   expect(told[2]).toMatchObject({ work: "scrub", stage: "begun" });
 });
 
-it("waits for the period when there is nothing to compare", async () => {
+it("a scrub waits for the period when there is nothing to compare", async () => {
   const { told, wait } = scrubbing(() => Promise.resolve(0));
   expect(await wait()).toBe(0);
   expect(await wait()).toBe(EVERY);
   expect(told[1]).toMatchObject({ outcome: "whole", bytes: 0 });
 });
 
-it("reports damage and errors of the system by their codes, and tries again", async () => {
+it("a scrub reports damage and errors of the system by their codes, and tries again", async () => {
   const damage = new CairnError("INDEX_CORRUPT", "A table is damaged.");
   const errors = [refusal("EIO"), refusal("EMFILE"), damage];
   const { told, suspected, wait } = scrubbing(() => Promise.reject(errors[suspected.length] ?? damage));
@@ -73,7 +73,7 @@ it("reports damage and errors of the system by their codes, and tries again", as
   expect(failed).toMatchObject(codes.map((code) => ({ work: "scrub", error: { code } })));
 });
 
-it("ends during a pause, without suspecting the index", async () => {
+it("a scrub ends during a pause, without suspecting the index", async () => {
   const { told, suspected, wait, work } = scrubbing(async (options) => {
     await whole(options);
     options.signal.throwIfAborted();
@@ -86,7 +86,7 @@ it("ends during a pause, without suspecting the index", async () => {
   expect(suspected).toEqual([]);
 });
 
-it("is off without a period, and if the index is not on disk", () => {
+it("a scrub is off without a period, and if the index is not on disk", () => {
   const parts = {
     events: new EventDispatcher(() => undefined),
     logger: pino({ level: "silent" }),
@@ -96,7 +96,7 @@ it("is off without a period, and if the index is not on disk", () => {
   expect(startScrub({ ...parts, index: { scrub: undefined }, every: EVERY })).toBeUndefined();
 });
 
-it("reads at most 8 MiB per second, however short the period and however late it is", () => {
+it("a scrub reads at most 8 MiB per second, however short the period and however late it is", () => {
   const MIB = 1024 * 1024;
   const pass = { done: MIB, total: 100 * MIB, piece: MIB };
   expect(scrubPause({ ...pass, elapsedMs: 0, every: 1 })).toBe(1_000 / 8);

@@ -40,7 +40,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     expect(digest.txId).toBe(33);
     expect((await joined.status()).join.restoredFrom).toMatchObject({ txId: 21 });
     await joined.close();
-    // The node that was there before continues with its own index.
+    // The existing node continues with its own index.
     const first = await scene.start("first");
     await first.ready;
     expect(await first.digest()).toEqual(digest);
@@ -168,12 +168,12 @@ describe("how far a log may be trimmed", () => {
     expect(await planTrim(trimOptions(scene, trimmable(log)))).toMatchObject({ upTo: 21 });
   });
 
-  it("ends at messages that are young enough to be kept", async () => {
+  it("ends before messages that are young enough to be kept", async () => {
     const scene = await trimScene("embedded");
     const [, newer] = await twoCheckpoints(scene);
     await scene.verify(newer);
     const log = new FaultyTxLog(await open(scene));
-    // Not of the message that the checkpoint ends at: by its time, too, it is known to be the same.
+    // Except the checkpoint's last message, whose time also identifies it.
     const anchor = parseCheckpointName(newer)?.txId;
     log.faults.replace = (message) =>
       message.position === anchor ? message : { ...message, time: message.position * 1_000 };
@@ -186,7 +186,7 @@ describe("how far a log may be trimmed", () => {
     ] as const) {
       expect(await planTrim({ ...options, keep })).toMatchObject({ upTo });
     }
-    // A log whose clock is ahead of this machine's: the earlier of the two counts.
+    // The log's clock is ahead of this machine's; the earlier of the two counts.
     expect(await planTrim({ ...options, keep: 5_000, now: () => 10_000 })).toMatchObject({ upTo: 6 });
     expect((await planTrim({ ...options, keep: 15_000 })).because).toContain("younger than PT15S");
   });
@@ -254,7 +254,7 @@ describe("verifying a checkpoint", () => {
   });
 });
 
-/** A faulty log passes everything on but trimming. */
+/** Returns a faulty log that passes on everything except trimming. */
 function trimmable(log: FaultyTxLog): FaultyTxLog & { trim(): Promise<void> } {
   return Object.assign(log, { trim: () => Promise.resolve() });
 }

@@ -14,22 +14,22 @@ import { type TrimOptions } from "../../src/upkeep/plan-trim.ts";
 import { type VerifiedCheckpoint, verifyCheckpoint } from "../../src/checkpoints/verify-checkpoint.ts";
 import { startNatsServer } from "../../testing/nats-server.ts";
 
-/** Nodes, one after the other or at once, over one log and one folder of checkpoints. */
+/** Nodes, one after another or concurrently, on one log and one folder of checkpoints. */
 export interface TrimScene {
   readonly folder: string;
   readonly store: CheckpointStore;
-  /** Undefined where the log is embedded. */
+  /** Undefined if the log is embedded. */
   readonly natsUrl: string | undefined;
   openLog(): Promise<TxLog>;
-  /** A node of this id with an index of its own; it is closed with the test if not before. */
+  /** Starts a node of this id with an index of its own; it is closed with the test if not before. */
   start(id: string, more?: { verifyEvery?: number; trim?: System["trim"] }): Promise<CairnNode>;
   /** Verifies a checkpoint as a node would. */
   verify(name: string): Promise<VerifiedCheckpoint>;
-  /** Names, newest first. */
+  /** Returns the names, newest first. */
   checkpoints(): Promise<string[]>;
 }
 
-/** Sets one up on a log of that kind, with a real server for "nats"; everything goes with the test. */
+/** Creates a scene on a log of that kind, with a real server for "nats"; everything is removed after the test. */
 export async function trimScene(kind: "embedded" | "nats", shared = true): Promise<TrimScene> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-trim-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -66,7 +66,7 @@ export async function trimScene(kind: "embedded" | "nats", shared = true): Promi
   };
 }
 
-/** Writes documents `from` up to `to` (exclusive) one a transaction, and waits until they are indexed. */
+/** Writes documents `from` up to `to` (exclusive), each in its own transaction, and waits until they are indexed. */
 export async function put(node: CairnNode, from: number, to: number): Promise<void> {
   for (let n = from; n < to; n += 1) {
     const { txId } = await node.submit({ ops: [["put", "things", `default/k${n}`, n]] });
@@ -74,7 +74,7 @@ export async function put(node: CairnNode, from: number, to: number): Promise<vo
   }
 }
 
-/** Checkpoints at transactions 11 and 21 of a log of 31 messages; answers their names, the older first. */
+/** Saves checkpoints at transactions 11 and 21 of a log of 31 messages; returns their names, the older first. */
 export async function twoCheckpoints(scene: TrimScene): Promise<[older: string, newer: string]> {
   const node = await scene.start("first");
   await node.ready;
@@ -88,7 +88,7 @@ export async function twoCheckpoints(scene: TrimScene): Promise<[older: string, 
   return [older, newer];
 }
 
-/** How trimming `log` goes in that scene. */
+/** Returns the options for trimming `log` in that scene. */
 export function trimOptions(scene: TrimScene, log: TxLog): TrimOptions {
   return { log, stores: [scene.store], kvFormat: levelProvider().format };
 }

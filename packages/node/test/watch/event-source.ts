@@ -1,13 +1,13 @@
 import { request, type IncomingMessage } from "node:http";
 
-/** A server-sent event as it came; `data` parsed. */
+/** A server-sent event as received; `data` is parsed. */
 export interface SentEvent {
   readonly id: string | undefined;
   readonly event: string | undefined;
   readonly data: unknown;
 }
 
-/** What answers a watch that is opened over HTTP, and its events one after another; closed with `await using`. */
+/** The answer to a watch over HTTP, and its events one after another; closed with `await using`. */
 export class EventSource {
   readonly response: IncomingMessage;
   readonly #events: AsyncGenerator<SentEvent, void>;
@@ -24,13 +24,13 @@ export class EventSource {
     return new EventSource(response);
   }
 
-  /** The next event; undefined at the end. */
+  /** Returns the next event; undefined at the end. */
   async next(): Promise<SentEvent | undefined> {
     const { done, value } = await this.#events.next();
     return done === true ? undefined : value;
   }
 
-  /** The ids of the next transactions. */
+  /** Returns the ids of the next transactions. */
   async transactions(count: number): Promise<number[]> {
     const ids: number[] = [];
     while (ids.length < count) {
@@ -48,7 +48,7 @@ export class EventSource {
   }
 }
 
-/** Reads a stream by the rules of server-sent events, as far as they are used. */
+/** Reads a stream by those rules of server-sent events that Cairn uses. */
 async function* readEvents(response: IncomingMessage): AsyncGenerator<SentEvent, void> {
   let rest = "";
   response.setEncoding("utf8");

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { resolvable } from "../../src/concurrency/resolvable.ts";
 import { type FairReader, FairReads } from "../../src/watch/fair-reads.ts";
 
-/** Reads one at a time, each of which lasts until the test lets it end. */
+/** Reads, one at a time, each of which lasts until the test ends it. */
 class HeldReads {
   readonly reads = new FairReads<string>(1);
   /** Keys in the order in which they were read. */
@@ -19,7 +19,7 @@ class HeldReads {
     });
   }
 
-  /** Ends the read under way, and lets the next one begin. */
+  /** Ends the current read, and lets the next one begin. */
   async next(): Promise<void> {
     this.#ends.shift()?.();
     await new Promise(setImmediate);
@@ -28,7 +28,7 @@ class HeldReads {
 
 const served = (count: number): FairReader => ({ served: count });
 
-it("alternates between the reader that was served least and the one that has waited longest", async () => {
+it("a scheduler alternates between the reader that was served least and the one that has waited longest", async () => {
   const held = new HeldReads();
   const all = [
     held.ask(served(9), "first"),
@@ -48,7 +48,7 @@ it("alternates between the reader that was served least and the one that has wai
   expect(begun.indexOf("old 1")).toBeLessThan(4);
 });
 
-it("shares one read among all requests before it begins, and reads again for later ones", async () => {
+it("a scheduler shares one read among all requests made before it begins, and reads again for later ones", async () => {
   const held = new HeldReads();
   const readers = [served(0), served(0), served(0), served(0)] as const;
   const blocking = held.ask(readers[0], "other");
@@ -63,7 +63,7 @@ it("shares one read among all requests before it begins, and reads again for lat
   expect(readers.map((reader) => reader.served)).toEqual([1, 1, 1, 1]);
 });
 
-it("drops reads of readers that are gone, unless another reader waits for the same", async () => {
+it("a scheduler drops reads of readers that have left, unless another reader waits for the same read", async () => {
   const held = new HeldReads();
   const leaving = new AbortController();
   const gone = { served: 0, signal: leaving.signal };
@@ -79,7 +79,7 @@ it("drops reads of readers that are gone, unless another reader waits for the sa
   expect(held.begun).toEqual(["other", "ours"]);
 });
 
-it("rejects all waiting requests with an error, and continues", async () => {
+it("a scheduler rejects all waiting requests with an error, and continues", async () => {
   const reads = new FairReads<string>(1);
   const failing = [1, 2].map(() => reads.read(served(0), "page", () => Promise.reject(new Error("damaged"))));
   for (const one of failing) await expect(one).rejects.toThrow("damaged");

@@ -14,17 +14,17 @@ export class FedWatchers {
     return this.#fed.feed;
   }
 
-  /** What the feed could not read. */
+  /** The codes of errors with which the feed could not read. */
   get errors(): readonly string[] {
     return this.#fed.errors;
   }
 
-  /** Who came, left, and was cut off. */
+  /** Which watchers came, left, or were cut off. */
   get listened(): readonly string[] {
     return this.#fed.told;
   }
 
-  /** Anew, with bounds that a test can reach. */
+  /** Begins again with a new source and feed, with bounds that a test can reach. */
   begin(bounds: Partial<FeedBounds> = {}): void {
     this.source = new ScriptedSource();
     this.#fed = scriptedFeed(this.source, bounds);
@@ -39,7 +39,7 @@ export class FedWatchers {
   }
 }
 
-/** One for each test of the file: registers the hooks. */
+/** Registers hooks that give each test of the file a new feed. */
 export function fedWatchers(): FedWatchers {
   const watchers = new FedWatchers();
   beforeEach(() => watchers.begin());

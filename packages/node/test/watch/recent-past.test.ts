@@ -5,7 +5,7 @@ import { changesBytes, type TransactionEvent } from "../../src/index/read/transa
 
 const KEPT = { recentTransactions: 1_000, recentBytes: 10_000, recentPageBytes: 1_000 };
 
-/** One put; its namespace is as long as it may be. */
+/** Returns an event of one put, whose namespace has the maximum length. */
 function event(txId: number, { bucket = "pods", json = "1" } = {}): TransactionEvent {
   const change = { op: "put" as const, bucket, namespace: "n".repeat(253), name: "a", revision: txId, json };
   return { type: "tx", txId, txTime: new Date(txId).toISOString(), changes: [change] };
@@ -15,7 +15,7 @@ function ids(events: readonly TransactionEvent[]): number[] {
   return events.map(({ txId }) => txId);
 }
 
-/** All that is kept, taken page by page, as a watcher does. */
+/** Returns everything that is kept, page by page, as a watcher gets it. */
 function kept(past: RecentPast, filter = {}): number[] {
   const found: number[] = [];
   for (let after = past.after; ;) {
@@ -61,7 +61,7 @@ describe("the recent past", () => {
     expect(ids(past.page({}, 2).events)).toEqual([3]);
   });
 
-  it("returns the same page for the same place, also after more was added", () => {
+  it("returns the same page for the same position, even after more was added", () => {
     const past = new RecentPast(KEPT);
     for (let txId = 1; txId <= 20; txId += 1) past.add([event(txId)]);
     const page = past.page({ bucket: "pods" }, 5);
@@ -70,7 +70,7 @@ describe("the recent past", () => {
     expect(past.page({}, 5)).not.toBe(page);
   });
 
-  it("holds few pages, however many places are requested", () => {
+  it("holds few pages, however many positions are requested", () => {
     const past = new RecentPast({ recentTransactions: 8_192, recentBytes: 4 << 20, recentPageBytes: 65_536 });
     for (let txId = 1; txId <= 8_192; txId += 1) past.add([event(txId)]);
     const given = Array.from({ length: 500 }, (_, index) => past.page({}, index));

@@ -4,18 +4,18 @@ import { compacted } from "../../src/index/read/watch-compacted.ts";
 import { WatchFeed, FEED_BOUNDS, type FeedBounds, type FeedListener } from "../../src/watch/watch-feed.ts";
 import type { WatchSource } from "../../src/watch/watch-source.ts";
 
-/** A history that a test writes, in place of an index. */
+/** A history written by a test, in place of an index. */
 export class ScriptedSource implements WatchSource {
   readonly #transactions: TransactionEvent[] = [];
-  /** Nothing at or before it is available any more. */
+  /** Transactions up to this one are no longer available. */
   floor = 0;
-  /** Set to let reads fail. */
+  /** Set to make reads fail. */
   error: Error | undefined;
-  /** Awaited by each read, which asks for a bucket or for all. */
+  /** Awaited by each read, which is of a bucket or of everything. */
   before: (bucket: string | undefined) => Promise<void> = () => Promise.resolve();
-  /** Positions after which was read. */
+  /** The positions after which reads began. */
   readonly reads: number[] = [];
-  /** Transactions of which the place was asked for. */
+  /** The transactions whose place was requested. */
   readonly places: number[] = [];
   #txId = 1;
 
@@ -63,7 +63,7 @@ export class ScriptedSource implements WatchSource {
   }
 }
 
-/** A feed of a scripted source, with bounds that a test can reach. */
+/** Returns a feed of a scripted source, with bounds that a test can reach. */
 export function scriptedFeed(
   source: ScriptedSource,
   bounds: Partial<FeedBounds> = {},

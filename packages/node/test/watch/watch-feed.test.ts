@@ -8,7 +8,7 @@ import { range, readTo } from "./watch-reader.ts";
 const fed = fedWatchers();
 
 describe("a feed", () => {
-  it("does nothing without watchers, also after the last one has left", async () => {
+  it("does nothing without watchers, even after the last one has left", async () => {
     fed.append(10);
     expect(fed.source.reads).toEqual([]);
     {
@@ -124,7 +124,7 @@ describe("the past", () => {
     const first = await reader.transactions(500);
     fed.source.floor = 1_500;
     expect(first).toHaveLength(500);
-    // The rest of the page that it has is delivered.
+    // The rest of the page that was read already is delivered.
     const { ids, cutoff } = await readTo(reader, 2_001);
     expect(ids).toEqual(range(502, 512));
     expect(cutoff).toMatchObject({ reason: "compacted", txId: 512 });
@@ -173,7 +173,7 @@ describe("a feed that cannot read", () => {
     expect(fed.errors).toEqual(["INDEX_CORRUPT"]);
   });
 
-  it("delivers nothing read from an index that the node has left meanwhile", async () => {
+  it("delivers nothing read from an index that the node has left since", async () => {
     const gate = new EventEmitter();
     await using reader = fed.open();
     await reader.next();
@@ -184,12 +184,12 @@ describe("a feed that cannot read", () => {
     await vi.waitFor(() => expect(fed.source.reads.at(-1)).toBe(2));
     fed.feed.end({ reason: "not-ready", message: "The node leaves its index." });
     gate.emit("open");
-    // The reader comes to it only after the read has ended.
+    // The reader sees the page only after the read has ended.
     for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     expect(await readTo(reader, 3)).toMatchObject({ ids: [], cutoff: { reason: "not-ready", txId: 2 } });
   });
 
-  it("delivers nothing of the past read from such an index either", async () => {
+  it("delivers no past changes read from such an index either", async () => {
     const gate = new EventEmitter();
     fed.append(2_000);
     await using reader = fed.open({ from: 1 });

@@ -101,9 +101,9 @@ describe("GET /api/v1/watch", () => {
     expect(await ahead.transactions(1)).toEqual([txId + 2]);
   });
 
-  it("is cut off with the place to resume from when the node stops, without delaying the stop", async () => {
+  it("is cut off with the position to resume from when the node stops, without delaying the stop", async () => {
     const times: number[] = [];
-    // Requests under way would be given 2 s, each time; a busy machine takes as long only now and then.
+    // Otherwise requests under way would get 2 s every time; a busy machine takes as long only now and then.
     while (times.length < 10 && !(Math.min(...times) < 1_800)) {
       if (times.length > 0) await startNode();
       const txId = await submit(node, ["put", "pods", "a", 1]);
@@ -133,7 +133,7 @@ describe("GET /api/v1/watch", () => {
   });
 
   it.each(["PT0.01S", "99", "0", "PT2H", "3600001"])(
-    "refuses heartbeat=%s with the bounds, which it takes themselves",
+    "refuses heartbeat=%s and names the bounds, which are themselves accepted",
     async (given) => {
       const answer = await fetch(`${url}?heartbeat=${given}`);
       const { error } = (await answer.json()) as { error: { message: string } };
@@ -151,7 +151,7 @@ describe("GET /api/v1/watch", () => {
     expect(await answer.text()).toBe("");
   });
 
-  it("cuts off a stalled reader, with the place to resume from, and buffers little for it", async () => {
+  it("cuts off a stalled reader, with the position to resume from, and buffers little for it", async () => {
     const from = await submit(node, ["put", "pods", "a", 0]);
     await using slow = await EventSource.open(url);
     await slow.next();

@@ -87,7 +87,7 @@ describe("a watch", () => {
     [{ bucket: "pods" }, ["put pods prod/a 1", "put pods default/b 3"]],
     [{ namespace: "prod" }, ["put pods prod/a 1, put nodes prod/a 2", "put nodes prod/b 4"]],
     [{ bucket: "nodes", namespace: "prod" }, ["put nodes prod/a 2", "put nodes prod/b 4"]],
-  ])("of %j tells only these changes, of the past and of what comes", async (filter, wanted) => {
+  ])("of %j delivers only these changes, past and new", async (filter, wanted) => {
     const write = async (): Promise<number> => {
       const first = await submit(node, ["put", "pods", "prod/a", 1], ["put", "nodes", "prod/a", 2]);
       await submit(node, ["put", "other", "production/a", 0]);
@@ -117,12 +117,12 @@ describe("a watch", () => {
     expect(await later.transactions(2)).toEqual(["2: put pods default/a 1", "4: evict pods default/secret"]);
   });
 
-  it("does not deliver to a slow reader what was evicted meanwhile", async () => {
+  it("does not deliver to a slow reader what was evicted in the meantime", async () => {
     await using live = WatchReader.of(node);
     await live.next();
     await submit(node, ["put", "pods", "first", 1]);
     await live.transactions(1);
-    // Waits for the reader when the eviction comes.
+    // These changes wait for the reader when the eviction comes.
     await submit(node, ["put", "pods", "secret", 1], ["put", "pods", "a", 1]);
     await submit(node, ["evict", "pods", "secret"]);
     await using other = WatchReader.of(node, { from: 3 });
@@ -138,7 +138,7 @@ describe("a watch", () => {
     expect(await watch.transactions(1)).toEqual([`${page.txId + 1}: put pods default/p9 9`]);
   });
 
-  it("waits for the transaction that it begins after, and reports the node's position meanwhile", async () => {
+  it("waits for the transaction after which it begins, and reports the node's position while it waits", async () => {
     await using watch = WatchReader.of(node, { from: 4, heartbeatMs: 100 });
     expect(await watch.next()).toEqual({
       type: "heartbeat",
@@ -190,7 +190,7 @@ describe("a watch", () => {
     [{ from: 1.5 }],
     [{ heartbeatMs: 0 }],
     [{ heartbeatMs: Number.NaN }],
-  ])("of %j is refused with why", async (query) => {
+  ])("of %j is refused with the reason", async (query) => {
     await using watch = WatchReader.of(node, query);
     await expect(watch.next()).rejects.toMatchObject({
       code: "REQUEST_INVALID",

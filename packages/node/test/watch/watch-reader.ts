@@ -15,13 +15,13 @@ export class WatchReader {
     return new WatchReader((asked) => node.watch(asked), query);
   }
 
-  /** The next event; undefined at the end. */
+  /** Returns the next event; undefined at the end. */
   async next(): Promise<WatchEvent | undefined> {
     const { done, value } = await this.#events.next();
     return done === true ? undefined : value;
   }
 
-  /** The next transactions without heartbeats, each as its id and its changes. */
+  /** Returns the next transactions without heartbeats, each as its id and its changes. */
   async transactions(count: number): Promise<string[]> {
     const told: string[] = [];
     while (told.length < count) {
@@ -33,7 +33,7 @@ export class WatchReader {
     return told;
   }
 
-  /** The next event that is neither a transaction nor a heartbeat. */
+  /** Returns the next event that is neither a transaction nor a heartbeat. */
   async cutoff(): Promise<WatchEvent | undefined> {
     for (;;) {
       const event = await this.next();
@@ -47,7 +47,7 @@ export class WatchReader {
   }
 }
 
-/** Transactions up to the id `last`, and how the watch ended if it did before. */
+/** Returns the transactions up to the id `last`, and how the watch ended if it ended before. */
 export async function readTo(
   reader: WatchReader,
   last: number,
@@ -62,12 +62,12 @@ export async function readTo(
   }
 }
 
-/** From one number to another. */
+/** Returns the numbers from one to another. */
 export function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, index) => from + index);
 }
 
-/** `7: put pods default/a {"n":1}, delete pods default/b`. */
+/** Returns `7: put pods default/a {"n":1}, delete pods default/b`, for example. */
 export function describeEvent({ txId, changes }: Extract<WatchEvent, { type: "tx" }>): string {
   const told = changes.map(({ op, bucket, namespace, name, revision, json }) => {
     if (revision !== txId) throw new Error(`${name} is told with revision ${revision} by ${txId}`);

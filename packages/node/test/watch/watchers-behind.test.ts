@@ -47,7 +47,7 @@ describe("a watcher that reconnects to a feed", () => {
     expect(fed.source.reads).toHaveLength(length);
   });
 
-  it("gets the recent past in pages, which watchers at the same place share", async () => {
+  it("gets the recent past in pages, which watchers at the same position share", async () => {
     await using first = fed.open();
     await first.next();
     for (const last of [1_001, 2_001, 3_001]) {
@@ -62,7 +62,7 @@ describe("a watcher that reconnects to a feed", () => {
     while (ids.at(-1) !== 3_001) {
       const given = await Promise.all(batches.map(async (one) => (await one.next()).value));
       const [page] = given;
-      // Of 2.8 MB that everybody has yet to read no more than this is written at once.
+      // Of 2.8 MB that every watcher has yet to read, no more than this is written at once.
       expect(eventStreamText(page ?? []).length).toBeLessThan(128 * 1024);
       if (fed.feed.watchers === 1) expect(new Set(given).size).toBe(1);
       for (const event of page ?? []) if (event.type === "tx") ids.push(event.txId);
@@ -72,7 +72,7 @@ describe("a watcher that reconnects to a feed", () => {
     for (const one of batches) await one.return?.();
   });
 
-  it("is not cut off if it reconnects to more than a queue holds, whatever comes meanwhile", async () => {
+  it("is not cut off if it reconnects to more than a queue holds, whatever comes in the meantime", async () => {
     fed.begin({ queue: { bytes: 10_000, batches: 4 }, recentPageBytes: 1_000 });
     await using first = fed.open();
     await first.next();
@@ -91,7 +91,7 @@ describe("a watcher that reconnects to a feed", () => {
 });
 
 describe("a slow reader", () => {
-  it("is cut off with the place to resume from, and loses nothing when it resumes there", async () => {
+  it("is cut off with the position to resume from, and loses nothing when it resumes there", async () => {
     fed.begin({ queue: { bytes: 20_000, batches: 100 } });
     await using fast = fed.open();
     await using slow = fed.open();

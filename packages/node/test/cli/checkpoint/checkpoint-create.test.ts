@@ -13,7 +13,7 @@ interface Scene {
   create(...options: string[]): Promise<CommandResult>;
 }
 
-/** A node with something to save, that looks at its store only when it is asked to. */
+/** Starts a node that has something to save and looks at its store only on request. */
 async function scene(): Promise<Scene> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-create-"));
   const store = path.join(folder, "checkpoints");
@@ -37,7 +37,7 @@ async function scene(): Promise<Scene> {
 
 const at = (ms: number): string => new Date(Date.now() + ms).toISOString();
 
-/** What another process, which is gone or elsewhere, has in the store as its lease. */
+/** Puts into the store the lease of another process, which has exited or runs elsewhere. */
 async function leaseOf(owner: string, store: string): Promise<void> {
   const lease = {
     owner,
@@ -64,7 +64,7 @@ test("while another node uploads, the command reports that nothing was saved, an
   );
 });
 
-test("a lease left by an earlier process of the node is reported as such, with its end, also as JSON", async () => {
+test("a lease left by an earlier process of the node is reported as such, with its expiry, in JSON too", async () => {
   const { store, create } = await scene();
   await leaseOf("n1", store);
   const told = await create();

@@ -14,7 +14,7 @@ function diff({ folder }: TrimScene, ...argv: string[]): Promise<CommandResult> 
   return cairn(["checkpoint", "diff", ...argv], new CapturedTerminal({ cwd: folder }));
 }
 
-/** Checkpoints between which one document was added, one changed and one removed; the rest are eight. */
+/** Saves two checkpoints between which one document was added, one changed and one removed; eight others are the same in both. */
 async function changedScene(): Promise<{ scene: TrimScene; older: string; newer: string }> {
   const scene = await trimScene("embedded");
   const node = await scene.start("n");
@@ -38,7 +38,7 @@ async function changedScene(): Promise<{ scene: TrimScene; older: string; newer:
   return { scene, older, newer };
 }
 
-it("prints what was added, changed and removed between two checkpoints, and leaves nothing behind", async () => {
+it("checkpoint diff prints what was added, changed and removed between two checkpoints, and leaves nothing behind", async () => {
   const { scene, older, newer } = await changedScene();
   const before = await readdir(scene.folder);
   const { code, stdout } = await diff(scene, `checkpoints/${older}`, "checkpoints", "--staging", ".");
@@ -56,7 +56,7 @@ it("prints what was added, changed and removed between two checkpoints, and leav
   expect((await diff(scene, "checkpoints", "checkpoints")).stdout).toContain("0 removed, 10 equal");
 });
 
-it("prints each difference as a line of JSON, and the counts as the last one", async () => {
+it("checkpoint diff prints each difference as a line of JSON, and the counts as the last one", async () => {
   const { scene, older } = await changedScene();
   const { stdout } = await diff(scene, `checkpoints/${older}`, "checkpoints", "--json", "--bucket", "things");
   expect(
@@ -71,7 +71,7 @@ it("prints each difference as a line of JSON, and the counts as the last one", a
   ]);
 });
 
-it("counts all differences, and prints only as many as requested", async () => {
+it("checkpoint diff counts all differences, and prints only as many as requested", async () => {
   const { scene, older } = await changedScene();
   const few = await diff(scene, `checkpoints/${older}`, "checkpoints", "--limit", "1");
   expect(few.stdout.split("\n")).toHaveLength(3);
@@ -80,7 +80,7 @@ it("counts all differences, and prints only as many as requested", async () => {
   expect((await diff(scene, `checkpoints/${older}`, "checkpoints", "--all")).stderr).toBe("");
 });
 
-it("compares only documents if the logs differ", async () => {
+it("checkpoint diff compares only documents if the logs differ", async () => {
   const [one, other] = [await trimScene("embedded"), await trimScene("embedded")];
   await twoCheckpoints(one);
   const [older] = await twoCheckpoints(other);
@@ -90,7 +90,7 @@ it("compares only documents if the logs differ", async () => {
   expect(stdout).toContain("0 added, 0 changed, 10 removed, 10 equal");
 });
 
-it("refuses a damaged checkpoint instead of comparing what is left of it", async () => {
+it("checkpoint diff refuses a damaged checkpoint instead of comparing what is left of it", async () => {
   const { scene, older, newer } = await changedScene();
   const archive = path.join(scene.folder, "checkpoints", `${newer}.tar`);
   const bytes = await readFile(archive);
@@ -100,7 +100,7 @@ it("refuses a damaged checkpoint instead of comparing what is left of it", async
   expect([code, stdout, stderr]).toEqual([1, "", expect.stringMatching(/^CHECKPOINT_CORRUPT: /)]);
 });
 
-it("finds exactly the differences of two maps, whatever their content", async () => {
+it("checkpoint diff finds exactly the differences of two maps, whatever their content", async () => {
   const documents = fc.dictionary(fc.string({ minLength: 1, maxLength: 3 }), fc.integer({ min: 0, max: 2 }), {
     maxKeys: 12,
   });

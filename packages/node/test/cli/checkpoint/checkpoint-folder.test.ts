@@ -19,7 +19,7 @@ function run(...argv: string[]): Promise<CommandResult> {
   return cairn(["checkpoint", ...argv], new CapturedTerminal({ cwd: dir }));
 }
 
-/** Saves a checkpoint of each transaction into the folder `store`; answers their names, oldest first. */
+/** Saves a checkpoint of each transaction into the folder `store`; returns their names, oldest first. */
 function saveCheckpoints(...txIds: number[]): Promise<string[]> {
   return saveTo(join(dir, "store"), txIds);
 }
@@ -38,7 +38,7 @@ async function changeManifest(name: string, change: (manifest: Manifest) => Mani
 }
 
 describe("checkpoints in a folder", () => {
-  test("are listed newest first, also as JSON", async () => {
+  test("are listed newest first, in JSON too", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     const { code, stdout } = await run("list", "store");
     expect(code).toBe(0);
@@ -140,7 +140,7 @@ describe("checkpoint restore", () => {
     expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
   });
 
-  test("of a damaged checkpoint by name restores nothing", async () => {
+  test("of a damaged checkpoint requested by name restores nothing", async () => {
     const [name = ""] = await saveCheckpoints(5);
     await damage(name);
     const { code, stderr } = await run("restore", "store", "--name", name, "-o", "out");
@@ -175,7 +175,7 @@ describe("checkpoint restore", () => {
     expect(stderr).toContain(`hint: The oldest is ${oldest}.`);
   });
 
-  test("--dry-run prints which checkpoint it would be, why others are skipped and the sizes, and writes nothing", async () => {
+  test("--dry-run prints which checkpoint would be restored, why others are skipped, and the sizes, and writes nothing", async () => {
     const [oldest = "", second = "", broken = "", newest = ""] = await saveCheckpoints(5, 8, 10, 12);
     await rm(join(dir, "store", `${broken}.tar`));
     const { code, stdout } = await run("restore", "store", "--at-tx", "11", "-o", "out", "--dry-run");
@@ -220,7 +220,7 @@ describe("checkpoint restore", () => {
   });
 });
 
-/** Gets a signal as soon as a command listens for some. */
+/** A terminal that sends a signal as soon as a command listens for one. */
 class EndedTerminal extends CapturedTerminal {
   readonly #signal: NodeJS.Signals;
 
@@ -267,7 +267,7 @@ test.each([
   }
 });
 
-test("a place below a file is refused like one that is occupied", async () => {
+test("a path below a file is refused like an occupied one", async () => {
   await saveCheckpoints(5);
   await writeFile(join(dir, "file"), "");
   const { code, stderr } = await run("restore", "store", "-o", "file/out");

@@ -25,14 +25,14 @@ function save(txIds: number[], logId?: string): Promise<string[]> {
   return saveTo(path.join(dir, "store"), txIds, logId);
 }
 
-/** The checkpoints that list, as their transactions. */
+/** Returns the transactions of the checkpoints that are listed. */
 async function left(): Promise<string[]> {
   const names = await readdir(path.join(dir, "store"));
   const manifests = names.filter((name) => /^checkpoint-.*[0-9a-f]\.json$/.test(name));
   return manifests.map((name) => name.split("-")[1] ?? "").toSorted();
 }
 
-test("--dry-run prints what would be removed and what stays, and why; without it exactly that is removed", async () => {
+test("checkpoint prune --dry-run prints what would be removed and what stays, and why; without it exactly that is removed", async () => {
   const [first = "", second = ""] = await save([1, 2]);
   const dry = await prune("store", "--retain-at-least", "1", "--dry-run");
   expect(dry.code).toBe(0);
@@ -45,7 +45,7 @@ test("--dry-run prints what would be removed and what stays, and why; without it
   expect(await readdir(path.join(dir, "store"))).toEqual([`${second}.json`, `${second}.tar`]);
 });
 
-test("prints one JSON value with every entry", async () => {
+test("checkpoint prune prints one JSON value with every entry", async () => {
   const [first = "", second = ""] = await save([1, 2]);
   const { stdout } = await prune("store", "--retain-at-least", "1", "--json");
   expect(JSON.parse(stdout)).toMatchObject({
@@ -59,7 +59,7 @@ test("prints one JSON value with every entry", async () => {
   });
 });
 
-test("removes only leftovers without a policy", async () => {
+test("checkpoint prune removes only leftovers without a policy", async () => {
   await save([1, 2]);
   const leftover = path.join(dir, "store", "checkpoint-9-2026-11-20T06-12-26.123Z-1f3a9c0e.tar");
   await writeFile(leftover, "half");
@@ -71,7 +71,7 @@ test("removes only leftovers without a policy", async () => {
   expect(await left()).toEqual(["1", "2"]);
 });
 
-test("removes nothing from a folder with several logs until one is named; --other-logs then removes those of the others", async () => {
+test("checkpoint prune needs --log for a folder with several logs; --other-logs then removes those of the others", async () => {
   await save([1, 2]);
   await save([50], "log-2");
   const unnamed = await prune("store", "--retain-at-least", "1");
@@ -92,7 +92,7 @@ test.each([
   expect(await left()).toEqual(["1", "2"]);
 });
 
-test("compares with the log of a configuration: checkpoints that the log lost neither count nor go, and the configured policy applies", async () => {
+test("checkpoint prune with a configuration applies its policy, and neither counts nor removes checkpoints that its log lost", async () => {
   const node = await startNode(
     { "cairn/http-server": null },
     {
@@ -112,7 +112,7 @@ test("compares with the log of a configuration: checkpoints that the log lost ne
   }
   const { id: logId } = (await node.status()).log;
   await node.close();
-  // One of the same log, that says it is further than the log ever was.
+  // A checkpoint of the same log that claims to be further than the log ever was.
   await save([1000], logId ?? "");
   const { code, stdout } = await prune("--retain-at-least", "1");
   expect(code).toBe(0);
@@ -126,7 +126,7 @@ test("compares with the log of a configuration: checkpoints that the log lost ne
   expect([other.code, other.stderr]).toEqual([2, expect.stringContaining("not another")]);
 });
 
-test("is refused if a running node has the log open, and removes nothing", async () => {
+test("checkpoint prune is refused if a running node has the log open, and removes nothing", async () => {
   const env = {
     CAIRN_NODE_ID: "n",
     CAIRN_DIR: path.join(dir, "data"),

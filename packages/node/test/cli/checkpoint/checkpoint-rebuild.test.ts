@@ -11,7 +11,7 @@ import { saveAltered } from "../../upkeep/altered-index.ts";
 import { put, type TrimScene, trimScene } from "../../upkeep/trim-scene.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
 
-/** Runs the command in a folder of its own, over the scene's NATS server and store, as an operator beside running nodes would. */
+/** Runs the command in its own folder, on the scene's NATS server and store, as an operator would next to running nodes. */
 function create(scene: TrimScene, terminal = terminalOf(scene)): Promise<CommandResult> {
   return cairn(["checkpoint", "create", "--rebuild"], terminal);
 }
@@ -30,7 +30,7 @@ function toOtherVersion(scene: TrimScene, id: string): Promise<string> {
   return saveAltered(scene, id, { version: INDEX_VERSION + 1 });
 }
 
-/** As a node that uploads would; what is answered ends it. */
+/** Takes the lease as an uploading node would; the returned function releases it. */
 async function holdLease({ store }: TrimScene): Promise<() => Promise<void>> {
   const expiresAt = new Date((await store.now()) + 60_000).toISOString();
   const lease = { owner: "old\u0007", nonce: "1", progress: { bytes: 0 }, expiresAt };
@@ -44,7 +44,7 @@ async function started(scene: TrimScene, id: string): Promise<CairnNode> {
   return node;
 }
 
-it("makes a checkpoint of this version from the log, from which nodes of this version join, next to one of another version", async () => {
+it("a rebuild saves a checkpoint of this version, next to one of another version, from which nodes of this version join", async () => {
   const scene = await trimScene("nats");
   const old = await started(scene, "old");
   await put(old, 0, 30);
@@ -65,7 +65,7 @@ it("makes a checkpoint of this version from the log, from which nodes of this ve
     node: `cairn checkpoint create --rebuild on ${hostname()}`,
   });
   expect(await readdir(path.join(scene.folder, "operator"))).toEqual([]);
-  // The node of the other version, upgraded: its own index is kept aside, and it replays nothing.
+  // The node of the other version, upgraded: its own index is kept in quarantine, and it replays nothing.
   const upgraded = await started(scene, "old");
   const { join } = await upgraded.status();
   expect(join).toMatchObject({
@@ -80,7 +80,7 @@ it("makes a checkpoint of this version from the log, from which nodes of this ve
   await kept.close();
 });
 
-it("includes the built fields that the log defines, so that joining nodes need not build them", async () => {
+it("a rebuild includes the built fields that the log defines, so that joining nodes need not build them", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "n1");
   await node.submit({ ops: [["configure", { indexes: { jobs: ["state"] } }]] });
@@ -94,11 +94,11 @@ it("includes the built fields that the log defines, so that joining nodes need n
   for await (const rows of kv.range({}))
     for (const [key] of rows) kinds.add(String.fromCharCode(key[0] ?? 0));
   await kv.close();
-  // The field's row and its count, and nothing that is being built.
+  // The rows of the field and its counts, and nothing that is still being built.
   expect([...kinds].filter((kind) => "bfv".includes(kind))).toEqual(["f", "v"]);
 });
 
-it("works while a node runs, and saves nothing if a checkpoint of this version contains the whole log", async () => {
+it("a rebuild works while a node runs, and saves nothing if a checkpoint of this version contains the whole log", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "running");
   await put(node, 0, 10);
@@ -109,7 +109,7 @@ it("works while a node runs, and saves nothing if a checkpoint of this version c
   expect(node.phase).toBe("ready");
 });
 
-it("refuses a log whose beginning was trimmed, and names the checkpoint with the missing transactions", async () => {
+it("a rebuild refuses a log whose beginning was trimmed, and names the checkpoint with the missing transactions", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 10);
@@ -130,7 +130,7 @@ it("refuses a log whose beginning was trimmed, and names the checkpoint with the
   expect(await scene.checkpoints()).toEqual([theirs]);
 });
 
-it("waits while a node uploads, saves nothing if interrupted, and continues from the unfinished index", async () => {
+it("a rebuild waits while a node uploads, saves nothing if interrupted, and continues from the unfinished index", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 10);
@@ -157,7 +157,7 @@ it("waits while a node uploads, saves nothing if interrupted, and continues from
   expect(digest.digest).toBe((await node.digest()).digest);
 });
 
-it("starts over if an earlier rebuild left an index with another history than the log", async () => {
+it("a rebuild starts over if an earlier one left an index with another history than the log", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 3);
@@ -181,7 +181,7 @@ it("starts over if an earlier rebuild left an index with another history than th
   );
 });
 
-it("is refused while another rebuild uses the folder, naming its process", async () => {
+it("a rebuild is refused while another rebuild uses the folder, naming its process", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 3);

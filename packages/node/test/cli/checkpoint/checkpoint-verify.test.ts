@@ -8,7 +8,7 @@ import { type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-sce
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
 import { saveTo } from "../support/saved-checkpoints.ts";
 
-/** Runs it over the scene's NATS server and store; `-j {}` is a configuration that says nothing of its own. */
+/** Runs the command on the scene's NATS server and store; `-j {}` is an empty configuration. */
 function verify({ folder, natsUrl }: TrimScene, ...argv: string[]): Promise<CommandResult> {
   const env = {
     NATS_URL: natsUrl,
@@ -23,7 +23,7 @@ async function marks({ folder }: TrimScene): Promise<string[]> {
   return (await readdir(path.join(folder, "checkpoints"))).filter((name) => name.endsWith(".verified.json"));
 }
 
-it("with a configuration compares the newest of the configured store with the log, and marks it", async () => {
+it("checkpoint verify with a configuration compares the newest checkpoint of its store with the log, and marks it", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   const { code, stdout } = await verify(scene, "-j", "{}");
@@ -38,7 +38,7 @@ it("with a configuration compares the newest of the configured store with the lo
   expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
 });
 
-it("takes the newest of its own version even if nodes of another one have saved since; a named one of that version is refused", async () => {
+it("checkpoint verify takes the newest of its own version, even if there is a newer one of another version, which it refuses", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   const theirs = await saveAltered(scene, "first", { version: INDEX_VERSION + 1 });
@@ -49,7 +49,7 @@ it("takes the newest of its own version even if nodes of another one have saved 
   expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
 });
 
-it("refuses and does not mark an intact checkpoint of a history that the log lost, which it cannot know without the log", async () => {
+it("checkpoint verify does not mark an intact checkpoint of a history that the log lost, which only the log shows", async () => {
   const scene = await trimScene("nats");
   await twoCheckpoints(scene);
   const lost = await saveAltered(scene, "first", { sha256: "f".repeat(64) });
@@ -62,7 +62,7 @@ it("refuses and does not mark an intact checkpoint of a history that the log los
   expect(JSON.parse(alone.stdout)).toMatchObject({ name: lost, log: null });
 });
 
-it("refuses and does not mark one whose index lacks the outcome of a transaction", async () => {
+it("checkpoint verify does not mark a checkpoint whose index lacks the outcome of a transaction", async () => {
   const scene = await trimScene("nats");
   await twoCheckpoints(scene);
   const holed = await saveAltered(scene, "first", {}, [transactionRowKey(12)]);
@@ -71,7 +71,7 @@ it("refuses and does not mark one whose index lacks the outcome of a transaction
   expect(await marks(scene)).toEqual([]);
 });
 
-it("reports that the log was trimmed beyond it", async () => {
+it("checkpoint verify reports that the log was trimmed beyond the checkpoint", async () => {
   const scene = await trimScene("nats");
   const [older] = await twoCheckpoints(scene);
   const log = await scene.openLog();
@@ -83,7 +83,7 @@ it("reports that the log was trimmed beyond it", async () => {
   expect(await marks(scene)).toEqual([]);
 });
 
-it("refuses a checkpoint of another log than the configured one", async () => {
+it("checkpoint verify refuses a checkpoint of another log than the configured one", async () => {
   const scene = await trimScene("nats");
   await twoCheckpoints(scene);
   const other = await trimScene("nats");
@@ -94,7 +94,7 @@ it("refuses a checkpoint of another log than the configured one", async () => {
   expect((await verify(scene, `others/${newest}`)).code).toBe(0);
 });
 
-it("takes no checkpoint of a folder with several logs until one is named", async () => {
+it("checkpoint verify takes no checkpoint of a folder with several logs until one is named", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   await saveTo(path.join(scene.folder, "checkpoints"), [5_000]);

@@ -13,7 +13,7 @@ async function folderOf(...txIds: number[]): Promise<{ store: string; names: str
   return { store, names: await saveTo(store, txIds) };
 }
 
-/** How often each manifest was read, in the order of `names`. */
+/** Returns how often each manifest was read, in the order of `names`. */
 function counts(names: readonly string[], read: readonly string[]): number[] {
   return names.map((name) => read.filter((one) => one === `${name}.json`).length);
 }
@@ -32,7 +32,7 @@ it.each([
     expect(terminal.stderr.text).not.toContain("STORE_");
     const [first, second, newest = 0] = counts(names, bucket.read);
     expect([first, second]).toEqual([1, 1]);
-    // What is restored is looked for once more by its name, and again once it is reserved.
+    // The checkpoint to restore is looked up again by its name, and once more after it is reserved.
     expect(newest).toBeLessThanOrEqual(3);
     expect(newest).toBeGreaterThan(0);
   },

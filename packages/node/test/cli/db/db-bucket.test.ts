@@ -10,7 +10,7 @@ it.each([
   [["db", "check", "s3://b/p"], "Interrupted"],
   [["checkpoint", "diff", "s3://b/p", "s3://b/q"], "Interrupted"],
 ])(
-  "cairn %j ends at a signal, also while a bucket does not answer",
+  "cairn %j ends at a signal, even while a bucket does not respond",
   async (args, told) => {
     const staging = await mkdtemp(path.join(tmpdir(), "cairn-db-bucket-"));
     onTestFinished(() => rm(staging, { recursive: true, force: true }));
@@ -24,7 +24,7 @@ it.each([
     const { port } = silent.address() as AddressInfo;
     const keys = { AWS_REGION: "r", AWS_ACCESS_KEY_ID: "k", AWS_SECRET_ACCESS_KEY: "s" };
     terminal = new CapturedTerminal({ env: { AWS_ENDPOINT_URL: `http://127.0.0.1:${port}`, ...keys } });
-    // A request that nobody answers is made again for minutes.
+    // A request without a response is retried for minutes.
     const ended = await cairn([...args, "--staging", staging], terminal);
     expect(ended.stderr).toContain(told);
     expect(await readdir(staging)).toEqual([]);

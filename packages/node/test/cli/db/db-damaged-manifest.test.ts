@@ -5,7 +5,7 @@ import { levelProvider } from "@cairn/kv";
 import { expect, it, onTestFinished } from "vitest";
 import { cairn, CapturedTerminal } from "../support/captured-terminal.ts";
 
-/** A folder with a LevelDB in `live`, and the name of that one's manifest. */
+/** Creates a folder with a LevelDB in `live`; returns it with the name of the manifest. */
 async function database(): Promise<{ folder: string; manifest: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-db-manifest-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));

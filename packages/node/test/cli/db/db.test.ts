@@ -43,7 +43,7 @@ function db(...argv: string[]): Promise<CommandResult> {
   return cairn(["db", ...argv], new CapturedTerminal({ cwd: folder }));
 }
 
-/** A copy of the running node's index in which somebody changed rows; answers its name. */
+/** Makes a copy of the running node's index with these rows changed; returns its name. */
 async function tampered(operations: readonly KvOperation[]): Promise<string> {
   const place = await mkdtemp(path.join(folder, "tampered-"));
   onTestFinished(() => rm(place, { recursive: true, force: true }));
@@ -139,7 +139,7 @@ describe("cairn db check", () => {
       name.endsWith(".tar"),
     );
     const content = await readFile(path.join(folder, "changed", archive));
-    // Behind the first file's head of 512 bytes.
+    // Changes a byte after the first file's header of 512 bytes.
     content.writeUInt8(content.readUInt8(520) ^ 1, 520);
     await writeFile(path.join(folder, "changed", archive), content);
     const { code, stderr } = await db("check", "changed");
@@ -161,7 +161,7 @@ describe("a place", () => {
     );
   });
 
-  it("leaves nothing behind, wherever the copy lies", async () => {
+  it("leaves nothing behind, wherever the copy is made", async () => {
     const staging = path.join(folder, "staging-of-mine");
     await mkdir(staging);
     await db("check", "n-index", "--staging", staging);
@@ -171,7 +171,7 @@ describe("a place", () => {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       const terminal = new CapturedTerminal({ cwd: folder });
       const onSignal = terminal.onSignal.bind(terminal);
-      // As soon as it listens, so that it is ended in its middle.
+      // As soon as the command listens, so that the signal comes in the middle of its work.
       terminal.onSignal = (signals, listener) => {
         const forget = onSignal(signals, listener);
         terminal.signal(signal);

@@ -18,7 +18,7 @@ function run(...args: string[]): Promise<CommandResult> {
   return cairn(args, new CapturedTerminal({ cwd: folder, env: { CAIRN_NODE_ID: "n" } }));
 }
 
-/** A log of five messages, with a checkpoint of four of them. */
+/** Writes a log of five messages, and a checkpoint of four of them. */
 async function fill(): Promise<void> {
   const node = await startNode(
     { "cairn/node": { id: "n" }, "cairn/http-server": null },

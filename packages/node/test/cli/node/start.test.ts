@@ -64,7 +64,7 @@ describe("start", () => {
     const url = await readyUrl(first);
     const put = await fetch(`${url}/api/v1/pods/default/x`, { method: "PUT", body: "1" });
     expect(put.status).toBe(201);
-    // As a wrapper that forwards does it: the same signal twice.
+    // The same signal twice, as when a wrapper forwards it.
     first.child.kill("SIGINT");
     first.child.kill("SIGTERM");
     expect(await first.ended).toBe(0);
@@ -100,7 +100,7 @@ describe("start", () => {
 });
 
 describe("the command in a pipe", () => {
-  test("ends quietly when its reader has gone", async () => {
+  test("ends quietly when its reader closes the pipe", async () => {
     const started = cairn(["config", "schema"]);
     started.child.stdout?.destroy();
     expect(await started.ended).toBe(0);

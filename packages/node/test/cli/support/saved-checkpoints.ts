@@ -4,7 +4,7 @@ import { type CheckpointSource, filesystemStore, takeCheckpoint } from "@cairn/c
 import { levelProvider } from "@cairn/kv";
 import { INDEX_VERSION } from "../../../src/index/rows/index-state.ts";
 
-/** A source whose index is an empty database, and a file that says its transaction. */
+/** Returns a source whose index is an empty database and a file with its transaction. */
 function sourceAt(txId: number, logId: string): CheckpointSource {
   return {
     node: "node-1",
@@ -26,7 +26,7 @@ function sourceAt(txId: number, logId: string): CheckpointSource {
   };
 }
 
-/** Saves a checkpoint of each transaction into the folder; answers their names, in that order. */
+/** Saves a checkpoint of each transaction into the folder; returns their names in that order. */
 export async function saveTo(folder: string, txIds: readonly number[], logId = "log-1"): Promise<string[]> {
   const store = filesystemStore({ path: folder });
   const checkpointDir = `${folder}-capture`;

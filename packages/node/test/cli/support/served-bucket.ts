@@ -4,15 +4,15 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { onTestFinished } from "vitest";
 
-/** A folder served as an S3 bucket to read from, without ranges, as some services are. */
+/** A folder served as a read-only S3 bucket, without ranges, as some services do. */
 export interface ServedBucket {
-  /** For a command that is to find it. */
+  /** The environment with which a command finds the bucket. */
   readonly env: Readonly<Record<string, string>>;
   /** Names of the files that were read, in order. */
   readonly read: string[];
 }
 
-/** Serves `folder` on a free port, whatever the bucket's name; it ends with the test. */
+/** Serves `folder` on a free port under any bucket name; the server is closed after the test. */
 export async function servedBucket(folder: string): Promise<ServedBucket> {
   const read: string[] = [];
   const answer = async (name: string): Promise<string | Buffer> => {

@@ -6,7 +6,7 @@ import { cairn, CapturedTerminal, type CommandResult } from "../../cli/support/c
 import { XTDB_EXAMPLES } from "../support/mistakes.ts";
 
 const SEEDS = ["crux.edn", "crux.clj.edn", "crux.json"];
-/** What the notes ask to be set. */
+/** The values of the variables that the notes ask for. */
 const SET = { NATS_URL: "nats://10.0.0.7:4222", CAIRN_CHECKPOINT_PATH: "/mnt/checkpoints" };
 
 let folder = "";
@@ -22,7 +22,7 @@ function config(argv: readonly string[], env: Record<string, string> = {}): Prom
   );
 }
 
-/** Converts a file's text and writes what that prints into `cairn.LANGUAGE`; answers what was said. */
+/** Converts a file's content and writes the output into `cairn.LANGUAGE`; returns the command's result. */
 async function convert(text: string, from: string, to = from): Promise<CommandResult> {
   await writeFile(path.join(folder, `older.${from}`), text);
   const result = await config(["convert", `older.${from}`, ...(from === to ? [] : ["--to", to])]);
@@ -49,7 +49,7 @@ describe("what cairn config convert prints", () => {
       await convert(text, from, to);
       const checked = await config(["check", "-f", `cairn.${to}`], SET);
       expect(checked).toMatchObject({ code: 0, stderr: "" });
-      // Nothing of an older name is left but what is said about it.
+      // Nothing of an older name is left except in the comments about it.
       const plain = (await readFile(path.join(folder, `cairn.${to}`), "utf8")).replaceAll(/^\s*;;.*$/gm, "");
       expect(plain).not.toMatch(/crux|xtdb/);
       if (told === "") expect(await values(`cairn.${to}`)).toEqual(await values(`older.${from}`));
@@ -78,7 +78,7 @@ const CLUSTER = `{:xtdb.kafka/kafka-config {:bootstrap-servers "k:9092"}
                                               :retention-policy {:retain-newer-than "PT7D" :retain-at-least 5}}}}
  :xtdb.http-server/server {:port "\${PORT:-3001}" :jwks "{}"}}`;
 
-test("the whole file of a cluster is converted, with a comment at each place", async () => {
+test("the whole file of a cluster is converted, with a comment at each relevant position", async () => {
   const { stdout } = await convert(CLUSTER, "edn");
   const expected = await readFile(
     path.join(import.meta.dirname, "..", "fixtures", "converted-cluster.edn"),
@@ -116,7 +116,7 @@ test("the log that a comment offers can be uncommented unchanged", async () => {
   }
 });
 
-test("JSON has no comments: they go to standard error, each with its place", async () => {
+test("JSON has no comments: they go to standard error, each with its position", async () => {
   const { stdout, stderr } = await convert(
     '{"xtdb/document-store": {},\n "xtdb/tx-log": {"xtdb/module": "xtdb.kafka/->tx-log"}}',
     "json",
@@ -162,7 +162,7 @@ test("an unreadable file has the same problems as in config check", async () => 
   });
 });
 
-test("a file of Cairn itself keeps its meaning and all its texts", async () => {
+test("a Cairn file keeps its meaning and all its strings", async () => {
   const text = String.raw`{"cairn/node": {"id": "n", "dir": "a \"b\" \\c\n${"$"}{HOME:-x}"}, "site/store": {"cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", "path": "/p"},
     "cairn/index-store": {"kv-store": {"scrub-every": "never", "checkpointer": {"approx-frequency": 1000, "store": "site/store", "restore-from": ["site/store"]}}}, "cairn/http-server": null}`;
   await convert(text, "json", "edn");
@@ -194,7 +194,7 @@ describe("the hint for a refused value of an older system", () => {
     }
   });
 
-  test("is absent if nothing is older, or there is no file", async () => {
+  test("is absent if nothing is from an older system, or there is no file", async () => {
     await writeFile(
       path.join(folder, "wrong.edn"),
       '{:cairn/http-server {:port "x" :prot 1} :cairn/nothing {}}',

@@ -1,25 +1,25 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** A configuration with a mistake, and what is said about it. */
+/** A configuration with a mistake, and the problem that is reported. */
 export interface Mistake {
   readonly title: string;
   readonly input: { readonly edn: string } | { readonly json: string };
   readonly told: string;
 }
 
-/** The mistakes that people make, of every kind. */
+/** All kinds of mistakes that people make. */
 export const MISTAKES = mistakesOf("mistakes.txt");
 
 /**
- * The configurations that the documentation of XTDB 1.x shows, each shape once (most stand there three times, as JSON, Clojure and
- * EDN), with what is said of them; nothing where they start a node as they are.
+ * The configurations in the documentation of XTDB 1.x, each shape once (most appear three times, as JSON, Clojure and EDN), with what is
+ * reported about them; nothing if they start a node unchanged.
  */
 export const XTDB_EXAMPLES = mistakesOf("xtdb-examples.txt");
 
 /**
- * What a file of fixtures holds: a title, the source as `-e` or `-j` gets it (further lines indented by three), and all that is said
- * about it.
+ * Reads a file of fixtures: for each a title, the source as `-e` or `-j` gets it (further lines indented by three), and everything that is
+ * reported.
  */
 function mistakesOf(file: string): readonly Mistake[] {
   const text = readFileSync(join(import.meta.dirname, "..", "fixtures", file), "utf8");

@@ -5,18 +5,18 @@ import type { ResolvedConfig } from "../../../src/config/read-config.ts";
 
 const BASE = { env: { CAIRN_NODE_ID: "n1" }, cwd: "/srv" };
 
-/** The configuration of some sources; throws when it has a problem. */
+/** Returns the configuration of these sources; throws if it has a problem. */
 export async function configOf(input: Partial<ConfigInput>): Promise<ResolvedConfig> {
   return requireConfig(await readConfig({ ...BASE, ...input }));
 }
 
-/** What is wrong with some sources. */
+/** Returns the problems of these sources. */
 export async function problemsOf(input: Partial<ConfigInput>): Promise<readonly ConfigProblem[]> {
   const result = await readConfig({ ...BASE, ...input });
   return result.ok ? [] : result.problems;
 }
 
-/** Every value that took effect, by its path, with the place it came from. */
+/** Returns every value in effect by its path, with its origin. */
 export function settingsOf(config: ResolvedConfig): Record<string, readonly [value: unknown, from: string]> {
   return Object.fromEntries(
     config.settings.map(({ path, value, origin }) => [path.join(" > "), [value, origin.label]]),

@@ -20,7 +20,7 @@ const CHECKPOINTS = "checkpoints";
 /** A folder with a node's embedded log, index and checkpoints. */
 export class EmbeddedPlace {
   readonly folder: string;
-  /** What damage may be done to, each a name in {@link folder}. */
+  /** The folders whose files may be damaged, relative to {@link folder}. */
   readonly areas = { index: "a-index/live", log: "a-log", store: CHECKPOINTS } as const;
 
   constructor(folder: string) {
@@ -36,7 +36,7 @@ export class EmbeddedPlace {
   }
 }
 
-/** A node's folder as it was before anything was damaged, with what the node had acknowledged. Seeds damage copies of it. */
+/** A node's folder as it was before any damage, with the transactions that the node acknowledged. Each seed damages a copy. */
 export class PristineNode {
   readonly logId: string;
   readonly acknowledged: readonly Acknowledged[];
@@ -53,7 +53,7 @@ export class PristineNode {
     const chance = chanceOf(seededRandom(seed));
     const history = [POLICIES, ...randomHistory(chance, TRANSACTIONS, "first")];
     const told = new Map<number, Transaction>();
-    // Each life ends with what it wrote in tables or in a write-ahead log.
+    // The last writes of each life are in tables or in a write-ahead log.
     const lives = 2 + chance.below(2);
     const part = Math.ceil(history.length / lives);
     for (let from = 0; from < history.length; from += part) {
@@ -64,7 +64,7 @@ export class PristineNode {
       if (chance.next() < 0.5) await submitAll(node, randomHistory(chance, 5, `life-${from}`), told);
       await node.stop();
     }
-    // What the last life left in a write-ahead log goes into a table.
+    // Moves what the last life left in a write-ahead log into a table.
     if (chance.next() < 0.5) await (await host.start(place.folder)).stop();
     const messages = await messagesOf(path.join(place.folder, place.areas.log), told.size + 1);
     const { id } = messages;
@@ -87,7 +87,7 @@ export class PristineNode {
   }
 }
 
-/** Leaves a mark, a lease and a reservation in the store, as a node does that was killed while it saved or restored. */
+/** Leaves a mark, a lease and a reservation in the store, like a node that was killed while it saved or restored. */
 export async function leaveRecords(folder: string, forMs: number): Promise<void> {
   const store = path.join(folder, CHECKPOINTS);
   const expiresAt = new Date(Date.now() + forMs).toISOString();

@@ -7,7 +7,7 @@ import { type Answer, type Answers, changeText, evictionText, PAGE, type Questio
 
 const WAIT = { timeoutMs: PATIENCE_MS };
 
-/** A node in this process, asked through its interface for programs. */
+/** Returns a node in this process as a subject, asked through its interface for programs. */
 export function subjectOf(node: CairnNode): Subject {
   return {
     submit: (transaction) =>
@@ -73,7 +73,7 @@ async function ask(node: CairnNode, question: Question): Promise<Answer> {
   }
 }
 
-/** Waits for the transaction: a node that builds its index anew has not come to it yet. */
+/** Returns the outcome once the node has the transaction: a node that rebuilds its index may not have reached it yet. */
 async function outcomeOf(node: CairnNode, txId: number): Promise<Answers["outcome"]> {
   try {
     const outcome = await node.await(txId, WAIT);

@@ -2,9 +2,9 @@ import { open, readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import type { Chance } from "../odd-values.ts";
 
-/** Where a byte was changed. */
+/** The position of a changed byte. */
 export interface Flip {
-  /** Relative to the node's folder. */
+  /** The path relative to the node's folder. */
   readonly file: string;
   readonly kind: FileKind;
   readonly offset: number;
@@ -14,12 +14,12 @@ export interface Flip {
 /** `index table`, `log manifest`, `store archive` and so on. */
 export type FileKind = `${"index" | "log" | "store"} ${string}`;
 
-/** What no reader takes anything from: LevelDB's own diary, and locks. */
+/** Files whose content no reader uses: LevelDB's own log of events, and locks. */
 const IGNORED = /(^|\/)(LOCK|LOG|LOG\.old)$|\/lock\//;
-/** LevelDB's footer. */
+/** The size of LevelDB's footer in bytes. */
 const EDGE = 48;
 
-/** Changes one bit or one byte of some file in `folders` (relative to `root`): each kind of file is as likely as any other. */
+/** Changes one bit or one byte of a file in `folders` (relative to `root`); each kind of file is equally likely. */
 export async function flipSomewhere(
   root: string,
   folders: readonly string[],
@@ -34,7 +34,7 @@ export async function flipSomewhere(
   }
   const kinds = [...byKind.keys()].toSorted();
   if (kinds.length === 0) return undefined;
-  // Most of what can be wrong lies in tables.
+  // Tables can be damaged in the most ways.
   const tables = kinds.filter((kind) => kind.endsWith(" table"));
   const [firstKind, ...otherKinds] = tables.length > 0 && chance.next() < 0.4 ? tables : kinds;
   const kind = chance.pick([firstKind as FileKind, ...otherKinds]);
@@ -57,7 +57,7 @@ export async function flipSomewhere(
   }
 }
 
-/** Anywhere, or at the end, where indexes, filters and footers lie, or at the beginning. */
+/** Returns an offset anywhere, at the end, where indexes, filters and footers are, or at the beginning. */
 function placeIn(size: number, chance: Chance): number {
   const where = chance.next();
   if (where < 0.55) return chance.below(size);
@@ -93,7 +93,7 @@ function kindOf(file: string): FileKind {
   return name.startsWith("MANIFEST") ? `${area} manifest` : `${area} ${name}`;
 }
 
-/** Compactions and sweeps remove files while they are looked at. */
+/** Ignores that compactions and sweeps removed a file in the meantime. */
 function goneMeanwhile(error: unknown): undefined {
   if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
   throw error;

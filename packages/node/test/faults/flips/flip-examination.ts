@@ -7,7 +7,7 @@ import type { Answer, Question } from "./question.ts";
 
 const POLL_MS = 5;
 
-/** A node may refuse with these, and is asked again when it is ready. Any other code in place of an answer is a violation. */
+/** Codes with which a node may refuse; it is asked again when it is ready. Any other code instead of an answer is a violation. */
 const REFUSALS = new Set([
   "NOT_READY",
   "INDEX_CORRUPT",
@@ -20,24 +20,24 @@ const REFUSALS = new Set([
   "WATCH_COMPACTED",
 ]);
 
-/** How an examination ended. */
+/** The result of an examination. */
 export interface Verdict {
-  /** `right`: every question was answered rightly in one pass. `halted`: the node stopped itself. */
+  /** `right`: every answer in one pass was right. `halted`: the node stopped itself. */
   readonly end: "right" | "halted";
   readonly failure: NonNullable<Health["failure"]> | undefined;
   readonly refusals: number;
-  /** Answers in which rows were hidden. */
+  /** The number of answers in which rows were hidden. */
   readonly absent: number;
   readonly older: number;
 }
 
 /**
- * Whether rows may be hidden: `never`, or `until-scrubbed`, where a table was changed under the running node: its scrub has to find that
- * out, and until then LevelDB may not find a row, or find an older one in its place (docs/operations.md says so).
+ * Whether rows may be hidden: `never`, or `until-scrubbed` if a table was changed under the running node. Its scrub must find such a
+ * change; until then LevelDB may miss a row, or return an older one instead (docs/operations.md).
  */
 export type Tolerance = "never" | "until-scrubbed";
 
-/** Asks a node everything until all is right, or it halted. Throws what is wrong. */
+/** Asks a node every question until all answers are right, or it has halted. Throws if an answer is wrong. */
 export async function examine(
   subject: Subject,
   oracle: FlipOracle,
@@ -53,7 +53,7 @@ export async function examine(
     for (const question of oracle.questions(below)) {
       const found = await answerOf(subject, question);
       if (found instanceof Refused) {
-        // A past that is not found is taken for one that a policy removed.
+        // A history that is not found is taken for one that a policy removed.
         if (found.code === "WATCH_COMPACTED") {
           if (tolerance === "never") throw found;
           isRight = false;
@@ -77,7 +77,7 @@ export async function examine(
   throw new Error(`The node does not become right: ${refusals} refusals, ${absent} absent, ${older} older.`);
 }
 
-/** Waits until a node is ready (undefined) or has stopped itself; then the reason, which has to say what to do. */
+/** Waits until a node is ready (undefined) or has stopped itself; then returns the reason, which must say what to do. */
 export async function settled(subject: Subject): Promise<NonNullable<Health["failure"]> | undefined> {
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {

@@ -5,7 +5,7 @@ const KEYS = 16;
 const BUCKETS = ["nodes", "pods"] as const;
 const NAMESPACES = ["default", "é", "a"] as const;
 const STATES = ["on", "off", "done"] as const;
-/** Most fit many to a block, so that a good part of the bytes are keys; some fill several blocks. */
+/** Document sizes in bytes. Most fit many to a block, so that many of the bytes are keys; some fill several blocks. */
 const SIZES = [0, 0, 30, 30, 100, 100, 300, 300, 3_000, 3_000, 20_000] as const;
 
 /** The first transaction of every history. The expiry is so short that documents expire within it. */
@@ -22,7 +22,10 @@ export const POLICIES: Transaction = {
   ],
 };
 
-/** Transactions on few keys, so that they meet: documents of several sizes, deletions, evictions, conditions, events. `name` begins their ids. */
+/**
+ * Returns transactions on few keys, so that they interact: documents of several sizes, deletions, evictions, conditions, events. `name` is
+ * the prefix of their ids.
+ */
 export function randomHistory(chance: Chance, count: number, name: string): Transaction[] {
   const transactions: Transaction[] = [];
   while (transactions.length < count) {
@@ -36,7 +39,7 @@ export function randomHistory(chance: Chance, count: number, name: string): Tran
   return transactions;
 }
 
-/** A put, so that a watcher knows by its change that it was told everything. */
+/** Returns a put whose change shows a watcher that it has received everything. */
 export function lastPut(chance: Chance, id: string): Transaction {
   return { ops: [["put", "pods", "default/last", document(chance)]], id };
 }
@@ -54,7 +57,7 @@ function operation(chance: Chance, bucket: string, key: string): TxOperation {
 
 function document(chance: Chance): Json {
   const size = chance.pick(SIZES);
-  // Half of the texts compress, so that blocks are stored both ways.
+  // Half of the strings compress, so that blocks are stored both ways.
   const text = chance.next() < 0.5 ? "cairn ".repeat(size / 6) : noise(chance, size);
   return { state: chance.pick(STATES), node: { zone: chance.pick(["x", "y"]) }, text };
 }

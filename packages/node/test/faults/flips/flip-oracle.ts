@@ -4,14 +4,14 @@ import { IndexModel } from "../../index/support/index-model.ts";
 import { textOf } from "../../index/support/policies-model.ts";
 import { type Answer, type Answers, changeText, evictionText, type Question } from "./question.ts";
 
-/** A transaction that a node acknowledged, with the time that its log gave it. */
+/** A transaction that a node acknowledged, with its time in the log. */
 export interface Acknowledged {
   readonly txId: number;
   readonly transaction: Transaction;
   readonly time: number;
 }
 
-/** What a node has to answer: a fold of the acknowledged transactions, which knows nothing of rows and files. */
+/** The answers that a node must give: a fold of the acknowledged transactions, without knowledge of rows and files. */
 export class FlipOracle {
   readonly #model = new IndexModel();
   readonly #logId: string;
@@ -50,7 +50,9 @@ export class FlipOracle {
     }
   }
 
-  /** Every question that the API takes, about every key and transaction; `below` is a random whole number below its argument. */
+  /**
+   * Returns every question that the API accepts, about every key and transaction; `below` returns a random whole number below its argument.
+   */
   questions(below: (limit: number) => number): Question[] {
     const past = (): number => 2 + below(this.txId - 1);
     const found: Question[] = [{ ask: "buckets" }, { ask: "events" }, { ask: "evictions" }];
@@ -74,16 +76,16 @@ export class FlipOracle {
       const other = below(last + 1);
       [found[last], found[other]] = [found[other] as Question, found[last] as Question];
     }
-    // Last: it reads everything, so whatever is damaged would be met by it alone.
+    // The digest comes last: it reads everything, so it alone would find all damage.
     return [...found, { ask: "digest" }];
   }
 
-  /** Whether a key ever had this document, though it may have been written again or evicted since. */
+  /** Returns whether a key ever had this document, even if it has been written again or evicted since. */
   everHad(bucket: string, key: string, revision: number, document: unknown): boolean {
     return this.everTold(changeText(revision, "put", bucket, key, document));
   }
 
-  /** Whether this change ({@link changeText}), or this event (`txId object reason`), was ever true. */
+  /** Returns whether this change ({@link changeText}) or this event (`txId object reason`) was ever true. */
   everTold(text: string): boolean {
     return this.#ever.has(text) || / delete /.test(text);
   }
@@ -117,7 +119,7 @@ export class FlipOracle {
     }
   }
 
-  /** The versions of a key, newest first. */
+  /** Returns the versions of a key, newest first. */
   versions(bucket: string, key: string): Answers["history"] {
     return this.#model
       .history(bucket, key)

@@ -10,18 +10,18 @@ import { type Acknowledged, FlipOracle } from "./flip-oracle.ts";
 import { PATIENCE_MS, Refused, type Subject } from "./flip-subject.ts";
 import { SupervisedNode } from "./supervised-node.ts";
 
-/** Starts a node over the files in a folder. */
+/** Starts a node on the files in a folder. */
 export type StartNode = (folder: string) => Promise<Subject>;
 
 /** How often each thing happened. */
 export type FlipTally = Map<string, number>;
 
-/** When the bytes are changed: under a running node, of one that is down, or of what one that lost its index restores from. */
+/** When the bytes are changed: under a running node, under a stopped one, or under one that lost its index and has to restore. */
 type Moment = "running" | "down" | "before a restore";
 
 const RETRY_MS = 10;
 
-/** One seed: bytes of a copy are changed, and the node is asked everything. Answers what is wrong, or undefined. */
+/** Runs one seed: changes bytes of a copy, and asks the node everything. Returns what is wrong, or undefined. */
 export async function flippedOnce(
   start: StartNode,
   pristine: PristineNode,
@@ -43,7 +43,7 @@ export async function flippedOnce(
 }
 
 class FlipRound {
-  /** What was done, for whoever reads of a seed that failed. */
+  /** What was done, for whoever investigates a failed seed. */
   readonly story: string[] = [];
   readonly node: SupervisedNode;
   readonly #place: EmbeddedPlace;
@@ -52,7 +52,7 @@ class FlipRound {
   readonly #chance: Chance;
   readonly #tally: FlipTally;
   readonly #flips: Flip[] = [];
-  /** An index table was changed since the node was started last. */
+  /** Whether an index table was changed since the node last started. */
   #isUnchecked = false;
 
   constructor(
@@ -93,7 +93,7 @@ class FlipRound {
     if (this.#chance.next() < 0.3) await this.#restores();
   }
 
-  /** The node has read a part of its files when they are changed, and the rest not yet. */
+  /** Changes bytes of a running node that has read only some of its files. */
   async #runs(): Promise<void> {
     await this.node.start();
     const questions = this.#oracle.questions(this.#chance.below);
@@ -136,7 +136,7 @@ class FlipRound {
     const { end, failure, refusals, absent, older } = verdict;
     if (absent + older > 0) this.#count(`hidden until the scrub: ${absent > 0 ? "absent" : "older"}`);
     if (end === "halted") {
-      // The log is the truth: while it is whole there is nothing to halt for.
+      // The log is the truth: while it is intact, a node has no reason to halt.
       if (!this.#isLogDamaged)
         throw new Error(`The log is whole, and the node halted: ${failure?.code} ${failure?.message}`);
       this.#count(`halted: ${failure?.code}`);
@@ -148,9 +148,9 @@ class FlipRound {
     return end;
   }
 
-  /** Writes as clients do that send again until it is acknowledged; false where the node halted instead. */
+  /** Writes like clients that resend until each write is acknowledged; returns false if the node halted instead. */
   async #writes(): Promise<boolean> {
-    // Much at times, so that tables are merged with those that were changed.
+    // Sometimes many, so that changed tables are merged with others.
     const many = this.#chance.next() < 0.4 ? randomHistory(this.#chance, 40, "") : [];
     for (const [n, transaction] of [...many, lastPut(this.#chance, "")].entries()) {
       const id = `after-${this.#oracle.txId}-${n}`;
@@ -160,7 +160,7 @@ class FlipRound {
     return await this.#writesAgain();
   }
 
-  /** A transaction that was acknowledged before the damage is not applied once more. */
+  /** Resubmits a transaction acknowledged before the damage, which must not be applied again. */
   async #writesAgain(): Promise<boolean> {
     const sent = this.#acknowledged.filter(({ transaction }) => transaction.id !== undefined);
     const again = sent[this.#chance.below(sent.length)];
@@ -168,7 +168,7 @@ class FlipRound {
   }
 
   async #submitted(transaction: Transaction, before?: number): Promise<boolean> {
-    // One that waits for a node that halted meanwhile is told only when its own time is over.
+    // A request that waits for a node which halted in the meantime ends only with its own timeout.
     const deadline = performance.now() + 3 * PATIENCE_MS;
     const refusals = new Map<string, string>();
     while (performance.now() < deadline) {
@@ -181,12 +181,12 @@ class FlipRound {
         });
         if (acknowledged === undefined) return false;
         const { txId, time } = acknowledged;
-        // A log that forgot the id stores it again, and the index knows.
+        // A log that forgot the id stores the transaction again, and the index recognizes it.
         if (txId !== before) this.#oracle.add({ txId, transaction, time });
         return true;
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
-        // What was sent before cannot be compared with it where that message is damaged; all others are still taken.
+        // If the earlier message is damaged, the resent transaction cannot be compared with it; all others are still accepted.
         const isDamaged = before !== undefined && error.code === "LOG_GAP" && this.#isLogDamaged;
         if (isDamaged) return true;
         if (!refusals.has(error.code)) this.#count(`a write was refused: ${error.code}`);
@@ -197,7 +197,7 @@ class FlipRound {
     throw new Error(`The node is ready and takes no transaction: ${[...refusals.values()].join("; ")}`);
   }
 
-  /** What is saved after the damage, if anything is, has to be right as well. */
+  /** Restores from the store: a checkpoint saved after the damage must be right, too. */
   async #restores(): Promise<void> {
     try {
       await this.node.with((subject) => subject.checkpoint());

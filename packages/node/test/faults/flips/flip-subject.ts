@@ -1,7 +1,7 @@
 import type { Phase, Transaction } from "@cairn/client";
 import type { Answer, Question } from "./question.ts";
 
-/** What a node says when it does not answer. */
+/** The error of a node that refuses to answer. */
 export class Refused extends Error {
   readonly code: string;
 
@@ -11,10 +11,10 @@ export class Refused extends Error {
   }
 }
 
-/** The node's process ended, and not because it was asked to. */
+/** The node's process ended without being asked to. */
 export class Ended extends Error {}
 
-/** How a node is, as GET /status has it. */
+/** A node's state, as in GET /status. */
 export interface Health {
   readonly phase: Phase;
   readonly failure: { readonly code: string; readonly message: string; readonly hint: string | null } | null;
@@ -22,16 +22,16 @@ export interface Health {
   readonly skipped: number;
 }
 
-/** A running node. Everything but `health` and `stop` may throw {@link Refused}, and all of it {@link Ended}. */
+/** A running node. Everything except `health` and `stop` may throw {@link Refused}, and everything may throw {@link Ended}. */
 export interface Subject {
-  /** Answers the transaction's id once it is acknowledged, and indexed. */
+  /** Returns the transaction's id once it is acknowledged and indexed. */
   submit(transaction: Transaction): Promise<{ readonly txId: number; readonly time: number }>;
   ask(question: Question): Promise<Answer>;
   checkpoint(): Promise<void>;
   health(): Promise<Health>;
-  /** Ends it in order. */
+  /** Shuts the node down cleanly. */
   stop(): Promise<void>;
 }
 
-/** How long one question may take: longer than any pause of a busy machine. */
+/** The most time (ms) that one question may take, longer than any pause of a busy machine. */
 export const PATIENCE_MS = 30_000;

@@ -8,14 +8,14 @@ import { flippedOnce, type FlipTally, type StartNode } from "./flip-round.ts";
 import { NodeHost } from "./node-host.ts";
 import { startProcess } from "./node-process.ts";
 
-/** `pnpm soak` makes more. */
+/** `pnpm soak` runs more. */
 const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 20);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
-/** Each waits for the disk most of the time. */
+/** Seeds that run concurrently: each waits for the disk most of the time. */
 const AT_ONCE = 3;
-/** Every so many seeds the node is a process of its own that is asked over HTTP, which takes longer. */
+/** Every 20th seed runs the node in a process of its own over HTTP, which takes longer. */
 const PROCESS_EVERY = 20;
-/** So many seeds in a row damage copies of one history. */
+/** How many consecutive seeds damage copies of the same history. */
 const SEEDS_A_HISTORY = 20;
 
 describe("a changed byte on a node's disk", () => {
@@ -39,7 +39,7 @@ describe("a changed byte on a node's disk", () => {
     for (const one of hosts) await one.close();
   });
 
-  it("is looked for with an oracle that says what an undamaged node says", async () => {
+  it("is looked for with an oracle that answers like an undamaged node", async () => {
     const node = await historyOf(FIRST);
     const place = await node.copy();
     const subject = await host.start(place.folder);
@@ -54,7 +54,7 @@ describe("a changed byte on a node's disk", () => {
   });
 
   it(
-    `is never served as right, wherever ${SEEDS} seeds change one`,
+    `never leads to a wrong answer, wherever ${SEEDS} seeds change one`,
     { timeout: 180_000 + SEEDS * 5_000 },
     async () => {
       const seeds = Array.from({ length: SEEDS }, (_, n) => FIRST + n);

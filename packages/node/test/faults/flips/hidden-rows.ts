@@ -3,8 +3,8 @@ import type { FlipOracle } from "./flip-oracle.ts";
 import type { Answer, Answers, Question } from "./question.ts";
 
 /**
- * What an answer lacks, or has from before, as it does where LevelDB no longer finds a row: `absent`, or `older` where an earlier row
- * of the same key came to light. Undefined where a hidden row cannot be the reason: then the answer is plainly wrong.
+ * Classifies a wrong answer that a row hidden from LevelDB can explain: `absent` if it only lacks something, `older` if an earlier row of
+ * the same key came to light. Returns undefined if a hidden row cannot be the reason: then the answer is plainly wrong.
  */
 export function hiddenRow(
   oracle: FlipOracle,
@@ -48,7 +48,7 @@ export function hiddenRow(
   }
 }
 
-/** `absent` where `found` only lacks something, `older` where it has something else that once was true, or something twice. */
+/** Returns `absent` if `found` only lacks something, and `older` if it has something that was once true, or has something twice. */
 function among<T>(
   found: readonly T[],
   wanted: readonly T[],

@@ -1,5 +1,5 @@
-// Runs one node after the other for a node-host.ts, which outlives it where LevelDB ends the process: a damaged block can fail an
-// assertion in native code.
+// Runs nodes one after another for a node-host.ts, which survives if LevelDB ends this process: a damaged block can fail an assertion in
+// native code.
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
@@ -9,7 +9,7 @@ import { subjectOf } from "./embedded-subject.ts";
 import { Refused, type Subject } from "./flip-subject.ts";
 import type { HostReply, HostRequest } from "./node-host.ts";
 
-/** So small that a history fills several tables. */
+/** The write buffer in bytes, so small that a history fills several tables. */
 const WRITE_BUFFER = 64 * 1024;
 
 const SCRUB_MS = 1_000;
@@ -19,7 +19,7 @@ const nodes = new Map<string, Subject>();
 process.on("message", (request: HostRequest) => {
   void answer(request).then((reply) => process.send?.(reply));
 });
-// Whoever asked is gone.
+// The parent process has exited.
 process.on("disconnect", () => process.exit());
 
 async function answer({ id, folder, call }: HostRequest): Promise<HostReply> {
@@ -49,7 +49,7 @@ async function answer({ id, folder, call }: HostRequest): Promise<HostReply> {
   }
 }
 
-/** A node that saves checkpoints only where it is asked to. */
+/** Starts a node that saves checkpoints only on request. */
 async function startNode(folder: string): Promise<Subject> {
   const system = quietSystem({
     folder,

@@ -7,7 +7,7 @@ import type { Answer, Question } from "./question.ts";
 
 const CHILD = fileURLToPath(new URL("../../../dist/test/faults/flips/host-child.js", import.meta.url));
 
-/** What the process of a {@link NodeHost} is asked. */
+/** A request to the process of a {@link NodeHost}. */
 export interface HostRequest {
   readonly id: number;
   readonly folder: string;
@@ -17,7 +17,7 @@ export interface HostRequest {
     | { readonly name: "ask"; readonly question: Question };
 }
 
-/** What it answers. */
+/** The reply of the process. */
 export interface HostReply {
   readonly id: number;
   readonly answer?: unknown;
@@ -30,13 +30,13 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** A process in which nodes are started one after the other, which costs less than a process each; a new one where it ended. */
+/** A process that runs nodes one after another, which costs less than a process for each; a new one replaces it if it ends. */
 export class NodeHost {
   #child: ChildProcess | undefined;
   readonly #waiting = new Map<number, Waiting>();
   #last = 0;
 
-  /** Starts a node over the files in `folder`. */
+  /** Starts a node on the files in `folder`. */
   async start(folder: string): Promise<Subject> {
     const ask = async <T>(call: HostRequest["call"]): Promise<T> => (await this.#ask(folder, call)) as T;
     await ask({ name: "start" });
@@ -74,7 +74,7 @@ export class NodeHost {
     if (this.#child !== undefined) return this.#child;
     if (!mayStart) throw new Ended("it ended before");
     const said: string[] = [];
-    // Without the conditions under which tests import sources: the child runs the build.
+    // Without the conditions that let tests import sources: the child runs the build.
     const child = fork(CHILD, {
       execArgv: [],
       stdio: ["ignore", "ignore", "pipe", "ipc"],

@@ -8,10 +8,10 @@ import { HttpSubject } from "./http-subject.ts";
 
 const CAIRN = fileURLToPath(new URL("../../../dist/bundle/cli/main.js", import.meta.url));
 
-/** A scrub that finds out within seconds what was changed. */
+/** A configuration whose scrub finds a change within seconds. */
 const SCRUBBED = JSON.stringify({ "cairn/index-store": { "kv-store": { "scrub-every": "PT1S" } } });
 
-/** Starts `cairn start` over the files in `folder`, as a user does; it finds them where a node-host.ts left them. */
+/** Runs `cairn start` on the files in `folder`, like a user; they are where a node-host.ts left them. */
 export async function startProcess(folder: string): Promise<Subject> {
   const child = spawn(process.execPath, [CAIRN, "start", "-j", SCRUBBED], {
     env: {

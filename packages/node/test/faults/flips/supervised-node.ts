@@ -1,9 +1,9 @@
 import { Ended, type Subject } from "./flip-subject.ts";
 
-/** A supervisor starts a node again that ended; one that ends at every start is lost. */
+/** How often a supervisor restarts a node that ended; one that ends at every start is lost. */
 const MOST_ENDINGS = 3;
 
-/** A node that is started again where LevelDB ended its process: that is no wrong answer yet. */
+/** A node that is restarted if LevelDB ends its process, which is not a wrong answer yet. */
 export class SupervisedNode {
   readonly #startNode: () => Promise<Subject>;
   readonly #onEnded: (ended: Ended) => void;
@@ -26,7 +26,7 @@ export class SupervisedNode {
     }
   }
 
-  /** Ends it in order; nothing where it does not run. */
+  /** Shuts the node down cleanly if it runs. */
   async stop(): Promise<void> {
     const subject = this.#subject;
     this.#subject = undefined;
@@ -35,7 +35,7 @@ export class SupervisedNode {
     });
   }
 
-  /** Does `work` with the node; from the beginning, with a node started anew, where it ended meanwhile. */
+  /** Runs `work` with the node; if the node ends in the meantime, restarts the node and runs `work` again. */
   async with<T>(work: (subject: Subject) => Promise<T>): Promise<T> {
     for (;;) {
       if (this.#subject === undefined) throw new Error("There is no node to ask.");

@@ -1,6 +1,6 @@
 import { openSync, readSync, writeSync } from "node:fs";
 
-/** Groups of calls, as failing-calls.c numbers them. */
+/** Groups of system calls, numbered as in failing-calls.c. */
 export const GROUPS = {
   open: 1,
   openToWrite: 2,
@@ -14,10 +14,10 @@ export const GROUPS = {
 
 const ALL = Object.values(GROUPS).reduce((sum, group) => sum + group, 0);
 const WRITING = GROUPS.openToWrite + GROUPS.names + GROUPS.write + GROUPS.sync;
-/** All calls that open a file. */
+/** All groups of calls that open a file. */
 export const OPENING = GROUPS.open + GROUPS.openToWrite;
 
-/** Each error of the table (system-errors.ts) by its number on Linux, and the calls that may answer it. */
+/** Each error of the table (system-errors.ts) with its number on Linux, and the calls that may return it. */
 export const FAULTS: Readonly<Record<string, { readonly errno: number; readonly groups: number }>> = {
   EMFILE: { errno: 24, groups: OPENING },
   ENFILE: { errno: 23, groups: OPENING },
@@ -34,7 +34,7 @@ export const FAULTS: Readonly<Record<string, { readonly errno: number; readonly 
 
 const FIELDS = 8;
 
-/** The file by which a process with failing-calls.so tells it what to fail. */
+/** The file that tells a process with failing-calls.so what should fail. */
 export class FaultControl {
   readonly #file: number;
 
@@ -42,13 +42,13 @@ export class FaultControl {
     this.#file = openSync(path, "r+");
   }
 
-  /** From now on lets `after` calls pass, then fails `count` of them: all that follow where it is -1. */
+  /** Lets the next `after` calls pass, then fails `count` of them; all that follow if it is -1. */
   arm(fault: { readonly errno: number; readonly groups: number }, after: number, count: number): void {
     this.#write([0, fault.errno, after, count, fault.groups, 0, 0, 0]);
     this.#write([1]);
   }
 
-  /** Answers how many calls were seen and how many failed, and the group of the last one that did. */
+  /** Returns how many calls were seen and how many failed, and the group of the last one that failed. */
   disarm(): { readonly seen: number; readonly failed: number; readonly group: string } {
     this.#write([0]);
     const bytes = Buffer.alloc(FIELDS * 4);

@@ -11,7 +11,7 @@ import { type CairnNode, runNode } from "../../../src/node/node.ts";
 import { quietSystem } from "../../support/quiet-system.ts";
 import { FAULTS, FaultControl } from "./fault-control.ts";
 
-/** What none of these faults may ever be taken for. */
+/** Codes for which none of these faults may ever be mistaken. */
 const NEVER = new Set([
   "INTERNAL",
   "INDEX_CORRUPT",
@@ -33,7 +33,7 @@ const fault = FAULTS[errno];
 if (fault === undefined) throw new Error(`no fault ${errno}`);
 const control = new FaultControl(controlPath);
 const store = filesystemStore({ path: path.join(dir, "checkpoints") });
-/** What each key must hold: what was acknowledged last, or what was tried after that. */
+/** The values that each key may have: the one acknowledged last, or one attempted after that. */
 const expected = new Map<string, string[]>();
 const broken: string[] = [];
 const told: string[] = [];
@@ -83,7 +83,7 @@ async function put(node: CairnNode): Promise<number | undefined> {
   const text = `${count} `.repeat(3_000);
   const may = expected.get(name) ?? [];
   const { txId } = (await tried("put", () => node.submit({ ops: [["put", "b", name, text]] }))) ?? {};
-  // One that failed may be in the log all the same.
+  // A failed submission may be in the log all the same.
   expected.set(name, txId === undefined ? [...may, text] : [text]);
   return txId;
 }
@@ -112,7 +112,7 @@ async function use(node: CairnNode): Promise<void> {
   await tried("checkpoint", () => node.checkpoint().done);
 }
 
-/** Waits until a put is taken, and indexed, by a node that is ready. */
+/** Waits until a ready node accepts and indexes a put. */
 async function recovered(node: CairnNode): Promise<boolean> {
   const before = told.length;
   const end = Date.now() + RECOVERED_WITHIN_MS;
@@ -144,7 +144,7 @@ await node.checkpoint().done;
 
 for (let round = 0; round < Number(rounds); round += 1) {
   const after = Number(first) + round * Number(step);
-  // Once, or from then on until it is over.
+  // Only once, or continuously until the fault is over.
   const failing = round % 2 === 0 ? 1 : -1;
   told.length = 0;
   if (phase === "running") {
@@ -157,7 +157,7 @@ for (let round = 0; round < Number(rounds); round += 1) {
     if (phase === "restoring") await rm(path.join(dir, "a-index"), { recursive: true, force: true });
     control.arm(fault, after, failing);
     node = await tried("start", start);
-    // As long as it takes to join, or to fail to.
+    // As long as it takes to join, or to fail to join.
     if (node !== undefined) await Promise.race([node.ready, delay(300)]);
   }
   const { seen, failed, group } = control.disarm();

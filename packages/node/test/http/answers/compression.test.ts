@@ -15,7 +15,7 @@ interface Answer {
   readonly body: Buffer;
 }
 
-/** Without what clients do by themselves. */
+/** Sends a request without the headers that clients add by themselves. */
 async function ask(
   { server }: ServedNode,
   method: string,
@@ -35,7 +35,7 @@ async function ask(
   });
 }
 
-/** A small document, a large one, and a bucket whose list is sent in parts. */
+/** Starts a server with a small document, a large one, and a bucket whose list is sent in parts. */
 async function filled(): Promise<ServedNode> {
   const served = await serve();
   await served.put("/api/v1/pods/small", { a: 1 });
@@ -65,7 +65,7 @@ it.each([
   ["gzip;q=0.5, identity;q=0.5", "gzip"],
   ["identity;q=0, br;q=0.1", "br"],
   ["gzip;q=2", undefined],
-])("answers Accept-Encoding: %s in %s", (header, coding) => {
+])("a server answers Accept-Encoding: %s in %s", (header, coding) => {
   expect(codingFor(header)).toBe(coding);
 });
 
@@ -133,7 +133,7 @@ describe("a long answer", () => {
     expect((await served.put(at, LARGE, { "if-match": weak })).status).toBe(200);
     expect((await served.put(at, LARGE, { "if-match": weak })).status).toBe(412);
     expect((await ask(served, "GET", at, { ...gzip, "if-none-match": weak })).status).toBe(200);
-    // Its fetch asks for compressed answers by itself.
+    // The client's fetch asks for compression by itself.
     const { revision, document } = (await new CairnClient({ urls: served.url }).get("pods", "large")) ?? {};
     expect([document, `"${revision}"`]).toEqual([LARGE, (await ask(served, "GET", at)).headers.etag]);
   });

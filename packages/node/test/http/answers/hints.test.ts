@@ -7,10 +7,10 @@ import { startNode } from "../../../src/index.ts";
 import { serve } from "../served-node.ts";
 
 const PACKAGES = fileURLToPath(new URL("../../../../", import.meta.url));
-/** What only the command line says: there the files of the documentation are at hand. */
+/** Sources whose messages appear only on the command line, where the documentation is at hand. */
 const COMMAND_LINE = ["node/src/cli/", "node/src/config/"];
 
-/** Lines of the sources that cite a page of docs/ in what they say, as `file: line`. */
+/** Returns the source lines whose messages cite a page of docs/, as `file: line`. */
 async function citations(folder: string): Promise<string[]> {
   const names = (await readdir(path.join(PACKAGES, folder), { recursive: true })).filter((name) =>
     name.endsWith(".ts"),
@@ -30,7 +30,7 @@ it("no answer refers to a file of the documentation", async () => {
   const [commands, answered] = [true, false].map((isCommand) =>
     all.filter((one) => COMMAND_LINE.some((room) => one.startsWith(room)) === isCommand),
   );
-  // Else there would be nothing that this could find.
+  // Otherwise this test could find nothing.
   expect(commands).not.toEqual([]);
   expect(answered).toEqual([]);
 });
@@ -39,7 +39,7 @@ it.each([
   ["GET", "/nothing"],
   ["PATCH", "/status"],
   ["GET", "/api/v1/tx/a/b"],
-])("serves the address that the hint of %s %s names", async (method, at) => {
+])("a node serves the address that the hint of %s %s names", async (method, at) => {
   await using served = await serve();
   const { error } = JSON.parse((await served.raw(method, at)).text) as { error: { hint: string } };
   const named = /GET (\/\S+)/.exec(error.hint)?.[1] ?? "";

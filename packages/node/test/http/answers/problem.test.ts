@@ -26,7 +26,7 @@ it.each([
   [`${PROBLEM};q=0.9, */*`, false],
   [`*/*;q=0.1, ${PROBLEM};q=0.2`, true],
   [`${PROBLEM};q=0.5, application/*;q=0.4, */*`, true],
-  // Generated clients name all that an operation answers, and read what they always read.
+  // Generated clients list everything that an operation returns, and must get what they always got.
   [`application/json, ${PROBLEM}`, false],
   [`application/json;q=0.9, ${PROBLEM}`, true],
   [`application/json, ${PROBLEM};q=0.9`, false],
@@ -55,7 +55,7 @@ async function ask(served: ServedNode, [, method, path, body]: Asked, accept?: s
 
 describe("problem details", () => {
   it.each(REFUSED)(
-    "of %s say what the usual shape says, and what the OpenAPI document says",
+    "of %s say the same as the usual form, as the OpenAPI document describes",
     async (...asked) => {
       await using served = await serve({ maxBody: 1_000 });
       const usual = await ask(served, asked);
@@ -98,7 +98,7 @@ describe("problem details", () => {
     expect(JSON.parse(told.text)).toMatchObject({ title: "Internal Server Error", code: "INTERNAL" });
   });
 
-  it("are also sent for an unknown Expect", async () => {
+  it("are sent even for an unknown Expect", async () => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     socket.end(

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { parseJson } from "../../../src/http/requests/faithful-json.ts";
 import { serve } from "../served-node.ts";
 
-/** A number's value as a fraction of whole numbers, worked out from its digits alone. */
+/** Returns a number's value as a fraction of integers, computed from its digits alone. */
 function exactly(number: string): { over: bigint; under: bigint } {
   const [mantissa = "", power = "0"] = number.toLowerCase().split("e");
   const [whole = "", fraction = ""] = mantissa.split(".");
@@ -22,7 +22,7 @@ function taken(json: string): unknown {
   return parseJson(Buffer.from(json));
 }
 
-/** The number as a document answers it, or undefined where it is refused. */
+/** Returns the number as it is read back from a document, or undefined if it is refused. */
 function kept(number: string): string | undefined {
   try {
     return JSON.stringify(taken(number));
@@ -98,7 +98,7 @@ describe("a number", () => {
       '{"s": "1e400 \\" : {", "x": -0.123456789012345678}',
       "at x would become -0.12345678901234568.",
     ],
-  ])("%s is refused, with its place in the body", (number, json, why) => {
+  ])("%s is refused, with its position in the body", (number, json, why) => {
     expect(() => taken(json)).toThrow(`The number ${number}`);
     expect(() => taken(json)).toThrow(why);
   });
@@ -120,14 +120,14 @@ describe("a repeated name in an object", () => {
     expect(() => taken(json)).toThrow(`The body has a name twice in one object ${where}`);
   });
 
-  it("is not the same name in several objects, or in a string", () => {
+  it("may be in different objects, or in a string", () => {
     const text =
       '{"a": {"a": [{"a": ":"}, {"a": "{\\"a\\": 1, \\"a\\": 2}"}]}, "": {"": 0}, "__proto__": {"a": 1}}';
     expect(JSON.stringify(taken(text))).toBe(JSON.stringify(JSON.parse(text)));
   });
 });
 
-it("refuses documents, transactions and lines of a batch alike, and stores nothing", async () => {
+it("a node refuses such documents, transactions and lines of a batch alike, and stores nothing", async () => {
   await using served = await serve();
   const bodies = [
     ["PUT", "/api/v1/things/a", '{"x": 1e400}', "application/json"],
@@ -147,7 +147,7 @@ it("refuses documents, transactions and lines of a batch alike, and stores nothi
   expect(served.node.submitted).toEqual([]);
 });
 
-it("stores the number as text, as the hint says", async () => {
+it("a node stores the number as a string, as the hint suggests", async () => {
   await using served = await serve();
   const number = "12345678901234567890.5";
   const put = async (value: string): Promise<{ status: number; text: string }> =>

@@ -3,7 +3,7 @@ import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
 import { serve } from "../served-node.ts";
 
-/** Status and body of what a server answers to the lines of a request and a body. */
+/** Sends a request with these lines and body; returns status and body of the answer. */
 async function ask(port: number, lines: readonly string[], body = ""): Promise<[number, string]> {
   const socket = connect(port, "127.0.0.1");
   socket.write([...lines, `Content-Length: ${body.length}`, "Connection: close", "", body].join("\r\n"));
@@ -15,7 +15,7 @@ const PUT = "PUT /api/v1/pods/default/x HTTP/1.1";
 const HOST = "Host: localhost";
 
 describe("no part of a request is ignored silently", () => {
-  it("a precondition counts behind any number of other header lines", async () => {
+  it("a precondition counts after any number of other header lines", async () => {
     await using served = await serve();
     const padding = Array.from({ length: 3_000 }, () => "a:");
     const { port } = served.server;

@@ -8,7 +8,7 @@ import { type CairnNode, startNode } from "../../../src/index.ts";
 
 const DOCUMENTS = 20;
 
-/** A node with documents `d0` to `d19`, each its own number. */
+/** Starts a node with documents `d0` to `d19`, each containing its number. */
 async function start(): Promise<{ node: CairnNode; port: number }> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-pipelined-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -32,7 +32,7 @@ function put(document: string): string {
   return `${request("PUT /api/v1/pods/p", `Content-Length: ${document.length}`)}${document}`;
 }
 
-/** Status and body of each answer. */
+/** Returns status and body of each answer. */
 function answersIn(received: string): string[] {
   return received
     .split("HTTP/1.1 ")
@@ -81,7 +81,7 @@ describe("requests that one connection sends ahead of their answers", () => {
     expect([0, 3, 5, 7, 11, 12].map((at) => answers[at]?.slice(4))).toEqual(["1", "", "", "10", "8", "9"]);
   });
 
-  it("are done in their order if one of them writes", async () => {
+  it("are executed in order if one of them writes", async () => {
     const { port } = await start();
     for (let round = 0; round < 10; round += 1) {
       const socket = connect(port, "127.0.0.1");
@@ -110,7 +110,7 @@ describe("requests that one connection sends ahead of their answers", () => {
     }
   });
 
-  it("are all answered or refused when the node stops among them", async () => {
+  it("are all answered or refused if the node stops between them", async () => {
     const { node, port } = await start();
     const connections = Array.from({ length: 4 }, () => endlessReads(port));
     await vi.waitFor(() => {
@@ -128,13 +128,13 @@ describe("requests that one connection sends ahead of their answers", () => {
   });
 });
 
-/** Reads one document after the other, ahead of the answers, until the node ends the connection. */
+/** Requests one document after another, ahead of the answers, until the node ends the connection. */
 function endlessReads(port: number): { ended: Promise<string>; read: () => number } {
   const socket = connect(port, "127.0.0.1");
   let received = "";
   let count = 0;
   socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
-  // A write may meet the end.
+  // A write may fail when the connection ends.
   socket.on("error", () => undefined);
   const ended = new Promise<string>((resolve) => socket.once("close", () => resolve(received)));
   const write = (): void => {

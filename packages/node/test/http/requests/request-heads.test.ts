@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { MemoryNode } from "../memory-node.ts";
 import { serve } from "../served-node.ts";
 
-/** All that is answered to a head alone, until the node ends the connection. */
+/** Sends only a head, and returns everything received until the node ends the connection. */
 async function answersTo(port: number, head: readonly string[]): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   socket.write(`${head.join("\r\n")}\r\n\r\n`);
@@ -74,7 +74,7 @@ describe("a method", () => {
 });
 
 describe("HEAD", () => {
-  it("has no length other than that of the answer to GET", async () => {
+  it("has the same length as the answer to GET, or none", async () => {
     await using served = await serve({ node: new MemoryNode() });
     await served.put("/api/v1/pods/x", { a: 1 });
     const watch = await served.raw("HEAD", "/api/v1/watch");

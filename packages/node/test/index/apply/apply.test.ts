@@ -42,7 +42,7 @@ describe("the index is a pure function of the log", () => {
           let right = await IndexStore.open(await levelProvider().open(rightDir), empty);
           for (const run of cut(messages, cutsB)) {
             await right.apply(run);
-            // Reopened after every run, which finds what was applied.
+            // Reopened after every run, with everything applied so far.
             await right.close();
             right = await IndexStore.open(await levelProvider().open(rightDir), empty);
             await right.buildFields();

@@ -26,7 +26,7 @@ function identity(birth: BirthRecord, name: string): LogIdentity {
   return { id: birth.log, name, bounds: { first: 1, last: 1 }, birth };
 }
 
-/** A birth record and puts of `values` to one key; with an id, so that ids of the older log are known in the newer one. */
+/** Returns a birth record and puts of `values` to one key; with an id, so that ids of the older log are known in the newer one. */
 function messages(birth: BirthRecord, values: readonly number[], time: number): LogMessage[] {
   const payloads = values.map((value) =>
     encodeTransaction({ ops: [["put", "pods", "default/a", value]], id: `id-${value}` }, birth.log),

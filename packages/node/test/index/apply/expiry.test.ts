@@ -47,7 +47,7 @@ async function names(index: IndexStore): Promise<string[]> {
   return documents.map(({ name }) => name);
 }
 
-it("a document expires when its time since the last write is over, by the time of transactions, and not before", async () => {
+it("a document expires when its time since the last write is over, as measured by transaction times, and not before", async () => {
   const log = new Log().add(1, ["configure", DONE]).add(2, put("a", "completed"), put("b", "running"));
   log.add(10 * DAY, put("c", "completed"), put("a", "failed"));
   expect(await names(await indexOf(log.add(40 * DAY - 1, tick)))).toEqual(["a", "b", "c"]);
@@ -73,7 +73,7 @@ it("documents older than the rule expire as well; a removed rule expires nothing
   const log = new Log();
   for (let n = 0; n < 450; n += 1) log.add(n, put(`e${String(n).padStart(3, "0")}`, "failed"));
   log.add(31 * DAY, ["configure", DONE]);
-  // The first transaction finds some documents, which expire from the next one on.
+  // The first transaction finds some documents, which expire with the next one.
   const left = [450, 350, 250, 150];
   for (const count of left) {
     log.add(31 * DAY, ["delete", "executions", "nothing"]);

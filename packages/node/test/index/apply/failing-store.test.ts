@@ -10,7 +10,7 @@ import { IndexModel } from "../support/index-model.ts";
 import { expectLikeModel } from "../support/like-model.ts";
 import { transaction } from "../support/transactions-arbitrary.ts";
 
-it("an index equals the fold of its log, whichever reads and writes of its store fail on the way", async () => {
+it("an index equals the fold of its log, whichever reads and writes of its store fail", async () => {
   const indexes = { pods: ["state", "node.zone"], nodes: ["state"] };
   const indexed: Transaction = { ops: [["configure", { indexes }]] };
   const faults = fc.record({

@@ -53,7 +53,7 @@ describe("a message that no node wrote for this log", () => {
     ],
     ["of version 0.1.0", Buffer.from('cairn/1 00000000\n{"ops":[]}'), /0\.1\.0/],
     ["of anything", Buffer.from("hello"), /not a message of Cairn/],
-  ])("%s keeps its tx-id, changes nothing and is told", async (_, payload, why) => {
+  ])("%s keeps its tx-id, changes nothing and is reported", async (_, payload, why) => {
     const counts = await index.apply(messagesOf([put("a"), payload, put("c")]));
     expect(counts).toMatchObject({ transactions: 4, committed: 3, refused: { count: 1, last: { txId: 3 } } });
     expect(counts.refused.last?.reason).toMatch(why);

@@ -10,7 +10,7 @@ import type { LogMessage } from "../../../src/log/tx-log.ts";
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
-/** How often each key is written, and deleted, in a log of so many transactions; every tenth writes another bucket. */
+/** How often each key is written and deleted in a log of this many transactions; every tenth writes another bucket. */
 const TRANSACTIONS = 3_000;
 const KEYS = 23;
 
@@ -56,7 +56,7 @@ async function rowsOf(kv: KvStore, kinds = "bcdefhijmnoqtvxz"): Promise<string[]
   return found;
 }
 
-/** A revision, undefined for an absent key, or "gone" when the index reports that the past was removed. */
+/** Returns a revision, undefined for an absent key, or "gone" if the index reports that the past was removed. */
 async function at(index: IndexStore, name: string, txId: number): Promise<number | undefined | "gone"> {
   try {
     return (await index.get({ bucket: "pods", namespace: "default", name }, { txId }))?.revision;
@@ -143,7 +143,7 @@ describe("what a history policy removed", () => {
     expect(await at(index, "never", 6)).toBeUndefined();
   });
 
-  it("leaves no trace of keys that were deleted for longer than the bound", async () => {
+  it("leaves no trace of keys that were deleted longer ago than the bound", async () => {
     const { index, kv } = await indexOf(messages({ for: "PT1M" }), 1_000);
     const { kv: wholeKv } = await indexOf(messages(undefined), 1_000);
     expect((await rowsOf(wholeKv, "d")).length).toBeGreaterThan((await rowsOf(kv, "d")).length);

@@ -7,7 +7,7 @@ import { cut, empty, messagesOf } from "../support/cut-log.ts";
 import { IndexModel } from "../support/index-model.ts";
 import { transaction } from "../support/transactions-arbitrary.ts";
 
-/** Counts the keys written by a transaction that have a document in the model. */
+/** Returns how many keys written by a transaction have a document in the model. */
 function documentsOf(model: IndexModel, { ops }: Transaction): number {
   const has = (bucket: string, key: string): boolean => model.list(bucket).some(([id]) => id === key);
   return ops.filter(
@@ -19,8 +19,8 @@ function put(at: number): Transaction {
   return { ops: [["put", "pods", `default/p${at % 7}`, at]] };
 }
 
-describe("what a commit answers", () => {
-  it("is what the index's rows say, with how many documents there were before", async () => {
+describe("the outcome of a commit", () => {
+  it("is what the index's rows say, with the number of documents before it", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(transaction, { minLength: 1, maxLength: 20 }),
@@ -49,7 +49,7 @@ describe("what a commit answers", () => {
     );
   });
 
-  it("is read from the index for an older transaction, and after a restart", async () => {
+  it("is read from the index for an older transaction and after a restart", async () => {
     const kv = await memoryProvider().open("/nonexistent/in-memory");
     const index = await IndexStore.open(kv, empty);
     await index.apply(messagesOf(Array.from({ length: 1_500 }, (_, at) => put(at))));

@@ -18,7 +18,7 @@ function message(position: number, transaction: Transaction): LogMessage {
   return { position, time: BEGIN + position, nanoseconds: position, payload };
 }
 
-/** A log of messages, a few of which no node wrote. */
+/** Returns a log of messages, a few of which no node wrote. */
 function logOf(count: number): LogMessage[] {
   const messages: LogMessage[] = [
     { position: 1, time: BEGIN, nanoseconds: 999_999, payload: encodeBirthRecord(birth) },
@@ -124,7 +124,7 @@ describe("the chains", () => {
     ["whether it took effect", ["match", "things", "a", 2]],
     ["how many documents there are", ["evict", "things", "a"]],
     ["what it wrote", ["delete", "things", "a"]],
-  ])("stand for what became of every transaction: %s", async (_what, op) => {
+  ])("depend on the outcome of every transaction: %s", async (_what, op) => {
     const [first] = logOf(1);
     if (first === undefined) throw new Error("a log begins with its birth record");
     const put = message(2, { ops: [["put", "things", "a", 0]] });
@@ -132,7 +132,7 @@ describe("the chains", () => {
     const right = await indexOf([first, put, last]);
     const kv = await newStore();
     const wrong = await indexOf([first, put], kv);
-    // As if damage hid the row.
+    // Like damage that hides the row.
     await kv.batch([{ type: "del", key: documentRowKey("things", "default/a") }]);
     expect(await wrong.chains()).toEqual([await right.chainsAt(2)]);
     await wrong.apply([last]);
@@ -146,7 +146,7 @@ describe("the chains", () => {
     ["entries in the middle", txRowKey(ROW.chainEntries, 33)],
     ["the first entries", txRowKey(ROW.chainEntries, 1)],
     ["a link", txRowKey(ROW.link, 1_024)],
-  ])("are not gone on with where rows are gone: %s", async (_what, key) => {
+  ])("are not continued if rows are missing: %s", async (_what, key) => {
     const kv = await newStore();
     await indexOf(logOf(2_500), kv);
     await kv.batch([{ type: "del", key }]);

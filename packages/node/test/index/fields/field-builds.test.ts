@@ -67,7 +67,7 @@ async function rowsOf(kv: KvStore, kinds: readonly number[]): Promise<string[]> 
 
 const running = { bucket: "executions", limit: 1_000, where: [{ field: "state", value: "running" }] };
 
-it("is built while messages are applied, whatever comes in between, and ends as if it had always existed", async () => {
+it("a field is built while messages are applied, whatever comes in between, and ends as if it had always existed", async () => {
   const step = fc.oneof(
     fc.constant("build" as const),
     fc.constant("reopen" as const),
@@ -132,7 +132,7 @@ it("is built while messages are applied, whatever comes in between, and ends as 
   );
 });
 
-it("is awaited by a joining node only if its build has not begun", async () => {
+it("a field is awaited by a joining node only if its build has not begun", async () => {
   const { index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const step = index.buildFields();
@@ -162,7 +162,7 @@ it("is awaited by a joining node only if its build has not begun", async () => {
   await index.close();
 });
 
-it("is not begun until building starts, and then only the final documents are indexed", async () => {
+it("a field's build does not begin until building starts, and then only the final documents are indexed", async () => {
   const { kv, index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const changes = Array.from({ length: 300 }, (_, n) =>
@@ -182,7 +182,7 @@ it("is not begun until building starts, and then only the final documents are in
   await index.close();
 });
 
-it("ends a step with the error of a batch that fails during the next page, and counts nothing twice", async () => {
+it("a build ends a step with the error of a batch that fails during the next page, and counts nothing twice", async () => {
   const { kv, index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const faulty = new FaultyKv(kv);
@@ -202,7 +202,7 @@ it("ends a step with the error of a batch that fails during the next page, and c
   await index.close();
 });
 
-it("lets messages be applied in between, however much is left", async () => {
+it("a build lets messages be applied in between, however much is left", async () => {
   const { index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const building = index.buildFields();
@@ -215,7 +215,7 @@ it("lets messages be applied in between, however much is left", async () => {
   await index.close();
 });
 
-it("does not change the digest, whether it is built or not", async () => {
+it("a field does not change the digest, whether it is built or not", async () => {
   const { index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const before = await index.digest();
@@ -224,7 +224,7 @@ it("does not change the digest, whether it is built or not", async () => {
   await index.close();
 });
 
-it("that is no longer indexed leaves no rows, and is built again when it is indexed again", async () => {
+it("a field that is no longer indexed leaves no rows, and is built again when it is indexed again", async () => {
   const { kv, index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   while (await index.buildFields());

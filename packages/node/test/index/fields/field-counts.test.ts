@@ -6,7 +6,7 @@ import { encodeNumber } from "../../../src/index/rows/row-values.ts";
 
 const FIELD = 7;
 
-/** A store of counts by value; `asked`: the values that were read from it. */
+/** Returns a store of counts by value; `asked` contains the values that were read. */
 function storeOf(rows: Readonly<Record<string, number>>) {
   const asked: string[][] = [];
   const reader: Pick<KvReader, "getMany"> = {
@@ -24,7 +24,7 @@ function storeOf(rows: Readonly<Record<string, number>>) {
   return { asked, reader: reader as KvReader };
 }
 
-/** Reads counts, and increases others as a batch would. */
+/** Reads counts, and increases others like a batch. */
 async function batch(counts: FieldCounts, reader: KvReader, more: Readonly<Record<string, number>>) {
   const found = Object.keys(more).map((text) => counts.find(FIELD, text));
   const before = await counts.read(reader, found);
@@ -38,7 +38,7 @@ async function read(counts: FieldCounts, reader: KvReader, ...texts: string[]): 
   );
 }
 
-it("reads a count once, and caches what was written since", async () => {
+it("the cache reads a count once, and caches what was written since", async () => {
   const { asked, reader } = storeOf({ running: 3 });
   const counts = new FieldCounts();
   await batch(counts, reader, { running: 1, failed: 1 });
@@ -50,7 +50,7 @@ it("reads a count once, and caches what was written since", async () => {
   expect(asked).toEqual([["running", "failed"]]);
 });
 
-it("separates the counts of different fields", async () => {
+it("the cache separates the counts of different fields", async () => {
   const { reader } = storeOf({ running: 3 });
   const counts = new FieldCounts();
   await batch(counts, reader, { running: 1 });
@@ -59,7 +59,7 @@ it("separates the counts of different fields", async () => {
   expect(counts.find(FIELD, "running").stored).toBe(4);
 });
 
-it("discards counts of a batch that was never written, whatever is written next", async () => {
+it("the cache discards counts of a batch that was never written, whatever is written next", async () => {
   const { asked, reader } = storeOf({ running: 3 });
   const counts = new FieldCounts();
   await batch(counts, reader, { running: 1 });
@@ -69,7 +69,7 @@ it("discards counts of a batch that was never written, whatever is written next"
   expect(asked).toEqual([["running"], ["running"]]);
 });
 
-it("discards counts of a batch that was never written even if the count is cached", async () => {
+it("the cache discards counts of a batch that was never written even if the count is cached", async () => {
   const { reader } = storeOf({ running: 3 });
   const counts = new FieldCounts();
   await batch(counts, reader, { running: 1 });
@@ -80,7 +80,7 @@ it("discards counts of a batch that was never written even if the count is cache
   expect(await read(counts, reader, "running")).toEqual([5]);
 });
 
-it("caches a bounded number of counts, and reads the others", async () => {
+it("the cache holds a bounded number of counts, and reads the others", async () => {
   const { asked, reader } = storeOf({});
   const counts = new FieldCounts();
   const texts = Array.from({ length: 10_000 }, (_, index) => `value ${index}`);

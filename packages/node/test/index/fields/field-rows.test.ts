@@ -43,7 +43,7 @@ async function fieldRows(kv: KvStore): Promise<string[]> {
   return found;
 }
 
-/** An index whose fields are built. */
+/** Returns an index whose fields are built. */
 async function indexed(kv: KvStore): Promise<IndexStore> {
   const index = await IndexStore.open(kv, empty);
   await index.apply([

@@ -31,7 +31,7 @@ function found(text: string | Buffer): readonly (string | undefined)[] {
   return fieldTexts(encodeVersion(ROW_KEY, 7, 1_000, Buffer.from(text as string, "utf8")), INDEXES);
 }
 
-/** The result of a parser. */
+/** Returns the result of a parser. */
 function expected(text: string | Buffer): readonly (string | undefined)[] {
   const document = JSON.parse(text.toString()) as Json;
   return INDEXES.map(({ path }) => comparableText(fieldValue(document, path)));
@@ -41,7 +41,7 @@ const name = fc.oneof(
   fc.constantFrom("state", "node", "spec", "deep", "er", "image", "inner", "", "é", "a\u0000b", "__proto__"),
   fc.string({ unit: "binary" }),
 );
-/** About as long as texts that are searched natively, with quotes and escapes near the limit. */
+/** About as long as strings that are searched natively, with quotes and escapes near the limit. */
 const longText = fc
   .array(fc.constantFrom('"', "\\", "x", "xyz", "}", ",", "é"), { minLength: 15, maxLength: 60 })
   .map((parts) => parts.join(""));
@@ -72,7 +72,7 @@ const { value } = fc.letrec<{ value: string }>((tie) => ({
   ),
 }));
 
-/** Objects as text: with spaces, repeated names, and names with escapes. */
+/** Objects as JSON: with spaces, repeated names, and names with escapes. */
 function membersOf(of: fc.Arbitrary<string>): fc.Arbitrary<string> {
   const space = fc.constantFrom("", "", " ", "\n\t", "\r");
   const written = name.chain((one) =>
@@ -95,7 +95,7 @@ function isJson(json: Buffer): boolean {
   }
 }
 
-/** Every UTF-16 unit as an escape. */
+/** Escapes every UTF-16 unit. */
 function escapedText(text: string): string {
   const units = Array.from({ length: text.length }, (_, at) =>
     text.charCodeAt(at).toString(16).padStart(4, "0"),

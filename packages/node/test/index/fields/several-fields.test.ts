@@ -62,13 +62,13 @@ function message(position: number, ...ops: TxOperation[]): LogMessage {
   return { position, time: position, payload: encodeTransaction({ ops }, birth.log) };
 }
 
-/** The value of a field as in a list's condition. */
+/** Returns the value of a field as in a list's condition. */
 function textOf({ state, node, owner }: Record, field: string): string | undefined {
   const value = field === "state" ? state : field === "owner" ? owner : node?.zone;
   return value === undefined ? undefined : String(value);
 }
 
-/** The document of each key after the first `last` steps. */
+/** Returns the document of each key after the first `last` steps. */
 function after(taken: readonly (readonly [readonly [string, string], Record | undefined])[], last: number) {
   const found = new Map<string, Record>();
   for (const [[namespace, name], value] of taken.slice(0, last)) {

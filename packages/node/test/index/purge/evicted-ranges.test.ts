@@ -19,7 +19,7 @@ const holds = (ranges: ReturnType<typeof evictedRanges>, key: Uint8Array): boole
 const NUL = String.fromCodePoint(0);
 
 it.each(["default/s", `default/s${NUL}`, `team${NUL}/漢字`])(
-  "the rows of %j and of nothing that is named like it are meant",
+  "the ranges contain the rows of %j and of nothing with a similar name",
   (key) => {
     const ranges = evictedRanges([stemOf("vault", key)], {} as IndexState);
     const row = documentRowKey("vault", key);
@@ -37,7 +37,7 @@ it.each(["default/s", `default/s${NUL}`, `team${NUL}/漢字`])(
   },
 );
 
-it("covers all rows of the bucket's indexed fields and of formerly indexed fields, but not of other buckets", () => {
+it("the ranges contain all rows of the bucket's indexed fields and of formerly indexed fields, but not of other buckets", () => {
   const ranges = evictedRanges([stemOf("vault", "default/s")], state);
   for (const kind of [ROW.field, ROW.fieldCount]) {
     const meant = [1, 2, 3, 4, 5].filter((id) => holds(ranges, fieldKey(kind, id, Buffer.from("value"))));
@@ -45,7 +45,7 @@ it("covers all rows of the bucket's indexed fields and of formerly indexed field
   }
 });
 
-it("selects only the evicted document among removed rows of fields, whatever their values were", () => {
+it("the ranges match only the evicted document among removed rows of fields, whatever their values were", () => {
   const key = `default/s${NUL}t`;
   const ranges = evictedRanges([stemOf("vault", key)], state);
   const tells = (value: string, of: string): boolean => {

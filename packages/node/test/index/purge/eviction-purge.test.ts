@@ -61,7 +61,7 @@ async function fill(count: number, bucket = "vault"): Promise<void> {
   }
 }
 
-/** How many of `tokens` a search through the files, or some of them, finds. */
+/** Returns how many of `tokens` a search through the files, or some of them, finds. */
 async function found(
   tokens: readonly string[],
   isMeant: (name: string) => boolean = () => true,
@@ -75,7 +75,7 @@ async function found(
   return hits.filter(Boolean).length;
 }
 
-it("purges what was evicted with its history and all values of its fields, including fields that are no longer indexed", async () => {
+it("an index purges what was evicted with its history and all values of its fields, even those no longer indexed", async () => {
   const tokens = Array.from({ length: 6 }, token);
   const [one = "", two = "", three = "", four = "", body = "", removed = ""] = tokens;
   await apply([["configure", { indexes: { vault: ["one", "two"], other: ["one"] } }]]);
@@ -117,7 +117,7 @@ it("purges what was evicted with its history and all values of its fields, inclu
   expect((await index.digest())?.digest).toBe(digest);
 }, 60_000);
 
-it("purges after reopening what was not purged before the index was closed", async () => {
+it("an index purges after reopening what was not purged before the index was closed", async () => {
   const secret = token();
   await apply([["put", "vault", "default/s", secret]], [["evict", "vault", "default/s"]]);
   await index.close();
@@ -134,7 +134,7 @@ it("purges after reopening what was not purged before the index was closed", asy
   expect(await readPurgeMarks(kv)).toEqual(marks);
 });
 
-it("purges many evictions in parts, each with its own mark", async () => {
+it("an index purges many evictions in parts, each with its own mark", async () => {
   const count = 10_500;
   const keys = Array.from({ length: count }, (_, at) => `default/s-${at}`);
   const secrets = keys.map(token);
@@ -147,7 +147,7 @@ it("purges many evictions in parts, each with its own mark", async () => {
   expect(await found(secrets.filter((_, n) => n % 500 === 0))).toBe(0);
 }, 60_000);
 
-it("reports what a read holds, and that nothing is known when the store cannot purge", async () => {
+it("an index reports what a read holds, and that nothing is known if the store cannot purge", async () => {
   await apply([["put", "vault", "default/s", token()]]);
   const reading = kv.snapshot();
   await apply([["evict", "vault", "default/s"]]);

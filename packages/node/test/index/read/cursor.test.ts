@@ -8,7 +8,7 @@ import {
 } from "../../../src/index/read/cursor.ts";
 
 describe("cursors", () => {
-  it("decode to what they were made from, and fit in a URL as they are", () => {
+  it("decode to what they were made from, and fit in a URL unescaped", () => {
     fc.assert(
       fc.property(fc.nat(), fc.uint8Array(), (txId, after) => {
         const cursor = encodeListCursor({ txId, after });
@@ -27,7 +27,7 @@ describe("cursors", () => {
     "e30",
     Buffer.from("[1]").toString("base64url"),
     Buffer.from('[-1,"eA"]').toString("base64url"),
-  ])("%j is refused: no list answered it", (text) => {
+  ])("such as %j are refused, since no list returned them", (text) => {
     expect(() => decodeListCursor(text)).toThrow(expect.objectContaining({ code: "REQUEST_INVALID" }));
   });
 

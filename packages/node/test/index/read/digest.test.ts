@@ -53,7 +53,7 @@ function version(stem: string, revision: number, json: string | undefined): Buff
 }
 
 describe("the digest", () => {
-  it("is the one of docs/index-format.md, computed here from that page alone", async () => {
+  it("is the one in docs/index-format.md, computed here from that page alone", async () => {
     await submit(["put", "pods", "default/b", { n: 1 }], ["put", "pods", "default/a", "x"]);
     await submit(["put", "pods", "default/a", "y"]);
     await submit(["delete", "pods", "default/b"]);
@@ -99,7 +99,7 @@ describe("the digest at an earlier transaction", () => {
     for (let txId = 1; txId <= position; txId += 1) expect(await index.digest(txId)).toEqual(given[txId]);
   });
 
-  it("is refused when documents were evicted since, and available from there on", async () => {
+  it("is refused if documents were evicted since, and available starting there", async () => {
     await submit(["put", "pods", "default/a", 1]);
     await submit(["put", "pods", "default/b", 1]);
     await submit(["evict", "pods", "default/a"]);

@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
-/** An index with the birth record, and a function that applies transactions to it. */
+/** Opens an index with the birth record; returns it with a function that applies transactions to it. */
 async function openIndex() {
   counter += 1;
   const index = await IndexStore.open(await memoryProvider().open(path.join(folder, String(counter))), empty);
@@ -50,7 +50,7 @@ async function openIndex() {
   return { index, apply, changes };
 }
 
-/** Changes in a form that the model produces as well; unordered within a transaction. */
+/** Returns changes in a form that the model produces as well; unordered within a transaction. */
 async function told(page: Awaited<ReturnType<typeof readChanges>>): Promise<string[]> {
   return page.transactions.flatMap(({ txId, changes }) =>
     changes
@@ -76,7 +76,7 @@ function keysOf(transactions: readonly Transaction[]): (readonly [bucket: string
   return [...keys.values()];
 }
 
-/** Every version is a change, and so is an eviction, which leaves no version. */
+/** Returns the model's changes: every version is one, and so is an eviction, which leaves no version. */
 function expected(
   model: IndexModel,
   evictions: readonly string[],
@@ -146,7 +146,7 @@ describe("the changes of transactions", () => {
     let after = 0;
     while (after < index.state.txId) {
       const page = await changes({ after, maxTransactions: 200, maxBytes: 50_000 });
-      // A read returns some more versions than the bound.
+      // A read may return slightly more versions than the bound.
       expect(page.bytes).toBeLessThan(50_000 + 64 * 1_200);
       expect(page.bytes).toBe(page.transactions.reduce((sum, { changes: of }) => sum + changesBytes(of), 0));
       expect(page.upTo).toBeGreaterThan(after);

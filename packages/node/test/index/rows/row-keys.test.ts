@@ -100,7 +100,7 @@ describe("row keys", () => {
     expect(isWithin(versionRowKey(documentRowKey("b", "n/a\0z"), 7), versions)).toBe(false);
   });
 
-  it("keep a kind apart from the others", () => {
+  it("separate each kind from the others", () => {
     const row = documentRowKey("b", "n/x");
     expect(asKind(row, ROW.tombstone).subarray(1)).toEqual(row.subarray(1));
     expect(asKind(row, ROW.tombstone)[0]).toBe(ROW.tombstone);

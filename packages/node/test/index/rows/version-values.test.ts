@@ -33,7 +33,7 @@ const rowKeys = fc
   .tuple(names, names)
   .map(([namespace, name]) => documentRowKey("pods", `${namespace.replaceAll("/", "-")}/${name}`));
 
-/** The rows of a version: as the key's newest one, and superseded. */
+/** Returns the rows of a version: as the key's newest one, and as a superseded one. */
 function rowsOf(rowKey: Buffer, revision: number, json: string | undefined): Buffer[] {
   return [asKind(rowKey, json === undefined ? ROW.tombstone : ROW.document), versionRowKey(rowKey, revision)];
 }

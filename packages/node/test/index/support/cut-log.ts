@@ -8,7 +8,7 @@ const birth = { log: "log-1", offset: 0 };
 /** The state of an empty index of the log of {@link messagesOf}. */
 export const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
-/** A log of these transactions. Times go back and forth, as a log's clock may. */
+/** Returns a log of these transactions. Times go back and forth, like a log's clock. */
 export function messagesOf(transactions: readonly Transaction[]): LogMessage[] {
   return [
     { position: 1, time: 1_000, payload: encodeBirthRecord(birth) },

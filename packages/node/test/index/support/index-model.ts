@@ -17,7 +17,7 @@ export class IndexModel {
   readonly #ids = new Map<string, { txId: number; content: string }>();
   readonly #remembered: number;
 
-  /** `remembered`: for how many transactions an idempotency id is remembered. */
+  /** `remembered`: the number of transactions for which an idempotency id is remembered. */
   constructor(remembered = 1_000_000) {
     this.#remembered = remembered;
   }
@@ -37,7 +37,7 @@ export class IndexModel {
     policies.end();
   }
 
-  /** Current documents of a bucket as `[namespace/name, document]`, in key order. */
+  /** Returns current documents of a bucket as `[namespace/name, document]`, in key order. */
   list(bucket: string, asOf = this.txId): [string, Json][] {
     const found: [string, Json][] = [];
     for (const [id, versions] of this.#keys) {
@@ -48,13 +48,13 @@ export class IndexModel {
     return found.toSorted(([a], [b]) => compareKeys(a, b));
   }
 
-  /** A key's versions, newest first. */
+  /** Returns a key's versions, newest first. */
   history(bucket: string, key: string): { revision: number; document: Json | undefined }[] {
     const versions = this.#keys.get(`${bucket} ${key}`) ?? [];
     return versions.map(({ revision, document }) => ({ revision, document })).toReversed();
   }
 
-  /** The versions of every key, oldest first, by `bucket namespace/name`, without what was evicted. */
+  /** The versions of every key, oldest first, by `bucket namespace/name`, without evicted ones. */
   get keys(): ReadonlyMap<string, readonly ModelVersion[]> {
     return this.#keys;
   }
@@ -93,7 +93,7 @@ export class IndexModel {
       const time = event.time === undefined ? BigInt(this.time) * 1_000_000n : BigInt(event.time);
       this.events.push({ time, txId: this.txId, event });
     }
-    // A stable sort.
+    // This sort is stable.
     const sorted = this.events.toSorted((a, b) => Number(a.time - b.time));
     this.events = this.policies.boundEvents(sorted, this.time);
   }

@@ -8,7 +8,7 @@ interface Due {
   readonly revision: number;
 }
 
-/** Policies from docs/policies.md in plain lists: what is due, what is scanned, which events are kept. */
+/** The policies of docs/policies.md in plain lists: what is due, what is scanned, which events are kept. */
 export class PoliciesModel {
   revision: number | null = null;
   value: Policies = {};
@@ -18,7 +18,7 @@ export class PoliciesModel {
   #scanning: string | undefined;
   #isSet = false;
 
-  /** Called before each transaction: policies that it sets apply from the next one on. */
+  /** Begins a transaction: policies that it sets apply starting with the next one. */
   begin(): void {
     this.#active = this.value;
     this.#scanning = this.#scans[0];
@@ -42,7 +42,7 @@ export class PoliciesModel {
     this.#due = [...this.#due.filter((one) => one.due !== due || one.id !== id), { due, id, revision }];
   }
 
-  /** The keys whose documents expire, in the order in which they were due. */
+  /** Returns the keys whose documents expire, in the order in which they were due. */
   takeDue(time: number, newest: (id: string) => ModelVersion | undefined): string[] {
     // Without rules, notes are kept for future rules.
     if (Object.keys(this.#active.expire ?? {}).length === 0) return [];
@@ -118,7 +118,7 @@ function isAbout({ when = {} }: ExpirePolicy, document: Json): boolean {
   });
 }
 
-/** The comparable form of a field, implemented here independently. */
+/** Returns the comparable form of a field, implemented independently here. */
 export function textOf(document: Json, field: string): string | undefined {
   let value: unknown = document;
   for (const name of field.split(".")) {

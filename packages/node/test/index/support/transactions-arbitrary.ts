@@ -2,7 +2,7 @@ import fc from "fast-check";
 import type { Json, Policies, Transaction, TxOperation } from "@cairn/client";
 
 const bucket = fc.constantFrom("pods", "nodes");
-// Few keys, so that they collide, with bytes that are most easily ordered wrongly.
+// Few keys, so that they collide, with the bytes that are easiest to order wrongly.
 const namespace = fc.constantFrom("a", "a!", "a\u0000b", "b", "é");
 const name = fc.constantFrom("x", "x/y", "x\u0000", "x\u0001", "\u{10ffff}", "ü", "x ");
 const key = fc.tuple(namespace, name).map(([space, rest]) => `${space}/${rest}`);

@@ -92,7 +92,7 @@ describe("a log whose creation was interrupted by a power loss", () => {
     await log.close();
   });
 
-  it("lets a node start whose db-dir is as incomplete", async () => {
+  it("does not keep a node with an equally incomplete db-dir from starting", async () => {
     const dbDir = join(folder, "index");
     for (const current of [undefined, "", "MANIFEST-000001\n", "MANIFEST-000002\n"]) {
       for (const part of ["live", "lock"]) {

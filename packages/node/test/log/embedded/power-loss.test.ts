@@ -121,7 +121,7 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
   let path: string;
   let before: string;
   let manifest: string;
-  /** `before` is a copy of the folder from before the table was written, `path` the folder after it. */
+  /** Makes `before`, a copy of the folder before the table was written, and `path`, the folder after it. */
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
     path = join(folder, "log");
@@ -130,7 +130,7 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
     await log.create(bytes);
     for (let n = 2; n <= 20; n += 1) await log.append(bytes(`${n}`));
     await cp(path, before, { recursive: true });
-    // Removing messages ends with a compaction: what is in memory becomes a table.
+    // Removing messages ends with a compaction, which writes what is in memory to a table.
     await log.trim?.(2);
     await log.close();
     manifest = (await readdir(path)).find((name) => name.startsWith("MANIFEST")) ?? "";
@@ -156,7 +156,7 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
     await log.close();
   });
 
-  it("is LOG_GAP when a table is missing and the files it was made from are gone", async () => {
+  it("is LOG_GAP when a table is missing and the files from which it was made no longer exist", async () => {
     const [table = ""] = (await readdir(path)).filter((name) => name.endsWith(".ldb"));
     await rm(join(path, table));
     const names = await readdir(path);
@@ -192,7 +192,7 @@ describe("a damaged embedded log whose appends were all acknowledged", () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  it("is LOG_GAP, and left as it is, with any page of an earlier group missing", async () => {
+  it("is LOG_GAP, and left unchanged, with any page of an earlier group missing", async () => {
     const log = await writeLog(folder, [[20_000], [50, 60], [70_000], [400], [9_000]]);
     const beforeLast = log.groups.at(-2)?.bytes ?? 0;
     // The end of the last page belongs to the last group.
@@ -223,7 +223,7 @@ describe("a damaged embedded log whose appends were all acknowledged", () => {
     expect((await openWith(log, changed)).code).toBe("LOG_GAP");
   });
 
-  it("is LOG_GAP with a byte changed anywhere, also in the last group", async () => {
+  it("is LOG_GAP with a byte changed anywhere, even in the last group", async () => {
     const log = await writeLog(folder, [[500], [100, 20_000], [40_000]]);
     const { length } = log.content;
     const begin = log.groups.at(-2)?.bytes ?? 0;

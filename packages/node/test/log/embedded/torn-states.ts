@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
 import { bytes, takeMessages, text } from "../../../testing/log-messages.ts";
 
-/** The size of a file system's writes. */
+/** The size of a file system's writes in bytes. */
 export const PAGE = 4_096;
 
 /** A closed log whose messages are all in one write-ahead log, with the end of each group of appends in it. */
@@ -12,19 +12,19 @@ export interface WrittenLog {
   readonly path: string;
   readonly wal: string;
   readonly content: Buffer;
-  /** After each group: the bytes of the write-ahead log and the acknowledged messages. */
+  /** The bytes of the write-ahead log and the acknowledged messages after each group. */
   readonly groups: readonly { readonly bytes: number; readonly last: number }[];
 }
 
 /** The result of opening a log whose files were changed. */
 export interface Opened {
-  /** Undefined when it was refused. */
+  /** Undefined if the log was refused. */
   readonly last: number | undefined;
   readonly code: string | undefined;
   readonly notices: readonly string[];
 }
 
-/** The payload of message `n`; all differ, and like Cairn's none has a zero byte. */
+/** Returns the payload of message `n`; all differ, and like Cairn's none has a zero byte. */
 export function payload(n: number, size: number): string {
   return `${n}:`.padEnd(size, `message ${n} `);
 }
@@ -47,7 +47,7 @@ export async function writeLog(folder: string, groups: readonly (readonly number
   return { path, wal, content: await readFile(join(path, wal)), groups: ends };
 }
 
-/** Opens a copy of the log with another write-ahead log; its messages must be what was written. */
+/** Opens a copy of the log with another write-ahead log; throws unless its messages are what was written. */
 export async function openWith(log: WrittenLog, content: Uint8Array): Promise<Opened> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-torn-"));
   const path = join(folder, "log");
@@ -89,7 +89,7 @@ export function without(content: Buffer, ...parts: readonly (readonly [from: num
   return changed;
 }
 
-/** The beginnings and ends of a file's pages, limited to what is between two offsets. */
+/** Returns the beginnings and ends of a file's pages, limited to the range between two offsets. */
 export function pagesBetween(from: number, to: number, page = PAGE): [from: number, to: number][] {
   const pages: [number, number][] = [];
   for (let at = from; at < to; at = at - (at % page) + page)

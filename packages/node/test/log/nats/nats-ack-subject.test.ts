@@ -16,7 +16,7 @@ describe("the reply subject of a delivered message", () => {
   });
 
   it.each([undefined, "", "_INBOX.abc.a.1"])(
-    "is not found in %j, which a status of the server bears",
+    "is not found in %j, the subject of a status of the server",
     (subject) => {
       expect(parseAckSubject(subject)).toBeUndefined();
     },

@@ -10,7 +10,7 @@ export interface Right {
   readonly subject: string;
 }
 
-/** The rights that users of a log on the stream `cairn` need, from docs/nats.md. */
+/** Returns the rights that users of a log on the stream `cairn` need, from docs/nats.md. */
 export function documentedRights(): Right[] {
   return rows("Permissions").map(([who = "", may, subject = ""]) => {
     if (may !== "publish" && may !== "subscribe") throw new Error(`docs/nats.md: what is ${may}?`);
@@ -18,7 +18,7 @@ export function documentedRights(): Right[] {
   });
 }
 
-/** The settings of a stream in docs/nats.md: as Cairn creates it, and the effect of another value. */
+/** Returns the settings of a stream in docs/nats.md: as Cairn creates it, and the effect of another value. */
 export function documentedSettings(): { setting: string; made: string; otherwise: string }[] {
   return rows("The stream's settings").map(([setting = "", made = "", otherwise = ""]) => ({
     setting: unquoted(setting),

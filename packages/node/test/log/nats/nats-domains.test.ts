@@ -66,7 +66,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     const [near, far] = [await open(hub), await open(leaf)];
     await Promise.all([near.create(bytes), far.create(bytes)]);
     await joined(near, far);
-    // From here on their positions differ: the hub's stream has one more, which the leaf's does not take.
+    // After this, their positions differ: the hub's stream has one more message, which the leaf's does not take.
     await asOperator(async (manager) => {
       await manager.streams.update(stream, { subjects: [`${stream}.tx`, `${stream}.other`] });
     });
@@ -149,7 +149,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
   });
 });
 
-/** Until what is published at the hub reaches the leaf's stream. */
+/** Waits until messages published at the hub reach the leaf's stream. */
 async function joined(near: TxLog, far: TxLog): Promise<void> {
   await vi.waitFor(async () => {
     const { last } = await far.bounds();

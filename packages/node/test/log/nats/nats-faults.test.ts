@@ -41,7 +41,7 @@ describe("writing to a log on NATS", () => {
     await expect.poll(() => seen.length, { timeout: 30_000 }).toBe(last);
     nats.stop.abort();
     await following;
-    // Every acknowledged message is at its position, and there is nothing but these and the birth record.
+    // Every acknowledged message is at its position, and the log contains only these and the birth record.
     expect(last).toBe(positions.size + 1);
     for (const [name, position] of positions) expect(seen[position - 1]).toBe(name);
   });
@@ -67,7 +67,7 @@ describe("writing to a log on NATS", () => {
     await nats.manager.streams.delete(nats.stream);
     const names = Array.from({ length: 20 }, (_, n) => `message ${n}`);
     const appending = Promise.allSettled(names.map((name) => log.append(bytes(name))));
-    // From here on it is retried: the server reports no responders.
+    // Now it is retried: the server reports no responders.
     await nats.client.flush();
     await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
     for (const outcome of await appending) {

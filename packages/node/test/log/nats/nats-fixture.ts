@@ -5,7 +5,7 @@ import type { TxLog } from "../../../src/log/tx-log.ts";
 import { type NatsTestServer, startNatsServer } from "../../../testing/nats-server.ts";
 import { bytes } from "../../../testing/log-messages.ts";
 
-/** A server for a file of tests, with a new stream for each test. */
+/** A server for a test file, with a new stream for each test. */
 export class NatsFixture {
   stream = "";
   stop = new AbortController();
@@ -38,7 +38,7 @@ export class NatsFixture {
     return this.#part().server;
   }
 
-  /** A connection apart from those of the logs. */
+  /** A connection separate from those of the logs. */
   get client(): NatsConnection {
     return this.#part().client;
   }

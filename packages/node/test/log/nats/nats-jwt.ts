@@ -8,7 +8,7 @@ export class NatsOperatorMode {
   readonly #operator = nkeys.createOperator();
   readonly #account = nkeys.createAccount();
 
-  /** The configuration of a server that knows the account. JetStream also needs a system account. */
+  /** The configuration of a server with the account. JetStream also needs a system account. */
   get config(): string {
     const system = nkeys.createAccount().getPublicKey();
     const id = this.#account.getPublicKey();
@@ -37,7 +37,7 @@ export class NatsOperatorMode {
     return jwt(this.#operator, id, { type: "account", limits: { ...limits, ...storage } });
   }
 
-  /** The text of a .creds file for a new user; `expires` in seconds since 1970. */
+  /** Returns the content of a .creds file for a new user; `expires` is in seconds since 1970. */
   credentials(expires?: number): string {
     const user = nkeys.createUser();
     const token = jwt(

@@ -73,7 +73,7 @@ describe("a stream or a server with limits of its own", () => {
     let more: Promise<unknown> | undefined;
     for await (const messages of log.read(1, { signal: stop.signal })) {
       last = messages.at(-1)?.position ?? 0;
-      // One reading continues: it is idle for longer than the limit before this message.
+      // One reading continues: before this message, it is idle for longer than the limit.
       if (last === 8) more ??= delay(1_500).then(async () => await log.append(bytes("late")));
       if (last === 9) stop.abort();
     }
@@ -109,7 +109,7 @@ describe("a stream or a server with limits of its own", () => {
   it.each([
     ["counters alone", "allow_msg_counter", true],
     ["numbers from 1000 on", "first_seq", 1_000],
-  ])("is refused where it takes %s, by servers that know that", async (_, setting, value) => {
+  ])("is refused if it sets %s, by servers that know this setting", async (_, setting, value) => {
     const { stream, answer } = await made({ [setting]: value, allow_direct: true });
     const log = await open(stream);
     // An older server ignores settings that it does not know.
@@ -127,7 +127,7 @@ describe("a stream or a server with limits of its own", () => {
     }
   });
 
-  it("refuses the birth record of a log: that is reported soon, in the server's own words", async () => {
+  it("makes it refuse a log's birth record, which is reported soon, in the server's own words", async () => {
     const { stream } = await made({ max_msg_size: 8 });
     const log = await open(stream);
     const begun = performance.now();

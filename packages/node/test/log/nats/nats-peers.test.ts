@@ -17,7 +17,7 @@ afterEach(async () => {
 const ADDRESS = "_CAIRN.nodes.cairn";
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
-/** A server whose user `reader` has these permissions. */
+/** Starts a server whose user `reader` has these permissions. */
 async function server(permissions = "{}"): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-peers-"));
   cleanups.push(() => rm(folder, { recursive: true }));
@@ -51,7 +51,7 @@ async function answersTo(peers: PeerChannel, question: string, most = 10, ms = 5
   return answers.toSorted();
 }
 
-/** Resolves when the server has read what this log's connection sent so far. */
+/** Resolves when the server has read everything that this log's connection has sent. */
 async function heard(log: TxLog): Promise<void> {
   await log.exists();
 }
@@ -78,7 +78,7 @@ describe("nodes with the same log on NATS", () => {
     expect(await asking.log.bounds()).toEqual({ first: 1, last: 1 });
   });
 
-  it("learn at once that no other node is there", async () => {
+  it("learn at once that there is no other node", async () => {
     const { log, peers } = await open(await server());
     await log.create(() => bytes("birth"));
     const begun = performance.now();

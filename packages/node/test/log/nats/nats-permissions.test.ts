@@ -20,7 +20,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
-/** A server with these users (`node`, … with the password `n`), and an `admin` with all rights. */
+/** Starts a server with these users (`node`, … with the password `n`), and an `admin` with all rights. */
 async function serverWith(users: Readonly<Record<string, string>>): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-permissions-"));
   cleanups.push(() => rm(folder, { recursive: true }));
@@ -44,7 +44,7 @@ async function open(servers: string, user: string, inboxPrefix?: string): Promis
   return log;
 }
 
-/** A log with a message, opened by a user with these permissions. */
+/** Opens a log that has a message, as a user with these permissions. */
 async function openedWith(permissions: string): Promise<TxLog> {
   const servers = await serverWith({ node: permissions });
   const admin = await open(servers, "admin");
@@ -52,7 +52,7 @@ async function openedWith(permissions: string): Promise<TxLog> {
   return await open(servers, "node");
 }
 
-/** Permissions in the form of a server's configuration: these and no others. */
+/** Returns permissions in the form of a server's configuration: these and no others. */
 function allowing(rights: readonly Right[]): string {
   const subjects = (may: Right["may"]): string => {
     const allowed = rights.filter((right) => right.may === may).map(({ subject }) => `"${subject}"`);
@@ -72,7 +72,7 @@ async function asAdmin(servers: string): Promise<JetStreamManager> {
   return await client.jetstreamManager();
 }
 
-/** The rights of a node that others can ask, with its own inboxes, from docs/nats.md. */
+/** Returns the rights of a node that others can ask, with its own inboxes, from docs/nats.md. */
 function nodePermissions(name: string): string {
   const rights = RIGHTS.filter(({ who }) => who === "all" || who.startsWith("nodes"));
   const needed = rights
@@ -81,7 +81,7 @@ function nodePermissions(name: string): string {
   return `${allowing(needed)}, allow_responses: { max: -1, expires: "10m" }`;
 }
 
-/** What every node does with a log. */
+/** Does everything that every node does with a log. */
 async function useAll(log: TxLog): Promise<void> {
   expect(await log.exists()).toBe(true);
   await log.append(bytes("one"));
@@ -221,7 +221,7 @@ describe("the rights that docs/nats.md lists", () => {
 });
 
 describe("a user of NATS without a right that a log needs", () => {
-  it("learns which when nothing can be pulled, from reading and from inspecting the log", async () => {
+  it("learns which one when nothing can be pulled, from reading and from inspecting the log", async () => {
     const log = await openedWith(`publish: { deny: ["$JS.API.CONSUMER.MSG.NEXT.>"] }`);
     const failure = {
       code: "LOG_UNREACHABLE",
@@ -236,7 +236,7 @@ describe("a user of NATS without a right that a log needs", () => {
     expect(await log.append(bytes("one"))).toEqual({ position: 2, duplicate: false });
   });
 
-  it("learns which when no answer can arrive, whatever it asks", async () => {
+  it("learns which one when no answer can arrive, whatever it asks", async () => {
     const log = await openedWith(`subscribe: { deny: ["_INBOX.>"] }`);
     const failure = {
       code: "LOG_UNREACHABLE",
@@ -248,7 +248,7 @@ describe("a user of NATS without a right that a log needs", () => {
     await expect(reading(log)).rejects.toMatchObject(failure);
   });
 
-  it("learns which when no message can arrive, though everything else is answered", async () => {
+  it("learns which one when no message can arrive, even though everything else is answered", async () => {
     // Answers come to _INBOX.<id>.<number>, what is pulled to _INBOX.<id>.<slot>.<number>.
     const log = await openedWith(`subscribe: { deny: ["_INBOX.*.*.*"] }`);
     expect(await log.bounds()).toEqual({ first: 1, last: 1 });
@@ -257,7 +257,7 @@ describe("a user of NATS without a right that a log needs", () => {
 });
 
 it.each(["a.*", ">", "a b", ".a", "a.", "$JS", "$SYS.x", ""])(
-  "refuses %j as what inboxes begin with",
+  "a log refuses %j as the prefix of inboxes",
   async (inboxPrefix) => {
     await expect(openNatsTxLog({ servers: "127.0.0.1:1", inboxPrefix })).rejects.toMatchObject({
       code: "CONFIG_INVALID",
@@ -265,7 +265,7 @@ it.each(["a.*", ">", "a b", ".a", "a.", "$JS", "$SYS.x", ""])(
   },
 );
 
-it("refuses a stream that would store answers, and warns of all other subjects that it takes", async () => {
+it("a log refuses a stream that would store answers, and warns of all its other subjects", async () => {
   const url = await serverWith({});
   const own = await open(url, "admin", "cairn.inbox");
   const other = await open(url, "admin", "elsewhere");

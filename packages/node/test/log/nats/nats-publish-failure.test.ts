@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { publishFailure } from "../../../src/log/nats/nats-publish-failure.ts";
 
-/** Every error with which nats-server 2.15 answers a publication of a node, from its errors.json. */
+/** All errors that nats-server 2.15 may return for a publication of a node, from its errors.json. */
 const ANSWERS: readonly [code: number, apiCode: number, description: string, comesTo: string][] = [
   [409, 10158, "duplicate message id is in process", "retry"],
   [429, 10167, "too many requests", "retry"],
@@ -45,7 +45,7 @@ describe("a publication that a server refuses", () => {
     [404, "LOG_UNREACHABLE"],
     [412, "LOG_UNREACHABLE"],
     [599, "retry"],
-  ])("of which only the status %i is known: %s", (code, comesTo) => {
+  ])("for which only the status %i is known: %s", (code, comesTo) => {
     const failure = publishFailure("cairn", { code, description: "something new" });
     expect(failure === "retry" ? failure : failure.code).toBe(comesTo);
   });

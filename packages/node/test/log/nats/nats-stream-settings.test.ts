@@ -15,7 +15,7 @@ import {
 import { documentedSettings } from "./nats-doc.ts";
 import { namedEdit } from "../../../testing/nats-operator.ts";
 
-/** A stream as Cairn creates it and a server reports it, with some settings replaced. */
+/** Returns a stream as Cairn creates it and a server reports it, with some settings replaced. */
 function streamWith(changes: Partial<StreamUpdateConfig> & object): StreamConfig {
   const made = streamSettings("cairn", 1, "0f9c7a1c-0000-4000-8000-000000000000");
   const server = { max_consumers: -1, max_msg_size: -1, sealed: false, first_seq: 0 };
@@ -23,7 +23,7 @@ function streamWith(changes: Partial<StreamUpdateConfig> & object): StreamConfig
 }
 
 describe("the settings of a log's stream", () => {
-  it("lose nothing as Cairn creates them", () => {
+  it("lose nothing if Cairn created the stream", () => {
     expect(unsafeSettings(streamWith({}))).toEqual([]);
   });
 
@@ -38,7 +38,7 @@ describe("the settings of a log's stream", () => {
     ["before they are stored", { persist_mode: "async" }],
     ["counters", { allow_msg_counter: true }],
     ["from 1000 on", { first_seq: 1_000, description: "made by others" }],
-  ])("are refused where they lose what was acknowledged: %s, %j", (words, settings) => {
+  ])("are refused if they lose acknowledged messages: %s, %j", (words, settings) => {
     expect(() => unsafeSettings(streamWith(settings))).toThrow(
       expect.objectContaining({ code: "CONFIG_INVALID", message: expect.stringContaining(words) }),
     );
@@ -55,7 +55,7 @@ describe("the settings of a log's stream", () => {
     { duplicate_window: nanos(1_000) },
     { subjects: ["cairn.tx", "cairn.more"] },
     { subjects: ["cairn.*"] },
-  ])("are told, with the command that cures it, where they may lose messages: %j", (settings) => {
+  ])("are reported, with the command that corrects them, if they may lose messages: %j", (settings) => {
     const told = unsafeSettings(streamWith(settings));
     expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.any(String) }]);
     const { stream, settings: cured } = namedEdit(told[0]?.hint ?? "");

@@ -12,7 +12,7 @@ import { type NatsTestServer, startNatsServer } from "../../../testing/nats-serv
 
 const PATIENT = { timeout: 30_000, interval: 50 };
 
-/** An authority, a server and a client with its certificates, and strangers with self-signed ones. */
+/** Returns the path of a file of an authority, of a server or client with its certificates, or of a stranger with a self-signed one. */
 function file(name: "authority" | "server" | "client" | "address" | `${string}-key`): string {
   return fileURLToPath(new URL(`./fixtures/${name}.pem`, import.meta.url));
 }
@@ -72,7 +72,7 @@ describe("TLS with NATS", () => {
   it.each([
     ["none", {}],
     ["another one", { caFile: file("address") }],
-  ])("names the parameter for an authority that is not known: %s", async (_, files) => {
+  ])("names the parameter for an unknown authority: %s", async (_, files) => {
     await expect(opening({ ...files, ...client })).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
       message: expect.stringContaining("an authority that this node does not trust"),
@@ -93,7 +93,7 @@ describe("TLS with NATS", () => {
       /cert-file.*holds no certificate/,
     ],
     ["a key for an authority", { ...client, caFile: file("client-key") }, /ca-file.*holds no certificate/],
-  ])("refuses files that do not fit before anything is connected: %s", async (_, files, message) => {
+  ])("refuses mismatched files before it connects: %s", async (_, files, message) => {
     const nowhere = { servers: "tls://127.0.0.1:1", tls: { ...ca, ...files } };
     await expect(openNatsTxLog(nowhere)).rejects.toMatchObject({
       code: "CONFIG_INVALID",

@@ -4,14 +4,14 @@ import { parseDuration } from "../../../src/text/duration.ts";
 import { seededRandom } from "../../faults/seeded-log.ts";
 import { CLOJURE_VERSION, hexOf, runClojure } from "../clojure.ts";
 
-/** What Java reads and Cairn refuses, by what it is told (docs/configuration.md). */
+/** Durations that Java reads and Cairn refuses, by the message (docs/configuration.md). */
 const DOCUMENTED = [
   /below zero|has a sign/,
   /longer than a hundred years/,
   /shorter than a millisecond/,
   /ends with T|digit is missing/,
 ];
-/** What Cairn reads beyond Java: weeks, parts of days, hours and minutes, many decimals. */
+/** Durations that Cairn reads beyond Java's: weeks, fractions of days, hours and minutes, many decimals. */
 const BEYOND_JAVA = /W|[0-9][.,][0-9]+[DHM]|[.,][0-9]{10,}/i;
 
 const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });
@@ -45,7 +45,7 @@ function judge(text: string, their: string): keyof typeof counts {
     const words = `${own.fault} ${own.hint ?? ""}`;
     return DOCUMENTED.some((kind) => kind.test(words)) ? "refused as documented" : "WRONG";
   }
-  // Java counts nanoseconds, Cairn whole milliseconds.
+  // Java measures nanoseconds, Cairn whole milliseconds.
   return Math.abs(Number(their) / 1e6 - own.ms) <= 0.5 ? "same" : "WRONG";
 }
 
@@ -65,7 +65,7 @@ function digits(): string {
   return sign + whole + part;
 }
 
-/** A duration, or nearly one. */
+/** Returns a duration, or nearly one. */
 function durationText(): string {
   const part = (unit: string, share: number): string => (next() < share ? digits() + unit : "");
   const days = part("Y", 0.03) + part("M", 0.04) + part("W", 0.08) + part("D", 0.4);

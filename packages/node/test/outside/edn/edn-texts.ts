@@ -122,7 +122,7 @@ const ATOMS = [
   "#<a>",
 ];
 
-/** So many texts that are EDN or nearly so: nested, commented, taken out, and every second one with something changed. */
+/** Returns `count` strings that are EDN or nearly so: nested, commented, discarded, and every second one altered. */
 export function ednTexts(seed: number, count: number): string[] {
   const next = seededRandom(seed);
   const below = (limit: number): number => Math.floor(next() * limit);

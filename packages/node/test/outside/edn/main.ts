@@ -7,7 +7,7 @@ import { CLOJURE_VERSION, hexOf, runClojure } from "../clojure.ts";
 import { ednTexts } from "./edn-texts.ts";
 import { plainForm } from "./plain-form.ts";
 
-/** What a configuration refuses of what Clojure reads (docs/configuration.md). */
+/** Input that Clojure reads and a configuration refuses (docs/configuration.md). */
 const DOCUMENTED = [
   /^The configuration is empty/,
   /^A set has no meaning/,
@@ -22,7 +22,7 @@ const DOCUMENTED = [
   /^A quote may only precede a symbol/,
   /^This is nested more than/,
   /^\\u must be followed by four digits/,
-  // Clojure takes the digits of other scripts for digits.
+  // Clojure accepts the digits of other scripts as digits.
   /^EDN has no escape \\[0-7]*[^\0-\x7f]/,
   /^\\[uo].*[^\0-\x7f].* is not a character/,
 ];
@@ -57,12 +57,12 @@ function read(text: string): string {
 
 function judge(text: string, own: string, their: string): keyof typeof counts {
   if (own === their) return "same";
-  // To Clojure it is a character of a name, and to editors nothing.
+  // Clojure treats it as a character of a name; editors ignore it.
   if (text.startsWith("\ufeff")) return "byte order mark";
   const isRefused = own.startsWith("!");
   if (their.startsWith("!")) return isRefused ? "both refuse" : "WRONG";
   if (isRefused)
     return DOCUMENTED.some((kind) => kind.test(own.slice(1))) ? "refused as documented" : "WRONG";
-  // A quote before a symbol is code; a configuration in the form of code may have it.
+  // A quote before a symbol is code, which a configuration in the form of code may contain.
   return own === their.replaceAll(/y0027(?!0027)/g, "y") ? "same" : "WRONG";
 }

@@ -1,7 +1,7 @@
 import type { ConfigNode } from "../../../src/config/source/config-tree.ts";
 import { hexOf } from "../clojure.ts";
 
-/** A configuration's value as read.clj prints it. */
+/** Returns a configuration's value as read.clj prints it. */
 export function plainForm(node: ConfigNode): string {
   switch (node.type) {
     case "null":
