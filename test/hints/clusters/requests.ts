@@ -11,7 +11,7 @@ export const REQUESTS: readonly BrokenCluster[] = [
       await scene.ready("a");
       return { output: await scene.runRefused("status --token wrong") };
     },
-    hint: /commands take --token or CAIRN_AUTH_TOKEN/,
+    hint: /to commands with --token or CAIRN_AUTH_TOKEN/,
     follow: async (scene) => await scene.runStep(`status --token ${scene.token}`),
   },
   {

@@ -95,19 +95,22 @@ async function answersWhileClosing(
 }
 
 describe.each(SERVERS)("on a server %s", (_, options) => {
-  it.each(REQUESTS)("a request for %s gets the same answer as with a parameter", async (_what, path, headers = {}) => {
-    await using one = await served(options);
-    const plain = await one.raw("GET", path, { headers });
-    // A parameter with its default value makes the request take the way through the routes.
-    const routed = await one.raw("GET", `${path}?stale=false`, { headers });
-    expect(comparable(plain, headers)).toEqual(comparable(routed, headers));
-    await vi.waitFor(() => expect(one.answered).toHaveLength(2));
-    const [first, second] = one.answered.map(({ seconds, ...answered }) => {
-      expect(seconds).toBeGreaterThan(0);
-      return answered;
-    });
-    expect(first).toEqual(second);
-  });
+  it.each(REQUESTS)(
+    "a request for %s gets the same answer as with a parameter",
+    async (_what, path, headers = {}) => {
+      await using one = await served(options);
+      const plain = await one.raw("GET", path, { headers });
+      // A parameter with its default value makes the request take the way through the routes.
+      const routed = await one.raw("GET", `${path}?stale=false`, { headers });
+      expect(comparable(plain, headers)).toEqual(comparable(routed, headers));
+      await vi.waitFor(() => expect(one.answered).toHaveLength(2));
+      const [first, second] = one.answered.map(({ seconds, ...answered }) => {
+        expect(seconds).toBeGreaterThan(0);
+        return answered;
+      });
+      expect(first).toEqual(second);
+    },
+  );
 });
 
 it("a document is refused until the node can read it", async () => {

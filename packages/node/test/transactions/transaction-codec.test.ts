@@ -171,12 +171,15 @@ describe("a message of the log", () => {
     ["policies that are none", '{"ops":[["configure"]]}\n{"indexes":{"fx":[5]}}'],
     ["policies nested deeply", `{"ops":[["configure"]]}\n{"indexes":${lists(400)}}`],
     ["a name that is endless", `{"ops":[["${"x".repeat(100_000)}"]]}`],
-  ])("is unreadable, with a short reason and no error, when it is framed as ours but contains %s", (_, body) => {
-    const decoded = decodeMessage(framed(body));
-    if (decoded.kind !== "unreadable") throw new Error(decoded.kind);
-    expect(decoded.reason.length).toBeLessThan(400);
-    expect(decoded.reason.isWellFormed()).toBe(true);
-  });
+  ])(
+    "is unreadable, with a short reason and no error, when it is framed as ours but contains %s",
+    (_, body) => {
+      const decoded = decodeMessage(framed(body));
+      if (decoded.kind !== "unreadable") throw new Error(decoded.kind);
+      expect(decoded.reason.length).toBeLessThan(400);
+      expect(decoded.reason.isWellFormed()).toBe(true);
+    },
+  );
 
   it.each(["1", " 1", '"\u00e9\\ud800"', lists(500), '{"a":[true,false,null,-0.5e-7]}', '{"a":1,"a":2}'])(
     "has the document %s as it is",
