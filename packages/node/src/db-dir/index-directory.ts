@@ -111,7 +111,7 @@ export class IndexDirectory {
     });
   }
 
-  /** Returns why the local index must not be used, if {@link distrust} was called and the process ended before the index was moved aside. */
+  /** Returns why the local index must not be used, if {@link distrust} was called and the process ended before the index was moved. */
   async distrusted(): Promise<CairnError | undefined> {
     const { live } = this.layout;
     return await explained(live, async () => {

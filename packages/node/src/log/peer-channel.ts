@@ -19,7 +19,7 @@ export interface PeerChannel {
     onRefused: (error: CairnError) => void,
   ): () => void;
   /**
-   * Yields the answers to a question until `signal` is aborted; ends at once when no node serves. Errors: `LOG_UNREACHABLE`, `UNAUTHORIZED`,
+   * Yields the answers to a question until `signal` is aborted; ends at once if no node serves. Errors: `LOG_UNREACHABLE`, `UNAUTHORIZED`,
    * `CONFIG_INVALID` (the question would be stored in the log).
    */
   ask(question: Uint8Array, signal: AbortSignal): AsyncIterable<Uint8Array>;

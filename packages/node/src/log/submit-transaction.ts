@@ -34,8 +34,8 @@ export async function submitTransaction(
     const first = await judgeFirst(log, position, payload, { logId, id: transaction.id });
     if (first === "same") return { txId: position + offset };
     if (first === "other content") throw sameId(position + offset);
-    // The log compared message ids, which any client can set. The id in the message itself counts: the index remembers it, so that nothing is
-    // applied twice.
+    // The log compared message ids, which any client can set. The id in the message itself counts: the index remembers it, so that nothing
+    // is applied twice.
     appended = await log.append(payload, { timeoutMs });
   }
   return storedAfter(known, log, appended.position, offset);
@@ -43,7 +43,7 @@ export async function submitTransaction(
 
 /**
  * Appends a barrier: a transaction without operations. Every transaction that a node acknowledged before the call has a smaller id, because
- * the log assigned this position later. Errors as for {@link submitTransaction}.
+ * the log assigned the barrier's position later. Errors as for {@link submitTransaction}.
  */
 export async function submitBarrier(
   log: TxLog,

@@ -38,7 +38,7 @@ export interface LogReadOptions {
  *
  * Durability: `append` returns once the message survives what the log promises to survive (embedded: a power loss; NATS: what the stream's
  * replicas survive). Every method may throw `LOG_UNREACHABLE` (worth retrying), and does so after `close`; `append`, `bounds`, `fetch` and
- * `read` also do on a log that does not exist.
+ * `read` also throw it on a log that does not exist.
  */
 export interface TxLog {
   /** The log's name, the same on every node that reads it (a stream's name, an embedded log's folder name). */
@@ -66,10 +66,11 @@ export interface TxLog {
    */
   exists(): Promise<boolean>;
   /**
-   * Appends a message. Within {@link MESSAGE_ID_WINDOW_MS} or longer, the same `messageId` is stored once: later calls return the position of
-   * the first with `duplicate: true`, whatever their payload. Concurrent calls are stored in their order. Errors: `TX_TOO_LARGE`, `LOG_FULL`,
-   * `DISK_FULL`, `LOG_UNREACHABLE` (the message may or may not be stored; repeating with the same id is safe). `payload` must not be modified
-   * until the call returns. The caller waits no longer than `timeoutMs`, after which a log that retries may give the message up.
+   * Appends a message. Within {@link MESSAGE_ID_WINDOW_MS} or longer, the same `messageId` is stored once: later calls return the position
+   * of the first with `duplicate: true`, whatever their payload. Concurrent calls are stored in their order. Errors: `TX_TOO_LARGE`,
+   * `LOG_FULL`, `DISK_FULL`, `LOG_UNREACHABLE` (the message may or may not be stored; repeating with the same id is safe). `payload` must
+   * not be modified until the call returns. The caller waits no longer than `timeoutMs`, after which a log that retries may give up on the
+   * message.
    */
   append(
     payload: Uint8Array,

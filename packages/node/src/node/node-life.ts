@@ -55,8 +55,8 @@ export interface LifeParts {
  *
  * 1. The log is opened once, and only `stop` closes it.
  * 2. While the node follows its log, the index agrees with it. A doubt (`suspect`, `replace`, `halt`) ends that at once: nothing more is
- *    served as right, although leaving the index takes time. Doubts about any index but the current one are ignored.
- * 3. Services run in `ready` only. They stop before the index is closed, and the index is closed before the log.
+ *    served as right, even though leaving the index takes time. Doubts about any index but the current one are ignored.
+ * 3. Services run only in `ready`. They stop before the index is closed, and the index is closed before the log.
  * 4. A failed node keeps its index open for stale reads until it joins again, and `failure` says why.
  * 5. Stopping is final: no other phase follows, and no service starts.
  * 6. No other class changes this state.

@@ -4,11 +4,11 @@ import { crc32 } from "node:zlib";
 /*
  * The first line of a message:
  *
- *   cairn/2 <CRC-32 of all that follows it and its space> <log tag> <random>[ <by>]
+ *   cairn/2 <CRC-32 of everything after the space that follows> <log tag> <random>[ <by>]
  *
- * The log tag stands for the log that the message was written for, so that a message which reaches another log is noticed there. The random
+ * The log tag identifies the log that the message was written for, so that a message that reaches another log is noticed there. The random
  * part makes every message unique: two appends of the same operations have different bytes. Neither takes part in the comparison of two
- * submissions with the same idempotency id, which covers only the lines after this one.
+ * submissions with the same idempotency id, which covers only the lines after the first.
  */
 const PREFIX = "cairn/2 ";
 const OLD_PREFIX = "cairn/1 ";

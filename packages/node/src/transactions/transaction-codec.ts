@@ -16,9 +16,9 @@ import {
  *
  *   cairn/2 …                    message-frame.ts
  *   {"ops":[["put","pods","default/web-0"],["delete","pods","default/web-1"]],"id":"…"}
- *   {"image":"nginx"}            one line a put, event or configure, in their order: the document, event or policies
+ *   {"image":"nginx"}            one line for each put, event or configure, in their order: the document, event or policies
  *
- * A transaction without operations, which has no id either, is a barrier.
+ * A transaction without operations is a barrier; it has no id.
  *
  * Documents are apart from the operations, so that an index can store their bytes without parsing them. Any client that may publish to the
  * log can write a message with a valid checksum, so everything else is checked as well: a message has exactly one meaning, or none.

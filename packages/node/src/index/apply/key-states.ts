@@ -54,8 +54,8 @@ export interface KeyState {
 }
 
 /**
- * The keys that a batch of transactions touches: read from the store at once, changed in memory, and written as one list of operations. Each
- * transaction sees the changes of those before it in the batch.
+ * The keys that a batch of transactions touches: read from the store at once, changed in memory, and written as one list of operations.
+ * Each transaction sees the changes of earlier ones in the batch.
  */
 export class KeyStates {
   readonly #buckets = new Map<string, BucketState>();

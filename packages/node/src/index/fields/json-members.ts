@@ -1,7 +1,7 @@
 import { asBuffer } from "../rows/row-keys.ts";
 
 /*
- * Finds members of a JSON object without parsing the rest of it: only the indexed fields of a document matter, and parsing all of it costs four
+ * Finds members of a JSON object without parsing the rest: only the indexed fields of a document matter, and parsing all of it costs four
  * times as much. Anything but an object whose names have no escapes is left to the parser.
  */
 
