@@ -31,7 +31,7 @@ const BY_WORDS: readonly [RegExp, Refusal][] = [
 ];
 
 /**
- * Returns the class of refusals whose code and words do not tell it. Transient are those about the server rather than the message: 5xx (no
+ * Returns the class of a refusal whose code and description do not tell it. Transient are those about the server rather than the message: 5xx (no
  * leader, a store or a cluster that is not available), 429 (too many requests), 409 (a message with the same id, sent by an earlier
  * attempt, is being stored) and 408. All others (400 and 404: a sealed stream, another stream's name, unacceptable headers; 412: a
  * condition) would fail again. Messages are sent again with their id, so they are stored once.
