@@ -31,10 +31,10 @@ const BY_WORDS: readonly [RegExp, Refusal][] = [
 ];
 
 /**
- * Returns the class of a refusal whose code and description do not tell it. Transient are those about the server rather than the message: 5xx (no
- * leader, a store or a cluster that is not available), 429 (too many requests), 409 (a message with the same id, sent by an earlier
- * attempt, is being stored) and 408. All others (400 and 404: a sealed stream, another stream's name, unacceptable headers; 412: a
- * condition) would fail again. Messages are sent again with their id, so they are stored once.
+ * Returns the class of a refusal whose code and description do not tell it. Transient refusals are about the server rather than the
+ * message: 5xx (no leader, a store or a cluster that is not available), 429 (too many requests), 409 (a message with the same id, sent by
+ * an earlier attempt, is being stored) and 408. All others (400 and 404: a sealed stream, another stream's name, unacceptable headers; 412:
+ * a condition) would fail again. Messages are sent again with their id, so they are stored once.
  */
 function byStatus(status: number): Refusal {
   return status >= 500 || [408, 409, 429].includes(status) ? "transient" : "final";
