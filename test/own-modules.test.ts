@@ -62,7 +62,7 @@ describe("a node whose log, index and checkpoint store are a user's own modules"
       "export function create() { return new Promise(() => {}); }",
       "silent.mjs#create",
     ],
-  ])("exits with an error message if a module never responds %s", async (_, text, named) => {
+  ])("exits with an error message if a module hangs %s", async (_, text, named) => {
     await writeFile(path.join(folder, "silent.mjs"), text);
     const store = { "cairn/module": `./${named}` };
     const config = {

@@ -15,7 +15,7 @@ const MIB = 1024 * 1024;
 /** The rate of the link: 1 Gbit/s. */
 const LINK_BYTES_PER_SECOND = 125_000_000;
 const FILE_MIB = 2;
-/** The size of the files by the number of records: 1 GB for the default `--size`. */
+/** The bytes of the files for each record: 1 GB for the default `--size`. */
 const BYTES_PER_RECORD = 1_000;
 /** The memory target in MB: part-size x (concurrency + 2) + 100 MB, with the defaults. */
 const MEMORY_MB = (8 * MIB * (4 + 2)) / 1_000_000 + 100;

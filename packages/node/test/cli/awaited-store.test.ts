@@ -46,7 +46,7 @@ function configuration(endpoint: string): string {
   });
 }
 
-describe.concurrent("a command whose bucket does not answer", () => {
+describe.concurrent("a command whose bucket does not respond", () => {
   it.for<{ args: string[]; configured?: true; signal?: true }>([
     { args: ["checkpoint", "list", BUCKET] },
     { args: ["checkpoint", "verify", BUCKET] },
@@ -98,7 +98,7 @@ function inAMinute(): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, 60_000));
 }
 
-it("a store that answers in time is not reported", async () => {
+it("a store that responds in time is not reported", async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const terminal = new CapturedTerminal();
@@ -109,7 +109,7 @@ it("a store that answers in time is not reported", async () => {
   expect(terminal.stderr.text).toBe("");
 });
 
-it("of several slow answers, only the first is reported", async () => {
+it("of several slow responses, only the first is reported", async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const terminal = new CapturedTerminal();

@@ -238,7 +238,7 @@ describe("the index that is meant", () => {
     expect(await db("get", name ?? "", "pods", "a", "-f", "cairn.json")).toBe('{\n  "n": 1\n}\n');
   });
 
-  it("cannot be told from a misspelt bucket, nor be omitted twice", async () => {
+  it("cannot be distinguished from a misspelt bucket, nor be omitted twice", async () => {
     const cwd = await indexScene();
     for (const argv of [
       ["get", "pods"],

@@ -98,7 +98,7 @@ it("an invalid --as-of is refused with examples that are valid", async () => {
   }
 });
 
-it("cairn tx evict removes a document from all reads, and the command that it names shows where its bytes remain", async () => {
+it("cairn tx evict removes a document from all reads, and the command in its hint shows where the bytes remain", async () => {
   expect((await run(["tx", "put", "people", "anna", '{"age": 7}'])).code).toBe(0);
   const { code, stdout } = await run(["tx", "evict", "people", "anna"]);
   expect([code, stdout]).toEqual([0, expect.stringMatching(/^evicted as transaction \d+; cairn evictions /)]);

@@ -182,7 +182,7 @@ describe("status and checkpoints", () => {
 });
 
 describe("a node", () => {
-  test("that does not answer makes a command exit with 3", async () => {
+  test("that does not respond makes a command exit with 3", async () => {
     const served = await serve();
     await served.server.close();
     for (const argv of [["status"], ["get", "pods", "x"], ["tx", "put", "pods", "x", "1"]]) {

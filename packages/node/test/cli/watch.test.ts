@@ -147,7 +147,7 @@ describe("cairn watch", () => {
     ]);
   });
 
-  it("exits with 3 if no node ever answered, and with 2 for an invalid address", async () => {
+  it("exits with 3 if no node ever responded, and with 2 for an invalid address", async () => {
     await node.close();
     const { code, stderr } = await watching("--url", "http://127.0.0.1:1", "--url", "http://127.0.0.1:2")
       .result;

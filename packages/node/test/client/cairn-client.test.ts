@@ -85,7 +85,7 @@ describe("a value that JSON cannot hold", () => {
 });
 
 describe("documents", () => {
-  it("are written, read, compared and deleted, now and in the past", async () => {
+  it("are written, compared and deleted, and can be read as they are and were", async () => {
     const cairn = client();
     const first = await cairn.put("pods", "team/a b/ü", { cpu: 1 });
     const second = await cairn.put("pods", "team/a b/ü", { cpu: 2 }, { ifRevision: first.txId });
@@ -155,7 +155,7 @@ describe("errors", () => {
     expect(large).toMatchObject({ code: "TX_TOO_LARGE", details: { limit: 1_048_576 } });
   });
 
-  it("are UNREACHABLE, within the given time, if no node answers", async () => {
+  it("are UNREACHABLE, within the given time, if no node responds", async () => {
     const begun = Date.now();
     const error = await failure(client([nobody, nobody], { retryForMs: 300 }).status());
     expect(error).toMatchObject({ code: "UNREACHABLE", status: 0 });
@@ -226,7 +226,7 @@ describe("errors", () => {
 });
 
 describe("writes that are resent", () => {
-  it("are applied once even if the first answer was lost", async () => {
+  it("are applied once even if the first response was lost", async () => {
     const proxy = await startFlakyProxy(url);
     let lost = 0;
     proxy.mishap = ({ method }) => (method === "POST" && lost++ < 2 ? "lose-answer" : "none");
@@ -239,7 +239,7 @@ describe("writes that are resent", () => {
     await cairn.put("counters", "c", 2, { ifRevision: txId });
   });
 
-  it("are repeated when an answer breaks off in the middle", async () => {
+  it("are repeated when a response breaks off in the middle", async () => {
     const proxy = await startFlakyProxy(url);
     let cut = 0;
     proxy.mishap = () => (cut++ === 0 ? "cut-answer" : "none");
@@ -258,7 +258,7 @@ describe("writes that are resent", () => {
 });
 
 describe("a watch", () => {
-  it("yields every transaction once and in order although each connection breaks off after a while", async () => {
+  it("yields every transaction once and in order even though each connection breaks off after a while", async () => {
     const proxy = await startFlakyProxy(url);
     const sockets = new Set<AbortController>();
     const stop = new AbortController();

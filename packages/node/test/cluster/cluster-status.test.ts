@@ -79,7 +79,7 @@ describe("cairn status --cluster", () => {
     expect(missing.stderr).toMatch(/^NOT_FOUND: 2 nodes answered, and 3 were expected\.\n {2}hint: /);
   });
 
-  it("reports that no node answers", async () => {
+  it("reports that no node responds", async () => {
     await scene.stop(await scene.ready("a"));
     const { code, stdout, stderr } = await scene.status();
     expect({ code, stdout }).toEqual({ code: 3, stdout: "" });

@@ -18,7 +18,7 @@ test.each(XTDB_EXAMPLES)(
   },
 );
 
-test("every request that a hint names is one that a node answers", () => {
+test("every request that a hint names is one that a node accepts", () => {
   const { paths } = openApiDocument("0");
   const named = [...MISTAKES, ...XTDB_EXAMPLES].flatMap(({ told }) => [
     ...told.matchAll(/\b(GET|PUT|POST|DELETE) (\/[^\s,;:.]*)/g),

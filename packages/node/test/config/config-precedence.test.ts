@@ -78,7 +78,7 @@ describe("precedence", () => {
 });
 
 describe("the environment", () => {
-  test("CAIRN_DIR and CAIRN_NODE_ID move everything that has a default place", async () => {
+  test("CAIRN_DIR and CAIRN_NODE_ID move everything that has a default location", async () => {
     const env = { CAIRN_DIR: "/data", CAIRN_NODE_ID: "a" };
     const settings = settingsOf(await configOf({ env }));
     expect(settings["cairn/tx-log > path"]).toEqual(["/data/a-log", "default"]);
@@ -151,7 +151,7 @@ describe("the environment", () => {
     expect(problems).toMatchObject([{ place: "CAIRN_HTTP_PORT", path: ["cairn/http-server", "port"] }]);
   });
 
-  test("variables in text are inserted, with defaults, and $${ is a literal", async () => {
+  test("variables in strings are inserted, with defaults, and $${ is a literal", async () => {
     const env = { CAIRN_NODE_ID: "a", BASE: "/b", EMPTY: "", PORT: "81", EVERY: "60000" };
     const edn = `{:cairn/node {:dir "\${BASE}/\${NOPE:-x}/\${EMPTY:-y}/\${EMPTY}z/$\${BASE}"}
                   :cairn/http-server {:port "\${PORT}"}

@@ -23,7 +23,7 @@ const MEMORY_LIMIT = 1_000 * 2 ** 20;
 /** The result of a step: its value, or the coded error that refused it. */
 type Outcome<T> = { readonly value: T } | { readonly refused: CairnError };
 
-describe("a store to which anything has happened", () => {
+describe("a store with arbitrary damage", () => {
   let pristine: PristineStore;
   const seen = new Map<string, number>();
 
@@ -39,7 +39,7 @@ describe("a store to which anything has happened", () => {
   });
 
   it(
-    `gives right answers or clear refusals, with each of ${SEEDS} seeds of damage`,
+    `leads to right answers or clear refusals, with each of ${SEEDS} seeds`,
     { timeout: 180_000 + SEEDS * 5_000 },
     async () => {
       const seeds = Array.from({ length: SEEDS }, (_, n) => FIRST + n);

@@ -170,7 +170,7 @@ describe("every documented timeout", () => {
     expect(await askAll()).toEqual(WITHOUT_LOG);
   });
 
-  it("holds while the checkpoint store does not answer", async () => {
+  it("holds while the checkpoint store does not respond", async () => {
     faults = { before: () => new Promise(() => {}) };
     expect(await askAll()).toEqual(WITHOUT_STORE);
   });

@@ -24,7 +24,7 @@ describe("a document", () => {
     expect(await got.text()).toBe('{"cpu":1}\n');
   });
 
-  test("is replaced with 200, and did not exist for a second delete", async () => {
+  test("is replaced with 200, and does not exist for a second delete", async () => {
     await using served = await serve();
     await served.put(WEB, 1);
     const replaced = await served.put(WEB, 2);
@@ -81,7 +81,7 @@ describe("a document", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  test("answers HEAD like GET without the body", async () => {
+  test("responds to HEAD like to GET, without the body", async () => {
     await using served = await serve();
     await served.put(WEB, { cpu: 1 });
     const head = await served.fetch(WEB, { method: "HEAD" });
@@ -91,7 +91,7 @@ describe("a document", () => {
     expect((await served.fetch(`${WEB}x`, { method: "HEAD" })).status).toBe(404);
   });
 
-  test("written with await=false is answered before it is indexed", async () => {
+  test("written with await=false is acknowledged before it is indexed", async () => {
     await using served = await serve();
     served.node.indexing = false;
     const answer = await served.put(`${WEB}?await=false`, 1);
@@ -107,7 +107,7 @@ describe("a document", () => {
   });
 });
 
-describe("the past of a document", () => {
+describe("the history of a document", () => {
   test("is read as of a transaction or a time", async () => {
     await using served = await serve();
     await served.put(WEB, "first");
@@ -165,7 +165,7 @@ describe("compare-and-set", () => {
     ["PUT", { "if-none-match": '"2"' }, 412],
     ["DELETE", { "if-match": '"1"' }, 412],
     ["DELETE", { "if-none-match": "*" }, 412],
-  ])("%s of a document at revision 2 with %j answers %i", async (method, headers, status) => {
+  ])("%s of a document at revision 2 with %j returns %i", async (method, headers, status) => {
     await using served = await serve();
     await served.put(WEB, "old");
     const answer = await served.raw(method, WEB, {
@@ -182,7 +182,7 @@ describe("compare-and-set", () => {
     [{ "if-none-match": "*" }, 201],
     [{ "if-match": "*" }, 412],
     [{ "if-match": '"2"' }, 412],
-  ])("PUT of an absent document with %j answers %i", async (headers, status) => {
+  ])("PUT of an absent document with %j returns %i", async (headers, status) => {
     await using served = await serve();
     const answer = await served.raw("PUT", WEB, { body: "1", headers: headers as Record<string, string> });
     expect(answer.status).toBe(status);
@@ -211,7 +211,7 @@ describe("compare-and-set", () => {
     expect(await (await served.fetch(WEB)).json()).toBe("other");
   });
 
-  test("answers reads with 304 for a revision that the client has, and with 412 for an unexpected one", async () => {
+  test("responds to reads with 304 for a revision that the client has, and with 412 for an unexpected one", async () => {
     await using served = await serve();
     await served.put(WEB, 0);
     const unchanged = await served.raw("GET", WEB, { headers: { "if-none-match": '"1", W/"2"' } });

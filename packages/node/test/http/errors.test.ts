@@ -82,7 +82,7 @@ describe("every error", () => {
     expect(served.logged).toMatchObject([{ fields: { err: served.node.submitError, method: "PUT" } }]);
   });
 
-  test("of a large body is answered before the whole body is sent, and the rest is read", async () => {
+  test("about a large body is returned before the whole body is sent, and the rest is read", async () => {
     await using served = await serve({ maxBody: 1000 });
     const socket = connect(served.server.port, "127.0.0.1");
     socket.write("PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n{");

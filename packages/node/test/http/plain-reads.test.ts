@@ -123,7 +123,7 @@ it("a document is refused until the node can read it", async () => {
   expect((await one.raw("GET", "/api/v1/pods/web-0")).text).toBe('{"image":"nginx"}\n');
 });
 
-it("a read that fails unexpectedly is answered with 500, and logged once", async () => {
+it("a read that fails unexpectedly returns 500, and is logged once", async () => {
   await using one = await served({});
   one.node.get = () => Promise.reject(new Error("a disk of glass"));
   const { status, text: body } = await one.raw("GET", "/api/v1/pods/web-0");

@@ -9,7 +9,7 @@ import { serve } from "./served-node.ts";
 const NEW_ID = /^[\w-]{12}-\d+$/;
 
 describe("a request", () => {
-  it("has an id in its answer, its own or a new one, and in the log if it fails", async () => {
+  it("has an id, its own or a new one, in the response, and in the log if it fails", async () => {
     const node = new MemoryNode();
     await using served = await serve({ node });
     const id = async (given?: string): Promise<string | string[] | undefined> => {
@@ -44,7 +44,7 @@ describe("a request", () => {
     expect(JSON.parse(body)).toMatchObject({ error: { code: "METHOD_NOT_ALLOWED" } });
   });
 
-  it("to an unknown address is 404, and HEAD answers like GET without a body", async () => {
+  it("to an unknown address is 404, and HEAD is like GET without a body", async () => {
     await using served = await serve();
     expect((await served.raw("POST", "/nothing")).status).toBe(404);
     await served.put("/api/v1/pods/x", { a: 1 });

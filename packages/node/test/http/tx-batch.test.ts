@@ -23,7 +23,7 @@ function submittedIds(served: ServedNode): (string | undefined)[] {
 }
 
 describe("POST /api/v1/tx/batch", () => {
-  test("stores every line in order, in whichever order the log answers", async () => {
+  test("stores every line in order, in whichever order the log acknowledges them", async () => {
     await using served = await serve();
     const lines = Array.from({ length: 5000 }, (_, i) => line(i));
     const answer = await post(served, `${lines.join("\n")}\n`);
@@ -46,7 +46,7 @@ describe("POST /api/v1/tx/batch", () => {
     ["application/octet-stream", 202],
     ["application/json", 415],
     ["application/x-www-form-urlencoded", 415],
-  ])("answers a body of type %s with %i", async (type, status) => {
+  ])("responds to a body of type %s with %i", async (type, status) => {
     await using served = await serve();
     const body = `${line(0)}\n${line(1)}\n`;
     const { status: answered } = await served.raw("POST", "/api/v1/tx/batch", {
@@ -98,7 +98,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(await answer.json()).toMatchObject({ line: 501, accepted: 1 });
   });
 
-  test("counts later lines that the log stored although an earlier one failed", async () => {
+  test("counts later lines that the log stored even though an earlier one failed", async () => {
     await using served = await serve();
     served.node.beforeSubmit = ({ id }) =>
       id === "id-1" ? Promise.reject(new CairnError("LOG_UNREACHABLE", "Gone.")) : Promise.resolve();
@@ -107,7 +107,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(await answer.json()).toMatchObject({ line: 2, accepted: 1, acceptedAfter: 2 });
   });
 
-  test("answers an error at once while the client still sends, and keeps the connection usable", async () => {
+  test("returns an error at once while the client still sends, and keeps the connection usable", async () => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     const rest = `${line(1)}\n`.repeat(50_000);

@@ -5,7 +5,7 @@ import { serve } from "./served-node.ts";
 const PUT = ["put", "pods", "default/web-0", { cpu: 1 }];
 
 describe("POST /api/v1/tx", () => {
-  test("answers 202 once the log has the transaction, and with await=true 200 with its outcome", async () => {
+  test("returns 202 once the log has the transaction, and with await=true 200 with its outcome", async () => {
     await using served = await serve();
     const stored = await served.post("/api/v1/tx", { ops: [PUT], id: "once" });
     expect([stored.status, await stored.json()]).toEqual([202, { txId: 2 }]);

@@ -126,8 +126,8 @@ async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
 }
 
 /**
- * Loses a log that nodes follow, and recovers it: "kept" is in the checkpoint whose name is returned, "lost" is not. The nodes have halted;
- * with an embedded log, they were restarted.
+ * Loses a log that a node follows: "kept" is in the checkpoint whose name is returned, "lost" is in none. The node has halted; with an
+ * embedded log, it was restarted.
  */
 async function lostWhileRunning(): Promise<string> {
   const node = await started("old");
@@ -261,7 +261,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     });
   });
 
-  it("is not created where there is a log, nor from an incomplete checkpoint", async () => {
+  it("is not created if there is a log, nor from an incomplete checkpoint", async () => {
     const node = await started("a");
     await put(node, "x", 1);
     const name = await checkpoint(node);

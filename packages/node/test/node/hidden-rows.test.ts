@@ -91,7 +91,8 @@ const inKeyOf = (json: string) => (table: Buffer) => {
   return at < 0 ? at : at - NAME_BEFORE_DOCUMENT;
 };
 /**
- * Returns a position in the last key of the table's block index: with a larger key there, keys of that block are looked up in the next one.
+ * Returns a position in the last key of the table's block index, an upper bound of a block's keys: if it is too low, keys are looked up
+ * in the next block.
  */
 const inIndexBlock = (table: Buffer): number => {
   const at = table.lastIndexOf(NAMESPACE);

@@ -54,7 +54,7 @@ describe("a node on the embedded log", () => {
     expect((await second.history(key("a"))).versions.map(({ json }) => json)).toEqual(["2", "1"]);
   });
 
-  it("restores from the checkpoint and replays only the tail when its index is gone", async () => {
+  it("restores from the checkpoint and replays only the tail if its index was removed", async () => {
     const first = await start();
     await first.ready;
     for (let n = 0; n < 20; n += 1) await put(first, `k${n}`, n);

@@ -99,7 +99,7 @@ it("a node reports an unexpected exception, such as out of memory, as a failure"
   expect(of(scene.events, "checkpoint")[1]).toMatchObject({ stage: "failed", error: { code: "INTERNAL" } });
 });
 
-it("a node reports a sweep as failed if its store breaks off, although the checkpoint is saved", async () => {
+it("a node reports a sweep as failed if its store breaks off, even though the checkpoint is saved", async () => {
   const scene = await observedScene();
   let isSaved = false;
   const store = faultyStore(scene.store, {

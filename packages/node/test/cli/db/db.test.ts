@@ -232,7 +232,7 @@ describe("a place", () => {
 });
 
 describe("cairn db get and history", () => {
-  it("print what the node returns, now and in the past", async () => {
+  it("print what the node returns, present and past", async () => {
     expect(JSON.parse((await db("get", "n-index", "pods", "web", "--json")).stdout)).toEqual({
       bucket: "pods",
       namespace: "default",

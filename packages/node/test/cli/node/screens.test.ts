@@ -163,7 +163,7 @@ describe("the status screen", () => {
     }
   });
 
-  test("cannot be broken by text from a checkpoint in the store", async () => {
+  test("cannot be broken by strings from a checkpoint in the store", async () => {
     const status = await new MemoryNode().status();
     const skipped = [{ name: "c", store: "s", code: "CHECKPOINT_CORRUPT", message: "It says \u001b[2J\n." }];
     const text = await screen({ join: { ...status.join, skipped } }, true);
@@ -178,7 +178,7 @@ describe("the status screen", () => {
 });
 
 describe("the screen of a cluster", () => {
-  test("cannot be broken by the answer of a node", async () => {
+  test("cannot be broken by a node's response", async () => {
     const { join, ...rest } = await new MemoryNode().status();
     const failure = { code: "LOG_GAP", message: "It says \u001b[2J.", hint: "\u0007" };
     const peer = { instance: "i", node: "n\u001b", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };

@@ -65,7 +65,7 @@ it.each([
   ["gzip;q=0.5, identity;q=0.5", "gzip"],
   ["identity;q=0, br;q=0.1", "br"],
   ["gzip;q=2", undefined],
-])("a server answers Accept-Encoding: %s in %s", (header, coding) => {
+])("a server responds to Accept-Encoding: %s in %s", (header, coding) => {
   expect(codingFor(header)).toBe(coding);
 });
 

@@ -78,7 +78,7 @@ describe("no part of a request is ignored silently", () => {
     expect([status, String(headers["allow"]).split(", ").toSorted().join(", ")]).toEqual([405, allow]);
   });
 
-  it("bytes that are not HTTP are answered with an id and a date", async () => {
+  it("a response to bytes that are not HTTP has an id and a date", async () => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     socket.write("nonsense\r\n\r\n");

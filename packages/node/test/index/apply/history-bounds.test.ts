@@ -114,7 +114,7 @@ describe.each<[string, BoundPolicy]>([
 });
 
 describe("what a history policy removed", () => {
-  it("is refused with the floor, in lists of the past and in its digests", async () => {
+  it("is refused with the floor, in past lists and digests", async () => {
     const { index } = await indexOf(messages({ keep: 1, for: "PT10M" }), 1_000);
     const list = index.list({ bucket: "pods", limit: 10, asOf: { txId: 100 } });
     await expect(list).rejects.toMatchObject({

@@ -176,7 +176,7 @@ describe("two chains", () => {
     ["six messages", 5_994, 5_000, 6_000],
     ["six thousand messages", 1, 0, 1_024],
     ["one message with the same bytes before it and after it", 3_000, 2_048, 3_072],
-  ])("that part by %s are told apart, and roughly where", async (_what, at, agreeAt, differAt) => {
+  ])("that part by %s are distinguished, and located roughly", async (_what, at, agreeAt, differAt) => {
     const messages = logOf(6_000);
     const other = logOf(6_000).map((one, index) => (index === at ? one : (messages[index] ?? one)));
     if (at === 5_994) other.splice(at, 6, ...logOf(6_000).slice(at));

@@ -202,7 +202,7 @@ describe("a damaged embedded log whose appends were all acknowledged", () => {
     }
   });
 
-  it("is LOG_GAP when the lost page also held where the last group begins", async () => {
+  it("is LOG_GAP when the lost page also contained the beginning of the last group", async () => {
     // The rest of the last group has no header: only its end shows that it did not begin where the intact groups end.
     const log = await writeLog(folder, [[2_000], [100], [100], [100], [9_000]]);
     const lost = pagesBetween(log.groups[1]?.bytes ?? 0, (log.groups[4]?.bytes ?? 0) + 1_000);

@@ -61,7 +61,7 @@ describe("connecting to NATS", () => {
     await once(silent, "close");
   });
 
-  it("uses the servers of a list that answer", async () => {
+  it("uses those servers of a list that respond", async () => {
     const server = await started();
     const log = await openNatsTxLog({ servers: [`nats://127.0.0.1:${await freePort()}`, server.url] });
     await log.create(bytes);

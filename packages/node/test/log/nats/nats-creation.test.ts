@@ -116,7 +116,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("warns of each unsafe setting of a stream as it is now, with a code and what to do", async () => {
+  it("warns of each current unsafe setting of a stream, with a code and what to do", async () => {
     const hour = 3_600_000_000_000;
     await makeStream({ storage: StorageType.Memory, max_msgs: 100, max_age: hour, duplicate_window: 1e9 });
     await withLog(async (log) => {

@@ -144,7 +144,7 @@ describe("the rights that docs/nats.md lists", () => {
   });
 
   it.each([...MAKING.filter(({ subject }) => subject.includes("CREATE")), ...TRIMMING])(
-    "are named where one of those is missing: to $may $subject",
+    "are named if one of these is missing: to $may $subject",
     async (missing) => {
       const rights = [...NEEDED, ...MAKING, ...TRIMMING].filter((right) => right !== missing);
       const log = await open(await serverWith({ maker: allowing(rights) }), "maker");
