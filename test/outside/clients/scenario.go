@@ -26,7 +26,7 @@ func same(what string, found, expected any) {
 	}
 }
 
-// of returns the answer of a call that must succeed; ofStatus also checks its status.
+// of returns the response of a call that must succeed; ofStatus also checks its status.
 func of[T any](answer T, _ *http.Response, err error) T {
 	var refused *cairn.GenericOpenAPIError
 	if errors.As(err, &refused) {

@@ -6,7 +6,7 @@ EVERY, RECENT = 64, 1000
 
 
 def may_be_gone(fold, key):
-    """Whether a row may be missing that a fold without bounds has."""
+    """Returns whether a row may be missing that a fold without bounds has."""
     is_tombstone = key[:1] == b"d"
     own = key[1:] if is_tombstone else key[1:-8]
     bucket = own[: own.index(0)].decode()
@@ -41,7 +41,7 @@ def _is_beyond(fold, tx_id, value, age):
 
 
 def is_announced(fold, key, floor, dropped):
-    """Whether a bucket's counters declare the history that a missing row belonged to as incomplete."""
+    """Returns whether a bucket's counters declare the history of a missing row incomplete."""
     own = key[1:] if key[:1] == b"d" else key[1:-8]
     versions = fold.versions.get(own, {})
     value = fold.newest[own] if key[:1] == b"d" else versions[int.from_bytes(key[-8:], "big")]

@@ -62,7 +62,7 @@ def _holes(fold, gone, rows):
 
 
 def _counters(fold, gone, rows, expected):
-    """Once history was removed, a bucket's counters say from where on it is complete."""
+    """Once history was removed, a bucket's counters say where it begins to be complete."""
     wrong = []
     for bucket in {key[1 : key.index(0)] for key in gone}:
         key = b"n" + bucket

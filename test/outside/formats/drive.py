@@ -1,4 +1,4 @@
-"""Gives a node varied work: python drive.py '{"url", "nats", "name", "seed", "history"}'. Prints what the node reports at the end."""
+"""Sends a node varied requests: python drive.py '{"url", "nats", "name", "seed", "history"}'. Prints what the node reports at the end."""
 
 import asyncio
 import json
@@ -79,7 +79,7 @@ def read(node, random, tx_id):
     try:
         with urllib.request.urlopen(f"{node.url}/api/v1/{bucket}?{query}", timeout=60) as answer:
             text = answer.read()
-            # docs/http.md: an answer ends with a line break, which is no part of its value.
+            # docs/http.md: a response ends with a line break, which is not part of its value.
             if text[-1:] != b"\n":
                 raise RuntimeError(f"{said} was answered without a line break: {text!r}")
             return {**said, "status": 200, "document": text[:-1].hex(), "etag": answer.headers["etag"]}
@@ -135,7 +135,7 @@ async def main(task):
                 raise RuntimeError(f"POST /api/v1/tx: {status} {answer}")
     if connection:
         await connection.close()
-    # The work ends while documents are being scanned.
+    # The requests end while documents are being scanned.
     last_policies = {"indexes": {"jobs": ["state"]}, "expire": {"jobs": {"after": 10**9 + random.randrange(10**6)}}}
     submit(node, [*values.flood(random), {"ops": [["configure", last_policies]]}, {"ops": [["put", "pods", "end", 1]]}])
     while any(field["counts"] is None for one in node.must("GET", "/api/v1/buckets?linearizable=true") for field in one.get("fields", {}).values()):

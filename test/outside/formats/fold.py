@@ -40,7 +40,7 @@ class Fold:
         self.log = {**self.log, "id": birth["log"], "offset": int(birth["offset"])}
 
     def apply(self, position, nanoseconds, payload, told=None):
-        """Applies the next message. `told`: the outcome's text on a node, for reasons that docs/log-format.md leaves to nodes."""
+        """Applies the next message. `told`: the outcome's reason on a node, for reasons that docs/log-format.md leaves to nodes."""
         self.tx_id = position + self.log["offset"]
         self.time = max(self.time, nanoseconds // 10**6)
         self.times[self.tx_id] = self.time

@@ -1,4 +1,4 @@
-"""JSON as the nodes read it (docs/log-format.md, "Refused messages"; docs/policies.md for numbers as text)."""
+"""JSON as the nodes read it (docs/log-format.md, "Refused messages"; docs/policies.md for numbers as strings)."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def _no_constant(name):
 
 
 def parse(text):
-    """Parses numbers as 64-bit floating point. Raises ValueError unless the text is JSON."""
+    """Parses numbers as 64-bit floating point. Raises ValueError unless the string is JSON."""
     return json.loads(text, parse_int=float, parse_constant=_no_constant, object_pairs_hook=_map)
 
 
@@ -41,7 +41,7 @@ def depth(data):
 
 
 def is_document(data):
-    """Whether a line, which is valid UTF-8, is a document: JSON without raw line breaks, at most 500 deep."""
+    """Returns whether a line, which is valid UTF-8, is a document: JSON without raw line breaks, at most 500 deep."""
     if b"\r" in data or depth(data) > MAX_DEPTH:
         return False
     try:
@@ -67,7 +67,7 @@ def cut_units(text, most):
 
 
 def stringify(text):
-    """Quotes a text as JSON.stringify does."""
+    """Quotes a string as JSON.stringify does."""
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(f"\\u{ord(char):04x}" if 0xD800 <= ord(char) <= 0xDFFF else char for char in quoted)
 
@@ -93,7 +93,7 @@ def number_text(number):
 
 
 def field_text(value):
-    """Returns the text by which a field's value is compared (docs/policies.md); None if it cannot be."""
+    """Returns the string by which a field's value is compared (docs/policies.md); None if it cannot be."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

@@ -79,7 +79,7 @@ def check(value):
 
 
 class Rule:
-    """When documents of a bucket expire."""
+    """The rule by which documents of a bucket expire."""
 
     def __init__(self, policy):
         self.text = rewritten(policy)

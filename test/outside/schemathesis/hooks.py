@@ -87,7 +87,7 @@ BODIES = {"submitTransaction": transaction, "putPolicies": policies}
 
 
 def bytes_of(value, most):
-    """Cuts a text to `most` bytes of UTF-8, since OpenAPI counts characters."""
+    """Cuts a string to `most` bytes of UTF-8, since OpenAPI counts characters."""
     return value.encode("utf-8", "ignore")[:most].decode("utf-8", "ignore")
 
 

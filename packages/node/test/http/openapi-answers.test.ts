@@ -24,8 +24,8 @@ afterAll(async () => {
 const json = (value: unknown): string => JSON.stringify(value);
 
 // The last test checks that those before it covered everything.
-describe("a node responds as its OpenAPI document describes to", { shuffle: false }, () => {
-  it("its own operations", async () => {
+describe("a node responds as its OpenAPI document describes", { shuffle: false }, () => {
+  it("to its own operations", async () => {
     for (const id of ["getLive", "getReady", "getStatus", "getMetrics", "getOpenApi", "getDigest"])
       await described.answerOf(id, 200);
     await described.answerOf("getStatus", 400, { at: "/status?x=1" });
@@ -33,7 +33,7 @@ describe("a node responds as its OpenAPI document describes to", { shuffle: fals
     await described.answerOf("getDigest", 504, { at: "/api/v1/digest?min-tx=999999&timeout=PT0.01S" });
   });
 
-  it("transactions", async () => {
+  it("to transactions", async () => {
     const ops = [
       ["put", "pods", "a", { n: 1 }],
       ["put", "pods", "b", 2],
@@ -77,7 +77,7 @@ describe("a node responds as its OpenAPI document describes to", { shuffle: fals
     ["", "/api/v1/buckets/services/document?key=web/a%2F.."],
     ["Default", "/api/v1/services/a"],
     ["", "/api/v1/services/web/a"],
-  ])("documents (%s %s)", async (inDefault, at) => {
+  ])("to requests for documents (%s %s)", async (inDefault, at) => {
     const id = (method: string): string => {
       if (at.includes("key=")) return `${method}DocumentByKey`;
       return `${method}${inDefault}Document`;
@@ -101,7 +101,7 @@ describe("a node responds as its OpenAPI document describes to", { shuffle: fals
     await described.answerOf(id("delete"), 412, { at, headers: { "if-match": "*" } });
   });
 
-  it("lists and history", async () => {
+  it("to requests for lists and history", async () => {
     await described.answerOf("listDocuments", 200, { at: "/api/v1/pods?limit=1" });
     await described.answerOf("listDocuments", 400, { at: "/api/v1/pods?where=a:b" });
     await described.answerOf("listDocuments", 404, { at: "/api/v1/digest/" });
@@ -111,7 +111,7 @@ describe("a node responds as its OpenAPI document describes to", { shuffle: fals
     await described.answerOf("watch", 410, { at: "/api/v1/watch?from=2&from-time=1999-01-01T00:00:00Z" });
   });
 
-  it("events and policies", async () => {
+  it("to requests for events and policies", async () => {
     const event = { object: "pod/a", reason: "Scheduled", message: "m", bucket: "pods", type: "Normal" };
     await described.answerOf("recordEvent", 201, { body: json(event) });
     await described.answerOf("recordEvent", 201, { body: json({ ...event, source: "s", time: "17" }) });
@@ -134,7 +134,7 @@ describe("a node responds as its OpenAPI document describes to", { shuffle: fals
     await described.answerOf("listBuckets", 200);
   });
 
-  it("checkpoints", async () => {
+  it("to requests for checkpoints", async () => {
     await described.answerOf("verifyCheckpoint", 404, { at: "/api/v1/checkpoints/checkpoint-0/verify" });
     for (let times = 0; times < 2; times += 1) {
       // While the node saves a checkpoint by itself, after its first look, it responds with 409.
@@ -150,7 +150,7 @@ describe("a node responds as its OpenAPI document describes to", { shuffle: fals
     await described.answerOf("listEvictions", 200);
   });
 
-  it("requests for history that a policy has removed", async () => {
+  it("to requests for history that a policy has removed", async () => {
     // Versions superseded within the last 1,000 transactions are kept.
     const line = json({ ops: [["put", "pods", "a", 1]] });
     const headers = { "content-type": "application/x-ndjson" };
@@ -162,7 +162,7 @@ describe("a node responds as its OpenAPI document describes to", { shuffle: fals
     await described.answerOf("getDocument", 410, { at: "/api/v1/pods/default/a?as-of=2" });
   });
 
-  it("and so far with every success that the document describes", () => {
+  it("with every success in the document", () => {
     const said = [...operations.values()].flatMap(({ operationId, responses }) =>
       Object.keys(responses)
         .filter((status) => Number(status) < 400)
@@ -177,7 +177,7 @@ describe("a node responds as its OpenAPI document describes to", { shuffle: fals
     for (const wrong of [{ txId: 7 }, { txId: 7, existed: true, more: 1 }, { txId: "7", existed: true }])
       expect(validate(wrong)).toBe(false);
   });
-  it("and describes one schema for all successes of an operation to clients, without required nullable properties", () => {
+  it("and the one for clients has one schema for all successes of an operation, without required nullable properties", () => {
     for (const { operationId, responses } of publishedOperations.values()) {
       const schemas = Object.entries(responses)
         .filter(([status, { content }]) => Number(status) < 300 && content !== undefined)

@@ -65,7 +65,7 @@ it("a node restores the newest checkpoint of its own version despite newer ones 
   });
 });
 
-it("a node says what is missing and where it was last if only another version has the trimmed transactions, and where its index is", async () => {
+it("a node says what is missing, where it was last and where its index is, if only another version has trimmed messages", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;
