@@ -57,7 +57,7 @@ export class CountedWriter {
   }
 }
 
-/** Returns the batch that writes `rows` rows after the first `count`, and says so. */
+/** Returns the batch that writes `rows` rows after the first `count`, and the new count. */
 export function countedBatch(count: number, rows: number, valueBytes: number): KvOperation[] {
   const operations: KvOperation[] = [];
   for (let index = count; index < count + rows; index++) {
@@ -67,7 +67,7 @@ export function countedBatch(count: number, rows: number, valueBytes: number): K
   return operations;
 }
 
-/** Row number `index`: its key is not in order of writing, its value is what only this row can have. */
+/** Returns row number `index`: keys are not in writing order, and no two rows have the same value. */
 export function countedRow(index: number, valueBytes: number): { key: Uint8Array; value: Uint8Array } {
   const hash = createHash("sha256").update(String(index)).digest();
   const key = Buffer.concat([Buffer.from("row "), hash.subarray(0, 8), Buffer.from(` ${index}`)]);

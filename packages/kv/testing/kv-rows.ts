@@ -1,26 +1,26 @@
 import type { KvOperation, KvRange, KvReader, KvRow } from "../src/store/kv-store.ts";
 
-/** Returns the bytes of a text. */
+/** Encodes a string as UTF-8. */
 export function bytes(value: string): Uint8Array {
   return new Uint8Array(Buffer.from(value));
 }
 
-/** Returns the text of bytes; undefined stays undefined. */
+/** Decodes bytes as UTF-8; undefined stays undefined. */
 export function text(value: Uint8Array | undefined): string | undefined {
   return value === undefined ? undefined : Buffer.from(value).toString();
 }
 
-/** Returns a change that writes. */
+/** Returns an operation that writes a row. */
 export function put(key: string, value: string): KvOperation & { type: "put" } {
   return { type: "put", key: bytes(key), value: bytes(value) };
 }
 
-/** Returns a change that removes. */
+/** Returns an operation that removes a row. */
 export function del(key: string): KvOperation & { type: "del" } {
   return { type: "del", key: bytes(key) };
 }
 
-/** Returns a number as text that sorts as numbers do. */
+/** Formats a number as a string that sorts in numerical order. */
 export function numbered(value: number): string {
   return String(value).padStart(8, "0");
 }

@@ -13,7 +13,7 @@ const CHILD = fileURLToPath(new URL("../../dist/test/support/limited-child.js", 
 test("on a full file system saving fails with STORE_FULL and restoring with DISK_FULL, and both clean up", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "store") });
-  // Its archive holds a file of 100,000 bytes, and the process below may not write more than 51,200 to one.
+  // The archive contains a file of 100,000 bytes, and the process below may not write more than 51,200 to a file.
   const name = await takeAt(1, store, testSource(), dir);
   const script = `ulimit -f 50 && exec "$0" "$1" "$2" "$3"`;
   const answer = execFileSync("bash", ["-c", script, process.execPath, CHILD, dir, join(dir, "store")]);

@@ -131,7 +131,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     }
   });
 
-  test("errors of the file are explained by its owner, errors of the content are not", async () => {
+  test("errors of the file are explained by its owner, but errors of the content are not", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), someFiles());
     await mkdir(join(dir, "folder", "inner"), { recursive: true });
@@ -182,7 +182,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await store.compact();
     await store.close();
     const table = (await readdir(dir)).find((name) => name.endsWith(".ldb")) ?? "";
-    // As a compaction leaves it that was broken off.
+    // Such a table is left by an interrupted compaction.
     await writeFile(join(dir, "000999.ldb"), "half a table");
     const packing = packDirectory(dir, { threads, tables: true });
     await buffer(packing.archive);
@@ -197,7 +197,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await buffer(packDirectory(dir, { threads }).archive);
   });
 
-  test("a file that is removed before it was read ends packing with a clear message", async () => {
+  test("a file that is removed before it is read ends packing with a clear message", async () => {
     const dir = join(await temporaryDirectory(), "in");
     await writeFiles(dir, { a: randomBytes(40_000_000), b: Buffer.from("b") });
     const { archive } = packDirectory(dir, { threads });
@@ -262,7 +262,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
   });
 });
 
-test("a program given as text can pack on threads", async () => {
+test("a program given on the command line can pack on threads", async () => {
   const dir = await temporaryDirectory();
   await writeFiles(join(dir, "in"), someFiles());
   const program = `

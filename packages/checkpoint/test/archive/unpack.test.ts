@@ -17,7 +17,7 @@ const FILES = {
 };
 const ENTRIES: ForgedEntry[] = Object.entries(FILES).map(([path, content]) => ({ path, content }));
 
-/** Unpacks what `entries` make; the manifest vouches for the archive as such, so that only its content can be at fault. */
+/** Unpacks an archive of `entries`; the manifest has the archive's digest, so that only the content can be at fault. */
 async function unpackForged(
   entries: readonly ForgedEntry[],
   threads: boolean,
@@ -31,7 +31,7 @@ async function unpackForged(
 }
 
 describe.each([false, true])("on worker threads: %s;", (threads) => {
-  test("an archive of another tar program is unpacked, in any order", async () => {
+  test("an archive made by another tar program is unpacked, in any order", async () => {
     expect(await contentsOf(await unpackForged(ENTRIES, threads))).toEqual(digestsOf(FILES));
     expect(await contentsOf(await unpackForged(ENTRIES.toReversed(), threads))).toEqual(digestsOf(FILES));
   });
@@ -86,7 +86,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await expect(unpacked).rejects.toThrow("000001.ldb is not in its archive");
   });
 
-  test("an archive with another digest is refused although every file is correct", async () => {
+  test("an archive with another digest is refused even though every file is correct", async () => {
     const changed = unpackForged(ENTRIES, threads, (manifest) => ({
       ...manifest,
       archive: { ...manifest.archive, sha256: "0".repeat(64) },
@@ -141,7 +141,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     });
     const unpacking = unpackArchive(endless, dir, manifestOf(archive, FILES), { threads });
     await expect(unpacking).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
-    // As many as may be on their way to another thread.
+    // As many pieces as may be in flight to another thread.
     expect(sent).toBeLessThan(threads ? 50 : 10);
   });
 
@@ -180,7 +180,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     expect(source.destroyed).toBe(true);
   });
 
-  test("an archive with any change of its bytes is unpacked correctly or refused", async () => {
+  test("an archive with any change to its bytes is unpacked correctly or refused", async () => {
     const dir = await temporaryDirectory();
     const archive = forgeArchive(ENTRIES);
     const position = fc.integer({ min: 0, max: archive.length - 1 });

@@ -11,9 +11,9 @@ async function folder(names: readonly string[]): Promise<string> {
   return dir;
 }
 
-test("an unchanged file keeps its mark, and a changed, replaced or added one has another", async () => {
+test("an unchanged file keeps its mark, and a changed, replaced or added file gets a different one", async () => {
   const dir = await folder(["kept", "longer", "rewritten", "replaced"]);
-  // Written long enough ago for the clock of the file system to have gone on.
+  // The files were written long enough ago for the file system's clock to have advanced.
   for (const name of ["kept", "rewritten"]) await utimes(join(dir, name), 1, 1);
   const before = await fileMarks(dir);
   await appendFile(join(dir, "longer"), "!");

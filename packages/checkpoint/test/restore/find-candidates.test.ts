@@ -19,7 +19,7 @@ test("empty stores have no candidates", async () => {
   expect(await found([memoryStore(), memoryStore()])).toEqual([]);
 });
 
-test("if no store can be read, that is an error", async () => {
+test("it is an error if no store can be read", async () => {
   const away = faultyStore(memoryStore(), { fail: unreachable });
   await expect(found([away])).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
   await expect(found([away, away])).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });

@@ -33,7 +33,7 @@ async function overwrite(store: CheckpointStore, name: string, content: Buffer):
   await store.upload(name, Readable.from([content], { objectMode: false }));
 }
 
-test("restores the newest checkpoint by transaction, and leaves the store as it was", async () => {
+test("a restore uses the newest checkpoint by transaction, and leaves the store unchanged", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const before = await namesIn(store);
@@ -45,7 +45,7 @@ test("restores the newest checkpoint by transaction, and leaves the store as it 
   expect(await readdir(join(dir, "staging"))).toEqual([]);
 });
 
-test("an empty store restores nothing without an error", async () => {
+test("a restore from an empty store restores nothing, without an error", async () => {
   const dir = await temporaryDirectory();
   expect(await restore([memoryStore()], dir)).toEqual({ restored: undefined, skipped: [] });
   await expect(readdir(join(dir, "live"))).rejects.toMatchObject({ code: "ENOENT" });
@@ -121,7 +121,7 @@ test.each(damages)(
   },
 );
 
-test("if all checkpoints are bad, restores nothing and reports each", async () => {
+test("if all checkpoints are bad, a restore restores nothing and reports each", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   for (const name of names) await store.remove(`${name}.tar`);
@@ -130,7 +130,7 @@ test("if all checkpoints are bad, restores nothing and reports each", async () =
   expect(skipped.map(({ name }) => name)).toEqual(names.toReversed());
 });
 
-test("skips what the caller does not accept, with its reason", async () => {
+test("a restore skips checkpoints that the caller does not accept, and reports the reason", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const regressed = new CairnError("LOG_REGRESSED", "The log ends at 5.");
@@ -141,7 +141,7 @@ test("skips what the caller does not accept, with its reason", async () => {
   expect(skipped).toEqual([{ name: names[2], store: "memory://main", error: regressed }]);
 });
 
-test("an error of the caller, such as an unreachable log, ends the restore", async () => {
+test("an error from the caller, such as an unreachable log, ends the restore", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   const failing = restore([store], dir, {
@@ -152,7 +152,7 @@ test("an error of the caller, such as an unreachable log, ends the restore", asy
   await expect(failing).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
 });
 
-test("skips a checkpoint that fails its verification, but not one whose verification cannot run", async () => {
+test("a restore skips a checkpoint that fails verification, but not one whose verification cannot run", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const { restored, skipped } = await restore([store], dir, {
@@ -172,7 +172,7 @@ test("skips a checkpoint that fails its verification, but not one whose verifica
   expect(await readdir(join(dir, "again"))).toEqual(["staging"]);
 });
 
-test("skips checkpoints of other logs if one is requested", async () => {
+test("a restore skips checkpoints of other logs if a log is requested", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   await takeAt(99, store, { ...testSource(), logId: "log-b" }, dir);
@@ -188,7 +188,7 @@ test("an unreachable store is never taken for an empty one", async () => {
   await expect(restore([memoryStore(), store], dir)).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
 });
 
-test("restores from another store if one is unreachable, and reports that", async () => {
+test("a restore uses another store if one is unreachable, and reports the unreachable one", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const away = faultyStore(memoryStore({ name: "away" }), { fail: unreachable });
@@ -197,7 +197,7 @@ test("restores from another store if one is unreachable, and reports that", asyn
   expect(skipped).toMatchObject([{ store: "memory://away", error: { code: "STORE_UNREACHABLE" } }]);
 });
 
-test("prefers the newest across stores, and the first store among equal ones", async () => {
+test("a restore prefers the newest checkpoint of all stores, and the first store among equal ones", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   const mirror = memoryStore({ name: "mirror" });
@@ -212,7 +212,7 @@ test("prefers the newest across stores, and the first store among equal ones", a
   });
 });
 
-test("retries the same checkpoint after a stream broke off", async () => {
+test("a restore retries the same checkpoint after a stream broke off", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   let breaks = 2;
@@ -223,7 +223,7 @@ test("retries the same checkpoint after a stream broke off", async () => {
   expect(await restoredIn(dir)).toEqual(digestsOf(filesAt(10)));
 });
 
-test("gives up a stream that always breaks off, and leaves nothing behind", async () => {
+test("a restore gives up on a stream that always breaks off, and leaves nothing behind", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   let opened = 0;
@@ -250,7 +250,7 @@ test("bytes that change or are lost in transit lead to an older checkpoint, neve
   expect(await restoredIn(join(dir, "2"))).toEqual(digestsOf(filesAt(2)));
 });
 
-test("restores without a reservation from a store that cannot be written to", async () => {
+test("a restore from a store that cannot be written to works without a reservation", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const denied = new CairnError("STORE_DENIED", "This is a mirror.");
@@ -269,7 +269,7 @@ test("a store whose archives cannot be read is an error, not an empty store", as
   await expect(restore([blind], dir)).rejects.toMatchObject({ code: "STORE_DENIED" });
 });
 
-test("skips a checkpoint that is removed between listing and restoring", async () => {
+test("a restore skips a checkpoint that is removed between listing and restoring", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const swept = faultyStore(store, {
@@ -295,7 +295,7 @@ test("a reservation names the checkpoint while it is being restored", async () =
   expect(reserved).toMatchObject({ checkpoint: names[2], node: "node-2" });
 });
 
-test("restores into an empty directory, but not into one with files", async () => {
+test("a restore accepts an empty directory, but not one with files", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   await mkdir(join(dir, "live"));
@@ -306,14 +306,14 @@ test("restores into an empty directory, but not into one with files", async () =
   expect((await restore([store], join(dir, "other"))).restored).toBeDefined();
 });
 
-test("restores a checkpoint requested by name", async () => {
+test("a restore uses the checkpoint requested by name", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const [oldest = ""] = names;
   expect((await restore([store], dir, { name: oldest })).restored?.name).toBe(oldest);
 });
 
-test("reports progress in bytes of the archive, up to its size", async () => {
+test("a restore reports progress in bytes of the archive, up to its size", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const seen: number[] = [];
@@ -377,7 +377,7 @@ test("a reservation that a store makes after the restore was aborted is released
   await vi.waitFor(() => expect(removed).toEqual([expect.stringMatching(/^reservations\//)]));
 });
 
-test("a store keeps working after it was copied to another place or kind of store", async () => {
+test("a store keeps working after being copied to another location or kind of store", async () => {
   const dir = await temporaryDirectory();
   const folder = filesystemStore({ path: join(dir, "store") });
   const name = await takeAt(4, folder, testSource(), dir);

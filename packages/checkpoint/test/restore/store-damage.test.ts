@@ -38,7 +38,7 @@ const damage: fc.Arbitrary<Damage> = fc.oneof(
   }),
 );
 
-test("with any damage to the files of a store, a restore gives exactly one of its checkpoints, or nothing", async () => {
+test("with any damage to the files of a store, a restore produces exactly one of its checkpoints, or nothing", async () => {
   const dir = await temporaryDirectory();
   const whole = memoryStore();
   for (const txId of TX_IDS) await takeAt(txId, whole, testSource(), dir);

@@ -12,7 +12,7 @@ import { temporaryDirectory } from "../support/places.ts";
 import { restore, sweep, take, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
-/** Returns a store with a checkpoint at transaction 1, its folder, and one to work in. */
+/** Returns a store with a checkpoint at transaction 1, the store's folder, and a folder to work in. */
 async function savedStore(): Promise<{ store: CheckpointStore; folder: string; dir: string; name: string }> {
   const dir = await temporaryDirectory();
   const folder = join(dir, "store");
@@ -67,7 +67,7 @@ test("a restore writes no reservation through a link that leads out of the store
   expect((await readdir(folder)).filter((file) => file.startsWith(".tmp-"))).toEqual([]);
 });
 
-test("a reservation that never expires ends when it has not been renewed for long", async () => {
+test("a reservation that never expires ends once it has not been renewed for a long time", async () => {
   const { store, folder, name } = await savedStore();
   const expiresAt = "9999-12-31T23:59:59.999Z";
   const file = "reservations/0123456789abcdef.json";
@@ -93,7 +93,7 @@ test("foreign files in the folder of reservations are not read again at every sw
   expect(read).toEqual(["reservations/0123456789abcdef.json"]);
 });
 
-test("oversized files in the place of a reservation or a mark are ignored, and do not stop a sweep", async () => {
+test("oversized files in place of a reservation or a mark are ignored, and do not stop a sweep", async () => {
   const { store, folder, dir, name } = await savedStore();
   await mkdir(join(folder, "reservations"));
   await writeFile(join(folder, "reservations/x.json"), "[".repeat(1_000_000));
@@ -107,7 +107,7 @@ test("oversized files in the place of a reservation or a mark are ignored, and d
 
 test("a manifest that would take many times its size to parse is refused without parsing it", () => {
   const deep = "[".repeat(20_000_000) + "]".repeat(20_000_000);
-  // Parsing them takes seconds and gigabytes.
+  // Parsing such manifests takes seconds and gigabytes.
   const parse = vi.spyOn(JSON, "parse");
   onTestFinished(() => parse.mockRestore());
   for (const text of [deep, `[${"[],".repeat(5_000_000)}[]]`])

@@ -13,7 +13,7 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const FORMAT = { index: 1, kv: "test/1" };
 
-/** Returns a store whose clock the test moves, and what saves to it. */
+/** Returns a store whose clock the test moves, and functions that save to the store. */
 async function scene() {
   const dir = await temporaryDirectory();
   const clock = { now: Date.parse("2026-11-20T06:00:00.000Z") };
@@ -102,7 +102,7 @@ test("checkpoints of another log stay even on request while this log, which may 
   ]);
 });
 
-test("checkpoints that the log lost neither count nor are removed", async () => {
+test("checkpoints that the log has lost are neither counted nor removed", async () => {
   const { source, save, plan } = await scene();
   source.lostBeyond = 600;
   await save(1000, 500, 501);
@@ -117,7 +117,7 @@ test("checkpoints that the log lost neither count nor are removed", async () => 
   ]);
 });
 
-test("checkpoints that the log lost are removed on request, once there are enough others", async () => {
+test("checkpoints that the log has lost are removed on request, once there are enough others", async () => {
   const { source, save, plan } = await scene();
   source.lostBeyond = 600;
   await save(1000, 500);
@@ -131,7 +131,7 @@ test("checkpoints that the log lost are removed on request, once there are enoug
   expect(said(enough)[0]).toEqual([1000, false, "it holds transactions that the log lost"]);
 });
 
-test("without the log, the newest by time stay as well as those of the highest transactions", async () => {
+test("without the log, both the newest by time and those of the highest transactions stay", async () => {
   const { store, source, save } = await scene();
   source.lostBeyond = 600;
   await save(1000, 500, 501);
@@ -202,7 +202,7 @@ test("damaged checkpoints are removed only on request, and not while they may be
   expect((await namesIn(store)).filter((name) => name.startsWith(broken))).toEqual([]);
 });
 
-test("failures to remove are reported, and the rest is removed", async () => {
+test("failures to remove are reported, and everything else is removed", async () => {
   const { store, save, plan } = await scene();
   const [first = "", second = ""] = await save(1, 2, 3);
   const denied = new CairnError("STORE_DENIED", "It may not be removed.");

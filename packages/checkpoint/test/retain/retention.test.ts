@@ -6,7 +6,7 @@ import { decideRetention, type RetainedCheckpoint } from "../../src/retain/reten
 const DAY = 86_400_000;
 const NOW = Date.parse("2026-11-20T06:00:00.000Z");
 
-/** Checkpoints of these ages in days, newest first. */
+/** Returns checkpoints of these ages in days, newest first. */
 function aged(...days: number[]): RetainedCheckpoint[] {
   return days.map((age) => ({ name: `${age} days`, takenAt: NOW - age * DAY, current: true }));
 }
@@ -32,18 +32,18 @@ test("retain-at-least alone keeps exactly that many", () => {
   expect(kept(aged(0, 1, 2, 3), { retainAtLeast: 3 })).toEqual(["0 days", "1 days", "2 days"]);
 });
 
-test("retain-newer-than alone removes what is older", () => {
+test("retain-newer-than alone removes older checkpoints", () => {
   expect(kept(aged(0, 2), { retainNewerThan: DAY })).toEqual(["0 days"]);
   expect(kept(aged(0, 2), { retainNewerThan: 3 * DAY })).toEqual(["0 days", "2 days"]);
 });
 
-test("with both, the newest stay whatever their age, and the rest is kept by age", () => {
+test("with both options, the newest stay whatever their age, and the rest are kept by age", () => {
   expect(kept(aged(0, 2), { retainAtLeast: 1, retainNewerThan: DAY })).toEqual(["0 days"]);
   expect(kept(aged(0, 2), { retainAtLeast: 2, retainNewerThan: DAY })).toEqual(["0 days", "2 days"]);
   expect(kept(aged(0, 2), { retainAtLeast: 1, retainNewerThan: 3 * DAY })).toEqual(["0 days", "2 days"]);
 });
 
-test("the newest stays even when it is older than retain-newer-than", () => {
+test("the newest checkpoint stays even if it is older than retain-newer-than", () => {
   expect(kept(aged(9, 10), { retainNewerThan: DAY })).toEqual(["9 days"]);
 });
 
@@ -69,7 +69,7 @@ test("the newest verified checkpoint stays until a newer one is verified", () =>
   expect(kept(verifiedOf(aged(0, 1, 2, 3), 0, 2, 3), { retainAtLeast: 1 })).toEqual(["0 days"]);
 });
 
-test("checkpoints of another format stay for a day, so that an upgrade can be reverted", () => {
+test("checkpoints in another format stay for a day, so that an upgrade can be reverted", () => {
   const old = aged(0.9, 1).map((one) => ({ ...one, current: false }));
   expect(kept([...aged(0), ...old], { retainAtLeast: 1 })).toEqual(["0 days", "0.9 days"]);
 });

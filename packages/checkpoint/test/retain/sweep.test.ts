@@ -15,7 +15,7 @@ async function txIdsIn(store: CheckpointStore): Promise<number[]> {
   return (await listCheckpoints(store)).checkpoints.map(({ txId }) => txId);
 }
 
-test("with retain-at-least 2 the store holds two checkpoints from the second one on", async () => {
+test("with retain-at-least 2 the store contains two checkpoints, starting with the second one", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -73,7 +73,7 @@ test("checkpoints that only another version can restore are removed after a day,
   expect(await txIdsIn(store)).toEqual([3]);
 });
 
-test("checkpoints that the log lost neither displace others nor are removed without a request", async () => {
+test("checkpoints that the log has lost neither displace others nor are removed without a request", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -98,7 +98,7 @@ test("a checkpoint loses its manifest first, then its mark, then its archive", a
   expect(await namesIn(memory)).toEqual([]);
 });
 
-test("a sweep without permission to remove reports that, and every checkpoint stays whole", async () => {
+test("a sweep without permission to remove reports the refusal, and every checkpoint stays whole", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const source = testSource();
@@ -154,7 +154,7 @@ test("archives without a manifest are removed only when they are old and not bei
   expect(await namesIn(store)).toEqual(["in-progress-log-b.json"]);
 });
 
-test("foreign files, also in the folder of reservations, are never removed", async () => {
+test("foreign files, even in the folder of reservations, are never removed", async () => {
   const dir = await temporaryDirectory();
   let now = START;
   const store = memoryStore({ now: () => now });
@@ -172,7 +172,7 @@ test("foreign files, also in the folder of reservations, are never removed", asy
   expect(await txIdsIn(store)).toEqual([2]);
 });
 
-test("a checkpoint that is being restored stays until that has ended or its reservation has expired", async () => {
+test("a checkpoint that is being restored stays until the restore has ended or its reservation has expired", async () => {
   const dir = await temporaryDirectory();
   let now = START;
   const store = memoryStore({ now: () => now });
@@ -213,7 +213,7 @@ test("a reservation made during a sweep keeps the archive that is being read", a
   expect(await namesIn(memory)).toContain(`${old}.tar`);
 });
 
-test("many nodes that save, sweep and restore at once never lose what they need", async () => {
+test("many nodes that save, sweep and restore at once never lose the checkpoints that they need", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();

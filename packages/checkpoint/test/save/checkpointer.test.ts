@@ -11,7 +11,7 @@ import { temporaryDirectory } from "../support/places.ts";
 import { namesIn } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
-test("looks soon after the start, and then about once a period until it is stopped", async () => {
+test("a checkpointer looks soon after the start, and then about once a period until it is stopped", async () => {
   const { clock, source, checkpointer, look, store } = await start();
   expect(checkpointer.status().nextCheckAt).toBeLessThanOrEqual(clock.now() + 30_000);
   for (let round = 1; round <= 5; round++) {
@@ -26,7 +26,7 @@ test("looks soon after the start, and then about once a period until it is stopp
   expect(source.captures).toBe(5);
 });
 
-test("a program can postpone the first look, and request checkpoints meanwhile", async () => {
+test("a program can postpone the first look, and request checkpoints in the meantime", async () => {
   const { clock, checkpointer, events } = await start({ firstLookAfter: 6 * HOUR });
   expect(checkpointer.status().nextCheckAt).toBe(clock.now() + 6 * HOUR);
   clock.advance(5 * HOUR);
@@ -34,7 +34,7 @@ test("a program can postpone the first look, and request checkpoints meanwhile",
   expect(types(events).filter((type) => type === "begun")).toHaveLength(1);
 });
 
-test("its status shows the newest checkpoint, the progress of a round, and the time of the next look", async () => {
+test("a checkpointer's status shows the newest checkpoint, the progress of a round, and the time of the next look", async () => {
   const { source, checkpointer, look } = await start();
   let during = checkpointer.status();
   source.beforeCapture = async () => {
@@ -129,7 +129,7 @@ test("the retention policy is applied after each save", async () => {
   await vi.waitFor(async () => expect(await namesIn(store)).toHaveLength(4));
 });
 
-test("on request saves at once although the newest is recent, but not if nothing changed", async () => {
+test("a request saves at once even if the newest checkpoint is recent, but not if nothing has changed", async () => {
   const { source, checkpointer } = await start();
   const { begun, done } = checkpointer.checkpointNow();
   await begun;
@@ -142,7 +142,7 @@ test("on request saves at once although the newest is recent, but not if nothing
   expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });
 });
 
-test("refuses a request while a round runs; a scheduled look waits for the round", async () => {
+test("a request is refused while a round runs; a scheduled look waits for the round", async () => {
   const { clock, source, checkpointer, events } = await start();
   const release = holdCapture(source);
   const { done } = checkpointer.checkpointNow();
@@ -160,7 +160,7 @@ test("refuses a request while a round runs; a scheduled look waits for the round
   );
 });
 
-test("refuses requests after stopping", async () => {
+test("requests are refused after stopping", async () => {
   const { checkpointer } = await start();
   await checkpointer.stop();
   await expect(checkpointer.checkpointNow().begun).rejects.toMatchObject({ code: "NOT_READY" });
@@ -179,7 +179,7 @@ test("stopping waits for a running upload", async () => {
   expect((await listCheckpoints(store)).checkpoints).toHaveLength(1);
 });
 
-test("an upload that exceeds the time limit is aborted, and nothing of it is listed", async () => {
+test("an upload that exceeds the time limit is aborted, and none of it is listed", async () => {
   const memory = memoryStore();
   const uploading = vi.fn<() => void>();
   const slow: CheckpointStore = {
@@ -200,7 +200,7 @@ test("an upload that exceeds the time limit is aborted, and nothing of it is lis
   await expect(readdir(join(dir, "capture"))).rejects.toMatchObject({ code: "ENOENT" });
 });
 
-test("saves once more when it is stopped, if configured and if something changed", async () => {
+test("a checkpointer saves once more when it is stopped, if configured and if something has changed", async () => {
   const { checkpointer, source, store } = await start({ checkpointOnClose: true });
   await checkpointer.checkpointNow().done;
   source.txId = 2;
@@ -232,7 +232,7 @@ test.each([
   },
 );
 
-test("a capture directory that it did not make stays, with foreign files in it", async () => {
+test("a capture directory that the checkpointer did not make stays, with the foreign files in it", async () => {
   const dir = await temporaryDirectory();
   const checkpointDir = join(dir, "capture");
   await mkdir(join(checkpointDir, "capture-of-another-node"), { recursive: true });
@@ -243,7 +243,7 @@ test("a capture directory that it did not make stays, with foreign files in it",
   expect((await readdir(checkpointDir)).toSorted()).toEqual(["capture-of-another-node", "precious"]);
 });
 
-test("an empty capture directory that it did not make stays", async () => {
+test("an empty capture directory that the checkpointer did not make stays", async () => {
   const dir = await temporaryDirectory();
   const checkpointDir = join(dir, "capture");
   await mkdir(checkpointDir);

@@ -14,7 +14,7 @@ import { testSource } from "../support/test-source.ts";
 const CHILD = fileURLToPath(new URL("../../dist/test/support/saving-child.js", import.meta.url));
 
 interface Child {
-  /** Waits for a checkpoint that it has saved. */
+  /** Waits for a checkpoint that the process has saved. */
   saved(): Promise<void>;
   kill(): Promise<void>;
 }
@@ -58,7 +58,7 @@ test("however often a node is killed while saving, only whole checkpoints are li
 
   const source = testSource();
   source.txId = 1_000_000;
-  // The dead process may still hold its lease or, if it died while renewing it, delay others for five seconds.
+  // The dead process may still hold its lease or, if it died during a renewal, delay others for five seconds.
   await vi.waitFor(async () => expect(await take(store, source, dir)).toMatchObject({ outcome: "taken" }), {
     timeout: 30_000,
   });

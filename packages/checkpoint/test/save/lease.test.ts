@@ -27,7 +27,7 @@ async function held(store: CheckpointStore, clock: Clock): Promise<Lease> {
   return lease;
 }
 
-/** What a process that takes the lease over does. */
+/** Takes over the lease as another process does. */
 async function takeOver(store: CheckpointStore): Promise<void> {
   const tag = (await store.read(LEASE))?.tag ?? "";
   expect(await store.replace(LEASE, OTHERS, tag)).not.toBe(false);
@@ -67,7 +67,7 @@ test("a slowly renewed lease is valid from the request, not from the store's res
   await vi.waitFor(() => expect(lease?.lost.aborted).toBe(true));
 });
 
-test("confirming renews again if the response came so late that little of the lease is left", async () => {
+test("confirming a lease renews it again if the response came so late that little time is left", async () => {
   const clock = manualClock();
   let slow = 31_000;
   const asked = vi.fn<() => void>();
@@ -75,7 +75,7 @@ test("confirming renews again if the response came so late that little of the le
     before: async ({ method }) => {
       if (method !== "replace") return;
       asked();
-      // Not by `advance`, which would also let the timer of a renewal fire.
+      // Not with `advance`, which would also fire the timer of a renewal.
       jumped += slow;
       slow = 0;
     },
@@ -88,7 +88,7 @@ test("confirming renews again if the response came so late that little of the le
   expect(asked).toHaveBeenCalledTimes(3);
 });
 
-test("releasing leaves the lease of a successor", async () => {
+test("releasing a lease leaves a successor's lease unchanged", async () => {
   const store = memoryStore();
   const lease = await held(store, manualClock(Date.now()));
   await takeOver(store);
@@ -96,7 +96,7 @@ test("releasing leaves the lease of a successor", async () => {
   expect((await store.read(LEASE))?.text).toBe(OTHERS);
 });
 
-test("where creating is not exclusive, only the last writer has the lease", async () => {
+test("if creating is not exclusive, only the last writer has the lease", async () => {
   const memory = memoryStore();
   const store: CheckpointStore = {
     ...memory,

@@ -15,7 +15,7 @@ import { take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 import type { TestSource } from "../support/test-source.ts";
 
-/** Saves a checkpoint into `store` as another process does, whose store's clock is `ahead`. */
+/** Saves a checkpoint into `store` as a process that sees the store's clock `ahead` does. */
 async function saveAhead(store: CheckpointStore, source: TestSource, ahead = 0): Promise<void> {
   const elsewhere = { ...store, now: async () => (await store.now()) + ahead };
   expect(await take(elsewhere, source, await temporaryDirectory())).toMatchObject({ outcome: "taken" });
@@ -142,7 +142,7 @@ test("two processes with one node id and one store keep saving, and both report 
   expect((await listCheckpoints(store)).skipped).toEqual([]);
 });
 
-test("the newest checkpoint is replaced once after it lost its mark, although nothing was written", async () => {
+test("the newest checkpoint is replaced once after losing its mark, even though nothing was written", async () => {
   const { store, source, look, checkpointer } = await start();
   await look();
   const name = checkpointer.status().last?.name ?? "";
@@ -176,7 +176,7 @@ const OPTIONS = {
   compression: "none",
 } as const;
 
-/** Returns the node's next process, which looks only when it is asked to. */
+/** Starts the node's next process, which looks only on request. */
 function restart(
   store: CheckpointStore,
   source: TestSource,

@@ -30,12 +30,12 @@ test("publishing is not retried once the lease is lost", async () => {
   expect(await namesIn(store)).toEqual(["m.json"]);
 });
 
-test("nothing is published if a response comes after the lease ran out", async () => {
+test("nothing is published if a response arrives after the lease ran out", async () => {
   const dir = await temporaryDirectory();
   const clock = manualClock();
   const memory = memoryStore({ now: clock.now });
   const store = faultyStore(memory, {
-    // The process stands still while its last renewal is on its way.
+    // The process is suspended while its last renewal is in transit.
     before: async ({ method }) => void (method === "replace" && clock.advance(61_000)),
   });
   await expect(take(store, testSource(), dir, { clock })).rejects.toMatchObject({ code: "CONFLICT" });
@@ -58,7 +58,7 @@ function silentAfterPublishing(
   });
 }
 
-test("a round that does not know that its manifest was written removes it, unless a node restores it", async () => {
+test("a round that does not know that its manifest was written removes it, unless a node is restoring it", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const unused = silentAfterPublishing(memory, async () => undefined);

@@ -54,7 +54,7 @@ test("a checkpoint from the future counts as taken now, however wrong the clock 
   expect(decided).toMatchObject({ save: false, reason: "recent" });
 });
 
-test("after a look at a held lease the next one comes soon, since its holder may have died", () => {
+test("after a look that finds a held lease, the next look comes soon, since the holder may have died", () => {
   const delay = nextLookDelay({
     approxFrequency: HOUR,
     newestTakenAt: NOW - 5 * HOUR,
@@ -65,7 +65,7 @@ test("after a look at a held lease the next one comes soon, since its holder may
   expect(delay).toBe(HOUR / 10);
 });
 
-test("after a look that finds the lease of a dead earlier process, the next one comes when that has ended", () => {
+test("after a look that finds the lease of a dead earlier process, the next look comes when the lease has expired", () => {
   const met = { approxFrequency: HOUR, newestTakenAt: undefined, storeNow: NOW, leased: true, random: 0.5 };
   expect(nextLookDelay({ ...met, leftBehindFor: 40_000 })).toBe(41_000);
   expect(nextLookDelay({ ...met, leftBehindFor: HOUR })).toBe(HOUR / 10);
@@ -99,7 +99,7 @@ test("at the earliest time that the schedule gives, the newest checkpoint is not
   expect(decideRound({ ...situation, newest: { txId: 10, takenAt } })).toMatchObject({ save: true });
 });
 
-test("an unchanged index is not saved again, also not on request", () => {
+test("an unchanged index is not saved again, not even on request", () => {
   for (const forced of [false, true]) {
     expect(decideRound({ ...situation, txId: 10, forced })).toMatchObject({
       save: false,
@@ -122,7 +122,7 @@ test("on request a changed index is saved however recent the newest checkpoint i
   expect(decideRound(recent)).toMatchObject({ save: true });
 });
 
-test("an unchanged index is saved again once the newest is older than refresh-after", () => {
+test("an unchanged index is saved again once the newest checkpoint is older than refresh-after", () => {
   const unchanged = { ...situation, txId: 10 };
   expect(decideRound({ ...unchanged, refreshAfter: 2 * HOUR })).toMatchObject({ save: true });
   expect(decideRound({ ...unchanged, refreshAfter: 3 * HOUR })).toMatchObject({ save: false });
@@ -135,7 +135,7 @@ test.each([1, 5, 100])("a cluster of %i nodes saves about one checkpoint per per
   expect(longestGap).toBeLessThan(1.15);
 });
 
-/** Nodes that each follow the schedule over one store, whose index always changes; times in periods. */
+/** Simulates nodes with ever-changing indexes that follow the schedule over one store; times are in periods. */
 function simulate(nodes: number, periods: number): { perPeriod: number; longestGap: number } {
   let state = 42;
   const random = (): number => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;

@@ -9,7 +9,7 @@ import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
-/** Lets a third of a lease of a minute pass, and its renewal happen. */
+/** Lets a third of a one-minute lease pass, and waits for its renewal. */
 async function third(store: CheckpointStore, clock: ManualClock): Promise<void> {
   const leaseTag = async (): Promise<string | undefined> => (await store.read("in-progress-log-a.json"))?.tag;
   await vi.waitFor(async () => expect(await leaseTag()).toBeDefined(), { interval: 1 });
@@ -48,7 +48,7 @@ test("a slow upload keeps its lease, and so does the time before it", async () =
   const clock = manualClock();
   const store = memoryStore({ now: clock.now });
   const lease = await acquireLease(store, { owner: "node-1", logId: "log-a", ttlMs: 60_000, clock });
-  // Copying the index may take long, and has no progress in bytes.
+  // Copying the index may take a long time, and has no progress in bytes.
   for (let renewal = 0; renewal < 40; renewal++) await third(store, clock);
   for (let bytes = 0; bytes < 3; bytes++) {
     lease?.note({ archive: "a.tar", bytes });

@@ -12,12 +12,12 @@ import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
-/** Never settles. */
+/** Returns a promise that never settles. */
 function silence(): Promise<never> {
   return new Promise(() => undefined);
 }
 
-/** Lets the limit pass, and the second after it. */
+/** Lets the time limit pass, and the second after it. */
 async function stopNow(clock: ManualClock, stopped: Promise<void>): Promise<void> {
   clock.advance(1000);
   await vi.waitFor(() => expect(clock.waits()).toContain(clock.now() + 1000));
@@ -36,7 +36,7 @@ test.each(["list", "upload", "create"] as const)(
     await vi.waitFor(() => expect(called).toHaveBeenCalled());
     const stopped = checkpointer.stop({ timeoutMs: 1000 });
     await stopNow(clock, stopped);
-    // Its lease is not renewed either.
+    // The round's lease is not renewed either.
     await vi.waitFor(() => expect(clock.waits()).toEqual([]));
     expect((await listCheckpoints(memory)).checkpoints).toEqual([]);
   },
@@ -85,7 +85,7 @@ test("an upload runs at full speed once the node stops, and so does the one on c
   expect(packed.map(({ hurry }) => hurry?.aborted)).toEqual([true, true]);
 });
 
-test("saves nothing on close if the index is in doubt, although that is configured", async () => {
+test("nothing is saved on close if the index is in doubt, even if that is configured", async () => {
   const { checkpointer, source, events } = await start({ checkpointOnClose: true });
   await checkpointer.stop({ save: false });
   expect(events).toEqual([]);
@@ -107,7 +107,7 @@ test("two processes with one node id and one capture directory do not remove eac
   const checkpointDir = join(dir, "capture");
   const first = testSource();
   first.beforeCapture = async () => {
-    // The other one begins, and tidies up first, while this one's capture lies there.
+    // The other process begins, and tidies up first, while this process's capture exists.
     await mkdir(checkpointDir, { recursive: true });
     const { checkpointer } = await start({ checkpointDir, captureOwner: "/var/lib/index-b" });
     expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });
@@ -125,7 +125,7 @@ test("two processes with one node id and one capture directory do not remove eac
   expect(await take(store, first, dir, { options })).toMatchObject({ outcome: "taken" });
 });
 
-test("a request during a scheduled look waits for its end instead of being refused", async () => {
+test("a request during a scheduled look waits for the look to end instead of being refused", async () => {
   let hold = false;
   const gate = new EventEmitter();
   const before = async (): Promise<void> => void (hold ? await once(gate, "open") : undefined);
@@ -136,7 +136,7 @@ test("a request during a scheduled look waits for its end instead of being refus
   await checkpointer.checkpointNow().done;
   await vi.waitFor(() => expect(checkpointer.status().running).toBeNull());
   hold = true;
-  // The newest checkpoint is half an hour old: the look will come to nothing.
+  // The newest checkpoint is half an hour old, so the look will save nothing.
   clock.advance(HOUR / 2);
   await vi.waitFor(() => expect(checkpointer.status().running).not.toBeNull());
   source.txId = 3;

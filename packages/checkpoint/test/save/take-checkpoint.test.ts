@@ -41,7 +41,7 @@ test("the store holds the archive and, written last, its manifest, and nothing i
   );
 });
 
-test("nothing is copied when nothing changed, when the newest is recent, or when the index is empty", async () => {
+test("nothing is copied if nothing has changed, if the newest checkpoint is recent, or if the index is empty", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -70,7 +70,7 @@ test("checkpoints of another log, of another format or lost by the log do not co
   expect(await take(store, source, dir, { forced: false })).toMatchObject({ outcome: "taken" });
 });
 
-test("a checkpoint whose archive is gone does not count as the newest", async () => {
+test("a checkpoint whose archive is missing does not count as the newest", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -79,7 +79,7 @@ test("a checkpoint whose archive is gone does not count as the newest", async ()
   expect(await take(store, source, dir, { forced: false })).toMatchObject({ outcome: "taken" });
 });
 
-test("foreign and malformed files do not keep a checkpoint from being saved, and stay as they are", async () => {
+test("foreign and malformed files do not keep a checkpoint from being saved, and stay unchanged", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const foreign = [
@@ -169,7 +169,7 @@ test("a failed capture ends the round, and releases the lease", async () => {
   expect(await readdir(join(dir, "capture"))).toEqual([]);
 });
 
-test("while one uploads, others skip", async () => {
+test("while one node uploads, others skip their checkpoints", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -208,7 +208,7 @@ test("the lease of a node that died is taken over once it has expired by the sto
       return neverAgain;
     };
   });
-  // Its clock stands still, so it does not renew: as good as dead.
+  // The clock of the other process stands still, so it does not renew its lease: as good as dead.
   void take(store, dead, join(dir, "dead"), { clock: manualClock() });
   await captured;
   now += 59_000;
@@ -257,7 +257,7 @@ test("a lease is renewed during the upload, and publishes its progress", async (
   expect(await namesIn(store)).not.toContain("in-progress-log-a.json");
 });
 
-test("a lease that a wrong clock wrote for years is not valid", async () => {
+test("a lease that is valid for years because of a wrong clock does not count", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const expiresAt = "2099-01-01T00:00:00.000Z";

@@ -7,7 +7,7 @@ import { namesIn, sweep, take, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 import type { TestSource } from "../support/test-source.ts";
 
-/** Returns a node of another log than that of `testSource()`. */
+/** Returns a node with a different log from that of `testSource()`. */
 function otherSource(logId = "log-b", node = "node-b"): TestSource {
   return Object.assign(testSource(node), { logId });
 }
@@ -16,7 +16,7 @@ function warnings(events: readonly CheckpointerEvent[]): string[] {
   return events.flatMap((event) => (event.type === "warning" ? [event.about] : []));
 }
 
-test("a log's nodes do not wait for an upload of another log, nor end it", async () => {
+test("a log's nodes neither wait for an upload of another log nor end it", async () => {
   const store = memoryStore();
   const slow = testSource();
   let other: unknown;
@@ -29,7 +29,7 @@ test("a log's nodes do not wait for an upload of another log, nor end it", async
   expect(other).toMatchObject({ outcome: "taken" });
 });
 
-test("a log whose id cannot be part of a file name has a lease as well", async () => {
+test("a log whose id cannot be part of a file name also has a lease", async () => {
   const store = memoryStore();
   const source = otherSource("a/b c");
   const held: string[] = [];
@@ -68,7 +68,7 @@ test("another log that saves to the same store is reported once, with its name",
   for (const round of [1, 2]) {
     for (const other of [otherSource(), otherSource("log-c", "node-c")]) {
       clock.advance(5_000);
-      // Behind this log's own: names are listed by transaction.
+      // After this log's own checkpoints, since names are listed by transaction.
       await takeAt(round, store, other, await temporaryDirectory());
     }
     source.txId += 10;

@@ -51,7 +51,7 @@ test.each(["upload", "create", "replace", "read", "now", "remove"] as const)(
     expect(checkpointer.status().nextCheckAt).not.toBeNull();
     fail = false;
     source.txId += 1;
-    // A lease that could not be removed is one of the things that may be left.
+    // A lease that could not be removed may be left.
     await vi.waitFor(async () => {
       await look();
       expect(checkpointer.status().last).toMatchObject({ txId: source.txId });
@@ -93,7 +93,7 @@ test("rounds missed while the process was suspended for days are dropped: one lo
   expect(source.captures).toBe(2);
 });
 
-test("during a round that takes longer than periods no other starts, and missed ones are not made up for", async () => {
+test("during a round that takes longer than a period no other round starts, and missed ones are not made up for", async () => {
   let sweeping: ManualClock | undefined;
   const { clock, source, checkpointer, events, look } = await start(
     {},

@@ -7,7 +7,7 @@ import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
-/** Linux' memory file system: the one volume besides the disk that every machine has mounted and every user may write to. */
+/** Linux's memory file system: the only volume besides the disk that every machine has mounted and every user may write to. */
 const VOLUME = "/dev/shm";
 
 /** Returns a store on a volume below `<dir>/mnt`, which can be unmounted and mounted again. */
@@ -31,7 +31,7 @@ async function scene() {
       await rm(join(dir, "was-mounted"));
       await mkdir(mountPoint);
     },
-    /** As a process that was just started sees it. */
+    /** Opens the store as a process that has just started. */
     open: (folder: string): CheckpointStore =>
       filesystemStore({ path: folder, rememberIn: join(dir, "index", "stores") }),
   };
@@ -112,7 +112,7 @@ test("removing the file that the hint names lets a store start again without the
   expect(await namesIn(open(mountPoint))).toHaveLength(2);
 });
 
-test("without a folder of the process nothing is remembered, and nothing is made", async () => {
+test("if the process has no folder, nothing is remembered, and nothing is made", async () => {
   const { dir, mountPoint, mount, open } = await scene();
   await rm(join(dir, "index"), { recursive: true });
   await mount();

@@ -1,21 +1,21 @@
 import { seededRandom } from "./seeded-random.ts";
 
-/** Which faults occur, and how often; each `…Every` is a mean in periods of one node, and `Infinity` is never. */
+/** The faults that occur, and their frequency; each `…Every` is a mean in periods of one node, and `Infinity` means never. */
 export interface Storm {
   readonly crashEvery: number;
   readonly freezeEvery: number;
   readonly stopEvery: number;
   readonly outageEvery: number;
   readonly pauseOfWritesEvery: number;
-  /** Of the requests of a node that is saving: it dies or freezes just before or after. */
+  /** The fraction of a saving node's requests just before or after which the node dies or freezes. */
   readonly atStep: number;
-  /** Of all requests: not done, or done and the answer lost. */
+  /** The fraction of all requests that are not done, or done with the response lost. */
   readonly failing: number;
-  /** Whatever else happens, the process that sends this one, counted from 1, is killed or frozen then. */
+  /** The request (starting with 1) at which its sender is killed or frozen, whatever else happens. */
   readonly once?: { readonly request: number; readonly does: "die before" | "die after" | "freeze after" };
 }
 
-/** Nothing goes wrong. */
+/** Conditions under which nothing goes wrong. */
 export const CALM: Storm = {
   crashEvery: Infinity,
   freezeEvery: Infinity,
@@ -26,7 +26,7 @@ export const CALM: Storm = {
   failing: 0,
 };
 
-/** Everything goes wrong, more often than anywhere. */
+/** Conditions under which everything goes wrong, more often than in practice. */
 export const STORMY: Storm = {
   crashEvery: 40,
   freezeEvery: 40,
@@ -37,17 +37,17 @@ export const STORMY: Storm = {
   failing: 0.002,
 };
 
-/** One simulated cluster. Durations in milliseconds. */
+/** The conditions of a simulated cluster. Durations are in milliseconds. */
 export interface Conditions {
   readonly seed: number;
   readonly nodes: number;
   readonly periods: number;
   readonly period: number;
-  /** Whether the store creates and replaces only on its condition; `"claimed"`: it says so and does not. */
+  /** Whether the store's conditional writes are exclusive; `"claimed"`: it says so, but they are not. */
   readonly exclusive: boolean | "claimed";
-  /** The shortest and the longest that an upload takes. */
+  /** The shortest and the longest duration of an upload. */
   readonly upload: readonly [number, number];
-  /** How exact the store's clock is. */
+  /** The resolution of the store's clock. */
   readonly storeTick: number;
   readonly retention: { readonly retainAtLeast: number; readonly retainNewerThan: number };
   readonly storm: Storm;

@@ -5,10 +5,10 @@ import type { Report } from "./report.ts";
 import { drawChart } from "./svg-chart.ts";
 import type { Chart, Panel, Series } from "./svg-chart.ts";
 
-/** From bench/README.md: what a node replays in a second, and what a million records with their history weigh. */
+/** From bench/README.md: the transactions that a node replays per second, and the size of a million records with their history. */
 const REPLAYED_A_SECOND = 120_000;
 const INDEX_BYTES = 353e6;
-/** The example: writes a second. */
+/** The number of writes per second in the example. */
 const WRITES_A_SECOND = 1_000;
 const LATEST_LOOK = 1.1;
 

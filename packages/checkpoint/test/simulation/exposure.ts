@@ -1,13 +1,13 @@
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** How long the cluster went without a checkpoint while nothing excused it: a node ran, the store answered, there was something new. */
+/** The time the cluster went without a checkpoint with no excuse: a node ran, the store responded, and there was something new. */
 export interface Exposure {
-  /** To be called before whatever the conditions depend on changes. */
+  /** Counts the time so far; to be called before anything that the conditions depend on changes. */
   advance(): void;
-  /** A node was killed, or froze, while saving: its work is lost, and its lease has to expire. */
+  /** Records that a node was killed or froze while saving: its work is lost, and its lease has to expire. */
   interrupt(): void;
   published(): void;
-  /** All unexcused time (ms). */
+  /** Returns all unexcused time (ms). */
   total(): number;
   /** Returns the longest gap (ms) by how many savers were interrupted in it; one still open counts. */
   longest(): ReadonlyMap<number, number>;

@@ -9,7 +9,7 @@ import type { SimulatedNode } from "./simulated-node.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 import type { Witness } from "./witness.ts";
 
-/** What faults happen to. */
+/** The parts that faults happen to. */
 export interface FaultParts {
   readonly conditions: Conditions;
   readonly time: VirtualTime;
@@ -21,16 +21,16 @@ export interface FaultParts {
   readonly setStoreUp: (up: boolean) => void;
 }
 
-/** The faults of a run, under way. */
+/** The running faults of a simulation. */
 export interface Faults {
   onStep(life: NodeLife, when: "before" | "after"): void;
-  /** A round failed with `error`: one that no fault explains is a violation. */
+  /** Records that a round failed with `error`; an error that no fault explains is a violation. */
   explain(error: unknown): void;
 }
 
 const EXPECTED = ["STORE_UNREACHABLE", "CONFLICT", "NOT_READY"] as const;
 
-/** Lets happen what `conditions.storm` says. */
+/** Starts the faults that `conditions.storm` specifies. */
 export function startFaults(parts: FaultParts): Faults {
   const { conditions, time, random, nodes, log, seen, exposure, setStoreUp } = parts;
   const { storm, period } = conditions;
@@ -50,7 +50,7 @@ export function startFaults(parts: FaultParts): Faults {
   }
 
   function startAgain(node: SimulatedNode): void {
-    // Often at once, as a supervisor does, sometimes after days.
+    // Often restarted at once, as by a supervisor, sometimes after days.
     time.plan(random.magnitude(1_000, 3 * period), () => {
       exposure.advance();
       if (node.life() === undefined) node.start();

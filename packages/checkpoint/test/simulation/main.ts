@@ -9,7 +9,7 @@ import { heading, row } from "./table.ts";
 
 const USAGE = `pnpm simulate [--nodes N]... [--periods N] [--seed N] [--storm calm|stormy]... [--not-exclusive] [--json FILE]`;
 const SIZES = [1, 2, 5, 20, 100, 1_000];
-/** Looks of all nodes, so that the largest clusters end in minutes as well. */
+/** The maximum number of looks of all nodes, so that even the largest clusters end within minutes. */
 const MOST_LOOKS = 300_000;
 
 const { values } = parseArgs({

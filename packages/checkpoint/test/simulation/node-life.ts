@@ -1,16 +1,16 @@
 import type { Clock } from "../../src/index.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** A process from its start to its end. What happens to it reaches its code only while it runs. */
+/** A process from its start to its end. Events reach its code only while it runs. */
 export interface NodeLife {
   readonly node: string;
-  /** Its machine's clock, which may be wrong, and its timers. */
+  /** The clock of the process's machine, which may be wrong, and its timers. */
   readonly clock: Clock;
-  /** Calls `work` at once, or when it goes on, or never. True when it was called. */
+  /** Calls `work` at once, or when the process continues, or never. Returns whether `work` was called. */
   deliver(work: () => void): boolean;
   isDead(): boolean;
   isFrozen(): boolean;
-  /** When it last went on after it was frozen, in virtual time. */
+  /** Returns when the process last continued after being frozen, in virtual time. */
   thawedAt(): number;
   freeze(): void;
   thaw(): void;

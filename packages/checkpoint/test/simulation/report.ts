@@ -5,22 +5,22 @@ import type { SimulatedNode } from "./simulated-node.ts";
 import type { RequestKind, StoreContents } from "./simulated-store.ts";
 import type { Violation, Witness } from "./witness.ts";
 
-/** What a run came to. */
+/** The results of a run. */
 export interface Report {
   readonly conditions: Conditions;
-  /** Periods in which a node ran, the store answered and there was something new. */
+  /** The number of periods in which a node ran, the store responded and there was something new. */
   readonly periods: number;
   readonly uploads: number;
   readonly uploadsPerPeriod: number;
-  /** In periods; without an interrupted saver, with one, with more. */
+  /** The longest gap in periods: without an interrupted saver, with one, and with more. */
   readonly longestGap: { readonly plain: number; readonly interrupted: number; readonly oftener: number };
-  /** The longest gap beyond what it may be: 1.5 periods and a lease, and half a period for each saver that was interrupted in it. */
+  /** The longest gap's excess over the limit: 1.5 periods and a lease, plus half a period for each saver interrupted in it. */
   readonly gapBeyondLimit: number;
   readonly mostAtOnce: number;
-  /** Parts of all uploads. */
+  /** The fraction of all uploads. */
   readonly duplicates: number;
   readonly thrownAway: number;
-  /** A node's uploads as parts of its fair share, by the time that it ran. */
+  /** The uploads of a node relative to its fair share, by the time that it ran. */
   readonly share: { readonly least: number; readonly most: number };
   readonly looksPerNode: number;
   readonly requestsPerLook: number;

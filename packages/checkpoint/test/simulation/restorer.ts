@@ -15,19 +15,19 @@ export interface Restorer {
   watcher(next: StoreWatcher): StoreWatcher;
 }
 
-/** What a restorer works with. */
+/** The parts that a restorer works with. */
 export interface RestorerParts {
   readonly life: NodeLife;
   readonly contents: StoreContents;
   readonly random: SeededRandom;
   readonly every: number;
-  /** The shortest and the longest that a restore takes. */
+  /** The shortest and the longest duration of a restore. */
   readonly lasts: readonly [number, number];
-  /** It had reserved the checkpoint and yet found no archive. */
+  /** Called if the restorer had reserved a checkpoint and yet found no archive. */
   readonly onMissing: (name: string) => void;
 }
 
-/** Begins restoring from the store that `open` gives. */
+/** Begins restoring from the store that `open` returns. */
 export function startRestorer(
   parts: RestorerParts,
   open: (watcher: (next: StoreWatcher) => StoreWatcher) => CheckpointStore,
@@ -55,7 +55,7 @@ export function startRestorer(
     const { name, archive } = chosen;
     const reservation = await reserve(store, name, life.node, clock);
     try {
-      // A reservation is a courtesy, and may have failed without a word.
+      // A reservation is best effort, and may have failed silently.
       if ((await store.list(RESERVATIONS)).length === 0) return;
       if ((await store.read(checkpointFile(name, "manifest"))) === undefined) return;
       counted = name;

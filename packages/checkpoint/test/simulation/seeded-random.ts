@@ -1,15 +1,15 @@
 /** Random numbers that are the same for the same seed. */
 export interface SeededRandom {
-  /** At least 0 and below 1. */
+  /** Returns a number of at least 0 and below 1. */
   next(): number;
   between(low: number, high: number): number;
-  /** Distributed evenly by magnitude between `low` and `high`: for durations of seconds to days. */
+  /** Returns a number between `low` and `high`, evenly distributed by magnitude: for durations of seconds to days. */
   magnitude(low: number, high: number): number;
-  /** Returns how long until something happens that happens every `mean`, at any instant as likely. */
+  /** Returns the time until an event that happens every `mean` on average, equally likely at any instant. */
   after(mean: number): number;
   chance(probability: number): boolean;
   pick<T>(values: readonly T[]): T | undefined;
-  /** Another sequence, so that one part's draws do not shift another's. */
+  /** Returns another sequence, so that one part's draws do not shift another's. */
   fork(): SeededRandom;
 }
 

@@ -10,7 +10,7 @@ export const LOG_ID = "log-a";
 
 const PIECES = 8;
 const PIECE_BYTES = 128;
-/** What every simulated archive weighs: a unit, so that bytes count uploads. */
+/** The size of every simulated archive: a unit, so that bytes count uploads. */
 export const ARCHIVE_BYTES = PIECES * PIECE_BYTES;
 
 /** The transaction log that all nodes follow; writes to it stop and go. */
@@ -39,7 +39,7 @@ export function simulatedLog(time: VirtualTime, msPerTx: number): SimulatedLog {
   };
 }
 
-/** Returns a node's index, and how it is copied and packed: the copy takes `captureMs`, in which the log goes on. */
+/** Returns a node's index, and its archiving: a copy takes `captureMs`, during which the log continues. */
 export function simulatedIndex(
   life: NodeLife,
   log: SimulatedLog,
@@ -84,7 +84,7 @@ export function simulatedIndex(
   };
 }
 
-/** Which transaction the data of an archive is at. */
+/** Returns the transaction of an archive's data. */
 export function transactionIn(archive: Buffer): number {
   return Number.parseInt(archive.toString("latin1"), 10);
 }

@@ -8,18 +8,18 @@ import { simulatedIndex, type SimulatedLog } from "./simulated-index.ts";
 import type { RequestKind, Transport } from "./simulated-store.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** Where requests travel. */
+/** The network over which requests travel. */
 export interface Network {
   readonly time: VirtualTime;
   readonly random: SeededRandom;
   isStoreUp(): boolean;
-  /** Of all requests, those that fail. */
+  /** The fraction of all requests that fail. */
   readonly failing: number;
-  /** After how long a request without an answer fails (ms). */
+  /** The time after which a request without a response fails (ms). */
   readonly timeout: number;
-  /** The shortest and the longest that an upload takes. */
+  /** The shortest and the longest duration of an upload. */
   readonly upload: readonly [number, number];
-  /** Pieces of an upload. */
+  /** The number of pieces of an upload. */
   readonly pieces: number;
   /**
    * Called just before a request is sent and just after it was done: the moments at which a process may end. Before, it must not freeze:
@@ -28,7 +28,7 @@ export interface Network {
   onStep(life: NodeLife, kind: RequestKind, when: "before" | "after"): void;
 }
 
-/** How `life` reaches the store over `network`. A request that was sent is done even if its sender has ended. */
+/** Returns the transport of `life` over `network`. A request that was sent is done even if its sender has ended. */
 export function transportOf(life: NodeLife, network: Network): Transport {
   const { time, random, failing } = network;
   return {
@@ -72,9 +72,9 @@ export interface SimulatedNode {
   readonly life: () => NodeLife | undefined;
   start(): void;
   kill(): void;
-  /** Stops it in order; it has ended when the promise resolves. */
+  /** Shuts the node down cleanly; it has ended when the promise resolves. */
   stop(timeoutMs: number): Promise<void>;
-  /** Returns how long it ran, in all (ms). */
+  /** Returns the total time that the node ran (ms). */
   ran(): number;
 }
 
@@ -84,7 +84,7 @@ export interface NodeParts {
   readonly time: VirtualTime;
   readonly log: SimulatedLog;
   readonly random: SeededRandom;
-  /** By how much its machine's clock may be off (ms). */
+  /** The maximum error of the machine's clock (ms). */
   readonly clockError: number;
   readonly optionsOf: (life: NodeLife) => CheckpointerParts["options"];
   readonly onEvent: (life: NodeLife, event: CheckpointerEvent) => void;

@@ -2,7 +2,7 @@ import { checkpointStoreSuite } from "../../testing/index.ts";
 import { simulatedStore } from "./simulated-store.ts";
 import type { StoreContents, Transport } from "./simulated-store.ts";
 
-/** Reaches the store at once and always. */
+/** A transport that always reaches the store at once. */
 const DIRECT: Transport = {
   request: async (_, work) => work(),
   transfer: async () => undefined,

@@ -5,11 +5,11 @@ import type { CheckpointStore } from "../../src/index.ts";
 /** The methods of a store that are requests to it, by the names under which they are counted. */
 export type RequestKind = "list" | "upload" | "open" | "read" | "create" | "replace" | "remove" | "now";
 
-/** How a node reaches the store: takes time, and may fail. */
+/** The transport between a node and the store, which takes time and may fail. */
 export interface Transport {
-  /** Does `work` at the store, at one instant of its time, and brings the answer back. */
+  /** Does `work` at the store, at one instant of its time, and returns the result. */
   request<T>(kind: RequestKind, work: () => T): Promise<T>;
-  /** Ends when a piece of an upload has arrived. */
+  /** Resolves when a piece of an upload has arrived. */
   transfer(bytes: number): Promise<void>;
 }
 
@@ -29,15 +29,15 @@ export interface StoreWatcher {
   removed?(name: string, before: SimulatedFile): void;
 }
 
-/** What all nodes see of one store. */
+/** The content of a store, as all nodes see it. */
 export interface StoreContents {
   readonly files: Map<string, SimulatedFile>;
   readonly now: () => number;
-  /** Whether it claims that conditional writes are exclusive. */
+  /** Whether the store claims that conditional writes are exclusive. */
   readonly exclusive: boolean;
-  /** Whether they do. If not, between finding that a file is not there and writing it another may write it. */
+  /** Whether conditional writes really are exclusive. If not, another node may write a file between the check and the write. */
   readonly atomic: boolean;
-  /** How often anything was written; makes tags. */
+  /** The number of writes, from which tags are made. */
   writes: number;
 }
 

@@ -7,7 +7,7 @@ import { simulate } from "./simulate.ts";
 const SEEDS = Array.from({ length: 30 }, (_, at) => at + 1);
 const HOUR = 3_600_000;
 
-/** What no cluster may do, whatever happens to it. */
+/** Expects what must hold for every cluster, whatever happens to it. */
 function expectOrder(report: Report): void {
   expect(report.violations).toEqual([]);
   if (report.conditions.exclusive !== true) return;
@@ -45,7 +45,7 @@ describe("five nodes", () => {
     expect(report.thrownAway).toBeLessThan(0.15);
   });
 
-  test("save about as often with a store that is not exclusive, at the cost of some double uploads", async () => {
+  test("save about as often to a store that is not exclusive, at the cost of some duplicate uploads", async () => {
     const report = await simulate({ ...usualConditions(9, 5, 200), exclusive: false, storm: STORMY });
     expectOrder(report);
     expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.15);
@@ -104,7 +104,7 @@ describe("a node that ends at any request of its first rounds", () => {
   );
 });
 
-test("a store whose conditional writes are not exclusive although it claims so is noticed", async () => {
+test("a store that falsely claims that its conditional writes are exclusive is noticed", async () => {
   const storm = { ...STORMY, atStep: 0.05, failing: 0.02 };
   const rules = new Set<string>();
   for (let seed = 1; seed <= 12 && rules.size === 0; seed++) {

@@ -12,7 +12,7 @@ export interface Series {
   readonly below?: boolean;
 }
 
-/** One panel of a picture: a title, a vertical scale, lines, and limits that they are to be seen against. */
+/** One panel of a picture: a title, a vertical scale, lines, and limits to compare the lines with. */
 export interface Panel {
   readonly title: string;
   readonly scale: "linear" | "log";
@@ -50,7 +50,7 @@ const STYLE = `
       .line { fill: none } .v { stroke: none }
     }`;
 
-/** Returns the picture as SVG, readable on light and dark pages: it brings its own paper. */
+/** Returns the picture as SVG, with a background of its own, so that it is readable on light and dark pages. */
 export function drawChart(chart: Chart): string {
   const width = WIDTH * chart.panels.length;
   const panels = chart.panels.map((panel, at) => {

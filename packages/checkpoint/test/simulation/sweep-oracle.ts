@@ -5,16 +5,16 @@ import type { CheckpointStore, RetentionPolicy } from "../../src/index.ts";
 import type { StoreContents } from "./simulated-store.ts";
 import type { Witness } from "./witness.ts";
 
-/** Longer than the hour that leftovers are left alone, by what clocks of whole seconds are off. */
+/** The hour for which leftovers are left alone, plus the error of clocks of whole seconds. */
 const GRACE_MS = 3_602_000;
 
-/** What a sweep that begins now has to remove, if it has no failures. Does not use the code under test. */
+/** Determines what a sweep that begins now has to remove if nothing fails, without using the code under test. */
 export interface SweepOracle {
-  /** Reports to the witness what a sweep should have removed and did not. */
+  /** Reports to the witness the files that a sweep should have removed but did not. */
   check(): Promise<void>;
 }
 
-/** Notes what is there before a sweep. `direct` reaches the store at once. */
+/** Records the store's content before a sweep. `direct` reaches the store at once. */
 export async function beforeSweep(
   contents: StoreContents,
   seen: Witness,

@@ -6,17 +6,17 @@ interface Planned {
   cancelled: boolean;
 }
 
-/** Time that passes only when nothing is left to do at an instant. */
+/** A time that advances only when nothing is left to do at the current instant. */
 export interface VirtualTime {
-  /** Milliseconds since 1970. */
+  /** Returns the time in milliseconds since 1970. */
   now(): number;
   /** Plans `fire`, and returns a function that cancels it. Events at the same time fire in the order of planning. */
   plan(delay: number, fire: () => boolean): () => void;
-  /** Lets everything happen that is planned until `until`. */
+  /** Fires all events planned until `until`. */
   run(until: number): Promise<void>;
 }
 
-/** Virtual time beginning at `start`. */
+/** Creates a virtual time that begins at `start`. */
 export function virtualTime(start = Date.parse("2026-11-20T06:00:00.000Z")): VirtualTime {
   const heap: Planned[] = [];
   let now = start;
@@ -45,7 +45,7 @@ export function virtualTime(start = Date.parse("2026-11-20T06:00:00.000Z")): Vir
   };
 }
 
-/** When every promise and tick that could go on has gone on: simulated code waits for nothing outside of virtual time. */
+/** Resolves once all pending promises and ticks are settled: simulated code waits for nothing outside of virtual time. */
 function settled(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);

@@ -22,27 +22,27 @@ export interface Published {
   readonly by: NodeLife;
 }
 
-/** Something that must never happen, and did. */
+/** An event that must never happen, but did. */
 export interface Violation {
-  /** Virtual time. */
+  /** The virtual time of the violation. */
   readonly at: number;
   readonly rule: string;
   readonly what: string;
 }
 
-/** What a witness counted. */
+/** The counts of a witness. */
 export interface Counted {
   readonly uploads: number;
-  /** Published less than 0.85 periods after the newest before. */
+  /** The number of checkpoints published less than 0.85 periods after the previous newest one. */
   readonly duplicates: number;
-  /** Uploads that were begun and never published, as parts of a whole one. */
+  /** Uploads that were begun but never published, as fractions of a whole upload. */
   readonly thrownAway: number;
-  /** The most uploads of running processes at one instant. */
+  /** The largest number of uploads of running processes at one instant. */
   readonly mostAtOnce: number;
   readonly byNode: ReadonlyMap<string, number>;
 }
 
-/** Sees all that happens in a store, checks the rules at every step, and counts. */
+/** Sees everything that happens in a store, checks the rules at every step, and counts. */
 export interface Witness {
   readonly violations: readonly Violation[];
   watch(by: NodeLife): StoreWatcher;
@@ -51,7 +51,7 @@ export interface Witness {
   /** Returns whether `life` holds the lease, or uploads. */
   isSaving(life: NodeLife): boolean;
   violate(rule: string, what: string): void;
-  /** `life` has ended; what it was uploading never arrives. */
+  /** Records that `life` has ended; its unfinished upload never arrives. */
   died(life: NodeLife): void;
   counted(): Counted;
 }
@@ -72,7 +72,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
   const violations: Violation[] = [];
   const published = new Map<string, Published>();
   const uploading = new Map<string, NodeLife>();
-  /** Archives that have arrived and wait for their manifests, with whose they are. */
+  /** The processes that uploaded archives whose manifests have yet to arrive, by name. */
   const unpublished = new Map<string, NodeLife>();
   const byNode = new Map<string, number>();
   let holder: NodeLife | undefined;
@@ -86,7 +86,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
   const listed = (): Published[] =>
     [...published.values()].toSorted((a, b) => newestFirst(a.parsed, b.parsed));
   const isVerified = (one: Published): boolean => files.has(checkpointFile(one.name, "verified"));
-  // At the very instant at which a process goes on it has not looked at its clock yet.
+  // At the very instant at which a process continues, it has not yet looked at its clock.
   const running = (): NodeLife[] =>
     [...uploading.values()].filter((life) => !life.isFrozen() && life.thawedAt() < time.now());
 

@@ -52,7 +52,7 @@ test("the files of a checkpoint are distinguished from each other and from forei
   expect(parseCheckpointFile("checkpoint-1.json")).toBeUndefined();
 });
 
-test("order is by transaction as a number, then by time, newest first", () => {
+test("names are ordered by transaction as a number, then by time, newest first", () => {
   const names = [
     { txId: 9, takenAt: TIME + 5000, suffix: "00000000" },
     { txId: 10, takenAt: TIME, suffix: "00000000" },

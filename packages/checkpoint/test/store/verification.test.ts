@@ -19,7 +19,7 @@ test("a mark states the time, the node and the digest", async () => {
   expect(await readVerification(store, NAME, ARCHIVE)).toEqual(mark);
 });
 
-test("a later mark replaces the one before", async () => {
+test("a later mark replaces the earlier one", async () => {
   const store = filesystemStore({ path: await temporaryDirectory() });
   await markVerified(store, NAME, FOUND);
   await markVerified(store, NAME, { ...FOUND, node: "node-2" });

@@ -3,27 +3,27 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** A request as it came. */
+/** A request as received. */
 export interface Asked {
   readonly method: string;
-  /** Path and query. */
+  /** The path and the query. */
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
 }
 
-/** What is answered; `reset` tears the connection down. */
+/** A response; `reset` resets the connection instead. */
 export type Answer =
   | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string | Buffer }
   | "reset";
 
-/** A real HTTP server that says what a test wants to hear; it ends with the test. */
+/** A real HTTP server that sends the responses that a test chooses; it is stopped with the test. */
 export interface AnsweringServer {
   readonly endpoint: string;
   readonly asked: Asked[];
 }
 
-/** Starts one on a free port. */
+/** Starts a server on a free port. */
 export async function answeringServer(answer: (asked: Asked) => Answer): Promise<AnsweringServer> {
   const asked: Asked[] = [];
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -56,7 +56,7 @@ export function errorDocument(code: string, more = ""): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>It says ${code}.</Message>${more}<RequestId>1</RequestId></Error>`;
 }
 
-/** Returns a page of a listing as S3 writes it; of objects that are not given, size and time are made up. */
+/** Returns a page of a listing as S3 writes it, with made-up sizes and times unless they are given. */
 export function listingPage(
   names: readonly string[],
   next?: string,

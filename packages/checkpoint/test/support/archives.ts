@@ -4,7 +4,7 @@ import { Header } from "tar";
 import type { Manifest } from "../../src/index.ts";
 import { NAME, someManifest } from "./manifests.ts";
 
-/** An entry as a test wants it, also one that no checkpoint may have. */
+/** An entry that a test chooses, even one that no checkpoint may have. */
 export interface ForgedEntry {
   readonly path: string;
   readonly content?: Uint8Array;

@@ -29,7 +29,7 @@ export interface Bench {
   look(): Promise<void>;
 }
 
-/** Starts one; it is stopped with the test if not before. */
+/** Starts a bench, which is stopped with the test at the latest. */
 export async function start(
   change: Partial<CheckpointerOptions> = {},
   faults: StoreFaults = {},
@@ -87,7 +87,7 @@ export function holdCapture(source: TestSource): () => void {
   return () => void gate.emit("open");
 }
 
-/** What happened, by kind. */
+/** Returns the types of events. */
 export function types(events: readonly CheckpointerEvent[]): string[] {
   return events.map(({ type }) => type);
 }

@@ -3,7 +3,7 @@ import type { Manifest } from "../../src/index.ts";
 /** The name that {@link someManifest} belongs to. */
 export const NAME = "checkpoint-1000-2026-11-20T06-12-26.123Z-1f3a9c0e";
 
-/** Returns a manifest that is right, but for what the test changes. */
+/** Returns a manifest that is valid except for what the test changes. */
 export function someManifest(change: { archiveName?: string; files?: string[] } = {}): Manifest {
   const sha256 = "a".repeat(64);
   return {

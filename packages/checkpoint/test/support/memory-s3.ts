@@ -7,27 +7,27 @@ import { s3Store } from "../../src/index.ts";
 import type { CheckpointStore, S3StoreOptions } from "../../src/index.ts";
 import { errorDocument, listingPage } from "./answering-server.ts";
 
-/** How a service differs from Amazon's. */
+/** The differences between a service and Amazon's. */
 export interface S3Quirks {
-  /** What becomes of If-None-Match and If-Match when writing: compared, not seen, refused, or compared with an ETag without quotes. */
+  /** The handling of If-None-Match and If-Match when writing: compared, ignored, refused, or compared with an ETag without quotes. */
   conditions?: "honoured" | "ignored" | "refused" | "bare";
-  /** Range is not seen: everything is sent. */
+  /** Whether Range is ignored, so that everything is sent. */
   noRanges?: boolean;
-  /** DELETE is denied. */
+  /** Whether DELETE is denied. */
   noDelete?: boolean;
-  /** CompleteMultipartUpload responds without an ETag. */
+  /** Whether CompleteMultipartUpload responds without an ETag. */
   noEtagOnComplete?: boolean;
-  /** Unfinished uploads list only by their whole key, as with MinIO. */
+  /** Whether unfinished uploads are listed only by their full key, as with MinIO. */
   uploadsByKey?: boolean;
-  /** Does something other than answering; true when it did. */
+  /** Replaces the response to a request. Returns whether it did so. */
   interfere?: (asked: S3Asked, response: ServerResponse) => boolean;
-  /** Sees every answer of a range or file before it is sent, and may send it itself. */
+  /** Receives every response with a range or file before it is sent, and may send its own. Returns whether it did so. */
   spoilBody?: (asked: S3Asked, body: Buffer, response: ServerResponse) => boolean;
-  /** Forgets to answer after it has obeyed. */
+  /** Returns whether to lose the response after the request has been done. */
   loseAnswer?: (asked: S3Asked) => boolean;
 }
 
-/** A request of S3. */
+/** An S3 request. */
 export interface S3Asked {
   readonly method: string;
   readonly key: string;
@@ -56,7 +56,7 @@ export interface MemoryS3 {
 
 const BUCKET = "checkpoints";
 
-/** Starts one on a free port; it ends with the test. */
+/** Starts a service on a free port, which is stopped with the test. */
 export async function memoryS3(quirks: S3Quirks = {}): Promise<MemoryS3> {
   const objects: MemoryS3["objects"] = new Map();
   const uploads: MemoryS3["uploads"] = new Map();

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 
-/** Returns a directory that goes away with the test. */
+/** Makes a directory that is removed with the test. */
 export async function temporaryDirectory(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "cairn-checkpoint-"));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));

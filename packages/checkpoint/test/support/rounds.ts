@@ -13,7 +13,7 @@ import { filesAt } from "./index-files.ts";
 import { contentsOf } from "./places.ts";
 import type { TestSource } from "./test-source.ts";
 
-/** One forced round of `source` into `store`. */
+/** Runs one forced round of `source` into `store`. */
 export function take(
   store: CheckpointStore,
   source: TestSource,
@@ -43,7 +43,7 @@ export async function takeAt(
   return outcome.checkpoint.name;
 }
 
-/** Restores from `stores` to `<dir>/live`; everything is accepted but what the test changes. */
+/** Restores from `stores` to `<dir>/live`; accepts everything except as changed by the test. */
 export function restore(
   stores: readonly CheckpointStore[],
   dir: string,
@@ -59,7 +59,7 @@ export function restore(
   });
 }
 
-/** What lies in `<dir>/live`, by digest. */
+/** Returns the digests of the files in `<dir>/live`. */
 export function restoredIn(dir: string): Promise<Record<string, string>> {
   return contentsOf(join(dir, "live"));
 }

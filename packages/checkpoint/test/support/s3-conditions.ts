@@ -1,17 +1,17 @@
 import type { S3Request } from "./s3-request.ts";
 
-/** What a service that compares before it writes would say. */
+/** The response of a service that compares before it writes. */
 export type ConditionAnswer = "go on" | 412 | 404;
 
 /**
- * Compares conditions of writing in the place of a service that ignores them. Knows of objects what passed here, so everything has to
- * be written through one of these.
+ * Compares conditions of writes in place of a service that ignores them. Knows only the objects that passed here, so everything has to
+ * be written through this object.
  */
 export class S3Conditions {
   readonly #tags = new Map<string, string>();
   readonly #turns = new Map<string, Promise<void>>();
 
-  /** Waits until no other write of the key is under way; `done` must be called in the end, whatever came of it. */
+  /** Waits until no other write of the key is in progress. The returned function must be called at the end, whatever the outcome. */
   async turn(key: string): Promise<() => void> {
     const before = this.#turns.get(key);
     const { promise, resolve } = deferred();
@@ -29,7 +29,7 @@ export class S3Conditions {
     return tag === onlyIfTag ? "go on" : 412;
   }
 
-  /** Takes note of what the service has done. */
+  /** Records what the service has done. */
   note({ kind, key }: S3Request, tag: string): void {
     if (kind === "delete") this.#tags.delete(key);
     else this.#tags.set(key, tag.replaceAll('"', ""));

@@ -10,34 +10,34 @@ import type { Said } from "./s3-passing.ts";
 import { s3Request } from "./s3-request.ts";
 import type { S3Request, S3RequestKind } from "./s3-request.ts";
 
-/** What has passed of one kind of requests; bytes are those of bodies. */
+/** The traffic of one kind of request; bytes are those of bodies. */
 export interface S3Traffic {
   requests: number;
   bytesSent: number;
   bytesReceived: number;
 }
 
-/** A real HTTP proxy between an S3 client and a service; it ends with the test. */
+/** A real HTTP proxy between an S3 client and a service, which is stopped with the test. */
 export interface S3FaultProxy {
   readonly endpoint: string;
-  /** May be changed at any time. */
+  /** The faults to inject; may be changed at any time. */
   plan: FaultPlan;
-  /** Each time this many bytes of objects were sent, the connection with the last of them is closed after those. */
+  /** The number of bytes of objects after which the connection that sent the last of them is closed, each time. */
   breakEvery: number;
   traffic(kind: S3RequestKind): S3Traffic;
-  /** Of all kinds. */
+  /** The number of requests of all kinds. */
   readonly requests: number;
-  /** The keys of the uploads in parts that were asked for. */
+  /** The keys of the uploads in parts that were requested. */
   readonly begun: ReadonlySet<string>;
   /** The faults so far: "503 part". */
   readonly happened: readonly string[];
 }
 
-/** How to start one. */
+/** Options for a proxy. */
 export interface S3FaultProxyOptions {
   /** The service's endpoint. */
   readonly to: string;
-  /** Whether it compares conditions of writing, for a service that ignores them. */
+  /** Whether the proxy compares conditions of writes, for a service that ignores them. */
   readonly withConditions?: boolean;
 }
 
@@ -50,7 +50,7 @@ const REFUSALS: Readonly<Record<string, readonly [status: number, word: string]>
   "error in 200": [200, "InternalError"],
 };
 
-/** Starts one on a free port. */
+/** Starts a proxy on a free port. */
 export async function s3FaultProxy(options: S3FaultProxyOptions): Promise<S3FaultProxy> {
   const { hostname, port } = new URL(options.to);
   const agent = new Agent({ keepAlive: true });
@@ -126,7 +126,7 @@ export async function s3FaultProxy(options: S3FaultProxyOptions): Promise<S3Faul
         done?.();
       }
     };
-    // Of either side: a client that has gone, or a service that has.
+    // The connection of either side has closed: the client's, or the service's.
     served().catch(() => {
       if (!outgoing.writableFinished) socket.destroy();
     });
@@ -156,7 +156,7 @@ async function drained(incoming: IncomingMessage): Promise<void> {
   for await (const _ of incoming);
 }
 
-/** The answer to the completion of an upload has it in its text. */
+/** Returns the ETag in the body of the response to completing an upload. */
 function tagIn(text: string): string {
   return /<ETag>(?:&quot;|&#34;|")?([^<&"]+)/.exec(text)?.[1] ?? "";
 }

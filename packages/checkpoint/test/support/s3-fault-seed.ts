@@ -11,16 +11,16 @@ import type { S3Place } from "./s3-place.ts";
 import type { S3RequestKind } from "./s3-request.ts";
 import { testSource } from "./test-source.ts";
 
-/** What one seed came to. */
+/** The outcome of one seed. */
 export interface SeedOutcome {
-  /** Of the upload and of the restore: `ok`, or the code of the error. */
+  /** The results of the upload and of the restore: `ok`, or the code of the error. */
   readonly saved: string;
   readonly restored: string;
   readonly faults: number;
 }
 
 const MIB = 1024 * 1024;
-/** Three parts, the last one short. */
+/** A size of three parts, the last one short. */
 const BYTES = 11 * MIB;
 const SOME = 0.12;
 const MOST = 0.95;
@@ -36,7 +36,7 @@ export function planOf(seed: number): FaultPlan {
   return (request) => (request.kind === broken ? most(request) : some(request));
 }
 
-/** Uploads and reads back through faults, as a store alone; throws where anything else comes out than it may. */
+/** Uploads and reads back through faults, with only a store; throws if the outcome is not one of those allowed. */
 export async function uploadThroughFaults(
   seed: number,
   store: CheckpointStore,
@@ -97,7 +97,7 @@ export async function roundThroughFaults(
   return { saved, restored, faults: proxy.happened.length };
 }
 
-/** What a round that failed left behind goes with the next sweep: no archive stays without its manifest. */
+/** Requires that the next sweep removes what a failed round left behind: no archive stays without its manifest. */
 async function requireSwept(
   store: CheckpointStore,
   logId: string,
@@ -112,7 +112,7 @@ async function requireSwept(
     throw new Error(`after a sweep there was ${lying.join()}`);
 }
 
-/** `ok`, or the code of the error; any other error is the test's to hear of. */
+/** Returns `ok`, or the code of the error; throws an error without a code. */
 async function codeOf(work: () => Promise<unknown>): Promise<string> {
   try {
     await work();
@@ -125,7 +125,7 @@ async function codeOf(work: () => Promise<unknown>): Promise<string> {
 
 function contentOf(seed: number): Buffer {
   const content = Buffer.alloc(BYTES + seed);
-  // No two mebibytes are the same, so that none can stand for another.
+  // No two mebibytes are the same, so that none can pass for another.
   for (let at = 0; at < content.length; at += 1024)
     createHash("md5").update(`${seed} ${at}`).digest().copy(content, at);
   return content;

@@ -1,25 +1,25 @@
 import { createHash } from "node:crypto";
 import type { S3Request, S3RequestKind } from "./s3-request.ts";
 
-/** What may go wrong with one request. */
+/** A fault of one request. */
 export type S3Fault =
-  /** Answered in the service's place, which never hears of the request. */
+  /** Responded in place of the service, which never receives the request. */
   | "500"
   | "503"
   | "409"
   | "412"
-  /** The connection is reset when half of the request's body has come. */
+  /** The connection is reset when half of the request's body has arrived. */
   | "reset while sending"
-  /** The service obeys; then the connection is reset instead of an answer. */
+  /** The service does what is requested; then the connection is reset instead of a response. */
   | "answer lost"
-  /** The service obeys; then nothing comes any more. */
+  /** The service does what is requested; then nothing is sent. */
   | "no answer"
   /** The response's body: reset after half of it; half of it despite its stated length; in drops; half of it and then silence. */
   | "reset while receiving"
   | "short body"
   | "slow body"
   | "silence"
-  /** A 200 whose body is an error document; the service never hears of the request. */
+  /** A 200 whose body is an error document; the service never receives the request. */
   | "error in 200";
 
 /** Decides what happens to a request. */
@@ -35,7 +35,7 @@ const WITH_BODY_RECEIVED: readonly S3Fault[] = [
   "silence",
 ];
 
-/** What can happen to requests of a kind. */
+/** The faults that are possible for each kind of request. */
 export const FAULTS_OF: Readonly<Record<S3RequestKind, readonly S3Fault[]>> = {
   list: WITH_BODY_RECEIVED,
   "list uploads": WITH_BODY_RECEIVED,
@@ -51,14 +51,14 @@ export const FAULTS_OF: Readonly<Record<S3RequestKind, readonly S3Fault[]>> = {
   other: [],
 };
 
-/** A 409 or a 412 is the response to a condition; without one no service sends it. */
+/** Returns whether a fault is possible: no service sends a 409 or a 412 for a request without a condition. */
 function isPossible(fault: S3Fault, { onlyIfAbsent, onlyIfTag }: S3Request): boolean {
   return (fault !== "409" && fault !== "412") || onlyIfAbsent || onlyIfTag !== undefined;
 }
 
 /**
- * Faults at about `rate` of all requests. Which ones depends on the seed, on what a request asks for and on how often that was asked
- * before, and not on the order of requests that are under way together.
+ * Returns faults at about `rate` of all requests. Which ones depends on the seed, on what is requested and on how often it was requested
+ * before, but not on the order of concurrent requests.
  */
 export function seededFaults(seed: number, rate: number): FaultPlan {
   const asked = new Map<string, number>();
@@ -73,7 +73,7 @@ export function seededFaults(seed: number, rate: number): FaultPlan {
   };
 }
 
-/** Names of checkpoints, reservations and probes are new in every run. */
+/** Replaces names of checkpoints, reservations and probes, which are new in every run. */
 function nameless(text: string): string {
   return text.replaceAll(/\d{4}-\d\d-\d\dT[\d.-]+Z|[0-9a-f]{8,}/g, "*");
 }

@@ -14,19 +14,19 @@ const HOPS = new Set(["connection", "keep-alive", "transfer-encoding"]);
 const DROP = 64 * 1024;
 const BETWEEN_DROPS_MS = 2;
 
-/** Forwards a request, or only the first half of its body: then undefined, since there is no response. */
+/** Forwards a request, or only the first half of its body: then returns undefined, since there is no response. */
 export async function passOn(
   incoming: IncomingMessage,
   to: { readonly hostname: string; readonly port: string; readonly agent: Agent },
   { half, onBytes }: { readonly half: boolean; readonly onBytes: (bytes: number) => void },
 ): Promise<Said | undefined> {
   const { method, url, headers } = incoming;
-  // With the host's name as the client signed it.
+  // With the host name that the client signed.
   const outgoing = ask({ ...to, method, path: url, headers });
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     outgoing.on("response", resolve).on("error", reject);
   });
-  // Heard of below, unless the request is given up before.
+  // Handled below, unless the request is abandoned before.
   answered.catch(() => undefined);
   const most = half ? Math.floor(Number(headers["content-length"] ?? 0) / 2) : Number.POSITIVE_INFINITY;
   let sent = 0;
@@ -47,7 +47,7 @@ export async function passOn(
   return { status: answer.statusCode ?? 500, headers: answer.headers, body: answer };
 }
 
-/** Returns the whole of a small body. */
+/** Reads a small body completely. */
 export async function whole({ status, headers, body }: Said): Promise<Said & { readonly text: string }> {
   const pieces: Buffer[] = [];
   for await (const piece of body) pieces.push(piece);

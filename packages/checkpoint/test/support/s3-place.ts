@@ -6,22 +6,22 @@ import { afterAll, beforeAll, onTestFinished } from "vitest";
 import { s3Store } from "../../src/index.ts";
 import type { CheckpointStore, S3StoreOptions } from "../../src/index.ts";
 
-/** A place of a test's own in the bucket of a service. */
+/** A location in a service's bucket that belongs to one test. */
 export interface S3Place {
   readonly s3: TestS3;
   readonly prefix: string;
-  /** Returns a store there, closed with the test. */
+  /** Opens a store at this location, which is closed with the test. */
   store(options?: Partial<S3StoreOptions>): CheckpointStore;
   /**
    * What lies there, seen without any part of a store: objects, and unfinished uploads with `?uploads` behind their key. Not every service
    * lists uploads but by their whole key: those of `begun` are asked for one by one.
    */
   lying(begun?: Iterable<string>): Promise<string[]>;
-  /** The client that sees that. */
+  /** The client with which {@link lying} looks. */
   readonly client: S3;
 }
 
-/** Starts one service for all tests of a file. Returns a function that makes a place in it. */
+/** Starts one service for all tests of a file. Returns a function that makes a location in it. */
 export function s3Places(options: { readonly conditions?: boolean } = {}): () => S3Place {
   let s3: TestS3 | undefined;
   beforeAll(async () => {

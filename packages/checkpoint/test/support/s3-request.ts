@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 
-/** What a request of S3 asks for. */
+/** The kind of an S3 request. */
 export type S3RequestKind =
   | "list"
   | "list uploads"
@@ -15,19 +15,19 @@ export type S3RequestKind =
   | "abort"
   | "other";
 
-/** A request of S3 by its line and headers, for addresses that have the bucket in their path. */
+/** An S3 request by its line and headers, for addresses with the bucket in the path. */
 export interface S3Request {
   readonly kind: S3RequestKind;
-  /** The object's; empty for requests about the bucket. */
+  /** The object's key; empty for requests about the bucket. */
   readonly key: string;
-  /** Distinguishes it from others of its kind and key: the number of a part, a range, a prefix. */
+  /** The detail that distinguishes requests of one kind and key: the number of a part, a range, a prefix. */
   readonly detail: string;
   /** The only condition that it makes of writing: `*` for none there, else an ETag without quotes. */
   readonly onlyIfAbsent: boolean;
   readonly onlyIfTag: string | undefined;
 }
 
-/** Reads what a request asks for. */
+/** Parses an S3 request. */
 export function s3Request({ method = "", url = "", headers }: IncomingMessage): S3Request {
   const { pathname, searchParams } = new URL(url, "http://proxy");
   const key = decodeURIComponent(pathname.split("/").slice(2).join("/"));

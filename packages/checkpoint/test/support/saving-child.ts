@@ -14,7 +14,7 @@ for (;;) {
   try {
     await round();
   } catch (error) {
-    // Its lease is short, and on a busy machine it may lose it.
+    // The lease is short, and may be lost on a busy machine.
     if (!isCairnError(error, "CONFLICT")) throw error;
   }
 }

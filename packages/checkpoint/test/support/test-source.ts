@@ -3,12 +3,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { CheckpointSource, CapturedState } from "../../src/index.ts";
 
-/** A source whose index is what the test says. */
+/** A source whose index the test chooses. */
 export interface TestSource extends CheckpointSource {
   logId: string;
   txId: number;
   files: Record<string, Uint8Array>;
-  /** Captures that began. */
+  /** The number of captures begun. */
   captures: number;
   lostBeyond: number;
   /** Awaited at the beginning of a capture. */

@@ -9,12 +9,12 @@ export function systemError(code: string): Error {
   return Object.assign(new Error(code), { code });
 }
 
-/** Returns the real file system but for some calls. */
+/** Returns the real file system with some calls replaced. */
 export function withCalls(calls: Partial<CaptureFileSystem>): CaptureFileSystem {
   return { ...captureFileSystem, ...calls };
 }
 
-/** Returns the real file system, but that the second call of a kind finds no space. */
+/** Returns the real file system, except that the second call of a kind finds no space. */
 export function fullAtSecond(call: "link" | "copy" | "write"): CaptureFileSystem {
   let calls = 0;
   const limited =

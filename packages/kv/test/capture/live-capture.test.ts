@@ -12,7 +12,7 @@ import { systemError, twoLogs, withCalls } from "./capture-faults.ts";
 import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
-/** Few in the suite, more in `pnpm soak captures`. */
+/** The number of captures: few in the suite, more in `pnpm soak captures`. */
 const ROUNDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 30);
 const SERIES = 50;
 
@@ -36,7 +36,7 @@ async function captureSeries(live: string, rounds: number): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     await writer.reached(writer.count + 1000);
     counts.push(writer.count);
-    // Unchecked, so that the next one comes at once: every row is read below.
+    // Unchecked, so that the next capture begins at once: every row is read below.
     const target = directory.path(`capture ${round}`);
     ({ linked } = await captureLevelDb(directory.path(live), target, { unchecked: true }));
   }
@@ -54,9 +54,9 @@ async function captureSeries(live: string, rounds: number): Promise<void> {
 
 describe("a capture of a LevelDB that is being written to", () => {
   it(
-    `is exact ${ROUNDS} times in a row with a writer that never pauses and constantly flushes`,
+    `is exact ${ROUNDS} times in a row while a writer never pauses and constantly flushes`,
     async () => {
-      // What is compared grows with every round: a new store now and then keeps that from growing with their square.
+      // The rows compared grow with every round: a new store now and then avoids quadratic growth.
       for (let done = 0; done < ROUNDS; done += SERIES) {
         await captureSeries(`live ${done}`, Math.min(SERIES, ROUNDS - done));
       }
@@ -113,7 +113,7 @@ describe("a capture of a LevelDB that is being written to", () => {
 
   it("starts again if its first listing missed a log that was flushed right after the manifest was read", async () => {
     await twoLogs(directory, "before");
-    // The same history once both logs are tables.
+    // The same history after both logs have become tables.
     await cp(directory.path("before"), directory.path("after"), { recursive: true });
     await (await directory.open("after")).close();
     let listings = 0;
@@ -190,7 +190,7 @@ describe("the files of a capture", () => {
     expect(await rowsIn("live")).toBe(3100);
   });
 
-  it("are copied where links are refused, also while compactions remove tables", async () => {
+  it("are copied if links are refused, even while compactions remove tables", async () => {
     const store = await directory.open("live");
     const writer = new CountedWriter(store, { rows: 100, valueBytes: 300 });
     await writer.reached(3000);
@@ -202,7 +202,7 @@ describe("the files of a capture", () => {
     expect(await rowsIn("capture")).toBeGreaterThanOrEqual(3000);
   });
 
-  it("are copied to another file system, where there is one", async () => {
+  it("are copied to another file system, if there is one", async () => {
     const store = await directory.open("live");
     for (let count = 0; count < 2000; count += 100) await store.batch(countedBatch(count, 100, 300));
     const memory = existsSync("/dev/shm") ? "/dev/shm" : directory.path();
@@ -219,7 +219,7 @@ describe("the files of a capture", () => {
     }
   });
 
-  it("are linked again after one file that had too many links", async () => {
+  it("are linked again after one file with too many links", async () => {
     const store = await directory.open("live");
     for (let count = 0; count < 3000; count += 100) await store.batch(countedBatch(count, 100, 300));
     let refused = 0;

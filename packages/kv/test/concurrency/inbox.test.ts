@@ -28,7 +28,7 @@ test("waiting takers are served in order, and no value is given twice", async ()
   expect(await inbox.take()).toBe(4);
 });
 
-test("a failure is thrown to all waiting takers, and to later ones when the queue is empty", async () => {
+test("a failure is thrown to all waiting takers, and to later ones once the queue is empty", async () => {
   const inbox = new Inbox<number>();
   const waiting = [inbox.take(), inbox.take()];
   inbox.fail(new Error("the reason"));

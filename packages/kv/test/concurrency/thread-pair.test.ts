@@ -7,7 +7,7 @@ import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
 
-/** Starts two threads that run these programs; `peer` is the channel to the other one, and `tell` sends to the test. */
+/** Starts two threads that run these programs; `peer` is the channel to the other thread, and `tell` sends to the test. */
 async function pair(first: string, second: string, secondStart: unknown = 20) {
   const given =
     'const { parentPort, workerData: { peer, start } } = require("node:worker_threads");\n' +
@@ -40,7 +40,7 @@ test("an error that ends the second thread is thrown to those waiting for the fi
   await terminate();
 });
 
-test("an exit of the second thread without an error is thrown as well", async () => {
+test("an exit of the second thread without an error is also thrown", async () => {
   const { sent, terminate } = await pair(STAYS, "process.exit(0);");
   await expect(sent.take()).rejects.toThrow("it ended early");
   await terminate();
@@ -55,7 +55,7 @@ test("the error of the second thread is thrown even if this thread was busy whil
   await terminate();
 });
 
-test("an early end of the first thread is thrown, whatever the other does", async () => {
+test("an early end of the first thread is thrown, whatever the other thread does", async () => {
   const { sent, terminate } = await pair("process.exit(0);", `${STAYS} setInterval(() => undefined, 1000);`);
   await expect(sent.take()).rejects.toThrow("it ended early");
   await terminate();
@@ -63,7 +63,7 @@ test("an early end of the first thread is thrown, whatever the other does", asyn
 
 test("if the second thread cannot be started, the first is terminated", async () => {
   const ended = vi.spyOn(Worker.prototype, "terminate");
-  // What no thread can be sent.
+  // A function cannot be sent to a thread.
   const starting = pair(STAYS, STAYS, () => undefined);
   await expect(starting).rejects.toThrow("could not be cloned");
   expect(ended).toHaveBeenCalledOnce();
@@ -78,7 +78,7 @@ test("terminating the pair waits for both threads", async () => {
   const own = (await sent.take()) as unknown as Int32Array;
   await terminate();
   const ended = own[0];
-  // Were the other one still there, it would count while this takes place.
+  // If the other thread were still running, it would count in the meantime.
   const again = await pair("tell(1);", STAYS);
   await again.sent.take();
   await again.terminate();

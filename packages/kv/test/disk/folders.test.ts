@@ -10,7 +10,7 @@ async function testDirectory(): Promise<string> {
   return dir;
 }
 
-test("makes a folder and the missing ones above it, and returns the topmost one made", async () => {
+test("makeFolder makes a folder and the missing ones above it, and returns the topmost one made", async () => {
   const dir = await testDirectory();
   expect(await makeFolder(join(dir, "a", "b", "c"))).toBe(join(dir, "a"));
   expect((await stat(join(dir, "a", "b", "c"))).isDirectory()).toBe(true);
@@ -18,12 +18,12 @@ test("makes a folder and the missing ones above it, and returns the topmost one 
   expect(await makeFolder(join(dir, "a", "b", "d"))).toBe(join(dir, "a", "b", "d"));
 });
 
-test("makes a relative path below the working directory, and returns it as it was given", async () => {
+test("makeFolder makes a relative path below the working directory, and returns it as given", async () => {
   const dir = relative(process.cwd(), await realpath(await testDirectory()));
   expect(await makeFolder(join(dir, "x", "y"))).toBe(join(dir, "x"));
 });
 
-test("accepts a link to a folder, and throws the system's error for anything else in the way", async () => {
+test("makeFolder accepts a link to a folder, and throws the system's error for anything else in the way", async () => {
   const dir = await testDirectory();
   await mkdir(join(dir, "real"));
   await symlink(join(dir, "real"), join(dir, "link"));
@@ -33,20 +33,20 @@ test("accepts a link to a folder, and throws the system's error for anything els
   await expect(makeFolder(join(dir, "file", "below"))).rejects.toMatchObject({ code: "ENOTDIR" });
 });
 
-test("concurrent calls make one folder, and none fails", async () => {
+test("concurrent calls of makeFolder make one folder, and none fails", async () => {
   const deep = join(await testDirectory(), "a", "b", "c", "d");
   const made = await Promise.all(Array.from({ length: 20 }, () => makeFolder(deep)));
   expect(made.filter((one) => one !== undefined).length).toBeGreaterThan(0);
 });
 
-test.runIf(process.platform === "linux")("refuses a file system that takes no folders at once", async () => {
+test.runIf(process.platform === "linux")("makeFolder refuses a file system that accepts no folders at once", async () => {
   await expect(makeFolder("/proc/cairn/below")).rejects.toMatchObject({
     code: "CONFIG_INVALID",
     message: expect.stringContaining("/proc/cairn/below"),
   });
 });
 
-test("lists the names in a folder, and none for a missing folder", async () => {
+test("namesIn lists the names in a folder, and none for a missing folder", async () => {
   const dir = await testDirectory();
   await mkdir(join(dir, "folder"));
   await writeFile(join(dir, "file"), "");
@@ -55,7 +55,7 @@ test("lists the names in a folder, and none for a missing folder", async () => {
   await expect(namesIn(join(dir, "file"))).rejects.toMatchObject({ code: "ENOTDIR" });
 });
 
-test("flushes folders and files, and throws for missing ones", async () => {
+test("syncFolder and syncFile flush folders and files, and throw for missing ones", async () => {
   const dir = await testDirectory();
   await writeFile(join(dir, "file"), "content");
   await syncFile(join(dir, "file"));

@@ -5,7 +5,7 @@ import { explainOpening, explainOperation } from "../../src/level/level-errors.t
 
 const DIR = "/idx/live";
 
-/** Each error of the table: Linux's text for it, its meaning, and the error code of an index. */
+/** The errors of the table, each with Linux's message, its meaning, and the error code of an index. */
 const TABLE = [
   ["EMFILE", "Too many open files", "wait", "SYSTEM_REFUSED"],
   ["ENFILE", "Too many open files in system", "wait", "SYSTEM_REFUSED"],
@@ -34,34 +34,34 @@ it.each(TABLE)("%s, in LevelDB's words %j, is never damage to an index", (errno,
   expect(explainOpening(wrapped, DIR)).toMatchObject({ code, cause: said });
 });
 
-it.each(TABLE)("%s, as Node names it, is the same", (errno, _text, meaning, code) => {
+it.each(TABLE)("%s, as Node names it, has the same meaning", (errno, _text, meaning, code) => {
   const named = Object.assign(new Error(`${errno}: open '${DIR}/000005.ldb'`), { code: errno });
   expect(systemErrorOf(named)).toMatchObject({ errno, meaning });
   expect(explainOperation(named, DIR)).toMatchObject({ code });
 });
 
-it("an exceeded quota is recognised although Node only has its number", () => {
+it("an exceeded quota is recognised even though Node only has its number", () => {
   const unnamed = Object.assign(new Error("Unknown system error -122"), {
     code: "Unknown system error -122",
   });
   expect(systemErrorOf(unnamed)).toMatchObject({ errno: "EDQUOT" });
 });
 
-it("an error of starting a thread names what was missing", () => {
+it("an error in starting a thread names the missing resource", () => {
   const init = Object.assign(new Error("Worker initialization failure: EMFILE"), {
     code: "ERR_WORKER_INIT_FAILED",
   });
   expect(systemErrorOf(init)).toMatchObject({ errno: "EMFILE" });
 });
 
-it("what LevelDB calls corruption is corruption, whatever else the message contains", () => {
+it("a LevelDB error of corruption is corruption, whatever else the message contains", () => {
   const message = "Corruption: checksum mismatch: Too many open files";
   const damaged = Object.assign(new Error(message), { code: "LEVEL_CORRUPTION" });
   expect(systemErrorOf(damaged)).toBeUndefined();
   expect(explainOperation(damaged, DIR)).toMatchObject({ code: "INDEX_CORRUPT" });
 });
 
-it("the name of a folder is not taken for LevelDB's message", () => {
+it("a folder's name is not mistaken for LevelDB's message", () => {
   const odd = new Error("IO error: /Too many open files: x/000005.ldb: No such file or directory");
   expect(systemErrorOf(odd)).toBeUndefined();
 });

@@ -7,14 +7,14 @@ import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
 
-/** Returns the manifest of a database with some tables, whose keys are so long that edits go over several blocks. */
+/** Returns the manifest of a database with some tables, whose keys may be so long that edits span several blocks. */
 async function realManifest(keyBytes: number): Promise<{ bytes: Buffer; names: string[] }> {
   const store = await directory.open("store");
   for (let count = 0; count < 9000; count += 100) {
     const operations = countedBatch(count, 100, 300);
     const long = Buffer.alloc(keyBytes, `key ${count} `);
     await store.batch([...operations, { type: "put", key: long, value: Uint8Array.of(1) }]);
-    // How many edits come by themselves depends on how fast the disk is.
+    // The number of edits without these compactions would depend on the disk's speed.
     if (count % 3000 === 0) await store.compact();
   }
   // Afterwards nothing runs in the background, so names and manifest agree.
@@ -54,7 +54,7 @@ describe("the manifest of a LevelDB", () => {
         ends.add(end);
         read.push(length);
       } catch (error) {
-        // Before the first edit that says all numbers.
+        // Cut off before the first edit that contains all numbers.
         expect(error).toMatchObject({ code: "INDEX_CORRUPT" });
         refused.push(length);
       }
@@ -63,7 +63,7 @@ describe("the manifest of a LevelDB", () => {
     expect(Math.max(0, ...refused)).toBeLessThan(Math.min(...read));
   });
 
-  it("is INDEX_CORRUPT with any bit flipped before its last record, and never another table set", async () => {
+  it("is INDEX_CORRUPT with any bit flipped before its last record, and never names another set of tables", async () => {
     const { bytes } = await realManifest(10);
     const whole = decodeLevelManifest(bytes);
     for (let index = 0; index < bytes.length; index += 3) {
@@ -90,7 +90,7 @@ describe("the manifest of a LevelDB", () => {
 });
 
 describe("CRC-32C", () => {
-  it("gives the check value of the standard, and those of RFC 3720", () => {
+  it("has the check value of the standard, and those of RFC 3720", () => {
     expect(crc32c(Buffer.from("_123456789_"), 1, 10)).toBe(0xe3069283);
     expect(crc32c(Buffer.alloc(32), 0, 32)).toBe(0x8a9136aa);
     expect(crc32c(Buffer.alloc(32, 0xff), 0, 32)).toBe(0x62a8ab43);

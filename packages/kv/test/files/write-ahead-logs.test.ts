@@ -53,7 +53,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
     expect(await rowsAfterOpening()).toBe(400);
   });
 
-  it("is INDEX_CORRUPT if a log before another one is missing, appears twice or lost its end", async () => {
+  it("is INDEX_CORRUPT if a log before another log is missing, appears twice or lost its end", async () => {
     const { log, ends } = await logOf(3, 10);
     const bytes = await readFile(log);
     const parts = ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
@@ -131,7 +131,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
 });
 
 describe("opening a store whose write-ahead log ends early", () => {
-  it("has the whole batches before the cut, wherever it is", async () => {
+  it("keeps the whole batches before the cut, wherever the cut is", async () => {
     const { log, ends } = await logOf(5);
     const bytes = await readFile(log);
     await rm(directory.path("store"), { recursive: true });
@@ -159,14 +159,14 @@ describe("opening a store whose write-ahead log ends early", () => {
     expect(await rowsAfterOpening()).toBe(300);
   });
 
-  it("has its batches if opening was interrupted after the next log was created", async () => {
+  it("keeps its batches if an opening was interrupted after the next log was created", async () => {
     const { log, ends } = await logOf(5);
     await truncate(log, (ends[4] ?? 0) - 5);
     await writeFile(directory.path("store", "000006.log"), "");
     expect(await rowsAfterOpening()).toBe(400);
   });
 
-  it("takes batches larger than many blocks", async () => {
+  it("accepts batches larger than many blocks", async () => {
     const store = await directory.open("store", {});
     await store.batch(countedBatch(0, 5000, 300));
     await store.batch(countedBatch(5000, 5000, 300));

@@ -8,7 +8,7 @@ import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
 const CORRUPT = { code: "INDEX_CORRUPT" };
-/** Fewer are compared before the store is opened, more on a thread while it is open. */
+/** Numbers of rows: few are compared before the store is opened, many on a thread while it is open. */
 const FEW = 3000;
 const MANY = 70_000;
 const FOOTER_BYTES = 48;
@@ -62,12 +62,12 @@ describe("opening a store with tables of an earlier process, with their check", 
     await store.checked?.((done, total) => progress.push([done, total]));
     expect(await expectWhole(store)).toBe(rows);
     expect(existsSync(directory.path("store", "unchecked"))).toBe(false);
-    // Few are compared before the caller waits.
+    // Few tables are compared before the caller waits.
     const [done, total] = progress.at(-1) ?? [1, 1];
     expect(done).toBeGreaterThan(0.9 * total);
   });
 
-  it("is soon INDEX_CORRUPT for readers and those who wait for the check, with many rows", async () => {
+  it("is soon INDEX_CORRUPT for readers and callers that wait for the check, with many rows", async () => {
     await written(MANY);
     await damage();
     const store = await openChecked();
@@ -91,12 +91,12 @@ describe("opening a store with tables of an earlier process, with their check", 
   it("compares all tables first if a process ended before they were compared", async () => {
     await written(MANY);
     await (await openChecked()).close();
-    // As one that LevelDB itself ends, over a key in a table that it merges as soon as it is open.
+    // As a process that LevelDB itself ends because of a key in a table that it merges once it is open.
     await damage();
     await expect(openChecked()).rejects.toMatchObject(CORRUPT);
   });
 
-  it("can be closed before all are compared, and the next opening compares them", async () => {
+  it("can be followed by closing before all tables are compared, and the next opening compares them", async () => {
     await written(MANY);
     const store = await openChecked();
     const [checked] = await Promise.allSettled([store.checked?.(), store.close()]);
@@ -107,7 +107,7 @@ describe("opening a store with tables of an earlier process, with their check", 
   });
 });
 
-/** Returns a scrub in one go, which `meanwhile` is done after its first piece. */
+/** Scrubs the whole store without pauses; `meanwhile` is called after the first piece. */
 function scrub(
   store: KvStore,
   meanwhile: KvScrub["pause"] = () => Promise.resolve(),
@@ -169,7 +169,7 @@ describe("a scrub of an open store", () => {
     await expect(scrub(again)).rejects.toMatchObject(CORRUPT);
   });
 
-  it("skips tables that a compaction removes meanwhile", async () => {
+  it("skips tables that a compaction removes in the meantime", async () => {
     const rows = 5 * FEW;
     await written(rows);
     const store = await directory.open("store", { writeBufferSize: 64 * 1024, compression: false });
@@ -180,7 +180,7 @@ describe("a scrub of an open store", () => {
       await store.compact();
     });
     expect(before.filter((table) => existsSync(table))).toEqual([]);
-    // Only the one that was open already.
+    // Only the table that was already open.
     expect(compared).toBeGreaterThan(0);
     expect(await expectWhole(store)).toBe(rows);
   });
@@ -201,7 +201,7 @@ describe("a scrub of an open store", () => {
     await closing;
   });
 
-  it("does not judge files that replaced its own", async () => {
+  it("does not judge files that replaced the store's own", async () => {
     await written(FEW);
     const store = await directory.open("store");
     await rename(directory.path("store"), directory.path("elsewhere"));

@@ -14,7 +14,7 @@ const ENCODINGS = { keyEncoding: "view", valueEncoding: "view" } as const;
 const make = (dir: string): Database => new ClassicLevel(dir, ENCODINGS);
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
-/** Returns a database in which a key has several values, one after the other, and one is deleted; all in its write-ahead log. */
+/** Makes a database in which one key had several values and another is deleted, all in its write-ahead log. */
 async function written(dir: string): Promise<void> {
   const level = make(dir);
   await level.open();
@@ -36,7 +36,7 @@ async function rows(level: Database): Promise<Record<string, string>> {
   return found;
 }
 
-/** As LevelDB passes over a log that it has no descriptor for: it is gone when the database is open. */
+/** Returns a constructor of databases that skip their logs, as LevelDB does without a descriptor: they no longer exist once it is open. */
 function passingOverLogs(dir: string): () => Database {
   return () => {
     for (const name of readdirSync(dir)) if (name.endsWith(".log")) rmSync(join(dir, name));
@@ -45,7 +45,7 @@ function passingOverLogs(dir: string): () => Database {
 }
 
 describe("opening a database", () => {
-  it("has the rows of its write-ahead log although LevelDB skipped it", async () => {
+  it("restores the rows of its write-ahead log even if LevelDB skipped the log", async () => {
     const dir = directory.path("passed-over");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);
@@ -57,7 +57,7 @@ describe("opening a database", () => {
     expect((await readdir(dir)).filter((name) => name.startsWith("unapplied"))).toEqual([]);
   });
 
-  it("that failed halfway is completed by the next one", async () => {
+  it("that failed halfway is completed by the next opening", async () => {
     const dir = directory.path("half-way");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);
@@ -78,14 +78,14 @@ describe("opening a database", () => {
     await level.close();
   });
 
-  it("does not write again what LevelDB has read, and leaves nothing behind", async () => {
+  it("does not rewrite the batches that LevelDB has read, and leaves nothing behind", async () => {
     const dir = directory.path("read");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);
     const level = await openKeepingLogs(() => make(dir), dir, { exists: true, end });
     expect(await rows(level)).toMatchObject({ last: "49" });
     await level.close();
-    // What was written again would be in the log that follows.
+    // Batches written again would be in the log that follows.
     expect(await checkWriteAheadLogs(dir)).toBeUndefined();
     expect((await readdir(dir)).filter((name) => name.startsWith("unapplied"))).toEqual([]);
   });

@@ -44,7 +44,7 @@ describe("opening a directory that is not a whole database", () => {
     expect(await namesIn(/ldb$/)).toEqual(before);
   });
 
-  it("accepts what a process left that was killed while it created a database", async () => {
+  it("accepts what a process that was killed while creating a database left", async () => {
     await mkdir(directory.path("store"));
     for (const name of ["LOCK", "LOG", "MANIFEST-000001", "000001.dbtmp"]) {
       await writeFile(directory.path("store", name), "");
@@ -100,7 +100,7 @@ describe("opening a directory that is not a whole database", () => {
     },
   );
 
-  it("does not wait for a pipe in the place of CURRENT", async () => {
+  it("does not wait for a pipe in place of CURRENT", async () => {
     await closedStore();
     await rm(directory.path("store", "CURRENT"));
     execFileSync("mkfifo", [directory.path("store", "CURRENT")]);
@@ -146,11 +146,11 @@ describe("a table that can no longer be read", () => {
     const before = await directory.open("store");
     await before.compact();
     await before.close();
-    // What it wrote itself a store holds open, and can still read.
+    // A store holds the tables that it wrote itself open, and can still read them.
     const store = await directory.open("store");
     for (const name of await namesIn(/ldb$/)) await rm(directory.path("store", name));
     const key = Buffer.from("count");
-    // More than are read in one turn of the event loop.
+    // More reads than are done in one turn of the event loop.
     const reads = await Promise.allSettled(Array.from({ length: 300 }, () => store.get(key)));
     const texts = await Promise.allSettled(Array.from({ length: 300 }, () => store.getText?.(key)));
     for (const read of [...reads, ...texts])
@@ -169,7 +169,7 @@ describe("a disk without space", () => {
       const acknowledged = await writeUntilRefused(store);
       expect(acknowledged).toBeGreaterThan(0);
       for (const path of planted) await rm(path, { force: true });
-      // Also once there is space again: a batch after one that is not whole would be lost without a word.
+      // Even once there is space again: a batch after an incomplete one would be lost silently.
       await expect(store.batch(countedBatch(acknowledged, 100, 300))).rejects.toMatchObject({
         code: "DISK_FULL",
       });
@@ -182,7 +182,7 @@ describe("a disk without space", () => {
     },
   );
 
-  it("refuses batches that were being written when another one failed", async () => {
+  it("refuses batches that were being written when another batch failed", async () => {
     const store = await directory.open("store");
     const planted = await fullFrom("log");
     const results = await Promise.allSettled(

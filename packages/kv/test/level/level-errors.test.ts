@@ -14,7 +14,7 @@ it.each(["Permission denied", "Read-only file system"])(
   },
 );
 
-it("an error that names the full disk stays unchanged, although it reads like LevelDB's message", () => {
+it("an error that names the full disk stays unchanged, even if it reads like LevelDB's message", () => {
   const full = new CairnError("DISK_FULL", "There is no space left to capture the index into /captures/c1.");
   expect(explainOperation(full, "/idx/live")).toBe(full);
 });

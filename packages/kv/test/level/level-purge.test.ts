@@ -17,14 +17,14 @@ const numbered = (index: number): string => `row ${String(index).padStart(6, "0"
 const opened = async (options = { writeBufferSize: 256 * 1024 }): Promise<KvStore> =>
   await directory.open("store", options);
 
-/** Rows around what is removed, that hardly compress, so that there are tables at several levels. */
+/** Writes rows around the removed ones that hardly compress, so that there are tables at several levels. */
 async function fill(store: KvStore, rows: number, from = 0): Promise<void> {
   for (let at = from; at < from + rows; at += 100) {
     await store.batch(Array.from({ length: 100 }, (_, index) => put(numbered(at + index), randomBytes(500))));
   }
 }
 
-/** Returns whether nothing of it is left, where it was found before. */
+/** Purges the row of `key`. Returns the state of the purge. */
 async function purge(store: KvStore, key: string): Promise<string | undefined> {
   return await store.purge?.([only(key)]).run(ALONE);
 }
@@ -97,13 +97,13 @@ describe("removed rows are in the files until they are purged, and not afterward
     expect(await filesWith(dir, secret)).not.toEqual([]);
     expect(await purge(store, "row 000500")).toBe("gone");
     expect(await filesWith(dir, secret)).toEqual([]);
-    // It stays so in another life, and in a copy of it.
+    // The same holds after reopening, and in a copy.
     await store.close();
     await opened();
     expect(await filesWith(dir, secret)).toEqual([]);
   });
 
-  it("after the key was written again, which stays", async () => {
+  it("after the key was written again, and its new row stays", async () => {
     const store = await opened();
     const dir = directory.path("store");
     const [secret, kept] = [token(), token()];
@@ -122,7 +122,7 @@ describe("removed rows are in the files until they are purged, and not afterward
   });
 });
 
-it("continues where it ended when its time was up, and completes", async () => {
+it("a purge whose time was up continues where it ended, and completes", async () => {
   const store = await opened();
   const dir = directory.path("store");
   const secret = token();
@@ -137,7 +137,7 @@ it("continues where it ended when its time was up, and completes", async () => {
   expect(await filesWith(dir, secret)).toEqual([]);
 });
 
-it("waits for a range that is being read, and reports it; a later one does not delay it forever", async () => {
+it("a purge waits for a range that is being read, and reports it; later ranges do not delay the purge forever", async () => {
   const store = await opened();
   const dir = directory.path("store");
   const secret = token();
@@ -153,19 +153,19 @@ it("waits for a range that is being read, and reports it; a later one does not d
   await late.next();
   const result = await purging?.run({ ...ALONE, withinMs: 1_000 });
   await late.return?.();
-  // The files that it began with cannot be removed while it reads.
+  // The files that the range began with cannot be removed while it is being read.
   expect(result).toBe("read");
   expect(await purging?.run(ALONE)).toBe("gone");
   expect(await filesWith(dir, secret)).toEqual([]);
 });
 
-it("reports a removed key in the manifest, until the store is opened again", async () => {
+it("a purge reports a removed key in the manifest until the store is opened again", async () => {
   const secret = `zz ${token()}`;
   const store = await opened();
   const dir = directory.path("store");
   await fill(store, 1_000);
   await store.batch([put(secret, "x")]);
-  // It is the last key of a table.
+  // The removed key is the last key of a table.
   await store.compact();
   await store.batch([del(secret)]);
   const range = { gte: bytes("z"), lt: bytes("{"), keys: () => true };
@@ -175,12 +175,12 @@ it("reports a removed key in the manifest, until the store is opened again", asy
   ]);
   await store.close();
   const again = await opened();
-  // Nothing of it, not even the key at which a compaction ended.
+  // Nothing of the removed row is left, not even the key at which a compaction ended.
   expect(await filesWith(dir, secret)).toEqual([]);
   expect(await again.purge?.([range]).run(ALONE)).toBe("gone");
 });
 
-it("does not rewrite tables outside of the ranges", async () => {
+it("a purge does not rewrite tables outside of the ranges", async () => {
   const store = await opened({ writeBufferSize: 4 << 20 });
   const dir = directory.path("store");
   await fill(store, 40_000);

@@ -5,7 +5,7 @@ const bytes = (text: string): Uint8Array => Buffer.from(text);
 const text = (value: Uint8Array | undefined): string | undefined =>
   value === undefined ? undefined : Buffer.from(value).toString();
 
-/** Of a key that begins with "no" there is no row, and the row "broken" cannot be read. */
+/** Returns the row of a key: none if the key begins with "no", and the row "broken" cannot be read. */
 function rowOf(name: string): Uint8Array | undefined {
   if (name === "broken") throw new Error("unreadable");
   return name.startsWith("no") ? undefined : bytes(`value of ${name}`);
@@ -99,7 +99,7 @@ test("sequential reads of large rows yield to the event loop after 5 ms", async 
   setImmediate(count);
   for (let index = 0; index < 200; index++) {
     await reads.get(bytes(`${index}`));
-    // What the caller does with it.
+    // The time that the caller spends on each row.
     rows.now += 0.3;
   }
   turns.push(rows.now);
@@ -141,7 +141,7 @@ test("once rows come from a disk, reads go to other threads until slow reads too
   const begin = rows.now;
   for (const name of ["1", "2", "3"]) expect(text(await reads.get(bytes(name)))).toBe(`value of ${name}`);
   rows.slowMs = 0.001;
-  // Of three times 10 ms, the first 20 are free.
+  // Of three times 10 ms, the first 20 ms are free.
   rows.now = begin + 199;
   expect(text(await reads.get(bytes("a")))).toBe("value of a");
   expect(rows.asked).toEqual(["1", "2", "3"]);
@@ -163,7 +163,7 @@ test("an occasional slow read, as during garbage collection, changes nothing", a
   expect(rows.many).toEqual([]);
 });
 
-test("a read that fails after a long wait for the disk counts as slow, too", async () => {
+test("a read that fails after a long wait for the disk also counts as slow", async () => {
   const { reads, rows } = rowsAtHand();
   rows.slowMs = 30;
   await expect(reads.get(bytes("broken"))).rejects.toThrow("unreadable");
@@ -214,7 +214,7 @@ test("an error reaches the reads of the same request, and no others", async () =
   expect(ends).toEqual(["rejected", "rejected", "fulfilled", "fulfilled", "fulfilled"]);
 });
 
-test("idle also waits for reads that have not been sent", async () => {
+test("waiting for idle includes reads that have not been sent", async () => {
   const { reads, answer } = await slowRows();
   await reads.idle();
   const got = reads.get(bytes("a"));

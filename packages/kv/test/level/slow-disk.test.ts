@@ -20,7 +20,7 @@ async function slowStore(): Promise<KvStore> {
   return store;
 }
 
-/** How a row is read, as text in the end. */
+/** Ways to read a row, each with a string as its result. */
 const READS = {
   bytes: async (store: KvStore, name: string) => {
     const value = await store.get(Buffer.from(name));

@@ -29,7 +29,7 @@ async function flip(path: string, at: number): Promise<void> {
   await writeFile(path, bytes);
 }
 
-/** Returns how many rows are there as they were written, or the error that reading ended with. */
+/** Returns the number of rows that are unchanged, or the error that ended reading. */
 async function readAll(store: KvStore): Promise<unknown> {
   try {
     return await expectWhole(store);
@@ -67,15 +67,15 @@ describe("a table", () => {
 });
 
 describe("a store with a damaged table", () => {
-  // The larger one is compared on a worker thread.
-  it.each([3000, 70_000])("serves nothing from it soon after it was opened, with %i rows", async (rows) => {
+  // The larger store is compared on a worker thread.
+  it.each([3000, 70_000])("serves nothing from the table soon after opening, with %i rows", async (rows) => {
     const tables = await tablesOf(rows, false);
     await flip(tables.at(-1) ?? "", 2000);
     const store = await directory.open("store");
-    // A thread of a low priority waits for a busy machine.
+    // A thread with low priority has to wait on a busy machine.
     await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError), 150_000);
     await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
-    // More than are read in this thread.
+    // More reads than are done on this thread.
     const texts = Array.from({ length: 300 }, () => store.getText?.(Buffer.from("count")));
     for (const read of await Promise.allSettled(texts))
       expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
@@ -109,7 +109,7 @@ describe("a store with a damaged table", () => {
     },
   );
 
-  it("is not considered damaged if it is not, however large", async () => {
+  it("is not considered damaged if its tables are intact, however large", async () => {
     const tables = await tablesOf(70_000, false);
     await checkLiveTables(directory.path("store"), new AbortController().signal);
     await flip(tables[0] ?? "", 5000);
@@ -124,7 +124,7 @@ describe("a store with a damaged table", () => {
 
 describe("a block compressed with Snappy", () => {
   it("is decompressed with literals, and with copies that overlap themselves", () => {
-    // 12 bytes: the literal "abc", then nine bytes from three before.
+    // 12 bytes: the literal "abc", then nine bytes copied from three bytes earlier.
     expect(unsnappy(Uint8Array.of(12, 8, 97, 98, 99, (8 << 2) | 2, 3, 0))).toEqual(
       Uint8Array.from(Buffer.from("abcabcabcabc")),
     );

@@ -37,7 +37,7 @@ function contains({ after, upTo }: TableDamage, key: string): boolean {
   );
 }
 
-it("finds nothing in an undamaged table, and reports all its blocks", async () => {
+it("findTableDamage finds nothing in an undamaged table, and reports all its blocks", async () => {
   const table = await oneTable();
   let bytes = 0;
   for await (const part of findTableDamage(table, (read) => (bytes += read))) expect(part).toBeUndefined();
@@ -46,7 +46,7 @@ it("finds nothing in an undamaged table, and reports all its blocks", async () =
   expect(bytes).toBeLessThan(length);
 });
 
-it("finds every damaged block, each with exactly the rows in it", async () => {
+it("findTableDamage finds every damaged block, each with exactly the rows in it", async () => {
   const table = await oneTable();
   const content = await readFile(table);
   const damaged = [0, 120, 333, ROWS - 1];
@@ -65,12 +65,12 @@ it("finds every damaged block, each with exactly the rows in it", async () => {
       contains(part, keyOf(number)),
     );
     expect(rows).toContain(row);
-    // A block has some 4 KiB.
+    // A block has about 4 KiB.
     expect(rows.length).toBeLessThan(30);
   }
 });
 
-it("reports the whole table if its own index is damaged, or if it was cut short", async () => {
+it("findTableDamage reports the whole table if the table's index is damaged, or if the table is cut short", async () => {
   const table = await oneTable();
   const { length } = await readFile(table);
   const whole = { offset: 0, after: undefined, upTo: undefined, error: { code: "INDEX_CORRUPT" } };

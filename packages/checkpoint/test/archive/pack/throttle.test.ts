@@ -8,7 +8,7 @@ import { temporaryDirectory, writeFiles } from "../../support/places.ts";
 
 const BUSY = 0;
 
-test("background threads are throttled while this thread is busy, and no longer", async () => {
+test("background threads are throttled only while this thread is busy", async () => {
   const throttling = throttleWhileBusy(1e9);
   onTestFinished(() => throttling.stop());
   expect(throttling.shared[BUSY]).toBe(1);
@@ -31,7 +31,7 @@ test("background threads are not throttled once hurry is aborted, however busy t
   }, 1);
   onTestFinished(() => clearInterval(working));
   let looks = 0;
-  // More samples than it takes to find an idle thread idle.
+  // More samples than are needed to find an idle thread idle.
   await vi.waitFor(() => expect((looks += 1)).toBeGreaterThan(8), { interval: 25, timeout: 30_000 });
   expect(throttling.shared[BUSY]).toBe(1);
   hurry.abort();
@@ -70,7 +70,7 @@ test("a thread sleeps only while another one is busy", () => {
   expect(pausesOf(() => other.pause())).toHaveLength(1);
 });
 
-test.each([1, 2, 3])("processes all bytes %i times at the given rate", (passes) => {
+test.each([1, 2, 3])("a throttle with %i passes lets bytes through at the given rate", (passes) => {
   const here = new Throttle();
   here.setBusy(true);
   here.setRate(10_000_000);
@@ -85,7 +85,7 @@ test.each([1, 2, 3])("processes all bytes %i times at the given rate", (passes) 
   expect(Math.max(...pauses)).toBeLessThan(14);
 });
 
-test("small pieces add up to one pause", () => {
+test("the throttle pauses once for several small pieces", () => {
   const throttle = new Throttle();
   throttle.setBusy(true);
   throttle.setRate(1e6);
@@ -96,7 +96,7 @@ test("small pieces add up to one pause", () => {
   expect(pauses[0]).toBeCloseTo(65.536, 1);
 });
 
-test("the background rate grows with the number of processors, and keeps to the time limit", () => {
+test("the background rate grows with the number of processors, and observes the time limit", () => {
   const MiB = 1024 * 1024;
   expect(backgroundRate(1, undefined, 2)).toBe(24 * MiB);
   expect(backgroundRate(1e12, undefined, 8)).toBe(96 * MiB);
@@ -105,7 +105,7 @@ test("the background rate grows with the number of processors, and keeps to the 
   expect(backgroundRate(1e9, uploadTime(60_000), 2)).toBeCloseTo(1e9 / 3);
 });
 
-test("slices are all of the bytes, in order", () => {
+test("slices cover all bytes, in order", () => {
   const bytes = Buffer.from(Array.from({ length: 200_001 }, (_, index) => index % 251));
   const seen: Buffer[] = [];
   new Throttle().slices(bytes, (slice) => seen.push(Buffer.from(slice)));

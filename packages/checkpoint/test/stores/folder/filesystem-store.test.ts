@@ -10,7 +10,7 @@ function pieces(text: string): Readable {
   return Readable.from([Buffer.from(text)], { objectMode: false });
 }
 
-/** Rights mean nothing to root, so a test as root takes another user's place for as long as it lasts. */
+/** Makes a test that runs as root act as another user until it ends, since permissions do not apply to root. */
 function withoutPrivileges(): void {
   if (process.getuid?.() !== 0) return;
   process.seteuid?.(65_534);
@@ -29,7 +29,7 @@ test("nothing is made on disk before the first write", async () => {
   expect(await readdir(join(dir, "a", "b"))).toEqual(["in-progress.json"]);
 });
 
-test("its clock is the file system's", async () => {
+test("the store's clock is the file system's", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir });
   vi.useFakeTimers({ now: 0, toFake: ["Date"] });
@@ -69,7 +69,7 @@ test("a folder without permissions is denied", async () => {
   await mkdir(join(dir, "locked"), { mode: 0o700 });
   await mkdir(join(dir, "read-only"));
   await writeFile(join(dir, "read-only", "a.json"), "1");
-  // Whatever the umask is.
+  // Independent of the umask.
   await chmod(join(dir, "read-only", "a.json"), 0o444);
   await chmod(join(dir, "read-only"), 0o555);
   withoutPrivileges();
@@ -108,7 +108,7 @@ test("an error that is not the file system's stays unchanged", () => {
   expect(folderError(bug, "writing a.tar", "file:///store")).toBe(bug);
 });
 
-test("temporary files of dead writers are removed with the next upload, those being written stay", async () => {
+test("temporary files of dead writers are removed at the next upload, but those being written stay", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir, temporaryGraceMs: 60_000 });
   await writeFile(join(dir, ".tmp-dead"), "half");
@@ -142,7 +142,7 @@ test("a process that died while replacing a file delays the next one for seconds
   expect(await readdir(dir)).toEqual(["in-progress.json"]);
 });
 
-test("a manifest larger than any can be is refused without being read", async () => {
+test("a manifest larger than is possible is refused without being read", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir });
   await writeFile(join(dir, "a.json"), "");
@@ -150,7 +150,7 @@ test("a manifest larger than any can be is refused without being read", async ()
   await expect(store.read("a.json")).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
 });
 
-test("a file opened for a reader that was aborted meanwhile fails for its reader, and does not end the process", async () => {
+test("a file opened for a reader that was aborted in the meantime fails for that reader, and does not end the process", async () => {
   const dir = await temporaryDirectory();
   await writeFile(join(dir, "a.tar"), "content");
   const stream = await filesystemStore({ path: dir }).open("a.tar", { signal: AbortSignal.abort() });

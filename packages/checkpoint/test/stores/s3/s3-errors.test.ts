@@ -88,7 +88,7 @@ test("a service that does not exist, or drops every connection, is unreachable",
   });
 });
 
-test("a silent service is given up", async () => {
+test("a silent service is given up on", async () => {
   const silent = createServer(() => undefined);
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => void silent.close());
@@ -119,7 +119,7 @@ test("a listing takes one request per thousand objects, and foreign names do not
   expect(asked).toHaveLength(3);
 });
 
-test("its clock is the date of the service's responses", async () => {
+test("the store's clock is the date of the service's responses", async () => {
   const date = "Fri, 20 Nov 2026 06:12:26 GMT";
   const { endpoint } = await answeringServer(() => ({
     status: 200,
@@ -187,7 +187,7 @@ test("a missing profile is named", async () => {
   });
 });
 
-test("buckets of the same name on two services are two places, and messages name the service", async () => {
+test("buckets of the same name on two services are different stores, and messages name the service", async () => {
   const first = await refusingEndpoint();
   const [one, same, other, amazons] = [
     storeAt(first),

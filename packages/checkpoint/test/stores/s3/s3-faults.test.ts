@@ -39,14 +39,14 @@ test(
         outcomes.push(await runSeed(seed, dir));
     };
     const workers = Array.from({ length: AT_ONCE }, worker);
-    // After a failure the others complete, and leave nothing.
+    // After a failure the other seeds complete, and leave nothing.
     await Promise.all(workers).finally(async () => {
       waiting.length = 0;
       await Promise.allSettled(workers);
     });
     const faults = outcomes.reduce((sum, outcome) => sum + outcome.faults, 0);
     if (SOAK !== undefined) process.stdout.write(`${summary(outcomes)}, ${faults} faults\n`);
-    // A run without faults, or where everything failed, would show nothing.
+    // A run without faults, or one in which everything failed, would prove nothing.
     expect(faults).toBeGreaterThan(SEEDS);
     expect(outcomes.filter(({ saved }) => saved === "ok").length).toBeGreaterThan(SEEDS / 4);
     expect(outcomes.filter(({ restored }) => restored === "ok").length).toBeGreaterThan(SEEDS / 4);

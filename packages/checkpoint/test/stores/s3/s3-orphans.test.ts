@@ -13,10 +13,10 @@ const [FIRST = "", SECOND = "", UNNAMED = ""] = [1, 2, 3].map(
 );
 const LEASE = "cairn/test/in-progress-log-a.json";
 const ENDED = new Date(0).toISOString();
-/** More than fits into one part. */
+/** A size that does not fit in one part. */
 const BYTES = 9_000_000;
 
-/** An upload that has just begun, as a process leaves it that is killed. */
+/** Leaves an upload that has just begun, as a killed process does. */
 function leaveUpload(server: MemoryS3, name: string): void {
   server.uploads.set(name, { key: `cairn/test/${name}`, at: new Date(), parts: new Map() });
 }
@@ -32,7 +32,7 @@ async function largeSource(): Promise<{ source: ReturnType<typeof testSource>; d
   return { source, dir: await temporaryDirectory() };
 }
 
-test("where uploads are listed only by their full key, a sweep finds those that an ended lease names, once", async () => {
+test("if uploads are listed only by their full key, a sweep finds those that an ended lease names, once", async () => {
   const server = await memoryS3({ uploadsByKey: true });
   const store = server.store();
   for (const name of [FIRST, SECOND, UNNAMED]) leaveUpload(server, name);
@@ -45,7 +45,7 @@ test("where uploads are listed only by their full key, a sweep finds those that 
   expect([...server.uploads.keys()]).toEqual([UNNAMED]);
   server.asked.length = 0;
   await sweep(store, testSource());
-  // By the beginning that all archives have, for services that list so.
+  // By the prefix that all archives have, for services that list by prefix.
   expect(server.asked.filter(({ query }) => query.has("uploads"))).toHaveLength(1);
 });
 

@@ -16,7 +16,7 @@ function partsOf(bytes: number, sizeOf: (number: number) => number): number {
   return 10_001;
 }
 
-test("any archive up to 5 TiB fits into 10,000 parts of equal size, if its size is known", () => {
+test("any archive up to 5 TiB fits in 10,000 parts of equal size, if its size is known", () => {
   const sizes = fc.integer({ min: 1, max: 5 * TIB });
   fc.assert(
     fc.property(sizes, fc.integer({ min: 5, max: 64 }), (bytes, least) => {
@@ -29,7 +29,7 @@ test("any archive up to 5 TiB fits into 10,000 parts of equal size, if its size 
   );
 });
 
-test("5 TiB fit into 10,000 parts if the size is unknown, and the first parts are small", () => {
+test("an archive of 5 TiB fits in 10,000 parts even if its size is unknown, and the first parts are small", () => {
   for (const least of [5, 8, 64]) {
     const sizeOf = partSizes(least * MIB);
     expect(sizeOf(1)).toBe(least * MIB);
@@ -63,7 +63,7 @@ test("content is split into full parts and a remainder, whatever its chunks", as
   );
 });
 
-test("no more buffers are allocated than allowed: further takers wait", async () => {
+test("no more buffers are allocated than allowed, and further takers wait", async () => {
   const memory = partMemory(2);
   const first = await memory.take(10);
   await memory.take(10);

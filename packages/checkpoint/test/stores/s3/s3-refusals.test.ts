@@ -66,7 +66,7 @@ test("a listing takes one request per thousand objects", async () => {
   expect(proxy.requests).toBe(2);
 });
 
-test("a prefix that a web address would escape is kept as it is", async () => {
+test("a prefix that a web address would escape is kept unchanged", async () => {
   const { store, prefix } = place();
   for (const odd of ["100%41", "a+b c?d#e&f=g", "ünï/код", "'\"<>", ".a/..b/c.."]) {
     const files = store({ prefix: `${prefix}/${odd}` });

@@ -9,7 +9,7 @@ import { testSource } from "../../support/test-source.ts";
 
 const ARCHIVE = "checkpoint-7-2026-11-20T06-00-00.000Z-00000001.tar";
 
-/** An upload that was begun so long ago, as a process leaves it that was killed. */
+/** Leaves an upload that was begun `ageMs` ago, as a killed process does. */
 function leaveUpload(server: MemoryS3, name: string, ageMs: number): void {
   server.uploads.set(name, { key: `cairn/test/${name}`, at: new Date(Date.now() - ageMs), parts: new Map() });
 }
@@ -24,7 +24,7 @@ test("a sweep aborts and reports the uploads of killed nodes", async () => {
   expect(server.uploads.size).toBe(2);
 });
 
-test("an upload of hours is not aborted while its lease is renewed, nor while a lease names no archive", async () => {
+test("an upload that takes hours is not aborted while its lease is renewed, nor while a lease names no archive", async () => {
   const server = await memoryS3();
   const store = server.store();
   leaveUpload(server, ARCHIVE, 7_200_000);
@@ -76,13 +76,13 @@ test("missing permission to abort unfinished uploads is reported once, and they 
   expect(server.uploads.size).toBe(1);
 });
 
-test("where nothing may be removed, checkpoints are saved one after the other, and sweeps leave them alone", async () => {
+test("if nothing may be removed, checkpoints are saved one after the other, and sweeps leave them alone", async () => {
   const server = await memoryS3({ noDelete: true });
   const store = server.store();
   const source = testSource();
   const dir = await temporaryDirectory();
   for (const txId of [1, 2, 3]) {
-    // The lease of the round before has ended, though it cannot be taken away.
+    // The lease of the previous round has ended, even though it cannot be removed.
     await takeAt(txId, store, source, dir);
     expect(await sweep(store, source, { policy: { retainAtLeast: 1 } })).toEqual({ removed: [], failed: [] });
   }

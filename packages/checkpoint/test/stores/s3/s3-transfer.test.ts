@@ -9,7 +9,7 @@ import type { MemoryS3, S3Asked } from "../../support/memory-s3.ts";
 import { temporaryDirectory } from "../../support/places.ts";
 
 const MIB = 1024 ** 2;
-/** Three parts and a rest. */
+/** Content of three parts and a remainder. */
 const CONTENT = randomBytes(17 * MIB);
 const PARTS = { partSize: 5 * MIB, concurrency: 2 };
 
@@ -63,7 +63,7 @@ test("a large file is uploaded in parts with bounded concurrency, and downloaded
   await expectWhole(server, store);
   const ranges = server.asked.flatMap(({ range }) => (range === undefined ? [] : [boundsOf(range)]));
   expect(ranges.length).toBeGreaterThan(3);
-  // Each byte once.
+  // Each byte was fetched once.
   let next = 0;
   for (const { first, last } of ranges.toSorted((a, b) => a.first - b.first)) {
     expect(first).toBe(next);
@@ -72,7 +72,7 @@ test("a large file is uploaded in parts with bounded concurrency, and downloaded
   expect(next).toBeGreaterThanOrEqual(CONTENT.length);
 });
 
-test("parts grow with the size that is expected", async () => {
+test("parts grow with the expected size", async () => {
   const server = await memoryS3();
   const expectedBytes = 8_000 * 6 * MIB;
   await server.store(PARTS).upload("a.tar", pieces(CONTENT), { expectedBytes });
@@ -197,7 +197,7 @@ test("a broken range continues where it broke", async () => {
   expect(server.asked.length).toBeGreaterThan(8);
 });
 
-test("a range that repeatedly brings no data is given up with a clear error", async () => {
+test("a range that repeatedly returns no data is given up on with a clear error", async () => {
   const server = await memoryS3();
   const store = server.store(PARTS);
   await store.upload("a.tar", pieces(CONTENT));
@@ -211,7 +211,7 @@ test("a range that repeatedly brings no data is given up with a clear error", as
   await expect(digestOf(await store.open("a.tar"))).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
 });
 
-test("a stalled body is given up and requested again", async () => {
+test("a stalled body is abandoned and requested again", async () => {
   const server = await memoryS3();
   const store = server.store({ ...PARTS, requestTimeout: 300 });
   await store.upload("a.tar", pieces(CONTENT));
@@ -262,7 +262,7 @@ test("a service is probed once, which leaves nothing", async () => {
   expect(server.asked).toHaveLength(1);
 });
 
-test("with credentials that cannot remove, everything else works, and that is reported once", async () => {
+test("with credentials that cannot remove, everything else works, and the restriction is reported once", async () => {
   const server = await memoryS3({ noDelete: true });
   const onNotice = vi.fn<(sentence: string) => void>();
   const store = server.store({ onNotice });
@@ -279,7 +279,7 @@ test("with credentials that cannot remove, everything else works, and that is re
   expect(left).toEqual(["cairn/test/.probe-kept"]);
 });
 
-test("unfinished uploads of dead writers are aborted, others are not", async () => {
+test("unfinished uploads of dead writers are aborted, but others are not", async () => {
   const server = await memoryS3();
   const store = server.store();
   const old = new Date(Date.now() - 7_200_000);
@@ -331,7 +331,7 @@ test("an outage of the service during a transfer ends neither an upload nor a do
   const server = await memoryS3();
   const store = server.store(PARTS);
   let away = 0;
-  // More often than one request is repeated.
+  // More failures than the retries of one request can overcome.
   server.quirks.interfere = (asked, response) => {
     const isMoved = isPart(asked) || (asked.range !== undefined && !asked.range.startsWith("bytes=0-"));
     if (!isMoved || away >= 7) return false;
