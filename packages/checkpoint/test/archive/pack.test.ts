@@ -63,7 +63,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
   });
 
   test.each(["none", "gzip"] as const)(
-    "a file larger than a piece survives, compression %s",
+    "a file larger than a piece survives, with compression %s",
     async (compression) => {
       const dir = await temporaryDirectory();
       const files = { "000001.ldb": Buffer.alloc(9_000_001, "large "), CURRENT: Buffer.from("x") };
@@ -148,7 +148,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
   });
 
   test.each(["none", "gzip"] as const)(
-    "packing that is abandoned keeps no file open, whoever abandons it, compression %s",
+    "abandoned packing keeps no file open, whoever abandons it, with compression %s",
     async (compression) => {
       const dir = await temporaryDirectory();
       const input = join(dir, "in");

@@ -108,7 +108,7 @@ const damages: [string, string, (store: CheckpointStore, name: string) => Promis
   ],
 ];
 test.each(damages)(
-  "with %s in the newest checkpoint, reports it and restores the next older one",
+  "with %s in the newest checkpoint, a restore reports it and uses the next older one",
   async (_what, code, damage) => {
     const dir = await temporaryDirectory();
     const { store, names } = await threeCheckpoints(dir);
@@ -388,7 +388,7 @@ test("a store keeps working after being copied to another location or kind of st
 });
 
 test.runIf(process.platform === "linux")(
-  "a target on a file system that takes no folders is refused with the reason, and the reservation released",
+  "a target on a file system that accepts no folders is refused with the reason, and the reservation is released",
   async () => {
     const dir = await temporaryDirectory();
     const store = memoryStore();

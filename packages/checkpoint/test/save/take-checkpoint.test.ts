@@ -11,7 +11,7 @@ import { namesIn, restore, restoredIn, take, takeAt } from "../support/rounds.ts
 import { testSource } from "../support/test-source.ts";
 
 test.each(["none", "gzip"] as const)(
-  "what is saved in a folder is restored byte for byte, compression %s",
+  "an index saved in a folder is restored byte for byte, with compression %s",
   async (compression) => {
     const dir = await temporaryDirectory();
     const store = filesystemStore({ path: join(dir, "store") });

@@ -15,7 +15,7 @@ export interface Storm {
   readonly once?: { readonly request: number; readonly does: "die before" | "die after" | "freeze after" };
 }
 
-/** Conditions under which nothing goes wrong. */
+/** A storm in which nothing goes wrong. */
 export const CALM: Storm = {
   crashEvery: Infinity,
   freezeEvery: Infinity,
@@ -26,7 +26,7 @@ export const CALM: Storm = {
   failing: 0,
 };
 
-/** Conditions under which everything goes wrong, more often than in practice. */
+/** A storm in which everything goes wrong, more often than in practice. */
 export const STORMY: Storm = {
   crashEvery: 40,
   freezeEvery: 40,

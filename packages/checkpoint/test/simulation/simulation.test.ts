@@ -88,7 +88,7 @@ test("a store has a checkpoint soon after a long outage", async () => {
 describe("a node that ends at any request of its first rounds", () => {
   const requests = Array.from({ length: 70 }, (_, at) => at + 1);
   test.each(["die before", "die after", "freeze after"] as const)(
-    "leaves the store whole and its lease to the other node (%s each)",
+    "leaves the store whole and the lease to the other node (%s each)",
     async (does) => {
       for (const request of requests) {
         const report = await simulate({

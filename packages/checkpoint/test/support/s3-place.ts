@@ -13,8 +13,8 @@ export interface S3Place {
   /** Opens a store at this location, which is closed with the test. */
   store(options?: Partial<S3StoreOptions>): CheckpointStore;
   /**
-   * What lies there, seen without any part of a store: objects, and unfinished uploads with `?uploads` behind their key. Not every service
-   * lists uploads but by their whole key: those of `begun` are asked for one by one.
+   * Returns the names at this location, read without any part of a store: objects, and unfinished uploads with `?uploads` after their key.
+   * Not every service lists uploads except by their full key: those of `begun` are requested one by one.
    */
   lying(begun?: Iterable<string>): Promise<string[]>;
   /** The client with which {@link lying} looks. */

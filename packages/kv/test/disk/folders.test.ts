@@ -65,7 +65,7 @@ test("syncFolder and syncFile flush folders and files, and throw for missing one
 });
 
 test.runIf(process.platform === "linux")(
-  "flushing a folder succeeds on a file system that cannot flush folders, where flushing the file is enough",
+  "flushing a folder succeeds on a file system that cannot flush folders, since flushing the file is enough",
   async () => {
     const folder = await open("/proc", "r");
     onTestFinished(() => folder.close());

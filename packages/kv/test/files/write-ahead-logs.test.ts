@@ -77,7 +77,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
   });
 
   it.each(["is missing", "holds what the one behind it holds"])(
-    "is INDEX_CORRUPT if a page in the middle of one batch %s, although each fragment is valid",
+    "is INDEX_CORRUPT if a page in the middle of one batch %s, even though each fragment is valid",
     async (what) => {
       const store = await directory.open("store", { writeBufferSize: 16 * 1024 * 1024 });
       await store.batch(countedBatch(0, 2_000, 300));

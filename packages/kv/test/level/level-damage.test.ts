@@ -89,7 +89,7 @@ describe("opening a directory that is not a whole database", () => {
   });
 
   it.each([/^MANIFEST/, /\.log$/])(
-    "throws INDEX_CORRUPT if a folder is in the place of %s",
+    "throws INDEX_CORRUPT if a folder is in place of %s",
     async (pattern) => {
       await closedStore();
       const [name = ""] = await namesIn(pattern);
@@ -162,7 +162,7 @@ describe("a table that can no longer be read", () => {
 
 describe("a disk without space", () => {
   it.each(["log", "ldb"] as const)(
-    "is DISK_FULL at the next batch if a %s cannot be written, and what was acknowledged stays",
+    "is DISK_FULL at the next batch if a %s cannot be written, and acknowledged rows stay",
     async (extension) => {
       const store = await directory.open("store");
       const planted = await fullFrom(extension);

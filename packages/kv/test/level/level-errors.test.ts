@@ -3,7 +3,7 @@ import { CairnError } from "../../src/errors/errors.ts";
 import { explainOperation } from "../../src/level/level-errors.ts";
 
 it.each(["Permission denied", "Read-only file system"])(
-  "a table that cannot be opened for %s is a matter of permissions, not damage",
+  "a table that cannot be opened because of %s is a matter of permissions, not damage",
   (reason) => {
     const cause = Object.assign(new Error(`IO error: /idx/live/000005.ldb: ${reason}`), {
       code: "LEVEL_IO_ERROR",

@@ -101,7 +101,7 @@ async function unpackOnThreads(
   const free = new Inbox<number>(Array.from({ length: CHUNKS }, (_, chunk) => chunk));
   const send = (request: UnpackRequest): void => threads.worker.postMessage(request, []);
 
-  /** Waits for the result, which the worker determines, even where this thread feeds it. */
+  /** Waits for the result, which the worker determines, even if this thread feeds it. */
   async function follow(): Promise<void> {
     for (;;) {
       const message = await sent.take();
