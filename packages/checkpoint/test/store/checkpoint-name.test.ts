@@ -39,7 +39,7 @@ test.each([
   " checkpoint-1-2026-11-20T06-12-26.123Z-1f3a9c0e",
   "checkpoint-5-2022-05-03T10:12:26.123-00:00.edn",
   "",
-])("the foreign name %j is not a checkpoint's", (name) => {
+])("the foreign name %j is not a checkpoint's name", (name) => {
   expect(parseCheckpointName(name)).toBeUndefined();
 });
 

@@ -144,7 +144,7 @@ describe("a scrub of an open store", () => {
   it.each([
     ["a key", inTheFirstKey],
     ["the index of the blocks", inTheIndexBlock],
-  ])("finds a changed byte of %s, which all readers receive as an error from then on", async (_, place) => {
+  ])("finds a changed byte of %s, and all readers receive an error afterwards", async (_, place) => {
     await written(FEW);
     const store = await directory.open("store");
     await scrub(store);

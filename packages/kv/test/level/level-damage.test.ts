@@ -81,7 +81,7 @@ describe("opening a directory that is not a whole database", () => {
     ["a folder", "."],
     ["what is above it", "../other"],
     ["another file", "LOCK\n"],
-  ])("throws INDEX_CORRUPT if CURRENT names %s, also if tables are compared first", async (_, content) => {
+  ])("throws INDEX_CORRUPT if CURRENT names %s, even if tables are compared first", async (_, content) => {
     await closedStore();
     await writeFile(directory.path("store", "CURRENT"), content);
     await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);

@@ -39,7 +39,7 @@ test.each([
   [403, "QuotaExceeded", "", "STORE_FULL", /no room left/],
   [501, "NotImplemented", "", "STORE_DENIED", /NotImplemented/],
   [400, "InvalidStorageClass", "", "STORE_DENIED", /refused it \(400 InvalidStorageClass/],
-])("a service that responds %i %s is reported with what to do", async (status, word, more, code, message) => {
+])("a service that responds %i %s is reported with a hint", async (status, word, more, code, message) => {
   const { endpoint } = await answeringServer(() => ({ status, body: errorDocument(word, more) }));
   const error: unknown = await storeAt(endpoint)
     .list("")
