@@ -8,7 +8,7 @@ const CAIRN = "cairn checkpoint";
 const TAR = "links + tar cf + sync";
 const LMDB = "lmdb backup + sync";
 
-/** How much a backup slows down a steady writer. */
+/** The slowdown of a steady writer by a backup. */
 export const writer: Row = {
   name: "writer",
   title: "1,000 batches of 10 rows a second, before and during five backups",

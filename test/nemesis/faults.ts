@@ -22,8 +22,8 @@ export interface Fault {
 }
 
 /**
- * How many bytes at the end of a table are damaged, which every reader needs: a byte changed elsewhere may hide a row until the node scrubs
- * its tables.
+ * The number of bytes at the end of a table within which it is damaged. Every reader needs them: a byte changed elsewhere may hide a row
+ * until the node scrubs its tables.
  */
 const TABLE_END_BYTES = 4_096;
 const SETTLED_WITHIN_MS = 60_000;

@@ -19,7 +19,7 @@ export class NemesisCluster {
   readonly nats: NatsTestServer;
   /** The last known address of each node; the address of a killed node stays until the node is restarted. */
   readonly urls: string[] = [];
-  /** How often nodes exited or failed by themselves, by reason. */
+  /** The number of times that nodes exited or failed by themselves, by reason. */
   readonly ends = new Map<string, number>();
   readonly #nodes: NodeProcess[] = [];
   /** The last node's folder, if file systems can be mounted here. */

@@ -14,15 +14,15 @@ import { BUCKET, FIELD, type Observation } from "./observation.ts";
 import { injectFaults } from "./inject-faults.ts";
 
 const SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? "1");
-/** How long (ms) faults happen: 8 seconds in the suite. */
+/** The time (ms) during which faults happen: 8 seconds in the suite. */
 const DURATION_MS = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0) * 60_000 || 8_000;
 const IS_SOAK = process.env["CAIRN_SOAK_MINUTES"] !== undefined;
 const CLIENTS = 8;
 const SETTLED_WITHIN_MS = 120_000;
 const MAX_SHOWN = 20;
 /**
- * How a node may end: it may halt if the log was trimmed while the checkpoints were unavailable, and exit if the disk was full at its
- * start.
+ * The permitted ends of a node: it may halt if the log was trimmed while the checkpoints were unavailable, and exit if the disk was full at
+ * its start.
  */
 const ALLOWED_ENDS = new Set(["halted: LOG_TRIMMED", "ended: DISK_FULL"]);
 

@@ -11,7 +11,7 @@ import type { Figures } from "./figures.ts";
 import { configOf } from "./node-config.ts";
 import { StoreHistory } from "./store-history.ts";
 
-/** How many of its own checkpoints each version retains. */
+/** The number of its own checkpoints that each version retains. */
 const RETAIN = 2;
 const SETTLED_WITHIN_MS = 90_000;
 const POLL_MS = 50;

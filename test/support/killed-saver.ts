@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { NodeProcess } from "./cairn-process.ts";
 import { listFolder, readLease } from "./watched-store.ts";
 
-/** What a round has left in the folders so far, as seen from outside. */
+/** The traces that a round has left in the folders so far, as seen from outside. */
 export interface RoundTraces {
   readonly leased: boolean;
   readonly captured: boolean;

@@ -1,6 +1,6 @@
 import { type IncomingMessage, request } from "node:http";
 
-/** What a watcher received between a start and the point where it could not resume. */
+/** The events that a watcher received between a start and the point at which it could not resume. */
 export interface WatchedSegment {
   readonly from: number;
   /** The transaction up to which everything was received. */

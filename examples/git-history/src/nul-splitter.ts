@@ -26,7 +26,7 @@ export class NulSplitter {
     if (from < chunk.length) this.#keep(chunk.subarray(from));
   }
 
-  /** Whether the stream has stopped in the middle of a token. */
+  /** Whether the stream has ended in the middle of a token. */
   get open(): boolean {
     return this.#length > 0;
   }

@@ -9,7 +9,7 @@ export interface ControllerOptions {
   readonly client: CairnClient;
   /** The name of the controller, unique among the controllers. */
   readonly name: string;
-  /** How long (ms) a holder of the lease may be silent before another controller takes it. */
+  /** The time (ms) for which a holder of the lease may be silent before another controller takes the lease. */
   readonly leaseMs?: number;
   readonly signal: AbortSignal;
   /** Called with everything that the controller receives, in that order. */
@@ -24,7 +24,7 @@ export class Controller {
   readonly #state = new ClusterState();
   /** The last transaction with a decision. It must be seen before the next decision. */
   #decided = 0;
-  /** When the lease was last seen to change, by this process's clock; clocks of different processes are never compared. */
+  /** The time of the last visible change of the lease, by this process's clock; clocks of different processes are never compared. */
   #leaseSeenAt = performance.now();
   #leaseSeen: number | undefined;
   #wake: (() => void) | undefined;

@@ -7,7 +7,7 @@ export interface KubeletOptions {
   readonly client: CairnClient;
   /** The node on which the kubelet runs. */
   readonly node: string;
-  /** How many pods the node can run. */
+  /** The number of pods that the node can run. */
   readonly pods: number;
   readonly signal: AbortSignal;
 }

@@ -13,7 +13,7 @@ import { pathOption } from "./options.ts";
 const CODES = { full: "DISK_FULL", denied: "CONFIG_INVALID", other: "LOG_UNREACHABLE" } as const;
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;
 const MAX_ID_BYTES = 1_024;
-/** How long message ids are remembered (ms). The contract requires two minutes. */
+/** The time (ms) for which message ids are remembered. The contract requires two minutes. */
 const ID_MEMORY_MS = 10 * 60_000;
 
 /** Opens the log of a single node in one append-only file. */

@@ -15,9 +15,9 @@ export interface Draft {
   discard(): Promise<void>;
 }
 
-/** How many former generations are kept, so that a slow writer cannot create one that has been removed. */
+/** The number of former generations that are kept, so that a slow writer cannot create one that has been removed. */
 const GENERATIONS_KEPT = 100;
-/** How long (ms) a draft may be unchanged before it is taken for that of a dead process. */
+/** The time (ms) without a change after which a draft is taken for that of a dead process. */
 const DRAFT_EXPIRY_MS = 24 * 3_600_000;
 
 /**

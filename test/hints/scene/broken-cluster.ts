@@ -3,7 +3,7 @@ import type { ErrorCode } from "@cairn/kv";
 import { ROOT } from "../../support/cairn-process.ts";
 import type { HintScene } from "./hint-scene.ts";
 
-/** What an operator looks at first: a node's status, its log, or the output of a command. */
+/** The first thing that an operator looks at: a node's status, its log, or the output of a command. */
 export type Symptom =
   | { readonly status: string }
   | { readonly log: string; readonly code: ErrorCode }

@@ -15,7 +15,7 @@ import { MACHINES, Network } from "./network.ts";
 
 const JUDGE = fileURLToPath(new URL("../../../outside/porcupine/judge/", import.meta.url));
 const HISTORY_MS = 2_000;
-/** How many histories, each with its own keys, are made concurrently. */
+/** The number of histories, each with its own keys, that are made concurrently. */
 const CONCURRENT_HISTORIES = 3;
 
 interface Verdict {

@@ -15,7 +15,7 @@ export interface Proxy {
   stop(): Promise<void>;
 }
 
-/** How to start a kind of proxy. */
+/** The instructions for starting a kind of proxy. */
 interface Kind {
   readonly packages: readonly string[];
   /** The line before its configuration in docs/proxies.md. */

@@ -334,12 +334,12 @@ describe("a watch", () => {
   });
 });
 
-it("refuses invalid addresses", () => {
+it("a client refuses invalid addresses", () => {
   expect(() => new CairnClient({ urls: "localhost:3000" })).toThrow("is not the address of a node");
   expect(() => new CairnClient({ urls: [] })).toThrow("at least one node");
 });
 
-it("records events and reads them back", async () => {
+it("a client records events and reads them back", async () => {
   const cairn = client();
   await cairn.recordEvent({
     object: "default/web-0",

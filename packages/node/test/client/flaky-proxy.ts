@@ -2,7 +2,7 @@ import { createServer, request as send } from "node:http";
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** What a proxy does with a request: forward it, refuse it, or forward it and lose all or part of the response. */
+/** An action of a proxy on a request: forward it, refuse it, or forward it and lose all or part of the response. */
 export type Mishap = "none" | "refuse" | "lose-answer" | "cut-answer";
 
 /** A proxy in front of a node; `mishap` decides what happens to each request. */

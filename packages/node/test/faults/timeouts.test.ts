@@ -9,7 +9,7 @@ import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
 const TIMEOUT_MS = 1_000;
-/** How much later (ms) a response may be on a machine that is short of cores. */
+/** The additional time (ms) that a response may take on a machine that is short of cores. */
 const SLACK_MS = 2_000;
 
 let scene: ClusterScene;

@@ -19,7 +19,7 @@ export class Gate {
     this.#opened = undefined;
   }
 
-  /** For the code under test: waits until the gate is open. */
+  /** Waits until the gate is open; called by the code under test. */
   async passed(): Promise<void> {
     this.#arrived();
     await this.#opened;

@@ -4,10 +4,10 @@ import { dirname, join } from "node:path";
 import type { SystemCall } from "./system-calls.ts";
 import { type Choices, type DiskState, TracedDisk, type TracedFile } from "./traced-disk.ts";
 
-/** For each instant, at most this many pages, sizes and names are left out one by one. */
+/** The most pages, sizes and names that are left out one by one for each instant. */
 const MOST_LOST = 60;
 
-/** What may be on the disk after a power loss, and what the program had reported before. */
+/** A state of the disk that a power loss may leave, and the program's reports before it. */
 export interface CrashState {
   readonly files: DiskState;
   readonly told: readonly string[];

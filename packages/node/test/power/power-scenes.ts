@@ -43,7 +43,7 @@ export function rows(from: number, to: number): KvOperation[] {
   return [...added, put("count", String(to))];
 }
 
-/** What each scene's folder must still do after a power loss: returns a summary, and throws if anything acknowledged is lost. */
+/** Checks of each scene's folder after a power loss: each returns a summary, and throws if anything acknowledged is lost. */
 export const ORACLES: Readonly<Record<string, (folder: string, told: readonly string[]) => Promise<string>>> =
   {
     async log(folder, told) {

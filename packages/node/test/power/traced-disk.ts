@@ -74,7 +74,7 @@ interface NameChange {
   durable: boolean;
 }
 
-/** What a state contains of everything that was not flushed. */
+/** The unflushed changes that a state contains. */
 export interface Choices {
   /** Returns how many of the changes of names, in their order, the state has; of later ones it has those for which `name` returns true. */
   names(count: number): number;
@@ -104,7 +104,7 @@ export class TracedDisk {
     this.#seen.set(this.#rootFolder, new Map());
   }
 
-  /** What the program has reported so far on its standard output. */
+  /** The program's reports so far on its standard output. */
   get told(): readonly string[] {
     return this.#told;
   }

@@ -13,10 +13,12 @@ import { SupervisedNode } from "./supervised-node.ts";
 /** Starts a node on the files in a folder. */
 export type StartNode = (folder: string) => Promise<Subject>;
 
-/** How often each thing happened. */
+/** The number of times each thing happened. */
 export type FlipTally = Map<string, number>;
 
-/** When the bytes are changed: under a running node, under a stopped one, or under one that lost its index and has to restore. */
+/**
+ * The moment at which bytes are changed: under a running node, under a stopped one, or under one that lost its index and has to restore.
+ */
 type Moment = "running" | "down" | "before a restore";
 
 const RETRY_MS = 10;
@@ -43,7 +45,7 @@ export async function flippedOnce(
 }
 
 class FlipRound {
-  /** What was done, for whoever investigates a failed seed. */
+  /** The steps of the round, for whoever investigates a failed seed. */
   readonly story: string[] = [];
   readonly node: SupervisedNode;
   readonly #place: EmbeddedPlace;

@@ -13,9 +13,9 @@ const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 20);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 /** Seeds that run concurrently: each waits for the disk most of the time. */
 const AT_ONCE = 3;
-/** Every 20th seed runs the node in a process of its own over HTTP, which takes longer. */
+/** The interval of seeds that run the node in a process of its own over HTTP, which takes longer. */
 const PROCESS_EVERY = 20;
-/** How many consecutive seeds damage copies of the same history. */
+/** The number of consecutive seeds that damage copies of the same history. */
 const SEEDS_A_HISTORY = 20;
 
 describe("a changed byte on a node's disk", () => {

@@ -10,7 +10,7 @@ import type { LogMessage } from "../../../src/log/tx-log.ts";
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
-/** How often each key is written and deleted in a log of this many transactions; every tenth writes another bucket. */
+/** The length of a log in which each key is written and deleted repeatedly; every tenth transaction writes another bucket. */
 const TRANSACTIONS = 3_000;
 const KEYS = 23;
 

@@ -4,7 +4,7 @@ import { expect } from "vitest";
 /** `lost`: the store continues without the batch. `unknown`: the store ends as on a full disk, with or without the batch, and is reopened. */
 export type Fault = "lost" | "unknown, written" | "unknown, not written";
 
-/** How each future call fails; false for success. */
+/** The faults of future calls; false for success. */
 export interface Faults {
   readonly reads: readonly boolean[];
   readonly batches: readonly (Fault | false)[];
