@@ -106,7 +106,7 @@ describe("the compute node", () => {
     }
   });
 
-  it("continues when a client writes a document that is no execution", async () => {
+  it("continues when a client writes a document that is not an execution", async () => {
     const node = await start("P30D");
     await submit(node.greeting.ready, 1);
     await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBe(1);

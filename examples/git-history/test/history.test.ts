@@ -218,7 +218,7 @@ describe("the history of a repository", () => {
     }
   });
 
-  it("is refused for a commit to continue from that is not in the first-parent history", async () => {
+  it("is refused if the commit from which to continue is not in the first-parent history", async () => {
     const directory = smallRepository();
     git(directory, "checkout", "-q", "-b", "side");
     const side = commitFiles(directory, "side", { s: "1" });

@@ -62,7 +62,7 @@ describe("reconcile", () => {
     expect(decided({ deployment, pods })).toEqual(["-1", "-2", "+3 b", "+4 b"]);
   });
 
-  it("requires every revision that it is based on, and records an event for each pod", () => {
+  it("requires every revision on which it is based, and records an event for each pod", () => {
     const scene = state({ deployment: { image: "new", replicas: 1 }, pods: { 0: {} } });
     const ops = reconcile(scene, KEY);
     expect(ops.filter(([op]) => op === "match")).toEqual([

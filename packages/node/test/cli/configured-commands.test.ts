@@ -43,7 +43,7 @@ describe("every command", () => {
   const ofNodes = COMMANDS.filter(
     ([name, leaf]) => flags(leaf).includes("--url <url>") && !IN_THE_STORE.includes(name),
   );
-  it.each(ofNodes)("%s -f asks the node of the file, with its token", async (_name, leaf) => {
+  it.each(ofNodes)("%s -f queries the node of the file, with its token", async (_name, leaf) => {
     await using served = await serve({ authToken: "s3cret" });
     // Without a cutoff, a watch would not end.
     served.node.watched = async function* () {
@@ -171,7 +171,7 @@ describe("the store that is meant", () => {
     expect((await readdir(path.join(cwd, "newest"))).length).toBeGreaterThan(0);
   });
 
-  it("without -f is that of the configuration in the working directory, for commands that ask no node", async () => {
+  it("without -f is that of the configuration in the working directory, for commands that query no node", async () => {
     const { cwd, names } = await bucketScene();
     const { stdout } = await cairn(["checkpoint", "restore", "-o", "here"], new CapturedTerminal({ cwd }));
     expect(stdout).toContain(`restored ${names[1]} `);

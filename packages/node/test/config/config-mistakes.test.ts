@@ -71,7 +71,7 @@ test("captures may be in their own folder of the db-dir, and everything else nex
   expect(await problemsOf({ json: JSON.stringify(input) })).toEqual([]);
 });
 
-test("null removes the value of a weaker source, and a module that is then no longer named", async () => {
+test("null removes the value of a source of lower precedence, and a module that is then no longer named", async () => {
   const file = {
     "site/store": { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "/x" },
   };

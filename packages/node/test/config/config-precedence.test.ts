@@ -67,7 +67,7 @@ describe("precedence", () => {
     expect((await createSystem(config)).checkpointer).toBeDefined();
   });
 
-  test("a module in short form takes parameters from a stronger source", async () => {
+  test("a module in short form takes parameters from a source of higher precedence", async () => {
     const config = await configOf({
       object: { "cairn/index-store": { "kv-store": "cairn.memory/->kv-store" } },
       json: '{"cairn/index-store": {"kv-store": {"db-dir": "/x"}}}',

@@ -113,7 +113,7 @@ describe("a page of another origin", () => {
     expect([refused.status, refused.headers["access-control-allow-origin"]]).toEqual([401, origin]);
   });
 
-  it("is not mistaken for another one that is allowed", async () => {
+  it("is not mistaken for another origin that is allowed", async () => {
     await using served = await serve({ corsOrigins: [origin] });
     for (const other of ["https://dash.example.evil", "http://dash.example", "null"]) {
       const headers = { ...preflight, origin: other, "sec-fetch-site": "cross-site" };

@@ -23,7 +23,7 @@ function heldStore() {
 const payload = (size: number): Uint8Array => new Uint8Array(size);
 
 describe("group commit", () => {
-  it("stores simultaneous calls as one group, and calls made during that as the next", async () => {
+  it("stores simultaneous calls as one group, and calls made in the meantime as the next", async () => {
     const { groups, commit } = heldStore();
     const first = [1, 2, 3].map((size) => commit.append(payload(size), undefined));
     await expect.poll(() => groups.length).toBe(1);

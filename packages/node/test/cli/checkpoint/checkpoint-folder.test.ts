@@ -196,7 +196,7 @@ describe("checkpoint restore", () => {
     });
   });
 
-  test("--dry-run is refused whenever the restore would be", async () => {
+  test("--dry-run is refused whenever the restore itself would be", async () => {
     await saveCheckpoints(5);
     await mkdir(join(dir, "out"));
     await writeFile(join(dir, "out", "mine"), "precious");

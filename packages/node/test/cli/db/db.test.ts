@@ -148,7 +148,7 @@ describe("cairn db check", () => {
 });
 
 describe("a place", () => {
-  it("is read as of the beginning of the command while the node continues", async () => {
+  it("is read as it was when the command began, while the node continues", async () => {
     const before = await db("digest", "n-index");
     const written = await node?.submit({ ops: [["put", "later", "x", 1]] });
     await node?.await(written?.txId ?? 0);

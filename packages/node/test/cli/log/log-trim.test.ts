@@ -81,7 +81,7 @@ describe("cairn checkpoint verify", () => {
     expect((await run("checkpoint", "show", "./cairn-data/checkpoints")).stdout).toMatch(/Verified +yes/);
   });
 
-  it("has a node verify its newest checkpoint, or one by name", async () => {
+  it("makes a node verify its newest checkpoint, or one by name", async () => {
     await fill();
     const node = await startNode(
       { "cairn/node": { id: "n" } },

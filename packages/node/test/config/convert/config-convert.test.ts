@@ -44,7 +44,7 @@ const EXAMPLES = XTDB_EXAMPLES.flatMap(({ title, input, told }) => {
 
 describe("what cairn config convert prints", () => {
   test.each(EXAMPLES)(
-    "of XTDB, $title ($from to $to), is what config check accepts",
+    "for XTDB, $title ($from to $to), is accepted by config check",
     async ({ from, to, text, told }) => {
       await convert(text, from, to);
       const checked = await config(["check", "-f", `cairn.${to}`], SET);
@@ -116,7 +116,7 @@ test("the log that a comment offers can be uncommented unchanged", async () => {
   }
 });
 
-test("JSON has no comments: they go to standard error, each with its position", async () => {
+test("comments on JSON, which cannot contain them, go to standard error, each with its position", async () => {
   const { stdout, stderr } = await convert(
     '{"xtdb/document-store": {},\n "xtdb/tx-log": {"xtdb/module": "xtdb.kafka/->tx-log"}}',
     "json",

@@ -107,7 +107,7 @@ describe("an index whose log is continued by another one", () => {
     ],
     ["nowhere, being empty", [], identity(NEW, "x")],
   ];
-  it.each(elsewhere)("applies nothing of it when the index ends %s", async (_, held, of) => {
+  it.each(elsewhere)("applies nothing of the new log when the index ends %s", async (_, held, of) => {
     const index = await indexOf(held.length === 0 ? [] : [held], of);
     const state = index.state;
     await expect(index.apply(messages(NEW, [5], 2_000))).rejects.toMatchObject({ code: "LOG_DIFFERENT" });

@@ -153,7 +153,7 @@ describe("the values of indexed fields", () => {
     [`{"state":"${"x".repeat(1_024)}","node":"${"x".repeat(1_025)}"}`, "x".repeat(1_024), undefined],
     [`{"state":"${"é".repeat(512)}","node":"${"é".repeat(513)}"}`, "é".repeat(512), undefined],
     ['{"state":null,"node":{"a":1}}', undefined, undefined],
-  ])("of %s", (text, state, node) => {
+  ])("are right in %s", (text, state, node) => {
     const [first, second] = found(text);
     expect([first, second]).toEqual([state, node]);
     expect(found(text)).toEqual(expected(text));

@@ -91,7 +91,7 @@ describe("row keys", () => {
     );
   });
 
-  it("of a part that ends do not include those of a longer part with a 0x00 next", () => {
+  it("of a complete part exclude those of a longer part that continues with a 0x00", () => {
     expect(isWithin(documentRowKey("b", "n/a"), documentRowPrefix("b", "n"))).toBe(true);
     expect(isWithin(documentRowKey("b", "n\0x/a"), documentRowPrefix("b", "n"))).toBe(false);
     // Otherwise evicting one key would remove another one's history.

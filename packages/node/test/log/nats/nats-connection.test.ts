@@ -213,7 +213,7 @@ describe("connecting to NATS", () => {
     ["its address is not taken for a name", "address", "tls://localhost", false],
     ["a name is taken for that name", "name", "tls://localhost", true],
     ["a name is not taken for an address", "name", "tls://127.0.0.1", false],
-  ])("a server's certificate for %s", async (_what, certificate, server, isTaken) => {
+  ])("checks a server's certificate for %s", async (_what, certificate, server, isTaken) => {
     const { port } = await started(
       "--tls",
       "--tlscert",

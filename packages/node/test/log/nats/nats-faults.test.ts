@@ -8,7 +8,7 @@ import { NatsFixture } from "./nats-fixture.ts";
 describe("writing to a log on NATS", () => {
   const nats = new NatsFixture();
 
-  it("loses and doubles nothing when the server is repeatedly killed under writers and a reader", async () => {
+  it("loses and duplicates nothing when the server is repeatedly killed under writers and a reader", async () => {
     const log = await nats.open({ maxInflight: 100 });
     const reader = await nats.open();
     const seen: string[] = [];
@@ -86,7 +86,7 @@ describe("writing to a log on NATS", () => {
     expect(appended.map(({ position }) => position)).toEqual(Array.from({ length: 1_000 }, (_, n) => n + 2));
   });
 
-  it("gives up an append at its deadline when the server stays away", async () => {
+  it("gives up an append at its deadline if the server stays unreachable", async () => {
     const other = await startNatsServer();
     const log = await nats.open({ servers: other.url, appendDeadlineMs: 300 });
     await other.kill();

@@ -34,7 +34,7 @@ const ANSWERS: readonly [code: number, apiCode: number, description: string, com
 ];
 
 describe("a publication that a server refuses", () => {
-  it.each(ANSWERS)("%i %i %s: %s", (code, apiCode, description, comesTo) => {
+  it.each(ANSWERS)("with %i, error %i (%s), is reported as %s", (code, apiCode, description, comesTo) => {
     const failure = publishFailure("cairn", { code, err_code: apiCode, description });
     expect(failure === "retry" ? failure : failure.code).toBe(comesTo);
     if (failure !== "retry") expect(failure.hint).toBeDefined();
