@@ -37,7 +37,7 @@ describe("every command", () => {
     },
   );
 
-  test("has the same help by the command help and by --help", async () => {
+  test("has the same help with the command help and with --help", async () => {
     expect(await cairn(["help", "db", "keys"])).toEqual(await cairn(["db", "keys", "--help"]));
     expect(await cairn(["help"])).toEqual(await cairn(["--help"]));
   });
@@ -109,7 +109,7 @@ describe("wrong usage", () => {
     },
   );
 
-  test("stop and its synonyms explain how to stop a node", async () => {
+  test("such as cairn stop, or a synonym of it, leads to an explanation of how to stop a node", async () => {
     for (const word of ["stop", "shutdown", "kill"]) {
       expect((await cairn([word])).stderr).toContain(
         "hint: A node stops at Ctrl-C, or when its process receives SIGTERM.",
@@ -123,7 +123,7 @@ describe("wrong usage", () => {
       .filter(({ flags }) => flags.includes("<duration>"))
       .map(({ long }): [string, string[]] => [`${path.join(" ")} ${long}`, [...path, long ?? ""]]),
   );
-  test("durations are options of several commands", () => {
+  test("can concern durations, which are options of several commands", () => {
     expect(lengths.map(([name]) => name)).toEqual([
       "status --wait",
       "status --timeout",
@@ -131,7 +131,7 @@ describe("wrong usage", () => {
       "log trim --keep",
     ]);
   });
-  test.each(lengths)("cairn %s explains how to write a duration", async (_name, argv) => {
+  test.each(lengths)("of a duration is explained: cairn %s", async (_name, argv) => {
     for (const [text, hint] of [
       ["5s", "Did you mean PT5S?"],
       ["90 min", "Did you mean PT90M?"],
@@ -152,7 +152,7 @@ describe("wrong usage", () => {
     }
   });
 
-  test("an address without a scheme is HTTP", async () => {
+  test("does not include an address without a scheme, which is HTTP", async () => {
     await using served = await serve();
     const { code, stdout } = await cairn(["status", "--url", served.url.replace("http://", "")]);
     expect([code, stdout]).toEqual([0, expect.stringMatching(/^Phase +ready/m)]);
@@ -185,7 +185,7 @@ describe("wrong usage", () => {
     expect(stderr).not.toMatch(/\n\s+at /);
   });
 
-  test("cannot break the screen with quoted text", async () => {
+  test("cannot break the screen with quoted input", async () => {
     const terminal = new CapturedTerminal();
     const error = new CairnError("NOT_FOUND", "No \u001b[2J.", { hint: "Ask for \u0007." });
     await reportError(error, terminal, { json: false, debug: false });

@@ -85,7 +85,7 @@ describe("a value that JSON cannot hold", () => {
 });
 
 describe("documents", () => {
-  it("are written, compared and deleted, and can be read as they are and were", async () => {
+  it("are written, compared and deleted, and their present and past versions are read", async () => {
     const cairn = client();
     const first = await cairn.put("pods", "team/a b/ü", { cpu: 1 });
     const second = await cairn.put("pods", "team/a b/ü", { cpu: 2 }, { ifRevision: first.txId });

@@ -35,7 +35,7 @@ test.each([
 });
 
 test.each(["cairn.leveldb/->kv-store", "./crux.rocksdb.js#x", "my-package", "rocksdb"])(
-  "%s is no older name",
+  "%s is not an older name",
   (name) => {
     expect(olderModule(name)).toBeUndefined();
   },

@@ -9,7 +9,7 @@ test.each(MISTAKES)("$title: is reported with its position and a hint", async ({
 });
 
 test.each(XTDB_EXAMPLES)(
-  "XTDB, $title: starts, or is refused with what to write instead",
+  "XTDB, $title: starts, or is refused with a hint what to write instead",
   async ({ input, told }) => {
     const problems = await problemsOf(input);
     expect(formatProblems(problems)).toBe(told);

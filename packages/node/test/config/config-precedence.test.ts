@@ -6,7 +6,7 @@ import { configOf, problemsOf, settingsOf } from "./support/read.ts";
 const FS = "cairn.checkpoint/->filesystem-checkpoint-store";
 const STORE = "cairn/index-store > kv-store > checkpointer > store > path";
 
-describe("precedence", () => {
+describe("precedence:", () => {
   test("-e overrides -j, -j the environment, and the environment the object, key by key", async () => {
     const object = {
       "cairn/http-server": { host: "object", port: 1, "max-body": 1111, "auth-token": "object" },
@@ -77,7 +77,7 @@ describe("precedence", () => {
   });
 });
 
-describe("the environment", () => {
+describe("the environment:", () => {
   test("CAIRN_DIR and CAIRN_NODE_ID move everything that has a default location", async () => {
     const env = { CAIRN_DIR: "/data", CAIRN_NODE_ID: "a" };
     const settings = settingsOf(await configOf({ env }));

@@ -36,7 +36,7 @@ describe("an editor with the schema accepts", () => {
       [at + 1, language === "json" ? JSON.parse(text) : ednAsJson(text)] as const,
   );
 
-  test("the document has enough examples", () => expect(examples.length).toBeGreaterThan(15));
+  test("enough examples in the document", () => expect(examples.length).toBeGreaterThan(15));
 
   test.each(examples)("example %i of docs/configuration.md", (_, document) => {
     expect(refusals(document)).toEqual([]);

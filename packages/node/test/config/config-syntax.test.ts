@@ -104,7 +104,7 @@ describe("EDN", () => {
     expect(edn(text).problems.problems.map(({ code }) => code)).toEqual(["CONFIG_SYNTAX"]);
   });
 
-  test("every value has its line and column", () => {
+  test("gives every value its line and column", () => {
     const { node } = edn("{:a 1\n :b [x\n  (y 2)]}");
     const seen: string[] = [];
     const visit = (at: ConfigNode): void => {

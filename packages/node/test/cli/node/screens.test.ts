@@ -17,7 +17,7 @@ import { CapturedOutput } from "../support/captured-terminal.ts";
 
 const NOW = Date.parse("2026-11-20T07:00:00.000Z");
 
-describe("quantities", () => {
+describe("the format of quantities:", () => {
   test.each([
     [0, "0 B"],
     [1023, "1023 B"],

@@ -139,7 +139,7 @@ describe("a stream or a server with limits of its own", () => {
     expect(performance.now() - begun).toBeLessThan(20_000);
   });
 
-  it("ends the creation of a log at once when it is aborted", async () => {
+  it("lets the creation of a log end at once when it is aborted", async () => {
     const { stream } = await made({ max_bytes: 4, discard: "new" });
     const stop = new AbortController();
     const log = await open(stream, { signal: stop.signal });
