@@ -99,7 +99,7 @@ describe("wrong usage", () => {
   });
 
   test.each(SYNONYMS.flatMap(([, commands]) => commands))(
-    "the suggested command cairn %s exists",
+    "leads only to suggestions that exist: cairn %s",
     async (meant) => {
       if (meant.startsWith("--")) return expect(await cairn([meant])).toMatchObject({ code: 0 });
       const [words = "", ...options] = meant.split(/ (?=--)/);

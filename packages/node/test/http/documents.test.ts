@@ -108,7 +108,7 @@ describe("a document", () => {
 });
 
 describe("the history of a document", () => {
-  test("is read as of a transaction or a time", async () => {
+  test("can be read as of a transaction or a time", async () => {
     await using served = await serve();
     await served.put(WEB, "first");
     await served.put(WEB, "second");

@@ -31,7 +31,7 @@ function example(path: string): string {
 }
 
 describe("GET /openapi.json", () => {
-  it("is a document that a validator of OpenAPI accepts", async () => {
+  it("returns a document that an OpenAPI validator accepts", async () => {
     await using served = await serve();
     const answer = await served.fetch("/openapi.json");
     expect([answer.status, answer.headers.get("content-type")]).toEqual([
@@ -46,7 +46,7 @@ describe("GET /openapi.json", () => {
     expect((await new Validator().validate(broken)).valid).toBe(false);
   });
 
-  it("has every operation once, with a unique id", () => {
+  it("returns every operation once, with a unique id", () => {
     const ids = operations.map(({ described }) => described.operationId);
     expect(new Set(ids).size).toBe(ids.length);
   });

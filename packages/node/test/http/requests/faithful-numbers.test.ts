@@ -120,14 +120,14 @@ describe("a repeated name in an object", () => {
     expect(() => taken(json)).toThrow(`The body has a name twice in one object ${where}`);
   });
 
-  it("may be in different objects, or in a string", () => {
+  it("does not mean the same name in several objects, or in a string", () => {
     const text =
       '{"a": {"a": [{"a": ":"}, {"a": "{\\"a\\": 1, \\"a\\": 2}"}]}, "": {"": 0}, "__proto__": {"a": 1}}';
     expect(JSON.stringify(taken(text))).toBe(JSON.stringify(JSON.parse(text)));
   });
 });
 
-it("a node refuses such documents, transactions and lines of a batch alike, and stores nothing", async () => {
+it("a node refuses unfaithful JSON in documents, transactions and lines of a batch, and stores nothing", async () => {
   await using served = await serve();
   const bodies = [
     ["PUT", "/api/v1/things/a", '{"x": 1e400}', "application/json"],
@@ -147,7 +147,7 @@ it("a node refuses such documents, transactions and lines of a batch alike, and 
   expect(served.node.submitted).toEqual([]);
 });
 
-it("a node stores the number as a string, as the hint suggests", async () => {
+it("a node stores a refused number if it is sent as a string, as the hint suggests", async () => {
   await using served = await serve();
   const number = "12345678901234567890.5";
   const put = async (value: string): Promise<{ status: number; text: string }> =>

@@ -14,7 +14,7 @@ async function ask(port: number, lines: readonly string[], body = ""): Promise<[
 const PUT = "PUT /api/v1/pods/default/x HTTP/1.1";
 const HOST = "Host: localhost";
 
-describe("no part of a request is ignored silently", () => {
+describe("no part of a request is ignored silently:", () => {
   it("a precondition counts after any number of other header lines", async () => {
     await using served = await serve();
     const padding = Array.from({ length: 3_000 }, () => "a:");

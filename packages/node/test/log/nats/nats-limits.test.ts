@@ -127,7 +127,7 @@ describe("a stream or a server with limits of its own", () => {
     }
   });
 
-  it("makes it refuse a log's birth record, which is reported soon, in the server's own words", async () => {
+  it("that refuses a log's birth record is reported soon, in the server's own words", async () => {
     const { stream } = await made({ max_msg_size: 8 });
     const log = await open(stream);
     const begun = performance.now();
