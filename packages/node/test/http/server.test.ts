@@ -21,7 +21,7 @@ describe("starting", () => {
   });
 
   test.each(["203.0.113.7", "no-such-host.invalid"])(
-    "on %s, no address of this machine, is CONFIG_INVALID",
+    "on %s, which is not an address of this machine, is CONFIG_INVALID",
     async (host) => {
       await expect(serve({ host })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
     },

@@ -131,7 +131,7 @@ describe("an embedded log that was damaged on disk", () => {
     });
   });
 
-  it("accepts no more messages once the check in the background of large tables found damage", async () => {
+  it("accepts no more messages once the background check of large tables has found damage", async () => {
     await write(20);
     await using(async (log) => {
       for (let n = 0; n < 24; n += 1) await log.append(randomBytes(1_000_000));
@@ -148,7 +148,7 @@ describe("an embedded log that was damaged on disk", () => {
 });
 
 describe("an embedded log whose folder is removed while it is open", () => {
-  it("refuses messages, creates no new log there, and continues when the folder is back", async () => {
+  it("refuses messages, creates no new log there, and continues when the folder exists again", async () => {
     await write(20);
     await using(async (log) => {
       const elsewhere = `${folder}-elsewhere`;

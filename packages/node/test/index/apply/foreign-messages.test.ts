@@ -76,7 +76,7 @@ describe("a message that no node wrote for this log", () => {
 
 const ROUNDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 300);
 
-describe("whatever the messages are", () => {
+describe("foreign messages, whatever they contain,", () => {
   const name = fc.constantFrom("a", "b", "default/c", "\u00e9", "\ud800", "__proto__", "x/y/z", "");
   const bucket = fc.constantFrom("pods", "events", "constructor", "to-string", "Pods", "__proto__");
   const value = fc.oneof(
@@ -144,7 +144,7 @@ describe("whatever the messages are", () => {
   );
 
   it(
-    "they have the same rows one by one, in one batch and in any batches, and never stop a node",
+    "result in the same rows one by one, in one batch and in any batches, and never stop a node",
     async () => {
       let committed = 0;
       await fc.assert(

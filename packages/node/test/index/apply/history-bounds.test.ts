@@ -124,7 +124,7 @@ describe("what a history policy removed", () => {
     await expect(index.digest(2_500)).rejects.toMatchObject({ code: "CONFLICT" });
   });
 
-  it("is reported as removed up to the very transaction that superseded the last of it", async () => {
+  it("is reported as removed up to exactly the transaction that superseded its last version", async () => {
     const log: LogMessage[] = [{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }];
     const add = (...ops: TxOperation[]): void => {
       const position = log.length + 1;

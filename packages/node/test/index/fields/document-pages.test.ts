@@ -73,7 +73,7 @@ describe.each(Object.entries(stores))("pages of documents %s", (_, open) => {
     );
   });
 
-  it("are complete when a few of thousands of rows are not UTF-8", async () => {
+  it("are complete even if a few of thousands of rows are not UTF-8", async () => {
     const kv = await open();
     const rows = Array.from({ length: 5_000 }, (_row, n) => {
       const end = n % 1_700 === 0 ? "00ff" : n === 2_500 ? "efbfbd" : "";
@@ -117,7 +117,7 @@ describe.each(Object.entries(stores))("pages of documents %s", (_, open) => {
     await kv.close();
   });
 
-  it("fail as the store does", async () => {
+  it("fail with the store's error", async () => {
     const kv = await open();
     await kv.batch(severalPages());
     const pages = documentPages(kv, { gte: Buffer.from("c") }, Buffer.from("d"));
