@@ -231,7 +231,7 @@ async function requireEmpty(dir: string): Promise<void> {
   );
 }
 
-/** Removes an empty directory. Returns whether nothing is left of this name. */
+/** Removes an empty directory. Returns whether the name is now free. */
 async function removeEmpty(dir: string): Promise<boolean> {
   try {
     await rmdir(dir);

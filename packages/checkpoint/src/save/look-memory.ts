@@ -56,7 +56,7 @@ const CLOCK_TOLERANCE_MS = 2_000;
 /** The number of marks remembered: only the newest few checkpoints are ever examined. */
 const MAX_REMEMBERED_MARKS = 16;
 
-/** The number of new manifests read at one look: a log saves about one checkpoint between two looks. */
+/** The maximum number of new manifests read per look; usually about one checkpoint is saved between two looks. */
 const MAX_MANIFESTS_PER_LOOK = 4;
 
 /** Creates the memory of one checkpointer. */

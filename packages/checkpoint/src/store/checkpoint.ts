@@ -204,7 +204,7 @@ function isTooIntricate(text: string): boolean {
 
 function inconsistency(name: string, manifest: Manifest): string | undefined {
   const said = parseCheckpointName(name);
-  if (said === undefined) return "it has no checkpoint's name";
+  if (said === undefined) return "its name is not that of a checkpoint";
   if (said.txId !== manifest.txId) return `it says transaction ${manifest.txId}`;
   if (said.takenAt !== Date.parse(manifest.takenAt))
     return `it says that it was taken at ${manifest.takenAt}`;

@@ -75,7 +75,7 @@ export async function parseLease(
   return listed === undefined ? undefined : unknownLease(listed.modifiedAt);
 }
 
-/** Returns a substitute for an unreadable lease, perhaps of a later version: it is valid for as long as the longest known lease. */
+/** Returns a stand-in for a lease that cannot be read, perhaps because a later version wrote it. It is valid for the longest credible lease time. */
 function unknownLease(modifiedAt: number): LeaseRecord {
   const expiresAt = new Date(modifiedAt + MAX_CREDIBLE_LEASE_MS).toISOString();
   return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };

@@ -29,9 +29,13 @@ export const MAX_SMALL_FILE_BYTES = 64 * 1024 * 1024;
 
 /** Returns the error for a small file that is too large. */
 export function tooLarge(name: string, bytes: number): CairnError {
-  return new CairnError("CHECKPOINT_CORRUPT", `${name} has ${bytes} bytes, too many for what it should be.`, {
-    hint: "Cairn did not write it; remove it from the store.",
-  });
+  return new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `${name} has ${bytes} bytes, more than a file of this kind can have.`,
+    {
+      hint: "Cairn did not write it; remove it from the store.",
+    },
+  );
 }
 
 /** Returns the error for a folder, pipe or device in the place of a small file. */

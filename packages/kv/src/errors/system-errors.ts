@@ -88,7 +88,7 @@ export function systemErrorOf(error: unknown): SystemError | undefined {
   return undefined;
 }
 
-/** Returns the error of the operating system that caused an error of Cairn, if one did. */
+/** Returns the operating-system error behind a Cairn error, if there is one. */
 export function systemCauseOf(error: CairnError): SystemError | undefined {
   return systemErrorOf(error.cause);
 }

@@ -93,7 +93,7 @@ export class PointReads<Value> {
     }
   }
 
-  /** Plans the waiting reads for a later turn: a caller that only awaits one read after the other would block the event loop. */
+  /** Schedules the waiting reads for a later turn; otherwise a caller that awaits one read after another would block the event loop. */
   #plan(): void {
     if (this.#isPlanned) return;
     this.#isPlanned = true;

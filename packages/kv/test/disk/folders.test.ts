@@ -39,12 +39,15 @@ test("concurrent calls of makeFolder make one folder, and none fails", async () 
   expect(made.filter((one) => one !== undefined).length).toBeGreaterThan(0);
 });
 
-test.runIf(process.platform === "linux")("makeFolder refuses a file system that accepts no folders at once", async () => {
-  await expect(makeFolder("/proc/cairn/below")).rejects.toMatchObject({
-    code: "CONFIG_INVALID",
-    message: expect.stringContaining("/proc/cairn/below"),
-  });
-});
+test.runIf(process.platform === "linux")(
+  "makeFolder refuses a file system that accepts no folders at once",
+  async () => {
+    await expect(makeFolder("/proc/cairn/below")).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining("/proc/cairn/below"),
+    });
+  },
+);
 
 test("namesIn lists the names in a folder, and none for a missing folder", async () => {
   const dir = await testDirectory();

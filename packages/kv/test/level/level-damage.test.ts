@@ -88,17 +88,14 @@ describe("opening a directory that is not a whole database", () => {
     await expect(directory.open("store", {}, { check: true })).rejects.toMatchObject(CORRUPT);
   });
 
-  it.each([/^MANIFEST/, /\.log$/])(
-    "throws INDEX_CORRUPT if a folder is in place of %s",
-    async (pattern) => {
-      await closedStore();
-      const [name = ""] = await namesIn(pattern);
-      await rm(directory.path("store", name));
-      await mkdir(directory.path("store", name));
-      await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);
-      await expect(directory.open("store", {}, { check: true })).rejects.toMatchObject(CORRUPT);
-    },
-  );
+  it.each([/^MANIFEST/, /\.log$/])("throws INDEX_CORRUPT if a folder is in place of %s", async (pattern) => {
+    await closedStore();
+    const [name = ""] = await namesIn(pattern);
+    await rm(directory.path("store", name));
+    await mkdir(directory.path("store", name));
+    await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);
+    await expect(directory.open("store", {}, { check: true })).rejects.toMatchObject(CORRUPT);
+  });
 
   it("does not wait for a pipe in place of CURRENT", async () => {
     await closedStore();

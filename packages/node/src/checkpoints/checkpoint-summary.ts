@@ -2,7 +2,7 @@ import type { CheckpointListing, TakeOutcome } from "@cairn/checkpoint";
 import type { CheckpointSummary } from "@cairn/client";
 import type { CheckpointResult } from "../api/node-api.ts";
 
-/** Returns a checkpoint in the form of GET /api/v1/checkpoints. */
+/** Returns a checkpoint in the form that GET /api/v1/checkpoints returns. */
 export function checkpointSummary(
   listing: Omit<CheckpointListing, "fileCount" | "verified">,
 ): CheckpointSummary {

@@ -3,7 +3,7 @@ import { omitUndefined } from "./source/omit-undefined.ts";
 import type { ResolvedConfig } from "./read-config.ts";
 import type { System } from "../api/system.ts";
 
-/** Creates a node's parts from its configuration. Built-in parts have no effects until they are used; users' modules may have some. */
+/** Creates a node's parts from its configuration. Built-in parts have no side effects until they are used; users' modules may have some. */
 export async function createSystem(
   config: ResolvedConfig,
   options: { readonly onNotice?: (sentence: string) => void } = {},

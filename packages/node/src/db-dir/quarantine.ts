@@ -48,7 +48,7 @@ export async function writeNote(folder: string, note: QuarantineNote): Promise<v
 /** Returns the indexes in quarantine, oldest first. */
 export async function readQuarantine(quarantine: string): Promise<QuarantinedIndex[]> {
   const found: QuarantinedIndex[] = [];
-  // Names begin with the time, so their order is by age.
+  // Names begin with the time, so sorting by name sorts by age.
   for (const name of (await namesIn(quarantine)).toSorted()) {
     const folder = path.join(quarantine, name);
     if (await hasNoteAlone(folder)) continue;

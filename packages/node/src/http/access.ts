@@ -67,7 +67,7 @@ function refusal(
   if (!isOwnHost(headers.host)) return wrongHost(headers.host);
   // Form bodies are parsed as JSON, and browsers send forms without a preflight request.
   if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, expected !== undefined)) {
-    return new RequestError("UNAUTHORIZED", "A page of another site must not write.", {
+    return new RequestError("UNAUTHORIZED", "Pages of other sites may not write.", {
       status: 403,
       hint: "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
     });

@@ -76,7 +76,7 @@ export class NodeAppends {
       "TX_TIMEOUT",
       `The barrier of a linearizable read was not stored and indexed within ${timeoutMs} ms; this node is at ${this.#life.position.txId}.`,
       {
-        hint: "cairn status shows whether the log can be reached and how far the node is behind it. Try again, or at another node; without linearizable=true the read answers what this node has.",
+        hint: "cairn status shows whether the log can be reached and how far the node is behind it. Try again, or at another node; without linearizable=true the read returns what this node has.",
       },
     );
   }

@@ -65,7 +65,7 @@ export class NodeReads implements Reads {
     const result = await this.guarded(index, index.commitResult(txId));
     if (result !== undefined) return result;
     throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
-      hint: "Transaction ids begin behind the log's offset.",
+      hint: "The first transaction id is the log's offset plus one.",
     });
   }
 
@@ -160,9 +160,9 @@ export class NodeReads implements Reads {
     if (before !== undefined && place === undefined) {
       throw new CairnError(
         "REQUEST_INVALID",
-        `${JSON.stringify(before)} is no event's id and no time in nanoseconds.`,
+        `${JSON.stringify(before)} is neither the id of an event nor a time in nanoseconds.`,
         {
-          hint: "Give the id of the last event that was answered (cairn events --json shows it), or follow the Link header as it is.",
+          hint: "Give the id of the last event that was returned (cairn events --json shows it), or use the URL in the Link header unchanged.",
         },
       );
     }

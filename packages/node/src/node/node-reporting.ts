@@ -85,7 +85,7 @@ export class NodeReporting {
       explain: async ({ phase, txId }) => await this.#explain(phase, txId),
       onStall: ({ message, ...stall }) => logger.warn(stall, `nothing has moved for a while. ${message}`),
       onMove: ({ forMs, phase, txId }) => logger.info({ forMs, phase, txId }, "it moves again"),
-      onError: (error) => logger.warn({ err: error }, "what does not move could not be looked at"),
+      onError: (error) => logger.warn({ err: error }, "could not find out what is holding the node up"),
       ...parts.stall,
     });
   }

@@ -71,7 +71,7 @@ export class ReadPlace {
     if (bounds === TIMED_OUT) {
       throw new CairnError(
         "TX_TIMEOUT",
-        `The log did not answer within ${limit.limitMs} ms which transactions it has up to that time.`,
+        `The log did not report within ${limit.limitMs} ms which transactions it has up to that time.`,
         {
           hint: "Use a transaction in place of the time, or read what this node has with ?stale=true.",
         },

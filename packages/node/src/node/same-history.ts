@@ -30,7 +30,7 @@ export function sameHistory(known: () => KnownLog | undefined): () => Promise<vo
     if (isSame) return;
     throw new CairnError(
       "LOG_REGRESSED",
-      `The log "${log.name}" stored the transaction, and is not the one that this node knows any more${problem === undefined ? "" : `: ${problem.message}`}`,
+      `The log "${log.name}" stored the transaction, but it is no longer the log that this node was following${problem === undefined ? "" : `: ${problem.message}`}`,
       {
         hint: "The node checks its log again. Once it is ready, check whether the transaction is there before you send it again.",
         cause: problem,

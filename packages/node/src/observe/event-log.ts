@@ -17,7 +17,7 @@ const BEGUN: Record<Work, string> = {
   sweep: "sweeping old checkpoints",
   verification: "verifying a checkpoint",
   scrub: "comparing the tables of the index with their checksums",
-  trim: "looking whether the log can be trimmed",
+  trim: "checking whether the log can be trimmed",
 };
 
 const FAILED: Record<Work, string> = {

@@ -46,7 +46,7 @@ const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   NoSuchBucket: ({ bucket }) => [
     "STORE_UNREACHABLE",
     `there is no bucket ${bucket}`,
-    "Make the bucket, or correct `bucket`, `endpoint` and `region`; Cairn makes none.",
+    "Create the bucket, or correct `bucket`, `endpoint` and `region`; Cairn does not create buckets.",
   ],
   InvalidAccessKeyId: () => ["STORE_DENIED", "the service does not know the access key", CREDENTIALS],
   SignatureDoesNotMatch: () => [
@@ -59,7 +59,7 @@ const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   RequestTimeTooSkewed: () => [
     "STORE_DENIED",
     "this machine's clock and the service's are more than 15 minutes apart",
-    "Set this machine's clock, best by NTP.",
+    "Set this machine's clock, preferably with NTP.",
   ],
   CredentialsProviderError: ({ profile }) => [
     "STORE_DENIED",

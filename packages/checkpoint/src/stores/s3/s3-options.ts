@@ -129,7 +129,7 @@ function endpointOf(env: Readonly<Record<string, string | undefined>>): string |
   if (value === undefined || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))) return value;
   // The value is not repeated: it may contain a password.
   throw new CairnError("CONFIG_INVALID", `${name} is not the address of an S3 service.`, {
-    hint: "Write https://host:port, or take the variable away.",
+    hint: "Write https://host:port, or unset the variable.",
   });
 }
 

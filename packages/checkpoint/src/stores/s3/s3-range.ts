@@ -107,7 +107,7 @@ export async function fetchRange(access: S3Access, range: ByteRange, signal: Abo
 function changed(name: string, location: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
-    `${name} in ${location} became another file while it was read.`,
+    `${name} in ${location} was replaced while it was being read.`,
     {
       hint: "Cairn never overwrites archives; look for what does.",
     },

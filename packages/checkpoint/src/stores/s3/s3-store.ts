@@ -47,7 +47,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       if (!answer.canDelete) noticeNoDelete();
       if (!answer.exclusive) {
         notice(
-          `${location} does not compare what is there with what is expected before it writes; two nodes may upload at once, which costs traffic and nothing else.`,
+          `${location} does not support conditional writes; two nodes may upload at once, which wastes traffic but does no harm.`,
         );
       }
       return answer;
@@ -62,7 +62,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
 
   function noticeNoDelete(): void {
     notice(
-      `${location} lets nothing be removed with these credentials (s3:DeleteObject); old checkpoints stay until a life-cycle rule or an operator removes them.`,
+      `These credentials may not delete objects in ${location} (s3:DeleteObject); old checkpoints stay until a life-cycle rule or an operator removes them.`,
     );
   }
 
@@ -136,7 +136,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
         if (!isCairnError(error, "STORE_DENIED")) throw error;
         mayAbort = false;
         notice(
-          `${location} lets no unfinished upload be aborted with these credentials (s3:AbortMultipartUpload); what killed nodes leave stays until a life-cycle rule removes it.`,
+          `These credentials may not abort multipart uploads in ${location} (s3:AbortMultipartUpload); parts left by killed nodes stay until a life-cycle rule removes it.`,
         );
         return [];
       }

@@ -88,7 +88,7 @@ async function importFrom(target: string, folder: string): Promise<Record<string
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
   return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {
-      const hint = "Settle its promise: nothing is running that would do so.";
+      const hint = "Resolve or reject its promise: nothing is left running that could.";
       reject(new CairnError("CONFIG_MODULE", `${specifier} never settles.`, { hint }));
     };
     process.once("beforeExit", whenDrained);

@@ -116,7 +116,8 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   const value = await reader.get(STATE_ROW_KEY);
   if (value === undefined) {
     for await (const rows of reader.range({ limit: 1 })) {
-      if (rows.length > 0) throw unusableIndex("it has rows but does not say which transactions they hold");
+      if (rows.length > 0)
+        throw unusableIndex("it has rows but no state row, so its transactions are unknown");
     }
     return undefined;
   }

@@ -30,7 +30,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
     return missingStream(stream, link, error);
   }
   if (code === "503") {
-    return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not answer for streams.`, {
+    return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not answer JetStream requests.`, {
       hint: `Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader. On a leaf node without JetStream, give the log the "domain" of the servers that have it.`,
       cause: error,
     });

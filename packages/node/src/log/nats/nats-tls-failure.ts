@@ -137,7 +137,7 @@ function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): Reason
   }
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" && tls?.handshakeFirst === true) {
     return {
-      message: `NATS at ${address} does not begin with TLS, but introduces itself first.`,
+      message: `NATS at ${address} does not begin with TLS, but sends its INFO message first.`,
       hint: `Set "handshake-first?" of the log's tls to false, or handshake_first of the server's tls to true.`,
     };
   }
