@@ -1,5 +1,4 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
-import type { DocumentKey } from "@cairn/client";
 import type { FastifyInstance } from "fastify";
 import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi } from "../api/node-api.ts";
@@ -8,7 +7,8 @@ import type { Guard } from "./access.ts";
 import { codingFor, MIN_COMPRESSED_CHARACTERS, VARY_CODING } from "./answers/compression.ts";
 import { JSON_TYPE, jsonLine } from "./answers/json-answer.ts";
 import type { Connections } from "./connections.ts";
-import { API, parseDocumentPath } from "./requests/address.ts";
+import { PlainAddresses } from "./plain-addresses.ts";
+import { API } from "./requests/address.ts";
 import { etag } from "./requests/preconditions.ts";
 import { requestId } from "./requests/request-head.ts";
 
@@ -36,6 +36,7 @@ export interface PlainReads {
 export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: PlainReads): void {
   const { server } = app;
   const { guard, connections } = reads;
+  const addresses = new PlainAddresses();
   const others = server.listeners("request") as RequestListener[];
   server.removeAllListeners("request");
   server.on("request", (request, response) => {
@@ -43,7 +44,7 @@ export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: Plai
     const { url = "" } = request;
     const isLinearizable = url.endsWith(LINEARIZABLE);
     const path = isLinearizable ? url.slice(0, -LINEARIZABLE.length) : url;
-    const key = isPlain(request) && guard.passes(request) ? documentAt(path) : undefined;
+    const key = isPlain(request) && guard.passes(request) ? addresses.keyAt(path) : undefined;
     if (key === undefined || !connections.take(request)) return toRoutes();
     const begin = performance.now();
     const handOver = (): void => {
@@ -72,15 +73,6 @@ function isPlain({ method, headers }: IncomingMessage): boolean {
     headers["if-match"] === undefined &&
     headers.origin === undefined
   );
-}
-
-function documentAt(url: string): DocumentKey | undefined {
-  if (!url.startsWith(API) || url.includes("?")) return undefined;
-  try {
-    return parseDocumentPath(url).key;
-  } catch {
-    return undefined;
-  }
 }
 
 let waiting: (() => void)[] = [];

@@ -1,0 +1,43 @@
+import type { DocumentKey } from "@cairn/client";
+import { MAX_NAME } from "../text/document-key.ts";
+import { API, parseDocumentPath } from "./requests/address.ts";
+
+/** Names that are sent unescaped: printable ASCII without `%`, and without `?`, which begins a query. */
+const UNESCAPED = /^[!-$&->@-~]+$/;
+
+/**
+ * Parses the addresses of documents. A client that reads one document usually reads others of its namespace, so the part that an address
+ * shares with the previous one is not parsed again.
+ */
+export class PlainAddresses {
+  /** The previous address up to its name, and the bucket and namespace in it. */
+  #prefix = "";
+  #bucket = "";
+  #namespace = "";
+
+  /** Returns the key of a document's address; undefined for any other address, and for one with a query. */
+  keyAt(url: string): DocumentKey | undefined {
+    if (this.#prefix !== "" && url.startsWith(this.#prefix)) {
+      const name = url.slice(this.#prefix.length);
+      if (name.length <= MAX_NAME && UNESCAPED.test(name))
+        return { bucket: this.#bucket, namespace: this.#namespace, name };
+    }
+    if (!url.startsWith(API) || url.includes("?")) return undefined;
+    try {
+      const { key } = parseDocumentPath(url);
+      if (key !== undefined) this.#remember(url, key);
+      return key;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #remember(url: string, { bucket, namespace }: DocumentKey): void {
+    const prefix = `${API}${bucket}/${namespace}/`;
+    // Not if a part is escaped, or the default namespace is omitted.
+    if (!url.startsWith(prefix)) return;
+    this.#prefix = prefix;
+    this.#bucket = bucket;
+    this.#namespace = namespace;
+  }
+}
