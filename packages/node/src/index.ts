@@ -8,6 +8,8 @@ export type * from "./index/read/documents.ts";
 export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
 /** The result of `commitResult`. */
 export type { CommitResult } from "./index/apply/recent-outcomes.ts";
+/** The result of `submit`, which `await` takes. */
+export type { SubmittedTransaction } from "./log/submit-transaction.ts";
 export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
 export type { Eviction } from "./index/read/eviction-reads.ts";
 export type { FieldQuery } from "./index/read/field-query.ts";

@@ -13,6 +13,7 @@ import type {
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
+import type { SubmittedTransaction } from "../log/submit-transaction.ts";
 import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
@@ -129,17 +130,23 @@ export interface NodeApi {
    * Resolves once the log has the transaction. Throws TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, different body), NOT_READY,
    * LOG_UNREACHABLE or LOG_FULL; TX_TIMEOUT after `timeoutMs` (default 30,000), when the transaction may or may not be stored.
    */
-  submit(
-    transaction: Transaction,
+  submit(transaction: Transaction, options?: { readonly timeoutMs?: number }): Promise<SubmittedTransaction>;
+  /**
+   * Waits until this node has indexed a transaction: the one that {@link submit} returned, or whichever has this id. Throws TX_TIMEOUT after
+   * `timeoutMs` (default 30,000); LOG_REGRESSED if the log lost the submitted transaction and another one has its id.
+   */
+  await(
+    transaction: SubmittedTransaction | TxId,
     options?: { readonly timeoutMs?: number },
-  ): Promise<{ readonly txId: TxId }>;
-  /** Waits until this node has indexed `txId`. Throws TX_TIMEOUT after `timeoutMs` (default 30,000). */
-  await(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<TxOutcome>;
+  ): Promise<TxOutcome>;
   /**
    * Does the same as {@link await}; for one of the newest transactions, also returns how many of the keys that it wrote had a document
    * before.
    */
-  commitResult(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<CommitResult>;
+  commitResult(
+    transaction: SubmittedTransaction | TxId,
+    options?: { readonly timeoutMs?: number },
+  ): Promise<CommitResult>;
   /** Returns the outcome of an indexed transaction; undefined if no transaction has that id, or if it is not indexed yet. */
   outcome(txId: TxId): Promise<TxOutcome | undefined>;
   /** Waits until this node has indexed what a read with these options must include. */

@@ -235,6 +235,11 @@ export class IndexStore {
     return outcome === undefined ? undefined : { outcome, replaced: undefined };
   }
 
+  /** Returns the CRC-32 of a transaction's message; undefined if the index does not have it or has forgotten it. */
+  checksumAt(txId: TxId): number | undefined {
+    return this.#chains.checksumAt(txId);
+  }
+
   /** Returns the outcome of a transaction; undefined if the index does not have it. */
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
     const key = transactionRowKey(txId);

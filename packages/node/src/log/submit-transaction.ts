@@ -2,9 +2,16 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { ValidTransaction } from "../transactions/validate-transaction.ts";
 import { decodeMessage, encodeBarrier, encodeTransaction } from "../transactions/transaction-codec.ts";
-import { contentHash, logTagOf } from "../transactions/message-frame.ts";
-import type { TxLog } from "./tx-log.ts";
+import { contentHash, logTagOf, messageChecksum } from "../transactions/message-frame.ts";
+import type { LogMessage, TxLog } from "./tx-log.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
+
+/** A transaction that the log has stored. */
+export interface SubmittedTransaction {
+  readonly txId: TxId;
+  /** The CRC-32 of its message, which tells it from another message that gets the id after the log has lost this one. */
+  readonly checksum: number;
+}
 
 /**
  * Appends a transaction to the log and returns its id once the log has stored it. Concurrent calls are stored in their order. Errors:
@@ -18,7 +25,7 @@ export async function submitTransaction(
   transaction: ValidTransaction,
   known: TxId,
   timeoutMs: number,
-): Promise<{ txId: TxId }> {
+): Promise<SubmittedTransaction> {
   const payload = encodeTransaction(transaction, logId);
   if (payload.length > log.maxPayload) {
     throw new CairnError(
@@ -32,13 +39,15 @@ export async function submitTransaction(
   if (appended.duplicate) {
     const { position } = appended;
     const first = await judgeFirst(log, position, payload, { logId, id: transaction.id });
-    if (first === "same") return { txId: position + offset };
+    if (typeof first === "object")
+      return { txId: position + offset, checksum: messageChecksum(first.payload) };
     if (first === "other content") throw sameId(position + offset);
     // The log compared message ids, which any client can set. The id in the message itself counts: the index remembers it, so that nothing
     // is applied twice.
     appended = await log.append(payload, { timeoutMs });
   }
-  return storedAfter(known, log, appended.position, offset);
+  const { txId } = storedAfter(known, log, appended.position, offset);
+  return { txId, checksum: messageChecksum(payload) };
 }
 
 /**
@@ -70,20 +79,23 @@ function takenBefore(logName: string, position: number): CairnError {
   );
 }
 
-/** Compares the message that the log holds under the same message id: the log itself compares only ids. */
+/**
+ * Compares the message that the log holds under the same message id, and returns it if it is the same transaction: the log itself compares
+ * only ids.
+ */
 async function judgeFirst(
   log: TxLog,
   position: number,
   payload: Uint8Array,
   { logId, id }: { readonly logId: string; readonly id: string | undefined },
-): Promise<"same" | "other content" | "not of this id"> {
+): Promise<LogMessage | "other content" | "not of this id"> {
   const first = await log.fetch(position);
   // The message was trimmed in the meantime: what the index remembers of the id decides.
   if (first === undefined) return "not of this id";
   const decoded = decodeMessage(first.payload);
   const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;
   if (!isOfId) return "not of this id";
-  return contentHash(first.payload).equals(contentHash(payload)) ? "same" : "other content";
+  return contentHash(first.payload).equals(contentHash(payload)) ? first : "other content";
 }
 
 function sameId(txId: TxId): CairnError {

@@ -6,7 +6,12 @@ import { coalesced } from "../concurrency/coalesced.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { submitBarrier, submitTransaction, storedInTime } from "../log/submit-transaction.ts";
+import {
+  type SubmittedTransaction,
+  submitBarrier,
+  submitTransaction,
+  storedInTime,
+} from "../log/submit-transaction.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { validTransaction } from "../transactions/validate-transaction.ts";
 import type { NodeLife } from "./node-life.ts";
@@ -51,7 +56,7 @@ export class NodeAppends {
   }
 
   /** Appends a transaction. Errors as for NodeApi.submit. */
-  async submit(transaction: Transaction, timeoutMs = DEFAULT_WAIT_MS): Promise<{ txId: TxId }> {
+  async submit(transaction: Transaction, timeoutMs = DEFAULT_WAIT_MS): Promise<SubmittedTransaction> {
     const valid = validTransaction(transaction);
     const { log, index, of } = this.#target();
     const stored = submitTransaction(log, of, valid, index.state.txId, timeoutMs);

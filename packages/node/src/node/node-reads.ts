@@ -2,6 +2,8 @@ import { CairnError } from "@cairn/kv";
 import type { DocumentKey, PolicyState, TxId, TxOutcome } from "@cairn/client";
 import { TimeSlice } from "../concurrency/time-slice.ts";
 import { decodeListCursor } from "../index/read/cursor.ts";
+import type { SubmittedTransaction } from "../log/submit-transaction.ts";
+import { messageChecksum } from "../transactions/message-frame.ts";
 import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { type EventPage, parseEventPlace } from "../index/read/event-reads.ts";
@@ -55,18 +57,47 @@ export class NodeReads implements Reads {
     this.#place = new ReadPlace(life, barrier);
   }
 
-  async await(txId: TxId, options?: { timeoutMs?: number }): Promise<TxOutcome> {
-    return (await this.commitResult(txId, options)).outcome;
+  async await(
+    transaction: SubmittedTransaction | TxId,
+    options?: { timeoutMs?: number },
+  ): Promise<TxOutcome> {
+    return (await this.commitResult(transaction, options)).outcome;
   }
 
-  async commitResult(txId: TxId, { timeoutMs = DEFAULT_WAIT_MS } = {}): Promise<CommitResult> {
+  async commitResult(
+    transaction: SubmittedTransaction | TxId,
+    { timeoutMs = DEFAULT_WAIT_MS } = {},
+  ): Promise<CommitResult> {
+    const txId = typeof transaction === "number" ? transaction : transaction.txId;
     await this.#life.position.reached(txId, timeoutMs);
     const index = await this.#agreeing();
+    if (typeof transaction !== "number") await this.#requireSame(transaction, index);
     const result = await this.guarded(index, index.commitResult(txId));
     if (result !== undefined) return result;
     throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
       hint: "The first transaction id is the log's offset plus one.",
     });
+  }
+
+  /**
+   * Throws `LOG_REGRESSED` if another message has the transaction's id: since the log acknowledged the transaction, the log may have lost
+   * it, and this node may have joined again. What the index no longer remembers is compared with the log.
+   */
+  async #requireSame({ txId, checksum }: SubmittedTransaction, index: IndexStore): Promise<void> {
+    const held = index.checksumAt(txId) ?? (await this.#checksumInLog(txId - index.state.log.offset));
+    if (held === checksum) return;
+    throw new CairnError(
+      "LOG_REGRESSED",
+      `The log acknowledged the transaction as ${txId} and then lost it: transaction ${txId} is a different one now.`,
+      {
+        hint: "The transaction was not applied. cairn log orphans prints what the log has lost; if the transaction is not there, send it again.",
+      },
+    );
+  }
+
+  async #checksumInLog(position: number): Promise<number | undefined> {
+    const message = await this.#life.log?.fetch(position);
+    return message === undefined ? undefined : messageChecksum(message.payload);
   }
 
   async prepareRead(options: ReadOptions & { asOf?: AsOf }): Promise<void> {

@@ -28,8 +28,8 @@ export async function proposePolicies(
       if (file === "different") logger.warn({ revision }, DIFFERENT);
       return;
     }
-    const { txId } = await node.submit({ ops: [["configure", proposed, null]] });
-    const { committed } = await node.await(txId);
+    const submitted = await node.submit({ ops: [["configure", proposed, null]] });
+    const { txId, committed } = await node.await(submitted);
     if (committed) logger.info({ txId }, "the log had no policies: those of the configuration were set");
     else if ((await node.policies()).file === "different") logger.warn({ txId }, DIFFERENT);
   } catch (error) {

@@ -100,6 +100,11 @@ export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array
   copyHex(payload, CHECKED + TAG_DIGITS + 1, target, at + CRC_DIGITS / 2, RANDOM_DIGITS / 2);
 }
 
+/** Returns the CRC-32 in the first line of a Cairn message. */
+export function messageChecksum(payload: Uint8Array): number {
+  return ((readHex4(payload, PREFIX.length) << 16) | readHex4(payload, PREFIX.length + 4)) >>> 0;
+}
+
 let lastTag: { readonly logId: string; readonly tag: string } | undefined;
 
 /** Returns a log's tag in its messages: the first 8 bytes of the SHA-256 of its id, in hexadecimal digits. */

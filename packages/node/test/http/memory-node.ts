@@ -3,6 +3,7 @@ import type { DocumentKey, NodeStatus, Phase, Transaction, TxId, TxOutcome } fro
 import type { ListQuery, NodeApi, ReadOptions } from "../../src/api/node-api.ts";
 import type { DocumentVersion } from "../../src/index/read/documents.ts";
 import type { Watch, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
+import type { SubmittedTransaction } from "../../src/log/submit-transaction.ts";
 import type { CommitResult } from "../../src/index/apply/recent-outcomes.ts";
 import { validTransaction } from "../../src/transactions/validate-transaction.ts";
 import { parseDocumentKey } from "../../src/text/document-key.ts";
@@ -35,7 +36,7 @@ export class MemoryNode implements NodeApi {
   readonly #outcomes = new Map<TxId, TxOutcome>();
   readonly #waiters = new Set<() => void>();
 
-  async submit(given: Transaction): Promise<{ txId: TxId }> {
+  async submit(given: Transaction): Promise<SubmittedTransaction> {
     const transaction = validTransaction(given);
     await this.beforeSubmit(transaction);
     if (this.submitError !== undefined) {
@@ -47,7 +48,7 @@ export class MemoryNode implements NodeApi {
     const txId = this.#txId;
     if (this.indexing) this.#apply(txId, transaction);
     for (const wake of this.#waiters) wake();
-    return { txId };
+    return { txId, checksum: 0 };
   }
 
   #apply(txId: TxId, { ops }: Transaction): void {
@@ -90,7 +91,11 @@ export class MemoryNode implements NodeApi {
     return this.#waiters.size;
   }
 
-  async await(txId: TxId, options: { timeoutMs?: number } = {}): Promise<TxOutcome> {
+  async await(
+    transaction: SubmittedTransaction | TxId,
+    options: { timeoutMs?: number } = {},
+  ): Promise<TxOutcome> {
+    const txId = typeof transaction === "number" ? transaction : transaction.txId;
     const deadline = AbortSignal.timeout(options.timeoutMs ?? 30_000);
     for (;;) {
       const outcome = this.#outcomes.get(txId);
@@ -110,8 +115,11 @@ export class MemoryNode implements NodeApi {
     }
   }
 
-  async commitResult(txId: TxId, options: { timeoutMs?: number } = {}): Promise<CommitResult> {
-    return { outcome: await this.await(txId, options), replaced: undefined };
+  async commitResult(
+    transaction: SubmittedTransaction | TxId,
+    options: { timeoutMs?: number } = {},
+  ): Promise<CommitResult> {
+    return { outcome: await this.await(transaction, options), replaced: undefined };
   }
 
   outcome(txId: TxId): Promise<TxOutcome | undefined> {

@@ -90,6 +90,25 @@ describe("joining a log on NATS", () => {
     expect((await a.status()).index.documents).toBe(10);
   });
 
+  it.each([3, 3_000])(
+    "never returns another transaction's outcome for one that the log lost, %i transactions later",
+    async (others) => {
+      const a = await started("a");
+      await put(a, 0, 10, "kept");
+      await scene.copyLog();
+      const lost = await a.submit({ ops: [["match", "things", "default/none", 1]] });
+      await scene.rollBackLog();
+      const b = await started("b");
+      await put(b, 10, 10 + others, "new");
+      const { digest, txId } = await b.digest();
+      await a.await(txId);
+      expect((await a.digest()).digest).toBe(digest);
+      await expect(a.await(lost)).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+      const kept = await a.submit({ ops: [["put", "things", "default/kept", 1]] });
+      await expect(a.await(kept)).resolves.toMatchObject({ txId: kept.txId, committed: true });
+    },
+  );
+
   it("halts on a regressed log if configured to", async () => {
     const a = await started("a");
     await put(a, 0, 5, "kept");

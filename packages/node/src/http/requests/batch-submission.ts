@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
+import type { SubmittedTransaction } from "../../log/submit-transaction.ts";
 import type { Deadline } from "../../concurrency/time-limit.ts";
 import { validTransaction } from "../../transactions/validate-transaction.ts";
 import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
@@ -42,7 +43,7 @@ export class BatchSubmission {
   #submitted = 0;
   #accepted = 0;
   #firstTxId: TxId | null = null;
-  #lastTxId: TxId | null = null;
+  #last: SubmittedTransaction | undefined;
   /** The failure of the earliest line; `before` counts the transactions before that line. */
   #failure: { error: unknown; line: number; before: number } | undefined;
 
@@ -76,9 +77,18 @@ export class BatchSubmission {
     return limit;
   }
 
+  /** Returns the accepted transaction with the highest id. */
+  get last(): SubmittedTransaction | undefined {
+    return this.#last;
+  }
+
   /** Returns the summary, or throws the error of the earliest failed line, with the summary of the accepted lines. */
   result(): BatchResult {
-    const summary = { accepted: this.#accepted, firstTxId: this.#firstTxId, lastTxId: this.#lastTxId };
+    const summary = {
+      accepted: this.#accepted,
+      firstTxId: this.#firstTxId,
+      lastTxId: this.#last?.txId ?? null,
+    };
     if (this.#failure === undefined) return summary;
     const { error, line, before } = this.#failure;
     if (!(error instanceof CairnError)) throw error;
@@ -106,12 +116,13 @@ export class BatchSubmission {
   async #submit(line: NdjsonLine, before: number): Promise<void> {
     try {
       const transaction = validTransaction(parseJson(line.bytes));
-      const { txId } = await this.#api.submit(transaction, {
+      const submitted = await this.#api.submit(transaction, {
         timeoutMs: this.#options.startLimit().limitMs,
       });
       this.#accepted += 1;
+      const { txId } = submitted;
       this.#firstTxId = Math.min(this.#firstTxId ?? txId, txId);
-      this.#lastTxId = Math.max(this.#lastTxId ?? txId, txId);
+      if (this.#last === undefined || txId >= this.#last.txId) this.#last = submitted;
     } catch (error) {
       this.#fail(error, line.number, before);
     }

@@ -1,7 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
 import { DEFAULT_WAIT_MS, type NodeApi } from "../../api/node-api.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
+import type { SubmittedTransaction } from "../../log/submit-transaction.ts";
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
 import { RequestError } from "../answers/request-error.ts";
 
@@ -14,11 +14,16 @@ export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
  * Waits until a transaction that was just submitted is indexed. The transaction is stored even if indexing takes too long or the node
  * stops, so the error contains its id: sending the transaction again would apply it twice.
  */
-export async function awaitSubmitted(api: NodeApi, id: TxId, limit: Deadline): Promise<CommitResult> {
+export async function awaitSubmitted(
+  api: NodeApi,
+  submitted: SubmittedTransaction,
+  limit: Deadline,
+): Promise<CommitResult> {
+  const id = submitted.txId;
   try {
-    return await api.commitResult(id, { timeoutMs: limit.leftMs });
+    return await api.commitResult(submitted, { timeoutMs: limit.leftMs });
   } catch (error) {
-    if (!isCairnError(error)) throw error;
+    if (!isCairnError(error) || error.code === "LOG_REGRESSED") throw error;
     const message =
       error.code === "TX_TIMEOUT"
         ? `Transaction ${id} is stored, but was not indexed within ${limit.limitMs} ms.`

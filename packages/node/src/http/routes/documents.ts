@@ -161,8 +161,8 @@ async function write(
     ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, expected]);
   }
   const submitted = await api.submit({ ops }, { timeoutMs: wait.leftMs });
-  if (query.await === false) return reply.code(202).send(submitted);
-  const { outcome, replaced } = await awaitSubmitted(api, submitted.txId, wait);
+  if (query.await === false) return reply.code(202).send({ txId: submitted.txId });
+  const { outcome, replaced } = await awaitSubmitted(api, submitted, wait);
   const { txId, committed, reason } = outcome;
   if (!committed) throw lostBecause(reason);
   const existed = replaced === undefined ? await existedBefore(api, key, txId) : replaced > 0;

@@ -23,8 +23,8 @@ export const eventRoutes: RegisterRoutes = (app, api) => {
     const limit = timeLimit(query.timeoutMs);
     const event = checkedEvent(jsonBody(request));
     const submitted = await api.submit({ ops: [["event", event]] }, { timeoutMs: limit.leftMs });
-    if (query.await === false) return reply.code(202).send(submitted);
-    const { txId, txTime } = (await awaitSubmitted(api, submitted.txId, limit)).outcome;
+    if (query.await === false) return reply.code(202).send({ txId: submitted.txId });
+    const { txId, txTime } = (await awaitSubmitted(api, submitted, limit)).outcome;
     const { time = String(nanoseconds(Date.parse(txTime))) } = event;
     return reply
       .code(201)

@@ -31,8 +31,8 @@ export const policyRoutes: RegisterRoutes = (app, api) => {
           ? ["configure", policies]
           : ["configure", policies, await expectedRevision(preconditions, current, policiesChanged)];
       const submitted = await api.submit({ ops: [operation] }, { timeoutMs: limit.leftMs });
-      if (query.await === false) return reply.code(202).send(submitted);
-      const { txId, committed, reason } = (await awaitSubmitted(api, submitted.txId, limit)).outcome;
+      if (query.await === false) return reply.code(202).send({ txId: submitted.txId });
+      const { txId, committed, reason } = (await awaitSubmitted(api, submitted, limit)).outcome;
       if (!committed) throw lostBecause(reason, READ_AGAIN);
       return reply.header("etag", etag(txId)).header("cairn-tx", txId).send({ txId });
     },

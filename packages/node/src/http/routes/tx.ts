@@ -24,8 +24,8 @@ export const txRoutes: RegisterRoutes = (app, api, options) => {
     const transaction = validTransaction(jsonBody(request));
     const limit = timeLimit(query.timeoutMs);
     const submitted = await api.submit(transaction, { timeoutMs: limit.leftMs });
-    if (query.await !== true) return reply.code(202).send(submitted);
-    const { outcome } = await awaitSubmitted(api, submitted.txId, limit);
+    if (query.await !== true) return reply.code(202).send({ txId: submitted.txId });
+    const { outcome } = await awaitSubmitted(api, submitted, limit);
     return reply.header("cairn-tx", outcome.txId).send(outcome);
   });
 
@@ -69,9 +69,8 @@ const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {
     });
     const limit = await batch.submitAll(body);
     const result = batch.result();
-    if (query.await === true && result.lastTxId !== null) {
-      await awaitSubmitted(api, result.lastTxId, limit);
-    }
+    const { last } = batch;
+    if (query.await === true && last !== undefined) await awaitSubmitted(api, last, limit);
     return reply.code(query.await === true ? 200 : 202).send(result);
   });
 };

@@ -105,6 +105,15 @@ export class ChainWindow {
     return this.#links.get(txId) ?? this.#chain(this.#links.get(linkBefore(txId)) ?? NO_LINK, txId);
   }
 
+  /**
+   * Returns the CRC-32 of a message: the first four bytes of its identity, which its time does not change. Undefined if it is still to come,
+   * or is before the window.
+   */
+  checksumAt(txId: TxId): number | undefined {
+    if (txId < keptFrom(this.#last) || txId > this.#last) return undefined;
+    return this.#identities.readUInt32BE(slotOf(txId) * IDENTITY_BYTES);
+  }
+
   /** Begins a batch of the next messages. */
   begin(): ChainBatch {
     const links = new Map<TxId, Link>();
