@@ -64,34 +64,7 @@ export async function acquireLease(
   store: CheckpointStore,
   options: LeaseOptions,
 ): Promise<Lease | undefined> {
-  const nonce = randomBytes(8).toString("hex");
-  const ttlMs = Math.min(options.ttlMs, MAX_CREDIBLE_LEASE_MS);
   const file = leaseFile(options.logId);
-  let noted: { archive?: string; bytes: number } = { bytes: 0 };
-  let unfinished: readonly string[] = [];
-  // The time at which the store's time was last requested, by this machine's clock.
-  let askedAt = 0;
-  // The time at which this lease began, by the store's clock; every renewal repeats it.
-  let since: string | undefined;
-  const leaseText = (times: Pick<LeaseRecord, "expiresAt" | "since" | "renewedAt">): string => {
-    const { bytes, ...rest } = noted;
-    return JSON.stringify({
-      owner: options.owner,
-      nonce,
-      ...rest,
-      ...(unfinished.length === 0 ? {} : { unfinished: [...unfinished] }),
-      progress: { bytes },
-      ...times,
-    } satisfies LeaseRecord);
-  };
-  const text = async (): Promise<string> => {
-    askedAt = options.clock.now();
-    const now = await store.now();
-    const renewedAt = new Date(now).toISOString();
-    since ??= renewedAt;
-    return leaseText({ since, renewedAt, expiresAt: new Date(now + ttlMs).toISOString() });
-  };
-
   const isHeld = async (name: string, current: TaggedText): Promise<boolean> => {
     const held = await parseLease(store, name, current.text);
     const storeNow = await store.now();
@@ -101,109 +74,195 @@ export async function acquireLease(
   };
   const shared = await store.read(SHARED_LEASE);
   if (shared !== undefined && (await isHeld(SHARED_LEASE, shared))) return undefined;
-  if (!(await store.create(file, await text()))) {
+  const record = new OwnRecord(store, options);
+  if (!(await store.create(file, await record.renewed()))) {
     const current = await store.read(file);
     if (current === undefined || (await isHeld(file, current))) return undefined;
     // The holder of the expired lease may have died while uploading.
-    unfinished = unfinishedOf(parseStoredRecord(LeaseSchema, current.text));
-    if ((await store.replace(file, await text(), current.tag)) === false) return undefined;
+    record.unfinished = unfinishedOf(parseStoredRecord(LeaseSchema, current.text));
+    if ((await store.replace(file, await record.renewed(), current.tag)) === false) return undefined;
   }
   // Read back for the tag. If creating is not exclusive, only the last writer finds its own lease.
   const mine = await store.read(file);
-  if (mine === undefined || parseStoredRecord(LeaseSchema, mine.text)?.nonce !== nonce) return undefined;
+  if (mine === undefined || parseStoredRecord(LeaseSchema, mine.text)?.nonce !== record.nonce)
+    return undefined;
+  return new OwnLease(store, file, record, mine.tag, options);
+}
 
-  let tag = mine.tag;
-  let isSettled = false;
-  const { clock } = options;
-  // By this machine's clock, counted from before the store's time was requested: never later than the lease expires in the store.
-  let heldUntil = askedAt + ttlMs;
-  // The error of the last renewal, if it failed: the reason to give if the lease runs out.
-  let renewalError: unknown;
-  const lost = new AbortController();
-  const ended = new AbortController();
-  // By the clock, not the store's response: a process that was suspended, or waited for a response, must notice before it continues.
-  const requireHeld = (): void => {
-    if (clock.now() >= heldUntil) lost.abort(renewalError ?? leaseRanOut());
-    lost.signal.throwIfAborted();
-  };
-  const renew = async (): Promise<void> => {
-    requireHeld();
-    const record = await text();
-    const from = askedAt;
-    const renewed = await store.replace(file, record, tag);
-    if (renewed === false) lost.abort(leaseLost());
-    else {
-      tag = renewed.tag;
-      heldUntil = from + ttlMs;
-      renewalError = undefined;
-    }
-    requireHeld();
-  };
-  let queue: Promise<void> = Promise.resolve();
-  // One renewal at a time: of two, each would find that the other has changed the tag.
-  const renewNext = (): Promise<void> => {
-    const next = queue.then(renew);
-    queue = next.catch(() => undefined);
-    return next;
-  };
+/** The content of this process's lease. */
+class OwnRecord {
+  readonly nonce = randomBytes(8).toString("hex");
+  readonly ttlMs: number;
+  progress: { archive?: string; bytes: number } = { bytes: 0 };
+  /** Archives whose uploads earlier holders may have left unfinished. */
+  unfinished: readonly string[] = [];
+  /** The end of the last renewal by this machine's clock, counted from before the store was asked: never later than in the store. */
+  validUntil = 0;
+  readonly #store: CheckpointStore;
+  readonly #options: LeaseOptions;
+  /** The time at which this lease began, by the store's clock; every renewal repeats it. */
+  #since: string | undefined;
 
-  const { signal } = options;
-  const over = signal === undefined ? ended.signal : AbortSignal.any([ended.signal, signal]);
-  const renewing = keepRenewing(
-    {
-      renew: renewNext,
-      uploaded: () => (noted.archive === undefined ? undefined : noted.bytes),
-      onError: (error) => {
-        renewalError = error;
+  constructor(store: CheckpointStore, options: LeaseOptions) {
+    this.#store = store;
+    this.#options = options;
+    this.ttlMs = Math.min(options.ttlMs, MAX_CREDIBLE_LEASE_MS);
+  }
+
+  /** Returns the content that makes the lease valid from now on. */
+  async renewed(): Promise<string> {
+    const askedAt = this.#options.clock.now();
+    const now = await this.#store.now();
+    this.validUntil = askedAt + this.ttlMs;
+    const renewedAt = new Date(now).toISOString();
+    this.#since ??= renewedAt;
+    return this.#text({ since: this.#since, renewedAt, expiresAt: new Date(now + this.ttlMs).toISOString() });
+  }
+
+  /** Returns the content of a lease that has ended. */
+  ended(): string {
+    return this.#text({ expiresAt: new Date(0).toISOString() });
+  }
+
+  #text(times: Pick<LeaseRecord, "expiresAt" | "since" | "renewedAt">): string {
+    const { bytes, ...rest } = this.progress;
+    return JSON.stringify({
+      owner: this.#options.owner,
+      nonce: this.nonce,
+      ...rest,
+      ...(this.unfinished.length === 0 ? {} : { unfinished: [...this.unfinished] }),
+      progress: { bytes },
+      ...times,
+    } satisfies LeaseRecord);
+  }
+}
+
+class OwnLease implements Lease {
+  readonly #store: CheckpointStore;
+  readonly #file: string;
+  readonly #record: OwnRecord;
+  readonly #clock: Clock;
+  readonly #lost = new AbortController();
+  readonly #ended = new AbortController();
+  readonly #renewing: Promise<void>;
+  readonly #expiring: Promise<void>;
+  #tag: string;
+  /** By this machine's clock. */
+  #heldUntil: number;
+  /** The error of the last renewal, if it failed: the reason to give if the lease runs out. */
+  #renewalError: unknown;
+  #queue: Promise<void> = Promise.resolve();
+  #isSettled = false;
+
+  constructor(
+    store: CheckpointStore,
+    file: string,
+    record: OwnRecord,
+    tag: string,
+    { clock, signal }: LeaseOptions,
+  ) {
+    this.#store = store;
+    this.#file = file;
+    this.#record = record;
+    this.#tag = tag;
+    this.#clock = clock;
+    this.#heldUntil = record.validUntil;
+    const over = signal === undefined ? this.#ended.signal : AbortSignal.any([this.#ended.signal, signal]);
+    this.#renewing = keepRenewing(
+      {
+        renew: () => this.#renewNext(),
+        uploaded: () => (record.progress.archive === undefined ? undefined : record.progress.bytes),
+        onError: (error) => {
+          this.#renewalError = error;
+        },
       },
-    },
-    { ttlMs, clock, ended: over },
-    lost,
-  );
-  const expiring = (async () => {
-    while (await clock.wait(Math.max(1, heldUntil - clock.now()), over)) {
-      if (lost.signal.aborted) return;
-      if (clock.now() >= heldUntil) lost.abort(renewalError ?? leaseRanOut());
-    }
-  })();
-  return {
-    nonce,
-    lost: lost.signal,
-    note: (progress) => {
-      noted = { ...noted, ...progress };
-    },
-    settle: () => {
-      isSettled = true;
-    },
-    async confirm() {
-      // Again, if the response came so late that the lease could run out before the manifest is written.
-      do await renewNext();
-      while (heldUntil - clock.now() < ttlMs / 2);
-    },
-    async release() {
-      ended.abort();
-      await renewing;
-      await expiring;
-      await queue;
-      // A lease that was aborted but not lost is ended, so that other nodes need not wait.
-      const taken = clock.now() >= heldUntil || isCairnError(lost.signal.reason, "CONFLICT");
-      if (lost.signal.aborted && taken) return;
-      try {
-        if (isSettled) noted = { bytes: 0 };
-        const leavesUploads = store.tidy !== undefined && (noted.archive ?? unfinished[0]) !== undefined;
-        // If nothing may be removed, or sweeps have to find unfinished uploads, the file stays as an ended lease.
-        if (leavesUploads || store.describe?.()?.canDelete === false) {
-          await store.replace(file, leaseText({ expiresAt: new Date(0).toISOString() }), tag);
-          return;
-        }
-        const current = await store.read(file);
-        if (current?.tag === tag) await store.remove(file);
-      } catch (error) {
-        // The checkpoint is saved; a lease that cannot be removed expires.
-        if (!isCairnError(error)) throw error;
+      { ttlMs: record.ttlMs, clock, ended: over },
+      this.#lost,
+    );
+    this.#expiring = this.#noticeExpiry(over);
+  }
+
+  get nonce(): string {
+    return this.#record.nonce;
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  note(progress: { readonly archive?: string; readonly bytes: number }): void {
+    this.#record.progress = { ...this.#record.progress, ...progress };
+  }
+
+  settle(): void {
+    this.#isSettled = true;
+  }
+
+  async confirm(): Promise<void> {
+    // Again, if the response came so late that the lease could run out before the manifest is written.
+    do await this.#renewNext();
+    while (this.#heldUntil - this.#clock.now() < this.#record.ttlMs / 2);
+  }
+
+  async release(): Promise<void> {
+    this.#ended.abort();
+    await this.#renewing;
+    await this.#expiring;
+    await this.#queue;
+    // A lease that was aborted but not lost is ended, so that other nodes need not wait.
+    const taken = this.#clock.now() >= this.#heldUntil || isCairnError(this.lost.reason, "CONFLICT");
+    if (this.lost.aborted && taken) return;
+    const record = this.#record;
+    try {
+      if (this.#isSettled) record.progress = { bytes: 0 };
+      const leavesUploads =
+        this.#store.tidy !== undefined && (record.progress.archive ?? record.unfinished[0]) !== undefined;
+      // If nothing may be removed, or sweeps have to find unfinished uploads, the file stays as an ended lease.
+      if (leavesUploads || this.#store.describe?.()?.canDelete === false) {
+        await this.#store.replace(this.#file, record.ended(), this.#tag);
+        return;
       }
-    },
-  };
+      const current = await this.#store.read(this.#file);
+      if (current?.tag === this.#tag) await this.#store.remove(this.#file);
+    } catch (error) {
+      // The checkpoint is saved; a lease that cannot be removed expires.
+      if (!isCairnError(error)) throw error;
+    }
+  }
+
+  /** Renews after the renewal in progress: of two at once, each would find that the other has changed the tag. */
+  #renewNext(): Promise<void> {
+    const next = this.#queue.then(() => this.#renew());
+    this.#queue = next.catch(() => undefined);
+    return next;
+  }
+
+  async #renew(): Promise<void> {
+    this.#requireHeld();
+    const content = await this.#record.renewed();
+    const until = this.#record.validUntil;
+    const renewed = await this.#store.replace(this.#file, content, this.#tag);
+    if (renewed === false) this.#lost.abort(leaseLost());
+    else {
+      this.#tag = renewed.tag;
+      this.#heldUntil = until;
+      this.#renewalError = undefined;
+    }
+    this.#requireHeld();
+  }
+
+  /** By the clock, not the store's response: a process that was suspended, or waited for a response, must notice before it continues. */
+  #requireHeld(): void {
+    if (this.#clock.now() >= this.#heldUntil) this.#lost.abort(this.#renewalError ?? leaseRanOut());
+    this.lost.throwIfAborted();
+  }
+
+  async #noticeExpiry(over: AbortSignal): Promise<void> {
+    while (await this.#clock.wait(Math.max(1, this.#heldUntil - this.#clock.now()), over)) {
+      if (this.lost.aborted) return;
+      if (this.#clock.now() >= this.#heldUntil) this.#lost.abort(this.#renewalError ?? leaseRanOut());
+    }
+  }
 }
 
 async function keepRenewing(
