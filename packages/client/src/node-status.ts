@@ -151,6 +151,12 @@ export interface NodeStatus {
     } | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
+    /** Why the node's last round saved nothing; null if it saved or failed, and before the first. `because` is a sentence. */
+    readonly skipped: {
+      readonly at: string;
+      readonly reason: "empty" | "unchanged" | "recent" | "leased" | "short-tail";
+      readonly because: string;
+    } | null;
     /** Problems that need attention even though checkpoints are being saved, each kind once. */
     readonly warnings: readonly {
       readonly at: string;

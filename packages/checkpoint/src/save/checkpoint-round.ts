@@ -1,27 +1,22 @@
 import { errorMessage } from "@cairn/kv";
 import { sweepStore } from "../retain/sweep.ts";
-import { type CheckpointSource, isCurrentFormat } from "../store/checkpoint-source.ts";
-import type { CheckpointStore } from "../store/checkpoint-store.ts";
+import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import { describeHolder, type HeldLease, heldLease } from "../store/lease-record.ts";
-import {
-  type CheckpointFiles,
-  checkpointFiles,
-  readCheckpoints,
-  type StoredCheckpoint,
-} from "../store/list-checkpoints.ts";
+import { checkpointFiles, type StoredCheckpoint } from "../store/list-checkpoints.ts";
 import { type Clock, systemClock } from "../timing/clock.ts";
 import { type Archiving, archivingOnDisk } from "./capture.ts";
 import type { CheckpointerEvent, RoundStep } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
+import { findNewest, NOTHING_FOUND } from "./find-newest.ts";
 import { acquireLease, leaseDuration } from "./lease.ts";
 import { saveCheckpoint, type SaveOptions } from "./save-checkpoint.ts";
-import { decideRound, type SkipReason } from "./schedule.ts";
+import { decideRound, type RoundSituation, type SkipReason } from "./schedule.ts";
 import { type LookMemory, lookMemory } from "./look-memory.ts";
 
 /** The inputs of one round. */
 export interface TakeOptions {
   readonly source: CheckpointSource;
-  readonly options: SaveOptions["options"] & Pick<CheckpointerOptions, "refreshAfter">;
+  readonly options: SaveOptions["options"] & Pick<CheckpointerOptions, "refreshAfter" | "replayBudget">;
   /** Saves however recent the newest checkpoint is, but not if nothing has changed or another node is uploading. Defaults to false. */
   readonly forced?: boolean;
   readonly signal?: AbortSignal;
@@ -127,8 +122,10 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   const { store, approxFrequency, refreshAfter } = options;
   const position = await source.position();
   const listed = position === undefined ? [] : await checkpointFiles(store);
-  const newest =
-    position === undefined ? undefined : await findNewest(store, listed, source, position.logId, take.memory);
+  const { newest, isNewerDamaged } =
+    position === undefined
+      ? NOTHING_FOUND
+      : await findNewest(store, listed, source, position.logId, take.memory);
   const storeNow = await store.now();
   const storeAhead = storeNow - clock.now();
   const takenAt =
@@ -142,6 +139,8 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
     forced,
     newest:
       newest === undefined || takenAt === undefined ? undefined : { txId: newest.manifest.txId, takenAt },
+    isNewerDamaged,
+    tail: await tailAfter(take, newest, position?.txId),
     txId: position?.txId,
     storeNow,
   });
@@ -151,22 +150,16 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   return { ...seen, outcome: "skipped", reason, because: decision.because };
 }
 
-/** Returns the newest checkpoint of a log that nodes running this source can restore, as far as is known. */
-async function findNewest(
-  store: CheckpointStore,
-  listed: readonly CheckpointFiles[],
-  source: CheckpointSource,
-  logId: string,
-  memory: LookMemory | undefined,
-): Promise<StoredCheckpoint | undefined> {
-  for await (const found of readCheckpoints(store, listed)) {
-    if ("error" in found || found.manifest.log.id !== logId) continue;
-    if (!isCurrentFormat(source.format, found.manifest)) continue;
-    // If a damaged checkpoint counted as the newest, nothing would be saved in its place until the next write.
-    if (source.isDamaged?.(found.name) === true || memory?.lostMark(found) === true) continue;
-    if (source.agrees === undefined || (await source.agrees(found.manifest, found.name))) return found;
-  }
-  return undefined;
+/** Estimates the replay of what follows the newest checkpoint, if a budget may decide. */
+async function tailAfter(
+  { source, options: { replayBudget: budgetMs }, forced }: TakeOptions,
+  newest: StoredCheckpoint | undefined,
+  txId = 0,
+): Promise<RoundSituation["tail"]> {
+  if (budgetMs === undefined || forced === true || newest === undefined || txId <= newest.manifest.txId)
+    return undefined;
+  const replayMs = await source.replayTimeMs?.(newest.manifest);
+  return replayMs === undefined ? undefined : { replayMs, budgetMs };
 }
 
 /** The parts that the rounds of a checkpointer share. */

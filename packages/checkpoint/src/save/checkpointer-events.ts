@@ -47,6 +47,8 @@ export interface CheckpointerStatus {
   readonly nextCheckAt: number | null;
   /** The running round; `bytes` is the number of bytes of the index packed so far. */
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;
+  /** Why the last round saved nothing (a word and a sentence); null if it saved or failed, and before the first. */
+  readonly skipped: { readonly at: number; readonly reason: SkipReason; readonly because: string } | null;
   /** The last warning of each kind; warnings are never withdrawn. */
   readonly warnings: readonly (CheckpointerWarning & { readonly at: number })[];
   readonly lastFailure: {

@@ -20,6 +20,8 @@ export interface CheckpointerOptions {
   readonly retentionPolicy?: RetentionPolicy;
   /** Once the newest checkpoint is older than this, another is saved even though nothing has changed. Optional. */
   readonly refreshAfter?: number;
+  /** Nothing is saved while replaying what follows the newest checkpoint would take less than this. Optional. */
+  readonly replayBudget?: number;
   readonly checkpointOnClose: boolean;
   /** The approximate time between two verifications of the cluster's newest checkpoint, which nodes make. Never by default. */
   readonly verifyEvery?: number;

@@ -14,6 +14,7 @@ export class StatusKeeper {
     storeAhead: null,
     nextCheckAt: null,
     running: null,
+    skipped: null,
     warnings: [],
     lastFailure: null,
   };
@@ -53,8 +54,9 @@ export class StatusKeeper {
   }
 
   /** Records that a round has succeeded, or has skipped the checkpoint. */
-  succeeded({ newest, storeAhead }: TakeOutcome): void {
-    this.#set({ storeAhead });
+  succeeded(outcome: TakeOutcome): void {
+    const { newest, storeAhead } = outcome;
+    this.#set({ storeAhead, skipped: this.#skipped(outcome) });
     if (newest === undefined) return;
     const { txId, takenAt, archive } = newest.manifest;
     this.#set({ last: { name: newest.name, txId, takenAt, bytes: archive.bytes } });
@@ -64,13 +66,19 @@ export class StatusKeeper {
   failed(error: unknown, where = ""): void {
     const code = isCairnError(error) ? error.code : (systemErrorCode(error) ?? "INTERNAL");
     const hint = (isCairnError(error) ? error.hint : undefined) ?? null;
-    this.#set({ lastFailure: { at: this.#clock.now(), code, message: where + errorMessage(error), hint } });
+    const message = where + errorMessage(error);
+    this.#set({ skipped: null, lastFailure: { at: this.#clock.now(), code, message, hint } });
   }
 
   /** Records a warning in place of the last one of its kind. */
   warned(warning: CheckpointerWarning): void {
     const others = this.#status.warnings.filter(({ about }) => about !== warning.about);
     this.#set({ warnings: [...others, { ...warning, at: this.#clock.now() }] });
+  }
+
+  #skipped(round: TakeOutcome): CheckpointerStatus["skipped"] {
+    if (round.outcome === "taken") return null;
+    return { at: this.#clock.now(), reason: round.reason, because: round.because };
   }
 
   #set(change: Partial<CheckpointerStatus>): void {

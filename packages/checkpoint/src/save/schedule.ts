@@ -73,7 +73,7 @@ export function uploadTime(approxFrequency: number): number {
 }
 
 /** The reason why a round saves nothing. */
-export type SkipReason = "empty" | "unchanged" | "recent" | "leased";
+export type SkipReason = "empty" | "unchanged" | "recent" | "leased" | "short-tail";
 
 /** The decision of a round, and the reason (a sentence). */
 export type RoundDecision =
@@ -88,6 +88,13 @@ export interface RoundSituation {
   readonly forced: boolean;
   /** The newest checkpoint of this log that can be restored. */
   readonly newest: { readonly txId: number; readonly takenAt: number } | undefined;
+  /** Whether a newer one than `newest` is known to be damaged: another is to be saved in its place. Defaults to false. */
+  readonly isNewerDamaged?: boolean;
+  /**
+   * How long it would take a joining node to replay what follows `newest`, and the time below which nothing is saved (ms). Undefined if
+   * there is no such budget, or if not every node could read what follows.
+   */
+  readonly tail?: { readonly replayMs: number; readonly budgetMs: number } | undefined;
   /** The last transaction of this node's index; undefined if it has none. */
   readonly txId: number | undefined;
   /** By the store's clock. */
@@ -96,7 +103,16 @@ export interface RoundSituation {
 
 /** Decides whether a round saves a checkpoint, before anything is copied. */
 export function decideRound(situation: RoundSituation): RoundDecision {
-  const { approxFrequency, refreshAfter, forced, newest, txId, storeNow } = situation;
+  const {
+    approxFrequency,
+    refreshAfter,
+    forced,
+    newest,
+    isNewerDamaged = false,
+    tail,
+    txId,
+    storeNow,
+  } = situation;
   if (txId === undefined) return skip("empty", "The index has no transactions yet.");
   if (newest === undefined) return { save: true, because: "There is no checkpoint yet." };
   const age = Math.max(0, storeNow - newest.takenAt);
@@ -104,12 +120,25 @@ export function decideRound(situation: RoundSituation): RoundDecision {
   if (!forced && age + 1 < approxFrequency * EARLIEST) {
     return skip("recent", `The newest checkpoint is only ${age} ms old.`);
   }
-  if (txId > newest.txId)
-    return { save: true, because: `The newest checkpoint is at transaction ${newest.txId}.` };
-  if (refreshAfter !== undefined && age >= refreshAfter && txId === newest.txId) {
+  if (refreshAfter !== undefined && age >= refreshAfter && txId >= newest.txId) {
     return { save: true, because: `The newest checkpoint is ${age} ms old and is to be refreshed.` };
   }
+  if (txId > newest.txId) {
+    const isShort = tail !== undefined && tail.replayMs < tail.budgetMs;
+    if (isShort && !forced && !isNewerDamaged)
+      return skip("short-tail", describeTail(newest.txId, txId, tail));
+    return { save: true, because: `The newest checkpoint is at transaction ${newest.txId}.` };
+  }
   return skip("unchanged", `The newest checkpoint is at transaction ${newest.txId}, the index at ${txId}.`);
+}
+
+function describeTail(
+  newest: number,
+  txId: number,
+  { replayMs, budgetMs }: NonNullable<RoundSituation["tail"]>,
+): string {
+  const which = txId === newest + 1 ? `transaction ${txId}` : `transactions ${newest + 1} to ${txId}`;
+  return `Replaying ${which}, which the newest checkpoint lacks, would take about ${Math.ceil(replayMs)} ms, less than the replay-budget of ${budgetMs} ms.`;
 }
 
 function skip(reason: SkipReason, because: string): RoundDecision {

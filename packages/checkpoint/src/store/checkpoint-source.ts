@@ -26,6 +26,11 @@ export interface CheckpointSource {
    * is saved.
    */
   agrees?(manifest: Manifest, name: string): Promise<boolean>;
+  /**
+   * Returns how long it would take to replay what follows a checkpoint (ms, estimated); undefined if not every joining node could read all
+   * of it. Called for the newest checkpoint, and only if a budget is set. Optional; without it, the budget has no effect.
+   */
+  replayTimeMs?(manifest: Manifest): Promise<number | undefined>;
   /** Returns whether this checkpoint is known to be damaged and so does not count as the newest. Optional; by default none is. */
   isDamaged?(name: string): boolean;
 }

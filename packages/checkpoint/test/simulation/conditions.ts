@@ -49,6 +49,8 @@ export interface Conditions {
   readonly upload: readonly [number, number];
   /** The resolution of the store's clock. */
   readonly storeTick: number;
+  /** The writes, in periods, that are replayed within the replay-budget; no budget by default. */
+  readonly replayBudget?: number;
   readonly retention: { readonly retainAtLeast: number; readonly retainNewerThan: number };
   readonly storm: Storm;
 }

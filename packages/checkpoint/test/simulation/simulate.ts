@@ -20,13 +20,14 @@ import { virtualTime } from "./virtual-time.ts";
 import { witness } from "./witness.ts";
 
 const PIECE_BYTES = 128;
+const TRANSACTIONS_PER_PERIOD = 1_000;
 
 /** Runs a cluster under `conditions` from its first start, in virtual time. The same conditions give the same report. */
 export async function simulate(conditions: Conditions): Promise<Report> {
-  const { period, exclusive, storeTick, retention, storm } = conditions;
+  const { period, exclusive, storeTick, replayBudget, retention, storm } = conditions;
   const random = seededRandom(conditions.seed);
   const time = virtualTime();
-  const log = simulatedLog(time, period / 1_000);
+  const log = simulatedLog(time, period / TRANSACTIONS_PER_PERIOD);
   const requests = new Map<RequestKind, number>();
   let looks = 0;
   let longestListing = 0;
@@ -87,6 +88,8 @@ export async function simulate(conditions: Conditions): Promise<Report> {
         keepDirBetweenCheckpoints: true,
         keepDirOnClose: true,
         retentionPolicy: retention,
+        // A transaction is replayed in 1 ms.
+        ...(replayBudget === undefined ? {} : { replayBudget: replayBudget * TRANSACTIONS_PER_PERIOD }),
         checkpointOnClose: false,
         compression: "none",
       }),

@@ -39,7 +39,7 @@ export function simulatedLog(time: VirtualTime, msPerTx: number): SimulatedLog {
   };
 }
 
-/** Returns a node's index, and its archiving: a copy takes `captureMs`, during which the log continues. */
+/** Returns a node's index, and its archiving: a copy takes `captureMs`, during which the log continues; a transaction is replayed in 1 ms. */
 export function simulatedIndex(
   life: NodeLife,
   log: SimulatedLog,
@@ -52,6 +52,7 @@ export function simulatedIndex(
     format: { index: 1, kv: "test/1" },
     position: async () => ({ logId: LOG_ID, txId: log.txId() }),
     agrees: async () => true,
+    replayTimeMs: async (manifest) => log.txId() - manifest.txId,
     async capture() {
       captured = log.txId();
       const txId = captured;

@@ -73,6 +73,23 @@ test("a cluster uploads only if there is something new", async () => {
   expect(report.uploads).toBeLessThan(report.conditions.periods);
 });
 
+test.each([
+  ["calm", CALM],
+  // Pauses of writes are excluded, because they lengthen gaps.
+  ["stormy", { ...STORMY, pauseOfWritesEvery: Infinity }],
+])(
+  "with a budget, a cluster uploads once it is used up, and within a look of that (%s)",
+  async (_, storm) => {
+    const report = await simulate({ ...usualConditions(6, 5, 300), replayBudget: 4, storm });
+    expect(report.violations).toEqual([]);
+    expect(report.mostAtOnce).toBe(1);
+    expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1 / 4);
+    expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(1 / 5.1);
+    expect(report.longestGap.plain).toBeGreaterThanOrEqual(4);
+    expect(report.longestGap.plain).toBeLessThanOrEqual(5.5);
+  },
+);
+
 test("a node that never runs for a whole period still saves one checkpoint per period", async () => {
   const report = await simulate({ ...usualConditions(4, 1, 100), storm: { ...CALM, crashEvery: 0.4 } });
   expectOrder(report);

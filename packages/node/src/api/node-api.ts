@@ -112,7 +112,7 @@ export interface NodePolicies extends PolicyState {
 export type CheckpointResult =
   | { readonly checkpoint: CheckpointSummary }
   /** `empty`: the log has no transactions yet. */
-  | { readonly skipped: "empty" | "unchanged" | "recent" }
+  | { readonly skipped: "empty" | "unchanged" | "recent" | "short-tail" }
   /** Another node is uploading a checkpoint: a sentence that names it, and its lease if it could be read. */
   | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
 

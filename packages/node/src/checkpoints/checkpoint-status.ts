@@ -18,6 +18,7 @@ const NOTHING_KNOWN: CheckpointerStatus = {
   storeAhead: null,
   nextCheckAt: null,
   running: null,
+  skipped: null,
   warnings: [],
   lastFailure: null,
 };
@@ -27,7 +28,7 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
   const { checkpointer, upkeep, report, observation } = parts;
   const { lastResults } = observation;
   const status = checkpointer?.status() ?? NOTHING_KNOWN;
-  const { storeAhead, nextCheckAt, running, warnings, lastFailure } = status;
+  const { storeAhead, nextCheckAt, running, skipped, warnings, lastFailure } = status;
   // Until the checkpointer has looked at the store, the restored checkpoint is the newest known.
   const last = status.last ?? report.restoredCheckpoint;
   const verified = upkeep?.lastVerified ?? null;
@@ -47,6 +48,7 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
     lastDrill: lastResults.drill,
     nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
     running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
+    skipped: skipped === null ? null : { ...skipped, at: isoTime(skipped.at) },
     warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
     lastFailure: lastFailure === null ? null : { ...lastFailure, at: isoTime(lastFailure.at) },
     store: findingsOf(parts.store),

@@ -84,6 +84,10 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     "How long ago a checkpoint was last verified, by the store's clock.",
     ({ checkpoints: { lastVerified } }) => fromMs(lastVerified?.ageMs),
   ],
+  cairn_checkpoint_short_tail: [
+    "Whether this node's last round saved nothing because what follows the newest checkpoint is within replay-budget.",
+    ({ checkpoints: { skipped } }) => Number(skipped?.reason === "short-tail"),
+  ],
   cairn_checkpoint_running_bytes: [
     "Bytes of the index that the round under way has packed; absent when none runs.",
     ({ checkpoints: { running } }) => running?.bytes,

@@ -8,7 +8,7 @@ type Outcomes = { readonly [W in Work]: readonly WorkResults[W]["outcome"][] };
 
 /** The outcomes initialized to 0, because Prometheus does not see the step from an absent series to 1 as an increase. */
 const OUTCOMES: Outcomes = {
-  checkpoint: ["saved", "empty", "unchanged", "recent", "leased"],
+  checkpoint: ["saved", "empty", "unchanged", "recent", "leased", "short-tail"],
   restore: ["restored", "none"],
   sweep: ["swept"],
   verification: ["verified"],

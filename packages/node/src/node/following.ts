@@ -4,6 +4,7 @@ import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
 import { indexSource } from "../checkpoints/index-source.ts";
+import { replayTime } from "../checkpoints/replay-time.ts";
 import type { RepeatedWork } from "../concurrency/repeated-work.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -13,6 +14,7 @@ import type { TxLog } from "../log/tx-log.ts";
 import type { Logger } from "pino";
 import { logFailure } from "../observe/failures.ts";
 import { indexLog } from "../replay/index-log.ts";
+import type { ReplayRate } from "../replay/replay-rate.ts";
 import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
 import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
 import { startScrub } from "../upkeep/scrub-index.ts";
@@ -30,6 +32,7 @@ export interface FollowingParts {
   readonly logger: Logger;
   readonly observation: NodeObservation;
   readonly report: JoinReport;
+  readonly rate: ReplayRate;
   readonly doubts: CheckpointDoubts;
   readonly comparePast: ComparePast;
   /** Reports an error from using the index. */
@@ -74,7 +77,7 @@ export class Following {
 
   /** Follows the log until `signal` is aborted. Throws the error with which the log or the index failed, or that of {@link doubt}. */
   async run(signal: AbortSignal): Promise<void> {
-    const { index, identity, log, logger, observation, report, distrust, onApplied } = this.#parts;
+    const { index, identity, log, logger, observation, report, rate, distrust, onApplied } = this.#parts;
     const begin = index.state.txId;
     // "Ready" means having caught up with the log as it was when the node joined.
     const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
@@ -91,6 +94,7 @@ export class Following {
       log,
       logger,
       figures: observation.metrics.following,
+      rate,
       signal: AbortSignal.any([signal, this.#doubt.signal]),
       goal,
       onProgress: (unit, done, total) => report.advance(unit, done, total),
@@ -177,7 +181,7 @@ export class ReadyServices {
 }
 
 function startCheckpointing(
-  { system, log, index, logger, observation, doubts, comparePast, suspect }: FollowingParts,
+  { system, log, index, logger, observation, rate, doubts, comparePast, suspect }: FollowingParts,
   purge: () => Promise<void>,
 ): Checkpointer | undefined {
   const { checkpointer: options, nodeId, kvProvider } = system;
@@ -187,6 +191,7 @@ function startCheckpointing(
     ...ofIndex,
     agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),
     isDamaged: (name: string): boolean => doubts.isDamaged(name),
+    replayTimeMs: replayTime(index, log, (transactions) => rate.timeFor(transactions)),
   };
   return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
 }

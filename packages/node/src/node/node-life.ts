@@ -25,6 +25,7 @@ import {
   retryDelayMs,
 } from "./failure-policy.ts";
 import { Following, type ReadyServices } from "./following.ts";
+import { ReplayRate } from "../replay/replay-rate.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
 /** The parts that a {@link NodeLife} works with, and what it reports to its node. */
@@ -70,6 +71,7 @@ export class NodeLife implements ComparedNode {
   readonly #startedAt = performance.now();
   readonly #stop = new AbortController();
   readonly #doubts = new CheckpointDoubts();
+  readonly #rate = new ReplayRate();
   #running: Promise<void> = Promise.resolve();
   #report = new JoinReport();
   #log: TxLog | undefined;
@@ -300,6 +302,7 @@ export class NodeLife implements ComparedNode {
       logger,
       observation,
       report: this.#report,
+      rate: this.#rate,
       doubts: this.#doubts,
       comparePast,
       suspect: (error) => this.suspect(index, error),

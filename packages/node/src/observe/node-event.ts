@@ -9,7 +9,10 @@ export interface WorkResults {
   /** A checkpoint round: saved a checkpoint, or gives the reason why it saved none. */
   readonly checkpoint:
     | { readonly outcome: "saved"; readonly checkpoint: CheckpointSummary }
-    | { readonly outcome: "empty" | "unchanged" | "recent" | "leased"; readonly because: string };
+    | {
+        readonly outcome: "empty" | "unchanged" | "recent" | "leased" | "short-tail";
+        readonly because: string;
+      };
   /** The search of a joining node for a checkpoint, and its restore. `skipped` lists the candidates that were not usable. */
   readonly restore: (
     | { readonly outcome: "restored"; readonly name: string; readonly store: string; readonly txId: TxId }

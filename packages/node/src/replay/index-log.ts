@@ -6,6 +6,7 @@ import { resolvable } from "../concurrency/resolvable.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
 import { lastKnown } from "../index/rows/index-state.ts";
 import type { FollowingMetrics } from "../metrics/following-metrics.ts";
+import type { ReplayRate } from "./replay-rate.ts";
 import { RefusedMessageNotices } from "./refused-messages.ts";
 import { logFailure } from "../observe/failures.ts";
 import { followLog } from "../log/follow-log.ts";
@@ -19,6 +20,8 @@ interface IndexLogOptions {
   readonly log: TxLog;
   readonly logger: Logger;
   readonly figures: FollowingMetrics;
+  /** Measures the replay up to `goal`. */
+  readonly rate: ReplayRate;
   readonly signal: AbortSignal;
   /** The transaction that the index must hold before the node is ready. */
   readonly goal: TxId;
@@ -40,7 +43,7 @@ interface IndexLogOptions {
  * documents costs less. The node is ready only once the fields that the replayed log defined are built.
  */
 export async function indexLog(options: IndexLogOptions): Promise<void> {
-  const { index, identity, log, logger, figures, signal, goal, onProgress, onApplied } = options;
+  const { index, identity, log, logger, figures, rate, signal, goal, onProgress, onApplied } = options;
   const failed = new AbortController();
   const done = new AbortController();
   const begin = index.state.txId;
@@ -56,7 +59,10 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     // Two arrays are in memory at once: one is being applied, one fetched.
     maxMessages: 500,
     signal: AbortSignal.any([signal, failed.signal]),
-    onReading: figures.reading,
+    onReading: () => {
+      figures.reading();
+      rate.begun(index.state.txId);
+    },
     onState: ({ reachable, error }) => {
       if (reachable) logger.info({ log: log.name }, "reading the log");
       else if (error !== undefined) logFailure(logger, "warn", error, "The node tries again.");
@@ -72,7 +78,10 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       notices.applied(counts);
       const { txId } = index.state;
       onApplied(txId);
-      if (before < goal) onProgress("transactions", Math.min(txId, goal) - begin, goal - begin);
+      if (before < goal) {
+        onProgress("transactions", Math.min(txId, goal) - begin, goal - begin);
+        if (txId >= goal) rate.ended(txId);
+      }
       if (txId >= goal) caughtUp.resolve();
     }
     // An aborted reading ends without an error: throw that of building fields if it was the cause.

@@ -91,6 +91,14 @@ const CASES: Readonly<Record<string, Case>> = {
     byDefault: { refreshAfter: undefined },
     wrong: -1,
   },
+  "replay-budget": {
+    json: "PT5S",
+    edn: "(Duration/ofSeconds 5)",
+    object: Duration.fromObject({ seconds: 5 }),
+    got: { replayBudget: 5_000 },
+    byDefault: { replayBudget: undefined },
+    wrong: "PT0S",
+  },
   "checkpoint-on-close?": {
     json: true,
     edn: "true",

@@ -260,6 +260,7 @@ export class MemoryNode implements NodeApi {
         lastSaved: null,
         lastVerified: null,
         lastDrill: null,
+        skipped: null,
         nextCheckAt: null,
         running: null,
         warnings: [],

@@ -173,6 +173,8 @@ function joinText({ phase, join }: NodeStatus): string {
 function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field[] {
   const { last, lastSaved, lastVerified, lastDrill, running, nextCheckAt, warnings, lastFailure } =
     checkpoints;
+  // Nodes of earlier versions do not report it.
+  const { skipped = null } = checkpoints;
   const fields: Field[] = [
     [
       "Checkpoint",
@@ -202,6 +204,8 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
   // A checkpoint saved since the failure shows that the failure is over.
   const savedSince = lastFailure !== null && lastSaved !== null && lastSaved.at > lastFailure.at;
   if (lastFailure !== null && !savedSince) fields.push(...failedFields("Last failure", lastFailure, now));
+  if (skipped?.reason === "short-tail")
+    fields.push(["Not due", `${skipped.because} (${formatRelative(skipped.at, now)})`]);
   for (const { message, hint } of warnings) fields.push(["Warning", message], ["", hint]);
   if (nextCheckAt !== null) fields.push(["Next check", formatRelative(nextCheckAt, now)]);
   return fields;

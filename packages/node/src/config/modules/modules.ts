@@ -121,6 +121,11 @@ const checkpointer = defineModule({
       "Saves again even if nothing has changed, once the newest checkpoint is older than this.",
       "none: an unchanged index is not saved again",
     ),
+    "replay-budget": optional(
+      duration(),
+      "Saves nothing while what follows the newest checkpoint would be replayed in less than this.",
+      "none: whatever was written is saved",
+    ),
     "checkpoint-on-close?": withDefault(
       boolean(),
       false,
@@ -154,6 +159,7 @@ const checkpointer = defineModule({
       restoreFrom: restoreFrom && (await Promise.all(restoreFrom.map((one) => one.create(context)))),
       retentionPolicy: values["retention-policy"],
       refreshAfter: values["refresh-after"],
+      replayBudget: values["replay-budget"],
       verifyEvery: values["verify-every"],
     });
   },

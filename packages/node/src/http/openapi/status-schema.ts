@@ -99,6 +99,13 @@ const CHECKPOINTS = object({
   ),
   nextCheckAt: nullable(TIME),
   running: nullable(object({ startedAt: TIME, step: TEXT, bytes: BYTES })),
+  skipped: nullable(
+    object({
+      at: TIME,
+      reason: oneOf("empty", "unchanged", "recent", "leased", "short-tail"),
+      because: TEXT,
+    }),
+  ),
   warnings: array(object({ at: TIME, about: TEXT, message: TEXT, hint: TEXT })),
   lastFailure: nullable(object({ at: TIME, code: TEXT, message: TEXT, hint: nullable(TEXT) })),
   store: nullable(

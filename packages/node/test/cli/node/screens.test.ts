@@ -131,6 +131,11 @@ describe("the status screen", () => {
         },
         nextCheckAt: "2026-11-20T12:00:00.000Z",
         running: { startedAt: "2026-11-20T06:59:50.000Z", step: "uploading", bytes: 2048 },
+        skipped: {
+          at: "2026-11-20T06:58:00.000Z",
+          reason: "short-tail",
+          because: "Replaying it takes no time.",
+        },
         warnings: [
           { at: "2026-11-20T06:20:00.000Z", about: "same-node-id", message: "Twice.", hint: "Rename." },
         ],
@@ -155,6 +160,7 @@ describe("the status screen", () => {
       "Drill failed  CHECKPOINT_CORRUPT: Bad. (5 min ago)",
       "Saving        uploading, 2 KiB, for 10 s",
       "Last failure  STORE_FULL: Full. (30 min ago)",
+      "Not due       Replaying it takes no time. (2 min ago)",
       "Warning       Twice.",
       "              Rename.",
       "Next check    in 5 h",

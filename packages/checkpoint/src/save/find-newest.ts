@@ -1,0 +1,37 @@
+import { type CheckpointSource, isCurrentFormat } from "../store/checkpoint-source.ts";
+import type { CheckpointStore } from "../store/checkpoint-store.ts";
+import { type CheckpointFiles, readCheckpoints, type StoredCheckpoint } from "../store/list-checkpoints.ts";
+import type { LookMemory } from "./look-memory.ts";
+
+/** The result of a search for the newest checkpoint. */
+export interface FoundNewest {
+  readonly newest: StoredCheckpoint | undefined;
+  /** Whether a newer one was skipped because it is known to be damaged. */
+  readonly isNewerDamaged: boolean;
+}
+
+/** The result if nothing was searched. */
+export const NOTHING_FOUND: FoundNewest = { newest: undefined, isNewerDamaged: false };
+
+/** Finds the newest checkpoint of a log that nodes running this source can restore, as far as is known. */
+export async function findNewest(
+  store: CheckpointStore,
+  listed: readonly CheckpointFiles[],
+  source: CheckpointSource,
+  logId: string,
+  memory: LookMemory | undefined,
+): Promise<FoundNewest> {
+  let isNewerDamaged = false;
+  for await (const found of readCheckpoints(store, listed)) {
+    if ("error" in found || found.manifest.log.id !== logId) continue;
+    if (!isCurrentFormat(source.format, found.manifest)) continue;
+    // If a damaged checkpoint counted as the newest, nothing would be saved in its place until the next write.
+    if (source.isDamaged?.(found.name) === true || memory?.lostMark(found) === true) {
+      isNewerDamaged = true;
+      continue;
+    }
+    if (source.agrees === undefined || (await source.agrees(found.manifest, found.name)))
+      return { newest: found, isNewerDamaged };
+  }
+  return { newest: undefined, isNewerDamaged };
+}

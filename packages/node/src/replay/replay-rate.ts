@@ -1,0 +1,28 @@
+import type { TxId } from "@cairn/client";
+
+/** The assumed rate, in transactions per millisecond, until a replay was measured: less than half of what the bench measures on two cores. */
+const DEFAULT_PER_MS = 50;
+/** The fewest transactions that are measured: in a shorter replay, the first answer of the log takes most of the time. */
+const MIN_MEASURED_TRANSACTIONS = 10_000;
+
+/** The rate at which this node last replayed the log, measured from where reading began (or continued after an interruption). */
+export class ReplayRate {
+  #perMs = DEFAULT_PER_MS;
+  #from: { readonly txId: TxId; readonly at: number } | undefined;
+
+  /** Records that reading the log begins after this transaction. */
+  begun(txId: TxId): void {
+    this.#from = { txId, at: performance.now() };
+  }
+
+  /** Records that a replay has ended with this transaction. */
+  ended(txId: TxId): void {
+    if (this.#from === undefined || txId - this.#from.txId < MIN_MEASURED_TRANSACTIONS) return;
+    this.#perMs = (txId - this.#from.txId) / Math.max(1, performance.now() - this.#from.at);
+  }
+
+  /** Estimates the time to replay so many transactions (ms). */
+  timeFor(transactions: number): number {
+    return transactions / this.#perMs;
+  }
+}

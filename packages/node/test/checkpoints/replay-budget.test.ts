@@ -1,0 +1,158 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type CheckpointStore, filesystemStore, listCheckpoints } from "@cairn/checkpoint";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import type { System } from "../../src/api/system.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import { type CairnNode, runNode } from "../../src/node/node.ts";
+import type { NodeEvent } from "../../src/observe/node-event.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { startNatsServer } from "../../testing/nats-server.ts";
+import { valueOf } from "../metrics/samples.ts";
+import { of, put } from "../observe/observed-node.ts";
+import { quietSystem } from "../support/quiet-system.ts";
+
+const REPLAY_BUDGET_MS = 10;
+/** The transactions of the shortest tail that is saved: a node that has not replayed assumes 50,000 a second. */
+const LIMIT = 500;
+
+/** A ready node that looks at its folder of checkpoints ten times a second. */
+interface Scene {
+  readonly node: CairnNode;
+  readonly store: CheckpointStore;
+  /** Waits until the node has begun and ended two more rounds, and returns the last one's outcome. */
+  nextOutcome(): Promise<string>;
+  /** Waits until the newest checkpoint is at this transaction or later; returns the transactions of all, newest first. */
+  saved(atLeast: number): Promise<number[]>;
+  /** Starts a node with an index of its own. */
+  join(): Promise<CairnNode>;
+}
+
+async function scene(openLog: (folder: string) => System["openTxLog"]): Promise<Scene> {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-budget-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const store = filesystemStore({ path: path.join(folder, "checkpoints") });
+  const events: NodeEvent[] = [];
+  const openTxLog = openLog(folder);
+  const checkpointer = {
+    store,
+    approxFrequency: 100,
+    firstLookAfter: 0,
+    replayBudget: REPLAY_BUDGET_MS,
+  };
+  const node = await runNode(quietSystem({ folder, nodeId: "a", openTxLog, checkpointer }), {
+    onEvent: (event) => void events.push(event),
+  });
+  onTestFinished(() => node.close());
+  await node.ready;
+  const transactions = async (): Promise<number[]> =>
+    (await listCheckpoints(store)).checkpoints.map(({ txId }) => txId);
+  return {
+    node,
+    store,
+    async nextOutcome() {
+      // The first of the two may have begun before.
+      const before = outcomesOf(events).length;
+      await vi.waitFor(() => expect(outcomesOf(events).length).toBeGreaterThanOrEqual(before + 2), {
+        timeout: 30_000,
+      });
+      return outcomesOf(events).at(-1) ?? "";
+    },
+    async saved(atLeast) {
+      const isSaved = async (): Promise<void> =>
+        expect((await transactions())[0]).toBeGreaterThanOrEqual(atLeast);
+      await vi.waitFor(isSaved, { timeout: 30_000 });
+      return await transactions();
+    },
+    async join() {
+      const joined = await runNode(quietSystem({ folder, nodeId: "b", openTxLog, checkpointer: { store } }));
+      onTestFinished(() => joined.close());
+      return joined;
+    },
+  };
+}
+
+function outcomesOf(events: readonly NodeEvent[]): string[] {
+  return of(events, "checkpoint").flatMap((event) =>
+    event.stage === "begun" ? [] : [event.stage === "ended" ? event.outcome : event.error.code],
+  );
+}
+
+async function putMany(node: CairnNode, count: number): Promise<number> {
+  const written = Array.from({ length: count }, (_, n) => put(node, `many-${n}`));
+  return Math.max(...(await Promise.all(written)));
+}
+
+it("a tail that is replayed within the budget is not uploaded, and /status says so; a longer one is", async () => {
+  const { node, nextOutcome, saved } = await scene(
+    (folder) => () => openEmbeddedTxLog({ path: path.join(folder, "log") }),
+  );
+  const first = await put(node, "first");
+  expect(await saved(first)).toEqual([first]);
+
+  const last = await putMany(node, 50);
+  expect(await nextOutcome()).toBe("short-tail");
+  expect(await saved(first)).toEqual([first]);
+  const { checkpoints } = await node.status();
+  expect(checkpoints.skipped).toEqual({
+    at: expect.any(String),
+    reason: "short-tail",
+    because: `Replaying transactions ${first + 1} to ${last}, which the newest checkpoint lacks, would take about 1 ms, less than the replay-budget of 10 ms.`,
+  });
+  expect(checkpoints.last?.txId).toBe(first);
+  expect(valueOf(await node.metrics(), "cairn_checkpoint_short_tail")).toBe(1);
+
+  await putMany(node, LIMIT);
+  const [newest = 0, ...older] = await saved(first + LIMIT);
+  expect(older).toEqual([first]);
+  expect(newest).toBeGreaterThanOrEqual(first + LIMIT);
+
+  // A request is not subject to the budget.
+  const requested = await put(node, "requested");
+  expect(await node.checkpoint().done).toMatchObject({ checkpoint: { txId: requested } });
+  expect((await node.status()).checkpoints.skipped?.reason).not.toBe("short-tail");
+});
+
+/** A node with a checkpoint, and a short tail that it has not saved. */
+async function unsavedTail(): Promise<Scene & { readonly url: string; readonly anchor: number }> {
+  const server = await startNatsServer();
+  onTestFinished(() => server.close());
+  const made = await scene(
+    () =>
+      ({ signal }) =>
+        openNatsTxLog({ servers: [server.url], signal }),
+  );
+  const anchor = await put(made.node, "first");
+  await made.saved(anchor);
+  await putMany(made.node, 10);
+  expect(await made.nextOutcome()).toBe("short-tail");
+  return { ...made, url: server.url, anchor };
+}
+
+describe("a tail in a log on NATS", () => {
+  it("is saved once the log was trimmed past the newest checkpoint, and nodes can join again", async () => {
+    const { url, anchor, node, nextOutcome, saved, join } = await unsavedTail();
+    // The last message of the checkpoint is the one that Cairn itself keeps when it trims.
+    await NatsOperator.at(url, async (nats) => await nats.purgeBefore(anchor));
+    expect(await nextOutcome()).toBe("short-tail");
+    await NatsOperator.at(url, async (nats) => await nats.purgeBefore(anchor + 1));
+    const last = anchor + 10;
+    expect(await saved(last)).toEqual([last, anchor]);
+    await putMany(node, 5);
+    expect(await nextOutcome()).toBe("short-tail");
+    const joined = await join();
+    await joined.ready;
+    expect((await joined.status()).join).toMatchObject({ restoredFrom: { txId: last }, replayed: 5 });
+  });
+
+  it("is saved as long as the log has a setting by which it can lose messages", async () => {
+    const { url, anchor, node, nextOutcome, saved } = await unsavedTail();
+    await NatsOperator.at(url, async (nats) => await nats.edit({ max_msgs: 1_000_000, discard: "old" }));
+    await saved(anchor + 10);
+    await NatsOperator.at(url, async (nats) => await nats.edit({ max_msgs: -1, discard: "new" }));
+    await putMany(node, 5);
+    expect(await nextOutcome()).toBe("short-tail");
+  });
+});

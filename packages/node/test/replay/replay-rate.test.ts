@@ -1,0 +1,80 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { memoryProvider } from "@cairn/kv";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import { expect, it, onTestFinished } from "vitest";
+import { IndexStore } from "../../src/index/index-store.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { readLogIdentity } from "../../src/log/log-identity.ts";
+import { followingMetrics } from "../../src/metrics/following-metrics.ts";
+import { indexLog } from "../../src/replay/index-log.ts";
+import { ReplayRate } from "../../src/replay/replay-rate.ts";
+import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
+
+/** The estimate before any measurement: 50,000 transactions a second. */
+const ASSUMED_MS = 1_000;
+const ASSUMED_TRANSACTIONS = 50_000;
+
+/** Replays a log of so many messages in an empty index. Returns the rate, and how long everything took (ms). */
+async function replay(messages: number): Promise<{ readonly rate: ReplayRate; readonly tookMs: number }> {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-rate-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const log = await openEmbeddedTxLog({ path: path.join(folder, "log") });
+  onTestFinished(() => log.close());
+  await log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
+  const id = (await log.id()) ?? "";
+  const payload = encodeTransaction({ ops: [["put", "things", "default/a", 1]] }, id);
+  await Promise.all(Array.from({ length: messages - 1 }, () => log.append(payload)));
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw new Error("there is no log");
+  const index = await IndexStore.open(
+    await memoryProvider().open(path.join(folder, "index")),
+    emptyState(identity),
+  );
+  onTestFinished(() => index.close());
+  const rate = new ReplayRate();
+  expect(rate.timeFor(ASSUMED_TRANSACTIONS)).toBe(ASSUMED_MS);
+  const stop = new AbortController();
+  const begunAt = performance.now();
+  await indexLog({
+    index,
+    identity,
+    log,
+    logger: pino({ level: "silent" }),
+    figures: followingMetrics(new Registry()),
+    rate,
+    signal: stop.signal,
+    goal: messages,
+    onProgress: () => undefined,
+    onReady: () => stop.abort(),
+    onApplied: () => undefined,
+    onReadable: () => undefined,
+  });
+  return { rate, tookMs: performance.now() - begunAt };
+}
+
+it("the rate is that of the last replay of 10,000 transactions or more", async () => {
+  const { rate, tookMs } = await replay(10_000);
+  expect(rate.timeFor(ASSUMED_TRANSACTIONS)).not.toBe(ASSUMED_MS);
+  expect(rate.timeFor(10_000)).toBeLessThanOrEqual(tookMs);
+  expect(rate.timeFor(20_000)).toBeCloseTo(2 * rate.timeFor(10_000));
+});
+
+it("a short replay says nothing about the rate", async () => {
+  const { rate } = await replay(1_000);
+  expect(rate.timeFor(ASSUMED_TRANSACTIONS)).toBe(ASSUMED_MS);
+});
+
+it("what was read before an interruption does not count, since nothing is known of its length", () => {
+  const rate = new ReplayRate();
+  rate.begun(0);
+  rate.begun(9_000);
+  rate.ended(18_000);
+  expect(rate.timeFor(ASSUMED_TRANSACTIONS)).toBe(ASSUMED_MS);
+  rate.begun(18_000);
+  rate.ended(28_000);
+  expect(rate.timeFor(ASSUMED_TRANSACTIONS)).not.toBe(ASSUMED_MS);
+});
