@@ -11,6 +11,8 @@ export type ErrorCode =
   | "LOG_GAP"
   | "LOG_FULL"
   | "LOG_UNSAFE"
+  | "LOG_READ_ONLY"
+  | "SEGMENT_CORRUPT"
   | "REQUEST_INVALID"
   | "METHOD_NOT_ALLOWED"
   | "TX_INVALID"

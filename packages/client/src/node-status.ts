@@ -182,5 +182,36 @@ export interface NodeStatus {
       readonly checksums: string;
     } | null;
   };
+  /** The backup of the log in the checkpoint store, as of this node's last look; null unless the node writes one and is ready. */
+  readonly logBackup: LogBackupStatus | null;
   readonly failure: { readonly code: string; readonly message: string; readonly hint: string | null } | null;
+}
+
+/** The backup of a log, as GET /status reports it. */
+export interface LogBackupStatus {
+  /** The location of its store. */
+  readonly location: string;
+  /** About how often the cluster writes a segment (ms). */
+  readonly everyMs: number;
+  /** The transactions that it holds, in runs without holes, the last 10; null before the first look. */
+  readonly covered: readonly { readonly first: TxId; readonly last: TxId }[] | null;
+  readonly segments: number | null;
+  readonly bytes: number | null;
+  /**
+   * What would be lost with the log's servers: the number of transactions of this node's index that are not in the backup, and the time since
+   * when, by this node's clock. Null while unknown.
+   */
+  readonly exposed: { readonly transactions: number | null; readonly since: string | null };
+  readonly lastLookAt: string | null;
+  readonly nextLookAt: string | null;
+  /** What this node has written to the backup since it is ready. */
+  readonly written: { readonly segments: number; readonly bytes: number };
+  /** Segments that cannot be read, and other findings of the last look. */
+  readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
+  /** The error of the last look; null if it succeeded. */
+  readonly lastFailure: {
+    readonly code: string;
+    readonly message: string;
+    readonly hint: string | null;
+  } | null;
 }

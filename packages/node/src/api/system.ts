@@ -1,6 +1,7 @@
 import type { CheckpointerOptions } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
 import type { Policies } from "@cairn/client";
+import type { LogBackupOptions } from "../backup/log-backup.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /**
@@ -17,6 +18,9 @@ export interface TrimPolicy {
   /** The age in milliseconds below which messages are kept. */
   readonly keep: number;
 }
+
+/** The parameters of a log backup, as configured. */
+export type LogBackupParameters = Omit<LogBackupOptions, "keep"> & Partial<Pick<LogBackupOptions, "keep">>;
 
 /** The parameters of the HTTP server, validated. */
 export interface HttpOptions {
@@ -55,6 +59,8 @@ export interface System {
   readonly scrubEvery?: number;
   /** If undefined, checkpoints are neither saved nor restored. */
   readonly checkpointer: CheckpointerOptions | undefined;
+  /** If undefined, the log is not backed up. Needs a checkpointer. */
+  readonly logBackup?: LogBackupOptions;
   /** If undefined, there is no HTTP server. */
   readonly http: HttpOptions | undefined;
   /** Policies to set if the log has none. */

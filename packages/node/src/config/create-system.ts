@@ -3,6 +3,9 @@ import { omitUndefined } from "./source/omit-undefined.ts";
 import type { ResolvedConfig } from "./read-config.ts";
 import type { System } from "../api/system.ts";
 
+/** How long segments of a log backup are kept by default, if the log keeps its messages itself. */
+const DEFAULT_KEEP_MS = 7 * 24 * 3_600_000;
+
 /** Creates a node's parts from its configuration. Built-in parts have no side effects until they are used; users' modules may have some. */
 export async function createSystem(
   config: ResolvedConfig,
@@ -12,6 +15,7 @@ export async function createSystem(
   const onNotice = options.onNotice ?? (() => {});
   const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
   const { checkpointer, "scrub-every": scrubEvery } = kvStore.common;
+  const backup = checkpointer?.common["log-backup"];
   // This creates only the function that opens the log; a node or command calls it.
   const openTxLog = await txLog.create(context);
   return {
@@ -27,6 +31,10 @@ export async function createSystem(
       logName: openTxLog.logName,
       trim: txLog.common.trim,
       scrubEvery: scrubEvery === "never" ? undefined : scrubEvery,
+      logBackup: backup && {
+        keep: txLog.common.trim === undefined ? DEFAULT_KEEP_MS : ("all" as const),
+        ...backup,
+      },
       policies,
     }),
   };

@@ -1,6 +1,7 @@
 import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
 import type { System } from "../api/system.ts";
 import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
+import { LogBackup } from "../backup/log-backup.ts";
 import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
 import { indexSource } from "../checkpoints/index-source.ts";
@@ -26,6 +27,8 @@ import type { NodeObservation } from "./node-observation.ts";
 export interface FollowingParts {
   readonly system: System;
   readonly log: TxLog;
+  /** The log together with its backups, for replaying. */
+  readonly history: TxLog;
   readonly identity: LogIdentity;
   readonly index: IndexStore;
   readonly stagingDir: string;
@@ -77,7 +80,7 @@ export class Following {
 
   /** Follows the log until `signal` is aborted. Throws the error with which the log or the index failed, or that of {@link doubt}. */
   async run(signal: AbortSignal): Promise<void> {
-    const { index, identity, log, logger, observation, report, rate, distrust, onApplied } = this.#parts;
+    const { index, identity, history, logger, observation, report, rate, distrust, onApplied } = this.#parts;
     const begin = index.state.txId;
     // "Ready" means having caught up with the log as it was when the node joined.
     const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
@@ -91,7 +94,7 @@ export class Following {
     await indexLog({
       index,
       identity,
-      log,
+      log: history,
       logger,
       figures: observation.metrics.following,
       rate,
@@ -102,8 +105,9 @@ export class Following {
       onReadable: (isReadable) => {
         this.#isLogAway = !isReadable;
       },
-      onApplied: (txId) => {
+      onApplied: (txId, bytes) => {
         onApplied(txId);
+        this.#services?.logBackup?.applied(bytes);
         this.#services?.watches.advanced();
         if (this.#isReplaying) report.replayed = txId - begin;
       },
@@ -149,6 +153,7 @@ export class ReadyServices {
   readonly checkpointer: Checkpointer | undefined;
   readonly upkeep: NodeUpkeep;
   readonly watches: WatchFeed;
+  readonly logBackup: LogBackup | undefined;
   readonly #purge: EvictionUpkeep;
   readonly #scrub: RepeatedWork | undefined;
 
@@ -164,6 +169,7 @@ export class ReadyServices {
     const onJudged = (name: string, whole: boolean): void => doubts.judged(name, whole);
     const { id: logId } = index.state.log;
     this.upkeep = new NodeUpkeep({ system, log, logId, stagingDir, logger, events, onJudged });
+    this.logBackup = startLogBackup(parts);
     this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
   }
 
@@ -175,6 +181,7 @@ export class ReadyServices {
       this.#purge.stop(),
       this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
       this.upkeep.stop(),
+      this.logBackup?.stop(),
       this.#scrub?.stop(),
     ]);
   }
@@ -194,4 +201,20 @@ function startCheckpointing(
     replayTimeMs: replayTime(index, log, (transactions) => rate.timeFor(transactions)),
   };
   return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
+}
+
+function startLogBackup({ system, log, identity, index, logger }: FollowingParts): LogBackup | undefined {
+  const { logBackup: options, checkpointer, nodeId } = system;
+  if (options === undefined || checkpointer === undefined) return undefined;
+  const { id, name } = identity;
+  const backup = new LogBackup({
+    store: checkpointer.store,
+    log,
+    of: { id, name, offset: logOffset(identity, index.state) },
+    node: nodeId,
+    options,
+    onError: (error) => logFailure(logger, "warn", error, "The log backup tries again."),
+  });
+  backup.start();
+  return backup;
 }

@@ -6,6 +6,7 @@ import type { System } from "../api/system.ts";
 import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
+import { logWithBackup } from "../backup/log-with-backup.ts";
 import type { ComparedNode } from "../cluster/compared-node.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { IndexPosition } from "../index/index-position.ts";
@@ -75,6 +76,8 @@ export class NodeLife implements ComparedNode {
   #running: Promise<void> = Promise.resolve();
   #report = new JoinReport();
   #log: TxLog | undefined;
+  /** The log together with its backups. */
+  #history: TxLog | undefined;
   #identity: LogIdentity | undefined;
   #index: IndexStore | undefined;
   #following: Following | undefined;
@@ -218,7 +221,8 @@ export class NodeLife implements ComparedNode {
       const before = this.position.txId;
       try {
         const log = await this.#openLog();
-        await this.#follow(log, await this.#join(log, suspect, last));
+        this.#history ??= logWithBackup(log, restoreStores(checkpointer));
+        await this.#follow(log, this.#history, await this.#join(this.#history, suspect, last));
         return;
       } catch (thrown) {
         if (signal.aborted) return;
@@ -288,7 +292,7 @@ export class NodeLife implements ComparedNode {
   }
 
   /** Follows the log. Returns only when the node stops. */
-  async #follow(log: TxLog, { index, identity }: JoinedIndex): Promise<void> {
+  async #follow(log: TxLog, history: TxLog, { index, identity }: JoinedIndex): Promise<void> {
     const { system, directory, logger, observation, comparePast } = this.#parts;
     this.#failure = undefined;
     this.#isFailed = false;
@@ -296,6 +300,7 @@ export class NodeLife implements ComparedNode {
     this.#following = new Following({
       system,
       log,
+      history,
       identity,
       index,
       stagingDir: directory.layout.staging,

@@ -34,7 +34,7 @@ export async function nodeStatus(
 ): Promise<NodeStatus> {
   // Read at one instant, before anything is awaited, so that a failed node is always reported with its failure.
   const { reportedPhase: phase, index, identity, report, observation, failure } = parts;
-  const { checkpointer, upkeep } = parts.services ?? {};
+  const { checkpointer, upkeep, logBackup } = parts.services ?? {};
   const { reachable, exists, bounds, problem } = await lookAtLog(parts);
   const isReported =
     problem === undefined || [failure, ...warnings].some((one) => one?.message === problem.message);
@@ -70,6 +70,7 @@ export async function nodeStatus(
     progress: report.progress,
     stalled,
     checkpoints: statusOfCheckpoints({ checkpointer, upkeep, report, observation, store }),
+    logBackup: (state === undefined ? undefined : logBackup?.status(state.txId)) ?? null,
     failure:
       failure === undefined
         ? null

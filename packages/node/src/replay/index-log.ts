@@ -29,8 +29,8 @@ interface IndexLogOptions {
   readonly onProgress: (unit: "transactions" | "documents", done: number, total: number) => void;
   /** Called once when the index holds `goal` and its indexed fields are built. */
   readonly onReady: () => void;
-  /** Called when the index holds everything up to `txId`. */
-  readonly onApplied: (txId: TxId) => void;
+  /** Called when the index holds everything up to `txId`, with the bytes of the messages just applied. */
+  readonly onApplied: (txId: TxId, bytes: number) => void;
   /** Reports whether the log can be read; if not, the reason was logged before. */
   readonly onReadable: (isReadable: boolean) => void;
 }
@@ -77,7 +77,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       figures.applied(counts, (performance.now() - begunAt) / 1_000);
       notices.applied(counts);
       const { txId } = index.state;
-      onApplied(txId);
+      onApplied(txId, counts.bytes);
       if (before < goal) {
         onProgress("transactions", Math.min(txId, goal) - begin, goal - begin);
         if (txId >= goal) rate.ended(txId);

@@ -233,6 +233,7 @@ export class MemoryNode implements NodeApi {
       phase,
       progress,
       stalled: null,
+      logBackup: null,
       failure,
       log: {
         name: "cairn",

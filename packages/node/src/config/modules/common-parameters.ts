@@ -1,4 +1,4 @@
-import { duration, durationOrNever } from "../types/duration-type.ts";
+import { duration, durationOr } from "../types/duration-type.ts";
 import type { ModuleKind } from "../types/module-kinds.ts";
 import { moduleOf } from "./module-type.ts";
 import { mapOf } from "../types/map-type.ts";
@@ -47,7 +47,7 @@ export const kvStoreParameters = {
     "`CAIRN_INDEX_PATH`, else `{CAIRN_DIR}/{NODE_ID}-index`",
   ),
   "scrub-every": withDefault(
-    durationOrNever(),
+    durationOr("never"),
     24 * 3_600_000,
     "About how often a ready node compares all tables of its index with their checksums; `never` turns scrubs off.",
   ),

@@ -6,7 +6,7 @@ import { dbDirLayout } from "../../db-dir/layout.ts";
 import { openEmbeddedTxLog } from "../../log/embedded/embedded-tx-log.ts";
 import { omitUndefined } from "../source/omit-undefined.ts";
 import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";
-import { duration } from "../types/duration-type.ts";
+import { duration, durationOr } from "../types/duration-type.ts";
 import { defineModule } from "./module-descriptor.ts";
 import type { ModuleDescriptor } from "../types/reading.ts";
 import { moduleOf } from "./module-type.ts";
@@ -78,6 +78,22 @@ const retentionPolicy = mapOf(
   { minProperties: 1 },
 );
 
+const logBackup = mapOf(
+  "log-backup",
+  {
+    every: required(
+      duration(),
+      "About how often the cluster, not each node, writes what the log has got since.",
+    ),
+    keep: optional(
+      durationOr("all"),
+      "Segments are removed once they are older than this and a verified checkpoint covers them; `all` keeps them.",
+      "`all` if the log is trimmed, else P7D",
+    ),
+  },
+  (values) => omitUndefined(values),
+);
+
 const SAVES_TO_READ_ONLY = {
   message: "The store that checkpoints are saved to is read-only.",
   hint: "Name it in restore-from and save to another store, or remove read-only? from its configuration.",
@@ -103,6 +119,11 @@ const checkpointer = defineModule({
       duration(),
       "About how often the cluster reads its newest checkpoint back, opens it, and marks it as verified.",
       "none: only `cairn checkpoint verify` verifies",
+    ),
+    "log-backup": optional(
+      logBackup,
+      "Also backs the log up to the store, in segments.",
+      "none: the store has checkpoints alone",
     ),
     "checkpoint-dir": optional(
       path(),
@@ -138,7 +159,8 @@ const checkpointer = defineModule({
     ),
   },
   check: ({ store }) => (store.common["read-only?"] === true ? SAVES_TO_READ_ONLY : undefined),
-  common: () => ({}),
+  common: ({ "log-backup": backup, compression }) =>
+    backup === undefined ? {} : { "log-backup": { ...backup, codec: compression } },
   async create(values, context): Promise<CheckpointerOptions> {
     const { "restore-from": restoreFrom } = values;
     const store = await values.store.create(context);

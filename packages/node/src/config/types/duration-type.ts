@@ -33,19 +33,17 @@ export function duration(): ValueType<number> {
   };
 }
 
-const NEVER = "never";
-
-/** Returns the type of a duration above zero, in milliseconds, or `never`, which may be a keyword in EDN. */
-export function durationOrNever(): ValueType<number | typeof NEVER> {
+/** Returns the type of a duration above zero, in milliseconds, or `word`, which may be a keyword in EDN. */
+export function durationOr<Word extends string>(word: Word): ValueType<number | Word> {
   const length = duration();
   return {
-    name: `duration or \`${NEVER}\``,
-    jsonSchema: eitherOf({ const: NEVER }, length.jsonSchema),
+    name: `duration or \`${word}\``,
+    jsonSchema: eitherOf({ const: word }, length.jsonSchema),
     read(node, at, reading) {
-      const isNever = (node.type === "string" || node.type === "keyword") && node.text === NEVER;
-      return isNever ? NEVER : length.read(node, at, reading);
+      const isWord = (node.type === "string" || node.type === "keyword") && node.text === word;
+      return isWord ? word : length.read(node, at, reading);
     },
-    show: (value) => (value === NEVER ? NEVER : length.show(value)),
+    show: (value) => (typeof value === "number" ? length.show(value) : value),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { CheckpointStore, CheckpointerOptions } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
 import type { TxLog } from "../../log/tx-log.ts";
-import type { OnLogMismatch, TrimPolicy } from "../../api/system.ts";
+import type { LogBackupParameters, OnLogMismatch, TrimPolicy } from "../../api/system.ts";
 
 /** A function that opens a log. It is called again for every attempt to reach the log. */
 export interface TxLogOpener {
@@ -32,7 +32,7 @@ export interface CommonValues {
     readonly "scrub-every": number | "never";
     readonly checkpointer: ModuleUse<"checkpointer"> | undefined;
   };
-  readonly checkpointer: object;
+  readonly checkpointer: { readonly "log-backup"?: LogBackupParameters };
   readonly "checkpoint-store": { readonly "read-only?"?: boolean };
 }
 

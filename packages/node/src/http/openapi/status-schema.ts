@@ -113,6 +113,20 @@ const CHECKPOINTS = object({
   ),
 });
 
+const LOG_BACKUP = object({
+  location: TEXT,
+  everyMs: MILLISECONDS,
+  covered: nullable(array(object({ first: TX_ID, last: TX_ID }))),
+  segments: nullable(COUNT),
+  bytes: nullable(BYTES),
+  exposed: object({ transactions: nullable(COUNT), since: nullable(TIME) }),
+  lastLookAt: nullable(TIME),
+  nextLookAt: nullable(TIME),
+  written: object({ segments: COUNT, bytes: BYTES }),
+  warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
+  lastFailure: nullable(FAILURE),
+});
+
 /** The body of GET /status. */
 export const STATUS = object({
   node: TEXT,
@@ -124,6 +138,7 @@ export const STATUS = object({
   progress: nullable(PROGRESS),
   stalled: nullable(STALLED),
   checkpoints: CHECKPOINTS,
+  logBackup: nullable(LOG_BACKUP),
   failure: nullable(FAILURE),
 });
 

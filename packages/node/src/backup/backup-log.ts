@@ -1,0 +1,259 @@
+import { type CheckpointStore, systemClock } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
+import { readSegment } from "./read-segment.ts";
+import type { Segment, SegmentHeader } from "./segment.ts";
+import { backupFolder, coveredRanges, listBackup, type SegmentFile, segmentsWith } from "./segment-name.ts";
+
+/** Options for {@link BackupLog}. */
+export interface BackupLogOptions {
+  readonly store: CheckpointStore;
+  readonly logId: string;
+  /** The time from one listing to the next while a reader waits for new segments (ms). */
+  readonly pollMs: number;
+  /** Called with a damaged segment whose transactions another segment holds. */
+  readonly onDamage?: (error: CairnError) => void;
+}
+
+/** The time for which a listing is taken for the present one (ms), so that a join does not list for every question. */
+const LISTING_MS = 1_000;
+const DEFAULT_MESSAGES = 5_000;
+const DEFAULT_BYTES = 8 * 1024 * 1024;
+
+/**
+ * A log that is read from its backup in a checkpoint store. Nothing can be appended to it. A damaged segment is passed over if another one
+ * holds the same transactions; otherwise `SEGMENT_CORRUPT` is thrown before any of its messages is returned.
+ */
+export class BackupLog implements TxLog {
+  readonly maxPayload = 0;
+  readonly #options: BackupLogOptions;
+  readonly #closed = new AbortController();
+  /** Segments that cannot be used, with the reason. */
+  readonly #damaged = new Map<string, CairnError>();
+  #listing: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
+  #log: SegmentHeader["log"] | undefined;
+  /** The segment from which a message was fetched last. */
+  #fetched: Segment | undefined;
+
+  constructor(options: BackupLogOptions) {
+    this.#options = options;
+  }
+
+  /** The name of the log, known once a segment was read; until then the folder of its backup. */
+  get name(): string {
+    return this.#log?.name ?? backupFolder(this.#options.logId).slice(0, -1);
+  }
+
+  async id(): Promise<string | undefined> {
+    return (await this.exists()) ? this.#options.logId : undefined;
+  }
+
+  async exists(): Promise<boolean> {
+    return (await this.#segments()).length > 0;
+  }
+
+  async create(): Promise<void> {
+    if (!(await this.exists())) throw readOnly(this.#options.store.location);
+  }
+
+  append(): Promise<never> {
+    return Promise.reject(readOnly(this.#options.store.location));
+  }
+
+  async bounds(): Promise<LogBounds> {
+    const segments = await this.#segments();
+    const [first] = segments;
+    if (first === undefined) throw this.#unreachable("It has no segments yet.");
+    const { offset } = await this.#identity(first);
+    let last = first.last;
+    for (const segment of segments) last = Math.max(last, segment.last);
+    return { first: first.first - offset, last: last - offset };
+  }
+
+  /** Returns the first position of the run without holes that holds `position`; undefined if none does. */
+  async beginningOf(position: number): Promise<number | undefined> {
+    const segments = await this.#segments();
+    const [first] = segments;
+    if (first === undefined) return undefined;
+    const { offset } = await this.#identity(first);
+    const txId = position + offset;
+    const range = coveredRanges(segments).find((one) => one.first <= txId && txId <= one.last);
+    return range === undefined ? undefined : range.first - offset;
+  }
+
+  async fetch(position: number): Promise<LogMessage | undefined> {
+    const [first] = await this.#segments();
+    if (first === undefined || position < 1) return undefined;
+    const txId = position + (await this.#identity(first)).offset;
+    const fetched = this.#fetched;
+    const segment =
+      fetched !== undefined && holds(fetched, txId) ? fetched : await this.#load(txId, undefined);
+    if (segment === undefined) return undefined;
+    this.#fetched = segment;
+    return messageOf(segment, txId);
+  }
+
+  async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
+    const signal = AbortSignal.any([options.signal, this.#closed.signal]);
+    const start = (await this.#segments())[0];
+    if (start === undefined) throw this.#unreachable("It has no segments yet.");
+    const { offset } = await this.#identity(start);
+    let next = from + offset;
+    let ahead: { readonly txId: TxId; readonly segment: Promise<Segment | undefined> } | undefined;
+    const loading = (txId: TxId): Promise<Segment | undefined> => {
+      const segment = this.#load(txId, signal);
+      // A reader that ends early does not await what was read ahead.
+      segment.catch(() => undefined);
+      return segment;
+    };
+    while (!signal.aborted) {
+      let segment: Segment | undefined;
+      try {
+        segment = await (ahead?.txId === next ? ahead.segment : loading(next));
+      } catch (error) {
+        if (signal.aborted) return;
+        throw error;
+      }
+      ahead = undefined;
+      if (segment === undefined) {
+        const beyond = (await this.#segments()).find(({ first }) => first > next);
+        // The caller notices the hole: it compares positions.
+        if (beyond !== undefined) next = beyond.first;
+        else if (!(await this.#endsBefore(next))) return;
+        else await this.#waitForMore(next, signal);
+        continue;
+      }
+      const after = segment.header.last + 1;
+      if (await this.#isKnown(after)) ahead = { txId: after, segment: loading(after) };
+      yield* inArrays(segment.messages.slice(next - segment.header.first), options);
+      next = after;
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closed.abort();
+    return Promise.resolve();
+  }
+
+  /** Returns a segment that holds a transaction; undefined if none does. Throws `SEGMENT_CORRUPT` if only damaged ones do. */
+  async #load(txId: TxId, signal: AbortSignal | undefined): Promise<Segment | undefined> {
+    let damage: CairnError | undefined;
+    // A segment that was merged into another one after the listing is looked for again.
+    for (const fresh of [false, true]) {
+      damage = undefined;
+      for (const file of segmentsWith(await this.#segments(fresh), txId)) {
+        try {
+          const known = this.#damaged.get(file.name);
+          if (known !== undefined) throw known;
+          const segment = await this.#inLogTerms(readSegment(this.#options.store, file, signal));
+          if (segment === undefined) continue;
+          if (damage !== undefined) this.#options.onDamage?.(damage);
+          return segment;
+        } catch (error) {
+          if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+          this.#damaged.set(file.name, error);
+          damage = error;
+        }
+      }
+    }
+    if (damage !== undefined) throw damage;
+    return undefined;
+  }
+
+  /** Returns the log's name and offset, which each of its segments states. */
+  async #identity(file: SegmentFile): Promise<SegmentHeader["log"]> {
+    if (this.#log !== undefined) return this.#log;
+    const segment = await this.#load(file.first, undefined);
+    if (segment === undefined) throw this.#unreachable("Its first segment has just been removed.");
+    this.#fetched = segment;
+    this.#log = segment.header.log;
+    return this.#log;
+  }
+
+  async #segments(fresh = false): Promise<readonly SegmentFile[]> {
+    const known = this.#listing;
+    if (!fresh && known !== undefined && performance.now() - known.at < LISTING_MS) return known.segments;
+    const at = performance.now();
+    const { store, logId } = this.#options;
+    if (this.#closed.signal.aborted) throw this.#unreachable("It was closed.");
+    const { segments } = await this.#inLogTerms(listBackup(store, logId));
+    this.#listing = { segments, at };
+    const names = new Set(segments.map(({ name }) => name));
+    // A segment that was removed and written again is tried again.
+    for (const name of this.#damaged.keys()) if (!names.has(name)) this.#damaged.delete(name);
+    return segments;
+  }
+
+  async #isKnown(txId: TxId): Promise<boolean> {
+    return segmentsWith(this.#listing?.segments ?? (await this.#segments()), txId).length > 0;
+  }
+
+  /** Returns whether the backup ends directly before a transaction. */
+  async #endsBefore(txId: TxId): Promise<boolean> {
+    return (await this.#segments()).some(({ last }) => last === txId - 1);
+  }
+
+  async #waitForMore(txId: TxId, signal: AbortSignal): Promise<void> {
+    while (await systemClock.wait(this.#options.pollMs, signal)) {
+      if ((await this.#segments(true)).some(({ last }) => last >= txId)) return;
+    }
+  }
+
+  /** Converts errors of the store: to whoever reads a log, it is the log that cannot be reached. */
+  async #inLogTerms<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (!isCairnError(error) || !error.code.startsWith("STORE_")) throw error;
+      throw new CairnError("LOG_UNREACHABLE", `The log backup cannot be read: ${error.message}`, {
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+        cause: error,
+      });
+    }
+  }
+
+  #unreachable(why: string): CairnError {
+    const { store, logId } = this.#options;
+    return new CairnError(
+      "LOG_UNREACHABLE",
+      `The backup of the log ${logId} in ${store.location} cannot be read: ${why}`,
+      { hint: 'Nodes with "log-backup" in their checkpointer write it; cairn log backup status shows it.' },
+    );
+  }
+}
+
+/** Returns `LOG_READ_ONLY`: nothing can be appended to a backup. */
+function readOnly(location: string): CairnError {
+  return new CairnError(
+    "LOG_READ_ONLY",
+    `This node reads its log from the backup in ${location}, so it takes no transactions.`,
+    { hint: "Send them to a node that has access to the log itself." },
+  );
+}
+
+function holds({ header }: Segment, txId: TxId): boolean {
+  return header.first <= txId && txId <= header.last;
+}
+
+function messageOf({ header, messages }: Segment, txId: TxId): LogMessage | undefined {
+  return messages[txId - header.first];
+}
+
+function* inArrays(
+  messages: readonly LogMessage[],
+  { maxMessages = DEFAULT_MESSAGES, maxBytes = DEFAULT_BYTES }: LogReadOptions,
+): Generator<readonly LogMessage[], void, void> {
+  let from = 0;
+  let bytes = 0;
+  for (const [at, { payload }] of messages.entries()) {
+    const isFull = at - from >= maxMessages || (at > from && bytes + payload.length > maxBytes);
+    if (isFull) {
+      yield messages.slice(from, at);
+      from = at;
+      bytes = 0;
+    }
+    bytes += payload.length;
+  }
+  if (from < messages.length) yield messages.slice(from);
+}

@@ -1,0 +1,202 @@
+import {
+  type CheckpointStore,
+  type Clock,
+  firstLookDelay,
+  nextLookDelay,
+  retryDelay,
+  systemClock,
+} from "@cairn/checkpoint";
+import type { CairnError } from "@cairn/kv";
+import type { LogBackupStatus, TxId } from "@cairn/client";
+import type { TxLog } from "../log/tx-log.ts";
+import { type BackupLook, type BackupMemory, lookAtBackup } from "./backup-look.ts";
+import { asCairnError } from "../observe/failures.ts";
+import { SEGMENT_BYTES } from "./read-segment.ts";
+import type { SegmentCodec, SegmentHeader } from "./segment.ts";
+
+/** The parameters of a log backup. */
+export interface LogBackupOptions {
+  /** About how often the cluster writes a segment (ms). */
+  readonly every: number;
+  /** The age up to which segments are kept (ms); "all" keeps every segment. */
+  readonly keep: number | "all";
+  readonly codec: SegmentCodec;
+}
+
+/** The parts that a {@link LogBackup} works with. Clock and randomness default to the machine's. */
+export interface LogBackupParts {
+  readonly store: CheckpointStore;
+  readonly log: TxLog;
+  readonly of: SegmentHeader["log"];
+  readonly node: string;
+  readonly options: LogBackupOptions;
+  readonly onLook?: (look: BackupLook) => void;
+  /** Called with the error of each look that failed. */
+  readonly onError?: (error: CairnError) => void;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+}
+
+/** What a node knows of the backup. Times are ISO 8601, by the clock of this machine. */
+interface State {
+  /** The last look that succeeded; null before the first. */
+  readonly look: BackupLook | null;
+  readonly lookedAt: string | null;
+  readonly nextLookAt: string | null;
+  /** The time before which everything that the log held is in the backup; null while that is not known. */
+  readonly coveredUntil: string | null;
+  readonly error: CairnError | undefined;
+}
+
+/** The number of runs of transactions in the status: a backup has one, unless something removed segments. */
+const REPORTED_RANGES = 10;
+/** The latest that a look comes after much was written, as a part of the period and at most (ms): so that not all nodes look at once. */
+const HURRY_PART = 0.1;
+const MAX_HURRY_MS = 5_000;
+
+/**
+ * Keeps the backup of a log in a checkpoint store up to date. Each node that runs one looks 0.9 to 1.1 periods after the newest segment, and
+ * the first that looks writes; nobody coordinates. Looks earlier once as much as fills a segment has been applied.
+ */
+export class LogBackup {
+  readonly #parts: LogBackupParts;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #stop = new AbortController();
+  readonly #memory: BackupMemory = { storeClock: undefined, damaged: new Map() };
+  #state: State = {
+    look: null,
+    lookedAt: null,
+    nextLookAt: null,
+    coveredUntil: null,
+    error: undefined,
+  };
+  #running: Promise<void> = Promise.resolve();
+  #written = { segments: 0, bytes: 0 };
+  #appliedBytes = 0;
+  #hurry = new AbortController();
+
+  constructor(parts: LogBackupParts) {
+    this.#parts = parts;
+    this.#clock = parts.clock ?? systemClock;
+    this.#random = parts.random ?? Math.random;
+  }
+
+  /** Returns what GET /status reports, given the last transaction of the index. */
+  status(txId: TxId): LogBackupStatus {
+    const { store, options } = this.#parts;
+    const { look, lookedAt, nextLookAt, coveredUntil, error } = this.#state;
+    const end = look?.covered.at(-1)?.last ?? 0;
+    const transactions = look === null ? null : Math.max(0, txId - end);
+    return {
+      location: store.location,
+      everyMs: options.every,
+      covered: look?.covered.slice(-REPORTED_RANGES) ?? null,
+      segments: look?.segments ?? null,
+      bytes: look?.bytes ?? null,
+      exposed: { transactions, since: transactions === 0 ? null : coveredUntil },
+      lastLookAt: lookedAt,
+      nextLookAt,
+      written: this.#written,
+      warnings: [...this.#memory.damaged.values()].map(described),
+      lastFailure: error === undefined ? null : { ...described(error), hint: error.hint ?? null },
+    };
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  /** Aborts a look in progress and waits for it to end. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  /** Counts the bytes of transactions that the node has applied. */
+  applied(bytes: number): void {
+    this.#appliedBytes += bytes;
+    if (this.#appliedBytes >= SEGMENT_BYTES) this.#hurry.abort();
+  }
+
+  async #run(): Promise<void> {
+    const { every } = this.#parts.options;
+    const { signal } = this.#stop;
+    let delay = firstLookDelay(every, this.#random());
+    let failures = 0;
+    while (!signal.aborted) {
+      this.#state = { ...this.#state, nextLookAt: this.#iso(delay) };
+      const forced = await this.#wait(delay);
+      if (signal.aborted) return;
+      try {
+        delay = await this.#look(forced);
+        failures = 0;
+      } catch (error) {
+        if (signal.aborted) return;
+        failures += 1;
+        const failure = asCairnError(error);
+        this.#state = { ...this.#state, error: failure };
+        this.#parts.onError?.(failure);
+        delay = retryDelay(every, failures, this.#random());
+      }
+    }
+  }
+
+  /** Waits until a look is due. Returns whether it is due because much was applied. */
+  async #wait(delay: number): Promise<boolean> {
+    const { signal } = this.#stop;
+    if (await this.#clock.wait(delay, AbortSignal.any([signal, this.#hurry.signal]))) return false;
+    const { every } = this.#parts.options;
+    await this.#clock.wait(this.#random() * Math.min(every * HURRY_PART, MAX_HURRY_MS), signal);
+    return true;
+  }
+
+  /** Looks once. Returns the time until the next look (ms). */
+  async #look(forced: boolean): Promise<number> {
+    const { options, store, log, of, node, onLook } = this.#parts;
+    const { every, codec } = options;
+    this.#appliedBytes = 0;
+    this.#hurry = new AbortController();
+    const begunAt = this.#iso(0);
+    const look = await lookAtBackup({
+      store,
+      log,
+      of,
+      node,
+      codec,
+      every,
+      forced,
+      memory: this.#memory,
+      clock: this.#clock,
+      signal: this.#stop.signal,
+    });
+    const { segments, bytes } = this.#written;
+    this.#written = {
+      segments: segments + look.written.length,
+      bytes: look.written.reduce((sum, one) => sum + one.bytes, bytes),
+    };
+    const isWhole = (look.covered.at(-1)?.last ?? 0) >= look.logEnd;
+    const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;
+    this.#state = { look, lookedAt: begunAt, nextLookAt: null, coveredUntil, error: undefined };
+    onLook?.(look);
+    return nextLookDelay({
+      approxFrequency: every,
+      newestTakenAt: look.newestAt,
+      storeNow: look.storeNow,
+      leased: look.skipped === "leased",
+      random: this.#random(),
+    });
+  }
+
+  #iso(inMs: number): string {
+    return new Date(this.#clock.now() + inMs).toISOString();
+  }
+}
+
+function described({ code, message, hint = "" }: CairnError): {
+  code: string;
+  message: string;
+  hint: string;
+} {
+  return { code, message, hint };
+}

@@ -1,0 +1,121 @@
+import { CairnError, isCairnError } from "@cairn/kv";
+import { anchorOf } from "../log/anchor.ts";
+import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { BackupLog } from "./backup-log.ts";
+
+/** What was trimmed is in the backup already, so nothing waits for new segments. */
+const POLL_MS = 1_000;
+/** The number of times that a reader begins again because the log was trimmed while it read the backup. */
+const MAX_SEAMS = 100;
+
+/**
+ * Returns a log together with its backups in `stores`: what was trimmed from the log is read from a backup. A backup takes part only if it
+ * holds every message before the log's first one, and that message too, so that both can be compared there; of several, the one that goes
+ * back furthest. A backup that cannot be read is passed over: the log then begins where it does without one.
+ *
+ * For replaying; everything that trims, appends or inspects uses the log itself.
+ */
+export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): TxLog {
+  let known: { readonly logId: string; readonly backups: readonly BackupLog[] } | undefined;
+  /** The backup, and the position, at which log and backup were compared last. */
+  let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
+  const backupsOf = async (): Promise<readonly BackupLog[]> => {
+    const logId = await log.id();
+    if (logId === undefined) return [];
+    if (known?.logId !== logId) {
+      known = { logId, backups: stores.map((store) => new BackupLog({ store, logId, pollMs: POLL_MS })) };
+    }
+    return known.backups;
+  };
+  /** Returns the first position that can be read in one sequence, and the backup that has what comes before the log. */
+  const beginning = async ({ first }: LogBounds): Promise<{ first: number; backup?: BackupLog }> => {
+    if (first <= 1) return { first };
+    let found: { first: number; backup?: BackupLog } = { first };
+    for (const backup of await backupsOf()) {
+      const begin = await beginningOf(backup, first);
+      if (begin !== undefined && begin < found.first) found = { first: begin, backup };
+    }
+    const { backup } = found;
+    if (backup !== undefined && (compared?.backup !== backup || compared.first !== first)) {
+      await requireSameMessage(log, backup, first);
+      compared = { backup, first };
+    }
+    return found;
+  };
+  async function* read(
+    from: number,
+    options: LogReadOptions,
+  ): AsyncGenerator<readonly LogMessage[], void, void> {
+    let next = from;
+    for (let seams = 0; seams < MAX_SEAMS && !options.signal.aborted; seams += 1) {
+      const bounds = await log.bounds();
+      const { first, backup } = next >= bounds.first ? { first: next } : await beginning(bounds);
+      if (backup === undefined || next < first) {
+        yield* log.read(next, options);
+        return;
+      }
+      const stop = new AbortController();
+      const signal = AbortSignal.any([options.signal, stop.signal]);
+      try {
+        for await (const messages of backup.read(next, { ...options, signal })) {
+          const trimmed = messages.filter(({ position }) => position < bounds.first);
+          if (trimmed.length > 0) yield trimmed;
+          next += trimmed.length;
+          if (next >= bounds.first) break;
+        }
+      } finally {
+        stop.abort();
+      }
+      // The backup ended early: the caller reads again.
+      if (next < bounds.first) return;
+    }
+  }
+  return {
+    name: log.name,
+    ...(log.hasOneWriter === undefined ? {} : { hasOneWriter: log.hasOneWriter }),
+    maxPayload: log.maxPayload,
+    id: () => log.id(),
+    create: (birthRecord) => log.create(birthRecord),
+    exists: () => log.exists(),
+    append: (payload, options) => log.append(payload, options),
+    async bounds() {
+      const bounds = await log.bounds();
+      return { first: (await beginning(bounds)).first, last: bounds.last };
+    },
+    async fetch(position) {
+      const message = await log.fetch(position);
+      if (message !== undefined || position < 1) return message;
+      const bounds = await log.bounds();
+      const { first, backup } = await beginning(bounds);
+      return position >= first && position < bounds.first ? await backup?.fetch(position) : undefined;
+    },
+    read,
+    // Whoever opened them closes them.
+    close: () => Promise.resolve(),
+  };
+}
+
+/** Returns the first position from which the backup holds everything up to `position`; undefined if it does not hold `position`. */
+async function beginningOf(backup: BackupLog, position: number): Promise<number | undefined> {
+  try {
+    return await backup.beginningOf(position);
+  } catch (error) {
+    if (isCairnError(error, "LOG_UNREACHABLE")) return undefined;
+    throw error;
+  }
+}
+
+async function requireSameMessage(log: TxLog, backup: BackupLog, position: number): Promise<void> {
+  const [ours, theirs] = [await log.fetch(position), await backup.fetch(position)];
+  // The log was trimmed further in the meantime.
+  if (ours === undefined || theirs === undefined) return;
+  if (anchorOf(ours).sha256 === anchorOf(theirs).sha256) return;
+  throw new CairnError(
+    "LOG_REGRESSED",
+    `Message ${position} of the log "${log.name}" is not the one that its backup holds.`,
+    {
+      hint: "The log server lost the end of the log, and other messages were written in its place. cairn log backup status shows the backup; join from a checkpoint that agrees with the log, or restore the server's data.",
+    },
+  );
+}

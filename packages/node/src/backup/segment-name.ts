@@ -1,0 +1,110 @@
+import { createHash } from "node:crypto";
+import type { CheckpointStore, StoredFile } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+
+/** The parts of a segment's name: `log-<log id>/<first>-<last>-<8 hex>.segment`. */
+export interface SegmentName {
+  readonly logId: string;
+  readonly first: TxId;
+  readonly last: TxId;
+  /** The first 8 digits of the SHA-256 of the last message's anchor, so that segments of different histories have different names. */
+  readonly end: string;
+}
+
+/** A segment in a listing. */
+export interface SegmentFile extends SegmentName, StoredFile {}
+
+/** A run of transactions, both ends included. */
+export interface TxRange {
+  readonly first: TxId;
+  readonly last: TxId;
+}
+
+const PREFIX = "log-";
+const ID_DIGITS = 16;
+const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
+const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})\.segment$/;
+/** The file in a backup's folder of a node that is writing or merging. */
+const LEASE = "in-progress.json";
+
+/** Returns the folder of a log's backup in a store, with the slash that ends it. */
+export function backupFolder(logId: string): string {
+  const id = PLAIN_ID.test(logId) ? logId : createHash("sha256").update(logId).digest("hex").slice(0, 32);
+  return `${PREFIX}${id}/`;
+}
+
+/** Returns the file of the lease under which a log's backup is written. */
+export function backupLease(logId: string): string {
+  return backupFolder(logId) + LEASE;
+}
+
+/** Returns the name of a segment's file in the store. Transaction ids have a fixed width, so that names are listed in their order. */
+export function segmentFile({ logId, first, last, end }: SegmentName): string {
+  return `${backupFolder(logId)}${idDigits(first)}-${idDigits(last)}-${end}.segment`;
+}
+
+function idDigits(txId: TxId): string {
+  return String(txId).padStart(ID_DIGITS, "0");
+}
+
+/** Parses the name of a segment's file; undefined if it is not exactly what {@link segmentFile} returns. */
+export function parseSegmentName(file: string): SegmentName | undefined {
+  const match = NAME.exec(file);
+  if (match === null) return undefined;
+  const [, logId = "", from = "", to = "", end = ""] = match;
+  const [first, last] = [Number(from), Number(to)];
+  return Number.isSafeInteger(last) && first >= 1 && first <= last ? { logId, first, last, end } : undefined;
+}
+
+/** What a store has of a log's backup. */
+export interface BackupListing {
+  /** In the order of their first transactions, the longer ones first. */
+  readonly segments: readonly SegmentFile[];
+  /** The lease of a node that is writing, if there is one. */
+  readonly lease: StoredFile | undefined;
+  /** Files that are not part of a backup. */
+  readonly foreign: readonly string[];
+}
+
+/** Lists the backup of a log: one request for up to a thousand segments. */
+export async function listBackup(store: CheckpointStore, logId: string): Promise<BackupListing> {
+  const segments: SegmentFile[] = [];
+  const foreign: string[] = [];
+  let lease: StoredFile | undefined;
+  for (const file of await store.list(backupFolder(logId))) {
+    const name = parseSegmentName(file.name);
+    if (name !== undefined) segments.push({ ...name, ...file, name: file.name });
+    else if (file.name === backupLease(logId)) lease = file;
+    else foreign.push(file.name);
+  }
+  segments.sort((a, b) => a.first - b.first || b.last - a.last);
+  return { segments, lease, foreign };
+}
+
+/** Returns the ids of the logs that have a backup in a store. */
+export async function listBackups(store: CheckpointStore): Promise<string[]> {
+  const ids = new Set<string>();
+  for (const { name } of await store.list(PREFIX)) {
+    const parsed = parseSegmentName(name);
+    if (parsed !== undefined) ids.add(parsed.logId);
+  }
+  return [...ids];
+}
+
+/** Returns the segments that hold a transaction, those that reach furthest first. */
+export function segmentsWith(segments: readonly SegmentFile[], txId: TxId): SegmentFile[] {
+  return segments
+    .filter(({ first, last }) => first <= txId && txId <= last)
+    .toSorted((a, b) => b.last - a.last || a.first - b.first);
+}
+
+/** Returns the runs of transactions that segments hold, in order; there is a hole between any two. */
+export function coveredRanges(segments: readonly SegmentFile[]): TxRange[] {
+  const ranges: { first: TxId; last: TxId }[] = [];
+  for (const { first, last } of segments.toSorted((a, b) => a.first - b.first)) {
+    const before = ranges.at(-1);
+    if (before !== undefined && first <= before.last + 1) before.last = Math.max(before.last, last);
+    else ranges.push({ first, last });
+  }
+  return ranges;
+}

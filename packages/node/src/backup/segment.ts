@@ -1,0 +1,248 @@
+import { createHash } from "node:crypto";
+import { promisify } from "node:util";
+import { gunzip, gzip } from "node:zlib";
+import { CairnError, errorMessage } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { z } from "zod";
+import { TimeSlice } from "../concurrency/time-slice.ts";
+import { anchorOf } from "../log/anchor.ts";
+import type { LogMessage } from "../log/tx-log.ts";
+import { backupFolder, parseSegmentName, type SegmentName, segmentFile } from "./segment-name.ts";
+
+/*
+ * A segment: a line of JSON (the header), the messages, and a line of JSON (the end). Each message is
+ *
+ *   <position> <time in nanoseconds since 1970> <length of the payload> LF <payload> LF
+ *
+ * If the header's codec is gzip, the messages are compressed as a whole. The end has the SHA-256 of everything before it.
+ */
+const FORMAT = "cairn-segment/1";
+const NEWLINE = 0x0a;
+const SPACE = 0x20;
+const ZERO = 0x30;
+/** The digits of a time below a millisecond. */
+const NANOSECOND_DIGITS = 6;
+/** The longest first and last line, and the longest line before a message. */
+const MAX_LINE_BYTES = 4_096;
+const MAX_MESSAGE_LINE_BYTES = 64;
+/** The bytes that are hashed at a time, so that the event loop is not blocked. */
+const HASH_BYTES = 1024 * 1024;
+
+const zip = promisify(gzip);
+const unzip = promisify(gunzip);
+
+/** The compression of a segment's messages. */
+export type SegmentCodec = "none" | "gzip";
+
+const Sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const Count = z.int().min(0);
+const HeaderSchema = z.object({
+  format: z.literal(FORMAT),
+  log: z.object({ id: z.string().min(1), name: z.string(), offset: Count }),
+  first: z.int().min(1),
+  last: z.int().min(1),
+  /** The SHA-256 of the anchor of the message before the first; null if it is not known, or if there is none. */
+  before: Sha256.nullable(),
+  /** The SHA-256 of the anchor of the last message. */
+  end: Sha256,
+  /** The size of the messages, uncompressed. */
+  bytes: Count,
+  codec: z.enum(["none", "gzip"]),
+  node: z.string(),
+  at: z.iso.datetime(),
+});
+const EndSchema = z.object({ messages: Count, bytes: Count, sha256: Sha256 });
+
+/** The first line of a segment. `first` and `last` are transaction ids; source: docs/log-backup-format.md. */
+export type SegmentHeader = z.infer<typeof HeaderSchema>;
+
+/** A decoded segment. The payloads are views of one buffer. */
+export interface Segment {
+  readonly header: SegmentHeader;
+  readonly messages: readonly LogMessage[];
+}
+
+/** What a segment is made from. */
+export interface SegmentSource {
+  readonly log: SegmentHeader["log"];
+  /** The SHA-256 of the anchor of the message before the first, if it is known. */
+  readonly before: string | undefined;
+  /** At least one message, without holes. */
+  readonly messages: readonly LogMessage[];
+  readonly node: string;
+  /** The time, by the store's clock (milliseconds since 1970). */
+  readonly at: number;
+  readonly codec: SegmentCodec;
+}
+
+/** Encodes a segment. Returns its file in the store and its content. */
+export async function encodeSegment(source: SegmentSource): Promise<{ file: string; content: Buffer }> {
+  const { log, before, messages, node, at, codec } = source;
+  const [first, last] = [messages[0], messages.at(-1)];
+  if (first === undefined || last === undefined) throw new Error("a segment has at least one message");
+  const pieces: Uint8Array[] = [];
+  for (const { position, time, nanoseconds = 0, payload } of messages) {
+    const below = String(nanoseconds).padStart(NANOSECOND_DIGITS, "0");
+    pieces.push(Buffer.from(`${position} ${time}${below} ${payload.length}\n`, "latin1"), payload, LINE_END);
+  }
+  const plain = Buffer.concat(pieces);
+  const end = anchorOf(last).sha256;
+  const header: SegmentHeader = {
+    format: FORMAT,
+    log,
+    first: first.position + log.offset,
+    last: last.position + log.offset,
+    before: before ?? null,
+    end,
+    bytes: plain.length,
+    codec,
+    node,
+    at: new Date(at).toISOString(),
+  };
+  const body = codec === "gzip" ? await zip(plain) : plain;
+  const content = Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), body, LINE_END]);
+  const sha256 = await digestOf(content);
+  const ending = { messages: messages.length, bytes: content.length, sha256 };
+  return {
+    file: segmentFile({ logId: log.id, first: header.first, last: header.last, end: end.slice(0, 8) }),
+    content: Buffer.concat([content, Buffer.from(`${JSON.stringify(ending)}\n`)]),
+  };
+}
+
+const LINE_END = Buffer.from("\n");
+
+/**
+ * Decodes a segment, and compares its digest, its name and its messages with each other before it returns any of them. Throws
+ * `SEGMENT_CORRUPT`.
+ */
+export async function decodeSegment(file: string, content: Buffer): Promise<Segment> {
+  const name = parseSegmentName(file);
+  if (name === undefined) throw corruptSegment(file, "its name is not that of a segment");
+  const endAt = content.lastIndexOf(NEWLINE, content.length - 2) + 1;
+  if (content.at(-1) !== NEWLINE || endAt === 0 || content.length - endAt > MAX_LINE_BYTES) {
+    throw corruptSegment(file, "it does not end with the line that describes it; it was cut");
+  }
+  const end = parseLine(EndSchema, file, content.subarray(endAt), "last");
+  if (end.bytes !== endAt)
+    throw corruptSegment(file, `it has ${endAt} bytes before its last line, not ${end.bytes}`);
+  if ((await digestOf(content.subarray(0, endAt))) !== end.sha256)
+    throw corruptSegment(file, "its SHA-256 does not match");
+  const header = parseHeader(file, content);
+  const why = misnamed(name, header);
+  if (why !== undefined) throw corruptSegment(file, why);
+  const bodyAt = content.indexOf(NEWLINE) + 1;
+  const stored = content.subarray(bodyAt, endAt - 1);
+  const plain = header.codec === "gzip" ? await unzipped(file, stored, header.bytes) : stored;
+  if (plain.length !== header.bytes)
+    throw corruptSegment(file, `its messages have ${plain.length} bytes, not ${header.bytes}`);
+  const messages = parseMessages(file, plain, header);
+  const last = messages.at(-1);
+  if (messages.length !== end.messages || last === undefined || anchorOf(last).sha256 !== header.end)
+    throw corruptSegment(file, "its last message is not the one that its header names");
+  return { header, messages };
+}
+
+/** Returns `SEGMENT_CORRUPT`: a file of a log backup is not what was written. */
+export function corruptSegment(file: string, why: string, cause?: unknown): CairnError {
+  return new CairnError("SEGMENT_CORRUPT", `The segment ${file} is damaged: ${why}.`, {
+    hint: "Remove the file: while the log still holds its transactions, the next look of a node writes them again. cairn log backup verify shows what else is missing.",
+    cause,
+  });
+}
+
+function parseHeader(file: string, content: Buffer): SegmentHeader {
+  const length = content.indexOf(NEWLINE);
+  if (length > MAX_LINE_BYTES) throw corruptSegment(file, "its first line is too long");
+  return parseLine(HeaderSchema, file, content.subarray(0, length), "first");
+}
+
+function parseLine<Line extends z.ZodType>(
+  schema: Line,
+  file: string,
+  line: Buffer,
+  which: "first" | "last",
+): z.infer<Line> {
+  try {
+    return schema.parse(JSON.parse(line.toString("utf8")));
+  } catch (error) {
+    if (!(error instanceof SyntaxError) && !(error instanceof z.ZodError)) throw error;
+    throw corruptSegment(file, `its ${which} line is not one that this version of Cairn wrote`, error);
+  }
+}
+
+function misnamed(name: SegmentName, { log, first, last, end }: SegmentHeader): string | undefined {
+  const isNamed = name.first === first && name.last === last && end.startsWith(name.end);
+  if (!isNamed) return `it holds transactions ${first} to ${last}, which is not what its name says`;
+  return backupFolder(name.logId) === backupFolder(log.id) ? undefined : `it is of the log ${log.id}`;
+}
+
+async function unzipped(file: string, stored: Buffer, bytes: number): Promise<Buffer> {
+  try {
+    // One byte more, so that a longer content is noticed by its length.
+    return await unzip(stored, { maxOutputLength: bytes + 1 });
+  } catch (error) {
+    throw corruptSegment(file, `its messages cannot be decompressed: ${errorMessage(error)}`, error);
+  }
+}
+
+function parseMessages(file: string, plain: Buffer, { first, last, log }: SegmentHeader): LogMessage[] {
+  const messages: LogMessage[] = [];
+  let at = 0;
+  for (let txId: TxId = first; txId <= last; txId += 1) {
+    const lineEnd = plain.indexOf(NEWLINE, at);
+    const numbers =
+      lineEnd < 0 || lineEnd - at > MAX_MESSAGE_LINE_BYTES ? undefined : parseNumbers(plain, at, lineEnd);
+    if (numbers === undefined || numbers.position !== txId - log.offset)
+      throw corruptSegment(file, `the message of transaction ${txId} is not where it should be`);
+    const { position, time, nanoseconds, length } = numbers;
+    const payload = plain.subarray(lineEnd + 1, lineEnd + 1 + length);
+    at = lineEnd + 2 + length;
+    if (plain[at - 1] !== NEWLINE) throw corruptSegment(file, `the message of transaction ${txId} was cut`);
+    messages.push({ position, time, nanoseconds, payload });
+  }
+  if (at !== plain.length) throw corruptSegment(file, `it continues after transaction ${last}`);
+  return messages;
+}
+
+interface MessageLine {
+  readonly position: number;
+  readonly time: number;
+  readonly nanoseconds: number;
+  readonly length: number;
+}
+
+/** Parses the line before a message, byte by byte, because a replay parses millions of them. */
+function parseNumbers(plain: Buffer, from: number, to: number): MessageLine | undefined {
+  const timeAt = plain.indexOf(SPACE, from) + 1;
+  const lengthAt = plain.indexOf(SPACE, timeAt) + 1;
+  if (timeAt === 0 || lengthAt === 0 || lengthAt > to) return undefined;
+  const nanosecondsAt = lengthAt - 1 - NANOSECOND_DIGITS;
+  const position = parseDigits(plain, from, timeAt - 1);
+  const time = parseDigits(plain, timeAt, nanosecondsAt);
+  const nanoseconds = parseDigits(plain, nanosecondsAt, lengthAt - 1);
+  const length = parseDigits(plain, lengthAt, to);
+  const isValid = position >= 0 && time >= 0 && nanoseconds >= 0 && length >= 0;
+  return isValid ? { position, time, nanoseconds, length } : undefined;
+}
+
+/** Returns the number that digits stand for; -1 if they are none. */
+function parseDigits(bytes: Buffer, from: number, to: number): number {
+  if (from >= to) return -1;
+  let value = 0;
+  for (let at = from; at < to; at += 1) {
+    const digit = (bytes[at] ?? 0) - ZERO;
+    if (digit < 0 || digit > 9) return -1;
+    value = value * 10 + digit;
+  }
+  return Number.isSafeInteger(value) ? value : -1;
+}
+
+async function digestOf(content: Buffer): Promise<string> {
+  const slice = new TimeSlice();
+  const hash = createHash("sha256");
+  for (let at = 0; at < content.length; at += HASH_BYTES) {
+    hash.update(content.subarray(at, at + HASH_BYTES));
+    await slice.yieldIfOver();
+  }
+  return hash.digest("hex");
+}

@@ -1,0 +1,148 @@
+import { Readable } from "node:stream";
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { type Anchor, anchorOf } from "../log/anchor.ts";
+import { followLog } from "../log/follow-log.ts";
+import type { LogMessage, TxLog } from "../log/tx-log.ts";
+import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "./read-segment.ts";
+import { encodeSegment, type SegmentCodec, type SegmentHeader } from "./segment.ts";
+import { parseSegmentName, type SegmentFile, type TxRange } from "./segment-name.ts";
+
+/** The log that is backed up, and the place of its backup. */
+export interface BackupTarget {
+  readonly store: CheckpointStore;
+  readonly log: TxLog;
+  /** The log's id, name and offset. */
+  readonly of: SegmentHeader["log"];
+  readonly node: string;
+  readonly codec: SegmentCodec;
+  readonly signal: AbortSignal;
+  /** Returns the time by the store's clock (ms since 1970). */
+  readonly storeNow: () => number;
+}
+
+/** A segment that was written. */
+export interface WrittenSegment extends TxRange {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+/**
+ * Returns the first run of transactions that the log holds and the backup does not; undefined if there is none. Holes in the backup come
+ * before its end.
+ */
+export function nextToWrite(covered: readonly TxRange[], log: TxRange): TxRange | undefined {
+  let first = log.first;
+  for (const range of covered) {
+    if (range.last < first) continue;
+    if (range.first > first) return { first, last: Math.min(range.first - 1, log.last) };
+    first = range.last + 1;
+  }
+  return first > log.last ? undefined : { first, last: log.last };
+}
+
+/**
+ * Writes a run of transactions, which the log holds, as segments. Errors are those of the log and the store. Memory holds one segment. The
+ * caller has compared the backup with the log ({@link requireSameHistory}).
+ */
+export async function writeSegments(
+  target: BackupTarget,
+  range: TxRange,
+  onWritten: (written: WrittenSegment) => void,
+): Promise<void> {
+  const { log, of } = target;
+  const earlier = await log.fetch(range.first - 1 - of.offset);
+  let before = earlier === undefined ? undefined : anchorOf(earlier);
+  let messages: LogMessage[] = [];
+  let bytes = 0;
+  const flush = async (): Promise<void> => {
+    const last = messages.at(-1);
+    if (last === undefined) return;
+    onWritten(await writeSegment(target, before?.sha256, messages));
+    before = anchorOf(last);
+    messages = [];
+    bytes = 0;
+  };
+  for await (const message of messagesOf(target, before, range)) {
+    const { length } = message.payload;
+    if (messages.length >= SEGMENT_MESSAGES || (messages.length > 0 && bytes + length > SEGMENT_BYTES))
+      await flush();
+    messages.push(message);
+    bytes += length;
+  }
+  if (!target.signal.aborted) await flush();
+}
+
+/** Writes one segment. Does nothing if another node has written the same one. */
+export async function writeSegment(
+  { store, of, node, codec, signal, storeNow }: BackupTarget,
+  before: string | undefined,
+  messages: readonly LogMessage[],
+): Promise<WrittenSegment> {
+  const { file, content } = await encodeSegment({ log: of, before, messages, node, at: storeNow(), codec });
+  try {
+    await store.upload(file, Readable.from([content]), { signal, expectedBytes: content.length });
+  } catch (error) {
+    // The name says which messages are in it.
+    if (!isCairnError(error, "CONFLICT")) throw error;
+  }
+  const { first, last } = parseSegmentName(file) ?? { first: 0, last: 0 };
+  return { name: file, first, last, bytes: content.length };
+}
+
+/**
+ * Throws `LOG_REGRESSED` if the log does not hold the last transaction of the backup as the backup does: then the log lost its end, and what
+ * it holds now does not continue the backup.
+ */
+export async function requireSameHistory(
+  { log, of, store }: BackupTarget,
+  segments: readonly SegmentFile[],
+  logEnd: TxId,
+): Promise<void> {
+  const newest = lastSegment(segments);
+  if (newest === undefined) return;
+  const message = newest.last > logEnd ? undefined : await log.fetch(newest.last - of.offset);
+  // A message that was trimmed cannot be compared; the log goes on after it.
+  if (message === undefined && newest.last <= logEnd) return;
+  if (message !== undefined && anchorOf(message).sha256.startsWith(newest.end)) return;
+  throw regressedBeforeBackup(log.name, newest, store.location);
+}
+
+/** Returns the segment that ends last. */
+export function lastSegment(segments: readonly SegmentFile[]): SegmentFile | undefined {
+  let newest: SegmentFile | undefined;
+  for (const segment of segments) if (newest === undefined || segment.last > newest.last) newest = segment;
+  return newest;
+}
+
+/** Returns `LOG_REGRESSED`: the backup holds messages that the log has lost. */
+export function regressedBeforeBackup(
+  logName: string,
+  { last, name }: Pick<SegmentFile, "last" | "name">,
+  location: string,
+): CairnError {
+  return new CairnError(
+    "LOG_REGRESSED",
+    `The log "${logName}" no longer holds transaction ${last} as it is in ${name} in ${location}, so nothing is written to the backup.`,
+    {
+      hint: `The backup keeps what the log lost. Print it with cairn log orphans --from-backup > FILE, and submit what has to be kept with cairn load FILE. Then cairn log backup prune --lost removes the lost end from the backup, which goes on with the log.`,
+    },
+  );
+}
+
+async function* messagesOf(
+  { log, of, signal }: BackupTarget,
+  anchor: Anchor | undefined,
+  range: TxRange,
+): AsyncGenerator<LogMessage, void, void> {
+  const following = followLog(log, { anchor, from: range.first - of.offset, signal, maxMessages: 500 });
+  for await (const messages of following) {
+    for (const message of messages) {
+      const txId = message.position + of.offset;
+      if (txId > range.last) return;
+      yield message;
+      if (txId === range.last) return;
+    }
+  }
+}

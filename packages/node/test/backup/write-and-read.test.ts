@@ -1,0 +1,60 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { filesystemStore, systemClock } from "@cairn/checkpoint";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { BackupLog } from "../../src/backup/backup-log.ts";
+import { type BackupLook, type BackupMemory, lookAtBackup } from "../../src/backup/backup-look.ts";
+import { listBackup } from "../../src/backup/segment-name.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
+import { bytes, takeMessages, text } from "../../testing/log-messages.ts";
+
+describe("a log and its backup in a folder", () => {
+  let folder: string;
+  let log: TxLog;
+  let logId: string;
+  const memory: BackupMemory = { storeClock: undefined, damaged: new Map() };
+  const store = () => filesystemStore({ path: path.join(folder, "store") });
+
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "cairn-backup-"));
+    log = await openEmbeddedTxLog({ path: path.join(folder, "log") });
+    await log.create((id) => bytes(`birth of ${id}`));
+    logId = (await log.id()) ?? "";
+  });
+  afterEach(async () => {
+    await log.close();
+    await rm(folder, { recursive: true });
+  });
+
+  const look = async (forced = true): Promise<BackupLook> =>
+    await lookAtBackup({
+      store: store(),
+      log,
+      of: { id: logId, name: log.name, offset: 0 },
+      node: "a",
+      codec: "none",
+      every: 60_000,
+      forced,
+      memory,
+      clock: systemClock,
+      signal: new AbortController().signal,
+    });
+
+  it("holds what the log holds after each look, and merges small segments", async () => {
+    for (let n = 0; n < 70; n += 1) {
+      await log.append(bytes(`message ${n}`));
+      const { covered, written } = await look();
+      expect(covered).toEqual([{ first: 1, last: n + 2 }]);
+      expect(written).toHaveLength(1);
+    }
+    const { segments } = await listBackup(store(), logId);
+    expect(segments.length).toBeLessThan(10);
+    const backup = new BackupLog({ store: store(), logId, pollMs: 10 });
+    expect(await backup.bounds()).toEqual(await log.bounds());
+    const read = await takeMessages(backup, 1, 71);
+    expect(read).toEqual((await takeMessages(log, 1, 71)).map((one) => ({ ...one, nanoseconds: 0 })));
+    expect(text(await backup.fetch(5))).toBe(text(await log.fetch(5)));
+  });
+});
