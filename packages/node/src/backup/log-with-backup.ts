@@ -4,6 +4,14 @@ import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { BackupLog } from "./backup-log.ts";
 
+/** The first position that can be read in one sequence, and the backup that has what comes before the log, if there is any. */
+interface Beginning {
+  readonly first: number;
+  readonly backup?: BackupLog;
+}
+
+/** How long the result of a search for a backup is used (ms). */
+const SEARCH_MS = 60_000;
 /** What was trimmed is in the backup already, so nothing waits for new segments. */
 const POLL_MS = 1_000;
 /** The number of times that a reader begins again because the log was trimmed while it read the backup. */
@@ -17,22 +25,27 @@ const MAX_SEAMS = 100;
  * For replaying; everything that trims, appends or inspects uses the log itself.
  */
 export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): TxLog {
-  let known: { readonly logId: string; readonly backups: readonly BackupLog[] } | undefined;
+  let known: { readonly logId: string | undefined; readonly backups: readonly BackupLog[] } | undefined;
   /** The backup, and the position, at which log and backup were compared last. */
   let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
-  const backupsOf = async (): Promise<readonly BackupLog[]> => {
-    const logId = await log.id();
-    if (logId === undefined) return [];
-    if (known?.logId !== logId) {
-      known = { logId, backups: stores.map((store) => new BackupLog({ store, logId, pollMs: POLL_MS })) };
-    }
-    return known.backups;
-  };
-  /** Returns the first position that can be read in one sequence, and the backup that has what comes before the log. */
-  const beginning = async ({ first }: LogBounds): Promise<{ first: number; backup?: BackupLog }> => {
+  let searched: { readonly of: number; readonly at: number; readonly result: Beginning } | undefined;
+  const beginning = async ({ first }: LogBounds): Promise<Beginning> => {
     if (first <= 1) return { first };
-    let found: { first: number; backup?: BackupLog } = { first };
-    for (const backup of await backupsOf()) {
+    const logId = await log.id();
+    if (known === undefined || known.logId !== logId) {
+      const places = logId === undefined ? [] : stores;
+      const backups = places.map((store) => new BackupLog({ store, logId: logId ?? "", pollMs: POLL_MS }));
+      known = { logId, backups };
+      searched = undefined;
+    }
+    // A follower asks for the bounds every few seconds, and each search lists the stores.
+    if (searched?.of !== first || performance.now() - searched.at >= SEARCH_MS)
+      searched = { of: first, at: performance.now(), result: await search(known.backups, first) };
+    return searched.result;
+  };
+  const search = async (backups: readonly BackupLog[], first: number): Promise<Beginning> => {
+    let found: Beginning = { first };
+    for (const backup of backups) {
       const begin = await beginningOf(backup, first);
       if (begin !== undefined && begin < found.first) found = { first: begin, backup };
     }
