@@ -25,6 +25,8 @@ const NANOSECOND_DIGITS = 6;
 /** The longest first and last line, and the longest line before a message. */
 const MAX_LINE_BYTES = 4_096;
 const MAX_MESSAGE_LINE_BYTES = 64;
+/** The number of messages after which the event loop may get its turn. */
+const MESSAGES_PER_CHECK = 256;
 /** The bytes that are hashed at a time, so that the event loop is not blocked. */
 const HASH_BYTES = 1024 * 1024;
 
@@ -80,12 +82,7 @@ export async function encodeSegment(source: SegmentSource): Promise<{ file: stri
   const { log, before, messages, node, at, codec } = source;
   const [first, last] = [messages[0], messages.at(-1)];
   if (first === undefined || last === undefined) throw new Error("a segment has at least one message");
-  const pieces: Uint8Array[] = [];
-  for (const { position, time, nanoseconds = 0, payload } of messages) {
-    const below = String(nanoseconds).padStart(NANOSECOND_DIGITS, "0");
-    pieces.push(Buffer.from(`${position} ${time}${below} ${payload.length}\n`, "latin1"), payload, LINE_END);
-  }
-  const plain = Buffer.concat(pieces);
+  const plain = await writeMessages(messages);
   const end = anchorOf(last).sha256;
   const header: SegmentHeader = {
     format: FORMAT,
@@ -111,6 +108,25 @@ export async function encodeSegment(source: SegmentSource): Promise<{ file: stri
 
 const LINE_END = Buffer.from("\n");
 
+/** Writes messages into one buffer. */
+async function writeMessages(messages: readonly LogMessage[]): Promise<Buffer> {
+  const slice = new TimeSlice();
+  let length = 0;
+  for (const { payload } of messages) length += MAX_MESSAGE_LINE_BYTES + payload.length + 1;
+  const plain = Buffer.allocUnsafe(length);
+  let at = 0;
+  for (const [index, { position, time, nanoseconds = 0, payload }] of messages.entries()) {
+    const below = String(nanoseconds).padStart(NANOSECOND_DIGITS, "0");
+    at += plain.write(`${position} ${time}${below} ${payload.length}\n`, at, "latin1");
+    plain.set(payload, at);
+    at += payload.length;
+    plain[at] = NEWLINE;
+    at += 1;
+    if (index % MESSAGES_PER_CHECK === 0) await slice.yieldIfOver();
+  }
+  return plain.subarray(0, at);
+}
+
 /**
  * Decodes a segment, and compares its digest, its name and its messages with each other before it returns any of them. Throws
  * `SEGMENT_CORRUPT`.
@@ -135,7 +151,7 @@ export async function decodeSegment(file: string, content: Buffer): Promise<Segm
   const plain = header.codec === "gzip" ? await unzipped(file, stored, header.bytes) : stored;
   if (plain.length !== header.bytes)
     throw corruptSegment(file, `its messages have ${plain.length} bytes, not ${header.bytes}`);
-  const messages = parseMessages(file, plain, header);
+  const messages = await parseMessages(file, plain, header);
   const last = messages.at(-1);
   if (messages.length !== end.messages || last === undefined || anchorOf(last).sha256 !== header.end)
     throw corruptSegment(file, "its last message is not the one that its header names");
@@ -185,7 +201,12 @@ async function unzipped(file: string, stored: Buffer, bytes: number): Promise<Bu
   }
 }
 
-function parseMessages(file: string, plain: Buffer, { first, last, log }: SegmentHeader): LogMessage[] {
+async function parseMessages(
+  file: string,
+  plain: Buffer,
+  { first, last, log }: SegmentHeader,
+): Promise<LogMessage[]> {
+  const slice = new TimeSlice();
   const messages: LogMessage[] = [];
   let at = 0;
   for (let txId: TxId = first; txId <= last; txId += 1) {
@@ -199,6 +220,7 @@ function parseMessages(file: string, plain: Buffer, { first, last, log }: Segmen
     at = lineEnd + 2 + length;
     if (plain[at - 1] !== NEWLINE) throw corruptSegment(file, `the message of transaction ${txId} was cut`);
     messages.push({ position, time, nanoseconds, payload });
+    if (messages.length % MESSAGES_PER_CHECK === 0) await slice.yieldIfOver();
   }
   if (at !== plain.length) throw corruptSegment(file, `it continues after transaction ${last}`);
   return messages;
