@@ -188,17 +188,21 @@ export class ReadyServices {
 }
 
 function startCheckpointing(
-  { system, log, index, logger, observation, rate, doubts, comparePast, suspect }: FollowingParts,
+  { system, log, history, index, logger, observation, rate, doubts, comparePast, suspect }: FollowingParts,
   purge: () => Promise<void>,
 ): Checkpointer | undefined {
   const { checkpointer: options, nodeId, kvProvider } = system;
   if (options === undefined) return undefined;
   const ofIndex = indexSource(nodeId, kvProvider, index, log, purge, suspect);
+  const readable = {
+    fetch: async (position: number) => await history.fetch(position),
+    inspect: async () => (await log.inspect?.()) ?? [],
+  };
   const source = {
     ...ofIndex,
     agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),
     isDamaged: (name: string): boolean => doubts.isDamaged(name),
-    replayTimeMs: replayTime(index, log, (transactions) => rate.timeFor(transactions)),
+    replayTimeMs: replayTime(index, readable, (transactions) => rate.timeFor(transactions)),
   };
   return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
 }
