@@ -2,9 +2,18 @@ import { type CheckpointStore, systemClock } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
+import { requireContinuation } from "./continuation.ts";
+import { inArrays } from "./message-arrays.ts";
 import { readSegment } from "./read-segment.ts";
-import type { Segment, SegmentHeader } from "./segment.ts";
-import { backupFolder, coveredRanges, listBackup, type SegmentFile, segmentsWith } from "./segment-name.ts";
+import { corruptSegment, type Segment, type SegmentHeader } from "./segment.ts";
+import {
+  backupFolder,
+  coveredRanges,
+  listBackup,
+  type SegmentFile,
+  segmentsWith,
+  versionOf,
+} from "./segment-name.ts";
 
 /** Options for {@link BackupLog}. */
 export interface BackupLogOptions {
@@ -18,18 +27,17 @@ export interface BackupLogOptions {
 
 /** The time for which a listing is taken for the present one (ms), so that a join does not list for every question. */
 const LISTING_MS = 1_000;
-const DEFAULT_MESSAGES = 5_000;
-const DEFAULT_BYTES = 8 * 1024 * 1024;
 
 /**
  * A log that is read from its backup in a checkpoint store. Nothing can be appended to it. A damaged segment is passed over if another one
- * holds the same transactions; otherwise `SEGMENT_CORRUPT` is thrown before any of its messages is returned.
+ * holds the same transactions; otherwise `SEGMENT_CORRUPT` is thrown before any of its messages is returned. `LOG_REGRESSED` is thrown
+ * before messages of two histories are returned in one reading.
  */
 export class BackupLog implements TxLog {
   readonly maxPayload = 0;
   readonly #options: BackupLogOptions;
   readonly #closed = new AbortController();
-  /** Segments that cannot be used, with the reason. */
+  /** Segments that cannot be used, by {@link versionOf}, with the reason. */
   readonly #damaged = new Map<string, CairnError>();
   #listing: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
   #log: SegmentHeader["log"] | undefined;
@@ -63,29 +71,27 @@ export class BackupLog implements TxLog {
 
   async bounds(): Promise<LogBounds> {
     const segments = await this.#segments();
-    const [first] = segments;
-    if (first === undefined) throw this.#unreachable("It has no segments yet.");
-    const { offset } = await this.#identity(first);
-    let last = first.last;
-    for (const segment of segments) last = Math.max(last, segment.last);
-    return { first: first.first - offset, last: last - offset };
+    // Only from there to the end can it be read in one sequence.
+    const run = coveredRanges(segments).at(-1);
+    if (run === undefined) throw this.#unreachable("It has no segments yet.");
+    const { offset } = await this.#identity(segments);
+    return { first: run.first - offset, last: run.last - offset };
   }
 
   /** Returns the first position of the run without holes that holds `position`; undefined if none does. */
   async beginningOf(position: number): Promise<number | undefined> {
     const segments = await this.#segments();
-    const [first] = segments;
-    if (first === undefined) return undefined;
-    const { offset } = await this.#identity(first);
+    if (segments.length === 0) return undefined;
+    const { offset } = await this.#identity(segments);
     const txId = position + offset;
     const range = coveredRanges(segments).find((one) => one.first <= txId && txId <= one.last);
     return range === undefined ? undefined : range.first - offset;
   }
 
   async fetch(position: number): Promise<LogMessage | undefined> {
-    const [first] = await this.#segments();
-    if (first === undefined || position < 1) return undefined;
-    const txId = position + (await this.#identity(first)).offset;
+    const segments = await this.#segments();
+    if (segments.length === 0 || position < 1) return undefined;
+    const txId = position + (await this.#identity(segments)).offset;
     const fetched = this.#fetched;
     const segment =
       fetched !== undefined && holds(fetched, txId) ? fetched : await this.#load(txId, undefined);
@@ -96,26 +102,32 @@ export class BackupLog implements TxLog {
 
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
     const signal = AbortSignal.any([options.signal, this.#closed.signal]);
-    const start = (await this.#segments())[0];
-    if (start === undefined) throw this.#unreachable("It has no segments yet.");
-    const { offset } = await this.#identity(start);
+    const segments = await this.#segments();
+    if (segments.length === 0) throw this.#unreachable("It has no segments yet.");
+    const { offset } = await this.#identity(segments);
     let next = from + offset;
-    let ahead: { readonly txId: TxId; readonly segment: Promise<Segment | undefined> } | undefined;
+    let before: SegmentHeader | undefined;
+    const ahead = new Map<TxId, Promise<Segment | undefined>>();
     const loading = (txId: TxId): Promise<Segment | undefined> => {
-      const segment = this.#load(txId, signal);
+      const segment = ahead.get(txId) ?? this.#load(txId, signal);
+      ahead.set(txId, segment);
       // A reader that ends early does not await what was read ahead.
       segment.catch(() => undefined);
       return segment;
     };
+    /** Loads the segment that follows, if there is one. */
+    const following = async ({ header }: Segment): Promise<Segment | undefined> =>
+      (await this.#isKnown(header.last + 1)) ? await loading(header.last + 1) : undefined;
     while (!signal.aborted) {
       let segment: Segment | undefined;
       try {
-        segment = await (ahead?.txId === next ? ahead.segment : loading(next));
+        segment = await loading(next);
       } catch (error) {
         if (signal.aborted) return;
         throw error;
       }
-      ahead = undefined;
+      ahead.delete(next);
+      if (segment !== undefined && before !== undefined) requireContinuation(before, segment);
       if (segment === undefined) {
         const beyond = (await this.#segments()).find(({ first }) => first > next);
         // The caller notices the hole: it compares positions.
@@ -124,10 +136,16 @@ export class BackupLog implements TxLog {
         else await this.#waitForMore(next, signal);
         continue;
       }
-      const after = segment.header.last + 1;
-      if (await this.#isKnown(after)) ahead = { txId: after, segment: loading(after) };
+      // One that cannot be read is no reason to withhold this one, and is read again when its turn has come.
+      const successor = await following(segment).catch(() => undefined);
+      if (successor !== undefined) {
+        requireContinuation(segment.header, successor);
+        void following(successor).catch(() => undefined);
+      } else ahead.clear();
+      if (signal.aborted) return;
       yield* inArrays(segment.messages.slice(next - segment.header.first), options);
-      next = after;
+      before = segment.header;
+      next = before.last + 1;
     }
   }
 
@@ -144,15 +162,18 @@ export class BackupLog implements TxLog {
       damage = undefined;
       for (const file of segmentsWith(await this.#segments(fresh), txId)) {
         try {
-          const known = this.#damaged.get(file.name);
+          const known = this.#damaged.get(versionOf(file));
           if (known !== undefined) throw known;
           const segment = await this.#inLogTerms(readSegment(this.#options.store, file, signal));
           if (segment === undefined) continue;
+          this.#log ??= segment.header.log;
+          if (segment.header.log.offset !== this.#log.offset)
+            throw corruptSegment(file.name, "its offset is not that of the others");
           if (damage !== undefined) this.#options.onDamage?.(damage);
           return segment;
         } catch (error) {
           if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
-          this.#damaged.set(file.name, error);
+          this.#damaged.set(versionOf(file), error);
           damage = error;
         }
       }
@@ -162,26 +183,31 @@ export class BackupLog implements TxLog {
   }
 
   /** Returns the log's name and offset, which each of its segments states. */
-  async #identity(file: SegmentFile): Promise<SegmentHeader["log"]> {
+  async #identity(segments: readonly SegmentFile[]): Promise<SegmentHeader["log"]> {
+    let damage: unknown;
+    for (const { first } of segments) {
+      if (this.#log !== undefined) return this.#log;
+      try {
+        this.#fetched = await this.#load(first, undefined);
+      } catch (error) {
+        if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+        damage ??= error;
+      }
+    }
     if (this.#log !== undefined) return this.#log;
-    const segment = await this.#load(file.first, undefined);
-    if (segment === undefined) throw this.#unreachable("Its first segment has just been removed.");
-    this.#fetched = segment;
-    this.#log = segment.header.log;
-    return this.#log;
+    throw damage ?? this.#unreachable("Its segments have just been removed.");
   }
 
   async #segments(fresh = false): Promise<readonly SegmentFile[]> {
+    if (this.#closed.signal.aborted) throw this.#unreachable("It was closed.");
     const known = this.#listing;
     if (!fresh && known !== undefined && performance.now() - known.at < LISTING_MS) return known.segments;
     const at = performance.now();
     const { store, logId } = this.#options;
-    if (this.#closed.signal.aborted) throw this.#unreachable("It was closed.");
     const { segments } = await this.#inLogTerms(listBackup(store, logId));
     this.#listing = { segments, at };
-    const names = new Set(segments.map(({ name }) => name));
-    // A segment that was removed and written again is tried again.
-    for (const name of this.#damaged.keys()) if (!names.has(name)) this.#damaged.delete(name);
+    const versions = new Set(segments.map(versionOf));
+    for (const version of this.#damaged.keys()) if (!versions.has(version)) this.#damaged.delete(version);
     return segments;
   }
 
@@ -238,22 +264,4 @@ function holds({ header }: Segment, txId: TxId): boolean {
 
 function messageOf({ header, messages }: Segment, txId: TxId): LogMessage | undefined {
   return messages[txId - header.first];
-}
-
-function* inArrays(
-  messages: readonly LogMessage[],
-  { maxMessages = DEFAULT_MESSAGES, maxBytes = DEFAULT_BYTES }: LogReadOptions,
-): Generator<readonly LogMessage[], void, void> {
-  let from = 0;
-  let bytes = 0;
-  for (const [at, { payload }] of messages.entries()) {
-    const isFull = at - from >= maxMessages || (at > from && bytes + payload.length > maxBytes);
-    if (isFull) {
-      yield messages.slice(from, at);
-      from = at;
-      bytes = 0;
-    }
-    bytes += payload.length;
-  }
-  if (from < messages.length) yield messages.slice(from);
 }

@@ -9,8 +9,9 @@ import {
 import type { CairnError } from "@cairn/kv";
 import type { LogBackupStatus, TxId } from "@cairn/client";
 import type { TxLog } from "../log/tx-log.ts";
-import { type BackupLook, type BackupMemory, lookAtBackup } from "./backup-look.ts";
+import { type BackupLook, lookAtBackup } from "./backup-look.ts";
 import { asCairnError } from "../observe/failures.ts";
+import type { BackupMemory } from "./look-results.ts";
 import { SEGMENT_BYTES } from "./read-segment.ts";
 import type { SegmentCodec, SegmentHeader } from "./segment.ts";
 
@@ -74,6 +75,8 @@ export class LogBackup {
   #running: Promise<void> = Promise.resolve();
   #written = { segments: 0, bytes: 0 };
   #appliedBytes = 0;
+  /** Since when they are counted, by the clock of this machine (ms). */
+  #countedSince = 0;
   #hurry = new AbortController();
 
   constructor(parts: LogBackupParts) {
@@ -126,10 +129,10 @@ export class LogBackup {
     let failures = 0;
     while (!signal.aborted) {
       this.#state = { ...this.#state, nextLookAt: this.#iso(delay) };
-      const forced = await this.#wait(delay);
+      const isMuch = await this.#wait(delay);
       if (signal.aborted) return;
       try {
-        delay = await this.#look(forced);
+        delay = await this.#look(isMuch);
         failures = 0;
       } catch (error) {
         if (signal.aborted) return;
@@ -152,9 +155,11 @@ export class LogBackup {
   }
 
   /** Looks once. Returns the time until the next look (ms). */
-  async #look(forced: boolean): Promise<number> {
-    const { options, store, log, of, node, onLook } = this.#parts;
+  async #look(isMuch: boolean): Promise<number> {
+    const { options, store, log, of, node, onLook, onError } = this.#parts;
     const { every, codec } = options;
+    const muchSince = isMuch ? this.#countedSince : undefined;
+    this.#countedSince = this.#clock.now();
     this.#appliedBytes = 0;
     this.#hurry = new AbortController();
     const begunAt = this.#iso(0);
@@ -165,20 +170,20 @@ export class LogBackup {
       node,
       codec,
       every,
-      forced,
+      muchSince,
       memory: this.#memory,
       clock: this.#clock,
       signal: this.#stop.signal,
+      onWritten: ({ bytes }, kind) => {
+        if (kind === "merged") return;
+        this.#written = { segments: this.#written.segments + 1, bytes: this.#written.bytes + bytes };
+      },
     });
-    const { segments, bytes } = this.#written;
-    this.#written = {
-      segments: segments + look.written.length,
-      bytes: look.written.reduce((sum, one) => sum + one.bytes, bytes),
-    };
     const isWhole = (look.covered.at(-1)?.last ?? 0) >= look.logEnd;
     const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;
-    this.#state = { look, lookedAt: begunAt, nextLookAt: null, coveredUntil, error: undefined };
+    this.#state = { look, lookedAt: begunAt, nextLookAt: null, coveredUntil, error: look.failure };
     onLook?.(look);
+    if (look.failure !== undefined) onError?.(look.failure);
     return nextLookDelay({
       approxFrequency: every,
       newestTakenAt: look.newestAt,

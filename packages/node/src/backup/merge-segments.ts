@@ -1,8 +1,9 @@
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { LogMessage } from "../log/tx-log.ts";
+import { differentHistories, holdsEnd, requireContinuation } from "./continuation.ts";
 import { readSegment, SEGMENT_BYTES, SEGMENT_MESSAGES } from "./read-segment.ts";
 import type { Segment } from "./segment.ts";
-import type { SegmentFile } from "./segment-name.ts";
+import { inOrder, type SegmentFile } from "./segment-name.ts";
 import { type BackupTarget, writeSegment, type WrittenSegment } from "./write-segments.ts";
 
 /** A segment of at least half the size is not merged again, so that each message is written twice at most. */
@@ -11,14 +12,17 @@ const WHOLE_PART = 0.5;
 const TINY_BYTES = 64 * 1024;
 const TINY_COUNT = 64;
 
-/** Returns the segments all of whose transactions are in one longer segment, with that segment. */
+/**
+ * Returns the segments all of whose transactions are in one longer segment, with that segment. Of two that differ only in their
+ * compression, the one whose name comes later is superseded. So no two segments ever supersede each other, whatever a node has listed.
+ */
 export function superseded(segments: readonly SegmentFile[]): { segment: SegmentFile; by: SegmentFile }[] {
   const found: { segment: SegmentFile; by: SegmentFile }[] = [];
   let widest: SegmentFile | undefined;
-  for (const segment of segments.toSorted((a, b) => a.first - b.first || b.last - a.last)) {
-    if (widest !== undefined && segment.last <= widest.last && lengthOf(segment) < lengthOf(widest))
+  for (const segment of segments.toSorted(inOrder)) {
+    if (widest === undefined || segment.last > widest.last) widest = segment;
+    else if (lengthOf(segment) < lengthOf(widest) || segment.end === widest.end)
       found.push({ segment, by: widest });
-    else if (widest === undefined || segment.last > widest.last) widest = segment;
   }
   return found;
 }
@@ -46,9 +50,9 @@ export function planMerge(
     }
     if (isWhole(segment) || isExcluded(segment)) continue;
     const messages = segment.last - (run[0]?.first ?? segment.first) + 1;
-    if (bytes + segment.bytes > SEGMENT_BYTES || messages > SEGMENT_MESSAGES) return run;
+    if (bytes + sizeOf(segment) > SEGMENT_BYTES || messages > SEGMENT_MESSAGES) return run;
     run.push(segment);
-    bytes += segment.bytes;
+    bytes += sizeOf(segment);
   }
   return tinyRun(run);
 }
@@ -67,8 +71,11 @@ export async function mergeSegments(
 ): Promise<WrittenSegment | undefined> {
   const messages: LogMessage[] = [];
   let before: string | undefined;
+  let previous: Segment | undefined;
   for (const file of group) {
-    const segment = await readWhole(target, file, onDamaged);
+    const segment = await readUsable(target, file, onDamaged, (read) => {
+      if (previous !== undefined) requireContinuation(previous.header, read);
+    });
     if (segment === undefined) return undefined;
     const last = messages.at(-1);
     if (last === undefined) before = segment.header.before ?? undefined;
@@ -77,44 +84,63 @@ export async function mergeSegments(
         ? segment.messages
         : segment.messages.filter(({ position }) => position > last.position);
     for (const message of fresh) messages.push(message);
+    previous = segment;
   }
   return await writeSegment(target, before, messages);
 }
 
-/** Removes segments that a longer one supersedes, after reading that one. Returns the names. */
+/**
+ * Removes segments that a longer one supersedes, after reading that one and comparing it with the end of each. Calls `onRemoved` with each,
+ * so that it is known what was removed when the store fails.
+ */
 export async function removeSuperseded(
   target: BackupTarget,
   segments: readonly SegmentFile[],
   onDamaged: OnDamaged,
-): Promise<string[]> {
-  const removed: string[] = [];
-  const whole = new Map<string, boolean>();
+  onRemoved: (segment: SegmentFile) => void,
+): Promise<void> {
+  let kept: { readonly name: string; readonly segment: Segment | undefined } | undefined;
   for (const { segment, by } of superseded(segments)) {
-    if (!whole.has(by.name)) whole.set(by.name, (await readWhole(target, by, onDamaged)) !== undefined);
-    if (whole.get(by.name) !== true) continue;
+    if (target.signal.aborted) return;
+    // They come in the order of `by`, so one is in memory at a time.
+    if (kept?.name !== by.name)
+      kept = { name: by.name, segment: await readUsable(target, by, onDamaged, () => undefined) };
+    if (kept.segment === undefined) continue;
+    if (!holdsEnd(kept.segment, segment)) {
+      // It may be the only copy of what the log has lost.
+      onDamaged(segment, differentHistories(kept.segment.header, segment));
+      continue;
+    }
     await target.store.remove(segment.name);
-    removed.push(segment.name);
+    onRemoved(segment);
   }
-  return removed;
 }
 
-/** Returns a segment; undefined if it has been removed or is damaged. */
-async function readWhole(
+/** Returns a segment; undefined if it has been removed, or if it cannot be used: it is damaged, or `check` throws `LOG_REGRESSED`. */
+async function readUsable(
   { store, signal }: BackupTarget,
   file: SegmentFile,
   onDamaged: OnDamaged,
+  check: (segment: Segment) => void,
 ): Promise<Segment | undefined> {
   try {
-    return await readSegment(store, file, signal);
+    const segment = await readSegment(store, file, signal);
+    if (segment !== undefined) check(segment);
+    return segment;
   } catch (error) {
-    if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+    if (!isCairnError(error, "SEGMENT_CORRUPT") && !isCairnError(error, "LOG_REGRESSED")) throw error;
     onDamaged(file, error);
     return undefined;
   }
 }
 
 function isWhole(segment: SegmentFile): boolean {
-  return segment.bytes >= SEGMENT_BYTES * WHOLE_PART || lengthOf(segment) >= SEGMENT_MESSAGES * WHOLE_PART;
+  return sizeOf(segment) >= SEGMENT_BYTES * WHOLE_PART || lengthOf(segment) >= SEGMENT_MESSAGES * WHOLE_PART;
+}
+
+/** Returns the memory that a segment needs, which compression does not reduce. */
+function sizeOf({ bytes, plainBytes = bytes }: SegmentFile): number {
+  return plainBytes;
 }
 
 /** Returns the first streak of enough tiny segments within a run of consecutive ones. */
@@ -122,7 +148,7 @@ function tinyRun(run: readonly SegmentFile[]): readonly SegmentFile[] | undefine
   let from = 0;
   for (let at = 0; at <= run.length; at += 1) {
     const segment = run[at];
-    if (segment !== undefined && segment.bytes < TINY_BYTES) continue;
+    if (segment !== undefined && sizeOf(segment) < TINY_BYTES) continue;
     if (at - from >= TINY_COUNT) return run.slice(from, at);
     from = at + 1;
   }

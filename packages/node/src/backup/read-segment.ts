@@ -1,14 +1,12 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
-import { corruptSegment, decodeSegment, type Segment } from "./segment.ts";
+import { corruptSegment, decodeSegment, MAX_SEGMENT_BYTES, type Segment } from "./segment.ts";
 import type { SegmentFile } from "./segment-name.ts";
 
 /** The size up to which a segment is filled, in bytes. A single message may be longer. */
 export const SEGMENT_BYTES = 8 * 1024 * 1024;
 /** The number of messages up to which a segment is filled. */
 export const SEGMENT_MESSAGES = 65_536;
-/** The size of the largest message of a log, with room for the lines of a segment. */
-const MAX_MESSAGE_BYTES = 72 * 1024 * 1024;
 
 /**
  * Reads and decodes a segment, which is in memory as a whole. Returns undefined if it has been removed since it was listed. Throws
@@ -19,7 +17,7 @@ export async function readSegment(
   { name, bytes }: Pick<SegmentFile, "name" | "bytes">,
   signal?: AbortSignal,
 ): Promise<Segment | undefined> {
-  if (bytes > SEGMENT_BYTES + MAX_MESSAGE_BYTES)
+  if (bytes > MAX_SEGMENT_BYTES)
     throw corruptSegment(name, `it has ${bytes} bytes, more than a segment can have`);
   try {
     const content = await store.open(name, signal === undefined ? {} : { signal });

@@ -2,13 +2,18 @@ import { createHash } from "node:crypto";
 import type { CheckpointStore, StoredFile } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 
-/** The parts of a segment's name: `log-<log id>/<first>-<last>-<8 hex>.segment`. */
+/**
+ * The parts of a segment's name: `log-<log id>/<first>-<last>-<8 hex>.segment`, or `log-<log id>/<first>-<last>-<8 hex>-<bytes>.segment` if its
+ * messages are compressed.
+ */
 export interface SegmentName {
   readonly logId: string;
   readonly first: TxId;
   readonly last: TxId;
   /** The first 8 digits of the SHA-256 of the last message's anchor, so that segments of different histories have different names. */
   readonly end: string;
+  /** The size of the messages before they were compressed: what a reader needs memory for, which a listing does not show otherwise. */
+  readonly plainBytes?: number | undefined;
 }
 
 /** A segment in a listing. */
@@ -23,7 +28,7 @@ export interface TxRange {
 const PREFIX = "log-";
 const ID_DIGITS = 16;
 const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
-const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})\.segment$/;
+const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})(?:-([1-9]\d{0,11}))?\.segment$/;
 /** The file in a backup's folder of a node that is writing or merging. */
 const LEASE = "in-progress.json";
 
@@ -39,8 +44,9 @@ export function backupLease(logId: string): string {
 }
 
 /** Returns the name of a segment's file in the store. Transaction ids have a fixed width, so that names are listed in their order. */
-export function segmentFile({ logId, first, last, end }: SegmentName): string {
-  return `${backupFolder(logId)}${idDigits(first)}-${idDigits(last)}-${end}.segment`;
+export function segmentFile({ logId, first, last, end, plainBytes }: SegmentName): string {
+  const size = plainBytes === undefined ? "" : `-${plainBytes}`;
+  return `${backupFolder(logId)}${idDigits(first)}-${idDigits(last)}-${end}${size}.segment`;
 }
 
 function idDigits(txId: TxId): string {
@@ -51,9 +57,12 @@ function idDigits(txId: TxId): string {
 export function parseSegmentName(file: string): SegmentName | undefined {
   const match = NAME.exec(file);
   if (match === null) return undefined;
-  const [, logId = "", from = "", to = "", end = ""] = match;
+  const [, logId = "", from = "", to = "", end = "", size] = match;
   const [first, last] = [Number(from), Number(to)];
-  return Number.isSafeInteger(last) && first >= 1 && first <= last ? { logId, first, last, end } : undefined;
+  const plainBytes = size === undefined ? undefined : Number(size);
+  return Number.isSafeInteger(last) && first >= 1 && first <= last
+    ? { logId, first, last, end, plainBytes }
+    : undefined;
 }
 
 /** What a store has of a log's backup. */
@@ -77,8 +86,18 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
     else if (file.name === backupLease(logId)) lease = file;
     else foreign.push(file.name);
   }
-  segments.sort((a, b) => a.first - b.first || b.last - a.last);
+  segments.sort(inOrder);
   return { segments, lease, foreign };
+}
+
+/** The order of segments: by their first transactions, the longer ones first. */
+export function inOrder(a: SegmentFile, b: SegmentFile): number {
+  return a.first - b.first || b.last - a.last || (a.name < b.name ? -1 : Number(a.name > b.name));
+}
+
+/** Returns what identifies the content of a listed file: a file that was removed and written again is another one. */
+export function versionOf({ name, bytes, modifiedAt }: StoredFile): string {
+  return `${name} ${bytes} ${modifiedAt}`;
 }
 
 /** Returns the ids of the logs that have a backup in a store. */

@@ -2,11 +2,11 @@ import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { CairnError, errorMessage } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
 import { z } from "zod";
 import { TimeSlice } from "../concurrency/time-slice.ts";
 import { anchorOf } from "../log/anchor.ts";
 import type { LogMessage } from "../log/tx-log.ts";
+import { parseMessages, writeMessages } from "./segment-messages.ts";
 import { backupFolder, parseSegmentName, type SegmentName, segmentFile } from "./segment-name.ts";
 
 /*
@@ -18,15 +18,13 @@ import { backupFolder, parseSegmentName, type SegmentName, segmentFile } from ".
  */
 const FORMAT = "cairn-segment/1";
 const NEWLINE = 0x0a;
-const SPACE = 0x20;
-const ZERO = 0x30;
-/** The digits of a time below a millisecond. */
-const NANOSECOND_DIGITS = 6;
-/** The longest first and last line, and the longest line before a message. */
-const MAX_LINE_BYTES = 4_096;
-const MAX_MESSAGE_LINE_BYTES = 64;
-/** The number of messages after which the event loop may get its turn. */
-const MESSAGES_PER_CHECK = 256;
+/**
+ * The size up to which a segment is read, compressed or not: segments are filled up to 8 MiB, and the largest message of a log, which a
+ * segment may consist of, has 64 MiB.
+ */
+export const MAX_SEGMENT_BYTES = 80 * 1024 * 1024;
+/** The longest first and last line. */
+const MAX_LINE_BYTES = 65_536;
 /** The bytes that are hashed at a time, so that the event loop is not blocked. */
 const HASH_BYTES = 1024 * 1024;
 
@@ -48,7 +46,7 @@ const HeaderSchema = z.object({
   /** The SHA-256 of the anchor of the last message. */
   end: Sha256,
   /** The size of the messages, uncompressed. */
-  bytes: Count,
+  bytes: Count.max(MAX_SEGMENT_BYTES),
   codec: z.enum(["none", "gzip"]),
   node: z.string(),
   at: z.iso.datetime(),
@@ -100,32 +98,20 @@ export async function encodeSegment(source: SegmentSource): Promise<{ file: stri
   const content = Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), body, LINE_END]);
   const sha256 = await digestOf(content);
   const ending = { messages: messages.length, bytes: content.length, sha256 };
+  const { length } = plain;
   return {
-    file: segmentFile({ logId: log.id, first: header.first, last: header.last, end: end.slice(0, 8) }),
+    file: segmentFile({
+      logId: log.id,
+      first: header.first,
+      last: header.last,
+      end: end.slice(0, 8),
+      plainBytes: codec === "none" ? undefined : length,
+    }),
     content: Buffer.concat([content, Buffer.from(`${JSON.stringify(ending)}\n`)]),
   };
 }
 
 const LINE_END = Buffer.from("\n");
-
-/** Writes messages into one buffer. */
-async function writeMessages(messages: readonly LogMessage[]): Promise<Buffer> {
-  const slice = new TimeSlice();
-  let length = 0;
-  for (const { payload } of messages) length += MAX_MESSAGE_LINE_BYTES + payload.length + 1;
-  const plain = Buffer.allocUnsafe(length);
-  let at = 0;
-  for (const [index, { position, time, nanoseconds = 0, payload }] of messages.entries()) {
-    const below = String(nanoseconds).padStart(NANOSECOND_DIGITS, "0");
-    at += plain.write(`${position} ${time}${below} ${payload.length}\n`, at, "latin1");
-    plain.set(payload, at);
-    at += payload.length;
-    plain[at] = NEWLINE;
-    at += 1;
-    if (index % MESSAGES_PER_CHECK === 0) await slice.yieldIfOver();
-  }
-  return plain.subarray(0, at);
-}
 
 /**
  * Decodes a segment, and compares its digest, its name and its messages with each other before it returns any of them. Throws
@@ -151,7 +137,7 @@ export async function decodeSegment(file: string, content: Buffer): Promise<Segm
   const plain = header.codec === "gzip" ? await unzipped(file, stored, header.bytes) : stored;
   if (plain.length !== header.bytes)
     throw corruptSegment(file, `its messages have ${plain.length} bytes, not ${header.bytes}`);
-  const messages = await parseMessages(file, plain, header);
+  const messages = await parseMessages(plain, header, (why) => corruptSegment(file, why));
   const last = messages.at(-1);
   if (messages.length !== end.messages || last === undefined || anchorOf(last).sha256 !== header.end)
     throw corruptSegment(file, "its last message is not the one that its header names");
@@ -186,8 +172,17 @@ function parseLine<Line extends z.ZodType>(
   }
 }
 
-function misnamed(name: SegmentName, { log, first, last, end }: SegmentHeader): string | undefined {
-  const isNamed = name.first === first && name.last === last && end.startsWith(name.end);
+function misnamed(
+  name: SegmentName,
+  { log, first, last, end, codec, bytes }: SegmentHeader,
+): string | undefined {
+  const plainBytes = codec === "none" ? undefined : bytes;
+  const isNamed =
+    name.first === first &&
+    name.last === last &&
+    end.startsWith(name.end) &&
+    name.plainBytes === plainBytes &&
+    first > log.offset;
   if (!isNamed) return `it holds transactions ${first} to ${last}, which is not what its name says`;
   return backupFolder(name.logId) === backupFolder(log.id) ? undefined : `it is of the log ${log.id}`;
 }
@@ -199,64 +194,6 @@ async function unzipped(file: string, stored: Buffer, bytes: number): Promise<Bu
   } catch (error) {
     throw corruptSegment(file, `its messages cannot be decompressed: ${errorMessage(error)}`, error);
   }
-}
-
-async function parseMessages(
-  file: string,
-  plain: Buffer,
-  { first, last, log }: SegmentHeader,
-): Promise<LogMessage[]> {
-  const slice = new TimeSlice();
-  const messages: LogMessage[] = [];
-  let at = 0;
-  for (let txId: TxId = first; txId <= last; txId += 1) {
-    const lineEnd = plain.indexOf(NEWLINE, at);
-    const numbers =
-      lineEnd < 0 || lineEnd - at > MAX_MESSAGE_LINE_BYTES ? undefined : parseNumbers(plain, at, lineEnd);
-    if (numbers === undefined || numbers.position !== txId - log.offset)
-      throw corruptSegment(file, `the message of transaction ${txId} is not where it should be`);
-    const { position, time, nanoseconds, length } = numbers;
-    const payload = plain.subarray(lineEnd + 1, lineEnd + 1 + length);
-    at = lineEnd + 2 + length;
-    if (plain[at - 1] !== NEWLINE) throw corruptSegment(file, `the message of transaction ${txId} was cut`);
-    messages.push({ position, time, nanoseconds, payload });
-    if (messages.length % MESSAGES_PER_CHECK === 0) await slice.yieldIfOver();
-  }
-  if (at !== plain.length) throw corruptSegment(file, `it continues after transaction ${last}`);
-  return messages;
-}
-
-interface MessageLine {
-  readonly position: number;
-  readonly time: number;
-  readonly nanoseconds: number;
-  readonly length: number;
-}
-
-/** Parses the line before a message, byte by byte, because a replay parses millions of them. */
-function parseNumbers(plain: Buffer, from: number, to: number): MessageLine | undefined {
-  const timeAt = plain.indexOf(SPACE, from) + 1;
-  const lengthAt = plain.indexOf(SPACE, timeAt) + 1;
-  if (timeAt === 0 || lengthAt === 0 || lengthAt > to) return undefined;
-  const nanosecondsAt = lengthAt - 1 - NANOSECOND_DIGITS;
-  const position = parseDigits(plain, from, timeAt - 1);
-  const time = parseDigits(plain, timeAt, nanosecondsAt);
-  const nanoseconds = parseDigits(plain, nanosecondsAt, lengthAt - 1);
-  const length = parseDigits(plain, lengthAt, to);
-  const isValid = position >= 0 && time >= 0 && nanoseconds >= 0 && length >= 0;
-  return isValid ? { position, time, nanoseconds, length } : undefined;
-}
-
-/** Returns the number that digits stand for; -1 if they are none. */
-function parseDigits(bytes: Buffer, from: number, to: number): number {
-  if (from >= to) return -1;
-  let value = 0;
-  for (let at = from; at < to; at += 1) {
-    const digit = (bytes[at] ?? 0) - ZERO;
-    if (digit < 0 || digit > 9) return -1;
-    value = value * 10 + digit;
-  }
-  return Number.isSafeInteger(value) ? value : -1;
 }
 
 async function digestOf(content: Buffer): Promise<string> {

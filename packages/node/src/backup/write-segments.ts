@@ -23,9 +23,9 @@ export interface BackupTarget {
 }
 
 /** A segment that was written. */
-export interface WrittenSegment extends TxRange {
-  readonly name: string;
-  readonly bytes: number;
+export interface WrittenSegment extends SegmentFile {
+  /** False if another node had written the same segment before. */
+  readonly isNew: boolean;
 }
 
 /**
@@ -74,21 +74,24 @@ export async function writeSegments(
   if (!target.signal.aborted) await flush();
 }
 
-/** Writes one segment. Does nothing if another node has written the same one. */
+/** Writes one segment. Does nothing if the store holds it already: its name says which messages are in it. */
 export async function writeSegment(
   { store, of, node, codec, signal, storeNow }: BackupTarget,
   before: string | undefined,
   messages: readonly LogMessage[],
 ): Promise<WrittenSegment> {
   const { file, content } = await encodeSegment({ log: of, before, messages, node, at: storeNow(), codec });
+  const name = parseSegmentName(file);
+  if (name === undefined) throw new Error(`the segment ${file} has no valid name`);
   try {
     await store.upload(file, Readable.from([content]), { signal, expectedBytes: content.length });
+    return { ...name, name: file, bytes: content.length, modifiedAt: storeNow(), isNew: true };
   } catch (error) {
-    // The name says which messages are in it.
     if (!isCairnError(error, "CONFLICT")) throw error;
   }
-  const { first, last } = parseSegmentName(file) ?? { first: 0, last: 0 };
-  return { name: file, first, last, bytes: content.length };
+  // Headers name their writers, so the stored one may have another size. It is not listed if it has been merged in the meantime.
+  const stored = (await store.list(file)).find((one) => one.name === file);
+  return { ...name, name: file, bytes: content.length, modifiedAt: storeNow(), ...stored, isNew: false };
 }
 
 /**
@@ -105,8 +108,9 @@ export async function requireSameHistory(
   const message = newest.last > logEnd ? undefined : await log.fetch(newest.last - of.offset);
   // A message that was trimmed cannot be compared; the log goes on after it.
   if (message === undefined && newest.last <= logEnd) return;
-  if (message !== undefined && anchorOf(message).sha256.startsWith(newest.end)) return;
-  throw regressedBeforeBackup(log.name, newest, store.location);
+  const sha256 = message === undefined ? undefined : anchorOf(message).sha256;
+  const other = segments.find(({ last, end }) => last === newest.last && sha256?.startsWith(end) !== true);
+  if (other !== undefined) throw regressedBeforeBackup(log.name, other, store.location);
 }
 
 /** Returns the segment that ends last. */

@@ -1,0 +1,53 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { isCairnError } from "@cairn/kv";
+import { type BackupListing, backupLease } from "./segment-name.ts";
+
+/** The bounds of the age at which a lease counts as left by a dead writer (ms). */
+const MIN_LEASE_MS = 10_000;
+const MAX_LEASE_MS = 600_000;
+
+/** The place of a lease, and who takes it. */
+export interface LeaseTerms {
+  readonly store: CheckpointStore;
+  readonly logId: string;
+  readonly node: string;
+  /** The period of the backup (ms). */
+  readonly every: number;
+}
+
+/** Runs `work` while this node has the backup's lease. Returns false, and runs nothing, while another node has it. */
+export async function underLease(
+  { store, logId, node, every }: LeaseTerms,
+  { lease }: BackupListing,
+  now: number,
+  work: () => Promise<void>,
+): Promise<boolean> {
+  const file = backupLease(logId);
+  // A store that removes nothing would keep the first lease for ever, so there is none.
+  if (store.describe?.()?.canDelete === false) {
+    await work();
+    return true;
+  }
+  if (lease !== undefined) {
+    const age = now - lease.modifiedAt;
+    if (Math.abs(age) < Math.min(MAX_LEASE_MS, Math.max(MIN_LEASE_MS, every))) return false;
+    await tolerant(store.remove(file));
+  }
+  const text = JSON.stringify({ node, since: new Date(now).toISOString() });
+  if (!(await store.create(file, text))) return false;
+  try {
+    await work();
+    return true;
+  } finally {
+    await tolerant(store.remove(file));
+  }
+}
+
+/** Awaits work whose failure changes nothing: a lease that stays is taken over when it is old. */
+async function tolerant(work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+  }
+}

@@ -1,0 +1,39 @@
+import { CairnError } from "@cairn/kv";
+import { anchorOf } from "../log/anchor.ts";
+import type { Segment, SegmentHeader } from "./segment.ts";
+import type { TxRange } from "./segment-name.ts";
+
+/**
+ * Throws `LOG_REGRESSED` if a segment does not continue another one, which ends directly before it or within it: then they are of different
+ * histories of the log. That happens if a writer was suspended with messages that the log lost in the meantime.
+ */
+export function requireContinuation(
+  before: Pick<SegmentHeader, "last" | "first" | "end">,
+  after: Segment,
+): void {
+  const { first, last } = after.header;
+  const seam = before.last;
+  if (seam < first - 1 || seam >= last) return;
+  const shared = after.messages[seam - first];
+  const sha256 = shared === undefined ? after.header.before : anchorOf(shared).sha256;
+  // Null: whoever wrote the later segment no longer found the message before it in the log.
+  if (sha256 === null || sha256 === before.end) return;
+  throw differentHistories(before, after.header);
+}
+
+/** Returns whether a segment holds the message with which another one ends; `end`: the first digits of its anchor's SHA-256. */
+export function holdsEnd(segment: Segment, { last, end }: { last: number; end: string }): boolean {
+  const message = segment.messages[last - segment.header.first];
+  return message !== undefined && anchorOf(message).sha256.startsWith(end);
+}
+
+/** Returns `LOG_REGRESSED`: two segments hold different messages at one position. */
+export function differentHistories(before: TxRange, after: TxRange): CairnError {
+  return new CairnError(
+    "LOG_REGRESSED",
+    `In the backup, the segment of transactions ${after.first} to ${after.last} does not agree with the one of ${before.first} to ${before.last}: they are of different histories.`,
+    {
+      hint: "The log lost its end while a node was writing the backup. cairn log backup verify shows which segments the log contradicts; remove those.",
+    },
+  );
+}

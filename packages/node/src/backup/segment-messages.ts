@@ -1,0 +1,92 @@
+import type { CairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { TimeSlice } from "../concurrency/time-slice.ts";
+import type { LogMessage } from "../log/tx-log.ts";
+
+const NEWLINE = 0x0a;
+const SPACE = 0x20;
+const ZERO = 0x30;
+/** The digits of a time below a millisecond. */
+const NANOSECOND_DIGITS = 6;
+/** The longest line before a message. */
+const MAX_MESSAGE_LINE_BYTES = 64;
+/** The number of messages after which the event loop may get its turn. */
+const MESSAGES_PER_CHECK = 256;
+
+/** Writes messages into one buffer. */
+export async function writeMessages(messages: readonly LogMessage[]): Promise<Buffer> {
+  const slice = new TimeSlice();
+  let length = 0;
+  for (const { payload } of messages) length += MAX_MESSAGE_LINE_BYTES + payload.length + 1;
+  const plain = Buffer.allocUnsafe(length);
+  let at = 0;
+  for (const [index, { position, time, nanoseconds = 0, payload }] of messages.entries()) {
+    const below = String(nanoseconds).padStart(NANOSECOND_DIGITS, "0");
+    at += plain.write(`${position} ${time}${below} ${payload.length}\n`, at, "latin1");
+    plain.set(payload, at);
+    at += payload.length;
+    plain[at] = NEWLINE;
+    at += 1;
+    if (index % MESSAGES_PER_CHECK === 0) await slice.yieldIfOver();
+  }
+  return plain.subarray(0, at);
+}
+
+/** Parses the messages `first` to `last`, whose positions are `offset` less. Throws the error that `corrupt` makes of a reason. */
+export async function parseMessages(
+  plain: Buffer,
+  { first, last, log: { offset } }: { first: TxId; last: TxId; log: { offset: number } },
+  corrupt: (why: string) => CairnError,
+): Promise<LogMessage[]> {
+  const slice = new TimeSlice();
+  const messages: LogMessage[] = [];
+  let at = 0;
+  for (let txId: TxId = first; txId <= last; txId += 1) {
+    const lineEnd = plain.indexOf(NEWLINE, at);
+    const numbers =
+      lineEnd < 0 || lineEnd - at > MAX_MESSAGE_LINE_BYTES ? undefined : parseNumbers(plain, at, lineEnd);
+    if (numbers === undefined || numbers.position !== txId - offset)
+      throw corrupt(`the message of transaction ${txId} is not where it should be`);
+    const { position, time, nanoseconds, length } = numbers;
+    const payload = plain.subarray(lineEnd + 1, lineEnd + 1 + length);
+    at = lineEnd + 2 + length;
+    if (plain[at - 1] !== NEWLINE) throw corrupt(`the message of transaction ${txId} was cut`);
+    messages.push({ position, time, nanoseconds, payload });
+    if (messages.length % MESSAGES_PER_CHECK === 0) await slice.yieldIfOver();
+  }
+  if (at !== plain.length) throw corrupt(`it continues after transaction ${last}`);
+  return messages;
+}
+
+interface MessageLine {
+  readonly position: number;
+  readonly time: number;
+  readonly nanoseconds: number;
+  readonly length: number;
+}
+
+/** Parses the line before a message, byte by byte, because a replay parses millions of them. */
+function parseNumbers(plain: Buffer, from: number, to: number): MessageLine | undefined {
+  const timeAt = plain.indexOf(SPACE, from) + 1;
+  const lengthAt = plain.indexOf(SPACE, timeAt) + 1;
+  if (timeAt === 0 || lengthAt === 0 || lengthAt > to) return undefined;
+  const nanosecondsAt = lengthAt - 1 - NANOSECOND_DIGITS;
+  const position = parseDigits(plain, from, timeAt - 1);
+  const time = parseDigits(plain, timeAt, nanosecondsAt);
+  const nanoseconds = parseDigits(plain, nanosecondsAt, lengthAt - 1);
+  const length = parseDigits(plain, lengthAt, to);
+  const isValid = position >= 0 && time >= 0 && nanoseconds >= 0 && length >= 0;
+  return isValid ? { position, time, nanoseconds, length } : undefined;
+}
+
+/** Returns the number that digits stand for; -1 if they are none. */
+function parseDigits(bytes: Buffer, from: number, to: number): number {
+  if (from >= to) return -1;
+  let value = 0;
+  for (let at = from; at < to; at += 1) {
+    const digit = (bytes[at] ?? 0) - ZERO;
+    if (digit < 0 || digit > 9) return -1;
+    value = value * 10 + digit;
+  }
+  return Number.isSafeInteger(value) ? value : -1;
+}
