@@ -137,7 +137,7 @@ export async function decodeSegment(file: string, content: Buffer): Promise<Segm
   const plain = header.codec === "gzip" ? await unzipped(file, stored, header.bytes) : stored;
   if (plain.length !== header.bytes)
     throw corruptSegment(file, `its messages have ${plain.length} bytes, not ${header.bytes}`);
-  const messages = await parseMessages(plain, header, (why) => corruptSegment(file, why));
+  const messages = await parseMessages(plain, header, (reason) => corruptSegment(file, reason));
   const last = messages.at(-1);
   if (messages.length !== end.messages || last === undefined || anchorOf(last).sha256 !== header.end)
     throw corruptSegment(file, "its last message is not the one that its header names");

@@ -33,13 +33,17 @@ export interface WrittenSegment extends SegmentFile {
  * before its end.
  */
 export function nextToWrite(covered: readonly TxRange[], log: TxRange): TxRange | undefined {
-  let first = log.first;
+  let { first } = log;
+  let end = log.last;
   for (const range of covered) {
     if (range.last < first) continue;
-    if (range.first > first) return { first, last: Math.min(range.first - 1, log.last) };
+    if (range.first > first) {
+      end = Math.min(end, range.first - 1);
+      break;
+    }
     first = range.last + 1;
   }
-  return first > log.last ? undefined : { first, last: log.last };
+  return first > end ? undefined : { first, last: end };
 }
 
 /**

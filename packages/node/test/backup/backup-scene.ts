@@ -1,0 +1,94 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type CheckpointStore, filesystemStore, systemClock } from "@cairn/checkpoint";
+import { BackupLog } from "../../src/backup/backup-log.ts";
+import { type BackupLook, type BackupLookOptions, lookAtBackup } from "../../src/backup/backup-look.ts";
+import type { BackupMemory } from "../../src/backup/look-results.ts";
+import { listBackup, type SegmentFile } from "../../src/backup/segment-name.ts";
+import { encodeSegment, type SegmentCodec } from "../../src/backup/segment.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
+import { bytes } from "../../testing/log-messages.ts";
+
+/** Returns what a node remembers before its first look. */
+export function noMemory(): BackupMemory {
+  return { storeClock: undefined, damaged: new Map() };
+}
+
+/** An embedded log and a store in a folder, in a folder of their own. */
+export class BackupScene {
+  readonly folder: string;
+  readonly log: TxLog;
+  readonly logId: string;
+  readonly store: CheckpointStore;
+  memory = noMemory();
+
+  static async open(): Promise<BackupScene> {
+    const folder = await mkdtemp(path.join(tmpdir(), "cairn-backup-"));
+    const log = await openEmbeddedTxLog({ path: path.join(folder, "log") });
+    await log.create((id) => bytes(`birth of ${id}`));
+    return new BackupScene(folder, log, (await log.id()) ?? "");
+  }
+
+  private constructor(folder: string, log: TxLog, logId: string) {
+    this.folder = folder;
+    this.log = log;
+    this.logId = logId;
+    this.store = filesystemStore({ path: path.join(folder, "store") });
+  }
+
+  async close(): Promise<void> {
+    await this.log.close();
+    await rm(this.folder, { recursive: true });
+  }
+
+  /** The identity of the log, as its segments name it. */
+  get of(): { id: string; name: string; offset: number } {
+    return { id: this.logId, name: this.log.name, offset: 0 };
+  }
+
+  async append(...payloads: readonly string[]): Promise<void> {
+    for (const payload of payloads) await this.log.append(bytes(payload));
+  }
+
+  /** Looks at the backup once, however recent its newest segment is. */
+  look(options: Partial<BackupLookOptions> = {}): Promise<BackupLook> {
+    return lookAtBackup({
+      store: this.store,
+      log: this.log,
+      of: this.of,
+      node: "a",
+      codec: "none",
+      every: 60_000,
+      forced: true,
+      memory: this.memory,
+      clock: systemClock,
+      signal: new AbortController().signal,
+      ...options,
+    });
+  }
+
+  /** Returns a log that reads the backup. */
+  backup(store: CheckpointStore = this.store): BackupLog {
+    return new BackupLog({ store, logId: this.logId, pollMs: 5 });
+  }
+
+  async segments(): Promise<readonly SegmentFile[]> {
+    return (await listBackup(this.store, this.logId)).segments;
+  }
+
+  /** Encodes messages as another writer does. */
+  encode(
+    messages: readonly LogMessage[],
+    before: string | undefined,
+    codec: SegmentCodec = "none",
+  ): Promise<{ file: string; content: Buffer }> {
+    return encodeSegment({ log: this.of, before, messages, node: "b", at: Date.now(), codec });
+  }
+
+  /** The path of a file of the store. */
+  pathOf(name: string): string {
+    return path.join(this.folder, "store", name);
+  }
+}

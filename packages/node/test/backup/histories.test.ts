@@ -1,0 +1,125 @@
+import { Readable } from "node:stream";
+import { rm, writeFile } from "node:fs/promises";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { anchorOf } from "../../src/log/anchor.ts";
+import type { LogMessage } from "../../src/log/tx-log.ts";
+import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
+import { takeMessages, text } from "../../testing/log-messages.ts";
+import { BackupScene } from "./backup-scene.ts";
+
+describe("a backup into which a suspended writer has written what the log lost", () => {
+  let scene: BackupScene;
+  let messages: LogMessage[];
+  beforeEach(async () => {
+    scene = await BackupScene.open();
+    await scene.append(...Array.from({ length: 19 }, (_, n) => `message ${n + 2}`));
+    messages = await takeMessages(scene.log, 1, 20);
+  });
+  afterEach(() => scene.close());
+
+  const other = (from: number): LogMessage[] =>
+    messages.map((one) =>
+      one.position < from ? one : { ...one, payload: Buffer.from(`lost ${one.position}`) },
+    );
+  const at = (of: readonly LogMessage[], position: number): LogMessage => {
+    const message = of[position - 1];
+    if (message === undefined) throw new Error(`no message ${position}`);
+    return message;
+  };
+  const upload = async (of: readonly LogMessage[], first: number, last: number): Promise<string> => {
+    const before = first === 1 ? undefined : anchorOf(at(of, first - 1)).sha256;
+    const { file, content } = await scene.encode(of.slice(first - 1, last), before);
+    await scene.store.upload(file, Readable.from([content]));
+    return file;
+  };
+  const readAll = async (count: number): Promise<(string | undefined)[]> => {
+    const backup = scene.backup();
+    try {
+      return (await takeMessages(backup, 1, count)).map(text);
+    } finally {
+      await backup.close();
+    }
+  };
+
+  it.each([
+    ["within the run that overlaps it", 4, 12, 8],
+    ["directly before the run that follows it", 4, 7, 5],
+  ])("is not read as one history: %s", async (_where, first, last, lostFrom) => {
+    await upload(messages, 1, first - 1);
+    await upload(other(lostFrom), first, last);
+    await upload(messages, 8, 20);
+    const read: (string | undefined)[] = [];
+    const backup = scene.backup();
+    const reading = (async () => {
+      for await (const array of backup.read(1, { signal: new AbortController().signal }))
+        read.push(...array.map(text));
+    })();
+    await expect(reading).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+    expect(read.filter((one) => one?.startsWith("lost"))).toEqual([]);
+    await backup.close();
+  });
+
+  it("does not lose what the log lost to a longer segment of the other history", async () => {
+    const lost = await upload(other(8), 6, 12);
+    await upload(messages, 1, 20);
+    const { removed, covered } = await scene.look();
+    expect(removed).toEqual([]);
+    expect(covered).toEqual([{ first: 1, last: 20 }]);
+    expect((await scene.segments()).map(({ name }) => name)).toContain(lost);
+    expect([...scene.memory.damaged.values()].map(({ code }) => code)).toEqual(["LOG_REGRESSED"]);
+    expect(await readAll(20)).toEqual(messages.map(text));
+    // It is known, so that a look does not read the segments again.
+    expect((await scene.look()).skipped).toBeUndefined();
+  });
+
+  it("is not merged into one history", async () => {
+    for (let position = 1; position <= 20; position += 1) await upload(messages, position, position);
+    await upload(other(5), 5, 5);
+    await scene.append(...Array.from({ length: 60 }, (_, n) => `message ${n + 21}`));
+    for (let position = 21; position <= 80; position += 1) {
+      messages = await takeMessages(scene.log, 1, 80);
+      await upload(messages, position, position);
+    }
+    const { merged } = await scene.look();
+    for (const { name } of merged) expect(name).toMatch(/segment$/);
+    const before = new Set((await scene.segments()).map(({ name }) => name));
+    expect([...before].some((name) => name.includes("0000000000000005-0000000000000005"))).toBe(true);
+    const all = (await scene.segments()).filter(({ first, last }) => first <= 5 && last >= 5);
+    expect(all.length).toBeGreaterThanOrEqual(2);
+  });
+
+  it("is not continued while the log holds another message at its end, or none", async () => {
+    await upload(other(20), 1, 20);
+    await expect(scene.look()).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+    const [only] = await scene.segments();
+    await rm(scene.pathOf(only?.name ?? ""));
+    await upload(messages, 1, 20);
+    const shorter = new FaultyTxLog(scene.log);
+    shorter.faults.bounds = { first: 1, last: 19 };
+    await expect(scene.look({ log: shorter })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+    // Of two histories up to the same position, one is not that of the log.
+    await upload(other(20), 1, 20);
+    await expect(scene.look()).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+  });
+
+  it("is not written to once another log is in its place", async () => {
+    await upload(messages, 1, 5);
+    await expect(
+      scene.look({ log: Object.assign(new FaultyTxLog(scene.log), { id: async () => "another" }) }),
+    ).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+    expect(await scene.segments()).toHaveLength(1);
+  });
+
+  it("leaves foreign files alone, and says which there are", async () => {
+    await upload(messages, 1, 20);
+    const folder = scene.pathOf(`log-${scene.logId}`);
+    await writeFile(`${folder}/notes.txt`, "mine");
+    await writeFile(`${folder}/0000000000000001-0000000000000099-00000000.segment.bak`, "mine");
+    const { foreign, covered } = await scene.look();
+    expect(foreign.map((name) => name.split("/")[1])).toEqual([
+      "0000000000000001-0000000000000099-00000000.segment.bak",
+      "notes.txt",
+    ]);
+    expect(covered).toEqual([{ first: 1, last: 20 }]);
+  });
+});
