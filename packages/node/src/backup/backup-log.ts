@@ -78,13 +78,24 @@ export class BackupLog implements TxLog {
     return { first: run.first - offset, last: run.last - offset };
   }
 
-  /** Returns the first position of the run without holes that holds `position`; undefined if none does. */
+  /** Returns the offset from the log's positions to tx-ids, which each of its segments states. */
+  async offset(): Promise<number> {
+    const [first] = await this.#segments();
+    if (first === undefined) throw this.#unreachable("It has no segments yet.");
+    return (await this.#identity(first)).offset;
+  }
+
+  /**
+   * Returns the first position of the run without holes that holds `position`; undefined if none does. Segments that proved damaged count
+   * as holes.
+   */
   async beginningOf(position: number): Promise<number | undefined> {
     const segments = await this.#segments();
     if (segments.length === 0) return undefined;
     const { offset } = await this.#identity(segments);
     const txId = position + offset;
-    const range = coveredRanges(segments).find((one) => one.first <= txId && txId <= one.last);
+    const usable = segments.filter(({ name }) => !this.#damaged.has(name));
+    const range = coveredRanges(usable).find((one) => one.first <= txId && txId <= one.last);
     return range === undefined ? undefined : range.first - offset;
   }
 

@@ -1,8 +1,12 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import { anchorOf } from "../log/anchor.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
+import type { TxId } from "@cairn/client";
 import type { CheckpointStore } from "@cairn/checkpoint";
+import { continuesAt, type HistoryEnd } from "../transactions/birth-record.ts";
 import { BackupLog } from "./backup-log.ts";
+import { type EarlierLog, EarlierLogs } from "./earlier-logs.ts";
 
 /** The first position that can be read in one sequence, and the backup that has what comes before the log, if there is any. */
 interface Beginning {
@@ -17,6 +21,12 @@ const POLL_MS = 1_000;
 /** The number of times that a reader begins again because the log was trimmed while it read the backup. */
 const MAX_SEAMS = 100;
 
+/** A log for replaying: with what was trimmed from it, and with the logs that it continues, as far as backups hold them. */
+export interface LogHistory extends TxLog {
+  /** Absent if there are no backups. */
+  readonly earlier?: EarlierLogs;
+}
+
 /**
  * Returns a log together with its backups in `stores`: what was trimmed from the log is read from a backup. A backup takes part only if it
  * holds every message before the log's first one, and that message too, so that both can be compared there; of several, the one that goes
@@ -24,7 +34,7 @@ const MAX_SEAMS = 100;
  *
  * For replaying; everything that trims, appends or inspects uses the log itself.
  */
-export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): TxLog {
+export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): LogHistory {
   let known: { readonly logId: string | undefined; readonly backups: readonly BackupLog[] } | undefined;
   /** The backup, and the position, at which log and backup were compared last. */
   let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
@@ -86,6 +96,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): T
   }
   return {
     name: log.name,
+    earlier: new EarlierLogs(stores),
     ...(log.hasOneWriter === undefined ? {} : { hasOneWriter: log.hasOneWriter }),
     maxPayload: log.maxPayload,
     id: () => log.id(),
@@ -107,6 +118,29 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): T
     // Whoever opened them closes them.
     close: () => Promise.resolve(),
   };
+}
+
+/**
+ * Returns the earlier logs, oldest first, whose backups lead from the end of an index or a checkpoint of another log to the beginning of
+ * this one; undefined if there is no such way.
+ */
+export async function wayToLog(
+  log: LogHistory,
+  { birth }: LogIdentity,
+  end: HistoryEnd,
+): Promise<readonly EarlierLog[] | undefined> {
+  if (log.earlier !== undefined) return await log.earlier.wayFrom(end, birth);
+  return continuesAt(birth, end) ? [] : undefined;
+}
+
+/** Returns the last transaction of an earlier log that belongs to the history of this one; undefined if none does, as far as is known. */
+export async function lastOfEarlier(
+  { earlier }: Pick<LogHistory, "earlier">,
+  { birth }: LogIdentity,
+  logId: string,
+): Promise<TxId | undefined> {
+  if (earlier !== undefined) return await earlier.lastOf(logId, birth);
+  return birth?.continues?.log === logId ? birth.continues.anchor.txId : undefined;
 }
 
 /** Returns the first position from which the backup holds everything up to `position`; undefined if it does not hold `position`. */

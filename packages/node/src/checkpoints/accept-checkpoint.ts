@@ -1,30 +1,27 @@
 import { isDeepStrictEqual } from "node:util";
 import type { CapturedState, Manifest } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { CairnError, type KvProvider, type KvReader } from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider, type KvReader } from "@cairn/kv";
+import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { readChains } from "../index/chains/chain-values.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { INDEX_VERSION, type IndexState } from "../index/rows/index-state.ts";
 import { purgedUpTo } from "../index/rows/purge-row.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import type { TxLog } from "../log/tx-log.ts";
 import { isoTime } from "../text/iso-time.ts";
-import { continuesAt } from "../transactions/birth-record.ts";
 
 /** Returns true if this node can read the checkpoint and the log continues it; otherwise the reason why not. */
 export async function acceptManifest(
   manifest: Manifest,
   kvFormat: string,
-  log: TxLog,
+  log: LogHistory,
   identity: LogIdentity,
 ): Promise<true | CairnError> {
   const { anchor } = manifest;
   const foreign = judgeFormat(manifest, kvFormat);
   if (foreign !== undefined) return foreign;
-  if (manifest.log.id !== identity.id) {
-    return continuesAt(identity.birth, { logId: manifest.log.id, ...anchor }) ? true : otherHistory(manifest);
-  }
+  if (manifest.log.id !== identity.id) return await judgeOfEarlier(manifest, log, identity);
   if (manifest.log.offset !== (identity.birth?.offset ?? manifest.log.offset)) {
     return new CairnError("CHECKPOINT_CORRUPT", "Its offset is not that of its log.", {
       hint: "An older checkpoint or the log itself is used instead.",
@@ -32,6 +29,22 @@ export async function acceptManifest(
   }
   const position = anchor.txId - manifest.log.offset;
   return (await checkAnchor(log, { position, sha256: anchor.sha256 })) ?? true;
+}
+
+/** Judges a checkpoint of another log: this one must continue it, at its end or, with what a backup holds, after it. */
+async function judgeOfEarlier(
+  manifest: Manifest,
+  log: LogHistory,
+  identity: LogIdentity,
+): Promise<true | CairnError> {
+  try {
+    const way = await wayToLog(log, identity, { logId: manifest.log.id, ...manifest.anchor });
+    return way === undefined ? otherHistory(manifest) : true;
+  } catch (error) {
+    // Another checkpoint may need no backup.
+    if (isCairnError(error, "LOG_UNREACHABLE")) return error;
+    throw error;
+  }
 }
 
 /** Returns why this version of Cairn cannot read the index in a checkpoint; undefined if it can. */

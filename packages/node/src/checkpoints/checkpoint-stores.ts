@@ -2,7 +2,8 @@ import { type CheckpointerOptions, type CheckpointStore, isSamePlace } from "@ca
 import { CairnError } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 
-type Stores = Pick<CheckpointerOptions, "store" | "restoreFrom">;
+/** The stores of a checkpointer. */
+export type Stores = Pick<CheckpointerOptions, "store" | "restoreFrom">;
 
 /** Returns the store to which a node saves checkpoints. Throws `NOT_FOUND` if it has no checkpointer. */
 export function requireStore({ checkpointer }: System): CheckpointStore {
@@ -35,6 +36,8 @@ export async function closeStores(checkpointer: Stores | undefined): Promise<voi
  */
 export function isOwnStore({
   checkpointer,
-}: Pick<System, "checkpointer">): (store: CheckpointStore) => boolean {
+}: {
+  readonly checkpointer: Stores | undefined;
+}): (store: CheckpointStore) => boolean {
   return (store) => checkpointer !== undefined && isSamePlace(store, checkpointer.store);
 }

@@ -1,6 +1,6 @@
 import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
-import type { NodeStatus } from "@cairn/client";
+import type { NodeStatus, TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
@@ -50,35 +50,34 @@ export function maybeWrongLog(
   );
 }
 
-/** Returns the error for a local index that was built from another log. */
-export function foreignIndex(identity: LogIdentity, state: IndexState): CairnError {
-  const continues = identity.birth?.continues;
-  if (continues?.log === state.log.id) return notAtContinuation(identity, continues, state);
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `The local index was built from log ${state.log.id}, but "${identity.name}" is log ${identity.id}.`,
-    {
-      hint:
-        "Check the log's address and name. If the log was replaced on purpose, move the index away or set " +
-        '"on-log-mismatch": {"different": "rebuild"}. Nothing was deleted.',
-    },
-  );
-}
-
-/** Returns the error for a local index of the log that this one continues, if the index does not end where this log begins. */
-function notAtContinuation(
-  { name }: LogIdentity,
-  { log, anchor }: NonNullable<BirthRecord["continues"]>,
-  { txId }: IndexState,
+/**
+ * Returns the error for a local index that was built from another log, and that does not lead to this one. `last`: the last transaction of
+ * that log that belongs to the history of this one, if this one continues it.
+ */
+export function foreignIndex(
+  { id, name }: LogIdentity,
+  { log, txId }: IndexState,
+  last: TxId | undefined,
 ): CairnError {
-  const where = txId === anchor.txId ? "another history" : `transaction ${txId}`;
+  if (last === undefined) {
+    return new CairnError(
+      "LOG_DIFFERENT",
+      `The local index was built from log ${log.id}, but "${name}" is log ${id}.`,
+      {
+        hint:
+          "Check the log's address and name. If the log was replaced on purpose, move the index away or set " +
+          '"on-log-mismatch": {"different": "rebuild"}. Nothing was deleted.',
+      },
+    );
+  }
+  const where = txId === last ? "another history" : `transaction ${txId}`;
   // Treated as a log that has lost its end, but this log was created on purpose, as the continuation of that history.
   return new CairnError(
     "LOG_REGRESSED",
-    `The log "${name}" continues log ${log} after transaction ${anchor.txId}; the local index of that log ends at ${where}.`,
+    `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends at ${where}.`,
     {
       hint:
-        'Set "on-log-mismatch": {"regressed": "rebuild"} to move the index aside and join from the checkpoint at that ' +
+        'Set "on-log-mismatch": {"regressed": "rebuild"} to move the index aside and join from a checkpoint at or before that ' +
         "transaction; `cairn log orphans` then prints what only the index knows. Nothing was deleted.",
     },
   );
@@ -92,12 +91,12 @@ export function nothingToContinue(
 ): CairnError {
   return new CairnError(
     "LOG_TRIMMED",
-    `The log "${name}" continues log ${log}, and no usable checkpoint ends at its transaction ${anchor.txId}.`,
+    `The log "${name}" continues log ${log}, and no usable checkpoint or log backup leads to its transaction ${anchor.txId}.`,
     {
       hint:
         skipped > 0
           ? `${skipped} checkpoints were found and not usable: cairn status says why (in /status: join.skipped).`
-          : "Configure the checkpoint store (restore-from) that holds the checkpoint which `cairn log recover` was given.",
+          : "Configure the checkpoint store (restore-from) that holds the checkpoint or the log backup from which `cairn log recover` began it.",
     },
   );
 }

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import path from "node:path";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
+import { lastOfEarlier, wayToLog } from "../backup/log-with-backup.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { MovedContents } from "../db-dir/index-directory.ts";
 import { IndexStore } from "../index/index-store.ts";
@@ -9,7 +10,7 @@ import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
 import { emptyState, type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import { isUnused, type LogIdentity, ofFirstVersion, readLogIdentity } from "../log/log-identity.ts";
-import { continuesAt } from "../transactions/birth-record.ts";
+import { beginningOf } from "../replay/follow-history.ts";
 import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore, maybeWrongLog } from "./join-errors.ts";
@@ -183,16 +184,16 @@ async function keepLocal(
 ): Promise<IndexStore | undefined> {
   if (local === undefined) return undefined;
   const { state } = local;
-  const open = async (): Promise<IndexStore> => await IndexStore.open(local.kv, emptyState(identity));
   if (state === undefined) {
-    if (hasBeginning(identity) && !context.beforeGap) return await open();
+    const empty = context.beforeGap ? undefined : await beginningOf(context.log, identity);
+    if (empty !== undefined) return await IndexStore.open(local.kv, empty);
     const reason = new CairnError("LOG_TRIMMED", "The local index is empty and the log's beginning is gone.");
     return await discard(context, local, reason);
   }
   const problem = await disagreement(context, identity, state);
   if (problem === undefined) {
     const beyond = context.beforeGap ? await leapGap(context, identity, local, state) : undefined;
-    return beyond ?? (await open());
+    return beyond ?? (await IndexStore.open(local.kv, emptyState(identity)));
   }
   // The index is of a log that replaced a lost one and was removed again before anything was written to it.
   if (problem.code === "LOG_DIFFERENT" && state.txId <= 1) return await discard(context, local, problem);
@@ -237,15 +238,11 @@ async function disagreement(
 ): Promise<CairnError | undefined> {
   const { log, txId, sha256 } = state;
   if (log.id !== identity.id) {
-    const isContinued = continuesAt(identity.birth, { logId: log.id, txId, sha256 });
-    return isContinued ? undefined : foreignIndex(identity, state);
+    const way = await wayToLog(context.log, identity, { logId: log.id, txId, sha256 });
+    if (way !== undefined) return undefined;
+    return foreignIndex(identity, state, await lastOfEarlier(context.log, identity, log.id));
   }
   return await checkAnchor(context.log, { position: statePosition(state), sha256: state.sha256 });
-}
-
-/** Returns whether the log has everything, starting with the first transaction: it was not trimmed and continues no other log. */
-function hasBeginning({ birth }: LogIdentity): boolean {
-  return birth !== undefined && birth.continues === undefined;
 }
 
 /** Moves aside an index without transactions; this is not reported. */
@@ -288,7 +285,8 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
     if (oldest !== undefined && isOfFirstVersion(oldest.payload)) throw ofFirstVersion(log.name);
     throw nothingToRestore(identity, context.report, restoreStores(system.checkpointer));
   }
-  if (birth.continues !== undefined) {
+  const empty = await beginningOf(log, identity);
+  if (birth.continues !== undefined && empty === undefined) {
     throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
   }
   if (mayBeMistaken(identity) && system.onLogMismatch.different === "halt") {
@@ -299,5 +297,5 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   const kv = await system.kvProvider.open(
     system.kvProvider.persistent ? live : path.join(staging, randomUUID()),
   );
-  return { index: await IndexStore.open(kv, emptyState(identity)), identity };
+  return { index: await IndexStore.open(kv, empty ?? emptyState(identity)), identity };
 }

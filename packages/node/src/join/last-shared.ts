@@ -1,5 +1,6 @@
 import { isCairnError, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
+import { lastOfEarlier, type LogHistory } from "../backup/log-with-backup.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { rowTxId, transactionRowKey } from "../index/rows/row-keys.ts";
 import { decodeOutcome } from "../index/rows/row-values.ts";
@@ -17,17 +18,17 @@ import type { LogMessage, TxLog } from "../log/tx-log.ts";
 export async function lastShared(
   kv: KvReader,
   state: IndexState,
-  log: Pick<TxLog, "fetch">,
-  { id, birth, bounds }: LogIdentity,
+  log: Pick<LogHistory, "fetch" | "earlier">,
+  identity: LogIdentity,
 ): Promise<TxId | undefined> {
+  const { id, birth, bounds } = identity;
   const { txId, sha256 } = state;
   const { id: logId, offset } = state.log;
   if (logId !== id) {
-    const continues = birth?.continues;
     if (continuesAt(birth, { logId, txId, sha256 })) return txId;
+    const last = await lastOfEarlier(log, identity, logId);
     // An index that ends at that transaction with a different message parted from the other log at an unknown, earlier point.
-    if (continues?.log !== logId || txId === continues.anchor.txId) return undefined;
-    return Math.min(txId, continues.anchor.txId);
+    return last === undefined || txId === last ? undefined : Math.min(txId, last);
   }
   // The birth record is common to both, because it contains the log's id.
   let low = Math.min(txId, Math.max(1, bounds.first - 1) + offset);
@@ -49,7 +50,7 @@ export async function lastShared(
 export async function heldTransactions(
   kv: KvReader,
   state: IndexState,
-  log: TxLog,
+  log: LogHistory,
   identity: LogIdentity,
 ): Promise<HeldTransactions | undefined> {
   try {

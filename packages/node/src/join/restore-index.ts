@@ -15,7 +15,7 @@ import { IndexStore } from "../index/index-store.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 import type { System } from "../api/system.ts";
-import type { TxLog } from "../log/tx-log.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { JoinReport } from "./join-report.ts";
 import { isDamage } from "../observe/failures.ts";
 import { emptyState } from "../index/rows/index-state.ts";
@@ -25,7 +25,8 @@ import type { LogIdentity } from "../log/log-identity.ts";
 /** The parts that restoring an index needs. */
 export interface RestoreContext {
   readonly system: System;
-  readonly log: TxLog;
+  /** The log together with its backups. */
+  readonly log: LogHistory;
   readonly directory: IndexDirectory;
   readonly report: JoinReport;
   readonly events: EventDispatcher;

@@ -2,6 +2,7 @@ import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
 import type { System } from "../api/system.ts";
 import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { LogBackup } from "../backup/log-backup.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
 import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
 import { indexSource } from "../checkpoints/index-source.ts";
@@ -28,7 +29,7 @@ export interface FollowingParts {
   readonly system: System;
   readonly log: TxLog;
   /** The log together with its backups, for replaying. */
-  readonly history: TxLog;
+  readonly history: LogHistory;
   readonly identity: LogIdentity;
   readonly index: IndexStore;
   readonly stagingDir: string;

@@ -6,7 +6,7 @@ import type { System } from "../api/system.ts";
 import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
-import { logWithBackup } from "../backup/log-with-backup.ts";
+import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import type { ComparedNode } from "../cluster/compared-node.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { IndexPosition } from "../index/index-position.ts";
@@ -77,7 +77,7 @@ export class NodeLife implements ComparedNode {
   #report = new JoinReport();
   #log: TxLog | undefined;
   /** The log together with its backups. */
-  #history: TxLog | undefined;
+  #history: LogHistory | undefined;
   #identity: LogIdentity | undefined;
   #index: IndexStore | undefined;
   #following: Following | undefined;
@@ -264,7 +264,7 @@ export class NodeLife implements ComparedNode {
 
   /** Finds an index that agrees with the log. `last` is the error that ended the previous attempt. */
   async #join(
-    log: TxLog,
+    log: LogHistory,
     suspect: CairnError | undefined,
     last: CairnError | undefined,
   ): Promise<JoinedIndex> {
@@ -292,7 +292,7 @@ export class NodeLife implements ComparedNode {
   }
 
   /** Follows the log. Returns only when the node stops. */
-  async #follow(log: TxLog, history: TxLog, { index, identity }: JoinedIndex): Promise<void> {
+  async #follow(log: TxLog, history: LogHistory, { index, identity }: JoinedIndex): Promise<void> {
     const { system, directory, logger, observation, comparePast } = this.#parts;
     this.#failure = undefined;
     this.#isFailed = false;

@@ -1,17 +1,17 @@
 import type { TxId } from "@cairn/client";
 import type { IndexStore } from "../index/index-store.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
-import { lastKnown, logOffset } from "../index/rows/index-state.ts";
-import { followLog, type LogState } from "../log/follow-log.ts";
-import type { TxLog } from "../log/tx-log.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
+import type { LogState } from "../log/follow-log.ts";
+import { followHistory } from "./follow-history.ts";
 
 /** Options for {@link foldLog}. */
 interface FoldOptions {
   readonly index: IndexStore;
-  readonly log: TxLog;
+  readonly log: LogHistory;
   /** The identity of the log, with which the index agrees. */
   readonly identity: LogIdentity;
-  /** The last transaction to apply; the log holds it. */
+  /** The last transaction to apply; the log, or a log that it continues, holds it. */
   readonly upTo: TxId;
   readonly signal: AbortSignal;
   readonly onApplied?: () => void;
@@ -20,20 +20,18 @@ interface FoldOptions {
 
 /**
  * Applies the log to an index, which no other task uses, up to exactly one transaction and without a time limit. Ends early only if
- * aborted, after a whole transaction. Errors are those of {@link followLog} and of the index.
+ * aborted, after a whole transaction. Errors are those of {@link followHistory} and of the index.
  */
 export async function foldLog(options: FoldOptions): Promise<void> {
   const { index, log, identity, upTo, signal, onApplied, onLogState } = options;
   if (index.state.txId >= upTo) return;
-  const offset = logOffset(identity, index.state);
-  const following = followLog(log, {
-    anchor: lastKnown(identity, index.state),
+  const following = followHistory(log, identity, index.state, {
     maxMessages: 500,
     signal,
     ...(onLogState === undefined ? {} : { onState: onLogState }),
   });
   for await (const messages of following) {
-    await index.apply(messages.filter(({ position }) => position + offset <= upTo));
+    await index.apply(messages.slice(0, upTo - index.state.txId));
     onApplied?.();
     if (index.state.txId >= upTo || signal.aborted) break;
   }

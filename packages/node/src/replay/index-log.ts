@@ -4,20 +4,19 @@ import type { IndexStore } from "../index/index-store.ts";
 import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
 import { resolvable } from "../concurrency/resolvable.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
-import { lastKnown } from "../index/rows/index-state.ts";
 import type { FollowingMetrics } from "../metrics/following-metrics.ts";
 import type { ReplayRate } from "./replay-rate.ts";
 import { RefusedMessageNotices } from "./refused-messages.ts";
 import { logFailure } from "../observe/failures.ts";
-import { followLog } from "../log/follow-log.ts";
-import type { TxLog } from "../log/tx-log.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
+import { followHistory } from "./follow-history.ts";
 
 /** Options for {@link indexLog}. */
 interface IndexLogOptions {
   readonly index: IndexStore;
   /** The identity of the log, with which the index agrees. */
   readonly identity: LogIdentity;
-  readonly log: TxLog;
+  readonly log: LogHistory;
   readonly logger: Logger;
   readonly figures: FollowingMetrics;
   /** Measures the replay up to `goal`. */
@@ -36,7 +35,7 @@ interface IndexLogOptions {
 }
 
 /**
- * Applies the log to an index, and builds indexed fields at the same time, until it is aborted. Errors are those of {@link followLog} and
+ * Applies the log to an index, and builds indexed fields at the same time, until it is aborted. Errors are those of {@link followHistory} and
  * of the index.
  *
  * Fields are built only after the index has caught up: before then their rows would change repeatedly, and building them from the final
@@ -54,8 +53,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
   const building = buildFields(options, AbortSignal.any([signal, done.signal]), caughtUp.promise).catch(
     (error: unknown) => failed.abort(error),
   );
-  const following = followLog(log, {
-    anchor: lastKnown(identity, index.state),
+  const following = followHistory(log, identity, index.state, {
     // Two arrays are in memory at once: one is being applied, one fetched.
     maxMessages: 500,
     signal: AbortSignal.any([signal, failed.signal]),

@@ -3,25 +3,32 @@ import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, type KvProvider } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { IndexStore } from "../index/index-store.ts";
+import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { foldLog } from "./fold-log.ts";
-import { INDEX_VERSION, statePosition, lastKnown, logOffset, emptyState } from "../index/rows/index-state.ts";
+import { beginningOf } from "./follow-history.ts";
+import {
+  INDEX_VERSION,
+  type IndexState,
+  lastKnown,
+  logOffset,
+  emptyState,
+} from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { tryOpenIndex } from "../index/local-index.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
 import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { LogState } from "../log/follow-log.ts";
-import type { TxLog } from "../log/tx-log.ts";
 
 /** Options for {@link rebuildFromLog}. */
 interface LogRebuildOptions {
-  readonly log: TxLog;
+  readonly log: LogHistory;
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
   /** Used only by this rebuild, which continues from what an interrupted rebuild left there if that agrees with the log. */
   readonly directory: IndexDirectory;
   readonly signal: AbortSignal;
-  /** Called with the number of messages applied, and the number in the log when the rebuild began. */
+  /** Called with the last transaction applied, and the last one when the rebuild began. */
   readonly onProgress?: (done: number, total: number) => void;
   readonly onLogState?: (state: LogState) => void;
 }
@@ -42,10 +49,9 @@ export async function rebuildFromLog(options: LogRebuildOptions): Promise<LogReb
   const index = await openPartial(options);
   try {
     const resumedAt = index.state.txId;
-    const goal = identity.bounds.last;
-    onProgress?.(statePosition(index.state), goal);
-    const onApplied = (): void => onProgress?.(statePosition(index.state), goal);
-    const upTo = goal + logOffset(identity, index.state);
+    const upTo = identity.bounds.last + logOffset(identity, index.state);
+    onProgress?.(index.state.txId, upTo);
+    const onApplied = (): void => onProgress?.(index.state.txId, upTo);
     await foldLog({ index, log, identity, upTo, signal, onApplied, onLogState });
     // Otherwise each node that restores the index would have to build the fields before it is ready.
     while (!signal.aborted && (await index.buildFields()));
@@ -59,15 +65,13 @@ export async function rebuildFromLog(options: LogRebuildOptions): Promise<LogReb
 
 /** Opens what an interrupted rebuild left if it agrees with the log, else an empty index in its place. */
 async function openPartial({ log, identity, provider, directory }: LogRebuildOptions): Promise<IndexStore> {
-  const empty = emptyState(identity);
+  const empty = (await beginningOf(log, identity)) ?? emptyState(identity);
   if (await directory.hasLive()) {
     const found = await tryOpenIndex(provider, directory.layout.live);
     if ("kv" in found) {
       const { kv, state } = found;
-      const anchor = state === undefined ? undefined : lastKnown(identity, state);
-      if (anchor !== undefined && (await checkAnchor(log, anchor)) === undefined) {
+      if (state !== undefined && (await agrees(log, identity, state)))
         return await IndexStore.open(kv, empty);
-      }
       await kv.close();
     }
     // Only a rebuild used this index, so nothing is lost.
@@ -76,17 +80,27 @@ async function openPartial({ log, identity, provider, directory }: LogRebuildOpt
   return await IndexStore.open(await provider.open(directory.layout.live), empty);
 }
 
+async function agrees(log: LogHistory, identity: LogIdentity, state: IndexState): Promise<boolean> {
+  const { txId, sha256 } = state;
+  if (state.log.id !== identity.id)
+    return (await wayToLog(log, identity, { logId: state.log.id, txId, sha256 })) !== undefined;
+  const anchor = lastKnown(identity, state);
+  return anchor !== undefined && (await checkAnchor(log, anchor)) === undefined;
+}
+
 /**
  * Throws `LOG_TRIMMED` if an index cannot be built from the log alone, because the log's beginning was trimmed or is in a log that it
  * continues. The error names what is missing, and a checkpoint that has it.
  */
 export async function requireBeginning(
-  { id, name, birth, bounds }: LogIdentity,
+  log: LogHistory,
+  identity: LogIdentity,
   stores: readonly CheckpointStore[],
   provider: KvProvider,
   signal?: AbortSignal,
 ): Promise<void> {
-  if (birth !== undefined && birth.continues === undefined) return;
+  if ((await beginningOf(log, identity)) !== undefined) return;
+  const { id, name, birth, bounds } = identity;
   const missing =
     birth?.continues === undefined
       ? `no longer holds the transactions before message ${bounds.first}`

@@ -1,12 +1,14 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
-import { restoreCheckpoint } from "@cairn/checkpoint";
+import { restoreCheckpoint, type RestoreProgress } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import type { ChainValue, TxId } from "@cairn/client";
+import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { foldLog } from "./fold-log.ts";
-import { isOwnStore, restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import { beginningOf } from "./follow-history.ts";
+import { isOwnStore, restoreStores, type Stores } from "../checkpoints/checkpoint-stores.ts";
 import { IndexStore } from "../index/index-store.ts";
-import { logOffset, emptyState } from "../index/rows/index-state.ts";
+import { logOffset, emptyState, type IndexState } from "../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
@@ -15,7 +17,10 @@ import type { TxLog } from "../log/tx-log.ts";
 
 /** Options for {@link rebuildIndex}. */
 export interface RebuildOptions {
-  readonly system: Pick<System, "nodeId" | "kvProvider" | "checkpointer">;
+  /** The checkpointer's stores hold the checkpoints, and the backups of the log and of those that it continues. */
+  readonly system: Pick<System, "nodeId" | "kvProvider"> & {
+    readonly checkpointer: Stores | undefined;
+  };
   readonly log: TxLog;
   /** The folder for the rebuild. It is emptied first; the index is in `live` below it. */
   readonly dir: string;
@@ -25,7 +30,11 @@ export interface RebuildOptions {
   readonly exceptNode?: string;
   /** Checkpoints after this transaction are not used: they are in doubt, whichever node saved them. */
   readonly agreeAt?: TxId;
+  /** Whether to begin with a checkpoint even if the log has its beginning: less work, but the index then stands on that checkpoint. */
+  readonly preferCheckpoint?: boolean;
   readonly signal: AbortSignal;
+  /** Called while a checkpoint is restored. */
+  readonly onRestore?: (progress: RestoreProgress) => void;
   /** Called with the number of transactions applied, and the total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -39,6 +48,7 @@ export interface RebuiltIndex {
   readonly txId: TxId;
   readonly digest: string;
   readonly chains: ChainValue | undefined;
+  readonly state: IndexState;
   readonly basis: string;
 }
 
@@ -48,17 +58,17 @@ export interface RebuiltIndex {
  * `LOG_REGRESSED` (the log ends earlier), and those of reading logs and stores.
  */
 export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltIndex> {
-  const { system, log, dir, txId, signal, onProgress } = options;
+  const { system, dir, txId, signal, onProgress } = options;
+  const log = logWithBackup(options.log, restoreStores(system.checkpointer));
   await rm(dir, { recursive: true, force: true });
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw endsBefore(log.name, 0, txId);
   const live = path.join(dir, "live");
-  const { birth } = identity;
-  const whole = birth !== undefined && birth.continues === undefined;
-  const basis = whole ? "the log from its first message on" : await restoreBasis(options, identity, live);
+  const empty = await beginningOf(log, identity);
+  const basis = await prepareBasis(options, log, identity, live, empty !== undefined);
   const { kv } = await openIndex(fileReader(system.kvProvider), live);
   try {
-    const index = await IndexStore.open(kv, emptyState(identity));
+    const index = await IndexStore.open(kv, empty ?? emptyState(identity));
     const begin = index.state.txId;
     const last = identity.bounds.last + logOffset(identity, index.state);
     if (last < txId) throw endsBefore(log.name, last, txId);
@@ -67,22 +77,49 @@ export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltInde
     signal.throwIfAborted();
     const digest = await index.digest();
     if (digest?.txId !== txId) throw endsBefore(log.name, digest?.txId ?? 0, txId);
-    return { live, txId, digest: digest.digest, chains: await index.chainsAt(txId), basis };
+    const chains = await index.chainsAt(txId);
+    return { live, txId, digest: digest.digest, chains, state: index.state, basis };
   } finally {
     await kv.close();
   }
 }
 
-async function restoreBasis(options: RebuildOptions, identity: LogIdentity, live: string): Promise<string> {
-  const { system, log, dir, txId, exceptNode, agreeAt, signal } = options;
+/** Restores the checkpoint with which a rebuild begins, unless it begins with an empty index. Returns a phrase about what it begins with. */
+async function prepareBasis(
+  options: RebuildOptions,
+  log: LogHistory,
+  identity: LogIdentity,
+  live: string,
+  hasBeginning: boolean,
+): Promise<string> {
+  if (!hasBeginning || options.preferCheckpoint === true) {
+    const basis = await restoreBasis(options, log, identity, live);
+    if (basis !== undefined) return basis;
+  }
+  if (hasBeginning) return "the log from its first message on";
+  throw new CairnError(
+    "LOG_TRIMMED",
+    `The log "${log.name}" no longer has its beginning, and no other node's checkpoint at or before transaction ${options.txId} does.`,
+    {
+      hint: "It cannot be determined which index is right. Save a checkpoint on a node that you trust, and compare again.",
+    },
+  );
+}
+
+async function restoreBasis(
+  options: RebuildOptions,
+  log: LogHistory,
+  identity: LogIdentity,
+  live: string,
+): Promise<string | undefined> {
+  const { system, dir, txId, exceptNode, agreeAt, signal } = options;
   const { checkpointer, kvProvider: provider } = system;
-  const stores = restoreStores(checkpointer);
   const { restored } = await restoreCheckpoint({
-    stores,
+    stores: restoreStores(checkpointer),
     stagingDir: path.join(dir, "staging"),
     targetDir: live,
     node: system.nodeId,
-    reserveIn: isOwnStore(system),
+    reserveIn: isOwnStore({ checkpointer }),
     accept: async (manifest) =>
       agreeAt === undefined && manifest.node === exceptNode
         ? skipped("It was saved by the node that is compared.")
@@ -90,18 +127,11 @@ async function restoreBasis(options: RebuildOptions, identity: LogIdentity, live
           ? skipped(`It ends after transaction ${Math.min(txId, agreeAt ?? txId)}.`)
           : await acceptManifest(manifest, provider.format, log, identity),
     verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),
+    ...(options.onRestore === undefined ? {} : { onProgress: options.onRestore }),
     signal,
   });
-  if (restored !== undefined) {
-    return `${restored.name} in ${restored.store}, saved by ${restored.manifest.node}, and the log after it`;
-  }
-  throw new CairnError(
-    "LOG_TRIMMED",
-    `The log "${log.name}" no longer has its beginning, and no other node's checkpoint at or before transaction ${txId} does.`,
-    {
-      hint: "It cannot be determined which index is right. Save a checkpoint on a node that you trust, and compare again.",
-    },
-  );
+  if (restored === undefined) return undefined;
+  return `${restored.name} in ${restored.store}, saved by ${restored.manifest.node}, and the log after it`;
 }
 
 function skipped(why: string): CairnError {

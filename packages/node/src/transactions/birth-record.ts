@@ -31,7 +31,7 @@ export function isBirthRecord(header: unknown): header is { birth: BirthRecord }
 }
 
 /** The end of an index or a checkpoint: its log, and the tx-id and anchor hash of its last message. */
-interface HistoryEnd {
+export interface HistoryEnd {
   readonly logId: string;
   readonly txId: number;
   readonly sha256: string;

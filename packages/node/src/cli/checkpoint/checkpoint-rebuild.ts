@@ -4,13 +4,14 @@ import path from "node:path";
 import { listCheckpoints, systemClock, takeCheckpoint, type TakeOutcome } from "@cairn/checkpoint";
 import { diskError } from "@cairn/kv";
 import type { CheckpointSummary, TxId } from "@cairn/client";
+import { type LogHistory, logWithBackup } from "../../backup/log-with-backup.ts";
 import { indexSource } from "../../checkpoints/index-source.ts";
 import { fileReader } from "../../index/local-index.ts";
 import type { IndexStore } from "../../index/index-store.ts";
 import { IndexDirectory } from "../../db-dir/index-directory.ts";
 import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
 import { acceptManifest } from "../../checkpoints/accept-checkpoint.ts";
-import { allStores } from "../../checkpoints/checkpoint-stores.ts";
+import { allStores, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import { checkpointSummary } from "../../checkpoints/checkpoint-summary.ts";
 import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
@@ -43,8 +44,9 @@ export async function rebuildCheckpoint(
     "The index built so far stays in the node's dir under rebuild/, and the same command continues from it.",
   );
   try {
-    return await withLog(options, terminal, async (log, system) => {
+    return await withLog(options, terminal, async (opened, system) => {
       const { checkpointer } = system;
+      const log = logWithBackup(opened, restoreStores(checkpointer));
       if (checkpointer === undefined) {
         throw new UsageError(
           "The configuration has no checkpointer, so there is no store to save to.",
@@ -59,7 +61,7 @@ export async function rebuildCheckpoint(
 }
 
 async function rebuild(
-  log: TxLog,
+  log: LogHistory,
   system: System,
   checkpointer: Checkpointer,
   signal: AbortSignal,
@@ -67,7 +69,7 @@ async function rebuild(
 ): Promise<RebuildResult> {
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw await noLog(log.name, system);
-  await requireBeginning(identity, allStores(checkpointer), system.kvProvider, signal);
+  await requireBeginning(log, identity, allStores(checkpointer), system.kvProvider, signal);
   const newest = await findUpToDate(log, system, checkpointer, identity, signal);
   if (newest !== undefined) {
     const because = `${newest} is of this version and contains the whole log.`;
@@ -91,7 +93,7 @@ async function rebuild(
 }
 
 async function buildAndSave(
-  log: TxLog,
+  log: LogHistory,
   identity: LogIdentity,
   system: System,
   checkpointer: Checkpointer,
@@ -101,7 +103,13 @@ async function buildAndSave(
 ): Promise<RebuildResult> {
   // The index is on disk even for a node in memory, since it may be larger than memory.
   const provider = fileReader(system.kvProvider);
-  const display = showProgress(terminal.stderr, "rebuilding", identity.bounds.last, Date.now, formatCount);
+  const display = showProgress(
+    terminal.stderr,
+    "rebuilding",
+    identity.bounds.last + (identity.birth?.offset ?? 0),
+    Date.now,
+    formatCount,
+  );
   const { index, resumedAt } = await rebuildFromLog({
     log,
     identity,
@@ -163,7 +171,7 @@ async function saveIndex(
 
 /** Returns the name of a checkpoint that nodes of this version can restore and that contains the whole log. */
 async function findUpToDate(
-  log: TxLog,
+  log: LogHistory,
   { kvProvider }: System,
   { store }: Checkpointer,
   identity: LogIdentity,

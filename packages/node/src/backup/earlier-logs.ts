@@ -1,0 +1,139 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { anchorOf, checkAnchor } from "../log/anchor.ts";
+import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import {
+  type BirthRecord,
+  type ContinuedLog,
+  continuesAt,
+  type HistoryEnd,
+} from "../transactions/birth-record.ts";
+import { BackupLog } from "./backup-log.ts";
+
+/** A log that another one continues, as its backup holds it. */
+export interface EarlierLog {
+  /** The backup. */
+  readonly log: TxLog;
+  readonly identity: LogIdentity;
+  /** The offset from the log's positions to tx-ids. */
+  readonly offset: number;
+  /** The transactions that the backup holds without a hole, up to the last one that belongs to the history of the later log. */
+  readonly first: TxId;
+  readonly last: TxId;
+}
+
+/** What ended is not waited for. */
+const POLL_MS = 1_000;
+
+/**
+ * The logs that a log continues, one after the other, as far as their backups in `stores` hold them. This way an index of an earlier log
+ * leads on to the present one, wherever in the common history it ends. A backup takes part only if it holds the very message after which
+ * the later log continues.
+ */
+export class EarlierLogs {
+  readonly #stores: readonly CheckpointStore[];
+  readonly #backups = new Map<string, readonly BackupLog[]>();
+
+  constructor(stores: readonly CheckpointStore[]) {
+    this.#stores = stores;
+  }
+
+  /**
+   * Returns the logs, oldest first, that lead from the end of an index to the beginning of the log with the birth record `birth`; none if
+   * the index ends right there. Undefined if there is no such way: `end` is not in the log's history, or no backup holds what lies between.
+   * Throws `LOG_UNREACHABLE` if no store can be read.
+   */
+  async wayFrom(end: HistoryEnd, birth: BirthRecord | undefined): Promise<readonly EarlierLog[] | undefined> {
+    if (continuesAt(birth, end)) return [];
+    const continues = birth?.continues;
+    if (continues === undefined) return undefined;
+    // Later transactions of that log are not in the history.
+    if (continues.log === end.logId && end.txId >= continues.anchor.txId) return undefined;
+    const earlier = await this.#find(continues);
+    if (earlier === undefined) return undefined;
+    if (continues.log === end.logId) return (await isWithin(earlier, end)) ? [earlier] : undefined;
+    if (!beginsAtBirth(earlier)) return undefined;
+    const way = await this.wayFrom(end, earlier.identity.birth);
+    return way === undefined ? undefined : [...way, earlier];
+  }
+
+  /** Returns all logs before the one with the birth record `birth`, oldest first; undefined unless their backups hold all of them. */
+  async all(birth: BirthRecord | undefined): Promise<readonly EarlierLog[] | undefined> {
+    if (birth === undefined) return undefined;
+    if (birth.continues === undefined) return [];
+    const earlier = await this.#find(birth.continues);
+    if (earlier === undefined || !beginsAtBirth(earlier)) return undefined;
+    const before = await this.all(earlier.identity.birth);
+    return before === undefined ? undefined : [...before, earlier];
+  }
+
+  /** Returns the last transaction of an earlier log that belongs to the history of the one with the birth record `birth`, if it is known. */
+  async lastOf(logId: string, birth: BirthRecord | undefined): Promise<TxId | undefined> {
+    const continues = birth?.continues;
+    if (continues === undefined || continues.log === logId) return continues?.anchor.txId;
+    return await this.lastOf(logId, (await this.#find(continues))?.identity.birth);
+  }
+
+  /** Returns the log that was continued, from the backup that goes back furthest. */
+  async #find(continued: ContinuedLog): Promise<EarlierLog | undefined> {
+    let found: EarlierLog | undefined;
+    let unread: CairnError | undefined;
+    let isRead = false;
+    for (const backup of this.#backupsOf(continued.log)) {
+      try {
+        const earlier = await asContinued(backup, continued);
+        isRead = true;
+        if (earlier !== undefined && (found === undefined || earlier.first < found.first)) found = earlier;
+      } catch (error) {
+        if (isCairnError(error, "LOG_UNREACHABLE")) unread = error;
+        else if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+      }
+    }
+    if (!isRead && unread !== undefined) throw unread;
+    return found;
+  }
+
+  #backupsOf(logId: string): readonly BackupLog[] {
+    const known = this.#backups.get(logId);
+    if (known !== undefined) return known;
+    const backups = this.#stores.map((store) => new BackupLog({ store, logId, pollMs: POLL_MS }));
+    this.#backups.set(logId, backups);
+    return backups;
+  }
+}
+
+/** Returns a backup as that of a log that was continued; undefined if it does not hold the message after which the log was continued. */
+async function asContinued(
+  backup: BackupLog,
+  { log, anchor }: ContinuedLog,
+): Promise<EarlierLog | undefined> {
+  if (!(await backup.exists())) return undefined;
+  const offset = await backup.offset();
+  const position = anchor.txId - offset;
+  const last = await backup.fetch(position);
+  if (last === undefined || anchorOf(last).sha256 !== anchor.sha256) return undefined;
+  const identity = await readLogIdentity(backup);
+  const first = await backup.beginningOf(position);
+  if (identity === undefined || first === undefined || identity.id !== log) return undefined;
+  return { log: backup, identity, offset, first: first + offset, last: anchor.txId };
+}
+
+function beginsAtBirth({ identity, first, offset }: EarlierLog): boolean {
+  return identity.birth !== undefined && first === offset + 1;
+}
+
+/** Returns whether a backup holds what follows an index that ends within its log. */
+async function isWithin(earlier: EarlierLog, { txId, sha256 }: HistoryEnd): Promise<boolean> {
+  const { log, first, offset } = earlier;
+  // The index is empty.
+  if (txId === offset) return beginsAtBirth(earlier);
+  if (txId < first) return false;
+  try {
+    return (await checkAnchor(log, { position: txId - offset, sha256 })) === undefined;
+  } catch (error) {
+    if (isCairnError(error, "SEGMENT_CORRUPT")) return false;
+    throw error;
+  }
+}

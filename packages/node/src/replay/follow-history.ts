@@ -1,0 +1,61 @@
+import { CairnError } from "@cairn/kv";
+import type { EarlierLog } from "../backup/earlier-logs.ts";
+import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
+import { emptyState, type IndexState, lastKnown } from "../index/rows/index-state.ts";
+import { followLog, type FollowLogOptions } from "../log/follow-log.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import type { LogMessage } from "../log/tx-log.ts";
+
+/**
+ * Returns the state of an empty index to which the whole history of a log can be applied, starting with the first log that it continues.
+ * Undefined if the beginning is neither in the log nor in backups.
+ */
+export async function beginningOf(log: LogHistory, identity: LogIdentity): Promise<IndexState | undefined> {
+  const { birth, name } = identity;
+  if (birth === undefined) return undefined;
+  if (birth.continues === undefined) return emptyState(identity);
+  const [first] = (await log.earlier?.all(birth)) ?? [];
+  return first === undefined ? undefined : emptyState({ ...first.identity, name });
+}
+
+/**
+ * Yields the messages that follow an index, in order and without holes: those of earlier logs from their backups, then those of the log,
+ * as {@link followLog} does. No array has messages of two logs. Throws `LOG_TRIMMED` if the backups no longer hold what lies between.
+ */
+export async function* followHistory(
+  log: LogHistory,
+  identity: LogIdentity,
+  state: IndexState,
+  options: Omit<FollowLogOptions, "anchor" | "from">,
+): AsyncGenerator<readonly LogMessage[], void, void> {
+  if (state.log.id !== identity.id) {
+    const { txId, sha256 } = state;
+    const way = await wayToLog(log, identity, { logId: state.log.id, txId, sha256 });
+    if (way === undefined) throw lostWay(identity, state);
+    for (const earlier of way) yield* messagesOf(earlier, state, options);
+  }
+  yield* followLog(log, { ...options, anchor: lastKnown(identity, state) });
+}
+
+async function* messagesOf(
+  { log, identity, offset, last }: EarlierLog,
+  state: IndexState,
+  options: Omit<FollowLogOptions, "anchor" | "from">,
+): AsyncGenerator<readonly LogMessage[], void, void> {
+  const end = last - offset;
+  for await (const messages of followLog(log, { ...options, anchor: lastKnown(identity, state) })) {
+    const within = messages.filter(({ position }) => position <= end);
+    if (within.length > 0) yield within;
+    if ((messages.at(-1)?.position ?? 0) >= end) return;
+  }
+}
+
+function lostWay({ name }: LogIdentity, { log, txId }: IndexState): CairnError {
+  return new CairnError(
+    "LOG_TRIMMED",
+    `The log "${name}" continues an earlier one, of which no backup holds what follows transaction ${txId} of ${log.id}.`,
+    {
+      hint: "cairn log backup status shows what the backup holds. The node continues by itself from a checkpoint of this log.",
+    },
+  );
+}
