@@ -4,25 +4,35 @@ import type { NodeStatus, TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
+import type { LostLog } from "./lost-log.ts";
 
 type Join = NodeStatus["join"];
 
 /**
- * Returns the error for a log that is empty even though it had transactions. `evidence` says how this is known; `checkpoint` is a
- * checkpoint to continue from, or the reason why none is known.
+ * Returns the error for a log that is empty even though it had transactions. `evidence` says how this is known; `lost` is what the stores
+ * have of the log, or the reason why that is not known.
  */
-export function emptyLog(logName: string, evidence: string, checkpoint?: string | CairnError): CairnError {
+export function emptyLog(logName: string, evidence: string, lost?: LostLog | CairnError): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${logName}" is empty, but ${evidence}.`, {
-    hint: `Check the log's address and name. If the log is permanently lost, ${howToContinue(checkpoint)}. Nothing was deleted.`,
+    hint: `Check the log's address and name. If the log is permanently lost, ${howToContinue(lost)}. Nothing was deleted.`,
   });
 }
 
-function howToContinue(checkpoint: string | CairnError | undefined): string {
-  if (checkpoint instanceof CairnError)
-    return `it can be continued from a checkpoint, but no store could be read (${checkpoint.code}: ${checkpoint.message}); once one can, cairn log status names the checkpoint and the command`;
-  return checkpoint === undefined
-    ? 'and the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from one elsewhere, "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index'
-    : `cairn log recover --from ${checkpoint} creates one that continues after it, and the nodes follow it (with an embedded log, stop the node first)`;
+function howToContinue(lost: LostLog | CairnError | undefined): string {
+  if (lost instanceof CairnError)
+    return `it can be continued from a checkpoint or a log backup, but no store could be read (${lost.code}: ${lost.message}); once one can, cairn log status names the command`;
+  if (lost === undefined)
+    return 'and the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from one elsewhere, "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index';
+  const where =
+    lost.backup === undefined ? "it" : `transaction ${lost.backup.txId}, the last one in its backup`;
+  return `${recoverCommand(lost)} creates one that continues after ${where}, and the nodes follow it (with an embedded log, stop the node first)`;
+}
+
+/** Returns the command that continues a lost log from where it can be continued furthest. */
+export function recoverCommand({ checkpoint, backup }: LostLog): string {
+  return backup !== undefined || checkpoint === undefined
+    ? "cairn log recover"
+    : `cairn log recover --from ${checkpoint.name}`;
 }
 
 /** Returns a warning: a node that was meant to join a cluster, but was not given the cluster's log, silently begins a log of its own. */

@@ -15,13 +15,8 @@ import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore, maybeWrongLog } from "./join-errors.ts";
 import { heldTransactions } from "./last-shared.ts";
-import {
-  type NewestCheckpoint,
-  newestCheckpointOfName,
-  newestOfOtherLogs,
-  type RestoreContext,
-  restoreIndex,
-} from "./restore-index.ts";
+import { lastOf, type LostLog } from "./lost-log.ts";
+import { lostLogOfName, newestOfOtherLogs, type RestoreContext, restoreIndex } from "./restore-index.ts";
 
 /** The parts and state that joining needs. */
 export interface JoinContext extends RestoreContext {
@@ -150,27 +145,30 @@ async function evidenceOfLog(
 ): Promise<CairnError | undefined> {
   const { log } = context;
   if (local !== undefined) return await emptyUnder(local, context);
-  const newest = await newestCheckpointOfName(context, log.name);
-  return newest === undefined ? undefined : emptyDespite(log.name, newest);
+  const lost = await lostLogOfName(context, log.name);
+  return lost === undefined ? undefined : emptyDespite(log.name, lost);
 }
 
 /**
- * Returns the error for an empty log under a local index. The index alone proves that there was a log; the stores are asked only for the
- * checkpoint that the hint names.
+ * Returns the error for an empty log under a local index. The index alone proves that there was a log; the stores are asked only for what
+ * the hint names.
  */
 async function emptyUnder(local: IndexState, context: JoinContext): Promise<CairnError> {
   const { log } = context;
   const evidence = `the local index holds transactions up to ${local.txId}`;
   try {
-    return emptyLog(log.name, evidence, (await newestCheckpointOfName(context, log.name))?.name);
+    return emptyLog(log.name, evidence, await lostLogOfName(context, log.name));
   } catch (error) {
     if (!isCairnError(error)) throw error;
     return emptyLog(log.name, evidence, error);
   }
 }
 
-function emptyDespite(logName: string, { name, txId }: NewestCheckpoint): CairnError {
-  return emptyLog(logName, `checkpoint ${name} holds transactions up to ${txId}`, name);
+function emptyDespite(logName: string, lost: LostLog): CairnError {
+  const { checkpoint, backup } = lost;
+  const holder =
+    backup === undefined ? `checkpoint ${checkpoint?.name}` : `the log backup in ${backup.store}`;
+  return emptyLog(logName, `${holder} holds transactions up to ${lastOf(lost)}`, lost);
 }
 
 /**
@@ -290,8 +288,8 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
     throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
   }
   if (mayBeMistaken(identity) && system.onLogMismatch.different === "halt") {
-    const newest = await newestCheckpointOfName(context, log.name, identity.id);
-    if (newest !== undefined) throw emptyDespite(log.name, newest);
+    const lost = await lostLogOfName(context, log.name, identity.id);
+    if (lost !== undefined) throw emptyDespite(log.name, lost);
   }
   const { live, staging } = directory.layout;
   const kv = await system.kvProvider.open(

@@ -17,6 +17,7 @@ import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 import type { System } from "../api/system.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { JoinReport } from "./join-report.ts";
+import { findLostLog, type LostLog } from "./lost-log.ts";
 import { isDamage } from "../observe/failures.ts";
 import { emptyState } from "../index/rows/index-state.ts";
 import { openIndex } from "../index/local-index.ts";
@@ -154,24 +155,12 @@ export async function newestOfOtherLogs(
   return found.some(({ log }) => log.id === logId) ? undefined : found[0];
 }
 
-/** The newest checkpoint of a log. */
-export interface NewestCheckpoint {
-  readonly name: string;
-  readonly txId: TxId;
-  /** The location of the checkpoint's store. */
-  readonly store: string;
-}
-
-/** Returns the newest checkpoint of a log that has this name, and an id other than `exceptId`, in the first store that has one. */
-export async function newestCheckpointOfName(
+/** Returns what the stores have of a log of this name, and of an id other than `exceptId`. */
+export async function lostLogOfName(
   { system: { checkpointer }, report, signal }: ListingContext,
   logName: string,
   exceptId?: string,
-): Promise<NewestCheckpoint | undefined> {
-  for (const store of restoreStores(checkpointer)) {
-    const { checkpoints } = await report.whileAsking([store], () => listCheckpoints(store, signal));
-    const newest = checkpoints.find(({ log }) => log.name === logName && log.id !== exceptId);
-    if (newest !== undefined) return { name: newest.name, txId: newest.txId, store: store.location };
-  }
-  return undefined;
+): Promise<LostLog | undefined> {
+  const stores = restoreStores(checkpointer);
+  return await report.whileAsking(stores, () => findLostLog(stores, logName, exceptId, signal));
 }

@@ -41,9 +41,13 @@ export function isUnused({ bounds, birth }: LogIdentity): boolean {
 }
 
 /** Returns `CONFLICT`: a log that was to be removed as unused has been used. */
-export function usedLog(name: string, last: number): CairnError {
+export function usedLog(
+  name: string,
+  last: number,
+  hint = "Nothing was changed. cairn log status shows what it holds.",
+): CairnError {
   return new CairnError("CONFLICT", `The log "${name}" already exists; its last message is ${last}.`, {
-    hint: "Nothing was changed. cairn log status shows what it holds.",
+    hint,
   });
 }
 

@@ -6,7 +6,7 @@ import {
   type ConfiguredOptions,
 } from "../options/command-options.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
-import { contents, findLostLog, howToRecover, withLog } from "../places/log-place.ts";
+import { contents, findLost, howToRecover, withLog } from "../places/log-place.ts";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
 
@@ -38,7 +38,7 @@ export const addLogCreate: AddCommand = (parent, terminal) => {
 
 /** Throws `CONFLICT` if there are checkpoints of a log of this name, which nodes of a new log would not use. */
 async function requireNoCheckpoint(system: System, name: string): Promise<void> {
-  const lost = await findLostLog(system, name).catch((error: unknown) => {
+  const lost = await findLost(system, name).catch((error: unknown) => {
     if (!isCairnError(error)) throw error;
     throw new CairnError(error.code, `The log was not begun: ${error.message}`, {
       hint: "Only its checkpoints show whether there was a log of this name. To create one without checking: cairn log create --empty.",

@@ -1,93 +1,140 @@
 import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { type CheckpointStore, type Manifest, parseCheckpointName } from "@cairn/checkpoint";
-import { CairnError, isCairnError, makeFolder } from "@cairn/kv";
-import { isUnused, readLogIdentity, usedLog } from "../../log/log-identity.ts";
-import { askStatus } from "../../cluster/ask-cluster.ts";
-import { allStores, isOwnStore, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
+import { CairnError } from "@cairn/kv";
+import { isUnused, type LogIdentity, readLogIdentity, usedLog } from "../../log/log-identity.ts";
 import type { System } from "../../api/system.ts";
+import type { ContinuedLog } from "../../transactions/birth-record.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
+import { buildPast } from "../../replay/past-index.ts";
+import type { PastPlan } from "../../replay/past-plan.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { findCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
-import { restoreNamed } from "../places/restored-checkpoint.ts";
 import {
   type AddCommand,
   describeConfiguredCommand,
   type ConfiguredOptions,
 } from "../options/command-options.ts";
-import { formatCount } from "../terminal/quantities.ts";
+import { addPointOptions, type PointOptions, pointOf } from "../options/past-point.ts";
+import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { interruptible } from "../terminal/interrupt.ts";
+import { showProgress } from "../terminal/progress-display.ts";
 import { withLog } from "../places/log-place.ts";
+import { findSurvivor } from "./recovery-checkpoint.ts";
+import { describeSource, lastKnownTx, planRecovery, whyNotReplaced } from "./recovery-plan.ts";
 
-interface RecoverOptions extends ConfiguredOptions {
-  readonly from: string;
+interface RecoverOptions extends ConfiguredOptions, PointOptions {
+  readonly from?: string;
+  readonly log?: string;
+  readonly dryRun?: boolean;
 }
 
-/** The time nodes have to report that they have a log open. */
-const ASK_MS = 2_000;
-
-/** The checkpoint with which the new log begins, read back completely. */
-interface Survivor {
-  readonly name: string;
-  readonly store: string;
-  readonly manifest: Manifest;
+/** Where the new log continues the lost one. */
+interface Continuation {
+  readonly continues: ContinuedLog;
+  /** The checkpoint that ends there or, if there is none, the newest one before; null: none is needed. */
+  readonly checkpoint: string | null;
+  readonly store: string | null;
+  /** The number of transactions after it that the lost log had, as far as that is known. */
+  readonly beyond: number;
 }
 
 /** Adds `cairn log recover`. */
 export const addLogRecover: AddCommand = (parent, terminal) => {
-  describeConfiguredCommand(
+  const command = describeConfiguredCommand(
     parent.command("recover"),
-    "Begin a new log from a checkpoint of a log that is permanently lost",
+    "Begin a new log that continues a lost one from the end of its backup or its newest checkpoint, or from an earlier transaction",
     [
+      "cairn log recover -f cairn.edn --dry-run",
       "cairn log recover --from checkpoint-43-2026-11-20T07-47-12.080Z-0dfc87ab -f cairn.edn",
-      "cairn log recover --from ./cairn-data/checkpoints",
+      "cairn log recover --at-tx 1199 -f cairn.edn",
     ],
-  )
-    .requiredOption(
-      "--from <checkpoint>",
-      "a checkpoint: its name in the configured store, or a path (of a folder: the newest)",
-    )
+  ).option(
+    "--from <checkpoint>",
+    "exactly this checkpoint: its name in the configured store, or a path (of a folder: the newest)",
+  );
+  addPointOptions(command)
+    .option("--log <id>", "of this log, if the stores have several of the name")
+    .option("--dry-run", "only print where the log would continue, and what would be read")
     .action(async (options: RecoverOptions) => {
-      const begun = await withLog(options, terminal, async (log, system) => {
-        const unused = await unusedLog(log);
-        const survivor = await findSurvivor(system, options.from, terminal);
-        if (unused !== undefined) await log.removeUnused?.(unused);
-        return await begin(log, survivor);
+      const at = pointOf(options);
+      const { from, log: logId } = options;
+      if (from !== undefined && (at !== undefined || logId !== undefined || options.dryRun === true))
+        throw new UsageError("--from names a checkpoint; it takes no other choice of where to continue.");
+      await withLog(options, terminal, async (log, system) => {
+        const existing = await readLogIdentity(log);
+        const refusal = await whyNotReplaced(log, existing);
+        if (refusal !== undefined && options.dryRun !== true) throw refusal;
+        if (from !== undefined) {
+          const found = await ofCheckpoint(system, from, terminal);
+          return await write(await replace(log, existing, found), options, terminal);
+        }
+        const { signal, forget } = interruptible(terminal, "no log was begun");
+        try {
+          const wanted = { ...(at === undefined ? {} : { at }), ...(logId === undefined ? {} : { logId }) };
+          const plan = await planRecovery(log, system, existing, { ...wanted, signal });
+          if (options.dryRun === true) return await writePlan(plan, log.name, refusal, options, terminal);
+          const found = await readPast(plan, log, system, existing, signal, terminal);
+          await write(await replace(log, existing, found), options, terminal);
+        } finally {
+          forget();
+        }
       });
-      if (options.json === true) return writeJson(terminal.stdout, begun);
-      const { name, id, continues } = begun;
-      return writeLine(
-        terminal.stdout,
-        `began the log ${name} (id ${id}), which continues after transaction ${formatCount(continues.txId)} of ${continues.log}`,
-      );
     });
 };
 
-/** Returns the id of an unused log that was begun in place of the lost one, undefined if there is none. Throws if that log is used. */
-async function unusedLog(log: TxLog): Promise<string | undefined> {
-  const existing = await readLogIdentity(log);
-  if (existing === undefined) return undefined;
-  if (!isUnused(existing) || log.removeUnused === undefined) throw usedLog(log.name, existing.bounds.last);
-  const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
-  const writers = peers.filter(({ status }) => status.log.id === existing.id && status.phase !== "failed");
-  if (writers.length === 0) return existing.id;
-  // These nodes could write to the log before it is removed, and acknowledged transactions would be lost.
-  const names = writers.map(({ node }) => node).join(", ");
-  throw new CairnError(
-    "CONFLICT",
-    `A new log "${log.name}" has already been begun, and nodes have it open: ${names}.`,
-    {
-      hint: "Stop them, run this again, and start them: they continue with the log that it begins.",
-    },
-  );
+async function ofCheckpoint(system: System, from: string, terminal: Terminal): Promise<Continuation> {
+  const { name, store, manifest } = await findSurvivor(system, from, terminal);
+  const { txId, sha256 } = manifest.anchor;
+  const continues = { log: manifest.log.id, anchor: { txId, sha256 } };
+  return { continues, checkpoint: name, store, beyond: 0 };
 }
 
-async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor) {
-  const { txId, anchor } = manifest;
-  const continues = { log: manifest.log.id, anchor: { txId: anchor.txId, sha256: anchor.sha256 } };
+/** Builds the index with which nodes will join, so that the new log continues only what can be read, and removes it again. */
+async function readPast(
+  plan: PastPlan,
+  log: TxLog,
+  system: System,
+  existing: LogIdentity | undefined,
+  signal: AbortSignal,
+  terminal: Terminal,
+): Promise<Continuation> {
+  const { dir, kvProvider, checkpointer } = system;
+  if (checkpointer === undefined) throw new Error("there is no store to read from");
+  const work = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
+  const reading = showProgress(terminal.stderr, "reading back", plan.txId, Date.now, formatCount);
+  try {
+    const { state } = await buildPast({
+      plan,
+      checkpointer,
+      provider: kvProvider,
+      dir: work,
+      node: `cairn log recover on ${hostname()}`,
+      signal,
+      onReplay: (done) => reading.update((plan.checkpoint?.txId ?? 0) + done, "transactions"),
+    });
+    const { txId, sha256 } = state;
+    const last = await lastKnownTx(log, state.log.id, existing, plan);
+    return {
+      continues: { log: state.log.id, anchor: { txId, sha256 } },
+      checkpoint: plan.checkpoint?.name ?? null,
+      store: plan.checkpoint?.store ?? null,
+      beyond: Math.max(0, last - txId),
+    };
+  } finally {
+    reading.stop();
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Begins the log, in place of an unused one if there is one. */
+async function replace(log: TxLog, existing: LogIdentity | undefined, found: Continuation) {
+  if (existing !== undefined && isUnused(existing)) await log.removeUnused?.(existing.id);
+  const { continues, checkpoint, store, beyond } = found;
+  const { txId } = continues.anchor;
   await log.create((id) => encodeBirthRecord({ log: id, offset: txId, deliberate: true, continues }));
   const identity = await readLogIdentity(log);
   // Of several concurrent commands, one wins. If that command continued from the same point, the result is the same; otherwise it is
@@ -96,52 +143,65 @@ async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor
     throw usedLog(log.name, identity?.bounds.last ?? 0);
   }
   const { id } = identity;
-  return { name: log.name, id, offset: txId, checkpoint, store, continues: { log: continues.log, txId } };
+  return {
+    name: log.name,
+    id,
+    offset: txId,
+    checkpoint,
+    store,
+    continues: { log: continues.log, txId },
+    beyond,
+  };
 }
 
-/** Reads back and opens the checkpoint that `from` names, since nodes of the new log can begin only with that one. */
-async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
-  const configured = restoreStores(system.checkpointer);
-  const known = configured.length > 0 ? configured : allStores(system.checkpointer);
-  if (parseCheckpointName(from) !== undefined) {
-    if (known.length === 0) {
-      throw new UsageError(
-        "The configuration has no checkpoint store.",
-        "Give the path of the checkpoint with --from.",
-      );
-    }
-    return await inStores(system, known, from, terminal);
-  }
-  const survivor = await withCheckpointPlace(from, terminal, async ({ store, name }) => {
-    const found = await findCheckpoint(store, name);
-    return await inStores(system, [store], found.name, terminal);
-  });
-  if (!known.some(({ location }) => location === survivor.store)) {
-    terminal.stderr.write(
-      `notice: nodes restore from their own stores: name ${survivor.store} in restore-from, or copy the checkpoint there.\n`,
-    );
-  }
-  return survivor;
-}
-
-async function inStores(
-  system: System,
-  stores: readonly CheckpointStore[],
-  name: string,
+async function write(
+  begun: Awaited<ReturnType<typeof replace>>,
+  { json }: RecoverOptions,
   terminal: Terminal,
-): Promise<Survivor> {
-  const { dir, kvProvider } = system;
-  const stagingDir = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
-  try {
-    await makeFolder(stagingDir);
-    const folders = { stagingDir, targetDir: join(stagingDir, "read-back") };
-    const about = { command: "cairn log recover", verb: "reading back", reserveIn: isOwnStore(system) };
-    return await restoreNamed({ stores, name, ...folders, ...about }, kvProvider, terminal);
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-    const { code, message, hint = "cairn checkpoint list lists the checkpoints of a store." } = error;
-    throw new CairnError(code, `The log was not begun: ${message}`, { hint, cause: error });
-  } finally {
-    await rm(stagingDir, { recursive: true, force: true });
+): Promise<void> {
+  if (json === true) return await writeJson(terminal.stdout, begun);
+  const { name, id, continues, beyond } = begun;
+  const after = `transaction ${formatCount(continues.txId)} of ${continues.log}`;
+  await writeLine(terminal.stdout, `began the log ${name} (id ${id}), which continues after ${after}`);
+  if (beyond > 0) await writeLine(terminal.stdout, leftOut(beyond));
+}
+
+async function writePlan(
+  plan: PastPlan,
+  name: string,
+  refusal: CairnError | undefined,
+  { json }: RecoverOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const { txId, exact, checkpoint, segments, source, known } = plan;
+  const beyond = Math.max(0, known - txId);
+  if (json === true) {
+    const refused = refusal === undefined ? null : { code: refusal.code, message: refusal.message };
+    const from = checkpoint?.name ?? null;
+    await writeJson(terminal.stdout, {
+      dryRun: true,
+      name,
+      txId,
+      exact,
+      checkpoint: from,
+      source: source ?? null,
+      segments,
+      beyond,
+      refusal: refused,
+    });
+  } else {
+    await writeLine(
+      terminal.stdout,
+      `would begin the log ${name}, which continues after transaction ${formatCount(txId)}: ${describeSource(plan)}`,
+    );
+    if (beyond > 0) await writeLine(terminal.stdout, leftOut(beyond));
   }
+  if (refusal !== undefined) throw refusal;
+}
+
+function leftOut(beyond: number): string {
+  return (
+    `${formatNumberOf(beyond, "transaction")} after it ${beyond === 1 ? "is" : "are"} known and not in the new log; ` +
+    "nodes move indexes that went further aside, and cairn log orphans prints what only these know"
+  );
 }

@@ -1,24 +1,20 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import { closeStores } from "../../checkpoints/checkpoint-stores.ts";
+import { closeStores, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { JoinReport } from "../../join/join-report.ts";
-import { newestCheckpointOfName } from "../../join/restore-index.ts";
+import { recoverCommand } from "../../join/join-errors.ts";
+import { findLostLog, lastOf, type LostLog } from "../../join/lost-log.ts";
 import { formatCount } from "../terminal/quantities.ts";
 import type { ConfigurationOptions } from "../options/configuration.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { configuredSystem } from "./configured-system.ts";
 
-/** A checkpoint of a log that no longer exists. */
-export type LostLog = NonNullable<Awaited<ReturnType<typeof newestCheckpointOfName>>>;
-
-/** Returns the newest checkpoint of a log of this name in the stores from which nodes restore. */
-export async function findLostLog(system: System, name: string): Promise<LostLog | undefined> {
-  const { signal } = new AbortController();
-  return await newestCheckpointOfName({ system, report: new JoinReport(), signal }, name);
+/** Returns what the stores from which nodes restore have of a log of this name that no longer exists. */
+export async function findLost(system: System, name: string): Promise<LostLog | undefined> {
+  return await findLostLog(restoreStores(system.checkpointer), name);
 }
 
-/** Returns a `NOT_FOUND` for a log that does not exist. The log's checkpoints show whether it ever did. */
+/** Returns a `NOT_FOUND` for a log that does not exist. What stores have of it shows whether it ever did. */
 export async function noLog(name: string, system?: System): Promise<CairnError> {
   if (system === undefined) {
     return new CairnError("NOT_FOUND", `There is no log "${name}" there.`, {
@@ -27,11 +23,11 @@ export async function noLog(name: string, system?: System): Promise<CairnError> 
   }
   let lost: LostLog | undefined;
   try {
-    lost = await findLostLog(system, name);
+    lost = await findLost(system, name);
   } catch (error) {
     if (!isCairnError(error)) throw error;
     return new CairnError("NOT_FOUND", `There is no log "${name}" there.`, {
-      hint: `Only its checkpoints show whether there was one, and they cannot be read: ${error.code}: ${error.message} Run the command again once that is solved.`,
+      hint: `Only its checkpoints and its backup show whether there was one, and they cannot be read: ${error.code}: ${error.message} Run the command again once that is solved.`,
     });
   }
   if (lost === undefined) {
@@ -44,14 +40,19 @@ export async function noLog(name: string, system?: System): Promise<CairnError> 
   });
 }
 
-/** Returns a clause that names the transactions in a checkpoint of a lost log. */
-export function contents({ name, store, txId }: LostLog): string {
-  return `${name} in ${store} contains its transactions up to ${formatCount(txId)}`;
+/** Returns a clause that names the transactions of a lost log that a store has. */
+export function contents(lost: LostLog): string {
+  const { checkpoint, backup } = lost;
+  const holder =
+    backup === undefined
+      ? `${checkpoint?.name} in ${checkpoint?.store} contains`
+      : `its backup in ${backup.store} contains`;
+  return `${holder} its transactions up to ${formatCount(lastOf(lost))}`;
 }
 
-/** Returns a sentence with the command that begins a log with a checkpoint. */
-export function howToRecover({ name, txId }: LostLog): string {
-  return `cairn log recover --from ${name} begins one that continues after transaction ${formatCount(txId)}.`;
+/** Returns a sentence with the command that continues a lost log. */
+export function howToRecover(lost: LostLog): string {
+  return `${recoverCommand(lost)} begins one that continues after transaction ${formatCount(lastOf(lost))}.`;
 }
 
 /** Runs `use` with the configured log and the other parts of its node, none of which was started. Closes the log and all stores. */

@@ -1,0 +1,44 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { BackupLog } from "./backup-log.ts";
+import { coveredRanges, listBackup, type TxRange } from "./segment-name.ts";
+
+/** The backup of a log, in the store whose backup reaches furthest. */
+export interface FurthestBackup {
+  readonly log: BackupLog;
+  readonly store: CheckpointStore;
+  readonly offset: number;
+  readonly covered: readonly TxRange[];
+  /** The last transaction in it. */
+  readonly last: TxId;
+  /** Returns the number and the size of the segments that have transactions after `from` and up to `upTo`. */
+  readonly segments: (from: TxId, upTo: TxId) => { readonly count: number; readonly bytes: number };
+}
+
+const POLL_MS = 1_000;
+
+/** Finds the backup of a log that reaches furthest; undefined if no store has one. Errors: those of the stores, `SEGMENT_CORRUPT`. */
+export async function furthestBackup(
+  stores: readonly CheckpointStore[],
+  logId: string,
+): Promise<FurthestBackup | undefined> {
+  let found: Omit<FurthestBackup, "log" | "offset"> | undefined;
+  for (const store of stores) {
+    const { segments } = await listBackup(store, logId);
+    const covered = coveredRanges(segments);
+    const last = covered.at(-1)?.last;
+    if (last === undefined || (found !== undefined && last <= found.last)) continue;
+    found = {
+      store,
+      covered,
+      last,
+      segments: (from, upTo) => {
+        const read = segments.filter((one) => one.last > from && one.first <= upTo);
+        return { count: read.length, bytes: read.reduce((sum, { bytes }) => sum + bytes, 0) };
+      },
+    };
+  }
+  if (found === undefined) return undefined;
+  const log = new BackupLog({ store: found.store, logId, pollMs: POLL_MS });
+  return { ...found, log, offset: await log.offset() };
+}

@@ -1,0 +1,65 @@
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type CheckpointStore, type Manifest, parseCheckpointName } from "@cairn/checkpoint";
+import { CairnError, isCairnError, makeFolder } from "@cairn/kv";
+import { allStores, isOwnStore, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
+import type { System } from "../../api/system.ts";
+import { findCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { restoreNamed } from "../places/restored-checkpoint.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+
+/** The checkpoint with which a new log begins, read back completely. */
+interface Survivor {
+  readonly name: string;
+  readonly store: string;
+  readonly manifest: Manifest;
+}
+
+/** Reads back and opens the checkpoint that `from` names, since nodes of the new log can begin only with that one. */
+export async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
+  const configured = restoreStores(system.checkpointer);
+  const known = configured.length > 0 ? configured : allStores(system.checkpointer);
+  if (parseCheckpointName(from) !== undefined) {
+    if (known.length === 0) {
+      throw new UsageError(
+        "The configuration has no checkpoint store.",
+        "Give the path of the checkpoint with --from.",
+      );
+    }
+    return await inStores(system, known, from, terminal);
+  }
+  const survivor = await withCheckpointPlace(from, terminal, async ({ store, name }) => {
+    const found = await findCheckpoint(store, name);
+    return await inStores(system, [store], found.name, terminal);
+  });
+  if (!known.some(({ location }) => location === survivor.store)) {
+    terminal.stderr.write(
+      `notice: nodes restore from their own stores: name ${survivor.store} in restore-from, or copy the checkpoint there.\n`,
+    );
+  }
+  return survivor;
+}
+
+async function inStores(
+  system: System,
+  stores: readonly CheckpointStore[],
+  name: string,
+  terminal: Terminal,
+): Promise<Survivor> {
+  const { dir, kvProvider } = system;
+  const stagingDir = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
+  try {
+    await makeFolder(stagingDir);
+    const folders = { stagingDir, targetDir: join(stagingDir, "read-back") };
+    const about = { command: "cairn log recover", verb: "reading back", reserveIn: isOwnStore(system) };
+    return await restoreNamed({ stores, name, ...folders, ...about }, kvProvider, terminal);
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    const { code, message, hint = "cairn checkpoint list lists the checkpoints of a store." } = error;
+    throw new CairnError(code, `The log was not begun: ${message}`, { hint, cause: error });
+  } finally {
+    await rm(stagingDir, { recursive: true, force: true });
+  }
+}

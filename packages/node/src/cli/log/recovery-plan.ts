@@ -1,0 +1,107 @@
+import { CairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { askStatus } from "../../cluster/ask-cluster.ts";
+import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
+import { isUnused, type LogIdentity, usedLog } from "../../log/log-identity.ts";
+import { findLostLog } from "../../join/lost-log.ts";
+import type { System } from "../../api/system.ts";
+import { type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { isoTime } from "../../text/iso-time.ts";
+import { formatBytes, formatNumberOf } from "../terminal/quantities.ts";
+import { UsageError } from "../terminal/report-error.ts";
+
+/** The time nodes have to report that they have a log open. */
+const ASK_MS = 2_000;
+
+/** Returns the error for a log that must not be replaced because it was used; undefined if it may be. */
+export async function whyNotReplaced(
+  log: TxLog,
+  existing: LogIdentity | undefined,
+): Promise<CairnError | undefined> {
+  if (existing === undefined) return undefined;
+  if (!isUnused(existing) || log.removeUnused === undefined)
+    return usedLog(log.name, existing.bounds.last, REPLACE_ON_PURPOSE);
+  const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
+  const writers = peers.filter(({ status }) => status.log.id === existing.id && status.phase !== "failed");
+  if (writers.length === 0) return undefined;
+  // These nodes could write to the log before it is removed, and acknowledged transactions would be lost.
+  const names = writers.map(({ node }) => node).join(", ");
+  return new CairnError(
+    "CONFLICT",
+    `A new log "${log.name}" has already been begun, and nodes have it open: ${names}.`,
+    {
+      hint: "Stop them, run this again, and start them: they continue with the log that it begins.",
+    },
+  );
+}
+
+const REPLACE_ON_PURPOSE =
+  "Nothing was changed; --dry-run shows what would be done. To replace a log that works, on purpose, remove it first: nats stream rm STREAM " +
+  "(embedded: stop the node and move the log's folder away). What its backup does not hold is then only in the nodes' indexes.";
+
+/**
+ * Plans where a lost log is continued: at the point asked for or, without one, where stores reach furthest. Throws `CHECKPOINT_NOT_FOUND` if
+ * nothing leads exactly there.
+ */
+export async function planRecovery(
+  log: TxLog,
+  system: System,
+  existing: LogIdentity | undefined,
+  { at, logId, signal }: { readonly at?: PastPoint; readonly logId?: string; readonly signal: AbortSignal },
+): Promise<PastPlan> {
+  const stores = restoreStores(system.checkpointer);
+  if (stores.length === 0) {
+    throw new UsageError(
+      "The configuration has no checkpoint store.",
+      "Give the path of a checkpoint with --from.",
+    );
+  }
+  const isInUse = existing !== undefined && !isUnused(existing);
+  const wanted =
+    logId ?? (isInUse ? existing.id : (await findLostLog(stores, log.name, existing?.id, signal))?.id);
+  if (wanted === undefined) {
+    throw new CairnError(
+      "CHECKPOINT_NOT_FOUND",
+      `The configured stores have neither a checkpoint nor a backup of a log "${log.name}".`,
+      { hint: "Name a checkpoint elsewhere with --from PATH. cairn log create begins an empty log." },
+    );
+  }
+  const plan = await planPast({ stores, kvFormat: system.kvProvider.format, logId: wanted, at, signal });
+  const reaches = plan.exact || plan.history !== undefined || at === undefined;
+  if (reaches) return plan;
+  const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
+  throw new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `Neither a checkpoint nor a log backup leads exactly to ${point}.`,
+    { hint: `The nearest before it is ${plan.checkpoint?.name}: --at-tx ${plan.txId} continues after it.` },
+  );
+}
+
+/** Returns the last transaction of the log with this id of which the log, its backup, a checkpoint or a node that answers knows. */
+export async function lastKnownTx(
+  log: TxLog,
+  logId: string,
+  existing: LogIdentity | undefined,
+  { known }: PastPlan,
+): Promise<TxId> {
+  let last = known;
+  if (existing?.id === logId) last = Math.max(last, existing.bounds.last + (existing.birth?.offset ?? 0));
+  const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
+  for (const { status } of peers) {
+    if (status.log.id === logId) last = Math.max(last, status.index.txId ?? 0);
+  }
+  return last;
+}
+
+/** Describes what an index of the past is read from. */
+export function describeSource({ checkpoint, history, segments, source, txId }: PastPlan): string {
+  const basis = checkpoint === undefined ? "an empty index" : `${checkpoint.name} in ${checkpoint.store}`;
+  if (history === undefined || checkpoint?.txId === txId) return `from ${basis}`;
+  const after = formatNumberOf(txId - (checkpoint?.txId ?? 0), "transaction");
+  const from =
+    source === "log"
+      ? "the log"
+      : `${formatNumberOf(segments.count, "segment")} of its backup (${formatBytes(segments.bytes)})`;
+  return `from ${basis}, and ${after} from ${from}`;
+}

@@ -1,0 +1,87 @@
+import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { isCairnError } from "@cairn/kv";
+import { furthestBackup } from "../backup/furthest-backup.ts";
+import { listBackups } from "../backup/segment-name.ts";
+import { readLogIdentity } from "../log/log-identity.ts";
+
+/** A log that is not there any more, and what stores have of it: a checkpoint, a backup, or both. */
+export interface LostLog {
+  readonly id: string;
+  /** Its newest checkpoint. `store`: the location. */
+  readonly checkpoint?: { readonly name: string; readonly txId: TxId; readonly store: string };
+  /** The end of its backup, if that is further on than the checkpoint. */
+  readonly backup?: { readonly txId: TxId; readonly store: string };
+}
+
+/**
+ * Returns the log of this name, and of an id other than `exceptId`, of which the stores have the newest transaction. A log that another one
+ * of them continues is passed over. Throws the errors of the stores.
+ */
+export async function findLostLog(
+  stores: readonly CheckpointStore[],
+  name: string,
+  exceptId?: string,
+  signal?: AbortSignal,
+): Promise<LostLog | undefined> {
+  const found = new Map<string, LostLog>();
+  for (const store of stores) {
+    for (const { log, name: checkpoint, txId } of (await listCheckpoints(store, signal)).checkpoints) {
+      if (log.name !== name || (found.get(log.id)?.checkpoint?.txId ?? -1) >= txId) continue;
+      found.set(log.id, { id: log.id, checkpoint: { name: checkpoint, txId, store: store.location } });
+    }
+  }
+  const continued = new Set<string>();
+  for (const id of await backedUp(stores)) {
+    const backup = await readBackup(stores, id);
+    const known = found.get(id);
+    if (backup === undefined || (known === undefined && backup.name !== name)) continue;
+    if (backup.continues !== undefined && id !== exceptId) continued.add(backup.continues);
+    if (backup.txId <= (known?.checkpoint?.txId ?? -1)) continue;
+    found.set(id, { ...known, id, backup: { txId: backup.txId, store: backup.store } });
+  }
+  let newest: LostLog | undefined;
+  for (const one of found.values()) {
+    if (one.id === exceptId || continued.has(one.id)) continue;
+    if (newest === undefined || lastOf(one) > lastOf(newest)) newest = one;
+  }
+  return newest;
+}
+
+/** Returns the last transaction of a lost log that a store has. */
+export function lastOf({ checkpoint, backup }: LostLog): TxId {
+  return backup?.txId ?? checkpoint?.txId ?? 0;
+}
+
+async function backedUp(stores: readonly CheckpointStore[]): Promise<Set<string>> {
+  const ids = new Set<string>();
+  for (const store of stores) for (const id of await listBackups(store)) ids.add(id);
+  return ids;
+}
+
+interface ReadBackup {
+  readonly name: string;
+  readonly txId: TxId;
+  readonly store: string;
+  /** The id of the log that this one continues. */
+  readonly continues: string | undefined;
+}
+
+/** Returns undefined for a backup that cannot be read because it is damaged. */
+async function readBackup(stores: readonly CheckpointStore[], id: string): Promise<ReadBackup | undefined> {
+  try {
+    const found = await furthestBackup(stores, id);
+    if (found === undefined) return undefined;
+    const identity = await readLogIdentity(found.log);
+    const { log, last, store } = found;
+    return {
+      name: log.name,
+      txId: last,
+      store: store.location,
+      continues: identity?.birth?.continues?.log,
+    };
+  } catch (error) {
+    if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_DIFFERENT")) return undefined;
+    throw error;
+  }
+}

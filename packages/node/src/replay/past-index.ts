@@ -1,0 +1,82 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { restoreCheckpoint, type RestoreProgress } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { CairnError, type KvProvider } from "@cairn/kv";
+import { judgeFormat, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
+import { isOwnStore, restoreStores, type Stores } from "../checkpoints/checkpoint-stores.ts";
+import { digestIndex } from "../index/read/digest.ts";
+import type { IndexState } from "../index/rows/index-state.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
+import type { PastPlan } from "./past-plan.ts";
+import { rebuildIndex } from "./rebuild-index.ts";
+
+/** Options for {@link buildPast}. */
+export interface PastBuild {
+  readonly plan: PastPlan;
+  readonly checkpointer: Stores;
+  readonly provider: KvProvider;
+  /** The folder to work in; it is emptied first. */
+  readonly dir: string;
+  /** Whose reservation protects the checkpoint. */
+  readonly node: string;
+  readonly signal: AbortSignal;
+  readonly onRestore?: (progress: RestoreProgress) => void;
+  readonly onReplay?: (done: number, total: number) => void;
+}
+
+/** An index of the past. `live`: its folder, closed. */
+export interface PastIndex {
+  readonly live: string;
+  readonly txId: TxId;
+  readonly digest: string;
+  readonly state: IndexState;
+}
+
+/** Builds an index as planned, every digest and anchor compared on the way. Errors: those of checkpoints, segments, stores and logs. */
+export async function buildPast(options: PastBuild): Promise<PastIndex> {
+  const { plan, checkpointer, provider, dir, node, signal, onRestore, onReplay } = options;
+  const { history, txId, checkpoint } = plan;
+  if (history !== undefined) {
+    return await rebuildIndex({
+      system: { nodeId: node, kvProvider: provider, checkpointer },
+      log: history,
+      dir,
+      txId,
+      preferCheckpoint: true,
+      signal,
+      ...(onRestore === undefined ? {} : { onRestore }),
+      ...(onReplay === undefined ? {} : { onProgress: onReplay }),
+    });
+  }
+  await rm(dir, { recursive: true, force: true });
+  const live = path.join(dir, "live");
+  const name = checkpoint?.name ?? "";
+  const { restored, skipped } = await restoreCheckpoint({
+    stores: restoreStores(checkpointer),
+    stagingDir: path.join(dir, "staging"),
+    targetDir: live,
+    node,
+    reserveIn: isOwnStore({ checkpointer }),
+    name,
+    accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
+    verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),
+    ...(onRestore === undefined ? {} : { onProgress: onRestore }),
+    signal,
+  });
+  if (restored === undefined) throw skipped[0]?.error ?? gone(name);
+  const { kv, state } = await openIndex(fileReader(provider), live);
+  try {
+    const digest = await digestIndex(kv);
+    if (state === undefined || digest === undefined) throw gone(name);
+    return { live, ...digest, state };
+  } finally {
+    await kv.close();
+  }
+}
+
+function gone(name: string): CairnError {
+  return new CairnError("CHECKPOINT_NOT_FOUND", `The checkpoint ${name} has just been removed.`, {
+    hint: "Run the command again: it takes another one.",
+  });
+}

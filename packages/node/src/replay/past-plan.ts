@@ -1,0 +1,253 @@
+import {
+  type CheckpointListing,
+  type CheckpointStore,
+  listCheckpoints,
+  type SkippedCheckpoint,
+} from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { CairnError, isCairnError } from "@cairn/kv";
+import { type FurthestBackup, furthestBackup } from "../backup/furthest-backup.ts";
+import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
+import { acceptManifest, judgeFormat } from "../checkpoints/accept-checkpoint.ts";
+import { emptyState } from "../index/rows/index-state.ts";
+import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { isoTime } from "../text/iso-time.ts";
+import { beginningOf, followHistory } from "./follow-history.ts";
+
+/** A point in a log's history: a transaction, or the last transaction whose time (ms since 1970) is at or before a time. */
+export type PastPoint = { readonly txId: TxId } | { readonly time: number };
+
+/** Options for {@link planPast}. */
+export interface PastOptions {
+  /** The stores of checkpoints and backups. */
+  readonly stores: readonly CheckpointStore[];
+  readonly kvFormat: string;
+  readonly logId: string;
+  /** The log itself, if it can be read. */
+  readonly log?: TxLog | undefined;
+  /** By default the last transaction that can be reached. */
+  readonly at?: PastPoint | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** How an index of the past is built. */
+export interface PastPlan {
+  /** The last transaction of the index. */
+  readonly txId: TxId;
+  /** Whether that is the transaction that was asked for. If not, what lies between can be read neither from a backup nor from the log. */
+  readonly exact: boolean;
+  /** The checkpoint to begin with; undefined: an empty index. */
+  readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: TxId } | undefined;
+  /** What the transactions after it are read from; undefined if there are none, or none can be read. */
+  readonly history: LogHistory | undefined;
+  readonly source: "log" | "backup" | undefined;
+  /** The backup's segments that are read: their number and bytes. */
+  readonly segments: { readonly count: number; readonly bytes: number };
+  /** The last transaction that is known of, in the log, its backup or a checkpoint. */
+  readonly known: TxId;
+}
+
+interface StoredCheckpoint extends CheckpointListing {
+  readonly store: string;
+}
+
+/** A log, or its backup, as far as it can be read. */
+interface Readable {
+  readonly history: LogHistory;
+  readonly identity: LogIdentity;
+  readonly last: TxId;
+  readonly source: "log" | "backup";
+  readonly backup: FurthestBackup | undefined;
+}
+
+const NONE = { count: 0, bytes: 0 };
+
+/**
+ * Finds out how an index that ends at a point of a log's history can be built: from the newest checkpoint at or before it, and the log or
+ * its backup; without either, the checkpoint alone, which ends earlier. Throws `CHECKPOINT_NOT_FOUND` if nothing leads there, and the errors
+ * of reading logs and stores.
+ */
+export async function planPast(options: PastOptions): Promise<PastPlan> {
+  const { logId, at, kvFormat } = options;
+  const { listed, skipped } = await listAll(options);
+  const usable = listed.filter((one) => judgeFormat(one, kvFormat) === undefined);
+  const own = usable.filter(({ log }) => log.id === logId);
+  const readable = await findReadable(options, usable);
+  const known = Math.max(readable?.last ?? 0, ...own.map(({ txId }) => txId));
+  const alone = (one: StoredCheckpoint, exact: boolean): PastPlan => ({
+    txId: one.txId,
+    exact,
+    checkpoint: one,
+    history: undefined,
+    source: undefined,
+    segments: NONE,
+    known,
+  });
+  const [newest] = own;
+  // Newest first.
+  if (at === undefined && newest !== undefined && newest.txId >= (readable?.last ?? 0))
+    return alone(newest, true);
+  if (at !== undefined && "txId" in at) {
+    const exactly = own.find(({ txId }) => txId === at.txId);
+    if (exactly !== undefined) return alone(exactly, true);
+  }
+  if (readable !== undefined) {
+    const found = await pointIn(readable, usable, options);
+    const basis = found === undefined ? undefined : await basisOf(readable, usable, found.txId, options);
+    if (found !== undefined && basis !== undefined) {
+      const { history, source, backup } = readable;
+      const { checkpoint } = basis;
+      const segments = backup?.segments(checkpoint?.txId ?? 0, found.txId) ?? NONE;
+      return { ...found, checkpoint, history, source, segments, known };
+    }
+  }
+  const before = own.find((one) =>
+    at === undefined ? true : "txId" in at ? one.txId <= at.txId : Date.parse(one.txTime) <= at.time,
+  );
+  if (before !== undefined) return alone(before, false);
+  throw nothingLeadsTo(options, listed, skipped);
+}
+
+async function listAll({ stores, signal }: PastOptions): Promise<{
+  readonly listed: readonly StoredCheckpoint[];
+  readonly skipped: readonly SkippedCheckpoint[];
+}> {
+  const listed: StoredCheckpoint[] = [];
+  const skipped: SkippedCheckpoint[] = [];
+  for (const store of stores) {
+    const found = await listCheckpoints(store, signal);
+    for (const one of found.checkpoints) {
+      if (!listed.some(({ name }) => name === one.name)) listed.push({ ...one, store: store.location });
+    }
+    skipped.push(...found.skipped);
+  }
+  return { listed: listed.toSorted((a, b) => b.txId - a.txId), skipped };
+}
+
+/** Returns the log or its backup, whichever reaches further; undefined if neither can be read. */
+async function findReadable(
+  { stores, logId, log }: PastOptions,
+  checkpoints: readonly StoredCheckpoint[],
+): Promise<Readable | undefined> {
+  const backup = await furthestBackup(stores, logId);
+  const ofLog = log === undefined ? undefined : await readLogIdentity(log);
+  if (log !== undefined && ofLog?.id === logId) {
+    const offset =
+      ofLog.birth?.offset ?? backup?.offset ?? checkpoints.find((one) => one.log.id === logId)?.log.offset;
+    const last = offset === undefined ? undefined : ofLog.bounds.last + offset;
+    if (last !== undefined && last >= (backup?.last ?? 0)) {
+      const history = logWithBackup(log, stores);
+      const identity = (await readLogIdentity(history)) ?? ofLog;
+      return { history, identity, last, source: "log", backup: undefined };
+    }
+  }
+  if (backup === undefined) return undefined;
+  const history = logWithBackup(backup.log, stores);
+  const identity = await readLogIdentity(history);
+  return identity === undefined
+    ? undefined
+    : { history, identity, last: backup.last, source: "backup", backup };
+}
+
+/** Returns the transaction that is asked for; undefined if it is beyond what can be read, or before the beginning. */
+async function pointIn(
+  readable: Readable,
+  checkpoints: readonly StoredCheckpoint[],
+  { at, kvFormat, signal }: PastOptions,
+): Promise<{ readonly txId: TxId; readonly exact: boolean } | undefined> {
+  const { history, identity, last, source } = readable;
+  if (at === undefined) return { txId: last, exact: true };
+  if ("txId" in at) return at.txId > last ? undefined : { txId: at.txId, exact: true };
+  let state = await beginningOf(history, identity);
+  for (const one of checkpoints) {
+    if (Date.parse(one.txTime) > at.time || !(await isAccepted(one, readable, kvFormat))) continue;
+    const { log, txId, anchor } = one;
+    state = { ...emptyState(identity), log, txId, sha256: anchor.sha256 };
+    break;
+  }
+  if (state === undefined) return undefined;
+  const begin = state.txId;
+  let { txId } = state;
+  // A transaction's time is the latest of all messages up to it, so that the first later message decides.
+  if (txId < last) {
+    reading: for await (const messages of followHistory(history, identity, state, { signal })) {
+      for (const { time } of messages) {
+        if (time > at.time) {
+          const isNone = txId === begin && !checkpoints.some((one) => one.txId === begin);
+          return isNone ? undefined : { txId, exact: true };
+        }
+        txId += 1;
+        if (txId >= last) break reading;
+      }
+    }
+    signal.throwIfAborted();
+  }
+  // The log itself may have more that is not in the backup yet.
+  return { txId, exact: source === "log" };
+}
+
+/** Returns what an index that ends at `txId` begins with; undefined if nothing leads there. */
+async function basisOf(
+  readable: Readable,
+  checkpoints: readonly StoredCheckpoint[],
+  txId: TxId,
+  { kvFormat }: PastOptions,
+): Promise<{ readonly checkpoint: StoredCheckpoint | undefined } | undefined> {
+  const { history, identity, backup } = readable;
+  const from = backup === undefined ? 0 : beginningOfRun(backup, txId);
+  for (const one of checkpoints) {
+    if (one.txId > txId || (one.log.id === identity.id && one.txId < from)) continue;
+    if (await isAccepted(one, readable, kvFormat)) return { checkpoint: one };
+  }
+  const isWhole = backup === undefined || txId <= backup.offset || from === backup.offset + 1;
+  const empty = isWhole ? await beginningOf(history, identity) : undefined;
+  return empty === undefined ? undefined : { checkpoint: undefined };
+}
+
+/** Returns the first transaction from which a backup has everything up to `txId`; that of its own log if an earlier log has `txId`. */
+function beginningOfRun({ covered, offset }: FurthestBackup, txId: TxId): TxId {
+  if (txId <= offset) return 0;
+  const run = covered.find(({ first, last }) => first <= txId && txId <= last);
+  return run?.first ?? Number.POSITIVE_INFINITY;
+}
+
+async function isAccepted(
+  one: StoredCheckpoint,
+  { history, identity }: Readable,
+  kvFormat: string,
+): Promise<boolean> {
+  try {
+    return (await acceptManifest({ ...one, files: [] }, kvFormat, history, identity)) === true;
+  } catch (error) {
+    if (isCairnError(error, "SEGMENT_CORRUPT")) return false;
+    throw error;
+  }
+}
+
+function nothingLeadsTo(
+  { stores, at, logId }: PastOptions,
+  listed: readonly StoredCheckpoint[],
+  skipped: readonly SkippedCheckpoint[],
+): CairnError {
+  const where = stores.map(({ location }) => location).join(" or ");
+  const point =
+    at === undefined
+      ? ""
+      : "txId" in at
+        ? ` that leads to transaction ${at.txId}`
+        : ` that leads to ${isoTime(at.time)}`;
+  const oldest = listed.findLast(({ log }) => log.id === logId);
+  return new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `There is no usable checkpoint or log backup in ${where}${point}.`,
+    {
+      hint:
+        oldest !== undefined
+          ? `The oldest is ${oldest.name}, which ends at ${oldest.txTime}.`
+          : skipped.length > 0
+            ? `These cannot be used: ${skipped.map(({ name, error }) => `${name} (${error.code})`).join(", ")}.`
+            : "cairn checkpoint list and cairn log backup status show what a store has.",
+    },
+  );
+}

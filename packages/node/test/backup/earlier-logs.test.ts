@@ -1,0 +1,63 @@
+import { readdir, rm } from "node:fs/promises";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { LogMessage } from "../../src/log/tx-log.ts";
+import { ClusterScene, put } from "../cluster/cluster-scene.ts";
+import { BACKED_UP, backedUp, done, foldOf, messagesOf } from "./recovery-scene.ts";
+
+describe("a log that continues others, of which there are backups", () => {
+  let scene: ClusterScene;
+  beforeEach(async () => {
+    scene = await ClusterScene.open();
+  });
+  afterEach(() => scene.close());
+
+  /** Lets a node write 20 transactions in a log, and loses the log once they are in its backup. Returns the log's messages. */
+  async function generation(value: string, checkpointAfter?: number): Promise<LogMessage[]> {
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    const middle = checkpointAfter ?? 10;
+    await put(a, 0, middle, value);
+    if (checkpointAfter !== undefined) await a.checkpoint().done;
+    const txId = await put(a, middle, 20, value);
+    await backedUp(a, txId);
+    await scene.stop(a);
+    const messages = await messagesOf(scene);
+    await scene.loseLog();
+    return messages;
+  }
+
+  it("is joined from an index and a checkpoint in the middle of an earlier one, and from nothing", async () => {
+    const early = await scene.ready("early");
+    const start = await put(early, 0, 5, "early");
+    await scene.stop(early);
+    const first = await generation("one", 8);
+    expect(await done(scene, "log", "recover")).toContain(`continues after transaction ${first.length} `);
+    const second = await generation("two");
+    await done(scene, "log", "recover");
+    const third = await scene.ready("a", { parts: BACKED_UP });
+    await put(third, 0, 3, "three");
+    const expected = foldOf([...first, ...second, ...(await messagesOf(scene))]);
+    expect(expected.txId).toBe(first.length + second.length + 1 + 3);
+    expect(await third.digest()).toEqual(expected);
+
+    // Its index ends within the first log.
+    const again = await scene.ready("early");
+    await again.await(expected.txId);
+    expect(await again.digest()).toEqual(expected);
+    expect((await again.status()).join).toMatchObject({
+      restoredFrom: null,
+      movedAside: [],
+      replayed: expected.txId - start,
+    });
+    const joined = await scene.ready("joined");
+    expect((await joined.status()).join).toMatchObject({ restoredFrom: { txId: start + 8 }, skipped: [] });
+    expect(await joined.digest()).toEqual(expected);
+
+    for (const name of await readdir(path.join(scene.folder, "checkpoints"))) {
+      if (name.startsWith("checkpoint-")) await rm(path.join(scene.folder, "checkpoints", name));
+    }
+    const empty = await scene.ready("empty");
+    expect((await empty.status()).join).toMatchObject({ restoredFrom: null, replayed: expected.txId });
+    expect(await empty.digest()).toEqual(expected);
+  });
+});
