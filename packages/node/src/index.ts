@@ -55,3 +55,7 @@ export { WatchCompactedError } from "./index/read/watch-compacted.ts";
 /** The results of `watch`. */
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
 export type * from "./watch/watch-event.ts";
+/** An index as of a point of the past, from checkpoints and log backups. */
+export { restoreIndex, type RestoredIndex, type RestoreIndexOptions } from "./replay/restored-index.ts";
+export { filesystemStore, s3Store } from "@cairn/checkpoint";
+export type { CheckpointStore } from "@cairn/checkpoint";

@@ -80,9 +80,9 @@ export class BackupLog implements TxLog {
 
   /** Returns the offset from the log's positions to tx-ids, which each of its segments states. */
   async offset(): Promise<number> {
-    const [first] = await this.#segments();
-    if (first === undefined) throw this.#unreachable("It has no segments yet.");
-    return (await this.#identity(first)).offset;
+    const segments = await this.#segments();
+    if (segments.length === 0) throw this.#unreachable("It has no segments yet.");
+    return (await this.#identity(segments)).offset;
   }
 
   /**

@@ -16,7 +16,7 @@ import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore, maybeWrongLog } from "./join-errors.ts";
 import { heldTransactions } from "./last-shared.ts";
 import { lastOf, type LostLog } from "./lost-log.ts";
-import { lostLogOfName, newestOfOtherLogs, type RestoreContext, restoreIndex } from "./restore-index.ts";
+import { lostLogOfName, newestOfOtherLogs, type RestoreContext, restoreNewest } from "./restore-index.ts";
 
 /** The parts and state that joining needs. */
 export interface JoinContext extends RestoreContext {
@@ -207,7 +207,7 @@ async function keepLocal(
   };
   if (problem.code !== "LOG_TRIMMED") return void (await leave());
   // The index is old, not wrong: it serves stale reads until a newer one is restored.
-  const newer = await restoreIndex(context, identity, { leave });
+  const newer = await restoreNewest(context, identity, { leave });
   if (newer === undefined)
     throw nothingToRestore(identity, context.report, restoreStores(context.system.checkpointer));
   return newer;
@@ -226,7 +226,7 @@ async function leapGap(
     // The index agrees with the log, as do checkpoints that are further on.
     await moveAside(context, reason, { holdsLost: false });
   };
-  return await restoreIndex(context, identity, { leave, beyond: txId });
+  return await restoreNewest(context, identity, { leave, beyond: txId });
 }
 
 async function disagreement(
@@ -274,7 +274,7 @@ async function moveAside(
 
 async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Promise<JoinedIndex> {
   const { system, directory, log } = context;
-  const restored = await restoreIndex(context, identity);
+  const restored = await restoreNewest(context, identity);
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
   if (birth === undefined) {

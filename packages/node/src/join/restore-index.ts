@@ -49,7 +49,7 @@ export interface Replaced {
  * that was passed over, with the reason. Throws `STORE_UNREACHABLE` if a store could not be asked, which must not be taken for an empty
  * store.
  */
-export async function restoreIndex(
+export async function restoreNewest(
   context: RestoreContext,
   identity: LogIdentity,
   local?: Replaced,

@@ -1,8 +1,8 @@
-import { rm } from "node:fs/promises";
+import { readdir, rename, rm, rmdir } from "node:fs/promises";
 import path from "node:path";
 import { restoreCheckpoint, type RestoreProgress } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { CairnError, type KvProvider } from "@cairn/kv";
+import { CairnError, type KvProvider, makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
 import { judgeFormat, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
 import { isOwnStore, restoreStores, type Stores } from "../checkpoints/checkpoint-stores.ts";
 import { digestIndex } from "../index/read/digest.ts";
@@ -72,6 +72,34 @@ export async function buildPast(options: PastBuild): Promise<PastIndex> {
     return { live, ...digest, state };
   } finally {
     await kv.close();
+  }
+}
+
+/** Moves a built index to `target`, which must be an empty folder or not exist, and flushes it. On the same file system. */
+export async function placePast({ live }: PastIndex, target: string): Promise<void> {
+  for (const name of await readdir(live)) await syncFile(path.join(live, name));
+  await syncFolder(live);
+  await makeFolder(path.dirname(target));
+  await requireEmpty(target);
+  await rename(live, target);
+  await syncFolder(path.dirname(target));
+}
+
+/** Throws `CONFLICT` if a folder has files; removes an empty one. */
+export async function requireEmpty(target: string): Promise<void> {
+  try {
+    await rmdir(target);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === "ENOENT") return;
+    if (code !== "ENOTEMPTY" && code !== "EEXIST" && code !== "ENOTDIR") throw error;
+    throw new CairnError(
+      "CONFLICT",
+      `${target} is not empty. An index is restored only to a new directory.`,
+      {
+        hint: "Nothing was restored. Name another directory.",
+      },
+    );
   }
 }
 

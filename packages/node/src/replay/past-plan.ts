@@ -86,12 +86,8 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
   });
   const [newest] = own;
   // Newest first.
-  if (at === undefined && newest !== undefined && newest.txId >= (readable?.last ?? 0))
+  if (at === undefined && newest !== undefined && newest.txId > (readable?.last ?? 0))
     return alone(newest, true);
-  if (at !== undefined && "txId" in at) {
-    const exactly = own.find(({ txId }) => txId === at.txId);
-    if (exactly !== undefined) return alone(exactly, true);
-  }
   if (readable !== undefined) {
     const found = await pointIn(readable, usable, options);
     const basis = found === undefined ? undefined : await basisOf(readable, usable, found.txId, options);
@@ -101,6 +97,10 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
       const segments = backup?.segments(checkpoint?.txId ?? 0, found.txId) ?? NONE;
       return { ...found, checkpoint, history, source, segments, known };
     }
+  }
+  if (at !== undefined && "txId" in at) {
+    const exactly = own.find(({ txId }) => txId === at.txId);
+    if (exactly !== undefined) return alone(exactly, true);
   }
   const before = own.find((one) =>
     at === undefined ? true : "txId" in at ? one.txId <= at.txId : Date.parse(one.txTime) <= at.time,

@@ -12,35 +12,42 @@ import {
   type AddCommand,
   type ConfiguredOptions,
   describeConfiguredCommand,
-  wholeNumber,
 } from "../options/command-options.ts";
+import { addPointOptions, type PointOptions, pointOf } from "../options/past-point.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { noneOf, planRestore, type RestoreSelection, writeRestorePlan, tooNew } from "./restore-plan.ts";
+import { restoreAt } from "./checkpoint-restore-at.ts";
+import {
+  noneOf,
+  notExact,
+  planRestore,
+  type RestoreSelection,
+  writeRestorePlan,
+  tooNew,
+} from "./restore-plan.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-interface RestoreCommandOptions extends ConfiguredOptions {
+interface RestoreCommandOptions extends ConfiguredOptions, PointOptions {
   readonly name?: string;
   readonly log?: string;
-  readonly atTx?: number;
   readonly dryRun?: boolean;
   readonly output: string;
 }
 
 /** Adds `cairn checkpoint restore`. */
 export const addCheckpointRestore: AddCommand = (parent, terminal) => {
-  describeConfiguredCommand(
+  const command = describeConfiguredCommand(
     parent.command("restore [store]"),
-    "Restore and verify the index files of the newest checkpoint of a folder, or of the configured store, to a new directory",
+    "Restore and verify the index of the newest checkpoint of a folder, or of the configured store, or as of a point of the past, to a new directory",
     [
       "cairn checkpoint restore -f cairn.edn -o ./restored",
       "cairn checkpoint restore ./cairn-data/checkpoints -o ./restored",
       "cairn checkpoint restore ./cairn-data/checkpoints --at-tx 1200 -o ./restored --dry-run",
     ],
-  )
+  );
+  addPointOptions(command)
     .option("--name <name>", "this checkpoint instead of the newest")
-    .option("--at-tx <id>", "the newest at or before this transaction", wholeNumber("--at-tx", 0))
     .option("--log <id>", "of this log, if a folder has checkpoints of several")
     .option(
       "--dry-run",
@@ -49,15 +56,31 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
     .requiredOption("-o, --output <directory>", "the target, which must not exist or be empty")
     .action(async (place: string | undefined, options: RestoreCommandOptions) => {
       const target = resolve(terminal.cwd, options.output);
-      if (options.dryRun === true) {
-        return await withCheckpoints(place, options, terminal, async (found) =>
-          writeRestorePlan(await planRestore(await select(found, options), target), options, terminal),
+      const at = pointOf(options);
+      const tell = (notice: string | undefined): void => {
+        if (notice !== undefined) terminal.stderr.write(notice);
+      };
+      if (at !== undefined) {
+        const isDone = await withCheckpoints(
+          place,
+          options,
+          terminal,
+          async (found) => await restoreAt(found, at, target, options, terminal),
         );
+        if (isDone) return;
+      }
+      if (options.dryRun === true) {
+        return await withCheckpoints(place, options, terminal, async (found) => {
+          const plan = await planRestore(await select(found, options), target);
+          if (plan.chosen !== null) tell(notExact(plan.chosen, at));
+          await writeRestorePlan(plan, options, terminal);
+        });
       }
       const restored = await withCheckpoints(place, options, terminal, (found) =>
         restore(found, target, options, terminal),
       );
       const { name, manifest } = restored;
+      tell(notExact(manifest, at));
       if (options.json === true) {
         return writeJson(terminal.stdout, { name, txId: manifest.txId, directory: target });
       }
@@ -79,13 +102,9 @@ async function select(
     throw new UsageError(`The path names ${inPlace}, and --name names another one.`);
   }
   const name = options.name ?? inPlace;
-  const { atTx } = options;
-  if (name !== undefined && atTx !== undefined) {
-    throw new UsageError("--at-tx chooses a checkpoint, but one is already named.");
-  }
   if (name !== undefined) return { store, name };
   const logId = await chooseLog(store, options.log);
-  return { store, ...omitUndefined({ logId, atTx }) };
+  return { store, ...omitUndefined({ logId, at: pointOf(options) }) };
 }
 
 async function restore(
@@ -95,7 +114,7 @@ async function restore(
   terminal: Terminal,
 ): Promise<NonNullable<RestoreResult["restored"]>> {
   const selection = await select(found, options);
-  const { store, name, logId, atTx } = selection;
+  const { store, name, logId, at } = selection;
   const { signal, forget } = interruptible(terminal, "nothing was restored");
   // Staging is next to the target: the last step is a rename, which works only within a file system.
   const stagingDir = join(dirname(targetDir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
@@ -107,7 +126,7 @@ async function restore(
       targetDir,
       node: `cairn checkpoint restore on ${hostname()}`,
       ...omitUndefined({ name, logId }),
-      accept: (manifest) => Promise.resolve(tooNew(manifest, atTx) ?? true),
+      accept: (manifest) => Promise.resolve(tooNew(manifest, at) ?? true),
       onProgress: display.onProgress,
       onSkipped: (one) => {
         // Nothing is wrong with checkpoints of other logs, or with those beyond the given transaction.

@@ -7,6 +7,8 @@ import {
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import { CairnError, type ErrorCode, systemErrorCode } from "@cairn/kv";
+import type { PastPoint } from "../../replay/past-plan.ts";
+import { isoTime } from "../../text/iso-time.ts";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { noCheckpoint } from "../places/checkpoint-place.ts";
 import { formatTable } from "../terminal/columns.ts";
@@ -18,8 +20,8 @@ export interface RestoreSelection {
   readonly store: CheckpointStore;
   readonly name?: string;
   readonly logId?: string;
-  /** The last transaction that a checkpoint may contain. */
-  readonly atTx?: number;
+  /** The point that a checkpoint must not go beyond. */
+  readonly at?: PastPoint;
 }
 
 /** The expected result of a restore, judging by manifests and disk space. */
@@ -43,30 +45,44 @@ export interface RestorePlan {
 }
 
 /** Returns the error for a checkpoint beyond the given transaction; undefined if it is not beyond. */
-export function tooNew({ txId }: Manifest, atTx: number | undefined): CairnError | undefined {
-  if (atTx === undefined || txId <= atTx) return undefined;
-  return new CairnError("CONFLICT", `It contains transactions after ${atTx}.`);
+export function tooNew(
+  { txId, txTime }: Pick<Manifest, "txId" | "txTime">,
+  at: PastPoint | undefined,
+): CairnError | undefined {
+  const isNot = at === undefined || ("txId" in at ? txId <= at.txId : Date.parse(txTime) <= at.time);
+  return isNot ? undefined : new CairnError("CONFLICT", `It contains transactions after ${nameOf(at)}.`);
+}
+
+function nameOf(at: PastPoint): string {
+  return "txId" in at ? `${at.txId}` : isoTime(at.time);
+}
+
+/** Returns a notice if a checkpoint ends before the point that was asked for; undefined if it ends there. */
+export function notExact({ txId }: Pick<Manifest, "txId">, at: PastPoint | undefined): string | undefined {
+  if (at === undefined || ("txId" in at && at.txId === txId)) return undefined;
+  const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
+  return `notice: this is the newest checkpoint at or before ${point}, and not exactly there: no log backup leads there.\n`;
 }
 
 /** Returns a `CHECKPOINT_NOT_FOUND` worded to match the selection. */
 export function noneOf(
-  { store, name, atTx }: RestoreSelection,
+  { store, name, at }: RestoreSelection,
   skipped: readonly SkippedCheckpoint[],
 ): CairnError {
   const unusable = skipped.filter(({ error }) => error.code !== "CONFLICT" && error.code !== "LOG_DIFFERENT");
   const beyond = skipped.filter(({ error }) => error.code === "CONFLICT");
   const oldest = beyond.at(-1);
-  if (atTx === undefined || oldest === undefined) return noCheckpoint([store], name, unusable);
+  if (at === undefined || oldest === undefined) return noCheckpoint([store], name, unusable);
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
-    `No usable checkpoint in ${store.location} ends at or before transaction ${atTx}.`,
+    `No usable checkpoint in ${store.location} ends at or before ${"txId" in at ? "transaction " : ""}${nameOf(at)}.`,
     { hint: `The oldest is ${oldest.name}.` },
   );
 }
 
 /** Determines which checkpoint would be restored. Reads only manifests; damaged archives are found when they are restored or verified. */
 export async function planRestore(selection: RestoreSelection, target: string): Promise<RestorePlan> {
-  const { store, name, logId, atTx } = selection;
+  const { store, name, logId, at } = selection;
   const candidates: RestorePlan["candidates"][number][] = [];
   const skipped: SkippedCheckpoint[] = [];
   let chosen: RestorePlan["chosen"] = null;
@@ -79,7 +95,7 @@ export async function planRestore(selection: RestoreSelection, target: string): 
   };
   const only = omitUndefined({ logId, name });
   for await (const { name: one, manifest } of findCandidates([store], { ...only, onSkipped })) {
-    const error = tooNew(manifest, atTx);
+    const error = tooNew(manifest, at);
     const entry = { name: one, txId: manifest.txId, archiveBytes: manifest.archive.bytes };
     if (error !== undefined) {
       skipped.push({ name: one, store: store.location, error });
@@ -138,7 +154,8 @@ export async function writeRestorePlan(
   }
 }
 
-async function occupied(target: string): Promise<CairnError | undefined> {
+/** Returns the error for a target that is not empty. */
+export async function occupied(target: string): Promise<CairnError | undefined> {
   try {
     if ((await readdir(target)).length === 0) return undefined;
   } catch (error) {

@@ -23,8 +23,9 @@ import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { showProgress } from "../terminal/progress-display.ts";
 import { withLog } from "../places/log-place.ts";
+import { describeSource } from "../places/past-source.ts";
 import { findSurvivor } from "./recovery-checkpoint.ts";
-import { describeSource, lastKnownTx, planRecovery, whyNotReplaced } from "./recovery-plan.ts";
+import { lastKnownTx, planRecovery, whyNotReplaced } from "./recovery-plan.ts";
 
 interface RecoverOptions extends ConfiguredOptions, PointOptions {
   readonly from?: string;

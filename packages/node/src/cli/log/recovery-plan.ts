@@ -8,7 +8,6 @@ import type { System } from "../../api/system.ts";
 import { type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { isoTime } from "../../text/iso-time.ts";
-import { formatBytes, formatNumberOf } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
 /** The time nodes have to report that they have a log open. */
@@ -92,16 +91,4 @@ export async function lastKnownTx(
     if (status.log.id === logId) last = Math.max(last, status.index.txId ?? 0);
   }
   return last;
-}
-
-/** Describes what an index of the past is read from. */
-export function describeSource({ checkpoint, history, segments, source, txId }: PastPlan): string {
-  const basis = checkpoint === undefined ? "an empty index" : `${checkpoint.name} in ${checkpoint.store}`;
-  if (history === undefined || checkpoint?.txId === txId) return `from ${basis}`;
-  const after = formatNumberOf(txId - (checkpoint?.txId ?? 0), "transaction");
-  const from =
-    source === "log"
-      ? "the log"
-      : `${formatNumberOf(segments.count, "segment")} of its backup (${formatBytes(segments.bytes)})`;
-  return `from ${basis}, and ${after} from ${from}`;
 }

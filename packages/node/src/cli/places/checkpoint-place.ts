@@ -12,6 +12,7 @@ import {
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
+import type { System } from "../../api/system.ts";
 import { awaitedStore } from "./awaited-store.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -20,6 +21,8 @@ import type { Terminal } from "../terminal/terminal.ts";
 export interface CheckpointPlace {
   readonly store: CheckpointStore;
   readonly name: string | undefined;
+  /** Opens the log of the configuration that names the store. */
+  readonly openLog?: System["openTxLog"];
 }
 
 /** Runs `use` with the store at `place`: a folder or s3://bucket/prefix, or a checkpoint in one of these. A folder may be a file: URL. */
@@ -122,11 +125,21 @@ function chosenLog(
   { checkpoints }: CheckpointList,
   asked: string | undefined,
 ): string | undefined {
-  const logs = new Map<string, string>();
-  for (const { log } of checkpoints) logs.set(log.id, log.name);
+  return theLog(store, new Map(checkpoints.map(({ log }) => [log.id, log.name])), asked);
+}
+
+/**
+ * Returns the id of the log that is meant, of those that a store has, by id with their names: the given one, or the only one; undefined if
+ * there is none.
+ */
+export function theLog(
+  store: CheckpointStore,
+  logs: ReadonlyMap<string, string>,
+  asked: string | undefined,
+): string | undefined {
   const known = [...logs]
     .toSorted()
-    .map(([id, name]) => `${id} (${name})`)
+    .map(([id, name]) => (name === "" ? id : `${id} (${name})`))
     .join(", ");
   if (asked !== undefined && !logs.has(asked)) {
     throw new CairnError("CHECKPOINT_NOT_FOUND", `${store.location} has no checkpoint of the log ${asked}.`, {

@@ -48,10 +48,10 @@ async function withConfiguredStore<T>(
   terminal: Terminal,
   use: (place: CheckpointPlace) => Promise<T>,
 ): Promise<T> {
-  const { checkpointer } = await configuredSystem(options, terminal);
+  const { checkpointer, openTxLog: openLog } = await configuredSystem(options, terminal);
   if (checkpointer === undefined) throw noStore();
   try {
-    return await use({ store: checkpointer.store, name });
+    return await use({ store: checkpointer.store, name, openLog });
   } finally {
     await closeStores(checkpointer);
   }

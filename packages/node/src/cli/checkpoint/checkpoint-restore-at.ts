@@ -1,0 +1,171 @@
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname, join } from "node:path";
+import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
+import { buildPast, placePast } from "../../replay/past-index.ts";
+import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
+import { logsIn } from "../../replay/restored-index.ts";
+import { isoTime } from "../../text/iso-time.ts";
+import type { ConfiguredOptions } from "../options/command-options.ts";
+import type { PointOptions } from "../options/past-point.ts";
+import { type CheckpointPlace, theLog } from "../places/checkpoint-place.ts";
+import { describeSource } from "../places/past-source.ts";
+import { showRestore } from "../places/restored-checkpoint.ts";
+import { formatCount } from "../terminal/quantities.ts";
+import { interruptible } from "../terminal/interrupt.ts";
+import { showProgress } from "../terminal/progress-display.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { occupied } from "./restore-plan.ts";
+
+interface RestoreAtOptions extends ConfiguredOptions, PointOptions {
+  readonly name?: string;
+  readonly log?: string;
+  readonly dryRun?: boolean;
+}
+
+/**
+ * Restores an index that ends exactly at a point, from a checkpoint and what a log backup or the configured log has after it. Returns false
+ * if neither leads there: then a checkpoint alone has to do.
+ */
+export async function restoreAt(
+  found: CheckpointPlace,
+  at: PastPoint,
+  target: string,
+  options: RestoreAtOptions,
+  terminal: Terminal,
+): Promise<boolean> {
+  const { store } = found;
+  if (found.name !== undefined || options.name !== undefined)
+    throw new UsageError("--at-tx and --at choose a checkpoint, but one is already named.");
+  const { signal, forget } = interruptible(terminal, "nothing was restored");
+  try {
+    const logId = theLog(store, await logsIn(store, signal), options.log);
+    if (logId === undefined) return false;
+    const wanted = { stores: [store], kvFormat: levelProvider().format, logId, at, signal };
+    return await withPlan(wanted, found, terminal, async (plan) => {
+      const refusal = await occupied(target);
+      if (options.dryRun === true) {
+        await writePlan(plan, target, refusal, options, terminal);
+        return;
+      }
+      if (refusal !== undefined) throw refusal;
+      await restorePlanned(plan, found, target, options, signal, terminal);
+    });
+  } finally {
+    forget();
+  }
+}
+
+/** Runs `use` with the plan, if one leads to the point. The configured log is opened only if its backup does not reach that far. */
+async function withPlan(
+  wanted: PastOptions,
+  { openLog }: CheckpointPlace,
+  terminal: Terminal,
+  use: (plan: PastPlan) => Promise<void>,
+): Promise<boolean> {
+  const plan = await planned(wanted);
+  if (plan?.exact === true || openLog === undefined) {
+    if (plan?.history === undefined) return false;
+    await use(plan);
+    return true;
+  }
+  let log;
+  try {
+    log = await openLog({ signal: wanted.signal });
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    terminal.stderr.write(`notice: the log cannot be read, so only its backup is: ${error.message}\n`);
+  }
+  try {
+    const further = log === undefined ? plan : await planned({ ...wanted, log });
+    if (further?.history === undefined) return false;
+    await use(further);
+    return true;
+  } finally {
+    await log?.close();
+  }
+}
+
+async function planned(wanted: PastOptions): Promise<PastPlan | undefined> {
+  try {
+    return await planPast(wanted);
+  } catch (error) {
+    if (isCairnError(error, "CHECKPOINT_NOT_FOUND")) return undefined;
+    throw error;
+  }
+}
+
+async function restorePlanned(
+  plan: PastPlan,
+  { store }: CheckpointPlace,
+  target: string,
+  { json }: RestoreAtOptions,
+  signal: AbortSignal,
+  terminal: Terminal,
+): Promise<void> {
+  // Next to the target: the last step is a rename, which works only within a file system.
+  const work = join(dirname(target), `.cairn-restore-${randomBytes(4).toString("hex")}`);
+  const unpacking = showRestore(terminal, "restoring");
+  const replaying = showProgress(terminal.stderr, "replaying", plan.txId, Date.now, formatCount);
+  try {
+    const built = await buildPast({
+      plan,
+      checkpointer: { store },
+      provider: levelProvider(),
+      dir: work,
+      node: `cairn checkpoint restore on ${hostname()}`,
+      signal,
+      onRestore: unpacking.onProgress,
+      onReplay: (done) => {
+        unpacking.stop();
+        replaying.update((plan.checkpoint?.txId ?? 0) + done, "transactions");
+      },
+    });
+    await placePast(built, target);
+    const { txId, digest, state } = built;
+    const { exact, checkpoint } = plan;
+    const time = isoTime(state.time);
+    if (json === true) {
+      const name = checkpoint?.name ?? null;
+      return await writeJson(terminal.stdout, { name, txId, time, digest, exact, directory: target });
+    }
+    await writeLine(
+      terminal.stdout,
+      `restored transaction ${formatCount(txId)} (${time}) to ${target}, ${describeSource(plan)}; digest ${digest}`,
+    );
+    if (!exact) terminal.stderr.write(UNSURE);
+  } finally {
+    unpacking.stop();
+    replaying.stop();
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+const UNSURE =
+  "notice: the backup ends before that time, and the log cannot be read: it may have later transactions.\n";
+
+async function writePlan(
+  plan: PastPlan,
+  target: string,
+  refusal: CairnError | undefined,
+  { json }: RestoreAtOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const { txId, exact, checkpoint, source, segments } = plan;
+  if (json === true) {
+    const refused = refusal === undefined ? null : { code: refusal.code, message: refusal.message };
+    const from = { checkpoint: checkpoint?.name ?? null, source: source ?? null, segments };
+    await writeJson(terminal.stdout, { dryRun: true, txId, exact, ...from, target, refusal: refused });
+  } else {
+    await writeLine(
+      terminal.stdout,
+      `would restore transaction ${formatCount(txId)} to ${target}, ${describeSource(plan)}`,
+    );
+    if (!exact) terminal.stderr.write(UNSURE);
+  }
+  if (refusal === undefined) return;
+  const { code, message } = refusal;
+  throw new CairnError(code, message, { hint: "Nothing was restored, because of --dry-run." });
+}

@@ -1,0 +1,130 @@
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import path from "node:path";
+import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import type { DocumentKey, TxId } from "@cairn/client";
+import { CairnError, levelProvider } from "@cairn/kv";
+import { listBackups } from "../backup/segment-name.ts";
+import { IndexStore } from "../index/index-store.ts";
+import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
+import { isoTime } from "../text/iso-time.ts";
+import { buildPast, placePast, requireEmpty } from "./past-index.ts";
+import { type PastPoint, planPast } from "./past-plan.ts";
+
+/** Options for {@link restoreIndex}. */
+export interface RestoreIndexOptions {
+  /** The store of checkpoints and, if there is one, of the log's backup. */
+  readonly store: CheckpointStore;
+  /** The folder of the index, which must not exist or be empty. */
+  readonly dir: string;
+  /** A transaction, or the last one at or before a time; by default the last one that the store leads to. */
+  readonly at?: { readonly txId: TxId } | { readonly time: Date };
+  /** The id of the log, if the store has several. */
+  readonly logId?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** An index in a folder of its own, open for reading. Nothing changes it. */
+export interface RestoredIndex {
+  readonly dir: string;
+  /** The last transaction in it, its time, and the digest of the content: the same as that of a node at this transaction. */
+  readonly txId: TxId;
+  readonly time: string;
+  readonly digest: string;
+  /** False if the store does not lead exactly to the point asked for: then the index ends at the newest checkpoint before it. */
+  readonly exact: boolean;
+  /** Returns a document; undefined if there is none. */
+  get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined>;
+  /** Returns documents of a bucket in key order: 100, or `limit`, and a cursor if there are more. */
+  list(query: {
+    readonly bucket: string;
+    readonly prefix?: string;
+    readonly limit?: number;
+    readonly cursor?: string;
+  }): Promise<DocumentPage>;
+  /** Returns the versions of a document, newest first: 100, or `limit`. */
+  history(key: DocumentKey, limit?: number, cursor?: string): Promise<HistoryPage>;
+  /** Closes the index. Its files stay. */
+  close(): Promise<void>;
+}
+
+const PAGE = 100;
+
+/**
+ * Restores the index as of a point of its log's history from a store of checkpoints and log backups, and opens it. Needs neither a node nor
+ * the log. Errors: `CHECKPOINT_NOT_FOUND` if nothing leads there, `CONFLICT` if `dir` is not empty or the store has several logs, and those
+ * of checkpoints, segments and stores.
+ */
+export async function restoreIndex(options: RestoreIndexOptions): Promise<RestoredIndex> {
+  const { store, at, signal = new AbortController().signal } = options;
+  const dir = path.resolve(options.dir);
+  const work = path.join(path.dirname(dir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
+  const provider = levelProvider();
+  await requireEmpty(dir);
+  try {
+    const plan = await planPast({
+      stores: [store],
+      kvFormat: provider.format,
+      logId: options.logId ?? (await onlyLog(store, signal)),
+      at: pointOf(at),
+      signal,
+    });
+    const built = await buildPast({
+      plan,
+      checkpointer: { store },
+      provider,
+      dir: work,
+      node: `restoreIndex on ${hostname()}`,
+      signal,
+    });
+    await placePast(built, dir);
+    return await open(dir, built.digest, plan.exact);
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+function pointOf(at: RestoreIndexOptions["at"]): PastPoint | undefined {
+  return at !== undefined && "time" in at ? { time: at.time.getTime() } : at;
+}
+
+async function open(dir: string, digest: string, exact: boolean): Promise<RestoredIndex> {
+  const { kv, state } = await openIndex(fileReader(levelProvider()), dir);
+  if (state === undefined) throw new Error("the restored index is empty");
+  const index = await IndexStore.open(kv, state);
+  return {
+    dir,
+    txId: state.txId,
+    time: isoTime(state.time),
+    digest,
+    exact,
+    get: async (key, asOf) => await index.get(key, asOf),
+    list: async ({ limit = PAGE, ...query }) => await index.list({ ...query, limit }),
+    history: async (key, limit = PAGE, cursor) => await index.history(key, limit, cursor),
+    close: async () => await index.close(),
+  };
+}
+
+/** Returns the ids of the logs of which a store has checkpoints or a backup, with their names as far as checkpoints tell them. */
+export async function logsIn(store: CheckpointStore, signal?: AbortSignal): Promise<Map<string, string>> {
+  const logs = new Map<string, string>();
+  for (const id of await listBackups(store)) logs.set(id, "");
+  for (const { log } of (await listCheckpoints(store, signal)).checkpoints) logs.set(log.id, log.name);
+  return logs;
+}
+
+async function onlyLog(store: CheckpointStore, signal: AbortSignal): Promise<string> {
+  const [first, ...others] = [...(await logsIn(store, signal)).keys()];
+  if (first !== undefined && others.length === 0) return first;
+  if (first === undefined)
+    throw new CairnError("CHECKPOINT_NOT_FOUND", `${store.location} has no checkpoint and no log backup.`, {
+      hint: "Name the store to which nodes save.",
+    });
+  throw new CairnError(
+    "CONFLICT",
+    `${store.location} has several logs: ${[first, ...others].toSorted().join(", ")}.`,
+    { hint: "Choose one with logId." },
+  );
+}
