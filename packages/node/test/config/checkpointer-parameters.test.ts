@@ -6,6 +6,7 @@ import type { CheckpointerOptions } from "@cairn/checkpoint";
 import { Duration } from "luxon";
 import { expect, onTestFinished, test } from "vitest";
 import type { ConfigInput } from "../../src/config/config-sources.ts";
+import type { System } from "../../src/api/system.ts";
 import { createSystem } from "../../src/config/create-system.ts";
 import { MODULES } from "../../src/config/modules/modules.ts";
 import { configOf, problemsOf } from "./support/read.ts";
@@ -13,15 +14,18 @@ import { configOf, problemsOf } from "./support/read.ts";
 const FS = "cairn.checkpoint/->filesystem-checkpoint-store";
 const DAY = 86_400_000;
 
+/** What the node gets from the map of the checkpointer. */
+type Options = CheckpointerOptions & Pick<System, "logBackup">;
+
 /** A parameter in the syntax of each source, the option that the checkpointer gets, and a value that is refused. */
 interface Case {
   readonly json: unknown;
   readonly edn: string;
   /** The value for a program, if it differs from the JSON. */
   readonly object?: unknown;
-  readonly got: Partial<Record<keyof CheckpointerOptions, unknown>>;
+  readonly got: Partial<Record<keyof Options, unknown>>;
   /** The options if the parameter is omitted. */
-  readonly byDefault: Partial<Record<keyof CheckpointerOptions, unknown>>;
+  readonly byDefault: Partial<Record<keyof Options, unknown>>;
   readonly wrong: unknown;
 }
 
@@ -55,6 +59,14 @@ const CASES: Readonly<Record<string, Case>> = {
     got: { verifyEvery: DAY },
     byDefault: { verifyEvery: undefined },
     wrong: "daily",
+  },
+  "log-backup": {
+    json: { every: "PT1M", keep: "P30D" },
+    edn: '{:every (Duration/ofMinutes 1) :keep "P30D"}',
+    object: { every: Duration.fromObject({ minutes: 1 }), keep: "P30D" },
+    got: { logBackup: { every: 60_000, keep: 30 * DAY, codec: "none" } },
+    byDefault: { logBackup: undefined },
+    wrong: { every: "PT1M", keep: "some" },
   },
   "checkpoint-dir": {
     json: "/captures",
@@ -129,11 +141,12 @@ function wrapped(checkpointer: object): object {
 
 /** Returns the options that the checkpointer gets; stores are represented by their locations. */
 async function optionsOf(input: Partial<ConfigInput>): Promise<Record<string, unknown>> {
-  const { checkpointer } = await createSystem(await configOf({ env: ENV, ...input }));
+  const { checkpointer, logBackup } = await createSystem(await configOf({ env: ENV, ...input }));
   if (checkpointer === undefined) throw new Error("there is no checkpointer");
   const { store, restoreFrom, ...rest } = checkpointer;
   return {
     ...rest,
+    logBackup,
     store: store.location,
     ...(restoreFrom === undefined ? {} : { restoreFrom: restoreFrom.map(({ location }) => location) }),
   };
@@ -190,6 +203,14 @@ test.each(["approx-frequency", "store"])("a checkpointer without %s is a problem
   const rest = Object.fromEntries(Object.entries(BASE).filter(([key]) => key !== name));
   const problems = await problemsOf({ object: wrapped(rest) });
   expect(problems.map(({ message }) => message).join()).toContain(`needs ${name}`);
+});
+
+test("segments are kept for a week by default, forever if the log is trimmed, and compressed like archives", async () => {
+  const backedUp = wrapped({ ...BASE, "log-backup": { every: "PT1M" }, compression: "gzip" });
+  const untrimmed = await optionsOf({ object: backedUp });
+  const trimmed = await optionsOf({ object: { ...backedUp, "cairn/tx-log": { trim: { keep: "PT1H" } } } });
+  expect(untrimmed["logBackup"]).toEqual({ every: 60_000, keep: 7 * DAY, codec: "gzip" });
+  expect(trimmed["logBackup"]).toEqual({ every: 60_000, keep: "all", codec: "gzip" });
 });
 
 test("a read-only store can be restored from, but not saved to", async () => {

@@ -155,7 +155,7 @@ const checkpointer = defineModule({
     compression: withDefault(
       choice(["none", "gzip"]),
       "none",
-      "The compression of archives; LevelDB's tables are already compressed.",
+      "The compression of archives and segments; LevelDB's tables are already compressed.",
     ),
   },
   check: ({ store }) => (store.common["read-only?"] === true ? SAVES_TO_READ_ONLY : undefined),
