@@ -55,11 +55,13 @@ export class NodePool {
         if (!(error instanceof CairnClientError)) throw error;
         // The node may be stuck while others are not: this call's time is up, but the next call's is not.
         if (error.code === "TX_TIMEOUT") this.leave(at);
-        if (!isTransient(error)) throw error;
+        // The node has no access to the log, and will not get it: only another one may take a transaction.
+        const isElsewhere = error.code === "LOG_READ_ONLY";
+        if (!isElsewhere && !isTransient(error)) throw error;
         this.leave(at);
         const pause = this.#pauseMs(failures);
         const wereAllAsked = failures >= this.#options.urls.length;
-        if (wereAllAsked && Date.now() + pause >= deadline) throw error;
+        if (wereAllAsked && (isElsewhere || Date.now() + pause >= deadline)) throw error;
         if (pause > 0) await wait(pause, request.signal);
       }
     }

@@ -54,6 +54,15 @@ export interface NodeStatus {
     readonly reachable: boolean | null;
     /** Whether the log exists: false before it was begun and after it was deleted; null while unknown. */
     readonly exists: boolean | null;
+    /**
+     * The backup from which the node reads the log: its store, when its newest segment was written (by the store's clock), and how long ago
+     * that was. Null if the node reads the log itself.
+     */
+    readonly backup: {
+      readonly location: string;
+      readonly newestSegmentAt: string | null;
+      readonly ageMs: number | null;
+    } | null;
     /** Problems that need attention even though the log works. */
     readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   };

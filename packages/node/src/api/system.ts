@@ -1,4 +1,4 @@
-import type { CheckpointerOptions } from "@cairn/checkpoint";
+import type { CheckpointerOptions, CheckpointStore } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
 import type { Policies } from "@cairn/client";
 import type { LogBackupOptions } from "../backup/log-backup.ts";
@@ -57,8 +57,10 @@ export interface System {
   readonly dbDir: string;
   /** The period of scrubs in milliseconds; without it there are no scrubs. */
   readonly scrubEvery?: number;
-  /** If undefined, checkpoints are neither saved nor restored. */
+  /** If undefined, no checkpoints are saved. */
   readonly checkpointer: CheckpointerOptions | undefined;
+  /** The stores from which a node without a checkpointer restores; none by default. Never written to. */
+  readonly restoreFrom?: readonly CheckpointStore[];
   /** If undefined, the log is not backed up. Needs a checkpointer. */
   readonly logBackup?: LogBackupOptions;
   /** If undefined, there is no HTTP server. */

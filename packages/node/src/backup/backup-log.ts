@@ -5,12 +5,14 @@ import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log
 import { requireContinuation } from "./continuation.ts";
 import { inArrays } from "./message-arrays.ts";
 import { readSegment } from "./read-segment.ts";
+import { inLogTerms, readOnly } from "./backup-errors.ts";
 import { corruptSegment, type Segment, type SegmentHeader } from "./segment.ts";
 import {
   backupFolder,
   coveredRanges,
   listBackup,
   type SegmentFile,
+  segmentFile,
   segmentsWith,
   versionOf,
 } from "./segment-name.ts";
@@ -21,11 +23,13 @@ export interface BackupLogOptions {
   readonly logId: string;
   /** The time from one listing to the next while a reader waits for new segments (ms). */
   readonly pollMs: number;
+  /** The age up to which a listing is taken for the present one (ms); a second by default. */
+  readonly listingMs?: number;
   /** Called with a damaged segment whose transactions another segment holds. */
   readonly onDamage?: (error: CairnError) => void;
 }
 
-/** The time for which a listing is taken for the present one (ms), so that a join does not list for every question. */
+/** The default of `listingMs`: a join must not list for every question. */
 const LISTING_MS = 1_000;
 
 /**
@@ -51,6 +55,12 @@ export class BackupLog implements TxLog {
   /** The name of the log, known once a segment was read; until then the folder of its backup. */
   get name(): string {
     return this.#log?.name ?? backupFolder(this.#options.logId).slice(0, -1);
+  }
+
+  /** When the newest segment was written, by the store's clock, as of the last listing; undefined before that. */
+  get newestAt(): number | undefined {
+    const times = this.#listing?.segments.map(({ modifiedAt }) => modifiedAt) ?? [];
+    return times.length === 0 ? undefined : times.reduce((a, b) => Math.max(a, b));
   }
 
   async id(): Promise<string | undefined> {
@@ -83,6 +93,12 @@ export class BackupLog implements TxLog {
     const segments = await this.#segments();
     if (segments.length === 0) throw this.#unreachable("It has no segments yet.");
     return (await this.#identity(segments)).offset;
+  }
+
+  /** As in {@link TxLog.contents}. */
+  async contents(): Promise<string> {
+    const segments = await this.#segments();
+    return segments.map(({ name, bytes, modifiedAt }) => `${name} ${bytes} ${modifiedAt}`).join("\n");
   }
 
   /**
@@ -142,7 +158,7 @@ export class BackupLog implements TxLog {
       if (segment === undefined) {
         const beyond = (await this.#segments()).find(({ first }) => first > next);
         // The caller notices the hole: it compares positions.
-        if (beyond !== undefined) next = beyond.first;
+        if (beyond !== undefined) [next, before] = [beyond.first, undefined];
         else if (!(await this.#endsBefore(next))) return;
         else await this.#waitForMore(next, signal);
         continue;
@@ -154,6 +170,7 @@ export class BackupLog implements TxLog {
         void following(successor).catch(() => undefined);
       } else ahead.clear();
       if (signal.aborted) return;
+      this.#fetched = segment;
       yield* inArrays(segment.messages.slice(next - segment.header.first), options);
       before = segment.header;
       next = before.last + 1;
@@ -175,7 +192,7 @@ export class BackupLog implements TxLog {
         try {
           const known = this.#damaged.get(versionOf(file));
           if (known !== undefined) throw known;
-          const segment = await this.#inLogTerms(readSegment(this.#options.store, file, signal));
+          const segment = await inLogTerms(readSegment(this.#options.store, file, signal));
           if (segment === undefined) continue;
           this.#log ??= segment.header.log;
           if (segment.header.log.offset !== this.#log.offset)
@@ -212,11 +229,14 @@ export class BackupLog implements TxLog {
   async #segments(fresh = false): Promise<readonly SegmentFile[]> {
     if (this.#closed.signal.aborted) throw this.#unreachable("It was closed.");
     const known = this.#listing;
-    if (!fresh && known !== undefined && performance.now() - known.at < LISTING_MS) return known.segments;
+    const { store, logId, listingMs = LISTING_MS } = this.#options;
+    if (!fresh && known !== undefined && performance.now() - known.at < listingMs) return known.segments;
     const at = performance.now();
-    const { store, logId } = this.#options;
-    const { segments } = await this.#inLogTerms(listBackup(store, logId));
+    const { segments } = await inLogTerms(listBackup(store, logId));
     this.#listing = { segments, at };
+    const names = new Set(segments.map(({ name }) => name));
+    // What is no longer there must not be compared with what is.
+    if (this.#fetched !== undefined && !names.has(nameOf(this.#fetched))) this.#fetched = undefined;
     const versions = new Set(segments.map(versionOf));
     for (const version of this.#damaged.keys()) if (!versions.has(version)) this.#damaged.delete(version);
     return segments;
@@ -237,19 +257,6 @@ export class BackupLog implements TxLog {
     }
   }
 
-  /** Converts errors of the store: to whoever reads a log, it is the log that cannot be reached. */
-  async #inLogTerms<T>(work: Promise<T>): Promise<T> {
-    try {
-      return await work;
-    } catch (error) {
-      if (!isCairnError(error) || !error.code.startsWith("STORE_")) throw error;
-      throw new CairnError("LOG_UNREACHABLE", `The log backup cannot be read: ${error.message}`, {
-        ...(error.hint === undefined ? {} : { hint: error.hint }),
-        cause: error,
-      });
-    }
-  }
-
   #unreachable(why: string): CairnError {
     const { store, logId } = this.#options;
     return new CairnError(
@@ -260,13 +267,9 @@ export class BackupLog implements TxLog {
   }
 }
 
-/** Returns `LOG_READ_ONLY`: nothing can be appended to a backup. */
-function readOnly(location: string): CairnError {
-  return new CairnError(
-    "LOG_READ_ONLY",
-    `This node reads its log from the backup in ${location}, so it takes no transactions.`,
-    { hint: "Send them to a node that has access to the log itself." },
-  );
+/** Returns the name of a segment's file in the store. */
+function nameOf({ header: { log, first, last, end } }: Segment): string {
+  return segmentFile({ logId: log.id, first, last, end: end.slice(0, 8) });
 }
 
 function holds({ header }: Segment, txId: TxId): boolean {

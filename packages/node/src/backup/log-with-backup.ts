@@ -35,6 +35,7 @@ export interface LogHistory extends TxLog {
  * For replaying; everything that trims, appends or inspects uses the log itself.
  */
 export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): LogHistory {
+  if (log.backup !== undefined) return log;
   let known: { readonly logId: string | undefined; readonly backups: readonly BackupLog[] } | undefined;
   /** The backup, and the position, at which log and backup were compared last. */
   let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
@@ -115,6 +116,11 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
       return position >= first && position < bounds.first ? await backup?.fetch(position) : undefined;
     },
     read,
+    async contents() {
+      const logId = await log.id();
+      const listings = stores.map(async (store) => (logId === undefined ? "" : await listed(store, logId)));
+      return (await Promise.all(listings)).join("\n");
+    },
     // Whoever opened them closes them.
     close: () => Promise.resolve(),
   };
@@ -141,6 +147,16 @@ export async function lastOfEarlier(
 ): Promise<TxId | undefined> {
   if (earlier !== undefined) return await earlier.lastOf(logId, birth);
   return birth?.continues?.log === logId ? birth.continues.anchor.txId : undefined;
+}
+
+/** Returns what a store has of a log's backup, as a text; empty if the store does not respond. */
+async function listed(store: CheckpointStore, logId: string): Promise<string> {
+  try {
+    return await new BackupLog({ store, logId, pollMs: POLL_MS }).contents();
+  } catch (error) {
+    if (isCairnError(error, "LOG_UNREACHABLE")) return "";
+    throw error;
+  }
 }
 
 /** Returns the first position from which the backup holds everything up to `position`; undefined if it does not hold `position`. */

@@ -2,32 +2,47 @@ import { type CheckpointerOptions, type CheckpointStore, isSamePlace } from "@ca
 import { CairnError } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 
-/** The stores of a checkpointer. */
-export type Stores = Pick<CheckpointerOptions, "store" | "restoreFrom">;
+/** The parts of a system that decide from which stores its node restores. */
+export interface RestoringSystem extends Pick<System, "restoreFrom"> {
+  readonly checkpointer: Pick<CheckpointerOptions, "store" | "restoreFrom"> | undefined;
+}
 
-/** Returns the store to which a node saves checkpoints. Throws `NOT_FOUND` if it has no checkpointer. */
-export function requireStore({ checkpointer }: System): CheckpointStore {
+/** Returns the store to which a node saves checkpoints. Throws `NOT_FOUND` if it saves none. */
+export function requireStore({ checkpointer, restoreFrom }: RestoringSystem): CheckpointStore {
   if (checkpointer !== undefined) return checkpointer.store;
+  if (restoreFrom !== undefined) {
+    throw new CairnError(
+      "NOT_FOUND",
+      "This node saves no checkpoints: its checkpointer has only restore-from.",
+      {
+        hint: "Ask a node that saves them, or add store and approx-frequency to the checkpointer of this one.",
+      },
+    );
+  }
   throw new CairnError("NOT_FOUND", "This node has no checkpointer.", {
     hint: 'Configure one in the node\'s file: {"cairn/index-store": {"kv-store": {"checkpointer": {"store": {"cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", "path": "/backup/checkpoints"}, "approx-frequency": "PT6H"}}}}.',
   });
 }
 
 /** Returns the stores in which a node looks for checkpoints, in that order. */
-export function restoreStores(checkpointer: Stores | undefined): readonly CheckpointStore[] {
-  return checkpointer === undefined ? [] : (checkpointer.restoreFrom ?? [checkpointer.store]);
+export function restoreStores({
+  checkpointer,
+  restoreFrom = [],
+}: RestoringSystem): readonly CheckpointStore[] {
+  return checkpointer === undefined ? restoreFrom : (checkpointer.restoreFrom ?? [checkpointer.store]);
 }
 
 /** Returns every store that a node saves to or restores from, without duplicates. */
-export function allStores(checkpointer: Stores | undefined): readonly CheckpointStore[] {
-  return checkpointer === undefined
-    ? []
-    : [...new Set([checkpointer.store, ...(checkpointer.restoreFrom ?? [])])];
+export function allStores(system: RestoringSystem): readonly CheckpointStore[] {
+  const { checkpointer } = system;
+  return [
+    ...new Set([...(checkpointer === undefined ? [] : [checkpointer.store]), ...restoreStores(system)]),
+  ];
 }
 
-/** Closes every store of a checkpointer. */
-export async function closeStores(checkpointer: Stores | undefined): Promise<void> {
-  for (const store of allStores(checkpointer)) await store.close();
+/** Closes every store of a system. */
+export async function closeStores(system: RestoringSystem): Promise<void> {
+  for (const store of allStores(system)) await store.close();
 }
 
 /**
@@ -36,8 +51,6 @@ export async function closeStores(checkpointer: Stores | undefined): Promise<voi
  */
 export function isOwnStore({
   checkpointer,
-}: {
-  readonly checkpointer: Stores | undefined;
-}): (store: CheckpointStore) => boolean {
+}: Pick<RestoringSystem, "checkpointer">): (store: CheckpointStore) => boolean {
   return (store) => checkpointer !== undefined && isSamePlace(store, checkpointer.store);
 }

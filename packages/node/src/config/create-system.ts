@@ -18,6 +18,7 @@ export async function createSystem(
   const backup = checkpointer?.common["log-backup"];
   // This creates only the function that opens the log; a node or command calls it.
   const openTxLog = await txLog.create(context);
+  const checkpoints = await checkpointer?.create(context);
   return {
     nodeId,
     dir,
@@ -25,9 +26,10 @@ export async function createSystem(
     openTxLog,
     onLogMismatch: txLog.common["on-log-mismatch"],
     kvProvider: await kvStore.create(context),
-    checkpointer: await checkpointer?.create(context),
+    checkpointer: checkpoints?.store === undefined ? undefined : checkpoints,
     http,
     ...omitUndefined({
+      restoreFrom: checkpoints?.store === undefined ? checkpoints?.restoreFrom : undefined,
       logName: openTxLog.logName,
       trim: txLog.common.trim,
       scrubEvery: scrubEvery === "never" ? undefined : scrubEvery,

@@ -208,8 +208,7 @@ async function keepLocal(
   if (problem.code !== "LOG_TRIMMED") return void (await leave());
   // The index is old, not wrong: it serves stale reads until a newer one is restored.
   const newer = await restoreNewest(context, identity, { leave });
-  if (newer === undefined)
-    throw nothingToRestore(identity, context.report, restoreStores(context.system.checkpointer));
+  if (newer === undefined) throw nothingToRestore(identity, context.report, restoreStores(context.system));
   return newer;
 }
 
@@ -281,7 +280,7 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
     // Checked only here: if a checkpoint holds what came before, such a message was published to a log of this version.
     const oldest = await log.fetch(bounds.first);
     if (oldest !== undefined && isOfFirstVersion(oldest.payload)) throw ofFirstVersion(log.name);
-    throw nothingToRestore(identity, context.report, restoreStores(system.checkpointer));
+    throw nothingToRestore(identity, context.report, restoreStores(system));
   }
   const empty = await beginningOf(log, identity);
   if (birth.continues !== undefined && empty === undefined) {

@@ -18,7 +18,7 @@ export class JoinSources {
     this.#log = log;
   }
 
-  /** Resolves when the log, its first message or the checkpoints in `stores` differ from the last time, or when `signal` is aborted. */
+  /** Resolves when the log, its first message, the segments of its backup or the checkpoints in `stores` differ from the last time, or when `signal` is aborted. */
   async changed(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<void> {
     for (let looks = 0; await systemClock.wait(backoffMs(looks, PAUSES), signal); looks += 1) {
       const found = await this.#look(stores);
@@ -48,6 +48,6 @@ export class JoinSources {
   async #lookAtLog(): Promise<string> {
     if (!(await this.#log.exists())) return "no log";
     const { first } = await this.#log.bounds();
-    return `log ${await this.#log.id()} ${first}`;
+    return `log ${await this.#log.id()} ${first} ${(await this.#log.contents?.()) ?? ""}`;
   }
 }

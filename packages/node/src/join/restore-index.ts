@@ -54,10 +54,9 @@ export async function restoreNewest(
   identity: LogIdentity,
   local?: Replaced,
 ): Promise<IndexStore | undefined> {
-  const { checkpointer } = context.system;
-  if (checkpointer === undefined) return undefined;
+  const stores = restoreStores(context.system);
+  if (stores.length === 0) return undefined;
   return await context.events.observe("restore", async (run) => {
-    const stores = restoreStores(checkpointer);
     const index = await restoreFromStores(context, identity, stores, run, local);
     const { restoredFrom, skipped } = context.report;
     if (index === undefined || restoredFrom === null) run.ended({ outcome: "none", skipped });
@@ -144,11 +143,11 @@ type ListingContext = Pick<RestoreContext, "system" | "report" | "signal">;
 
 /** Returns the newest checkpoint of the first store that has one, if none of the stores has a checkpoint of the log `logId`. */
 export async function newestOfOtherLogs(
-  { system: { checkpointer }, report, signal }: ListingContext,
+  { system, report, signal }: ListingContext,
   logId: string,
 ): Promise<CheckpointListing | undefined> {
   const found: CheckpointListing[] = [];
-  for (const store of restoreStores(checkpointer)) {
+  for (const store of restoreStores(system)) {
     const { checkpoints } = await report.whileAsking([store], () => listCheckpoints(store, signal));
     found.push(...checkpoints);
   }
@@ -157,10 +156,10 @@ export async function newestOfOtherLogs(
 
 /** Returns what the stores have of a log of this name, and of an id other than `exceptId`. */
 export async function lostLogOfName(
-  { system: { checkpointer }, report, signal }: ListingContext,
+  { system, report, signal }: ListingContext,
   logName: string,
   exceptId?: string,
 ): Promise<LostLog | undefined> {
-  const stores = restoreStores(checkpointer);
+  const stores = restoreStores(system);
   return await report.whileAsking(stores, () => findLostLog(stores, logName, exceptId, signal));
 }

@@ -25,6 +25,14 @@ export interface LogBounds {
 /** The minimum time for which a log remembers message ids; the default of NATS. */
 export const MESSAGE_ID_WINDOW_MS = 120_000;
 
+/** The backup from which a log is read that cannot be reached itself. */
+export interface LogBackupSource {
+  /** The location of the backup's store. */
+  readonly location: string;
+  /** When the newest segment was written, by the store's clock (milliseconds since 1970); undefined while that is not known. */
+  readonly newestAt: number | undefined;
+}
+
 /** Options for {@link TxLog.read}. */
 export interface LogReadOptions {
   readonly signal: AbortSignal;
@@ -103,6 +111,16 @@ export interface TxLog {
    * client can change the log.
    */
   inspect?(logId?: string): Promise<readonly CairnError[]>;
+  /**
+   * Returns a text that changes when what can be read changes by other than appending: when what was missing is put back. A node that could
+   * not join compares it, to join when that may succeed. Absent if nothing is put back.
+   */
+  contents?(): Promise<string>;
+  /**
+   * Present if this log is a backup: `append` always throws `LOG_READ_ONLY`, and the log ends where the backup does, so that
+   * {@link bounds} says nothing about what was acknowledged.
+   */
+  readonly backup?: LogBackupSource;
   /** The channel by which nodes with this log open reach one another; absent for a log of a single node. */
   readonly peers?: PeerChannel;
   /** Ends or awaits operations in progress. Idempotent. */

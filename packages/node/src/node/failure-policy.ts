@@ -6,7 +6,7 @@ import { type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
  * - `join`: joins again, which finds out what can be used and moves aside what cannot. With `suspectIndex`, the local index is moved aside
  *   even if it can be opened.
  * - `retry`: joins again after a pause, because only time or an operator can help. `failed`: until then, the node reports itself as failed.
- * - `await-change`: joins again as soon as the log is a different one or, with `stores`, there is a new checkpoint.
+ * - `await-change`: joins again as soon as the log is a different one, its backup has changed or, with `stores`, there is a new checkpoint.
  * - `halt`: stops, because continuing could serve what is not in the log.
  */
 export type FailureReaction =
@@ -25,6 +25,7 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   SYSTEM_REFUSED: { kind: "retry", failed: true },
   LOG_TRIMMED: { kind: "await-change", stores: true },
   LOG_GAP: { kind: "await-change", stores: true },
+  SEGMENT_CORRUPT: { kind: "await-change", stores: true },
   // Without `stores`: a node that no longer finds the checkpoints either would begin an empty log.
   LOG_DIFFERENT: { kind: "await-change", stores: false },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },

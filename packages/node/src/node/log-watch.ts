@@ -71,7 +71,7 @@ export class LogWatch {
     // The node itself reports a disagreement with the log.
     if (log === undefined || identity === undefined || index === undefined || !agrees) return [];
     const bounds = await log.bounds();
-    const stores = restoreStores(this.#system.checkpointer);
+    const stores = restoreStores(this.#system);
     const missing = await uncoveredBeginning({ name: log.name, id: identity.id, bounds }, stores);
     return missing === undefined ? [] : [missing];
   }

@@ -1,13 +1,12 @@
 import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { allStores } from "../checkpoints/checkpoint-stores.ts";
+import { allStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import { askBounds } from "./node-status.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { DEFAULT_WAIT_MS, type EvictionPlaces, type EvictionsPage } from "../api/node-api.ts";
-import type { System } from "../api/system.ts";
 import { type Anchor, checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
@@ -20,13 +19,13 @@ export async function evictionPlaces(
   { evictions, ...page }: EvictionPage,
   state: IndexState,
   txLog: TxLog | undefined,
-  checkpointer: System["checkpointer"],
+  system: RestoringSystem,
   limit = new Deadline(DEFAULT_WAIT_MS),
 ): Promise<EvictionsPage> {
   if (evictions.length === 0) return { ...page, evictions: [] };
   const [first, saved] = await Promise.all([
     firstOfLog(txLog, state.log.offset, limit),
-    withTimeout(savedCheckpoints(checkpointer, state.log), limit.leftMs).then(unlessTimedOut(null)),
+    withTimeout(savedCheckpoints(system, state.log), limit.leftMs).then(unlessTimedOut(null)),
   ]);
   const comparable =
     first.isKnown && txLog !== undefined
@@ -114,11 +113,11 @@ async function agrees(log: TxLog, anchor: Anchor): Promise<boolean> {
  * Returns the checkpoints in all stores of the node; null if a store does not respond, since content there must not be reported as removed.
  */
 async function savedCheckpoints(
-  checkpointer: System["checkpointer"],
+  system: RestoringSystem,
   { id, offset }: IndexState["log"],
 ): Promise<readonly CheckpointListing[] | null> {
   const found = new Map<string, CheckpointListing>();
-  for (const one of allStores(checkpointer)) {
+  for (const one of allStores(system)) {
     try {
       const { checkpoints } = await listCheckpoints(one);
       for (const checkpoint of checkpoints) {

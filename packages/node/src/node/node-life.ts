@@ -212,7 +212,7 @@ export class NodeLife implements ComparedNode {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
-    const { checkpointer } = this.#parts.system;
+    const { system } = this.#parts;
     let failures = 0;
     let last: CairnError | undefined;
     let suspect: CairnError | undefined;
@@ -221,7 +221,7 @@ export class NodeLife implements ComparedNode {
       const before = this.position.txId;
       try {
         const log = await this.#openLog();
-        this.#history ??= logWithBackup(log, restoreStores(checkpointer));
+        this.#history ??= logWithBackup(log, restoreStores(system));
         await this.#follow(log, this.#history, await this.#join(this.#history, suspect, last));
         return;
       } catch (thrown) {
@@ -233,9 +233,9 @@ export class NodeLife implements ComparedNode {
         last = error;
         await this.#leave(error, reaction, failures);
         if (reaction.kind === "halt") return;
-        if (reaction.kind === "await-change" && this.#log !== undefined) {
-          sources ??= new JoinSources(this.#log);
-          await sources.changed(reaction.stores ? restoreStores(checkpointer) : [], signal);
+        if (reaction.kind === "await-change" && this.#history !== undefined) {
+          sources ??= new JoinSources(this.#history);
+          await sources.changed(reaction.stores ? restoreStores(system) : [], signal);
           await this.#closeIndex();
           continue;
         }

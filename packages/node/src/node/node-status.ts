@@ -53,6 +53,7 @@ export async function nodeStatus(
       lastTxId,
       reachable,
       exists,
+      backup: backupSource(parts.log),
       warnings: isReported ? warnings : [...warnings, problem],
     },
     index: {
@@ -75,6 +76,18 @@ export async function nodeStatus(
       failure === undefined
         ? null
         : { code: failure.code, message: failure.message, hint: failure.hint ?? null },
+  };
+}
+
+/** Returns the age of what the node can know of its log, if it reads the log from a backup. By the clock of this machine. */
+function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
+  if (log?.backup === undefined) return null;
+  const { location, newestAt } = log.backup;
+  if (newestAt === undefined) return { location, newestSegmentAt: null, ageMs: null };
+  return {
+    location,
+    newestSegmentAt: isoTime(newestAt),
+    ageMs: Math.max(0, Math.round(Date.now() - newestAt)),
   };
 }
 

@@ -26,7 +26,7 @@ import { notReady } from "../api/not-ready.ts";
 import { nodeStatus } from "./node-status.ts";
 import type { System } from "../api/system.ts";
 import { VERSION } from "../api/version.ts";
-import { closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
+import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 
 /** The time that requests in progress may take to end: a node stops within 10 s. */
@@ -183,7 +183,7 @@ class RunningNode implements CairnNode {
   async evictions(options: Parameters<NodeApi["evictions"]>[0] = {}): Promise<EvictionsPage> {
     const limit = new Deadline(options.timeoutMs ?? DEFAULT_WAIT_MS);
     const { index, page } = await this.#reads.evictions(options);
-    return await evictionPlaces(page, index.state, this.#life.log, this.#system.checkpointer, limit);
+    return await evictionPlaces(page, index.state, this.#life.log, this.#system, limit);
   }
 
   async policies(options?: ReadOptions): Promise<NodePolicies> {
@@ -191,7 +191,7 @@ class RunningNode implements CairnNode {
   }
 
   async checkpoints(): Promise<readonly CheckpointSummary[]> {
-    const { checkpoints } = await listCheckpoints(requireStore(this.#system));
+    const { checkpoints } = await listCheckpoints(allStores(this.#system)[0] ?? requireStore(this.#system));
     return checkpoints.map(checkpointSummary);
   }
 
@@ -213,7 +213,8 @@ class RunningNode implements CairnNode {
   #becomeReady(): void {
     this.#resolveReady();
     const { policies } = this.#system;
-    if (policies !== undefined) void proposePolicies(this, policies, this.#logger);
+    const isReadOnly = this.#life.log?.backup !== undefined;
+    if (policies !== undefined) void proposePolicies(this, policies, this.#logger, { isReadOnly });
   }
 
   async close(): Promise<void> {
@@ -247,7 +248,7 @@ class RunningNode implements CairnNode {
     this.#life.position.fail(stopped);
     await this.#reporting.close();
     await this.#life.stop();
-    await closeStores(this.#system.checkpointer);
+    await closeStores(this.#system);
     await this.#directory.release();
     this.#logger.info("stopped");
   }

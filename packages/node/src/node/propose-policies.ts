@@ -14,18 +14,25 @@ export function comparedPolicies(
 }
 
 /**
- * Submits the policies of the node's configuration if the log has none. If several nodes do so, one wins. A difference from the policies of
+ * Submits the policies of the node's configuration if the log has none and takes transactions. If several nodes do so, one wins. A difference from the policies of
  * the log is logged and changes nothing.
  */
 export async function proposePolicies(
   node: Pick<NodeApi, "submit" | "await" | "policies">,
   proposed: Policies,
   logger: Logger,
+  { isReadOnly }: { readonly isReadOnly: boolean },
 ): Promise<void> {
   try {
     const { revision, file } = await node.policies();
     if (revision !== null) {
       if (file === "different") logger.warn({ revision }, DIFFERENT);
+      return;
+    }
+    if (isReadOnly) {
+      logger.info(
+        "the log has no policies; this node only reads it, so it does not propose those of its configuration",
+      );
       return;
     }
     const submitted = await node.submit({ ops: [["configure", proposed, null]] });

@@ -3,6 +3,7 @@ import type { TxId } from "@cairn/client";
 import { DEFAULT_WAIT_MS, type ReadOptions } from "../api/node-api.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { AsOf } from "../index/read/documents.ts";
+import { isoTime } from "../text/iso-time.ts";
 import type { NodeLife } from "./node-life.ts";
 
 /** Determines which transaction an index must have for a read, and waits for it. */
@@ -67,6 +68,7 @@ export class ReadPlace {
     if (latest !== undefined) return latest;
     const { log, index } = this.#life;
     if (log === undefined || index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
+    if (log.backup !== undefined) throw notKnownYet(asOf.time, index.state.time);
     const bounds = await withTimeout(log.bounds(), limit.leftMs);
     if (bounds === TIMED_OUT) {
       throw new CairnError(
@@ -106,6 +108,17 @@ function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: Ca
     ...(cause.hint === undefined ? {} : { hint: cause.hint }),
     cause,
   });
+}
+
+/** Returns the refusal of a read as of a time up to which a backup may still lack transactions. */
+function notKnownYet(time: string, known: number): CairnError {
+  return new CairnError(
+    "REQUEST_INVALID",
+    `What was there as of ${time} is not known yet: this node reads its log from a backup, whose newest transaction is of ${isoTime(known)}.`,
+    {
+      hint: "Ask for an earlier time or for a transaction, or ask a node that has access to the log itself. stale=true reads what this node has.",
+    },
+  );
 }
 
 function refuseFuture(txId: TxId, end: TxId | undefined): void {

@@ -4,7 +4,7 @@ import { restoreCheckpoint, type RestoreProgress } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { CairnError, type KvProvider, makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
 import { judgeFormat, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
-import { isOwnStore, restoreStores, type Stores } from "../checkpoints/checkpoint-stores.ts";
+import { isOwnStore, restoreStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import { digestIndex } from "../index/read/digest.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
@@ -14,7 +14,8 @@ import { rebuildIndex } from "./rebuild-index.ts";
 /** Options for {@link buildPast}. */
 export interface PastBuild {
   readonly plan: PastPlan;
-  readonly checkpointer: Stores;
+  /** The stores to read from. */
+  readonly places: RestoringSystem;
   readonly provider: KvProvider;
   /** The folder to work in; it is emptied first. */
   readonly dir: string;
@@ -35,11 +36,11 @@ export interface PastIndex {
 
 /** Builds an index as planned, every digest and anchor compared on the way. Errors: those of checkpoints, segments, stores and logs. */
 export async function buildPast(options: PastBuild): Promise<PastIndex> {
-  const { plan, checkpointer, provider, dir, node, signal, onRestore, onReplay } = options;
+  const { plan, places, provider, dir, node, signal, onRestore, onReplay } = options;
   const { history, txId, checkpoint } = plan;
   if (history !== undefined) {
     return await rebuildIndex({
-      system: { nodeId: node, kvProvider: provider, checkpointer },
+      system: { nodeId: node, kvProvider: provider, ...places },
       log: history,
       dir,
       txId,
@@ -53,11 +54,11 @@ export async function buildPast(options: PastBuild): Promise<PastIndex> {
   const live = path.join(dir, "live");
   const name = checkpoint?.name ?? "";
   const { restored, skipped } = await restoreCheckpoint({
-    stores: restoreStores(checkpointer),
+    stores: restoreStores(places),
     stagingDir: path.join(dir, "staging"),
     targetDir: live,
     node,
-    reserveIn: isOwnStore({ checkpointer }),
+    reserveIn: isOwnStore(places),
     name,
     accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
     verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),

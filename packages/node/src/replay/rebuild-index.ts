@@ -6,7 +6,7 @@ import type { ChainValue, TxId } from "@cairn/client";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { foldLog } from "./fold-log.ts";
 import { beginningOf } from "./follow-history.ts";
-import { isOwnStore, restoreStores, type Stores } from "../checkpoints/checkpoint-stores.ts";
+import { isOwnStore, restoreStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { logOffset, emptyState, type IndexState } from "../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
@@ -17,10 +17,8 @@ import type { TxLog } from "../log/tx-log.ts";
 
 /** Options for {@link rebuildIndex}. */
 export interface RebuildOptions {
-  /** The checkpointer's stores hold the checkpoints, and the backups of the log and of those that it continues. */
-  readonly system: Pick<System, "nodeId" | "kvProvider"> & {
-    readonly checkpointer: Stores | undefined;
-  };
+  /** The stores hold the checkpoints, and the backups of the log and of those that it continues. */
+  readonly system: Pick<System, "nodeId" | "kvProvider"> & RestoringSystem;
   readonly log: TxLog;
   /** The folder for the rebuild. It is emptied first; the index is in `live` below it. */
   readonly dir: string;
@@ -59,7 +57,7 @@ export interface RebuiltIndex {
  */
 export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltIndex> {
   const { system, dir, txId, signal, onProgress } = options;
-  const log = logWithBackup(options.log, restoreStores(system.checkpointer));
+  const log = logWithBackup(options.log, restoreStores(system));
   await rm(dir, { recursive: true, force: true });
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw endsBefore(log.name, 0, txId);
@@ -113,13 +111,13 @@ async function restoreBasis(
   live: string,
 ): Promise<string | undefined> {
   const { system, dir, txId, exceptNode, agreeAt, signal } = options;
-  const { checkpointer, kvProvider: provider } = system;
+  const { kvProvider: provider } = system;
   const { restored } = await restoreCheckpoint({
-    stores: restoreStores(checkpointer),
+    stores: restoreStores(system),
     stagingDir: path.join(dir, "staging"),
     targetDir: live,
     node: system.nodeId,
-    reserveIn: isOwnStore({ checkpointer }),
+    reserveIn: isOwnStore(system),
     accept: async (manifest) =>
       agreeAt === undefined && manifest.node === exceptNode
         ? skipped("It was saved by the node that is compared.")

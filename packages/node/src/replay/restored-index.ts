@@ -73,7 +73,7 @@ export async function restoreIndex(options: RestoreIndexOptions): Promise<Restor
     });
     const built = await buildPast({
       plan,
-      checkpointer: { store },
+      places: { checkpointer: { store } },
       provider,
       dir: work,
       node: `restoreIndex on ${hostname()}`,

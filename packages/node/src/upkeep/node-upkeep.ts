@@ -96,9 +96,9 @@ export class NodeUpkeep {
 
   #startTrimming(): void {
     const { system, log, events } = this.#parts;
-    const { trim, checkpointer, kvProvider } = system;
+    const { trim, kvProvider } = system;
     if (trim === undefined) return;
-    const stores = restoreStores(checkpointer);
+    const stores = restoreStores(system);
     const pause = (): number => {
       const usual = Math.min(MAX_TRIM_PAUSE_MS, Math.max(MIN_TRIM_PAUSE_MS, trim.keep / TRIMS_PER_KEEP));
       return jittered(usual, this.#random);

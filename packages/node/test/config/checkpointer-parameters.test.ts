@@ -239,6 +239,24 @@ test("a program's own read-only store is refused as the store to save to, before
   });
 });
 
+test("a checkpointer that has restore-from alone restores and saves nothing", async () => {
+  const mirror = { "cairn/module": FS, path: "/m" };
+  const system = await createSystem(
+    await configOf({ object: wrapped({ "restore-from": [mirror] }), env: ENV }),
+  );
+  expect(system.checkpointer).toBeUndefined();
+  expect(system.restoreFrom?.map(({ location }) => location)).toEqual(["file:///m"]);
+  for (const change of [
+    { "verify-every": "P1D" },
+    { "log-backup": { every: "PT1M" } },
+    { "approx-frequency": "P1D" },
+  ]) {
+    expect(await problemsOf({ object: wrapped({ "restore-from": [mirror], ...change }) })).toMatchObject([
+      { message: expect.stringContaining("needs store"), hint: expect.stringContaining("restore-from") },
+    ]);
+  }
+});
+
 function ednFile(name: string, value: string): string {
   const base = new Map([
     ["approx-frequency", '"PT6H"'],

@@ -242,6 +242,7 @@ export class MemoryNode implements NodeApi {
         lastTxId: this.#txId,
         reachable: true,
         exists: true,
+        backup: null,
         warnings: [],
       },
       index: {

@@ -26,7 +26,7 @@ afterEach(() => void vi.useRealTimers());
 /** Returns where the log may still have the content evicted at 107. */
 async function told(bounds: () => Promise<LogBounds>): Promise<unknown> {
   const [places] = await Promise.all([
-    evictionPlaces(page, state, { bounds } as TxLog, undefined),
+    evictionPlaces(page, state, { bounds } as TxLog, { checkpointer: undefined }),
     vi.advanceTimersByTimeAsync(2_000),
   ]);
   return places.evictions[0]?.log;
@@ -41,7 +41,9 @@ it("a node assumes that a log which is unreachable or does not respond within tw
   const all = { firstTxId: 101, lastTxId: 106 };
   expect(await told(() => Promise.reject(new CairnError("LOG_UNREACHABLE", "Away.")))).toEqual(all);
   expect(await told(() => new Promise(() => {}))).toEqual(all);
-  expect((await evictionPlaces(page, state, undefined, undefined)).evictions[0]?.log).toEqual(all);
+  expect(
+    (await evictionPlaces(page, state, undefined, { checkpointer: undefined })).evictions[0]?.log,
+  ).toEqual(all);
 });
 
 it("a node throws any other error of the log", async () => {

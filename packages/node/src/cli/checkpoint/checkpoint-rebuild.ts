@@ -46,7 +46,7 @@ export async function rebuildCheckpoint(
   try {
     return await withLog(options, terminal, async (opened, system) => {
       const { checkpointer } = system;
-      const log = logWithBackup(opened, restoreStores(checkpointer));
+      const log = logWithBackup(opened, restoreStores(system));
       if (checkpointer === undefined) {
         throw new UsageError(
           "The configuration has no checkpointer, so there is no store to save to.",
@@ -69,7 +69,7 @@ async function rebuild(
 ): Promise<RebuildResult> {
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw await noLog(log.name, system);
-  await requireBeginning(log, identity, allStores(checkpointer), system.kvProvider, signal);
+  await requireBeginning(log, identity, allStores(system), system.kvProvider, signal);
   const newest = await findUpToDate(log, system, checkpointer, identity, signal);
   if (newest !== undefined) {
     const because = `${newest} is of this version and contains the whole log.`;

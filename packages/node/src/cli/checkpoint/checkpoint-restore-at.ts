@@ -112,7 +112,7 @@ async function restorePlanned(
   try {
     const built = await buildPast({
       plan,
-      checkpointer: { store },
+      places: { checkpointer: { store } },
       provider: levelProvider(),
       dir: work,
       node: `cairn checkpoint restore on ${hostname()}`,

@@ -103,14 +103,13 @@ async function readPast(
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<Continuation> {
-  const { dir, kvProvider, checkpointer } = system;
-  if (checkpointer === undefined) throw new Error("there is no store to read from");
+  const { dir, kvProvider } = system;
   const work = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
   const reading = showProgress(terminal.stderr, "reading back", plan.txId, Date.now, formatCount);
   try {
     const { state } = await buildPast({
       plan,
-      checkpointer,
+      places: system,
       provider: kvProvider,
       dir: work,
       node: `cairn log recover on ${hostname()}`,

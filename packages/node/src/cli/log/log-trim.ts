@@ -41,15 +41,15 @@ export const addLogTrim: AddCommand = (parent, terminal) => {
 
 async function trim(
   log: TxLog,
-  { trim: policy, checkpointer, kvProvider }: System,
+  { trim: policy, ...system }: System,
   keep: number | undefined,
   dryRun: boolean,
 ): Promise<TrimPlan> {
   const work = dryRun ? planTrim : trimLog;
   return await work({
     log,
-    stores: restoreStores(checkpointer),
-    kvFormat: kvProvider.format,
+    stores: restoreStores(system),
+    kvFormat: system.kvProvider.format,
     keep: keep ?? policy?.keep,
   });
 }

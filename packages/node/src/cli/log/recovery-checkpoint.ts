@@ -19,8 +19,8 @@ interface Survivor {
 
 /** Reads back and opens the checkpoint that `from` names, since nodes of the new log can begin only with that one. */
 export async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
-  const configured = restoreStores(system.checkpointer);
-  const known = configured.length > 0 ? configured : allStores(system.checkpointer);
+  const configured = restoreStores(system);
+  const known = configured.length > 0 ? configured : allStores(system);
   if (parseCheckpointName(from) !== undefined) {
     if (known.length === 0) {
       throw new UsageError(

@@ -49,7 +49,7 @@ export async function planRecovery(
   existing: LogIdentity | undefined,
   { at, logId, signal }: { readonly at?: PastPoint; readonly logId?: string; readonly signal: AbortSignal },
 ): Promise<PastPlan> {
-  const stores = restoreStores(system.checkpointer);
+  const stores = restoreStores(system);
   if (stores.length === 0) {
     throw new UsageError(
       "The configuration has no checkpoint store.",

@@ -22,6 +22,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ...failureFields(status),
     ...stalledFields(status),
     ["Log", logText(status)],
+    ...backupFields(status, options.now),
     ...logWarnings(status),
     ["Index", indexText(status, options.now)],
     ["Documents", documentsText(status)],
@@ -79,6 +80,16 @@ function logText({ log }: NodeStatus): string {
   const who = `${name ?? "name unknown"}${id === null ? "" : ` (id ${id})`}`;
   if (lastTxId === null || firstTxId === null) return `${who}, ${logState(log)}`;
   return `${who}, transactions ${formatCount(firstTxId)} to ${formatCount(lastTxId)}`;
+}
+
+function backupFields({ log }: NodeStatus, now: number): Field[] {
+  // Nodes of earlier versions report no backup.
+  const { backup = null } = log;
+  if (backup === null) return [];
+  const { location, newestSegmentAt: at } = backup;
+  const newest =
+    at === null ? "" : `; its newest segment is of ${formatTime(at)}, ${formatRelative(at, now)}`;
+  return [["Read from", `the log backup in ${location}${newest}`]];
 }
 
 function logState({ id, reachable, exists }: NodeStatus["log"]): string {

@@ -65,8 +65,6 @@ export function awaitedStore(
 /** Wraps each store of a system in an {@link awaitedStore}, but only once if it is both saved to and restored from. */
 export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stderr">): System {
   const { checkpointer } = system;
-  if (checkpointer === undefined) return system;
-  const { store, restoreFrom } = checkpointer;
   const awaited = new Map<CheckpointStore, CheckpointStore>();
   const once = (one: CheckpointStore): CheckpointStore => {
     const made = awaited.get(one) ?? awaitedStore(one, terminal);
@@ -75,10 +73,11 @@ export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stde
   };
   return {
     ...system,
-    checkpointer: {
+    ...omitUndefined({ restoreFrom: system.restoreFrom?.map(once) }),
+    checkpointer: checkpointer && {
       ...checkpointer,
-      store: once(store),
-      ...omitUndefined({ restoreFrom: restoreFrom?.map(once) }),
+      store: once(checkpointer.store),
+      ...omitUndefined({ restoreFrom: checkpointer.restoreFrom?.map(once) }),
     },
   };
 }

@@ -1,4 +1,4 @@
-import { closeStores } from "../../checkpoints/checkpoint-stores.ts";
+import { allStores, closeStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { NodeOptions } from "../options/command-options.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -41,19 +41,20 @@ export async function withCheckpoints<T>(
     : await withCheckpointPlace(place, terminal, use);
 }
 
-/** Runs `use` with the store to which the configured node saves. Needs neither the node nor its log. */
+/** Runs `use` with the store to which the configured node saves, or else the first from which it restores. Needs neither the node nor its log. */
 async function withConfiguredStore<T>(
   name: string | undefined,
   options: ConfigurationOptions,
   terminal: Terminal,
   use: (place: CheckpointPlace) => Promise<T>,
 ): Promise<T> {
-  const { checkpointer, openTxLog: openLog } = await configuredSystem(options, terminal);
-  if (checkpointer === undefined) throw noStore();
+  const system = await configuredSystem(options, terminal);
+  const [store] = allStores(system);
+  if (store === undefined) throw noStore();
   try {
-    return await use({ store: checkpointer.store, name, openLog });
+    return await use({ store, name, openLog: system.openTxLog });
   } finally {
-    await closeStores(checkpointer);
+    await closeStores(system);
   }
 }
 

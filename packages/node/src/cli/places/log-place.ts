@@ -11,7 +11,7 @@ import { configuredSystem } from "./configured-system.ts";
 
 /** Returns what the stores from which nodes restore have of a log of this name that no longer exists. */
 export async function findLost(system: System, name: string): Promise<LostLog | undefined> {
-  return await findLostLog(restoreStores(system.checkpointer), name);
+  return await findLostLog(restoreStores(system), name);
 }
 
 /** Returns a `NOT_FOUND` for a log that does not exist. What stores have of it shows whether it ever did. */
@@ -73,7 +73,7 @@ export async function withLog<T>(
       await log.close();
     }
   } finally {
-    await closeStores(system.checkpointer);
+    await closeStores(system);
   }
 }
 

@@ -14,8 +14,15 @@ export interface TxLogOpener {
 export interface ModuleParts {
   readonly "tx-log": TxLogOpener;
   readonly "kv-store": KvProvider;
-  readonly checkpointer: CheckpointerOptions;
+  /** Without a store to save to, the stores to restore from. */
+  readonly checkpointer: CheckpointerOptions | RestoreOnly;
   readonly "checkpoint-store": CheckpointStore;
+}
+
+/** The checkpointer of a node that saves no checkpoints. */
+export interface RestoreOnly {
+  readonly store?: undefined;
+  readonly restoreFrom: readonly CheckpointStore[];
 }
 
 /** The kinds of modules. */

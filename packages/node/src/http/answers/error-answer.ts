@@ -43,10 +43,16 @@ export function errorHandler(failures: FailedRequests, maxBody: number) {
     const status = known instanceof RequestError ? known.status : statusOf(known.code);
     if (status === 500) failures.failed(known, request);
     if (known instanceof RequestError) void reply.headers(known.headers);
+    if (known.code === "LOG_READ_ONLY") void reply.header("allow", readMethods(request).join(", "));
     if (status === 401) void reply.header("www-authenticate", "Bearer");
     if (status === 503) void reply.header("retry-after", "1");
     return sendError(request, reply, status, known);
   };
+}
+
+/** Returns the methods with which the address of a request can be read; none for addresses that only take transactions. */
+function readMethods({ server, routeOptions: { url = "" } }: FastifyRequest): string[] {
+  return ["GET", "HEAD"].filter((method) => server.hasRoute({ method, url }));
 }
 
 const INTERNAL: ErrorParts = {

@@ -10,6 +10,7 @@ export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
 const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: 400,
   METHOD_NOT_ALLOWED: 405,
+  LOG_READ_ONLY: 405,
   TX_INVALID: 400,
   UNAUTHORIZED: 401,
   NOT_FOUND: 404,

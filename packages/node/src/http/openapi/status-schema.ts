@@ -31,6 +31,9 @@ const LOG = object({
   lastTxId: nullable(TX_ID),
   reachable: nullable(FLAG),
   exists: nullable(FLAG),
+  backup: nullable(
+    object({ location: TEXT, newestSegmentAt: nullable(TIME), ageMs: nullable(MILLISECONDS) }),
+  ),
   warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
 });
 

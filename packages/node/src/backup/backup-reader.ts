@@ -1,0 +1,175 @@
+import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
+import type { LogBackupSource, LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
+import { inLogTerms, readOnly } from "./backup-errors.ts";
+import { BackupLog } from "./backup-log.ts";
+import { EarlierLogs } from "./earlier-logs.ts";
+import { descendsFrom, type Lineage, newestLog, readLineage } from "./backup-lineage.ts";
+
+/** Options for a {@link BackupReader}. */
+export interface BackupReaderOptions {
+  readonly store: CheckpointStore;
+  /** The log to read. By default the newest one in the store, and from then on whatever continues it. */
+  readonly logId?: string;
+  /** The time from one listing to the next (ms). */
+  readonly every: number;
+  readonly clock?: Clock;
+}
+
+/** The time between two searches for a log that continues the one that is read (ms). */
+const LINEAGE_MS = 60_000;
+
+/**
+ * The log of a node that has only the log's backup. It ends where the backup ends, and nothing can be appended to it. Nothing is ever
+ * written to the store, which is closed together with the log. While the store has no backup, `LOG_UNREACHABLE` is thrown: the backup may come.
+ */
+export class BackupReader implements TxLog {
+  /** `append` refuses whatever the size. */
+  readonly maxPayload = Number.MAX_SAFE_INTEGER;
+  /** The logs that the one that is read continues, as for a log together with its backups. */
+  readonly earlier: EarlierLogs;
+  readonly #options: BackupReaderOptions;
+  readonly #closed = new AbortController();
+  #lineage: Lineage = new Map();
+  #log: BackupLog | undefined;
+  #logId: string | undefined;
+  /** The log that continues the one that is read; read from the next {@link exists} on, with which joining begins. */
+  #next: string | undefined;
+
+  constructor(options: BackupReaderOptions) {
+    this.#options = options;
+    this.earlier = new EarlierLogs([options.store]);
+    this.#logId = options.logId;
+  }
+
+  get name(): string {
+    return this.#log?.name ?? "log-backup";
+  }
+
+  get backup(): LogBackupSource {
+    return { location: this.#options.store.location, newestAt: this.#log?.newestAt };
+  }
+
+  async id(): Promise<string | undefined> {
+    return await (await this.#current()).id();
+  }
+
+  async exists(): Promise<boolean> {
+    if (this.#next !== undefined) {
+      await this.#log?.close();
+      this.#log = undefined;
+      this.#logId = this.#next;
+      this.#next = undefined;
+    }
+    if (await (await this.#current()).exists()) return true;
+    throw this.#absent();
+  }
+
+  create(): Promise<void> {
+    return Promise.reject(this.#absent());
+  }
+
+  append(): Promise<never> {
+    return Promise.reject(readOnly(this.#options.store.location));
+  }
+
+  async bounds(): Promise<LogBounds> {
+    return await (await this.#current()).bounds();
+  }
+
+  async fetch(position: number): Promise<LogMessage | undefined> {
+    return await (await this.#current()).fetch(position);
+  }
+
+  async contents(): Promise<string> {
+    return await (await this.#current()).contents();
+  }
+
+  async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
+    const log = await this.#current();
+    const stop = new AbortController();
+    const signal = AbortSignal.any([options.signal, stop.signal]);
+    const searching = this.#searchNext(stop, AbortSignal.any([signal, this.#closed.signal]));
+    try {
+      yield* log.read(from, { ...options, signal });
+    } finally {
+      stop.abort();
+      await searching;
+    }
+    if (this.#next !== undefined && !options.signal.aborted) throw continued(log.name, this.#next);
+  }
+
+  async inspect(): Promise<readonly CairnError[]> {
+    const { store, logId } = this.#options;
+    if (logId === undefined) return [];
+    const next = await inLogTerms(this.#findNext(logId));
+    return next === undefined ? [] : [continuedElsewhere(logId, next, store.location)];
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    await this.#log?.close();
+    await this.#options.store.close();
+  }
+
+  async #current(): Promise<BackupLog> {
+    if (this.#log !== undefined) return this.#log;
+    const { store, every } = this.#options;
+    if (this.#logId === undefined) {
+      this.#lineage = await inLogTerms(readLineage(store, this.#lineage));
+      this.#logId = newestLog(this.#lineage, store.location);
+    }
+    if (this.#logId === undefined || this.#closed.signal.aborted) throw this.#absent();
+    this.#log ??= new BackupLog({ store, logId: this.#logId, pollMs: every, listingMs: every });
+    return this.#log;
+  }
+
+  /** Ends the reading once another log continues the one that is read. */
+  async #searchNext(reading: AbortController, signal: AbortSignal): Promise<void> {
+    const { logId, every, clock = systemClock } = this.#options;
+    const current = this.#logId;
+    if (logId !== undefined || current === undefined) return;
+    while (await clock.wait(Math.max(every, LINEAGE_MS), signal)) {
+      try {
+        this.#next = await this.#findNext(current);
+      } catch (error) {
+        // The reading itself reports a store that cannot be reached, and goes on where it cannot be known what continues the log.
+        if (!isCairnError(error)) throw error;
+      }
+      if (this.#next !== undefined) reading.abort();
+    }
+  }
+
+  async #findNext(current: string): Promise<string | undefined> {
+    const { store } = this.#options;
+    this.#lineage = await readLineage(store, this.#lineage);
+    const descendants = new Map(
+      [...this.#lineage].filter(([id]) => id !== current && descendsFrom(this.#lineage, id, current)),
+    );
+    return newestLog(descendants, store.location);
+  }
+
+  #absent(): CairnError {
+    const { location } = this.#options.store;
+    const which = this.#logId === undefined ? "a log" : `the log ${this.#logId}`;
+    return new CairnError("LOG_UNREACHABLE", `There is no backup of ${which} in ${location} yet.`, {
+      hint: 'Nodes with "log-backup" in their checkpointer write it. If they do, compare their store with that of this node.',
+    });
+  }
+}
+
+function continued(name: string, next: string): CairnError {
+  return new CairnError("LOG_DIFFERENT", `The log "${name}" was recovered: the log ${next} continues it.`, {
+    hint: "The node goes on with that log.",
+  });
+}
+
+function continuedElsewhere(logId: string, next: string, location: string): CairnError {
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `The log ${next} in ${location} continues the log ${logId} that this node reads.`,
+    {
+      hint: `Remove log-id from the configuration, or set it to ${next}, and restart the node.`,
+    },
+  );
+}

@@ -1,0 +1,191 @@
+import type { CheckpointerOptions, RetentionPolicy } from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import { dbDirLayout } from "../../db-dir/layout.ts";
+import { omitUndefined } from "../source/omit-undefined.ts";
+import { duration, durationOr } from "../types/duration-type.ts";
+import type { JsonSchema } from "../types/json-schema.ts";
+import { mapOf } from "../types/map-type.ts";
+import type { RestoreOnly } from "../types/module-kinds.ts";
+import { optional, required, withDefault } from "../types/parameter.ts";
+import { boolean, choice, integer, listOf, path } from "../types/value-types.ts";
+import { defineModule } from "./module-descriptor.ts";
+import { moduleOf } from "./module-type.ts";
+
+const retentionPolicy = mapOf(
+  "retention-policy",
+  {
+    "retain-newer-than": optional(
+      duration(),
+      "Other checkpoints are removed once they are older than this.",
+      "none: all others are removed",
+    ),
+    "retain-at-least": optional(integer(1), "This many of the newest are always kept.", "none"),
+  },
+  (values, fail): RetentionPolicy | undefined => {
+    const { "retain-newer-than": retainNewerThan, "retain-at-least": retainAtLeast } = values;
+    if (retainNewerThan === undefined && retainAtLeast === undefined) {
+      return fail(
+        "A retention policy limits neither age nor number.",
+        "Give retain-newer-than, retain-at-least, or both.",
+      );
+    }
+    return omitUndefined({ retainNewerThan, retainAtLeast });
+  },
+  { minProperties: 1 },
+);
+
+const logBackup = mapOf(
+  "log-backup",
+  {
+    every: required(
+      duration(),
+      "About how often the cluster, not each node, writes what the log has got since.",
+    ),
+    keep: optional(
+      durationOr("all"),
+      "Segments are removed once they are older than this and a verified checkpoint covers them; `all` keeps them.",
+      "`all` if the log is trimmed, else P7D",
+    ),
+  },
+  (values) => omitUndefined(values),
+);
+
+/** The parameters that have a meaning only for a node that saves checkpoints, apart from those with a default. */
+const SAVING = [
+  "approx-frequency",
+  "store",
+  "verify-every",
+  "log-backup",
+  "checkpoint-dir",
+  "retention-policy",
+  "refresh-after",
+  "replay-budget",
+] as const;
+
+const GIVEN: JsonSchema = { not: { type: "null" } };
+
+const SAVES_TO_READ_ONLY = {
+  message: "The store that checkpoints are saved to is read-only.",
+  hint: "Name it in restore-from and save to another store, or remove read-only? from its configuration.",
+  parameter: "store",
+};
+
+/** `cairn.checkpoint/->checkpointer`. */
+export const checkpointer = defineModule({
+  id: "cairn.checkpoint/->checkpointer",
+  kind: "checkpointer",
+  doc: "Saves checkpoints of the index to a store, and restores from it when the node joins.",
+  parameters: {
+    "approx-frequency": optional(
+      duration(),
+      "About how often the cluster, not each node, saves a checkpoint.",
+      "required with `store`",
+    ),
+    store: optional(
+      moduleOf("checkpoint-store"),
+      "The store that checkpoints are saved to.",
+      "required; without it, `restore-from` alone: the node saves no checkpoints",
+    ),
+    "restore-from": optional(
+      listOf(moduleOf("checkpoint-store")),
+      "The stores to restore from when joining, with copies of this log's checkpoints; never written to.",
+      "the `store` alone",
+    ),
+    "verify-every": optional(
+      duration(),
+      "About how often the cluster reads its newest checkpoint back, opens it, and marks it as verified.",
+      "none: only `cairn checkpoint verify` verifies",
+    ),
+    "log-backup": optional(
+      logBackup,
+      "Also backs the log up to the store, in segments.",
+      "none: the store has checkpoints alone",
+    ),
+    "checkpoint-dir": optional(
+      path(),
+      "The folder of the local capture before it is uploaded; on the file system of the index, so that links work.",
+      "`{db-dir}/capture`",
+    ),
+    "keep-dir-between-checkpoints?": withDefault(
+      boolean(),
+      true,
+      "Whether that folder is kept between checkpoints; its files never are.",
+    ),
+    "keep-dir-on-close?": withDefault(boolean(), false, "Whether it is kept when the node stops."),
+    "retention-policy": optional(retentionPolicy, "Which checkpoints are kept.", "none: all are kept"),
+    "refresh-after": optional(
+      duration(),
+      "Saves again even if nothing has changed, once the newest checkpoint is older than this.",
+      "none: an unchanged index is not saved again",
+    ),
+    "replay-budget": optional(
+      duration(),
+      "Saves nothing while what follows the newest checkpoint would be replayed in less than this.",
+      "none: whatever was written is saved",
+    ),
+    "checkpoint-on-close?": withDefault(
+      boolean(),
+      false,
+      "Whether to try to save once more when the node stops.",
+    ),
+    compression: withDefault(
+      choice(["none", "gzip"]),
+      "none",
+      "The compression of archives and segments; LevelDB's tables are already compressed.",
+    ),
+  },
+  constraint: {
+    anyOf: [
+      { required: ["store", "approx-frequency"], properties: { store: GIVEN, "approx-frequency": GIVEN } },
+      {
+        required: ["restore-from"],
+        properties: {
+          "restore-from": GIVEN,
+          ...Object.fromEntries(SAVING.map((name) => [name, { type: "null" }])),
+        },
+      },
+    ],
+  },
+  check(values) {
+    const { store, "approx-frequency": frequency, "restore-from": restoreFrom } = values;
+    if (store?.common["read-only?"] === true) return SAVES_TO_READ_ONLY;
+    if (store !== undefined && frequency !== undefined) return undefined;
+    if (restoreFrom !== undefined && SAVING.every((name) => values[name] === undefined)) return undefined;
+    const [parameter, type] =
+      store === undefined ? ["store", "a checkpoint store"] : ["approx-frequency", "a duration"];
+    return {
+      message: `cairn.checkpoint/->checkpointer needs ${parameter}, ${type}.`,
+      hint: "A node that saves checkpoints needs store and approx-frequency; one that only restores them has restore-from without these.",
+      parameter,
+    };
+  },
+  common: ({ "log-backup": backup, compression }) =>
+    backup === undefined ? {} : { "log-backup": { ...backup, codec: compression } },
+  async create(values, context): Promise<CheckpointerOptions | RestoreOnly> {
+    const { "restore-from": restoreFrom } = values;
+    const restoring = restoreFrom && (await Promise.all(restoreFrom.map((one) => one.create(context))));
+    const { store: saving, "approx-frequency": approxFrequency } = values;
+    if (saving === undefined || approxFrequency === undefined) return { restoreFrom: restoring ?? [] };
+    const store = await saving.create(context);
+    // A program's own store declares whether it is read-only.
+    if (store.readOnly === true) {
+      const { message, hint } = SAVES_TO_READ_ONLY;
+      throw new CairnError("CONFIG_INVALID", message, { hint });
+    }
+    return omitUndefined({
+      store,
+      approxFrequency,
+      checkpointDir: values["checkpoint-dir"] ?? dbDirLayout(context.dbDir).capture,
+      captureOwner: context.dbDir,
+      keepDirBetweenCheckpoints: values["keep-dir-between-checkpoints?"],
+      keepDirOnClose: values["keep-dir-on-close?"],
+      checkpointOnClose: values["checkpoint-on-close?"],
+      compression: values.compression,
+      restoreFrom: restoring,
+      retentionPolicy: values["retention-policy"],
+      refreshAfter: values["refresh-after"],
+      replayBudget: values["replay-budget"],
+      verifyEvery: values["verify-every"],
+    });
+  },
+});

@@ -1,0 +1,33 @@
+import { BackupReader } from "../../backup/backup-reader.ts";
+import { omitUndefined } from "../source/omit-undefined.ts";
+import { duration } from "../types/duration-type.ts";
+import type { TxLogOpener } from "../types/module-kinds.ts";
+import { optional, required, withDefault } from "../types/parameter.ts";
+import { textLike } from "../types/value-types.ts";
+import { txLogParameters } from "./common-parameters.ts";
+import { defineModule } from "./module-descriptor.ts";
+import { moduleOf } from "./module-type.ts";
+
+/** `cairn.log-backup/->tx-log`. */
+export const logBackupTxLog = defineModule({
+  id: "cairn.log-backup/->tx-log",
+  kind: "tx-log",
+  doc: "The backup of a log in a checkpoint store, for nodes that only read. Nothing is written to the store.",
+  parameters: {
+    store: required(moduleOf("checkpoint-store"), "The store to which other nodes back the log up."),
+    "log-id": optional(
+      textLike(/^\S+$/, "the id of a log, which cairn log status shows"),
+      "The log to read.",
+      "the only one in the store, or the newest of several that continue one another",
+    ),
+    every: withDefault(duration(), 10_000, "How often the store is listed for new segments."),
+    "on-log-mismatch": txLogParameters["on-log-mismatch"],
+  },
+  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: undefined }),
+  async create(values, context) {
+    const store = await values.store.create(context);
+    const options = omitUndefined({ store, logId: values["log-id"], every: values.every });
+    const open: TxLogOpener = () => Promise.resolve(new BackupReader(options));
+    return open;
+  },
+});
