@@ -29,6 +29,7 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     "checkpoint-kills": { file: "test/checkpoint-faults/killed-while-saving.test.ts", rounds: 5 },
     "s3-faults": { file: "packages/checkpoint/test/stores/s3/s3-faults.test.ts", rounds: 300 },
     "s3-broken-line": { file: "packages/checkpoint/test/stores/s3/s3-broken-line.test.ts", rounds: 1 },
+    backup: { file: "packages/node/test/backup/simulation/backup-simulation.test.ts", rounds: 1_000 },
     watch: { file: "test/watch-faults/watch-torture.test.ts", rounds: 100 },
     forks: { file: "packages/node/test/faults/forks.test.ts", rounds: 1_000 },
     divergence: { file: "packages/node/test/cluster/divergence-simulation.test.ts", rounds: 20 },

@@ -4,3 +4,19 @@ export { faultyStore, unreachable } from "./faulty-store.ts";
 export type { StoreCall, StoreFaults } from "./faulty-store.ts";
 export { manualClock } from "./manual-clock.ts";
 export type { ManualClock } from "./manual-clock.ts";
+export { beginLife } from "./simulation/node-life.ts";
+export type { NodeLife } from "./simulation/node-life.ts";
+export { seededRandom } from "./simulation/seeded-random.ts";
+export type { SeededRandom } from "./simulation/seeded-random.ts";
+export { transportOf } from "./simulation/simulated-network.ts";
+export type { Network } from "./simulation/simulated-network.ts";
+export { simulatedStore } from "./simulation/simulated-store.ts";
+export type {
+  RequestKind,
+  SimulatedFile,
+  StoreContents,
+  StoreWatcher,
+  Transport,
+} from "./simulation/simulated-store.ts";
+export { virtualTime } from "./simulation/virtual-time.ts";
+export type { VirtualTime } from "./simulation/virtual-time.ts";

@@ -1,4 +1,4 @@
-import { seededRandom } from "./seeded-random.ts";
+import { seededRandom } from "../../testing/simulation/seeded-random.ts";
 
 /** The faults that occur, and their frequency; each `…Every` is a mean in periods of one node, and `Infinity` means never. */
 export interface Storm {

@@ -1,4 +1,4 @@
-import type { VirtualTime } from "./virtual-time.ts";
+import type { VirtualTime } from "../../testing/simulation/virtual-time.ts";
 
 /** The time the cluster went without a checkpoint with no excuse: a node ran, the store responded, and there was something new. */
 export interface Exposure {

@@ -2,11 +2,11 @@ import { isCairnError } from "@cairn/kv";
 import { CALM } from "./conditions.ts";
 import type { Conditions } from "./conditions.ts";
 import type { Exposure } from "./exposure.ts";
-import type { NodeLife } from "./node-life.ts";
-import type { SeededRandom } from "./seeded-random.ts";
+import type { NodeLife } from "../../testing/simulation/node-life.ts";
+import type { SeededRandom } from "../../testing/simulation/seeded-random.ts";
 import type { SimulatedLog } from "./simulated-index.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
-import type { VirtualTime } from "./virtual-time.ts";
+import type { VirtualTime } from "../../testing/simulation/virtual-time.ts";
 import type { Witness } from "./witness.ts";
 
 /** The parts that faults happen to. */

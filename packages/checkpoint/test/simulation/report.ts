@@ -2,7 +2,7 @@ import { leaseDuration } from "../../src/save/lease.ts";
 import type { Conditions } from "./conditions.ts";
 import type { Exposure } from "./exposure.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
-import type { RequestKind, StoreContents } from "./simulated-store.ts";
+import type { RequestKind, StoreContents } from "../../testing/simulation/simulated-store.ts";
 import type { Violation, Witness } from "./witness.ts";
 
 /** The results of a run. */

@@ -4,9 +4,9 @@ import { markVerified } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 import { listCheckpoints } from "../../src/store/list-checkpoints.ts";
 import { RESERVATIONS, reserve } from "../../src/store/reservations.ts";
-import type { NodeLife } from "./node-life.ts";
-import type { SeededRandom } from "./seeded-random.ts";
-import type { StoreContents, StoreWatcher } from "./simulated-store.ts";
+import type { NodeLife } from "../../testing/simulation/node-life.ts";
+import type { SeededRandom } from "../../testing/simulation/seeded-random.ts";
+import type { StoreContents, StoreWatcher } from "../../testing/simulation/simulated-store.ts";
 
 /** Restores the newest checkpoint now and then, as slowly as possible, and marks it as verified on success. */
 export interface Restorer {

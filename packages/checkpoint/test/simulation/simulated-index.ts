@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import type { Archiving } from "../../src/save/capture.ts";
 import type { CheckpointSource } from "../../src/index.ts";
-import type { NodeLife } from "./node-life.ts";
-import type { VirtualTime } from "./virtual-time.ts";
+import type { NodeLife } from "../../testing/simulation/node-life.ts";
+import type { VirtualTime } from "../../testing/simulation/virtual-time.ts";
 
 /** The id of the log that all simulated nodes follow. */
 export const LOG_ID = "log-a";

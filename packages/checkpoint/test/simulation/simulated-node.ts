@@ -1,70 +1,9 @@
-import { CairnError } from "@cairn/kv";
 import { type Checkpointer, type CheckpointerEvent, startCheckpointer } from "../../src/index.ts";
 import type { CheckpointerParts } from "../../src/save/checkpointer.ts";
-import { unreachable } from "../../testing/index.ts";
-import { beginLife, type NodeLife } from "./node-life.ts";
-import type { SeededRandom } from "./seeded-random.ts";
+import { beginLife, type NodeLife } from "../../testing/simulation/node-life.ts";
+import type { SeededRandom } from "../../testing/simulation/seeded-random.ts";
 import { simulatedIndex, type SimulatedLog } from "./simulated-index.ts";
-import type { RequestKind, Transport } from "./simulated-store.ts";
-import type { VirtualTime } from "./virtual-time.ts";
-
-/** The network over which requests travel. */
-export interface Network {
-  readonly time: VirtualTime;
-  readonly random: SeededRandom;
-  isStoreUp(): boolean;
-  /** The fraction of all requests that fail. */
-  readonly failing: number;
-  /** The time after which a request without a response fails (ms). */
-  readonly timeout: number;
-  /** The shortest and the longest duration of an upload. */
-  readonly upload: readonly [number, number];
-  /** The number of pieces of an upload. */
-  readonly pieces: number;
-  /**
-   * Called just before a request is sent and just after it was done: the moments at which a process may end. Before, it must not freeze:
-   * that a process stands still between looking at its clock and sending, no client of any store can rule out.
-   */
-  onStep(life: NodeLife, kind: RequestKind, when: "before" | "after"): void;
-}
-
-/** Returns the transport of `life` over `network`. A request that was sent is done even if its sender has ended. */
-export function transportOf(life: NodeLife, network: Network): Transport {
-  const { time, random, failing } = network;
-  return {
-    request: (kind, work) =>
-      new Promise((resolve, reject) => {
-        network.onStep(life, kind, "before");
-        if (life.isDead()) return;
-        time.plan(random.between(5, 60), () => {
-          if (!network.isStoreUp() || random.chance(failing / 2)) {
-            time.plan(network.timeout, () => life.deliver(() => reject(unreachable())));
-            return false;
-          }
-          const answer = answerOf(work, resolve, reject);
-          const isLost = random.chance(failing / 2);
-          network.onStep(life, kind, "after");
-          return life.deliver(isLost ? () => reject(unreachable()) : answer);
-        });
-      }),
-    transfer: () =>
-      new Promise((resolve, reject) => {
-        const [shortest, longest] = network.upload;
-        const took = random.between(shortest, longest) / network.pieces;
-        time.plan(took, () => life.deliver(() => (network.isStoreUp() ? resolve() : reject(unreachable()))));
-      }),
-  };
-}
-
-function answerOf<T>(work: () => T, resolve: (value: T) => void, reject: (error: Error) => void): () => void {
-  try {
-    const value = work();
-    return () => resolve(value);
-  } catch (error) {
-    if (!(error instanceof CairnError)) throw error;
-    return () => reject(error);
-  }
-}
+import type { VirtualTime } from "../../testing/simulation/virtual-time.ts";
 
 /** A node of a simulated cluster, through all its lives. */
 export interface SimulatedNode {

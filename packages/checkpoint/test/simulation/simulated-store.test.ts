@@ -1,6 +1,6 @@
 import { checkpointStoreSuite } from "../../testing/index.ts";
-import { simulatedStore } from "./simulated-store.ts";
-import type { StoreContents, Transport } from "./simulated-store.ts";
+import { simulatedStore } from "../../testing/simulation/simulated-store.ts";
+import type { StoreContents, Transport } from "../../testing/simulation/simulated-store.ts";
 
 /** A transport that always reaches the store at once. */
 const DIRECT: Transport = {

@@ -2,7 +2,7 @@ import { checkpointFile, parseCheckpointFile } from "../../src/store/checkpoint.
 import { readLeases } from "../../src/store/lease-record.ts";
 import { readReservations } from "../../src/store/reservations.ts";
 import type { CheckpointStore, RetentionPolicy } from "../../src/index.ts";
-import type { StoreContents } from "./simulated-store.ts";
+import type { StoreContents } from "../../testing/simulation/simulated-store.ts";
 import type { Witness } from "./witness.ts";
 
 /** The hour for which leftovers are left alone, plus the error of clocks of whole seconds. */

@@ -9,10 +9,10 @@ import {
   parseCheckpointName,
 } from "../../src/store/checkpoint.ts";
 import { LEASE_PREFIX } from "../../src/store/lease-record.ts";
-import type { NodeLife } from "./node-life.ts";
+import type { NodeLife } from "../../testing/simulation/node-life.ts";
 import { ARCHIVE_BYTES, transactionIn } from "./simulated-index.ts";
-import type { SimulatedFile, StoreContents, StoreWatcher } from "./simulated-store.ts";
-import type { VirtualTime } from "./virtual-time.ts";
+import type { SimulatedFile, StoreContents, StoreWatcher } from "../../testing/simulation/simulated-store.ts";
+import type { VirtualTime } from "../../testing/simulation/virtual-time.ts";
 
 /** A checkpoint as the witness saw it published. */
 export interface Published {

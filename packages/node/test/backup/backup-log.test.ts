@@ -49,9 +49,11 @@ function backedUp(
   const backUp = async (): Promise<void> => {
     asked += 1;
     const mine = asked;
-    looked = looked.then(async () => {
+    const before = looked;
+    looked = (async () => {
+      await before;
       if (asked === mine) await look();
-    });
+    })();
     let last;
     do {
       last = looked;

@@ -7,6 +7,12 @@ import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
 import { takeMessages, text } from "../../testing/log-messages.ts";
 import { BackupScene } from "./backup-scene.ts";
 
+function at(of: readonly LogMessage[], position: number): LogMessage {
+  const message = of[position - 1];
+  if (message === undefined) throw new Error(`no message ${position}`);
+  return message;
+}
+
 describe("a backup into which a suspended writer has written what the log lost", () => {
   let scene: BackupScene;
   let messages: LogMessage[];
@@ -21,11 +27,6 @@ describe("a backup into which a suspended writer has written what the log lost",
     messages.map((one) =>
       one.position < from ? one : { ...one, payload: Buffer.from(`lost ${one.position}`) },
     );
-  const at = (of: readonly LogMessage[], position: number): LogMessage => {
-    const message = of[position - 1];
-    if (message === undefined) throw new Error(`no message ${position}`);
-    return message;
-  };
   const upload = async (of: readonly LogMessage[], first: number, last: number): Promise<string> => {
     const before = first === 1 ? undefined : anchorOf(at(of, first - 1)).sha256;
     const { file, content } = await scene.encode(of.slice(first - 1, last), before);

@@ -18,10 +18,9 @@ const CHILD = fileURLToPath(new URL("../../dist/test/backup/killed-child.js", im
 const SEGMENTS = 63;
 const MESSAGES = SEGMENTS + 2;
 /** Of 68 requests that change the store: 1 takes the lease, 2 writes, 3 merges, 64 remove, the last one ends the lease. */
-const STEPS = [
-  ...["after 1", "before 2", "within 2", "after 2", "within 3", "after 3", "after 4"],
-  ...["before 36", "after 67", "never"],
-];
+const STEPS = "after 1,before 2,within 2,after 2,within 3,after 3,after 4,before 36,after 67,never".split(
+  ",",
+);
 
 describe("a node that is killed while it writes, merges or removes segments", () => {
   let folder: string;
@@ -40,13 +39,6 @@ describe("a node that is killed while it writes, merges or removes segments", ()
     await rm(scene.folder, { recursive: true });
   });
   afterAll(() => rm(folder, { recursive: true }));
-
-  const killed = (place: string, step: string): Promise<{ signal: string | null; output: string }> =>
-    new Promise((resolve) => {
-      execFile(process.execPath, [CHILD, place, step], (error, stdout) => {
-        resolve({ signal: error?.signal ?? null, output: stdout });
-      });
-    });
 
   it.each(STEPS)("loses nothing, and lists nothing that is not whole (SIGKILL %s)", async (step) => {
     const place = await mkdtemp(path.join(tmpdir(), "cairn-killed-writer-"));
@@ -102,6 +94,14 @@ describe("a node that is killed while it writes, merges or removes segments", ()
     }
   });
 });
+
+/** Runs a node that kills itself at a step. */
+const killed = (place: string, step: string): Promise<{ signal: string | null; output: string }> =>
+  new Promise((resolve) => {
+    execFile(process.execPath, [CHILD, place, step], (error, stdout) => {
+      resolve({ signal: error?.signal ?? null, output: stdout });
+    });
+  });
 
 /** Makes what a killed writer left old: its lease, and its unfinished file. */
 async function letLeaseExpire(place: string, logId: string): Promise<void> {

@@ -1,0 +1,57 @@
+import { describe, expect, it } from "vitest";
+import { anyConditions, STORMY, usualConditions } from "./conditions.ts";
+import { simulateBackup } from "./simulate-backup.ts";
+
+/** `pnpm soak backup` runs more. */
+const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 50);
+const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
+
+it(
+  `no position that was covered is ever lost, whatever happens to any nodes (${SEEDS} seeds)`,
+  { timeout: 180_000 + SEEDS * 5_000 },
+  async () => {
+    let [messages, merged] = [0, 0];
+    for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
+      const report = await simulateBackup(anyConditions(seed, 250));
+      expect({ seed, broken: report.violations }).toEqual({ seed, broken: [] });
+      messages += report.covered;
+      merged += report.againPerPeriod;
+    }
+    // Something was written, and written again.
+    expect(messages).toBeGreaterThan(SEEDS * 20);
+    expect(merged).toBeGreaterThan(0);
+  },
+);
+
+describe("a cluster without faults", () => {
+  it.each([1, 5, 20])("of %i nodes writes about one segment a period, within 1.2 periods", async (nodes) => {
+    const report = await simulateBackup(usualConditions(3, nodes, 120));
+    expect(report.violations).toEqual([]);
+    expect(report.messages - report.covered).toBeLessThan(40);
+    expect(report.writtenPerPeriod).toBeGreaterThan(0.9);
+    expect(report.writtenPerPeriod).toBeLessThan(1.15);
+    expect(report.longest).toBeLessThan(1.2);
+    expect(report.segments).toBeLessThan(70);
+  });
+
+  it("writes at once when a segment is full, and not once for each node", async () => {
+    const conditions = { ...usualConditions(4, 10, 6), messagesPerPeriod: 60, messageBytes: 1_000_000 };
+    const report = await simulateBackup(conditions);
+    expect(report.violations).toEqual([]);
+    // 60 MB a period are about 7 segments of 8 MiB.
+    expect(report.writtenPerPeriod).toBeGreaterThan(5);
+    expect(report.writtenPerPeriod).toBeLessThan(16);
+    expect(report.longest).toBeLessThan(0.6);
+  });
+});
+
+it("few messages are written twice while everything goes wrong", async () => {
+  const report = await simulateBackup({ ...usualConditions(5, 5, 200), storm: STORMY });
+  expect(report.violations).toEqual([]);
+  expect(report.bytesAgain).toBeLessThan(3);
+});
+
+it("the same seed gives the same report", async () => {
+  const conditions = anyConditions(12, 200);
+  expect(await simulateBackup(conditions)).toEqual(await simulateBackup(conditions));
+});

@@ -1,0 +1,90 @@
+import { seededRandom } from "@cairn/checkpoint/testing";
+
+/** The faults of a simulation. Each `…Every` is a mean in periods of one node, and `Infinity` means never. */
+export interface Storm {
+  readonly crashEvery: number;
+  readonly freezeEvery: number;
+  readonly outageEvery: number;
+  /** The fraction of a working node's requests just before or after which it dies, or is suspended, often for hours. */
+  readonly atStep: number;
+  /** The fraction of all requests that are not done, or done with the response lost. */
+  readonly failing: number;
+}
+
+export const CALM: Storm = {
+  crashEvery: Infinity,
+  freezeEvery: Infinity,
+  outageEvery: Infinity,
+  atStep: 0,
+  failing: 0,
+};
+
+export const STORMY: Storm = {
+  crashEvery: 40,
+  freezeEvery: 40,
+  outageEvery: 60,
+  atStep: 0.02,
+  failing: 0.01,
+};
+
+/** The conditions of a simulated cluster with a log backup. Durations are in milliseconds. */
+export interface Conditions {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly periods: number;
+  readonly every: number;
+  /** Whether the store's conditional writes exclude others. */
+  readonly exclusive: boolean;
+  /** The shortest and the longest duration of an upload. */
+  readonly upload: readonly [number, number];
+  readonly messagesPerPeriod: number;
+  readonly messageBytes: number;
+  /** Whether the log is trimmed, now and then, up to what the backup holds: then nothing can be written again. */
+  readonly trims: boolean;
+  readonly storm: Storm;
+}
+
+/** Returns a cluster that writes a segment a minute. */
+export function usualConditions(seed: number, nodes: number, periods: number): Conditions {
+  return {
+    seed,
+    nodes,
+    periods,
+    every: 60_000,
+    exclusive: true,
+    upload: [50, 500],
+    messagesPerPeriod: 20,
+    messageBytes: 100,
+    trims: false,
+    storm: CALM,
+  };
+}
+
+/** Returns a cluster that only the seed chooses. `looks`: about the number of looks of all nodes. */
+export function anyConditions(seed: number, looks: number): Conditions {
+  const random = seededRandom(seed);
+  const nodes = random.pick([1, 2, 3, 3, 5, 5, 10, 30]) ?? 1;
+  const every = random.pick([1_000, 10_000, 60_000, 60_000, 3_600_000]) ?? 60_000;
+  const often = random.magnitude(0.5, 5);
+  const of = (mean: number): number => (random.chance(0.3) ? Infinity : mean / often);
+  // Segments that are merged because they fill one, not because they are many.
+  const isLarge = random.chance(0.05);
+  return {
+    seed,
+    nodes,
+    periods: Math.ceil(looks / nodes),
+    every,
+    exclusive: random.chance(0.6),
+    upload: [20, random.magnitude(50, every * 2)],
+    messagesPerPeriod: random.pick([0.5, 3, 20]) ?? 3,
+    messageBytes: isLarge ? 70_000 : 50,
+    trims: random.chance(0.5),
+    storm: {
+      crashEvery: of(STORMY.crashEvery),
+      freezeEvery: of(STORMY.freezeEvery),
+      outageEvery: of(STORMY.outageEvery),
+      atStep: random.chance(0.2) ? 0 : STORMY.atStep * often,
+      failing: random.chance(0.2) ? 0 : STORMY.failing * often,
+    },
+  };
+}

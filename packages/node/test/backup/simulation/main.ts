@@ -1,0 +1,41 @@
+// Simulates clusters with a log backup and prints a table: node packages/node/dist/test/backup/simulation/main.js
+import { parseArgs } from "node:util";
+import { CALM, STORMY, usualConditions } from "./conditions.ts";
+import { type BackupReport, simulateBackup } from "./simulate-backup.ts";
+
+/** The maximum number of looks of all nodes, so that even the largest clusters end within minutes. */
+const MOST_LOOKS = 100_000;
+
+const { values } = parseArgs({
+  options: {
+    nodes: { type: "string", multiple: true, default: ["1", "3", "10", "100", "1000"] },
+    periods: { type: "string", default: "1000" },
+    seed: { type: "string", default: "1" },
+    "not-exclusive": { type: "boolean", default: false },
+  },
+});
+
+const COLUMNS: readonly (readonly [string, (report: BackupReport) => string])[] = [
+  ["nodes", ({ conditions }) => conditions.nodes.toLocaleString("en")],
+  ["faults", ({ conditions }) => (conditions.storm === CALM ? "none" : "many")],
+  ["periods", ({ conditions }) => conditions.periods.toLocaleString("en")],
+  ["segments a period", ({ writtenPerPeriod }) => writtenPerPeriod.toFixed(2)],
+  ["merged or doubled", ({ againPerPeriod }) => againPerPeriod.toFixed(2)],
+  ["bytes written again", ({ bytesAgain }) => `${(100 * bytesAgain).toFixed(0)} %`],
+  ["longest until backed up", ({ longest }) => `${longest.toFixed(2)} periods`],
+  ["requests a look", ({ requestsPerLook }) => requestsPerLook.toFixed(2)],
+  ["segments in the end", ({ segments }) => String(segments)],
+  ["positions lost", ({ violations }) => String(violations.length)],
+];
+
+process.stdout.write(`| ${COLUMNS.map(([name]) => name).join(" | ")} |\n|${"---|".repeat(COLUMNS.length)}\n`);
+for (const storm of [CALM, STORMY]) {
+  for (const nodes of values.nodes.map(Number)) {
+    const periods = Math.min(Number(values.periods), Math.floor(MOST_LOOKS / nodes));
+    const conditions = usualConditions(Number(values.seed), nodes, periods);
+    const report = await simulateBackup({ ...conditions, storm, exclusive: !values["not-exclusive"] });
+    process.stdout.write(`| ${COLUMNS.map(([, cell]) => cell(report)).join(" | ")} |\n`);
+    for (const violation of report.violations.slice(0, 10)) process.stderr.write(`${violation}\n`);
+    if (report.violations.length > 0) process.exitCode = 1;
+  }
+}
