@@ -69,11 +69,17 @@ export class EarlierLogs {
     return before === undefined ? undefined : [...before, earlier];
   }
 
-  /** Returns the last transaction of an earlier log that belongs to the history of the one with the birth record `birth`, if it is known. */
-  async lastOf(logId: string, birth: BirthRecord | undefined): Promise<TxId | undefined> {
-    const continues = birth?.continues;
-    if (continues === undefined || continues.log === logId) return continues?.anchor.txId;
-    return await this.lastOf(logId, (await this.#find(continues))?.identity.birth);
+  /** Returns the earlier logs that are known, newest first, each with its last transaction that belongs to the later history. */
+  async ends(
+    birth: BirthRecord | undefined,
+  ): Promise<readonly { readonly logId: string; readonly last: TxId }[]> {
+    const ends: { logId: string; last: TxId }[] = [];
+    let continues = birth?.continues;
+    while (continues !== undefined) {
+      ends.push({ logId: continues.log, last: continues.anchor.txId });
+      continues = (await this.#find(continues))?.identity.birth?.continues;
+    }
+    return ends;
   }
 
   /** Returns the log that was continued, from the backup that goes back furthest. */

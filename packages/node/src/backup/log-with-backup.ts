@@ -145,8 +145,8 @@ export async function lastOfEarlier(
   { birth }: LogIdentity,
   logId: string,
 ): Promise<TxId | undefined> {
-  if (earlier !== undefined) return await earlier.lastOf(logId, birth);
-  return birth?.continues?.log === logId ? birth.continues.anchor.txId : undefined;
+  if (birth?.continues?.log === logId) return birth.continues.anchor.txId;
+  return (await earlier?.ends(birth))?.find((end) => end.logId === logId)?.last;
 }
 
 /** Returns what a store has of a log's backup, as a text; empty if the store does not respond. */

@@ -1,4 +1,12 @@
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import path from "node:path";
 import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
+import type { System } from "../../api/system.ts";
+import { type BackupBeyond, backupsBeyond } from "../../backup/beyond-log.ts";
+import { type LogHistory, logWithBackup } from "../../backup/log-with-backup.ts";
+import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import { fileReader, openIndex } from "../../index/local-index.ts";
 import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
 import { dbDirLayout } from "../../db-dir/layout.ts";
@@ -6,7 +14,8 @@ import { type QuarantinedIndex, readQuarantine } from "../../db-dir/quarantine.t
 import { lastShared } from "../../join/last-shared.ts";
 import { orphanTransactions } from "../../join/orphan-transactions.ts";
 import type { TxId } from "@cairn/client";
-import type { TxLog } from "../../log/tx-log.ts";
+import { buildPast } from "../../replay/past-index.ts";
+import { planPast } from "../../replay/past-plan.ts";
 import {
   type AddCommand,
   describeConfiguredCommand,
@@ -14,41 +23,102 @@ import {
 } from "../options/command-options.ts";
 import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
 import { printable, type Terminal, writeLine } from "../terminal/terminal.ts";
+import { interruptible } from "../terminal/interrupt.ts";
 import { noLog, withLog } from "../places/log-place.ts";
+
+interface OrphansOptions extends ConfiguredOptions {
+  readonly fromBackup?: boolean;
+}
 
 /** Adds `cairn log orphans`. */
 export const addLogOrphans: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("orphans"),
-    "Print transactions that the log lost and only indexes in quarantine know, as input for cairn load",
-    ["cairn log orphans -f cairn.edn > orphans.ndjson", "cairn load orphans.ndjson --await"],
-  ).action(async (options: ConfiguredOptions) => {
-    await withLog(options, terminal, async (log, system) => {
-      const { dbDir, kvProvider } = system;
-      const identity = await readLogIdentity(log);
-      if (identity === undefined) throw await noLog(log.name, system);
-      const { quarantine } = dbDirLayout(dbDir);
-      const indexes = (await readQuarantine(quarantine)).filter(({ holdsLost }) => holdsLost);
-      if (indexes.length === 0)
-        tell(terminal, `no index in ${quarantine} holds transactions that the log lost`);
-      const unreadable: CairnError[] = [];
-      for (const index of indexes) {
-        const problem = await printOrphans(index, {
-          log,
-          identity,
-          provider: fileReader(kvProvider),
-          terminal,
-        });
-        if (problem !== undefined) unreadable.push(problem);
-      }
-      // The error is thrown last: everything readable is printed, and the exit code reports that something is missing.
-      if (unreadable[0] !== undefined) throw unreadable[0];
+    "Print transactions that the log lost and only indexes in quarantine, or the log's backup, know, as input for cairn load",
+    [
+      "cairn log orphans -f cairn.edn > orphans.ndjson",
+      "cairn log orphans --from-backup -f cairn.edn > orphans.ndjson",
+      "cairn load orphans.ndjson --await",
+    ],
+  )
+    .option("--from-backup", "those that the backup of the log, or of a log that it continues, holds")
+    .action(async (options: OrphansOptions) => {
+      await withLog(options, terminal, async (opened, system) => {
+        const stores = restoreStores(system.checkpointer);
+        const log = logWithBackup(opened, stores);
+        const identity = await readLogIdentity(log);
+        if (identity === undefined) throw await noLog(log.name, system);
+        const printing = { log, identity, provider: fileReader(system.kvProvider), terminal };
+        const find = async () => await backupsBeyond(opened, identity, stores);
+        if (options.fromBackup === true) return await printFromBackups(await find(), system, printing);
+        await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
+        await tellOfBackups(find, terminal);
+      });
     });
-  });
 };
 
+/** Mentions what backups hold beyond the log. A backup that cannot be read does not make the command fail. */
+async function tellOfBackups(
+  find: () => Promise<readonly BackupBeyond[]>,
+  terminal: Terminal,
+): Promise<void> {
+  try {
+    for (const { store, shared, last } of await find()) {
+      const range = `${formatCount(shared + 1)} to ${formatCount(last)}`;
+      tell(
+        terminal,
+        `the log backup in ${store.location} holds transactions ${range}, which the log does not: cairn log orphans --from-backup prints them`,
+      );
+    }
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    tell(terminal, `whether a log backup holds more is not known (${error.code}: ${error.message})`);
+  }
+}
+
+async function printFromQuarantine(quarantine: string, printing: Printing): Promise<void> {
+  const indexes = (await readQuarantine(quarantine)).filter(({ holdsLost }) => holdsLost);
+  if (indexes.length === 0)
+    tell(printing.terminal, `no index in ${quarantine} holds transactions that the log lost`);
+  const unreadable: CairnError[] = [];
+  for (const index of indexes) {
+    const problem = await printOrphans(index, printing);
+    if (problem !== undefined) unreadable.push(problem);
+  }
+  // The error is thrown last: everything readable is printed, and the exit code reports that something is missing.
+  if (unreadable[0] !== undefined) throw unreadable[0];
+}
+
+/** Prints what backups hold beyond the log, from indexes built of them: only these show which transactions had an effect. */
+async function printFromBackups(
+  backups: readonly BackupBeyond[],
+  system: System,
+  printing: Printing,
+): Promise<void> {
+  const { terminal } = printing;
+  const { checkpointer, dir, kvProvider } = system;
+  if (backups.length === 0 || checkpointer === undefined)
+    return tell(terminal, "no log backup holds transactions that the log does not");
+  const stores = restoreStores(checkpointer);
+  const { signal, forget } = interruptible(terminal, "not all transactions were printed");
+  const work = path.join(dir, `.cairn-orphans-${randomBytes(4).toString("hex")}`);
+  try {
+    for (const { logId, store, shared, last } of backups) {
+      const wanted = { stores, kvFormat: kvProvider.format, logId, at: { txId: last } };
+      const plan = await planPast({ ...wanted, signal });
+      const node = `cairn log orphans on ${hostname()}`;
+      const { live } = await buildPast({ plan, checkpointer, provider: kvProvider, dir: work, node, signal });
+      const folder = `the log backup in ${store.location}`;
+      await printReadable({ folder, live, holdsLost: true, held: { shared } }, printing);
+    }
+  } finally {
+    forget();
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
 interface Printing {
-  readonly log: TxLog;
+  readonly log: LogHistory;
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
   readonly terminal: Terminal;

@@ -1,0 +1,129 @@
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CairnNode } from "../../src/node/node.ts";
+import { systemClock } from "@cairn/checkpoint";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { ClusterScene, put } from "../cluster/cluster-scene.ts";
+import { BACKED_UP, backedUp, done, run } from "./recovery-scene.ts";
+
+const HTTP = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
+const EVERY_MS = 1_000;
+/** The longest time for which an acknowledged transaction is only in the log: from one segment to the next, and the upload of that one. */
+const EXPOSED_MS = EVERY_MS * 1.1 + 400;
+
+const key = (name: string) => ({ bucket: "things", namespace: "default", name });
+
+async function ready(node: CairnNode): Promise<void> {
+  await vi.waitFor(() => expect(node.phase).toBe("ready"), { timeout: 30_000 });
+}
+
+describe("a log that lost its end, or was given up from a transaction on, and has a backup", () => {
+  let scene: ClusterScene;
+  beforeEach(async () => {
+    scene = await ClusterScene.open();
+  });
+  afterEach(() => scene.close());
+
+  /** Prints what only the backup holds, loads it as its hint says, and returns the printed lines. */
+  async function loadFromBackup(node: CairnNode): Promise<string[]> {
+    const printed = await done(scene, "log", "orphans", "--from-backup");
+    await writeFile(path.join(scene.folder, "orphans.ndjson"), printed);
+    await done(scene, "load", "orphans.ndjson", "--await", "--url", node.url ?? "");
+    return printed.trimEnd().split("\n");
+  }
+
+  it("gets back what only the backup still holds", async () => {
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    await put(a, 0, 5, "kept");
+    await scene.stop(a);
+    await scene.copyLog();
+    const again = await scene.ready("a", { parts: BACKED_UP });
+    const last = await put(again, 0, 8, "lost");
+    await backedUp(again, last);
+    await scene.stop(again);
+    await scene.rollBackLog();
+    const b = await scene.ready("b", { parts: { http: HTTP } });
+    await put(b, 7, 9, "new");
+    const mentioned = await run(scene, "log", "orphans");
+    expect(mentioned).toMatchObject({ code: 0, stdout: "" });
+    expect(mentioned.stderr).toContain(
+      "holds transactions 7 to 14, which the log does not: cairn log orphans --from-backup",
+    );
+    expect(await loadFromBackup(b)).toHaveLength(8);
+    for (const name of ["k0", "k7"]) expect(await b.get(key(name))).toMatchObject({ json: '"lost"' });
+    expect(await b.get(key("k8"))).toMatchObject({ json: '"new"' });
+  });
+
+  it("continues before a fatal transaction, with the nodes that run, which write on from there", async () => {
+    const parts = { ...BACKED_UP, http: HTTP };
+    const [a, b] = [await scene.ready("a", { parts }), await scene.ready("b", { parts })];
+    await put(a, 0, 3, "early");
+    await a.checkpoint().done;
+    const good = await put(a, 3, 10, "precious");
+    const { txId: fatal } = await a.submit({ ops: [["evict", "things", "default/k5"]] });
+    const last = await put(b, 10, 14, "since");
+    await backedUp(a, last);
+    const recover = ["log", "recover", "--at-tx", `${good}`];
+    const plan = await run(scene, ...recover, "--dry-run");
+    expect(plan.stdout).toMatch(
+      new RegExp(`continues after transaction ${good}: from checkpoint-4-.* and 7 transactions from `),
+    );
+    expect(plan.stdout).toContain(`${last - good} transactions after it are known and not in the new log`);
+    expect(plan).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .* already exists/) });
+    expect(plan.stderr).toContain("nats stream rm");
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+    for (const node of [a, b]) await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
+    expect(await done(scene, ...recover)).toContain(`continues after transaction ${good} of `);
+    for (const node of [a, b]) {
+      await ready(node);
+      expect(await node.get(key("k5"))).toMatchObject({ json: '"precious"' });
+      expect(await node.get(key("k12"))).toBeUndefined();
+      expect((await node.status()).join).toMatchObject({
+        movedAside: [{ code: "LOG_REGRESSED" }],
+        orphans: last - good,
+      });
+    }
+    // The birth record has the id of the fatal transaction.
+    expect(await put(b, 20, 21, "after")).toBe(fatal + 1);
+    await a.await(fatal + 1);
+    expect(await a.digest()).toEqual(await b.digest());
+    const lines = await loadFromBackup(a);
+    expect(lines).toHaveLength(last - good);
+    expect(await a.get(key("k12"))).toMatchObject({ json: '"since"' });
+  });
+
+  it("has every transaction acknowledged before the last segment when NATS is gone for good", async () => {
+    const logBackup = { every: EVERY_MS, keep: "all", codec: "none" } as const;
+    const node = await scene.ready("a", { parts: { logBackup } });
+    const acknowledged: { readonly name: string; readonly at: number }[] = [];
+    let lostAt = Number.POSITIVE_INFINITY;
+    const writing = (async () => {
+      for (let n = 0; lostAt === Number.POSITIVE_INFINITY; n += 1) {
+        const name = `w${n}`;
+        try {
+          await node.submit({ ops: [["put", "things", `default/${name}`, n]] }, { timeoutMs: 2_000 });
+        } catch {
+          return;
+        }
+        acknowledged.push({ name, at: performance.now() });
+      }
+    })();
+    await systemClock.wait(EVERY_MS * 4.3);
+    lostAt = performance.now();
+    await scene.loseLog();
+    await writing;
+    await scene.stop(node);
+    expect(await done(scene, "log", "recover")).toMatch(/continues after transaction \d/);
+    const b = await scene.ready("b");
+    let lastHeld = 0;
+    const missing: string[] = [];
+    for (const { name, at } of acknowledged) {
+      if ((await b.get(key(name))) !== undefined) lastHeld = at;
+      else if (at < lostAt - EXPOSED_MS) missing.push(name);
+    }
+    expect(missing).toEqual([]);
+    expect(lastHeld).toBeGreaterThan(lostAt - EXPOSED_MS);
+    expect(acknowledged.length).toBeGreaterThan(100);
+  });
+});

@@ -1,0 +1,190 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { filesystemStore } from "@cairn/checkpoint";
+import { levelProvider } from "@cairn/kv";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Transaction } from "@cairn/client";
+import { IndexStore } from "../../src/index/index-store.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
+import { readLogIdentity } from "../../src/log/log-identity.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { foldLog } from "../../src/replay/fold-log.ts";
+import { restoreIndex } from "../../src/replay/restored-index.ts";
+import { ClusterScene, put } from "../cluster/cluster-scene.ts";
+import { BACKED_UP, backedUp, done, run } from "./recovery-scene.ts";
+
+const POINTS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 50);
+const TRANSACTIONS = 600;
+
+describe("an index restored as of a point of the past", () => {
+  let scene: ClusterScene;
+  let folder: string;
+  beforeEach(async () => {
+    scene = await ClusterScene.open();
+    folder = await mkdtemp(path.join(tmpdir(), "cairn-past-"));
+  });
+  afterEach(async () => {
+    await scene.close();
+    await rm(folder, { recursive: true });
+  });
+
+  const store = () => filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+
+  /** Returns the digests at transactions, in rising order, of an index built from the log alone. */
+  async function digestsFromLog(wanted: readonly number[]): Promise<Map<number, string>> {
+    const digests = new Map<number, string>();
+    const log = await openNatsTxLog({ servers: [scene.nats.url] });
+    const identity = await readLogIdentity(log);
+    if (identity === undefined) throw new Error("there is no log");
+    const kv = await levelProvider().open(path.join(folder, "from-log"));
+    const index = await IndexStore.open(kv, emptyState(identity));
+    const { signal } = new AbortController();
+    for (const upTo of wanted) {
+      await foldLog({ index, log, identity, upTo, signal });
+      digests.set(upTo, (await index.digest())?.digest ?? "");
+    }
+    await index.close();
+    await log.close();
+    return digests;
+  }
+
+  it("has the digest of an index built from the log, at each of many transactions", async () => {
+    const node = await scene.ready("a", { parts: BACKED_UP });
+    const last = await writeHistory(node);
+    await backedUp(node, last);
+    const drawn = new Set<number>();
+    while (drawn.size < POINTS) drawn.add(2 + Math.floor(Math.random() * (last - 1)));
+    const wanted = [...drawn].toSorted((x, y) => x - y);
+    const expected = await digestsFromLog(wanted);
+    const found = new Map<number, string>();
+    for (const txId of wanted) {
+      const past = await restoreIndex({ store: store(), dir: path.join(folder, `at-${txId}`), at: { txId } });
+      expect(past).toMatchObject({ txId, exact: true });
+      found.set(txId, past.digest);
+      await past.close();
+    }
+    expect(found).toEqual(expected);
+    expect(new Set(found.values()).size).toBe(wanted.length);
+  }, 600_000);
+
+  it("ends with the last transaction at or before a time, and is read without a node or a log", async () => {
+    const node = await scene.ready("a", { parts: BACKED_UP });
+    const first = await put(node, 0, 5, "before");
+    const last = await put(node, 0, 5, "after");
+    await backedUp(node, last);
+    const outcome = await node.outcome(first);
+    const time = new Date(outcome?.txTime ?? "");
+    await scene.stop(node);
+    await scene.loseLog();
+    const past = await restoreIndex({ store: store(), dir: path.join(folder, "past"), at: { time } });
+    expect(past).toMatchObject({ time: outcome?.txTime, exact: true });
+    const key = { bucket: "things", namespace: "default", name: "k4" };
+    const asOf = { time: time.toISOString() };
+    expect(await past.get(key)).toMatchObject({ json: '"before"' });
+    expect(await past.get(key, asOf)).toEqual(await past.get(key));
+    expect((await past.list({ bucket: "things" })).documents).toHaveLength(5);
+    expect((await past.history(key)).versions).toHaveLength(1);
+    await past.close();
+    // The command restores the same, and says beforehand what it will read.
+    const output = path.join(folder, "by-command");
+    const command = ["checkpoint", "restore", "-o", output, "--at", time.toISOString()];
+    const plan = await done(scene, ...command, "--dry-run");
+    expect(plan).toMatch(
+      /^would restore transaction 6 to .*, from an empty index, and 6 transactions from \d+ segments? of its backup \(/,
+    );
+    expect(await done(scene, ...command)).toContain(`digest ${past.digest}`);
+    expect(await done(scene, "db", "digest", output)).toContain(past.digest);
+    const again = await run(scene, ...command);
+    expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*not empty/) });
+  });
+
+  it("is the newest checkpoint before the point, which is said, where neither a backup nor the log leads there", async () => {
+    const node = await scene.ready("a");
+    const saved = await put(node, 0, 5, "before");
+    await node.checkpoint().done;
+    const last = await put(node, 0, 5, "after");
+    // The log itself leads there as well.
+    const exact = await done(
+      scene,
+      "checkpoint",
+      "restore",
+      "-o",
+      path.join(folder, "exact"),
+      "--at-tx",
+      `${last - 1}`,
+    );
+    expect(exact).toMatch(
+      new RegExp(`^restored transaction ${last - 1} .* and 4 transactions from the log; digest `),
+    );
+    await scene.stop(node);
+    await scene.loseLog();
+    const near = await run(
+      scene,
+      "checkpoint",
+      "restore",
+      "-o",
+      path.join(folder, "near"),
+      "--at-tx",
+      `${last}`,
+    );
+    expect(near).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining(`at or before transaction ${last}, and not exactly there`),
+    });
+    expect(near.stdout).toContain(`(transaction ${saved})`);
+    const past = await restoreIndex({ store: store(), dir: path.join(folder, "past"), at: { txId: last } });
+    expect(past).toMatchObject({ txId: saved, exact: false });
+    await past.close();
+  });
+});
+
+/** Writes a history in which documents expire and are evicted, and policies change; with three checkpoints on the way. */
+async function writeHistory(node: CairnNode): Promise<number> {
+  let last = 0;
+  for (let n = 0; n < TRANSACTIONS; n += 1) {
+    ({ txId: last } = await node.submit(transaction(n)));
+    if (n % 200 === 100) {
+      await node.await(last);
+      await node.checkpoint().done;
+    }
+  }
+  await node.await(last);
+  return last;
+}
+
+function transaction(n: number): Transaction {
+  const key = `default/k${n % 40}`;
+  if (n % 97 === 50) {
+    const after = n % 2 === 0 ? "PT0.3S" : "PT0.5S";
+    return {
+      ops: [
+        [
+          "configure",
+          { indexes: { things: ["n"] }, expire: { brief: { after } }, history: { things: { keep: 3 } } },
+        ],
+      ],
+    };
+  }
+  if (n % 31 === 7) return { ops: [["evict", "things", key]] };
+  if (n % 23 === 5)
+    return {
+      ops: [
+        ["match", "things", key, 1],
+        ["put", "things", key, { never: n }],
+      ],
+    };
+  if (n % 17 === 3) return { ops: [["delete", "things", key]] };
+  if (n % 11 === 2)
+    return {
+      ops: [["event", { type: "Normal", reason: "Seen", bucket: "things", object: key, message: `${n}` }]],
+    };
+  return {
+    ops: [
+      ["put", "things", key, { n: n % 5 }],
+      ["put", "brief", `default/b${n}`, n],
+    ],
+    id: `id-${n}`,
+  };
+}
