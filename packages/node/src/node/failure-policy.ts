@@ -28,6 +28,8 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   SEGMENT_CORRUPT: { kind: "await-change", stores: true },
   // Without `stores`: a node that no longer finds the checkpoints either would begin an empty log.
   LOG_DIFFERENT: { kind: "await-change", stores: false },
+  // Joining passes damaged segments over; only if nothing else leads on does the node need an operator.
+  SEGMENT_CORRUPT: { kind: "retry", failed: true },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },
   INDEX_VERSION: { kind: "join", suspectIndex: true },
 };
@@ -37,6 +39,7 @@ const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_REGRESSED: { kind: "join", suspectIndex: false },
   LOG_DIFFERENT: { kind: "join", suspectIndex: false },
   LOG_TRIMMED: { kind: "join", suspectIndex: false },
+  SEGMENT_CORRUPT: { kind: "join", suspectIndex: false },
 };
 
 /** Returns the reaction to an error that occurred while opening the log, joining, or following the log. */

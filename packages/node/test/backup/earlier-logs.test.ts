@@ -1,6 +1,8 @@
-import { readdir, rm } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { filesystemStore } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { listBackup, listBackups } from "../../src/backup/segment-name.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, foldOf, messagesOf } from "./recovery-scene.ts";
@@ -59,5 +61,39 @@ describe("a log that continues others, of which there are backups", () => {
     const empty = await scene.ready("empty");
     expect((await empty.status()).join).toMatchObject({ restoredFrom: null, replayed: expected.txId });
     expect(await empty.digest()).toEqual(expected);
+  });
+
+  it("is joined from a checkpoint beyond a segment that is damaged, although an index ends before it", async () => {
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    const early = await scene.ready("early");
+    const start = await put(a, 0, 5, "x");
+    await early.await(start);
+    await scene.stop(early);
+    const damaged = await put(a, 5, 10, "y");
+    await backedUp(a, damaged);
+    const saved = await put(a, 10, 12, "y");
+    await a.checkpoint().done;
+    const last = await put(a, 12, 15, "z");
+    await backedUp(a, last);
+    await scene.stop(a);
+    await scene.loseLog();
+    await done(scene, "log", "recover");
+    const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+    const [logId = ""] = await listBackups(store);
+    const { segments } = await listBackup(store, logId);
+    for (const { name, first, last: end } of segments) {
+      if (first > damaged || end < start + 1) continue;
+      expect(end).toBeLessThan(saved);
+      const file = path.join(scene.folder, "checkpoints", name);
+      const content = await readFile(file);
+      content[content.length - 300] = (content[content.length - 300] ?? 0) ^ 1;
+      await writeFile(file, content);
+    }
+    const again = await scene.ready("early");
+    expect((await again.status()).join).toMatchObject({ restoredFrom: { txId: saved }, orphans: 0 });
+    await put(again, 0, 1, "w");
+    expect(await again.get({ bucket: "things", namespace: "default", name: "k14" })).toMatchObject({
+      json: '"z"',
+    });
   });
 });
