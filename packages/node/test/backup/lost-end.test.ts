@@ -26,11 +26,13 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
   afterEach(() => scene.close());
 
   /** Prints what only the backup holds, loads it as its hint says, and returns the printed lines. */
-  async function loadFromBackup(node: CairnNode): Promise<string[]> {
+  async function loadFromBackup(node: CairnNode, except = "nothing"): Promise<string[]> {
     const printed = await done(scene, "log", "orphans", "--from-backup");
-    await writeFile(path.join(scene.folder, "orphans.ndjson"), printed);
+    const lines = printed.trimEnd().split("\n");
+    const kept = lines.filter((line) => !line.includes(except));
+    await writeFile(path.join(scene.folder, "orphans.ndjson"), `${kept.join("\n")}\n`);
     await done(scene, "load", "orphans.ndjson", "--await", "--url", node.url ?? "");
-    return printed.trimEnd().split("\n");
+    return lines;
   }
 
   it("gets back what only the backup still holds", async () => {
@@ -88,9 +90,48 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     expect(await put(b, 20, 21, "after")).toBe(fatal + 1);
     await a.await(fatal + 1);
     expect(await a.digest()).toEqual(await b.digest());
-    const lines = await loadFromBackup(a);
-    expect(lines).toHaveLength(last - good);
+    expect(await loadFromBackup(a, '"evict"')).toHaveLength(last - good);
+    expect(await a.get(key("k5"))).toMatchObject({ json: '"precious"' });
     expect(await a.get(key("k12"))).toMatchObject({ json: '"since"' });
+  });
+
+  it("is continued as all hints say, by the node that runs and by one that has nothing", async () => {
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    await put(a, 0, 3, "x");
+    await a.checkpoint().done;
+    const last = await put(a, 3, 6, "x");
+    await backedUp(a, last);
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+    await vi.waitFor(() => expect(a.phase).toBe("failed"), { timeout: 30_000 });
+    const b = await scene.start("b");
+    await vi.waitFor(() => expect(b.phase).toBe("failed"), { timeout: 30_000 });
+    for (const node of [a, b]) {
+      const { failure } = await node.status();
+      expect(failure?.hint).toContain(
+        `cairn log recover creates one that continues after transaction ${last}, the last one in its backup`,
+      );
+    }
+    for (const command of ["status", "create", "orphans"]) {
+      expect(await run(scene, "log", command)).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining(
+          `cairn log recover begins one that continues after transaction ${last}.`,
+        ),
+      });
+    }
+    expect(await done(scene, "log", "recover", "--dry-run")).toContain(
+      `after transaction ${last}: from checkpoint-4-`,
+    );
+    await done(scene, "log", "recover");
+    for (const node of [a, b]) {
+      await ready(node);
+      expect(await node.get(key("k5"))).toMatchObject({ json: '"x"' });
+    }
+    expect((await a.status()).join).toMatchObject({ movedAside: [], orphans: 0 });
+    const back = await run(scene, "log", "recover", "--at-tx", `${last - 1}`, "--dry-run");
+    expect(back.stdout).toContain(`after transaction ${last - 1}: from checkpoint-4-`);
+    const none = await run(scene, "log", "recover", "--at-tx", `${last + 5}`, "--dry-run");
+    expect(none).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /) });
   });
 
   it("has every transaction acknowledged before the last segment when NATS is gone for good", async () => {

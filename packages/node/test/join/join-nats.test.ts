@@ -158,7 +158,7 @@ describe("joining a log on NATS", () => {
     const { failure } = await again.status();
     expect(failure?.message).toContain("the local index holds transactions up to 6");
     expect(failure?.hint).toContain("STORE_UNREACHABLE");
-    expect(failure?.hint).toContain("cairn log status names the checkpoint");
+    expect(failure?.hint).toContain("cairn log status names the command");
   });
 
   it("joins a trimmed log from a checkpoint, and says what is missing without one", async () => {

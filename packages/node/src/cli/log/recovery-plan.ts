@@ -1,3 +1,5 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { EarlierLogs } from "../../backup/earlier-logs.ts";
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { askStatus } from "../../cluster/ask-cluster.ts";
@@ -58,7 +60,10 @@ export async function planRecovery(
   }
   const isInUse = existing !== undefined && !isUnused(existing);
   const wanted =
-    logId ?? (isInUse ? existing.id : (await findLostLog(stores, log.name, existing?.id, signal))?.id);
+    logId ??
+    (isInUse
+      ? await logAt(existing, stores, at)
+      : (await findLostLog(stores, log.name, existing?.id, signal))?.id);
   if (wanted === undefined) {
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
@@ -75,6 +80,17 @@ export async function planRecovery(
     `Neither a checkpoint nor a log backup leads exactly to ${point}.`,
     { hint: `The nearest before it is ${plan.checkpoint?.name}: --at-tx ${plan.txId} continues after it.` },
   );
+}
+
+/** Returns the id of the log that has a point: one that is continued, if the transaction lies that far back. */
+async function logAt(
+  { id, birth }: LogIdentity,
+  stores: readonly CheckpointStore[],
+  at: PastPoint | undefined,
+): Promise<string> {
+  const ends = await new EarlierLogs(stores).ends(birth);
+  const earlier = ends.findLast(({ last }) => at !== undefined && "txId" in at && at.txId <= last);
+  return earlier?.logId ?? id;
 }
 
 /** Returns the last transaction of the log with this id of which the log, its backup, a checkpoint or a node that answers knows. */

@@ -212,8 +212,8 @@ export function damagedFile(path: string, cause: CairnError): CairnError {
 }
 
 const DAMAGED_HINT =
-  "Restore the folder from a copy and restart the node. Without a copy, stop the node, move the folder away (keep it), and begin the log again from the newest " +
-  "checkpoint with cairn log recover --from CHECKPOINT; without a checkpoint, omit this step. Then start the node with " +
+  "Restore the folder from a copy and restart the node. Without a copy, stop the node, move the folder away (keep it), and begin the log again with cairn log recover, " +
+  "which continues from the end of its backup or its newest checkpoint; where there is neither, omit this step. Then start the node with " +
   '-j \'{"cairn/tx-log": {"on-log-mismatch": {"different": "rebuild"}}}\', stop it again, run cairn log orphans > orphans.ndjson, which prints ' +
   "what only its index knows, start the node, and run cairn load orphans.ndjson.";
 
