@@ -1,5 +1,6 @@
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
 import { CONFIGURATIONS } from "./configurations.ts";
+import { LOG_BACKUPS } from "./log-backups.ts";
 import { LOGS } from "./logs.ts";
 import { NATS } from "./nats.ts";
 import { NODES } from "./nodes.ts";
@@ -9,6 +10,7 @@ import { STORES } from "./stores.ts";
 /** All broken clusters. */
 export const BROKEN_CLUSTERS: readonly BrokenCluster[] = [
   ...LOGS,
+  ...LOG_BACKUPS,
   ...NATS,
   ...STORES,
   ...NODES,

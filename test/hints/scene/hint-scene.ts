@@ -241,6 +241,7 @@ export class HintScene {
     const problem = /^(Failure|Warning|Stalled|Drill failed|Last failure) /m;
     if (code !== 0 || !/^Phase +ready/m.test(stdout) || problem.test(stdout)) return `${stdout}${stderr}`;
     const status = await this.put(id, `well-${id}`, 1);
+    if (status === 405 && (await this.node(id).status()).log.backup !== null) return undefined;
     return status === 200 ? undefined : `a write was answered with ${status}`;
   }
 

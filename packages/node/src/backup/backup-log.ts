@@ -98,7 +98,7 @@ export class BackupLog implements TxLog {
   /** As in {@link TxLog.contents}. */
   async contents(): Promise<string> {
     const segments = await this.#segments();
-    return segments.map(({ name, bytes, modifiedAt }) => `${name} ${bytes} ${modifiedAt}`).join("\n");
+    return segments.map(versionOf).join("\n");
   }
 
   /**
@@ -110,7 +110,7 @@ export class BackupLog implements TxLog {
     if (segments.length === 0) return undefined;
     const { offset } = await this.#identity(segments);
     const txId = position + offset;
-    const usable = segments.filter(({ name }) => !this.#damaged.has(name));
+    const usable = segments.filter((segment) => !this.#damaged.has(versionOf(segment)));
     const range = coveredRanges(usable).find((one) => one.first <= txId && txId <= one.last);
     return range === undefined ? undefined : range.first - offset;
   }
@@ -237,6 +237,7 @@ export class BackupLog implements TxLog {
     const names = new Set(segments.map(({ name }) => name));
     // What is no longer there must not be compared with what is.
     if (this.#fetched !== undefined && !names.has(nameOf(this.#fetched))) this.#fetched = undefined;
+    // A segment that was written again, or replaced with a copy, is tried again.
     const versions = new Set(segments.map(versionOf));
     for (const version of this.#damaged.keys()) if (!versions.has(version)) this.#damaged.delete(version);
     return segments;

@@ -57,12 +57,12 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
   const search = async (backups: readonly BackupLog[], first: number): Promise<Beginning> => {
     let found: Beginning = { first };
     for (const backup of backups) {
-      const begin = await beginningOf(backup, first);
+      const begin = await unlessUnreadable(backup.beginningOf(first));
       if (begin !== undefined && begin < found.first) found = { first: begin, backup };
     }
     const { backup } = found;
     if (backup !== undefined && (compared?.backup !== backup || compared.first !== first)) {
-      await requireSameMessage(log, backup, first);
+      if ((await unlessUnreadable(requireSameMessage(log, backup, first))) === undefined) return { first };
       compared = { backup, first };
     }
     return found;
@@ -118,7 +118,9 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     read,
     async contents() {
       const logId = await log.id();
-      const listings = stores.map(async (store) => (logId === undefined ? "" : await listed(store, logId)));
+      const backups =
+        logId === undefined ? [] : stores.map((store) => new BackupLog({ store, logId, pollMs: POLL_MS }));
+      const listings = backups.map(async (backup) => await unlessUnreadable(backup.contents()));
       return (await Promise.all(listings)).join("\n");
     },
     // Whoever opened them closes them.
@@ -149,31 +151,22 @@ export async function lastOfEarlier(
   return (await earlier?.ends(birth))?.find((end) => end.logId === logId)?.last;
 }
 
-/** Returns what a store has of a log's backup, as a text; empty if the store does not respond. */
-async function listed(store: CheckpointStore, logId: string): Promise<string> {
+/** Returns the result of reading a backup; undefined if the backup does not respond or is damaged, which concerns only who needs it. */
+async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
-    return await new BackupLog({ store, logId, pollMs: POLL_MS }).contents();
+    return await reading;
   } catch (error) {
-    if (isCairnError(error, "LOG_UNREACHABLE")) return "";
+    if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "SEGMENT_CORRUPT")) return undefined;
     throw error;
   }
 }
 
-/** Returns the first position from which the backup holds everything up to `position`; undefined if it does not hold `position`. */
-async function beginningOf(backup: BackupLog, position: number): Promise<number | undefined> {
-  try {
-    return await backup.beginningOf(position);
-  } catch (error) {
-    if (isCairnError(error, "LOG_UNREACHABLE")) return undefined;
-    throw error;
-  }
-}
-
-async function requireSameMessage(log: TxLog, backup: BackupLog, position: number): Promise<void> {
+/** Returns true unless log and backup hold different messages at a position: then throws `LOG_REGRESSED`. */
+async function requireSameMessage(log: TxLog, backup: BackupLog, position: number): Promise<true> {
   const [ours, theirs] = [await log.fetch(position), await backup.fetch(position)];
   // The log was trimmed further in the meantime.
-  if (ours === undefined || theirs === undefined) return;
-  if (anchorOf(ours).sha256 === anchorOf(theirs).sha256) return;
+  if (ours === undefined || theirs === undefined) return true;
+  if (anchorOf(ours).sha256 === anchorOf(theirs).sha256) return true;
   throw new CairnError(
     "LOG_REGRESSED",
     `Message ${position} of the log "${log.name}" is not the one that its backup holds.`,

@@ -147,7 +147,7 @@ export async function decodeSegment(file: string, content: Buffer): Promise<Segm
 /** Returns `SEGMENT_CORRUPT`: a file of a log backup is not what was written. */
 export function corruptSegment(file: string, why: string, cause?: unknown): CairnError {
   return new CairnError("SEGMENT_CORRUPT", `The segment ${file} is damaged: ${why}.`, {
-    hint: "Remove the file: while the log still holds its transactions, the next look of a node writes them again. cairn log backup verify shows what else is missing.",
+    hint: "Remove the file: while the log still holds its transactions, the next look of a node writes them again. Where the log was trimmed, put a copy in its place, or let a ready node save a checkpoint beyond it: cairn checkpoint create. cairn log backup verify shows what else is missing.",
     cause,
   });
 }

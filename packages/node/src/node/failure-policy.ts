@@ -28,8 +28,6 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   SEGMENT_CORRUPT: { kind: "await-change", stores: true },
   // Without `stores`: a node that no longer finds the checkpoints either would begin an empty log.
   LOG_DIFFERENT: { kind: "await-change", stores: false },
-  // Joining passes damaged segments over; only if nothing else leads on does the node need an operator.
-  SEGMENT_CORRUPT: { kind: "retry", failed: true },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },
   INDEX_VERSION: { kind: "join", suspectIndex: true },
 };

@@ -280,7 +280,7 @@ export class NodeLife implements ComparedNode {
       events: observation.events,
       signal: this.#stop.signal,
       suspect,
-      beforeGap: last?.code === "LOG_GAP",
+      beforeGap: last?.code === "LOG_GAP" || last?.code === "SEGMENT_CORRUPT",
       replacement,
       distrusted: this.#doubts.distrusted,
       onLocal: (index) => this.#use(index),

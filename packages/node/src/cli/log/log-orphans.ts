@@ -44,7 +44,7 @@ export const addLogOrphans: AddCommand = (parent, terminal) => {
     .option("--from-backup", "those that the backup of the log, or of a log that it continues, holds")
     .action(async (options: OrphansOptions) => {
       await withLog(options, terminal, async (opened, system) => {
-        const stores = restoreStores(system.checkpointer);
+        const stores = restoreStores(system);
         const log = logWithBackup(opened, stores);
         const identity = await readLogIdentity(log);
         if (identity === undefined) throw await noLog(log.name, system);
@@ -96,10 +96,9 @@ async function printFromBackups(
   printing: Printing,
 ): Promise<void> {
   const { terminal } = printing;
-  const { checkpointer, dir, kvProvider } = system;
-  if (backups.length === 0 || checkpointer === undefined)
-    return tell(terminal, "no log backup holds transactions that the log does not");
-  const stores = restoreStores(checkpointer);
+  const { dir, kvProvider } = system;
+  if (backups.length === 0) return tell(terminal, "no log backup holds transactions that the log does not");
+  const stores = restoreStores(system);
   const { signal, forget } = interruptible(terminal, "not all transactions were printed");
   const work = path.join(dir, `.cairn-orphans-${randomBytes(4).toString("hex")}`);
   try {
@@ -107,7 +106,14 @@ async function printFromBackups(
       const wanted = { stores, kvFormat: kvProvider.format, logId, at: { txId: last } };
       const plan = await planPast({ ...wanted, signal });
       const node = `cairn log orphans on ${hostname()}`;
-      const { live } = await buildPast({ plan, checkpointer, provider: kvProvider, dir: work, node, signal });
+      const { live } = await buildPast({
+        plan,
+        places: system,
+        provider: kvProvider,
+        dir: work,
+        node,
+        signal,
+      });
       const folder = `the log backup in ${store.location}`;
       await printReadable({ folder, live, holdsLost: true, held: { shared } }, printing);
     }

@@ -1,0 +1,83 @@
+import { rm } from "node:fs/promises";
+import type { BrokenCluster } from "../scene/broken-cluster.ts";
+import { changeBytes, filesBelow } from "../scene/damage.ts";
+import type { HintScene, NodeStart } from "../scene/hint-scene.ts";
+
+const FOLDER_STORE = "cairn.checkpoint/->filesystem-checkpoint-store";
+
+const BACKS_UP: NodeStart = {
+  settings: { "cairn/index-store": { "kv-store": { checkpointer: { "log-backup": { every: "PT0.3S" } } } } },
+};
+
+/** Starts node a, which backs its log up, and writes five documents, each of which gets a segment of its own. */
+async function backedUp(scene: HintScene): Promise<void> {
+  await scene.ready("a", BACKS_UP);
+  for (let n = 1; n <= 5; n += 1) {
+    await scene.fill("a", n, n);
+    await scene.waitForStatus("a", ({ logBackup }) => logBackup?.covered?.at(-1)?.last === n + 1);
+  }
+}
+
+/** Returns the options of a node that reads the log from the backup. */
+function reading(scene: HintScene): NodeStart {
+  const store = { "cairn/module": FOLDER_STORE, path: scene.path("checkpoints") };
+  const checkpointer = { store: null, "approx-frequency": null, "restore-from": [store] };
+  return {
+    settings: {
+      "cairn/tx-log": { "cairn/module": "cairn.log-backup/->tx-log", store, every: "PT0.3S" },
+      "cairn/index-store": { "kv-store": { checkpointer } },
+    },
+    env: { NATS_URL: "", CAIRN_CHECKPOINT_PATH: "" },
+  };
+}
+
+/** Damages the segment that ends with transaction 3. */
+async function damageSegment(scene: HintScene): Promise<void> {
+  const [file = ""] = await filesBelow(scene, "checkpoints", /-0*3-[0-9a-f]+\.segment$/);
+  await changeBytes(file);
+}
+
+/** Clusters whose log backup is broken, or used for what it cannot do. */
+export const LOG_BACKUPS: readonly BrokenCluster[] = [
+  {
+    name: "log-read-only",
+    failure: "a transaction is sent to a node that only reads",
+    codes: ["LOG_READ_ONLY"],
+    async break(scene) {
+      await backedUp(scene);
+      await scene.ready("r", reading(scene));
+      return { output: await scene.runRefused("tx put things default/more 1", { on: "r" }) };
+    },
+    hint: /Send them to a node that has access to the log itself/,
+    follow: async (scene) => await scene.runStep("tx put things default/more 1", { on: "a" }),
+  },
+  {
+    name: "segment-damaged",
+    failure: "a segment of the log backup is damaged, and a node reads it",
+    codes: ["SEGMENT_CORRUPT"],
+    async break(scene) {
+      await backedUp(scene);
+      await damageSegment(scene);
+      scene.start("r", reading(scene));
+      return { status: "r" };
+    },
+    hint: /The segment (\S+) is damaged[^]*Remove the file: .* the next look of a node writes them again/,
+    async follow(scene, [, file = ""]) {
+      await scene.step(`rm ${file}`, async () => await rm(scene.path("checkpoints", file)));
+    },
+  },
+  {
+    name: "segment-damaged-log-trimmed",
+    failure: "the log was trimmed, and a segment that alone has what was trimmed is damaged",
+    codes: ["SEGMENT_CORRUPT"],
+    async break(scene) {
+      await backedUp(scene);
+      await scene.operate(async (stream) => await stream.purgeBefore(4));
+      await damageSegment(scene);
+      scene.start("b");
+      return { status: "b" };
+    },
+    hint: /SEGMENT_CORRUPT[^]*let a ready node save a checkpoint beyond it: cairn (checkpoint create)/,
+    follow: async (scene, [, command = ""]) => await scene.runStep(command, { on: "a" }),
+  },
+];

@@ -1,0 +1,4 @@
+import { LOG_BACKUPS } from "./clusters/log-backups.ts";
+import { followHints } from "./scene/follow-hints.ts";
+
+followHints(LOG_BACKUPS);
