@@ -13,10 +13,12 @@ export interface BackupReaderOptions {
   readonly logId?: string;
   /** The time from one listing to the next (ms). */
   readonly every: number;
+  /** The least time between two searches for a log that continues this one (ms); a minute by default. */
+  readonly lineageMs?: number;
   readonly clock?: Clock;
 }
 
-/** The time between two searches for a log that continues the one that is read (ms). */
+/** The default of `lineageMs`: a search lists the segments of all logs. */
 const LINEAGE_MS = 60_000;
 
 /**
@@ -126,10 +128,10 @@ export class BackupReader implements TxLog {
 
   /** Ends the reading once another log continues the one that is read. */
   async #searchNext(reading: AbortController, signal: AbortSignal): Promise<void> {
-    const { logId, every, clock = systemClock } = this.#options;
+    const { logId, every, lineageMs = LINEAGE_MS, clock = systemClock } = this.#options;
     const current = this.#logId;
     if (logId !== undefined || current === undefined) return;
-    while (await clock.wait(Math.max(every, LINEAGE_MS), signal)) {
+    while (await clock.wait(Math.max(every, lineageMs), signal)) {
       try {
         this.#next = await this.#findNext(current);
       } catch (error) {
