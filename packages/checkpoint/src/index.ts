@@ -31,6 +31,7 @@ export {
   type SkippedCheckpoint,
 } from "./store/list-checkpoints.ts";
 export type { HeldLease } from "./store/lease-record.ts";
+export { readReservations } from "./store/reservations.ts";
 export { markVerified, readVerification, type Verification, withdrawMark } from "./store/verification.ts";
 
 /** Saving. */

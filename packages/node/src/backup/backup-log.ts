@@ -88,11 +88,10 @@ export class BackupLog implements TxLog {
     return { first: run.first - offset, last: run.last - offset };
   }
 
-  /** Returns the offset from the log's positions to tx-ids, which each of its segments states. */
-  async offset(): Promise<number> {
+  /** Returns the offset from the log's positions to tx-ids, which each of its segments states; undefined if the backup has no segments. */
+  async offset(): Promise<number | undefined> {
     const segments = await this.#segments();
-    if (segments.length === 0) throw this.#unreachable("It has no segments yet.");
-    return (await this.#identity(segments)).offset;
+    return segments.length === 0 ? undefined : (await this.#identity(segments)).offset;
   }
 
   /** As in {@link TxLog.contents}. */

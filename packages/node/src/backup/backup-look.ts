@@ -4,7 +4,8 @@ import { vanished } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritten } from "./look-results.ts";
-import { coveredRanges, listBackup, type SegmentFile, type TxRange } from "./segment-name.ts";
+import { isRemovalDue, type RemovalRules, removeOldSegments } from "./remove-segments.ts";
+import { beginOfBackup, coveredRanges, listBackup, type SegmentFile, type TxRange } from "./segment-name.ts";
 import { SEGMENT_MESSAGES } from "./read-segment.ts";
 import { hasToMerge, tidyBackup } from "./tidy-backup.ts";
 import {
@@ -29,6 +30,8 @@ export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
   readonly muchSince?: number | undefined;
   readonly onWritten?: OnWritten;
   readonly clock: Clock;
+  /** If undefined, segments are kept forever. */
+  readonly removal?: RemovalRules | undefined;
   /** The memory between looks. */
   readonly memory: BackupMemory;
 }
@@ -73,9 +76,10 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const listing = await listBackup(store, of.id);
   forgetRemoved(memory, listing.segments);
   const bounds = await log.bounds();
-  const range = { first: bounds.first + of.offset, last: bounds.last + of.offset };
-  await requireSameHistory(target, listing.segments, range.last);
-  const canMerge = store.describe?.()?.canDelete !== false;
+  const last = bounds.last + of.offset;
+  const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
+  await requireSameHistory(target, listing.segments, last);
+  const canRemove = store.describe?.()?.canDelete !== false;
   const done = new LookResults(listing.segments, options.onWritten);
   const work = async (): Promise<void> => {
     await requireSameLog(log, of.id);
@@ -88,7 +92,8 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
       next = nextToWrite(coveredRanges(done.segments), range);
     }
     try {
-      if (canMerge) await tidyBackup(target, memory, done);
+      if (canRemove) await tidyBackup(target, memory, done);
+      await removeOld(options, storeNow(), done);
     } catch (error) {
       // What was written is written.
       if (!isCairnError(error)) throw error;
@@ -96,7 +101,10 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     }
   };
   const missing = nextToWrite(coveredRanges(listing.segments), range);
-  const isDue = missing !== undefined || (canMerge && hasToMerge(listing.segments, memory));
+  const isDue =
+    missing !== undefined ||
+    (canRemove &&
+      (hasToMerge(listing.segments, memory) || isRemovalDue(options, listing.segments, storeNow())));
   let skipped: BackupLook["skipped"];
   if (isDue) {
     await askClock(store, memory, clock);
@@ -123,6 +131,14 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
 /** Throws `LOG_DIFFERENT` if the log is no longer the one whose backup this is. */
 async function requireSameLog(log: TxLog, id: string): Promise<void> {
   if ((await log.id()) !== id) throw vanished(log.name);
+}
+
+async function removeOld(options: BackupLookOptions, now: number, done: LookResults): Promise<void> {
+  const { removal, memory, signal } = options;
+  if (removal === undefined || signal.aborted || !isRemovalDue(options, done.segments, now)) return;
+  memory.removedAt = now;
+  const names = new Set(await removeOldSegments(options, done.segments, removal, now));
+  for (const segment of done.segments.filter(({ name }) => names.has(name))) done.remove(segment);
 }
 
 /** Returns whether the newest segment was written so recently that no node has to write another one yet. */

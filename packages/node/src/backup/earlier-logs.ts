@@ -115,8 +115,8 @@ async function asContinued(
   backup: BackupLog,
   { log, anchor }: ContinuedLog,
 ): Promise<EarlierLog | undefined> {
-  if (!(await backup.exists())) return undefined;
   const offset = await backup.offset();
+  if (offset === undefined) return undefined;
   const position = anchor.txId - offset;
   const last = await backup.fetch(position);
   if (last === undefined || anchorOf(last).sha256 !== anchor.sha256) return undefined;

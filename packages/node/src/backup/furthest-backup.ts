@@ -40,5 +40,6 @@ export async function furthestBackup(
   }
   if (found === undefined) return undefined;
   const log = new BackupLog({ store: found.store, logId, pollMs: POLL_MS });
-  return { ...found, log, offset: await log.offset() };
+  const offset = await log.offset();
+  return offset === undefined ? undefined : { ...found, log, offset };
 }

@@ -6,13 +6,16 @@ import {
   retryDelay,
   systemClock,
 } from "@cairn/checkpoint";
-import type { CairnError } from "@cairn/kv";
+import { CairnError } from "@cairn/kv";
 import type { LogBackupStatus, TxId } from "@cairn/client";
 import type { TxLog } from "../log/tx-log.ts";
 import { type BackupLook, lookAtBackup } from "./backup-look.ts";
 import { asCairnError } from "../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
 import { SEGMENT_BYTES } from "./read-segment.ts";
+import type { RemovalRules } from "./remove-segments.ts";
+import { listBackup } from "./segment-name.ts";
+import { SegmentReads } from "./segment-reads.ts";
 import type { SegmentCodec, SegmentHeader } from "./segment.ts";
 
 /** The parameters of a log backup. */
@@ -31,6 +34,12 @@ export interface LogBackupParts {
   readonly of: SegmentHeader["log"];
   readonly node: string;
   readonly options: LogBackupOptions;
+  /** As in {@link RemovalRules}; without it, no segment is removed for its age. */
+  readonly verifiedUpTo?: RemovalRules["verifiedUpTo"];
+  /** The segments that this node has read; by default those that this backup reads. */
+  readonly reads?: SegmentReads;
+  /** Called once with each damaged segment that {@link LogBackup.readAll} finds, and with what the store does not allow. */
+  readonly onFinding?: (error: CairnError) => void;
   readonly onLook?: (look: BackupLook) => void;
   /** Called with the error of each look that failed. */
   readonly onError?: (error: CairnError) => void;
@@ -54,6 +63,8 @@ const REPORTED_RANGES = 10;
 /** The latest that a look comes after much was written, as a part of the period and at most (ms): so that not all nodes look at once. */
 const HURRY_PART = 0.1;
 const MAX_HURRY_MS = 5_000;
+/** The greatest share of time spent reading segments for practice. */
+const MAX_READ_SHARE = 0.1;
 
 /**
  * Keeps the backup of a log in a checkpoint store up to date. Each node that runs one looks 0.9 to 1.1 periods after the newest segment, and
@@ -74,6 +85,9 @@ export class LogBackup {
   };
   #running: Promise<void> = Promise.resolve();
   #written = { segments: 0, bytes: 0 };
+  readonly #reads: SegmentReads;
+  /** The names of findings that were reported. */
+  readonly #reported = new Set<string>();
   #appliedBytes = 0;
   /** Since when they are counted, by the clock of this machine (ms). */
   #countedSince = 0;
@@ -83,6 +97,7 @@ export class LogBackup {
     this.#parts = parts;
     this.#clock = parts.clock ?? systemClock;
     this.#random = parts.random ?? Math.random;
+    this.#reads = parts.reads ?? new SegmentReads();
   }
 
   /** Returns what GET /status reports, given the last transaction of the index. */
@@ -101,9 +116,27 @@ export class LogBackup {
       lastLookAt: lookedAt,
       nextLookAt,
       written: this.#written,
-      warnings: [...this.#memory.damaged.values()].map(described),
+      warnings: this.#findings().map(described),
       lastFailure: error === undefined ? null : { ...described(error), hint: error.hint ?? null },
     };
+  }
+
+  /**
+   * Reads the segments that were not read yet, one after the other and slowly, and reports damaged ones as warnings of {@link status}. Throws
+   * the errors of the store.
+   */
+  async readAll(signal: AbortSignal): Promise<void> {
+    const { store, of } = this.#parts;
+    const { segments } = await listBackup(store, of.id);
+    this.#reads.listed(store, segments);
+    for (const segment of segments) {
+      if (this.#reads.knows(store, segment)) continue;
+      if (signal.aborted) return;
+      const begunAt = this.#clock.now();
+      await this.#reads.isWhole(store, segment, signal);
+      this.#report();
+      await this.#clock.wait((this.#clock.now() - begunAt) * (1 / MAX_READ_SHARE - 1), signal);
+    }
   }
 
   start(): void {
@@ -156,8 +189,8 @@ export class LogBackup {
 
   /** Looks once. Returns the time until the next look (ms). */
   async #look(isMuch: boolean): Promise<number> {
-    const { options, store, log, of, node, onLook, onError } = this.#parts;
-    const { every, codec } = options;
+    const { options, store, log, of, node, onLook, onError, verifiedUpTo } = this.#parts;
+    const { every, codec, keep } = options;
     const muchSince = isMuch ? this.#countedSince : undefined;
     this.#countedSince = this.#clock.now();
     this.#appliedBytes = 0;
@@ -171,6 +204,7 @@ export class LogBackup {
       codec,
       every,
       muchSince,
+      removal: keep === "all" || verifiedUpTo === undefined ? undefined : { keep, verifiedUpTo },
       memory: this.#memory,
       clock: this.#clock,
       signal: this.#stop.signal,
@@ -182,6 +216,7 @@ export class LogBackup {
     const isWhole = (look.covered.at(-1)?.last ?? 0) >= look.logEnd;
     const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;
     this.#state = { look, lookedAt: begunAt, nextLookAt: null, coveredUntil, error: look.failure };
+    this.#report();
     onLook?.(look);
     if (look.failure !== undefined) onError?.(look.failure);
     return nextLookDelay({
@@ -193,9 +228,37 @@ export class LogBackup {
     });
   }
 
+  #findings(): CairnError[] {
+    const { store, options } = this.#parts;
+    const found = new Map(
+      [...this.#memory.damaged.values(), ...this.#reads.damage].map((one) => [one.message, one]),
+    );
+    const keepsAll = options.keep !== "all" && store.describe?.()?.canDelete === false;
+    return [...found.values(), ...(keepsAll ? [notRemovable(store.location)] : [])];
+  }
+
+  #report(): void {
+    for (const finding of this.#findings()) {
+      if (this.#reported.has(finding.message)) continue;
+      this.#reported.add(finding.message);
+      this.#parts.onFinding?.(finding);
+    }
+  }
+
   #iso(inMs: number): string {
     return new Date(this.#clock.now() + inMs).toISOString();
   }
+}
+
+/** Returns `STORE_DENIED`: segments are kept although they are older than `keep`. */
+function notRemovable(location: string): CairnError {
+  return new CairnError(
+    "STORE_DENIED",
+    `The segments of the log backup in ${location} are not removed, because the store does not allow it.`,
+    {
+      hint: 'Allow this node to remove files there, or keep the segments: "keep": "all" in log-backup.',
+    },
+  );
 }
 
 function described({ code, message, hint = "" }: CairnError): {

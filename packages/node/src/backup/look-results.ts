@@ -8,6 +8,8 @@ export interface BackupMemory {
   storeClock: { readonly aheadMs: number; readonly askedAt: number } | undefined;
   /** Segments that cannot be used, by {@link versionOf}, with the reason: they are damaged, or of another history of the log. */
   readonly damaged: Map<string, CairnError>;
+  /** When this node looked for segments to remove last, by the store's clock; undefined before that. */
+  removedAt?: number;
 }
 
 /** Returns whether a segment is known to be unusable. */

@@ -31,6 +31,8 @@ const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})(?:-([1-9]\d{0,11}))?\.segment$/;
 /** The file in a backup's folder of a node that is writing or merging. */
 const LEASE = "in-progress.json";
+/** A file whose name says where the backup begins, because what was before it has been removed on purpose. */
+const BEGIN = /^(\d{16})\.begin$/;
 
 /** Returns the folder of a log's backup in a store, with the slash that ends it. */
 export function backupFolder(logId: string): string {
@@ -47,6 +49,16 @@ export function backupLease(logId: string): string {
 export function segmentFile({ logId, first, last, end, plainBytes }: SegmentName): string {
   const size = plainBytes === undefined ? "" : `-${plainBytes}`;
   return `${backupFolder(logId)}${idDigits(first)}-${idDigits(last)}-${end}${size}.segment`;
+}
+
+/** Returns the name of the file which says that the backup begins at a transaction. */
+export function beginFile(logId: string, txId: TxId): string {
+  return `${backupFolder(logId)}${idDigits(txId)}.begin`;
+}
+
+function parseBegin(file: string, logId: string): TxId | undefined {
+  const match = BEGIN.exec(file.slice(backupFolder(logId).length));
+  return match === null ? undefined : Number(match[1]);
 }
 
 function idDigits(txId: TxId): string {
@@ -71,6 +83,8 @@ export interface BackupListing {
   readonly segments: readonly SegmentFile[];
   /** The lease of a node that is writing, if there is one. */
   readonly lease: StoredFile | undefined;
+  /** The files that say where the backup begins, and the transactions that they name. There is more than one only during a removal. */
+  readonly begins: readonly { readonly name: string; readonly txId: TxId }[];
   /** Files that are not part of a backup. */
   readonly foreign: readonly string[];
 }
@@ -79,15 +93,29 @@ export interface BackupListing {
 export async function listBackup(store: CheckpointStore, logId: string): Promise<BackupListing> {
   const segments: SegmentFile[] = [];
   const foreign: string[] = [];
+  const begins: { name: string; txId: TxId }[] = [];
   let lease: StoredFile | undefined;
   for (const file of await store.list(backupFolder(logId))) {
     const name = parseSegmentName(file.name);
+    const begin = parseBegin(file.name, logId);
     if (name !== undefined) segments.push({ ...name, ...file, name: file.name });
     else if (file.name === backupLease(logId)) lease = file;
+    else if (begin !== undefined) begins.push({ name: file.name, txId: begin });
     else foreign.push(file.name);
   }
   segments.sort(inOrder);
-  return { segments, lease, foreign };
+  return { segments, lease, begins, foreign };
+}
+
+/**
+ * Returns the first transaction that the backup should hold: what is before it has been removed on purpose, and is not written again although
+ * the log may still hold it.
+ */
+export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId): TxId {
+  const removed = Math.max(1, ...begins.map(({ txId }) => txId));
+  const rest = segments.find(({ last }) => last >= removed);
+  // A name that no removal gave does not end the backup.
+  return Math.min(removed, rest?.first ?? logEnd + 1);
 }
 
 /** The order of segments: by their first transactions, the longer ones first. */

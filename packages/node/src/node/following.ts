@@ -3,6 +3,7 @@ import type { System } from "../api/system.ts";
 import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { LogBackup } from "../backup/log-backup.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
+import { SegmentReads } from "../backup/segment-reads.ts";
 import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
 import { indexSource } from "../checkpoints/index-source.ts";
@@ -19,6 +20,7 @@ import { indexLog } from "../replay/index-log.ts";
 import type { ReplayRate } from "../replay/replay-rate.ts";
 import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
 import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
+import { oldestUsable } from "../upkeep/trim-floor.ts";
 import { startScrub } from "../upkeep/scrub-index.ts";
 import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
@@ -169,8 +171,12 @@ export class ReadyServices {
     });
     const onJudged = (name: string, whole: boolean): void => doubts.judged(name, whole);
     const { id: logId } = index.state.log;
-    this.upkeep = new NodeUpkeep({ system, log, logId, stagingDir, logger, events, onJudged });
-    this.logBackup = startLogBackup(parts);
+    const reads = new SegmentReads();
+    const backup = startLogBackup(parts, reads);
+    this.logBackup = backup;
+    const readBackup = backup === undefined ? undefined : (signal: AbortSignal) => backup.readAll(signal);
+    const drill = { stagingDir, onJudged, readBackup };
+    this.upkeep = new NodeUpkeep({ system, log, logId, logger, events, reads, ...drill });
     this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
   }
 
@@ -208,16 +214,29 @@ function startCheckpointing(
   return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
 }
 
-function startLogBackup({ system, log, identity, index, logger }: FollowingParts): LogBackup | undefined {
-  const { logBackup: options, checkpointer, nodeId } = system;
+function startLogBackup(
+  { system, log, history, identity, index, logger }: FollowingParts,
+  reads: SegmentReads,
+): LogBackup | undefined {
+  const { logBackup: options, checkpointer, nodeId, kvProvider } = system;
   if (options === undefined || checkpointer === undefined) return undefined;
   const { id, name } = identity;
+  const { store } = checkpointer;
   const backup = new LogBackup({
-    store: checkpointer.store,
+    store,
     log,
     of: { id, name, offset: logOffset(identity, index.state) },
     node: nodeId,
     options,
+    reads,
+    verifiedUpTo: async () => {
+      const found = await oldestUsable(
+        { log: history, stores: [store], kvFormat: kvProvider.format },
+        identity,
+      );
+      return "position" in found ? found.checkpoint.txId : undefined;
+    },
+    onFinding: (error) => logFailure(logger, "warn", error, "The log backup continues."),
     onError: (error) => logFailure(logger, "warn", error, "The log backup tries again."),
   });
   backup.start();

@@ -1,6 +1,7 @@
 import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
 import { CairnError, errorMessage } from "@cairn/kv";
 import type { Logger } from "pino";
+import type { SegmentReads } from "../backup/segment-reads.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";
@@ -20,6 +21,10 @@ export interface UpkeepParts {
   readonly logger: Logger;
   readonly events: EventDispatcher;
   readonly onJudged?: VerifierParts["onJudged"];
+  /** The segments of the log's backup that this node has read. */
+  readonly reads: SegmentReads;
+  /** Reads the segments of the log's backup that this node has not read yet; undefined if it keeps none. */
+  readonly readBackup?: ((signal: AbortSignal) => Promise<void>) | undefined;
   /** The clock; the system clock by default. */
   readonly clock?: Clock;
   /** The source of random numbers; `Math.random` by default. */
@@ -80,6 +85,7 @@ export class NodeUpkeep {
       every: checkpointer.verifyEvery,
       clock: this.#clock,
       random: this.#random,
+      afterwards: this.#parts.readBackup,
       onVerified: (last) => {
         this.lastVerified = last;
       },
@@ -95,7 +101,7 @@ export class NodeUpkeep {
   }
 
   #startTrimming(): void {
-    const { system, log, events } = this.#parts;
+    const { system, log, events, reads } = this.#parts;
     const { trim, kvProvider } = system;
     if (trim === undefined) return;
     const stores = restoreStores(system);
@@ -105,7 +111,13 @@ export class NodeUpkeep {
     };
     const work = async (): Promise<number> => {
       await events.observe("trim", async (run) => {
-        const plan = await trimLog({ log, stores, kvFormat: kvProvider.format, keep: trim.keep });
+        const plan = await trimLog({
+          log,
+          stores,
+          kvFormat: kvProvider.format,
+          keep: trim.keep,
+          reads,
+        });
         const { first, upTo, because } = plan;
         run.ended({ outcome: upTo > first ? "trimmed" : "kept", first, upTo, because });
       });

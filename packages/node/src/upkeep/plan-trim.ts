@@ -1,9 +1,11 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
+import { SegmentReads } from "../backup/segment-reads.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
-import type { TxLog } from "../log/tx-log.ts";
-import { findTrimFloor, type TrimFloor } from "./trim-floor.ts";
+import type { LogBounds, TxLog } from "../log/tx-log.ts";
+import { type BackupFloor, findBackupFloor } from "./backup-floor.ts";
+import { oldestUsable, sharedStores, type TrimFloor } from "./trim-floor.ts";
 
 /** The log to trim, and the rules for trimming it. */
 export interface TrimOptions {
@@ -16,6 +18,8 @@ export interface TrimOptions {
    * The age in milliseconds, relative to the newest message, below which messages are kept. If undefined, no message is kept for its age.
    */
   readonly keep?: number | undefined;
+  /** The segments of backups that were read before, which are not read again. By default, none. */
+  readonly reads?: SegmentReads | undefined;
   /** The time in milliseconds since 1970; by default that of this machine's clock. */
   readonly now?: () => number;
 }
@@ -28,15 +32,18 @@ export interface TrimPlan {
   readonly last: number;
   /** The first message that is kept; equals `first` if nothing may be trimmed. */
   readonly upTo: number;
-  /** The checkpoint that contains what is trimmed. */
+  /** The checkpoint that contains what is trimmed; null if the log's backup does, or nothing is trimmed. */
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number } | null;
+  /** The store of the backup that contains what is trimmed; null if a checkpoint does, or nothing is trimmed. */
+  readonly backup: { readonly store: string } | null;
   /** A sentence that says why no more is trimmed. */
   readonly because: string;
 }
 
 /**
- * Plans how far the log may be trimmed now: up to the last message of the oldest checkpoint on which nodes can rely (that message is kept),
- * and no further than `keep` allows. Throws `NOT_FOUND` (there is no log), `CONFIG_INVALID` (the log cannot be trimmed), `LOG_UNREACHABLE`
+ * Plans how far the log may be trimmed now: up to the last message of the oldest checkpoint on which nodes can rely, or up to where the log's
+ * backup holds everything that they may need (that message is kept), and no further than `keep` allows. Reads the segments of the backup
+ * that replace what would be trimmed. Throws `NOT_FOUND` (there is no log), `CONFIG_INVALID` (the log cannot be trimmed), `LOG_UNREACHABLE`
  * or `STORE_UNREACHABLE`.
  */
 export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
@@ -45,15 +52,22 @@ export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw noLog(log.name);
   const { first, last } = identity.bounds;
-  const nothing = { log: log.name, first, last, upTo: first, checkpoint: null };
+  const nothing = { log: log.name, first, last, upTo: first, checkpoint: null, backup: null };
   if ((await log.id()) !== identity.id) {
     const because =
       "Only the first message has the id of the log: without it nodes could not recognize the log.";
     return { ...nothing, because };
   }
-  const floor = await findTrimFloor(options, identity);
-  if ("refused" in floor) return { ...nothing, because: floor.refused };
-  return await planAbove(options, identity, floor);
+  const stores = sharedStores(options.stores);
+  if ("refused" in stores) return { ...nothing, because: stores.refused };
+  const usable = await oldestUsable({ ...options, stores }, identity);
+  const young = await firstYoung(options, identity.bounds);
+  const { reads = new SegmentReads() } = options;
+  const backup = await findBackupFloor({ ...options, stores, reads }, identity, young);
+  if (backup !== undefined && isFurther(backup, usable, identity.bounds, young))
+    return planFor(options, identity, backup.position, young, { backup });
+  if ("refused" in usable) return { ...nothing, because: becauseOf(usable.refused, backup) };
+  return planFor(options, identity, usable.position, young, { checkpoint: usable.checkpoint });
 }
 
 /** Trims according to {@link planTrim}, and returns the plan. */
@@ -63,41 +77,58 @@ export async function trimLog(options: TrimOptions): Promise<TrimPlan> {
   return plan;
 }
 
-async function planAbove(
-  { log, keep, now = Date.now }: TrimOptions,
+function isFurther(
+  { position, stopped }: BackupFloor,
+  usable: TrimFloor | { readonly refused: string },
+  { first }: LogBounds,
+  young: number,
+): boolean {
+  if ("position" in usable) return position > Math.min(usable.position, young);
+  return position > first || stopped === undefined;
+}
+
+function planFor(
+  { log, keep = 0 }: TrimOptions,
   { bounds }: LogIdentity,
-  { position, checkpoint }: TrimFloor,
-): Promise<TrimPlan> {
-  const { first, last } = bounds;
-  const upTo =
-    keep === undefined ? position : await firstYoung(log, { first, last: position }, last, keep, now);
-  const age = Duration.fromMillis(keep ?? 0)
-    .rescale()
-    .toISO();
-  const because =
-    upTo < position
-      ? `Message ${upTo} and those after it are younger than ${age}.`
-      : `Message ${position} is the last one in ${checkpoint.name}, the oldest checkpoint that is verified.`;
-  return { log: log.name, first, last, upTo, checkpoint, because };
+  position: number,
+  young: number,
+  by: { readonly checkpoint: TrimFloor["checkpoint"] } | { readonly backup: BackupFloor },
+): TrimPlan {
+  const upTo = Math.min(position, young);
+  const age = Duration.fromMillis(keep).rescale().toISO();
+  const holder =
+    "checkpoint" in by ? { ...by, backup: null } : { checkpoint: null, backup: { store: by.backup.store } };
+  const limit =
+    "checkpoint" in by
+      ? `Message ${position} is the last one in ${by.checkpoint.name}, the oldest checkpoint that is verified.`
+      : becauseOf(`Message ${position} is the last one in the log backup in ${by.backup.store}.`, by.backup);
+  // The last message is kept whatever its age.
+  const isYoung = upTo === young && (upTo < position || young < bounds.last);
+  const because = isYoung ? `Message ${upTo} and those after it are younger than ${age}.` : limit;
+  return { log: log.name, first: bounds.first, last: bounds.last, upTo, ...holder, because };
+}
+
+function becauseOf(why: string, backup: BackupFloor | undefined): string {
+  return backup?.stopped === undefined
+    ? why
+    : `${why} ${backup.stopped} cairn log backup verify shows what is wrong with the backup.`;
 }
 
 /**
- * Returns the first position in `range` whose message is younger than `keep`, else the last position. Ages are relative to the newest
- * message or this machine's clock, whichever is earlier, so that a clock that is ahead does not trim young messages.
+ * Returns the first position whose message is younger than `keep`, else the last position. Ages are relative to the newest message or this
+ * machine's clock, whichever is earlier, so that a clock that is ahead does not trim young messages.
  */
 async function firstYoung(
-  log: TxLog,
-  range: { readonly first: number; readonly last: number },
-  newest: number,
-  keep: number,
-  now: () => number,
+  { log, keep, now = Date.now }: TrimOptions,
+  { first, last }: LogBounds,
 ): Promise<number> {
-  const reference = Math.min(now(), (await log.fetch(newest))?.time ?? 0);
+  if (keep === undefined) return last;
+  const reference = Math.min(now(), (await log.fetch(last))?.time ?? 0);
   const isYoung = async (position: number): Promise<boolean> => {
     const message = await log.fetch(position);
     return message !== undefined && message.time > reference - keep;
   };
-  let [low, high] = [range.first, range.last];
+  let [low, high] = [first, last];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     if (await isYoung(middle)) high = middle;

@@ -40,6 +40,8 @@ export interface DrillOptions extends VerifierParts {
   readonly every: number;
   readonly clock: Clock;
   readonly random: () => number;
+  /** Called after a checkpoint was verified by this node: reads what else a restore may need. */
+  readonly afterwards?: ((signal: AbortSignal) => Promise<void>) | undefined;
   /** Reports the newest mark, which a look found or this node made. */
   readonly onVerified: (last: LastVerified, byThisNode: boolean) => void;
   readonly onError: (error: unknown) => void;
@@ -143,6 +145,7 @@ async function drill(options: DrillOptions, signal: AbortSignal): Promise<number
   if (!isDue && last !== undefined) return nextDelay(options, last, storeNow);
   const mine = await verifyForNode(options, newest, signal);
   options.onVerified(mine, true);
+  await options.afterwards?.(signal);
   return nextDelay(options, mine, Date.parse(mine.verifiedAt));
 }
 

@@ -30,17 +30,26 @@ interface Listed {
   readonly listing: CheckpointListing;
 }
 
-/** Returns the oldest checkpoint that every node can restore and continue from, or a sentence that says why there is none. */
-export async function findTrimFloor(
+/** Returns the stores that every node can read, or a sentence that says why there is none. */
+export function sharedStores(
+  stores: readonly CheckpointStore[],
+): readonly CheckpointStore[] | { readonly refused: string } {
+  const shared = stores.filter((store) => store.shared === true);
+  return shared.length === 0 ? { refused: notShared(stores) } : shared;
+}
+
+/**
+ * Returns the oldest verified checkpoint in the stores that a node of this version can restore and continue from with `log`, or a sentence
+ * that says why there is none. The log may be one together with its backup.
+ */
+export async function oldestUsable(
   options: FloorOptions,
-  identity: LogIdentity,
+  identity: Pick<LogIdentity, "id" | "birth">,
 ): Promise<TrimFloor | { readonly refused: string }> {
-  const shared = options.stores.filter((store) => store.shared === true);
-  if (shared.length === 0) return { refused: notShared(options.stores) };
   const listed: Listed[] = [];
   const refusals = new Map<string, number>();
   const refuse = (why: string): void => void refusals.set(why, (refusals.get(why) ?? 0) + 1);
-  for (const store of shared) {
+  for (const store of options.stores) {
     const { checkpoints, skipped } = await listCheckpoints(store);
     listed.push(...checkpoints.map((listing) => ({ store, listing })));
     for (const { error } of skipped) refuse(error.code);
@@ -55,7 +64,7 @@ export async function findTrimFloor(
 
 async function refusalReason(
   { log, kvFormat }: FloorOptions,
-  identity: LogIdentity,
+  identity: Pick<LogIdentity, "id" | "birth">,
   one: Listed,
 ): Promise<string | undefined> {
   const { store, listing } = one;

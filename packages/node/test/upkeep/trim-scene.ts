@@ -14,6 +14,13 @@ import { type TrimOptions } from "../../src/upkeep/plan-trim.ts";
 import { type VerifiedCheckpoint, verifyCheckpoint } from "../../src/checkpoints/verify-checkpoint.ts";
 import { startNatsServer } from "../../testing/nats-server.ts";
 
+/** What a test chooses of a node. */
+export interface SceneParts {
+  readonly verifyEvery?: number;
+  readonly trim?: System["trim"];
+  readonly logBackup?: System["logBackup"];
+}
+
 /** Nodes, one after another or concurrently, on one log and one folder of checkpoints. */
 export interface TrimScene {
   readonly folder: string;
@@ -22,7 +29,7 @@ export interface TrimScene {
   readonly natsUrl: string | undefined;
   openLog(): Promise<TxLog>;
   /** Starts a node of this id with an index of its own; it is closed with the test if not before. */
-  start(id: string, more?: { verifyEvery?: number; trim?: System["trim"] }): Promise<CairnNode>;
+  start(id: string, more?: SceneParts): Promise<CairnNode>;
   /** Verifies a checkpoint as a node would. */
   verify(name: string): Promise<VerifiedCheckpoint>;
   /** Returns the names, newest first. */
@@ -45,11 +52,12 @@ export async function trimScene(kind: "embedded" | "nats", shared = true): Promi
     store,
     natsUrl: server?.url,
     openLog,
-    start: async (id, { verifyEvery, trim } = {}) => {
+    start: async (id, { verifyEvery, trim, logBackup } = {}) => {
       const checkpointer = { store, ...(verifyEvery === undefined ? {} : { verifyEvery }) };
       const node = await runNode({
         ...quietSystem({ folder, nodeId: id, openTxLog: openLog, checkpointer }),
         ...(trim === undefined ? {} : { trim }),
+        ...(logBackup === undefined ? {} : { logBackup }),
       });
       onTestFinished(() => node.close());
       return node;

@@ -21,7 +21,7 @@ interface LogTrimOptions extends ConfiguredOptions {
 export const addLogTrim: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("trim"),
-    "Remove old messages that are in a verified checkpoint in a shared store",
+    "Remove old messages that are in a verified checkpoint or in the log's backup, in a shared store",
     ["cairn log trim --dry-run -f cairn.edn", "cairn log trim --keep P3D -f cairn.edn"],
   )
     .option("--dry-run", "only print what would be removed, and why not more")
@@ -54,7 +54,7 @@ async function trim(
   });
 }
 
-function outcome({ log, first, last, upTo, checkpoint }: TrimPlan, dryRun: boolean): string {
+function outcome({ log, first, last, upTo, checkpoint, backup }: TrimPlan, dryRun: boolean): string {
   const has = last < first ? "is empty" : `has messages ${formatCount(first)} to ${formatCount(last)}`;
   if (upTo === first) return `nothing to trim: the log ${log} ${has}`;
   const gone =
@@ -62,5 +62,5 @@ function outcome({ log, first, last, upTo, checkpoint }: TrimPlan, dryRun: boole
       ? `message ${formatCount(first)}`
       : `messages ${formatCount(first)} to ${formatCount(upTo - 1)}`;
   const verb = dryRun ? "would trim" : "trimmed";
-  return `${verb} ${gone} of the log ${log}; ${checkpoint?.name ?? ""} holds them`;
+  return `${verb} ${gone} of the log ${log}; ${checkpoint?.name ?? `the log backup in ${backup?.store ?? ""}`} holds them`;
 }

@@ -1,0 +1,114 @@
+import {
+  type CheckpointStore,
+  listCheckpoints,
+  parseCheckpointName,
+  readReservations,
+} from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { type BackupListing, beginFile, listBackup, type SegmentFile } from "./segment-name.ts";
+import type { SegmentHeader } from "./segment.ts";
+
+/** The rules by which a backup is shortened. */
+export interface RemovalRules {
+  /** The age from which a segment may be removed (ms, by the store's clock). */
+  readonly keep: number;
+  /**
+   * Returns the last transaction of a verified checkpoint from which nodes of this version can continue; undefined if there is none. An index
+   * of another version is built from the beginning, which only the backup may still hold.
+   */
+  readonly verifiedUpTo: () => Promise<TxId | undefined>;
+}
+
+/** A backup, and the log that it is of. */
+export interface RemovalPlace {
+  readonly store: CheckpointStore;
+  readonly of: SegmentHeader["log"];
+  readonly node: string;
+}
+
+const MAX_PAUSE_MS = 3_600_000;
+const MIN_PAUSE_MS = 1_000;
+/** The number of removals within `keep`, so that the backup is never much longer than it has to be. */
+const REMOVALS_PER_KEEP = 20;
+
+/** Returns whether it is time to look for segments that may be removed, and there are candidates. `now`: by the store's clock. */
+export function isRemovalDue(
+  {
+    removal,
+    store,
+    memory: { removedAt = -Infinity },
+  }: {
+    readonly removal?: RemovalRules | undefined;
+    readonly store: CheckpointStore;
+    readonly memory: { readonly removedAt?: number };
+  },
+  segments: readonly SegmentFile[],
+  now: number,
+): boolean {
+  if (removal === undefined || store.describe?.()?.canDelete === false) return false;
+  const pause = Math.min(MAX_PAUSE_MS, Math.max(MIN_PAUSE_MS, removal.keep / REMOVALS_PER_KEEP));
+  return Math.abs(now - removedAt) >= pause && oldSegments(segments, removal.keep, now).length > 0;
+}
+
+/** Returns the segments older than `keep` from the first on, up to the first younger one. */
+function oldSegments(segments: readonly SegmentFile[], keep: number, now: number): SegmentFile[] {
+  const young = segments.findIndex(({ modifiedAt }) => now - modifiedAt <= keep);
+  return segments.slice(0, young < 0 ? segments.length : young);
+}
+
+/**
+ * Removes the oldest segments that are older than `keep`, that no listed checkpoint and no node that is restoring one needs, and that a
+ * verified checkpoint covers. Returns their names. `now`: by the store's clock. Errors: those of the store and the log.
+ */
+export async function removeOldSegments(
+  place: RemovalPlace,
+  segments: readonly SegmentFile[],
+  { keep, verifiedUpTo }: RemovalRules,
+  now: number,
+): Promise<string[]> {
+  const old = oldSegments(segments, keep, now);
+  if (old.length === 0) return [];
+  const verified = await verifiedUpTo();
+  if (verified === undefined) return [];
+  // Listed last, after everything was decided: a checkpoint that was published meanwhile is newer than what is removed.
+  const needed = Math.min(verified, await firstNeeded(place));
+  const stays = old.findIndex(({ last }) => last >= needed);
+  return await removeFirst(place, old.slice(0, stays < 0 ? old.length : stays));
+}
+
+/**
+ * Removes the first segments of a backup, having noted where it begins now, so that no node writes them again. Returns their names. The
+ * caller has made sure that nothing needs them.
+ */
+export async function removeFirst(
+  { store, of, node }: RemovalPlace,
+  segments: readonly SegmentFile[],
+): Promise<string[]> {
+  if (segments.length === 0) return [];
+  const begin = Math.max(...segments.map(({ last }) => last)) + 1;
+  await store.create(beginFile(of.id, begin), JSON.stringify({ node }));
+  const removed: string[] = [];
+  for (const { name } of segments) {
+    await store.remove(name);
+    removed.push(name);
+  }
+  const { begins } = await listBackup(store, of.id);
+  await removeOlder(store, begins);
+  return removed;
+}
+
+async function removeOlder(store: CheckpointStore, begins: BackupListing["begins"]): Promise<void> {
+  const newest = Math.max(...begins.map(({ txId }) => txId));
+  for (const { name, txId } of begins) if (txId < newest) await store.remove(name);
+}
+
+/** Returns the first transaction of which a checkpoint or a reservation in the store still needs what follows. */
+async function firstNeeded({ store, of }: RemovalPlace): Promise<TxId> {
+  const { checkpoints, skipped } = await listCheckpoints(store);
+  const { reserved } = await readReservations(store);
+  // Two logs that began empty have nothing in common. Any other may continue this one, or be continued by it.
+  const related = checkpoints.filter(({ log }) => log.id === of.id || log.offset > 0 || of.offset > 0);
+  const names = [...related, ...skipped].map(({ name }) => name);
+  const txIds = [...names, ...reserved].map((name) => parseCheckpointName(name)?.txId ?? 0);
+  return Math.min(...txIds);
+}

@@ -1,0 +1,54 @@
+import { type CheckpointStore } from "@cairn/checkpoint";
+import { type CairnError, isCairnError } from "@cairn/kv";
+import { readSegment } from "./read-segment.ts";
+import type { SegmentFile } from "./segment-name.ts";
+
+/** The segments that this process has read whole, so that each is read once, and those that it found damaged. */
+export class SegmentReads {
+  readonly #whole = new Set<string>();
+  readonly #damaged = new Map<string, CairnError>();
+
+  /** Returns the errors of damaged segments, in the order in which they were found. */
+  get damage(): CairnError[] {
+    return [...this.#damaged.values()];
+  }
+
+  /**
+   * Returns whether a segment is whole: read now, unless it was read before. False if it is damaged or has been removed. Throws the errors of
+   * the store.
+   */
+  async isWhole(store: CheckpointStore, segment: SegmentFile, signal?: AbortSignal): Promise<boolean> {
+    const place = placeOf(store, segment);
+    if (this.#whole.has(place)) return true;
+    try {
+      if ((await readSegment(store, segment, signal)) === undefined) return false;
+      this.#whole.add(place);
+      this.#damaged.delete(place);
+      return true;
+    } catch (error) {
+      if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+      this.#damaged.set(place, error);
+      return false;
+    }
+  }
+
+  /** Returns whether a segment was read before. */
+  knows(store: CheckpointStore, segment: SegmentFile): boolean {
+    return this.#whole.has(placeOf(store, segment));
+  }
+
+  /** Forgets the segments of a store that are no longer listed. */
+  listed(store: CheckpointStore, segments: readonly SegmentFile[]): void {
+    const places = new Set(segments.map((segment) => placeOf(store, segment)));
+    const prefix = placeOf(store, { name: "" });
+    for (const known of [this.#whole, this.#damaged]) {
+      for (const place of known.keys()) {
+        if (place.startsWith(prefix) && !places.has(place)) known.delete(place);
+      }
+    }
+  }
+}
+
+function placeOf(store: CheckpointStore, { name }: { readonly name: string }): string {
+  return `${store.identity ?? store.location}\n${name}`;
+}

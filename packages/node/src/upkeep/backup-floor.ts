@@ -1,0 +1,113 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { BackupLog } from "../backup/backup-log.ts";
+import { logWithBackup } from "../backup/log-with-backup.ts";
+import { coveredRanges, listBackup, type SegmentFile, segmentsWith } from "../backup/segment-name.ts";
+import type { SegmentReads } from "../backup/segment-reads.ts";
+import { anchorOf } from "../log/anchor.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { oldestUsable } from "./trim-floor.ts";
+
+/** The log and the stores whose backups are asked. */
+export interface BackupFloorOptions {
+  readonly log: TxLog;
+  /** Stores that every node can read. */
+  readonly stores: readonly CheckpointStore[];
+  readonly kvFormat: string;
+  /** The segments that were read before. */
+  readonly reads: SegmentReads;
+}
+
+/** The position up to which a backup replaces the log. That message is in both. */
+export interface BackupFloor {
+  readonly position: number;
+  /** The location of the backup's store. */
+  readonly store: string;
+  /** Why it is not further although the backup holds more; undefined if it does not. */
+  readonly stopped: string | undefined;
+}
+
+/** What a backup holds is there, so nothing waits for it. */
+const POLL_MS = 1_000;
+
+/**
+ * Returns up to where, and at most up to `most`, a backup holds everything that a node may need: without a hole from the first transaction or
+ * from a verified checkpoint on, in segments that were read back and agree with the log. Undefined if no backup holds the log's first message.
+ */
+export async function findBackupFloor(
+  options: BackupFloorOptions,
+  identity: LogIdentity,
+  most: number,
+): Promise<BackupFloor | undefined> {
+  let furthest: BackupFloor | undefined;
+  for (const store of options.stores) {
+    const floor = await floorIn(store, options, identity, most);
+    if (floor !== undefined && floor.position > (furthest?.position ?? 0)) furthest = floor;
+  }
+  return furthest;
+}
+
+async function floorIn(
+  store: CheckpointStore,
+  options: BackupFloorOptions,
+  identity: LogIdentity,
+  most: number,
+): Promise<BackupFloor | undefined> {
+  const { log, reads } = options;
+  const { segments } = await listBackup(store, identity.id);
+  reads.listed(store, segments);
+  if (segments.length === 0) return undefined;
+  const offset = await offsetOf(store, identity);
+  if (offset === undefined) return undefined;
+  const first = identity.bounds.first + offset;
+  const range = coveredRanges(segments).find((one) => one.first <= first && first <= one.last);
+  if (range === undefined) return undefined;
+  const isWholeHistory = range.first === 1 && offset === 0;
+  if (!isWholeHistory && !(await isAfterCheckpoint(store, options, identity))) return undefined;
+  let position = identity.bounds.first;
+  const at = (stopped?: string): BackupFloor => ({ position, store: store.location, stopped });
+  let next = first;
+  while (position < most && next <= range.last) {
+    const segment = await wholeWith(store, segments, next, reads);
+    if (segment === undefined) return at(`No segment that holds transaction ${next} is whole.`);
+    const agreed = await lastAgreed(log, segment, offset);
+    if (agreed === undefined)
+      return at(`The log does not hold transaction ${segment.last} as ${segment.name} does.`);
+    position = Math.min(agreed, most);
+    next = segment.last + 1;
+  }
+  return at();
+}
+
+/** Returns whether a verified checkpoint, from which nodes of this version can continue, ends in what the log and the backup in `store` hold. */
+async function isAfterCheckpoint(
+  store: CheckpointStore,
+  { log, stores, kvFormat }: BackupFloorOptions,
+  identity: LogIdentity,
+): Promise<boolean> {
+  const usable = await oldestUsable({ log: logWithBackup(log, [store]), stores, kvFormat }, identity);
+  return "position" in usable;
+}
+
+async function offsetOf(store: CheckpointStore, { id, birth }: LogIdentity): Promise<number | undefined> {
+  return birth?.offset ?? (await new BackupLog({ store, logId: id, pollMs: POLL_MS }).offset());
+}
+
+async function wholeWith(
+  store: CheckpointStore,
+  segments: readonly SegmentFile[],
+  txId: number,
+  reads: SegmentReads,
+): Promise<SegmentFile | undefined> {
+  for (const segment of segmentsWith(segments, txId)) {
+    if (await reads.isWhole(store, segment)) return segment;
+  }
+  return undefined;
+}
+
+/** Returns the position of a segment's last message; undefined if the log holds another one there. */
+async function lastAgreed(log: TxLog, segment: SegmentFile, offset: number): Promise<number | undefined> {
+  const position = segment.last - offset;
+  const message = await log.fetch(position);
+  return message !== undefined && anchorOf(message).sha256.startsWith(segment.end) ? position : undefined;
+}
