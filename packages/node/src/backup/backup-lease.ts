@@ -18,7 +18,7 @@ export interface LeaseTerms {
 /** Runs `work` while this node has the backup's lease. Returns false, and runs nothing, while another node has it. */
 export async function underLease(
   { store, logId, node, every }: LeaseTerms,
-  { lease }: BackupListing,
+  { lease }: Pick<BackupListing, "lease">,
   now: number,
   work: () => Promise<void>,
 ): Promise<boolean> {

@@ -48,7 +48,10 @@ export function adviceInstead(word: string): string | undefined {
  */
 export function suggestCommands(program: Command, word: string): readonly string[] {
   const named = program.commands.flatMap((group) =>
-    group.commands.filter((command) => command.name() === word).map(() => `${group.name()} ${word}`),
+    group.commands
+      // Nobody means a group by its name alone.
+      .filter((command) => command.name() === word && command.commands.length === 0)
+      .map(() => `${group.name()} ${word}`),
   );
   if (named.length > 0) return named;
   const [joined, ...rest] = word.split(/[-:_/.]/);

@@ -46,6 +46,22 @@ export async function oldestUsable(
   options: FloorOptions,
   identity: Pick<LogIdentity, "id" | "birth">,
 ): Promise<TrimFloor | { readonly refused: string }> {
+  return await firstUsable(options, identity, oldestFirst);
+}
+
+/** Does the same for the newest checkpoint. */
+export async function newestUsable(
+  options: FloorOptions,
+  identity: Pick<LogIdentity, "id" | "birth">,
+): Promise<TrimFloor | { readonly refused: string }> {
+  return await firstUsable(options, identity, (a, b) => oldestFirst(b, a));
+}
+
+async function firstUsable(
+  options: FloorOptions,
+  identity: Pick<LogIdentity, "id" | "birth">,
+  order: (a: Listed, b: Listed) => number,
+): Promise<TrimFloor | { readonly refused: string }> {
   const listed: Listed[] = [];
   const refusals = new Map<string, number>();
   const refuse = (why: string): void => void refusals.set(why, (refusals.get(why) ?? 0) + 1);
@@ -54,7 +70,7 @@ export async function oldestUsable(
     listed.push(...checkpoints.map((listing) => ({ store, listing })));
     for (const { error } of skipped) refuse(error.code);
   }
-  for (const one of listed.toSorted(oldestFirst)) {
+  for (const one of listed.toSorted(order)) {
     const refusal = await refusalReason(options, identity, one);
     if (refusal === undefined) return floorOf(one);
     refuse(refusal);

@@ -18,7 +18,7 @@ interface Leaf {
 /** Commands that need neither a node, nor a log, nor a store. */
 const WITHOUT = ["config convert", "config schema"];
 /** Commands that, with a configuration, read its store and need no node. */
-const IN_THE_STORE = ["checkpoint list", "checkpoint show", "checkpoint verify"];
+const IN_THE_STORE = ["checkpoint list", "checkpoint show", "checkpoint verify", "log backup status"];
 
 function leaves(command: Command, at: readonly string[] = []): Leaf[] {
   if (command.commands.length === 0) return [{ path: at, command }];

@@ -1,4 +1,5 @@
 import { commandGroup } from "../options/command-options.ts";
+import { addLogBackup } from "./backup/log-backup.ts";
 import { addLogCreate } from "./log-create.ts";
 import { addLogOrphans } from "./log-orphans.ts";
 import { addLogRecover } from "./log-recover.ts";
@@ -6,10 +7,11 @@ import { addLogStatus } from "./log-status.ts";
 import { addLogTrim } from "./log-trim.ts";
 
 /** Adds the group `cairn log`. */
-export const addLog = commandGroup("log", "Show, trim, recover or create the transaction log", [
+export const addLog = commandGroup("log", "Show, trim, back up, recover or create the transaction log", [
   addLogStatus,
   addLogCreate,
   addLogTrim,
   addLogRecover,
   addLogOrphans,
+  addLogBackup,
 ]);

@@ -1,0 +1,178 @@
+import { CairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { systemClock } from "@cairn/checkpoint";
+import { anchorOf } from "../log/anchor.ts";
+import type { LogBounds, LogMessage } from "../log/tx-log.ts";
+import { underLease } from "./backup-lease.ts";
+import { readSegment } from "./read-segment.ts";
+import { removeFirst } from "./remove-segments.ts";
+import { coveredRanges, listBackup, type SegmentFile } from "./segment-name.ts";
+import { type BackupTarget, writeSegment } from "./write-segments.ts";
+
+/** What a prune of a backup removes. */
+export interface BackupPrune {
+  readonly segments: readonly SegmentFile[];
+  /** The last transaction that stays before what is removed at the end; the last one that is removed at the beginning. */
+  readonly txId: TxId;
+}
+
+/** The age from which a lease counts as left by a dead writer (ms), for who does not know how often nodes write. */
+const LEASE_MS = 600_000;
+const LEASE_TRIES = 20;
+const LEASE_RETRY_MS = 1_000;
+
+/**
+ * Plans the removal of everything up to `through` from the beginning of a backup: each segment that begins at or before it. `verified`: the
+ * last transaction of the newest verified checkpoint. Throws `CONFLICT` if that does not replace what would be removed.
+ */
+export async function planThrough(
+  { store, of, log }: BackupTarget,
+  through: TxId,
+  verified: TxId | undefined,
+): Promise<BackupPrune> {
+  const { segments } = await listBackup(store, of.id);
+  const gone = segments.filter(({ first }) => first <= through);
+  const txId = Math.max(0, ...gone.map(({ last }) => last));
+  if (gone.length === 0) return { segments: gone, txId };
+  if (verified === undefined || verified < through) throw notCovered(through, verified);
+  const bounds = await log.bounds();
+  const rest = coveredRanges(segments.slice(gone.length));
+  if (!isReadableFrom(verified, bounds, of.offset, rest)) throw notContinued(txId, verified);
+  return { segments: gone, txId };
+}
+
+/** Returns whether the log and the runs of its backup hold everything from `txId` on. */
+function isReadableFrom(
+  txId: TxId,
+  { first }: LogBounds,
+  offset: number,
+  covered: ReturnType<typeof coveredRanges>,
+): boolean {
+  const begin = first + offset;
+  return txId >= begin || covered.some((range) => range.first <= txId && begin <= range.last);
+}
+
+/**
+ * Plans the removal of what the log lost from the end of a backup: each segment that ends after the last transaction that both share.
+ * Throws `CONFLICT` if they share none, and `SEGMENT_CORRUPT` if that cannot be found out.
+ */
+export async function planLost(target: BackupTarget): Promise<BackupPrune> {
+  const { store, of, log } = target;
+  const { segments } = await listBackup(store, of.id);
+  const bounds = await log.bounds();
+  let shared = 0;
+  for (const segment of segments.toSorted((a, b) => b.last - a.last)) {
+    if (segment.last <= shared) break;
+    shared = Math.max(shared, await lastShared(target, segment, bounds));
+  }
+  const lost = segments.filter(({ last }) => last > shared);
+  if (shared === 0 && lost.length > 0) throw nothingShared(target, bounds);
+  return { segments: lost, txId: shared };
+}
+
+/** Removes what {@link planThrough} planned. Returns the names. */
+export async function pruneThrough(target: BackupTarget, { segments }: BackupPrune): Promise<string[]> {
+  return await exclusively(target, () => removeFirst(target, segments));
+}
+
+/** Removes what {@link planLost} planned, from the end on. What the log shares of a segment is written as one of its own before. */
+export async function pruneLost(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
+  return await exclusively(target, async () => {
+    const removed: string[] = [];
+    for (const segment of segments.toSorted((a, b) => b.last - a.last)) {
+      if (segment.first <= txId) await writeShared(target, segment, txId);
+      await target.store.remove(segment.name);
+      removed.push(segment.name);
+    }
+    return removed;
+  });
+}
+
+async function writeShared(target: BackupTarget, segment: SegmentFile, txId: TxId): Promise<void> {
+  const content = await readSegment(target.store, segment, target.signal);
+  if (content === undefined) return;
+  const { header, messages } = content;
+  await writeSegment(target, header.before ?? undefined, messages.slice(0, txId - header.first + 1));
+}
+
+/** Returns the last transaction of a segment that the log holds, too, or has trimmed; 0 if there is none. */
+async function lastShared(
+  { store, of, log, signal }: BackupTarget,
+  segment: SegmentFile,
+  bounds: LogBounds,
+): Promise<TxId> {
+  const end = segment.last - of.offset;
+  // The log goes on after what was trimmed from it.
+  if (end < bounds.first) return segment.last;
+  const last = end > bounds.last ? undefined : await log.fetch(end);
+  if (last !== undefined && anchorOf(last).sha256.startsWith(segment.end)) return segment.last;
+  const content = await readSegment(store, segment, signal);
+  if (content === undefined) return 0;
+  const isShared = async (message: LogMessage): Promise<boolean> => {
+    const ours = message.position > bounds.last ? undefined : await log.fetch(message.position);
+    return ours === undefined
+      ? message.position < bounds.first
+      : anchorOf(ours).sha256 === anchorOf(message).sha256;
+  };
+  // Both hold the same up to some message, and nothing in common after it.
+  let [low, high] = [0, content.messages.length];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const message = content.messages[middle];
+    if (message !== undefined && (await isShared(message))) low = middle + 1;
+    else high = middle;
+  }
+  return low === 0 ? 0 : content.header.first + low - 1;
+}
+
+/** Runs `work` while no node writes or merges: what one had read before would otherwise be written again. */
+async function exclusively<T>(target: BackupTarget, work: () => Promise<T>): Promise<T> {
+  for (let tries = 0; tries < LEASE_TRIES; tries += 1) {
+    const { lease } = await listBackup(target.store, target.of.id);
+    const done: T[] = [];
+    const lasting = { ...target, logId: target.of.id, every: LEASE_MS };
+    const isDone = await underLease(lasting, { lease }, target.storeNow(), async () => {
+      done.push(await work());
+    });
+    const [result] = done;
+    if (isDone && result !== undefined) return result;
+    await systemClock.wait(LEASE_RETRY_MS, target.signal);
+  }
+  throw new CairnError("CONFLICT", `A node is writing to the log backup in ${target.store.location}.`, {
+    hint: "Nothing was removed. Run the command again.",
+  });
+}
+
+function notCovered(through: TxId, verified: TxId | undefined): CairnError {
+  const newest =
+    verified === undefined
+      ? "There is no verified checkpoint from which nodes of this version could continue."
+      : `The newest verified checkpoint ends with transaction ${verified}.`;
+  return new CairnError(
+    "CONFLICT",
+    `Transactions up to ${through} cannot be removed from the log backup. ${newest}`,
+    {
+      hint: "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.",
+    },
+  );
+}
+
+function notContinued(txId: TxId, verified: TxId): CairnError {
+  return new CairnError(
+    "CONFLICT",
+    `The segments to remove end with transaction ${txId}, the newest verified checkpoint with ${verified}, and the log no longer holds what is between them.`,
+    {
+      hint: "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.",
+    },
+  );
+}
+
+function nothingShared({ log, store }: BackupTarget, { first, last }: LogBounds): CairnError {
+  return new CairnError(
+    "CONFLICT",
+    `The log "${log.name}", which holds messages ${first} to ${last}, shares none with its backup in ${store.location}.`,
+    {
+      hint: "Nothing was removed. Check the log's address and name: cairn log status shows what it holds.",
+    },
+  );
+}

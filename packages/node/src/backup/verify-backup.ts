@@ -1,0 +1,182 @@
+import type { CheckpointListing, CheckpointStore } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { anchorOf } from "../log/anchor.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { readSegment } from "./read-segment.ts";
+import { corruptSegment, type Segment } from "./segment.ts";
+import { coveredRanges, listBackup, type SegmentFile, type TxRange } from "./segment-name.ts";
+
+/** Options for {@link verifyBackup}. */
+export interface VerifyBackupOptions {
+  readonly store: CheckpointStore;
+  readonly logId: string;
+  /** If given, the last message of each segment is compared with the log's, as far as the log still has it. */
+  readonly log?: TxLog | undefined;
+  /** Checkpoints of this log, whose last transactions are compared with those in the segments. */
+  readonly checkpoints: readonly Pick<CheckpointListing, "name" | "anchor">[];
+  readonly signal: AbortSignal;
+  /** Called with the number of bytes read, and the segment that was read. */
+  readonly onProgress?: (done: number, name: string) => void;
+}
+
+/** A problem of a backup. */
+export interface BackupProblem {
+  /** The file that has it; null for a hole. */
+  readonly file: string | null;
+  readonly error: CairnError;
+}
+
+/** What a backup proved to hold. */
+export interface VerifiedBackup {
+  readonly segments: number;
+  readonly bytes: number;
+  readonly messages: number;
+  /** The transactions in segments that are whole. */
+  readonly covered: readonly TxRange[];
+  /** The checkpoints whose last transaction is in the backup, as it is in the checkpoint. */
+  readonly agreeing: readonly string[];
+}
+
+/**
+ * Reads every segment of a backup, and compares it with its digest and name, with the segments that it continues or overlaps, with the log,
+ * and with checkpoints. Reports every problem, and goes on. Memory holds two segments. Throws the errors of the store and the log.
+ */
+export async function verifyBackup(
+  options: VerifyBackupOptions,
+  onProblem: (problem: BackupProblem) => Promise<void>,
+): Promise<VerifiedBackup> {
+  const { store, logId, signal, onProgress } = options;
+  const { segments, foreign, begins } = await listBackup(store, logId);
+  for (const name of foreign) {
+    const error = corruptSegment(name, "its name is not that of a file of a log backup");
+    await onProblem({ file: name, error });
+  }
+  const whole: SegmentFile[] = [];
+  const agreeing: string[] = [];
+  /** Of those read so far, the segment that reaches furthest. It holds all that a later one shares with any of them. */
+  let furthest: Segment | undefined;
+  let [bytes, messages] = [0, 0];
+  for (const file of segments) {
+    signal.throwIfAborted();
+    const problem = (error: CairnError): Promise<void> => onProblem({ file: file.name, error });
+    const segment = await readOr(store, file, signal, problem);
+    bytes += file.bytes;
+    onProgress?.(bytes, file.name);
+    if (segment === undefined) continue;
+    whole.push(file);
+    messages += segment.messages.length;
+    const error = contradiction(file.name, segment, furthest) ?? (await againstLog(options, file, segment));
+    if (error !== undefined) await problem(error);
+    for (const one of options.checkpoints) {
+      const why = againstCheckpoint(file.name, segment, one);
+      if (why === "agrees") agreeing.push(one.name);
+      else if (why !== undefined) await problem(why);
+    }
+    if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
+  }
+  const covered = coveredRanges(whole);
+  for (const hole of holesOf(covered, begins)) await onProblem({ file: null, error: missing(store, hole) });
+  return { segments: segments.length, bytes, messages, covered, agreeing: [...new Set(agreeing)] };
+}
+
+/** Returns the holes in a backup: between its runs of transactions, and before the first if one was noted where it begins. */
+export function holesOf(covered: readonly TxRange[], begins: readonly { readonly txId: TxId }[]): TxRange[] {
+  const holes: TxRange[] = [];
+  let next = begins.length === 0 ? undefined : Math.max(...begins.map(({ txId }) => txId));
+  for (const { first, last } of covered) {
+    if (next !== undefined && first > next) holes.push({ first: next, last: first - 1 });
+    next = Math.max(next ?? 1, last + 1);
+  }
+  return holes;
+}
+
+/** Returns `LOG_GAP`: transactions of which there is no whole segment, although there are later ones. */
+function missing({ location }: CheckpointStore, { first, last }: TxRange): CairnError {
+  const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
+  return new CairnError("LOG_GAP", `${what} missing in the log backup in ${location}.`, {
+    hint: "While the log still holds them, the next look of a node writes them again. Otherwise a checkpoint beyond them replaces them: nodes restore it and continue from there.",
+  });
+}
+
+async function readOr(
+  store: CheckpointStore,
+  file: SegmentFile,
+  signal: AbortSignal,
+  onProblem: (error: CairnError) => Promise<void>,
+): Promise<Segment | undefined> {
+  try {
+    return await readSegment(store, file, signal);
+  } catch (error) {
+    if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+    await onProblem(error);
+    return undefined;
+  }
+}
+
+/** Returns how a segment contradicts the one that it continues or overlaps. */
+function contradiction(
+  name: string,
+  segment: Segment,
+  furthest: Segment | undefined,
+): CairnError | undefined {
+  if (furthest === undefined) return undefined;
+  const { header, messages } = segment;
+  const { log, first, last } = furthest.header;
+  if (header.log.offset !== log.offset)
+    return corruptSegment(
+      name,
+      `its log has the offset ${header.log.offset}, not ${log.offset} as in others`,
+    );
+  const before = first <= header.first - 1 ? furthest.messages[header.first - 1 - first] : undefined;
+  if (before !== undefined && header.before !== null && anchorOf(before).sha256 !== header.before)
+    return corruptSegment(name, `it does not continue transaction ${header.first - 1} of other segments`);
+  for (const [at, message] of messages.entries()) {
+    const txId = header.first + at;
+    if (txId > last) return undefined;
+    const other = furthest.messages[txId - first];
+    if (other !== undefined && anchorOf(other).sha256 !== anchorOf(message).sha256)
+      return corruptSegment(
+        name,
+        `its transaction ${txId} is another one than in the segment ${first} to ${last}`,
+      );
+  }
+  return undefined;
+}
+
+async function againstLog(
+  { log }: VerifyBackupOptions,
+  { name }: SegmentFile,
+  { header, messages }: Segment,
+): Promise<CairnError | undefined> {
+  const last = messages.at(-1);
+  if (log === undefined || last === undefined) return undefined;
+  const message = await log.fetch(last.position);
+  const isSame = message !== undefined && anchorOf(message).sha256 === header.end;
+  // What was trimmed cannot be compared.
+  if (isSame || (message === undefined && last.position < (await log.bounds()).first)) return undefined;
+  return new CairnError(
+    "LOG_REGRESSED",
+    `The log "${log.name}" does not hold transaction ${header.last} as it is in ${name}.`,
+    {
+      hint: "cairn log orphans --from-backup prints what the log lost, and cairn log backup prune --lost removes it from the backup.",
+    },
+  );
+}
+
+function againstCheckpoint(
+  name: string,
+  { header, messages }: Segment,
+  { name: checkpoint, anchor }: VerifyBackupOptions["checkpoints"][number],
+): CairnError | "agrees" | undefined {
+  const message = messages[anchor.txId - header.first];
+  if (message === undefined) return undefined;
+  if (anchorOf(message).sha256 === anchor.sha256) return "agrees";
+  return new CairnError(
+    "LOG_REGRESSED",
+    `${checkpoint} does not end with transaction ${anchor.txId} as it is in ${name}: they are of different histories.`,
+    {
+      hint: "cairn checkpoint prune --lost -f FILE removes checkpoints with transactions that the log lost.",
+    },
+  );
+}

@@ -1,0 +1,114 @@
+import {
+  type BackupPrune,
+  planLost,
+  planThrough,
+  pruneLost,
+  pruneThrough,
+} from "../../../backup/prune-backup.ts";
+import { logWithBackup } from "../../../backup/log-with-backup.ts";
+import type { BackupTarget } from "../../../backup/write-segments.ts";
+import { readLogIdentity } from "../../../log/log-identity.ts";
+import { newestUsable } from "../../../upkeep/trim-floor.ts";
+import {
+  type AddCommand,
+  describeConfiguredCommand,
+  type OutputOptions,
+  wholeNumber,
+} from "../../options/command-options.ts";
+import { type BackupOptions, type BackupPlace, pruneTarget, withBackup } from "../../places/backup-place.ts";
+import { noLog } from "../../places/log-place.ts";
+import { interruptible } from "../../terminal/interrupt.ts";
+import { formatBytes, formatCount, formatNumberOf } from "../../terminal/quantities.ts";
+import { UsageError } from "../../terminal/report-error.ts";
+import { type Terminal, writeJson, writeLine } from "../../terminal/terminal.ts";
+
+interface PruneOptions extends BackupOptions, OutputOptions {
+  readonly through?: number;
+  readonly lost?: boolean;
+  readonly dryRun?: boolean;
+}
+
+/** Adds `cairn log backup prune`. */
+export const addLogBackupPrune: AddCommand = (parent, terminal) => {
+  describeConfiguredCommand(
+    parent.command("prune [store]"),
+    "Remove segments of a log backup before keep does: from the beginning what was evicted, or from the end what the log lost",
+    [
+      "cairn log backup prune --through 1200 --dry-run -f cairn.edn",
+      "cairn log backup prune --lost -f cairn.edn",
+    ],
+  )
+    .option(
+      "--through <transaction>",
+      "remove the segments up to this transaction, which a verified checkpoint has to cover",
+      wholeNumber("--through", 1),
+    )
+    .option(
+      "--lost",
+      "remove the transactions that the log lost: print them before with cairn log orphans --from-backup",
+    )
+    .option("--dry-run", "only print what would be removed")
+    .action(async (place: string | undefined, options: PruneOptions) => {
+      if ((options.through === undefined) === (options.lost !== true))
+        throw new UsageError("Say what to remove.", "Give either --through TRANSACTION or --lost.");
+      const { store, plan, dryRun } = await withBackup(place, options, terminal, (backup) =>
+        prune(backup, options, terminal),
+      );
+      const { segments, txId } = plan;
+      const bytes = segments.reduce((sum, one) => sum + one.bytes, 0);
+      const names = segments.map(({ name }) => name);
+      const last = Math.max(0, ...segments.map((one) => one.last));
+      const transactions = options.lost === true && last > 0 ? { first: txId + 1, last } : null;
+      if (options.json === true)
+        return writeJson(terminal.stdout, { dryRun, segments: names, bytes, txId, lost: transactions });
+      if (names.length === 0) return writeLine(terminal.stdout, `There is nothing to prune in ${store}.`);
+      const verb = dryRun ? "would remove" : "removed";
+      const what =
+        transactions === null
+          ? `everything up to transaction ${formatCount(txId)}`
+          : `${formatNumberOf(last - txId, "transaction")} that the log lost, ${formatCount(txId + 1)} to ${formatCount(last)}`;
+      const size = `${formatNumberOf(names.length, "segment")}, ${formatBytes(bytes)}`;
+      return writeLine(terminal.stdout, `${verb} ${what} (${size})`);
+    });
+};
+
+async function prune(
+  place: BackupPlace,
+  { through, dryRun = false }: PruneOptions,
+  terminal: Terminal,
+): Promise<{ readonly store: string; readonly plan: BackupPrune; readonly dryRun: boolean }> {
+  const { store, configured } = place;
+  if (configured === undefined) {
+    throw new UsageError(
+      "What to remove from a log backup is decided by comparing it with its log, which needs a configuration.",
+      "Give the configuration with -f.",
+    );
+  }
+  const { signal, forget } = interruptible(terminal, "segments may have been removed");
+  try {
+    const target = await pruneTarget(place, configured.log, signal);
+    const plan =
+      through === undefined
+        ? await planLost(target)
+        : await planThrough(target, through, await verifiedUpTo(target, configured));
+    if (!dryRun && plan.segments.length > 0)
+      await (through === undefined ? pruneLost(target, plan) : pruneThrough(target, plan));
+    return { store: store.location, plan, dryRun };
+  } finally {
+    forget();
+  }
+}
+
+async function verifiedUpTo(
+  { store, log }: BackupTarget,
+  { system }: NonNullable<BackupPlace["configured"]>,
+): Promise<number | undefined> {
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw await noLog(log.name, system);
+  const history = logWithBackup(log, [store]);
+  const found = await newestUsable(
+    { log: history, stores: [store], kvFormat: system.kvProvider.format },
+    identity,
+  );
+  return "position" in found ? found.checkpoint.txId : undefined;
+}

@@ -1,0 +1,151 @@
+import type { LogBackupStatus, NodeStatus, TxId } from "@cairn/client";
+import { CairnError } from "@cairn/kv";
+import { coveredRanges, listBackup } from "../../../backup/segment-name.ts";
+import { holesOf } from "../../../backup/verify-backup.ts";
+import { type AddCommand, describeNodeCommand, type NodeOptions } from "../../options/command-options.ts";
+import { withNode } from "../../options/node-address.ts";
+import { type BackupOptions, type BackupPlace, pruneTarget, withBackup } from "../../places/backup-place.ts";
+import { checkpointSource } from "../../places/checkpoint-source.ts";
+import { formatFields } from "../../terminal/columns.ts";
+import { exposedText, rangeText } from "../../terminal/backup-text.ts";
+import { formatBytes, formatCount, formatRelative } from "../../terminal/quantities.ts";
+import { printable, writeJson, writeLine } from "../../terminal/terminal.ts";
+
+/** What the command prints. Fields that are not known from where it looked are null. */
+interface BackupReport extends Pick<
+  LogBackupStatus,
+  "location" | "covered" | "segments" | "bytes" | "exposed"
+> {
+  readonly logId: string | null;
+  /** Transactions that are missing between others. `inLog`: whether the log still holds them, so that a node writes them again. */
+  readonly holes: readonly { readonly first: TxId; readonly last: TxId; readonly inLog: boolean | null }[];
+  readonly newestAt: string | null;
+  readonly foreign: readonly string[];
+  readonly warnings: LogBackupStatus["warnings"];
+  readonly lastFailure: LogBackupStatus["lastFailure"];
+}
+
+/** Adds `cairn log backup status`. */
+export const addLogBackupStatus: AddCommand = (parent, terminal) => {
+  describeNodeCommand(
+    parent.command("status [store]"),
+    "Show what a log backup holds: as a node sees it, or in the configured store without a node (-f), a folder or s3://bucket/prefix",
+    [
+      "cairn log backup status",
+      "cairn log backup status -f cairn.edn",
+      "cairn log backup status s3://bucket/prefix",
+    ],
+  )
+    .option("--log <id>", "of this log, if the store has backups of several")
+    .action(async (place: string | undefined, options: NodeOptions & BackupOptions) => {
+      const isInNode = checkpointSource(place, options).kind === "node";
+      const report = isInNode
+        ? await withNode(terminal, options, async (node) =>
+            ofNode((await node.json({ path: "/status" })) as NodeStatus),
+          )
+        : await withBackup(place, options, terminal, ofStore);
+      if (options.json === true) return writeJson(terminal.stdout, report);
+      return writeLine(terminal.stdout, formatReport(report, Date.now()));
+    });
+};
+
+function ofNode({ node, log, logBackup }: NodeStatus): BackupReport {
+  if (logBackup === null) {
+    throw new CairnError("NOT_FOUND", `The node ${node} keeps no log backup, or is not ready yet.`, {
+      hint: 'A ready node with "log-backup" in its checkpointer keeps one. cairn log backup status STORE looks into a store.',
+    });
+  }
+  const { covered } = logBackup;
+  const holes = holesOf(covered ?? [], []).map((hole) => {
+    const inLog = log.firstTxId === null ? null : log.firstTxId <= hole.first;
+    return { ...hole, inLog };
+  });
+  return { ...logBackup, logId: log.id, holes, newestAt: null, foreign: [] };
+}
+
+async function ofStore(place: BackupPlace): Promise<BackupReport> {
+  const { store, logId, configured } = place;
+  const { segments, foreign, begins } = await listBackup(store, logId);
+  const covered = coveredRanges(segments);
+  const log = configured === undefined ? undefined : await ofLog(place, covered.at(-1)?.last ?? 0);
+  const newest = Math.max(...segments.map(({ modifiedAt }) => modifiedAt));
+  return {
+    location: store.location,
+    logId,
+    covered,
+    holes: holesOf(covered, begins).map((hole) => ({
+      ...hole,
+      inLog: log === undefined ? null : log.first <= hole.first,
+    })),
+    segments: segments.length,
+    bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
+    newestAt: segments.length === 0 ? null : new Date(newest).toISOString(),
+    exposed: log?.exposed ?? { transactions: null, since: null },
+    foreign,
+    warnings: [],
+    lastFailure: null,
+  };
+}
+
+/** Returns the log's first transaction, and what it holds after transaction `end`. */
+async function ofLog(
+  place: BackupPlace,
+  end: TxId,
+): Promise<{ readonly first: TxId; readonly exposed: LogBackupStatus["exposed"] } | undefined> {
+  if (place.configured === undefined) return undefined;
+  const { log } = place.configured;
+  const { of } = await pruneTarget(place, log, new AbortController().signal);
+  const bounds = await log.bounds();
+  const transactions = Math.max(0, bounds.last + of.offset - end);
+  const oldest = transactions === 0 ? undefined : await log.fetch(end + 1 - of.offset);
+  const since = oldest === undefined ? null : new Date(oldest.time).toISOString();
+  return { first: bounds.first + of.offset, exposed: { transactions, since } };
+}
+
+function formatReport(report: BackupReport, now: number): string {
+  const {
+    location,
+    logId,
+    covered,
+    holes,
+    segments,
+    bytes,
+    newestAt,
+    exposed,
+    foreign,
+    warnings,
+    lastFailure,
+  } = report;
+  const size =
+    segments === null || bytes === null ? "unknown" : `${formatCount(segments)}, ${formatBytes(bytes)}`;
+  const ranges = covered === null ? "unknown" : covered.map(rangeText).join(", ") || "nothing";
+  const fields: [string, string][] = [
+    ["Store", location],
+    ["Log", logId ?? "unknown"],
+    ["Covered", covered === null ? "unknown until the node has looked" : ranges],
+    ...holes.map((hole): [string, string] => [
+      "Hole",
+      `LOG_GAP: ${rangeText(hole)} missing. ${filler(hole.inLog)}`,
+    ]),
+    ["Segments", size],
+    ...(newestAt === null ? [] : [["Newest", formatRelative(newestAt, now)] as [string, string]]),
+    ["Exposed", exposedText(exposed, now)],
+    ...foreign.map((name): [string, string] => ["Foreign", `${name} is not a file of a log backup`]),
+    ...warnings.map(({ code, message, hint }): [string, string] => [
+      "Warning",
+      `${code}: ${message} ${hint}`,
+    ]),
+  ];
+  if (lastFailure !== null) {
+    const { code, message, hint } = lastFailure;
+    fields.push(["Failure", `${code}: ${message} ${hint ?? ""}`.trimEnd()]);
+  }
+  return formatFields(fields.map(([name, value]) => [name, printable(value)]));
+}
+
+function filler(inLog: boolean | null): string {
+  if (inLog === null) return "While the log holds them, the next look of a node writes them again.";
+  return inLog
+    ? "The log still holds them: the next look of a node writes them again."
+    : "The log no longer holds them: a checkpoint beyond them replaces them (cairn checkpoint create).";
+}

@@ -1,0 +1,175 @@
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import path from "node:path";
+import { type CheckpointListing, type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
+import { BackupLog } from "../../../backup/backup-log.ts";
+import { type BackupProblem, type VerifiedBackup, verifyBackup } from "../../../backup/verify-backup.ts";
+import { judgeFormat } from "../../../checkpoints/accept-checkpoint.ts";
+import { readBack } from "../../../checkpoints/verify-checkpoint.ts";
+import { rebuildIndex } from "../../../replay/rebuild-index.ts";
+import {
+  type AddCommand,
+  describeConfiguredCommand,
+  type OutputOptions,
+} from "../../options/command-options.ts";
+import { type BackupOptions, type BackupPlace, withBackup } from "../../places/backup-place.ts";
+import { stagingFolder } from "../../places/staging-folder.ts";
+import { rangeText } from "../../terminal/backup-text.ts";
+import { interruptible } from "../../terminal/interrupt.ts";
+import { showProgress } from "../../terminal/progress-display.ts";
+import { formatBytes, formatCount, formatNumberOf } from "../../terminal/quantities.ts";
+import { printable, type Terminal, writeJson, writeLine } from "../../terminal/terminal.ts";
+
+interface VerifyOptions extends BackupOptions, OutputOptions {
+  readonly rebuild?: boolean;
+  readonly staging?: string;
+}
+
+/** A checkpoint whose digest is that of an index that was built from the backup. */
+interface Rebuilt {
+  readonly checkpoint: string;
+  readonly txId: number;
+  readonly digest: string;
+  /** A phrase about what the index was built from. */
+  readonly basis: string;
+}
+
+type Verified = VerifiedBackup & { readonly location: string; readonly rebuilt: Rebuilt | null };
+
+const POLL_MS = 1_000;
+
+/** Adds `cairn log backup verify`. */
+export const addLogBackupVerify: AddCommand = (parent, terminal) => {
+  describeConfiguredCommand(
+    parent.command("verify [store]"),
+    "Read every segment of a log backup, and compare them with one another, with checkpoints and with the log; prints problems and exits with 1",
+    [
+      "cairn log backup verify -f cairn.edn",
+      "cairn log backup verify s3://bucket/prefix --rebuild",
+      "cairn log backup verify ./cairn-data/checkpoints --json",
+    ],
+  )
+    .option("--log <id>", "of this log, if the store has backups of several")
+    .option(
+      "--rebuild",
+      "also build an index from the backup, and compare its digest with the newest checkpoint's",
+    )
+    .option("--staging <directory>", "where to build it temporarily (default: the temporary folder)")
+    .action(async (place: string | undefined, options: VerifyOptions) => {
+      let problems = 0;
+      const onProblem = async ({
+        file,
+        error: { code, message, hint = "" },
+      }: BackupProblem): Promise<void> => {
+        problems += 1;
+        await (options.json === true
+          ? writeJson(terminal.stdout, { file, code, message, hint })
+          : writeLine(terminal.stdout, printable(`${code}: ${message} ${hint}`)));
+      };
+      const found = await withBackup(place, options, terminal, (backup) =>
+        verify(backup, options, terminal, onProblem),
+      );
+      if (problems > 0) {
+        const count = formatNumberOf(problems, "problem");
+        throw new CairnError("SEGMENT_CORRUPT", `The log backup in ${found.location} has ${count}.`, {
+          hint: "Nothing was changed. Each problem says what to do.",
+        });
+      }
+      if (options.json === true) return writeJson(terminal.stdout, { ok: true, ...found });
+      return writeLine(terminal.stdout, sound(found));
+    });
+};
+
+async function verify(
+  { store, logId, configured }: BackupPlace,
+  options: VerifyOptions,
+  terminal: Terminal,
+  onProblem: (problem: BackupProblem) => Promise<void>,
+): Promise<Verified> {
+  const { signal, forget } = interruptible(terminal, "the backup was not verified completely");
+  const display = showProgress(terminal.stderr, "verifying", undefined);
+  try {
+    const checkpoints = (await listCheckpoints(store, signal)).checkpoints.filter(
+      ({ log }) => log.id === logId,
+    );
+    const found = await verifyBackup(
+      { store, logId, log: configured?.log, checkpoints, signal, onProgress: display.update },
+      onProblem,
+    );
+    const newest = checkpoints.find(
+      ({ name, format }) =>
+        found.agreeing.includes(name) && judgeFormat({ format }, levelProvider().format) === undefined,
+    );
+    const rebuilt =
+      options.rebuild === true
+        ? await rebuild(store, logId, newest, options, terminal, signal, onProblem)
+        : null;
+    return { ...found, location: store.location, rebuilt };
+  } finally {
+    display.stop();
+    forget();
+  }
+}
+
+async function rebuild(
+  store: CheckpointStore,
+  logId: string,
+  checkpoint: CheckpointListing | undefined,
+  { staging }: VerifyOptions,
+  terminal: Terminal,
+  signal: AbortSignal,
+  onProblem: (problem: BackupProblem) => Promise<void>,
+): Promise<Rebuilt | null> {
+  if (checkpoint === undefined) {
+    throw new CairnError(
+      "CHECKPOINT_NOT_FOUND",
+      `${store.location} has no checkpoint of this version whose last transaction is in the log backup.`,
+      { hint: "Save one with cairn checkpoint create, or omit --rebuild." },
+    );
+  }
+  const { name, txId } = checkpoint;
+  const stagingDir = await stagingFolder(staging, "cairn-verify-", terminal);
+  const provider = levelProvider();
+  const node = `cairn log backup verify on ${hostname()}`;
+  try {
+    const saved = await readBack({ store, name, provider, stagingDir, node, signal });
+    const log = new BackupLog({ store, logId, pollMs: POLL_MS });
+    const system = { nodeId: node, kvProvider: provider, checkpointer: { store } };
+    const dir = path.join(stagingDir, "rebuild");
+    // The checkpoint itself is no basis for an index to compare it with.
+    const built = await rebuildIndex({ system, log, dir, txId, agreeAt: txId - 1, signal });
+    if (built.digest !== saved.digest)
+      await onProblem({ file: null, error: differs(name, built.digest, saved.digest) });
+    return { checkpoint: name, txId, digest: built.digest, basis: built.basis };
+  } catch (error) {
+    if (!isCairnError(error) || error.code.startsWith("STORE_")) throw error;
+    await onProblem({ file: null, error });
+    return null;
+  } finally {
+    await rm(stagingDir, { recursive: true, force: true });
+  }
+}
+
+function differs(name: string, built: string, saved: string): CairnError {
+  return new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `An index built from the log backup has the digest ${built}, but ${name} has ${saved}.`,
+    { hint: "cairn status --cluster --digest --rebuild shows which nodes agree with the log." },
+  );
+}
+
+function sound({ location, segments, bytes, messages, covered, agreeing, rebuilt }: Verified): string {
+  const ranges = covered.map(rangeText).join(", ");
+  const read = `${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}, ${formatNumberOf(messages, "message")}`;
+  const parts = [
+    `the log backup in ${location} is whole: transactions ${ranges || "none"} (${read})`,
+    ...(agreeing.length === 0 ? [] : [`${formatNumberOf(agreeing.length, "checkpoint")} agree with it`]),
+    ...(rebuilt === null
+      ? []
+      : [
+          `an index built from it has the digest of ${rebuilt.checkpoint} (transaction ${formatCount(rebuilt.txId)})`,
+        ]),
+  ];
+  return printable(parts.join("; "));
+}

@@ -1,0 +1,13 @@
+import { commandGroup } from "../../options/command-options.ts";
+import { addLogBackupList } from "./log-backup-list.ts";
+import { addLogBackupPrune } from "./log-backup-prune.ts";
+import { addLogBackupStatus } from "./log-backup-status.ts";
+import { addLogBackupVerify } from "./log-backup-verify.ts";
+
+/** Adds the group `cairn log backup`. */
+export const addLogBackup = commandGroup("backup", "Show, verify and shorten the backup of the log", [
+  addLogBackupStatus,
+  addLogBackupList,
+  addLogBackupVerify,
+  addLogBackupPrune,
+]);

@@ -1,0 +1,115 @@
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import type { System } from "../../api/system.ts";
+import { BackupLog } from "../../backup/backup-log.ts";
+import { listBackups } from "../../backup/segment-name.ts";
+import type { BackupTarget } from "../../backup/write-segments.ts";
+import { readLogIdentity } from "../../log/log-identity.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import { withCheckpointPlace } from "./checkpoint-place.ts";
+import { noStore } from "./checkpoint-source.ts";
+import { withLog } from "./log-place.ts";
+
+/** The backup of a log in a store; with a configuration, also that log and the other parts of its node. */
+export interface BackupPlace {
+  readonly store: CheckpointStore;
+  readonly logId: string;
+  readonly configured: { readonly log: TxLog; readonly system: System } | undefined;
+}
+
+/** The options of commands on a log backup. */
+export interface BackupOptions extends ConfigurationOptions {
+  /** The id of the log, if a store has backups of several. */
+  readonly log?: string;
+}
+
+/** What a backup holds is there, so nothing waits for it. */
+const POLL_MS = 1_000;
+
+/**
+ * Runs `use` with the backup in the store at `place`, else in the store of the configuration. The configured log is compared with it; one that
+ * is permanently lost is not needed.
+ */
+export async function withBackup<T>(
+  place: string | undefined,
+  options: BackupOptions,
+  terminal: Terminal,
+  use: (backup: BackupPlace) => Promise<T>,
+): Promise<T> {
+  if (place !== undefined && !isConfigured(options)) {
+    return await inPlace(place, terminal, async (store) => {
+      const logId = await chooseBackup(store, options.log);
+      return await use({ store, logId, configured: undefined });
+    });
+  }
+  return await withLog(options, terminal, async (log, system) => {
+    const ofLog = async (store: CheckpointStore): Promise<T> => {
+      const identity = await readLogIdentity(log);
+      if (identity !== undefined && (options.log ?? identity.id) === identity.id)
+        return await use({ store, logId: identity.id, configured: { log, system } });
+      return await use({ store, logId: await chooseBackup(store, options.log), configured: undefined });
+    };
+    if (place !== undefined) return await inPlace(place, terminal, ofLog);
+    if (system.checkpointer === undefined) throw noStore();
+    return await ofLog(system.checkpointer.store);
+  });
+}
+
+async function inPlace<T>(
+  place: string,
+  terminal: Terminal,
+  use: (store: CheckpointStore) => Promise<T>,
+): Promise<T> {
+  return await withCheckpointPlace(place, terminal, async ({ store, name }) => {
+    if (name === undefined) return await use(store);
+    throw new UsageError(`The path names ${name}, not a store.`, "Name the folder or the bucket.");
+  });
+}
+
+/** Returns the given log if the store has a backup of it, or the only one. */
+async function chooseBackup(store: CheckpointStore, asked: string | undefined): Promise<string> {
+  const known = await listBackups(store);
+  const [only] = known;
+  if (asked !== undefined && !known.includes(asked)) {
+    throw new CairnError("NOT_FOUND", `${store.location} has no backup of the log ${asked}.`, {
+      hint: only === undefined ? NONE : `It has backups of the log ${known.toSorted().join(", ")}.`,
+    });
+  }
+  if (only === undefined)
+    throw new CairnError("NOT_FOUND", `There is no log backup in ${store.location}.`, { hint: NONE });
+  if (asked === undefined && known.length > 1) {
+    throw new UsageError(
+      `${store.location} has backups of several logs: ${known.toSorted().join(", ")}.`,
+      "Choose one with --log ID.",
+    );
+  }
+  return asked ?? only;
+}
+
+const NONE = 'Nodes with "log-backup" in their checkpointer write one: docs/log-backup.md.';
+
+/** Returns the configured log as what its backup is compared with and pruned by. */
+export async function pruneTarget(
+  { store, logId }: BackupPlace,
+  log: TxLog,
+  signal: AbortSignal,
+): Promise<BackupTarget> {
+  const identity = await readLogIdentity(log);
+  const inBackup = new BackupLog({ store, logId, pollMs: POLL_MS });
+  const offset = identity?.birth?.offset ?? (await inBackup.offset()) ?? 0;
+  const ahead = (await store.now()) - Date.now();
+  return {
+    store,
+    log,
+    of: { id: logId, name: log.name, offset },
+    node: `cairn log backup prune on ${hostname()} (${randomBytes(4).toString("hex")})`,
+    codec: "none",
+    signal,
+    storeNow: () => Date.now() + ahead,
+  };
+}

@@ -1,0 +1,15 @@
+import type { LogBackupStatus, TxId } from "@cairn/client";
+import { formatCount, formatDuration, formatNumberOf } from "./quantities.ts";
+
+/** Formats what would be lost with the log's servers: `3 transactions, 41 s`. `now` is in milliseconds since 1970. */
+export function exposedText({ transactions, since }: LogBackupStatus["exposed"], now: number): string {
+  if (transactions === null) return "unknown";
+  if (transactions === 0) return "nothing";
+  const count = formatNumberOf(transactions, "transaction");
+  return since === null ? count : `${count}, ${formatDuration(Math.max(0, now - Date.parse(since)))}`;
+}
+
+/** Formats a run of transactions: `1 to 1,234`. */
+export function rangeText({ first, last }: { readonly first: TxId; readonly last: TxId }): string {
+  return first === last ? formatCount(first) : `${formatCount(first)} to ${formatCount(last)}`;
+}

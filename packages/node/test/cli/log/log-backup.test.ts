@@ -1,0 +1,235 @@
+import { cp, rename, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { systemClock } from "@cairn/checkpoint";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { lookAtBackup } from "../../../src/backup/backup-look.ts";
+import { listBackup } from "../../../src/backup/segment-name.ts";
+import type { BackupTarget } from "../../../src/backup/write-segments.ts";
+import { backupTarget, damageSegment, ofOtherVersion, runs, writeRuns } from "../../backup/trimmed-backup.ts";
+import { put, type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
+
+interface Commands {
+  readonly scene: TrimScene;
+  /** The id of the log, and the checkpoints at 11 and 21. */
+  readonly id: string;
+  readonly older: string;
+  readonly newer: string;
+  readonly store: string;
+  /** Runs `cairn log backup …`, with the configuration of the log and the store. */
+  readonly configured: (...args: string[]) => Promise<CommandResult>;
+  readonly run: (...args: string[]) => Promise<CommandResult>;
+  /** Opens the log for as long as `use` runs. */
+  readonly withTarget: <T>(use: (target: BackupTarget) => Promise<T>) => Promise<T>;
+}
+
+/** Writes a log of 31 messages, two checkpoints, and segments with those bounds. */
+async function setUp(...bounds: number[]): Promise<Commands> {
+  const scene = await trimScene("embedded");
+  const [older, newer] = await twoCheckpoints(scene);
+  const store = path.join(scene.folder, "checkpoints");
+  const edn = `{:cairn/node {:id "first" :dir "${scene.folder}"} :cairn/tx-log {:cairn/module cairn.embedded/->tx-log :path "${scene.folder}/log"}
+    :cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT6H" :store {:cairn/module cairn.checkpoint/->filesystem-checkpoint-store :path "${store}" :shared-store true}}}}}`;
+  const run = (...args: string[]): Promise<CommandResult> =>
+    cairn(["log", "backup", ...args], new CapturedTerminal({ cwd: scene.folder }));
+  const withTarget: Commands["withTarget"] = async (use) => {
+    const log = await scene.openLog();
+    try {
+      return await use(await backupTarget(scene, log));
+    } finally {
+      await log.close();
+    }
+  };
+  const id = await withTarget(async (target) => {
+    await writeRuns(target, ...bounds);
+    return target.of.id;
+  });
+  const configured = (...args: string[]): Promise<CommandResult> => run(...args, "-e", edn);
+  return { scene, id, older, newer, store, configured, run, withTarget };
+}
+
+describe("cairn log backup", () => {
+  it("status and list show what a store holds, and what of the log is exposed", async () => {
+    const { id, store, configured, run } = await setUp(1, 6, 11, 30);
+    const { code, stdout, stderr } = await run("status", store);
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(
+      /^Store +file:\/\/.*\nLog +\S+\nCovered +1 to 29\nSegments +3, .*\nNewest +.*\nExposed +unknown\n$/,
+    );
+    expect((await configured("status")).stdout).toMatch(/Exposed +2 transactions, \d+/);
+    expect(JSON.parse((await configured("status", "--json")).stdout)).toMatchObject({
+      logId: id,
+      covered: [{ first: 1, last: 29 }],
+      holes: [],
+      exposed: { transactions: 2, since: expect.any(String) },
+    });
+    const listed = (await run("list", store, "--json")).stdout.trim().split("\n");
+    expect(listed.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { first: 1, last: 5 },
+      { first: 6, last: 10 },
+      { first: 11, last: 29 },
+    ]);
+    expect((await configured("list")).stdout).toMatch(/^NAME +FIRST +LAST +SIZE +WRITTEN\nlog-/);
+  });
+
+  it("status shows holes, and what fills them", async () => {
+    const { scene, store, configured, run } = await setUp(1, 6, 11, 32);
+    const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
+    await rm(path.join(store, segments[1]?.name ?? ""));
+    expect((await run("status", store)).stdout).toMatch(
+      /Hole +LOG_GAP: 6 to 10 missing\. While the log holds/,
+    );
+    expect((await configured("status")).stdout).toContain("The log still holds them");
+  });
+
+  it("verify finds nothing in what is whole, and compares it with checkpoints and with a rebuild", async () => {
+    const { store, configured, run, newer } = await setUp(1, 6, 15, 32);
+    const { code, stdout } = await configured("verify");
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringMatching(
+        /is whole: transactions 1 to 31 \(3 segments, .*, 31 messages\); 2 checkpoints agree/,
+      ),
+    ]);
+    const rebuilt = await run("verify", store, "--rebuild", "--json");
+    expect(rebuilt).toMatchObject({ code: 0, stderr: "" });
+    expect(JSON.parse(rebuilt.stdout)).toMatchObject({ ok: true, rebuilt: { checkpoint: newer, txId: 21 } });
+  });
+
+  it("verify rebuilds from another checkpoint if the backup begins later", async () => {
+    const { store, run, older, newer } = await setUp(11, 15, 32);
+    const rebuilt = await run("verify", store, "--rebuild");
+    expect(rebuilt.stdout).toContain(`an index built from it has the digest of ${newer}`);
+    expect(JSON.parse((await run("verify", store, "--rebuild", "--json")).stdout)).toMatchObject({
+      rebuilt: { basis: expect.stringContaining(older) },
+    });
+  });
+
+  it("verify names damaged, renamed, foreign and missing files, and ends with 1", async () => {
+    const { scene, id, store, run, withTarget } = await setUp(1, 6, 11, 16, 21, 32);
+    const damaged = await withTarget(async (target) => await damageSegment(scene, target, 6));
+    const { segments } = await listBackup(scene.store, id);
+    const [, , third, fourth] = segments.map(({ name }) => path.join(store, name));
+    const renamed = (third ?? "").replace("0011-", "0012-");
+    await rename(third ?? "", renamed);
+    await rm(fourth ?? "");
+    await writeFile(path.join(store, `log-${id}`, "notes.txt"), "mine");
+    const { code, stdout, stderr } = await run("verify", store);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^SEGMENT_CORRUPT: The log backup in .* has 4 problems\.\n/);
+    const lines = stdout.trim().split("\n");
+    expect(lines).toHaveLength(4);
+    expect(lines[0]).toContain(
+      `SEGMENT_CORRUPT: The segment log-${id}/notes.txt is damaged: its name is not`,
+    );
+    expect(lines[1]).toContain(`SEGMENT_CORRUPT: The segment ${damaged} is damaged`);
+    expect(lines[2]).toMatch(
+      /^SEGMENT_CORRUPT: .*0012-.*it holds transactions 11 to 15, which is not what its name says/,
+    );
+    expect(lines[3]).toMatch(/^LOG_GAP: Transactions 6 to 20 are missing/);
+  });
+
+  it("verify finds segments, a checkpoint and a log that contradict one another", async () => {
+    const { scene, store, configured, run, withTarget } = await setUp(1, 21);
+    await cp(path.join(scene.folder, "log"), path.join(scene.folder, "copy"), { recursive: true });
+    await writeMore(scene, 40, 45);
+    await withTarget((target) => writeRuns(target, 15, 37));
+    expect((await run("verify", store)).code).toBe(0);
+    await rollBack(scene);
+    const lost = await configured("verify");
+    expect([lost.code, lost.stdout]).toEqual([
+      1,
+      expect.stringMatching(/^LOG_REGRESSED: .* transaction 36 as/),
+    ]);
+    await writeMore(scene, 50, 55);
+    await withTarget((target) => writeRuns(target, 30, 36));
+    const both = await run("verify", store);
+    expect(both.stdout).toMatch(/its transaction 32 is another one than in the segment 15 to 36/);
+  });
+
+  it("prune --lost removes what the log lost and nothing else, and the backup goes on", async () => {
+    const { scene, configured, withTarget } = await setUp(1, 21);
+    await cp(path.join(scene.folder, "log"), path.join(scene.folder, "copy"), { recursive: true });
+    await writeMore(scene, 40, 45);
+    await withTarget((target) => writeRuns(target, 21, 34, 37));
+    await rollBack(scene);
+    await writeMore(scene, 50, 52);
+    const look = (): Promise<unknown> =>
+      withTarget((target) =>
+        lookAtBackup({
+          ...target,
+          every: 60_000,
+          forced: true,
+          clock: systemClock,
+          memory: { storeClock: undefined, damaged: new Map() },
+        }),
+      );
+    await expect(look()).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+    const dry = await configured("prune", "--lost", "--dry-run");
+    expect(dry.stdout).toMatch(/^would remove 5 transactions that the log lost, 32 to 36 \(2 segments, /);
+    await expect(look()).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+    const done = await configured("prune", "--lost");
+    expect(done).toMatchObject({ code: 0, stdout: expect.stringMatching(/^removed 5 transactions /) });
+    expect(await withTarget(runs)).toEqual(["1-20", "21-31"]);
+    expect((await configured("prune", "--lost")).stdout).toMatch(/^There is nothing to prune/);
+    expect(await look()).toMatchObject({ covered: [{ first: 1, last: 33 }] });
+    expect((await configured("verify")).code).toBe(0);
+  });
+
+  it("prune --through removes what a verified checkpoint covers, and nodes do not write it again", async () => {
+    const { scene, older, newer, configured, withTarget } = await setUp(1, 6, 11, 21, 32);
+    const refused = await configured("prune", "--through", "8");
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^CONFLICT: .*no verified checkpoint/),
+    });
+    await scene.verify(older);
+    expect((await configured("prune", "--through", "12")).stderr).toMatch(/ends with transaction 11\./);
+    const done = await configured("prune", "--through", "8");
+    expect(done.stdout).toMatch(/^removed everything up to transaction 10 \(2 segments, /);
+    expect(await withTarget(runs)).toEqual(["11-20", "21-31"]);
+    // The log was trimmed, and this version has no other checkpoint: what follows it is needed.
+    await withTarget(async ({ log }) => await log.trim?.(31));
+    expect((await configured("prune", "--through", "11")).stderr).toMatch(
+      /^CONFLICT: The segments to remove end/,
+    );
+    await scene.verify(newer);
+    await ofOtherVersion(scene, older);
+    expect((await configured("prune", "--through", "11")).code).toBe(0);
+    expect(await withTarget(runs)).toEqual(["21-31"]);
+  });
+
+  it("says what is missing: a backup, a choice among several, a configuration, what to prune", async () => {
+    const { scene, store, run, configured } = await setUp(1, 32);
+    const empty = await run("list", scene.folder);
+    expect(empty).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^NOT_FOUND: There is no log backup in/),
+    });
+    expect((await run("prune", store, "--lost")).stderr).toMatch(/^USAGE: .*needs a configuration/);
+    expect((await configured("prune")).stderr).toMatch(/^USAGE: Say what to remove\.\n.*--through/);
+    await cp(path.join(store, `log-${(await listedLog(scene)) ?? ""}`), path.join(store, "log-other"), {
+      recursive: true,
+    });
+    expect((await run("status", store)).stderr).toMatch(/^USAGE: .*several logs: .*other/);
+    expect((await run("verify", store, "--log", "other")).stdout).toContain("it is of the log");
+    expect((await run("list", store, "--log", "third")).stderr).toMatch(/^NOT_FOUND: .*log third/);
+  });
+});
+
+async function listedLog({ store }: TrimScene): Promise<string | undefined> {
+  return /^log-([^/]+)\//.exec((await store.list("log-"))[0]?.name ?? "")?.[1];
+}
+
+async function writeMore(scene: TrimScene, from: number, to: number): Promise<void> {
+  const node = await scene.start(`writer-${from}`);
+  onTestFinished(() => node.close());
+  await node.ready;
+  await put(node, from, to);
+  await node.close();
+}
+
+async function rollBack({ folder }: TrimScene): Promise<void> {
+  await rm(path.join(folder, "log"), { recursive: true });
+  await cp(path.join(folder, "copy"), path.join(folder, "log"), { recursive: true });
+}
