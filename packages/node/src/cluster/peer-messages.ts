@@ -68,6 +68,13 @@ const StatusSchema = z.object({
     last: z.object({ name: Text, txId: Count, takenAt: Text }).nullable(),
     lastVerified: z.object({ name: Text, txId: Count, verifiedAt: Text }).nullable(),
   }),
+  logBackup: z
+    .object({
+      exposed: z.object({ transactions: Count.nullable(), since: Text.nullable() }),
+      lastFailure: Failure.nullable(),
+    })
+    .nullable()
+    .optional(),
   failure: Failure.nullable(),
 });
 

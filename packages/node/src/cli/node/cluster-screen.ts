@@ -3,6 +3,7 @@ import type { IndexAnswer, Peer } from "../../cluster/ask-cluster.ts";
 import type { Past, PastComparison } from "../../cluster/compare-pasts.ts";
 import type { Comparison, OtherVersion } from "../../cluster/compare-nodes.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
+import { exposedText } from "../terminal/backup-text.ts";
 import { formatTable } from "../terminal/columns.ts";
 import {
   formatCount,
@@ -78,6 +79,7 @@ function table(peers: readonly Peer[], { log, comparison }: ClusterView, now: nu
   const heading = ["NODE", "HOST", "VERSION", "PHASE", "TX", "BEHIND", "CHECKPOINT", "VERIFIED"];
   // Failed nodes may have another log, and joining nodes may not have one yet.
   const differ = peers.some(({ status }) => status.log.id !== log.id);
+  const isBackedUp = peers.some(({ status }) => isPresent(status.logBackup));
   const rows = peers.map((peer) => {
     const { version, phase, index, checkpoints } = peer.status;
     const { last, lastVerified } = checkpoints;
@@ -93,18 +95,25 @@ function table(peers: readonly Peer[], { log, comparison }: ClusterView, now: nu
       last === null ? nothing : `${formatCount(last.txId)}, ${formatRelative(last.takenAt, now)}`,
       lastVerified === null ? nothing : formatRelative(lastVerified.verifiedAt, now),
     ];
+    const { logBackup } = peer.status;
     return [
       ...row,
+      ...(isBackedUp ? [isPresent(logBackup) ? exposedText(logBackup.exposed, now) : "unknown"] : []),
       ...(differ ? [peer.status.log.id ?? "unknown"] : []),
       ...(comparison === undefined ? [] : [digestText(comparison, peer)]),
     ];
   });
   const columns = [
     ...heading,
+    ...(isBackedUp ? ["EXPOSED"] : []),
     ...(differ ? ["LOG"] : []),
     ...(comparison === undefined ? [] : [`DIGEST AT ${comparison.txId}`]),
   ];
   return formatTable(columns, rows, ["TX", "BEHIND"]);
+}
+
+function isPresent<T>(value: T | null | undefined): value is T {
+  return value !== null && value !== undefined;
 }
 
 function countOr(count: number | null): string {
@@ -153,6 +162,11 @@ function peerNotes({ node, status }: Peer): string[] {
   }
   if (stalled !== null && stalled !== undefined) {
     notes.push(`${node}: no progress for ${formatDuration(stalled.forMs)}. ${stalled.message}`);
+  }
+  const backupFailure = status.logBackup?.lastFailure ?? null;
+  if (backupFailure !== null) {
+    const { code, message, hint } = backupFailure;
+    notes.push(`${node}: the log is not backed up. ${code}: ${message} ${hint ?? ""}`.trimEnd());
   }
   for (const { code, message } of join.movedAside) {
     notes.push(`${node}: moved its index aside and built another one. ${code}: ${message}`);

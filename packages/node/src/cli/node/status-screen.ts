@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
 import type { NodeStatus } from "@cairn/client";
+import { exposedText, rangeText } from "../terminal/backup-text.ts";
 import { formatFields } from "../terminal/columns.ts";
 import {
   formatBytes,
@@ -32,6 +33,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ...joinNotes(status),
     ...orphanFields(status),
     ...checkpointFields(status, options.now),
+    ...backupFields(status, options.now),
   ];
   // Messages quote strings from outside, such as from checkpoints. Only the phase may contain escapes, for its color.
   return formatFields(fields.map(([name, value]) => [name, name === "Phase" ? value : printable(value)]));
@@ -219,6 +221,22 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
     fields.push(["Not due", `${skipped.because} (${formatRelative(skipped.at, now)})`]);
   for (const { message, hint } of warnings) fields.push(["Warning", message], ["", hint]);
   if (nextCheckAt !== null) fields.push(["Next check", formatRelative(nextCheckAt, now)]);
+  return fields;
+}
+
+function backupFields({ logBackup }: NodeStatus, now: number): Field[] {
+  if (logBackup === null) return [];
+  const { covered, segments, bytes, exposed, warnings, lastFailure } = logBackup;
+  const held =
+    covered === null || segments === null || bytes === null
+      ? "unknown until the node has looked"
+      : `${covered.map(rangeText).join(", ") || "nothing"} in ${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}`;
+  const fields: Field[] = [["Log backup", `${held}; exposed: ${exposedText(exposed, now)}`]];
+  if (lastFailure !== null) {
+    const { code, message, hint } = lastFailure;
+    fields.push(["Not backed up", `${code}: ${message}`], ...(hint === null ? [] : [["", hint] as const]));
+  }
+  for (const { code, message, hint } of warnings) fields.push(["Warning", `${code}: ${message}`], ["", hint]);
   return fields;
 }
 

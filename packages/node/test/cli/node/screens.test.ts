@@ -17,6 +17,20 @@ import { CapturedOutput } from "../support/captured-terminal.ts";
 
 const NOW = Date.parse("2026-11-20T07:00:00.000Z");
 
+const BACKUP: NonNullable<NodeStatus["logBackup"]> = {
+  location: "file:///store",
+  everyMs: 60_000,
+  covered: [{ first: 1, last: 1204 }],
+  segments: 3,
+  bytes: 4_299_161,
+  exposed: { transactions: 3, since: "2026-11-20T06:59:19.000Z" },
+  lastLookAt: null,
+  nextLookAt: null,
+  written: { segments: 0, bytes: 0 },
+  warnings: [],
+  lastFailure: null,
+};
+
 describe("the format of quantities:", () => {
   test.each([
     [0, "0 B"],
@@ -169,6 +183,33 @@ describe("the status screen", () => {
     }
   });
 
+  test("shows the log's backup, what is exposed, and what is wrong with it", async () => {
+    expect(await screen({})).not.toContain("backup");
+    const damaged = { code: "SEGMENT_CORRUPT", message: "Damaged.", hint: "Remove it." };
+    const lastFailure = { code: "STORE_UNREACHABLE", message: "No answer.", hint: "Wait." };
+    const text = await screen({ logBackup: { ...BACKUP, warnings: [damaged], lastFailure } });
+    for (const line of [
+      "Log backup     1 to 1,204 in 3 segments, 4.1 MiB; exposed: 3 transactions, 41 s",
+      "Not backed up  STORE_UNREACHABLE: No answer.",
+      "               Wait.",
+      "Warning        SEGMENT_CORRUPT: Damaged.",
+      "               Remove it.",
+    ]) {
+      expect(text.split("\n")).toContain(line);
+    }
+    const unknown = {
+      covered: null,
+      segments: null,
+      bytes: null,
+      exposed: { transactions: null, since: null },
+    };
+    expect(await screen({ logBackup: { ...BACKUP, ...unknown } })).toContain(
+      "Log backup  unknown until the node",
+    );
+    const nothing = { transactions: 0, since: null };
+    expect(await screen({ logBackup: { ...BACKUP, exposed: nothing } })).toContain("MiB; exposed: nothing");
+  });
+
   test("cannot be broken by strings from a checkpoint in the store", async () => {
     const status = await new MemoryNode().status();
     const skipped = [{ name: "c", store: "s", code: "CHECKPOINT_CORRUPT", message: "It says \u001b[2J\n." }];
@@ -194,6 +235,28 @@ describe("the screen of a cluster", () => {
     const text = formatCluster(view, NOW);
     expect(text).toContain("n\\u001b: LOG_GAP: It says \\u001b[2J. \\u0007");
     expect(text).not.toContain("\u001b");
+  });
+
+  test("shows what is exposed if any node backs the log up", async () => {
+    const { logBackup, join, ...rest } = await new MemoryNode().status();
+    const peer = { instance: "i", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };
+    const log = { name: "l", id: rest.log.id ?? "", lastTxId: 3 };
+    const status = { ...rest, join: { ...join, movedAside: [] }, failure: null };
+    const shown = (backup: typeof logBackup): string => {
+      const peers = [
+        { ...peer, node: "a", status: { ...status, logBackup: backup } },
+        { ...peer, node: "b", status },
+      ];
+      return formatCluster({ log, peers, past: undefined, comparison: undefined }, NOW);
+    };
+    expect(shown(null)).not.toContain("EXPOSED");
+    const lines = shown(BACKUP).split("\n");
+    expect(lines[2]).toMatch(/VERIFIED +EXPOSED$/);
+    expect(lines[3]).toMatch(/^a .* 3 transactions, 41 s$/);
+    expect(lines[4]).toMatch(/^b .* unknown$/);
+    const lastFailure = { code: "STORE_DENIED", message: "No.", hint: "Allow it." };
+    const failed = shown({ ...BACKUP, lastFailure });
+    expect(failed).toContain("a: the log is not backed up. STORE_DENIED: No. Allow it.");
   });
 });
 
