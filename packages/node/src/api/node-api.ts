@@ -91,6 +91,13 @@ export interface EvictionPlaces extends Eviction {
    * does not respond.
    */
   readonly firstWithout: string | null;
+  /** Segments of log backups that may contain the content. Null if the store does not respond. */
+  readonly segments: readonly string[] | null;
+  /**
+   * The time from which the last of these segments may be removed for its age; null if there are none, or all are kept until
+   * `cairn log backup prune` removes them.
+   */
+  readonly segmentsUntil: string | null;
 }
 
 /** A page of evictions, newest first. */

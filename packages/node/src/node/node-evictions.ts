@@ -7,25 +7,28 @@ import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { DEFAULT_WAIT_MS, type EvictionPlaces, type EvictionsPage } from "../api/node-api.ts";
+import type { System } from "../api/system.ts";
+import { backedUp, inSegments } from "./evicted-segments.ts";
 import { type Anchor, checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /**
- * Adds to evictions where the evicted content may still be found: in the log until it is trimmed, and in checkpoints between the content's
- * first write and the eviction. A checkpoint is omitted only if it is certainly older than the content. Stores and logs that do not respond
+ * Adds to evictions where the evicted content may still be found: in the log until it is trimmed, in segments of its backup, and in checkpoints
+ * between the content's first write and the eviction. A checkpoint is omitted only if it is certainly older than the content. Stores and logs that do not respond
  * within `limit` count as unreachable.
  */
 export async function evictionPlaces(
   { evictions, ...page }: EvictionPage,
   state: IndexState,
   txLog: TxLog | undefined,
-  system: RestoringSystem,
+  system: RestoringSystem & Pick<System, "logBackup">,
   limit = new Deadline(DEFAULT_WAIT_MS),
 ): Promise<EvictionsPage> {
   if (evictions.length === 0) return { ...page, evictions: [] };
-  const [first, saved] = await Promise.all([
+  const [first, saved, segments] = await Promise.all([
     firstOfLog(txLog, state.log.offset, limit),
     withTimeout(savedCheckpoints(system, state.log), limit.leftMs).then(unlessTimedOut(null)),
+    withTimeout(backedUp(system, state.log, txLog), limit.leftMs).then(unlessTimedOut(null)),
   ]);
   const comparable =
     first.isKnown && txLog !== undefined
@@ -41,6 +44,7 @@ export async function evictionPlaces(
           ?.filter(({ name, txId }) => txId < eviction.txId && !(txId < notBefore && comparable.has(name)))
           .map(({ name }) => name) ?? null,
       ...inFiles(eviction.txId, saved, comparable),
+      ...inSegments(segments, { txId: eviction.txId, notBefore }, system.logBackup?.keep),
     })),
   };
 }

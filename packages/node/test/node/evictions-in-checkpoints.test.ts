@@ -111,18 +111,16 @@ it.each<[what: string, log: Partial<TxLog> | undefined]>([
     const store = filesystemStore({ path: folder });
     const asked = log === undefined ? undefined : ({ name: "cairn", bounds: logBounds, ...log } as TxLog);
     const { evictions } = await evictionPlaces(page, state, asked, {
-      store,
-      approxFrequency: 3_600_000,
-    } as never);
+      checkpointer: { store, approxFrequency: 3_600_000 } as never,
+    });
     expect(evictions[0]?.checkpoints).toEqual(names.toReversed());
     expect(evictions[0]?.firstWithout).toBeNull();
     expect(evictions[0]).not.toHaveProperty("notBefore");
     // Even if it was saved after an eviction, it may be of a history in which that was not purged.
     const early = page.evictions.map((one) => ({ ...one, txId: 2, notBefore: 1 }));
     const later = await evictionPlaces({ evictions: early }, state, asked, {
-      store,
-      approxFrequency: 3_600_000,
-    } as never);
+      checkpointer: { store, approxFrequency: 3_600_000 } as never,
+    });
     expect(later.evictions[0]).toMatchObject({ inFilesOf: names.toReversed(), firstWithout: null });
   },
 );

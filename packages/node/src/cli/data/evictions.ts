@@ -26,6 +26,7 @@ export const addEvictions: AddCommand = (parent, terminal) => {
       });
       if (options.json === true) return writeJsonLines(terminal.stdout, found);
       if (found.length === 0) return tell(terminal, "Nothing was evicted.");
+      const isBackedUp = found.some(({ segments = [] }) => segments === null || segments.length > 0);
       const rows = found.map((one) => [
         String(one.txId),
         one.txTime,
@@ -34,8 +35,10 @@ export const addEvictions: AddCommand = (parent, terminal) => {
         one.files.goneSince === null ? "yes" : `no, since ${one.files.goneSince}`,
         checkpointsText(one),
         one.firstWithout ?? "none yet",
+        ...(isBackedUp ? [segmentsText(one)] : []),
       ]);
       const heading = ["TX", "TIME", "KEY", "IN THE LOG", "IN THE INDEX", "IN CHECKPOINTS", "FIRST WITHOUT"];
+      if (isBackedUp) heading.push("IN THE LOG BACKUP");
       await writeLine(terminal.stdout, formatTable(heading, rows, ["TX"]));
       const waits = new Set(found.map(({ files }) => files.waitsFor));
       for (const [waitsFor, sentence] of WAITING) if (waits.has(waitsFor)) await tell(terminal, sentence);
@@ -53,6 +56,17 @@ const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])
   ["restart", "A value of an indexed field is still in LevelDB's list of files: restart the node."],
   ["unknown", "The key-value store of this node cannot tell whether its files still hold the evicted bytes."],
 ];
+
+/** Nodes of earlier versions do not report segments. */
+function segmentsText({ txId, segments = [], segmentsUntil }: Partial<EvictionPlaces>): string {
+  if (segments === null) return "(the store does not answer)";
+  if (segments.length === 0) return "no";
+  const until =
+    segmentsUntil === null || segmentsUntil === undefined
+      ? `cairn log backup prune --through ${txId ?? ""}`
+      : segmentsUntil;
+  return `${segments.join(", ")} until ${until}`;
+}
 
 function checkpointsText({ checkpoints, inFilesOf }: EvictionPlaces): string {
   if (checkpoints === null || inFilesOf === null) return "(the store does not answer)";

@@ -23,7 +23,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ...failureFields(status),
     ...stalledFields(status),
     ["Log", logText(status)],
-    ...backupFields(status, options.now),
+    ...readerFields(status, options.now),
     ...logWarnings(status),
     ["Index", indexText(status, options.now)],
     ["Documents", documentsText(status)],
@@ -84,7 +84,7 @@ function logText({ log }: NodeStatus): string {
   return `${who}, transactions ${formatCount(firstTxId)} to ${formatCount(lastTxId)}`;
 }
 
-function backupFields({ log }: NodeStatus, now: number): Field[] {
+function readerFields({ log }: NodeStatus, now: number): Field[] {
   // Nodes of earlier versions report no backup.
   const { backup = null } = log;
   if (backup === null) return [];
@@ -224,7 +224,8 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
   return fields;
 }
 
-function backupFields({ logBackup }: NodeStatus, now: number): Field[] {
+function backupFields({ logBackup = null }: NodeStatus, now: number): Field[] {
+  // Nodes of earlier versions report none.
   if (logBackup === null) return [];
   const { covered, segments, bytes, exposed, warnings, lastFailure } = logBackup;
   const held =

@@ -223,6 +223,8 @@ export const SCHEMAS = {
     checkpoints: nullable(array(TEXT)),
     inFilesOf: nullable(array(TEXT)),
     firstWithout: nullable(TEXT),
+    segments: nullable(array(TEXT)),
+    segmentsUntil: nullable(TIME),
   }),
   Ready: object({ ready: FLAG, phase: TEXT }),
   Live: object({ live: FLAG, phase: TEXT }),

@@ -1,0 +1,82 @@
+import { isCairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { EvictionPlaces } from "../api/node-api.ts";
+import { backupFolder, listBackup, listBackups, type SegmentFile } from "../backup/segment-name.ts";
+import { allStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
+import type { IndexState } from "../index/rows/index-state.ts";
+import { anchorOf } from "../log/anchor.ts";
+import type { TxLog } from "../log/tx-log.ts";
+
+/** The segments of log backups that may hold evicted content. */
+export interface BackedUp {
+  readonly own: readonly SegmentFile[];
+  /** Those of logs that this one may continue. */
+  readonly earlier: readonly SegmentFile[];
+  /** Whether its own are of the log's history, in which content is nowhere before its first write and after its eviction. */
+  readonly comparable: boolean;
+}
+
+type Content = Pick<EvictionPlaces, "txId"> & { readonly notBefore: TxId };
+
+/**
+ * Lists the segments of the log, and of logs that it continues, in all stores of the node; null if a store does not respond, since content
+ * there must not be reported as removed.
+ */
+export async function backedUp(
+  system: RestoringSystem,
+  { id, offset }: IndexState["log"],
+  log: TxLog | undefined,
+): Promise<BackedUp | null> {
+  const own: SegmentFile[] = [];
+  const earlier: SegmentFile[] = [];
+  for (const store of allStores(system)) {
+    try {
+      for (const logId of await listBackups(store)) {
+        const { segments } = await listBackup(store, logId);
+        if (backupFolder(logId) === backupFolder(id)) own.push(...segments);
+        // Which logs this one continues is not known from their names; each that ends before its offset may be one of them.
+        else earlier.push(...segments.filter(({ first }) => first <= offset));
+      }
+    } catch (error) {
+      if (isCairnError(error) && error.code.startsWith("STORE_")) return null;
+      throw error;
+    }
+  }
+  return { own, earlier, comparable: await isOfLog(log, own, offset) };
+}
+
+/** Returns whether the log holds the last message of its backup as the backup does. */
+async function isOfLog(
+  log: TxLog | undefined,
+  segments: readonly SegmentFile[],
+  offset: number,
+): Promise<boolean> {
+  const [newest] = segments.toSorted((a, b) => b.last - a.last);
+  if (log === undefined || newest === undefined) return false;
+  try {
+    const message = await log.fetch(newest.last - offset);
+    return message !== undefined && anchorOf(message).sha256.startsWith(newest.end);
+  } catch (error) {
+    // Nothing is certain without the log, whose problem is reported elsewhere.
+    if (isCairnError(error) && error.code.startsWith("LOG_")) return false;
+    throw error;
+  }
+}
+
+/** Returns which segments may hold evicted content, and when the last of them may be removed for its age. */
+export function inSegments(
+  found: BackedUp | null,
+  { txId, notBefore }: Content,
+  keep: number | "all" | undefined,
+): Pick<EvictionPlaces, "segments" | "segmentsUntil"> {
+  if (found === null) return { segments: null, segmentsUntil: null };
+  const mayHold = ({ first, last }: SegmentFile): boolean => first < txId && last >= notBefore;
+  const { own, earlier, comparable } = found;
+  const holding = [...earlier.filter(mayHold), ...(comparable ? own.filter(mayHold) : own)];
+  const newest = Math.max(...holding.map(({ modifiedAt }) => modifiedAt));
+  const isKept = holding.length === 0 || keep === undefined || keep === "all";
+  return {
+    segments: [...new Set(holding.map(({ name }) => name))],
+    segmentsUntil: isKept ? null : new Date(newest + keep).toISOString(),
+  };
+}
