@@ -61,6 +61,59 @@ describe("a log that continues others, of which there are backups", () => {
     const empty = await scene.ready("empty");
     expect((await empty.status()).join).toMatchObject({ restoredFrom: null, replayed: expected.txId });
     expect(await empty.digest()).toEqual(expected);
+    // An index of a new version is built in the same way.
+    const rebuilt = await done(scene, "checkpoint", "create", "--rebuild");
+    expect(rebuilt).toContain(`rebuilt ${expected.txId} transactions`);
+    expect(await done(scene, "checkpoint", "verify", "checkpoints", "--json")).toContain(expected.digest);
+  });
+
+  it("moves aside an index that went further than where the first log was continued, and has its orphans", async () => {
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    const last = await put(a, 0, 10, "one");
+    await backedUp(a, last);
+    await scene.stop(a);
+    await scene.copyIndex("a", "beyond");
+    await scene.loseLog();
+    await done(scene, "log", "recover", "--at-tx", `${last - 3}`);
+    const second = await scene.ready("a", { parts: BACKED_UP });
+    await backedUp(second, await put(second, 20, 30, "two"));
+    await scene.stop(second);
+    await scene.loseLog();
+    await done(scene, "log", "recover");
+    const third = await scene.ready("a");
+    const digest = await third.digest();
+    const beyond = await scene.ready("beyond");
+    expect((await beyond.status()).join).toMatchObject({
+      movedAside: [{ code: "LOG_REGRESSED" }],
+      orphans: 3,
+    });
+    expect(await beyond.digest()).toEqual(digest);
+    expect(await beyond.get({ bucket: "things", namespace: "default", name: "k9" })).toBeUndefined();
+  });
+
+  it("moves aside an index of another history of an earlier log, although it ends before the backup does", async () => {
+    const a = await scene.ready("a");
+    await put(a, 0, 3, "common");
+    await scene.stop(a);
+    await scene.copyLog();
+    const fork = await scene.ready("fork");
+    const parted = await put(fork, 3, 6, "fork");
+    await scene.stop(fork);
+    await scene.rollBackLog();
+    const again = await scene.ready("a", { parts: BACKED_UP });
+    const last = await put(again, 3, 12, "true");
+    expect(last).toBeGreaterThan(parted);
+    await backedUp(again, last);
+    await scene.stop(again);
+    await scene.loseLog();
+    await done(scene, "log", "recover");
+    const third = await scene.ready("a");
+    const joined = await scene.ready("fork");
+    expect((await joined.status()).join).toMatchObject({ movedAside: [{ code: "LOG_REGRESSED" }] });
+    expect(await joined.digest()).toEqual(await third.digest());
+    expect(await joined.get({ bucket: "things", namespace: "default", name: "k4" })).toMatchObject({
+      json: '"true"',
+    });
   });
 
   it("is joined from a checkpoint beyond a segment that is damaged, although an index ends before it", async () => {
