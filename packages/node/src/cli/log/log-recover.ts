@@ -67,7 +67,7 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
         throw new UsageError("--from names a checkpoint; it takes no other choice of where to continue.");
       await withLog(options, terminal, async (log, system) => {
         const existing = await readLogIdentity(log);
-        const refusal = await whyNotReplaced(log, existing);
+        const refusal = await whyNotReplaced(log, existing, at !== undefined);
         if (refusal !== undefined && options.dryRun !== true) throw refusal;
         if (from !== undefined) {
           const found = await ofCheckpoint(system, from, terminal);

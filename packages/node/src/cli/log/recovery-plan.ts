@@ -15,14 +15,18 @@ import { UsageError } from "../terminal/report-error.ts";
 /** The time nodes have to report that they have a log open. */
 const ASK_MS = 2_000;
 
-/** Returns the error for a log that must not be replaced because it was used; undefined if it may be. */
+/**
+ * Returns the error for a log that must not be replaced because it was used; undefined if it may be. `goesBack`: whether it is to be
+ * continued from an earlier point, so that an operator may want to replace it although it works.
+ */
 export async function whyNotReplaced(
   log: TxLog,
   existing: LogIdentity | undefined,
+  goesBack: boolean,
 ): Promise<CairnError | undefined> {
   if (existing === undefined) return undefined;
   if (!isUnused(existing) || log.removeUnused === undefined)
-    return usedLog(log.name, existing.bounds.last, REPLACE_ON_PURPOSE);
+    return usedLog(log.name, existing.bounds.last, goesBack ? REPLACE_ON_PURPOSE : undefined);
   const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
   const writers = peers.filter(({ status }) => status.log.id === existing.id && status.phase !== "failed");
   if (writers.length === 0) return undefined;
