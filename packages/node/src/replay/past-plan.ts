@@ -106,7 +106,7 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
     at === undefined ? true : "txId" in at ? one.txId <= at.txId : Date.parse(one.txTime) <= at.time,
   );
   if (before !== undefined) return alone(before, false);
-  throw nothingLeadsTo(options, listed, skipped);
+  throw nothingLeadsTo(options, listed, skipped, readable?.last);
 }
 
 async function listAll({ stores, signal }: PastOptions): Promise<{
@@ -229,6 +229,7 @@ function nothingLeadsTo(
   { stores, at, logId }: PastOptions,
   listed: readonly StoredCheckpoint[],
   skipped: readonly SkippedCheckpoint[],
+  last: TxId | undefined,
 ): CairnError {
   const where = stores.map(({ location }) => location).join(" or ");
   const point =
@@ -245,9 +246,11 @@ function nothingLeadsTo(
       hint:
         oldest !== undefined
           ? `The oldest is ${oldest.name}, which ends at ${oldest.txTime}.`
-          : skipped.length > 0
-            ? `These cannot be used: ${skipped.map(({ name, error }) => `${name} (${error.code})`).join(", ")}.`
-            : "cairn checkpoint list and cairn log backup status show what a store has.",
+          : last !== undefined
+            ? `The log backup ends at transaction ${last}; cairn log backup status shows from where on it is complete.`
+            : skipped.length > 0
+              ? `These cannot be used: ${skipped.map(({ name, error }) => `${name} (${error.code})`).join(", ")}.`
+              : "cairn checkpoint list and cairn log backup status show what a store has.",
     },
   );
 }

@@ -96,6 +96,19 @@ describe("an index restored as of a point of the past", () => {
     );
     expect(await done(scene, ...command)).toContain(`digest ${past.digest}`);
     expect(await done(scene, "db", "digest", output)).toContain(past.digest);
+    const beyond = await run(
+      scene,
+      "checkpoint",
+      "restore",
+      "-o",
+      path.join(folder, "none"),
+      "--at-tx",
+      "40",
+    );
+    expect(beyond).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("The log backup ends at transaction 11;"),
+    });
     const again = await run(scene, ...command);
     expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*not empty/) });
   });

@@ -41,10 +41,13 @@ export async function restoreAt(
     throw new UsageError("--at-tx and --at choose a checkpoint, but one is already named.");
   const { signal, forget } = interruptible(terminal, "nothing was restored");
   try {
-    const logId = theLog(store, await logsIn(store, signal), options.log);
+    const logs = await logsIn(store, signal);
+    const logId = theLog(store, logs, options.log);
     if (logId === undefined) return false;
+    // Of such a log there is only a backup, so that no checkpoint can do instead.
+    const isBackupOnly = logs.get(logId) === "";
     const wanted = { stores: [store], kvFormat: levelProvider().format, logId, at, signal };
-    return await withPlan(wanted, found, terminal, async (plan) => {
+    return await withPlan(wanted, found, isBackupOnly, terminal, async (plan) => {
       const refusal = await occupied(target);
       if (options.dryRun === true) {
         await writePlan(plan, target, refusal, options, terminal);
@@ -62,10 +65,11 @@ export async function restoreAt(
 async function withPlan(
   wanted: PastOptions,
   { openLog }: CheckpointPlace,
+  isBackupOnly: boolean,
   terminal: Terminal,
   use: (plan: PastPlan) => Promise<void>,
 ): Promise<boolean> {
-  const plan = await planned(wanted);
+  const plan = await planned(wanted, isBackupOnly && openLog === undefined);
   if (plan?.exact === true || openLog === undefined) {
     if (plan?.history === undefined) return false;
     await use(plan);
@@ -79,7 +83,7 @@ async function withPlan(
     terminal.stderr.write(`notice: the log cannot be read, so only its backup is: ${error.message}\n`);
   }
   try {
-    const further = log === undefined ? plan : await planned({ ...wanted, log });
+    const further = await planned({ ...wanted, log }, isBackupOnly);
     if (further?.history === undefined) return false;
     await use(further);
     return true;
@@ -88,11 +92,12 @@ async function withPlan(
   }
 }
 
-async function planned(wanted: PastOptions): Promise<PastPlan | undefined> {
+/** Returns undefined if nothing leads to the point; throws the reason if `isLast`. */
+async function planned(wanted: PastOptions, isLast: boolean): Promise<PastPlan | undefined> {
   try {
     return await planPast(wanted);
   } catch (error) {
-    if (isCairnError(error, "CHECKPOINT_NOT_FOUND")) return undefined;
+    if (!isLast && isCairnError(error, "CHECKPOINT_NOT_FOUND")) return undefined;
     throw error;
   }
 }
