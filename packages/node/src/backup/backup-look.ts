@@ -29,6 +29,8 @@ export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
    */
   readonly muchSince?: number | undefined;
   readonly onWritten?: OnWritten;
+  /** Called once this look has the lease and begins to write, merge or remove. */
+  readonly onBegun?: () => void;
   readonly clock: Clock;
   /** If undefined, segments are kept forever. */
   readonly removal?: RemovalRules | undefined;
@@ -51,7 +53,7 @@ export interface BackupLook {
   readonly failure: CairnError | undefined;
   /** Why nothing was written although there is something to write: another node is writing, or has written not long ago. */
   readonly skipped: "leased" | "recent" | undefined;
-  /** When the newest segment was written, by the store's clock; undefined if there is none. */
+  /** When the newest segment was written, by the store's clock, without those that this look has merged; undefined if there is none. */
   readonly newestAt: number | undefined;
   /** By the store's clock. */
   readonly storeNow: number;
@@ -82,6 +84,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const canRemove = store.describe?.()?.canDelete !== false;
   const done = new LookResults(listing.segments, options.onWritten);
   const work = async (): Promise<void> => {
+    options.onBegun?.();
     await requireSameLog(log, of.id);
     let next = nextToWrite(coveredRanges(done.segments), range);
     while (next !== undefined && !options.signal.aborted) {
@@ -122,10 +125,17 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     removed,
     failure,
     skipped,
-    newestAt: segments.length === 0 ? undefined : Math.max(...segments.map(({ modifiedAt }) => modifiedAt)),
+    newestAt: newestOf(segments.filter((segment) => !merged.some(({ name }) => name === segment.name))),
     storeNow: storeNow(),
     foreign: listing.foreign,
   };
+}
+
+/** Returns when the newest of some segments was written. */
+function newestOf(segments: readonly SegmentFile[]): number | undefined {
+  let newest: number | undefined;
+  for (const { modifiedAt } of segments) newest = Math.max(newest ?? modifiedAt, modifiedAt);
+  return newest;
 }
 
 /** Throws `LOG_DIFFERENT` if the log is no longer the one whose backup this is. */

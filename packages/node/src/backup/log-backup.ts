@@ -9,7 +9,8 @@ import {
 import { CairnError } from "@cairn/kv";
 import type { LogBackupStatus, TxId } from "@cairn/client";
 import type { TxLog } from "../log/tx-log.ts";
-import { type BackupLook, lookAtBackup } from "./backup-look.ts";
+import { type BackupLook, type BackupLookOptions, lookAtBackup } from "./backup-look.ts";
+import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 import { asCairnError } from "../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
 import { SEGMENT_BYTES } from "./read-segment.ts";
@@ -43,6 +44,7 @@ export interface LogBackupParts {
   readonly onLook?: (look: BackupLook) => void;
   /** Called with the error of each look that failed. */
   readonly onError?: (error: CairnError) => void;
+  readonly events?: Pick<EventDispatcher, "begin">;
   readonly clock?: Clock;
   readonly random?: () => number;
 }
@@ -196,7 +198,7 @@ export class LogBackup {
     this.#appliedBytes = 0;
     this.#hurry = new AbortController();
     const begunAt = this.#iso(0);
-    const look = await lookAtBackup({
+    const { look, run } = await this.#observed({
       store,
       log,
       of,
@@ -208,16 +210,13 @@ export class LogBackup {
       memory: this.#memory,
       clock: this.#clock,
       signal: this.#stop.signal,
-      onWritten: ({ bytes }, kind) => {
-        if (kind === "merged") return;
-        this.#written = { segments: this.#written.segments + 1, bytes: this.#written.bytes + bytes };
-      },
     });
     const isWhole = (look.covered.at(-1)?.last ?? 0) >= look.logEnd;
     const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;
     this.#state = { look, lookedAt: begunAt, nextLookAt: null, coveredUntil, error: look.failure };
     this.#report();
     onLook?.(look);
+    report(run, look);
     if (look.failure !== undefined) onError?.(look.failure);
     return nextLookDelay({
       approxFrequency: every,
@@ -245,6 +244,34 @@ export class LogBackup {
     }
   }
 
+  /** Looks once, and reports the beginning of the work that is found, and a failure. The caller reports its end. */
+  async #observed(
+    options: BackupLookOptions,
+  ): Promise<{ look: BackupLook; run: WorkRun<"backup"> | undefined }> {
+    const { events } = this.#parts;
+    let run: WorkRun<"backup"> | undefined;
+    let moved = 0;
+    try {
+      const look = await lookAtBackup({
+        ...options,
+        onBegun: () => {
+          run = events?.begin("backup");
+        },
+        onWritten: ({ bytes }, kind) => {
+          moved += bytes;
+          run?.moved(moved);
+          if (kind === "merged") return;
+          this.#written = { segments: this.#written.segments + 1, bytes: this.#written.bytes + bytes };
+        },
+      });
+      return { look, run };
+    } catch (error) {
+      if (!options.signal.aborted) run ??= events?.begin("backup");
+      run?.failed(error);
+      throw error;
+    }
+  }
+
   #iso(inMs: number): string {
     return new Date(this.#clock.now() + inMs).toISOString();
   }
@@ -259,6 +286,18 @@ function notRemovable(location: string): CairnError {
       hint: 'Allow this node to remove files there, or keep the segments: "keep": "all" in log-backup.',
     },
   );
+}
+
+/** Reports the end of the work of a look, if it found any. */
+function report(run: WorkRun<"backup"> | undefined, look: BackupLook): void {
+  const { removed, covered, failure } = look;
+  if (failure !== undefined) run?.failed(failure);
+  const [written, merged] = [look.written, look.merged].map((segments) =>
+    segments.filter(({ isNew }) => isNew).map(({ name, bytes }) => ({ name, bytes })),
+  ) as [{ name: string; bytes: number }[], { name: string; bytes: number }[]];
+  const hasMerged = merged.length > 0 || removed.length > 0;
+  const outcome = written.length > 0 ? "written" : hasMerged ? "merged" : "unchanged";
+  run?.ended({ outcome, written, merged, removed, covered });
 }
 
 function described({ code, message, hint = "" }: CairnError): {

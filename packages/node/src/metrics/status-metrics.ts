@@ -92,6 +92,36 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     "Bytes of the index that the round under way has packed; absent when none runs.",
     ({ checkpoints: { running } }) => running?.bytes,
   ],
+  cairn_log_backup_period_seconds: [
+    "About how often the cluster writes a segment of the log's backup.",
+    ({ logBackup }) => fromMs(logBackup?.everyMs),
+  ],
+  cairn_log_backup_last_tx: [
+    "The last transaction of the log's backup.",
+    ({ logBackup }) => logBackup?.covered?.at(-1)?.last,
+  ],
+  cairn_log_backup_exposed_transactions: [
+    "Transactions of the index that are not in the log's backup yet.",
+    ({ logBackup }) => logBackup?.exposed.transactions,
+  ],
+  cairn_log_backup_exposed_since_timestamp_seconds: [
+    "Since when there are such transactions; absent when there are none.",
+    ({ logBackup }) => seconds(logBackup?.exposed.since),
+  ],
+  cairn_log_backup_holes: [
+    "Holes in the log's backup.",
+    ({ logBackup }) => (logBackup?.covered ? Math.max(0, logBackup.covered.length - 1) : null),
+  ],
+  cairn_log_backup_segments: ["Segments of the log's backup.", ({ logBackup }) => logBackup?.segments],
+  cairn_log_backup_bytes: ["Size of the log's backup.", ({ logBackup }) => logBackup?.bytes],
+  cairn_log_backup_unusable_segments: [
+    "Segments of the log's backup that this node has found damaged, or of another history.",
+    ({ logBackup }) => logBackup?.warnings.length,
+  ],
+  cairn_log_backup_next_look_timestamp_seconds: [
+    "When this node looks at the log's backup next.",
+    ({ logBackup }) => seconds(logBackup?.nextLookAt),
+  ],
   cairn_checkpoint_next_look_timestamp_seconds: [
     "When this node looks at the store next.",
     ({ checkpoints: { nextCheckAt } }) => seconds(nextCheckAt),

@@ -13,15 +13,17 @@ const OUTCOMES: Outcomes = {
   sweep: ["swept"],
   verification: ["verified"],
   scrub: ["whole"],
+  backup: ["written", "merged", "unchanged"],
   trim: ["trimmed", "kept"],
 };
 
+const SEGMENT_CHANGES = ["written", "merged", "removed"] as const;
 const REMOVAL_REASONS = ["retention", "leftover", "expired"];
 
 /** The error codes of a store that does not work as it should. */
 const STORE_TROUBLE = new Set<string>(["STORE_UNREACHABLE", "STORE_DENIED", "STORE_FULL"]);
 /** Tasks that use the node's own store. A restore may read other stores. */
-const USES_STORE = new Set<Work>(["checkpoint", "sweep", "verification"]);
+const USES_STORE = new Set<Work>(["checkpoint", "sweep", "verification", "backup"]);
 
 /** Registers the metrics of a node's tasks. Returns the listener that counts tasks by their events. */
 export function workMetrics(registry: Registry): NodeEventListener {
@@ -127,6 +129,12 @@ function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: 
     help: "Messages that this node trimmed from the log.",
     registers,
   });
+  const segments = new Counter({
+    name: "cairn_log_backup_segments_total",
+    help: "Segments of the log's backup that this node wrote, merged, or removed after merging.",
+    labelNames: ["change"],
+    registers,
+  });
   const contention = new Counter({
     name: "cairn_checkpoint_lease_contention_total",
     help: "Rounds that met another node's lease (held), or lost their own while uploading (lost).",
@@ -139,6 +147,7 @@ function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: 
     registers,
   });
   for (const reason of REMOVAL_REASONS) removed.inc({ reason }, 0);
+  for (const change of SEGMENT_CHANGES) segments.inc({ change }, 0);
   for (const outcome of ["held", "lost"]) contention.inc({ outcome }, 0);
   // The gauge is created with 0, which would report trouble before the first look.
   storeReachable.remove();
@@ -151,6 +160,8 @@ function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: 
       for (const { code } of event.skipped) skipped.inc({ code });
     } else if (event.work === "trim") {
       trimmed.inc(Math.max(0, event.upTo - event.first));
+    } else if (event.work === "backup") {
+      for (const change of SEGMENT_CHANGES) segments.inc({ change }, event[change].length);
     } else if (event.outcome === "leased") {
       contention.inc({ outcome: "held" });
     }

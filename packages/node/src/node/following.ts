@@ -215,7 +215,7 @@ function startCheckpointing(
 }
 
 function startLogBackup(
-  { system, log, history, identity, index, logger }: FollowingParts,
+  { system, log, history, identity, index, logger, observation }: FollowingParts,
   reads: SegmentReads,
 ): LogBackup | undefined {
   const { logBackup: options, checkpointer, nodeId, kvProvider } = system;
@@ -237,7 +237,7 @@ function startLogBackup(
       return "position" in found ? found.checkpoint.txId : undefined;
     },
     onFinding: (error) => logFailure(logger, "warn", error, "The log backup continues."),
-    onError: (error) => logFailure(logger, "warn", error, "The log backup tries again."),
+    events: observation.events,
   });
   backup.start();
   return backup;

@@ -4,7 +4,14 @@ import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "
 
 /** Returns a listener that writes a node's events to its log as readable lines, with their figures as fields. */
 export function eventLog(logger: Logger): NodeEventListener {
+  // A backup is written every minute or so: only that it works is worth a line, and that it works again.
+  let isBackupKnown = false;
   return (event) => {
+    if (event.work === "backup" && event.stage === "failed") isBackupKnown = false;
+    if (event.work === "backup" && event.stage === "ended" && event.outcome === "written" && !isBackupKnown) {
+      isBackupKnown = true;
+      logger.info({ covered: event.covered }, "the log is backed up");
+    }
     if (event.stage === "begun") logBegun(logger, event);
     else if (event.stage === "failed") logFailed(logger, event);
     else logEnded(logger, event);
@@ -17,6 +24,7 @@ const BEGUN: Record<Work, string> = {
   sweep: "sweeping old checkpoints",
   verification: "verifying a checkpoint",
   scrub: "comparing the tables of the index with their checksums",
+  backup: "backing up the log",
   trim: "checking whether the log can be trimmed",
 };
 
@@ -26,6 +34,7 @@ const FAILED: Record<Work, string> = {
   sweep: "sweeping old checkpoints failed",
   verification: "verifying the checkpoint failed",
   scrub: "comparing the tables of the index with their checksums failed",
+  backup: "backing up the log failed",
   trim: "trimming the log failed",
 };
 
@@ -39,6 +48,7 @@ const FAILED_LEVEL = {
   sweep: "warn",
   verification: "error",
   scrub: "error",
+  backup: "warn",
   trim: "error",
 } as const;
 
@@ -92,6 +102,13 @@ function logEnded(logger: Logger, event: WorkEnded): void {
     case "scrub": {
       // As long as the index has no tables, the result is not worth a line.
       logger[bytes > 0 ? "info" : "debug"](fields, "the tables of the index are whole");
+      break;
+    }
+    case "backup": {
+      for (const segment of event.written) logger.debug({ run, ...segment }, "log segment written");
+      for (const segment of event.merged) logger.debug({ run, ...segment }, "log segments merged");
+      const { removed, covered } = event;
+      logger.debug({ removed, covered, ...fields }, "log backed up");
       break;
     }
     case "trim": {

@@ -40,6 +40,18 @@ export interface WorkResults {
     readonly upTo: number;
     readonly because: string;
   };
+  /**
+   * A look at the log's backup that found something to do. `unchanged`: another node was faster. `covered`: the transactions that the backup
+   * holds, in runs. The `bytes` of the event are those written, merged segments included.
+   */
+  readonly backup: {
+    readonly outcome: "written" | "merged" | "unchanged";
+    readonly written: readonly { readonly name: string; readonly bytes: number }[];
+    readonly merged: readonly { readonly name: string; readonly bytes: number }[];
+    /** The names of segments that were removed because longer ones hold their transactions. */
+    readonly removed: readonly string[];
+    readonly covered: readonly { readonly first: TxId; readonly last: TxId }[];
+  };
 }
 
 /** A file that a sweep removed, and the reason: as a word and as a sentence. */
