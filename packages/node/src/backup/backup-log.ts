@@ -3,7 +3,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
 import { requireContinuation } from "./continuation.ts";
-import { inArrays } from "./message-arrays.ts";
+import { inArrays } from "./segment-messages.ts";
 import { readSegment } from "./read-segment.ts";
 import { inLogTerms, readOnly } from "./backup-errors.ts";
 import { corruptSegment, type Segment, type SegmentHeader } from "./segment.ts";

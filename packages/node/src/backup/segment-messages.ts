@@ -1,7 +1,7 @@
 import type { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { TimeSlice } from "../concurrency/time-slice.ts";
-import type { LogMessage } from "../log/tx-log.ts";
+import type { LogMessage, LogReadOptions } from "../log/tx-log.ts";
 
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
@@ -12,6 +12,9 @@ const NANOSECOND_DIGITS = 6;
 const MAX_MESSAGE_LINE_BYTES = 64;
 /** The number of messages after which the event loop may get its turn. */
 const MESSAGES_PER_CHECK = 256;
+/** The defaults of a reading. */
+const DEFAULT_MESSAGES = 5_000;
+const DEFAULT_BYTES = 8 * 1024 * 1024;
 
 /** Writes messages into one buffer. */
 export async function writeMessages(messages: readonly LogMessage[]): Promise<Buffer> {
@@ -89,4 +92,23 @@ function parseDigits(bytes: Buffer, from: number, to: number): number {
     value = value * 10 + digit;
   }
   return Number.isSafeInteger(value) ? value : -1;
+}
+
+/** Yields messages in arrays that keep the bounds of a reading. */
+export function* inArrays(
+  messages: readonly LogMessage[],
+  { maxMessages = DEFAULT_MESSAGES, maxBytes = DEFAULT_BYTES }: LogReadOptions,
+): Generator<readonly LogMessage[], void, void> {
+  let from = 0;
+  let bytes = 0;
+  for (const [at, { payload }] of messages.entries()) {
+    const isFull = at - from >= maxMessages || (at > from && bytes + payload.length > maxBytes);
+    if (isFull) {
+      yield messages.slice(from, at);
+      from = at;
+      bytes = 0;
+    }
+    bytes += payload.length;
+  }
+  if (from < messages.length) yield messages.slice(from);
 }
