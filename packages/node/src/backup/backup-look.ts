@@ -81,7 +81,8 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const last = bounds.last + of.offset;
   const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
   await requireSameHistory(target, listing.segments, last);
-  const canRemove = store.describe?.()?.canDelete !== false;
+  // Asked each time: a store in S3 knows it once something was created, which the lease is.
+  const canRemove = (): boolean => store.describe?.()?.canDelete !== false;
   const done = new LookResults(listing.segments, options.onWritten);
   const work = async (): Promise<void> => {
     options.onBegun?.();
@@ -95,8 +96,10 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
       next = nextToWrite(coveredRanges(done.segments), range);
     }
     try {
-      if (canRemove) await tidyBackup(target, memory, done);
-      await removeOld(options, storeNow(), done);
+      if (canRemove()) {
+        await tidyBackup(target, memory, done);
+        await removeOld(options, storeNow(), done);
+      }
     } catch (error) {
       // What was written is written.
       if (!isCairnError(error)) throw error;
@@ -106,7 +109,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const missing = nextToWrite(coveredRanges(listing.segments), range);
   const isDue =
     missing !== undefined ||
-    (canRemove &&
+    (canRemove() &&
       (hasToMerge(listing.segments, memory) || isRemovalDue(options, listing.segments, storeNow())));
   let skipped: BackupLook["skipped"];
   if (isDue) {

@@ -47,13 +47,16 @@ export async function uploadContent(
   // A reader receives the stream's error. If the stream is aborted before it is read, the error would otherwise end the process.
   content.on("error", () => undefined);
   try {
-    // Before anything is sent: not every service supports conditions, and none evaluates them before it has received everything.
-    if ((await look(access, name, signal)) !== undefined) throw alreadyThere(name, location);
     if (signal !== undefined) addAbortSignal(signal, content);
     const parts = cutParts(content, partSizes(partSize, expectedBytes), memory);
     const first = await unlessAborted(parts.next(), signal);
     if (first.done === true) return { bytes };
     signal?.throwIfAborted();
+    // Before anything is sent: not every service supports conditions, and none evaluates them before it has received everything, which
+    // costs less than a further request only for a small object.
+    const isComparedThere = findings.creates && first.value.last;
+    if (!isComparedThere && (await look(access, name, signal)) !== undefined)
+      throw alreadyThere(name, location);
     begun = first.value.last ? "whole" : "parts";
     if (begun === "whole") {
       onPart(first.value);
