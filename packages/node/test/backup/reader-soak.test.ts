@@ -1,0 +1,98 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { TxId } from "@cairn/client";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CairnNode } from "../../src/node/node.ts";
+import { LogFold } from "../../testing/log-fold.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { ClusterScene } from "../cluster/cluster-scene.ts";
+import { readerParts } from "./reader-scene.ts";
+import { ALL, GET_AND_LIST, type S3Gate, s3Service } from "./s3-gate.ts";
+
+/** A round takes about a second. */
+const ROUNDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 6);
+/** A segment every 0.1 s or so, so that a few seconds suffice until some are merged. */
+const logBackup = { every: 100, keep: "all", codec: "none" } as const;
+const KEYS = 50;
+
+describe("a node that follows a backup in S3 with the rights to get and to list", () => {
+  let scene: ClusterScene;
+  let reading: S3Gate;
+  let lines: string[];
+  beforeEach(async () => {
+    scene = await ClusterScene.open();
+    lines = [];
+  });
+  afterEach(() => scene.close());
+
+  const startReader = async (place: string): Promise<CairnNode> => {
+    const logger = pino({ level: "warn" }, { write: (line: string) => void lines.push(line) });
+    return await scene.ready("reader", { place, logger, parts: readerParts(reading.store()) });
+  };
+
+  it(
+    "has the digest of each prefix of the log while segments are written, merged and removed, also after restarts",
+    async () => {
+      const open = await s3Service();
+      const writing = await open(ALL);
+      reading = await open(GET_AND_LIST);
+      const writers = await Promise.all(
+        ["a", "b"].map((id) => scene.ready(id, { store: writing.store(), parts: { logBackup } })),
+      );
+      let isOver = false;
+      const write = async (node: CairnNode): Promise<TxId> => {
+        for (let n = 0; ; n += 1) {
+          const { txId } = await node.submit({
+            ops: [["put", "things", `default/k${n % KEYS}`, `${node.id} ${n}`]],
+          });
+          await node.await(txId);
+          if (isOver) return txId;
+          await delay(5);
+        }
+      };
+      const written = Promise.all(writers.map(write));
+      const areRemoved = (): boolean =>
+        writing.asked.some(({ kind, key }) => kind === "delete" && key.endsWith(".segment"));
+      await vi.waitFor(
+        () => expect(writing.asked.some(({ key }) => key.endsWith(".segment"))).toBe(true),
+        20_000,
+      );
+
+      let reader = await startReader("reader");
+      const digests = new Map<TxId, string>();
+      for (let round = 1; round <= ROUNDS || !areRemoved(); round += 1) {
+        for (let look = 0; look < 10; look += 1) {
+          const { txId, digest } = await reader.digest();
+          digests.set(txId, digest);
+          await delay(100);
+        }
+        if (round % 5 === 1) await writers[0]?.checkpoint().done;
+        if (round % 3 !== 0) continue;
+        await scene.stop(reader);
+        // Every other time it joins anew.
+        reader = await startReader(round % 2 === 0 ? "reader" : `reader-${round}`);
+      }
+      isOver = true;
+      const last = Math.max(...(await written));
+      await reader.await(last, { timeoutMs: 60_000 });
+      const end = await reader.digest();
+      digests.set(end.txId, end.digest);
+
+      const fold = new LogFold();
+      await NatsOperator.at(scene.nats.url, async (nats) => {
+        for await (const message of nats.messages()) {
+          fold.apply(message);
+          const seen = digests.get(fold.txId);
+          if (seen === undefined) continue;
+          expect([fold.txId, seen]).toEqual([fold.txId, fold.digest()]);
+          digests.delete(fold.txId);
+        }
+      });
+      expect([...digests.keys()]).toEqual([]);
+      expect(end.txId).toBe(last);
+      expect(new Set(reading.asked.map(({ kind }) => kind))).toEqual(new Set(["list", "get"]));
+      expect(lines).toEqual([]);
+    },
+    180_000 + ROUNDS * 10_000,
+  );
+});
