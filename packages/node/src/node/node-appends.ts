@@ -43,7 +43,7 @@ interface Target {
 /** Returns the refusal of a linearizable read by a node that cannot know what was acknowledged. */
 function mayLack(location: string): CairnError {
   return new CairnError(
-    "REQUEST_INVALID",
+    "LOG_READ_ONLY",
     `This node reads its log from the backup in ${location}, which may lack transactions that were acknowledged, so it serves no linearizable reads.`,
     {
       hint: "Ask a node that has access to the log itself. With min-tx in place of linearizable=true, this node waits for a transaction that you know.",
@@ -82,7 +82,7 @@ export class NodeAppends {
   /**
    * Returns a transaction id that is not before any transaction that any node acknowledged before the call: a linearizable read has to wait
    * for it. Asking a shared log for its end is not enough, because a server that was cut off from the others keeps responding for some
-   * seconds; a message is stored only once the servers agree. Throws `REQUEST_INVALID` if the log is a backup, `TX_TIMEOUT` after `timeoutMs`; the error that keeps the log from
+   * seconds; a message is stored only once the servers agree. Throws `LOG_READ_ONLY` if the log is a backup, `TX_TIMEOUT` after `timeoutMs`; the error that keeps the log from
    * storing is thrown unchanged.
    */
   async barrier(timeoutMs: number): Promise<TxId> {

@@ -113,7 +113,7 @@ function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: Ca
 /** Returns the refusal of a read as of a time up to which a backup may still lack transactions. */
 function notKnownYet(time: string, known: number): CairnError {
   return new CairnError(
-    "REQUEST_INVALID",
+    "LOG_READ_ONLY",
     `What was there as of ${time} is not known yet: this node reads its log from a backup, whose newest transaction is of ${isoTime(known)}.`,
     {
       hint: "Ask for an earlier time or for a transaction, or ask a node that has access to the log itself. stale=true reads what this node has.",

@@ -217,6 +217,18 @@ describe("errors", () => {
     expect(served.node.refused).toBe(before + 1);
   });
 
+  it("such as LOG_READ_ONLY lead to another node, and are thrown once every node has refused", async () => {
+    await using one = await serve();
+    await using two = await serve();
+    one.node.submitError = new CairnError("LOG_READ_ONLY", "It only reads.");
+    await new CairnClient({ urls: [one.url, two.url] }).submit({ ops: [["put", "pods", "x", 1]] });
+    expect(two.node.submitted).toHaveLength(1);
+    two.node.submitError = one.node.submitError;
+    const refused = new CairnClient({ urls: [one.url, two.url] }).submit({ ops: [["put", "pods", "x", 1]] });
+    expect(await failure(refused)).toMatchObject({ code: "LOG_READ_ONLY", status: 405 });
+    expect([one.node.refused, two.node.refused]).toEqual([2, 1]);
+  });
+
   it("come at once after an abort, even during a pause", async () => {
     const stop = new AbortController();
     const call = client([nobody]).get("pods", "x", { signal: stop.signal });

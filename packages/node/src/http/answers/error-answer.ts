@@ -40,10 +40,12 @@ export function errorHandler(failures: FailedRequests, maxBody: number) {
       failures.failed(error, request);
       return sendError(request, reply, 500, INTERNAL);
     }
-    const status = known instanceof RequestError ? known.status : statusOf(known.code);
+    const isRead = READ_METHODS.includes(request.method);
+    const status = known.code === "LOG_READ_ONLY" && isRead ? MISDIRECTED : ownStatus(known);
     if (status === 500) failures.failed(known, request);
     if (known instanceof RequestError) void reply.headers(known.headers);
-    if (known.code === "LOG_READ_ONLY") void reply.header("allow", readMethods(request).join(", "));
+    if (status === 405 && known.code === "LOG_READ_ONLY")
+      void reply.header("allow", readMethods(request).join(", "));
     if (status === 401) void reply.header("www-authenticate", "Bearer");
     if (status === 503) void reply.header("retry-after", "1");
     return sendError(request, reply, status, known);
@@ -52,8 +54,16 @@ export function errorHandler(failures: FailedRequests, maxBody: number) {
 
 /** Returns the methods with which the address of a request can be read; none for addresses that only take transactions. */
 function readMethods({ server, routeOptions: { url = "" } }: FastifyRequest): string[] {
-  return ["GET", "HEAD"].filter((method) => server.hasRoute({ method, url }));
+  return READ_METHODS.filter((method) => server.hasRoute({ method, url }));
 }
+
+function ownStatus(error: CairnError): number {
+  return error instanceof RequestError ? error.status : statusOf(error.code);
+}
+
+const READ_METHODS = ["GET", "HEAD"];
+/** The status of a read that only a node with access to the log itself can answer. */
+const MISDIRECTED = 421;
 
 const INTERNAL: ErrorParts = {
   code: "INTERNAL",
