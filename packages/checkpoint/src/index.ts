@@ -56,4 +56,5 @@ export type { RetentionPolicy } from "./retain/retention.ts";
 
 /** Time. */
 export { type Backoff, backoffMs } from "./timing/backoff.ts";
+export { unlessAborted } from "./timing/unless-aborted.ts";
 export { type Clock, systemClock } from "./timing/clock.ts";

@@ -1,4 +1,4 @@
-import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
+import { type CheckpointStore, type Clock, systemClock, unlessAborted } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { LogBackupSource, LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
 import { inLogTerms, readOnly } from "./backup-errors.ts";
@@ -16,6 +16,8 @@ export interface BackupReaderOptions {
   /** The least time between two searches for a log that continues this one (ms); a minute by default. */
   readonly lineageMs?: number;
   readonly clock?: Clock;
+  /** Ends all waiting for the store. */
+  readonly signal?: AbortSignal;
 }
 
 /** The default of `lineageMs`: a search lists the segments of all logs. */
@@ -32,6 +34,8 @@ export class BackupReader implements TxLog {
   readonly earlier: EarlierLogs;
   readonly #options: BackupReaderOptions;
   readonly #closed = new AbortController();
+  /** Aborted when the log is closed, or before that when the node stops. */
+  readonly #stopped: AbortSignal;
   #lineage: Lineage = new Map();
   #log: BackupLog | undefined;
   #logId: string | undefined;
@@ -40,6 +44,8 @@ export class BackupReader implements TxLog {
 
   constructor(options: BackupReaderOptions) {
     this.#options = options;
+    const signals = options.signal === undefined ? [] : [options.signal];
+    this.#stopped = AbortSignal.any([this.#closed.signal, ...signals]);
     this.earlier = new EarlierLogs([options.store]);
     this.#logId = options.logId;
   }
@@ -53,7 +59,7 @@ export class BackupReader implements TxLog {
   }
 
   async id(): Promise<string | undefined> {
-    return await (await this.#current()).id();
+    return await this.#ask((log) => log.id());
   }
 
   async exists(): Promise<boolean> {
@@ -63,7 +69,7 @@ export class BackupReader implements TxLog {
       this.#logId = this.#next;
       this.#next = undefined;
     }
-    if (await (await this.#current()).exists()) return true;
+    if (await this.#ask((log) => log.exists())) return true;
     throw this.#absent();
   }
 
@@ -76,26 +82,35 @@ export class BackupReader implements TxLog {
   }
 
   async bounds(): Promise<LogBounds> {
-    return await (await this.#current()).bounds();
+    return await this.#ask((log) => log.bounds());
   }
 
   async fetch(position: number): Promise<LogMessage | undefined> {
-    return await (await this.#current()).fetch(position);
+    return await this.#ask((log) => log.fetch(position));
   }
 
   async contents(): Promise<string> {
-    return await (await this.#current()).contents();
+    return await this.#ask((log) => log.contents());
   }
 
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
     const log = await this.#current();
     const stop = new AbortController();
-    const signal = AbortSignal.any([options.signal, stop.signal]);
-    const searching = this.#searchNext(stop, AbortSignal.any([signal, this.#closed.signal]));
+    const signal = AbortSignal.any([options.signal, stop.signal, this.#stopped]);
+    const searching = this.#searchNext(stop, signal);
+    const reading = log.read(from, { ...options, signal });
     try {
-      yield* log.read(from, { ...options, signal });
+      for (;;) {
+        const { value, done } = await unlessAborted(reading.next(), signal);
+        if (done === true) break;
+        yield value;
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
     } finally {
       stop.abort();
+      // Not awaited: it waits for the store, which may not respond.
+      reading.return().catch(() => undefined);
       await searching;
     }
     if (this.#next !== undefined && !options.signal.aborted) throw continued(log.name, this.#next);
@@ -112,6 +127,11 @@ export class BackupReader implements TxLog {
     this.#closed.abort();
     await this.#log?.close();
     await this.#options.store.close();
+  }
+
+  /** Asks the backup, but no longer than until the node stops: a store that does not respond is given minutes. */
+  async #ask<T>(question: (log: BackupLog) => Promise<T>): Promise<T> {
+    return await unlessAborted(this.#current().then(question), this.#stopped);
   }
 
   async #current(): Promise<BackupLog> {
@@ -133,8 +153,9 @@ export class BackupReader implements TxLog {
     if (logId !== undefined || current === undefined) return;
     while (await clock.wait(Math.max(every, lineageMs), signal)) {
       try {
-        this.#next = await this.#findNext(current);
+        this.#next = await unlessAborted(this.#findNext(current), signal);
       } catch (error) {
+        if (signal.aborted) return;
         // The reading itself reports a store that cannot be reached, and goes on where it cannot be known what continues the log.
         if (!isCairnError(error)) throw error;
       }

@@ -12,6 +12,13 @@ import { readerParts, watchedStore } from "./reader-scene.ts";
 const logBackup = { every: 200, keep: "all", codec: "none" } as const;
 const SOON = { timeout: 20_000 };
 
+const isCovered = async (node: CairnNode): Promise<void> => {
+  await vi.waitFor(async () => {
+    const { index, logBackup: held } = await node.status();
+    expect(held?.covered?.at(-1)?.last).toBe(index.txId);
+  }, SOON);
+};
+
 describe("a node that reads its log from a store with the backups of several logs", () => {
   let scene: ClusterScene;
   let writer: CairnNode;
@@ -21,13 +28,6 @@ describe("a node that reads its log from a store with the backups of several log
     await put(writer, 0, 10, "first");
   });
   afterEach(() => scene.close());
-
-  const isCovered = async (node: CairnNode): Promise<void> => {
-    await vi.waitFor(async () => {
-      const { index, logBackup: held } = await node.status();
-      expect(held?.covered?.at(-1)?.last).toBe(index.txId);
-    }, SOON);
-  };
 
   /** Loses the log, recovers it from a checkpoint with everything, and writes to the log that continues it. */
   const recover = async (): Promise<void> => {

@@ -22,7 +22,7 @@ export function readerParts(
   options: Partial<BackupReaderOptions> = {},
 ): Partial<System> {
   return {
-    openTxLog: () => Promise.resolve(new BackupReader({ store, every: 50, ...options })),
+    openTxLog: ({ signal }) => Promise.resolve(new BackupReader({ store, every: 50, signal, ...options })),
     checkpointer: undefined,
     restoreFrom: [store],
     http: { host: "127.0.0.1", port: 0, maxBody: 1_000_000 },

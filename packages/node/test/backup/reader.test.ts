@@ -1,3 +1,4 @@
+import { faultyStore, type StoreFaults } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
@@ -130,6 +131,23 @@ describe("a node that reads its log from a backup", () => {
         hint: expect.stringContaining("log-backup"),
       });
     }, SOON);
+  });
+
+  it("stops although its store does not respond", async () => {
+    await covered(21);
+    const { store } = watchedStore(scene);
+    const faults: StoreFaults = {};
+    const reader = await scene.ready("reader", { parts: readerParts(faultyStore(store, faults)) });
+    const hung = new Promise<void>((resolve) => {
+      faults.before = () => {
+        resolve();
+        return new Promise(() => undefined);
+      };
+    });
+    await hung;
+    const begun = performance.now();
+    await scene.stop(reader);
+    expect(performance.now() - begun).toBeLessThan(10_000);
   });
 
   it("joins again where the log lost its end after the segments that it has applied were removed", async () => {

@@ -27,7 +27,7 @@ export const logBackupTxLog = defineModule({
   async create(values, context) {
     const store = await values.store.create(context);
     const options = omitUndefined({ store, logId: values["log-id"], every: values.every });
-    const open: TxLogOpener = () => Promise.resolve(new BackupReader(options));
+    const open: TxLogOpener = ({ signal }) => Promise.resolve(new BackupReader({ ...options, signal }));
     return open;
   },
 });
