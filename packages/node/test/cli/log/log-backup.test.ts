@@ -19,6 +19,7 @@ interface Commands {
   /** Runs `cairn log backup …`, with the configuration of the log and the store. */
   readonly configured: (...args: string[]) => Promise<CommandResult>;
   readonly run: (...args: string[]) => Promise<CommandResult>;
+  readonly edn: string;
   /** Opens the log for as long as `use` runs. */
   readonly withTarget: <T>(use: (target: BackupTarget) => Promise<T>) => Promise<T>;
 }
@@ -45,7 +46,7 @@ async function setUp(...bounds: number[]): Promise<Commands> {
     return target.of.id;
   });
   const configured = (...args: string[]): Promise<CommandResult> => run(...args, "-e", edn);
-  return { scene, id, older, newer, store, configured, run, withTarget };
+  return { scene, id, older, newer, store, configured, run, edn, withTarget };
 }
 
 describe("cairn log backup", () => {
@@ -214,6 +215,19 @@ describe("cairn log backup", () => {
     expect((await run("status", store)).stderr).toMatch(/^USAGE: .*several logs: .*other/);
     expect((await run("verify", store, "--log", "other")).stdout).toContain("it is of the log");
     expect((await run("list", store, "--log", "third")).stderr).toMatch(/^NOT_FOUND: .*log third/);
+  });
+});
+
+describe("a log that was trimmed up to its backup", () => {
+  it("is rebuilt into a checkpoint of a new version by cairn checkpoint create --rebuild", async () => {
+    const { scene, edn } = await setUp(1, 11, 32);
+    const run = (...args: string[]): Promise<CommandResult> =>
+      cairn([...args, "-e", edn], new CapturedTerminal({ cwd: scene.folder }));
+    await ofOtherVersion(scene);
+    const { stdout } = await run("log", "trim");
+    expect(stdout).toMatch(/^trimmed messages 1 to 30 of the log .*; the log backup in file:.* holds them\n/);
+    const saved = await run("checkpoint", "create", "--rebuild", "--json");
+    expect([saved.code, JSON.parse(saved.stdout)]).toMatchObject([0, { checkpoint: { txId: 31 } }]);
   });
 });
 
