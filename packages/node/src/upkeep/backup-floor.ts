@@ -16,6 +16,8 @@ export interface BackupFloorOptions {
   readonly kvFormat: string;
   /** The segments that were read before. */
   readonly reads: SegmentReads;
+  /** Ends reading segments. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The position up to which a backup replaces the log. That message is in both. */
@@ -53,7 +55,7 @@ async function floorIn(
   identity: LogIdentity,
   most: number,
 ): Promise<BackupFloor | undefined> {
-  const { log, reads } = options;
+  const { log, reads, signal } = options;
   const { segments } = await listBackup(store, identity.id);
   reads.listed(store, segments);
   if (segments.length === 0) return undefined;
@@ -68,7 +70,7 @@ async function floorIn(
   const at = (stopped?: string): BackupFloor => ({ position, store: store.location, stopped });
   let next = first;
   while (position < most && next <= range.last) {
-    const segment = await wholeWith(store, segments, next, reads);
+    const segment = await wholeWith(store, segments, next, reads, signal);
     if (segment === undefined) return at(`No segment that holds transaction ${next} is whole.`);
     const agreed = await lastAgreed(log, segment, offset);
     if (agreed === undefined)
@@ -98,9 +100,10 @@ async function wholeWith(
   segments: readonly SegmentFile[],
   txId: number,
   reads: SegmentReads,
+  signal: AbortSignal | undefined,
 ): Promise<SegmentFile | undefined> {
   for (const segment of segmentsWith(segments, txId)) {
-    if (await reads.isWhole(store, segment)) return segment;
+    if (await reads.isWhole(store, segment, signal)) return segment;
   }
   return undefined;
 }

@@ -109,7 +109,7 @@ export class NodeUpkeep {
       const usual = Math.min(MAX_TRIM_PAUSE_MS, Math.max(MIN_TRIM_PAUSE_MS, trim.keep / TRIMS_PER_KEEP));
       return jittered(usual, this.#random);
     };
-    const work = async (): Promise<number> => {
+    const work = async (signal: AbortSignal): Promise<number> => {
       await events.observe("trim", async (run) => {
         const plan = await trimLog({
           log,
@@ -117,6 +117,7 @@ export class NodeUpkeep {
           kvFormat: kvProvider.format,
           keep: trim.keep,
           reads,
+          signal,
         });
         const { first, upTo, because } = plan;
         run.ended({ outcome: upTo > first ? "trimmed" : "kept", first, upTo, because });

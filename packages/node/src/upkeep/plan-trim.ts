@@ -20,6 +20,8 @@ export interface TrimOptions {
   readonly keep?: number | undefined;
   /** The segments of backups that were read before, which are not read again. By default, none. */
   readonly reads?: SegmentReads | undefined;
+  /** Ends reading them. */
+  readonly signal?: AbortSignal | undefined;
   /** The time in milliseconds since 1970; by default that of this machine's clock. */
   readonly now?: () => number;
 }

@@ -164,7 +164,7 @@ function sound({ location, segments, bytes, messages, covered, agreeing, rebuilt
   const read = `${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}, ${formatNumberOf(messages, "message")}`;
   const parts = [
     `the log backup in ${location} is whole: transactions ${ranges || "none"} (${read})`,
-    ...(agreeing.length === 0 ? [] : [`${formatNumberOf(agreeing.length, "checkpoint")} agree with it`]),
+    ...(agreeing.length === 0 ? [] : [`it agrees with ${formatNumberOf(agreeing.length, "checkpoint")}`]),
     ...(rebuilt === null
       ? []
       : [
