@@ -1,7 +1,7 @@
 import type { CheckpointerOptions, CheckpointStore } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
 import type { Policies } from "@cairn/client";
-import type { LogBackupOptions } from "../backup/log-backup.ts";
+import type { LogBackupOptions } from "../backup/write/log-backup.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /**

@@ -2,7 +2,7 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import { BackupLog } from "./backup-log.ts";
-import { listBackups } from "./segment-name.ts";
+import { listBackups } from "./segments/segment-name.ts";
 
 /** The logs that have a backup in a store, by id, each with the id of the log that it continues, if it is known to continue one. */
 export type Lineage = ReadonlyMap<string, string | undefined>;

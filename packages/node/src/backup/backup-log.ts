@@ -2,11 +2,11 @@ import { type CheckpointStore, systemClock } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
-import { requireContinuation } from "./continuation.ts";
-import { inArrays } from "./segment-messages.ts";
-import { readSegment } from "./read-segment.ts";
+import { requireContinuation } from "./segments/continuation.ts";
+import { inArrays } from "./segments/segment-messages.ts";
+import { readSegment } from "./segments/read-segment.ts";
 import { inLogTerms, readOnly } from "./backup-errors.ts";
-import { corruptSegment, type Segment, type SegmentHeader } from "./segment.ts";
+import { corruptSegment, type Segment, type SegmentHeader } from "./segments/segment.ts";
 import {
   backupFolder,
   coveredRanges,
@@ -15,7 +15,7 @@ import {
   segmentFile,
   segmentsWith,
   versionOf,
-} from "./segment-name.ts";
+} from "./segments/segment-name.ts";
 
 /** Options for {@link BackupLog}. */
 export interface BackupLogOptions {

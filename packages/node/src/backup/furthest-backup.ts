@@ -1,7 +1,7 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { BackupLog } from "./backup-log.ts";
-import { coveredRanges, listBackup, type TxRange } from "./segment-name.ts";
+import { coveredRanges, listBackup, type TxRange } from "./segments/segment-name.ts";
 
 /** The backup of a log, in the store whose backup reaches furthest. */
 export interface FurthestBackup {

@@ -2,7 +2,7 @@ import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
 import { furthestBackup } from "../backup/furthest-backup.ts";
-import { listBackups } from "../backup/segment-name.ts";
+import { listBackups } from "../backup/segments/segment-name.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
 
 /** A log that is not there any more, and what stores have of it: a checkpoint, a backup, or both. */

@@ -1,7 +1,7 @@
 import { isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { EvictionPlaces } from "../api/node-api.ts";
-import { backupFolder, listBackup, listBackups, type SegmentFile } from "../backup/segment-name.ts";
+import { backupFolder, listBackup, listBackups, type SegmentFile } from "../backup/segments/segment-name.ts";
 import { allStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { anchorOf } from "../log/anchor.ts";

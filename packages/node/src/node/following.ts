@@ -1,9 +1,9 @@
 import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
 import type { System } from "../api/system.ts";
 import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
-import { LogBackup } from "../backup/log-backup.ts";
+import { LogBackup } from "../backup/write/log-backup.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
-import { SegmentReads } from "../backup/segment-reads.ts";
+import { SegmentReads } from "../backup/write/segment-reads.ts";
 import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
 import { indexSource } from "../checkpoints/index-source.ts";

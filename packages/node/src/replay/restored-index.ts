@@ -5,7 +5,7 @@ import path from "node:path";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import type { DocumentKey, TxId } from "@cairn/client";
 import { CairnError, levelProvider } from "@cairn/kv";
-import { listBackups } from "../backup/segment-name.ts";
+import { listBackups } from "../backup/segments/segment-name.ts";
 import { IndexStore } from "../index/index-store.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";

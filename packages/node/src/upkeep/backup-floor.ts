@@ -1,8 +1,13 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { BackupLog } from "../backup/backup-log.ts";
 import { logWithBackup } from "../backup/log-with-backup.ts";
-import { coveredRanges, listBackup, type SegmentFile, segmentsWith } from "../backup/segment-name.ts";
-import type { SegmentReads } from "../backup/segment-reads.ts";
+import {
+  coveredRanges,
+  listBackup,
+  type SegmentFile,
+  segmentsWith,
+} from "../backup/segments/segment-name.ts";
+import type { SegmentReads } from "../backup/write/segment-reads.ts";
 import { anchorOf } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";

@@ -1,7 +1,7 @@
 import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
 import { CairnError, errorMessage } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { SegmentReads } from "../backup/segment-reads.ts";
+import type { SegmentReads } from "../backup/write/segment-reads.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";

@@ -1,7 +1,7 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
-import { SegmentReads } from "../backup/segment-reads.ts";
+import { SegmentReads } from "../backup/write/segment-reads.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import { type BackupFloor, findBackupFloor } from "./backup-floor.ts";

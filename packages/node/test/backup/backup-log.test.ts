@@ -4,7 +4,7 @@ import path from "node:path";
 import { type CheckpointStore, filesystemStore, systemClock } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { BackupLog } from "../../src/backup/backup-log.ts";
-import { lookAtBackup } from "../../src/backup/backup-look.ts";
+import { lookAtBackup } from "../../src/backup/write/backup-look.ts";
 import { logWithBackup } from "../../src/backup/log-with-backup.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";

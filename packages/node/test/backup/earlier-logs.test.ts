@@ -2,7 +2,7 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { listBackup, listBackups } from "../../src/backup/segment-name.ts";
+import { listBackup, listBackups } from "../../src/backup/segments/segment-name.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, foldOf, messagesOf } from "./recovery-scene.ts";

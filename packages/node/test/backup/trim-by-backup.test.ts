@@ -1,9 +1,9 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { SegmentReads } from "../../src/backup/segment-reads.ts";
-import { listBackup } from "../../src/backup/segment-name.ts";
-import type { BackupTarget } from "../../src/backup/write-segments.ts";
+import { SegmentReads } from "../../src/backup/write/segment-reads.ts";
+import { listBackup } from "../../src/backup/segments/segment-name.ts";
+import type { BackupTarget } from "../../src/backup/write/write-segments.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { planTrim, trimLog, type TrimPlan } from "../../src/upkeep/plan-trim.ts";
 import { bytes } from "../../testing/log-messages.ts";

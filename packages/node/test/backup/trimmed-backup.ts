@@ -1,9 +1,9 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Manifest } from "@cairn/checkpoint";
-import type { BackupTarget } from "../../src/backup/write-segments.ts";
-import { writeSegments } from "../../src/backup/write-segments.ts";
-import { listBackup } from "../../src/backup/segment-name.ts";
+import type { BackupTarget } from "../../src/backup/write/write-segments.ts";
+import { writeSegments } from "../../src/backup/write/write-segments.ts";
+import { listBackup } from "../../src/backup/segments/segment-name.ts";
 import { readLogIdentity } from "../../src/log/log-identity.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { sealedManifest } from "../support/sealed-manifest.ts";

@@ -3,7 +3,7 @@ import path from "node:path";
 import type { TxOperation } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { listBackup } from "../../src/backup/segment-name.ts";
+import { listBackup } from "../../src/backup/segments/segment-name.ts";
 import { emptyState } from "../../src/index/rows/index-state.ts";
 import { evictionPlaces } from "../../src/node/node-evictions.ts";
 import type { CairnNode } from "../../src/node/node.ts";

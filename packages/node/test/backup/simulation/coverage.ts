@@ -1,5 +1,5 @@
 import type { SimulatedFile, VirtualTime } from "@cairn/checkpoint/testing";
-import { parseSegmentName } from "../../../src/backup/segment-name.ts";
+import { parseSegmentName } from "../../../src/backup/segments/segment-name.ts";
 
 /** Compares, after each request, what the store lists with what it ever listed. */
 export class Coverage {

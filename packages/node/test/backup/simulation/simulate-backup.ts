@@ -10,9 +10,9 @@ import {
   virtualTime,
 } from "@cairn/checkpoint/testing";
 import { isCairnError } from "@cairn/kv";
-import { LogBackup } from "../../../src/backup/log-backup.ts";
-import { listBackup } from "../../../src/backup/segment-name.ts";
-import { readSegment } from "../../../src/backup/read-segment.ts";
+import { LogBackup } from "../../../src/backup/write/log-backup.ts";
+import { listBackup } from "../../../src/backup/segments/segment-name.ts";
+import { readSegment } from "../../../src/backup/segments/read-segment.ts";
 import { anchorOf } from "../../../src/log/anchor.ts";
 import type { Conditions } from "./conditions.ts";
 import { Coverage } from "./coverage.ts";

@@ -1,4 +1,4 @@
-import { listBackup } from "../../../backup/segment-name.ts";
+import { listBackup } from "../../../backup/segments/segment-name.ts";
 import {
   type AddCommand,
   describeConfiguredCommand,

@@ -4,9 +4,9 @@ import {
   planThrough,
   pruneLost,
   pruneThrough,
-} from "../../../backup/prune-backup.ts";
+} from "../../../backup/write/prune-backup.ts";
 import { logWithBackup } from "../../../backup/log-with-backup.ts";
-import type { BackupTarget } from "../../../backup/write-segments.ts";
+import type { BackupTarget } from "../../../backup/write/write-segments.ts";
 import { readLogIdentity } from "../../../log/log-identity.ts";
 import { newestUsable } from "../../../upkeep/trim-floor.ts";
 import {

@@ -1,7 +1,7 @@
 import type { LogBackupStatus, NodeStatus, TxId } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
-import { coveredRanges, listBackup } from "../../../backup/segment-name.ts";
-import { holesOf } from "../../../backup/verify-backup.ts";
+import { coveredRanges, listBackup } from "../../../backup/segments/segment-name.ts";
+import { holesOf } from "../../../backup/write/verify-backup.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions } from "../../options/command-options.ts";
 import { withNode } from "../../options/node-address.ts";
 import { type BackupOptions, type BackupPlace, pruneTarget, withBackup } from "../../places/backup-place.ts";

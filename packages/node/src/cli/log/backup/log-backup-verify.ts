@@ -4,7 +4,11 @@ import path from "node:path";
 import { type CheckpointListing, type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
 import { BackupLog } from "../../../backup/backup-log.ts";
-import { type BackupProblem, type VerifiedBackup, verifyBackup } from "../../../backup/verify-backup.ts";
+import {
+  type BackupProblem,
+  type VerifiedBackup,
+  verifyBackup,
+} from "../../../backup/write/verify-backup.ts";
 import { judgeFormat } from "../../../checkpoints/accept-checkpoint.ts";
 import { readBack } from "../../../checkpoints/verify-checkpoint.ts";
 import { rebuildIndex } from "../../../replay/rebuild-index.ts";

@@ -1,7 +1,7 @@
 import type { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { TimeSlice } from "../concurrency/time-slice.ts";
-import type { LogMessage, LogReadOptions } from "../log/tx-log.ts";
+import { TimeSlice } from "../../concurrency/time-slice.ts";
+import type { LogMessage, LogReadOptions } from "../../log/tx-log.ts";
 
 const NEWLINE = 0x0a;
 const SPACE = 0x20;

@@ -1,6 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
-import { type BackupListing, backupLease } from "./segment-name.ts";
+import { type BackupListing, backupLease } from "../segments/segment-name.ts";
 
 /** The bounds of the age at which a lease counts as left by a dead writer (ms). */
 const MIN_LEASE_MS = 10_000;

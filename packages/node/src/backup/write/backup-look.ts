@@ -1,12 +1,18 @@
 import type { CheckpointStore, Clock } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
-import { vanished } from "../log/anchor.ts";
-import type { TxLog } from "../log/tx-log.ts";
+import { vanished } from "../../log/anchor.ts";
+import type { TxLog } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritten } from "./look-results.ts";
 import { isRemovalDue, type RemovalRules, removeOldSegments } from "./remove-segments.ts";
-import { beginOfBackup, coveredRanges, listBackup, type SegmentFile, type TxRange } from "./segment-name.ts";
-import { SEGMENT_MESSAGES } from "./read-segment.ts";
+import {
+  beginOfBackup,
+  coveredRanges,
+  listBackup,
+  type SegmentFile,
+  type TxRange,
+} from "../segments/segment-name.ts";
+import { SEGMENT_MESSAGES } from "../segments/read-segment.ts";
 import { hasToMerge, tidyBackup } from "./tidy-backup.ts";
 import {
   type BackupTarget,

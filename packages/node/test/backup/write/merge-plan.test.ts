@@ -1,8 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { planMerge, superseded } from "../../src/backup/merge-segments.ts";
-import { coveredRanges, inOrder, type SegmentFile, type TxRange } from "../../src/backup/segment-name.ts";
-import { nextToWrite } from "../../src/backup/write-segments.ts";
+import { planMerge, superseded } from "../../../src/backup/write/merge-segments.ts";
+import {
+  coveredRanges,
+  inOrder,
+  type SegmentFile,
+  type TxRange,
+} from "../../../src/backup/segments/segment-name.ts";
+import { nextToWrite } from "../../../src/backup/write/write-segments.ts";
 
 const MiB = 1024 * 1024;
 

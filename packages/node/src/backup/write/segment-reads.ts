@@ -1,7 +1,7 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
-import { readSegment } from "./read-segment.ts";
-import type { SegmentFile } from "./segment-name.ts";
+import { readSegment } from "../segments/read-segment.ts";
+import type { SegmentFile } from "../segments/segment-name.ts";
 
 /** The segments that this process has read whole, so that each is read once, and those that it found damaged. */
 export class SegmentReads {

@@ -3,9 +3,9 @@ import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { CairnError, errorMessage } from "@cairn/kv";
 import { z } from "zod";
-import { TimeSlice } from "../concurrency/time-slice.ts";
-import { anchorOf } from "../log/anchor.ts";
-import type { LogMessage } from "../log/tx-log.ts";
+import { TimeSlice } from "../../concurrency/time-slice.ts";
+import { anchorOf } from "../../log/anchor.ts";
+import type { LogMessage } from "../../log/tx-log.ts";
 import { parseMessages, writeMessages } from "./segment-messages.ts";
 import { backupFolder, parseSegmentName, type SegmentName, segmentFile } from "./segment-name.ts";
 

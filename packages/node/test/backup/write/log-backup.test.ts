@@ -2,11 +2,11 @@ import { EventEmitter, once } from "node:events";
 import { faultyStore, type StoreFaults, unreachable } from "@cairn/checkpoint/testing";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { LogBackup } from "../../src/backup/log-backup.ts";
-import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
-import { eventLog } from "../../src/observe/event-log.ts";
-import type { NodeEvent } from "../../src/observe/node-event.ts";
-import { BackupScene } from "./backup-scene.ts";
+import { LogBackup } from "../../../src/backup/write/log-backup.ts";
+import { EventDispatcher } from "../../../src/observe/event-dispatcher.ts";
+import { eventLog } from "../../../src/observe/event-log.ts";
+import type { NodeEvent } from "../../../src/observe/node-event.ts";
+import { BackupScene } from "../backup-scene.ts";
 
 interface Line {
   readonly level: number;

@@ -5,8 +5,8 @@ import {
   readReservations,
 } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { type BackupListing, beginFile, listBackup, type SegmentFile } from "./segment-name.ts";
-import type { SegmentHeader } from "./segment.ts";
+import { type BackupListing, beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
+import type { SegmentHeader } from "../segments/segment.ts";
 
 /** The rules by which a backup is shortened. */
 export interface RemovalRules {

@@ -1,6 +1,6 @@
 import { mergeSegments, type OnDamaged, planMerge, removeSuperseded, superseded } from "./merge-segments.ts";
 import { type BackupMemory, isDamaged, type LookResults } from "./look-results.ts";
-import { type SegmentFile, versionOf } from "./segment-name.ts";
+import { type SegmentFile, versionOf } from "../segments/segment-name.ts";
 import type { BackupTarget } from "./write-segments.ts";
 
 /** Returns whether there are segments to merge or to remove. */

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decodeSegment, encodeSegment, type SegmentCodec } from "../../src/backup/segment.ts";
-import { backupFolder, parseSegmentName, segmentFile } from "../../src/backup/segment-name.ts";
-import { anchorOf } from "../../src/log/anchor.ts";
-import type { LogMessage } from "../../src/log/tx-log.ts";
+import { decodeSegment, encodeSegment, type SegmentCodec } from "../../../src/backup/segments/segment.ts";
+import { backupFolder, parseSegmentName, segmentFile } from "../../../src/backup/segments/segment-name.ts";
+import { anchorOf } from "../../../src/log/anchor.ts";
+import type { LogMessage } from "../../../src/log/tx-log.ts";
 
 const codecs: readonly SegmentCodec[] = ["none", "gzip"];
 

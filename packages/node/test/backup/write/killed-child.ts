@@ -2,9 +2,9 @@
 import path from "node:path";
 import { Readable } from "node:stream";
 import { type CheckpointStore, filesystemStore, systemClock } from "@cairn/checkpoint";
-import { lookAtBackup } from "../../src/backup/backup-look.ts";
-import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
-import { noMemory } from "./backup-scene.ts";
+import { lookAtBackup } from "../../../src/backup/write/backup-look.ts";
+import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
+import { noMemory } from "../backup-scene.ts";
 
 const [, , folder = "", step = ""] = process.argv;
 const [when, at] = step.split(" ");

@@ -2,12 +2,12 @@ import { Readable } from "node:stream";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { type Anchor, anchorOf } from "../log/anchor.ts";
-import { followLog } from "../log/follow-log.ts";
-import type { LogMessage, TxLog } from "../log/tx-log.ts";
-import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "./read-segment.ts";
-import { encodeSegment, type SegmentCodec, type SegmentHeader } from "./segment.ts";
-import { parseSegmentName, type SegmentFile, type TxRange } from "./segment-name.ts";
+import { type Anchor, anchorOf } from "../../log/anchor.ts";
+import { followLog } from "../../log/follow-log.ts";
+import type { LogMessage, TxLog } from "../../log/tx-log.ts";
+import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
+import { encodeSegment, type SegmentCodec, type SegmentHeader } from "../segments/segment.ts";
+import { parseSegmentName, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
 
 /** The log that is backed up, and the place of its backup. */
 export interface BackupTarget {

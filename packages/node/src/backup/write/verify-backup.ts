@@ -1,11 +1,11 @@
 import type { CheckpointListing, CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { anchorOf } from "../log/anchor.ts";
-import type { TxLog } from "../log/tx-log.ts";
-import { readSegment } from "./read-segment.ts";
-import { corruptSegment, type Segment } from "./segment.ts";
-import { coveredRanges, listBackup, type SegmentFile, type TxRange } from "./segment-name.ts";
+import { anchorOf } from "../../log/anchor.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { readSegment } from "../segments/read-segment.ts";
+import { corruptSegment, type Segment } from "../segments/segment.ts";
+import { coveredRanges, listBackup, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
 
 /** Options for {@link verifyBackup}. */
 export interface VerifyBackupOptions {

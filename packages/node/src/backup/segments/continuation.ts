@@ -1,5 +1,5 @@
 import { CairnError } from "@cairn/kv";
-import { anchorOf } from "../log/anchor.ts";
+import { anchorOf } from "../../log/anchor.ts";
 import type { Segment, SegmentHeader } from "./segment.ts";
 import type { TxRange } from "./segment-name.ts";
 

@@ -3,9 +3,9 @@ import path from "node:path";
 import { type CheckpointStore, type StoreFindings } from "@cairn/checkpoint";
 import type { CairnError } from "@cairn/kv";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { LogBackup, type LogBackupOptions } from "../../src/backup/log-backup.ts";
-import { put, type TrimScene, trimScene, twoCheckpoints } from "../upkeep/trim-scene.ts";
-import { backupTarget, damageSegment, writeRuns } from "./trimmed-backup.ts";
+import { LogBackup, type LogBackupOptions } from "../../../src/backup/write/log-backup.ts";
+import { put, type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
+import { backupTarget, damageSegment, writeRuns } from "../trimmed-backup.ts";
 
 const NEVER = new AbortController().signal;
 

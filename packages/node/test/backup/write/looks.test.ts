@@ -8,9 +8,9 @@ import {
 } from "@cairn/checkpoint/testing";
 import { CairnError } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { BackupMemory } from "../../src/backup/look-results.ts";
-import { takeMessages, text } from "../../testing/log-messages.ts";
-import { BackupScene, noMemory } from "./backup-scene.ts";
+import type { BackupMemory } from "../../../src/backup/write/look-results.ts";
+import { takeMessages, text } from "../../../testing/log-messages.ts";
+import { BackupScene, noMemory } from "../backup-scene.ts";
 
 const LEASE = "in-progress.json";
 

@@ -8,16 +8,16 @@ import {
 } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import type { LogBackupStatus, TxId } from "@cairn/client";
-import type { TxLog } from "../log/tx-log.ts";
+import type { TxLog } from "../../log/tx-log.ts";
 import { type BackupLook, type BackupLookOptions, lookAtBackup } from "./backup-look.ts";
-import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
-import { asCairnError } from "../observe/failures.ts";
+import type { EventDispatcher, WorkRun } from "../../observe/event-dispatcher.ts";
+import { asCairnError } from "../../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
-import { SEGMENT_BYTES } from "./read-segment.ts";
+import { SEGMENT_BYTES } from "../segments/read-segment.ts";
 import type { RemovalRules } from "./remove-segments.ts";
-import { listBackup } from "./segment-name.ts";
+import { listBackup } from "../segments/segment-name.ts";
 import { SegmentReads } from "./segment-reads.ts";
-import type { SegmentCodec, SegmentHeader } from "./segment.ts";
+import type { SegmentCodec, SegmentHeader } from "../segments/segment.ts";
 
 /** The parameters of a log backup. */
 export interface LogBackupOptions {

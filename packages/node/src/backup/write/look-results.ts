@@ -1,5 +1,5 @@
 import type { CairnError } from "@cairn/kv";
-import { inOrder, type SegmentFile, versionOf } from "./segment-name.ts";
+import { inOrder, type SegmentFile, versionOf } from "../segments/segment-name.ts";
 import type { WrittenSegment } from "./write-segments.ts";
 
 /** What a node remembers from one look to the next. */

@@ -3,14 +3,14 @@ import path from "node:path";
 import { systemClock } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { type BackupLook, lookAtBackup } from "../../src/backup/backup-look.ts";
-import { removeOldSegments } from "../../src/backup/remove-segments.ts";
-import { listBackup } from "../../src/backup/segment-name.ts";
-import type { BackupTarget } from "../../src/backup/write-segments.ts";
-import { readLogIdentity } from "../../src/log/log-identity.ts";
-import { oldestUsable } from "../../src/upkeep/trim-floor.ts";
-import { put, type TrimScene, trimScene, twoCheckpoints } from "../upkeep/trim-scene.ts";
-import { backupTarget, ofOtherVersion, runs, writeRuns } from "./trimmed-backup.ts";
+import { type BackupLook, lookAtBackup } from "../../../src/backup/write/backup-look.ts";
+import { removeOldSegments } from "../../../src/backup/write/remove-segments.ts";
+import { listBackup } from "../../../src/backup/segments/segment-name.ts";
+import type { BackupTarget } from "../../../src/backup/write/write-segments.ts";
+import { readLogIdentity } from "../../../src/log/log-identity.ts";
+import { oldestUsable } from "../../../src/upkeep/trim-floor.ts";
+import { put, type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
+import { backupTarget, ofOtherVersion, runs, writeRuns } from "../trimmed-backup.ts";
 
 const KEEP = 60_000;
 

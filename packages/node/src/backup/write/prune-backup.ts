@@ -1,12 +1,12 @@
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { systemClock } from "@cairn/checkpoint";
-import { anchorOf } from "../log/anchor.ts";
-import type { LogBounds, LogMessage } from "../log/tx-log.ts";
+import { anchorOf } from "../../log/anchor.ts";
+import type { LogBounds, LogMessage } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
-import { readSegment } from "./read-segment.ts";
+import { readSegment } from "../segments/read-segment.ts";
 import { removeFirst } from "./remove-segments.ts";
-import { coveredRanges, listBackup, type SegmentFile } from "./segment-name.ts";
+import { coveredRanges, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import { type BackupTarget, writeSegment } from "./write-segments.ts";
 
 /** What a prune of a backup removes. */

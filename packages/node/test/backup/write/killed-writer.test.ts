@@ -5,15 +5,15 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { filesystemStore, systemClock } from "@cairn/checkpoint";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BackupLog } from "../../src/backup/backup-log.ts";
-import { lookAtBackup } from "../../src/backup/backup-look.ts";
-import { coveredRanges, listBackup } from "../../src/backup/segment-name.ts";
-import { readSegment } from "../../src/backup/read-segment.ts";
-import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
-import { takeMessages, text } from "../../testing/log-messages.ts";
-import { BackupScene, noMemory } from "./backup-scene.ts";
+import { BackupLog } from "../../../src/backup/backup-log.ts";
+import { lookAtBackup } from "../../../src/backup/write/backup-look.ts";
+import { coveredRanges, listBackup } from "../../../src/backup/segments/segment-name.ts";
+import { readSegment } from "../../../src/backup/segments/read-segment.ts";
+import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
+import { takeMessages, text } from "../../../testing/log-messages.ts";
+import { BackupScene, noMemory } from "../backup-scene.ts";
 
-const CHILD = fileURLToPath(new URL("../../dist/test/backup/killed-child.js", import.meta.url));
+const CHILD = fileURLToPath(new URL("../../../../dist/test/backup/write/killed-child.js", import.meta.url));
 /** The folder with 63 small segments, and a message that is in none. */
 const SEGMENTS = 63;
 const MESSAGES = SEGMENTS + 2;

@@ -1,9 +1,9 @@
 import { type CairnError, isCairnError } from "@cairn/kv";
-import type { LogMessage } from "../log/tx-log.ts";
-import { differentHistories, holdsEnd, requireContinuation } from "./continuation.ts";
-import { readSegment, SEGMENT_BYTES, SEGMENT_MESSAGES } from "./read-segment.ts";
-import type { Segment } from "./segment.ts";
-import { inOrder, type SegmentFile } from "./segment-name.ts";
+import type { LogMessage } from "../../log/tx-log.ts";
+import { differentHistories, holdsEnd, requireContinuation } from "../segments/continuation.ts";
+import { readSegment, SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
+import type { Segment } from "../segments/segment.ts";
+import { inOrder, type SegmentFile } from "../segments/segment-name.ts";
 import { type BackupTarget, writeSegment, type WrittenSegment } from "./write-segments.ts";
 
 /** A segment of at least half the size is not merged again, so that each message is written twice at most. */
