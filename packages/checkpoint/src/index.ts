@@ -32,7 +32,7 @@ export {
 } from "./store/list-checkpoints.ts";
 export type { HeldLease } from "./store/lease-record.ts";
 export { readReservations } from "./store/reservations.ts";
-export { markVerified, readVerification, type Verification, withdrawMark } from "./store/verification.ts";
+export { markDamaged, markVerified, readVerification, type Verification } from "./store/verification.ts";
 
 /** Saving. */
 export { type Checkpointer, startCheckpointer, type StopOptions } from "./save/checkpointer.ts";

@@ -15,6 +15,8 @@ export interface CheckpointSummary {
   readonly node: string;
   readonly logId: string;
   readonly documents: number;
+  /** Present if a node or command read the checkpoint back and found it damaged. */
+  readonly damaged?: true;
 }
 
 /** A checkpoint that was read back, opened and verified at `verifiedAt` by the store's clock. `digest` is that of its content. */

@@ -32,7 +32,10 @@ export interface PruneOptions {
   readonly otherLogs?: boolean;
   /** Whether checkpoints with transactions that the log has lost go, once there are enough that agree with it. Defaults to false. */
   readonly lost?: boolean;
-  /** Whether unusable checkpoints go, once they have not been written to for an hour. Defaults to false. */
+  /**
+   * Whether unusable checkpoints go, once they have not been written to for an hour, and this log's with a mark of damage, once there are
+   * enough others. Defaults to false.
+   */
   readonly damaged?: boolean;
 }
 
@@ -79,8 +82,9 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
     const checkpoint = found.get(name);
     if (checkpoint !== undefined) {
       const { id, name: logName } = checkpoint.manifest.log;
-      const decision = decideHistory(options, own.get(name), enough);
-      return { ...entry, bytes, ...decision, name, kind: "checkpoint", log: { id, name: logName } };
+      const decision = decideUsable(options, own.get(name), enough);
+      const kind = checkpoint.damaged ? "damaged" : "checkpoint";
+      return { ...entry, bytes, ...decision, name, kind, log: { id, name: logName } };
     }
     const broken = unusable.get(name);
     if (broken !== undefined) {
@@ -125,7 +129,12 @@ export async function prune(store: CheckpointStore, plan: readonly PruneEntry[])
 }
 
 type Decision = Pick<RetentionDecision, "keep" | "because">;
-type OwnDecision = Decision & { readonly current: boolean; readonly isLost?: boolean };
+type OwnDecision = Decision & {
+  /** Whether nodes of this version can restore it. */
+  readonly current: boolean;
+  readonly isLost?: boolean;
+  readonly damaged?: boolean;
+};
 
 async function decideOwn(
   options: PruneOptions,
@@ -140,10 +149,11 @@ async function decideOwn(
   }
   const byTime = new Set(agrees === undefined ? newestByTime(own, policy) : []);
   for (const [at, { name, keep, because }] of decideRetention(own, policy, now).entries()) {
-    const current = own[at]?.current === true;
+    const damaged = own[at]?.damaged === true;
+    const current = own[at]?.current === true && !damaged;
     const spared = !keep && byTime.has(name);
     const why = "it is one of the last saved, and the log was not asked which of them agree with it";
-    decisions.set(name, { keep: keep || spared, because: spared ? why : because, current });
+    decisions.set(name, { keep: keep || spared, because: spared ? why : because, current, damaged });
   }
   return decisions;
 }
@@ -151,7 +161,7 @@ async function decideOwn(
 /** Returns the newest by time: after a log has lost its end, ordering by transaction would make its new checkpoints look the oldest. */
 function newestByTime(judged: readonly RetainedCheckpoint[], policy: RetentionPolicy | undefined): string[] {
   return judged
-    .filter(({ current }) => current)
+    .filter(({ current, damaged }) => current && damaged !== true)
     .toSorted((a, b) => b.takenAt - a.takenAt)
     .slice(0, policy?.retainAtLeast ?? 1)
     .map(({ name }) => name);
@@ -175,6 +185,21 @@ function decideHistory(
   return asked && !enough
     ? { keep: true, because: `${because}, and there are too few of this one to restore from` }
     : { keep: !asked, because };
+}
+
+function decideUsable(options: PruneOptions, own: OwnDecision | undefined, enough: boolean): Decision {
+  const decision = decideHistory(options, own, enough);
+  if (!decision.keep || own === undefined || own.isLost === true) return decision;
+  if (own.damaged === true) {
+    const because = "it was found damaged";
+    // Whoever found that may have been wrong, for example because of a bad disk.
+    return options.damaged === true && !enough
+      ? { keep: true, because: `${because}, and there are too few others to restore from` }
+      : { keep: options.damaged !== true, because };
+  }
+  return options.damaged === true && options.policy === undefined
+    ? { keep: true, because: `${decision.because}, and it is not known to be damaged` }
+    : decision;
 }
 
 function decideDamaged({ damaged }: PruneOptions, { code }: CairnError, unwrittenMs: number): Decision {

@@ -17,6 +17,8 @@ export interface RetainedCheckpoint {
   readonly current: boolean;
   /** Whether it has been verified. The newest verified one always stays. Defaults to false. */
   readonly verified?: boolean;
+  /** Whether it was found damaged; then it does not count towards `retainAtLeast`. Defaults to false. */
+  readonly damaged?: boolean;
 }
 
 /** The decision whether a checkpoint stays, and the reason (a clause). */
@@ -33,7 +35,7 @@ export interface RetentionDecision {
 const OTHER_FORMAT_GRACE_MS = 86_400_000;
 
 /**
- * Decides which of `checkpoints` (of one log, newest first) stay: the newest `retainAtLeast` that nodes can restore and, if a duration is
+ * Decides which of `checkpoints` (of one log, newest first) stay: the newest `retainAtLeast` that nodes can restore (none found damaged) and, if a duration is
  * given, those taken within `retainNewerThan` of `now`; a time in the future counts as now. Without a policy all stay. None goes while there
  * are fewer than `retainAtLeast` newer ones that nodes can restore. The newest verified one stays, and those that only another version can
  * restore stay for a day.
@@ -52,9 +54,9 @@ export function decideRetention(
   const trusted = checkpoints.find(({ current, verified }) => current && verified === true)?.name;
   // The number of checkpoints kept so far that this version can restore.
   let restorable = 0;
-  return checkpoints.map(({ name, takenAt, current }) => {
+  return checkpoints.map(({ name, takenAt, current, damaged = false }) => {
     const age = Math.max(0, now - takenAt);
-    if (current && restorable < atLeast) {
+    if (current && !damaged && restorable < atLeast) {
       restorable += 1;
       return { name, keep: true, because: `it is one of the newest ${atLeast}` };
     }

@@ -121,9 +121,10 @@ export async function removeCheckpoint(store: CheckpointStore, name: string): Pr
   await removeLeftovers(store, name);
 }
 
-/** Removes the archive and the mark of a checkpoint that has no manifest. */
+/** Removes the archive and the marks of a checkpoint that has no manifest. */
 export async function removeLeftovers(store: CheckpointStore, name: string): Promise<void> {
   await store.remove(checkpointFile(name, "verified"));
+  await store.remove(checkpointFile(name, "damaged"));
   await store.remove(checkpointFile(name, "archive"));
 }
 
@@ -156,8 +157,8 @@ export async function deadArchives(
   const before = (await store.now()) - graceMs;
   const uploading = (await readLeases(store)).flatMap(({ live, record }) => (live ? [record.archive] : []));
   return candidates
-    .filter(({ name, archive, verified }) => {
-      const modifiedAt = Math.max(archive?.modifiedAt ?? 0, verified?.modifiedAt ?? 0);
+    .filter(({ name, archive, verified, damaged }) => {
+      const modifiedAt = Math.max(...[archive, verified, damaged].map((file) => file?.modifiedAt ?? 0));
       return modifiedAt < before && !uploading.includes(checkpointFile(name, "archive"));
     })
     .map(({ name }) => name);
@@ -197,7 +198,8 @@ export async function ownCheckpoints(
     const verified =
       checkpoint.verified && (await readVerification(store, name, manifest.archive)) !== undefined;
     const current = isCurrentFormat(format, manifest);
-    own.push({ name, takenAt: Date.parse(manifest.takenAt), current, verified });
+    const { damaged } = checkpoint;
+    own.push({ name, takenAt: Date.parse(manifest.takenAt), current, verified, damaged });
   }
   return { own, lost };
 }

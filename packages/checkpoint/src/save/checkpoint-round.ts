@@ -123,9 +123,7 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   const position = await source.position();
   const listed = position === undefined ? [] : await checkpointFiles(store);
   const { newest, isNewerDamaged } =
-    position === undefined
-      ? NOTHING_FOUND
-      : await findNewest(store, listed, source, position.logId, take.memory);
+    position === undefined ? NOTHING_FOUND : await findNewest(store, listed, source, position.logId);
   const storeNow = await store.now();
   const storeAhead = storeNow - clock.now();
   const takenAt =

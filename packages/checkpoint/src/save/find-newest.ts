@@ -1,7 +1,6 @@
 import { type CheckpointSource, isCurrentFormat } from "../store/checkpoint-source.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { type CheckpointFiles, readCheckpoints, type StoredCheckpoint } from "../store/list-checkpoints.ts";
-import type { LookMemory } from "./look-memory.ts";
 
 /** The result of a search for the newest checkpoint. */
 export interface FoundNewest {
@@ -19,14 +18,13 @@ export async function findNewest(
   listed: readonly CheckpointFiles[],
   source: CheckpointSource,
   logId: string,
-  memory: LookMemory | undefined,
 ): Promise<FoundNewest> {
   let isNewerDamaged = false;
   for await (const found of readCheckpoints(store, listed)) {
     if ("error" in found || found.manifest.log.id !== logId) continue;
     if (!isCurrentFormat(source.format, found.manifest)) continue;
     // If a damaged checkpoint counted as the newest, nothing would be saved in its place until the next write.
-    if (source.isDamaged?.(found.name) === true || memory?.lostMark(found) === true) {
+    if (found.damaged || source.isDamaged?.(found.name) === true) {
       isNewerDamaged = true;
       continue;
     }

@@ -19,8 +19,6 @@ export interface LookMemory {
    * counted as taken "now" at every look, no node would save another until the stated time.
    */
   takenAt(newest: StoredCheckpoint, storeNow: number): number;
-  /** Returns whether a checkpoint had its mark at an earlier look and has lost it: a node has read it back since, and found it damaged. */
-  lostMark(checkpoint: StoredCheckpoint): boolean;
   /** Records a look. Reads at most a few manifests: those of checkpoints that were taken since this process started. */
   sawStore(seen: SeenStore): Promise<void>;
   /** Records a checkpoint that this process saved. */
@@ -53,9 +51,6 @@ export interface LookMemoryOptions {
 /** The largest clock difference to ignore (ms): some stores give their time in whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
-/** The number of marks remembered: only the newest few checkpoints are ever examined. */
-const MAX_REMEMBERED_MARKS = 16;
-
 /** The maximum number of new manifests read per look; usually about one checkpoint is saved between two looks. */
 const MAX_MANIFESTS_PER_LOOK = 4;
 
@@ -71,8 +66,6 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
   let lastSaved: string | undefined;
   let ownNonce: string | undefined;
   let sameId = false;
-  /** Names of the last checkpoints that were seen with a mark. */
-  const marked = new Set<string>();
   /** Names of checkpoints taken since this process started whose log is known. */
   let known = new Set<string>();
   /** Ids of other logs that save to this store; each is reported once. */
@@ -115,14 +108,6 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
         if (takenAt - storeNow > CLOCK_TOLERANCE_MS) onWarning(fromFuture(name, takenAt, storeNow));
       }
       return Math.min(future.seenAt, storeNow);
-    },
-    lostMark({ name, verified }) {
-      if (!verified) return marked.has(name);
-      marked.delete(name);
-      marked.add(name);
-      const [oldest] = marked;
-      if (marked.size > MAX_REMEMBERED_MARKS && oldest !== undefined) marked.delete(oldest);
-      return false;
     },
     async sawStore({ store, listed, newest, logId, storeNow }) {
       // Older checkpoints may be of a log that this one continues.

@@ -114,7 +114,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
     await publishManifest(store, checkpointFile(name, "manifest"), encodeManifest(manifest), clock, () =>
       lease.confirm(),
     );
-    return { name, manifest, verified: false };
+    return { name, manifest, verified: false, damaged: false };
   } catch (error) {
     if (isCairnError(error, "INDEX_CORRUPT")) source.onDamage?.(error);
     if (name !== undefined) {

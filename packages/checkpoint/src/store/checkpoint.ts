@@ -12,7 +12,7 @@ export interface CheckpointName {
 }
 
 /** The files of a checkpoint in a store; {@link checkpointFile} names them. */
-export type CheckpointPart = "archive" | "manifest" | "verified";
+export type CheckpointPart = "archive" | "manifest" | "verified" | "damaged";
 
 /** The prefix of all files of checkpoints. */
 export const CHECKPOINT_PREFIX = "checkpoint-";
@@ -21,6 +21,7 @@ const EXTENSIONS: Readonly<Record<CheckpointPart, string>> = {
   archive: ".tar",
   manifest: ".json",
   verified: ".verified.json",
+  damaged: ".damaged.json",
 };
 
 // Transaction ids have at most the 16 digits of 2^53 - 1.
@@ -53,8 +54,8 @@ export function checkpointFile(checkpoint: string, part: CheckpointPart): string
 export function parseCheckpointFile(
   file: string,
 ): { readonly checkpoint: string; readonly part: CheckpointPart } | undefined {
-  // ".verified.json" also ends with ".json", so the longer extension comes first.
-  for (const part of ["verified", "manifest", "archive"] as const) {
+  // ".verified.json" also ends with ".json", so the longer extensions come first.
+  for (const part of ["verified", "damaged", "manifest", "archive"] as const) {
     if (!file.endsWith(EXTENSIONS[part])) continue;
     const checkpoint = file.slice(0, -EXTENSIONS[part].length);
     return parseCheckpointName(checkpoint) === undefined ? undefined : { checkpoint, part };

@@ -16,8 +16,10 @@ import {
 export interface StoredCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
-  /** Whether it has a mark. */
+  /** Whether it has the mark of a verification, and none of damage. */
   readonly verified: boolean;
+  /** Whether it has a mark of damage, which its manifest and the size of its archive do not show. */
+  readonly damaged: boolean;
 }
 
 /** A checkpoint that cannot be used, and why. */
@@ -35,6 +37,7 @@ export interface CheckpointFiles {
   readonly archive?: StoredFile;
   readonly manifest?: StoredFile;
   readonly verified?: StoredFile;
+  readonly damaged?: StoredFile;
 }
 
 /** A checkpoint without its list of files, which can be long. */
@@ -43,6 +46,7 @@ export interface CheckpointListing extends Omit<Manifest, "files"> {
   /** The number of files in the archive. */
   readonly fileCount: number;
   readonly verified: boolean;
+  readonly damaged: boolean;
 }
 
 /** The content of a store: the checkpoints, newest first, and those that cannot be used. Foreign files are in neither list. */
@@ -63,8 +67,9 @@ export async function listCheckpoints(store: CheckpointStore, signal?: AbortSign
       skipped.push(found);
       continue;
     }
+    const { name, verified, damaged } = found;
     const { files, ...manifest } = found.manifest;
-    checkpoints.push({ ...manifest, name: found.name, fileCount: files.length, verified: found.verified });
+    checkpoints.push({ ...manifest, name, fileCount: files.length, verified, damaged });
   }
   return { checkpoints, skipped };
 }
@@ -112,7 +117,8 @@ async function readCheckpoint(
     const checkpoint = {
       name,
       manifest: decodeManifest(name, manifest.text),
-      verified: files.verified !== undefined,
+      verified: files.verified !== undefined && files.damaged === undefined,
+      damaged: files.damaged !== undefined,
     };
     const error = archiveFault(checkpoint, files.archive);
     return error === undefined ? checkpoint : { name, store: store.location, error };

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Manifest } from "./checkpoint.ts";
 import { checkpointFile } from "./checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
+import { type CheckpointFiles, checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
 import { readStoredRecord } from "./stored-record.ts";
 
 const VerificationSchema = z.object({
@@ -16,7 +17,7 @@ const VerificationSchema = z.object({
  */
 export type Verification = z.infer<typeof VerificationSchema>;
 
-/** Marks a checkpoint as verified, after it was read back, unpacked, opened and digested. Replaces an existing mark. */
+/** Marks a checkpoint as verified, after it was read back, unpacked, opened and digested. Replaces an existing mark, also one of damage. */
 export async function markVerified(
   store: CheckpointStore,
   name: string,
@@ -31,12 +32,38 @@ export async function markVerified(
   const before = await store.read(file);
   if (before === undefined) await store.create(file, text);
   else await store.replace(file, text, before.tag);
+  const damaged = checkpointFile(name, "damaged");
+  // Not every store permits removals, and hardly any checkpoint has this mark.
+  if ((await store.read(damaged)) !== undefined) await store.remove(damaged);
   return verification;
 }
 
-/** Removes the mark of a checkpoint; does nothing if it has none. */
-export async function withdrawMark(store: CheckpointStore, name: string): Promise<void> {
-  await store.remove(checkpointFile(name, "verified"));
+/**
+ * Marks checkpoints as damaged in place of verified, so that every node sees it in the listing: they do not count as saved, and neither
+ * trimming nor retention relies on them. Damage that the listing or the manifest shows gets no mark: such a checkpoint may be being copied.
+ */
+export async function markDamaged(
+  store: CheckpointStore,
+  names: readonly string[],
+  node: string,
+): Promise<void> {
+  const listed = (await checkpointFiles(store)).filter((files) => names.includes(files.name));
+  for (const files of listed) {
+    try {
+      if (files.damaged === undefined) await createDamageMark(store, files, node);
+    } finally {
+      if (files.verified !== undefined) await store.remove(checkpointFile(files.name, "verified"));
+    }
+  }
+}
+
+async function createDamageMark(store: CheckpointStore, files: CheckpointFiles, node: string): Promise<void> {
+  for await (const found of readCheckpoints(store, [files])) {
+    if ("error" in found) return;
+    const foundAt = new Date(await store.now()).toISOString();
+    const text = `${JSON.stringify({ foundAt, node }, null, 1)}\n`;
+    await store.create(checkpointFile(files.name, "damaged"), text);
+  }
 }
 
 /** Returns the mark of a checkpoint; undefined if it has none, or one that is unreadable or belongs to another archive. */

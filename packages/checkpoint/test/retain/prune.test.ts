@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { markVerified, memoryStore, planPrune, prune, systemClock } from "../../src/index.ts";
+import { markDamaged, markVerified, memoryStore, planPrune, prune, systemClock } from "../../src/index.ts";
 import type { CheckpointStore, PruneEntry, PruneOptions } from "../../src/index.ts";
 import { acquireLease } from "../../src/save/lease.ts";
 import { reserve } from "../../src/store/reservations.ts";
@@ -200,6 +200,25 @@ test("damaged checkpoints are removed only on request, and not while they may be
   ]);
   await prune(store, copied);
   expect((await namesIn(store)).filter((name) => name.startsWith(broken))).toEqual([]);
+});
+
+test("a checkpoint that was found damaged is removed with its mark on request, once there are enough others", async () => {
+  const { store, save, plan } = await scene();
+  const [damaged = ""] = await save(1);
+  await markDamaged(store, [damaged], "n");
+  expect(said(await plan())).toEqual([[1, true, "it was found damaged"]]);
+  expect(said(await plan({ damaged: true }))).toEqual([
+    [1, true, "it was found damaged, and there are too few others to restore from"],
+  ]);
+  await save(2);
+  const planned = await plan({ damaged: true });
+  expect(planned.map(({ kind }) => kind)).toEqual(["checkpoint", "damaged"]);
+  expect(said(planned)).toEqual([
+    [2, true, "no retention policy is set, and it is not known to be damaged"],
+    [1, false, "it was found damaged"],
+  ]);
+  await prune(store, planned);
+  expect((await namesIn(store)).filter((name) => name.startsWith(damaged))).toEqual([]);
 });
 
 test("failures to remove are reported, and everything else is removed", async () => {

@@ -32,6 +32,14 @@ test("retain-at-least alone keeps exactly that many", () => {
   expect(kept(aged(0, 1, 2, 3), { retainAtLeast: 3 })).toEqual(["0 days", "1 days", "2 days"]);
 });
 
+test("checkpoints that were found damaged do not count, and go once there are enough newer ones", () => {
+  const [newest, ...older] = aged(0, 1, 2, 3);
+  if (newest === undefined) throw new Error("there is no newest");
+  const damaged = { ...newest, damaged: true };
+  expect(kept([damaged, ...older], { retainAtLeast: 2 })).toEqual(["0 days", "1 days", "2 days"]);
+  expect(kept([newest, damaged, ...older], { retainAtLeast: 1 })).toEqual(["0 days"]);
+});
+
 test("retain-newer-than alone removes older checkpoints", () => {
   expect(kept(aged(0, 2), { retainNewerThan: DAY })).toEqual(["0 days"]);
   expect(kept(aged(0, 2), { retainNewerThan: 3 * DAY })).toEqual(["0 days", "2 days"]);

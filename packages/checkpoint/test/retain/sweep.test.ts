@@ -84,17 +84,18 @@ test("checkpoints that the log has lost neither displace others nor are removed 
   expect(await txIdsIn(store)).toEqual([1000, 501]);
 });
 
-test("a checkpoint loses its manifest first, then its mark, then its archive", async () => {
+test("a checkpoint loses its manifest first, then its marks, then its archive", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const name = await takeAt(1, memory, testSource(), dir);
   await memory.create(`${name}.verified.json`, "{}");
+  await memory.create(`${name}.damaged.json`, "{}");
   const removed: string[] = [];
   const store = faultyStore(memory, {
     before: async (call) => void (call.method === "remove" ? removed.push(call.name) : 0),
   });
   await removeCheckpoint(store, name);
-  expect(removed).toEqual([`${name}.json`, `${name}.verified.json`, `${name}.tar`]);
+  expect(removed).toEqual([`${name}.json`, `${name}.verified.json`, `${name}.damaged.json`, `${name}.tar`]);
   expect(await namesIn(memory)).toEqual([]);
 });
 

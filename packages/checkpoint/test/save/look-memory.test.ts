@@ -1,13 +1,7 @@
 import { EventEmitter, once } from "node:events";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import {
-  listCheckpoints,
-  markVerified,
-  memoryStore,
-  startCheckpointer,
-  withdrawMark,
-} from "../../src/index.ts";
+import { listCheckpoints, markDamaged, memoryStore, startCheckpointer } from "../../src/index.ts";
 import type { Checkpointer, CheckpointerEvent, CheckpointStore, Clock } from "../../src/index.ts";
 import { HOUR, start } from "../support/bench.ts";
 import { temporaryDirectory } from "../support/places.ts";
@@ -142,16 +136,13 @@ test("two processes with one node id and one store keep saving, and both report 
   expect((await listCheckpoints(store)).skipped).toEqual([]);
 });
 
-test("the newest checkpoint is replaced once after losing its mark, even though nothing was written", async () => {
+test("the newest checkpoint is replaced once when another node has found it damaged, even though nothing was written", async () => {
   const { store, source, look, checkpointer } = await start();
   await look();
   const name = checkpointer.status().last?.name ?? "";
-  const archive = (await listCheckpoints(store)).checkpoints[0]?.archive;
-  if (archive === undefined) throw new Error("nothing was saved");
-  await markVerified(store, name, { node: "n", digest: `sha256:${"0".repeat(64)}`, archive });
   await look();
   expect(source.captures).toBe(1);
-  await withdrawMark(store, name);
+  await markDamaged(store, [name], "node-2");
   await look();
   await look();
   expect(source.captures).toBe(2);

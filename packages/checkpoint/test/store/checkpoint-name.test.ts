@@ -48,6 +48,7 @@ test("the files of a checkpoint are distinguished from each other and from forei
   expect(parseCheckpointFile(`${checkpoint}.tar`)).toEqual({ checkpoint, part: "archive" });
   expect(parseCheckpointFile(`${checkpoint}.json`)).toEqual({ checkpoint, part: "manifest" });
   expect(parseCheckpointFile(`${checkpoint}.verified.json`)).toEqual({ checkpoint, part: "verified" });
+  expect(parseCheckpointFile(`${checkpoint}.damaged.json`)).toEqual({ checkpoint, part: "damaged" });
   expect(parseCheckpointFile(`${checkpoint}.tar.part`)).toBeUndefined();
   expect(parseCheckpointFile("checkpoint-1.json")).toBeUndefined();
 });

@@ -1,9 +1,21 @@
 import { join } from "node:path";
 import { readFile, writeFile } from "node:fs/promises";
+import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { filesystemStore, listCheckpoints, markVerified, readVerification } from "../../src/index.ts";
+import {
+  type CheckpointStore,
+  filesystemStore,
+  listCheckpoints,
+  markDamaged,
+  markVerified,
+  memoryStore,
+  readVerification,
+} from "../../src/index.ts";
 import { checkpointFile } from "../../src/store/checkpoint.ts";
+import { faultyStore, type StoreFaults } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
+import { namesIn, takeAt } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
 
 const NAME = "checkpoint-7-2026-11-20T06-12-26.123Z-1f3a9c0e";
 const ARCHIVE = { name: `${NAME}.tar`, bytes: 3, sha256: "a".repeat(64) };
@@ -48,3 +60,53 @@ test("a mark alone is no checkpoint", async () => {
   expect(await listCheckpoints(store)).toEqual({ checkpoints: [], skipped: [] });
   expect(await readFile(join(path, `${NAME}.verified.json`), "utf8")).toMatch(/\n$/);
 });
+
+/** Returns a store with one checkpoint, a function that lists its marks, and one that verifies it. */
+async function saved(faults: StoreFaults = {}) {
+  const memory = memoryStore();
+  const store: CheckpointStore = faultyStore(memory, faults);
+  const name = await takeAt(7, memory, testSource(), await temporaryDirectory());
+  const listed = async () => (await listCheckpoints(store)).checkpoints[0];
+  const { archive } = (await listed()) ?? { archive: ARCHIVE };
+  const verify = () => markVerified(memory, name, { ...FOUND, archive });
+  return { memory, store, name, listed, verify };
+}
+
+test("a mark of damage takes the place of that of a verification, and a later verification removes it", async () => {
+  const { memory, store, name, listed, verify } = await saved();
+  expect(await listed()).toMatchObject({ verified: false, damaged: false });
+  await verify();
+  expect(await listed()).toMatchObject({ verified: true, damaged: false });
+  await markDamaged(store, [name], "node-2");
+  await markDamaged(store, [name], "node-3");
+  expect(await listed()).toMatchObject({ verified: false, damaged: true });
+  expect(await namesIn(memory)).toEqual([`${name}.damaged.json`, `${name}.json`, `${name}.tar`]);
+  expect(JSON.parse((await memory.read(`${name}.damaged.json`))?.text ?? "")).toEqual({
+    foundAt: expect.stringMatching(/^20.*Z$/),
+    node: "node-2",
+  });
+  await verify();
+  expect(await listed()).toMatchObject({ verified: true, damaged: false });
+  expect(await namesIn(memory)).toEqual([`${name}.json`, `${name}.tar`, `${name}.verified.json`]);
+});
+
+test("damage that the listing shows gets no mark, since the checkpoint may be being copied", async () => {
+  const { memory, store, name, verify } = await saved();
+  await verify();
+  await memory.remove(`${name}.tar`);
+  await markDamaged(store, [name, NAME], "node-2");
+  expect(await namesIn(memory)).toEqual([`${name}.json`]);
+});
+
+test.each(["create", "remove"])(
+  "a refusal to %s leaves no checkpoint that counts as verified",
+  async (method) => {
+    const denied = new CairnError("STORE_DENIED", "It may not be done.");
+    const { store, name, listed, verify } = await saved({
+      fail: (call) => (call.method === method ? denied : undefined),
+    });
+    await verify();
+    await expect(markDamaged(store, [name], "node-2")).rejects.toBe(denied);
+    expect(await listed()).toMatchObject({ verified: false });
+  },
+);

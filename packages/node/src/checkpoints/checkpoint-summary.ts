@@ -4,10 +4,11 @@ import type { CheckpointResult } from "../api/node-api.ts";
 
 /** Returns a checkpoint in the form that GET /api/v1/checkpoints returns. */
 export function checkpointSummary(
-  listing: Omit<CheckpointListing, "fileCount" | "verified">,
+  listing: Omit<CheckpointListing, "fileCount" | "verified" | "damaged"> & { readonly damaged?: boolean },
 ): CheckpointSummary {
-  const { name, txId, takenAt, archive, node, log, documents } = listing;
-  return { name, txId, takenAt, bytes: archive.bytes, node, logId: log.id, documents };
+  const { name, txId, takenAt, archive, node, log, documents, damaged } = listing;
+  const summary = { name, txId, takenAt, bytes: archive.bytes, node, logId: log.id, documents };
+  return damaged === true ? { ...summary, damaged: true } : summary;
 }
 
 /** Returns the outcome of a requested round in the form of POST /api/v1/checkpoints. */

@@ -4,11 +4,11 @@ import path from "node:path";
 import {
   type CheckpointStore,
   type Manifest,
+  markDamaged,
   markVerified,
   restoreCheckpoint,
   type RestoreProgress,
   type Verification,
-  withdrawMark,
 } from "@cairn/checkpoint";
 import {
   CairnError,
@@ -98,14 +98,14 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
   }
 }
 
-/** Verifies a checkpoint as {@link readBack} does and marks it. A damaged checkpoint loses its mark. */
+/** Verifies a checkpoint as {@link readBack} does and marks it as verified or as damaged. */
 export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
   const { store, name, node, signal } = options;
   let found: ReadCheckpoint;
   try {
     found = await readBack(options);
   } catch (error) {
-    if (signal?.aborted !== true && isDamage(error)) await unmark(store, name);
+    if (signal?.aborted !== true && isDamage(error)) await tryMarkDamaged(store, [name], node);
     throw error;
   }
   const { digest, manifest } = found;
@@ -113,15 +113,16 @@ export async function verifyCheckpoint(options: VerifyOptions): Promise<Verified
   return { ...found, verification };
 }
 
-/**
- * Removes the mark of a damaged checkpoint: with it, the log would be trimmed too far, and retention would keep the checkpoint as the
- * newest good one.
- */
-async function unmark(store: CheckpointStore, name: string): Promise<void> {
+/** Marks checkpoints as damaged, if the store permits it. */
+export async function tryMarkDamaged(
+  store: CheckpointStore,
+  names: readonly string[],
+  node: string,
+): Promise<void> {
   try {
-    await withdrawMark(store, name);
+    if (names.length > 0) await markDamaged(store, names, node);
   } catch (error) {
-    // The caller reports the damage; a store that refuses the removal will be reported elsewhere.
+    // The caller reports the damage; a store that refuses to be written to will be reported elsewhere.
     if (!isCairnError(error)) throw error;
   }
 }

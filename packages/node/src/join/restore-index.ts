@@ -11,6 +11,8 @@ import type { TxId } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
 import { restoreStores, isOwnStore } from "../checkpoints/checkpoint-stores.ts";
+import { tryMarkDamaged } from "../checkpoints/verify-checkpoint.ts";
+import { withTimeout } from "../concurrency/time-limit.ts";
 import { IndexStore } from "../index/index-store.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
@@ -35,6 +37,9 @@ export interface RestoreContext {
   /** The names of checkpoints that are passed over, because indexes restored from them proved damaged. */
   readonly distrusted: ReadonlySet<string>;
 }
+
+/** The time for which joining waits until damaged checkpoints are marked. */
+const MARK_MS = 5_000;
 
 /** A local index that a restored index replaces. */
 export interface Replaced {
@@ -73,7 +78,7 @@ async function restoreFromStores(
   local: Replaced | undefined,
 ): Promise<IndexStore | undefined> {
   const { system, directory, report, log, signal } = context;
-  const { kvProvider: provider } = system;
+  const { checkpointer, kvProvider: provider } = system;
   const { live, staging } = directory.layout;
   // An index in memory is loaded from restored files, which are removed afterwards; it must not touch live/.
   const direct = provider.persistent && local === undefined;
@@ -110,6 +115,11 @@ async function restoreFromStores(
     message,
   }));
   report.damaged = damaged;
+  if (checkpointer !== undefined) {
+    // That indexes restored from a checkpoint proved damaged later may be the fault of this node's disk.
+    const found = damaged.filter((name) => !context.distrusted.has(name));
+    await withTimeout(tryMarkDamaged(checkpointer.store, found, system.nodeId), MARK_MS);
+  }
   report.finish();
   if (restored === undefined) return undefined;
   const { name, store, manifest } = restored;

@@ -99,6 +99,7 @@ it("a node reads a mirror with the same address as its own store, and does not m
   expect((await node.status()).join).toMatchObject({ restoredFrom: { name: older } });
   expect(await node.checkpoint().done).toMatchObject({ skipped: "unchanged" });
   expect(calls.map(({ method }) => method)).not.toContain("create");
+  expect((await listCheckpoints(own)).checkpoints).toMatchObject([{ damaged: false }, { damaged: false }]);
 });
 
 it("a node restores a checkpoint that is damaged in one store from the next store", async () => {
@@ -110,6 +111,10 @@ it("a node restores a checkpoint that is damaged in one store from the next stor
     restoredFrom: { name: newer, store: at("mirror").location },
     skipped: [{ name: newer, store: at("primary").location, code: "CHECKPOINT_CORRUPT" }],
   });
+  const marked = async (name: string) =>
+    (await listCheckpoints(at(name))).checkpoints.filter(({ damaged }) => damaged).map((one) => one.name);
+  // Other nodes that save to this store need not find the damage themselves.
+  expect([await marked("primary"), await marked("mirror")]).toEqual([[newer], []]);
 });
 
 it("a node joins from another store if one is unreachable, and reports it", async () => {

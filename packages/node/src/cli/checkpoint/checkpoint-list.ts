@@ -44,14 +44,16 @@ async function writeList(
   if (options.json === true) return writeJsonLines(terminal.stdout, found);
   if (found.length === 0) return tell(terminal, "There are none.");
   const now = Date.now();
-  const rows = found.map(({ name, txId, documents, bytes, takenAt, node }) => [
+  const anyDamaged = found.some(({ damaged }) => damaged === true);
+  const rows = found.map(({ name, txId, documents, bytes, takenAt, node, damaged }) => [
     name,
     formatCount(txId),
     formatCount(documents),
     formatBytes(bytes),
     formatRelative(takenAt, now),
     node,
+    ...(anyDamaged ? [damaged === true ? "damaged" : ""] : []),
   ]);
-  const heading = ["NAME", "TX", "DOCUMENTS", "SIZE", "TAKEN", "NODE"];
+  const heading = ["NAME", "TX", "DOCUMENTS", "SIZE", "TAKEN", "NODE", ...(anyDamaged ? ["STATE"] : [])];
   return writeLine(terminal.stdout, formatTable(heading, rows, ["TX", "DOCUMENTS", "SIZE"]));
 }

@@ -57,6 +57,11 @@ async function findInNode(node: NodeClient, name: string | undefined): Promise<C
 
 type Fields = (readonly [name: string, value: string])[];
 
+const DAMAGED: Fields[number] = [
+  "Damaged",
+  "found so when it was read back; cairn checkpoint verify says why",
+];
+
 function summaryFields(found: CheckpointSummary): Fields {
   return [
     ["Name", found.name],
@@ -65,6 +70,7 @@ function summaryFields(found: CheckpointSummary): Fields {
     ["Documents", formatCount(found.documents)],
     ["Archive", formatBytes(found.bytes)],
     ["Log", found.logId],
+    ...(found.damaged === true ? [DAMAGED] : []),
   ];
 }
 
@@ -77,7 +83,7 @@ function listingFields(found: CheckpointListing): Fields {
     ["Documents", formatCount(found.documents)],
     ["Archive", `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`],
     ["SHA-256", archive.sha256],
-    ["Verified", found.verified ? "yes" : "never"],
+    found.damaged ? DAMAGED : ["Verified", found.verified ? "yes" : "never"],
     ["Log", `${log.name} (id ${log.id})`],
     ["Anchor", `transaction ${formatCount(found.anchor.txId)}, ${found.anchor.sha256}`],
     ["Format", `index ${format.index}, ${format.kv}, ${format.archive}, Cairn ${found.version}`],

@@ -185,7 +185,7 @@ function pathOf(place: string, terminal: Terminal): string {
 
 /** Returns the checkpoint that a path names. A file of a checkpoint also names the checkpoint, since a shell completes files. */
 export function nameInPath(path: string): string | undefined {
-  const name = basename(path).replace(/(?:\.verified)?\.json$|\.tar$/, "");
+  const name = basename(path).replace(/(?:\.verified|\.damaged)?\.json$|\.tar$/, "");
   return parseCheckpointName(name) === undefined ? undefined : name;
 }
 

@@ -189,7 +189,10 @@ export const SCHEMAS = {
     "deleted",
   ]),
   Digest: object({ txId: TX_ID, digest: { ...TEXT, pattern: "^sha256:[0-9a-f]{64}$" } }),
-  Checkpoint: object(CHECKPOINT),
+  Checkpoint: object(
+    { ...CHECKPOINT, damaged: described(FLAG, "True if it was read back and found damaged.") },
+    Object.keys(CHECKPOINT),
+  ),
   SavedCheckpoint: described(
     object({ ...BEGUN, ...SKIPPED, ...CHECKPOINT }, []),
     "The checkpoint, or why none was saved (`skipped`), or that it has begun (202).",

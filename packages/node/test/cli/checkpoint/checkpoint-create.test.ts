@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -87,4 +87,34 @@ test("if nothing has changed, the command says so and succeeds, since everything
     code: 0,
     stdout: "skipped: nothing has changed since the newest checkpoint\n",
   });
+});
+
+test("a newest checkpoint that only another program has found damaged is listed as such, replaced by the command, and pruned", async () => {
+  const { store, create, node } = await scene();
+  await create();
+  const [name = ""] = (await node.checkpoints()).map((one) => one.name);
+  const archive = path.join(store, `${name}.tar`);
+  const bytes = await readFile(archive);
+  bytes[600] = (bytes[600] ?? 0) ^ 1;
+  await writeFile(archive, bytes);
+  expect(await create()).toMatchObject({ stdout: expect.stringMatching(/^skipped: /) });
+  const unmarked = await cairn(["checkpoint", "verify", store, "--no-mark"]);
+  expect([unmarked.code, unmarked.stderr]).toEqual([1, expect.stringMatching(/^CHECKPOINT_CORRUPT: /)]);
+  expect(await create()).toMatchObject({ stdout: expect.stringMatching(/^skipped: /) });
+  expect((await cairn(["checkpoint", "verify", store])).code).toBe(1);
+  expect(await node.checkpoints()).toMatchObject([{ name, damaged: true }]);
+  for (const from of [["--url", node.url ?? ""], [store]]) {
+    const listed = await cairn(["checkpoint", "list", ...from]);
+    expect(listed.stdout).toMatch(new RegExp(`STATE\n${name} .* damaged\n$`));
+  }
+  expect((await cairn(["checkpoint", "show", store])).stdout).toMatch(
+    /^Damaged +found so when it was read back/m,
+  );
+  expect((await create()).stdout).toMatch(/^saved checkpoint-2-/);
+  expect((await cairn(["checkpoint", "prune", store])).stdout).toMatch(
+    new RegExp(`stays +${name} .* it was found damaged\n`),
+  );
+  const pruned = await cairn(["checkpoint", "prune", store, "--damaged"]);
+  expect(pruned.stdout).toMatch(new RegExp(`gone +${name} .* it was found damaged\n`));
+  expect((await readdir(store)).filter((file) => file.startsWith(name))).toEqual([]);
 });
