@@ -195,7 +195,15 @@ export interface NodeStatus {
   };
   /** The backup of the log in the checkpoint store, as of this node's last look; null unless the node writes one and is ready. */
   readonly logBackup: LogBackupStatus | null;
-  readonly failure: { readonly code: string; readonly message: string; readonly hint: string | null } | null;
+  readonly failure: {
+    readonly code: string;
+    readonly message: string;
+    readonly hint: string | null;
+    /** Whether the node tries again by itself; false once it has halted. Not reported by nodes of earlier versions. */
+    readonly retries?: boolean;
+    /** The time of the next attempt; null while the node tries, waits for its log or store to change, or has halted. */
+    readonly nextTryAt?: string | null;
+  } | null;
 }
 
 /** The backup of a log, as GET /status reports it. */

@@ -83,6 +83,9 @@ export class NodeLife implements ComparedNode {
   #following: Following | undefined;
   #failure: CairnError | undefined;
   #isFailed = false;
+  #isHalted = false;
+  /** The time of the next attempt to join, in milliseconds since 1970. */
+  #nextTryAt: number | undefined;
   #isDoubted = false;
   #isDraining = false;
   #isStopping = false;
@@ -144,6 +147,11 @@ export class NodeLife implements ComparedNode {
   /** Returns the error that keeps the node from being ready. */
   get failure(): CairnError | undefined {
     return this.#failure;
+  }
+
+  /** Returns whether the node tries again by itself after its {@link failure}, and when if that is known (milliseconds since 1970). */
+  get recovery(): { readonly retries: boolean; readonly nextTryAt: number | undefined } {
+    return { retries: !this.#isHalted, nextTryAt: this.#nextTryAt };
   }
 
   /** Returns whether reading the log fails, which has been logged. */
@@ -242,7 +250,9 @@ export class NodeLife implements ComparedNode {
         if (error.code === "INDEX_CORRUPT") this.#doubts.damaged(restoredFrom);
         suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
         if (!pausesFirst(reaction.kind, failures)) continue;
+        this.#nextTryAt = Date.now() + retryDelayMs(failures);
         await systemClock.wait(retryDelayMs(failures), signal);
+        this.#nextTryAt = undefined;
         await this.#closeIndex();
       }
     }
@@ -342,6 +352,7 @@ export class NodeLife implements ComparedNode {
     this.#following = undefined;
     this.#failure = kind === "join" ? undefined : error;
     this.#isFailed = isFailed;
+    this.#isHalted = kind === "halt";
     if (isFailed) this.#report.finish();
     else this.#report = new JoinReport();
     await following?.stopServices({ save: false });

@@ -14,7 +14,16 @@ import { VERSION } from "../api/version.ts";
 /** The parts of a node's life that /status reports. */
 export type StatusParts = Pick<
   NodeLife,
-  "phase" | "reportedPhase" | "log" | "logName" | "identity" | "index" | "report" | "services" | "failure"
+  | "phase"
+  | "reportedPhase"
+  | "log"
+  | "logName"
+  | "identity"
+  | "index"
+  | "report"
+  | "services"
+  | "failure"
+  | "recovery"
 > & { readonly observation: { readonly lastResults: LastResults } };
 
 /** The time for which /status waits for the log before it reports the log as unreachable. */
@@ -33,7 +42,7 @@ export async function nodeStatus(
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
   // Read at one instant, before anything is awaited, so that a failed node is always reported with its failure.
-  const { reportedPhase: phase, index, identity, report, observation, failure } = parts;
+  const { reportedPhase: phase, index, identity, report, observation, failure, recovery } = parts;
   const { checkpointer, upkeep, logBackup } = parts.services ?? {};
   const { reachable, exists, bounds, problem } = await lookAtLog(parts);
   const isReported =
@@ -75,7 +84,13 @@ export async function nodeStatus(
     failure:
       failure === undefined
         ? null
-        : { code: failure.code, message: failure.message, hint: failure.hint ?? null },
+        : {
+            code: failure.code,
+            message: failure.message,
+            hint: failure.hint ?? null,
+            retries: recovery.retries,
+            nextTryAt: recovery.nextTryAt === undefined ? null : isoTime(recovery.nextTryAt),
+          },
   };
 }
 

@@ -219,6 +219,24 @@ describe("a node", () => {
     });
   });
 
+  test("that has failed and tries again by itself is waited for, until it is ready or the time is up", async () => {
+    await using served = await serve();
+    served.node.phase = "failed";
+    served.node.failure = { code: "LOG_GAP", message: "A gap.", hint: null, retries: true, nextTryAt: null };
+    expect(await run(served, ["status", "--wait", "PT0.5S"])).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/^NOT_READY: node-1 has failed: LOG_GAP: A gap\./),
+    });
+    let asked = 0;
+    const { status } = served.node;
+    served.node.status = async () => {
+      asked += 1;
+      if (asked > 3) Object.assign(served.node, { phase: "ready", failure: null });
+      return await status.call(served.node);
+    };
+    expect(await run(served, ["status", "--wait", "PT1M"])).toMatchObject({ code: 0, stderr: "" });
+  });
+
   test.each(["restoring", "replaying", "stopping"] as const)(
     "that is %s is healthy: status exits with 0",
     async (phase) => {

@@ -24,6 +24,7 @@ it("the status never reports a failed node without its failure, even if the node
     get failure() {
       return failure;
     },
+    recovery: { retries: true, nextTryAt: undefined },
     log,
     logName: "cairn",
     identity: undefined,

@@ -68,8 +68,16 @@ it.each([
     control.refused = refusal(errno);
     const { code } = control.refused;
     const { txId } = await node.submit({ ops: [["put", "pods", "during", 2]] });
-    await vi.waitFor(async () => expect(await node.status()).toMatchObject({ phase, failure: { code } }), {
-      timeout: 10_000,
+    await vi.waitFor(
+      async () => expect(await node.status()).toMatchObject({ phase, failure: { code, retries: true } }),
+      {
+        timeout: 10_000,
+      },
+    );
+    // A try lasts for moments, and the pauses become longer.
+    await vi.waitFor(async () => {
+      const { failure } = await node.status();
+      expect(Date.parse(failure?.nextTryAt ?? "")).toBeGreaterThan(Date.now());
     });
 
     control.refused = undefined;

@@ -57,7 +57,7 @@ it.each([
   expect(await status.json()).toMatchObject({
     phase: "failed",
     log: { reachable: true, lastTxId: null },
-    failure: { code: "CONFIG_INVALID", hint: expect.any(String) },
+    failure: { code: "CONFIG_INVALID", hint: expect.any(String), retries: false, nextTryAt: null },
   });
   const ready = await fetch(`${node.url}/health/ready`);
   expect(ready.status).toBe(503);

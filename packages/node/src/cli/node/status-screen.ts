@@ -20,7 +20,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
   const fields: Field[] = [
     ["Node", `${status.node} (Cairn ${status.version})`],
     ["Phase", phaseText(status, options.colors)],
-    ...failureFields(status),
+    ...failureFields(status, options.now),
     ...stalledFields(status),
     ["Log", logText(status)],
     ...readerFields(status, options.now),
@@ -66,10 +66,19 @@ function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): stri
   return `${doing}: ${amounts}${percent}${etaMs === null ? "" : `, about ${formatDuration(etaMs)} left`}`;
 }
 
-function failureFields({ failure }: NodeStatus): Field[] {
+function failureFields({ failure }: NodeStatus, now: number): Field[] {
   if (failure === null) return [];
-  const fields: Field[] = [["Failure", `${failure.code}: ${failure.message}`]];
-  return failure.hint === null ? fields : [...fields, ["", failure.hint]];
+  const { code, message, hint, retries, nextTryAt = null } = failure;
+  // Nodes of earlier versions do not report whether they try again.
+  const next =
+    retries === undefined
+      ? []
+      : [["Next try", nextTryAt === null ? nextTry(retries) : formatRelative(nextTryAt, now)] as const];
+  return [["Failure", `${code}: ${message}`], ...(hint === null ? [] : [["", hint] as const]), ...next];
+}
+
+function nextTry(retries: boolean): string {
+  return retries ? "as soon as the node sees a change" : "none: the node has halted until it is restarted";
 }
 
 function stalledFields({ stalled }: NodeStatus): Field[] {

@@ -114,7 +114,9 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
     try {
       last = (await node.json({ path: "/status", signal })) as NodeStatus;
       if (last.phase === "ready") return last;
-      if (last.phase === "failed" || signal.aborted) throw notReady(last);
+      // Nodes of earlier versions do not report whether they try again by themselves.
+      const isOver = last.phase === "failed" && last.failure?.retries !== true;
+      if (isOver || signal.aborted) throw notReady(last);
     } catch (error) {
       // A node that does not respond yet may be about to start.
       if (!(error instanceof NoAnswerError)) throw error;

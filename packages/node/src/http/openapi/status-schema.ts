@@ -14,7 +14,10 @@ import {
 
 const PHASE = oneOf("restoring", "replaying", "ready", "stopping", "failed");
 
-const FAILURE = object({ code: TEXT, message: TEXT, hint: nullable(TEXT) });
+const FAILURE = object(
+  { code: TEXT, message: TEXT, hint: nullable(TEXT), retries: FLAG, nextTryAt: nullable(TIME) },
+  ["code", "message", "hint"],
+);
 
 /** The progress of a phase. */
 const PROGRESS = object({

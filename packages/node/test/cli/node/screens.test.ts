@@ -109,6 +109,16 @@ describe("the status screen", () => {
     const failure = { code: "LOG_DIFFERENT", message: "Another log.", hint: "Check the address." };
     const text = await screen({ phase: "failed", failure });
     expect(text).toMatch(/^Failure +LOG_DIFFERENT: Another log\.\n +Check the address\.$/m);
+    expect(text).not.toContain("Next try");
+  });
+
+  test.each([
+    [true, "2026-11-20T07:00:07.000Z", "in 7.0 s"],
+    [true, null, "as soon as the node sees a change"],
+    [false, null, "none: the node has halted until it is restarted"],
+  ])("shows of a failed node when it tries again (%s, %s)", async (retries, nextTryAt, shown) => {
+    const failure = { code: "DISK_FULL", message: "Full.", hint: null, retries, nextTryAt };
+    expect(await screen({ phase: "failed", failure })).toMatch(new RegExp(`^Next try +${shown}$`, "m"));
   });
 
   test("shows what was skipped, moved aside and saved, and what is being saved", async () => {
