@@ -1,4 +1,6 @@
 import type { TxId } from "@cairn/client";
+import { isCairnError } from "@cairn/kv";
+import { withTimeout } from "../concurrency/time-limit.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
 import {
   type Answer,
@@ -7,6 +9,7 @@ import {
   type PeerChains,
   type PeerStatus,
   type Question,
+  type SilentNode,
 } from "./peer-messages.ts";
 
 /** A node that answered: its identity and status. */
@@ -15,7 +18,7 @@ export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" 
 }
 
 /** A node's answer to a question about its index, or the error instead. */
-export type IndexAnswer = Pick<Answer, "digest" | "check" | "chains" | "error">;
+export type IndexAnswer = Pick<Answer, "digest" | "check" | "chains" | "others" | "error">;
 
 /** Options for questions. */
 export interface AskOptions {
@@ -58,6 +61,44 @@ export async function askChains(
 ): Promise<Map<string, IndexAnswer>> {
   const instances = peers.map(({ instance }) => instance);
   return await askIndex(channel, { cairn: 1, ask: "chains", ...question }, instances, options);
+}
+
+/**
+ * Returns the nodes of a log that these nodes have heard of within the hour and that did not answer, by id. Nodes that stopped as they
+ * should have said so, and those that were started again have answered under the same id.
+ */
+export async function askSilent(
+  channel: PeerChannel,
+  peers: readonly Peer[],
+  log: string,
+  options: AskOptions,
+): Promise<SilentNode[]> {
+  const instances = peers.map(({ instance }) => instance);
+  const answers = await askIndex(channel, { cairn: 1, ask: "others", log, instances }, instances, options);
+  const present = new Set(peers.map(({ node }) => node));
+  const silent = new Map<string, SilentNode>();
+  for (const one of [...answers.values()].flatMap(({ others = [] }) => others)) {
+    const forMs = Math.min(one.forMs, silent.get(one.instance)?.forMs ?? Infinity);
+    if (!present.has(one.node)) silent.set(one.instance, { ...one, forMs });
+  }
+  return [...silent.values()].toSorted((a, b) => (a.node < b.node ? -1 : 1));
+}
+
+/** The time that a stopping node waits for others to take note. */
+const LEAVING_MS = 500;
+
+/** Tells the other nodes that this one is stopping, so that they do not miss it. Best effort: returns within half a second. */
+export async function tellLeaving(channel: PeerChannel, instance: string): Promise<void> {
+  const told = async (): Promise<void> => {
+    try {
+      const signal = AbortSignal.timeout(LEAVING_MS);
+      // Messages of one publisher arrive in order, so one answer is enough to know that it was sent.
+      for await (const _ of ask(channel, { cairn: 1, ask: "leaving", instance }, signal)) return;
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+    }
+  };
+  await withTimeout(told(), LEAVING_MS);
 }
 
 /** Announces chains to all other nodes, and yields the chains of nodes that differ, as they arrive in time. */
@@ -125,13 +166,14 @@ async function askIndex(
   if (instances.length === 0) return found;
   try {
     for await (const answer of ask(channel, question, anyOf(done.signal, signal))) {
-      const { instance, working, digest, check, chains, error } = answer;
+      const { instance, working, digest, check, chains, others, error } = answer;
       if (!waiting.has(instance)) continue;
       if (working === undefined) {
         settle(instance, {
           ...(digest === undefined ? {} : { digest }),
           ...(check === undefined ? {} : { check }),
           ...(chains === undefined ? {} : { chains }),
+          ...(others === undefined ? {} : { others }),
           ...(error === undefined ? {} : { error }),
         });
       } else {

@@ -23,6 +23,15 @@ export type PeerChains = Readonly<z.infer<typeof ChainsSchema>>;
 
 const Failure = z.object({ code: Text, message: Text, hint: Text.nullable() });
 
+/** The most instances in a question, and the most nodes in an answer to it. */
+const MAX_INSTANCES = 5_000;
+const MAX_SILENT = 100;
+/** A node that another one has heard of, and for how long it has been silent (ms). */
+const SilentSchema = z.object({ instance: Text, node: Text, forMs: Count });
+
+/** A node that another one has heard of. */
+export type SilentNode = Readonly<z.infer<typeof SilentSchema>>;
+
 const StatusSchema = z.object({
   version: Text,
   phase: Text,
@@ -49,6 +58,7 @@ const StatusSchema = z.object({
       })
       .nullable()
       .optional(),
+    warning: z.object({ code: Text, message: Text, hint: Text }).optional().catch(undefined),
   }),
   join: z.object({
     restoredFrom: z.object({ name: Text }).nullable(),
@@ -67,6 +77,11 @@ const StatusSchema = z.object({
   checkpoints: z.object({
     last: z.object({ name: Text, txId: Count, takenAt: Text }).nullable(),
     lastVerified: z.object({ name: Text, txId: Count, verifiedAt: Text }).nullable(),
+    lastSaved: z.object({ at: Text }).nullish().catch(undefined),
+    lastFailure: z
+      .object({ at: Text, code: Text, message: Text, hint: Text.nullable() })
+      .nullish()
+      .catch(undefined),
   }),
   logBackup: z
     .object({
@@ -89,6 +104,13 @@ const QuestionSchema = z.discriminatedUnion("ask", [
   z.object({ cairn: z.literal(1), ask: z.literal("chains"), log: Text, txId: Count }),
   z.object({
     cairn: z.literal(1),
+    ask: z.literal("others"),
+    log: Text,
+    instances: z.array(Text).max(MAX_INSTANCES),
+  }),
+  z.object({ cairn: z.literal(1), ask: z.literal("leaving"), instance: Text }),
+  z.object({
+    cairn: z.literal(1),
     ask: z.literal("compare"),
     log: Text,
     node: Text,
@@ -101,7 +123,8 @@ const QuestionSchema = z.discriminatedUnion("ask", [
  * A question to the nodes that have the same log open. `status`: as GET /status. `digest`: the digest at a transaction of the log with that
  * id, as soon as the node has it, waiting at most `waitMs`. `check`: the node with that instance compares itself with a rebuild from the
  * log. `chains`: the chains at that transaction, or at the link before it. `compare`: the node compares its chains with those of the
- * sender, and answers only if they differ. docs/log-format.md describes the questions.
+ * sender, and answers only if they differ. `others`: the nodes that were heard of and are not among these instances. `leaving`: the node
+ * with that instance is stopping. docs/log-format.md describes the questions.
  */
 export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 
@@ -119,6 +142,7 @@ const AnswerSchema = z.object({
   digest: z.object({ txId: Count, digest: Text }).optional(),
   check: z.object({ txId: Count, digest: Text, rebuilt: Text, basis: Text, agrees: z.boolean() }).optional(),
   chains: ChainsSchema.optional(),
+  others: z.array(SilentSchema).max(MAX_SILENT).optional(),
   error: Failure.optional(),
 });
 

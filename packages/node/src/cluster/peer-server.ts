@@ -7,6 +7,7 @@ import { Semaphore } from "../concurrency/semaphore.ts";
 import { asCairnError } from "../observe/failures.ts";
 import type { SendAnswer } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { HeardNodes } from "./heard-nodes.ts";
 import {
   type Answer,
   decodeQuestion,
@@ -58,6 +59,7 @@ export class PeerServer {
   readonly #working = new Semaphore();
   /** The last rebuild. Closing waits for it, since nothing else ends it. */
   #checking: Promise<unknown> = Promise.resolve();
+  readonly #heard = new HeardNodes();
   #comparing = 0;
   /** The number of questions that need the index and are not answered yet. */
   #waiting = 0;
@@ -106,8 +108,16 @@ export class PeerServer {
       if (question.ask === "chains") {
         return reply({ chains: await this.#actions.chainsAt(question.log, question.txId) });
       }
+      if (question.ask === "others") {
+        return reply({ others: this.#heard.others(question.log, question.instances) });
+      }
+      if (question.ask === "leaving") {
+        this.#heard.left(question.instance);
+        return reply({});
+      }
       if (question.ask === "compare") {
         if (question.instance === this.#identity.instance) return;
+        this.#heard.heard(question);
         return await this.#compare(question, reply);
       }
       await this.#inTurn(question, reply);

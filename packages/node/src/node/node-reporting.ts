@@ -2,6 +2,7 @@ import { type Clock, systemClock } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
 import type { CairnError } from "@cairn/kv";
+import { tellLeaving } from "../cluster/ask-cluster.ts";
 import { PeerServer } from "../cluster/peer-server.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { OnePast } from "../cluster/one-past.ts";
@@ -132,6 +133,9 @@ export class NodeReporting {
 
   async close(): Promise<void> {
     await Promise.all([this.#watch.stop(), this.#looks?.stop(), this.#past.close(), this.#peers.close()]);
+    // After the last announcement.
+    const { peers } = this.#parts.life.log ?? {};
+    if (peers !== undefined) await tellLeaving(peers, this.#peers.instance);
   }
 
   /** Warns once about a wrong clock, which holds back the times of transactions without any other sign. */

@@ -1,5 +1,6 @@
 import { isCairnError } from "@cairn/kv";
 import type { IndexAnswer, Peer } from "../../cluster/ask-cluster.ts";
+import type { SilentNode } from "../../cluster/peer-messages.ts";
 import type { Past, PastComparison } from "../../cluster/compare-pasts.ts";
 import type { Comparison, OtherVersion } from "../../cluster/compare-nodes.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
@@ -20,6 +21,8 @@ export interface ClusterView {
   readonly log: { readonly name: string; readonly id: string | null; readonly lastTxId: number | null };
   /** All nodes that responded, of this cluster or of another whose log has the same name. */
   readonly peers: readonly Peer[];
+  /** Nodes of this log that did not answer although others have heard of them within the hour. */
+  readonly silent: readonly SilentNode[];
   /** The comparison of the nodes' pasts; undefined if there are no two nodes to compare. */
   readonly past: PastComparison | undefined;
   readonly comparison: Comparison | undefined;
@@ -44,7 +47,8 @@ export function formatCluster(view: ClusterView, now: number): string {
   const isOwn = isMember(view);
   const own = view.peers.filter(isOwn);
   const others = view.peers.filter((peer) => !isOwn(peer));
-  const answered = `${formatNumberOf(own.length, "node")} answered`;
+  const missing = view.silent.length === 0 ? "" : `, ${formatCount(view.silent.length)} did not`;
+  const answered = `${formatNumberOf(own.length, "node")} answered${missing}`;
   const parts = [
     `Log ${logText(view.log)}; ${answered}`,
     ...(own.length === 0 ? [] : ["", table(own, view, now)]),
@@ -63,6 +67,9 @@ export function formatCluster(view: ClusterView, now: number): string {
   const notes = [
     ...sameIdNotes(view.peers),
     ...view.peers.flatMap(peerNotes),
+    ...view.silent.map(
+      ({ node, forMs }) => `${node}: no answer; last heard of ${formatDuration(forMs)} ago.`,
+    ),
     ...(view.past === undefined ? [] : pastNotes(view.past, own)),
     ...(view.comparison === undefined ? [] : comparisonNotes(view.comparison, own)),
   ];
@@ -75,7 +82,7 @@ function logText({ name, id, lastTxId }: ClusterView["log"]): string {
   return `${name} (id ${id}), transactions up to ${formatCount(lastTxId)}`;
 }
 
-function table(peers: readonly Peer[], { log, comparison }: ClusterView, now: number): string {
+function table(peers: readonly Peer[], { log, comparison, silent }: ClusterView, now: number): string {
   const heading = ["NODE", "HOST", "VERSION", "PHASE", "TX", "BEHIND", "CHECKPOINT", "VERIFIED"];
   // Failed nodes may have another log, and joining nodes may not have one yet.
   const differ = peers.some(({ status }) => status.log.id !== log.id);
@@ -109,7 +116,11 @@ function table(peers: readonly Peer[], { log, comparison }: ClusterView, now: nu
     ...(differ ? ["LOG"] : []),
     ...(comparison === undefined ? [] : [`DIGEST AT ${comparison.txId}`]),
   ];
-  return formatTable(columns, rows, ["TX", "BEHIND"]);
+  const absent = silent.map(({ node }) => [
+    node,
+    ...columns.slice(1).map((name) => (name === "PHASE" ? "no answer" : "unknown")),
+  ]);
+  return formatTable(columns, [...rows, ...absent], ["TX", "BEHIND"]);
 }
 
 function isPresent<T>(value: T | null | undefined): value is T {
@@ -149,13 +160,20 @@ function sameIdNotes(peers: readonly Peer[]): string[] {
 }
 
 function peerNotes({ node, status }: Peer): string[] {
-  const { failure, stalled, join, index } = status;
+  const { failure, stalled, join, index, checkpoints } = status;
   const notes: string[] = [];
   if (failure !== null) {
     const hint = failure.hint === null ? "" : ` ${failure.hint}`;
     notes.push(`${node}: ${failure.code}: ${failure.message}${hint}`);
   }
-  const { divergence } = index;
+  const { divergence, warning } = index;
+  if (warning !== undefined) notes.push(`${node}: ${warning.code}: ${warning.message} ${warning.hint}`);
+  const { lastFailure, lastSaved } = checkpoints;
+  // A checkpoint saved since the failure shows that the failure is over.
+  if (lastFailure && !(lastSaved && lastSaved.at > lastFailure.at)) {
+    const { code, message, hint } = lastFailure;
+    notes.push(`${node}: no checkpoint was saved. ${code}: ${message}${hint === null ? "" : ` ${hint}`}`);
+  }
   if (divergence !== null && divergence !== undefined) {
     const doing = divergence.state === "comparing" ? " It is comparing its index with a rebuild." : "";
     notes.push(`${node}: ${divergence.code}: ${divergence.message}${doing}`);

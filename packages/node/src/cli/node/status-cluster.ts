@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { CairnError, isCairnError } from "@cairn/kv";
-import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
+import { askSilent, askStatus, type Peer } from "../../cluster/ask-cluster.ts";
 import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
 import { comparePasts, type PastComparison } from "../../cluster/compare-pasts.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
@@ -46,7 +46,7 @@ export async function viewCluster(
   if (identity === undefined) {
     if (peers.length === 0) throw await noLog(log.name, system);
     const noIdentity = { name: log.name, id: null, lastTxId: null };
-    return { log: noIdentity, peers, past: undefined, comparison: undefined };
+    return { log: noIdentity, peers, silent: [], past: undefined, comparison: undefined };
   }
   // Only a node knows the offset of a log that lost its birth record.
   const reported = peers.find(({ status }) => status.log.id === identity.id)?.status.log.lastTxId;
@@ -54,8 +54,11 @@ export async function viewCluster(
   const about = { log: { name: log.name, id: identity.id, lastTxId } };
   if (!peers.some(isMember(about))) throw noAnswer(log.name, channel, timeoutMs);
   const own = peers.filter(hasLog(about));
-  const past = await comparePasts(channel, identity.id, own, { timeoutMs });
-  const view = { ...about, peers, past, comparison: undefined };
+  const [past, silent] = await Promise.all([
+    comparePasts(channel, identity.id, own, { timeoutMs }),
+    askSilent(channel, peers, identity.id, { timeoutMs }),
+  ]);
+  const view = { ...about, peers, silent, past, comparison: undefined };
   if (!query.digest || own.length === 0) return view;
   const report = progressReporter(terminal);
   const ended = new AbortController();
@@ -74,7 +77,7 @@ export async function viewCluster(
 
 /**
  * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs from the log, `NOT_FOUND` if fewer than `expect` nodes of
- * this log responded, or `NOT_READY` if a node has failed.
+ * this log responded, or `NOT_READY` if a node has failed or did not answer.
  */
 export async function writeCluster(
   view: ClusterView,
@@ -112,6 +115,7 @@ export async function writeCluster(
   const own = view.peers.filter(isMember(view));
   requireNodes(own.length, expect);
   requireNoFailure(own);
+  requireNoneSilent(view);
 }
 
 /** Throws `NOT_READY` if a node has failed; its failure is in the notes. */
@@ -125,6 +129,14 @@ function requireNoFailure(peers: readonly Peer[]): void {
       hint: "The notes above say what each of them needs.",
     },
   );
+}
+
+/** Throws `NOT_READY` if a node that others have heard of did not answer. */
+function requireNoneSilent({ silent }: ClusterView): void {
+  if (silent.length === 0) return;
+  throw new CairnError("NOT_READY", `No answer from ${silent.map(({ node }) => node).join(", ")}.`, {
+    hint: "Continue or restart a node that is frozen, was killed, or is cut off from NATS. The others forget it after an hour.",
+  });
 }
 
 /** Throws `NOT_FOUND` if fewer nodes responded than were expected. */
@@ -148,7 +160,7 @@ function wrongPeers({ answers, compared, rebuilt }: Comparison, peers: readonly 
   });
 }
 
-function clusterJson({ log, peers, past, comparison }: ClusterView): object {
+function clusterJson({ log, peers, silent, past, comparison }: ClusterView): object {
   const nodes = peers.map((peer) => ({
     ...peer,
     sameLog: log.id === null || peer.status.log.id === null ? null : peer.status.log.id === log.id,
@@ -158,7 +170,8 @@ function clusterJson({ log, peers, past, comparison }: ClusterView): object {
   }));
   const repeated = sameIds(peers).map(({ node }) => node);
   const compared = past === undefined ? null : { txId: past.txId, differ: past.differ ?? null };
-  if (comparison === undefined) return { log, nodes, sameId: repeated, past: compared, comparison: null };
+  if (comparison === undefined)
+    return { log, nodes, silent, sameId: repeated, past: compared, comparison: null };
   const { txId, verdict, rebuilt, others } = comparison;
   const built = isCairnError(rebuilt)
     ? { error: { code: rebuilt.code, message: rebuilt.message, hint: rebuilt.hint ?? null } }
@@ -172,6 +185,7 @@ function clusterJson({ log, peers, past, comparison }: ClusterView): object {
   return {
     log,
     nodes,
+    silent,
     sameId: repeated,
     past: compared,
     comparison: { txId, verdict, rebuilt: built, wrong, otherVersions },

@@ -241,7 +241,14 @@ describe("the screen of a cluster", () => {
     const peer = { instance: "i", node: "n\u001b", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };
     const log = { name: "l", id: rest.log.id ?? "", lastTxId: 3 };
     const status = { ...rest, failure, join: { ...join, movedAside: [] } };
-    const view: ClusterView = { log, peers: [{ ...peer, status }], past: undefined, comparison: undefined };
+    const silent = [{ instance: "j", node: "m\u001b", forMs: 1_000 }];
+    const view: ClusterView = {
+      log,
+      silent,
+      peers: [{ ...peer, status }],
+      past: undefined,
+      comparison: undefined,
+    };
     const text = formatCluster(view, NOW);
     expect(text).toContain("n\\u001b: LOG_GAP: It says \\u001b[2J. \\u0007");
     expect(text).not.toContain("\u001b");

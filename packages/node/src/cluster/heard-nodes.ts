@@ -1,0 +1,46 @@
+import type { SilentNode } from "./peer-messages.ts";
+
+/** The time for which a node that is no longer heard is remembered (ms). Nodes announce themselves about every minute. */
+const REMEMBERED_MS = 3_600_000;
+/** The most nodes that are remembered and named: anyone who can reach the nodes can send announcements. */
+const MAX_REMEMBERED = 1_000;
+const MAX_NAMED = 100;
+
+interface Heard {
+  readonly node: string;
+  readonly log: string;
+  readonly at: number;
+}
+
+/** The other nodes that a node has heard of by their announcements, so that one that is frozen or was killed is still known. */
+export class HeardNodes {
+  readonly #heard = new Map<string, Heard>();
+  readonly #now: () => number;
+
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** Notes an announcement of a node that follows the log with this id. */
+  heard({ instance, node, log }: Pick<Heard, "node" | "log"> & { readonly instance: string }): void {
+    this.#heard.delete(instance);
+    this.#heard.set(instance, { node, log, at: this.#now() });
+    const [oldest] = this.#heard.keys();
+    if (this.#heard.size > MAX_REMEMBERED && oldest !== undefined) this.#heard.delete(oldest);
+  }
+
+  /** Notes that a node is stopping. */
+  left(instance: string): void {
+    this.#heard.delete(instance);
+  }
+
+  /** Returns the nodes of a log that were heard within the hour, other than these instances and later starts of the same nodes. */
+  others(log: string, instances: readonly string[]): SilentNode[] {
+    const now = this.#now();
+    const known = new Set(instances);
+    return [...this.#heard]
+      .filter(([instance, one]) => one.log === log && !known.has(instance) && now - one.at < REMEMBERED_MS)
+      .map(([instance, { node, at }]) => ({ instance, node, forMs: Math.round(now - at) }))
+      .slice(-MAX_NAMED);
+  }
+}

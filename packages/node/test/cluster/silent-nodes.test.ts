@@ -1,0 +1,132 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, rm } from "node:fs/promises";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { memoryStore } from "@cairn/checkpoint";
+import { faultyStore, unreachable } from "@cairn/checkpoint/testing";
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from "vitest";
+import { askSilent, askStatus } from "../../src/cluster/ask-cluster.ts";
+import { HeardNodes } from "../../src/cluster/heard-nodes.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import { ClusterScene, put } from "./cluster-scene.ts";
+
+const CHILD = fileURLToPath(new URL("../../dist/test/faults/frozen-child.js", import.meta.url));
+
+let scene: ClusterScene;
+beforeEach(async () => {
+  scene = await ClusterScene.open();
+});
+afterEach(() => scene.close());
+
+/** Starts the node "frozen" in a process of its own. */
+async function startProcess() {
+  const dir = path.join(scene.folder, "frozen");
+  await mkdir(dir, { recursive: true });
+  const child = spawn(process.execPath, [CHILD, scene.nats.url, dir], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const exited = once(child, "exit");
+  const kill = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await exited;
+  };
+  onTestFinished(kill);
+  await once(createInterface({ input: child.stdout }), "line");
+  return { child, kill };
+}
+
+/** Waits until the node `by` has heard of `node`. */
+async function heardOf(node: string, by: string): Promise<void> {
+  const log = await openNatsTxLog({ servers: scene.nats.url });
+  onTestFinished(() => log.close());
+  const channel = log.peers;
+  if (channel === undefined) throw new Error("The log connects no nodes.");
+  const id = (await log.id()) ?? "";
+  await vi.waitFor(
+    async () => {
+      const peers = (await askStatus(channel, { timeoutMs: 300 })).filter((peer) => peer.node === by);
+      const heard = await askSilent(channel, peers, id, { timeoutMs: 1_000 });
+      expect(heard.map((one) => one.node)).toContain(node);
+    },
+    { timeout: 30_000 },
+  );
+}
+
+it("a frozen node stands in the list without an answer and makes the command end with 3, until it continues", async () => {
+  await put(await scene.ready("a"), 0, 3, "x");
+  const { child } = await startProcess();
+  await heardOf("frozen", "a");
+  expect((await scene.status()).code).toBe(0);
+  child.kill("SIGSTOP");
+  const frozen = await scene.status();
+  expect(frozen.stdout).toMatch(/; 1 node answered, 1 did not$/m);
+  expect(frozen.stdout).toMatch(/^frozen +unknown +unknown +no answer( +unknown){4}$/m);
+  expect(frozen.stdout).toMatch(/^frozen: no answer; last heard of \S+ \S+ ago\.$/m);
+  expect([frozen.code, frozen.stderr]).toEqual([
+    3,
+    expect.stringMatching(/^NOT_READY: No answer from frozen\.\n {2}hint: Continue or restart a node/),
+  ]);
+  expect(JSON.parse((await scene.status("--json")).stdout)).toMatchObject({
+    silent: [{ node: "frozen", forMs: expect.any(Number) }],
+  });
+  child.kill("SIGCONT");
+  await vi.waitFor(async () => expect((await scene.status()).code).toBe(0), { timeout: 30_000 });
+});
+
+it("a killed node is missed until it is started again, and a stopped one is not", async () => {
+  await put(await scene.ready("a"), 0, 3, "x");
+  const b = await scene.ready("b");
+  const { kill } = await startProcess();
+  await heardOf("b", "a");
+  await heardOf("frozen", "a");
+  await kill();
+  await scene.stop(b);
+  const killed = await scene.status();
+  expect([killed.code, killed.stderr]).toEqual([
+    3,
+    expect.stringMatching(/^NOT_READY: No answer from frozen\./),
+  ]);
+  await startProcess();
+  expect(await scene.status()).toMatchObject({ code: 0, stderr: "" });
+});
+
+it("a store that fails and files of an index that were removed are in the notes", async () => {
+  let isAway = false;
+  const store = faultyStore(memoryStore(), { fail: () => (isAway ? unreachable() : undefined) });
+  const a = await scene.ready("a", { store });
+  await put(a, 0, 3, "x");
+  isAway = true;
+  await expect(a.checkpoint().done).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  await rm(path.join(scene.dbDir("a"), "live"), { recursive: true });
+  const { stdout } = await scene.status();
+  expect(stdout).toMatch(
+    /^a: no checkpoint was saved\. STORE_UNREACHABLE: The store does not answer\. A test/m,
+  );
+  expect(stdout).toMatch(/^a: INDEX_CORRUPT: .* start it again/m);
+});
+
+it("nodes are remembered for an hour after they were last heard of, and a thousand at most", () => {
+  let now = 0;
+  const heard = new HeardNodes(() => now);
+  const hear = (n: number): void => heard.heard({ instance: `i${n}`, node: `n${n}`, log: "l" });
+  hear(1);
+  hear(2);
+  now = 3_599_000;
+  hear(2);
+  expect(heard.others("l", [])).toMatchObject([{ node: "n1", forMs: 3_599_000 }, { node: "n2" }]);
+  expect(heard.others("another", [])).toEqual([]);
+  now = 3_600_000;
+  expect(heard.others("l", [])).toEqual([{ instance: "i2", node: "n2", forMs: 1_000 }]);
+  expect(heard.others("l", ["i2"])).toEqual([]);
+  heard.left("i2");
+  expect(heard.others("l", [])).toEqual([]);
+  for (let n = 0; n < 1_001; n += 1) hear(n);
+  expect(
+    heard.others(
+      "l",
+      Array.from({ length: 1_000 }, (_, n) => `i${n + 1}`),
+    ),
+  ).toEqual([]);
+});
