@@ -49,6 +49,8 @@ export interface NodeStatus {
   readonly log: {
     /** The name of the log; null until the log is open, unless the configuration names it. */
     readonly name: string | null;
+    /** The addresses of its servers, or its folder; null until the log is open. Not reported by nodes of earlier versions. */
+    readonly location?: string | null;
     readonly id: string | null;
     readonly firstTxId: TxId | null;
     readonly lastTxId: TxId | null;
@@ -160,6 +162,8 @@ export interface NodeStatus {
       readonly message: string | null;
       readonly hint: string | null;
     } | null;
+    /** The time of the last look at the store that succeeded; null before the first. Not reported by nodes of earlier versions. */
+    readonly lastCheckAt?: string | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
     /** Why the node's last round saved nothing; null if it saved or failed, and before the first. `because` is a sentence. */

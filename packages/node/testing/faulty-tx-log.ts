@@ -39,6 +39,10 @@ export class FaultyTxLog implements TxLog {
     return this.#log.name;
   }
 
+  get location(): string {
+    return this.#log.location ?? "nowhere";
+  }
+
   get maxPayload(): number {
     return this.#log.maxPayload;
   }

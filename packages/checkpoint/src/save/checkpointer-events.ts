@@ -44,6 +44,8 @@ export interface CheckpointerStatus {
   } | null;
   /** The lead of the store's clock over this machine's at the last look (ms); null before the first look. */
   readonly storeAhead: number | null;
+  /** The time of the last look that succeeded. */
+  readonly lastCheckAt: number | null;
   readonly nextCheckAt: number | null;
   /** The running round; `bytes` is the number of bytes of the index packed so far. */
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;

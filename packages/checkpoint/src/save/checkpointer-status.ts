@@ -12,6 +12,7 @@ export class StatusKeeper {
   #status: CheckpointerStatus = {
     last: null,
     storeAhead: null,
+    lastCheckAt: null,
     nextCheckAt: null,
     running: null,
     skipped: null,
@@ -56,7 +57,7 @@ export class StatusKeeper {
   /** Records that a round has succeeded, or has skipped the checkpoint. */
   succeeded(outcome: TakeOutcome): void {
     const { newest, storeAhead } = outcome;
-    this.#set({ storeAhead, skipped: this.#skipped(outcome) });
+    this.#set({ storeAhead, lastCheckAt: this.#clock.now(), skipped: this.#skipped(outcome) });
     if (newest === undefined) return;
     const { txId, takenAt, archive } = newest.manifest;
     this.#set({ last: { name: newest.name, txId, takenAt, bytes: archive.bytes } });

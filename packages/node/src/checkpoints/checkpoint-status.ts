@@ -16,6 +16,7 @@ export interface CheckpointParts {
 const NOTHING_KNOWN: CheckpointerStatus = {
   last: null,
   storeAhead: null,
+  lastCheckAt: null,
   nextCheckAt: null,
   running: null,
   skipped: null,
@@ -28,7 +29,7 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
   const { checkpointer, upkeep, report, observation } = parts;
   const { lastResults } = observation;
   const status = checkpointer?.status() ?? NOTHING_KNOWN;
-  const { storeAhead, nextCheckAt, running, skipped, warnings, lastFailure } = status;
+  const { storeAhead, lastCheckAt, nextCheckAt, running, skipped, warnings, lastFailure } = status;
   // Until the checkpointer has looked at the store, the restored checkpoint is the newest known.
   const last = status.last ?? report.restoredCheckpoint;
   const verified = upkeep?.lastVerified ?? null;
@@ -46,6 +47,7 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
             durationMs: verificationMs(verified, lastResults),
           },
     lastDrill: lastResults.drill,
+    lastCheckAt: lastCheckAt === null ? null : isoTime(lastCheckAt),
     nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
     running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
     skipped: skipped === null ? null : { ...skipped, at: isoTime(skipped.at) },

@@ -4,16 +4,24 @@ import type { NodeStatus, TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
 import type { LostLog } from "./lost-log.ts";
 
 type Join = NodeStatus["join"];
 
 /**
- * Returns the error for a log that is empty even though it had transactions. `evidence` says how this is known; `lost` is what the stores
- * have of the log, or the reason why that is not known.
+ * Returns the error for a log that is missing, or with `isThere` empty, even though it had transactions. `evidence` says how this is known;
+ * `lost` is what the stores have of the log, or the reason why that is not known.
  */
-export function emptyLog(logName: string, evidence: string, lost?: LostLog | CairnError): CairnError {
-  return new CairnError("LOG_DIFFERENT", `The log "${logName}" is empty, but ${evidence}.`, {
+export function emptyLog(
+  { name, location }: Pick<TxLog, "name" | "location">,
+  evidence: string,
+  lost?: LostLog | CairnError,
+  { isThere = false }: { readonly isThere?: boolean } = {},
+): CairnError {
+  const where = location === undefined ? "" : ` at ${location}`;
+  const state = isThere ? `The log "${name}"${where} is empty` : `There is no log "${name}"${where}`;
+  return new CairnError("LOG_DIFFERENT", `${state}, but ${evidence}.`, {
     hint: `Check the log's address and name. If the log is permanently lost, ${howToContinue(lost)}. Nothing was deleted.`,
   });
 }

@@ -117,7 +117,7 @@ async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError):
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity.bounds.first > 1;
   if (system.onLogMismatch.different === "rebuild") return true;
-  throw emptyLog(log.name, "the local index, which another version of Cairn made, was built from one");
+  throw emptyLog(log, "the local index, which another version of Cairn made, was built from one");
 }
 
 /** Reads the identity of the log. Creates the log if there is none and no evidence that there was one. */
@@ -146,7 +146,7 @@ async function evidenceOfLog(
   const { log } = context;
   if (local !== undefined) return await emptyUnder(local, context);
   const lost = await lostLogOfName(context, log.name);
-  return lost === undefined ? undefined : emptyDespite(log.name, lost);
+  return lost === undefined ? undefined : emptyDespite(log, lost);
 }
 
 /**
@@ -157,18 +157,22 @@ async function emptyUnder(local: IndexState, context: JoinContext): Promise<Cair
   const { log } = context;
   const evidence = `the local index holds transactions up to ${local.txId}`;
   try {
-    return emptyLog(log.name, evidence, await lostLogOfName(context, log.name));
+    return emptyLog(log, evidence, await lostLogOfName(context, log.name));
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    return emptyLog(log.name, evidence, error);
+    return emptyLog(log, evidence, error);
   }
 }
 
-function emptyDespite(logName: string, lost: LostLog): CairnError {
+function emptyDespite(
+  log: JoinContext["log"],
+  lost: LostLog,
+  options?: { readonly isThere: boolean },
+): CairnError {
   const { checkpoint, backup } = lost;
   const holder =
     backup === undefined ? `checkpoint ${checkpoint?.name}` : `the log backup in ${backup.store}`;
-  return emptyLog(logName, `${holder} holds transactions up to ${lastOf(lost)}`, lost);
+  return emptyLog(log, `${holder} holds transactions up to ${lastOf(lost)}`, lost, options);
 }
 
 /**
@@ -288,7 +292,7 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   }
   if (mayBeMistaken(identity) && system.onLogMismatch.different === "halt") {
     const lost = await lostLogOfName(context, log.name, identity.id);
-    if (lost !== undefined) throw emptyDespite(log.name, lost);
+    if (lost !== undefined) throw emptyDespite(log, lost, { isThere: true });
   }
   const { live, staging } = directory.layout;
   const kv = await system.kvProvider.open(

@@ -51,6 +51,8 @@ export interface LogReadOptions {
 export interface TxLog {
   /** The log's name, the same on every node that reads it (a stream's name, an embedded log's folder name). */
   readonly name: string;
+  /** Where the log is, for messages and /status: the addresses of its servers, or its folder; never with credentials. Optional. */
+  readonly location?: string;
   /**
    * True if only this process can append, so that {@link bounds} includes everything acknowledged. The bounds of a shared log may come from
    * a server that is cut off from the others.

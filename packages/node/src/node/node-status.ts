@@ -57,6 +57,7 @@ export async function nodeStatus(
     phase,
     log: {
       name: parts.log?.name ?? parts.logName,
+      location: parts.log?.location ?? null,
       id: identity?.id ?? state?.log.id ?? null,
       firstTxId: isEmpty ? null : bounds.first + offset,
       lastTxId,

@@ -128,6 +128,11 @@ describe("joining a log on NATS", () => {
     await scene.loseLog();
     const b = await start("b");
     expect(await failureOf(b)).toBe("LOG_DIFFERENT");
+    expect((await b.status()).failure?.message).toMatch(
+      new RegExp(
+        `^There is no log "cairn" at 127.0.0.1:\\d+, but checkpoint \\S+ holds transactions up to 6`,
+      ),
+    );
     const client = await connect({ servers: scene.nats.url });
     try {
       expect(await (await client.jetstreamManager()).streams.names().next()).toEqual([]);

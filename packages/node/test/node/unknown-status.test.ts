@@ -53,7 +53,9 @@ it("the status reports the log as reachable while joining waits for the store, a
   const node = await nodeWith({ "cairn/index-store": { "kv-store": { checkpointer } } });
   await failsWith(node, "STORE_UNREACHABLE");
   expect(await told(node)).toEqual({
-    lines: `Log n-log, not begun yet\n${BEFORE_IT_JOINED}`,
+    lines: expect.stringMatching(
+      new RegExp(`^Log n-log, not begun yet \\(/\\S+/n-log\\)\n${BEFORE_IT_JOINED}$`),
+    ),
     gauge: "cairn_log_reachable 1",
   });
   expect((await node.status()).index).toMatchObject({ txId: null, documents: null, bytes: null });
@@ -73,6 +75,16 @@ it("the status reports a log whose server was never reachable as unreachable, wi
   });
 });
 
+it("the status does not know whether there is a checkpoint before the node has looked at its store", async () => {
+  const node = await nodeWith({});
+  await node.ready;
+  expect((await told(node)).lines).toContain("Checkpoint unknown until the node has looked at the store");
+  expect((await node.status()).checkpoints).toMatchObject({ last: null, lastCheckAt: null });
+  await node.checkpoint().done;
+  expect((await told(node)).lines).toContain("Checkpoint none yet");
+  expect((await node.status()).checkpoints.lastCheckAt).toMatch(/^20.*Z$/);
+});
+
 it("the status distinguishes a deleted log from an unreachable one, and says why it is unreachable", async () => {
   const nats = await startNatsServer();
   onTestFinished(() => nats.close());
@@ -84,7 +96,9 @@ it("the status distinguishes a deleted log from an unreachable one, and says why
   await failsWith(node, "LOG_DIFFERENT");
   const { lines, gauge } = await told(node);
   expect([lines, gauge]).toEqual([
-    expect.stringMatching(/^Log cairn \(id [0-9a-f-]{36}\), no longer exists\nIndex transaction 1 /),
+    expect.stringMatching(
+      /^Log cairn \(id [0-9a-f-]{36}\), no longer exists \(127\.0\.0\.1:\d+\)\nIndex transaction 1 /,
+    ),
     "cairn_log_reachable 1",
   ]);
   await nats.kill();

@@ -9,12 +9,22 @@ export function folderError(error: unknown, doing: string, location: string): un
   if (code === undefined || error instanceof CairnError) return error;
   const system = systemErrorOf(error);
   if (system?.meaning === "wait") return systemRefused(`The checkpoint store ${location}`, system, error);
+  if (code === "EROFS") {
+    return new CairnError(
+      "STORE_DENIED",
+      `The checkpoint store ${location} is on a read-only file system, which does not permit ${doing} (${code}).`,
+      {
+        hint: "Mount it writable. If nobody mounted it read-only, its disk fails: look at the kernel's log.",
+        cause: error,
+      },
+    );
+  }
   if (system?.meaning === "denied") {
     return new CairnError(
       "STORE_DENIED",
       `The checkpoint store ${location} does not permit ${doing} (${code}).`,
       {
-        hint: "Give this process's user the right to read and write the folder, or mount it writable.",
+        hint: "Give this process's user the right to read and write the folder.",
         cause: error,
       },
     );

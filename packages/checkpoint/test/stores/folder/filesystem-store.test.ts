@@ -100,6 +100,12 @@ test.each([
   expect(folderError(error, "writing a.tar", "file:///store")).toMatchObject({
     code: expected,
     cause: error,
+    ...(code === "EROFS"
+      ? {
+          message: expect.stringContaining("read-only file system"),
+          hint: expect.stringMatching(/^Mount it/),
+        }
+      : {}),
   });
 });
 

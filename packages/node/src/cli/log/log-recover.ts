@@ -151,18 +151,25 @@ async function replace(log: TxLog, existing: LogIdentity | undefined, found: Con
     store,
     continues: { log: continues.log, txId },
     beyond,
+    isShared: log.peers !== undefined,
   };
 }
 
 async function write(
-  begun: Awaited<ReturnType<typeof replace>>,
+  { isShared, ...begun }: Awaited<ReturnType<typeof replace>>,
   { json }: RecoverOptions,
   terminal: Terminal,
 ): Promise<void> {
   if (json === true) return await writeJson(terminal.stdout, begun);
   const { name, id, continues, beyond } = begun;
   const after = `transaction ${formatCount(continues.txId)} of ${continues.log}`;
-  await writeLine(terminal.stdout, `began the log ${name} (id ${id}), which continues after ${after}`);
+  const next = isShared
+    ? "running nodes follow it within 15 seconds or so; cairn status --wait PT1M waits for one"
+    : "start the node to follow it";
+  await writeLine(
+    terminal.stdout,
+    `began the log ${name} (id ${id}), which continues after ${after}; ${next}`,
+  );
   if (beyond > 0) await writeLine(terminal.stdout, leftOut(beyond));
 }
 

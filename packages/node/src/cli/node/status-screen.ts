@@ -87,9 +87,11 @@ function stalledFields({ stalled }: NodeStatus): Field[] {
 }
 
 function logText({ log }: NodeStatus): string {
-  const { name, id, firstTxId, lastTxId } = log;
+  const { name, location = null, id, firstTxId, lastTxId } = log;
   const who = `${name ?? "name unknown"}${id === null ? "" : ` (id ${id})`}`;
-  if (lastTxId === null || firstTxId === null) return `${who}, ${logState(log)}`;
+  if (lastTxId === null || firstTxId === null) {
+    return `${who}, ${logState(log)}${location === null ? "" : ` (${location})`}`;
+  }
   return `${who}, transactions ${formatCount(firstTxId)} to ${formatCount(lastTxId)}`;
 }
 
@@ -201,9 +203,7 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
     [
       "Checkpoint",
       last === null
-        ? join.readyAfterMs === null
-          ? "unknown until the node is ready"
-          : "none yet"
+        ? noneKnown(join, checkpoints)
         : `${last.name}, ${formatBytes(last.bytes)}, ${formatDuration(last.ageMs)} old`,
     ],
   ];
@@ -248,6 +248,17 @@ function backupFields({ logBackup = null }: NodeStatus, now: number): Field[] {
   }
   for (const { code, message, hint } of warnings) fields.push(["Warning", `${code}: ${message}`], ["", hint]);
   return fields;
+}
+
+/** Says why no checkpoint is shown. */
+function noneKnown(
+  { readyAfterMs }: NodeStatus["join"],
+  { lastCheckAt, nextCheckAt, running }: NodeStatus["checkpoints"],
+): string {
+  if (readyAfterMs === null) return "unknown until the node is ready";
+  // Without a checkpointer, a node never looks.
+  const willLook = lastCheckAt === null && (nextCheckAt !== null || running !== null);
+  return willLook ? "unknown until the node has looked at the store" : "none yet";
 }
 
 /** Returns the fields of a failed task, with its hint, which nodes of earlier versions do not report. */

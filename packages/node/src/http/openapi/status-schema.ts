@@ -27,18 +27,22 @@ const PROGRESS = object({
   etaMs: nullable(MILLISECONDS),
 });
 
-const LOG = object({
-  name: nullable(TEXT),
-  id: nullable(TEXT),
-  firstTxId: nullable(TX_ID),
-  lastTxId: nullable(TX_ID),
-  reachable: nullable(FLAG),
-  exists: nullable(FLAG),
-  backup: nullable(
-    object({ location: TEXT, newestSegmentAt: nullable(TIME), ageMs: nullable(MILLISECONDS) }),
-  ),
-  warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
-});
+const LOG = object(
+  {
+    name: nullable(TEXT),
+    location: nullable(TEXT),
+    id: nullable(TEXT),
+    firstTxId: nullable(TX_ID),
+    lastTxId: nullable(TX_ID),
+    reachable: nullable(FLAG),
+    exists: nullable(FLAG),
+    backup: nullable(
+      object({ location: TEXT, newestSegmentAt: nullable(TIME), ageMs: nullable(MILLISECONDS) }),
+    ),
+    warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
+  },
+  ["name", "id", "firstTxId", "lastTxId", "reachable", "exists", "backup", "warnings"],
+);
 
 const DIVERGENCE_STATE = oneOf("open", "waiting", "comparing");
 
@@ -103,6 +107,7 @@ const CHECKPOINTS = object({
       hint: nullable(TEXT),
     }),
   ),
+  lastCheckAt: nullable(TIME),
   nextCheckAt: nullable(TIME),
   running: nullable(object({ startedAt: TIME, step: TEXT, bytes: BYTES })),
   skipped: nullable(

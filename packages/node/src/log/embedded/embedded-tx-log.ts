@@ -35,6 +35,7 @@ export async function openEmbeddedTxLog(options: EmbeddedTxLogOptions): Promise<
 class EmbeddedTxLog implements TxLog {
   readonly hasOneWriter = true;
   readonly name: string;
+  readonly location: string;
   readonly maxPayload = MAX_PAYLOAD_BYTES;
   readonly #storage: EmbeddedStorage;
   readonly #commit: GroupCommit;
@@ -45,6 +46,7 @@ class EmbeddedTxLog implements TxLog {
 
   constructor(path: string, { name = basename(path), onNotice = () => undefined }: EmbeddedTxLogOptions) {
     this.name = name;
+    this.location = path;
     this.#storage = new EmbeddedStorage(path, () => this.#wakeReaders(), onNotice);
     this.#commit = new GroupCommit((group) => this.#storage.store(group));
   }

@@ -114,13 +114,17 @@ interface Reason {
   readonly hint: string;
 }
 
+/** The parameters as they are written in JSON, for hints. */
+const FORM_CA = `"tls": {"ca-file": "/etc/cairn/ca.pem"}`;
+const FORM_CERT = `"tls": {"cert-file": "/etc/cairn/node.pem", "key-file": "/etc/cairn/node-key.pem"}`;
+
 function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): Reason | undefined {
   const code = systemErrorCode(error) ?? "";
   const alert = alertOf(error);
   if (UNKNOWN_AUTHORITY.has(code)) {
     return {
       message: `The certificate of NATS at ${address} is signed by an authority that this node does not trust: ${errorMessage(error)}.`,
-      hint: `Give "ca-file" of the log's tls the certificate of the authority that signed the server's.`,
+      hint: `Give "ca-file" of the log's tls the certificate of the authority that signed the server's: ${FORM_CA}.`,
     };
   }
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
@@ -145,7 +149,7 @@ function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): Reason
   if (tls?.certFile === undefined) {
     return {
       message: `NATS at ${address} asks for a certificate of this node (${alert}).`,
-      hint: `Give "cert-file" and "key-file" of the log's tls a certificate that the server's ca_file vouches for.`,
+      hint: `Give "cert-file" and "key-file" of the log's tls a certificate that the server's ca_file vouches for: ${FORM_CERT}.`,
     };
   }
   return {

@@ -78,6 +78,7 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
 
 class NatsTxLog implements TxLog {
   readonly name: string;
+  readonly location: string;
   readonly peers: NatsPeers;
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
@@ -96,6 +97,7 @@ class NatsTxLog implements TxLog {
 
   constructor(link: NatsLink, manager: JetStreamManager, stream: string, options: NatsTxLogOptions) {
     this.name = stream;
+    this.location = link.place;
     this.#link = link;
     this.#manager = manager;
     this.#api = options.domain === undefined ? "$JS.API" : `$JS.${options.domain}.API`;

@@ -264,7 +264,7 @@ describe("the screen of a cluster", () => {
         { ...peer, node: "a", status: { ...status, logBackup: backup } },
         { ...peer, node: "b", status },
       ];
-      return formatCluster({ log, peers, past: undefined, comparison: undefined }, NOW);
+      return formatCluster({ log, peers, silent: [], past: undefined, comparison: undefined }, NOW);
     };
     expect(shown(null)).not.toContain("EXPOSED");
     const lines = shown(BACKUP).split("\n");
