@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { Agent, get, request } from "node:http";
@@ -8,8 +8,9 @@ import path from "node:path";
 import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
-import { CAIRN, NodeProcess } from "./support/cairn-process.ts";
+import { CAIRN, NodeProcess, ROOT } from "./support/cairn-process.ts";
 
+const REPORT_ERROR = path.join(ROOT, "packages/node/dist/src/cli/terminal/report-error.js");
 const OPEN_FILES = 400;
 const IDLE_CONNECTIONS = 600;
 const KEYS = 25;
@@ -157,4 +158,26 @@ it("a program that cannot even open its own files says which limit to raise", as
     ) as string,
   });
   expect(await readdir(folder)).toEqual([]);
+});
+
+it.each([
+  [64, "SYSTEM_REFUSED", "Raise the limit of open files"],
+  [OPEN_FILES, "INTERNAL", "--debug"],
+])("a command whose modules are not found with %i open files at most says %s", async (limit, code, hint) => {
+  // Which of the files that are opened at once is refused differs from start to start, so the error is given.
+  const program = `
+    import { execFileSync } from "node:child_process";
+    const { reportError } = await import(${JSON.stringify(REPORT_ERROR)});
+    const error = await import("@cairn/none").catch((error) => error);
+    execFileSync("prlimit", ["--pid=" + process.pid, "--nofile=${limit}:${limit}"]);
+    process.exitCode = await reportError(error, process, { json: true, debug: false });`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+    cwd: ROOT,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const [told, [exitCode]] = await Promise.all([text(child.stderr), once(child, "close")]);
+  expect([exitCode, JSON.parse(told)]).toEqual([
+    3,
+    { error: { code, message: expect.any(String), hint: expect.stringContaining(hint) } },
+  ]);
 });

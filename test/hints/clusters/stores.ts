@@ -93,7 +93,7 @@ export const STORES: readonly BrokenCluster[] = [
       await remount(scene, "checkpoints", "ro");
       return { output: await scene.runRefused("checkpoint create") };
     },
-    hint: /or mount it writable/,
+    hint: /Mount it writable/,
     async follow(scene) {
       await scene.step("mount -o remount,rw", () => remount(scene, "checkpoints", "rw"));
       await scene.runStep("checkpoint create");

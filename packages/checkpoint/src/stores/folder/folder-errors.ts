@@ -12,7 +12,7 @@ export function folderError(error: unknown, doing: string, location: string): un
   if (code === "EROFS") {
     return new CairnError(
       "STORE_DENIED",
-      `The checkpoint store ${location} is on a read-only file system, which does not permit ${doing} (${code}).`,
+      `The checkpoint store ${location} is on a read-only file system (${code}): nothing can be written to it.`,
       {
         hint: "Mount it writable. If nobody mounted it read-only, its disk fails: look at the kernel's log.",
         cause: error,

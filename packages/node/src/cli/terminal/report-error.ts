@@ -1,4 +1,12 @@
-import { CairnError, systemErrorOf, systemRefused, errorMessage, type ErrorCode } from "@cairn/kv";
+import { closeSync, openSync } from "node:fs";
+import {
+  CairnError,
+  systemErrorCode,
+  systemErrorOf,
+  systemRefused,
+  errorMessage,
+  type ErrorCode,
+} from "@cairn/kv";
 import { CommanderError } from "commander";
 import { formatPolicyProblem, type PolicyProblem } from "../../policies/policy-problems.ts";
 import { ConfigError, convertibleFile, formatProblems } from "../../config/source/problems.ts";
@@ -107,9 +115,10 @@ function describe(error: unknown): Described {
     return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
   }
   // An error of the operating system before a node runs, e.g. for a file of the program itself.
-  const system = systemErrorOf(error);
+  const cause = shortageBehind(error) ?? error;
+  const system = systemErrorOf(cause);
   if (system !== undefined) {
-    const refused = describe(systemRefused("The program or its files", system, error));
+    const refused = describe(systemRefused("The program or its files", system, cause));
     return system.meaning === "wait" ? { ...refused, hint: RUN_AGAIN } : refused;
   }
   return {
@@ -118,6 +127,27 @@ function describe(error: unknown): Described {
     hint: "--debug prints its stack trace.",
     exitCode: EXIT.unavailable,
   };
+}
+
+/** The number of files that must be free for the program to load its modules; it opens many at once. */
+const FILES_TO_LOAD = 256;
+
+/**
+ * Returns the system's refusal to open files if that may be why a module of the program was not found: Node takes a `package.json` that it
+ * cannot open for one that does not exist.
+ */
+function shortageBehind(error: unknown): unknown {
+  const code = systemErrorCode(error);
+  if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") return undefined;
+  const files: number[] = [];
+  try {
+    while (files.length < FILES_TO_LOAD) files.push(openSync(process.execPath, "r"));
+    return undefined;
+  } catch (refusal) {
+    return systemErrorOf(refusal)?.meaning === "wait" ? refusal : undefined;
+  } finally {
+    for (const file of files) closeSync(file);
+  }
 }
 
 /** The hint for a lack of resources: unlike a running node, a command does not recover by itself. */
