@@ -37,7 +37,6 @@ const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_REGRESSED: { kind: "join", suspectIndex: false },
   LOG_DIFFERENT: { kind: "join", suspectIndex: false },
   LOG_TRIMMED: { kind: "join", suspectIndex: false },
-  SEGMENT_CORRUPT: { kind: "join", suspectIndex: false },
 };
 
 /** Returns the reaction to an error that occurred while opening the log, joining, or following the log. */
