@@ -70,7 +70,7 @@ describe("a node whose log, index and checkpoint store are a user's own modules"
     };
     const { code, stderr } = await runCairn(["start", "-j", JSON.stringify(config)], { cwd: folder });
     expect(stderr).toMatch(
-      /CONFIG_MODULE: \.\/silent\.mjs(#create)? (cannot be imported: .* )?never settles\./,
+      /CONFIG_MODULE: \.\/silent\.mjs(#create)? (cannot be imported: .* )?returned a promise that never settles\./,
     );
     expect(code).toBe(2);
   });

@@ -200,7 +200,7 @@ async function captureRows(rows: SortedRows, dir: string): Promise<number> {
   const made = (await mkdir(dir, { recursive: true })) !== undefined;
   if ((await readdir(dir)).length > 0) {
     throw new CairnError("CONFLICT", `Nothing was captured into ${dir}, because it is not empty.`, {
-      hint: "Give an empty directory, or one that does not exist.",
+      hint: "Name an empty directory, or one that does not exist.",
     });
   }
   try {

@@ -71,7 +71,7 @@ export class CairnClientError extends Error {
 export function unreachable(url: string, cause: unknown): CairnClientError {
   const reason =
     cause instanceof Error ? (cause.cause instanceof Error ? cause.cause : cause).message : String(cause);
-  return new CairnClientError("UNREACHABLE", `No Cairn node answers at ${url} (${reason}).`, {
+  return new CairnClientError("UNREACHABLE", `No Cairn node responds at ${url} (${reason}).`, {
     hint: "Check the addresses, and that a node is running there.",
     cause,
   });

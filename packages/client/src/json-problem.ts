@@ -19,12 +19,12 @@ export function jsonProblem(
     const value = rest.pop();
     const depth = depths.pop() ?? 0;
     if (seen === MAX_VALUES_BEFORE_CYCLE_CHECK && hasCycle(root))
-      return `${what} contains itself, which JSON cannot`;
+      return `${what} contains itself, which JSON does not allow`;
     switch (typeof value) {
       case "number":
-        if (!Number.isFinite(value)) return `${what} has a number that JSON cannot hold`;
+        if (!Number.isFinite(value)) return `${what} contains a number that JSON cannot represent`;
         if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
-          return `the integer ${value} is beyond 2^53 - 1 and would lose digits; store it as text`;
+          return `the integer ${value} is beyond 2^53 - 1 and would lose digits; store it as a string`;
         }
         break;
       case "string":
@@ -33,10 +33,10 @@ export function jsonProblem(
       case "object":
         if (value === null) break;
         if (!Array.isArray(value) && !isPlain(value))
-          return `${what} is a JSON value, which a ${nameOf(value)} is not`;
+          return `${what} must be a JSON value, not ${nameOf(value)}`;
         if (depth === maxDepth) {
-          if (hasCycle(root)) return `${what} contains itself, which JSON cannot`;
-          return `${what} is nested too deeply: at most ${maxDepth} lists and maps within one another; store it as text`;
+          if (hasCycle(root)) return `${what} contains itself, which JSON does not allow`;
+          return `${what} is nested too deeply: lists and maps can be nested at most ${maxDepth} levels deep; store it as a string`;
         }
         for (const inner of iterate(value)) {
           rest.push(inner);
@@ -44,7 +44,7 @@ export function jsonProblem(
         }
         break;
       default:
-        return `${what} is a JSON value, which ${typeof value} is not`;
+        return `${what} must be a JSON value, not ${typeof value}`;
     }
   }
   return undefined;
@@ -58,7 +58,9 @@ function isPlain(value: object): boolean {
 
 function nameOf(value: object): string {
   const { constructor } = value as { constructor?: unknown };
-  return typeof constructor === "function" && constructor.name !== "" ? constructor.name : "class's instance";
+  return typeof constructor === "function" && constructor.name !== ""
+    ? `an instance of ${constructor.name}`
+    : "an instance of a class";
 }
 
 /** Returns whether a map or list in `root` contains itself. */

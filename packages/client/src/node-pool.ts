@@ -42,7 +42,7 @@ export class NodePool {
     // JSON.stringify would silently send another value.
     if (problem !== undefined) {
       throw new CairnClientError("TX_INVALID", `Nothing was sent: ${problem}.`, {
-        hint: "Send plain objects, lists, text, numbers, true, false and null, without undefined values.",
+        hint: "Send plain objects, lists, strings, numbers, true, false and null, without undefined values.",
       });
     }
     const deadline = Date.now() + this.#options.retryForMs;
@@ -88,7 +88,7 @@ export class NodePool {
     const url = urls[at] ?? "";
     const { body, signal, waitMs = 0, ...rest } = request;
     const attempt = new AbortController();
-    const timer = setTimeout(() => attempt.abort(new Error("no answer in time")), attemptMs + waitMs);
+    const timer = setTimeout(() => attempt.abort(new Error("no response in time")), attemptMs + waitMs);
     const signals = signal === undefined ? [attempt.signal] : [attempt.signal, signal];
     try {
       const response = await sendRequest(

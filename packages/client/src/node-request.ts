@@ -54,7 +54,7 @@ export class ForeignAnswerError extends Error {
   readonly status: number;
 
   constructor(status: number) {
-    super(`the answer with status ${status} is not a node's`);
+    super(`the response with status ${status} is not from a Cairn node`);
     this.name = "ForeignAnswerError";
     this.status = status;
   }

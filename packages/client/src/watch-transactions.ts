@@ -81,7 +81,7 @@ function ended({ message, regressed }: WatchEndedError): CairnClientError {
 }
 
 /** The hint if no node can continue a watch. */
-export const LIST_FIRST = "List the documents, then watch from the transaction that the list names.";
+export const LIST_FIRST = "List the documents, then watch from the transaction that the list returns.";
 
 function mayContinue(error: CairnClientError): boolean {
   return isTransient(error) || error.code === "NOT_READY";

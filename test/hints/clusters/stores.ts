@@ -168,7 +168,7 @@ export const STORES: readonly BrokenCluster[] = [
     async follow(scene) {
       const env = { CAIRN_CHECKPOINT_PATH: scene.path("others") };
       await scene.restart("b", { settings: { "cairn/tx-log": { stream: "others" } }, env });
-      // "the others say this until they are restarted"
+      // "the other nodes repeat this warning until they are restarted"
       await scene.restart("a");
     },
   },

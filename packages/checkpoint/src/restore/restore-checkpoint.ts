@@ -213,7 +213,7 @@ function unreadable({ name, manifest }: Candidate): CairnError | undefined {
   if (Object.values<string>(ARCHIVE_FORMATS).includes(archive)) return undefined;
   return new CairnError(
     "INDEX_VERSION",
-    `${name} is of the archive format ${archive}, which this version cannot read.`,
+    `${name} has the archive format ${archive}, which this version cannot read.`,
     {
       hint: "It was written by another version of Cairn; run that version, or let this one start again.",
     },
@@ -222,13 +222,9 @@ function unreadable({ name, manifest }: Candidate): CairnError | undefined {
 
 async function requireEmpty(dir: string): Promise<void> {
   if (await removeEmpty(dir)) return;
-  throw new CairnError(
-    "CONFLICT",
-    `${dir} is not empty, and a checkpoint is only restored to a new directory.`,
-    {
-      hint: "Name another directory, or move this one away.",
-    },
-  );
+  throw new CairnError("CONFLICT", `${dir} is not empty. A checkpoint is restored only to a new directory.`, {
+    hint: "Name another directory, or move this one away.",
+  });
 }
 
 /** Removes an empty directory. Returns whether the name is now free. */
@@ -245,8 +241,8 @@ async function removeEmpty(dir: string): Promise<boolean> {
 }
 
 function sweptAway(name: string): CairnError {
-  return new CairnError("CHECKPOINT_NOT_FOUND", `${name} was removed while it was about to be restored.`, {
-    hint: "A retention policy removed it; a newer one is there.",
+  return new CairnError("CHECKPOINT_NOT_FOUND", `${name} was removed just before it was restored.`, {
+    hint: "A retention policy removed it; there is a newer one.",
   });
 }
 

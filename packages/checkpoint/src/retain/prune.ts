@@ -102,7 +102,7 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
     return { ...entry, keep: true, because: "a node is restoring it" };
   });
   const ended = expired.map((name): PruneEntry => {
-    const because = "the restore that it was for has ended";
+    const because = "the restore that it protected has ended";
     return { name, kind: "reservation", txId: null, takenAt: null, bytes: 0, keep: false, because };
   });
   return [...entries, ...ended];
@@ -152,7 +152,7 @@ async function decideOwn(
     const damaged = own[at]?.damaged === true;
     const current = own[at]?.current === true && !damaged;
     const spared = !keep && byTime.has(name);
-    const why = "it is one of the last saved, and the log was not asked which of them agree with it";
+    const why = "it is one of the last saved, and was not compared with the log";
     decisions.set(name, { keep: keep || spared, because: spared ? why : because, current, damaged });
   }
   return decisions;
@@ -207,6 +207,6 @@ function decideDamaged({ damaged }: PruneOptions, { code }: CairnError, unwritte
   if (damaged !== true || code === "STORE_DENIED") return { keep: true, because };
   // A checkpoint that is being copied looks just like a damaged one.
   return unwrittenMs < DAMAGE_GRACE_MS
-    ? { keep: true, because: `${because}, but was written to within the hour` }
+    ? { keep: true, because: `${because}, but was written to within the last hour` }
     : { keep: false, because };
 }

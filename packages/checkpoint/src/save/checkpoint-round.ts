@@ -200,7 +200,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     } catch (error) {
       const path = options.checkpointDir;
       const message = `The capture directory ${path} could not be removed: ${errorMessage(error)}`;
-      const hint = "It is empty and does no harm; let the node remove it, or remove it by hand.";
+      const hint = "It is empty and does no harm; the node removes it later, or you can remove it by hand.";
       onEvent({ type: "warning", about: "capture-directory", message, hint });
     }
   }

@@ -90,7 +90,7 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
     sameId = true;
     onWarning({
       about: "same-node-id",
-      message: `Another process goes by this node's id, ${node}: ${evidence}.`,
+      message: `Another process uses this node's id, ${node}: ${evidence}.`,
       hint: "No checkpoint is harmed, but the two cannot be told apart. Give each node an id of its own (cairn/node > id, CAIRN_NODE_ID), and restart both: this node repeats the warning until then.",
     });
   }
@@ -143,7 +143,7 @@ function fromFuture(name: string, takenAt: number, storeNow: number): Checkpoint
   const ahead = Math.round((takenAt - storeNow) / 1000);
   return {
     about: "future-checkpoint",
-    message: `${name} says that it was taken ${ahead} s after the store's present time; it counts as taken now.`,
+    message: `${name} was taken ${ahead} s after the store's current time, according to its manifest; it counts as taken now.`,
     hint: "The store's clock was wrong then or is now, or the file comes from another store; checkpoints continue as usual.",
   };
 }
@@ -153,6 +153,6 @@ function ofOtherLog({ name, manifest }: StoredCheckpoint): CheckpointerWarning {
   return {
     about: "other-log",
     message: `The nodes of another log save their checkpoints here, too: ${node} saved ${name} of the log ${log.name} (${log.id}).`,
-    hint: "Nothing is mixed, and neither log waits for the other or removes what the other saved; but commands list and prune both. Give one of the two a folder or prefix of its own, and restart its nodes; the others say this until they are restarted.",
+    hint: "Nothing is mixed, and neither log waits for the other or removes what the other saved; but commands list and prune both. Give one of the two a folder or prefix of its own, and restart its nodes; the other nodes repeat this warning until they are restarted.",
   };
 }

@@ -121,7 +121,7 @@ export function decideRound(situation: RoundSituation): RoundDecision {
     return skip("recent", `The newest checkpoint is only ${age} ms old.`);
   }
   if (refreshAfter !== undefined && age >= refreshAfter && txId >= newest.txId) {
-    return { save: true, because: `The newest checkpoint is ${age} ms old and is to be refreshed.` };
+    return { save: true, because: `The newest checkpoint is ${age} ms old and due for a refresh.` };
   }
   if (txId > newest.txId) {
     const isShort = tail !== undefined && tail.replayMs < tail.budgetMs;

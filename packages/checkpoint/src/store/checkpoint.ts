@@ -165,7 +165,7 @@ function isWhole(text: string, value: unknown): boolean {
  * fields are dropped: a later version may have added them.
  */
 export function decodeManifest(name: string, text: string): Manifest {
-  if (isTooIntricate(text)) throw corrupt(name, "it is made of far more parts than it has room to describe");
+  if (isTooIntricate(text)) throw corrupt(name, "it has far more entries than a manifest of its length");
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -173,7 +173,7 @@ export function decodeManifest(name: string, text: string): Manifest {
     if (error instanceof SyntaxError) throw corrupt(name, "it is not JSON", error);
     throw error;
   }
-  if (!isWhole(text, value)) throw corrupt(name, "its checksum is not that of its text");
+  if (!isWhole(text, value)) throw corrupt(name, "its checksum does not match its text");
   const parsed = ManifestSchema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -205,10 +205,9 @@ function isTooIntricate(text: string): boolean {
 
 function inconsistency(name: string, manifest: Manifest): string | undefined {
   const said = parseCheckpointName(name);
-  if (said === undefined) return "its name is not that of a checkpoint";
-  if (said.txId !== manifest.txId) return `it says transaction ${manifest.txId}`;
-  if (said.takenAt !== Date.parse(manifest.takenAt))
-    return `it says that it was taken at ${manifest.takenAt}`;
+  if (said === undefined) return "its name is not a checkpoint's name";
+  if (said.txId !== manifest.txId) return `it is of transaction ${manifest.txId}`;
+  if (said.takenAt !== Date.parse(manifest.takenAt)) return `it was taken at ${manifest.takenAt}`;
   if (manifest.archive.name !== checkpointFile(name, "archive"))
     return `it names the archive ${manifest.archive.name}`;
   if (manifest.anchor.txId !== manifest.txId) return "its anchor is not its last transaction";

@@ -19,7 +19,7 @@ export function requireStoreName(name: string): void {
     "CHECKPOINT_CORRUPT",
     `${JSON.stringify(name)} cannot be the name of a file in a store.`,
     {
-      hint: "Names are letters, digits, dots, dashes and underlines, with at most one folder.",
+      hint: "Names must consist of letters, digits, dots, dashes and underscores, with at most one folder.",
     },
   );
 }
@@ -41,14 +41,14 @@ export function tooLarge(name: string, bytes: number): CairnError {
 /** Returns the error for a folder, pipe or device in the place of a small file. */
 export function notAFile(name: string): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `${name} is not a plain file.`, {
-    hint: "Cairn did not make it; remove it from the store.",
+    hint: "Cairn did not create it; remove it from the store.",
   });
 }
 
 /** Returns the error for a file that exists already. */
 export function alreadyThere(name: string, location: string): CairnError {
   return new CairnError("CONFLICT", `${name} is already in ${location}.`, {
-    hint: "Files in a store are never overwritten; another one was written under this name.",
+    hint: "Files in a store are never overwritten; another process wrote one with this name.",
   });
 }
 

@@ -159,7 +159,7 @@ test("checkpoints of another version follow the policy once they are a day old a
   const policy = { retainAtLeast: 1 };
   expect(said(await plan({ policy }))).toMatchObject([
     [7, true, expect.anything()],
-    [1, true, "it is of another format, and not a day old"],
+    [1, true, "it has another format, and is less than a day old"],
   ]);
   clock.now += DAY;
   expect((await plan({ policy })).map(({ keep }) => keep)).toEqual([true, false]);
@@ -196,7 +196,7 @@ test("damaged checkpoints are removed only on request, and not while they may be
   expect(said(await plan({ damaged: true }))[1]).toEqual([
     1,
     true,
-    "it cannot be used (CHECKPOINT_CORRUPT), but was written to within the hour",
+    "it cannot be used (CHECKPOINT_CORRUPT), but was written to within the last hour",
   ]);
   await prune(store, copied);
   expect((await namesIn(store)).filter((name) => name.startsWith(broken))).toEqual([]);

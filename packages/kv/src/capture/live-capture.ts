@@ -36,7 +36,7 @@ export async function captureLevelDb(
   const created = await files.makeDirectory(target);
   if ((await files.list(target)).length > 0) {
     throw new CairnError("CONFLICT", `Nothing was captured into ${target}, because it is not empty.`, {
-      hint: "Give an empty directory, or one that does not exist.",
+      hint: "Name an empty directory, or one that does not exist.",
     });
   }
   const place = new CaptureTarget(source, target, files);
@@ -51,7 +51,7 @@ export async function captureLevelDb(
     const code = systemErrorCode(error);
     if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
     throw new CairnError("DISK_FULL", `There is no space left to capture the index into ${target}.`, {
-      hint: "Free some space, or capture into a directory on the file system of the index, where it takes next to none.",
+      hint: "Free some space, or capture into a directory on the file system of the index, where a capture takes almost no space.",
       cause: error,
     });
   }
@@ -128,7 +128,7 @@ async function listSource(source: string, files: CaptureFileSystem): Promise<rea
 }
 
 function noDatabase(source: string, cause: unknown): CairnError {
-  return new CairnError("INDEX_CORRUPT", `There is no whole LevelDB database in ${source}.`, {
+  return new CairnError("INDEX_CORRUPT", `There is no complete LevelDB database in ${source}.`, {
     hint: "Name the directory that holds the file CURRENT, or restore the index from a checkpoint.",
     cause,
   });
@@ -138,7 +138,7 @@ function noDatabase(source: string, cause: unknown): CairnError {
 function noManifest(source: string, name: string, cause: unknown): CairnError {
   const message = `The database in ${source} lacks the manifest ${name}, which its file CURRENT names.`;
   return new CairnError("INDEX_CORRUPT", message, {
-    hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
+    hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
     cause,
   });
 }

@@ -4,10 +4,10 @@ import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 /** Reasons why a folder cannot be used, as clauses; an operator has to fix each of these. */
 const UNUSABLE: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of its path is a file",
-  EEXIST: "there is a file, or a link that leads nowhere, of its name",
+  EEXIST: "a file or a dangling link with its name exists",
   ENAMETOOLONG: "its path is too long",
-  ELOOP: "its path leads through symbolic links in a circle",
-  EXDEV: "a part of it lies on another file system",
+  ELOOP: "its path contains a loop of symbolic links",
+  EXDEV: "a part of it is on another file system",
   EBUSY: "a part of it is a mount point, or in use",
 };
 

@@ -51,9 +51,9 @@ async function isFolder(path: string, refusal: unknown): Promise<boolean> {
 function refused(dir: string, folder: string): CairnError {
   return new CairnError(
     "CONFIG_INVALID",
-    `The folder ${dir} cannot be made: nothing can be made at ${folder}.`,
+    `The folder ${dir} cannot be created: nothing can be created at ${folder}.`,
     {
-      hint: "Its file system takes no new folders, or a folder above it was removed meanwhile; name another folder.",
+      hint: "Its file system does not accept new folders, or a parent folder was removed in the meantime; configure another folder.",
     },
   );
 }

@@ -35,13 +35,13 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
   {
     errno: "ENOMEM",
     meaning: "wait",
-    what: "the system has no memory left to give",
+    what: "the system is out of memory",
     text: /Cannot allocate memory|Out of memory/,
   },
   {
     errno: "EAGAIN",
     meaning: "wait",
-    what: "the system cannot do it at this moment",
+    what: "the system cannot do this at the moment",
     text: /Resource temporarily unavailable/,
   },
   { errno: "ENOSPC", meaning: "full", what: "the disk has no space left", text: /No space left on device/ },
@@ -49,7 +49,7 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
   {
     errno: "EFBIG",
     meaning: "full",
-    what: "the file would be larger than this process may make one",
+    what: "the file would exceed the file size limit of this process",
     text: /File too large/,
   },
   { errno: "EACCES", meaning: "denied", what: "this user may not use it", text: /Permission denied/ },
@@ -63,7 +63,7 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
   {
     errno: "EIO",
     meaning: "failing",
-    what: "the disk answers with an input/output error",
+    what: "the disk returns an input/output error",
     text: /Input\/output error|I\/O error/,
   },
 ];
@@ -127,7 +127,7 @@ const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; r
   },
   failing: {
     code: "SYSTEM_REFUSED",
-    hint: "Nothing was deleted or moved. Look at the disk and at the kernel's log; a node tries again, and continues by itself once the disk answers.",
+    hint: "Nothing was deleted or moved. Check the disk and the kernel's log; a node tries again, and continues by itself once the disk works.",
   },
 };
 

@@ -36,6 +36,6 @@ export function manifestNameIn(current: string, content: Uint8Array): string {
 
 function namesNone(current: string): CairnError {
   return new CairnError("INDEX_CORRUPT", `The file ${current} is damaged: it names no manifest.`, {
-    hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
+    hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
   });
 }

@@ -129,7 +129,7 @@ export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManife
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
     const why = bytes.length === 0 ? "It is empty." : error.message;
     throw new CairnError("INDEX_CORRUPT", `The manifest ${path} is damaged. ${why}`, {
-      hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
+      hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
       cause: error,
     });
   }

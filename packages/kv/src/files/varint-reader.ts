@@ -29,7 +29,7 @@ export class VarintReader {
       value += (byte & 0x7f) * factor;
       if (byte < 0x80) return value;
     }
-    throw this.#damaged("has a number of too many bytes");
+    throw this.#damaged("has a number with too many bytes");
   }
 
   /** Reads the next `length` bytes; by default a varint before the bytes gives their length. */

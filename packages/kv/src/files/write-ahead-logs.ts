@@ -86,8 +86,8 @@ class WriteAheadLog {
 
   #damaged(cause?: unknown): CairnError {
     const where = `byte ${this.#reader.end} of the write-ahead log ${this.#name}`;
-    return new CairnError("INDEX_CORRUPT", `The index in ${this.#dir} is damaged about ${where}.`, {
-      hint: "Restore it from a checkpoint; the transaction log has everything that is in it.",
+    return new CairnError("INDEX_CORRUPT", `The index in ${this.#dir} is damaged near ${where}.`, {
+      hint: "Restore it from a checkpoint; the transaction log contains all of its data.",
       ...(cause === undefined ? {} : { cause }),
     });
   }

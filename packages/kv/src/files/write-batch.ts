@@ -37,7 +37,7 @@ export function countChanges(batch: Uint8Array): number | undefined {
 }
 
 function noBatch(): CairnError {
-  return new CairnError("INDEX_CORRUPT", "A batch of a write-ahead log does not consist of changes.", {
-    hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
+  return new CairnError("INDEX_CORRUPT", "A batch of a write-ahead log is malformed.", {
+    hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
   });
 }

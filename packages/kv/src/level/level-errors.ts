@@ -23,7 +23,7 @@ export function explainOpening(error: unknown, dir: string): unknown {
   if (refused !== undefined) return refused;
   if (code === "LEVEL_CORRUPTION" || code === "EISDIR" || MISSING_OR_DAMAGED.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} cannot be read: ${message}.`, {
-      hint: "Restore it from a checkpoint; the transaction log has everything that is in it.",
+      hint: "Restore it from a checkpoint; the transaction log contains all of its data.",
       cause,
     });
   }
@@ -71,7 +71,7 @@ function refusedBySystem(error: unknown, dir: string): CairnError | undefined {
 /** Returns the error of a closed store. */
 export function closed(dir: string): CairnError {
   return new CairnError("NOT_READY", `The index in ${dir} is closed.`, {
-    hint: "Open it again, or wait until the node has.",
+    hint: "Open it again, or wait until the node has opened it.",
   });
 }
 
@@ -86,7 +86,7 @@ export function locked(dir: string, cause?: unknown): CairnError {
 function denied(dir: string, cause: unknown): CairnError {
   return new CairnError(
     "CONFIG_INVALID",
-    `The index in ${dir} may not be read and written by this user: ${errorMessage(cause)}.`,
+    `The index in ${dir} cannot be read and written by this user: ${errorMessage(cause)}.`,
     {
       hint: "Give the user of this process access to the directory and all files in it, or name another one.",
       cause,
@@ -105,7 +105,7 @@ function full(dir: string, cause: unknown): CairnError {
 export function filesGone(dir: string): CairnError {
   return new CairnError(
     "INDEX_CORRUPT",
-    `The files of the index in ${dir} were removed or replaced while it is open; it is served from files that are still open.`,
+    `The files of the index in ${dir} were removed or replaced while it was open; it is served from files that are still open.`,
     {
       hint: "Nothing is lost: stop the node and start it again, and it rebuilds its index from a checkpoint and the log. Then find out what removed the files.",
     },

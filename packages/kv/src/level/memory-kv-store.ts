@@ -120,7 +120,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
       const created = (await makeFolder(dir)) !== undefined;
       if ((await readdir(dir)).length > 0) {
         throw new CairnError("CONFLICT", `Nothing was captured into ${dir}, because it is not empty.`, {
-          hint: "Give an empty directory, or one that does not exist.",
+          hint: "Name an empty directory, or one that does not exist.",
         });
       }
       try {

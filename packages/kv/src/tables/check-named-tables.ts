@@ -131,7 +131,7 @@ export async function liveTableNames(dir: string): Promise<Set<string>> {
 /** Like {@link liveTableNames}, each with the keys of its first and its last row. */
 export async function liveTableBounds(dir: string): Promise<Map<string, readonly [Uint8Array, Uint8Array]>> {
   const live = (await liveManifest(dir))?.bounds;
-  if (live === undefined) throw incomplete(dir, "its CURRENT, or the manifest that this names");
+  if (live === undefined) throw incomplete(dir, "its file CURRENT, or the manifest that CURRENT names");
   const existing = new Set(await readdir(dir));
   const names = new Map<string, readonly [Uint8Array, Uint8Array]>();
   for (const [number, bounds] of live) {

@@ -97,7 +97,7 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
   if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
   const footer = await read(size - FOOTER_BYTES, FOOTER_BYTES);
   if (footer.readUInt32LE(40) !== MAGIC[0] || footer.readUInt32LE(44) !== MAGIC[1]) {
-    throw damaged(path, "its end is not that of a table");
+    throw damaged(path, "its footer is not that of a table");
   }
   const reader = new VarintReader(footer, () => unreadable(path));
   const roots = [blockHandle(reader), blockHandle(reader)];
@@ -170,7 +170,7 @@ export function checkBlock(path: string, bytes: Buffer, start: number, size: num
 
 /** Returns the error for a read beyond the end of a table. */
 export function truncatedTable(path: string): CairnError {
-  return damaged(path, "it is cut short");
+  return damaged(path, "it is truncated");
 }
 
 function unreadable(path: string): CairnError {

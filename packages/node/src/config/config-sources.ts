@@ -90,7 +90,7 @@ async function textTree(
 
 function asMap(node: ReturnType<typeof readJson>, problems: ProblemList): MapNode | undefined {
   if (node === undefined || node.type === "map") return node;
-  problems.add(node.origin, [], `A configuration is a map, not ${describeNode(node)}.`, {
+  problems.add(node.origin, [], `A configuration must be a map, not ${describeNode(node)}.`, {
     hint: 'Write {"cairn/http-server": {"port": 3000}}, or {} for the defaults.',
   });
   return undefined;
@@ -169,7 +169,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
     const code = systemErrorCode(error);
     if (code === undefined) throw error;
     const missing = code === "ENOENT" || code === "ENOTDIR";
-    const message = missing ? "There is no such file." : `The file cannot be read: ${errorMessage(error)}.`;
+    const message = missing ? "The file does not exist." : `The file cannot be read: ${errorMessage(error)}.`;
     problems.add(origin, [], message, {
       code: missing ? "CONFIG_NOT_FOUND" : "CONFIG_INVALID",
       hint: `Looked for ${path}.${missing ? similarFile(path) : ""}`,

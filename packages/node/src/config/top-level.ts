@@ -55,7 +55,7 @@ export const httpParameters = {
   port: withDefault(integer(0, 65_535), 3000, "The port to listen on; 0 takes any free port."),
   "auth-token": secret(
     "The token that requests must carry as `Authorization: Bearer`; never printed.",
-    "none: no token is needed",
+    "none: no token is required",
   ),
   "max-body": withDefault(
     integer(1024, 256 * 1024 * 1024),
@@ -74,7 +74,7 @@ export const httpParameters = {
   ),
   drain: optional(
     duration(),
-    "How long a stopping node continues to serve requests, while `/health/ready` returns 503 and every answer closes its connection, so that proxies move to other nodes.",
+    "How long a stopping node continues to serve requests, while `/health/ready` returns 503 and every response closes its connection, so that proxies move to other nodes.",
     "it stops immediately",
   ),
 };
@@ -172,14 +172,14 @@ export function checkTopLevelKeys(reading: Reading): void {
     const near = nearestName(name, known) ?? nearestWithoutNamespace(name, known);
     if (isModule && near === undefined) {
       const place = PLACES.get(kindOf(value, reading) ?? "");
-      reading.problems.add(nameOrigin, [name], `No parameter names the module ${name}.`, {
-        hint: `Write "${name}" ${place === undefined ? "where the module is used" : `at ${place}`}, or remove the key.`,
+      reading.problems.add(nameOrigin, [name], `The module ${name} is not used by any parameter.`, {
+        hint: `Write "${name}" ${place === undefined ? "in the place of the module" : `at ${place}`}, or remove the key.`,
       });
       continue;
     }
     const place = PLACES.get(name);
     const hint = place === undefined ? `Known: ${known.join(", ")}.` : `Move it to ${place}.`;
-    reading.problems.add(nameOrigin, [name], `There is no top-level key ${name}.`, {
+    reading.problems.add(nameOrigin, [name], `Unknown top-level key ${name}.`, {
       hint: near === undefined ? hint : didYouMean(near),
     });
   }

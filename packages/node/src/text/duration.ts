@@ -63,7 +63,7 @@ export function luxonDuration(duration: Duration): DurationResult {
   if (!duration.isValid)
     return {
       fault: "This Duration is invalid.",
-      hint: duration.invalidExplanation ?? "Make it with Duration.fromObject.",
+      hint: duration.invalidExplanation ?? "Create it with Duration.fromObject.",
     };
   if ((duration.years || 0) !== 0 || (duration.quarters || 0) !== 0 || (duration.months || 0) !== 0) {
     return { fault: "This Duration counts years or months.", hint: NO_FIXED_LENGTH };
@@ -95,7 +95,7 @@ function bareNumber(text: string): string | undefined {
   if (count === undefined) return undefined;
   const value = Number(count.replace(",", "."));
   if (value === 0) return "Write a length above zero, such as PT5S.";
-  if (unit === undefined) return `Did you mean PT${count}S? A duration says its unit.`;
+  if (unit === undefined) return `Did you mean PT${count}S? A duration must have a unit.`;
   // The suggestion is at least a millisecond, since it must be accepted.
   return `Did you mean PT${Math.max(1, Math.round(value)) / 1000}S?`;
 }

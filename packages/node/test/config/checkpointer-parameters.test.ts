@@ -202,7 +202,7 @@ test.each(PARAMETERS)("a wrong %s is refused with its position", async (name, on
 test.each(["approx-frequency", "store"])("a checkpointer without %s is a problem", async (name) => {
   const rest = Object.fromEntries(Object.entries(BASE).filter(([key]) => key !== name));
   const problems = await problemsOf({ object: wrapped(rest) });
-  expect(problems.map(({ message }) => message).join()).toContain(`needs ${name}`);
+  expect(problems.map(({ message }) => message).join()).toContain(`requires the parameter ${name} (`);
 });
 
 test("segments are kept for a week by default, forever if the log is trimmed, and compressed like archives", async () => {

@@ -55,7 +55,7 @@ test("an unset variable hides no other problem, and those that follow from it ar
 
 test("a name of one letter is similar to no other", async () => {
   const problems = await problemsOf({ json: '{"cairn/http-server": {"host": "${H}"}}', env: { J: "1" } });
-  expect(problems).toMatchObject([{ hint: "Set H, or give a default: ${H:-default}." }]);
+  expect(problems).toMatchObject([{ hint: "Set H, or use a default: ${H:-default}." }]);
 });
 
 test("captures may be in their own folder of the db-dir, and everything else next to the folders of the index", async () => {
@@ -116,11 +116,15 @@ test.each([
 });
 
 test.each([
-  ["a user without a password", '"user": "u"', /a user without a password.*\n.*Give its password/],
-  ["a password without a user", '"password": "p"', /a password without a user/],
-  ["two ways to log in", '"token": "t", "nkey-seed-file": "seed"', /2 ways to log in/],
+  [
+    "a user without a password",
+    '"user": "u"',
+    /user is configured without a password.*\n.*Set password as well/,
+  ],
+  ["a password without a user", '"password": "p"', /password is configured without a user/],
+  ["two ways to log in", '"token": "t", "nkey-seed-file": "seed"', /More than one way to log in/],
   ["a pattern for inboxes", '"inbox-prefix": "_INBOX.>"', /inbox-prefix.*\n?.*without white space, \* and >/],
-  ["a key without its certificate", '"tls": {"key-file": "key.pem"}', /Give both cert-file and key-file/],
+  ["a key without its certificate", '"tls": {"key-file": "key.pem"}', /Set both cert-file and key-file/],
 ])("of a log on NATS, %s is refused", async (_what, parameter, told) => {
   const problems = await problemsOf({
     json: `{"cairn/tx-log": {"cairn/module": "cairn.nats/->tx-log", ${parameter}}}`,

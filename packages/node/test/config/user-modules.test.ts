@@ -104,7 +104,7 @@ test.each([
   ["./#create", /\bcairn-modules-\w+ is not a file\.$/, /^A relative path is resolved/],
   [
     "no-such-package#x",
-    "There is no top-level key and no package no-such-package.",
+    "There is neither a top-level key nor a package no-such-package.",
     /^Packages are resolved from /,
   ],
 ])("%s is a problem before anything is started", async (module, message, hint) => {

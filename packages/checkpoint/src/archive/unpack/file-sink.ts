@@ -84,14 +84,14 @@ export function fileWriter(dir: string, manifest: Manifest): FileWriter {
   return {
     async write({ name, memory, bytes, first, last }) {
       if (first) current = await begin(name);
-      if (current === undefined) throw new Error(`${name} has no beginning`);
+      if (current === undefined) throw new Error(`${name} lacks its beginning`);
       const { file, digest } = current;
       const content = Buffer.from(memory, 0, bytes);
       digest.update(content);
       for (let at = 0; at < bytes;) at += writeSync(file, content, at);
       if (!last) return;
       if (digest.digest("hex") !== digests.get(name)) {
-        throw corrupt(manifest, `the SHA-256 of ${name} is another one`);
+        throw corrupt(manifest, `the SHA-256 of ${name} does not match`);
       }
       current = undefined;
       finish(file, true);

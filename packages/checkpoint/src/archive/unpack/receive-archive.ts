@@ -85,7 +85,7 @@ export async function receiveArchive(receiving: Receiving): Promise<void> {
   }
   await sink.end();
   if (digest.digest("hex") !== manifest.archive.sha256)
-    throw corrupt(manifest, "the archive's SHA-256 is another one");
+    throw corrupt(manifest, "the archive's SHA-256 does not match");
   // Checked last: an archive with another digest is damaged, whatever seems to be missing.
   if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
 }
@@ -146,13 +146,16 @@ async function receiveEntries(
   const header = Buffer.alloc(BLOCK);
   for (;;) {
     const whole = (await source.fill(header)) === BLOCK;
-    const entry = whole ? readHeader(header) : { fault: "it has no end" };
+    const entry = whole ? readHeader(header) : { fault: "it has no end marker" };
     if (entry === "end") break;
     if ("fault" in entry) throw corrupt(manifest, `in its archive ${entry.fault}`);
     const file = missing.get(entry.name);
     if (file === undefined) {
       const name = JSON.stringify(entry.name);
-      throw corrupt(manifest, `its archive holds ${name}, which is not in the manifest or there twice`);
+      throw corrupt(
+        manifest,
+        `its archive holds ${name}, which is not in the manifest, or is in the archive twice`,
+      );
     }
     const { name, bytes } = file;
     if (entry.bytes !== bytes) throw corrupt(manifest, `${name} has ${entry.bytes} bytes, not ${bytes}`);
@@ -188,7 +191,7 @@ async function expectZeros(source: ArchiveSource, manifest: Manifest): Promise<v
   for (;;) {
     const got = await source.fill(rest);
     if (rest.subarray(0, got).some((byte) => byte !== 0))
-      throw corrupt(manifest, "something follows the end of its archive");
+      throw corrupt(manifest, "its archive continues after its end");
     if (got < rest.length) return;
   }
 }

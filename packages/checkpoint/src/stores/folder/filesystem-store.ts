@@ -205,7 +205,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     },
 
     now: () =>
-      run("asking for its time", async () => {
+      run("reading its clock", async () => {
         // Before the first write there is nothing whose age matters, and nothing may be made on disk.
         if (!(await isThere())) return Date.now();
         const file = await createTemporary(root);
@@ -227,13 +227,17 @@ async function makeOwnFolder(path: string): Promise<void> {
 }
 
 function linked(path: string): CairnError {
-  return new CairnError("STORE_DENIED", `${path} is a link, and Cairn writes nothing outside of its store.`, {
-    hint: "Remove the link; Cairn makes the folder when it needs it.",
+  return new CairnError("STORE_DENIED", `${path} is a link, and Cairn does not write outside its store.`, {
+    hint: "Remove the link; Cairn creates the folder when it needs it.",
   });
 }
 
 function vanished(location: string): CairnError {
-  return new CairnError("STORE_UNREACHABLE", `The folder of the checkpoint store ${location} has gone.`, {
-    hint: "Mount the volume again, or make the folder again if it was removed on purpose.",
-  });
+  return new CairnError(
+    "STORE_UNREACHABLE",
+    `The folder of the checkpoint store ${location} no longer exists.`,
+    {
+      hint: "Mount the volume again, or create the folder again if it was removed on purpose.",
+    },
+  );
 }

@@ -24,7 +24,7 @@ export function folderError(error: unknown, doing: string, location: string): un
       "STORE_DENIED",
       `The checkpoint store ${location} does not permit ${doing} (${code}).`,
       {
-        hint: "Give this process's user the right to read and write the folder.",
+        hint: "Allow this process's user to read and write the folder.",
         cause: error,
       },
     );
@@ -41,7 +41,7 @@ export function folderError(error: unknown, doing: string, location: string): un
   }
   return new CairnError(
     "STORE_UNREACHABLE",
-    `The checkpoint store ${location} did not answer while ${doing}: ${errorMessage(error)}.`,
+    `The checkpoint store ${location} did not respond while ${doing}: ${errorMessage(error)}.`,
     { hint: "Check that the volume is mounted and healthy.", cause: error },
   );
 }

@@ -67,7 +67,7 @@ export function dropBody(body: unknown): void {
 
 function readable(body: unknown): Readable {
   if (body instanceof Readable) return body;
-  throw new TypeError("The body of an answer is not a stream of Node.");
+  throw new TypeError("The body of a response is not a Node.js stream.");
 }
 
 function reasonOf(signal: AbortSignal | undefined): Error {

@@ -102,7 +102,7 @@ function wholeBody(
 ): Readable {
   if (!(body instanceof Readable)) {
     dropBody(body);
-    throw new TypeError("The body of an answer is not a stream of Node.");
+    throw new TypeError("The body of a response is not a Node.js stream.");
   }
   async function* content(): AsyncGenerator<Buffer, void, undefined> {
     try {

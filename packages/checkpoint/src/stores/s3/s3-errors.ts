@@ -29,15 +29,16 @@ type Explanation = readonly [code: ErrorCode, why: string, hint: string];
 const CREDENTIALS =
   "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.";
 /** The hint for a response that no S3 service sends. */
-export const NOT_S3_HINT = "Check that the endpoint is an S3 service, and that no proxy changes its answers.";
-const WAIT = "It is tried again; if it persists, check the service and the network to it.";
+export const NOT_S3_HINT =
+  "Check that the endpoint is an S3 service, and that no proxy changes its responses.";
+const WAIT = "The request is retried; if the error persists, check the service and the network to it.";
 
 /** Explains an unknown KMS key, for which Amazon and MinIO each have an error code. */
 function unknownKmsKey({ bucket }: S3Request): Explanation {
   return [
     "STORE_DENIED",
-    "the service has no such key of KMS",
-    `Correct the store's \`kms-key-id\`, or leave it out for the key of the bucket ${bucket} or of the account; the key must lie in the bucket's region.`,
+    "the service does not know the KMS key",
+    `Correct the store's \`kms-key-id\`, or omit it to use the key of the bucket ${bucket} or of the account; the key must be in the bucket's region.`,
   ];
 }
 
@@ -65,7 +66,7 @@ const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
     "STORE_DENIED",
     profile === undefined
       ? "no credentials were found"
-      : `no credentials were found, not in the profile ${profile} either, if there is one`,
+      : `no credentials were found; the profile ${profile} does not exist or contains none`,
     CREDENTIALS,
   ],
   TokenProviderError: () => [
@@ -75,8 +76,8 @@ const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   ],
   InvalidObjectState: () => [
     "STORE_DENIED",
-    "the object lies in a storage class that cannot be read at once",
-    "Restore the object there first; let no life-cycle rule move checkpoints to an archive class.",
+    "the object is in a storage class that cannot be read immediately",
+    "Restore the object there first, and remove life-cycle rules that move checkpoints to an archive class.",
   ],
   "KMS.NotFoundException": unknownKmsKey,
   "kms:KeyNotFound": unknownKmsKey,
@@ -116,9 +117,9 @@ export function refusalOf(error: unknown): Refusal | undefined {
 export function s3Error(error: unknown, request: S3Request): unknown {
   if (errorMessage(error) === "Region is missing") {
     const { location, profile } = request;
-    const named = profile === undefined ? "" : `; the profile ${profile} is not there or names none`;
-    return new CairnError("CONFIG_INVALID", `It is not known in which region ${location} lies${named}.`, {
-      hint: "Give the store's `region`, or set AWS_REGION.",
+    const named = profile === undefined ? "" : `; the profile ${profile} does not exist or does not set one`;
+    return new CairnError("CONFIG_INVALID", `The region of ${location} is unknown${named}.`, {
+      hint: "Set the store's `region` or AWS_REGION.",
       cause: error,
     });
   }
@@ -142,7 +143,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   const foreign = foreignAnswer(error, word, region);
   if (foreign !== undefined) {
     const code = status === 401 || status === 403 ? "STORE_DENIED" : "STORE_UNREACHABLE";
-    return [code, `it answered ${status} and ${foreign}`, NOT_S3_HINT];
+    return [code, `it returned status ${status} and ${foreign}`, NOT_S3_HINT];
   }
   if (
     status === 301 ||
@@ -153,20 +154,20 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     const lies = region === undefined ? "in another region" : `in the region ${region}`;
     const asked = request.region === undefined ? "" : `, not ${request.region}`;
     const set = region === undefined ? "the bucket's region" : JSON.stringify(region);
-    return ["STORE_DENIED", `the bucket lies ${lies}${asked}`, `Set the store's \`region\` to ${set}.`];
+    return ["STORE_DENIED", `the bucket is ${lies}${asked}`, `Set the store's \`region\` to ${set}.`];
   }
   const said = sayingOf(error, status, word);
   if (FULL.has(word) || status === 507) {
     return [
       "STORE_FULL",
-      `there is no room left (${said})`,
+      `there is no space left (${said})`,
       "Free some space, raise the quota, or set a retention-policy.",
     ];
   }
   if (status === 401 || status === 403) {
     return [
       "STORE_DENIED",
-      `these credentials may not do that (${said})`,
+      `these credentials do not permit it (${said})`,
       `Allow ${request.permission} on the bucket or below the prefix. To save, restore and remove, a node needs s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on objects, and s3:ListBucket on the bucket.`,
     ];
   }
@@ -175,7 +176,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     return [
       "STORE_UNREACHABLE",
       `the service's certificate is not trusted, or it does not speak TLS (${system})`,
-      "Check that the endpoint begins with the right one of http: and https:; NODE_EXTRA_CA_CERTS names a file with your own authorities.",
+      "Check whether the endpoint must begin with http: or https:; NODE_EXTRA_CA_CERTS names a file with your own authorities.",
     ];
   }
   if (
@@ -189,8 +190,8 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   ) {
     const what =
       status === 0
-        ? `the service did not answer (${system ?? word}: ${plainMessage(error)})`
-        : `it answered ${said}`;
+        ? `the service did not respond (${system ?? word}: ${plainMessage(error)})`
+        : `it responded with ${said}`;
     return ["STORE_UNREACHABLE", what, WAIT];
   }
   // The body was cut short in transit; the request was valid.
@@ -200,10 +201,10 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     word === "BadDigest" ||
     word === "XAmzContentSHA256Mismatch"
   )
-    return ["STORE_UNREACHABLE", `the content did not arrive whole (${said})`, WAIT];
+    return ["STORE_UNREACHABLE", `the content was not received completely (${said})`, WAIT];
   return [
     "STORE_DENIED",
-    `the service refused it (${said})`,
+    `the service refused the request (${said})`,
     "Check region, endpoint and force-path-style? of the store, which differ from service to service; the message above is the service's own.",
   ];
 }
@@ -211,11 +212,11 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
 /** Describes a response that no S3 service sends, such as a proxy's page or a redirect to one; undefined for any other. */
 function foreignAnswer(error: unknown, word: string, region: string | undefined): string | undefined {
   // The SDK could not parse the response; the rest of its message is for programmers.
-  if (errorMessage(error).includes("Deserialization error")) return "something that is not S3's";
+  if (errorMessage(error).includes("Deserialization error")) return "a response that is not from S3";
   const target = fieldOf(fieldOf(fieldOf(error, "$response"), "headers"), "location");
   if (word !== SILENT_WORD || region !== undefined || typeof target !== "string") return undefined;
   // The query may contain secrets.
-  return URL.canParse(target) ? `sent on to ${new URL(target).origin}` : "sent on to another address";
+  return URL.canParse(target) ? `redirected to ${new URL(target).origin}` : "redirected to another address";
 }
 
 /** The SDK's error code for a response that contains nothing but its status. */

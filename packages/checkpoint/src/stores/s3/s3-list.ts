@@ -29,7 +29,7 @@ export async function listObjects(access: S3Access, prefix: string): Promise<Sto
     // If the page is not a listing the SDK returns no fields, which must not look like an empty store.
     const { Name, KeyCount, MaxKeys, IsTruncated } = page;
     if ((Name ?? KeyCount ?? MaxKeys ?? IsTruncated) === undefined)
-      throw unexpectedResponse(location, doing, "the answer was no listing");
+      throw unexpectedResponse(location, doing, "the response was not a listing");
     for (const { Key, Size, LastModified } of page.Contents ?? []) {
       const key = page.EncodingType === "url" ? decoded(Key) : Key;
       const name = key?.startsWith(own) === true ? key.slice(own.length) : "";
@@ -42,7 +42,7 @@ export async function listObjects(access: S3Access, prefix: string): Promise<Sto
       throw unexpectedResponse(
         location,
         doing,
-        "the listing was cut short and did not say where it continues",
+        "the listing was truncated without a usable marker to continue from",
       );
   } while (token !== undefined);
   return files.toSorted((a, b) => (a.name < b.name ? -1 : 1));
@@ -69,7 +69,7 @@ export async function listsObject(access: S3Access, Key: string, signal: AbortSi
           { Bucket: access.settings.bucket, Prefix: Key, MaxKeys: 1, EncodingType: "url" },
           options,
         ),
-      { doing: "finding out what it can do", permission: "s3:ListBucket", signal },
+      { doing: "finding out what it supports", permission: "s3:ListBucket", signal },
     );
     const [first] = Contents;
     if ((EncodingType === "url" ? decoded(first?.Key) : first?.Key) === Key) return true;
@@ -82,7 +82,7 @@ export async function currentDate(access: S3Access, name: string): Promise<numbe
   const { bucket, prefix } = access.settings;
   await access.call(
     (s3, options) => s3.listObjectsV2({ Bucket: bucket, Prefix: prefix + name, MaxKeys: 1 }, options),
-    { doing: "asking for its time", permission: "s3:ListBucket" },
+    { doing: "reading its clock", permission: "s3:ListBucket" },
   );
   return access.lastDate();
 }

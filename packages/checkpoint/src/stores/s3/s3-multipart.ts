@@ -61,7 +61,7 @@ export async function beginMultipart(
     { ...call, signal },
   );
   const { UploadId } = begun;
-  if (UploadId === undefined) throw unexpectedResponse(location, doing, "the service gave the upload no id");
+  if (UploadId === undefined) throw unexpectedResponse(location, doing, "the service returned no upload id");
   const sent: CompletedPart[] = [];
 
   return {
@@ -77,7 +77,8 @@ export async function beginMultipart(
           { ...call, signal: stop },
         ),
       );
-      if (answer.ETag === undefined) throw unexpectedResponse(location, doing, `part ${number} got no ETag`);
+      if (answer.ETag === undefined)
+        throw unexpectedResponse(location, doing, `the service returned no ETag for part ${number}`);
       sent.push({
         PartNumber: number,
         ETag: answer.ETag,

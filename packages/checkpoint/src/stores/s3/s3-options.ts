@@ -117,8 +117,8 @@ function folderOf(prefix: string): string {
   if (folder === "" || !NORMALIZED_SEGMENT.test(folder)) return folder;
   throw new CairnError(
     "CONFIG_INVALID",
-    `The prefix ${JSON.stringify(prefix)} has a part that is empty, . or .., which not every S3 service keeps as it is.`,
-    { hint: "Take that part out: write a prefix such as cairn/production." },
+    `The prefix ${JSON.stringify(prefix)} has a part that is empty, . or .., which not every S3 service keeps unchanged.`,
+    { hint: "Remove that part, and use a prefix such as cairn/production." },
   );
 }
 

@@ -41,7 +41,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
   const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
   const { bucket, prefix, checksums, encryption } = access.settings;
   const at = { Bucket: bucket };
-  const doing = "finding out what it can do";
+  const doing = "finding out what it supports";
 
   const remove = (key: string): Promise<boolean> =>
     access.call((s3, options) => s3.deleteObject({ ...at, Key: key }, options).then(() => true), {
@@ -61,7 +61,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     access.call<string, number>(
       async (s3, options) => {
         attempt += 1;
-        const Body = Buffer.from(`A test of Cairn, round ${attempt}, ${own}; it may be removed.\n`);
+        const Body = Buffer.from(`A Cairn test file, round ${attempt}, ${own}; it may be removed.\n`);
         const { ETag } = await s3.putObject(
           { ...at, ...encryption, Key, Body, ContentLength: Body.length, ...condition },
           options,
@@ -122,7 +122,7 @@ async function knowsRanges(access: S3Access, Key: string, signal: AbortSignal): 
       return answer.ContentRange?.startsWith("bytes 2-5/") === true && answer.ContentLength === 4;
     },
     {
-      doing: "finding out what it can do",
+      doing: "finding out what it supports",
       permission: "s3:GetObject",
       signal,
       unless: ({ status }) => (status === 404 || status === 501 ? false : undefined),

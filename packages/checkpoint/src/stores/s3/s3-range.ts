@@ -59,7 +59,7 @@ export async function askRange(
     throw unexpectedResponse(
       location,
       doing,
-      `the answer to ${Range} was ${answer.ContentRange ?? "of unknown size"}`,
+      `the response to ${Range} was ${answer.ContentRange ?? "of unknown size"}`,
     );
   }
   return { body: answer.Body, size, etag: answer.ETag, whole: found === null };
@@ -82,16 +82,20 @@ export async function fetchRange(access: S3Access, range: ByteRange, signal: Abo
     if (answer === "empty") throw changed(name, location);
     if (answer.whole && (start + before > 0 || answer.size !== end)) {
       dropBody(answer.body);
-      throw unexpectedResponse(location, doing, "the service sent everything where a range was asked for");
+      throw unexpectedResponse(
+        location,
+        doing,
+        "the service sent the whole object although a range was requested",
+      );
     }
     try {
       await receiveBody(answer.body, received, { idleMs, signal });
       if (received.filled === received.room) return received.chunks;
-      if (received.filled === before) throw unexpectedResponse(location, doing, "an answer was empty");
+      if (received.filled === before) throw unexpectedResponse(location, doing, "a response was empty");
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof BodyMismatch)
-        throw unexpectedResponse(location, doing, "an answer was longer than asked for");
+        throw unexpectedResponse(location, doing, "a response was longer than requested");
       const failure = access.explain(error, doing);
       if (!isCairnError(failure, "STORE_UNREACHABLE")) throw failure;
       if (received.filled > before) {
@@ -109,7 +113,7 @@ function changed(name: string, location: string): CairnError {
     "CHECKPOINT_CORRUPT",
     `${name} in ${location} was replaced while it was being read.`,
     {
-      hint: "Cairn never overwrites archives; look for what does.",
+      hint: "Cairn never overwrites archives; find out what does.",
     },
   );
 }

@@ -32,7 +32,7 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
     try {
       await receiveBody(answer.Body, received, { idleMs, signal: undefined });
       if (answer.ContentLength !== undefined && received.filled < bytes)
-        throw unexpectedResponse(location, doing, `${received.filled} of ${bytes} bytes came`);
+        throw unexpectedResponse(location, doing, `${received.filled} of ${bytes} bytes were received`);
       const content = Buffer.concat(received.chunks);
       return { text: content.toString("utf8"), tag: contentTag(content), etag };
     } catch (error) {
@@ -102,7 +102,7 @@ async function putWithRetry(
     "STORE_UNREACHABLE",
     `${name} could not be written to ${access.settings.location}: other processes kept writing it.`,
     {
-      hint: "It is tried again.",
+      hint: "The write is retried.",
     },
   );
 }

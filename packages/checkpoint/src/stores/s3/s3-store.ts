@@ -33,9 +33,9 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     if (options.readOnly !== true) return;
     throw new CairnError(
       "STORE_DENIED",
-      `The checkpoint store ${location} is configured as read-only, so there is no ${doing}.`,
+      `The checkpoint store ${location} is configured as read-only: it does not allow ${doing}.`,
       {
-        hint: "Take read-only? out of its configuration, or save to another store.",
+        hint: "Remove read-only? from its configuration, or save to another store.",
       },
     );
   }
@@ -83,7 +83,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     async upload(name, content, uploading = {}) {
       try {
         access.key(name);
-        requireWritable(`writing of ${name}`);
+        requireWritable(`writing ${name}`);
       } catch (error) {
         content.destroy();
         throw error;
@@ -100,17 +100,17 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     },
     async create(name, text) {
       access.key(name);
-      requireWritable(`writing of ${name}`);
+      requireWritable(`writing ${name}`);
       return createSmall(access, await probed(), name, text);
     },
     async replace(name, text, tag) {
       access.key(name);
-      requireWritable(`writing of ${name}`);
+      requireWritable(`writing ${name}`);
       return replaceSmall(access, await probed(), name, text, tag);
     },
     async remove(name) {
       const Key = access.key(name);
-      requireWritable(`removing of ${name}`);
+      requireWritable(`removing ${name}`);
       try {
         await access.call(
           (s3, request) => s3.deleteObject({ Bucket: settings.bucket, Key }, request).then(() => undefined),
@@ -136,7 +136,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
         if (!isCairnError(error, "STORE_DENIED")) throw error;
         mayAbort = false;
         notice(
-          `These credentials may not abort multipart uploads in ${location} (s3:AbortMultipartUpload); parts left by killed nodes stay until a life-cycle rule removes it.`,
+          `These credentials may not abort multipart uploads in ${location} (s3:AbortMultipartUpload); parts left by killed nodes stay until a life-cycle rule removes them.`,
         );
         return [];
       }
@@ -144,7 +144,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     async now() {
       const date = await currentDate(access, LEASE_PREFIX);
       if (date === undefined)
-        throw unexpectedResponse(location, "asking for its time", "the answer had no date");
+        throw unexpectedResponse(location, "reading its clock", "the response had no date");
       latest = date < latest && latest - date <= CLOCK_TOLERANCE_MS ? latest : date;
       return latest;
     },

@@ -13,7 +13,7 @@ export async function abortUpload(
         .abortMultipartUpload({ Bucket: access.settings.bucket, Key: key, UploadId: id }, options)
         .then(() => undefined),
     {
-      doing: "removing what an upload left",
+      doing: "removing parts of an unfinished upload",
       permission: "s3:AbortMultipartUpload",
       signal,
       unless: ({ status }) => (status === 404 ? null : undefined),

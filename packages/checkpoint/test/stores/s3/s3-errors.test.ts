@@ -30,15 +30,15 @@ test.each([
     /in the region eu-west-1, not us-east-1/,
   ],
   [301, "PermanentRedirect", "", "STORE_DENIED", /in another region, not us-east-1/],
-  [400, "KMS.NotFoundException", "", "STORE_DENIED", /no such key of KMS.*`kms-key-id`/],
-  [404, "kms:KeyNotFound", "", "STORE_DENIED", /no such key of KMS.*`kms-key-id`/],
+  [400, "KMS.NotFoundException", "", "STORE_DENIED", /does not know the KMS key.*`kms-key-id`/],
+  [404, "kms:KeyNotFound", "", "STORE_DENIED", /does not know the KMS key.*`kms-key-id`/],
   [503, "SlowDown", "", "STORE_UNREACHABLE", /asks for fewer requests/],
-  [500, "InternalError", "", "STORE_UNREACHABLE", /answered 500 InternalError/],
-  [429, "TooManyRequests", "", "STORE_UNREACHABLE", /answered 429/],
-  [507, "InsufficientStorage", "", "STORE_FULL", /no room left/],
-  [403, "QuotaExceeded", "", "STORE_FULL", /no room left/],
+  [500, "InternalError", "", "STORE_UNREACHABLE", /responded with 500 InternalError/],
+  [429, "TooManyRequests", "", "STORE_UNREACHABLE", /responded with 429/],
+  [507, "InsufficientStorage", "", "STORE_FULL", /no space left/],
+  [403, "QuotaExceeded", "", "STORE_FULL", /no space left/],
   [501, "NotImplemented", "", "STORE_DENIED", /NotImplemented/],
-  [400, "InvalidStorageClass", "", "STORE_DENIED", /refused it \(400 InvalidStorageClass/],
+  [400, "InvalidStorageClass", "", "STORE_DENIED", /refused the request \(400 InvalidStorageClass/],
 ])("a service that responds %i %s is reported with a hint", async (status, word, more, code, message) => {
   const { endpoint } = await answeringServer(() => ({ status, body: errorDocument(word, more) }));
   const error: unknown = await storeAt(endpoint)
@@ -145,7 +145,7 @@ test("a read-only store refuses every write before it is sent", async () => {
 test("a refusal without a reason is reported with its status alone", async () => {
   const { endpoint } = await answeringServer(() => ({ status: 503 }));
   await expect(storeAt(endpoint, { maxAttempts: 1 }).list("")).rejects.toMatchObject({
-    message: expect.stringMatching(/: it answered 503\.$/),
+    message: expect.stringMatching(/: it responded with 503\.$/),
   });
 });
 
@@ -157,7 +157,7 @@ test("messages about a service omit the SDK's remarks about itself", async () =>
   const store = storeAt(`http://127.0.0.1:${port}`, { requestTimeout: 100, maxAttempts: 1 });
   await expect(store.list("")).rejects.toMatchObject({
     message: expect.stringMatching(
-      /did not answer \(TimeoutError: the request socket timed out after 100 ms of inactivity\)\.$/,
+      /did not respond \(TimeoutError: the request socket timed out after 100 ms of inactivity\)\.$/,
     ),
   });
 });
@@ -178,12 +178,12 @@ test("a missing profile is named", async () => {
   const options = { credentials: { profile: "nonesuch" }, env: {} };
   await expect(storeAt("http://127.0.0.1:9", options).list("")).rejects.toMatchObject({
     code: "CONFIG_INVALID",
-    message: expect.stringContaining("the profile nonesuch is not there or names none"),
+    message: expect.stringContaining("the profile nonesuch does not exist or does not set one"),
   });
   const inRegion = storeAt("http://127.0.0.1:9", { ...options, region: "eu-west-1" });
   await expect(inRegion.list("")).rejects.toMatchObject({
     code: "STORE_DENIED",
-    message: expect.stringContaining("not in the profile nonesuch either"),
+    message: expect.stringContaining("the profile nonesuch does not exist or contains none"),
   });
 });
 

@@ -121,7 +121,7 @@ test.each([
   const upload = store.upload("a.tar", Readable.from(content(), { objectMode: false }), {
     signal: stop.signal,
   });
-  await expect(upload).rejects.toThrow(how === "part" ? /answered 500/ : "the content failed");
+  await expect(upload).rejects.toThrow(how === "part" ? /responded with 500/ : "the content failed");
   await vi.waitFor(() => expectNothing(server));
 });
 

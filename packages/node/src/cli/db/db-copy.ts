@@ -116,7 +116,7 @@ async function requireTables(source: string, cause: CairnError): Promise<void> {
     if (!isCairnError(error, "CHECKPOINT_INCOMPLETE")) throw error;
     const what = error.message.replace(/^.* lacks /, "");
     throw new CairnError("INDEX_CORRUPT", `The database in ${source} lacks ${what}`, {
-      hint: "Restore the index from a checkpoint; the transaction log has its whole content.",
+      hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
       cause,
     });
   }

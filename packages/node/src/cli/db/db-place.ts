@@ -68,7 +68,7 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
   }
   if (names.some((name) => /^MANIFEST-\d+$|\.ldb$/.test(name))) {
     throw new CairnError("INDEX_CORRUPT", `The database in ${path} lacks its file CURRENT.`, {
-      hint: "Restore the index from a checkpoint; the transaction log has its whole content.",
+      hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
     });
   }
   throw new CairnError("NOT_FOUND", `There is neither an index nor a checkpoint in ${path}.`, {

@@ -50,7 +50,7 @@ export function awaitedStore(
     create: (name, text) => watched(`writing ${name}`, store.create(name, text)),
     replace: (name, text, tag) => watched(`writing ${name}`, store.replace(name, text, tag)),
     remove: (name) => watched(`removing ${name}`, store.remove(name)),
-    now: () => watched("asking for its time", store.now()),
+    now: () => watched("reading its clock", store.now()),
     ...(store.describe === undefined ? {} : { describe: () => store.describe?.() }),
     ...(store.tidy === undefined
       ? {}

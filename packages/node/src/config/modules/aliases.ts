@@ -23,8 +23,8 @@ const NATS = "Use cairn.nats/->tx-log, or cairn.embedded/->tx-log for a single n
  * several namespaces.
  */
 const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
-  [/(^|[.-])kafka([./-]|$)/, "Cairn has no Kafka log.", NATS],
-  [/(^|[.-])jdbc([./-]|$)/, "Cairn has no log in an SQL database.", NATS],
+  [/(^|[.-])kafka([./-]|$)/, "Cairn does not support Kafka.", NATS],
+  [/(^|[.-])jdbc([./-]|$)/, "Cairn does not support a log in an SQL database.", NATS],
   [
     /document-store|(^|[./])doc-store/,
     "Cairn has no document store.",
@@ -32,25 +32,25 @@ const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
   ],
   [
     /(^|[.-])lucene([./-]|$)/,
-    "Cairn has no Lucene index.",
+    "Cairn does not support Lucene.",
     "Remove it: documents are found by bucket, namespace and name.",
   ],
   [
     /(^|[.-])xodus\/->kv-store$/,
-    "Cairn has no Xodus.",
+    "Cairn does not support Xodus.",
     "Use cairn.leveldb/->kv-store with a new db-dir: the index is built from the log.",
   ],
   [
     /(^|[.-])azure([./-]|$)/,
-    "Cairn has no Azure store.",
+    "Cairn does not support Azure Blob Storage.",
     "Use cairn.checkpoint/->filesystem-checkpoint-store on a mounted share, or a module of your own.",
   ],
   [
     /(^|[.-])(?:google|gcp|gcs)([./-]|$)/,
-    "Cairn has no Google Cloud Storage store.",
+    "Cairn does not support Google Cloud Storage.",
     "Use cairn.checkpoint/->filesystem-checkpoint-store on a mounted bucket, or a module of your own.",
   ],
-  [/(^|[.-])tx-log(-[a-z]+)?\/->/, "Cairn has no such log.", NATS],
+  [/(^|[.-])tx-log(-[a-z]+)?\/->/, "Cairn does not support this log.", NATS],
   [
     /(^|[./-])(?:metrics|prometheus|cloudwatch|jmx|dropwizard)([./-]|$)/,
     "Cairn has no module for metrics.",
@@ -68,7 +68,7 @@ const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
   ],
   [
     /(^|[.-])rocksdb\/(?:->lru-)?block-cache$/,
-    "Cairn has no cache to share.",
+    "Cairn does not have a cache to share.",
     "Remove it: the size of LevelDB's cache is fixed.",
   ],
   [

@@ -24,10 +24,7 @@ const retentionPolicy = mapOf(
   (values, fail): RetentionPolicy | undefined => {
     const { "retain-newer-than": retainNewerThan, "retain-at-least": retainAtLeast } = values;
     if (retainNewerThan === undefined && retainAtLeast === undefined) {
-      return fail(
-        "A retention policy limits neither age nor number.",
-        "Give retain-newer-than, retain-at-least, or both.",
-      );
+      return fail("This retention policy sets no limit.", "Set retain-newer-than, retain-at-least, or both.");
     }
     return omitUndefined({ retainNewerThan, retainAtLeast });
   },
@@ -154,7 +151,7 @@ export const checkpointer = defineModule({
     const [parameter, type] =
       store === undefined ? ["store", "a checkpoint store"] : ["approx-frequency", "a duration"];
     return {
-      message: `cairn.checkpoint/->checkpointer needs ${parameter}, ${type}.`,
+      message: `cairn.checkpoint/->checkpointer requires the parameter ${parameter} (${type}).`,
       hint: "A node that saves checkpoints needs store and approx-frequency; one that only restores them has restore-from without these.",
       parameter,
     };

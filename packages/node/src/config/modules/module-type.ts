@@ -88,7 +88,7 @@ function byName<K extends ModuleKind>(
       normalizeName(name.text),
       reading.root.entries.map((entry) => entry.name),
     );
-    reading.problems.add(name.origin, at, `There is no top-level key :${name.text}.`, {
+    reading.problems.add(name.origin, at, `Unknown top-level key :${name.text}.`, {
       code: "CONFIG_MODULE",
       hint:
         near === undefined ? `Known modules: ${known(kind, reading).join(", ")}.` : didYouMean(`:${near}`),
@@ -106,7 +106,7 @@ function byName<K extends ModuleKind>(
       reading.problems.add(
         name.origin,
         at,
-        `${name.text} is ${KIND_NAMES[descriptor.kind]}; here ${KIND_NAMES[kind]} is needed.`,
+        `${name.text} is ${KIND_NAMES[descriptor.kind]}; ${KIND_NAMES[kind]} is required here.`,
         {
           code: "CONFIG_MODULE",
           hint: wanted,
@@ -150,7 +150,7 @@ function unknownModule(kind: ModuleKind, name: TextNode, path: ConfigPath, readi
     ...OLDER_NAMES,
     ...reading.root.entries.map((entry) => entry.name),
   ]);
-  reading.problems.add(name.origin, path, `There is no module ${JSON.stringify(name.text)}.`, {
+  reading.problems.add(name.origin, path, `Unknown module ${JSON.stringify(name.text)}.`, {
     code: "CONFIG_MODULE",
     hint: near === undefined ? `Known: ${names.join(", ")}.` : didYouMean(near),
   });
@@ -179,7 +179,7 @@ function readShared<K extends ModuleKind>(
   }
   const before = reading.shared.get(name);
   if (before !== undefined && before.kind !== kind) {
-    const message = `${name} is ${KIND_NAMES[before.kind]} elsewhere; here ${KIND_NAMES[kind]} is needed.`;
+    const message = `${name} is ${KIND_NAMES[before.kind]} elsewhere; ${KIND_NAMES[kind]} is required here.`;
     reading.problems.add(use.origin, path, message, { code: "CONFIG_MODULE" });
     return undefined;
   }

@@ -22,7 +22,7 @@ const embeddedTxLog = defineModule({
     path: derived(
       path(),
       ({ node }) => join(node.dir, `${node.id}-log`),
-      "The log's folder.",
+      "The folder of the log.",
       "`{CAIRN_DIR}/{NODE_ID}-log`",
     ),
     ...txLogParameters,

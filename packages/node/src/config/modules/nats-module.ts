@@ -64,7 +64,7 @@ const tlsFiles = mapOf(
   (values, fail): Tls | undefined => {
     const { "ca-file": caFile, "cert-file": certFile, "key-file": keyFile } = values;
     if ((certFile === undefined) !== (keyFile === undefined)) {
-      return fail("A certificate needs its key, and vice versa.", "Give both cert-file and key-file.");
+      return fail("A certificate needs its key, and vice versa.", "Set both cert-file and key-file.");
     }
     const handshakeFirst = values["handshake-first?"] || undefined;
     return omitUndefined({ caFile, certFile, keyFile, handshakeFirst });
@@ -134,11 +134,11 @@ export const natsTxLog = defineModule({
   check(values) {
     const ways = LOGINS.filter((name) => values[name] !== undefined);
     if (ways.length > 1)
-      return { message: `There are ${ways.length} ways to log in: ${ways.join(", ")}.`, hint: "Keep one." };
+      return { message: `More than one way to log in is configured: ${ways.join(", ")}.`, hint: "Keep one." };
     if (values.user !== undefined && values.password === undefined)
-      return { message: "There is a user without a password.", hint: "Give its password too." };
+      return { message: "A user is configured without a password.", hint: "Set password as well." };
     if (values.password === undefined || values.user !== undefined) return undefined;
-    return { message: "There is a password without a user.", hint: "Give its user too, or use token." };
+    return { message: "A password is configured without a user.", hint: "Set user as well, or use token." };
   },
   common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
   create(values, context) {

@@ -41,10 +41,10 @@ const credentials: ValueType<S3Credentials> = mapOf(
     }
     return profile === undefined
       ? fail(
-          "A key needs both its id and its secret.",
-          "Give access-key-id and secret-access-key, or profile; omit credentials for the default search of the SDK.",
+          "An access key needs both its id and its secret.",
+          "Set access-key-id and secret-access-key, or profile; omit credentials to use the SDK's default search.",
         )
-      : fail("There are two ways to log in: profile and a key.", "Keep one.");
+      : fail("Both a profile and an access key are configured.", "Keep one.");
   },
   { minProperties: 1 },
 );

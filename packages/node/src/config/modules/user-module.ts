@@ -88,8 +88,10 @@ async function importFrom(target: string, folder: string): Promise<Record<string
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
   return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {
-      const hint = "Resolve or reject its promise: nothing is left running that could.";
-      reject(new CairnError("CONFIG_MODULE", `${specifier} never settles.`, { hint }));
+      const hint = "Resolve or reject the promise: nothing that is still running could do so.";
+      reject(
+        new CairnError("CONFIG_MODULE", `${specifier} returned a promise that never settles.`, { hint }),
+      );
     };
     process.once("beforeExit", whenDrained);
     void Promise.resolve(answer)
@@ -120,7 +122,7 @@ async function importPackage(name: string, folder: string): Promise<Record<strin
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === "MODULE_NOT_FOUND") {
-      throw new CairnError("CONFIG_MODULE", `There is no top-level key and no package ${name}.`, {
+      throw new CairnError("CONFIG_MODULE", `There is neither a top-level key nor a package ${name}.`, {
         hint: `Packages are resolved from ${folder}.`,
       });
     }

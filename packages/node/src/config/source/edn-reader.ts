@@ -158,7 +158,7 @@ export class EdnReader {
     let plain = from + 1;
     for (let at = plain; ; at += 1) {
       const char = this.#text.charAt(at);
-      if (char === "") throw new EdnFault(from, "This text has no closing quote.");
+      if (char === "") throw new EdnFault(from, "This string has no closing quote.");
       if (char !== '"' && char !== "\\") continue;
       text += this.#text.slice(plain, at);
       if (char === '"') {
@@ -191,7 +191,7 @@ export class EdnReader {
     throw new EdnFault(
       at,
       `EDN has no escape \\${shown}; it has \\t \\r \\n \\b \\f \\\\ \\", \\u with four digits, and octal numbers up to \\377.`,
-      'Write a backslash in text twice: "C:\\\\data".',
+      'In a string, write a backslash twice: "C:\\\\data".',
     );
   }
 
@@ -221,7 +221,7 @@ export class EdnReader {
     throw new EdnFault(
       from,
       `The tag #${abbreviate(this.#token())} has no meaning in a configuration.`,
-      "Write the value as plain text or a number.",
+      "Write the value as a string or a number.",
     );
   }
 
@@ -237,7 +237,7 @@ export class EdnReader {
 
   #symbolic(from: number, depth: number): EdnForm {
     this.#at += 2;
-    const name = this.#required(from, depth + 1, "EDN has no place for ## here.");
+    const name = this.#required(from, depth + 1, "## is not allowed here.");
     if (name.kind !== "symbol" || !["Inf", "-Inf", "NaN"].includes(name.text))
       throw new EdnFault(from, `##${this.#shown(name)} is not a number.`);
     return { kind: "number", raw: `##${name.text}`, from, to: this.#at };
@@ -252,7 +252,7 @@ export class EdnReader {
     // 08 is a malformed octal number, not a fraction.
     const isOctal = /^[+-]?0[0-9]+N?$/.test(raw);
     if (!isNumber || (isOctal && !WHOLE.test(raw)) || !hasDigitsOf(radix, raw)) {
-      throw new EdnFault(from, `${abbreviate(raw)} is not a number.`, "Write text in double quotes.");
+      throw new EdnFault(from, `${abbreviate(raw)} is not a number.`, "Write strings in double quotes.");
     }
     return { kind: "number", raw, from, to: this.#at };
   }
@@ -288,7 +288,7 @@ export class EdnReader {
     for (; this.#at < this.#text.length; this.#at += 1) {
       const char = this.#char();
       if (BLANK.has(char) || (MACRO.test(char) && char !== "#")) break;
-      if (CODE.test(char)) throw new EdnFault(this.#at, `EDN has no place for ${JSON.stringify(char)} here.`);
+      if (CODE.test(char)) throw new EdnFault(this.#at, `${JSON.stringify(char)} is not allowed here.`);
     }
     return this.#text.slice(from, this.#at);
   }
@@ -342,7 +342,7 @@ function hasDigitsOf(radix: number, raw: string): boolean {
 }
 
 function unexpected(found: string, at: number, expected: string): EdnFault {
-  return new EdnFault(at, `There is an unexpected ${found}: ${expected}.`);
+  return new EdnFault(at, `Unexpected ${found}: ${expected}.`);
 }
 
 function tooDeep(at: number): EdnFault {

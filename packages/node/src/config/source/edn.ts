@@ -21,7 +21,7 @@ export function readEdn(
       throw new EdnFault(0, "The configuration is empty.", "Write {} for the defaults.");
     const second = reader.next();
     if (second !== undefined)
-      throw new EdnFault(second.from, "There is something after the end of the configuration.");
+      throw new EdnFault(second.from, "There is content after the end of the configuration.");
     return new TreeBuilder(source, options).build(first);
   } catch (fault) {
     if (!(fault instanceof EdnFault)) throw fault;
@@ -71,7 +71,7 @@ class TreeBuilder {
         throw new EdnFault(
           form.from,
           `The character ${this.#source.text.slice(form.from, form.to)} has no meaning in a configuration.`,
-          "Write it as text in double quotes.",
+          "Write it as a string in double quotes.",
         );
     }
   }

@@ -59,7 +59,7 @@ function inText(
       const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inside);
       if (close === "" || match === null || inside.includes("${")) {
         const hint = "Write ${NAME} or ${NAME:-default}; $${ is a literal ${.";
-        problems.addUnfilled(node.origin, path, "This text contains a ${ that is not a variable.", hint);
+        problems.addUnfilled(node.origin, path, "This string contains a ${ that is not a variable.", hint);
         return whole;
       }
       const [, name = "", fallback] = match;
@@ -87,7 +87,7 @@ function unset(
     name,
     Object.keys(env).filter((known) => env[known] !== undefined),
   );
-  const set = `Set ${name}, or give a default: \${${name}:-default}.`;
+  const set = `Set ${name}, or use a default: \${${name}:-default}.`;
   const hint = near === undefined ? set : `Did you mean ${near}? ${set}`;
   problems.addUnfilled(origin, path, `The environment variable ${name} is not set.`, hint);
 }

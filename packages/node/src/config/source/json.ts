@@ -14,7 +14,7 @@ const AFTER_END = 9;
 
 /** The messages of jsonc-parser's errors, by ParseErrorCode. */
 const ERRORS: Readonly<Record<number, string>> = {
-  1: "Expected a value: text in double quotes, a number, true, false, null, a list or an object.",
+  1: "Expected a value: a string in double quotes, a number, true, false, null, a list or an object.",
   2: "This is not a number in JSON.",
   3: "Expected a key in double quotes.",
   4: "Expected a value.",
@@ -22,14 +22,14 @@ const ERRORS: Readonly<Record<number, string>> = {
   6: "Expected a comma before the next entry.",
   7: "Expected a closing brace.",
   8: "Expected a closing bracket.",
-  9: "There is something after the end of the configuration.",
+  9: "There is content after the end of the configuration.",
   10: "JSON has no comments.",
   11: "This comment never ends, and JSON has no comments.",
-  12: "This text has no closing quote.",
+  12: "This string has no closing quote.",
   13: "This number is incomplete.",
   14: "Expected four hexadecimal digits after \\u.",
   15: "JSON has no such escape.",
-  16: "Text cannot contain a raw control character.",
+  16: "A string cannot contain a raw control character.",
 };
 
 /**
@@ -51,7 +51,7 @@ export function readJson(source: SourceText, problems: ProblemList): ConfigNode 
       root !== undefined && first.error === INVALID_SYMBOL && first.offset >= root.offset + root.length;
     const message = ERRORS[afterEnd ? AFTER_END : first.error] ?? "This is not JSON.";
     const single =
-      source.text[first.offset] === "'" ? "In JSON, keys and text are in double quotes." : undefined;
+      source.text[first.offset] === "'" ? "In JSON, keys and strings must be in double quotes." : undefined;
     syntaxProblem(source, problems, first.offset, message, single);
     return undefined;
   }

@@ -52,7 +52,7 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
     if (Number.isInteger(node.value)) return wholeMilliseconds(node.value, String(node.value));
     return {
       fault: `${node.value} is not a whole number of milliseconds.`,
-      hint: "Numbers are milliseconds; write ISO-8601 text for anything else, such as PT1.5S.",
+      hint: "Numbers are milliseconds; write an ISO-8601 duration for anything else, such as PT1.5S.",
     };
   }
   if (node.type === "string") {
@@ -80,7 +80,7 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
   }
   const [count] = node.arguments;
   if (node.arguments.length !== 1 || count?.type !== "number" || !Number.isInteger(count.value)) {
-    return { fault: `(${node.name} …) takes one whole number.`, hint: `Write (${node.name} 6).` };
+    return { fault: `(${node.name} …) must have one whole number.`, hint: `Write (${node.name} 6).` };
   }
   return wholeMilliseconds(count.value * unit, `(${node.name} ${count.value})`);
 }

@@ -54,7 +54,7 @@ export function secret(doc: string, defaultText?: string): Parameter<string | un
     ...plain,
     read(node, path, reading) {
       if (node.type === "string" && node.text !== "") return node.text;
-      reading.problems.add(node.origin, path, "Expected text in double quotes, not empty.");
+      reading.problems.add(node.origin, path, "Expected a string in double quotes, not empty.");
       return undefined;
     },
   };

@@ -52,7 +52,7 @@ function readParameter(
       reading.problems.add(
         origin,
         at,
-        `${description.what} needs ${name}, ${article(parameter.type.name)}.`,
+        `${description.what} requires the parameter ${name} (${article(parameter.type.name)}).`,
         { hint: parameter.doc },
       );
       return undefined;

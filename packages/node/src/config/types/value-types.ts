@@ -8,11 +8,11 @@ import { expected, type ValueType } from "./reading.ts";
 /** Returns the type of a string that is not empty. */
 export function text(): ValueType<string> {
   return {
-    name: "text",
+    name: "string",
     jsonSchema: { type: "string", minLength: 1 },
     read(node, at, reading) {
       if (node.type !== "string" || node.text === "") {
-        return expected(node, at, reading, "text in double quotes, not empty");
+        return expected(node, at, reading, "a string in double quotes, not empty");
       }
       return node.text;
     },
@@ -45,8 +45,8 @@ export function path(): ValueType<string> {
     },
     read(node, at, reading) {
       if (node.type === "call")
-        return expected(node, at, reading, "a path as text", 'Write "/path/to/it" in double quotes.');
-      if (node.type !== "string") return expected(node, at, reading, "a path as text");
+        return expected(node, at, reading, "a path as a string", 'Write "/path/to/it" in double quotes.');
+      if (node.type !== "string") return expected(node, at, reading, "a path as a string");
       const value = absolutePath(node.text, reading.cwd);
       if (value !== undefined) return value;
       if (!node.text.startsWith("~")) return expected(node, at, reading, "a path on this machine");
@@ -122,7 +122,7 @@ export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
     jsonSchema: eitherOf(item.jsonSchema, { type: "array", items: item.jsonSchema, minItems: 1 }),
     read(node, at, reading) {
       const items = node.type === "list" ? node.items : [node];
-      if (items.length === 0) return expected(node, at, reading, `a list of at least one ${item.name}`);
+      if (items.length === 0) return expected(node, at, reading, `a list with at least one ${item.name}`);
       const values = items.map((entry, index) =>
         item.read(entry, node.type === "list" ? [...at, String(index)] : at, reading),
       );
