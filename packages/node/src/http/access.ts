@@ -59,7 +59,7 @@ function refusal(
   if (repeated !== undefined) {
     return badRequest(
       `The request has the header ${repeated} twice.`,
-      "The node cannot know which one is meant; send one.",
+      "The node cannot know which one is meant; send it once.",
     );
   }
   const coding = headers["transfer-encoding"];
@@ -77,9 +77,9 @@ function refusal(
   if (given !== undefined && timingSafeEqual(digest(given), expected)) return undefined;
   return new CairnError(
     "UNAUTHORIZED",
-    given === undefined ? "This node requires a token." : "The token is not this node's.",
+    given === undefined ? "This node requires a token." : "The token is not valid for this node.",
     {
-      hint: "Give the node's auth-token: to commands with --token or CAIRN_AUTH_TOKEN, in a request with the header Authorization: Bearer TOKEN.",
+      hint: "Pass the node's auth-token: to commands with --token or CAIRN_AUTH_TOKEN, in a request with the header Authorization: Bearer TOKEN.",
     },
   );
 }
@@ -88,7 +88,7 @@ function refusal(
 function unknownTransferCoding(coding: string): RequestError {
   return new RequestError(BAD_REQUEST, `The transfer coding ${JSON.stringify(coding)} is not supported.`, {
     status: 501,
-    hint: "Send the body as it is, whole or in chunks (Transfer-Encoding: chunked).",
+    hint: "Send the body without a transfer coding, or in chunks (Transfer-Encoding: chunked).",
   });
 }
 

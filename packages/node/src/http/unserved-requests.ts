@@ -39,7 +39,7 @@ export function refuseUnserved(app: FastifyInstance): void {
 
 function unserved(method: string, url: string, allowed: readonly string[]): CairnError {
   if (allowed.length > 0) return methodNotAllowed(method, pathOf(url), allowed);
-  return new CairnError("NOT_FOUND", `There is no ${method} ${pathOf(url)}.`, {
+  return new CairnError("NOT_FOUND", `Unknown address: ${method} ${pathOf(url)}.`, {
     hint: "GET /openapi.json lists all addresses with their methods.",
   });
 }

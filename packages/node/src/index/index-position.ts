@@ -42,7 +42,7 @@ export class IndexPosition {
             "TX_TIMEOUT",
             `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node is at ${this.#txId}.`,
             {
-              hint: "It is not lost if the log acknowledged it: ask again with a longer wait (timeout=PT5S), or check how far the node is (cairn status, GET /status).",
+              hint: "It is not lost if the log acknowledged it: ask again with a longer wait (timeout=PT5S), or check how far the node has got (cairn status, GET /status).",
             },
           ),
         );

@@ -32,9 +32,9 @@ function checkedLimit(limit = DEFAULT_LIMIT): number {
   if (Number.isInteger(limit) && limit >= 1 && limit <= GREATEST_LIMIT) return limit;
   throw new CairnError(
     "REQUEST_INVALID",
-    `A limit is a whole number from 1 to ${GREATEST_LIMIT}, not ${limit}.`,
+    `The limit must be a whole number from 1 to ${GREATEST_LIMIT}, not ${limit}.`,
     {
-      hint: "The cursor of a page leads to the next one.",
+      hint: "The cursor of a page leads to the next page.",
     },
   );
 }
@@ -193,7 +193,7 @@ export class NodeReads implements Reads {
         "REQUEST_INVALID",
         `${JSON.stringify(before)} is neither the id of an event nor a time in nanoseconds.`,
         {
-          hint: "Give the id of the last event that was returned (cairn events --json shows it), or use the URL in the Link header unchanged.",
+          hint: "Use the id of the last event that was returned (cairn events --json shows it), or use the URL in the Link header unchanged.",
         },
       );
     }

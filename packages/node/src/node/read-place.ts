@@ -75,7 +75,7 @@ export class ReadPlace {
         "TX_TIMEOUT",
         `The log did not report within ${limit.limitMs} ms which transactions it has up to that time.`,
         {
-          hint: "Use a transaction in place of the time, or read what this node has with ?stale=true.",
+          hint: "Use a transaction id instead of the time, or read what this node has with ?stale=true.",
         },
       );
     }

@@ -13,7 +13,7 @@ export function asCairnError(error: unknown): CairnError {
   const system = systemErrorOf(error);
   if (system !== undefined) return systemRefused("What the node needs", system, error);
   const message = error instanceof Error ? error.message : String(error);
-  return new CairnError("INTERNAL", `The node met an unexpected error: ${message}.`, {
+  return new CairnError("INTERNAL", `An unexpected error occurred: ${message}.`, {
     hint: "Please report it with the node's log. The data in the log is not affected.",
     cause: error,
   });

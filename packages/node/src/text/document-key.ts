@@ -75,7 +75,7 @@ export function parseDocumentKey(bucket: string, key: string): DocumentKey {
 
 function invalid(problem: string): CairnError {
   return new CairnError("REQUEST_INVALID", `Not a valid key: ${problem}.`, {
-    hint: `A key is namespace/name in a bucket: the bucket matches [a-z][a-z0-9-]*, a namespace has 1 to ${MAX_NAMESPACE} bytes and no "/", a name 1 to ${MAX_NAME} bytes.`,
+    hint: `A key must be namespace/name in a bucket: the bucket must match [a-z][a-z0-9-]*, a namespace must have 1 to ${MAX_NAMESPACE} bytes and no "/", a name 1 to ${MAX_NAME} bytes.`,
   });
 }
 

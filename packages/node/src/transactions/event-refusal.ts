@@ -16,29 +16,29 @@ export function eventRefusal(value: unknown): string | undefined {
   const problem = eventProblem(value);
   if (problem === undefined) return undefined;
   if (value === null || typeof value !== "object" || Array.isArray(value)) {
-    return `${problem}, and this is ${shown(value)}`;
+    return `${problem}, not ${shown(value)}`;
   }
   const event = value as Readonly<Record<string, unknown>>;
   const unknown = Object.keys(event).find((name) => !EVENT_FIELDS.has(name));
   if (unknown !== undefined) {
     const near = nearestName(unknown, EVENT_FIELDS.keys());
     const meant = near === undefined ? "" : ` (did you mean ${near}?)`;
-    return `an event has no ${JSON.stringify(unknown)}${meant}; known are ${[...EVENT_FIELDS.keys()].join(", ")}`;
+    return `an event has no field ${JSON.stringify(unknown)}${meant}; its fields are ${[...EVENT_FIELDS.keys()].join(", ")}`;
   }
   for (const [name, { maxBytes, required }] of EVENT_FIELDS) {
     const found = event[name];
     if (found === undefined && required === undefined) continue;
-    const rule = `an event's "${name}" is text of ${required === true ? "1 to" : "at most"} ${maxBytes} bytes`;
+    const rule = `an event's "${name}" must be a string of ${required === true ? "1 to" : "at most"} ${maxBytes} bytes`;
     const expected = MEANING[name] === undefined ? rule : `${rule} (${MEANING[name]})`;
-    if (found === undefined) return `${expected}, and there is none`;
-    if (typeof found !== "string") return `${expected}, and this is ${shown(found)}`;
-    if (found === "" && required === true) return `${expected}, and this is empty`;
-    if (!found.isWellFormed()) return `${expected}, and this is not valid Unicode`;
+    if (found === undefined) return `${expected}, but it is missing`;
+    if (typeof found !== "string") return `${expected}, not ${shown(found)}`;
+    if (found === "" && required === true) return `${expected}, but it is empty`;
+    if (!found.isWellFormed()) return `${expected}, but it is not valid Unicode`;
     const bytes = Buffer.byteLength(found);
-    if (bytes > maxBytes) return `${expected}, and this has ${bytes}`;
+    if (bytes > maxBytes) return `${expected}, but it has ${bytes}`;
   }
   // Only the time can be wrong by now.
-  return `an event's "time" is ${MEANING["time"]}, at most 9223372036854775807, and this is ${JSON.stringify(event["time"])}`;
+  return `an event's "time" must be ${MEANING["time"]}, at most 9223372036854775807, not ${JSON.stringify(event["time"])}`;
 }
 
 const MAX_SHOWN_CHARACTERS = 40;
@@ -49,5 +49,5 @@ function shown(value: unknown): string {
   if (typeof value === "object") return "a map";
   if (typeof value !== "string") return `the ${typeof value} ${String(value)}`;
   const text = JSON.stringify(value);
-  return text.length > MAX_SHOWN_CHARACTERS ? "a text" : `the text ${text}`;
+  return text.length > MAX_SHOWN_CHARACTERS ? "a string" : `the string ${text}`;
 }

@@ -36,14 +36,14 @@ export function validTransaction(value: unknown): ValidTransaction {
 
 function checkTransaction(value: unknown): asserts value is Transaction {
   if (!isObject(value) || !Array.isArray(value["ops"])) {
-    throw invalid('a transaction is {"ops": [[operation, …], …], "id"?: text}');
+    throw invalid('a transaction must be {"ops": [[operation, …], …], "id"?: string}');
   }
   for (const field of Object.keys(value)) {
     if (field !== "ops" && field !== "id") throw invalid(`unknown field ${quote(field)}`);
   }
   const { ops, id } = value as { ops: unknown[]; id?: unknown };
   if (id !== undefined) checkId(id);
-  if (ops.length === 0) throw invalid("ops is empty");
+  if (ops.length === 0) throw invalid("ops must not be empty");
   const written = new Set<string>();
   for (const [index, op] of ops.entries()) {
     const problem = operationProblem(op) ?? writtenTwice(op as TxOperation, written);
@@ -56,7 +56,7 @@ function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
   const [name, bucket, key] = op as unknown[];
   if (name === "event")
-    return op.length === 2 ? eventRefusal(op[1]) : `event has 2 parts, this one has ${op.length}`;
+    return op.length === 2 ? eventRefusal(op[1]) : `event must have 2 parts, not ${op.length}`;
   if (name === "configure") return configureProblem(op);
   // Anything else may be nested too deeply to be quoted.
   if (typeof name !== "string") return "an operation begins with its name";

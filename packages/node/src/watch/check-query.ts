@@ -10,13 +10,13 @@ export function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: W
     (namespace === undefined ? undefined : keyProblem(namespace, "any")) ??
     (from === undefined || (Number.isSafeInteger(from) && from >= 0)
       ? undefined
-      : `from is a transaction's id, not ${from}`) ??
+      : `from must be a transaction id, not ${from}`) ??
     (fromTime === undefined ? undefined : fromTimeProblem(fromTime, from)) ??
     (heartbeatMs === undefined || heartbeatMs > 0
       ? undefined
-      : `heartbeatMs is a number of milliseconds above 0, not ${heartbeatMs}`);
+      : `heartbeatMs must be a number of milliseconds above 0, not ${heartbeatMs}`);
   if (problem === undefined) return;
-  throw new CairnError("REQUEST_INVALID", `This cannot be watched: ${problem}.`, {
+  throw new CairnError("REQUEST_INVALID", `Not a valid watch: ${problem}.`, {
     hint: "A watch takes a bucket, a namespace, the transaction after which it begins (from), that transaction's time (from-time), and heartbeat.",
   });
 }
@@ -25,5 +25,7 @@ function fromTimeProblem(fromTime: string, from: TxId | undefined): string | und
   if (from === undefined)
     return "the time of the transaction to begin after is given without that transaction";
   // A string that is not a time equals no time of a transaction, so the log would be reported as having lost a transaction.
-  return Number.isNaN(Date.parse(fromTime)) ? `${JSON.stringify(fromTime)} is no ISO-8601 time` : undefined;
+  return Number.isNaN(Date.parse(fromTime))
+    ? `${JSON.stringify(fromTime)} is not an ISO-8601 time`
+    : undefined;
 }

@@ -144,7 +144,7 @@ describe("an unusual request", () => {
       const headers = { "content-type": type, "content-encoding": encoding };
       const answer = await served.raw(method, path, { body: Buffer.from([31, 139, 8, 0]), headers });
       expect([answer.status, answer.headers["accept-encoding"]]).toEqual([415, "identity"]);
-      expect(answer.text).toContain(`not in the encoding ${encoding}`);
+      expect(answer.text).toContain(`not with Content-Encoding: ${encoding}`);
     }
     const plain = await served.raw("PUT", "/api/v1/pods/x", {
       body: "1",

@@ -254,7 +254,7 @@ describe("an indexed field", () => {
         .map((line) => (JSON.parse(line) as { name: string }).name),
     ).toEqual(["e0", "e2"]);
     for (const [also, message] of [
-      ["state:done", 'The field "state" has two conditions.'],
+      ["state:done", 'The field "state" is in more than one condition.'],
       ["zone:a", 'The field "zone" of executions is not indexed.'],
     ]) {
       const { status, json } = await call(`${asked}&where=${also}`);
@@ -291,7 +291,7 @@ describe("an indexed field", () => {
     const { status, json } = await call(`${url}/api/v1/pods?where=node:n1`);
     expect(status).toBe(400);
     expect(json).toMatchObject({
-      error: { code: "REQUEST_INVALID", hint: expect.stringContaining("Indexed are state, zone") },
+      error: { code: "REQUEST_INVALID", hint: expect.stringContaining("The indexed fields are state, zone") },
     });
     expect((await call(`${url}/api/v1/pods?where=state`)).status).toBe(400);
   });
@@ -329,8 +329,8 @@ describe("events", () => {
   });
 
   it.each([
-    ["no object", { reason: "x" }, '"object" is text of 1 to 1536 bytes'],
-    ["a time that is a number", { object: "a", reason: "x", time: 1 }, "and this is the number 1."],
+    ["no object", { reason: "x" }, '"object" must be a string of 1 to 1536 bytes'],
+    ["a time that is a number", { object: "a", reason: "x", time: 1 }, "not the number 1."],
     ["a time that is no number", { object: "a", reason: "x", time: "today" }, "nanoseconds"],
     ["a field that is none", { object: "a", reason: "x", level: "y" }, '"level"'],
   ])("with %s are refused", async (_what, event, told) => {

@@ -8,49 +8,49 @@ const EVENT = { object: "pod/web-0", reason: "Scheduled" };
 
 it.each<[refusal: string, event: unknown]>([
   [
-    'an event is {"object", "reason", "message"?, "bucket"?, "time"?, "type"?, "source"?}, and this is a list',
+    'an event is {"object", "reason", "message"?, "bucket"?, "time"?, "type"?, "source"?}, not a list',
     [EVENT],
   ],
   [
-    'an event is {"object", "reason", "message"?, "bucket"?, "time"?, "type"?, "source"?}, and this is the text "pod"',
+    'an event is {"object", "reason", "message"?, "bucket"?, "time"?, "type"?, "source"?}, not the string "pod"',
     "pod",
   ],
+  ['an event is {"object", "reason", "message"?, "bucket"?, "time"?, "type"?, "source"?}, not null', null],
   [
-    'an event is {"object", "reason", "message"?, "bucket"?, "time"?, "type"?, "source"?}, and this is null',
-    null,
-  ],
-  [
-    'an event has no "mesage" (did you mean message?); known are object, reason, message, bucket, time, type, source',
+    'an event has no field "mesage" (did you mean message?); its fields are object, reason, message, bucket, time, type, source',
     { ...EVENT, mesage: "x" },
   ],
   [
-    'an event has no "node"; known are object, reason, message, bucket, time, type, source',
+    'an event has no field "node"; its fields are object, reason, message, bucket, time, type, source',
     { ...EVENT, node: "x" },
   ],
   [
-    'an event\'s "reason" is text of 1 to 256 bytes (a word, such as "Scheduled"), and there is none',
+    'an event\'s "reason" must be a string of 1 to 256 bytes (a word, such as "Scheduled"), but it is missing',
     { object: "a" },
   ],
   [
-    'an event\'s "object" is text of 1 to 1536 bytes (what it happened to, such as "pod/web-0"), and this is empty',
+    'an event\'s "object" must be a string of 1 to 1536 bytes (what it happened to, such as "pod/web-0"), but it is empty',
     { ...EVENT, object: "" },
   ],
   [
-    'an event\'s "reason" is text of 1 to 256 bytes (a word, such as "Scheduled"), and this is the number 3',
+    'an event\'s "reason" must be a string of 1 to 256 bytes (a word, such as "Scheduled"), not the number 3',
     { ...EVENT, reason: 3 },
   ],
-  ['an event\'s "message" is text of at most 16384 bytes, and this is a map', { ...EVENT, message: {} }],
-  ['an event\'s "type" is text of at most 64 bytes, and this has 66', { ...EVENT, type: "é".repeat(33) }],
+  ['an event\'s "message" must be a string of at most 16384 bytes, not a map', { ...EVENT, message: {} }],
   [
-    'an event\'s "source" is text of at most 256 bytes, and this is not valid Unicode',
+    'an event\'s "type" must be a string of at most 64 bytes, but it has 66',
+    { ...EVENT, type: "é".repeat(33) },
+  ],
+  [
+    'an event\'s "source" must be a string of at most 256 bytes, but it is not valid Unicode',
     { ...EVENT, source: "\uD800" },
   ],
   [
-    'an event\'s "time" is text of at most 19 bytes (nanoseconds since 1970 in decimal digits, such as "1714300000000000001"), and this is the number 1714300000',
+    'an event\'s "time" must be a string of at most 19 bytes (nanoseconds since 1970 in decimal digits, such as "1714300000000000001"), not the number 1714300000',
     { ...EVENT, time: 1_714_300_000 },
   ],
   [
-    'an event\'s "time" is nanoseconds since 1970 in decimal digits, such as "1714300000000000001", at most 9223372036854775807, and this is "2024-04-28"',
+    'an event\'s "time" must be nanoseconds since 1970 in decimal digits, such as "1714300000000000001", at most 9223372036854775807, not "2024-04-28"',
     { ...EVENT, time: "2024-04-28" },
   ],
 ])("says %s", (refusal, event) => {

@@ -200,8 +200,8 @@ describe("a message of the log", () => {
 describe("an invalid transaction is refused before it is sent", () => {
   const deep = JSON.parse("[".repeat(50_000) + "]".repeat(50_000)) as Json;
   const refused: [string, unknown, RegExp][] = [
-    ["no operations", { ops: [] }, /ops is empty/],
-    ["not an object", [], /a transaction is/],
+    ["no operations", { ops: [] }, /ops must not be empty/],
+    ["not an object", [], /a transaction must be/],
     ["an unknown field", { ops: [["delete", "a", "b"]], at: 1 }, /unknown field "at"/],
     ["an unknown operation", { ops: [["cas", "a", "b"]] }, /unknown operation "cas"/],
     ["a part too many", { ops: [["delete", "a", "b", 1]] }, /delete has 3 parts, this one has 4/],
@@ -223,7 +223,7 @@ describe("an invalid transaction is refused before it is sent", () => {
     ],
     ["a revision of zero", { ops: [["match", "pods", "x", 0]] }, /positive integer/],
     ["an integer that loses digits", { ops: [["put", "pods", "x", { n: [2 ** 53] }]] }, /lose digits/],
-    ["infinity", { ops: [["put", "pods", "x", Infinity]] }, /JSON cannot hold/],
+    ["infinity", { ops: [["put", "pods", "x", Infinity]] }, /JSON cannot represent/],
     ["a document that is missing", { ops: [["put", "pods", "x", undefined]] }, /JSON value/],
     ["a document nested too deeply", { ops: [["put", "pods", "x", deep]] }, /nested too deeply/],
     ["an id that is no Unicode", { ops: [["delete", "pods", "x"]], id: "\ud800" }, /id must be valid/],

@@ -194,7 +194,7 @@ describe("a watch", () => {
     await using watch = WatchReader.of(node, query);
     await expect(watch.next()).rejects.toMatchObject({
       code: "REQUEST_INVALID",
-      message: expect.stringContaining("cannot be watched"),
+      message: expect.stringContaining("Not a valid watch"),
     });
   });
 

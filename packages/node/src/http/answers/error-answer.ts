@@ -67,7 +67,7 @@ const MISDIRECTED = 421;
 
 const INTERNAL: ErrorParts = {
   code: "INTERNAL",
-  message: "The node met an internal error.",
+  message: "An internal error occurred.",
   hint: "Its log has the details.",
 };
 

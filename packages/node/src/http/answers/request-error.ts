@@ -78,7 +78,7 @@ export function badBody(message: string, hint?: string): RequestError {
 export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): RequestError {
   return new RequestError(
     "METHOD_NOT_ALLOWED",
-    `There is no ${method} ${path}; it takes ${allowed.join(", ")}.`,
+    `${method} is not allowed for ${path}; allowed: ${allowed.join(", ")}.`,
     {
       hint: "GET /openapi.json lists all addresses with their methods.",
       headers: { allow: allowed.join(", ") },
@@ -96,11 +96,15 @@ export function bodyTooLarge(what: string, limit: number): RequestError {
 
 /** Returns the 415 for a compressed body. */
 export function unsupportedEncoding(encoding: string): RequestError {
-  return new RequestError(BAD_REQUEST, `Bodies must be sent as they are, not in the encoding ${encoding}.`, {
-    status: 415,
-    hint: "Send it without Content-Encoding.",
-    headers: { "accept-encoding": "identity" },
-  });
+  return new RequestError(
+    BAD_REQUEST,
+    `Bodies must be sent unencoded, not with Content-Encoding: ${encoding}.`,
+    {
+      status: 415,
+      hint: "Send it without Content-Encoding.",
+      headers: { "accept-encoding": "identity" },
+    },
+  );
 }
 
 /** Returns the 415 for a body that is not JSON. */
@@ -113,7 +117,7 @@ export function unsupportedMediaType(): RequestError {
 
 /** Returns the 415 for a batch whose body is not NDJSON. */
 export function linesExpected(): RequestError {
-  return new RequestError(BAD_REQUEST, "A batch is NDJSON: one transaction a line.", {
+  return new RequestError(BAD_REQUEST, "A batch must be NDJSON: one transaction per line.", {
     status: 415,
     hint: "Send Content-Type: application/x-ndjson (curl --data-binary @FILE).",
   });

@@ -11,7 +11,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     tag: "node",
     summary: "Whether the process is alive.",
     open: true,
-    answers: found("It is.", ref("Live")),
+    answers: found("The process is alive.", ref("Live")),
   },
   {
     method: "get",
@@ -20,7 +20,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     tag: "node",
     summary: "Whether the index is restored and caught up.",
     open: true,
-    answers: found("It is.", ref("Ready")),
+    answers: found("The node is ready.", ref("Ready")),
     errors: ["NOT_READY"],
   },
   {
@@ -29,7 +29,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "getStatus",
     tag: "node",
     summary: "The node's status, in every phase.",
-    answers: found("Its status.", ref("Status")),
+    answers: found("The node's status.", ref("Status")),
   },
   {
     method: "get",
@@ -52,7 +52,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/api/v1/digest",
     id: "getDigest",
     tag: "node",
-    summary: "A SHA-256 over the logical content.",
+    summary: "A SHA-256 of the logical content.",
     query: READ_PARAMETERS,
     answers: found("The digest.", ref("Digest"), ["Cairn-Tx"]),
     errors: READ_ERRORS,
@@ -81,7 +81,12 @@ export const NODE_OPERATIONS: readonly Operation[] = [
         schema: ref("SavedCheckpoint"),
         exact: ref("Saved"),
       },
-      { status: 202, description: "It has begun.", schema: ref("SavedCheckpoint"), exact: ref("Begun") },
+      {
+        status: 202,
+        description: "The save has begun.",
+        schema: ref("SavedCheckpoint"),
+        exact: ref("Begun"),
+      },
     ],
     errors: [
       "CHECKPOINT_RUNNING",
@@ -100,7 +105,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "verifyCheckpoint",
     tag: "checkpoints",
     summary: "Verify a checkpoint (`newest`: the log's newest): read it back and mark it as verified.",
-    answers: found("It is intact.", ref("Verified")),
+    answers: found("The checkpoint is intact.", ref("Verified")),
     errors: [
       "CHECKPOINT_NOT_FOUND",
       "CHECKPOINT_CORRUPT",

@@ -76,8 +76,8 @@ export interface Operation {
 export type HeaderName = keyof typeof HEADERS;
 
 const HEADERS = {
-  "Cairn-Tx": [{ type: "integer", format: "int64" }, "The transaction that the answer is as of."],
-  ETag: [TEXT, 'The revision in quotes, such as "7"; W/"7" if the answer is compressed.'],
+  "Cairn-Tx": [{ type: "integer", format: "int64" }, "The transaction that the response is as of."],
+  ETag: [TEXT, 'The revision in quotes, such as "7"; W/"7" if the response is compressed.'],
   Link: [TEXT, 'The address of the next page with rel="next", if there is one.'],
   Location: [TEXT, "The address of the new document."],
   "If-Match": [TEXT, 'Only if it is at one of these revisions (`"7"`), or with `*` only if it exists.'],

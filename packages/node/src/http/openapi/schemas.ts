@@ -81,7 +81,7 @@ const POLICY_SCHEMAS = {
 const OUTCOME = { txId: TX_ID, txTime: TIME, committed: FLAG, reason: TEXT, duplicateOf: TX_ID };
 const WRITTEN = {
   txId: TX_ID,
-  existed: described(nullable(FLAG), "Null if a history policy has already removed the answer."),
+  existed: described(nullable(FLAG), "Null if a history policy has already removed this information."),
 };
 const EVENT_WRITTEN = { id: TEXT, txId: TX_ID, time: TEXT };
 const CHECKPOINT = {
@@ -105,7 +105,7 @@ const BEGUN = { begun: described(FLAG, "202: its progress is in /status.") };
 const ERROR_CODE = oneOf(...ERROR_CODES);
 /** Fields next to some errors. */
 const ERROR_DETAILS = {
-  limit: described(COUNT, "413: the most bytes that are accepted."),
+  limit: described(COUNT, "413: the maximum number of bytes that are accepted."),
   txId: described(TX_ID, "A write whose outcome was not awaited: its transaction, which is stored."),
   floor: described(TX_ID, "410 of a watch: the earliest transaction after which it can begin."),
   reason: described(TEXT, "410 of a watch: `compacted` or `regressed`."),

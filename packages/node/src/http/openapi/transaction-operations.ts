@@ -32,8 +32,8 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     // Generated clients would encode a type with "json" in its name as one JSON value.
     body: { "text/plain": TEXT, "application/octet-stream": { ...TEXT, format: "binary" } },
     answers: [
-      { status: 200, description: "All are indexed.", schema: ref("BatchResult") },
-      { status: 202, description: "All are in the log.", schema: ref("BatchResult") },
+      { status: 200, description: "All transactions are indexed.", schema: ref("BatchResult") },
+      { status: 202, description: "All transactions are in the log.", schema: ref("BatchResult") },
     ],
     errors: [...SUBMIT_ERRORS, "CONFLICT"],
   },
@@ -45,7 +45,14 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     summary: "The outcome of a transaction; with `timeout`, wait for it.",
     inPath: { id: ref("TxId") },
     query: READ_PARAMETERS,
-    answers: [{ status: 200, description: "It is indexed.", schema: ref("Outcome"), exact: ref("Decided") }],
+    answers: [
+      {
+        status: 200,
+        description: "The transaction is indexed.",
+        schema: ref("Outcome"),
+        exact: ref("Decided"),
+      },
+    ],
     errors: [...READ_ERRORS, "NOT_FOUND"],
   },
   {

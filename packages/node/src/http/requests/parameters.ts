@@ -176,7 +176,7 @@ function txIdParameter<Option extends string>(
 
 const TIMEOUT = "How long to wait (ISO-8601 or milliseconds): 30 s by default, at most an hour.";
 const timeout = parameter("timeoutMs", parseTimeout, DURATION, TIMEOUT);
-const limit = parameter("limit", parseLimit, LIMIT, "The most items on a page; 100 by default.");
+const limit = parameter("limit", parseLimit, LIMIT, "The maximum number of items on a page; 100 by default.");
 const namespace = textParameter("namespace", NAMESPACE, "Only this namespace.");
 const asOf = parameter(
   "asOf",
@@ -205,7 +205,7 @@ export const READ_PARAMETERS = {
 
 /** The parameters of every write. */
 export const WRITE_PARAMETERS = {
-  await: flagParameter("await", "Whether to answer once it is indexed (200) or once the log has it (202)."),
+  await: flagParameter("await", "Whether to respond once it is indexed (200) or once the log has it (202)."),
   timeout,
 };
 
@@ -288,5 +288,5 @@ export const WATCH_PARAMETERS = {
 
 /** The parameters of saving a checkpoint. */
 export const CHECKPOINT_PARAMETERS = {
-  await: flagParameter("await", "Whether to answer once the checkpoint is saved."),
+  await: flagParameter("await", "Whether to respond only once the checkpoint is saved."),
 };

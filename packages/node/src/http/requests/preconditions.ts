@@ -108,7 +108,7 @@ export function conflict(revision: Revision | undefined): RequestError {
 
 /** Returns the 412 for a write that was aborted; `reason` is the outcome's: a code, then words. */
 export function lostBecause(
-  reason = "the document was changed meanwhile",
+  reason = "the document was changed in the meantime",
   hint = "Read the document again, and decide whether to write it.",
 ): RequestError {
   const words = reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");

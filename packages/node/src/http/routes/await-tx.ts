@@ -29,7 +29,7 @@ export async function awaitSubmitted(
         ? `Transaction ${id} is stored, but was not indexed within ${limit.limitMs} ms.`
         : error.message;
     throw new RequestError(error.code, message, {
-      hint: `The transaction is stored; GET /api/v1/tx/${id} returns its outcome, here or at another node, and cairn status shows how far the node is.`,
+      hint: `The transaction is stored; GET /api/v1/tx/${id} returns its outcome, here or at another node, and cairn status shows how far the node has got.`,
       cause: error,
       details: { txId: id },
     });
@@ -42,7 +42,7 @@ export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promi
   if (given !== TIMED_OUT) return given;
   throw new CairnError(
     "STORE_UNREACHABLE",
-    `The checkpoint store did not answer within ${limit.limitMs} ms.`,
+    `The checkpoint store did not respond within ${limit.limitMs} ms.`,
     {
       hint: "Try again, or wait longer with timeout=; check whether the store can be reached.",
     },

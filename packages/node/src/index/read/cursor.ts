@@ -25,8 +25,8 @@ export function decodeListCursor(text: string): ListCursor {
 
 /** Returns `REQUEST_INVALID`: the earlier pages were of transactions that the log has lost. */
 export function lostHistory(): CairnError {
-  return new CairnError("REQUEST_INVALID", "The cursor is of a history that the log has lost.", {
-    hint: "Begin the list again without a cursor: the contents of earlier pages may no longer exist.",
+  return new CairnError("REQUEST_INVALID", "The cursor belongs to a history that the log has lost.", {
+    hint: "Start the list again without a cursor: the contents of earlier pages may no longer exist.",
   });
 }
 
@@ -61,7 +61,7 @@ function isId(value: unknown): value is TxId {
 }
 
 function invalid(): CairnError {
-  return new CairnError("REQUEST_INVALID", "The cursor is not one that a list returned.", {
-    hint: "Begin again without a cursor, or follow the Link header as it is.",
+  return new CairnError("REQUEST_INVALID", "The cursor was not returned by a list.", {
+    hint: "Start again without a cursor, or follow the Link header unchanged.",
   });
 }

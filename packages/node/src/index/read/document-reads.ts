@@ -186,7 +186,7 @@ export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Pro
   const time = Date.parse(asOf.time);
   if (Number.isNaN(time)) {
     throw new CairnError("REQUEST_INVALID", `${JSON.stringify(asOf.time)} is not an ISO-8601 time.`, {
-      hint: "Write it like 2026-11-20T06:12:26.123Z, or give a transaction id.",
+      hint: "Write it like 2026-11-20T06:12:26.123Z, or use a transaction id.",
     });
   }
   // Transaction 0 stands for the time before the first one.

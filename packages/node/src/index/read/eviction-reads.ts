@@ -56,8 +56,8 @@ export async function readEvictions(
   const { gte, lt } = rowsOfKind(ROW.eviction);
   const end = cursor === undefined ? lt : Buffer.from(cursor, "base64url");
   if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) {
-    throw new CairnError("REQUEST_INVALID", "The cursor is not one that a list of evictions returned.", {
-      hint: "Begin again without a cursor, or follow the Link header as it is.",
+    throw new CairnError("REQUEST_INVALID", "The cursor was not returned by a list of evictions.", {
+      hint: "Start again without a cursor, or follow the Link header unchanged.",
     });
   }
   const evictions: Eviction[] = [];

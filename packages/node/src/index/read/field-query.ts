@@ -39,16 +39,20 @@ function checkQueries(queries: readonly FieldQuery[]): void {
     if (comparableText(value) === undefined) {
       throw new CairnError(
         "REQUEST_INVALID",
-        `A value in a condition has at most ${MAX_FIELD_VALUE_BYTES} bytes.`,
+        `A value in a condition must have at most ${MAX_FIELD_VALUE_BYTES} bytes.`,
         {
           hint: "Longer values are not indexed.",
         },
       );
     }
     if (queries.findIndex((other) => other.field === field) === at) continue;
-    throw new CairnError("REQUEST_INVALID", `The field ${JSON.stringify(field)} has two conditions.`, {
-      hint: "All conditions have to hold, and a field has one value: make a request for each value.",
-    });
+    throw new CairnError(
+      "REQUEST_INVALID",
+      `The field ${JSON.stringify(field)} is in more than one condition.`,
+      {
+        hint: "All conditions must hold, and a field has one value: send one request per value.",
+      },
+    );
   }
 }
 
@@ -69,7 +73,7 @@ async function readyIndex(
         hint:
           named === ""
             ? `No field of ${bucket} is indexed; the policy "indexes" lists indexed fields (cairn policy apply).`
-            : `Indexed are ${named}; the policy "indexes" lists them (cairn policy apply).`,
+            : `The indexed fields are ${named}; the policy "indexes" lists them (cairn policy apply).`,
       },
     );
   }
@@ -101,6 +105,6 @@ export async function rarestOf(reader: KvReader, { indexes, values }: Wanted): P
   });
   const at = many.indexOf(Math.min(...many));
   const [index, value] = [indexes[at], values[at]];
-  if (index === undefined || value === undefined) throw new Error("nothing is asked about");
+  if (index === undefined || value === undefined) throw new Error("there is no condition");
   return { index, value };
 }

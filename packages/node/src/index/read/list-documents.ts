@@ -93,8 +93,8 @@ function bounds(
 
 /** Returns `REQUEST_INVALID`: the cursor belongs to another list. */
 export function foreignCursor(): CairnError {
-  return new CairnError("REQUEST_INVALID", "The cursor is that of another list.", {
-    hint: "A cursor is valid only with the bucket, namespace and prefix for which it was returned: follow the Link header as it is.",
+  return new CairnError("REQUEST_INVALID", "The cursor belongs to a different list.", {
+    hint: "A cursor is valid only with the bucket, namespace and prefix for which it was returned: follow the Link header unchanged.",
   });
 }
 

@@ -127,16 +127,16 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   const text = bytes.toString("utf8");
   // Versions before 4 had no checksum.
   if (!isWhole && text.includes(CHECKSUM_NAME))
-    throw unusableIndex("the row that says what it holds is not what was written");
+    throw unusableIndex("its state row does not match its checksum");
   const { version } = parse(VersionSchema, text);
   if (version !== INDEX_VERSION) {
     throw new CairnError(
       "INDEX_VERSION",
-      `The index has version ${version}, this Cairn reads version ${INDEX_VERSION}.`,
-      { hint: "The node builds a new one from a checkpoint of its version or from the log." },
+      `The index has version ${version}, but this version of Cairn reads version ${INDEX_VERSION}.`,
+      { hint: "The node builds a new one from a checkpoint of the right version or from the log." },
     );
   }
-  if (!isWhole) throw unusableIndex("the row that says what it holds is not what was written");
+  if (!isWhole) throw unusableIndex("its state row does not match its checksum");
   return parse(StateSchema, text);
 }
 
@@ -148,7 +148,7 @@ function parse<State>(schema: z.ZodType<State>, text: string): State {
     return schema.parse(JSON.parse(text));
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof z.ZodError) {
-      throw unusableIndex("the row that says what it holds is not readable", error);
+      throw unusableIndex("its state row is not readable", error);
     }
     throw error;
   }

@@ -116,5 +116,5 @@ function sealOf(key: Uint8Array, value: Uint8Array): number {
 
 /** Returns `INDEX_CORRUPT`: a row's key or value is not what was written. */
 export function damagedRow(key: Uint8Array): CairnError {
-  return unusableIndex(`the row ${rowName(key)} is not what was written`);
+  return unusableIndex(`the row ${rowName(key)} does not match its checksum`);
 }

@@ -101,11 +101,7 @@ describe("cairn db check", () => {
     ],
     ["a row of no kind", put(Buffer.from("\u0001x"), json("")), "this version does not know its kind"],
     ["a key that is cut short", put(Buffer.from("cpods\0web"), json("")), "its key is truncated"],
-    [
-      "a state that cannot be read",
-      put(STATE_ROW_KEY, json("{}")),
-      "the row that says what it holds is not readable",
-    ],
+    ["a state that cannot be read", put(STATE_ROW_KEY, json("{}")), "its state row is not readable"],
   ] satisfies [string, KvOperation, string][])("finds %s, and says where", async (_, operation, problem) => {
     const place = await tampered([operation]);
     const { code, stdout, stderr } = await db("check", place);

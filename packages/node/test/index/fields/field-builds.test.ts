@@ -233,7 +233,7 @@ it("a field that is no longer indexed leaves no rows, and is built again when it
   await index.apply([message(4, ["configure", { indexes: { executions: ["node"] } }])]);
   await expect(index.list(running)).rejects.toMatchObject({
     code: "REQUEST_INVALID",
-    hint: expect.stringContaining("Indexed are node"),
+    hint: expect.stringContaining("The indexed fields are node"),
   });
   const byNode = { ...running, where: [{ field: "node", value: "n1" }] };
   // Unchanged fields remain all the time.

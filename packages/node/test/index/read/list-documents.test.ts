@@ -46,7 +46,7 @@ describe("a list", () => {
     const lost = encodeListCursor({ txId, after, history: "0".repeat(12) });
     await expect(index.list({ bucket: "aaa", limit: 1, cursor: lost })).rejects.toMatchObject({
       code: "REQUEST_INVALID",
-      hint: expect.stringContaining("Begin the list again") as string,
+      hint: expect.stringContaining("Start the list again") as string,
     });
   });
 
