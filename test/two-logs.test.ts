@@ -88,9 +88,7 @@ it("a node that was started without its cluster's log warns as soon as it is rea
 
   const astray = await start("astray", "shared");
   const { stdout } = await runCairnOrThrow(["status", "--url", await astray.url()]);
-  const warned = /^Warning +LOG_DIFFERENT: (This node began with a log of its own, .*)\n +(.*)$/m.exec(
-    stdout,
-  );
+  const warned = /^Warning +LOG_DIFFERENT: (This node started with its own log, .*)\n +(.*)$/m.exec(stdout);
   const [, message = "", hint = ""] = warned ?? [];
   expect(message).toContain(`of "cairn" (${(await first.status()).log.id})`);
   expect((await astray.status()).log.warnings).toEqual([{ code: "LOG_DIFFERENT", message, hint }]);

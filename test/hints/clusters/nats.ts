@@ -48,7 +48,7 @@ export const NATS: readonly BrokenCluster[] = [
       scene.start("a", { settings: { "cairn/tx-log": { tls: true } } });
       return { status: "a" };
     },
-    hint: /Give "ca-file" of the log's tls the certificate of the authority/,
+    hint: /Set "ca-file" of the log's tls to the certificate of the authority/,
     async follow(scene) {
       const tls = { "ca-file": certificate("authority") };
       await scene.restart("a", { settings: { "cairn/tx-log": { tls } } });

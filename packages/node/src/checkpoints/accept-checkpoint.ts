@@ -23,7 +23,7 @@ export async function acceptManifest(
   if (foreign !== undefined) return foreign;
   if (manifest.log.id !== identity.id) return await judgeOfEarlier(manifest, log, identity);
   if (manifest.log.offset !== (identity.birth?.offset ?? manifest.log.offset)) {
-    return new CairnError("CHECKPOINT_CORRUPT", "Its offset is not that of its log.", {
+    return new CairnError("CHECKPOINT_CORRUPT", "Its offset differs from that of its log.", {
       hint: "An older checkpoint or the log itself is used instead.",
     });
   }
@@ -60,7 +60,7 @@ export function judgeFormat({ format }: Pick<Manifest, "format">, kvFormat: stri
 function otherHistory({ log, txId }: Manifest): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
-    `It ends at transaction ${txId} of the log ${log.name} (${log.id}), which this log does not continue there.`,
+    `It ends at transaction ${txId} of the log ${log.name} (${log.id}), and this log does not continue it from there.`,
     {
       hint: "It is left as it is. The checkpoint that the log continues, or a newer one of this log, is used.",
     },

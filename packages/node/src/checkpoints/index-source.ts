@@ -91,7 +91,7 @@ function removed(dir: string, cause?: CairnError): CairnError {
     "CHECKPOINT_INCOMPLETE",
     `Files of the capture in ${dir} were removed before it was saved.`,
     {
-      hint: "Nothing was published. Keep other programs from cleaning up in the checkpoint-dir and in the folder of the index; if files of the index are gone, too, restart the node: it builds its index anew.",
+      hint: "Nothing was published. Keep other programs from cleaning up in the checkpoint-dir and in the folder of the index; if files of the index are gone, too, restart the node: it rebuilds its index.",
       cause,
     },
   );

@@ -164,6 +164,6 @@ async function digestFiles(
 /** Returns `CHECKPOINT_NOT_FOUND`. */
 export function checkpointNotFound(store: CheckpointStore, name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint ${name} in ${store.location}.`, {
-    hint: "cairn checkpoint list lists what there is.",
+    hint: "cairn checkpoint list lists the checkpoints.",
   });
 }

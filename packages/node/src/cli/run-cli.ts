@@ -67,5 +67,5 @@ async function refuseUnknown(
 function unknown(given: string, advice: string | undefined, suggestions: readonly string[]): UsageError {
   const commands = suggestions.map((name) => `cairn ${name}`).join(" or ");
   const hint = advice ?? (commands === "" ? HELP : `Did you mean ${commands}? ${HELP}`);
-  return new UsageError(`There is no command ${JSON.stringify(given)}.`, hint);
+  return new UsageError(`Unknown command ${JSON.stringify(given)}.`, hint);
 }

@@ -105,8 +105,8 @@ function answersOf(
 function otherVersion(version: number): CairnError {
   return new CairnError(
     "INDEX_VERSION",
-    `The nodes have indexes of version ${version}, this command builds those of version ${INDEX_VERSION}.`,
-    { hint: "Run the command of the version of Cairn that the nodes have." },
+    `The nodes have indexes of version ${version}, but this command builds indexes of version ${INDEX_VERSION}.`,
+    { hint: "Use the command of the version of Cairn that the nodes run." },
   );
 }
 

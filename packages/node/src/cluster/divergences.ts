@@ -147,7 +147,7 @@ export class Divergences {
     this.#noLineUntil = clock.now() + LOG_GAP_MS;
     const next = settled
       ? "This node's index was compared with a rebuild and is right."
-      : "The node compares its index with a rebuild from the log as soon as it is its turn.";
+      : "The node compares its index with a rebuild from the log as soon as its turn comes.";
     logger.error({ code, hint }, `${message} ${next}`);
   }
 
@@ -219,7 +219,7 @@ export class Divergences {
 }
 
 const SETTLED_BY =
-  "Each node that meets the other compares its index with a rebuild from the log, and continues from the rebuild if they differ.";
+  "Each node that notices the difference compares its index with a rebuild from the log, and continues from the rebuild if they differ.";
 
 function differenceFrom(who: string, { kind, agreeAt, differAt }: Divergence): CairnError {
   const where =
@@ -227,7 +227,7 @@ function differenceFrom(who: string, { kind, agreeAt, differAt }: Divergence): C
   return kind === "history"
     ? new CairnError(
         "LOG_DIFFERENT",
-        `This index and ${who} have different transactions of one log, ${where}.`,
+        `This index and ${who} contain different transactions of one log, ${where}.`,
         {
           hint: SETTLED_BY,
         },
@@ -246,10 +246,10 @@ function undecided(error: CairnError, { agreeAt }: Divergence, cause: CairnError
   const older = `, or a checkpoint at or before transaction ${agreeAt} and the log after it: name the store that has one in restore-from`;
   return new CairnError(
     error.code,
-    `${error.message.replace(/\.$/, "")}, and nothing is left that shows which of them is right: ${cause.message}`,
+    `${error.message.replace(/\.$/, "")}, and nothing remains that shows which of them is right: ${cause.message}`,
     {
       hint:
-        `Needed is the log from its first message on${agreeAt === 0 ? "" : older}. Then start the node again. Or decide which of the ` +
+        `The node needs the log from its first message on${agreeAt === 0 ? "" : older}. Then start the node again. Or decide which of the ` +
         "two is right, and keep a copy of the other: if the index is, move the checkpoint's files out of the store; if the checkpoint is, " +
         "stop the node and move its <db-dir>/live away. Then start the node again. Nothing was deleted.",
       cause,

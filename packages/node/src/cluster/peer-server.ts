@@ -145,8 +145,8 @@ export class PeerServer {
 
   async #inTurn(question: IndexQuestion, reply: (part: object) => void): Promise<void> {
     if (this.#waiting >= MAX_WAITING) {
-      throw new CairnError("CONFLICT", `The node is already working on ${MAX_WAITING} such questions.`, {
-        hint: "Ask again when they have been answered.",
+      throw new CairnError("CONFLICT", `The node is already answering ${MAX_WAITING} such requests.`, {
+        hint: "Try again later.",
       });
     }
     let working = { done: 0, total: 0 };

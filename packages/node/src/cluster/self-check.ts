@@ -156,7 +156,7 @@ function wrongIndex({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError 
       : `the index has the digest ${digest}; rebuilt from ${basis}, it has ${rebuilt}`;
   return new CairnError("INDEX_CORRUPT", `At transaction ${txId} ${difference}.`, {
     hint:
-      "The node moved its index aside and continues from a rebuilt one. Checkpoints that it made before may have the same fault: " +
+      "The node moved its index aside and continues from a rebuilt one. Checkpoints that it saved before may have the same fault: " +
       "save a new one (cairn checkpoint create) and remove those. Check its disk and memory.",
   });
 }

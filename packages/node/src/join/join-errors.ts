@@ -59,11 +59,11 @@ export function maybeWrongLog(
 ): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
-    `This node began with a log of its own, "${name}", which was empty, while its checkpoint store holds checkpoints of another log only: ${checkpoint}, transaction ${txId} of "${log.name}" (${log.id}).`,
+    `This node started with its own log, "${name}", which was empty, but its checkpoint store contains only checkpoints of another log: ${checkpoint}, transaction ${txId} of "${log.name}" (${log.id}).`,
     {
       hint:
-        `If it was to join the nodes of that log, restart it with that log named: a log on NATS by NATS_URL or cairn/tx-log. If something was written to it meanwhile, move ${dbDir} away before it starts. ` +
-        "What was written to it meanwhile stays in its own log. If it is to have a log of its own, give it a checkpoint store of its own.",
+        `If it was meant to join the nodes of that log, restart it with that log configured: a log on NATS with NATS_URL or cairn/tx-log. If anything has been written to its own log, move ${dbDir} away before it starts. ` +
+        "What was written stays in its own log. If it was meant to have its own log, configure a separate checkpoint store for it.",
     },
   );
 }
@@ -88,15 +88,15 @@ export function foreignIndex(
       },
     );
   }
-  const where = txId === last ? "another history" : `transaction ${txId}`;
+  const where = txId === last ? "in a different history" : `at transaction ${txId}`;
   // Treated as a log that has lost its end, but this log was created on purpose, as the continuation of that history.
   return new CairnError(
     "LOG_REGRESSED",
-    `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends at ${where}.`,
+    `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends ${where}.`,
     {
       hint:
         'Set "on-log-mismatch": {"regressed": "rebuild"} to move the index aside and join from a checkpoint at or before that ' +
-        "transaction; `cairn log orphans` then prints what only the index knows. Nothing was deleted.",
+        "transaction; `cairn log orphans` then prints what only the index contains. Nothing was deleted.",
     },
   );
 }
@@ -113,7 +113,7 @@ export function nothingToContinue(
     {
       hint:
         skipped > 0
-          ? `${skipped} checkpoints were found and not usable: cairn status says why (in /status: join.skipped).`
+          ? `${skipped} checkpoints were found but cannot be used: cairn status shows why (in /status: join.skipped).`
           : "Configure the checkpoint store (restore-from) that holds the checkpoint or the log backup from which `cairn log recover` began it.",
     },
   );
@@ -163,7 +163,7 @@ const RETRIES =
 function placesLookedAt(stores: readonly CheckpointStore[]): string {
   if (stores.length === 0) return "No checkpoint store is configured. ";
   const places = stores.map((store) => store.identity ?? store.location).join(" and in ");
-  return `No checkpoint of this log was found in ${places}: is that the right place, and mounted? `;
+  return `No checkpoint of this log was found in ${places}: is that the right place, and is it mounted? `;
 }
 
 function otherVersion(movedAside: Join["movedAside"]): string {

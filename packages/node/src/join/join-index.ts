@@ -223,7 +223,7 @@ async function leapGap(
   local: OpenedIndex,
   { txId }: IndexState,
 ): Promise<IndexStore | undefined> {
-  const reason = new CairnError("LOG_GAP", "The log lacks messages after the local index.");
+  const reason = new CairnError("LOG_GAP", "The log lacks the messages after the local index.");
   const leave = async (): Promise<void> => {
     await closeLocal(context, local);
     // The index agrees with the log, as do checkpoints that are further on.
@@ -270,7 +270,7 @@ async function moveAside(
   const hint =
     orphans === 0
       ? "The node builds a new index from a checkpoint and the log."
-      : "`cairn log orphans` prints the transactions that only indexes in quarantine know, for `cairn load`.";
+      : "`cairn log orphans` prints the transactions that only indexes in quarantine contain, for `cairn load`.";
   const { code, message } = moved;
   logger.warn({ code, path: moved.path, orphans, hint }, `The index was moved aside: ${message}`);
 }

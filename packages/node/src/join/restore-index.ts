@@ -137,7 +137,7 @@ async function restoreFromStores(
 
 function distrust({ archive }: Manifest, names: ReadonlySet<string>): CairnError | undefined {
   if (![...names].some((name) => archive.name.startsWith(`${name}.`))) return undefined;
-  return new CairnError("CHECKPOINT_CORRUPT", "Indexes restored from it proved damaged.", {
+  return new CairnError("CHECKPOINT_CORRUPT", "Indexes restored from it turned out to be damaged.", {
     hint: "An older checkpoint or the log itself is used instead.",
   });
 }

@@ -66,7 +66,7 @@ export function otherMessage(logName: string, position: number): CairnError {
     "LOG_REGRESSED",
     `Message ${position} of the log "${logName}" is not the one that was read there before.`,
     {
-      hint: "The log server lost the end of the log, and other messages were written in its place. The index has to be rebuilt from what agrees.",
+      hint: "The log server lost the end of the log, and other messages were written in its place. The index must be rebuilt from what still agrees.",
     },
   );
 }
@@ -92,7 +92,7 @@ export function trimmedTooFar(logName: string, upTo: number, last: number): Cair
     "CONFLICT",
     `The log "${logName}" ends at message ${last}, so it cannot be trimmed up to ${upTo}.`,
     {
-      hint: "Nothing was removed. The message that the log is trimmed up to has to remain.",
+      hint: "Nothing was removed. The message that the log is trimmed up to must remain.",
     },
   );
 }

@@ -52,7 +52,7 @@ export function usedLog(
 }
 
 function foreign(log: TxLog, why: string): CairnError {
-  return new CairnError("LOG_DIFFERENT", `"${log.name}" is not a transaction log of Cairn: ${why}.`, {
+  return new CairnError("LOG_DIFFERENT", `"${log.name}" is not a Cairn transaction log: ${why}.`, {
     hint: "Check the log's address and name (servers, stream). Cairn writes nothing to it. If the name is right and its contents are not needed, delete it (nats stream rm): cairn log recover or cairn log create then begins a log in its place.",
   });
 }
@@ -61,7 +61,7 @@ function foreign(log: TxLog, why: string): CairnError {
 function unbegun(log: TxLog): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
-    `"${log.name}" is not a transaction log of Cairn: its first message is a transaction, not a birth record.`,
+    `"${log.name}" is not a Cairn transaction log: its first message is a transaction, not a birth record.`,
     {
       hint: `The stream was created again while transactions were on their way to the log that was there before, so no log can begin in it. Delete it (nats stream rm ${log.name}); then cairn log recover continues from a checkpoint, and cairn log create begins an empty log.`,
     },

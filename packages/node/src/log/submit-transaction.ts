@@ -30,7 +30,7 @@ export async function submitTransaction(
   if (payload.length > log.maxPayload) {
     throw new CairnError(
       "TX_TOO_LARGE",
-      `The transaction has ${payload.length} bytes, the log "${log.name}" takes at most ${log.maxPayload}.`,
+      `The transaction has ${payload.length} bytes, but the log "${log.name}" accepts at most ${log.maxPayload}.`,
       { hint: "Split it into several transactions." },
     );
   }
@@ -74,7 +74,7 @@ function takenBefore(logName: string, position: number): CairnError {
     "LOG_REGRESSED",
     `The log "${logName}" stored the transaction as message ${position}, but another message ${position} was read from it before.`,
     {
-      hint: "The log lost its end or was replaced, and the transaction is part of what it holds now. Check the node (cairn status, GET /status) before you send it again.",
+      hint: "The log lost its end or was replaced, and the transaction is part of its present content. Check the node (cairn status, GET /status) before you send it again.",
     },
   );
 }
@@ -99,8 +99,8 @@ async function judgeFirst(
 }
 
 function sameId(txId: TxId): CairnError {
-  return new CairnError("CONFLICT", `Transaction ${txId} has the same id and other content.`, {
-    hint: "An id stands for one transaction: choose a new id for other content.",
+  return new CairnError("CONFLICT", `Transaction ${txId} has the same id and different content.`, {
+    hint: "An id identifies one transaction: choose a new id for different content.",
   });
 }
 

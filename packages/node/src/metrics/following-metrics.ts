@@ -22,7 +22,7 @@ export function followingMetrics(registry: Registry): FollowingMetrics {
   const registers = [registry];
   const transactions = new Counter({
     name: "cairn_applied_transactions_total",
-    help: "Transactions that this process applied to its index; uncommitted are aborted and repeated ones.",
+    help: "Transactions that this process applied to its index; uncommitted ones were aborted or repeated.",
     labelNames: ["outcome"],
     registers,
   });
@@ -38,13 +38,13 @@ export function followingMetrics(registry: Registry): FollowingMetrics {
   });
   const seconds = new Histogram({
     name: "cairn_apply_duration_seconds",
-    help: "How long applying an array of messages (500 at most) took.",
+    help: "How long applying a batch of messages (at most 500) took.",
     buckets: SECONDS,
     registers,
   });
   const readings = new Counter({
     name: "cairn_log_readings_total",
-    help: "How often the log was read from a position on: the first time, and after each interruption or remade consumer.",
+    help: "How often reading of the log began at some position: at the start, and after each interruption or recreated consumer.",
     registers,
   });
   const mismatches = new Counter({
@@ -55,7 +55,7 @@ export function followingMetrics(registry: Registry): FollowingMetrics {
   });
   const interruptions = new Counter({
     name: "cairn_node_interruptions_total",
-    help: "Errors that ended a node's joining or following, by code; it tries again or halts.",
+    help: "Errors that ended a node's joining or following, by code; the node tries again or halts.",
     labelNames: ["code"],
     registers,
   });

@@ -42,7 +42,7 @@ export function httpMetrics(registry: Registry): (request: AnsweredRequest) => v
   registry.registerMetric(requests);
   const durations = new Histogram({
     name: "cairn_http_request_duration_seconds",
-    help: "How long answering took, waits that the client asked for included.",
+    help: "How long responding took, including waits that the client requested.",
     labelNames: ["method", "route"],
     buckets: SECONDS,
     registers: [registry],

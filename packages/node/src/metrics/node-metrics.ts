@@ -56,7 +56,7 @@ export class NodeMetrics {
     this.#disk = diskMetrics(registry);
     this.#failures = new Counter({
       name: "cairn_scrape_failures_total",
-      help: "Scrapes that went on without a source, because it failed or did not answer within 4 s.",
+      help: "Scrapes that continued without a source, because it failed or did not respond within 4 s.",
       labelNames: ["source"],
       registers: [registry],
     });
@@ -98,7 +98,7 @@ export class NodeMetrics {
     try {
       const first = await withTimeout(answer, limitMs);
       if (first !== TIMED_OUT) return first;
-      throw new Error(`it did not answer within ${limitMs} ms`);
+      throw new Error(`it did not respond within ${limitMs} ms`);
     } catch (error) {
       // The other metrics of a node in trouble are needed most.
       this.#failures.inc({ source });
@@ -128,7 +128,7 @@ function setConstants(registry: Registry, { nodeId, checkpointer, scrubEvery }: 
   const registers = [registry];
   new Gauge({
     name: "cairn_build_info",
-    help: "1; the labels say which node of which version this is.",
+    help: "Always 1; the labels show the node's id and version.",
     labelNames: ["node", "version", "index_version"],
     registers,
   }).set({ node: nodeId, version: VERSION, index_version: INDEX_VERSION }, 1);

@@ -11,7 +11,7 @@ const fromMs = (ms: number | null | undefined): number | null =>
 
 const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>> = {
   cairn_log_reachable: [
-    "Whether the log answered for this scrape.",
+    "Whether the log responded during this scrape.",
     ({ log: { reachable } }) => (reachable === null ? null : Number(reachable)),
   ],
   cairn_log_first_tx: ["The first transaction that the log still holds.", ({ log }) => log.firstTxId],
@@ -26,17 +26,17 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ index }) => seconds(index.txTime),
   ],
   cairn_index_divergence: [
-    "1 while another node or a checkpoint has another past, and it is not settled which is right; else 0.",
+    "1 while another node or a checkpoint has a different past, and it is not settled which is right; else 0.",
     ({ index }) => Number(index.divergence !== null),
   ],
   cairn_index_documents: ["Documents in the index.", ({ index }) => index.documents],
   cairn_index_bytes: ["Size of the index's files.", ({ index }) => index.bytes],
   cairn_join_skipped_checkpoints: [
-    "Checkpoints that this node's last joining passed over.",
+    "Checkpoints that this node's last join skipped.",
     ({ join }) => join.skipped.length,
   ],
   cairn_join_moved_aside_indexes: [
-    "Local indexes that this node's last joining moved aside.",
+    "Local indexes that this node's last join moved aside.",
     ({ join }) => join.movedAside.length,
   ],
   cairn_join_replayed_transactions: [
@@ -48,11 +48,11 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ join }) => fromMs(join.readyAfterMs),
   ],
   cairn_node_stalled_seconds: [
-    "For how long nothing has moved though there is something to do; 0 when it moves.",
+    "For how long the node has made no progress although there is work to do; 0 while it makes progress.",
     ({ stalled }) => (stalled === null ? 0 : stalled.forMs / 1_000),
   ],
   cairn_join_progress_ratio: [
-    "How much of the restore or the replay is done, 0 to 1; absent when none runs.",
+    "How much of the restore or the replay is done, 0 to 1; absent if none is running.",
     ({ progress }) => (progress === null || progress.total === 0 ? null : progress.done / progress.total),
   ],
   cairn_orphan_transactions: [
@@ -89,7 +89,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ checkpoints: { skipped } }) => Number(skipped?.reason === "short-tail"),
   ],
   cairn_checkpoint_running_bytes: [
-    "Bytes of the index that the round under way has packed; absent when none runs.",
+    "Bytes of the index that the current round has packed; absent if none is running.",
     ({ checkpoints: { running } }) => running?.bytes,
   ],
   cairn_log_backup_period_seconds: [
@@ -123,7 +123,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ logBackup }) => seconds(logBackup?.nextLookAt),
   ],
   cairn_checkpoint_next_look_timestamp_seconds: [
-    "When this node looks at the store next.",
+    "When this node next looks at the store.",
     ({ checkpoints: { nextCheckAt } }) => seconds(nextCheckAt),
   ],
 };
@@ -153,7 +153,7 @@ export function statusMetrics(registry: Registry): StatusMetrics {
   });
   const ready = new Gauge({
     name: "cairn_node_ready",
-    help: "Whether the node has caught up with its log and answers reads.",
+    help: "Whether the node has caught up with its log and serves reads.",
     registers,
   });
   const failure = new Gauge({
@@ -164,7 +164,7 @@ export function statusMetrics(registry: Registry): StatusMetrics {
   });
   const warning = new Gauge({
     name: "cairn_checkpoint_warning_timestamp_seconds",
-    help: "When the checkpointer last warned, by what about; absent when it did not.",
+    help: "When the checkpointer last warned, by subject; absent if it has not.",
     labelNames: ["about"],
     registers,
   });

@@ -17,7 +17,7 @@ export function watchMetrics(registry: Registry): WatchMetrics {
   const watchers = new Gauge({ name: "cairn_watchers", help: "Watches that are open now.", registers });
   const cutoffs = new Counter({
     name: "cairn_watch_cutoffs_total",
-    help: "Watches that were cut off, by reason; slow ones take less than what comes.",
+    help: "Watches that the node ended, by reason; slow: the watcher reads slower than changes arrive.",
     labelNames: ["reason"],
     registers,
   });

@@ -30,44 +30,44 @@ export function workMetrics(registry: Registry): NodeEventListener {
   const registers = [registry];
   const runs = new Counter({
     name: "cairn_work_runs_total",
-    help: "Works that ended, by what they came to.",
+    help: "Tasks that ended, by outcome.",
     labelNames: ["work", "outcome"],
     registers,
   });
   const failures = new Counter({
     name: "cairn_work_failures_total",
-    help: "Works that failed, by error code.",
+    help: "Tasks that failed, by error code.",
     labelNames: ["work", "code"],
     registers,
   });
   const seconds = new Histogram({
     name: "cairn_work_duration_seconds",
-    help: "How long works took.",
+    help: "How long tasks took.",
     labelNames: ["work", "outcome"],
     buckets: SECONDS,
     registers,
   });
   const bytes = new Counter({
     name: "cairn_work_bytes_total",
-    help: "Bytes that works packed, restored, read back, removed or compared, those of failed ones included.",
+    help: "Bytes that tasks packed, restored, read back, removed or compared, including failed tasks.",
     labelNames: ["work"],
     registers,
   });
   const running = new Gauge({
     name: "cairn_work_running",
-    help: "Whether a work runs now.",
+    help: "Whether the task is running.",
     labelNames: ["work"],
     registers,
   });
   const lastSuccess = new Gauge({
     name: "cairn_work_last_success_timestamp_seconds",
-    help: "When a work of this node last ended well; 0: not since it was started.",
+    help: "When the task last succeeded on this node; 0: not since the node was started.",
     labelNames: ["work"],
     registers,
   });
   const lastFailure = new Gauge({
     name: "cairn_work_last_failure_timestamp_seconds",
-    help: "When a work of this node last failed, other than by its stopping; 0: not since it was started.",
+    help: "When the task last failed on this node, other than because the node stopped; 0: not since the node was started.",
     labelNames: ["work"],
     registers,
   });
@@ -109,18 +109,18 @@ function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: 
   const registers = [registry];
   const removed = new Counter({
     name: "cairn_sweep_removed_total",
-    help: "What sweeps removed from the store, by why.",
+    help: "What sweeps removed from the store, by reason.",
     labelNames: ["reason"],
     registers,
   });
   const undeletable = new Counter({
     name: "cairn_sweep_failed_removals_total",
-    help: "What sweeps tried to remove and could not.",
+    help: "What sweeps failed to remove.",
     registers,
   });
   const skipped = new Counter({
     name: "cairn_restore_skipped_total",
-    help: "Checkpoints that a joining node passed over, by error code.",
+    help: "Checkpoints that a joining node skipped, by error code.",
     labelNames: ["code"],
     registers,
   });
@@ -137,13 +137,13 @@ function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: 
   });
   const contention = new Counter({
     name: "cairn_checkpoint_lease_contention_total",
-    help: "Rounds that met another node's lease (held), or lost their own while uploading (lost).",
+    help: "Rounds that found another node's lease (held), or lost their own while uploading (lost).",
     labelNames: ["outcome"],
     registers,
   });
   const storeReachable = new Gauge({
     name: "cairn_store_reachable",
-    help: "Whether the last work on the checkpoint store could use it; absent before the first.",
+    help: "Whether the last task on the checkpoint store could use it; absent before the first.",
     registers,
   });
   for (const reason of REMOVAL_REASONS) removed.inc({ reason }, 0);

@@ -84,9 +84,10 @@ export class NodeReporting {
     this.#watch = new StallWatch({
       look: () => this.#movement(),
       explain: async ({ phase, txId }) => await this.#explain(phase, txId),
-      onStall: ({ message, ...stall }) => logger.warn(stall, `nothing has moved for a while. ${message}`),
-      onMove: ({ forMs, phase, txId }) => logger.info({ forMs, phase, txId }, "it moves again"),
-      onError: (error) => logger.warn({ err: error }, "could not find out what is holding the node up"),
+      onStall: ({ message, ...stall }) => logger.warn(stall, `no progress for a while. ${message}`),
+      onMove: ({ forMs, phase, txId }) =>
+        logger.info({ forMs, phase, txId }, "the node makes progress again"),
+      onError: (error) => logger.warn({ err: error }, "could not determine what the node is waiting for"),
       ...parts.stall,
     });
   }
@@ -101,7 +102,7 @@ export class NodeReporting {
       await this.#lookAtLog();
     };
     this.#looks = repeatEvery(systemClock, every, look, (error) =>
-      this.#parts.logger.warn({ err: error }, "the files of the index could not be looked at"),
+      this.#parts.logger.warn({ err: error }, "the files of the index could not be checked"),
     );
   }
 
@@ -149,9 +150,9 @@ export class NodeReporting {
       {
         txTime: isoTime(time),
         aheadMs,
-        hint: "A clock was wrong, of this machine or of the log's server. No transaction's time is before that of an earlier one: until that time has come, all transactions get the same time, which expiry and reads as of a time use.",
+        hint: "The clock of this machine or of the log's server was wrong. Times of transactions never decrease: until that time, all transactions get the same time, which expiry and reads as of a time use.",
       },
-      "The newest transaction has a time that has not come yet.",
+      "The time of the newest transaction is in the future.",
     );
   }
 
@@ -168,7 +169,7 @@ export class NodeReporting {
     try {
       await this.#log.look();
     } catch (error) {
-      this.#parts.logger.warn({ err: error }, "the log could not be looked at");
+      this.#parts.logger.warn({ err: error }, "the log could not be checked");
     }
   }
 
@@ -201,7 +202,7 @@ export class NodeReporting {
     }
     if (phase === "restoring" && report.asking.length > 0) {
       const places = report.asking.map((store) => store.identity ?? store.location);
-      return { what: "store", text: `an answer of the checkpoint store ${places.join(" or ")}${why}` };
+      return { what: "store", text: `a response of the checkpoint store ${places.join(" or ")}${why}` };
     }
     // The unreachable log was already reported, and no other pending work is known.
     if (phase === "ready" && life.isLogAway && this.stalled === null) return undefined;
@@ -211,7 +212,7 @@ export class NodeReporting {
       // The follower gets the same error at once and reports it.
       if (phase === "ready" && refusals.length > 0 && this.stalled === null) return undefined;
       const [refusal] = refusals.map(inBrackets);
-      return { what: "log", text: `the log "${log.name}", which does not answer${refusal ?? why}` };
+      return { what: "log", text: `the log "${log.name}", which does not respond${refusal ?? why}` };
     }
     if (phase === "restoring") {
       return { what: "files", text: `the files of an index or of a checkpoint store to be read${why}` };
@@ -220,7 +221,7 @@ export class NodeReporting {
     const last = bounds.last + offset;
     if (last <= txId) return undefined;
     const [unread = ""] = this.logWarnings.filter(({ code }) => code === "LOG_UNREACHABLE").map(inBrackets);
-    const text = `transactions up to ${last}, which the log "${log.name}" has and which do not come or are not applied${unread}`;
+    const text = `transactions up to ${last}, which the log "${log.name}" has but which do not arrive or are not applied${unread}`;
     return { what: "messages", text };
   }
 }

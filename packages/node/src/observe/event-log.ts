@@ -101,7 +101,7 @@ function logEnded(logger: Logger, event: WorkEnded): void {
     }
     case "scrub": {
       // As long as the index has no tables, the result is not worth a line.
-      logger[bytes > 0 ? "info" : "debug"](fields, "the tables of the index are whole");
+      logger[bytes > 0 ? "info" : "debug"](fields, "the tables of the index are intact");
       break;
     }
     case "backup": {

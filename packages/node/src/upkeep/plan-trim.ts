@@ -141,7 +141,7 @@ async function firstYoung(
 
 function untrimmable(name: string): CairnError {
   return new CairnError("CONFIG_INVALID", `The log "${name}" cannot be trimmed.`, {
-    hint: "Leave trim out of cairn/tx-log. Logs on NATS and embedded ones can be trimmed.",
+    hint: "Remove trim from cairn/tx-log. Logs on NATS and embedded ones can be trimmed.",
   });
 }
 

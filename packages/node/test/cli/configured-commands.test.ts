@@ -50,7 +50,7 @@ describe("every command", () => {
       yield [{ type: "cutoff", txId: 1, txTime: null, reason: "regressed", message: "Over." }];
     };
     const { stderr } = await run(leaf, ["-f", await fileFor(served)]);
-    expect(stderr).not.toMatch(/UNAUTHORIZED|USAGE|CONFIG|No node answers/);
+    expect(stderr).not.toMatch(/UNAUTHORIZED|USAGE|CONFIG|No node responds/);
     expect(served.answered.map(({ status }) => status)).not.toEqual([]);
     expect(served.answered.map(({ status }) => status)).not.toContain(401);
   });

@@ -81,7 +81,7 @@ it.each([
     expect([code, stdout, stderr]).toEqual([
       2,
       "",
-      expect.stringContaining("REQUEST_INVALID: This is not the name of a bucket: "),
+      expect.stringContaining("REQUEST_INVALID: Not a valid bucket name: "),
     ]);
     expect(stderr).toContain("Reserved names: tx, events, ");
     expect(stderr).not.toContain("parameter");

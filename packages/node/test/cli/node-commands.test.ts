@@ -129,7 +129,7 @@ describe("documents", () => {
     expect(some.stdout.trim().split("\n")).toHaveLength(1500);
     const few = await run(served, ["list", "pods", "--limit", "2"]);
     expect(few.stderr).toContain("There are more");
-    expect((await run(served, ["list", "nothing"])).stderr).toBe("There are none.\n");
+    expect((await run(served, ["list", "nothing"])).stderr).toBe("None found.\n");
   });
 
   test("cannot write to the terminal through their names", async () => {
@@ -188,7 +188,7 @@ describe("a node", () => {
     for (const argv of [["status"], ["get", "pods", "x"], ["tx", "put", "pods", "x", "1"]]) {
       const { code, stderr } = await run(served, argv);
       expect(code).toBe(3);
-      expect(stderr).toMatch(/^NOT_READY: No node answers at http:.*\n {2}hint: .*--url/);
+      expect(stderr).toMatch(/^NOT_READY: No node responds at http:.*\n {2}hint: .*--url/);
     }
   });
 

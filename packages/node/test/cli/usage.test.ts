@@ -94,7 +94,7 @@ describe("wrong usage", () => {
   ])("cairn %s: the hint suggests cairn %s", async (typed, meant) => {
     const { code, stderr } = await cairn(typed.split(" "));
     expect(code).toBe(2);
-    expect(stderr).toMatch(/^USAGE: There is no command "/);
+    expect(stderr).toMatch(/^USAGE: Unknown command "/);
     expect(stderr).toContain(`\n  hint: Did you mean cairn ${meant}? --help lists commands and options.\n`);
   });
 
@@ -147,7 +147,7 @@ describe("wrong usage", () => {
       const option = argv.at(-1) ?? "";
       expect([code, stderr]).toEqual([
         2,
-        `USAGE: ${option} takes a duration, not ${JSON.stringify(text)}.\n  hint: ${hint}\n`,
+        `USAGE: ${option} must be a duration, not ${JSON.stringify(text)}.\n  hint: ${hint}\n`,
       ]);
     }
   });

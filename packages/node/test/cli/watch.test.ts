@@ -153,7 +153,7 @@ describe("cairn watch", () => {
       .result;
     expect([code, stderr]).toEqual([
       3,
-      expect.stringContaining("NOT_READY: No node answers at http://127.0.0.1:2"),
+      expect.stringContaining("NOT_READY: No node responds at http://127.0.0.1:2"),
     ]);
     expect((await watching("--url", "ftp://localhost").result).code).toBe(2);
     expect((await watching("--from", "-1").result).code).toBe(2);

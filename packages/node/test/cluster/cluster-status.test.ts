@@ -66,7 +66,7 @@ describe("cairn status --cluster", () => {
     const { code, stdout, stderr } = await scene.status();
     expect(stderr).toBe("");
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^Log cairn \(id [0-9a-f-]{36}\), transactions up to 6; 3 nodes answered$/m);
+    expect(stdout).toMatch(/^Log cairn \(id [0-9a-f-]{36}\), transactions up to 6; 3 nodes responded$/m);
     for (const id of ["a", "b", "c"]) {
       expect(stdout).toMatch(new RegExp(`^${id} +\\S+ +\\d+\\.\\d+\\.\\d+ +ready +6 +0 +none +none$`, "m"));
     }
@@ -75,8 +75,8 @@ describe("cairn status --cluster", () => {
     expect((await scene.status("--expect", "2")).code).toBe(0);
     const missing = await scene.status("--expect", "3");
     expect(missing.code).toBe(1);
-    expect(missing.stdout).toContain("2 nodes answered");
-    expect(missing.stderr).toMatch(/^NOT_FOUND: 2 nodes answered, and 3 were expected\.\n {2}hint: /);
+    expect(missing.stdout).toContain("2 nodes responded");
+    expect(missing.stderr).toMatch(/^NOT_FOUND: 2 nodes responded, but 3 were expected\.\n {2}hint: /);
   });
 
   it("reports that no node responds", async () => {
@@ -84,7 +84,7 @@ describe("cairn status --cluster", () => {
     const { code, stdout, stderr } = await scene.status();
     expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
     expect(stderr).toMatch(
-      /^NOT_READY: No node of the log "cairn" answered .*\n {2}hint: .*_CAIRN\.nodes\.cairn/,
+      /^NOT_READY: No node of the log "cairn" responded .*\n {2}hint: .*_CAIRN\.nodes\.cairn/,
     );
   });
 
@@ -116,7 +116,7 @@ describe("cairn status --cluster", () => {
     ]);
     expect(comparison?.verdict).toMatchObject({ kind: "same", nodes: 1 });
     const { stdout, stderr } = await scene.status("--expect", "2");
-    expect(stdout).toMatch(/^Log cairn .*; 2 nodes answered$/m);
+    expect(stdout).toMatch(/^Log cairn .*; 2 nodes responded$/m);
     expect(stdout).toMatch(/^old .* failed .* [0-9a-f-]{36}$/m);
     expect(stdout).toMatch(/^old: LOG_DIFFERENT: /m);
     expect(stderr).toMatch(/^NOT_READY: A node has failed: old\.\n {2}hint: /);
@@ -145,7 +145,7 @@ describe("cairn status --cluster", () => {
     for (const node of [a, b]) await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
     const { code, stdout, stderr } = await scene.status();
     expect([code, stderr]).toEqual([3, expect.stringContaining("2 nodes have failed: a, b.")]);
-    expect(stdout).toMatch(/^Log cairn does not exist; 2 nodes answered$/m);
+    expect(stdout).toMatch(/^Log cairn does not exist; 2 nodes responded$/m);
     expect(stdout).toMatch(/^a: LOG_DIFFERENT: .*cairn log recover --from checkpoint-/m);
     await Promise.all([scene.stop(a), scene.stop(b)]);
     const none = await scene.status();
@@ -240,9 +240,9 @@ describe("cairn status --cluster --digest", () => {
     const { code, stdout, stderr } = await scene.status("--digest");
     expect(code).toBe(1);
     expect(stderr).toMatch(/^INDEX_CORRUPT: The index does not match the log: b\.$/m);
-    expect(stdout).toMatch(/^a .* as the log$/m);
+    expect(stdout).toMatch(/^a .* matches the log$/m);
     expect(stdout).toMatch(/^b .* INDEX_CORRUPT$/m);
-    expect(stdout).toMatch(/^c .* as the log$/m);
+    expect(stdout).toMatch(/^c .* matches the log$/m);
     expect(stdout).toContain("Rebuilt from the log from its first message on: ");
 
     await vi.waitFor(async () => expect(await valueOf(altered, "k3")).toBe("right"), { timeout: 30_000 });

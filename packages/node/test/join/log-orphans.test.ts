@@ -118,7 +118,7 @@ describe("cairn log orphans", () => {
 
     const { code, stdout, stderr } = await orphans("a");
     expect(code).toBe(0);
-    expect(stderr).toContain("it alone knows transactions 10 to 13; printed 4 transactions");
+    expect(stderr).toContain("only it contains transactions 10 to 13; printed 4 transactions");
     expect(stdout.trim().split("\n")).toHaveLength(4);
     expect((await load(a, stdout)).code).toBe(0);
     expect(await Promise.all(["k9", "k11", "k2", "new"].map((name) => value(a, name)))).toEqual([
@@ -144,7 +144,7 @@ describe("cairn log orphans", () => {
       await trim(upTo);
       const { code, stdout, stderr } = await orphans("a");
       expect([code, stdout]).toEqual([0, before.stdout]);
-      expect(stderr).toContain("it alone knows transactions 10 to 13; printed 4 transactions");
+      expect(stderr).toContain("only it contains transactions 10 to 13; printed 4 transactions");
     }
   });
 

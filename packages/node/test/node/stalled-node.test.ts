@@ -49,7 +49,7 @@ describe("a node whose nats-server is frozen", () => {
     const screen = await stalled(node, "ready");
     expect(screen).toMatch(
       new RegExp(
-        `^Stalled +no progress for .* ready at transaction ${txId} .*the log "cairn", which does not answer`,
+        `^Stalled +no progress for .* ready at transaction ${txId} .*the log "cairn", which does not respond`,
         "m",
       ),
     );
@@ -57,12 +57,12 @@ describe("a node whose nats-server is frozen", () => {
     await vi.waitFor(async () =>
       expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),
     );
-    const named = lines.filter(({ msg }) => msg.startsWith("nothing has moved"));
+    const named = lines.filter(({ msg }) => msg.startsWith("no progress for"));
     expect(named).toMatchObject([{ level: 40, waitingFor: "log" }]);
     scene.nats.thaw();
     await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull(), { timeout: 30_000 });
     await put(node, 3, 4, "x");
-    await vi.waitFor(() => expect(lines.map(({ msg }) => msg)).toContain("it moves again"), {
+    await vi.waitFor(() => expect(lines.map(({ msg }) => msg)).toContain("the node makes progress again"), {
       timeout: 30_000,
     });
   });
@@ -127,7 +127,7 @@ describe("a node whose nats-server was stopped while it had nothing to do", () =
     });
     expect((await node.status()).stalled).toBeNull();
     expect((await node.status()).log.reachable).toBe(false);
-    expect(lines.filter(({ msg }) => /nothing has moved|it moves again/.test(msg))).toEqual([]);
+    expect(lines.filter(({ msg }) => /no progress for|makes progress again/.test(msg))).toEqual([]);
   });
 });
 
@@ -140,6 +140,6 @@ describe("a node that has nothing to do", () => {
     const begun = Date.now();
     await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(500), { timeout: 30_000 });
     expect((await node.status()).stalled).toBeNull();
-    expect(lines.filter(({ msg }) => msg.startsWith("nothing has moved"))).toEqual([]);
+    expect(lines.filter(({ msg }) => msg.startsWith("no progress for"))).toEqual([]);
   });
 });

@@ -102,7 +102,7 @@ it("a node logs once that the log refuses transactions, and once that it accepts
   ]);
 });
 
-it("a node warns once of a transaction whose time has not come yet, which holds back the times of all that follow", async () => {
+it("a node warns once of a transaction whose time is in the future, which holds back the times of all that follow", async () => {
   const scene = await observedScene();
   const DAY_MS = 86_400_000;
   const { now } = Date;
@@ -117,7 +117,7 @@ it("a node warns once of a transaction whose time has not come yet, which holds 
   const { logger, lines } = listening();
   const node = await scene.start("a", { logger, stall: { afterMs: 20 } });
   await node.ready;
-  const told = (): Line[] => lines.filter(({ msg }) => msg.includes("has not come yet"));
+  const told = (): Line[] => lines.filter(({ msg }) => msg.includes("is in the future"));
   const { txTime } = await node.await(await put(node, "k2"));
   await vi.waitFor(() => expect(told()).toMatchObject([{ level: WARNING, txTime }]));
   expect(Date.parse(String(told()[0]?.["txTime"]))).toBeGreaterThan(Date.now() + DAY_MS / 2);

@@ -70,7 +70,7 @@ function nothingSaved({ because, lease }: Leased, now: number): CairnError {
   return leftBehind
     ? new CairnError(
         "CHECKPOINT_RUNNING",
-        `Nothing was saved: an earlier process of this node, ${owner}, was uploading a checkpoint (${amount}) and its lease still holds.`,
+        `Nothing was saved: an earlier process of this node, ${owner}, was uploading a checkpoint (${amount}) and its lease has not expired.`,
         {
           hint: `The lease has not been renewed since this process started and ${ends}; run this again then.`,
         },

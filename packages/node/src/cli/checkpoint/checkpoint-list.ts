@@ -42,7 +42,7 @@ async function writeList(
   options: NodeOptions,
 ): Promise<void> {
   if (options.json === true) return writeJsonLines(terminal.stdout, found);
-  if (found.length === 0) return tell(terminal, "There are none.");
+  if (found.length === 0) return tell(terminal, "None found.");
   const now = Date.now();
   const anyDamaged = found.some(({ damaged }) => damaged === true);
   const rows = found.map(({ name, txId, documents, bytes, takenAt, node, damaged }) => [

@@ -115,7 +115,7 @@ async function run(
   if (lost && asked.agrees === undefined) {
     throw new UsageError(
       "--lost compares with the log, which needs a configuration.",
-      "Give the configuration with -f.",
+      "Name the configuration with -f.",
     );
   }
   const plan = await planPrune({ ...asked, otherLogs, lost, damaged });
@@ -192,7 +192,7 @@ function table(
   const now = Date.now();
   const rows = plan.map(({ name, txId, bytes, takenAt, keep, because }) => {
     const error = errors.get(name);
-    const fate = keep ? "stays" : error !== undefined ? "failed" : dryRun ? "would go" : "gone";
+    const fate = keep ? "stays" : error !== undefined ? "failed" : dryRun ? "would be removed" : "removed";
     return [
       fate,
       name,
@@ -207,7 +207,7 @@ function table(
 
 function singleCheckpoint(name: string): UsageError {
   return new UsageError(
-    `The path names ${name}, but which checkpoints to remove is decided among all those of a folder.`,
+    `The path names ${name}, but prune decides among all checkpoints of a folder.`,
     "Name the folder. --dry-run prints what would be removed.",
   );
 }

@@ -99,7 +99,7 @@ async function select(
   options: RestoreCommandOptions,
 ): Promise<RestoreSelection> {
   if (inPlace !== undefined && options.name !== undefined && inPlace !== options.name) {
-    throw new UsageError(`The path names ${inPlace}, and --name names another one.`);
+    throw new UsageError(`The path names ${inPlace}, and --name names a different one.`);
   }
   const name = options.name ?? inPlace;
   if (name !== undefined) return { store, name };

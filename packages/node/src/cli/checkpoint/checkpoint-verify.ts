@@ -75,7 +75,7 @@ export const addCheckpointVerify: AddCommand = (parent, terminal) => {
       if (options.json === true) return writeJson(terminal.stdout, found);
       const { name, txId, digest, verifiedAt, log } = found;
       const parts = [
-        `${name} is whole (transaction ${formatCount(txId)}, ${digest})`,
+        `${name} is intact (transaction ${formatCount(txId)}, ${digest})`,
         ...(log === "agrees" ? ["it agrees with the log"] : []),
         ...(log === "trimmed" ? ["its part of the log was trimmed, so they were not compared"] : []),
         verifiedAt === null ? "not marked" : "marked as verified",

@@ -35,7 +35,7 @@ export const addEvents: AddCommand = (parent, terminal) => {
         node.json({ path: "/api/v1/events", query }),
       )) as readonly RecordedEvent[];
       if (options.json === true) return writeJsonLines(terminal.stdout, events);
-      if (events.length === 0) return tell(terminal, "There are none.");
+      if (events.length === 0) return tell(terminal, "None found.");
       const rows = events.map(({ time, reason, object: what, message = "" }) => [
         timeText(time),
         reason,

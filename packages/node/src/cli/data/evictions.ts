@@ -69,7 +69,7 @@ function segmentsText({ txId, segments = [], segmentsUntil }: Partial<EvictionPl
 }
 
 function checkpointsText({ checkpoints, inFilesOf }: EvictionPlaces): string {
-  if (checkpoints === null || inFilesOf === null) return "(the store does not answer)";
+  if (checkpoints === null || inFilesOf === null) return "(the store does not respond)";
   const all = [...inFilesOf, ...checkpoints];
   return all.length === 0 ? "no" : all.join(", ");
 }

@@ -38,7 +38,7 @@ export const addList: AddCommand = (parent, terminal) => {
     .option("--prefix <prefix>", "only names that begin with this prefix")
     .option(
       "--where <field:value>",
-      "only documents whose indexed field has this value; if given several times, all have to match",
+      "only documents whose indexed field has this value; if given several times, all must match",
       (value: string, before: readonly string[] = []) => [...before, value],
     )
     .option("--limit <count>", "print at most this many", wholeNumber("--limit", 1), 100)
@@ -71,7 +71,7 @@ export const addList: AddCommand = (parent, terminal) => {
           hasMore = more;
         }
         if (!isForPeople) return;
-        if (shown === 0) await tell(terminal, "There are none.");
+        if (shown === 0) await tell(terminal, "None found.");
         if (hasMore)
           await tell(terminal, `There are more: --limit prints more than ${wanted}, --all all of them.`);
       });

@@ -111,7 +111,7 @@ async function writeDocument(
   { ifRevision, ifAbsent, ...options }: WriteOptions,
 ): Promise<void> {
   if (ifRevision !== undefined && ifAbsent === true) {
-    throw new UsageError("--if-revision and --if-absent exclude each other.");
+    throw new UsageError("--if-revision and --if-absent cannot be combined.");
   }
   const headers = {
     ...(ifRevision === undefined ? {} : { "if-match": `"${ifRevision}"` }),

@@ -117,7 +117,7 @@ async function checkContent({ reader }: OpenedDb, report: Report): Promise<Conte
     return { rows };
   }
   const state = await readState(reader);
-  if (state === undefined) throw new Error("the state row has vanished");
+  if (state === undefined) throw new Error("the state row is missing");
   const problems = checkRows(reader, state);
   let step = await problems.next();
   for (; step.done !== true; step = await problems.next()) {
@@ -147,7 +147,7 @@ async function writeSound(
   if (txId === undefined) {
     return writeLine(
       terminal.stdout,
-      `${source} is a LevelDB of ${held}, but not an index of Cairn; ${compared}`,
+      `${source} is a LevelDB of ${held}, but not a Cairn index; ${compared}`,
     );
   }
   const content = `${held}, ${formatNumberOf(documents, "document")}, transaction ${txId} of the log ${logId}`;

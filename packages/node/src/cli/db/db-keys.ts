@@ -79,7 +79,7 @@ async function print(
     if (printed >= limit) break;
   }
   if (printed === 0 && options.json !== true) {
-    await tell(terminal, "There are none: cairn db buckets PLACE lists the buckets.");
+    await tell(terminal, "None found: cairn db buckets PLACE lists the buckets.");
   }
 }
 

@@ -95,16 +95,12 @@ export async function openCopy<T>(
 
 async function requireState(kv: KvReader, source: string): Promise<IndexState> {
   if ((await kv.get(STATE_ROW_KEY)) === undefined) {
-    throw new CairnError(
-      "INDEX_CORRUPT",
-      `${source} is a LevelDB, but not an index of Cairn with any content.`,
-      {
-        hint: "cairn db check, stats, compact and keys --raw work on any LevelDB.",
-      },
-    );
+    throw new CairnError("INDEX_CORRUPT", `${source} is a LevelDB, but not a Cairn index with any content.`, {
+      hint: "cairn db check, stats, compact and keys --raw work on any LevelDB.",
+    });
   }
   const state = await readState(kv);
-  if (state === undefined) throw new Error("the state row has vanished");
+  if (state === undefined) throw new Error("the state row is missing");
   return state;
 }
 

@@ -71,7 +71,7 @@ function fields({ place, kind, files, state }: Stats): [string, string][] {
     ["Place", `${place} (${kind})`],
     ["Files", `${formatBytes(bytes)}, ${inTables}`],
   ];
-  if (state === undefined) return [...shown, ["Index", "not an index of Cairn"]];
+  if (state === undefined) return [...shown, ["Index", "not a Cairn index"]];
   const { txId, time, log, documents, version } = state;
   return [
     ...shown,

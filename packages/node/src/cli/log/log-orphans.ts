@@ -180,7 +180,7 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
     const range = `${formatCount(shared + 1)} to ${formatCount(state.txId)}`;
     const isTrimmed = known !== undefined && state.txId < identity.bounds.first + state.log.offset;
     const all = isTrimmed ? TRIMMED_PAST : "the log has all its transactions";
-    const only = state.txId > shared ? `it alone knows transactions ${range}` : all;
+    const only = state.txId > shared ? `only it contains transactions ${range}` : all;
     tell(terminal, `${index.folder}: ${only}; printed ${formatNumberOf(printed, "transaction")}`);
   } finally {
     await kv.close();

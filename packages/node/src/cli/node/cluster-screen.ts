@@ -48,7 +48,7 @@ export function formatCluster(view: ClusterView, now: number): string {
   const own = view.peers.filter(isOwn);
   const others = view.peers.filter((peer) => !isOwn(peer));
   const missing = view.silent.length === 0 ? "" : `, ${formatCount(view.silent.length)} did not`;
-  const answered = `${formatNumberOf(own.length, "node")} answered${missing}`;
+  const answered = `${formatNumberOf(own.length, "node")} responded${missing}`;
   const parts = [
     `Log ${logText(view.log)}; ${answered}`,
     ...(own.length === 0 ? [] : ["", table(own, view, now)]),
@@ -146,8 +146,10 @@ function digestText({ answers, compared, rebuilt, checks }: Comparison, { instan
   const short = digest.digest.slice("sha256:".length).slice(0, SHOWN_DIGITS);
   if (!compared.has(instance)) return `${short} of version ${status.index.version ?? "unknown"}`;
   if (rebuilt === undefined || isCairnError(rebuilt)) return short;
-  if (digest.digest === rebuilt.digest) return `${short} as the log`;
-  return checks.get(instance)?.check?.agrees === false ? `${short} INDEX_CORRUPT` : `${short} not as the log`;
+  if (digest.digest === rebuilt.digest) return `${short} matches the log`;
+  return checks.get(instance)?.check?.agrees === false
+    ? `${short} INDEX_CORRUPT`
+    : `${short} differs from the log`;
 }
 
 function sameIdNotes(peers: readonly Peer[]): string[] {

@@ -27,7 +27,7 @@ export const addStart: AddCommand = (parent, terminal) => {
   ]);
   configurationOptions(command)
     .addOption(
-      new Option("--log-level <level>", "the least severe messages to log")
+      new Option("--log-level <level>", "the minimum severity of logged messages")
         .choices(LOG_LEVELS)
         .default("info"),
     )

@@ -106,7 +106,7 @@ export async function writeCluster(
       "INDEX_CORRUPT",
       `The nodes with index version ${version} differ, and it is unknown which of them is wrong.`,
       {
-        hint: "This command builds indexes of another version. Run the command of the version of Cairn that these nodes run.",
+        hint: "This command builds indexes of another version. Use the command of the version of Cairn that these nodes run.",
       },
     );
   }
@@ -144,7 +144,7 @@ export function requireNodes(answered: number, expected = 0): void {
   if (answered >= expected) return;
   throw new CairnError(
     "NOT_FOUND",
-    `${formatNumberOf(answered, "node")} answered, and ${formatCount(expected)} were expected.`,
+    `${formatNumberOf(answered, "node")} responded, but ${formatCount(expected)} were expected.`,
     {
       hint: "The missing ones are down, frozen, cut off from NATS, slower than --timeout, or follow another log.",
     },
@@ -225,9 +225,9 @@ function progressReporter({ stderr }: Terminal): (what: string, done: number, to
 function noAnswer(name: string, { address }: PeerChannel, timeoutMs: number): CairnError {
   return new CairnError(
     "NOT_READY",
-    `No node of the log "${name}" answered within ${formatDuration(timeoutMs)}.`,
+    `No node of the log "${name}" responded within ${formatDuration(timeoutMs)}.`,
     {
-      hint: `Running nodes answer on ${address}. Check that one runs and that its NATS user may subscribe to that subject.`,
+      hint: `Running nodes respond on ${address}. Check that one is running and that its NATS user may subscribe to that subject.`,
     },
   );
 }

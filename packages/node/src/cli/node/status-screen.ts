@@ -107,7 +107,7 @@ function readerFields({ log }: NodeStatus, now: number): Field[] {
 
 function logState({ id, reachable, exists }: NodeStatus["log"]): string {
   if (exists === false) return id === null ? "not begun yet" : "no longer exists";
-  if (reachable === null) return "not asked yet";
+  if (reachable === null) return "not queried yet";
   // Called only if the log's range of transactions is unknown: the log is empty, or whatever responds is not a log.
   if (reachable) return exists === true ? "empty" : "cannot be read";
   return "unreachable";

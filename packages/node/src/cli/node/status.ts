@@ -51,7 +51,7 @@ export const addStatus: AddCommand = (parent, terminal) => {
     .option("--rebuild", "with --digest: compare with a rebuild from the log even if all agree")
     .option(
       "--expect <nodes>",
-      "with --cluster: exit with 1 if fewer nodes of the log answer",
+      "with --cluster: exit with 1 if fewer nodes of the log respond",
       wholeNumber("--expect", 1),
     )
     .option(
@@ -98,7 +98,7 @@ async function showCluster(options: StatusOptions, terminal: Terminal): Promise<
 /** Shows only the node at --url: an embedded log does not connect nodes. */
 async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise<void> {
   terminal.stderr.write(
-    "notice: This log does not connect nodes: an embedded log has a single node. This is the node at --url.\n",
+    "notice: This log does not connect nodes, because an embedded log has a single node. Only the node at --url is shown.\n",
   );
   await showNode(options, terminal);
   requireNodes(1, options.expect);

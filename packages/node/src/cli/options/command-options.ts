@@ -111,12 +111,12 @@ export function durationOption(name: string, least: number): (text: string) => n
     const parsed = parseDuration(text, { bare: true });
     if (!("ms" in parsed)) {
       throw new UsageError(
-        `${name} takes a duration, not ${JSON.stringify(text)}.`,
+        `${name} must be a duration, not ${JSON.stringify(text)}.`,
         parsed.hint ?? DURATIONS,
       );
     }
     if (parsed.ms >= least) return parsed.ms;
-    throw new UsageError(`${name} takes a duration above zero, not ${JSON.stringify(text)}.`, DURATIONS);
+    throw new UsageError(`${name} must be a duration above zero, not ${JSON.stringify(text)}.`, DURATIONS);
   };
 }
 
@@ -127,7 +127,7 @@ export function wholeNumber(name: string, least: number): (text: string) => numb
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
     if (!Number.isSafeInteger(value) || value < least) {
-      throw new UsageError(`${name} takes a whole number of at least ${least}, not ${text}.`);
+      throw new UsageError(`${name} must be a whole number of at least ${least}, not ${text}.`);
     }
     return value;
   };

@@ -19,8 +19,8 @@ export function pathOfBucket(bucket: string): string {
   const problem = bucketProblem(bucket);
   if (problem !== undefined) {
     const reserved = [...RESERVED_BUCKETS].join(", ");
-    throw new CairnError("REQUEST_INVALID", `This is not the name of a bucket: ${problem}.`, {
-      hint: `A bucket's name consists of lower case letters, digits and -, such as pods. Reserved names: ${reserved}.`,
+    throw new CairnError("REQUEST_INVALID", `Not a valid bucket name: ${problem}.`, {
+      hint: `A bucket's name must match [a-z][a-z0-9-]*, such as pods. Reserved names: ${reserved}.`,
     });
   }
   return bucketPath(bucket);

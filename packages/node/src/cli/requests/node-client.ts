@@ -70,7 +70,7 @@ export class NodeClient {
     if (error instanceof ForeignAnswerError) {
       return new CairnError(
         "NOT_READY",
-        `The server at ${this.url} is not a Cairn node (its answer has status ${error.status}).`,
+        `The server at ${this.url} is not a Cairn node (its response has status ${error.status}).`,
         { hint: "Name the node's address with --url." },
       );
     }

@@ -19,14 +19,14 @@ export class NoAnswerError extends CairnError {
     if (cause === FROZEN) {
       super(
         "NOT_READY",
-        `The node at ${url} accepts connections but answers nothing, not even /health/live: it is frozen.`,
+        `The node at ${url} accepts connections but does not respond, not even to /health/live: it is frozen.`,
         {
-          hint: "Look at its process. In state T (ps -o stat,pid,args) it was stopped, and kill -CONT PID resumes it. Otherwise restart it; everything that it acknowledged is in the log.",
+          hint: "Check its process: in state T (ps -o stat,pid,args) it was stopped, and kill -CONT PID resumes it. Otherwise restart it; everything that it acknowledged is in the log.",
           cause,
         },
       );
     } else {
-      const what = sent ? "The connection to the node broke off" : "No node answers";
+      const what = sent ? "The connection to the node was lost" : "No node responds";
       super("NOT_READY", `${what} at ${url} (${errorMessage(cause)}).`, {
         hint: "Start a node with cairn start, or name the one that you mean: --url takes its address, -f its configuration.",
         cause,

@@ -55,7 +55,7 @@ function checkJson(json: string, what: string, hint?: string): string {
   }
 }
 
-const QUOTES = "A text needs quotes of its own: '\"text\"'. Name a file with @: @file.json.";
+const QUOTES = "A string needs its own quotes: '\"text\"'. Name a file with @: @file.json.";
 
 function unreadable(path: string, error: unknown): unknown {
   const code = systemErrorCode(error);

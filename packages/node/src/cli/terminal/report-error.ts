@@ -85,7 +85,7 @@ export async function reportError(
 /** Returns a hint with a command that can be copied into a shell. */
 function convertHint(file: string): string {
   const word = /^[\w@%+=:,./-]+$/.test(file) ? file : `'${file.replaceAll("'", `'\\''`)}'`;
-  return `hint: cairn config convert ${word} prints it in the form of Cairn, with a comment on everything that has no counterpart.`;
+  return `hint: cairn config convert ${word} converts it to Cairn's format, with a comment on everything that has no counterpart.`;
 }
 
 interface Described {

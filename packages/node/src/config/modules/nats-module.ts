@@ -119,7 +119,7 @@ export const natsTxLog = defineModule({
     "nkey-seed-file": optional(path(), "A file with the seed of an nkey."),
     "inbox-prefix": optional(
       textLike(INBOX_PREFIX, "parts of a subject separated by dots, without white space, * and >"),
-      "The prefix of the subjects on which the servers answer.",
+      "The prefix of the subjects on which the servers respond.",
       "`_INBOX`",
     ),
     tls: optional(tls, "Whether to use TLS, and with which files.", "as the servers require"),

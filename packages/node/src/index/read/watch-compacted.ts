@@ -27,7 +27,7 @@ export function compacted(after: TxId, floor: TxId): WatchCompactedError {
 /** Returns the error for a log that has lost its end, and has other transactions in its place since the watcher saw transaction `from`. */
 export function regressed(from: TxId, floor: TxId): WatchCompactedError {
   return new WatchCompactedError(
-    `Transaction ${from} is not the one that the watcher saw: the log lost its end, including what the watcher saw.`,
+    `Transaction ${from} is not the one that the watcher saw: the log lost its end, including that transaction.`,
     floor,
     "regressed",
   );

@@ -169,7 +169,7 @@ export function databaseError(path: string, error: unknown): CairnError {
       "DISK_FULL",
       `The log in ${path} cannot be written because there is no space left.`,
       {
-        hint: "Make room on the disk; the log continues by itself.",
+        hint: "Free some space on the disk; the log then continues by itself.",
         cause: error,
       },
     );

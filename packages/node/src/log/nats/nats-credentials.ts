@@ -70,7 +70,7 @@ async function fromFile(credentials: NatsCredentials): Promise<Authenticator | u
   } catch (error) {
     throw new CairnError(
       "CONFIG_INVALID",
-      `The ${parameter} of the NATS log, ${path}, holds no ${way.holds}.`,
+      `The ${parameter} of the NATS log, ${path}, does not contain ${way.holds}.`,
       {
         hint: way.cure,
         cause: error,
@@ -96,7 +96,7 @@ function fileOf({ credentialsFile, nkeySeedFile }: NatsCredentials): Credentials
       path: credentialsFile,
       authenticator: credsAuthenticator,
       holds: "credentials",
-      cure: "It has to be a .creds file as nsc writes it (nsc generate creds): a user's JWT and its seed, each between lines of dashes.",
+      cure: "It must be a .creds file as nsc writes it (nsc generate creds): a user's JWT and its seed, each between lines of dashes.",
     };
   }
   if (nkeySeedFile === undefined) return undefined;
@@ -105,8 +105,8 @@ function fileOf({ credentialsFile, nkeySeedFile }: NatsCredentials): Credentials
     path: nkeySeedFile,
     authenticator: (bytes) =>
       nkeyAuthenticator(Buffer.from(Buffer.from(bytes).toString("latin1").trim(), "latin1")),
-    holds: "seed of an nkey",
-    cure: "It has to hold the seed of a user alone, which begins with SU (nsc generate nkey --user).",
+    holds: "the seed of an nkey",
+    cure: "It must contain only the seed of a user, which begins with SU (nsc generate nkey --user).",
   };
 }
 
@@ -175,8 +175,8 @@ function refusalOf(
   return {
     message: `NATS at ${place} asks for credentials, and the log has none that it accepts.`,
     hint: certificate
-      ? `Give the log "user" and "password", "token", "credentials-file" or "nkey-seed-file"; or let the server know the user that the certificate in "cert-file" stands for (verify_and_map).`
-      : `Give the log "user" and "password", "token", "credentials-file" or "nkey-seed-file".`,
+      ? `Set "user" and "password", "token", "credentials-file" or "nkey-seed-file" of the log; or configure a user for the certificate in "cert-file" on the server (verify_and_map).`
+      : `Set "user" and "password", "token", "credentials-file" or "nkey-seed-file" of the log.`,
   };
 }
 

@@ -50,14 +50,14 @@ export class ForeignStreams {
     const { place, subject } = this.#met;
     return new CairnError(
       "LOG_UNSAFE",
-      `${place} takes the subject "${subject}" as well: it stores a second copy of what is written to the stream "${this.#stream}"${inDomain(this.domain)}.`,
+      `${place} also takes the subject "${subject}": it stores a second copy of what is written to the stream "${this.#stream}"${inDomain(this.domain)}.`,
       { hint: hintAbout(subject) },
     );
   }
 }
 
 function hintAbout(subject: string): string {
-  return `Give one of the two another subject than "${subject}", or keep the subject from crossing the leaf node's connection (deny_imports and deny_exports of its remote). "domain" of the log's configuration selects the stream that is the log.`;
+  return `Give one of the two streams a subject other than "${subject}", or keep the subject from crossing the leaf node's connection (deny_imports and deny_exports of its remote). "domain" of the log's configuration selects the stream that is the log.`;
 }
 
 /** Returns a phrase that names a domain in a sentence; empty for a server without a domain. */

@@ -119,7 +119,7 @@ export class NatsPeers implements PeerChannel {
     return new CairnError(
       "CONFIG_INVALID",
       `The stream "${stream}" takes the subject ${this.address}: a question would be stored in the log.`,
-      { hint: `Give the stream the subject ${stream}.tx alone.` },
+      { hint: `Let the stream take only the subject ${stream}.tx.` },
     );
   }
 }

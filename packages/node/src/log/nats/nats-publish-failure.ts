@@ -74,7 +74,7 @@ export function publishFailure(stream: string, error: PublishError): CairnError 
 function roomFor(stream: string, description: string): string {
   const [, limit] = /maximum (messages|bytes)\b/i.exec(description) ?? [];
   if (limit === undefined) {
-    return "Make room on the disk of its server, or raise what the server may use (max_file_store, or the limits of the account).";
+    return "Free some space on the disk of its server, or raise the server's limits (max_file_store, or the limits of the account).";
   }
   return `nats stream edit ${stream} --max-${limit === "bytes" ? "bytes" : "msgs"}=-1 removes its limit; or trim the log: cairn log trim.`;
 }

@@ -56,7 +56,7 @@ async function unheard(
   if (address === undefined) return undefined;
   return new CairnError(
     "LOG_UNREACHABLE",
-    `NATS at ${address} waits for TLS to begin before it says anything (handshake_first).`,
+    `NATS at ${address} expects TLS to begin before it sends anything (handshake_first).`,
     { hint: `Set "handshake-first?" of the log's tls to true.` },
   );
 }
@@ -85,7 +85,7 @@ function probe(server: NatsServer, { timeout, silent, signal }: ProbeOptions): P
       if (error === undefined) resolve();
       else reject(error);
     };
-    const timer = setTimeout(() => finish(new Error(`no answer within ${timeout} ms`)), timeout);
+    const timer = setTimeout(() => finish(new Error(`no response within ${timeout} ms`)), timeout);
     const abort = (): void => finish(new Error("given up"));
     signal?.addEventListener("abort", abort);
     socket.once("error", finish);

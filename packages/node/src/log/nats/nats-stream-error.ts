@@ -30,8 +30,8 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
     return missingStream(stream, link, error);
   }
   if (code === "503") {
-    return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not answer JetStream requests.`, {
-      hint: `Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader. On a leaf node without JetStream, give the log the "domain" of the servers that have it.`,
+    return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not respond to JetStream requests.`, {
+      hint: `Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader. On a leaf node without JetStream, set "domain" of the log to that of the servers that have it.`,
       cause: error,
     });
   }
@@ -48,7 +48,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
   if (api !== undefined) {
     return new CairnError(
       "LOG_UNREACHABLE",
-      `NATS at ${place} refused what the log asked of its stream "${stream}": ${api.description} (${api.err_code}).`,
+      `NATS at ${place} refused a request for the log's stream "${stream}": ${api.description} (${api.err_code}).`,
       {
         hint:
           HINTS.get(api.err_code ?? 0) ??
@@ -59,7 +59,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
   }
   return new CairnError(
     "LOG_UNREACHABLE",
-    `The stream "${stream}" on NATS at ${place} did not answer: ${errorMessage(error)}.`,
+    `The stream "${stream}" on NATS at ${place} did not respond: ${errorMessage(error)}.`,
     {
       hint: "Cairn retries what can be retried. Check the server.",
       cause: error,
@@ -67,7 +67,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
   );
 }
 
-const LIMITS = "Give the account more room in JetStream, or remove what else it holds there.";
+const LIMITS = "Raise the account's JetStream limits, or remove other data from the account.";
 
 /** Hints for errors of the JetStream API that a log can meet (nats-server/server/errors.json). */
 const HINTS: ReadonlyMap<number, string> = new Map([
@@ -75,16 +75,16 @@ const HINTS: ReadonlyMap<number, string> = new Map([
   [10023, LIMITS],
   [
     10026,
-    "Every reader of the log, node or command, needs a consumer: allow more of them, in max_consumers of the stream and in the limits of the account.",
+    "Every reader of the log, node or command, needs a consumer: raise max_consumers of the stream and the limits of the account.",
   ],
-  [10027, "Allow the account more streams, or remove an unused one."],
+  [10027, "Raise the number of streams that the account may have, or remove an unused stream."],
   [10028, LIMITS],
   [10047, LIMITS],
   [
     10113,
     `Create the stream yourself, with its name and .tx as subject, storage file, discard new, deny_delete, a duplicate window of two minutes and a max_bytes: the account requires one, and Cairn sets none ("create-stream?").`,
   ],
-  [10120, "Give the account JetStream, with a limit of storage for streams of that many replicas."],
+  [10120, "Enable JetStream for the account, with a storage limit for streams with that many replicas."],
 ]);
 
 function permissions({ inboxPrefix }: Place): string {

@@ -301,8 +301,10 @@ export function targetOf(info: StreamInfo): StreamTarget {
 function capturedInbox(name: string, prefix: string): CairnError {
   return new CairnError(
     "CONFIG_INVALID",
-    `The stream "${name}" takes the subjects below ${prefix}, on which the servers answer: every answer would be stored in the log.`,
-    { hint: `Give the stream the subject ${name}.tx alone, or the log another "inbox-prefix".` },
+    `The stream "${name}" takes the subjects below ${prefix}, on which the servers respond: every response would be stored in the log.`,
+    {
+      hint: `Let the stream take only the subject ${name}.tx, or set a different "inbox-prefix" for the log.`,
+    },
   );
 }
 

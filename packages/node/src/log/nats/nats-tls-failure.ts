@@ -87,7 +87,7 @@ async function outcomeOf(
 ): Promise<Error | undefined> {
   return await new Promise((resolve) => {
     const timer = setTimeout(
-      () => resolve(events.includes("late") ? undefined : new Error("it did not answer in time")),
+      () => resolve(events.includes("late") ? undefined : new Error("it did not respond in time")),
       timeoutMs,
     );
     const end = (error?: Error): void => {
@@ -124,19 +124,19 @@ function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): Reason
   if (UNKNOWN_AUTHORITY.has(code)) {
     return {
       message: `The certificate of NATS at ${address} is signed by an authority that this node does not trust: ${errorMessage(error)}.`,
-      hint: `Give "ca-file" of the log's tls the certificate of the authority that signed the server's: ${FORM_CA}.`,
+      hint: `Set "ca-file" of the log's tls to the certificate of the authority that signed the server's certificate: ${FORM_CA}.`,
     };
   }
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
     return {
       message: `The certificate of NATS at ${address} is not valid for this address: ${errorMessage(error)}`,
-      hint: `Use in "servers" a name or an address that the certificate contains, or give the server a certificate for this one.`,
+      hint: `In "servers", use a name or an address that the certificate contains, or install a certificate for this address on the server.`,
     };
   }
   if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
     return {
       message: `The certificate of NATS at ${address} is not valid now: ${errorMessage(error)}.`,
-      hint: "Renew the server's certificate, or that of the authority which signed it, and check the clock of this machine.",
+      hint: "Renew the server's certificate, or that of the authority that signed it, and check the clock of this machine.",
     };
   }
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" && tls?.handshakeFirst === true) {
@@ -148,13 +148,13 @@ function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): Reason
   if (alert === undefined) return undefined;
   if (tls?.certFile === undefined) {
     return {
-      message: `NATS at ${address} asks for a certificate of this node (${alert}).`,
-      hint: `Give "cert-file" and "key-file" of the log's tls a certificate that the server's ca_file vouches for: ${FORM_CERT}.`,
+      message: `NATS at ${address} requires a certificate from this node (${alert}).`,
+      hint: `Set "cert-file" and "key-file" of the log's tls to a certificate that the server's ca_file trusts, and its key: ${FORM_CERT}.`,
     };
   }
   return {
     message: `NATS at ${address} does not accept this node's certificate (${alert}).`,
-    hint: `Give "cert-file" and "key-file" of the log's tls a certificate that has not expired, for clients, and signed by an authority in the server's ca_file.`,
+    hint: `Set "cert-file" and "key-file" of the log's tls to a client certificate that has not expired and is signed by an authority in the server's ca_file, and its key.`,
   };
 }
 

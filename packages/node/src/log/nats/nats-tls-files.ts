@@ -27,9 +27,9 @@ export async function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles): Pro
   if (certificate !== undefined && privateKey !== undefined && !certificate.checkPrivateKey(privateKey)) {
     throw new CairnError(
       "CONFIG_INVALID",
-      `The key-file of the NATS log, ${keyFile}, does not hold the key of the certificate in its cert-file, ${certFile}.`,
+      `The key-file of the NATS log, ${keyFile}, does not contain the key of the certificate in its cert-file, ${certFile}.`,
       {
-        hint: "Use the key that was made with the certificate, or the certificate that was made for the key.",
+        hint: "Use the key that belongs to the certificate, or the certificate that belongs to the key.",
       },
     );
   }
@@ -71,8 +71,12 @@ function privateKeyIn(path: string | undefined, bytes: Uint8Array): KeyObject {
 }
 
 function unlike(parameter: string, path: string | undefined, what: string, cause?: unknown): CairnError {
-  return new CairnError("CONFIG_INVALID", `The ${parameter} of the NATS log, ${path}, holds no ${what}.`, {
-    hint: `It has to be a ${what} in PEM (-----BEGIN …), and not encrypted.`,
-    cause,
-  });
+  return new CairnError(
+    "CONFIG_INVALID",
+    `The ${parameter} of the NATS log, ${path}, does not contain a ${what}.`,
+    {
+      hint: `It must be an unencrypted ${what} in PEM (-----BEGIN …).`,
+      cause,
+    },
+  );
 }

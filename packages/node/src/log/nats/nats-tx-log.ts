@@ -47,17 +47,17 @@ export const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
 export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
   const { stream = "cairn" } = options;
   if (!/^[^\s.*>/\\]{1,255}$/.test(stream)) {
-    throw new CairnError("CONFIG_INVALID", `"${stream}" cannot be the name of a stream.`, {
+    throw new CairnError("CONFIG_INVALID", `"${stream}" is not a valid stream name.`, {
       hint: "Use letters, digits, - and _.",
     });
   }
   if (options.domain !== undefined && !DOMAIN.test(options.domain)) {
-    throw new CairnError("CONFIG_INVALID", `"${options.domain}" cannot be the name of a domain.`, {
-      hint: "Give the domain of the jetstream block of nats-server.",
+    throw new CairnError("CONFIG_INVALID", `"${options.domain}" is not a valid domain name.`, {
+      hint: "Use the domain of the jetstream block of nats-server.",
     });
   }
   if (options.inboxPrefix !== undefined && !INBOX_PREFIX.test(options.inboxPrefix)) {
-    throw new CairnError("CONFIG_INVALID", `"${options.inboxPrefix}" cannot be the prefix of inboxes.`, {
+    throw new CairnError("CONFIG_INVALID", `"${options.inboxPrefix}" is not a valid prefix of inboxes.`, {
       hint: "Use tokens of a subject separated by dots, without white space, * and >, and not beginning with $.",
     });
   }

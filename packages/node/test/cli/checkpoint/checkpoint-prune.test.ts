@@ -37,11 +37,11 @@ test("checkpoint prune --dry-run prints what would be removed and what stays, an
   const dry = await prune("store", "--retain-at-least", "1", "--dry-run");
   expect(dry.code).toBe(0);
   expect(dry.stdout).toMatch(new RegExp(`stays +${second} +2 .* it is one of the newest 1\n`));
-  expect(dry.stdout).toMatch(new RegExp(`would go +${first} +1 .* it is not one of the newest 1\n`));
+  expect(dry.stdout).toMatch(new RegExp(`would be removed +${first} +1 .* it is not one of the newest 1\n`));
   expect(dry.stdout).toMatch(/would remove 1 entry, .*; 1 stay\n$/);
   expect(await left()).toEqual(["1", "2"]);
   const done = await prune("store", "--retain-at-least", "1");
-  expect(done.stdout).toMatch(new RegExp(`gone +${first} `));
+  expect(done.stdout).toMatch(new RegExp(`removed +${first} `));
   expect(await readdir(path.join(dir, "store"))).toEqual([`${second}.json`, `${second}.tar`]);
 });
 
@@ -66,7 +66,7 @@ test("checkpoint prune removes only leftovers without a policy", async () => {
   expect((await prune("store")).stdout).toContain("a node may be writing it");
   const longAgo = new Date(Date.now() - 2 * 3_600_000);
   await utimes(leftover, longAgo, longAgo);
-  expect((await prune("store")).stdout).toMatch(/gone +checkpoint-9-.*no manifest/);
+  expect((await prune("store")).stdout).toMatch(/removed +checkpoint-9-.*no manifest/);
   expect(await readdir(path.join(dir, "store"))).toHaveLength(4);
   expect(await left()).toEqual(["1", "2"]);
 });

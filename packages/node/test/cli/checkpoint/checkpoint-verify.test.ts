@@ -31,7 +31,7 @@ it("checkpoint verify with a configuration compares the newest checkpoint of its
     0,
     expect.stringMatching(
       new RegExp(
-        `^${newer} is whole \\(transaction 21, sha256:[0-9a-f]{64}\\); it agrees with the log; marked as verified\n$`,
+        `^${newer} is intact \\(transaction 21, sha256:[0-9a-f]{64}\\); it agrees with the log; marked as verified\n$`,
       ),
     ),
   ]);
@@ -43,7 +43,7 @@ it("checkpoint verify takes the newest of its own version, even if there is a ne
   const [, newer] = await twoCheckpoints(scene);
   const theirs = await saveAltered(scene, "first", { version: INDEX_VERSION + 1 });
   const { code, stdout } = await verify(scene, "-j", "{}");
-  expect([code, stdout]).toEqual([0, expect.stringContaining(`${newer} is whole`)]);
+  expect([code, stdout]).toEqual([0, expect.stringContaining(`${newer} is intact`)]);
   const named = await verify(scene, theirs, "-j", "{}");
   expect([named.code, named.stderr]).toEqual([1, expect.stringMatching(/^INDEX_VERSION: /)]);
   expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
@@ -100,5 +100,5 @@ it("checkpoint verify takes no checkpoint of a folder with several logs until on
   await saveTo(path.join(scene.folder, "checkpoints"), [5_000]);
   const { code, stderr } = await verify(scene, "checkpoints");
   expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn)")]);
-  expect((await verify(scene, "-j", "{}")).stdout).toContain(`${newer} is whole`);
+  expect((await verify(scene, "-j", "{}")).stdout).toContain(`${newer} is intact`);
 });

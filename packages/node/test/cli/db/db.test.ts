@@ -202,7 +202,7 @@ describe("a place", () => {
   it("without the requested content says so, and prints nothing", async () => {
     for (const argv of [["nothing"], ["pods", "--prefix", "x"], ["pods", "--namespace", "y"]]) {
       const { code, stdout, stderr } = await db("keys", "n-index", ...argv);
-      expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^There are none: /)]);
+      expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^None found: /)]);
       expect((await db("keys", "n-index", ...argv, "--json")).stderr).toBe("");
     }
     const { stdout, stderr } = await db("keys", "n-index");
@@ -221,8 +221,8 @@ describe("a place", () => {
     await kv.batch([put(Buffer.from("cats"), json("two")), put(Buffer.from([0xff, 0x01]), json("x"))]);
     await kv.close();
     const refused = await db("buckets", "foreign");
-    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("not an index of Cairn")]);
-    expect((await db("check", "foreign")).stdout).toContain("a LevelDB of 2 rows, but not an index of Cairn");
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("not a Cairn index")]);
+    expect((await db("check", "foreign")).stdout).toContain("a LevelDB of 2 rows, but not a Cairn index");
     expect((await db("keys", "foreign", "--raw")).stdout.split("\n")).toHaveLength(3);
   });
 });

@@ -74,7 +74,9 @@ describe("cairn checkpoint verify", () => {
   it("marks the checkpoint, as show then reports; with --no-mark it does not", async () => {
     await fill();
     const unmarked = await run("checkpoint", "verify", "cairn-data/checkpoints", "--no-mark");
-    expect(unmarked.stdout).toMatch(/^checkpoint-4-\S+ is whole \(transaction 4, sha256:.*\); not marked\n$/);
+    expect(unmarked.stdout).toMatch(
+      /^checkpoint-4-\S+ is intact \(transaction 4, sha256:.*\); not marked\n$/,
+    );
     expect((await run("checkpoint", "show", "./cairn-data/checkpoints")).stdout).toMatch(/Verified +never/);
     const marked = await run("checkpoint", "verify", "cairn-data/checkpoints");
     expect(marked.stdout).toMatch(/; marked as verified\n$/);

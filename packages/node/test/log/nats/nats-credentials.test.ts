@@ -32,8 +32,8 @@ describe("credentials of NATS", () => {
   }
 
   it.each([
-    ["credentialsFile", "credentials-file", "no credentials"],
-    ["nkeySeedFile", "nkey-seed-file", "no seed of an nkey"],
+    ["credentialsFile", "credentials-file", "credentials"],
+    ["nkeySeedFile", "nkey-seed-file", "the seed of an nkey"],
   ] as const)(
     "in a file without any are refused before anything is connected: %s",
     async (option, parameter, words) => {
@@ -45,7 +45,7 @@ describe("credentials of NATS", () => {
         const file = await written("file", text);
         await expect(openNatsTxLog({ servers: "127.0.0.1:1", [option]: file })).rejects.toMatchObject({
           code: "CONFIG_INVALID",
-          message: `The ${parameter} of the NATS log, ${file}, holds ${words}.`,
+          message: `The ${parameter} of the NATS log, ${file}, does not contain ${words}.`,
           hint: expect.stringContaining("nsc generate"),
         });
       }

@@ -55,7 +55,7 @@ describe("TLS with NATS", () => {
   it("names what a server that asks for a certificate needs, and connects with it", async () => {
     await expect(opening(ca)).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
-      message: expect.stringContaining("asks for a certificate of this node"),
+      message: expect.stringContaining("requires a certificate from this node"),
       hint: expect.stringMatching(
         /"cert-file" and "key-file".*: "tls": \{"cert-file": ".*", "key-file": ".*"\}\.$/,
       ),
@@ -86,15 +86,23 @@ describe("TLS with NATS", () => {
     [
       "a key of another certificate",
       { ...client, keyFile: file("address-key") },
-      /key-file.*not hold the key/,
+      /key-file.*not contain the key/,
     ],
-    ["a certificate for a key", { ...client, keyFile: file("client") }, /key-file.*holds no private key/],
+    [
+      "a certificate for a key",
+      { ...client, keyFile: file("client") },
+      /key-file.*does not contain a private key/,
+    ],
     [
       "a key for a certificate",
       { ...client, certFile: file("client-key") },
-      /cert-file.*holds no certificate/,
+      /cert-file.*does not contain a certificate/,
     ],
-    ["a key for an authority", { ...client, caFile: file("client-key") }, /ca-file.*holds no certificate/],
+    [
+      "a key for an authority",
+      { ...client, caFile: file("client-key") },
+      /ca-file.*does not contain a certificate/,
+    ],
   ])("refuses mismatched files before it connects: %s", async (_, files, message) => {
     const nowhere = { servers: "tls://127.0.0.1:1", tls: { ...ca, ...files } };
     await expect(openNatsTxLog(nowhere)).rejects.toMatchObject({
@@ -119,7 +127,7 @@ describe("TLS with NATS", () => {
     const silent = openNatsTxLog({ servers: `tls://localhost:${port}`, tls: ca, connectTimeoutMs: 3_000 });
     await expect(silent).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
-      message: expect.stringContaining("waits for TLS to begin"),
+      message: expect.stringContaining("expects TLS to begin"),
       hint: expect.stringContaining('"handshake-first?" of the log\'s tls to true'),
     });
     if (nats === undefined) return;
@@ -153,7 +161,7 @@ describe("TLS with NATS", () => {
     await vi.waitFor(async () => {
       await expect(log.exists()).rejects.toMatchObject({
         code: "LOG_UNREACHABLE",
-        message: expect.stringContaining("asks for a certificate of this node"),
+        message: expect.stringContaining("requires a certificate from this node"),
       });
     }, PATIENT);
     await lax.stop();
