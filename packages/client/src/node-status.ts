@@ -148,11 +148,11 @@ export interface NodeStatus {
       readonly at: string;
       readonly durationMs: number;
     } | null;
-    /** The newest verification of a checkpoint of this log by any node; `durationMs` is null if another node made it. */
+    /** The newest verification of a checkpoint of this log by any node; `durationMs` is null if another node performed it. */
     readonly lastVerified:
       | (VerifiedSummary & { readonly ageMs: number; readonly durationMs: number | null })
       | null;
-    /** The result of the last verification that this node has made since it was started. If it failed, `name` is null and `message` names the checkpoint. */
+    /** The result of this node's last verification since it was started. If it failed, `name` is null and `message` names the checkpoint. */
     readonly lastDrill: {
       readonly at: string;
       readonly durationMs: number;

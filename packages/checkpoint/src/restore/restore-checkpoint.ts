@@ -150,7 +150,7 @@ async function reserveUnlessAborted(
   try {
     return await unlessAborted(reserving, signal);
   } catch (error) {
-    // If the reservation is made after all, it must not be renewed forever. If not, this error says enough.
+    // If the reservation is created after all, it must not be renewed forever. If not, this error suffices.
     void reserving.then(
       (late) => late.release(),
       () => undefined,

@@ -115,7 +115,7 @@ async function tidyUploads(
 export async function removeCheckpoint(store: CheckpointStore, name: string): Promise<void> {
   // The manifest first: a reader that still finds it can rely on the archive.
   await store.remove(checkpointFile(name, "manifest"));
-  // A restore makes a reservation and then reads the manifest again. So either it has found the manifest missing, or its reservation is
+  // A restore creates a reservation and then reads the manifest again. So either it has found the manifest missing, or its reservation is
   // here by now, and the archive stays until that ends.
   if ((await readReservations(store)).reserved.has(name)) return;
   await removeLeftovers(store, name);
@@ -133,7 +133,7 @@ async function outdated(
   listed: readonly CheckpointFiles[],
 ): Promise<{ name: string; because: string }[]> {
   if (policy === undefined) return [];
-  // Checkpoints of a history that the log has lost are neither counted nor removed without being asked to.
+  // Checkpoints of a history that the log has lost are neither counted nor removed unless requested.
   const { own } = await ownCheckpoints(readCheckpoints(store, listed), {
     store,
     logId,

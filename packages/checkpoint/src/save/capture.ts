@@ -33,10 +33,10 @@ export async function captureTo(
   }
 }
 
-/** The directory below which captures are made. */
+/** The parent directory of captures. */
 export interface CaptureDirectory {
   make(): Promise<void>;
-  /** Removes the directory if this object made it and it is empty. */
+  /** Removes the directory if this object created it and it is empty. */
   drop(): Promise<void>;
 }
 

@@ -174,13 +174,13 @@ export interface RoundParts {
 
 /** Runs rounds, one after the other, in one capture directory. */
 export interface Rounds {
-  /** Takes a checkpoint or skips it, sweeps after taking one, and reports both as events. Throws what made the checkpoint fail. */
+  /** Takes a checkpoint or skips it, sweeps after taking one, and reports both as events. Throws the error that made the checkpoint fail. */
   run(round: {
     readonly forced: boolean;
     readonly signal: AbortSignal;
     readonly hurry: AbortSignal;
   }): Promise<TakeOutcome>;
-  /** Removes the capture directory if these rounds made it. A failure is reported as a warning, not thrown. */
+  /** Removes the capture directory if these rounds created it. A failure is reported as a warning, not thrown. */
   dropDirectory(): Promise<void>;
 }
 

@@ -8,7 +8,7 @@ export interface CheckpointerOptions {
   readonly approxFrequency: number;
   /** The stores to restore from when joining; defaults to `[store]`. Never written to. */
   readonly restoreFrom?: readonly CheckpointStore[];
-  /** The folder in which captures are made before they are uploaded. */
+  /** The folder of captures before they are uploaded. */
   readonly checkpointDir: string;
   /**
    * The owner of the captures: the first round removes what earlier processes of this owner left. Two processes may have the same node id

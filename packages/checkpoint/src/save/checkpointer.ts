@@ -17,7 +17,7 @@ export interface CheckpointerParts {
   readonly random?: () => number;
   /** Called with each event. If it throws, the status reports that and nothing else happens. */
   readonly onEvent?: (event: CheckpointerEvent) => void;
-  /** The way copies are made and packed. Defaults to the disk. */
+  /** How copies are created and packed. Defaults to the disk. */
   readonly archiving?: Archiving;
 }
 

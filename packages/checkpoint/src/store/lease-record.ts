@@ -87,7 +87,7 @@ export function unfinishedOf(ended: LeaseRecord | undefined): string[] {
   return [...unfinished, ...(archive === undefined ? [] : [archive])].slice(-MAX_UNFINISHED);
 }
 
-/** Records in an ended lease that no upload of `archives` is unfinished any more. Leaves a lease acquired since unchanged. */
+/** Records in an ended lease that `archives` have no unfinished uploads left. Does not change a lease acquired since. */
 export async function settleUnfinished(
   store: CheckpointStore,
   file: string,

@@ -20,7 +20,7 @@ const ReservationSchema = z.object({ checkpoint: z.string(), node: z.string(), e
 
 /** A reservation that this process renews until it is released. */
 export interface Reservation {
-  /** Releases the reservation. Does nothing if none was made: restoring from a store that cannot be written to works without one. */
+  /** Releases the reservation. Does nothing if none was created: restoring from a store that cannot be written to works without one. */
   release(): Promise<void>;
 }
 

@@ -24,7 +24,7 @@ const PARALLEL_LINKS = 4;
 /**
  * Copies the LevelDB in `source`, which may be open and written to, into `target`, which it makes (`CONFLICT` if it is not empty). The copy
  * is a prefix of the batch history that contains everything written before the call. Tables are shared by hard links if the file system
- * supports them; opening, writing to or removing the copy does not affect the source. After a failure everything made is removed:
+ * supports them; opening, writing to or removing the copy does not affect the source. After a failure everything created is removed:
  * `INDEX_CORRUPT` (no complete database in `source`, or a damaged one), `DISK_FULL`, `CHECKPOINT_INCOMPLETE` (files kept vanishing).
  */
 export async function captureLevelDb(

@@ -4,7 +4,7 @@ import { CairnError, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf } from "../errors/system-errors.ts";
 
 /**
- * Makes a folder and the missing ones above it. Returns the topmost one that it made, undefined if all existed. Node's own recursive `mkdir`
+ * Creates a folder and its missing parents. Returns the topmost folder created; undefined if all existed. Node's own recursive `mkdir`
  * never ends if a file system reports ENOENT below an existing folder, as /proc does: here that is `CONFIG_INVALID`.
  */
 export async function makeFolder(dir: string): Promise<string | undefined> {

@@ -30,7 +30,7 @@ export const RANGE_AS_TEXT = {
   valueEncoding: "utf8",
 } as const;
 
-/** The number of single reads of which one adds its block to the cache. */
+/** One in this many single reads adds its block to the cache. */
 const READS_PER_CACHE_FILL = 8;
 
 /**

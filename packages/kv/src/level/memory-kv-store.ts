@@ -23,7 +23,7 @@ type Rows = MemoryLevel<Uint8Array, Uint8Array>;
 
 /**
  * Returns a provider of stores in memory. `open` loads the rows of a LevelDB in the directory (such as a restored checkpoint); without one
- * the directory is not even made. Only `capture` writes files, those of a LevelDB, so that checkpoints can be exchanged with
+ * the directory is not even created. Only `capture` writes files, those of a LevelDB, so that checkpoints can be exchanged with
  * {@link levelProvider}.
  */
 export function memoryProvider(): KvProvider {

@@ -184,7 +184,7 @@ export interface KvProvider {
   /**
    * Opens the store in `dir` (a live, captured or restored directory). A missing or empty directory becomes a new, empty store; one with other
    * files but no database is `INDEX_CORRUPT`. After a captured directory was opened and closed it must still contain only plain files, with
-   * names of at most 100 bytes: a checkpoint is made of them. Errors: `INDEX_LOCKED` (this or another process has it open), `INDEX_CORRUPT`
+   * names of at most 100 bytes: a checkpoint consists of them. Errors: `INDEX_LOCKED` (this or another process has it open), `INDEX_CORRUPT`
    * (it cannot be read, or has a gap), `DISK_FULL`, `CONFIG_INVALID` (this user may not write there).
    */
   open(dir: string, options?: KvOpening): Promise<KvStore>;

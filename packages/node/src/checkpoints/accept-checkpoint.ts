@@ -62,7 +62,7 @@ function otherHistory({ log, txId }: Manifest): CairnError {
     "LOG_DIFFERENT",
     `It ends at transaction ${txId} of the log ${log.name} (${log.id}), and this log does not continue it from there.`,
     {
-      hint: "It is left as it is. The checkpoint that the log continues, or a newer one of this log, is used.",
+      hint: "It is left unchanged. The checkpoint that the log continues, or a newer one of this log, is used.",
     },
   );
 }

@@ -29,7 +29,7 @@ export interface AskOptions {
   readonly onWork?: (instance: string, done: number, total: number) => void;
 }
 
-/** Returns the nodes that answer in time, by id and then by start time. A node that does not answer cannot be told from an absent one. */
+/** Returns the nodes that respond in time, by id and then by start time. A node that does not respond cannot be distinguished from an absent one. */
 export async function askStatus(channel: PeerChannel, options: AskOptions): Promise<Peer[]> {
   const peers = new Map<string, Peer>();
   const deadline = AbortSignal.timeout(options.timeoutMs);
@@ -138,7 +138,7 @@ export async function askCheck(
 const SILENT: IndexAnswer = {
   error: {
     code: "NOT_READY",
-    message: "The node stopped responding before it answered.",
+    message: "The node stopped responding before it had finished.",
     hint: "Check whether it still runs, and ask again.",
   },
 };

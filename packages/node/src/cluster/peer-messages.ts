@@ -93,7 +93,7 @@ const StatusSchema = z.object({
   failure: Failure.nullable(),
 });
 
-/** The part of a node's GET /status that an overview of the cluster needs; other fields of an answer are dropped. */
+/** The part of a node's GET /status that an overview of the cluster needs; other fields of a response are dropped. */
 export type PeerStatus = Readonly<z.infer<typeof StatusSchema>>;
 
 /** A question. A later version that changes the meaning uses another number for `cairn`, which this version does not accept. */
@@ -130,7 +130,7 @@ export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 
 const AnswerSchema = z.object({
   cairn: z.literal(1),
-  /** The random id of one start of a node, which tells nodes with the same id apart. */
+  /** The random id of one start of a node, which distinguishes nodes with the same id. */
   instance: Text,
   node: Text,
   host: Text,

@@ -61,7 +61,7 @@ export function newReading(
 }
 
 /**
- * Returns the defaults of top-level keys that neither a file nor an object gives. `dir` is the node's folder; `nats` tells whether NATS_URL
+ * Returns the defaults of top-level keys that neither a file nor an object gives. `dir` is the node's folder; `nats`: whether NATS_URL
  * is set.
  */
 function defaultTree(given: ReadonlySet<string>, dir: string, nats: boolean): MapNode {

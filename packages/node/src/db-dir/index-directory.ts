@@ -83,7 +83,7 @@ export class IndexDirectory {
     return await explained(live, async () => (await namesIn(live)).length > 0);
   }
 
-  /** Removes what a killed process left behind half restored. */
+  /** Removes partial restores that a killed process left behind. */
   async sweepStaging(): Promise<void> {
     await this.#remove(this.layout.staging);
   }
@@ -212,7 +212,7 @@ async function openLock(dbDir: string, { lock, holder }: DbDirLayout): Promise<K
   } catch (error) {
     if (isCairnError(error, "INDEX_LOCKED")) throw await lockedError(dbDir, holder, error);
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // The lock holds no data, so what a crash left of it can be created again.
+    // The lock holds no data, so it can be created again after a crash.
     await rm(lock, { recursive: true, force: true });
     return await levelProvider().open(lock);
   }

@@ -107,7 +107,7 @@ function isOfAnotherSite({ origin, host, ...headers }: IncomingHttpHeaders, requ
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i;
 
 /**
- * Returns a function that tells whether a request's Host is one of this machine's names. A page can make its own name resolve to 127.0.0.1
+ * Returns a predicate: whether a request's Host is one of this machine's names. A page can make its own name resolve to 127.0.0.1
  * and then read the node as its own origin (DNS rebinding), but its requests still contain that name. Any name is accepted if a token is
  * required, which such a page does not have, or if other machines may connect anyway.
  */

@@ -101,7 +101,7 @@ export function foreignIndex(
   );
 }
 
-/** Returns the error for a log that continues another one, of which there is no checkpoint to begin from. */
+/** Returns the error for a log that continues another one, but has no checkpoint to begin from. */
 export function nothingToContinue(
   { name }: LogIdentity,
   { log, anchor }: NonNullable<BirthRecord["continues"]>,

@@ -117,7 +117,7 @@ async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError):
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity.bounds.first > 1;
   if (system.onLogMismatch.different === "rebuild") return true;
-  throw emptyLog(log, "the local index, which another version of Cairn made, was built from one");
+  throw emptyLog(log, "the local index, which another version of Cairn wrote, was built from one");
 }
 
 /** Reads the identity of the log. Creates the log if there is none and no evidence that there was one. */

@@ -84,7 +84,7 @@ async function compareNewest(
   return undefined;
 }
 
-/** Returns whether the row of a committed transaction was made from this message. */
+/** Returns whether the row of a committed transaction was derived from this message. */
 async function isOf(kv: KvReader, txId: TxId, row: Uint8Array, message: LogMessage): Promise<boolean> {
   const { time, text } = decodeOutcome(transactionRowKey(txId), row);
   const decoded = decodeMessage(message.payload);

@@ -1,6 +1,6 @@
 import type { CairnError } from "@cairn/kv";
 
-/** Sends an answer to the node that asked. A question may get no answer, one or several. */
+/** Sends a response to the node that asked. A request may get any number of responses, or none. */
 export type SendAnswer = (answer: Uint8Array) => void;
 
 /**

@@ -28,7 +28,7 @@ export function httpMetrics(registry: Registry): (request: AnsweredRequest) => v
   const series = new Map<string, Uncollected>();
   const requests = new Counter({
     name: "cairn_http_requests_total",
-    help: "Requests answered, by route and status.",
+    help: "Requests served, by route and status.",
     labelNames: ["method", "route", "status"],
     registers: [],
     collect() {

@@ -45,7 +45,7 @@ type Reads = Pick<
   "watch" | "await" | "commitResult" | "prepareRead" | "outcome" | "get" | "list" | "history" | "digest"
 >;
 
-/** The reads of a node: only from an index that agrees with the log, unless a read asks for whatever is there. */
+/** The reads of a node: only from an index that agrees with the log, unless a read requests whatever is there. */
 export class NodeReads implements Reads {
   readonly #life: NodeLife;
   readonly #place: ReadPlace;
@@ -121,7 +121,7 @@ export class NodeReads implements Reads {
     key: DocumentKey,
     options: ReadOptions & { asOf?: AsOf } = {},
   ): Promise<StoredDocument | undefined> {
-    // The usual read has nothing to wait for, so no promise is made for it.
+    // The usual read has nothing to wait for, so no promise is created for it.
     const index =
       this.#life.phase === "ready" &&
       options.minTx === undefined &&

@@ -37,7 +37,7 @@ export interface ReportingParts {
 }
 
 /**
- * What a node reports other than over HTTP: answers to processes that have its log open, stalls, and problems of its log, files and clock.
+ * What a node reports other than over HTTP: responses to processes that have its log open, stalls, and problems of its log, files and clock.
  */
 export class NodeReporting {
   readonly comparePast: ComparePast;
@@ -126,7 +126,7 @@ export class NodeReporting {
     await this.#check.sweep();
   }
 
-  /** Begins to answer processes that have the log open. */
+  /** Begins to respond to processes that have the log open. */
   opened(log: TxLog): void {
     this.#peers.listen(log);
     void this.#lookAtLog();

@@ -82,7 +82,7 @@ function logEnded(logger: Logger, event: WorkEnded): void {
       for (const { name, store, code, message } of event.skipped) {
         // Damage needs attention; passing over other checkpoints is normal.
         const level = DAMAGE_CODES.has(code) ? "warn" : "info";
-        logger[level]({ name, store, code, run }, `checkpoint passed over: ${message}`);
+        logger[level]({ name, store, code, run }, `checkpoint skipped: ${message}`);
       }
       const skipped = event.skipped.length;
       if (event.outcome === "none") logger.debug({ skipped, ...fields }, "no checkpoint to restore");

@@ -27,7 +27,7 @@ export class RefusedSubmissions {
   }
 
   #logAccepted(): void {
-    this.#logger.info({ refused: this.#count }, "The log takes transactions again.");
+    this.#logger.info({ refused: this.#count }, "The log accepts transactions again.");
     this.#count = 0;
     this.#code = undefined;
   }

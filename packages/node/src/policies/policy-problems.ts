@@ -19,8 +19,8 @@ export const MAX_KEEP = 1_000_000_000;
 const MAX_VALUES = 100;
 
 /**
- * Returns all problems of `value` as policies; none if `value` can be applied. Part of the index version: all nodes must read the same
- * policies from the same message of the log.
+ * Returns all problems of `value` as policies; none if `value` can be applied. Rules and wording are part of the index version: all nodes
+ * must read the same policies from the same message of the log, and the index stores the first problem of one that is refused.
  */
 export function policyProblems(value: unknown): readonly PolicyProblem[] {
   const check = new PolicyCheck();

@@ -127,11 +127,11 @@ async function missingPartHint(
       if (!logIds.includes(one.log.id)) continue;
       const where = `${one.name} in ${store.location}`;
       if (judgeFormat(one, format) === undefined) {
-        return `Nodes of this version join from ${where}, which holds the missing transactions up to ${one.txId}: nothing has to be rebuilt.`;
+        return `Nodes of this version join from ${where}, which holds the missing transactions up to ${one.txId}: no rebuild is needed.`;
       }
       other ??=
         `${where} holds them up to transaction ${one.txId}, in an index of version ${one.format.index} that Cairn ${one.version} ` +
-        `wrote; this Cairn reads version ${INDEX_VERSION}. Run that version of Cairn, or restore the log.`;
+        `wrote; this version of Cairn reads version ${INDEX_VERSION}. Run that version of Cairn, or restore the log.`;
     }
   }
   return (

@@ -26,7 +26,8 @@ const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such
 
 /**
  * Parses an ISO-8601 duration of weeks, days, hours, minutes and seconds. Years and months are refused, because their length is not fixed.
- * `bare` means that `text` is part of an option or a URL, so hints do not mention quotes.
+ * `bare` means that `text` is part of an option or a URL, so hints do not mention quotes. Without it, faults and hints are part of the index
+ * version: they may be those of policies in the log, whose first problem the index stores (docs/log-format.md, "Outcomes and reasons").
  */
 export function parseDuration(text: string, options: { readonly bare?: boolean } = {}): DurationResult {
   const upper = text.toUpperCase();

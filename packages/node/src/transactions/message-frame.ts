@@ -176,7 +176,7 @@ function areHex(bytes: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
-/** Reads four hexadecimal digits; returns more than 16 bits for anything else. Makes no string, because it runs for every message. */
+/** Reads four hexadecimal digits; returns more than 16 bits for anything else. Creates no string, because it runs for every message. */
 function readHex4(bytes: Uint8Array, at: number): number {
   return (
     ((HEX_DIGITS[bytes[at] ?? 0] ?? NO_DIGIT) << 12) |

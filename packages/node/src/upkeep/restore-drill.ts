@@ -42,7 +42,7 @@ export interface DrillOptions extends VerifierParts {
   readonly random: () => number;
   /** Called after a checkpoint was verified by this node: reads what else a restore may need. */
   readonly afterwards?: ((signal: AbortSignal) => Promise<void>) | undefined;
-  /** Reports the newest mark, which a look found or this node made. */
+  /** Reports the newest mark, which a look found or this node wrote. */
   readonly onVerified: (last: LastVerified, byThisNode: boolean) => void;
   readonly onError: (error: unknown) => void;
 }

@@ -79,7 +79,7 @@ it("a node warns of a damaged checkpoint that it skipped while joining", async (
   const { logger, lines } = listening();
   const second = await scene.start("a", { logger });
   await second.ready;
-  expect(lines.filter(({ msg }) => msg.startsWith("checkpoint passed over"))).toMatchObject([
+  expect(lines.filter(({ msg }) => msg.startsWith("checkpoint skipped"))).toMatchObject([
     { level: WARNING, name: archive.replace(/\.tar$/, ""), code: "CHECKPOINT_INCOMPLETE" },
   ]);
 });
@@ -96,9 +96,9 @@ it("a node logs once that the log refuses transactions, and once that it accepts
   log.full = false;
   await put(node, "k4");
   await put(node, "k5");
-  expect(lines.filter(({ msg }) => /refused|takes transactions/.test(msg))).toMatchObject([
+  expect(lines.filter(({ msg }) => /refused|accepts transactions/.test(msg))).toMatchObject([
     { code: "LOG_FULL", hint: "Make room.", msg: "Transactions are refused: The log takes no more." },
-    { refused: 2, msg: "The log takes transactions again." },
+    { refused: 2, msg: "The log accepts transactions again." },
   ]);
 });
 

@@ -45,7 +45,7 @@ export const PACKING_PASSES = 2;
 export type Pieces = AsyncIterable<Buffer>;
 
 /**
- * Reads files as the pieces of a tar archive, each in memory taken from `memory`, which the receiver gives back. Appends what was packed to
+ * Reads files as the pieces of a tar archive, each in memory taken from `memory`, which the receiver returns. Appends what was packed to
  * `files`. Reads synchronously, so it is meant for a worker thread, or for little data.
  */
 export async function* tarPieces(

@@ -32,7 +32,7 @@ export interface PackOptions {
   readonly hurry?: AbortSignal | undefined;
 }
 
-/** An archive in the making: nothing is read before it is consumed, and no second copy is made on disk. */
+/** An archive that is being packed: nothing is read before it is consumed, and nothing more is written to disk. */
 export interface Packing {
   readonly archive: Readable;
   /** The same content without passing through this thread, for stores that support it. Consume one of the two, not both. */

@@ -42,7 +42,7 @@ export interface FilesystemStoreOptions {
   readonly rememberIn?: string;
 }
 
-/** Creates a checkpoint store in a folder, on a local disk or a shared volume. Nothing is made on disk before the first write. */
+/** Creates a checkpoint store in a folder, on a local disk or a shared volume. Nothing is created on disk before the first write. */
 export function filesystemStore(options: FilesystemStoreOptions): CheckpointStore {
   const root = resolve(options.path);
   const location = pathToFileURL(root).href;
@@ -206,7 +206,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
     now: () =>
       run("reading its clock", async () => {
-        // Before the first write there is nothing whose age matters, and nothing may be made on disk.
+        // Before the first write there is nothing whose age matters, and nothing may be created on disk.
         if (!(await isThere())) return Date.now();
         const file = await createTemporary(root);
         try {

@@ -8,7 +8,7 @@ export interface PartialBody {
   filled: number;
 }
 
-/** Returns a body of at most `room` bytes, of which none are received yet. */
+/** Returns a body of at most `room` bytes, none of which have been received yet. */
 export function emptyBody(room: number): PartialBody {
   return { room, chunks: [], filled: 0 };
 }

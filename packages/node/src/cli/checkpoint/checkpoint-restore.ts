@@ -149,7 +149,7 @@ async function removeStaging(dir: string): Promise<void> {
   try {
     await rm(dir, { recursive: true, force: true });
   } catch (error) {
-    // If the target is below a file, nothing was created, and the error that says so must not be replaced.
+    // If the target is below a file, nothing was created, and the error that reports it must not be replaced.
     if (systemErrorCode(error) !== "ENOTDIR") throw error;
   }
 }

@@ -28,13 +28,13 @@ export interface ClusterView {
   readonly comparison: Comparison | undefined;
 }
 
-/** Returns a predicate that tells whether a node has this log open. */
+/** Returns a predicate: whether a node has this log open. */
 export function hasLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
   return ({ status }) => log.id !== null && status.log.id === log.id;
 }
 
 /**
- * Returns a predicate that tells whether a node belongs to this cluster. A node that has not joined, or has failed, knows at most the log
+ * Returns a predicate: whether a node belongs to this cluster. A node that has not joined, or has failed, knows at most the log
  * of its index, so only a node that follows another log belongs to another cluster.
  */
 export function isMember({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {

@@ -70,7 +70,7 @@ export async function viewCluster(
     rebuild: async (txId) => await rebuild(log, system, txId, ended, terminal, report),
     onCheck: ({ node }, done, total) => report(`${node} is comparing its index with the log`, done, total),
   });
-  // A rebuild that cannot be made is a result; an interrupted rebuild is not.
+  // A failed rebuild is a result; an interrupted rebuild is not.
   ended.signal.throwIfAborted();
   return { ...view, comparison };
 }

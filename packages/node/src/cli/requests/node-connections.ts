@@ -11,7 +11,7 @@ import { systemClock } from "@cairn/checkpoint";
 import type { NodeAnswer, Transport } from "@cairn/client/protocol";
 import { CairnError, errorMessage } from "@cairn/kv";
 
-/** The error if no response was received. `sent` tells whether the request may have reached the node nevertheless. */
+/** The error if no response was received. `sent`: whether the request may have reached the node nevertheless. */
 export class NoAnswerError extends CairnError {
   readonly sent: boolean;
 
@@ -42,7 +42,7 @@ export interface StreamedAnswer extends NodeAnswer {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** The time after which a node that takes long to respond is asked whether it is alive, and the time it has to say so. */
+/** The time after which a node that takes long to respond is asked whether it is alive, and the time for its response. */
 const LIVENESS_CHECK_MS = 5_000;
 
 const FROZEN = new Error("it is frozen");

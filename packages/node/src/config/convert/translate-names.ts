@@ -58,7 +58,7 @@ function translate(node: ConfigNode, notes: string[]): Converted | undefined {
     case "call":
       return translateCall(node, notes);
     case "instance":
-      throw new Error("a file holds no instances");
+      throw new Error("a file cannot contain instances");
   }
 }
 

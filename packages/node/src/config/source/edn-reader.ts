@@ -325,7 +325,7 @@ function checkDistinct(what: string, forms: readonly EdnForm[], namespace?: stri
   }
 }
 
-/** Returns a character by its number: `u` and four hexadecimal digits that are no surrogate, or `o` and up to three octal digits. */
+/** Returns a character by its number: `u` and four hexadecimal digits that are not a surrogate, or `o` and up to three octal digits. */
 function numberedCharacter(raw: string): string | undefined {
   const hex = /^u([0-9a-fA-F]{4})$/.exec(raw)?.[1];
   const octal = /^o([0-7]{1,3})$/.exec(raw)?.[1];

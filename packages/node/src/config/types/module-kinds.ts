@@ -43,7 +43,7 @@ export interface CommonValues {
   readonly "checkpoint-store": { readonly "read-only?"?: boolean };
 }
 
-/** The facts that a module may know about its node. Each system has one such object, which tells the parts of shared modules apart. */
+/** The facts that a module may know about its node. Each system has one such object, which distinguishes the parts of shared modules. */
 export interface ModuleContext {
   readonly nodeId: string;
   /** The `dir` of `cairn/node`, absolute. */

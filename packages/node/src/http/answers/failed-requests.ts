@@ -17,7 +17,7 @@ interface Cause {
 }
 
 const LOG_INTERVAL_MS = 60_000;
-/** The most causes told apart. More are hardly different causes, but one whose message differs each time. */
+/** The maximum number of causes distinguished. More are probably one cause whose message differs each time. */
 const MAX_CAUSES = 100;
 
 /**

@@ -56,7 +56,7 @@ const FIELDS = {
 const POLICY_SCHEMAS = {
   PolicyDuration: {
     description: "ISO-8601 without years and months, such as P30D, or milliseconds.",
-    // Not a schema of any value: for that, generated Python sends null instead of nothing.
+    // Not a schema that allows any value: with one, generated Python sends null instead of omitting the value.
     anyOf: [
       { ...TEXT, pattern: ISO_DURATION_PATTERN },
       { type: "number", format: "double", minimum: 1, maximum: HUNDRED_YEARS_MS },

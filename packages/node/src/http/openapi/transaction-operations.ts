@@ -16,7 +16,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     path: "/api/v1/tx",
     id: "submitTransaction",
     tag: "transactions",
-    summary: "Submit operations of which all take effect or none.",
+    summary: "Submit operations that take effect together or not at all.",
     query: WRITE_PARAMETERS,
     body: json(ref("Transaction")),
     answers: written(ref("Outcome"), ref("Decided"), ["Cairn-Tx"]),

@@ -79,7 +79,7 @@ export type Query<P extends QueryParameters> = {
 
 /**
  * Parses the query of `url`. Refuses unknown parameters, and repeated ones unless they are repeatable: a filter that was misspelt and
- * ignored would return more than was asked for.
+ * ignored would return more than was requested.
  */
 export function parseQuery<P extends QueryParameters>(url: string, parameters: P): Query<P> {
   const start = url.indexOf("?");

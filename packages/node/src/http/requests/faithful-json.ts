@@ -205,7 +205,7 @@ function changedNumber(number: string, where: string): RequestError {
     : "is larger than any number that can be stored";
   return badBody(
     `The number ${shown(number)}${where} ${becomes}.`,
-    "Nothing was stored. Numbers are stored as 64-bit floating point; store one with more digits as text.",
+    "Nothing was stored. Numbers are stored as 64-bit floating point; store one with more digits as a string.",
   );
 }
 

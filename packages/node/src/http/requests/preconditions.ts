@@ -29,7 +29,7 @@ export function parsePreconditions(headers: IncomingHttpHeaders): Preconditions 
 }
 
 /**
- * Returns the error for a precondition that the route would ignore; undefined if there is none. `isEvaluated` tells whether the route
+ * Returns the error for a precondition that the route would ignore; undefined if there is none. `isEvaluated`: whether the route
  * evaluates If-Match and If-None-Match. Even if it does not, a read may have If-None-Match: ignoring it only means sending a body that the
  * cache already has.
  */
@@ -54,7 +54,7 @@ function unkept(header: string): RequestError {
 }
 
 /**
- * Parses the tags of a header. Weak tags count as strong ones, since proxies that compress weaken them. A tag that is no revision matches
+ * Parses the tags of a header. Weak tags count as strong ones, since proxies that compress weaken them. A tag that is not a revision matches
  * nothing.
  */
 function parseTags(header: string): Tags {

@@ -23,7 +23,7 @@ interface FieldRow {
   readonly put: KvOperation;
 }
 
-/** Prepared rows of a document, made before it is known whether its transaction commits. */
+/** Prepared rows of a document, created before it is known whether its transaction commits. */
 export interface RowsAhead {
   /** The document's JSON from its message. */
   readonly written: Uint8Array;

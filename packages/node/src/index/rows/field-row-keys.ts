@@ -33,7 +33,7 @@ export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: stri
   const from = bucket.length + 2;
   const key = Buffer.allocUnsafe(prefix.length + rowKey.length - from);
   key.set(prefix);
-  // Copying this few bytes is faster than making a view of them.
+  // Copying this few bytes is faster than creating a view of them.
   for (let at = from; at < rowKey.length; at++) key[prefix.length + at - from] = rowKey[at] ?? 0;
   return key;
 }

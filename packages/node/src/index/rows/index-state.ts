@@ -86,7 +86,7 @@ export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | unde
   return { position, sha256: state.sha256 };
 }
 
-/** The tx-id of the birth record of a log that continues no other; an index that ends with it holds no transaction. */
+/** The tx-id of the birth record of a log that does not continue another; an index that ends with it holds no transaction. */
 export const FIRST_TX_ID: TxId = 1;
 
 /**

@@ -20,7 +20,7 @@ const SCRATCH_BYTES = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
 /** The offset of the key in the buffer. A value follows without its checksum, which the end of the key overwrites. */
 const KEY_AT = 8;
-/** Views of the buffer by their length: making a view costs a seventh of a checksum. */
+/** Views of the buffer by their length: creating a view costs a seventh of a checksum. */
 const VIEWS: Buffer[] = [];
 const VIEWS_WITHOUT_KIND: Buffer[] = [];
 const MAX_KEPT_VIEWS = 2 * 1024;

@@ -39,7 +39,7 @@ export const ESCAPED = 0xff;
 export const ID_BYTES = 8;
 const NS_PER_MS = 1_000_000n;
 
-/** Returns the document row's key; `key` is `namespace/name`. The row keys of other kinds are made from it. */
+/** Returns the document row's key; `key` is `namespace/name`. The row keys of other kinds are derived from it. */
 export function documentRowKey(bucket: string, key: string): Buffer {
   const rowKey = Buffer.allocUnsafe(bucket.length + key.length + 3);
   rowKey[0] = ROW.document;

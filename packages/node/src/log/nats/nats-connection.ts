@@ -33,7 +33,7 @@ const DIAGNOSIS_INTERVAL_MS = 2_000;
 const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
 
 /**
- * A connection that reconnects by itself until it is closed. The first attempt to connect is made once: if it fails, it rejects with
+ * A connection that reconnects by itself until it is closed. The first connection is attempted once: if it fails, it rejects with
  * `LOG_UNREACHABLE` and leaves no socket open.
  */
 export class NatsLink {

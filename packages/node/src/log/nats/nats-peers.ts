@@ -57,7 +57,7 @@ export class NatsPeers implements PeerChannel {
   }
 
   async *ask(question: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
-    // A missing stream is no obstacle: nodes that had it open can report that it is missing.
+    // A missing stream is not an obstacle: nodes that had it open can report that it is missing.
     const config = (await this.#stream.find())?.config;
     if (config?.subjects.some((pattern) => covers(pattern, this.address)) === true)
       throw this.#captured(config.name);
@@ -118,7 +118,7 @@ export class NatsPeers implements PeerChannel {
   #captured(stream: string): CairnError {
     return new CairnError(
       "CONFIG_INVALID",
-      `The stream "${stream}" takes the subject ${this.address}: a question would be stored in the log.`,
+      `The stream "${stream}" takes the subject ${this.address}: a request would be stored in the log.`,
       { hint: `Let the stream take only the subject ${stream}.tx.` },
     );
   }

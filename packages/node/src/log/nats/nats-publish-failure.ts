@@ -70,7 +70,7 @@ export function publishFailure(stream: string, error: PublishError): CairnError 
   }
 }
 
-/** Returns what makes a full stream accept messages again: raising the stream's own limit, or making room on its server. */
+/** Returns what makes a full stream accept messages again: raising the stream's own limit, or freeing space on its server. */
 function roomFor(stream: string, description: string): string {
   const [, limit] = /maximum (messages|bytes)\b/i.exec(description) ?? [];
   if (limit === undefined) {

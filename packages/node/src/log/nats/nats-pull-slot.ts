@@ -9,7 +9,7 @@ interface PullRequest {
 }
 
 /**
- * One open pull. Each slot has its own subscription: messages carry the stream's subject, so only the subscription tells to which of
+ * One open pull. Each slot has its own subscription: messages carry the stream's subject, so only the subscription shows to which of
  * several pulls they belong.
  */
 export class PullSlot {
