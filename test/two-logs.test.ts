@@ -92,7 +92,7 @@ it("a node that was started without its cluster's log warns as soon as it is rea
   const [, message = "", hint = ""] = warned ?? [];
   expect(message).toContain(`of "cairn" (${(await first.status()).log.id})`);
   expect((await astray.status()).log.warnings).toEqual([{ code: "LOG_DIFFERENT", message, hint }]);
-  const line = astray.lines.find((one) => one.includes("This node began with"));
+  const line = astray.lines.find((one) => one.includes("This node started with"));
   expect(JSON.parse(line ?? "{}")).toMatchObject({
     level: "warn",
     code: "LOG_DIFFERENT",
