@@ -9,6 +9,7 @@ import { checkpoint } from "./rows/checkpoint.ts";
 import { fields } from "./rows/fields.ts";
 import { join } from "./rows/join.ts";
 import { latest } from "./rows/latest.ts";
+import { logBackup, logBackupBytes, logBackupWriter } from "./rows/log-backup.ts";
 import { reads } from "./rows/reads.ts";
 import { replay } from "./rows/replay.ts";
 import { restart } from "./rows/restart.ts";
@@ -30,6 +31,9 @@ const ROWS: readonly Row[] = [
   restart,
   reads,
   latest,
+  logBackup,
+  logBackupBytes,
+  logBackupWriter,
 ];
 
 async function main(): Promise<void> {

@@ -9,7 +9,12 @@ export interface FilledLog {
 /** The options in which the nodes of the bench differ. */
 export interface NodeChoice {
   readonly dir: string;
-  readonly log: FilledLog;
+  /** Its log on NATS; without it, the node has a log of its own. */
+  readonly log?: FilledLog;
+  /** The folder of a log backup from which the node reads instead. */
+  readonly fromBackup?: string;
+  /** About how often the log is backed up, in ISO 8601; needs `checkpoints`. */
+  readonly backUp?: string;
   /** The folder of its checkpoints; without it, the node saves none. */
   readonly checkpoints?: string;
   /** The port of its HTTP server; without it, the node has none. */
@@ -17,15 +22,22 @@ export interface NodeChoice {
 }
 
 /** Configures a node (docs/configuration.md). All other parameters have Cairn's defaults. */
-export function nodeConfig({ dir, log, checkpoints, port }: NodeChoice): object {
+export function nodeConfig({ dir, log, fromBackup, backUp, checkpoints, port }: NodeChoice): object {
   const checkpointer = {
     "cairn/module": "cairn.checkpoint/->checkpointer",
     store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: checkpoints },
     "approx-frequency": "PT6H",
+    ...(backUp === undefined ? {} : { "log-backup": { every: backUp } }),
   };
+  const ofBackup = {
+    "cairn/module": "cairn.log-backup/->tx-log",
+    store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: fromBackup },
+  };
+  const onNats = { "cairn/module": "cairn.nats/->tx-log", servers: [log?.url], stream: log?.stream };
+  const txLog = fromBackup === undefined ? (log === undefined ? undefined : onNats) : ofBackup;
   return {
     "cairn/node": { id: "bench", dir },
-    "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [log.url], stream: log.stream },
+    ...(txLog === undefined ? {} : { "cairn/tx-log": txLog }),
     "cairn/index-store": {
       "kv-store": {
         "cairn/module": "cairn.leveldb/->kv-store",
