@@ -5,6 +5,7 @@ import path from "node:path";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import type { DocumentKey, TxId } from "@cairn/client";
 import { CairnError, levelProvider } from "@cairn/kv";
+import { readLineage } from "../backup/backup-lineage.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { IndexStore } from "../index/index-store.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
@@ -107,6 +108,16 @@ async function open(dir: string, digest: string, exact: boolean): Promise<Restor
   };
 }
 
+/** Returns those of `logs` that no other log in the store continues, as far as their backups show. */
+export async function latestOf(
+  store: CheckpointStore,
+  logs: ReadonlyMap<string, string>,
+): Promise<ReadonlyMap<string, string>> {
+  if (logs.size < 2) return logs;
+  const continued = new Set((await readLineage(store)).values());
+  return new Map([...logs].filter(([id]) => !continued.has(id)));
+}
+
 /** Returns the ids of the logs of which a store has checkpoints or a backup, with their names as far as checkpoints tell them. */
 export async function logsIn(store: CheckpointStore, signal?: AbortSignal): Promise<Map<string, string>> {
   const logs = new Map<string, string>();
@@ -116,7 +127,7 @@ export async function logsIn(store: CheckpointStore, signal?: AbortSignal): Prom
 }
 
 async function onlyLog(store: CheckpointStore, signal: AbortSignal): Promise<string> {
-  const [first, ...others] = [...(await logsIn(store, signal)).keys()];
+  const [first, ...others] = [...(await latestOf(store, await logsIn(store, signal))).keys()];
   if (first !== undefined && others.length === 0) return first;
   if (first === undefined)
     throw new CairnError("CHECKPOINT_NOT_FOUND", `${store.location} has no checkpoint and no log backup.`, {

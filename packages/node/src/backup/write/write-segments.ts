@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { type Anchor, anchorOf } from "../../log/anchor.ts";
+import { type Anchor, anchorOf, vanished } from "../../log/anchor.ts";
 import { followLog } from "../../log/follow-log.ts";
 import type { LogMessage, TxLog } from "../../log/tx-log.ts";
 import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
@@ -114,7 +114,10 @@ export async function requireSameHistory(
   if (message === undefined && newest.last <= logEnd) return;
   const sha256 = message === undefined ? undefined : anchorOf(message).sha256;
   const other = segments.find(({ last, end }) => last === newest.last && sha256?.startsWith(end) !== true);
-  if (other !== undefined) throw regressedBeforeBackup(log.name, other, store.location);
+  if (other === undefined) return;
+  // Another log in its place says nothing about what this one held.
+  if ((await log.id()) !== of.id) throw vanished(log.name);
+  throw regressedBeforeBackup(log.name, other, store.location);
 }
 
 /** Returns the segment that ends last. */

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
 import { buildPast, placePast } from "../../replay/past-index.ts";
 import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
-import { logsIn } from "../../replay/restored-index.ts";
+import { latestOf, logsIn } from "../../replay/restored-index.ts";
 import { isoTime } from "../../text/iso-time.ts";
 import type { ConfiguredOptions } from "../options/command-options.ts";
 import type { PointOptions } from "../options/past-point.ts";
@@ -42,7 +42,9 @@ export async function restoreAt(
   const { signal, forget } = interruptible(terminal, "nothing was restored");
   try {
     const logs = await logsIn(store, signal);
-    const logId = theLog(store, logs, options.log);
+    // The earlier logs that a recovered one continues are part of its history.
+    const meant = options.log === undefined ? await latestOf(store, logs) : logs;
+    const logId = theLog(store, meant, options.log);
     if (logId === undefined) return false;
     // Of such a log there is only a backup, so that no checkpoint can do instead.
     const isBackupOnly = logs.get(logId) === "";
