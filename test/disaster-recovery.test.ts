@@ -51,7 +51,7 @@ describe("docs/disaster-recovery.md", () => {
       stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
     const [code] = (await once(shell, "close")) as [number | null];
     expect(output).toContain("== end");
-    expect(code, output).toBe(0);
+    expect(code).toBe(0);
     expect(output).toMatch(/began the log cairn .* which continues after transaction 61 of/);
     expect(output).toMatch(/began the log cairn .* which continues after transaction 63 of/);
     // From the restored index, and then from all three nodes.

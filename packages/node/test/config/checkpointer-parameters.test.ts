@@ -252,7 +252,10 @@ test("a checkpointer that has restore-from alone restores and saves nothing", as
     { "approx-frequency": "P1D" },
   ]) {
     expect(await problemsOf({ object: wrapped({ "restore-from": [mirror], ...change }) })).toMatchObject([
-      { message: expect.stringContaining("needs store"), hint: expect.stringContaining("restore-from") },
+      {
+        message: expect.stringContaining("requires the parameter store"),
+        hint: expect.stringContaining("restore-from"),
+      },
     ]);
   }
 });

@@ -71,7 +71,7 @@ describe("a db-dir", () => {
     await symlink(circle, circle);
     await expect(IndexDirectory.acquire(path.join(circle, "index"))).rejects.toMatchObject({
       code: "CONFIG_INVALID",
-      message: expect.stringContaining("in a circle (ELOOP)"),
+      message: expect.stringContaining("contains a loop of symbolic links (ELOOP)"),
     });
   });
 

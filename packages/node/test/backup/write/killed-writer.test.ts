@@ -13,7 +13,7 @@ import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts"
 import { takeMessages, text } from "../../../testing/log-messages.ts";
 import { BackupScene, noMemory } from "../backup-scene.ts";
 
-const CHILD = fileURLToPath(new URL("../../../../dist/test/backup/write/killed-child.js", import.meta.url));
+const CHILD = fileURLToPath(new URL("../../../dist/test/backup/write/killed-child.js", import.meta.url));
 /** The folder with 63 small segments, and a message that is in none. */
 const SEGMENTS = 63;
 const MESSAGES = SEGMENTS + 2;

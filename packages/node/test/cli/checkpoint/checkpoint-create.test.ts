@@ -115,6 +115,6 @@ test("a newest checkpoint that only another program has found damaged is listed 
     new RegExp(`stays +${name} .* it was found damaged\n`),
   );
   const pruned = await cairn(["checkpoint", "prune", store, "--damaged"]);
-  expect(pruned.stdout).toMatch(new RegExp(`gone +${name} .* it was found damaged\n`));
+  expect(pruned.stdout).toMatch(new RegExp(`removed +${name} .* it was found damaged\n`));
   expect((await readdir(store)).filter((file) => file.startsWith(name))).toEqual([]);
 });
