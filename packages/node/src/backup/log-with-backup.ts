@@ -98,6 +98,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
   return {
     name: log.name,
     earlier: new EarlierLogs(stores),
+    ...(log.location === undefined ? {} : { location: log.location }),
     ...(log.hasOneWriter === undefined ? {} : { hasOneWriter: log.hasOneWriter }),
     maxPayload: log.maxPayload,
     id: () => log.id(),

@@ -61,7 +61,7 @@ it("a frozen node stands in the list without an answer and makes the command end
   expect((await scene.status()).code).toBe(0);
   child.kill("SIGSTOP");
   const frozen = await scene.status();
-  expect(frozen.stdout).toMatch(/; 1 node answered, 1 did not$/m);
+  expect(frozen.stdout).toMatch(/; 1 node responded, 1 did not$/m);
   expect(frozen.stdout).toMatch(/^frozen +unknown +unknown +no answer( +unknown){4}$/m);
   expect(frozen.stdout).toMatch(/^frozen: no answer; last heard of \S+ \S+ ago\.$/m);
   expect([frozen.code, frozen.stderr]).toEqual([
