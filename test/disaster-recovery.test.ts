@@ -4,9 +4,9 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { testS3, type TestS3 } from "@cairn/localstack";
-import { freePort } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CAIRN, ROOT } from "./support/cairn-process.ts";
+import { freePorts, movePorts } from "./support/moved-ports.ts";
 import { fencedBlocks } from "./support/readme-blocks.ts";
 
 describe("docs/disaster-recovery.md", () => {
@@ -30,7 +30,10 @@ describe("docs/disaster-recovery.md", () => {
     await writeFile(path.join(bin, "cairn"), `#!/bin/sh\nexec "${process.execPath}" "${CAIRN}" "$@"\n`);
     await chmod(path.join(bin, "cairn"), 0o755);
     const steps = blocks.filter(({ language }) => language === "bash").map(({ text }) => text);
-    const script = await onFreePorts(steps.map((text, at) => `echo "== ${at}"\n${text}`).join("\n"));
+    const script = movePorts(
+      steps.map((text, at) => `echo "== ${at}"\n${text}`).join("\n"),
+      await freePorts("4222", "3001", "3002", "3003"),
+    );
     // Whatever happens, no process stays behind.
     const all = `set -m; trap 'jobs -p | xargs -rI{} kill -9 -- -{}' EXIT\n${script}\necho "== end"\n`;
     const { accessKeyId, secretAccessKey } = s3.credentials;
@@ -61,11 +64,3 @@ describe("docs/disaster-recovery.md", () => {
     expect(output.match(/^The same digest at transaction \d+ on 3 nodes/gm)).toHaveLength(2);
   });
 });
-
-/** Replaces the page's ports, which may be in use, with free ones. */
-async function onFreePorts(script: string): Promise<string> {
-  let moved = script;
-  for (const port of [4222, 3001, 3002, 3003])
-    moved = moved.replaceAll(String(port), String(await freePort()));
-  return moved;
-}

@@ -9,6 +9,7 @@ import { freePort } from "@cairn/node/testing";
 import { systemErrorCode } from "@cairn/kv";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { fencedBlocks } from "./support/readme-blocks.ts";
+import { freePorts, movePorts } from "./support/moved-ports.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const README = path.join(ROOT, "README.md");
@@ -119,11 +120,8 @@ async function trustingGit(): Promise<string> {
 
 /** Replaces the README's ports, which may be in use, with free ones. */
 async function onFreePorts(script: string): Promise<string> {
-  const [nats, a, b] = [await freePort(), await freePort(), await freePort()];
-  return script
-    .replaceAll("4222", String(nats))
-    .replaceAll("3001", String(a))
-    .replaceAll("3002", String(b))
-    .replace("a.edn &", `a.edn -e '{:cairn/http-server {:port ${a}}}' &`)
-    .replace("b.json &", `b.json -e '{:cairn/http-server {:port ${b}}}' &`);
+  const ports = await freePorts("4222", "3001", "3002");
+  return movePorts(script, ports)
+    .replace("a.edn &", `a.edn -e '{:cairn/http-server {:port ${ports.get("3001")}}}' &`)
+    .replace("b.json &", `b.json -e '{:cairn/http-server {:port ${ports.get("3002")}}}' &`);
 }

@@ -1,0 +1,13 @@
+import { freePort } from "@cairn/node/testing";
+
+/** Returns a free port for each port that a page of the documentation uses. */
+export async function freePorts(...used: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const ports = new Map<string, string>();
+  for (const port of used) ports.set(port, String(await freePort()));
+  return ports;
+}
+
+/** Replaces ports in a script, all at once: a new one may contain the digits of another. */
+export function movePorts(script: string, ports: ReadonlyMap<string, string>): string {
+  return script.replaceAll(new RegExp([...ports.keys()].join("|"), "g"), (port) => ports.get(port) ?? port);
+}
