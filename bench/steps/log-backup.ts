@@ -15,7 +15,7 @@ export async function fillBackup({ config }: { readonly config: object }): Promi
   const node = await startNode(config, { env: {} });
   try {
     await node.ready;
-    await backedUp(node);
+    await backedUp(node, (await node.status()).log.lastTxId ?? 0);
     return {};
   } finally {
     await node.close();
@@ -42,13 +42,16 @@ export async function changeAndBackUp(input: {
   });
   try {
     await node.ready;
-    const put = async (index: number): Promise<unknown> =>
-      await node.submit({ ops: [["put", BUCKET, recordKey(index), JSON.parse(records.document(index))]] });
+    let last = 0;
+    const put = async (index: number): Promise<void> => {
+      const document = JSON.parse(records.document(index));
+      last = (await node.submit({ ops: [["put", BUCKET, recordKey(index), document]] })).txId;
+    };
     for (let from = 0; from < input.records; from += WINDOW) {
       const indexes = Array.from({ length: Math.min(WINDOW, input.records - from) }, (_, n) => from + n);
       await Promise.all(indexes.map(put));
     }
-    await backedUp(node);
+    await backedUp(node, last);
     const before = uploaded;
     let bytes = 0;
     for (let change = 0; change < input.changes; change += 1) {
@@ -56,7 +59,7 @@ export async function changeAndBackUp(input: {
       bytes += records.message(index, ANY_TAG).length;
       await put(index);
     }
-    await backedUp(node);
+    await backedUp(node, last);
     const written = (uploaded.written - before.written) / MB;
     return {
       "MB of changes": bytes / MB,
@@ -101,12 +104,11 @@ export async function submitSteadily(input: {
   }
 }
 
-/** Waits until the backup holds all that the node has. */
-async function backedUp(node: CairnNode): Promise<void> {
+/** Waits until the backup holds transaction `txId`. */
+async function backedUp(node: CairnNode, txId: number): Promise<void> {
   for (;;) {
-    const { logBackup, index } = await node.status();
-    const last = logBackup?.covered?.at(-1)?.last;
-    if (last !== undefined && last >= (index.txId ?? 0)) return;
+    const last = (await node.status()).logBackup?.covered?.at(-1)?.last;
+    if (last !== undefined && last >= txId) return;
     await delay(POLL_MS);
   }
 }
