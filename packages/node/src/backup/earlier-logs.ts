@@ -10,6 +10,7 @@ import {
   continuesAt,
   type HistoryEnd,
 } from "../transactions/birth-record.ts";
+import { decodeMessage } from "../transactions/transaction-codec.ts";
 import { BackupLog } from "./backup-log.ts";
 
 /** A log that another one continues, as its backup holds it. */
@@ -80,6 +81,38 @@ export class EarlierLogs {
       continues = (await this.#find(continues))?.identity.birth?.continues;
     }
     return ends;
+  }
+
+  /**
+   * Returns the last transaction that the log `logId` has in common with the one with the birth record `birth`, if both continue the same
+   * earlier log: after a log was recovered, it was recovered again at another point. Undefined if that is not known.
+   */
+  async commonWith(logId: string, birth: BirthRecord | undefined): Promise<TxId | undefined> {
+    const ends = await this.ends(birth);
+    let last = Infinity;
+    let continues = (await this.#birthOf(logId))?.continues;
+    while (continues !== undefined) {
+      const { log, anchor } = continues;
+      last = Math.min(last, anchor.txId);
+      const end = ends.find((one) => one.logId === log);
+      if (end !== undefined) return Math.min(last, end.last);
+      continues = (await this.#birthOf(log))?.continues;
+    }
+    return undefined;
+  }
+
+  /** Returns a log's birth record as its backups hold it; undefined if none can be read. */
+  async #birthOf(logId: string): Promise<BirthRecord | undefined> {
+    for (const backup of this.#backupsOf(logId)) {
+      try {
+        const first = await backup.fetch(1);
+        const decoded = first === undefined ? undefined : decodeMessage(first.payload);
+        if (decoded?.kind === "birth") return decoded.birth;
+      } catch (error) {
+        if (!isCairnError(error, "LOG_UNREACHABLE") && !isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+      }
+    }
+    return undefined;
   }
 
   /** Returns the log that was continued, from the backup that goes back furthest. */

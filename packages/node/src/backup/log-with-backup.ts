@@ -142,14 +142,18 @@ export async function wayToLog(
   return continuesAt(birth, end) ? [] : undefined;
 }
 
-/** Returns the last transaction of an earlier log that belongs to the history of this one; undefined if none does, as far as is known. */
+/**
+ * Returns the last transaction of another log that belongs to the history of this one, which continues it or, at an earlier point, what it
+ * continued; undefined if none does, as far as is known.
+ */
 export async function lastOfEarlier(
   { earlier }: Pick<LogHistory, "earlier">,
   { birth }: LogIdentity,
   logId: string,
 ): Promise<TxId | undefined> {
   if (birth?.continues?.log === logId) return birth.continues.anchor.txId;
-  return (await earlier?.ends(birth))?.find((end) => end.logId === logId)?.last;
+  const end = (await earlier?.ends(birth))?.find((one) => one.logId === logId);
+  return end?.last ?? (await earlier?.commonWith(logId, birth));
 }
 
 /** Returns the result of reading a backup; undefined if the backup does not respond or is damaged, which concerns only who needs it. */

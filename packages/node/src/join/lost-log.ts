@@ -12,11 +12,14 @@ export interface LostLog {
   readonly checkpoint?: { readonly name: string; readonly txId: TxId; readonly store: string };
   /** The end of its backup, if that is further on than the checkpoint. */
   readonly backup?: { readonly txId: TxId; readonly store: string };
+  /** When the log was begun (ms since 1970), if its backup shows that it continues another one. */
+  readonly recoveredAt?: number;
 }
 
 /**
  * Returns the log of this name, and of an id other than `exceptId`, of which the stores have the newest transaction. A log that another one
- * of them continues is passed over. Throws the errors of the stores.
+ * of them continues is passed over; of several that were recovered, perhaps at different points, the one that was begun last counts. Throws
+ * the errors of the stores.
  */
 export async function findLostLog(
   stores: readonly CheckpointStore[],
@@ -37,15 +40,23 @@ export async function findLostLog(
     const known = found.get(id);
     if (backup === undefined || (known === undefined && backup.name !== name)) continue;
     if (backup.continues !== undefined && id !== exceptId) continued.add(backup.continues);
-    if (backup.txId <= (known?.checkpoint?.txId ?? -1)) continue;
-    found.set(id, { ...known, id, backup: { txId: backup.txId, store: backup.store } });
+    const { txId, store, recoveredAt } = backup;
+    const begun = recoveredAt === undefined ? {} : { recoveredAt };
+    const isFurther = txId > (known?.checkpoint?.txId ?? -1);
+    found.set(id, { ...known, id, ...begun, ...(isFurther ? { backup: { txId, store } } : {}) });
   }
   let newest: LostLog | undefined;
   for (const one of found.values()) {
     if (one.id === exceptId || continued.has(one.id)) continue;
-    if (newest === undefined || lastOf(one) > lastOf(newest)) newest = one;
+    if (newest === undefined || isNewer(one, newest)) newest = one;
   }
   return newest;
+}
+
+function isNewer(one: LostLog, other: LostLog): boolean {
+  return one.recoveredAt !== undefined && other.recoveredAt !== undefined
+    ? one.recoveredAt > other.recoveredAt
+    : lastOf(one) > lastOf(other);
 }
 
 /** Returns the last transaction of a lost log that a store has. */
@@ -65,6 +76,7 @@ interface ReadBackup {
   readonly store: string;
   /** The id of the log that this one continues. */
   readonly continues: string | undefined;
+  readonly recoveredAt: number | undefined;
 }
 
 /** Returns undefined for a backup that cannot be read because it is damaged. */
@@ -74,11 +86,13 @@ async function readBackup(stores: readonly CheckpointStore[], id: string): Promi
     if (found === undefined) return undefined;
     const identity = await readLogIdentity(found.log);
     const { log, last, store } = found;
+    const continues = identity?.birth?.continues?.log;
     return {
       name: log.name,
       txId: last,
       store: store.location,
-      continues: identity?.birth?.continues?.log,
+      continues,
+      recoveredAt: continues === undefined ? undefined : (await log.fetch(1))?.time,
     };
   } catch (error) {
     if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_DIFFERENT")) return undefined;

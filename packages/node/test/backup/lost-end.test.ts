@@ -52,6 +52,14 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     expect(mentioned.stderr).toContain(
       "holds transactions 7 to 14, which the log does not: cairn log orphans --from-backup",
     );
+    const restore = async (txId: number): Promise<string> => {
+      const target = path.join(scene.folder, `as-of-${txId}`);
+      const restored = await run(scene, "checkpoint", "restore", "--at-tx", `${txId}`, "-o", target);
+      expect(restored.code).toBe(0);
+      return restored.stderr;
+    };
+    expect(await restore(8)).toContain("this index is of the history that the log lost");
+    expect(await restore(5)).not.toContain("notice");
     expect(await loadFromBackup(b)).toHaveLength(8);
     for (const name of ["k0", "k7"]) expect(await b.get(key(name))).toMatchObject({ json: '"lost"' });
     expect(await b.get(key("k8"))).toMatchObject({ json: '"new"' });
@@ -93,6 +101,41 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     expect(await loadFromBackup(a, '"evict"')).toHaveLength(last - good);
     expect(await a.get(key("k5"))).toMatchObject({ json: '"precious"' });
     expect(await a.get(key("k12"))).toMatchObject({ json: '"since"' });
+  });
+
+  it("is recovered again at an earlier point, which the nodes that run follow, and once more from there", async () => {
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    await put(a, 0, 20, "first");
+    const { txId: end } = await a.digest();
+    await backedUp(a, end);
+    await scene.loseLog();
+    await done(scene, "log", "recover");
+    await vi.waitFor(() => a.await(end + 1), { timeout: 30_000 });
+    await put(a, 20, 30, "second");
+    const second = (await a.digest()).txId;
+    await backedUp(a, second);
+
+    // Before the first recovery, so that the second log is no part of the third one's history.
+    await scene.loseLog();
+    await done(scene, "log", "recover", "--at-tx", "10");
+    await vi.waitFor(async () => expect((await a.status()).log.lastTxId).toBe(11), { timeout: 40_000 });
+    await vi.waitFor(() => expect(a.phase).toBe("ready"), { timeout: 40_000 });
+    expect((await a.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
+    await put(a, 40, 45, "third");
+    const third = await a.digest();
+    await backedUp(a, third.txId);
+
+    await scene.loseLog();
+    // The second log has a higher transaction, but the third is the one that was begun last.
+    expect(third.txId).toBeLessThan(second);
+    const again = await done(scene, "log", "recover");
+    expect(again).toContain(`continues after transaction ${third.txId} of`);
+    await vi.waitFor(() => a.await(third.txId + 1), { timeout: 40_000 });
+    const b = await scene.ready("b");
+    await b.await(third.txId + 1);
+    expect((await b.status()).index.documents).toBe((await a.status()).index.documents);
+    expect(await b.get({ bucket: "things", namespace: "default", name: "k41" })).toBeDefined();
+    expect(await b.get({ bucket: "things", namespace: "default", name: "k25" })).toBeUndefined();
   });
 
   it("is continued as all hints say, by the node that runs and by one that has nothing", async () => {

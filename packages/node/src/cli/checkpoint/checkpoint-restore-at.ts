@@ -3,7 +3,9 @@ import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
-import { buildPast, placePast } from "../../replay/past-index.ts";
+import { checkAnchor } from "../../log/anchor.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { buildPast, type PastIndex, placePast } from "../../replay/past-index.ts";
 import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
 import { latestOf, logsIn } from "../../replay/restored-index.ts";
 import { isoTime } from "../../text/iso-time.ts";
@@ -106,7 +108,7 @@ async function planned(wanted: PastOptions, isLast: boolean): Promise<PastPlan |
 
 async function restorePlanned(
   plan: PastPlan,
-  { store }: CheckpointPlace,
+  { store, openLog }: CheckpointPlace,
   target: string,
   { json }: RestoreAtOptions,
   signal: AbortSignal,
@@ -131,6 +133,7 @@ async function restorePlanned(
       },
     });
     await placePast(built, target);
+    await tellIfLost(built.state, openLog, signal, terminal);
     const { txId, digest, state } = built;
     const { exact, checkpoint } = plan;
     const time = isoTime(state.time);
@@ -175,4 +178,27 @@ async function writePlan(
   if (refusal === undefined) return;
   const { code, message } = refusal;
   throw new CairnError(code, message, { hint: "Nothing was restored, because of --dry-run." });
+}
+
+/** Says so if the configured log has lost the history that was restored. A log that cannot be read, or is another one, says nothing. */
+async function tellIfLost(
+  { log: of, txId, sha256 }: PastIndex["state"],
+  openLog: CheckpointPlace["openLog"],
+  signal: AbortSignal,
+  terminal: Terminal,
+): Promise<void> {
+  let log: TxLog | undefined;
+  try {
+    log = await openLog?.({ signal });
+    if (log === undefined || (await log.id()) !== of.id) return;
+    const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
+    if (problem?.code !== "LOG_REGRESSED") return;
+    terminal.stderr.write(
+      `notice: the log "${log.name}" no longer has transaction ${txId} as its backup has it: this index is of the history that the log lost\n`,
+    );
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+  } finally {
+    await log?.close();
+  }
 }
