@@ -49,7 +49,9 @@ export async function verifyBackup(
   const { store, logId, signal, onProgress } = options;
   const { segments, foreign, begins } = await listBackup(store, logId);
   for (const name of foreign) {
-    const error = corruptSegment(name, "its name is not that of a file of a log backup");
+    const error = new CairnError("SEGMENT_CORRUPT", `${name} is not a file of the log backup.`, {
+      hint: "It is never read. If it is a segment that was renamed, give it its name again; otherwise remove it.",
+    });
     await onProblem({ file: name, error });
   }
   const whole: SegmentFile[] = [];
@@ -66,14 +68,17 @@ export async function verifyBackup(
     if (segment === undefined) continue;
     whole.push(file);
     messages += segment.messages.length;
-    const error = contradiction(file.name, segment, furthest) ?? (await againstLog(options, file, segment));
+    const judged = await againstLog(options, file, segment);
+    // The log decides between two histories, as far as it still has them.
+    const error = judged === "agrees" ? undefined : (judged ?? contradiction(file.name, segment, furthest));
     if (error !== undefined) await problem(error);
     for (const one of options.checkpoints) {
       const why = againstCheckpoint(file.name, segment, one);
       if (why === "agrees") agreeing.push(one.name);
       else if (why !== undefined) await problem(why);
     }
-    if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
+    const isOfLog = judged === "agrees" || judged === undefined;
+    if (isOfLog && (furthest === undefined || segment.header.last > furthest.header.last)) furthest = segment;
   }
   const covered = coveredRanges(whole);
   for (const hole of holesOf(covered, begins)) await onProblem({ file: null, error: missing(store, hole) });
@@ -130,31 +135,38 @@ function contradiction(
     );
   const before = first <= header.first - 1 ? furthest.messages[header.first - 1 - first] : undefined;
   if (before !== undefined && header.before !== null && anchorOf(before).sha256 !== header.before)
-    return corruptSegment(name, `it does not continue transaction ${header.first - 1} of other segments`);
+    return otherHistory(
+      name,
+      `does not continue transaction ${header.first - 1} of the segment ${first} to ${last}`,
+    );
   for (const [at, message] of messages.entries()) {
     const txId = header.first + at;
     if (txId > last) return undefined;
     const other = furthest.messages[txId - first];
     if (other !== undefined && anchorOf(other).sha256 !== anchorOf(message).sha256)
-      return corruptSegment(
-        name,
-        `its transaction ${txId} is another one than in the segment ${first} to ${last}`,
-      );
+      return otherHistory(name, `has a different transaction ${txId} than the segment ${first} to ${last}`);
   }
   return undefined;
 }
 
+/** Returns `LOG_REGRESSED`: two segments hold different messages, and either may be the one that the log has lost. */
+function otherHistory(name: string, what: string): CairnError {
+  return new CairnError("LOG_REGRESSED", `${name} ${what}: they are of different histories of the log.`, {
+    hint: "Run the command with the log (-f FILE): it names the segment that the log contradicts. Remove neither before.",
+  });
+}
+
+/** Compares the end of a segment with the log; undefined if the log has trimmed it, or was not given. */
 async function againstLog(
   { log }: VerifyBackupOptions,
   { name }: SegmentFile,
   { header, messages }: Segment,
-): Promise<CairnError | undefined> {
+): Promise<CairnError | "agrees" | undefined> {
   const last = messages.at(-1);
   if (log === undefined || last === undefined) return undefined;
   const message = await log.fetch(last.position);
-  const isSame = message !== undefined && anchorOf(message).sha256 === header.end;
-  // What was trimmed cannot be compared.
-  if (isSame || (message === undefined && last.position < (await log.bounds()).first)) return undefined;
+  if (message !== undefined && anchorOf(message).sha256 === header.end) return "agrees";
+  if (message === undefined && last.position < (await log.bounds()).first) return undefined;
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${log.name}" does not hold transaction ${header.last} as it is in ${name}.`,
