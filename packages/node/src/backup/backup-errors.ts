@@ -1,6 +1,6 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 
-/** Awaits work with the store of a backup, and converts its errors: to whoever reads a log, it is the log that cannot be reached. */
+/** Awaits work with the store of a backup, and converts its errors: for a reader of the log, it is the log that cannot be reached. */
 export async function inLogTerms<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;

@@ -1,6 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
-import { decodeMessage } from "../transactions/transaction-codec.ts";
 import { BackupLog } from "./backup-log.ts";
 import { listBackups } from "./segments/segment-name.ts";
 
@@ -50,7 +49,5 @@ export function descendsFrom(lineage: Lineage, logId: string, ancestor: string):
 
 /** Returns the log that a log's birth record names; undefined if there is none, or if the backup no longer has the birth record. */
 async function continuedBy(store: CheckpointStore, logId: string): Promise<string | undefined> {
-  const first = await new BackupLog({ store, logId, pollMs: 0 }).fetch(1);
-  const decoded = first === undefined ? undefined : decodeMessage(first.payload);
-  return decoded?.kind === "birth" ? decoded.birth.continues?.log : undefined;
+  return (await new BackupLog({ store, logId }).birth())?.continues?.log;
 }

@@ -2,6 +2,8 @@ import { type CheckpointStore, systemClock } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
+import type { BirthRecord } from "../transactions/birth-record.ts";
+import { decodeMessage } from "../transactions/transaction-codec.ts";
 import { requireContinuation } from "./segments/continuation.ts";
 import { inArrays } from "./segments/segment-messages.ts";
 import { readSegment } from "./segments/read-segment.ts";
@@ -11,8 +13,8 @@ import {
   backupFolder,
   coveredRanges,
   listBackup,
+  newestOf,
   type SegmentFile,
-  segmentFile,
   segmentsWith,
   versionOf,
 } from "./segments/segment-name.ts";
@@ -21,15 +23,15 @@ import {
 export interface BackupLogOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** The time from one listing to the next while a reader waits for new segments (ms). */
-  readonly pollMs: number;
+  /** The time from one listing to the next while a reader waits for new segments (ms); a second by default. */
+  readonly pollMs?: number;
   /** The age up to which a listing is taken for the present one (ms); a second by default. */
   readonly listingMs?: number;
   /** Called with a damaged segment whose transactions another segment holds. */
   readonly onDamage?: (error: CairnError) => void;
 }
 
-/** The default of `listingMs`: a join must not list for every question. */
+/** The default of `pollMs`, and of `listingMs`: a join must not list for every question. */
 const LISTING_MS = 1_000;
 
 /**
@@ -59,8 +61,7 @@ export class BackupLog implements TxLog {
 
   /** When the newest segment was written, by the store's clock, as of the last listing; undefined before that. */
   get newestAt(): number | undefined {
-    const times = this.#listing?.segments.map(({ modifiedAt }) => modifiedAt) ?? [];
-    return times.length === 0 ? undefined : times.reduce((a, b) => Math.max(a, b));
+    return newestOf(this.#listing?.segments ?? []);
   }
 
   async id(): Promise<string | undefined> {
@@ -92,6 +93,13 @@ export class BackupLog implements TxLog {
   async offset(): Promise<number | undefined> {
     const segments = await this.#segments();
     return segments.length === 0 ? undefined : (await this.#identity(segments)).offset;
+  }
+
+  /** Returns the log's birth record; undefined if the backup no longer has it. */
+  async birth(): Promise<BirthRecord | undefined> {
+    const first = await this.fetch(1);
+    const decoded = first === undefined ? undefined : decodeMessage(first.payload);
+    return decoded?.kind === "birth" ? decoded.birth : undefined;
   }
 
   /** As in {@link TxLog.contents}. */
@@ -235,7 +243,7 @@ export class BackupLog implements TxLog {
     this.#listing = { segments, at };
     const names = new Set(segments.map(({ name }) => name));
     // What is no longer there must not be compared with what is.
-    if (this.#fetched !== undefined && !names.has(nameOf(this.#fetched))) this.#fetched = undefined;
+    if (this.#fetched !== undefined && !names.has(this.#fetched.file)) this.#fetched = undefined;
     // A segment that was written again, or replaced with a copy, is tried again.
     const versions = new Set(segments.map(versionOf));
     for (const version of this.#damaged.keys()) if (!versions.has(version)) this.#damaged.delete(version);
@@ -252,7 +260,8 @@ export class BackupLog implements TxLog {
   }
 
   async #waitForMore(txId: TxId, signal: AbortSignal): Promise<void> {
-    while (await systemClock.wait(this.#options.pollMs, signal)) {
+    const { pollMs = LISTING_MS } = this.#options;
+    while (await systemClock.wait(pollMs, signal)) {
       if ((await this.#segments(true)).some(({ last }) => last >= txId)) return;
     }
   }
@@ -265,11 +274,6 @@ export class BackupLog implements TxLog {
       { hint: 'Nodes with "log-backup" in their checkpointer write it; cairn log backup status shows it.' },
     );
   }
-}
-
-/** Returns the name of a segment's file in the store. */
-function nameOf({ header: { log, first, last, end } }: Segment): string {
-  return segmentFile({ logId: log.id, first, last, end: end.slice(0, 8) });
 }
 
 function holds({ header }: Segment, txId: TxId): boolean {

@@ -10,7 +10,6 @@ import {
   continuesAt,
   type HistoryEnd,
 } from "../transactions/birth-record.ts";
-import { decodeMessage } from "../transactions/transaction-codec.ts";
 import { BackupLog } from "./backup-log.ts";
 
 /** A log that another one continues, as its backup holds it. */
@@ -24,9 +23,6 @@ export interface EarlierLog {
   readonly first: TxId;
   readonly last: TxId;
 }
-
-/** What ended is not waited for. */
-const POLL_MS = 1_000;
 
 /**
  * The logs that a log continues, one after the other, as far as their backups in `stores` hold them. This way an index of an earlier log
@@ -105,9 +101,8 @@ export class EarlierLogs {
   async #birthOf(logId: string): Promise<BirthRecord | undefined> {
     for (const backup of this.#backupsOf(logId)) {
       try {
-        const first = await backup.fetch(1);
-        const decoded = first === undefined ? undefined : decodeMessage(first.payload);
-        if (decoded?.kind === "birth") return decoded.birth;
+        const birth = await backup.birth();
+        if (birth !== undefined) return birth;
       } catch (error) {
         if (!isCairnError(error, "LOG_UNREACHABLE") && !isCairnError(error, "SEGMENT_CORRUPT")) throw error;
       }
@@ -137,7 +132,7 @@ export class EarlierLogs {
   #backupsOf(logId: string): readonly BackupLog[] {
     const known = this.#backups.get(logId);
     if (known !== undefined) return known;
-    const backups = this.#stores.map((store) => new BackupLog({ store, logId, pollMs: POLL_MS }));
+    const backups = this.#stores.map((store) => new BackupLog({ store, logId }));
     this.#backups.set(logId, backups);
     return backups;
   }

@@ -15,8 +15,6 @@ export interface FurthestBackup {
   readonly segments: (from: TxId, upTo: TxId) => { readonly count: number; readonly bytes: number };
 }
 
-const POLL_MS = 1_000;
-
 /** Finds the backup of a log that reaches furthest; undefined if no store has one. Errors: those of the stores, `SEGMENT_CORRUPT`. */
 export async function furthestBackup(
   stores: readonly CheckpointStore[],
@@ -39,7 +37,7 @@ export async function furthestBackup(
     };
   }
   if (found === undefined) return undefined;
-  const log = new BackupLog({ store: found.store, logId, pollMs: POLL_MS });
+  const log = new BackupLog({ store: found.store, logId });
   const offset = await log.offset();
   return offset === undefined ? undefined : { ...found, log, offset };
 }

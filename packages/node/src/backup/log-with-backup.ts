@@ -16,8 +16,6 @@ interface Beginning {
 
 /** How long the result of a search for a backup is used (ms). */
 const SEARCH_MS = 60_000;
-/** What was trimmed is in the backup already, so nothing waits for new segments. */
-const POLL_MS = 1_000;
 /** The number of times that a reader begins again because the log was trimmed while it read the backup. */
 const MAX_SEAMS = 100;
 
@@ -45,7 +43,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     const logId = await log.id();
     if (known === undefined || known.logId !== logId) {
       const places = logId === undefined ? [] : stores;
-      const backups = places.map((store) => new BackupLog({ store, logId: logId ?? "", pollMs: POLL_MS }));
+      const backups = places.map((store) => new BackupLog({ store, logId: logId ?? "" }));
       known = { logId, backups };
       searched = undefined;
     }
@@ -119,8 +117,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     read,
     async contents() {
       const logId = await log.id();
-      const backups =
-        logId === undefined ? [] : stores.map((store) => new BackupLog({ store, logId, pollMs: POLL_MS }));
+      const backups = logId === undefined ? [] : stores.map((store) => new BackupLog({ store, logId }));
       const listings = backups.map(async (backup) => await unlessUnreadable(backup.contents()));
       return (await Promise.all(listings)).join("\n");
     },

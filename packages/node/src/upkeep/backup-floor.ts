@@ -34,9 +34,6 @@ export interface BackupFloor {
   readonly stopped: string | undefined;
 }
 
-/** What a backup holds is there, so nothing waits for it. */
-const POLL_MS = 1_000;
-
 /**
  * Returns up to where, and at most up to `most`, a backup holds everything that a node may need: without a hole from the first transaction or
  * from a verified checkpoint on, in segments that were read back and agree with the log. Undefined if no backup holds the log's first message.
@@ -97,7 +94,7 @@ async function isAfterCheckpoint(
 }
 
 async function offsetOf(store: CheckpointStore, { id, birth }: LogIdentity): Promise<number | undefined> {
-  return birth?.offset ?? (await new BackupLog({ store, logId: id, pollMs: POLL_MS }).offset());
+  return birth?.offset ?? (await new BackupLog({ store, logId: id }).offset());
 }
 
 async function wholeWith(

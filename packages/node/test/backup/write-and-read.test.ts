@@ -9,6 +9,7 @@ import type { BackupMemory } from "../../src/backup/write/look-results.ts";
 import { listBackup } from "../../src/backup/segments/segment-name.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
+import { BackupScene } from "./backup-scene.ts";
 import { bytes, takeMessages, text } from "../../testing/log-messages.ts";
 
 describe("a log and its backup in a folder", () => {
@@ -58,4 +59,28 @@ describe("a log and its backup in a folder", () => {
     expect(read).toEqual((await takeMessages(log, 1, 71)).map((one) => ({ ...one, nanoseconds: 0 })));
     expect(text(await backup.fetch(5))).toBe(text(await log.fetch(5)));
   });
+
+  it.each(["none", "gzip"] as const)(
+    "reads a segment once for all its messages, also after a new listing (%s)",
+    async (codec) => {
+      const scene = await BackupScene.open();
+      try {
+        await scene.append("first", "second");
+        await scene.look({ codec });
+        let opened = 0;
+        const counting = {
+          ...scene.store,
+          open: async (...asked: Parameters<typeof scene.store.open>) => {
+            opened += 1;
+            return await scene.store.open(...asked);
+          },
+        };
+        const backup = new BackupLog({ store: counting, logId: scene.logId, listingMs: 0 });
+        for (const position of [1, 2, 3, 2]) expect((await backup.fetch(position))?.position).toBe(position);
+        expect(opened).toBe(1);
+      } finally {
+        await scene.close();
+      }
+    },
+  );
 });

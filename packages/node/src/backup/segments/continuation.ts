@@ -16,7 +16,7 @@ export function requireContinuation(
   if (seam < first - 1 || seam >= last) return;
   const shared = after.messages[seam - first];
   const sha256 = shared === undefined ? after.header.before : anchorOf(shared).sha256;
-  // Null: whoever wrote the later segment no longer found the message before it in the log.
+  // Null: the writer of the later segment no longer found the message before it in the log.
   if (sha256 === null || sha256 === before.end) return;
   throw differentHistories(before, after.header);
 }
@@ -33,7 +33,7 @@ export function differentHistories(before: TxRange, after: TxRange): CairnError 
     "LOG_REGRESSED",
     `In the backup, the segment of transactions ${after.first} to ${after.last} does not agree with the one of ${before.first} to ${before.last}: they are of different histories.`,
     {
-      hint: "The log lost its end while a node was writing the backup. cairn log backup verify shows which segments the log contradicts; remove those.",
+      hint: "The log lost its end while a node was writing the backup. cairn log backup verify -f FILE compares the segments with the log, and names those that the log contradicts; remove only those.",
     },
   );
 }

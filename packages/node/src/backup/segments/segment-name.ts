@@ -138,6 +138,13 @@ export async function listBackups(store: CheckpointStore): Promise<string[]> {
   return [...ids];
 }
 
+/** Returns when the newest of some segments was written, by the store's clock (ms since 1970); undefined if there are none. */
+export function newestOf(segments: readonly SegmentFile[]): number | undefined {
+  let newest: number | undefined;
+  for (const { modifiedAt } of segments) newest = Math.max(newest ?? modifiedAt, modifiedAt);
+  return newest;
+}
+
 /** Returns the segments that hold a transaction, those that reach furthest first. */
 export function segmentsWith(segments: readonly SegmentFile[], txId: TxId): SegmentFile[] {
   return segments

@@ -58,6 +58,8 @@ export type SegmentHeader = z.infer<typeof HeaderSchema>;
 
 /** A decoded segment. The payloads are views of one buffer. */
 export interface Segment {
+  /** Its file in the store. */
+  readonly file: string;
   readonly header: SegmentHeader;
   readonly messages: readonly LogMessage[];
 }
@@ -141,7 +143,7 @@ export async function decodeSegment(file: string, content: Buffer): Promise<Segm
   const last = messages.at(-1);
   if (messages.length !== end.messages || last === undefined || anchorOf(last).sha256 !== header.end)
     throw corruptSegment(file, "its last message is not the one that its header names");
-  return { header, messages };
+  return { file, header, messages };
 }
 
 /** Returns `SEGMENT_CORRUPT`: a file of a log backup is not what was written. */

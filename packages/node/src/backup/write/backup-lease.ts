@@ -23,7 +23,7 @@ export async function underLease(
   work: () => Promise<void>,
 ): Promise<boolean> {
   const file = backupLease(logId);
-  // A store that removes nothing would keep the first lease for ever, so there is none.
+  // A store that removes nothing would keep the first lease forever, so no lease is taken.
   if (store.describe?.()?.canDelete === false) {
     await work();
     return true;

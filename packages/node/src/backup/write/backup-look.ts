@@ -9,6 +9,7 @@ import {
   beginOfBackup,
   coveredRanges,
   listBackup,
+  newestOf,
   type SegmentFile,
   type TxRange,
 } from "../segments/segment-name.ts";
@@ -138,13 +139,6 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     storeNow: storeNow(),
     foreign: listing.foreign,
   };
-}
-
-/** Returns when the newest of some segments was written. */
-function newestOf(segments: readonly SegmentFile[]): number | undefined {
-  let newest: number | undefined;
-  for (const { modifiedAt } of segments) newest = Math.max(newest ?? modifiedAt, modifiedAt);
-  return newest;
 }
 
 /** Throws `LOG_DIFFERENT` if the log is no longer the one whose backup this is. */

@@ -70,7 +70,7 @@ const MAX_READ_SHARE = 0.1;
 
 /**
  * Keeps the backup of a log in a checkpoint store up to date. Each node that runs one looks 0.9 to 1.1 periods after the newest segment, and
- * the first that looks writes; nobody coordinates. Looks earlier once as much as fills a segment has been applied.
+ * the first that looks writes; there is no coordinator. Looks earlier once as much as fills a segment has been applied.
  */
 export class LogBackup {
   readonly #parts: LogBackupParts;

@@ -70,7 +70,7 @@ export async function removeOldSegments(
   if (old.length === 0) return [];
   const verified = await verifiedUpTo();
   if (verified === undefined) return [];
-  // Listed last, after everything was decided: a checkpoint that was published meanwhile is newer than what is removed.
+  // Listed last, after everything was decided: a checkpoint that was published in the meantime is newer than what is removed.
   const needed = Math.min(verified, await firstNeeded(place));
   const stays = old.findIndex(({ last }) => last >= needed);
   return await removeFirst(place, old.slice(0, stays < 0 ? old.length : stays));

@@ -3,6 +3,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { anchorOf } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
+import { differentHistories } from "../segments/continuation.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { corruptSegment, type Segment } from "../segments/segment.ts";
 import { coveredRanges, listBackup, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
@@ -77,8 +78,9 @@ export async function verifyBackup(
       if (why === "agrees") agreeing.push(one.name);
       else if (why !== undefined) await problem(why);
     }
-    const isOfLog = judged === "agrees" || judged === undefined;
-    if (isOfLog && (furthest === undefined || segment.header.last > furthest.header.last)) furthest = segment;
+    // What the log contradicts is not what later segments continue.
+    if (judged instanceof CairnError) continue;
+    if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
   }
   const covered = coveredRanges(whole);
   for (const hole of holesOf(covered, begins)) await onProblem({ file: null, error: missing(store, hole) });
@@ -135,25 +137,15 @@ function contradiction(
     );
   const before = first <= header.first - 1 ? furthest.messages[header.first - 1 - first] : undefined;
   if (before !== undefined && header.before !== null && anchorOf(before).sha256 !== header.before)
-    return otherHistory(
-      name,
-      `does not continue transaction ${header.first - 1} of the segment ${first} to ${last}`,
-    );
+    return differentHistories(furthest.header, header);
   for (const [at, message] of messages.entries()) {
     const txId = header.first + at;
     if (txId > last) return undefined;
     const other = furthest.messages[txId - first];
     if (other !== undefined && anchorOf(other).sha256 !== anchorOf(message).sha256)
-      return otherHistory(name, `has a different transaction ${txId} than the segment ${first} to ${last}`);
+      return differentHistories(furthest.header, header);
   }
   return undefined;
-}
-
-/** Returns `LOG_REGRESSED`: two segments hold different messages, and either may be the one that the log has lost. */
-function otherHistory(name: string, what: string): CairnError {
-  return new CairnError("LOG_REGRESSED", `${name} ${what}: they are of different histories of the log.`, {
-    hint: "Run the command with the log (-f FILE): it names the segment that the log contradicts. Remove neither before.",
-  });
 }
 
 /** Compares the end of a segment with the log; undefined if the log has trimmed it, or was not given. */

@@ -128,7 +128,7 @@ export function lastSegment(segments: readonly SegmentFile[]): SegmentFile | und
 }
 
 /** Returns `LOG_REGRESSED`: the backup holds messages that the log has lost. */
-export function regressedBeforeBackup(
+function regressedBeforeBackup(
   logName: string,
   { last, name }: Pick<SegmentFile, "last" | "name">,
   location: string,

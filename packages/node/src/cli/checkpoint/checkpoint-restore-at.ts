@@ -133,7 +133,7 @@ async function restorePlanned(
       },
     });
     await placePast(built, target);
-    await tellIfLost(built.state, openLog, signal, terminal);
+    await noticeLostHistory(built.state, openLog, signal, terminal);
     const { txId, digest, state } = built;
     const { exact, checkpoint } = plan;
     const time = isoTime(state.time);
@@ -180,8 +180,8 @@ async function writePlan(
   throw new CairnError(code, message, { hint: "Nothing was restored, because of --dry-run." });
 }
 
-/** Says so if the configured log has lost the history that was restored. A log that cannot be read, or is another one, says nothing. */
-async function tellIfLost(
+/** Prints a notice if the configured log has lost the history that was restored. Does nothing if the log cannot be read or is a different one. */
+async function noticeLostHistory(
   { log: of, txId, sha256 }: PastIndex["state"],
   openLog: CheckpointPlace["openLog"],
   signal: AbortSignal,

@@ -28,9 +28,6 @@ export interface BackupOptions extends ConfigurationOptions {
   readonly log?: string;
 }
 
-/** What a backup holds is there, so nothing waits for it. */
-const POLL_MS = 1_000;
-
 /**
  * Runs `use` with the backup in the store at `place`, else in the store of the configuration. The configured log is compared with it; one that
  * is permanently lost is not needed.
@@ -100,7 +97,7 @@ export async function pruneTarget(
   signal: AbortSignal,
 ): Promise<BackupTarget> {
   const identity = await readLogIdentity(log);
-  const inBackup = new BackupLog({ store, logId, pollMs: POLL_MS });
+  const inBackup = new BackupLog({ store, logId });
   const offset = identity?.birth?.offset ?? (await inBackup.offset()) ?? 0;
   const ahead = (await store.now()) - Date.now();
   return {

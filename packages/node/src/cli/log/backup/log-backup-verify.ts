@@ -41,8 +41,6 @@ interface Rebuilt {
 
 type Verified = VerifiedBackup & { readonly location: string; readonly rebuilt: Rebuilt | null };
 
-const POLL_MS = 1_000;
-
 /** Adds `cairn log backup verify`. */
 export const addLogBackupVerify: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
@@ -138,7 +136,7 @@ async function rebuild(
   const node = `cairn log backup verify on ${hostname()}`;
   try {
     const saved = await readBack({ store, name, provider, stagingDir, node, signal });
-    const log = new BackupLog({ store, logId, pollMs: POLL_MS });
+    const log = new BackupLog({ store, logId });
     const system = { nodeId: node, kvProvider: provider, checkpointer: { store } };
     const dir = path.join(stagingDir, "rebuild");
     // The checkpoint itself is no basis for an index to compare it with.
