@@ -2,7 +2,6 @@ import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
-import { systemClock } from "@cairn/checkpoint";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, run } from "./recovery-scene.ts";
@@ -193,7 +192,11 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
         acknowledged.push({ name, at: performance.now() });
       }
     })();
-    await systemClock.wait(EVERY_MS * 4.3);
+    // In the middle of writing, some segments after the first.
+    await vi.waitFor(
+      async () => expect((await node.status()).logBackup?.written.segments).toBeGreaterThanOrEqual(4),
+      { timeout: 30_000, interval: 20 },
+    );
     lostAt = performance.now();
     await scene.loseLog();
     await writing;
