@@ -131,7 +131,7 @@ export class BackupLog implements TxLog {
       fetched !== undefined && holds(fetched, txId) ? fetched : await this.#load(txId, undefined);
     if (segment === undefined) return undefined;
     this.#fetched = segment;
-    return messageOf(segment, txId);
+    return segment.messages.get(txId);
   }
 
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
@@ -178,7 +178,7 @@ export class BackupLog implements TxLog {
       } else ahead.clear();
       if (signal.aborted) return;
       this.#fetched = segment;
-      yield* inArrays(segment.messages.slice(next - segment.header.first), options);
+      yield* inArrays(segment.messages.from(next), options);
       before = segment.header;
       next = before.last + 1;
     }
@@ -278,8 +278,4 @@ export class BackupLog implements TxLog {
 
 function holds({ header }: Segment, txId: TxId): boolean {
   return header.first <= txId && txId <= header.last;
-}
-
-function messageOf({ header, messages }: Segment, txId: TxId): LogMessage | undefined {
-  return messages[txId - header.first];
 }

@@ -14,7 +14,7 @@ export function requireContinuation(
   const { first, last } = after.header;
   const seam = before.last;
   if (seam < first - 1 || seam >= last) return;
-  const shared = after.messages[seam - first];
+  const shared = after.messages.get(seam);
   const sha256 = shared === undefined ? after.header.before : anchorOf(shared).sha256;
   // Null: the writer of the later segment no longer found the message before it in the log.
   if (sha256 === null || sha256 === before.end) return;
@@ -23,7 +23,7 @@ export function requireContinuation(
 
 /** Returns whether a segment holds the message with which another one ends; `end`: the first digits of its anchor's SHA-256. */
 export function holdsEnd(segment: Segment, { last, end }: { last: number; end: string }): boolean {
-  const message = segment.messages[last - segment.header.first];
+  const message = segment.messages.get(last);
   return message !== undefined && anchorOf(message).sha256.startsWith(end);
 }
 

@@ -21,15 +21,15 @@ export async function readSegment(
     throw corruptSegment(name, `it has ${bytes} bytes, more than a segment can have`);
   try {
     const content = await store.open(name, signal === undefined ? {} : { signal });
-    const chunks: Buffer[] = [];
+    const memory = Buffer.allocUnsafeSlow(bytes);
     let length = 0;
     for await (const chunk of content as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > bytes)
+      if (length + chunk.length > bytes)
         throw corruptSegment(name, `it has more than the ${bytes} bytes that the store lists`);
-      chunks.push(chunk);
+      memory.set(chunk, length);
+      length += chunk.length;
     }
-    return await decodeSegment(name, Buffer.concat(chunks, length));
+    return await decodeSegment(name, memory.subarray(0, length));
   } catch (error) {
     if (isCairnError(error, "NOT_FOUND")) return undefined;
     throw error;

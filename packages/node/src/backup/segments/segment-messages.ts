@@ -13,8 +13,8 @@ const MAX_MESSAGE_LINE_BYTES = 64;
 /** The number of messages after which the event loop may get its turn. */
 const MESSAGES_PER_CHECK = 256;
 /** The defaults of a reading. */
-const DEFAULT_MESSAGES = 5_000;
-const DEFAULT_BYTES = 8 * 1024 * 1024;
+const DEFAULT_MESSAGES = 1_000;
+const DEFAULT_BYTES = 256 * 1024;
 
 /** Writes messages into one buffer. */
 export async function writeMessages(messages: readonly LogMessage[]): Promise<Buffer> {
@@ -35,14 +35,58 @@ export async function writeMessages(messages: readonly LogMessage[]): Promise<Bu
   return plain.subarray(0, at);
 }
 
+/**
+ * The messages of a segment, in order. A message is parsed each time it is asked for: objects for all of them would take more memory than
+ * the segment itself. The payloads are views of the segment.
+ */
+export class SegmentMessages implements Iterable<LogMessage> {
+  readonly #plain: Buffer;
+  readonly #first: TxId;
+  /** Where the line of each message begins. */
+  readonly #lines: Uint32Array;
+
+  constructor(plain: Buffer, first: TxId, lines: Uint32Array) {
+    this.#plain = plain;
+    this.#first = first;
+    this.#lines = lines;
+  }
+
+  get length(): number {
+    return this.#lines.length;
+  }
+
+  /** Returns the message of a transaction; undefined if the segment does not hold it. */
+  get(txId: TxId): LogMessage | undefined {
+    const from = this.#lines[txId - this.#first];
+    if (from === undefined) return undefined;
+    const lineEnd = this.#plain.indexOf(NEWLINE, from);
+    const numbers = parseNumbers(this.#plain, from, lineEnd);
+    if (numbers === undefined) throw new Error("the lines of a segment were checked when it was parsed");
+    const { position, time, nanoseconds, length } = numbers;
+    return { position, time, nanoseconds, payload: this.#plain.subarray(lineEnd + 1, lineEnd + 1 + length) };
+  }
+
+  /** Yields the messages from a transaction on. */
+  *from(txId: TxId): Generator<LogMessage, void, void> {
+    for (let next = txId; next < this.#first + this.length; next += 1) {
+      const message = this.get(next);
+      if (message !== undefined) yield message;
+    }
+  }
+
+  [Symbol.iterator](): Iterator<LogMessage> {
+    return this.from(this.#first);
+  }
+}
+
 /** Parses the messages `first` to `last`, whose positions are `offset` less. Throws the error that `corrupt` makes of a reason. */
 export async function parseMessages(
   plain: Buffer,
   { first, last, log: { offset } }: { first: TxId; last: TxId; log: { offset: number } },
   corrupt: (why: string) => CairnError,
-): Promise<LogMessage[]> {
+): Promise<SegmentMessages> {
   const slice = new TimeSlice();
-  const messages: LogMessage[] = [];
+  const lines = new Uint32Array(last - first + 1);
   let at = 0;
   for (let txId: TxId = first; txId <= last; txId += 1) {
     const lineEnd = plain.indexOf(NEWLINE, at);
@@ -50,15 +94,13 @@ export async function parseMessages(
       lineEnd < 0 || lineEnd - at > MAX_MESSAGE_LINE_BYTES ? undefined : parseNumbers(plain, at, lineEnd);
     if (numbers === undefined || numbers.position !== txId - offset)
       throw corrupt(`the message of transaction ${txId} is not where it should be`);
-    const { position, time, nanoseconds, length } = numbers;
-    const payload = plain.subarray(lineEnd + 1, lineEnd + 1 + length);
-    at = lineEnd + 2 + length;
+    lines[txId - first] = at;
+    at = lineEnd + 2 + numbers.length;
     if (plain[at - 1] !== NEWLINE) throw corrupt(`the message of transaction ${txId} was cut`);
-    messages.push({ position, time, nanoseconds, payload });
-    if (messages.length % MESSAGES_PER_CHECK === 0) await slice.yieldIfOver();
+    if (txId % MESSAGES_PER_CHECK === 0) await slice.yieldIfOver();
   }
   if (at !== plain.length) throw corrupt(`it continues after transaction ${last}`);
-  return messages;
+  return new SegmentMessages(plain, first, lines);
 }
 
 interface MessageLine {
@@ -96,19 +138,20 @@ function parseDigits(bytes: Buffer, from: number, to: number): number {
 
 /** Yields messages in arrays that keep the bounds of a reading. */
 export function* inArrays(
-  messages: readonly LogMessage[],
+  messages: Iterable<LogMessage>,
   { maxMessages = DEFAULT_MESSAGES, maxBytes = DEFAULT_BYTES }: LogReadOptions,
 ): Generator<readonly LogMessage[], void, void> {
-  let from = 0;
+  let batch: LogMessage[] = [];
   let bytes = 0;
-  for (const [at, { payload }] of messages.entries()) {
-    const isFull = at - from >= maxMessages || (at > from && bytes + payload.length > maxBytes);
-    if (isFull) {
-      yield messages.slice(from, at);
-      from = at;
+  for (const message of messages) {
+    const { length } = message.payload;
+    if (batch.length >= maxMessages || (batch.length > 0 && bytes + length > maxBytes)) {
+      yield batch;
+      batch = [];
       bytes = 0;
     }
-    bytes += payload.length;
+    batch.push(message);
+    bytes += length;
   }
-  if (from < messages.length) yield messages.slice(from);
+  if (batch.length > 0) yield batch;
 }

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { TimeSlice } from "../../concurrency/time-slice.ts";
 import { anchorOf } from "../../log/anchor.ts";
 import type { LogMessage } from "../../log/tx-log.ts";
-import { parseMessages, writeMessages } from "./segment-messages.ts";
+import { parseMessages, type SegmentMessages, writeMessages } from "./segment-messages.ts";
 import { backupFolder, parseSegmentName, type SegmentName, segmentFile } from "./segment-name.ts";
 
 /*
@@ -61,7 +61,7 @@ export interface Segment {
   /** Its file in the store. */
   readonly file: string;
   readonly header: SegmentHeader;
-  readonly messages: readonly LogMessage[];
+  readonly messages: SegmentMessages;
 }
 
 /** What a segment is made from. */
@@ -140,7 +140,7 @@ export async function decodeSegment(file: string, content: Buffer): Promise<Segm
   if (plain.length !== header.bytes)
     throw corruptSegment(file, `its messages have ${plain.length} bytes, not ${header.bytes}`);
   const messages = await parseMessages(plain, header, (reason) => corruptSegment(file, reason));
-  const last = messages.at(-1);
+  const last = messages.get(header.last);
   if (messages.length !== end.messages || last === undefined || anchorOf(last).sha256 !== header.end)
     throw corruptSegment(file, "its last message is not the one that its header names");
   return { file, header, messages };

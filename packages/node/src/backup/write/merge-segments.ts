@@ -79,11 +79,9 @@ export async function mergeSegments(
     if (segment === undefined) return undefined;
     const last = messages.at(-1);
     if (last === undefined) before = segment.header.before ?? undefined;
-    const fresh =
-      last === undefined
-        ? segment.messages
-        : segment.messages.filter(({ position }) => position > last.position);
-    for (const message of fresh) messages.push(message);
+    const { header } = segment;
+    const next = last === undefined ? header.first : last.position + header.log.offset + 1;
+    for (const message of segment.messages.from(next)) messages.push(message);
     previous = segment;
   }
   return await writeSegment(target, before, messages);

@@ -92,7 +92,8 @@ async function writeShared(target: BackupTarget, segment: SegmentFile, txId: TxI
   const content = await readSegment(target.store, segment, target.signal);
   if (content === undefined) return;
   const { header, messages } = content;
-  await writeSegment(target, header.before ?? undefined, messages.slice(0, txId - header.first + 1));
+  const shared = [...messages].slice(0, txId - header.first + 1);
+  await writeSegment(target, header.before ?? undefined, shared);
 }
 
 /** Returns the last transaction of a segment that the log holds, too, or has trimmed; 0 if there is none. */
@@ -118,7 +119,7 @@ async function lastShared(
   let [low, high] = [0, content.messages.length];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    const message = content.messages[middle];
+    const message = content.messages.get(content.header.first + middle);
     if (message !== undefined && (await isShared(message))) low = middle + 1;
     else high = middle;
   }

@@ -129,19 +129,19 @@ function contradiction(
 ): CairnError | undefined {
   if (furthest === undefined) return undefined;
   const { header, messages } = segment;
-  const { log, first, last } = furthest.header;
+  const { log, last } = furthest.header;
   if (header.log.offset !== log.offset)
     return corruptSegment(
       name,
       `its log has the offset ${header.log.offset}, not ${log.offset} as in others`,
     );
-  const before = first <= header.first - 1 ? furthest.messages[header.first - 1 - first] : undefined;
+  const before = furthest.messages.get(header.first - 1);
   if (before !== undefined && header.before !== null && anchorOf(before).sha256 !== header.before)
     return differentHistories(furthest.header, header);
-  for (const [at, message] of messages.entries()) {
-    const txId = header.first + at;
+  for (const message of messages) {
+    const txId = message.position + log.offset;
     if (txId > last) return undefined;
-    const other = furthest.messages[txId - first];
+    const other = furthest.messages.get(txId);
     if (other !== undefined && anchorOf(other).sha256 !== anchorOf(message).sha256)
       return differentHistories(furthest.header, header);
   }
@@ -154,7 +154,7 @@ async function againstLog(
   { name }: SegmentFile,
   { header, messages }: Segment,
 ): Promise<CairnError | "agrees" | undefined> {
-  const last = messages.at(-1);
+  const last = messages.get(header.last);
   if (log === undefined || last === undefined) return undefined;
   const message = await log.fetch(last.position);
   if (message !== undefined && anchorOf(message).sha256 === header.end) return "agrees";
@@ -170,10 +170,10 @@ async function againstLog(
 
 function againstCheckpoint(
   name: string,
-  { header, messages }: Segment,
+  { messages }: Segment,
   { name: checkpoint, anchor }: VerifyBackupOptions["checkpoints"][number],
 ): CairnError | "agrees" | undefined {
-  const message = messages[anchor.txId - header.first];
+  const message = messages.get(anchor.txId);
   if (message === undefined) return undefined;
   if (anchorOf(message).sha256 === anchor.sha256) return "agrees";
   return new CairnError(

@@ -64,7 +64,7 @@ describe("a segment", () => {
             codec,
           });
           const { header, messages: read } = await decodeSegment(file, content);
-          expect(read.map((one) => ({ ...one, payload: Uint8Array.from(one.payload) }))).toEqual(
+          expect([...read].map((one) => ({ ...one, payload: Uint8Array.from(one.payload) }))).toEqual(
             messages.map((one) => ({ ...one, payload: Uint8Array.from(one.payload) })),
           );
           const last = messages.at(-1);
