@@ -4,7 +4,7 @@ import type { TxId } from "@cairn/client";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
-import { requireContinuation } from "./segments/continuation.ts";
+import { contradictedBy, differentHistories, requireContinuation } from "./segments/continuation.ts";
 import { inArrays } from "./segments/segment-messages.ts";
 import { readSegment } from "./segments/read-segment.ts";
 import { inLogTerms, readOnly } from "./backup-errors.ts";
@@ -170,8 +170,10 @@ export class BackupLog implements TxLog {
         else await this.#waitForMore(next, signal);
         continue;
       }
-      // One that cannot be read is no reason to withhold this one, and is read again when its turn has come.
-      const successor = await following(segment).catch(() => undefined);
+      // One that cannot be read is no reason to withhold this one, and is read again when its turn has come; one of another history is.
+      const successor = await following(segment).catch((error: unknown) => {
+        if (isCairnError(error, "LOG_REGRESSED")) throw error;
+      });
       if (successor !== undefined) {
         requireContinuation(segment.header, successor);
         void following(successor).catch(() => undefined);
@@ -189,32 +191,59 @@ export class BackupLog implements TxLog {
     return Promise.resolve();
   }
 
-  /** Returns a segment that holds a transaction; undefined if none does. Throws `SEGMENT_CORRUPT` if only damaged ones do. */
+  /**
+   * Returns a segment that holds a transaction; undefined if none does. Throws `SEGMENT_CORRUPT` if only damaged ones do, and
+   * `LOG_REGRESSED` if a whole segment holds another message at one of its positions: which of the two is the log's cannot be known here.
+   */
   async #load(txId: TxId, signal: AbortSignal | undefined): Promise<Segment | undefined> {
+    const segment = await this.#loadUnchecked(txId, signal);
+    if (segment === undefined) return undefined;
+    for (const file of contradictedBy(segment, await this.#segments())) {
+      const other = await this.#readUsable(file, signal).catch((error: unknown) => {
+        if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+        this.#options.onDamage?.(error);
+      });
+      if (other !== undefined) throw differentHistories(segment.header, other.header);
+    }
+    return segment;
+  }
+
+  async #loadUnchecked(txId: TxId, signal: AbortSignal | undefined): Promise<Segment | undefined> {
     let damage: CairnError | undefined;
     // A segment that was merged into another one after the listing is looked for again.
     for (const fresh of [false, true]) {
       damage = undefined;
       for (const file of segmentsWith(await this.#segments(fresh), txId)) {
         try {
-          const known = this.#damaged.get(versionOf(file));
-          if (known !== undefined) throw known;
-          const segment = await inLogTerms(readSegment(this.#options.store, file, signal));
+          const segment = await this.#readUsable(file, signal);
           if (segment === undefined) continue;
-          this.#log ??= segment.header.log;
-          if (segment.header.log.offset !== this.#log.offset)
-            throw corruptSegment(file.name, "its offset is not that of the others");
           if (damage !== undefined) this.#options.onDamage?.(damage);
           return segment;
         } catch (error) {
           if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
-          this.#damaged.set(versionOf(file), error);
           damage = error;
         }
       }
     }
     if (damage !== undefined) throw damage;
     return undefined;
+  }
+
+  /** Reads a segment; undefined if it has been removed. Remembers that it is damaged, so that it is not read again. */
+  async #readUsable(file: SegmentFile, signal: AbortSignal | undefined): Promise<Segment | undefined> {
+    const known = this.#damaged.get(versionOf(file));
+    if (known !== undefined) throw known;
+    try {
+      const segment = await inLogTerms(readSegment(this.#options.store, file, signal));
+      if (segment === undefined) return undefined;
+      this.#log ??= segment.header.log;
+      if (segment.header.log.offset !== this.#log.offset)
+        throw corruptSegment(file.name, "its offset is not that of the others");
+      return segment;
+    } catch (error) {
+      if (isCairnError(error, "SEGMENT_CORRUPT")) this.#damaged.set(versionOf(file), error);
+      throw error;
+    }
   }
 
   /** Returns the log's name and offset, which each of its segments states. */
@@ -225,6 +254,8 @@ export class BackupLog implements TxLog {
       try {
         this.#fetched = await this.#load(first, undefined);
       } catch (error) {
+        // Both histories have the same name and offset. Reading their messages reports the contradiction.
+        if (this.#log !== undefined && isCairnError(error, "LOG_REGRESSED")) return this.#log;
         if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
         damage ??= error;
       }

@@ -70,9 +70,18 @@ describe("a backup into which a suspended writer has written what the log lost",
     expect(covered).toEqual([{ first: 1, last: 20 }]);
     expect((await scene.segments()).map(({ name }) => name)).toContain(lost);
     expect([...scene.memory.damaged.values()].map(({ code }) => code)).toEqual(["LOG_REGRESSED"]);
-    expect(await readAll(20)).toEqual(messages.map(text));
+    await expect(readAll(20)).rejects.toMatchObject({ code: "LOG_REGRESSED" });
     // It is known, so that a look does not read the segments again.
     expect((await scene.look()).skipped).toBeUndefined();
+  });
+
+  it("is not read, whichever of the two reaches further", async () => {
+    await upload(messages, 1, 12);
+    const stray = await upload(other(8), 6, 20);
+    await expect(readAll(12)).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+    // A damaged one contradicts nothing.
+    await writeFile(scene.pathOf(stray), "damaged");
+    expect(await readAll(12)).toEqual(messages.slice(0, 12).map(text));
   });
 
   it("is not merged into one history", async () => {

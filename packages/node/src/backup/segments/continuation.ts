@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import { anchorOf } from "../../log/anchor.ts";
 import type { Segment, SegmentHeader } from "./segment.ts";
-import type { TxRange } from "./segment-name.ts";
+import type { SegmentFile, TxRange } from "./segment-name.ts";
 
 /**
  * Throws `LOG_REGRESSED` if a segment does not continue another one, which ends directly before it or within it: then they are of different
@@ -25,6 +25,12 @@ export function requireContinuation(
 export function holdsEnd(segment: Segment, { last, end }: { last: number; end: string }): boolean {
   const message = segment.messages.get(last);
   return message !== undefined && anchorOf(message).sha256.startsWith(end);
+}
+
+/** Returns the listed segments that, by their names, end with another message than the one that a segment holds at that position. */
+export function contradictedBy(segment: Segment, listed: readonly SegmentFile[]): SegmentFile[] {
+  const { first, last } = segment.header;
+  return listed.filter((one) => first <= one.last && one.last <= last && !holdsEnd(segment, one));
 }
 
 /** Returns `LOG_REGRESSED`: two segments hold different messages at one position. */
