@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { BucketPlace } from "./bucket.ts";
 
 /** A log on NATS that contains the records. */
 export interface FilledLog {
@@ -6,17 +7,20 @@ export interface FilledLog {
   readonly stream: string;
 }
 
+/** A checkpoint store: a folder, or a location in S3. */
+export type StorePlace = string | BucketPlace;
+
 /** The options in which the nodes of the bench differ. */
 export interface NodeChoice {
   readonly dir: string;
   /** Its log on NATS; without it, the node has a log of its own. */
   readonly log?: FilledLog;
-  /** The folder of a log backup from which the node reads instead. */
-  readonly fromBackup?: string;
+  /** The store of a log backup from which the node reads instead. */
+  readonly fromBackup?: StorePlace;
   /** About how often the log is backed up, in ISO 8601; needs `checkpoints`. */
   readonly backUp?: string;
-  /** The folder of its checkpoints; without it, the node saves none. */
-  readonly checkpoints?: string;
+  /** The store of its checkpoints; without it, the node saves none. */
+  readonly checkpoints?: StorePlace;
   /** The port of its HTTP server; without it, the node has none. */
   readonly port?: number;
 }
@@ -25,16 +29,17 @@ export interface NodeChoice {
 export function nodeConfig({ dir, log, fromBackup, backUp, checkpoints, port }: NodeChoice): object {
   const checkpointer = {
     "cairn/module": "cairn.checkpoint/->checkpointer",
-    store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: checkpoints },
+    store: checkpoints === undefined ? undefined : storeConfig(checkpoints),
     "approx-frequency": "PT6H",
     ...(backUp === undefined ? {} : { "log-backup": { every: backUp } }),
   };
-  const ofBackup = {
-    "cairn/module": "cairn.log-backup/->tx-log",
-    store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: fromBackup },
-  };
   const onNats = { "cairn/module": "cairn.nats/->tx-log", servers: [log?.url], stream: log?.stream };
-  const txLog = fromBackup === undefined ? (log === undefined ? undefined : onNats) : ofBackup;
+  const txLog =
+    fromBackup === undefined
+      ? log === undefined
+        ? undefined
+        : onNats
+      : { "cairn/module": "cairn.log-backup/->tx-log", store: storeConfig(fromBackup) };
   return {
     "cairn/node": { id: "bench", dir },
     ...(txLog === undefined ? {} : { "cairn/tx-log": txLog }),
@@ -46,6 +51,21 @@ export function nodeConfig({ dir, log, fromBackup, backUp, checkpoints, port }: 
       },
     },
     "cairn/http-server": port === undefined ? null : { host: "127.0.0.1", port },
+  };
+}
+
+function storeConfig(place: StorePlace): object {
+  if (typeof place === "string")
+    return { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: place };
+  const { endpoint, bucket, region, credentials, prefix } = place;
+  const { accessKeyId, secretAccessKey } = credentials;
+  return {
+    "cairn/module": "cairn.s3/->checkpoint-store",
+    endpoint,
+    bucket,
+    region,
+    prefix,
+    credentials: { "access-key-id": accessKeyId, "secret-access-key": secretAccessKey },
   };
 }
 

@@ -1,30 +1,40 @@
+import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { nodeConfig } from "../data/node-config.ts";
-import type { Workspace } from "../data/workspace.ts";
-import { ratioTarget, type Contestant, type Row } from "../harness/row.ts";
+import { BucketServer } from "../data/bucket.ts";
+import { nodeConfig, type StorePlace } from "../data/node-config.ts";
+import { levelDir, type Workspace } from "../data/workspace.ts";
+import { type Contestant, ratioTarget, type Row, type Target } from "../harness/row.ts";
 
 const FROM_LOG = "from NATS";
 const FROM_BACKUP = "from its backup";
+const FROM_S3 = "from its backup, S3 over 1 Gbit/s";
 const CHANGES = "1 % changed";
+const ROCKSDB = "RocksDB's BackupEngine";
 const ALONE = "no backup";
 const BACKED_UP = "backup each second";
 /** The part of the documents that change. */
 const CHANGED_PART = 0.01;
 const WRITER_SECONDS = 10;
+/** The rate of the link: 1 Gbit/s. */
+const LINK_BYTES_PER_SECOND = 125_000_000;
 
-/** Building an index from segments in a folder, compared with building it from the log itself. */
+/** Building an index from segments in a folder and in S3, compared with building it from the log itself. */
 export const logBackup: Row = {
   name: "log-backup",
   title: "an index from the segments of a log, against the log itself",
   async prepare(workspace) {
     const log = await workspace.log();
-    const backup = workspace.fresh("backup");
-    const filling = workspace.fresh("filling");
-    const config = nodeConfig({ dir: filling, log, checkpoints: backup, backUp: "PT1S" });
-    await workspace.run("fill backup", { config });
-    await rm(filling, { recursive: true });
-    const replay = (name: string, from: { readonly fromBackup?: string }): Contestant => ({
+    const server = await BucketServer.start(LINK_BYTES_PER_SECOND);
+    workspace.atClose(() => server.close());
+    const folder = workspace.fresh("backup");
+    const bucket = server.place(randomUUID());
+    for (const checkpoints of [folder, bucket]) {
+      const dir = workspace.fresh("filling");
+      await workspace.run("fill backup", { config: nodeConfig({ dir, log, checkpoints, backUp: "PT1S" }) });
+      await rm(dir, { recursive: true });
+    }
+    const replay = (name: string, from: { readonly fromBackup?: StorePlace }): Contestant => ({
       name,
       run: async () => {
         const dir = workspace.fresh("replay");
@@ -37,9 +47,14 @@ export const logBackup: Row = {
       },
     });
     return {
-      contestants: [replay(FROM_LOG, {}), replay(FROM_BACKUP, { fromBackup: backup })],
+      contestants: [
+        replay(FROM_LOG, {}),
+        replay(FROM_BACKUP, { fromBackup: folder }),
+        replay(FROM_S3, { fromBackup: bucket }),
+      ],
       targets: [
         ratioTarget("records/s", FROM_BACKUP, FROM_LOG, { atLeast: 1 }),
+        ratioTarget("records/s", FROM_S3, FROM_LOG, { atLeast: 0.8 }),
         ratioTarget("peak MB", FROM_BACKUP, FROM_LOG, { atMost: 1 }),
       ],
     };
@@ -51,23 +66,33 @@ export const logBackupBytes: Row = {
   name: "log-backup-bytes",
   title:
     "the bytes that a backup writes after 1 % of the documents has changed, against those of the changes",
-  prepare: (workspace) =>
-    Promise.resolve({
+  prepare: async (workspace) => {
+    const changing = (name: string, measure: (dir: string) => ReturnType<Contestant["run"]>): Contestant => ({
+      name,
+      run: () => onNewLog(workspace, measure),
+    });
+    return {
       contestants: [
-        {
-          name: CHANGES,
-          run: () =>
-            onNewLog(workspace, (dir) =>
-              workspace.run("change and back up", {
-                config: onOwnLog(dir, "PT2S"),
-                records: workspace.records.count,
-                changes: Math.round(workspace.records.count * CHANGED_PART),
-              }),
-            ),
-        },
+        changing(CHANGES, (dir) =>
+          workspace.run("change and back up", {
+            config: onOwnLog(dir, "PT2S"),
+            withoutBackup: onOwnLog(dir, undefined),
+            index: levelDir(dir),
+            ...changesOf(workspace),
+          }),
+        ),
+        changing(ROCKSDB, (dir) => workspace.run("back up rocksdb", { dir, ...changesOf(workspace) })),
       ],
-      targets: [bytesTarget("MB written", 1.2), bytesTarget("MB written and merged", 2.3)],
-    }),
+      targets: [
+        bytesTarget(CHANGES, "MB written", 1.2),
+        bytesTarget(CHANGES, "MB written and merged", 2.3),
+        bytesTarget(CHANGES, "MB written once compacted", 1.2),
+        bytesTarget(CHANGES, "MB written and merged once compacted", 2.3),
+        bytesTarget(ROCKSDB, "MB written"),
+        bytesTarget(ROCKSDB, "MB written once compacted"),
+      ],
+    };
+  },
 };
 
 /** The latency of a steady writer with and without a backup of its log. */
@@ -89,11 +114,16 @@ export const logBackupWriter: Row = {
   },
 };
 
-function bytesTarget(metric: string, atMost: number) {
+/** Returns how many records are put, and how many of them are changed. */
+function changesOf({ records: { count } }: Workspace): { records: number; changes: number } {
+  return { records: count, changes: Math.round(count * CHANGED_PART) };
+}
+
+function bytesTarget(contestant: string, metric: string, atMost?: number): Target {
   return {
-    of: { contestant: CHANGES, metric },
+    of: { contestant, metric },
     to: { contestant: CHANGES, metric: "MB of changes" },
-    atMost,
+    ...(atMost === undefined ? {} : { atMost }),
   };
 }
 

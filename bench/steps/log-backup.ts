@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { levelProvider } from "@cairn/kv";
 import { type CairnNode, startNode } from "@cairn/node";
 import { BUCKET, recordKey, Records } from "../data/records.ts";
 import type { Figures } from "../harness/figures.ts";
@@ -7,6 +8,8 @@ const POLL_MS = 50;
 const WINDOW = 1_000;
 const SUBMITTED_PER_SECOND = 500;
 const MB = 1_000_000;
+/** How often the documents are changed: what is written is merged once there is more of it than a segment holds. */
+const TIMES_CHANGED = 4;
 /** The tag of a log in a message; only its length matters here. */
 const ANY_TAG = "0".repeat(16);
 
@@ -22,53 +25,79 @@ export async function fillBackup({ config }: { readonly config: object }): Promi
   }
 }
 
-/** Puts records, changes some of them in scattered order, and measures what the backup writes for the changes. */
+/**
+ * Puts records, changes some of them in scattered order several times, and measures what the backup writes for a change. Changes them once more while
+ * nothing is backed up, compacts the whole index, and measures it again.
+ */
 export async function changeAndBackUp(input: {
   readonly config: object;
+  /** The same node without a backup. */
+  readonly withoutBackup: object;
+  /** The directory of its LevelDB. */
+  readonly index: string;
   readonly records: number;
   readonly changes: number;
 }): Promise<Figures> {
   const records = new Records(input.records);
+  const changed = Array.from({ length: input.changes }, (_, change) => (change * 514_229) % input.records);
   let uploaded = { written: 0, merged: 0 };
-  const node = await startNode(input.config, {
-    env: {},
-    onEvent: (event) => {
-      if (event.work !== "backup" || event.stage !== "ended") return;
-      uploaded = {
-        written: uploaded.written + bytesOf(event.written),
-        merged: uploaded.merged + bytesOf(event.merged),
-      };
-    },
-  });
-  try {
-    await node.ready;
+  const withNode = async <T>(config: object, work: (node: CairnNode) => Promise<T>): Promise<T> => {
+    const node = await startNode(config, {
+      env: {},
+      onEvent: (event) => {
+        if (event.work !== "backup" || event.stage !== "ended") return;
+        uploaded = {
+          written: uploaded.written + bytesOf(event.written),
+          merged: uploaded.merged + bytesOf(event.merged),
+        };
+      },
+    });
+    try {
+      await node.ready;
+      return await work(node);
+    } finally {
+      await node.close();
+    }
+  };
+  const put = async (node: CairnNode, index: number): Promise<number> => {
+    const document = JSON.parse(records.document(index));
+    return (await node.submit({ ops: [["put", BUCKET, recordKey(index), document]] })).txId;
+  };
+  const change = async (node: CairnNode): Promise<number> => {
     let last = 0;
-    const put = async (index: number): Promise<void> => {
-      const document = JSON.parse(records.document(index));
-      last = (await node.submit({ ops: [["put", BUCKET, recordKey(index), document]] })).txId;
-    };
+    for (const index of changed) last = await put(node, index);
+    return last;
+  };
+  const [written, merged] = await withNode(input.config, async (node) => {
+    let last = 0;
     for (let from = 0; from < input.records; from += WINDOW) {
       const indexes = Array.from({ length: Math.min(WINDOW, input.records - from) }, (_, n) => from + n);
-      await Promise.all(indexes.map(put));
+      last = Math.max(...(await Promise.all(indexes.map((index) => put(node, index)))));
     }
     await backedUp(node, last);
     const before = uploaded;
-    let bytes = 0;
-    for (let change = 0; change < input.changes; change += 1) {
-      const index = (change * 514_229) % input.records;
-      bytes += records.message(index, ANY_TAG).length;
-      await put(index);
-    }
-    await backedUp(node, last);
-    const written = (uploaded.written - before.written) / MB;
-    return {
-      "MB of changes": bytes / MB,
-      "MB written": written,
-      "MB written and merged": written + (uploaded.merged - before.merged) / MB,
-    };
-  } finally {
-    await node.close();
-  }
+    for (let time = 0; time < TIMES_CHANGED; time += 1) await backedUp(node, await change(node));
+    const perChange = (sum: number): number => sum / TIMES_CHANGED / MB;
+    return [perChange(uploaded.written - before.written), perChange(uploaded.merged - before.merged)];
+  });
+  const last = await withNode(input.withoutBackup, async (node) => {
+    const txId = await change(node);
+    await node.await(txId);
+    return txId;
+  });
+  const index = await levelProvider().open(input.index);
+  await index.compact();
+  await index.close();
+  uploaded = { written: 0, merged: 0 };
+  await withNode(input.config, (node) => backedUp(node, last));
+  const bytes = changed.reduce((sum, one) => sum + records.message(one, ANY_TAG).length, 0);
+  return {
+    "MB of changes": bytes / MB,
+    "MB written": written,
+    "MB written and merged": written + merged,
+    "MB written once compacted": uploaded.written / MB,
+    "MB written and merged once compacted": (uploaded.written + uploaded.merged) / MB,
+  };
 }
 
 /** Submits transactions at a constant rate, and measures how long each takes until it can be read. */

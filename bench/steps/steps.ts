@@ -26,6 +26,7 @@ export const STEPS = {
   "write LevelDB": async () => (await import("./write-level.ts")).writeLevel,
   "fill backup": async () => (await import("./log-backup.ts")).fillBackup,
   "change and back up": async () => (await import("./log-backup.ts")).changeAndBackUp,
+  "back up rocksdb": async () => (await import("./write-rocksdb.ts")).backUpRocksdb,
   "submit steadily": async () => (await import("./log-backup.ts")).submitSteadily,
   "make lmdb": async () => (await import("./write-lmdb.ts")).makeLmdb,
   "back up lmdb": async () => (await import("./write-lmdb.ts")).backUpLmdb,
