@@ -68,7 +68,7 @@ export async function changeAndBackUp(input: {
     for (const index of changed) last = await put(node, index);
     return last;
   };
-  const [written, merged] = await withNode(input.config, async (node) => {
+  const [written = 0, merged = 0] = await withNode(input.config, async (node) => {
     let last = 0;
     for (let from = 0; from < input.records; from += WINDOW) {
       const indexes = Array.from({ length: Math.min(WINDOW, input.records - from) }, (_, n) => from + n);
@@ -77,8 +77,8 @@ export async function changeAndBackUp(input: {
     await backedUp(node, last);
     const before = uploaded;
     for (let time = 0; time < TIMES_CHANGED; time += 1) await backedUp(node, await change(node));
-    const perChange = (sum: number): number => sum / TIMES_CHANGED / MB;
-    return [perChange(uploaded.written - before.written), perChange(uploaded.merged - before.merged)];
+    const bytes = [uploaded.written - before.written, uploaded.merged - before.merged] as const;
+    return bytes.map((sum) => sum / TIMES_CHANGED / MB);
   });
   const last = await withNode(input.withoutBackup, async (node) => {
     const txId = await change(node);

@@ -18,5 +18,7 @@ export type {
   StoreWatcher,
   Transport,
 } from "./simulation/simulated-store.ts";
+export { drawChart } from "./simulation/svg-chart.ts";
+export type { Chart, Panel, Series } from "./simulation/svg-chart.ts";
 export { virtualTime } from "./simulation/virtual-time.ts";
 export type { VirtualTime } from "./simulation/virtual-time.ts";

@@ -2,8 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Report } from "./report.ts";
-import { drawChart } from "./svg-chart.ts";
-import type { Chart, Panel, Series } from "./svg-chart.ts";
+import { type Chart, drawChart, type Panel, type Series } from "../../testing/simulation/svg-chart.ts";
 
 /** From bench/README.md: the transactions that a node replays per second, and the size of a million records with their history. */
 const REPLAYED_A_SECOND = 120_000;

@@ -1,6 +1,8 @@
-// Simulates clusters with a log backup and prints a table: node packages/node/dist/test/backup/simulation/main.js
+// Simulates clusters with a log backup, prints a table and, with --svg FILE, draws it: node packages/node/dist/test/backup/simulation/main.js
+import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { CALM, STORMY, usualConditions } from "./conditions.ts";
+import { drawBackupSizes } from "./draw.ts";
 import { type BackupReport, simulateBackup } from "./simulate-backup.ts";
 
 /** The maximum number of looks of all nodes, so that even the largest clusters end within minutes. */
@@ -12,6 +14,7 @@ const { values } = parseArgs({
     periods: { type: "string", default: "1000" },
     seed: { type: "string", default: "1" },
     "not-exclusive": { type: "boolean", default: false },
+    svg: { type: "string" },
   },
 });
 
@@ -29,13 +32,16 @@ const COLUMNS: readonly (readonly [string, (report: BackupReport) => string])[] 
 ];
 
 process.stdout.write(`| ${COLUMNS.map(([name]) => name).join(" | ")} |\n|${"---|".repeat(COLUMNS.length)}\n`);
+const reports: BackupReport[] = [];
 for (const storm of [CALM, STORMY]) {
   for (const nodes of values.nodes.map(Number)) {
     const periods = Math.min(Number(values.periods), Math.floor(MOST_LOOKS / nodes));
     const conditions = usualConditions(Number(values.seed), nodes, periods);
     const report = await simulateBackup({ ...conditions, storm, exclusive: !values["not-exclusive"] });
+    reports.push(report);
     process.stdout.write(`| ${COLUMNS.map(([, cell]) => cell(report)).join(" | ")} |\n`);
     for (const violation of report.violations.slice(0, 10)) process.stderr.write(`${violation}\n`);
     if (report.violations.length > 0) process.exitCode = 1;
   }
 }
+if (values.svg !== undefined) await writeFile(values.svg, drawBackupSizes(reports));
