@@ -27,6 +27,8 @@ export interface BackupLogOptions {
   readonly pollMs?: number;
   /** The age up to which a listing is taken for the present one (ms); a second by default. */
   readonly listingMs?: number;
+  /** Read as if the backup ended with this transaction: what comes after it, and holes there, do not matter. */
+  readonly endsWith?: TxId;
   /** Called with a damaged segment whose transactions another segment holds. */
   readonly onDamage?: (error: CairnError) => void;
 }
@@ -83,10 +85,11 @@ export class BackupLog implements TxLog {
   async bounds(): Promise<LogBounds> {
     const segments = await this.#segments();
     // Only from there to the end can it be read in one sequence.
-    const run = coveredRanges(segments).at(-1);
+    const { endsWith = Infinity } = this.#options;
+    const run = coveredRanges(segments).findLast(({ first }) => first <= endsWith);
     if (run === undefined) throw this.#unreachable("It has no segments yet.");
     const { offset } = await this.#identity(segments);
-    return { first: run.first - offset, last: run.last - offset };
+    return { first: run.first - offset, last: Math.min(run.last, endsWith) - offset };
   }
 
   /** Returns the offset from the log's positions to tx-ids, which each of its segments states; undefined if the backup has no segments. */

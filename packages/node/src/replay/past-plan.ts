@@ -6,12 +6,14 @@ import {
 } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { CairnError, isCairnError } from "@cairn/kv";
+import { BackupLog } from "../backup/backup-log.ts";
 import { type FurthestBackup, furthestBackup } from "../backup/furthest-backup.ts";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { acceptManifest, judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { emptyState } from "../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import type { TxRange } from "../backup/segments/segment-name.ts";
 import { isoTime } from "../text/iso-time.ts";
 import { beginningOf, followHistory } from "./follow-history.ts";
 
@@ -46,6 +48,8 @@ export interface PastPlan {
   readonly segments: { readonly count: number; readonly bytes: number };
   /** The last transaction that is known of, in the log, its backup or a checkpoint. */
   readonly known: TxId;
+  /** The runs of transactions that the log or its backup, whichever reaches further, holds; none if neither can be read. */
+  readonly covered: readonly TxRange[];
 }
 
 interface StoredCheckpoint extends CheckpointListing {
@@ -59,14 +63,15 @@ interface Readable {
   readonly last: TxId;
   readonly source: "log" | "backup";
   readonly backup: FurthestBackup | undefined;
+  readonly covered: readonly TxRange[];
 }
 
 const NONE = { count: 0, bytes: 0 };
 
 /**
  * Finds out how an index that ends at a point of a log's history can be built: from the newest checkpoint at or before it, and the log or
- * its backup; without either, the checkpoint alone, which ends earlier. Throws `CHECKPOINT_NOT_FOUND` if nothing leads there, and the errors
- * of reading logs and stores.
+ * its backup. Where nothing leads exactly there, the plan is one for the nearest point before it that can be reached. Throws
+ * `CHECKPOINT_NOT_FOUND` if there is none, and the errors of reading logs and stores.
  */
 export async function planPast(options: PastOptions): Promise<PastPlan> {
   const { logId, at, kvFormat } = options;
@@ -74,7 +79,9 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
   const usable = listed.filter((one) => judgeFormat(one, kvFormat) === undefined);
   const own = usable.filter(({ log }) => log.id === logId);
   const readable = await findReadable(options, usable);
-  const known = Math.max(readable?.last ?? 0, ...own.map(({ txId }) => txId));
+  const newestOfLog = listed.filter(({ log }) => log.id === logId).map(({ txId }) => txId);
+  const known = Math.max(readable?.last ?? 0, ...newestOfLog);
+  const covered = readable?.covered ?? [];
   const alone = (one: StoredCheckpoint, exact: boolean): PastPlan => ({
     txId: one.txId,
     exact,
@@ -83,21 +90,14 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
     source: undefined,
     segments: NONE,
     known,
+    covered,
   });
   const [newest] = own;
   // Newest first.
   if (at === undefined && newest !== undefined && newest.txId > (readable?.last ?? 0))
     return alone(newest, true);
-  if (readable !== undefined) {
-    const found = await pointIn(readable, usable, options);
-    const basis = found === undefined ? undefined : await basisOf(readable, usable, found.txId, options);
-    if (found !== undefined && basis !== undefined) {
-      const { history, source, backup } = readable;
-      const { checkpoint } = basis;
-      const segments = backup?.segments(checkpoint?.txId ?? 0, found.txId) ?? NONE;
-      return { ...found, checkpoint, history, source, segments, known };
-    }
-  }
+  const read = readable === undefined ? undefined : await planReading(readable, usable, known, options);
+  if (read?.exact === true) return read;
   if (at !== undefined && "txId" in at) {
     const exactly = own.find(({ txId }) => txId === at.txId);
     if (exactly !== undefined) return alone(exactly, true);
@@ -105,8 +105,27 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
   const before = own.find((one) =>
     at === undefined ? true : "txId" in at ? one.txId <= at.txId : Date.parse(one.txTime) <= at.time,
   );
+  if (read !== undefined && read.txId >= (before?.txId ?? 0)) return read;
   if (before !== undefined) return alone(before, false);
   throw nothingLeadsTo(options, listed, skipped, readable?.last);
+}
+
+/** Plans to read the log or its backup up to the point that is asked for, or the nearest before it; undefined if nothing leads there. */
+async function planReading(
+  readable: Readable,
+  checkpoints: readonly StoredCheckpoint[],
+  known: TxId,
+  options: PastOptions,
+): Promise<PastPlan | undefined> {
+  const found = await pointIn(readable, checkpoints, options);
+  if (found === undefined) return undefined;
+  const upTo = await endedWith(readable, found.txId, options);
+  const basis = await basisOf(upTo, checkpoints, found.txId, options);
+  if (basis === undefined) return undefined;
+  const { history, source, backup, covered } = upTo;
+  const { checkpoint } = basis;
+  const segments = backup?.segments(checkpoint?.txId ?? 0, found.txId) ?? NONE;
+  return { ...found, checkpoint, history, source, segments, known, covered };
 }
 
 async function listAll({ stores, signal }: PastOptions): Promise<{
@@ -139,7 +158,8 @@ async function findReadable(
     if (last !== undefined && last >= (backup?.last ?? 0)) {
       const history = logWithBackup(log, stores);
       const identity = (await readLogIdentity(history)) ?? ofLog;
-      return { history, identity, last, source: "log", backup: undefined };
+      const covered = [{ first: identity.bounds.first + (offset ?? 0), last }];
+      return { history, identity, last, source: "log", backup: undefined, covered };
     }
   }
   if (backup === undefined) return undefined;
@@ -147,10 +167,20 @@ async function findReadable(
   const identity = await readLogIdentity(history);
   return identity === undefined
     ? undefined
-    : { history, identity, last: backup.last, source: "backup", backup };
+    : { history, identity, last: backup.last, source: "backup", backup, covered: backup.covered };
 }
 
-/** Returns the transaction that is asked for; undefined if it is beyond what can be read, or before the beginning. */
+/** Returns a backup as one that ends with a transaction, so that a hole after it does not matter. */
+async function endedWith(readable: Readable, txId: TxId, { stores }: PastOptions): Promise<Readable> {
+  const { backup, identity } = readable;
+  if (backup === undefined || txId <= backup.offset) return readable;
+  const ended = new BackupLog({ store: backup.store, logId: identity.id, endsWith: txId });
+  const history = logWithBackup(ended, stores);
+  const ofHistory = await readLogIdentity(history);
+  return ofHistory === undefined ? readable : { ...readable, history, identity: ofHistory };
+}
+
+/** Returns the transaction that is asked for, or the nearest before it that can be read; undefined if there is none. */
 async function pointIn(
   readable: Readable,
   checkpoints: readonly StoredCheckpoint[],
@@ -158,7 +188,10 @@ async function pointIn(
 ): Promise<{ readonly txId: TxId; readonly exact: boolean } | undefined> {
   const { history, identity, last, source } = readable;
   if (at === undefined) return { txId: last, exact: true };
-  if ("txId" in at) return at.txId > last ? undefined : { txId: at.txId, exact: true };
+  if ("txId" in at) {
+    const txId = nearestIn(readable, at.txId);
+    return txId === undefined ? undefined : { txId, exact: txId === at.txId };
+  }
   let state = await beginningOf(history, identity);
   for (const one of checkpoints) {
     if (Date.parse(one.txTime) > at.time || !(await isAccepted(one, readable, kvFormat))) continue;
@@ -185,6 +218,15 @@ async function pointIn(
   }
   // The log itself may have more that is not in the backup yet.
   return { txId, exact: source === "log" };
+}
+
+/** Returns the last transaction up to `txId` that is in what can be read; undefined if there is none. */
+function nearestIn({ covered, backup }: Readable, txId: TxId): TxId | undefined {
+  // Earlier logs may lead there.
+  if (backup !== undefined && txId <= backup.offset) return txId;
+  const run = covered.findLast(({ first }) => first <= txId);
+  // What comes before the first run may be in an index that ends there.
+  return run === undefined ? txId : Math.min(run.last, txId);
 }
 
 /** Returns what an index that ends at `txId` begins with; undefined if nothing leads there. */
@@ -245,7 +287,7 @@ function nothingLeadsTo(
     {
       hint:
         oldest !== undefined
-          ? `The oldest is ${oldest.name}, which ends at ${oldest.txTime}.`
+          ? `The oldest is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
           : last !== undefined
             ? `The log backup ends at transaction ${last}; cairn log backup status shows from where on it is complete.`
             : skipped.length > 0

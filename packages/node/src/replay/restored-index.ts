@@ -13,6 +13,7 @@ import { fileReader, openIndex } from "../index/local-index.ts";
 import { isoTime } from "../text/iso-time.ts";
 import { buildPast, placePast, requireEmpty } from "./past-index.ts";
 import { type PastPoint, planPast } from "./past-plan.ts";
+import { beyondReach } from "./past-reach.ts";
 
 /** Options for {@link restoreIndex}. */
 export interface RestoreIndexOptions {
@@ -34,7 +35,7 @@ export interface RestoredIndex {
   readonly txId: TxId;
   readonly time: string;
   readonly digest: string;
-  /** False if the store does not lead exactly to the point asked for: then the index ends at the newest checkpoint before it. */
+  /** False if the store does not lead exactly to the point asked for: then the index ends at the nearest one before it. */
   readonly exact: boolean;
   /** Returns a document; undefined if there is none. */
   get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined>;
@@ -55,7 +56,7 @@ const PAGE = 100;
 
 /**
  * Restores the index as of a point of its log's history from a store of checkpoints and log backups, and opens it. Needs neither a node nor
- * the log. Errors: `CHECKPOINT_NOT_FOUND` if nothing leads there, `CONFLICT` if `dir` is not empty or the store has several logs, and those
+ * the log. Errors: `CHECKPOINT_NOT_FOUND` if nothing leads there or the transaction is beyond everything in the store, `CONFLICT` if `dir` is not empty or the store has several logs, and those
  * of checkpoints, segments and stores.
  */
 export async function restoreIndex(options: RestoreIndexOptions): Promise<RestoredIndex> {
@@ -72,6 +73,9 @@ export async function restoreIndex(options: RestoreIndexOptions): Promise<Restor
       at: pointOf(at),
       signal,
     });
+    const last = `The last transaction that can be reached is ${plan.txId}.`;
+    const refusal = beyondReach(plan, pointOf(at), store.location, last);
+    if (refusal !== undefined) throw refusal;
     const built = await buildPast({
       plan,
       places: { checkpointer: { store } },

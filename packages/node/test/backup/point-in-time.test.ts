@@ -107,8 +107,18 @@ describe("an index restored as of a point of the past", () => {
     );
     expect(beyond).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining("The log backup ends at transaction 11;"),
+      stderr: expect.stringMatching(
+        /Transaction 40 is beyond .*: the log backup covers transactions 1 to 11\./,
+      ),
     });
+    // Where a log continues is refused in the same way, and the hint leads on.
+    const refused = await run(scene, "log", "recover", "--at-tx", "40");
+    expect(refused.stderr).toMatch(
+      /^CHECKPOINT_NOT_FOUND: .* covers transactions 1 to 11\.\n {2}hint: --at-tx 11 /,
+    );
+    expect(await done(scene, "log", "recover", "--at-tx", "11", "--dry-run")).toMatch(
+      /^would begin the log cairn, which continues after transaction 11: /,
+    );
     const again = await run(scene, ...command);
     expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*not empty/) });
   });
@@ -117,39 +127,45 @@ describe("an index restored as of a point of the past", () => {
     const node = await scene.ready("a");
     const saved = await put(node, 0, 5, "before");
     await node.checkpoint().done;
-    const last = await put(node, 0, 5, "after");
+    const between = await put(node, 0, 5, "after");
+    const last = await put(node, 5, 6, "last");
+    await node.checkpoint().done;
     // The log itself leads there as well.
-    const exact = await done(
-      scene,
+    const restore = (output: string, at: number): string[] => [
       "checkpoint",
       "restore",
       "-o",
-      path.join(folder, "exact"),
+      path.join(folder, output),
       "--at-tx",
-      `${last - 1}`,
-    );
+      `${at}`,
+    ];
+    const exact = await done(scene, ...restore("exact", between - 1));
     expect(exact).toMatch(
-      new RegExp(`^restored transaction ${last - 1} .* and 4 transactions from the log; digest `),
+      new RegExp(`^restored transaction ${between - 1} .* and 4 transactions from the log; digest `),
     );
     await scene.stop(node);
     await scene.loseLog();
-    const near = await run(
-      scene,
-      "checkpoint",
-      "restore",
-      "-o",
-      path.join(folder, "near"),
-      "--at-tx",
-      `${last}`,
-    );
-    expect(near).toMatchObject({
-      code: 0,
-      stderr: expect.stringContaining(`at or before transaction ${last}, and not exactly there`),
-    });
+    const near = await run(scene, ...restore("near", between));
+    const notice = `at or before transaction ${between}, and not exactly there: it ends with transaction ${saved}`;
+    expect(near).toMatchObject({ code: 0, stderr: expect.stringContaining(notice) });
     expect(near.stdout).toContain(`(transaction ${saved})`);
-    const past = await restoreIndex({ store: store(), dir: path.join(folder, "past"), at: { txId: last } });
+    const json = await done(scene, ...restore("json", between), "--json");
+    expect(JSON.parse(json)).toMatchObject({ txId: saved, exact: false });
+    const dir = path.join(folder, "past");
+    const past = await restoreIndex({ store: store(), dir, at: { txId: between } });
     expect(past).toMatchObject({ txId: saved, exact: false });
     await past.close();
+    // Whether there ever was a transaction beyond everything is not known.
+    const beyond = await run(scene, ...restore("beyond", last + 1));
+    expect(beyond).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        new RegExp(`^CHECKPOINT_NOT_FOUND: .* ends with transaction ${last}\\.\n {2}hint: --at-tx ${last} `),
+      ),
+    });
+    expect(await done(scene, ...restore("last", last))).toContain(`(transaction ${last})`);
+    const none = restoreIndex({ store: store(), dir: path.join(folder, "none"), at: { txId: last + 1 } });
+    await expect(none).rejects.toMatchObject({ code: "CHECKPOINT_NOT_FOUND" });
   });
 });
 

@@ -7,6 +7,7 @@ import { checkAnchor } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { buildPast, type PastIndex, placePast } from "../../replay/past-index.ts";
 import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
+import { beyondReach } from "../../replay/past-reach.ts";
 import { latestOf, logsIn } from "../../replay/restored-index.ts";
 import { isoTime } from "../../text/iso-time.ts";
 import type { ConfiguredOptions } from "../options/command-options.ts";
@@ -52,33 +53,31 @@ export async function restoreAt(
     const isBackupOnly = logs.get(logId) === "";
     const wanted = { stores: [store], kvFormat: levelProvider().format, logId, at, signal };
     return await withPlan(wanted, found, isBackupOnly, terminal, async (plan) => {
+      const last = `--at-tx ${plan.txId} restores the last transaction that can be reached.`;
+      const beyond = beyondReach(plan, at, store.location, last);
+      if (beyond !== undefined) throw beyond;
+      if (plan.history === undefined) return false;
       const refusal = await occupied(target);
-      if (options.dryRun === true) {
-        await writePlan(plan, target, refusal, options, terminal);
-        return;
-      }
-      if (refusal !== undefined) throw refusal;
-      await restorePlanned(plan, found, target, options, signal, terminal);
+      if (options.dryRun === true) await writePlan(plan, at, target, refusal, options, terminal);
+      else if (refusal !== undefined) throw refusal;
+      else await restorePlanned(plan, at, found, target, options, signal, terminal);
+      return true;
     });
   } finally {
     forget();
   }
 }
 
-/** Runs `use` with the plan, if one leads to the point. The configured log is opened only if its backup does not reach that far. */
+/** Runs `use` with the plan, if one leads anywhere. The configured log is opened only if its backup does not reach that far. */
 async function withPlan(
   wanted: PastOptions,
   { openLog }: CheckpointPlace,
   isBackupOnly: boolean,
   terminal: Terminal,
-  use: (plan: PastPlan) => Promise<void>,
+  use: (plan: PastPlan) => Promise<boolean>,
 ): Promise<boolean> {
   const plan = await planned(wanted, isBackupOnly && openLog === undefined);
-  if (plan?.exact === true || openLog === undefined) {
-    if (plan?.history === undefined) return false;
-    await use(plan);
-    return true;
-  }
+  if (plan?.exact === true || openLog === undefined) return plan === undefined ? false : await use(plan);
   let log;
   try {
     log = await openLog({ signal: wanted.signal });
@@ -88,9 +87,7 @@ async function withPlan(
   }
   try {
     const further = await planned({ ...wanted, log }, isBackupOnly);
-    if (further?.history === undefined) return false;
-    await use(further);
-    return true;
+    return further === undefined ? false : await use(further);
   } finally {
     await log?.close();
   }
@@ -108,6 +105,7 @@ async function planned(wanted: PastOptions, isLast: boolean): Promise<PastPlan |
 
 async function restorePlanned(
   plan: PastPlan,
+  at: PastPoint,
   { store, openLog }: CheckpointPlace,
   target: string,
   { json }: RestoreAtOptions,
@@ -136,6 +134,7 @@ async function restorePlanned(
     await noticeLostHistory(built.state, openLog, signal, terminal);
     const { txId, digest, state } = built;
     const { exact, checkpoint } = plan;
+    if (!exact) terminal.stderr.write(unsure(plan, at));
     const time = isoTime(state.time);
     if (json === true) {
       const name = checkpoint?.name ?? null;
@@ -145,7 +144,6 @@ async function restorePlanned(
       terminal.stdout,
       `restored transaction ${formatCount(txId)} (${time}) to ${target}, ${describeSource(plan)}; digest ${digest}`,
     );
-    if (!exact) terminal.stderr.write(UNSURE);
   } finally {
     unpacking.stop();
     replaying.stop();
@@ -153,17 +151,23 @@ async function restorePlanned(
   }
 }
 
-const UNSURE =
-  "notice: the backup ends before that time, and the log cannot be read: it may have later transactions.\n";
+/** Returns a notice that a plan is not one for exactly the point that was asked for. */
+function unsure({ txId }: PastPlan, at: PastPoint): string {
+  return "txId" in at
+    ? `notice: this is transaction ${txId}, and not exactly ${at.txId}: nothing leads to a later one up to there.\n`
+    : "notice: the backup ends before that time, and the log cannot be read: it may have later transactions.\n";
+}
 
 async function writePlan(
   plan: PastPlan,
+  at: PastPoint,
   target: string,
   refusal: CairnError | undefined,
   { json }: RestoreAtOptions,
   terminal: Terminal,
 ): Promise<void> {
   const { txId, exact, checkpoint, source, segments } = plan;
+  if (!exact) terminal.stderr.write(unsure(plan, at));
   if (json === true) {
     const refused = refusal === undefined ? null : { code: refusal.code, message: refusal.message };
     const from = { checkpoint: checkpoint?.name ?? null, source: source ?? null, segments };
@@ -173,7 +177,6 @@ async function writePlan(
       terminal.stdout,
       `would restore transaction ${formatCount(txId)} to ${target}, ${describeSource(plan)}`,
     );
-    if (!exact) terminal.stderr.write(UNSURE);
   }
   if (refusal === undefined) return;
   const { code, message } = refusal;

@@ -73,7 +73,7 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
         return await withCheckpoints(place, options, terminal, async (found) => {
           const plan = await planRestore(await select(found, options), target);
           if (plan.chosen !== null) tell(notExact(plan.chosen, at));
-          await writeRestorePlan(plan, options, terminal);
+          await writeRestorePlan(plan, at, options, terminal);
         });
       }
       const restored = await withCheckpoints(place, options, terminal, (found) =>
@@ -82,7 +82,9 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
       const { name, manifest } = restored;
       tell(notExact(manifest, at));
       if (options.json === true) {
-        return writeJson(terminal.stdout, { name, txId: manifest.txId, directory: target });
+        const { txId } = manifest;
+        const exact = at === undefined ? {} : { exact: "txId" in at && at.txId === txId };
+        return writeJson(terminal.stdout, { name, txId, ...exact, directory: target });
       }
       const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
       return writeLine(

@@ -61,7 +61,7 @@ function nameOf(at: PastPoint): string {
 export function notExact({ txId }: Pick<Manifest, "txId">, at: PastPoint | undefined): string | undefined {
   if (at === undefined || ("txId" in at && at.txId === txId)) return undefined;
   const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
-  return `notice: this is the newest checkpoint at or before ${point}, and not exactly there: no log backup leads there.\n`;
+  return `notice: this is the newest usable checkpoint at or before ${point}, and not exactly there: it ends with transaction ${txId}, and no log backup leads further.\n`;
 }
 
 /** Returns a `CHECKPOINT_NOT_FOUND` worded to match the selection. */
@@ -126,12 +126,14 @@ export async function planRestore(selection: RestoreSelection, target: string): 
 /** Writes a plan. Then throws the error with which the restore would be refused, if any, for scripts. */
 export async function writeRestorePlan(
   plan: RestorePlan,
+  at: PastPoint | undefined,
   { json }: { readonly json?: boolean },
   terminal: Terminal,
 ): Promise<void> {
   const { chosen, candidates, bytes, freeBytes, target, refusal } = plan;
   if (json === true) {
-    await writeJson(terminal.stdout, { dryRun: true, ...plan });
+    const exact = at === undefined ? {} : { exact: "txId" in at && chosen?.txId === at.txId };
+    await writeJson(terminal.stdout, { dryRun: true, ...plan, ...exact });
   } else {
     const rows = candidates.map(({ name, txId, archiveBytes, fate, because }) => [
       fate === "restored" ? "would restore" : fate,

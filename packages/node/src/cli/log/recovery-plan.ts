@@ -8,6 +8,7 @@ import { isUnused, type LogIdentity, usedLog } from "../../log/log-identity.ts";
 import { findLostLog } from "../../join/lost-log.ts";
 import type { System } from "../../api/system.ts";
 import { type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
+import { beyondReach } from "../../replay/past-reach.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { isoTime } from "../../text/iso-time.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -76,13 +77,18 @@ export async function planRecovery(
     );
   }
   const plan = await planPast({ stores, kvFormat: system.kvProvider.format, logId: wanted, at, signal });
-  const reaches = plan.exact || plan.history !== undefined || at === undefined;
+  // The last transaction at or before a time is one of the backup, which may end before that time.
+  const reaches = plan.exact || at === undefined || ("time" in at && plan.history !== undefined);
   if (reaches) return plan;
+  const where = stores.map(({ location }) => location).join(" or ");
+  const hint = `--at-tx ${plan.txId} continues after the last transaction before it that can be read back.`;
+  const beyond = beyondReach(plan, at, where, hint);
+  if (beyond !== undefined) throw beyond;
   const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
   throw new CairnError(
     "CHECKPOINT_NOT_FOUND",
     `Neither a checkpoint nor a log backup leads exactly to ${point}.`,
-    { hint: `The nearest before it is ${plan.checkpoint?.name}: --at-tx ${plan.txId} continues after it.` },
+    { hint },
   );
 }
 

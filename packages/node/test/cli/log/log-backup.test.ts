@@ -83,6 +83,23 @@ describe("cairn log backup", () => {
     expect((await configured("status")).stdout).toContain("The log still holds them");
   });
 
+  it("restores the last transaction before a hole for a point in it, and a point before the hole exactly", async () => {
+    const { scene, store } = await setUp(1, 6, 11, 32);
+    const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
+    await rm(path.join(store, segments[1]?.name ?? ""));
+    const restoreAt = async (txId: string): Promise<CommandResult> =>
+      await cairn(
+        ["checkpoint", "restore", store, "--at-tx", txId, "-o", `at-${txId}`, "--json"],
+        new CapturedTerminal({ cwd: scene.folder }),
+      );
+    const within = await restoreAt("8");
+    expect(within.stderr).toContain("notice: this is transaction 5, and not exactly 8:");
+    expect(JSON.parse(within.stdout)).toMatchObject({ txId: 5, exact: false });
+    const before = await restoreAt("4");
+    expect(before.stderr).toBe("");
+    expect(JSON.parse(before.stdout)).toMatchObject({ txId: 4, exact: true });
+  });
+
   it("verify finds nothing in what is whole, and compares it with checkpoints and with a rebuild", async () => {
     const { store, configured, run, newer } = await setUp(1, 6, 15, 32);
     const { code, stdout } = await configured("verify");
