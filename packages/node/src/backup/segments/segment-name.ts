@@ -112,9 +112,10 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
  * the log may still hold it.
  */
 export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId): TxId {
-  const removed = Math.max(1, ...begins.map(({ txId }) => txId));
+  // A name beyond the log's end is none that a removal gave: it would keep everything up to there out of the backup.
+  const noted = begins.map(({ txId }) => txId).filter((txId) => txId <= logEnd + 1);
+  const removed = Math.max(1, ...noted);
   const rest = segments.find(({ last }) => last >= removed);
-  // A name that no removal gave does not end the backup.
   return Math.min(removed, rest?.first ?? logEnd + 1);
 }
 

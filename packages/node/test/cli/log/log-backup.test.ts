@@ -4,54 +4,14 @@ import { systemClock } from "@cairn/checkpoint";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { lookAtBackup } from "../../../src/backup/write/backup-look.ts";
 import { listBackup } from "../../../src/backup/segments/segment-name.ts";
-import type { BackupTarget } from "../../../src/backup/write/write-segments.ts";
-import { backupTarget, damageSegment, ofOtherVersion, runs, writeRuns } from "../../backup/trimmed-backup.ts";
-import { put, type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
+import { damageSegment, ofOtherVersion, runs, writeRuns } from "../../backup/trimmed-backup.ts";
+import { put, type TrimScene } from "../../upkeep/trim-scene.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
-
-interface Commands {
-  readonly scene: TrimScene;
-  /** The id of the log, and the checkpoints at 11 and 21. */
-  readonly id: string;
-  readonly older: string;
-  readonly newer: string;
-  readonly store: string;
-  /** Runs `cairn log backup …`, with the configuration of the log and the store. */
-  readonly configured: (...args: string[]) => Promise<CommandResult>;
-  readonly run: (...args: string[]) => Promise<CommandResult>;
-  readonly edn: string;
-  /** Opens the log for as long as `use` runs. */
-  readonly withTarget: <T>(use: (target: BackupTarget) => Promise<T>) => Promise<T>;
-}
-
-/** Writes a log of 31 messages, two checkpoints, and segments with those bounds. */
-async function setUp(...bounds: number[]): Promise<Commands> {
-  const scene = await trimScene("embedded");
-  const [older, newer] = await twoCheckpoints(scene);
-  const store = path.join(scene.folder, "checkpoints");
-  const edn = `{:cairn/node {:id "first" :dir "${scene.folder}"} :cairn/tx-log {:cairn/module cairn.embedded/->tx-log :path "${scene.folder}/log"}
-    :cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT6H" :store {:cairn/module cairn.checkpoint/->filesystem-checkpoint-store :path "${store}" :shared-store true}}}}}`;
-  const run = (...args: string[]): Promise<CommandResult> =>
-    cairn(["log", "backup", ...args], new CapturedTerminal({ cwd: scene.folder }));
-  const withTarget: Commands["withTarget"] = async (use) => {
-    const log = await scene.openLog();
-    try {
-      return await use(await backupTarget(scene, log));
-    } finally {
-      await log.close();
-    }
-  };
-  const id = await withTarget(async (target) => {
-    await writeRuns(target, ...bounds);
-    return target.of.id;
-  });
-  const configured = (...args: string[]): Promise<CommandResult> => run(...args, "-e", edn);
-  return { scene, id, older, newer, store, configured, run, edn, withTarget };
-}
+import { backupCommands } from "./backup-commands.ts";
 
 describe("cairn log backup", () => {
   it("status and list show what a store holds, and what of the log is exposed", async () => {
-    const { id, store, configured, run } = await setUp(1, 6, 11, 30);
+    const { id, store, configured, run } = await backupCommands(1, 6, 11, 30);
     const { code, stdout, stderr } = await run("status", store);
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout).toMatch(
@@ -74,7 +34,7 @@ describe("cairn log backup", () => {
   });
 
   it("status shows holes, and what fills them", async () => {
-    const { scene, store, configured, run } = await setUp(1, 6, 11, 32);
+    const { scene, store, configured, run } = await backupCommands(1, 6, 11, 32);
     const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
     await rm(path.join(store, segments[1]?.name ?? ""));
     expect((await run("status", store)).stdout).toMatch(
@@ -84,7 +44,7 @@ describe("cairn log backup", () => {
   });
 
   it("restores the last transaction before a hole for a point in it, and a point before the hole exactly", async () => {
-    const { scene, store } = await setUp(1, 6, 11, 32);
+    const { scene, store } = await backupCommands(1, 6, 11, 32);
     const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
     await rm(path.join(store, segments[1]?.name ?? ""));
     const restoreAt = async (txId: string): Promise<CommandResult> =>
@@ -101,7 +61,7 @@ describe("cairn log backup", () => {
   });
 
   it("verify finds nothing in what is whole, and compares it with checkpoints and with a rebuild", async () => {
-    const { store, configured, run, newer } = await setUp(1, 6, 15, 32);
+    const { store, configured, run, newer } = await backupCommands(1, 6, 15, 32);
     const { code, stdout } = await configured("verify");
     expect([code, stdout]).toEqual([
       0,
@@ -115,7 +75,7 @@ describe("cairn log backup", () => {
   });
 
   it("verify rebuilds from another checkpoint if the backup begins later", async () => {
-    const { store, run, older, newer } = await setUp(11, 15, 32);
+    const { store, run, older, newer } = await backupCommands(11, 15, 32);
     const rebuilt = await run("verify", store, "--rebuild");
     expect(rebuilt.stdout).toContain(`an index built from it has the digest of ${newer}`);
     expect(JSON.parse((await run("verify", store, "--rebuild", "--json")).stdout)).toMatchObject({
@@ -124,7 +84,7 @@ describe("cairn log backup", () => {
   });
 
   it("verify names damaged, renamed, foreign and missing files, and ends with 1", async () => {
-    const { scene, id, store, run, withTarget } = await setUp(1, 6, 11, 16, 21, 32);
+    const { scene, id, store, run, withTarget } = await backupCommands(1, 6, 11, 16, 21, 32);
     const damaged = await withTarget(async (target) => await damageSegment(scene, target, 6));
     const { segments } = await listBackup(scene.store, id);
     const [, , third, fourth] = segments.map(({ name }) => path.join(store, name));
@@ -146,7 +106,7 @@ describe("cairn log backup", () => {
   });
 
   it("verify finds segments, a checkpoint and a log that contradict one another", async () => {
-    const { scene, store, configured, run, withTarget } = await setUp(1, 21);
+    const { scene, store, configured, run, withTarget } = await backupCommands(1, 21);
     await cp(path.join(scene.folder, "log"), path.join(scene.folder, "copy"), { recursive: true });
     await writeMore(scene, 40, 45);
     await withTarget((target) => writeRuns(target, 15, 37));
@@ -177,7 +137,7 @@ describe("cairn log backup", () => {
   });
 
   it("prune --lost removes what the log lost and nothing else, and the backup goes on", async () => {
-    const { scene, configured, withTarget } = await setUp(1, 21);
+    const { scene, configured, withTarget } = await backupCommands(1, 21);
     await cp(path.join(scene.folder, "log"), path.join(scene.folder, "copy"), { recursive: true });
     await writeMore(scene, 40, 45);
     await withTarget((target) => writeRuns(target, 21, 34, 37));
@@ -206,7 +166,7 @@ describe("cairn log backup", () => {
   });
 
   it("prune --through removes what a verified checkpoint covers, and nodes do not write it again", async () => {
-    const { scene, older, newer, configured, withTarget } = await setUp(1, 6, 11, 21, 32);
+    const { scene, older, newer, configured, withTarget } = await backupCommands(1, 6, 11, 21, 32);
     const refused = await configured("prune", "--through", "8");
     expect(refused).toMatchObject({
       code: 1,
@@ -229,7 +189,7 @@ describe("cairn log backup", () => {
   });
 
   it("says what is missing: a backup, a choice among several, a configuration, what to prune", async () => {
-    const { scene, store, run, configured } = await setUp(1, 32);
+    const { scene, store, run, configured } = await backupCommands(1, 32);
     const empty = await run("list", scene.folder);
     expect(empty).toMatchObject({
       code: 1,
@@ -248,7 +208,7 @@ describe("cairn log backup", () => {
 
 describe("a log that was trimmed up to its backup", () => {
   it("is rebuilt into a checkpoint of a new version by cairn checkpoint create --rebuild", async () => {
-    const { scene, edn } = await setUp(1, 11, 32);
+    const { scene, edn } = await backupCommands(1, 11, 32);
     const run = (...args: string[]): Promise<CommandResult> =>
       cairn([...args, "-e", edn], new CapturedTerminal({ cwd: scene.folder }));
     await ofOtherVersion(scene);

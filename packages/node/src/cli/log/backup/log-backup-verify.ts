@@ -3,6 +3,11 @@ import { hostname } from "node:os";
 import path from "node:path";
 import { type CheckpointListing, type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
+import {
+  type BackupBeginning,
+  type BeginningOptions,
+  findBeginning,
+} from "../../../backup/backup-beginning.ts";
 import { BackupLog } from "../../../backup/backup-log.ts";
 import {
   type BackupProblem,
@@ -39,7 +44,12 @@ interface Rebuilt {
   readonly basis: string;
 }
 
-type Verified = VerifiedBackup & { readonly location: string; readonly rebuilt: Rebuilt | null };
+type Verified = VerifiedBackup & {
+  readonly location: string;
+  /** Null if the backup holds nothing. */
+  readonly beginning: Omit<BackupBeginning, "problems"> | null;
+  readonly rebuilt: Rebuilt | null;
+};
 
 /** Adds `cairn log backup verify`. */
 export const addLogBackupVerify: AddCommand = (parent, terminal) => {
@@ -92,26 +102,37 @@ async function verify(
   const { signal, forget } = interruptible(terminal, "the backup was not verified completely");
   const display = showProgress(terminal.stderr, "verifying", undefined);
   try {
-    const checkpoints = (await listCheckpoints(store, signal)).checkpoints.filter(
-      ({ log }) => log.id === logId,
-    );
+    const { checkpoints: all } = await listCheckpoints(store, signal);
+    const checkpoints = all.filter(({ log }) => log.id === logId);
     const found = await verifyBackup(
       { store, logId, log: configured?.log, checkpoints, signal, onProgress: display.update },
       onProblem,
     );
+    const { covered, agreeing } = found;
+    const ofBackup = { store, logId, log: configured?.log, covered, checkpoints: all, agreeing };
+    const beginning = covered.length === 0 ? null : await beginningOf(ofBackup, onProblem);
     const newest = checkpoints.find(
       ({ name, format }) =>
-        found.agreeing.includes(name) && judgeFormat({ format }, levelProvider().format) === undefined,
+        agreeing.includes(name) && judgeFormat({ format }, levelProvider().format) === undefined,
     );
     const rebuilt =
       options.rebuild === true
         ? await rebuild(store, logId, newest, options, terminal, signal, onProblem)
         : null;
-    return { ...found, location: store.location, rebuilt };
+    return { ...found, location: store.location, beginning, rebuilt };
   } finally {
     display.stop();
     forget();
   }
+}
+
+async function beginningOf(
+  options: BeginningOptions,
+  onProblem: (problem: BackupProblem) => Promise<void>,
+): Promise<Verified["beginning"]> {
+  const { problems, ...beginning } = await findBeginning(options);
+  for (const error of problems) await onProblem({ file: null, error });
+  return beginning;
 }
 
 async function rebuild(
@@ -161,11 +182,14 @@ function differs(name: string, built: string, saved: string): CairnError {
   );
 }
 
-function sound({ location, segments, bytes, messages, covered, agreeing, rebuilt }: Verified): string {
+function sound(verified: Verified): string {
+  const { location, segments, bytes, messages, covered, agreeing, beginning, rebuilt } = verified;
+  if (beginning === null) return printable(`the log backup in ${location} holds nothing`);
   const ranges = covered.map(rangeText).join(", ");
   const read = `${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}, ${formatNumberOf(messages, "message")}`;
   const parts = [
-    `the log backup in ${location} is whole: transactions ${ranges || "none"} (${read})`,
+    `the log backup in ${location} is whole: transactions ${ranges} (${read})`,
+    ...beginningText(beginning),
     ...(agreeing.length === 0 ? [] : [`it agrees with ${formatNumberOf(agreeing.length, "checkpoint")}`]),
     ...(rebuilt === null
       ? []
@@ -174,4 +198,18 @@ function sound({ location, segments, bytes, messages, covered, agreeing, rebuilt
         ]),
   ];
   return printable(parts.join("; "));
+}
+
+/** Returns phrases about a backup that does not go back to the beginning of the history. */
+function beginningText({ because, lacksEarlier, checkpoint }: Omit<BackupBeginning, "problems">): string[] {
+  if (checkpoint === null) return [];
+  const parts =
+    because === "removed"
+      ? ["what came before was removed on purpose"]
+      : because === "unknown"
+        ? ["no .begin file says that what came before was removed on purpose"]
+        : [];
+  if (lacksEarlier !== null)
+    parts.push(`it continues the log ${lacksEarlier}, whose backup does not go back to the beginning`);
+  return [...parts, `an index can be built from ${checkpoint} on`];
 }
