@@ -221,12 +221,15 @@ export interface LogBackupStatus {
   readonly segments: number | null;
   readonly bytes: number | null;
   /**
-   * What would be lost with the log's servers: the number of transactions of this node's index that are not in the backup, and the time since
-   * when, by this node's clock. Null while unknown.
+   * What would be lost with the log's servers: the number of transactions of this node's index that were not in the backup when this node
+   * looked last, and the time since when, by this node's clock. Null while unknown: before the first look, and once the log has lost its end.
    */
   readonly exposed: { readonly transactions: number | null; readonly since: string | null };
+  /** The last look that succeeded. */
   readonly lastLookAt: string | null;
   readonly nextLookAt: string | null;
+  /** The number of looks that failed since then. Not reported by nodes of earlier versions. */
+  readonly failedLooks?: number;
   /** What this node has written to the backup since it is ready. */
   readonly written: { readonly segments: number; readonly bytes: number };
   /** Segments that cannot be read, and other findings of the last look. */

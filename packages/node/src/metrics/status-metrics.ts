@@ -118,6 +118,14 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     "Segments of the log's backup that this node has found damaged, or of another history.",
     ({ logBackup }) => logBackup?.warnings.length,
   ],
+  cairn_log_backup_failed_looks: [
+    "Looks of this node at the log's backup that failed since one that succeeded.",
+    ({ logBackup }) => logBackup?.failedLooks,
+  ],
+  cairn_log_backup_last_look_timestamp_seconds: [
+    "When this node last looked at the log's backup successfully.",
+    ({ logBackup }) => seconds(logBackup?.lastLookAt),
+  ],
   cairn_log_backup_next_look_timestamp_seconds: [
     "When this node looks at the log's backup next.",
     ({ logBackup }) => seconds(logBackup?.nextLookAt),

@@ -163,3 +163,22 @@ export function coveredRanges(segments: readonly SegmentFile[]): TxRange[] {
   }
   return ranges;
 }
+
+/** Returns how many transactions of a range are in none of some runs, and the first of them. */
+export function missingIn(
+  covered: readonly TxRange[],
+  { first, last }: TxRange,
+): { readonly count: number; readonly first: TxId | undefined } {
+  let count = 0;
+  let firstMissing: TxId | undefined;
+  let next = first;
+  for (const range of [...covered, { first: last + 1, last }]) {
+    const end = Math.min(range.first - 1, last);
+    if (end >= next) {
+      count += end - next + 1;
+      firstMissing ??= next;
+    }
+    next = Math.max(next, range.last + 1);
+  }
+  return { count, first: firstMissing };
+}

@@ -51,7 +51,8 @@ export interface BackupLook {
   readonly covered: readonly TxRange[];
   readonly segments: number;
   readonly bytes: number;
-  /** The last transaction of the log when the look began. */
+  /** The first transaction that the backup should hold and the log did hold, and the log's last one, when the look began. */
+  readonly logBegin: number;
   readonly logEnd: number;
   readonly written: readonly WrittenSegment[];
   readonly merged: readonly WrittenSegment[];
@@ -129,6 +130,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     covered: coveredRanges(segments.filter((segment) => !isDamaged(memory, segment))),
     segments: segments.length,
     bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
+    logBegin: range.first,
     logEnd: range.last,
     written,
     merged,

@@ -6,7 +6,7 @@ import {
   retryDelay,
   systemClock,
 } from "@cairn/checkpoint";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { LogBackupStatus, TxId } from "@cairn/client";
 import type { TxLog } from "../../log/tx-log.ts";
 import { type BackupLook, type BackupLookOptions, lookAtBackup } from "./backup-look.ts";
@@ -15,7 +15,7 @@ import { asCairnError } from "../../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
 import { SEGMENT_BYTES } from "../segments/read-segment.ts";
 import type { RemovalRules } from "./remove-segments.ts";
-import { listBackup } from "../segments/segment-name.ts";
+import { listBackup, missingIn } from "../segments/segment-name.ts";
 import { SegmentReads } from "./segment-reads.ts";
 import type { SegmentCodec, SegmentHeader } from "../segments/segment.ts";
 
@@ -58,6 +58,8 @@ interface State {
   /** The time before which everything that the log held is in the backup; null while that is not known. */
   readonly coveredUntil: string | null;
   readonly error: CairnError | undefined;
+  /** How many looks failed since one that succeeded. */
+  readonly failures: number;
 }
 
 /** The number of runs of transactions in the status: a backup has one, unless something removed segments. */
@@ -84,6 +86,7 @@ export class LogBackup {
     nextLookAt: null,
     coveredUntil: null,
     error: undefined,
+    failures: 0,
   };
   #running: Promise<void> = Promise.resolve();
   #written = { segments: 0, bytes: 0 };
@@ -105,9 +108,10 @@ export class LogBackup {
   /** Returns what GET /status reports, given the last transaction of the index. */
   status(txId: TxId): LogBackupStatus {
     const { store, options } = this.#parts;
-    const { look, lookedAt, nextLookAt, coveredUntil, error } = this.#state;
-    const end = look?.covered.at(-1)?.last ?? 0;
-    const transactions = look === null ? null : Math.max(0, txId - end);
+    const { look, lookedAt, nextLookAt, coveredUntil, error, failures } = this.#state;
+    // Once the log has lost its end, what it holds in its place is in no backup, whatever the numbers say.
+    const isKnown = look !== null && !isCairnError(error, "LOG_REGRESSED");
+    const transactions = isKnown ? missingIn(look.covered, { first: look.logBegin, last: txId }).count : null;
     return {
       location: store.location,
       everyMs: options.every,
@@ -117,6 +121,7 @@ export class LogBackup {
       exposed: { transactions, since: transactions === 0 ? null : coveredUntil },
       lastLookAt: lookedAt,
       nextLookAt,
+      failedLooks: failures,
       written: this.#written,
       warnings: this.#findings().map(described),
       lastFailure: error === undefined ? null : { ...described(error), hint: error.hint ?? null },
@@ -161,19 +166,17 @@ export class LogBackup {
     const { every } = this.#parts.options;
     const { signal } = this.#stop;
     let delay = firstLookDelay(every, this.#random());
-    let failures = 0;
     while (!signal.aborted) {
       this.#state = { ...this.#state, nextLookAt: this.#iso(delay) };
       const isMuch = await this.#wait(delay);
       if (signal.aborted) return;
       try {
         delay = await this.#look(isMuch);
-        failures = 0;
       } catch (error) {
         if (signal.aborted) return;
-        failures += 1;
         const failure = asCairnError(error);
-        this.#state = { ...this.#state, error: failure };
+        const failures = this.#state.failures + 1;
+        this.#state = { ...this.#state, error: failure, failures };
         this.#parts.onError?.(failure);
         delay = retryDelay(every, failures, this.#random());
       }
@@ -211,9 +214,16 @@ export class LogBackup {
       clock: this.#clock,
       signal: this.#stop.signal,
     });
-    const isWhole = (look.covered.at(-1)?.last ?? 0) >= look.logEnd;
+    const isWhole = missingIn(look.covered, { first: look.logBegin, last: look.logEnd }).count === 0;
     const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;
-    this.#state = { look, lookedAt: begunAt, nextLookAt: null, coveredUntil, error: look.failure };
+    this.#state = {
+      look,
+      lookedAt: begunAt,
+      nextLookAt: null,
+      coveredUntil,
+      error: look.failure,
+      failures: 0,
+    };
     this.#report();
     onLook?.(look);
     report(run, look);

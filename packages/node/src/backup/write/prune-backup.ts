@@ -32,13 +32,13 @@ export async function planThrough(
 ): Promise<BackupPrune> {
   const { segments } = await listBackup(store, of.id);
   const gone = segments.filter(({ first }) => first <= through);
-  const txId = Math.max(0, ...gone.map(({ last }) => last));
-  if (gone.length === 0) return { segments: gone, txId };
+  if (gone.length === 0) return { segments: gone, txId: 0 };
+  const end = Math.max(...gone.map(({ last }) => last));
   if (verified === undefined || verified < through) throw notCovered(through, verified);
   const bounds = await log.bounds();
   const rest = coveredRanges(segments.slice(gone.length));
-  if (!isReadableFrom(verified, bounds, of.offset, rest)) throw notContinued(txId, verified);
-  return { segments: gone, txId };
+  if (!isReadableFrom(verified, bounds, of.offset, rest)) throw notContinued(end, verified);
+  return { segments: gone, txId: Math.max(end, through) };
 }
 
 /** Returns whether the log and the runs of its backup hold everything from `txId` on. */
@@ -71,8 +71,8 @@ export async function planLost(target: BackupTarget): Promise<BackupPrune> {
 }
 
 /** Removes what {@link planThrough} planned. Returns the names. */
-export async function pruneThrough(target: BackupTarget, { segments }: BackupPrune): Promise<string[]> {
-  return await exclusively(target, () => removeFirst(target, segments));
+export async function pruneThrough(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
+  return await exclusively(target, () => removeFirst(target, segments, txId));
 }
 
 /** Removes what {@link planLost} planned, from the end on. What the log shares of a segment is written as one of its own before. */

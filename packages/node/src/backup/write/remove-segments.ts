@@ -77,15 +77,16 @@ export async function removeOldSegments(
 }
 
 /**
- * Removes the first segments of a backup, having noted where it begins now, so that no node writes them again. Returns their names. The
- * caller has made sure that nothing needs them.
+ * Removes the first segments of a backup, having noted where it begins now, so that no node writes them again, nor fills a hole up to
+ * `through`. Returns their names. The caller has made sure that nothing needs them.
  */
 export async function removeFirst(
   { store, of, node }: RemovalPlace,
   segments: readonly SegmentFile[],
+  through: TxId = 0,
 ): Promise<string[]> {
   if (segments.length === 0) return [];
-  const begin = Math.max(...segments.map(({ last }) => last)) + 1;
+  const begin = Math.max(through, ...segments.map(({ last }) => last)) + 1;
   await store.create(beginFile(of.id, begin), JSON.stringify({ node }));
   const removed: string[] = [];
   for (const { name } of segments) {

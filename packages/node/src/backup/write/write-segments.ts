@@ -103,7 +103,11 @@ export async function writeSegment(
  * it holds now does not continue the backup.
  */
 export async function requireSameHistory(
-  { log, of, store }: BackupTarget,
+  {
+    log,
+    of,
+    store,
+  }: Pick<BackupTarget, "log" | "store"> & { readonly of: Pick<BackupTarget["of"], "id" | "offset"> },
   segments: readonly SegmentFile[],
   logEnd: TxId,
 ): Promise<void> {

@@ -105,7 +105,7 @@ function table(peers: readonly Peer[], { log, comparison, silent }: ClusterView,
     const { logBackup } = peer.status;
     return [
       ...row,
-      ...(isBackedUp ? [isPresent(logBackup) ? exposedText(logBackup.exposed, now) : "unknown"] : []),
+      ...(isBackedUp ? [isPresent(logBackup) ? exposedText(logBackup, now) : "unknown"] : []),
       ...(differ ? [peer.status.log.id ?? "unknown"] : []),
       ...(comparison === undefined ? [] : [digestText(comparison, peer)]),
     ];

@@ -236,12 +236,12 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
 function backupFields({ logBackup = null }: NodeStatus, now: number): Field[] {
   // Nodes of earlier versions report none.
   if (logBackup === null) return [];
-  const { covered, segments, bytes, exposed, warnings, lastFailure } = logBackup;
+  const { covered, segments, bytes, warnings, lastFailure } = logBackup;
   const held =
     covered === null || segments === null || bytes === null
       ? "unknown until the node has looked"
       : `${covered.map(rangeText).join(", ") || "nothing"} in ${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}`;
-  const fields: Field[] = [["Log backup", `${held}; exposed: ${exposedText(exposed, now)}`]];
+  const fields: Field[] = [["Log backup", `${held}; exposed: ${exposedText(logBackup, now)}`]];
   if (lastFailure !== null) {
     const { code, message, hint } = lastFailure;
     fields.push(["Not backed up", `${code}: ${message}`], ...(hint === null ? [] : [["", hint] as const]));

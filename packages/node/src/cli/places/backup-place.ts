@@ -1,19 +1,20 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
 import { BackupLog } from "../../backup/backup-log.ts";
 import { listBackups } from "../../backup/segments/segment-name.ts";
 import type { BackupTarget } from "../../backup/write/write-segments.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
+import { latestOf } from "../../replay/restored-index.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { withCheckpointPlace } from "./checkpoint-place.ts";
 import { noStore } from "./checkpoint-source.ts";
-import { withLog } from "./log-place.ts";
+import { withLog, withStores } from "./log-place.ts";
 
 /** The backup of a log in a store; with a configuration, also that log and the other parts of its node. */
 export interface BackupPlace {
@@ -30,31 +31,43 @@ export interface BackupOptions extends ConfigurationOptions {
 
 /**
  * Runs `use` with the backup in the store at `place`, else in the store of the configuration. The configured log is compared with it; one that
- * is permanently lost is not needed.
+ * is permanently lost is not needed. `withoutLog`: nor is one that cannot be read now.
  */
 export async function withBackup<T>(
   place: string | undefined,
   options: BackupOptions,
   terminal: Terminal,
   use: (backup: BackupPlace) => Promise<T>,
+  { withoutLog = false } = {},
 ): Promise<T> {
-  if (place !== undefined && !isConfigured(options)) {
-    return await inPlace(place, terminal, async (store) => {
-      const logId = await chooseBackup(store, options.log);
-      return await use({ store, logId, configured: undefined });
-    });
-  }
-  return await withLog(options, terminal, async (log, system) => {
-    const ofLog = async (store: CheckpointStore): Promise<T> => {
+  const alone = async (store: CheckpointStore): Promise<T> => {
+    const logId = await chooseBackup(store, options.log);
+    return await use({ store, logId, configured: undefined });
+  };
+  if (place !== undefined && !isConfigured(options)) return await inPlace(place, terminal, alone);
+  const inStore = async (
+    { checkpointer }: System,
+    work: (store: CheckpointStore) => Promise<T>,
+  ): Promise<T> => {
+    if (place !== undefined) return await inPlace(place, terminal, work);
+    if (checkpointer === undefined) throw noStore();
+    return await work(checkpointer.store);
+  };
+  try {
+    return await withLog(options, terminal, async (log, system) => {
       const identity = await readLogIdentity(log);
-      if (identity !== undefined && (options.log ?? identity.id) === identity.id)
-        return await use({ store, logId: identity.id, configured: { log, system } });
-      return await use({ store, logId: await chooseBackup(store, options.log), configured: undefined });
-    };
-    if (place !== undefined) return await inPlace(place, terminal, ofLog);
-    if (system.checkpointer === undefined) throw noStore();
-    return await ofLog(system.checkpointer.store);
-  });
+      if (identity === undefined || (options.log ?? identity.id) !== identity.id)
+        return await inStore(system, alone);
+      const { id: logId } = identity;
+      return await inStore(system, async (store) => await use({ store, logId, configured: { log, system } }));
+    });
+  } catch (error) {
+    // An embedded log is locked while its node runs.
+    const isClosed = isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "INDEX_LOCKED");
+    if (!withoutLog || !isClosed) throw error;
+    terminal.stderr.write(`notice: the log cannot be read: ${error.code}: ${error.message}\n`);
+    return await withStores(options, terminal, async (system) => await inStore(system, alone));
+  }
 }
 
 async function inPlace<T>(
@@ -68,24 +81,33 @@ async function inPlace<T>(
   });
 }
 
-/** Returns the given log if the store has a backup of it, or the only one. */
+/** Returns the given log if the store has a backup of it, or the only one that no other log of the store continues. */
 async function chooseBackup(store: CheckpointStore, asked: string | undefined): Promise<string> {
-  const known = await listBackups(store);
-  const [only] = known;
-  if (asked !== undefined && !known.includes(asked)) {
+  const known = (await listBackups(store)).toSorted();
+  if (known.length === 0)
+    throw new CairnError("NOT_FOUND", `There is no log backup in ${store.location}.`, { hint: NONE });
+  if (asked !== undefined) {
+    if (known.includes(asked)) return asked;
     throw new CairnError("NOT_FOUND", `${store.location} has no backup of the log ${asked}.`, {
-      hint: only === undefined ? NONE : `It has backups of the log ${known.toSorted().join(", ")}.`,
+      hint: `It has backups of the log ${known.join(", ")}.`,
     });
   }
-  if (only === undefined)
-    throw new CairnError("NOT_FOUND", `There is no log backup in ${store.location}.`, { hint: NONE });
-  if (asked === undefined && known.length > 1) {
-    throw new UsageError(
-      `${store.location} has backups of several logs: ${known.toSorted().join(", ")}.`,
-      "Choose one with --log ID.",
-    );
+  const [latest, ...others] = await ends(store, known);
+  if (latest !== undefined && others.length === 0) return latest;
+  throw new UsageError(
+    `${store.location} has backups of several logs: ${known.join(", ")}.`,
+    "Choose one with --log ID.",
+  );
+}
+
+/** Returns the logs that no other one continues; all if a damaged segment leaves that open. */
+async function ends(store: CheckpointStore, known: readonly string[]): Promise<readonly string[]> {
+  try {
+    return [...(await latestOf(store, new Map(known.map((id) => [id, ""])))).keys()];
+  } catch (error) {
+    if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+    return known;
   }
-  return asked ?? only;
 }
 
 const NONE = 'Nodes with "log-backup" in their checkpointer write one: docs/log-backup.md.';

@@ -61,8 +61,7 @@ export async function withLog<T>(
   terminal: Terminal,
   use: (log: TxLog, system: System) => Promise<T>,
 ): Promise<T> {
-  const system = await configuredSystem(options, terminal);
-  try {
+  return await withStores(options, terminal, async (system) => {
     const log = await system.openTxLog({ signal: new AbortController().signal });
     try {
       for (const { code, message, hint } of await inspected(log)) {
@@ -72,6 +71,18 @@ export async function withLog<T>(
     } finally {
       await log.close();
     }
+  });
+}
+
+/** Runs `use` with the parts of the configured node, none of which was started. Closes all stores. */
+export async function withStores<T>(
+  options: ConfigurationOptions,
+  terminal: Terminal,
+  use: (system: System) => Promise<T>,
+): Promise<T> {
+  const system = await configuredSystem(options, terminal);
+  try {
+    return await use(system);
   } finally {
     await closeStores(system);
   }

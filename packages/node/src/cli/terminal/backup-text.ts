@@ -1,11 +1,18 @@
 import type { LogBackupStatus, TxId } from "@cairn/client";
 import { formatCount, formatDuration, formatNumberOf } from "./quantities.ts";
 
-/** Formats what would be lost with the log's servers: `3 transactions, 41 s`. `now` is in milliseconds since 1970. */
-export function exposedText({ transactions, since }: LogBackupStatus["exposed"], now: number): string {
+/**
+ * Formats what would be lost with the log's servers: `3 transactions, 41 s`. After a look that failed it may be less, since other nodes may
+ * have written since. `now` is in milliseconds since 1970.
+ */
+export function exposedText(
+  { exposed: { transactions, since }, lastFailure }: Pick<LogBackupStatus, "exposed" | "lastFailure">,
+  now: number,
+): string {
   if (transactions === null) return "unknown";
   if (transactions === 0) return "nothing";
-  const count = formatNumberOf(transactions, "transaction");
+  const atMost = lastFailure === null ? "" : "at most ";
+  const count = atMost + formatNumberOf(transactions, "transaction");
   return since === null ? count : `${count}, ${formatDuration(Math.max(0, now - Date.parse(since)))}`;
 }
 

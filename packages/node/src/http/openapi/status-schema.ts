@@ -133,6 +133,7 @@ const LOG_BACKUP = object({
   exposed: object({ transactions: nullable(COUNT), since: nullable(TIME) }),
   lastLookAt: nullable(TIME),
   nextLookAt: nullable(TIME),
+  failedLooks: COUNT,
   written: object({ segments: COUNT, bytes: BYTES }),
   warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
   lastFailure: nullable(FAILURE),

@@ -1,11 +1,15 @@
 import { EventEmitter, once } from "node:events";
+import { Readable } from "node:stream";
 import { faultyStore, type StoreFaults, unreachable } from "@cairn/checkpoint/testing";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { missingIn } from "../../../src/backup/segments/segment-name.ts";
 import { LogBackup } from "../../../src/backup/write/log-backup.ts";
+import { anchorOf } from "../../../src/log/anchor.ts";
 import { EventDispatcher } from "../../../src/observe/event-dispatcher.ts";
 import { eventLog } from "../../../src/observe/event-log.ts";
 import type { NodeEvent } from "../../../src/observe/node-event.ts";
+import { takeMessages } from "../../../testing/log-messages.ts";
 import { BackupScene } from "../backup-scene.ts";
 
 interface Line {
@@ -86,12 +90,13 @@ it("a backup reports each failure, what is exposed meanwhile, and that it works 
   faults.fail = () => unreachable();
   await scene.append("one");
   await vi.waitFor(() => expect(backup.status(2).lastFailure).toMatchObject({ code: "STORE_UNREACHABLE" }));
-  const { exposed } = backup.status(2);
-  expect(exposed.transactions).toBe(1);
+  const { exposed, failedLooks } = backup.status(2);
+  expect([exposed.transactions, failedLooks]).toEqual([1, expect.any(Number)]);
+  expect(failedLooks).toBeGreaterThan(0);
   expect(Date.parse(exposed.since ?? "")).toBeLessThanOrEqual(Date.now());
   faults.fail = () => undefined;
   await covered(2);
-  expect(backup.status(2)).toMatchObject({ lastFailure: null, exposed: { transactions: 0 } });
+  expect(backup.status(2)).toMatchObject({ lastFailure: null, failedLooks: 0, exposed: { transactions: 0 } });
   await backup.stop();
   const failures = told.filter(({ stage }) => stage === "failed").length;
   expect(failures).toBeGreaterThan(0);
@@ -99,6 +104,38 @@ it("a backup reports each failure, what is exposed meanwhile, and that it works 
   const info = lines.filter(({ level }) => level >= 30).map(({ msg }) => msg);
   expect(info.filter((msg) => msg === "the log is backed up")).toHaveLength(2);
   expect(info.filter((msg) => msg.startsWith("backing up the log failed: "))).toHaveLength(failures);
+});
+
+it.each([
+  [[], { first: 3, last: 5 }, 3, 3],
+  [[{ first: 1, last: 4 }], { first: 3, last: 5 }, 1, 5],
+  [[{ first: 1, last: 9 }], { first: 3, last: 5 }, 0, undefined],
+  [
+    [
+      { first: 4, last: 4 },
+      { first: 6, last: 9 },
+    ],
+    { first: 3, last: 11 },
+    4,
+    3,
+  ],
+  [[{ first: 1, last: 2 }], { first: 3, last: 2 }, 0, undefined],
+])("of the runs %j and the range %j, %i transactions are missing", (runs, range, count, first) => {
+  expect(missingIn(runs, range)).toEqual({ count, first });
+});
+
+it("a backup does not know what is exposed once the log has lost its end", async () => {
+  await covered(1);
+  const lost = { position: 2, time: Date.now(), payload: Buffer.from("lost") };
+  const [first] = await takeMessages(scene.log, 1, 1);
+  const { file, content } = await scene.encode(
+    [lost],
+    first === undefined ? undefined : anchorOf(first).sha256,
+  );
+  await scene.store.upload(file, Readable.from([content]));
+  await scene.append("other");
+  await vi.waitFor(() => expect(backup.status(2).lastFailure).toMatchObject({ code: "LOG_REGRESSED" }));
+  expect(backup.status(2).exposed.transactions).toBeNull();
 });
 
 it("a backup that is stopped within an upload ends it, and reports so", async () => {

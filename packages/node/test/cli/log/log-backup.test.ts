@@ -33,6 +33,49 @@ describe("cairn log backup", () => {
     expect((await configured("list")).stdout).toMatch(/^NAME +FIRST +LAST +SIZE +WRITTEN\nlog-/);
   });
 
+  it("status counts what of the log is in no segment, also in a hole and where everything was removed", async () => {
+    const { scene, older, newer, store, configured } = await backupCommands(1, 6, 11, 30);
+    const exposed = async (): Promise<unknown> =>
+      (JSON.parse((await configured("status", "--json")).stdout) as { exposed: unknown }).exposed;
+    const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
+    await rm(path.join(store, segments[1]?.name ?? ""));
+    expect(await exposed()).toEqual({ transactions: 7, since: expect.any(String) });
+    await scene.verify(older);
+    await configured("prune", "--through", "10");
+    expect(await exposed()).toEqual({ transactions: 2, since: expect.any(String) });
+    await scene.verify(newer);
+    await configured("prune", "--through", "21");
+    expect(await exposed()).toEqual({ transactions: 2, since: expect.any(String) });
+    expect((await configured("status")).stdout).toMatch(/Covered +nothing\n/);
+  });
+
+  it("status does not say that nothing is exposed while the log lacks what its backup has", async () => {
+    const { scene, configured, withTarget } = await backupCommands(1, 21);
+    await cp(path.join(scene.folder, "log"), path.join(scene.folder, "copy"), { recursive: true });
+    await writeMore(scene, 40, 45);
+    await withTarget((target) => writeRuns(target, 21, 37));
+    await rollBack(scene);
+    const { stdout } = await configured("status");
+    expect(stdout).toMatch(/Exposed +unknown\nFailure +LOG_REGRESSED: .* cairn log orphans --from-backup/);
+  });
+
+  it("status and list show the backup of a log that cannot be read now", async () => {
+    const { scene, configured } = await backupCommands(1, 32);
+    const log = await scene.openLog();
+    onTestFinished(() => log.close());
+    const { code, stdout, stderr } = await configured("status");
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringMatching(/^notice: the log cannot be read: INDEX_LOCKED: /),
+    ]);
+    expect(stdout).toMatch(/Covered +1 to 31\n[^]*Exposed +unknown\n$/);
+    expect((await configured("list")).stdout).toContain(".segment");
+    expect(await configured("verify")).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/^INDEX_LOCKED/),
+    });
+  });
+
   it("status shows holes, and what fills them", async () => {
     const { scene, store, configured, run } = await backupCommands(1, 6, 11, 32);
     const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");

@@ -199,7 +199,7 @@ describe("the status screen", () => {
     const lastFailure = { code: "STORE_UNREACHABLE", message: "No answer.", hint: "Wait." };
     const text = await screen({ logBackup: { ...BACKUP, warnings: [damaged], lastFailure } });
     for (const line of [
-      "Log backup     1 to 1,204 in 3 segments, 4.1 MiB; exposed: 3 transactions, 41 s",
+      "Log backup     1 to 1,204 in 3 segments, 4.1 MiB; exposed: at most 3 transactions, 41 s",
       "Not backed up  STORE_UNREACHABLE: No answer.",
       "               Wait.",
       "Warning        SEGMENT_CORRUPT: Damaged.",

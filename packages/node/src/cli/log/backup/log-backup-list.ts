@@ -4,7 +4,7 @@ import {
   describeConfiguredCommand,
   type OutputOptions,
 } from "../../options/command-options.ts";
-import { type BackupOptions, withBackup } from "../../places/backup-place.ts";
+import { type BackupOptions, type BackupPlace, withBackup } from "../../places/backup-place.ts";
 import { formatTable } from "../../terminal/columns.ts";
 import { formatBytes, formatCount, formatRelative } from "../../terminal/quantities.ts";
 import { writeJsonLines, writeLine, tell } from "../../terminal/terminal.ts";
@@ -18,11 +18,7 @@ export const addLogBackupList: AddCommand = (parent, terminal) => {
   )
     .option("--log <id>", "of this log, if the store has backups of several")
     .action(async (place: string | undefined, options: BackupOptions & OutputOptions) => {
-      const segments = await withBackup(place, options, terminal, async ({ store, logId }) =>
-        (await listBackup(store, logId)).segments.map(({ name, first, last, bytes, modifiedAt }) => {
-          return { name, first, last, bytes, writtenAt: new Date(modifiedAt).toISOString() };
-        }),
-      );
+      const segments = await withBackup(place, options, terminal, listed, { withoutLog: true });
       if (options.json === true) return writeJsonLines(terminal.stdout, segments);
       if (segments.length === 0) return tell(terminal, "There are none.");
       const now = Date.now();
@@ -37,3 +33,17 @@ export const addLogBackupList: AddCommand = (parent, terminal) => {
       return writeLine(terminal.stdout, formatTable(heading, rows, ["FIRST", "LAST", "SIZE"]));
     });
 };
+
+interface Listed {
+  readonly name: string;
+  readonly first: number;
+  readonly last: number;
+  readonly bytes: number;
+  readonly writtenAt: string;
+}
+
+async function listed({ store, logId }: BackupPlace): Promise<Listed[]> {
+  return (await listBackup(store, logId)).segments.map(({ name, first, last, bytes, modifiedAt }) => {
+    return { name, first, last, bytes, writtenAt: new Date(modifiedAt).toISOString() };
+  });
+}

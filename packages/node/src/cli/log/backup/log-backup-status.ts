@@ -1,10 +1,20 @@
 import type { LogBackupStatus, NodeStatus, TxId } from "@cairn/client";
-import { CairnError } from "@cairn/kv";
-import { coveredRanges, listBackup } from "../../../backup/segments/segment-name.ts";
+import { CairnError, isCairnError } from "@cairn/kv";
+import { BackupLog } from "../../../backup/backup-log.ts";
+import {
+  type BackupListing,
+  beginOfBackup,
+  coveredRanges,
+  listBackup,
+  missingIn,
+  newestOf,
+} from "../../../backup/segments/segment-name.ts";
 import { holesOf } from "../../../backup/write/verify-backup.ts";
+import { requireSameHistory } from "../../../backup/write/write-segments.ts";
+import { readLogIdentity } from "../../../log/log-identity.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions } from "../../options/command-options.ts";
 import { withNode } from "../../options/node-address.ts";
-import { type BackupOptions, type BackupPlace, pruneTarget, withBackup } from "../../places/backup-place.ts";
+import { type BackupOptions, type BackupPlace, withBackup } from "../../places/backup-place.ts";
 import { checkpointSource } from "../../places/checkpoint-source.ts";
 import { formatFields } from "../../terminal/columns.ts";
 import { exposedText, rangeText } from "../../terminal/backup-text.ts";
@@ -43,7 +53,7 @@ export const addLogBackupStatus: AddCommand = (parent, terminal) => {
         ? await withNode(terminal, options, async (node) =>
             ofNode((await node.json({ path: "/status" })) as NodeStatus),
           )
-        : await withBackup(place, options, terminal, ofStore);
+        : await withBackup(place, options, terminal, ofStore, { withoutLog: true });
       if (options.json === true) return writeJson(terminal.stdout, report);
       return writeLine(terminal.stdout, formatReport(report, Date.now()));
     });
@@ -64,11 +74,12 @@ function ofNode({ node, log, logBackup }: NodeStatus): BackupReport {
 }
 
 async function ofStore(place: BackupPlace): Promise<BackupReport> {
-  const { store, logId, configured } = place;
-  const { segments, foreign, begins } = await listBackup(store, logId);
+  const { store, logId } = place;
+  const listing = await listBackup(store, logId);
+  const { segments, foreign, begins } = listing;
   const covered = coveredRanges(segments);
-  const log = configured === undefined ? undefined : await ofLog(place, covered.at(-1)?.last ?? 0);
-  const newest = Math.max(...segments.map(({ modifiedAt }) => modifiedAt));
+  const log = await ofLog(place, listing);
+  const newest = newestOf(segments);
   return {
     location: store.location,
     logId,
@@ -79,43 +90,57 @@ async function ofStore(place: BackupPlace): Promise<BackupReport> {
     })),
     segments: segments.length,
     bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
-    newestAt: segments.length === 0 ? null : new Date(newest).toISOString(),
-    exposed: log?.exposed ?? { transactions: null, since: null },
+    newestAt: newest === undefined ? null : new Date(newest).toISOString(),
+    exposed: log?.exposed ?? UNKNOWN,
     foreign,
     warnings: [],
-    lastFailure: null,
+    lastFailure: log?.failure ?? null,
   };
 }
 
-/** Returns the log's first transaction, and what it holds after transaction `end`. */
+const UNKNOWN = { transactions: null, since: null };
+
+/** What a log shows of its backup. */
+interface Comparison {
+  /** The first transaction of the log. */
+  readonly first: TxId;
+  readonly exposed: LogBackupStatus["exposed"];
+  /** Why the backup does not continue. */
+  readonly failure?: LogBackupStatus["lastFailure"];
+}
+
+/** Compares a backup with the configured log: what does the log hold that the backup should, and does not? */
 async function ofLog(
-  place: BackupPlace,
-  end: TxId,
-): Promise<{ readonly first: TxId; readonly exposed: LogBackupStatus["exposed"] } | undefined> {
-  if (place.configured === undefined) return undefined;
-  const { log } = place.configured;
-  const { of } = await pruneTarget(place, log, new AbortController().signal);
-  const bounds = await log.bounds();
-  const transactions = Math.max(0, bounds.last + of.offset - end);
-  const oldest = transactions === 0 ? undefined : await log.fetch(end + 1 - of.offset);
+  { configured, store, logId }: BackupPlace,
+  listing: BackupListing,
+): Promise<Comparison | undefined> {
+  if (configured === undefined) return undefined;
+  const { log } = configured;
+  const { segments } = listing;
+  // Asked for after the segments were listed, so that nothing is missed that is exposed.
+  const identity = await readLogIdentity(log);
+  const offset = identity?.birth?.offset ?? (await new BackupLog({ store, logId }).offset());
+  if (identity === undefined || offset === undefined) return undefined;
+  const { bounds } = identity;
+  const last = bounds.last + offset;
+  const first = bounds.first + offset;
+  try {
+    await requireSameHistory({ log, store, of: { id: logId, offset } }, segments, last);
+  } catch (error) {
+    if (!isCairnError(error, "LOG_REGRESSED")) throw error;
+    const { code, message, hint = null } = error;
+    return { first, exposed: UNKNOWN, failure: { code, message, hint } };
+  }
+  const range = { first: Math.max(first, beginOfBackup(listing, last)), last };
+  const missing = missingIn(coveredRanges(segments), range);
+  const oldest = missing.first === undefined ? undefined : await log.fetch(missing.first - offset);
   const since = oldest === undefined ? null : new Date(oldest.time).toISOString();
-  return { first: bounds.first + of.offset, exposed: { transactions, since } };
+  return { first, exposed: { transactions: missing.count, since } };
 }
 
 function formatReport(report: BackupReport, now: number): string {
-  const {
-    location,
-    logId,
-    covered,
-    holes,
-    segments,
-    bytes,
-    newestAt,
-    exposed,
-    foreign,
-    warnings,
-    lastFailure,
-  } = report;
+  const { location, logId, covered, holes, segments, bytes, newestAt, foreign, warnings, lastFailure } =
+    report;
   const size =
     segments === null || bytes === null ? "unknown" : `${formatCount(segments)}, ${formatBytes(bytes)}`;
   const ranges = covered === null ? "unknown" : covered.map(rangeText).join(", ") || "nothing";
@@ -129,7 +154,7 @@ function formatReport(report: BackupReport, now: number): string {
     ]),
     ["Segments", size],
     ...(newestAt === null ? [] : [["Newest", formatRelative(newestAt, now)] as [string, string]]),
-    ["Exposed", exposedText(exposed, now)],
+    ["Exposed", exposedText(report, now)],
     ...foreign.map((name): [string, string] => ["Foreign", `${name} is not a file of a log backup`]),
     ...warnings.map(({ code, message, hint }): [string, string] => [
       "Warning",
