@@ -172,8 +172,8 @@ async function findReadable(
 
 /** Returns a backup as one that ends with a transaction, so that a hole after it does not matter. */
 async function endedWith(readable: Readable, txId: TxId, { stores }: PastOptions): Promise<Readable> {
-  const { backup, identity } = readable;
-  if (backup === undefined || txId <= backup.offset) return readable;
+  const { backup, identity, covered } = readable;
+  if (backup === undefined || !covered.some(({ first }) => first <= txId)) return readable;
   const ended = new BackupLog({ store: backup.store, logId: identity.id, endsWith: txId });
   const history = logWithBackup(ended, stores);
   const ofHistory = await readLogIdentity(history);

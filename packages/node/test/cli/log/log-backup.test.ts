@@ -209,7 +209,7 @@ describe("cairn log backup", () => {
   });
 
   it("prune --through removes what a verified checkpoint covers, and nodes do not write it again", async () => {
-    const { scene, older, newer, configured, withTarget } = await backupCommands(1, 6, 11, 21, 32);
+    const { scene, older, newer, configured, withTarget, edn } = await backupCommands(1, 6, 11, 21, 32);
     const refused = await configured("prune", "--through", "8");
     expect(refused).toMatchObject({
       code: 1,
@@ -219,6 +219,9 @@ describe("cairn log backup", () => {
     expect((await configured("prune", "--through", "12")).stderr).toMatch(/ends with transaction 11\./);
     const done = await configured("prune", "--through", "8");
     expect(done.stdout).toMatch(/^removed everything up to transaction 10 \(2 segments, /);
+    expect(done.stdout).toContain(
+      "the log still holds this; once it is trimmed, an index as of a transaction up",
+    );
     expect(await withTarget(runs)).toEqual(["11-20", "21-31"]);
     // The log was trimmed, and this version has no other checkpoint: what follows it is needed.
     await withTarget(async ({ log }) => await log.trim?.(31));
@@ -227,7 +230,20 @@ describe("cairn log backup", () => {
     );
     await scene.verify(newer);
     await ofOtherVersion(scene, older);
+    const dry = await configured("prune", "--through", "11", "--dry-run");
+    expect(dry.stdout).toMatch(
+      /^would remove .* 20 .*\nwithout it, an index as of a transaction up to 20 can be restored only where a checkpoint ends, /,
+    );
     expect((await configured("prune", "--through", "11")).code).toBe(0);
+    // As the warning says: what was restorable before is not any more, except where a checkpoint ends.
+    const restore = (txId: string): Promise<CommandResult> =>
+      cairn(
+        ["checkpoint", "restore", "-e", edn, "--at-tx", txId, "-o", `at-${txId}`, "--json"],
+        new CapturedTerminal({ cwd: scene.folder }),
+      );
+    expect(JSON.parse((await restore("15")).stdout)).toMatchObject({ txId: 11, exact: false });
+    expect(JSON.parse((await restore("21")).stdout)).toMatchObject({ exact: true });
+    expect(JSON.parse((await restore("25")).stdout)).toMatchObject({ exact: true });
     expect(await withTarget(runs)).toEqual(["21-31"]);
   });
 

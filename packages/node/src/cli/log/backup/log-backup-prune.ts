@@ -51,7 +51,7 @@ export const addLogBackupPrune: AddCommand = (parent, terminal) => {
     .action(async (place: string | undefined, options: PruneOptions) => {
       if ((options.through === undefined) === (options.lost !== true))
         throw new UsageError("Say what to remove.", "Give either --through TRANSACTION or --lost.");
-      const { store, plan, dryRun } = await withBackup(place, options, terminal, (backup) =>
+      const { store, plan, inLog, dryRun } = await withBackup(place, options, terminal, (backup) =>
         prune(backup, options, terminal),
       );
       const { segments, txId } = plan;
@@ -60,7 +60,14 @@ export const addLogBackupPrune: AddCommand = (parent, terminal) => {
       const last = Math.max(0, ...segments.map((one) => one.last));
       const transactions = options.lost === true && last > 0 ? { first: txId + 1, last } : null;
       if (options.json === true)
-        return writeJson(terminal.stdout, { dryRun, segments: names, bytes, txId, lost: transactions });
+        return writeJson(terminal.stdout, {
+          dryRun,
+          segments: names,
+          bytes,
+          txId,
+          lost: transactions,
+          inLog,
+        });
       if (names.length === 0) return writeLine(terminal.stdout, `There is nothing to prune in ${store}.`);
       const verb = dryRun ? "would remove" : "removed";
       const what =
@@ -68,15 +75,32 @@ export const addLogBackupPrune: AddCommand = (parent, terminal) => {
           ? `everything up to transaction ${formatCount(txId)}`
           : `${formatNumberOf(last - txId, "transaction")} that the log lost, ${formatCount(txId + 1)} to ${formatCount(last)}`;
       const size = `${formatNumberOf(names.length, "segment")}, ${formatBytes(bytes)}`;
-      return writeLine(terminal.stdout, `${verb} ${what} (${size})`);
+      await writeLine(terminal.stdout, `${verb} ${what} (${size})`);
+      if (transactions === null) await writeLine(terminal.stdout, consequences(txId, inLog));
     });
 };
+
+interface Pruned {
+  readonly store: string;
+  readonly plan: BackupPrune;
+  /** Whether the log still holds all that is removed from the beginning. */
+  readonly inLog: boolean;
+  readonly dryRun: boolean;
+}
+
+/** Says what can no longer be done once everything up to a transaction is removed from a backup. */
+function consequences(txId: number, inLog: boolean): string {
+  const lost =
+    `an index as of a transaction up to ${formatCount(txId)} can be restored only where a checkpoint ends, ` +
+    "and an index of another version can no longer be built from the beginning";
+  return inLog ? `the log still holds this; once it is trimmed, ${lost}` : `without it, ${lost}`;
+}
 
 async function prune(
   place: BackupPlace,
   { through, dryRun = false }: PruneOptions,
   terminal: Terminal,
-): Promise<{ readonly store: string; readonly plan: BackupPrune; readonly dryRun: boolean }> {
+): Promise<Pruned> {
   const { store, configured } = place;
   if (configured === undefined) {
     throw new UsageError(
@@ -93,7 +117,9 @@ async function prune(
         : await planThrough(target, through, await verifiedUpTo(target, configured));
     if (!dryRun && plan.segments.length > 0)
       await (through === undefined ? pruneLost(target, plan) : pruneThrough(target, plan));
-    return { store: store.location, plan, dryRun };
+    const [first = 1] = plan.segments.map((one) => one.first);
+    const inLog = (await target.log.bounds()).first + target.of.offset <= first;
+    return { store: store.location, plan, inLog, dryRun };
   } finally {
     forget();
   }
