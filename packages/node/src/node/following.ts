@@ -1,8 +1,10 @@
-import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
+import { type Checkpointer, type CheckpointStore, startCheckpointer } from "@cairn/checkpoint";
 import type { System } from "../api/system.ts";
 import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { LogBackup } from "../backup/write/log-backup.ts";
+import { EarlierLogs } from "../backup/earlier-logs.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
+import type { EarlierEnd } from "../backup/write/remove-segments.ts";
 import { SegmentReads } from "../backup/write/segment-reads.ts";
 import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
@@ -214,6 +216,12 @@ function startCheckpointing(
   return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
 }
 
+/** Returns what finds the logs before a log in its store. They never change, so that they are read once. */
+function earlierEnds(store: CheckpointStore, { birth }: LogIdentity): () => Promise<readonly EarlierEnd[]> {
+  let known: Awaited<ReturnType<EarlierLogs["ends"]>> | undefined;
+  return async () => (known ??= await new EarlierLogs([store]).ends(birth));
+}
+
 function startLogBackup(
   { system, log, history, identity, index, logger, observation }: FollowingParts,
   reads: SegmentReads,
@@ -236,6 +244,7 @@ function startLogBackup(
       );
       return "position" in found ? found.checkpoint.txId : undefined;
     },
+    earlier: earlierEnds(store, identity),
     onFinding: (error) => logFailure(logger, "warn", error, "The log backup continues."),
     events: observation.events,
   });

@@ -1,8 +1,8 @@
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { listBackup, listBackups } from "../../src/backup/segments/segment-name.ts";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { backupFolder, listBackup, listBackups } from "../../src/backup/segments/segment-name.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, foldOf, messagesOf } from "./recovery-scene.ts";
@@ -65,6 +65,45 @@ describe("a log that continues others, of which there are backups", () => {
     const rebuilt = await done(scene, "checkpoint", "create", "--rebuild");
     expect(rebuilt).toContain(`rebuilt ${expected.txId} transactions`);
     expect(await done(scene, "checkpoint", "verify", "checkpoints", "--json")).toContain(expected.digest);
+  });
+
+  it("loses its old segments, the first log's first, once a verified checkpoint covers them", async () => {
+    const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+    await generation("one");
+    const [first = ""] = await listBackups(store);
+    await done(scene, "log", "recover");
+    await generation("two");
+    await done(scene, "log", "recover");
+    const logBackup = { ...BACKED_UP.logBackup, keep: 1_000 };
+    const removals: (readonly string[])[] = [];
+    const third = await scene.ready("a", {
+      parts: { logBackup },
+      onEvent: (event) => {
+        if (event.work === "backup" && event.stage === "ended") removals.push(event.removed);
+      },
+    });
+    const id = (await third.status()).log.id ?? "";
+    const foldersOfEarlier = (): string[] =>
+      removals
+        .flat()
+        .filter((name) => !name.startsWith(backupFolder(id)))
+        .map((name) => name.slice(0, name.indexOf("/") + 1));
+    await put(third, 0, 3, "three");
+    await third.checkpoint().done;
+    await done(scene, "checkpoint", "verify", "checkpoints");
+    await vi.waitFor(
+      async () => {
+        await put(third, 3, 4, "three");
+        expect(await listBackups(store)).toEqual([id]);
+        expect(new Set(foldersOfEarlier()).size).toBe(2);
+      },
+      { timeout: 20_000 },
+    );
+    const folders = foldersOfEarlier();
+    expect(folders.lastIndexOf(backupFolder(first))).toBeLessThan(
+      folders.findIndex((folder) => folder !== backupFolder(first)),
+    );
+    await store.close();
   });
 
   it("moves aside an index that went further than where the first log was continued, and has its orphans", async () => {

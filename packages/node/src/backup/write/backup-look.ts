@@ -4,7 +4,7 @@ import { vanished } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritten } from "./look-results.ts";
-import { isRemovalDue, type RemovalRules, removeOldSegments } from "./remove-segments.ts";
+import { isRemovalDue, type RemovalRules, removeOldLineage } from "./remove-segments.ts";
 import {
   beginOfBackup,
   coveredRanges,
@@ -152,8 +152,7 @@ async function removeOld(options: BackupLookOptions, now: number, done: LookResu
   const { removal, memory, signal } = options;
   if (removal === undefined || signal.aborted || !isRemovalDue(options, done.segments, now)) return;
   memory.removedAt = now;
-  const names = new Set(await removeOldSegments(options, done.segments, removal, now));
-  for (const segment of done.segments.filter(({ name }) => names.has(name))) done.remove(segment);
+  for (const name of await removeOldLineage(options, done.segments, removal, now)) done.remove({ name });
 }
 
 /** Returns whether the newest segment was written so recently that no node has to write another one yet. */

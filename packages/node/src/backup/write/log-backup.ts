@@ -37,6 +37,8 @@ export interface LogBackupParts {
   readonly options: LogBackupOptions;
   /** As in {@link RemovalRules}; without it, no segment is removed for its age. */
   readonly verifiedUpTo?: RemovalRules["verifiedUpTo"];
+  /** As in {@link RemovalRules}. */
+  readonly earlier?: RemovalRules["earlier"];
   /** The segments that this node has read; by default those that this backup reads. */
   readonly reads?: SegmentReads;
   /** Called once with each damaged segment that {@link LogBackup.readAll} finds, and with what the store does not allow. */
@@ -194,7 +196,7 @@ export class LogBackup {
 
   /** Looks once. Returns the time until the next look (ms). */
   async #look(isMuch: boolean): Promise<number> {
-    const { options, store, log, of, node, onLook, onError, verifiedUpTo } = this.#parts;
+    const { options, store, log, of, node, onLook, onError, verifiedUpTo, earlier } = this.#parts;
     const { every, codec, keep } = options;
     const muchSince = isMuch ? this.#countedSince : undefined;
     this.#countedSince = this.#clock.now();
@@ -209,7 +211,7 @@ export class LogBackup {
       codec,
       every,
       muchSince,
-      removal: keep === "all" || verifiedUpTo === undefined ? undefined : { keep, verifiedUpTo },
+      removal: keep === "all" || verifiedUpTo === undefined ? undefined : { keep, verifiedUpTo, earlier },
       memory: this.#memory,
       clock: this.#clock,
       signal: this.#stop.signal,

@@ -47,7 +47,8 @@ export class LookResults {
     if (segment.isNew) this.#onWritten?.(segment, kind);
   }
 
-  remove({ name }: SegmentFile): void {
+  /** Notes that a segment was removed, perhaps one of an earlier log. */
+  remove({ name }: Pick<SegmentFile, "name">): void {
     this.removed.push(name);
     this.segments = this.segments.filter((segment) => segment.name !== name);
   }

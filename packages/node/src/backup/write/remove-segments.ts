@@ -17,15 +17,25 @@ export interface RemovalRules {
    * of another version is built from the beginning, which only the backup may still hold.
    */
   readonly verifiedUpTo: () => Promise<TxId | undefined>;
+  /** Returns the logs that this one continues, newest first, as far as they are known. By default there are none. */
+  readonly earlier?: (() => Promise<readonly EarlierEnd[]>) | undefined;
+}
+
+/** A log that another one continues, and its last transaction that belongs to the history of both. */
+export interface EarlierEnd {
+  readonly logId: string;
+  readonly last: TxId;
 }
 
 /** A backup, and the log that it is of. */
 export interface RemovalPlace {
   readonly store: CheckpointStore;
-  readonly of: SegmentHeader["log"];
+  readonly of: Pick<SegmentHeader["log"], "id" | "offset">;
   readonly node: string;
 }
 
+/** Any offset above 0: a log that is continued may have checkpoints of the later log that need it. */
+const CONTINUED = 1;
 const MAX_PAUSE_MS = 3_600_000;
 const MIN_PAUSE_MS = 1_000;
 /** The number of removals within `keep`, so that the backup is never much longer than it has to be. */
@@ -57,14 +67,38 @@ function oldSegments(segments: readonly SegmentFile[], keep: number, now: number
 }
 
 /**
+ * Removes the old segments of a log and of those that it continues, the earliest log first: the later ones name the earlier ones. Returns
+ * the names of the removed ones. `now`: by the store's clock. Errors: those of the store and the log.
+ */
+export async function removeOldLineage(
+  place: RemovalPlace,
+  segments: readonly SegmentFile[],
+  rules: RemovalRules,
+  now: number,
+): Promise<string[]> {
+  const removed: string[] = [];
+  const earlier = (await rules.earlier?.()) ?? [];
+  for (const { logId, last } of earlier.toReversed()) {
+    const { segments: ofEarlier } = await listBackup(place.store, logId);
+    const of = { id: logId, offset: CONTINUED };
+    const gone = await removeOldSegments({ ...place, of }, ofEarlier, rules, now, last);
+    removed.push(...gone);
+    if (gone.length < ofEarlier.length) return removed;
+  }
+  return [...removed, ...(await removeOldSegments(place, segments, rules, now))];
+}
+
+/**
  * Removes the oldest segments that are older than `keep`, that no listed checkpoint and no node that is restoring one needs, and that a
- * verified checkpoint covers. Returns their names. `now`: by the store's clock. Errors: those of the store and the log.
+ * verified checkpoint covers. Returns their names. `now`: by the store's clock. `shared`: the last transaction that matters for an index;
+ * what a log holds beyond the point at which another one continues it is kept for its age alone. Errors: those of the store and the log.
  */
 export async function removeOldSegments(
   place: RemovalPlace,
   segments: readonly SegmentFile[],
   { keep, verifiedUpTo }: RemovalRules,
   now: number,
+  shared: TxId = Infinity,
 ): Promise<string[]> {
   const old = oldSegments(segments, keep, now);
   if (old.length === 0) return [];
@@ -72,7 +106,7 @@ export async function removeOldSegments(
   if (verified === undefined) return [];
   // Listed last, after everything was decided: a checkpoint that was published in the meantime is newer than what is removed.
   const needed = Math.min(verified, await firstNeeded(place));
-  const stays = old.findIndex(({ last }) => last >= needed);
+  const stays = old.findIndex(({ last }) => Math.min(last, shared) >= needed);
   return await removeFirst(place, old.slice(0, stays < 0 ? old.length : stays));
 }
 
