@@ -4,24 +4,19 @@ import type { LogBackupSource, LogBounds, LogMessage, LogReadOptions, TxLog } fr
 import { inLogTerms, readOnly } from "./backup-errors.ts";
 import { BackupLog } from "./backup-log.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
-import { descendsFrom, type Lineage, newestLog, readLineage } from "./backup-lineage.ts";
+import { type Lineage, newestLog, readLineage, successorOf } from "./backup-lineage.ts";
 
 /** Options for a {@link BackupReader}. */
 export interface BackupReaderOptions {
   readonly store: CheckpointStore;
-  /** The log to read. By default the newest one in the store, and from then on whatever continues it. */
+  /** The log to read. By default the newest one in the store, and from then on whatever takes its place. */
   readonly logId?: string;
-  /** The time from one listing to the next (ms). */
+  /** The time from one listing to the next, and from one search for a log in place of this one to the next (ms). */
   readonly every: number;
-  /** The least time between two searches for a log that continues this one (ms); a minute by default. */
-  readonly lineageMs?: number;
   readonly clock?: Clock;
   /** Ends all waiting for the store. */
   readonly signal?: AbortSignal;
 }
-
-/** The default of `lineageMs`: a search lists the segments of all logs. */
-const LINEAGE_MS = 60_000;
 
 /**
  * The log of a node that has only the log's backup. It ends where the backup ends, and nothing can be appended to it. Nothing is ever
@@ -39,7 +34,7 @@ export class BackupReader implements TxLog {
   #lineage: Lineage = new Map();
   #log: BackupLog | undefined;
   #logId: string | undefined;
-  /** The log that continues the one that is read; read from the next {@link exists} on, with which joining begins. */
+  /** The log in place of the one that is read; read from the next {@link exists} on, with which joining begins. */
   #next: string | undefined;
 
   constructor(options: BackupReaderOptions) {
@@ -146,12 +141,12 @@ export class BackupReader implements TxLog {
     return this.#log;
   }
 
-  /** Ends the reading once another log continues the one that is read. */
+  /** Ends the reading once another log has taken the place of the one that is read. */
   async #searchNext(reading: AbortController, signal: AbortSignal): Promise<void> {
-    const { logId, every, lineageMs = LINEAGE_MS, clock = systemClock } = this.#options;
+    const { logId, every, clock = systemClock } = this.#options;
     const current = this.#logId;
     if (logId !== undefined || current === undefined) return;
-    while (await clock.wait(Math.max(every, lineageMs), signal)) {
+    while (await clock.wait(every, signal)) {
       try {
         this.#next = await unlessAborted(this.#findNext(current), signal);
       } catch (error) {
@@ -164,12 +159,8 @@ export class BackupReader implements TxLog {
   }
 
   async #findNext(current: string): Promise<string | undefined> {
-    const { store } = this.#options;
-    this.#lineage = await readLineage(store, this.#lineage);
-    const descendants = new Map(
-      [...this.#lineage].filter(([id]) => id !== current && descendsFrom(this.#lineage, id, current)),
-    );
-    return newestLog(descendants, store.location);
+    this.#lineage = await readLineage(this.#options.store, this.#lineage);
+    return successorOf(this.#lineage, current);
   }
 
   #absent(): CairnError {
@@ -182,15 +173,19 @@ export class BackupReader implements TxLog {
 }
 
 function continued(name: string, next: string): CairnError {
-  return new CairnError("LOG_DIFFERENT", `The log "${name}" was recovered: the log ${next} continues it.`, {
-    hint: "The node goes on with that log.",
-  });
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `The log "${name}" was recovered: the log ${next} goes on in its place.`,
+    {
+      hint: "The node goes on with that log.",
+    },
+  );
 }
 
 function continuedElsewhere(logId: string, next: string, location: string): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
-    `The log ${next} in ${location} continues the log ${logId} that this node reads.`,
+    `The log ${next} in ${location} goes on in place of the log ${logId} that this node reads.`,
     {
       hint: `Remove log-id from the configuration, or set it to ${next}, and restart the node.`,
     },

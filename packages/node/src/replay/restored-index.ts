@@ -5,7 +5,7 @@ import path from "node:path";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import type { DocumentKey, TxId } from "@cairn/client";
 import { CairnError, levelProvider } from "@cairn/kv";
-import { readLineage } from "../backup/backup-lineage.ts";
+import { newestLogs, readLineage } from "../backup/backup-lineage.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { IndexStore } from "../index/index-store.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
@@ -112,14 +112,18 @@ async function open(dir: string, digest: string, exact: boolean): Promise<Restor
   };
 }
 
-/** Returns those of `logs` that no other log in the store continues, as far as their backups show. */
+/** Returns those of `logs` of which no other log in the store has taken the place, as far as their backups show. */
 export async function latestOf(
   store: CheckpointStore,
   logs: ReadonlyMap<string, string>,
 ): Promise<ReadonlyMap<string, string>> {
   if (logs.size < 2) return logs;
-  const continued = new Set((await readLineage(store)).values());
-  return new Map([...logs].filter(([id]) => !continued.has(id)));
+  const lineage = await readLineage(store);
+  const newest = new Set(newestLogs(lineage));
+  const continued = new Set([...lineage.values()].map((origin) => origin?.continues?.log));
+  // Of a log without a backup, only others show what it is.
+  const isLatest = (id: string): boolean => (lineage.has(id) ? newest.has(id) : !continued.has(id));
+  return new Map([...logs].filter(([id]) => isLatest(id)));
 }
 
 /** Returns the ids of the logs of which a store has checkpoints or a backup, with their names as far as checkpoints tell them. */

@@ -7,6 +7,7 @@ import type { CairnNode } from "../../src/node/node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
+import { done } from "./recovery-scene.ts";
 import { readerParts, watchedStore } from "./reader-scene.ts";
 
 const logBackup = { every: 200, keep: "all", codec: "none" } as const;
@@ -62,12 +63,31 @@ describe("a node that reads its log from a store with the backups of several log
   it("goes on with the log that was recovered, and a new one reads that log at once", async () => {
     await isCovered(writer);
     const { store } = watchedStore(scene);
-    const reader = await scene.ready("reader", { parts: readerParts(store, { lineageMs: 200 }) });
+    const reader = await scene.ready("reader", { parts: readerParts(store) });
     await recover();
     const expected = await writer.digest();
     expect(expected.txId).toBe(17);
     await vi.waitFor(async () => expect(await reader.digest()).toEqual(expected), SOON);
     expect((await reader.status()).log.id).toBe((await writer.status()).log.id);
+    const second = await scene.ready("second", { parts: readerParts(store) });
+    expect(await second.digest()).toEqual(expected);
+  });
+
+  it("leaves a log that was given up for one that begins earlier, which a new one reads at once", async () => {
+    await isCovered(writer);
+    const { store } = watchedStore(scene);
+    const reader = await scene.ready("reader", { parts: readerParts(store) });
+    await recover();
+    await vi.waitFor(async () => expect(await reader.digest()).toEqual(await writer.digest()), SOON);
+    await scene.stop(writer);
+    await scene.loseLog();
+    await done(scene, "log", "recover", "--at-tx", "8");
+    writer = await scene.ready("writer", { parts: { logBackup } });
+    await put(writer, 20, 23, "third");
+    await isCovered(writer);
+    const expected = await writer.digest();
+    expect(expected.txId).toBe(12);
+    await vi.waitFor(async () => expect(await reader.digest()).toEqual(expected), SOON);
     const second = await scene.ready("second", { parts: readerParts(store) });
     expect(await second.digest()).toEqual(expected);
   });
