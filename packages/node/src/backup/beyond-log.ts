@@ -3,21 +3,27 @@ import type { TxId } from "@cairn/client";
 import { anchorOf } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { type Lineage, type LogOrigin, readLineage } from "./backup-lineage.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
 import { type FurthestBackup, furthestBackup } from "./furthest-backup.ts";
 
 /** A backup that holds transactions which a log does not. */
 export interface BackupBeyond {
-  /** The id of the log that was backed up: the same log, which lost its end, or one that it continues. */
+  /** The id of the log that was backed up: the same log, which lost its end, one that it continues, or one in whose place it was begun. */
   readonly logId: string;
   readonly store: CheckpointStore;
   /** The last transaction that both have. */
   readonly shared: TxId;
+  /** The last transaction that both, or a backup before this one in the list, have. */
+  readonly listed: TxId;
   /** The last transaction of the backup. */
   readonly last: TxId;
 }
 
-/** Returns the backups in `stores` that hold what a log has lost, or what the log before it had when it was continued. */
+/**
+ * Returns the backups in `stores` that hold what a log has lost, what the log before it had when it was continued, or what a log had that was
+ * given up because the one before was continued at an earlier point. A transaction that several of them hold counts with the first.
+ */
 export async function backupsBeyond(
   log: TxLog,
   { id, birth, bounds }: LogIdentity,
@@ -27,14 +33,56 @@ export async function backupsBeyond(
   const own = await furthestBackup(stores, id);
   if (own !== undefined) {
     const shared = await lastCommon(log, own, bounds.last + own.offset);
-    if (shared < own.last) found.push({ logId: id, store: own.store, shared, last: own.last });
+    if (shared < own.last)
+      found.push({ logId: id, store: own.store, shared, listed: shared, last: own.last });
   }
-  for (const { logId, last: shared } of await new EarlierLogs(stores).ends(birth)) {
-    const earlier = await furthestBackup(stores, logId);
-    if (earlier === undefined || earlier.last <= shared) continue;
-    found.push({ logId, store: earlier.store, shared, last: earlier.last });
+  const earlier = new EarlierLogs(stores);
+  const ends = await earlier.ends(birth);
+  const lineage = await lineageIn(stores);
+  const given = newestFirst(
+    lineage,
+    [...lineage.keys()].filter((one) => one !== id && ends.every(({ logId }) => logId !== one)),
+  );
+  for (const logId of [...given, ...ends.map((end) => end.logId)]) {
+    const shared = ends.find((end) => end.logId === logId)?.last ?? (await earlier.commonWith(logId, birth));
+    const backup = shared === undefined ? undefined : await furthestBackup(stores, logId);
+    if (shared === undefined || backup === undefined) continue;
+    let listed = shared;
+    for (const { logId: before } of found)
+      listed = Math.max(listed, (await lastOfEach(earlier, logId, before, lineage)) ?? 0);
+    if (backup.last > listed) found.push({ logId, store: backup.store, shared, listed, last: backup.last });
   }
   return found;
+}
+
+async function lineageIn(stores: readonly CheckpointStore[]): Promise<Lineage> {
+  const found = new Map<string, LogOrigin | undefined>();
+  for (const store of stores)
+    for (const [logId, origin] of await readLineage(store)) found.set(logId, origin ?? found.get(logId));
+  return found;
+}
+
+/** Returns logs in an order in which each comes before those that it continues: what they have in common then counts with the later one. */
+function newestFirst(lineage: Lineage, logIds: readonly string[]): string[] {
+  const depth = (logId: string, seen: readonly string[] = []): number => {
+    const next = lineage.get(logId)?.continues?.log;
+    return next === undefined || seen.includes(next) ? 0 : 1 + depth(next, [...seen, logId]);
+  };
+  return logIds.toSorted((a, b) => depth(b) - depth(a));
+}
+
+/** Returns the last transaction of a log that belongs to the history of another one; undefined if none is known. */
+async function lastOfEach(
+  earlier: EarlierLogs,
+  logId: string,
+  other: string,
+  lineage: Lineage,
+): Promise<TxId | undefined> {
+  const continues = lineage.get(other)?.continues;
+  if (continues === undefined) return undefined;
+  const birth = { log: other, offset: continues.anchor.txId, continues };
+  const end = (await earlier.ends(birth)).find((one) => one.logId === logId);
+  return end?.last ?? (await earlier.commonWith(logId, birth));
 }
 
 /**

@@ -36,15 +36,16 @@ interface LoggedHeader {
 /**
  * Yields the committed transactions of an index after `shared`, in order, reconstructed from the index's rows. Aborted transactions and
  * duplicates had no effect and are omitted. Each transaction has an id, its own or one derived from its content, so that loading it twice
- * applies it once.
+ * applies it once. `after`: only those after this transaction, which is not before `shared`.
  */
 export async function* orphanTransactions(
   kv: KvReader,
   state: IndexState,
   shared: TxId,
+  after: TxId = shared,
 ): AsyncGenerator<OrphanTransaction, void, void> {
   const contents = await readContents(kv, state, shared);
-  const range = { gt: transactionRowKey(shared), lte: transactionRowKey(state.txId) };
+  const range = { gt: transactionRowKey(after), lte: transactionRowKey(state.txId) };
   for await (const rows of kv.range(range)) {
     for (const [key, value] of rows) {
       const { kind, time, text } = decodeOutcome(key, value);
@@ -52,13 +53,12 @@ export async function* orphanTransactions(
       if (kind !== "committed" || text === "") continue;
       const txId = rowTxId(key);
       const header = JSON.parse(text) as LoggedHeader;
-      yield await reconstruct(kv, header, { logId: state.log.id, txId, time, shared }, contents);
+      yield await reconstruct(kv, header, { txId, time, shared }, contents);
     }
   }
 }
 
 interface Origin {
-  readonly logId: string;
   readonly txId: TxId;
   readonly time: number;
   readonly shared: TxId;
@@ -150,8 +150,11 @@ async function documentOf(
   return undefined;
 }
 
-/** Derives an id from the content, so that all nodes that hold the same orphan derive the same id. */
-function contentId({ logId, txId, time }: Origin, ops: string): string {
-  const hash = createHash("sha256").update(`${logId}\n${txId}\n${time}\n${ops}`).digest("hex");
+/**
+ * Derives an id from the content, so that all nodes and backups that hold the same orphan derive the same id: also those whose index ends in a
+ * later log, which continues the orphan's.
+ */
+function contentId({ txId, time }: Origin, ops: string): string {
+  const hash = createHash("sha256").update(`${txId}\n${time}\n${ops}`).digest("hex");
   return `orphan-${txId}-${hash.slice(0, 32)}`;
 }

@@ -124,7 +124,8 @@ async function planReading(
   if (basis === undefined) return undefined;
   const { history, source, backup, covered } = upTo;
   const { checkpoint } = basis;
-  const segments = backup?.segments(checkpoint?.txId ?? 0, found.txId) ?? NONE;
+  const segments =
+    backup === undefined ? NONE : await segmentsRead(upTo, checkpoint?.txId ?? 0, found.txId, options);
   return { ...found, checkpoint, history, source, segments, known, covered };
 }
 
@@ -168,6 +169,23 @@ async function findReadable(
   return identity === undefined
     ? undefined
     : { history, identity, last: backup.last, source: "backup", backup, covered: backup.covered };
+}
+
+/** Returns the number and the size of the segments that are read, also of the logs that this one continues. */
+async function segmentsRead(
+  { backup, history, identity }: Readable,
+  from: TxId,
+  upTo: TxId,
+  { stores }: PastOptions,
+): Promise<PastPlan["segments"]> {
+  let { count, bytes } = backup?.segments(from, upTo) ?? NONE;
+  for (const { logId, last } of (await history.earlier?.ends(identity.birth)) ?? []) {
+    if (last <= from) break;
+    const read = (await furthestBackup(stores, logId))?.segments(from, Math.min(last, upTo)) ?? NONE;
+    count += read.count;
+    bytes += read.bytes;
+  }
+  return { count, bytes };
 }
 
 /** Returns a backup as one that ends with a transaction, so that a hole after it does not matter. */

@@ -3,6 +3,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
+import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, run } from "./recovery-scene.ts";
 
@@ -123,6 +124,22 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     await put(a, 40, 45, "third");
     const third = await a.digest();
     await backedUp(a, third.txId);
+
+    // The first log's end, and all of the second, are in no log any more: each transaction is printed once.
+    const printed = await run(scene, "log", "orphans", "--from-backup");
+    const lines = printed.stdout.trimEnd().split("\n");
+    expect(lines.filter((line) => line.includes('"first"'))).toHaveLength(end - 10);
+    expect(lines.filter((line) => line.includes('"second"'))).toHaveLength(10);
+    expect(new Set(lines).size).toBe(end);
+    expect(printed.stderr).toContain(`only it contains transactions 11 to ${second}; `);
+    // The node's own index that was moved aside has the same, under the same ids: loading both loads each once.
+    const env = {
+      NATS_URL: scene.nats.url,
+      CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints"),
+      CAIRN_INDEX_PATH: scene.dbDir("a"),
+    };
+    const moved = await cairn(["log", "orphans"], new CapturedTerminal({ cwd: scene.folder, env }));
+    expect(new Set(moved.stdout.trimEnd().split("\n"))).toEqual(new Set(lines));
 
     await scene.loseLog();
     // The second log has a higher transaction, but the third is the one that was begun last.

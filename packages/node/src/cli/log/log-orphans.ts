@@ -63,11 +63,11 @@ async function tellOfBackups(
   terminal: Terminal,
 ): Promise<void> {
   try {
-    for (const { store, shared, last } of await find()) {
-      const range = `${formatCount(shared + 1)} to ${formatCount(last)}`;
+    for (const { logId, store, listed, last } of await find()) {
+      const range = `${formatCount(listed + 1)} to ${formatCount(last)}`;
       tell(
         terminal,
-        `the log backup in ${store.location} holds transactions ${range}, which the log does not: cairn log orphans --from-backup prints them`,
+        `the backup of the log ${logId} in ${store.location} holds transactions ${range}, which the log does not: cairn log orphans --from-backup prints them`,
       );
     }
   } catch (error) {
@@ -102,7 +102,7 @@ async function printFromBackups(
   const { signal, forget } = interruptible(terminal, "not all transactions were printed");
   const work = path.join(dir, `.cairn-orphans-${randomBytes(4).toString("hex")}`);
   try {
-    for (const { logId, store, shared, last } of backups) {
+    for (const { logId, store, shared, listed, last } of backups) {
       const wanted = { stores, kvFormat: kvProvider.format, logId, at: { txId: last } };
       const plan = await planPast({ ...wanted, signal });
       const node = `cairn log orphans on ${hostname()}`;
@@ -114,8 +114,8 @@ async function printFromBackups(
         node,
         signal,
       });
-      const folder = `the log backup in ${store.location}`;
-      await printReadable({ folder, live, holdsLost: true, held: { shared } }, printing);
+      const folder = `the backup of the log ${logId} in ${store.location}`;
+      await printReadable({ folder, live, holdsLost: true, held: { shared } }, printing, listed);
     }
   } finally {
     forget();
@@ -147,7 +147,8 @@ async function printOrphans(index: QuarantinedIndex, printing: Printing): Promis
   }
 }
 
-async function printReadable(index: QuarantinedIndex, printing: Printing): Promise<void> {
+/** Prints the transactions that only `index` contains. `listed`: those up to there have been printed. */
+async function printReadable(index: QuarantinedIndex, printing: Printing, listed = 0): Promise<void> {
   const { log, identity, provider, terminal } = printing;
   const { kv, state } = await openIndex(provider, index.live);
   try {
@@ -160,8 +161,9 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
       );
     }
     const shared = known ?? 0;
+    const after = Math.max(shared, listed);
     let printed = 0;
-    for await (const { txId, line, evicted, unmatched } of orphanTransactions(kv, state, shared)) {
+    for await (const { txId, line, evicted, unmatched } of orphanTransactions(kv, state, shared, after)) {
       const of = `transaction ${formatCount(txId)}`;
       for (const key of evicted) {
         tell(
@@ -177,7 +179,7 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
       printed += 1;
       await writeLine(terminal.stdout, line);
     }
-    const range = `${formatCount(shared + 1)} to ${formatCount(state.txId)}`;
+    const range = `${formatCount(after + 1)} to ${formatCount(state.txId)}`;
     const isTrimmed = known !== undefined && state.txId < identity.bounds.first + state.log.offset;
     const all = isTrimmed ? TRIMMED_PAST : "the log has all its transactions";
     const only = state.txId > shared ? `only it contains transactions ${range}` : all;
