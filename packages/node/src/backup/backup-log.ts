@@ -4,7 +4,13 @@ import type { TxId } from "@cairn/client";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
-import { contradictedBy, differentHistories, requireContinuation } from "./segments/continuation.ts";
+import {
+  contradictedBy,
+  differentHistories,
+  segmentPlace,
+  requireContinuation,
+  type SegmentPlace,
+} from "./segments/continuation.ts";
 import { inArrays } from "./segments/segment-messages.ts";
 import { readSegment } from "./segments/read-segment.ts";
 import { inLogTerms, readOnly } from "./backup-errors.ts";
@@ -143,7 +149,7 @@ export class BackupLog implements TxLog {
     if (segments.length === 0) throw this.#unreachable("It has no segments yet.");
     const { offset } = await this.#identity(segments);
     let next = from + offset;
-    let before: SegmentHeader | undefined;
+    let before: SegmentPlace | undefined;
     const ahead = new Map<TxId, Promise<Segment | undefined>>();
     const loading = (txId: TxId): Promise<Segment | undefined> => {
       const segment = ahead.get(txId) ?? this.#load(txId, signal);
@@ -178,13 +184,13 @@ export class BackupLog implements TxLog {
         if (isCairnError(error, "LOG_REGRESSED")) throw error;
       });
       if (successor !== undefined) {
-        requireContinuation(segment.header, successor);
+        requireContinuation(segmentPlace(segment), successor);
         void following(successor).catch(() => undefined);
       } else ahead.clear();
       if (signal.aborted) return;
       this.#fetched = segment;
       yield* inArrays(segment.messages.from(next), options);
-      before = segment.header;
+      before = segmentPlace(segment);
       next = before.last + 1;
     }
   }
@@ -206,7 +212,8 @@ export class BackupLog implements TxLog {
         if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
         this.#options.onDamage?.(error);
       });
-      if (other !== undefined) throw differentHistories(segment.header, other.header);
+      if (other !== undefined)
+        throw differentHistories(segmentPlace(segment), segmentPlace(other), file.last);
     }
     return segment;
   }

@@ -1,6 +1,6 @@
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { LogMessage } from "../../log/tx-log.ts";
-import { differentHistories, holdsEnd, requireContinuation } from "../segments/continuation.ts";
+import { differentHistories, holdsEnd, segmentPlace, requireContinuation } from "../segments/continuation.ts";
 import { readSegment, SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
 import type { Segment } from "../segments/segment.ts";
 import { inOrder, type SegmentFile } from "../segments/segment-name.ts";
@@ -74,7 +74,7 @@ export async function mergeSegments(
   let previous: Segment | undefined;
   for (const file of group) {
     const segment = await readUsable(target, file, onDamaged, (read) => {
-      if (previous !== undefined) requireContinuation(previous.header, read);
+      if (previous !== undefined) requireContinuation(segmentPlace(previous), read);
     });
     if (segment === undefined) return undefined;
     const last = messages.at(-1);
@@ -106,7 +106,8 @@ export async function removeSuperseded(
     if (kept.segment === undefined) continue;
     if (!holdsEnd(kept.segment, segment)) {
       // It may be the only copy of what the log has lost.
-      onDamaged(segment, differentHistories(kept.segment.header, segment));
+      const place = { ...segment, file: segment.name };
+      onDamaged(segment, differentHistories(segmentPlace(kept.segment), place, segment.last));
       continue;
     }
     await target.store.remove(segment.name);

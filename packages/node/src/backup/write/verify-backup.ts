@@ -3,7 +3,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { anchorOf } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { differentHistories } from "../segments/continuation.ts";
+import { differentHistories, segmentPlace } from "../segments/continuation.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { corruptSegment, type Segment } from "../segments/segment.ts";
 import { coveredRanges, listBackup, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
@@ -137,13 +137,13 @@ function contradiction(
     );
   const before = furthest.messages.get(header.first - 1);
   if (before !== undefined && header.before !== null && anchorOf(before).sha256 !== header.before)
-    return differentHistories(furthest.header, header);
+    return differentHistories(segmentPlace(furthest), segmentPlace(segment), header.first - 1);
   for (const message of messages) {
     const txId = message.position + log.offset;
     if (txId > last) return undefined;
     const other = furthest.messages.get(txId);
     if (other !== undefined && anchorOf(other).sha256 !== anchorOf(message).sha256)
-      return differentHistories(furthest.header, header);
+      return differentHistories(segmentPlace(furthest), segmentPlace(segment), txId);
   }
   return undefined;
 }

@@ -4,12 +4,13 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
 import { BackupLog } from "../../backup/backup-log.ts";
-import { listBackups } from "../../backup/segments/segment-name.ts";
+import { coveredRanges, listBackup, listBackups } from "../../backup/segments/segment-name.ts";
 import type { BackupTarget } from "../../backup/write/write-segments.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { latestOf } from "../../replay/restored-index.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
+import { rangeText } from "../terminal/backup-text.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { withCheckpointPlace } from "./checkpoint-place.ts";
@@ -94,8 +95,13 @@ async function chooseBackup(store: CheckpointStore, asked: string | undefined): 
   }
   const [latest, ...others] = await ends(store, known);
   if (latest !== undefined && others.length === 0) return latest;
+  const held: string[] = [];
+  for (const id of known) {
+    const ranges = coveredRanges((await listBackup(store, id)).segments).map(rangeText);
+    held.push(`${id} (transactions ${ranges.join(", ")})`);
+  }
   throw new UsageError(
-    `${store.location} has backups of several logs: ${known.join(", ")}.`,
+    `${store.location} has backups of several logs, of which none is known to continue the others: ${held.join("; ")}.`,
     "Choose one with --log ID.",
   );
 }

@@ -164,7 +164,7 @@ describe("cairn log backup", () => {
     await withTarget((target) => writeRuns(target, 30, 36));
     const both = await run("verify", store);
     expect(both.stdout).toMatch(
-      /^LOG_REGRESSED: .* transactions 30 to 35 does not agree with the one of 15 to 36: .* cairn log backup verify -f FILE/,
+      /^LOG_REGRESSED: .* transactions 30 to 35 \(log-\S+\.segment\) does not agree with the one of transactions 15 to 36 \(log-\S+\.segment\): .* differ in transaction 32\. .* cairn log backup verify -f FILE/,
     );
     // As the hint says: the log decides which of the two is right, and only the other one is named and removed.
     const decided = await configured("verify");
@@ -259,7 +259,9 @@ describe("cairn log backup", () => {
     await cp(path.join(store, `log-${(await listedLog(scene)) ?? ""}`), path.join(store, "log-other"), {
       recursive: true,
     });
-    expect((await run("status", store)).stderr).toMatch(/^USAGE: .*several logs: .*other/);
+    expect((await run("status", store)).stderr).toMatch(
+      /^USAGE: .*several logs, .*other \(transactions 1 to 31\)/,
+    );
     expect((await run("verify", store, "--log", "other")).stdout).toContain("it is of the log");
     expect((await run("list", store, "--log", "third")).stderr).toMatch(/^NOT_FOUND: .*log third/);
   });
