@@ -1,21 +1,59 @@
 import { DAMAGE_CODES } from "@cairn/checkpoint";
+import type { CairnError, ErrorCode } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "./node-event.ts";
 
+/** The time after which a failure of the backup that lasts is logged again (ms). */
+const REMIND_MS = 3_600_000;
+
 /** Returns a listener that writes a node's events to its log as readable lines, with their figures as fields. */
-export function eventLog(logger: Logger): NodeEventListener {
-  // A backup is written every minute or so: only that it works is worth a line, and that it works again.
-  let isBackupKnown = false;
+export function eventLog(logger: Logger, now: () => number = Date.now): NodeEventListener {
+  const backup = new BackupLines(logger, now);
   return (event) => {
-    if (event.work === "backup" && event.stage === "failed") isBackupKnown = false;
-    if (event.work === "backup" && event.stage === "ended" && event.outcome === "written" && !isBackupKnown) {
-      isBackupKnown = true;
-      logger.info({ covered: event.covered }, "the log is backed up");
-    }
     if (event.stage === "begun") logBegun(logger, event);
-    else if (event.stage === "failed") logFailed(logger, event);
-    else logEnded(logger, event);
+    else if (event.stage === "failed")
+      logFailed(logger, event, event.work === "backup" && !backup.isNews(event.error));
+    else {
+      if (event.work === "backup") backup.ended(event);
+      logEnded(logger, event);
+    }
   };
+}
+
+/**
+ * Decides which looks at the log's backup are worth a line. There is one every minute or so: only that it works, that it fails, and for how
+ * long already.
+ */
+class BackupLines {
+  readonly #logger: Logger;
+  readonly #now: () => number;
+  #works = false;
+  #failing: { code: ErrorCode; count: number; loggedAt: number } | undefined;
+
+  constructor(logger: Logger, now: () => number) {
+    this.#logger = logger;
+    this.#now = now;
+  }
+
+  ended({ outcome, covered }: { readonly outcome: string; readonly covered: unknown }): void {
+    const failures = this.#failing?.count;
+    // Of a node's own looks, one that wrote shows that it works; after a failure, any look does.
+    if (this.#works || (outcome !== "written" && failures === undefined)) return;
+    this.#logger.info({ covered, ...(failures === undefined ? {} : { failures }) }, "the log is backed up");
+    this.#works = true;
+    this.#failing = undefined;
+  }
+
+  /** Counts a failure. Returns whether it is worth a line: it is the first with this code, or the last line was long ago. */
+  isNews({ code }: CairnError): boolean {
+    const last = this.#failing;
+    const failures = (last?.count ?? 0) + 1;
+    this.#works = false;
+    const isRepeated = last?.code === code && this.#now() - last.loggedAt < REMIND_MS;
+    this.#failing = { code, count: failures, loggedAt: isRepeated ? last.loggedAt : this.#now() };
+    if (!isRepeated && last !== undefined) this.#logger.warn({ failures }, "the log is still not backed up");
+    return !isRepeated;
+  }
 }
 
 const BEGUN: Record<Work, string> = {
@@ -57,10 +95,20 @@ function logBegun(logger: Logger, { work, run }: WorkBegun): void {
   logger.debug({ run }, BEGUN[work]);
 }
 
-function logFailed(logger: Logger, { work, run, durationMs: ms, bytes, error }: WorkFailed): void {
+function logFailed(
+  logger: Logger,
+  { work, run, durationMs: ms, bytes, error }: WorkFailed,
+  isRepeated: boolean,
+): void {
   const { code, hint, cause } = error;
   // A scrub is always in progress, so a node that stops always aborts one.
-  const level = code !== "NOT_READY" ? FAILED_LEVEL[work] : work === "scrub" ? "debug" : "info";
+  const level = isRepeated
+    ? "debug"
+    : code !== "NOT_READY"
+      ? FAILED_LEVEL[work]
+      : work === "scrub"
+        ? "debug"
+        : "info";
   const unexpected = code === "INTERNAL" ? { err: cause } : {};
   logger[level]({ run, code, hint, ms, bytes, ...unexpected }, `${FAILED[work]}: ${error.message}`);
 }

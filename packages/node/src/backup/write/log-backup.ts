@@ -203,7 +203,7 @@ export class LogBackup {
     this.#appliedBytes = 0;
     this.#hurry = new AbortController();
     const begunAt = this.#iso(0);
-    const { look, run } = await this.#observed({
+    const { look, run: work } = await this.#observed({
       store,
       log,
       of,
@@ -216,6 +216,8 @@ export class LogBackup {
       clock: this.#clock,
       signal: this.#stop.signal,
     });
+    // A look after a failure is reported even if it found nothing to do: it shows that the failure is over.
+    const run = work ?? (this.#state.failures > 0 ? this.#parts.events?.begin("backup") : undefined);
     const isWhole = missingIn(look.covered, { first: look.logBegin, last: look.logEnd }).count === 0;
     const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;
     this.#state = {

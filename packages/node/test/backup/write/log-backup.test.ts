@@ -1,6 +1,7 @@
 import { EventEmitter, once } from "node:events";
 import { Readable } from "node:stream";
 import { faultyStore, type StoreFaults, unreachable } from "@cairn/checkpoint/testing";
+import { CairnError, type ErrorCode } from "@cairn/kv";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { missingIn } from "../../../src/backup/segments/segment-name.ts";
@@ -15,6 +16,7 @@ import { BackupScene } from "../backup-scene.ts";
 interface Line {
   readonly level: number;
   readonly msg: string;
+  readonly failures?: number;
 }
 
 let scene: BackupScene;
@@ -103,7 +105,44 @@ it("a backup reports each failure, what is exposed meanwhile, and that it works 
   expect(told.filter(({ stage }) => stage === "begun")).toHaveLength(told.length / 2);
   const info = lines.filter(({ level }) => level >= 30).map(({ msg }) => msg);
   expect(info.filter((msg) => msg === "the log is backed up")).toHaveLength(2);
-  expect(info.filter((msg) => msg.startsWith("backing up the log failed: "))).toHaveLength(failures);
+  // Only the first of failures that follow one another is worth a line.
+  expect(info.filter((msg) => msg.startsWith("backing up the log failed: "))).toHaveLength(1);
+  const again = lines.filter(({ msg }) => msg === "the log is backed up").at(-1);
+  expect(again).toMatchObject({ failures });
+});
+
+it("a failure of a backup that lasts is logged first, when it changes, hourly with a count, and at its end", () => {
+  let now = 0;
+  const events = new EventDispatcher((error) => {
+    throw error;
+  });
+  events.listen(
+    eventLog(
+      pino({ level: "info" }, { write: (line) => void lines.push(JSON.parse(line) as Line) }),
+      () => now,
+    ),
+  );
+  const fail = (code: ErrorCode): void => events.begin("backup").failed(new CairnError(code, `${code}.`));
+  for (let minute = 0; minute <= 60; minute += 1) {
+    now = minute * 60_000;
+    fail("STORE_FULL");
+  }
+  fail("STORE_DENIED");
+  fail("STORE_DENIED");
+  const none = { written: [], merged: [], removed: [], covered: [] };
+  const looked = (): void => events.begin("backup").ended({ outcome: "unchanged", ...none });
+  looked();
+  looked();
+  fail("STORE_DENIED");
+  expect(lines.map(({ msg, failures }) => [msg, failures])).toEqual([
+    ["backing up the log failed: STORE_FULL.", undefined],
+    ["the log is still not backed up", 61],
+    ["backing up the log failed: STORE_FULL.", undefined],
+    ["the log is still not backed up", 62],
+    ["backing up the log failed: STORE_DENIED.", undefined],
+    ["the log is backed up", 63],
+    ["backing up the log failed: STORE_DENIED.", undefined],
+  ]);
 });
 
 it.each([
