@@ -5,6 +5,7 @@ import type { ConfigInput } from "./config-sources.ts";
 import { DEFAULT_ORIGIN, emptyMap, findEntry } from "./source/config-tree.ts";
 import { mergeSources, newReading } from "./merged-sources.ts";
 import type { ModuleUse } from "./types/module-kinds.ts";
+import { logBackupTxLog } from "./modules/log-backup-module.ts";
 import { readModule } from "./modules/module-type.ts";
 import { MODULES } from "./modules/modules.ts";
 import { ConfigError, ProblemList } from "./source/problems.ts";
@@ -85,6 +86,7 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices
   if (kvStore.common["db-dir"] === undefined)
     reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
   checkIndexFolders(dbDir, reading);
+  checkLogBackup(txLog, kvStore, reading);
   return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
 }
 
@@ -104,6 +106,29 @@ function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void
     problems.add(origin, path, `${taken} belongs to the index: the node removes and moves its contents.`, {
       hint: `Choose a place outside the folder of the index, ${dbDir}.`,
     });
+  }
+}
+
+/** Checks the backup of the log against the log: only here are both known. */
+function checkLogBackup(
+  txLog: ModuleUse<"tx-log">,
+  { common }: ModuleUse<"kv-store">,
+  { settings, problems, notices }: Reading,
+): void {
+  const given = (name: string): Setting | undefined => settings.find(({ path }) => path.at(-1) === name);
+  const every = settings.find(({ path }) => path.at(-2) === "log-backup" && path.at(-1) === "every");
+  const isBackedUp = common.checkpointer?.common["log-backup"] !== undefined;
+  if (isBackedUp && every !== undefined && txLog.id === logBackupTxLog.id) {
+    const message = "This node reads its log from a backup, so that it cannot back the log up.";
+    problems.add(every.origin, every.path.slice(0, -1), message, {
+      hint: "Remove log-backup from the checkpointer: the nodes that write the log back it up.",
+    });
+  }
+  const isDelayed = given("replay-budget") !== undefined && given("refresh-after") === undefined;
+  if (txLog.common.trim !== undefined && isDelayed && !isBackedUp) {
+    notices.add(
+      "The log is not trimmed while replay-budget saves no checkpoint: set refresh-after of the checkpointer, or back the log up with log-backup.",
+    );
   }
 }
 

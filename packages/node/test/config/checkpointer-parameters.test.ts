@@ -213,6 +213,46 @@ test("segments are kept for a week by default, forever if the log is trimmed, an
   expect(trimmed["logBackup"]).toEqual({ every: 60_000, keep: "all", codec: "gzip" });
 });
 
+test("a log backup whose parameters contradict one another is a problem", async () => {
+  const keeping = (keep: string): object => wrapped({ ...BASE, "log-backup": { every: "PT1H", keep } });
+  expect(await problemsOf({ object: keeping("PT1M") })).toMatchObject([
+    { message: expect.stringContaining("keep is shorter than every"), hint: expect.stringContaining("P7D") },
+  ]);
+  expect(await problemsOf({ object: keeping("PT1H") })).toEqual([]);
+  const reader = {
+    ...wrapped({ ...BASE, "log-backup": { every: "PT1H" } }),
+    "cairn/tx-log": {
+      "cairn/module": "cairn.log-backup/->tx-log",
+      store: { "cairn/module": FS, path: "/a" },
+    },
+  };
+  expect(await problemsOf({ object: reader })).toMatchObject([
+    {
+      path: ["cairn/index-store", "kv-store", "checkpointer", "log-backup"],
+      message: expect.stringContaining("cannot back the log up"),
+      hint: expect.stringContaining("Remove log-backup"),
+    },
+  ]);
+});
+
+test.each([
+  [{ "log-backup": { every: "PT1M" } }, undefined],
+  [{ "log-backup": { every: "PT1M", keep: "all" } }, undefined],
+  [{ "log-backup": { every: "PT1M", keep: "P7D" } }, "no effect without verify-every"],
+  [{ "log-backup": { every: "PT1M", keep: "P7D" }, "verify-every": "P1D" }, undefined],
+  [{ "log-backup": { every: "PT1M", keep: "PT1H" }, "verify-every": "P1D" }, "shorter than approx-frequency"],
+  [{ "replay-budget": "PT5M" }, "replay-budget"],
+  [{ "replay-budget": "PT5M", "refresh-after": "P1D" }, undefined],
+  [{ "replay-budget": "PT5M", "log-backup": { every: "PT1M" } }, undefined],
+])("with a trimmed log, %j is told of as %s", async (change, notice) => {
+  const object = {
+    ...wrapped({ ...BASE, "approx-frequency": "PT6H", ...change }),
+    "cairn/tx-log": { trim: { keep: "PT1H" } },
+  };
+  const { notices } = await configOf({ object });
+  expect(notices).toEqual(notice === undefined ? [] : [expect.stringContaining(notice)]);
+});
+
 test("a read-only store can be restored from, but not saved to", async () => {
   const readOnly = { "cairn/module": "cairn.s3/->checkpoint-store", bucket: "b-1", "read-only?": true };
   for (const change of [

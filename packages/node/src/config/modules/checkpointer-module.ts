@@ -44,7 +44,16 @@ const logBackup = mapOf(
       "`all` if the log is trimmed, else P7D",
     ),
   },
-  (values) => omitUndefined(values),
+  (values, fail) => {
+    const { every, keep } = values;
+    if (typeof keep === "number" && keep < every) {
+      return fail(
+        "keep is shorter than every: a segment would be old before the next one is written.",
+        "Give keep several times every, such as P7D, or all.",
+      );
+    }
+    return omitUndefined(values);
+  },
 );
 
 /** The parameters that have a meaning only for a node that saves checkpoints, apart from those with a default. */
@@ -155,6 +164,18 @@ export const checkpointer = defineModule({
       hint: "A node that saves checkpoints needs store and approx-frequency; one that only restores them has restore-from without these.",
       parameter,
     };
+  },
+  notices({ "log-backup": backup, "approx-frequency": frequency, "verify-every": verifyEvery }) {
+    if (typeof backup?.keep !== "number") return [];
+    const about = "segments of the log backup are removed only once a verified checkpoint covers them";
+    if (verifyEvery === undefined)
+      return [
+        `keep of log-backup has no effect without verify-every, unless somebody runs cairn checkpoint verify: ${about}.`,
+      ];
+    if (frequency === undefined || backup.keep >= frequency) return [];
+    return [
+      `keep of log-backup is shorter than approx-frequency, so that segments stay longer: ${about}. To keep them for less, save checkpoints more often.`,
+    ];
   },
   common: ({ "log-backup": backup, compression }) =>
     backup === undefined ? {} : { "log-backup": { ...backup, codec: compression } },

@@ -22,6 +22,8 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly check?: (
     values: ParameterValues<P>,
   ) => { message: string; hint: string; parameter?: string } | undefined;
+  /** Returns sentences about parameters that do little together, each with what to do. */
+  readonly notices?: (values: ParameterValues<P>) => readonly string[];
   /** Returns the parameters that the node itself reads. */
   readonly common: (values: ParameterValues<P>) => CommonValues[K];
   /** Creates the part. Called once for each system. */
@@ -57,6 +59,7 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
         reading.problems.add(entry?.value.origin ?? map.origin, at, message, { hint });
         return undefined;
       }
+      for (const notice of definition.notices?.(values) ?? []) reading.notices.add(notice);
       return moduleUse(kind, id, definition.common(values), (context) => definition.create(values, context));
     },
   };
