@@ -34,8 +34,10 @@ export async function planThrough(
   const gone = segments.filter(({ first }) => first <= through);
   if (gone.length === 0) return { segments: gone, txId: 0 };
   const end = Math.max(...gone.map(({ last }) => last));
-  if (verified === undefined || verified < through) throw notCovered(through, verified);
   const bounds = await log.bounds();
+  const logEnd = bounds.last + of.offset;
+  if (through > logEnd) throw beyondLog(through, logEnd);
+  if (verified === undefined || verified < through) throw notCovered(through, verified);
   const rest = coveredRanges(segments.slice(gone.length));
   if (!isReadableFrom(verified, bounds, of.offset, rest)) throw notContinued(end, verified);
   return { segments: gone, txId: Math.max(end, through) };
@@ -140,8 +142,18 @@ async function exclusively<T>(target: BackupTarget, work: () => Promise<T>): Pro
     await systemClock.wait(LEASE_RETRY_MS, target.signal);
   }
   throw new CairnError("CONFLICT", `A node is writing to the log backup in ${target.store.location}.`, {
-    hint: "Nothing was removed. Run the command again.",
+    hint: "Nothing was removed. Run the command again; if a node was stopped while it was writing, ten minutes after that.",
   });
+}
+
+function beyondLog(through: TxId, logEnd: TxId): CairnError {
+  return new CairnError(
+    "CONFLICT",
+    `There is no transaction ${through} yet: the log ends with transaction ${logEnd}.`,
+    {
+      hint: `Nothing was removed. Name a transaction up to ${logEnd}.`,
+    },
+  );
 }
 
 function notCovered(through: TxId, verified: TxId | undefined): CairnError {
