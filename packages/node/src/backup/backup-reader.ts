@@ -50,7 +50,8 @@ export class BackupReader implements TxLog {
   }
 
   get backup(): LogBackupSource {
-    return { location: this.#options.store.location, newestAt: this.#log?.newestAt };
+    const { store } = this.#options;
+    return { location: store.location, newestAt: this.#log?.newestAt, store };
   }
 
   async id(): Promise<string | undefined> {

@@ -1,3 +1,4 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
 import type { CairnError } from "@cairn/kv";
 import type { PeerChannel } from "./peer-channel.ts";
 
@@ -31,6 +32,8 @@ export interface LogBackupSource {
   readonly location: string;
   /** When the newest segment was written, by the store's clock (milliseconds since 1970); undefined while that is not known. */
   readonly newestAt: number | undefined;
+  /** The store itself, for commands. */
+  readonly store: CheckpointStore;
 }
 
 /** Options for {@link TxLog.read}. */

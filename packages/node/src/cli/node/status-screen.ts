@@ -239,7 +239,7 @@ function backupFields({ logBackup = null }: NodeStatus, now: number): Field[] {
   const { covered, segments, bytes, warnings, lastFailure } = logBackup;
   const held =
     covered === null || segments === null || bytes === null
-      ? "unknown until the node has looked"
+      ? unknownUntilLooked(lastFailure !== null)
       : `${covered.map(rangeText).join(", ") || "nothing"} in ${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}`;
   const fields: Field[] = [["Log backup", `${held}; exposed: ${exposedText(logBackup, now)}`]];
   if (lastFailure !== null) {
@@ -248,6 +248,10 @@ function backupFields({ logBackup = null }: NodeStatus, now: number): Field[] {
   }
   for (const { code, message, hint } of warnings) fields.push(["Warning", `${code}: ${message}`], ["", hint]);
   return fields;
+}
+
+function unknownUntilLooked(hasFailed: boolean): string {
+  return hasFailed ? "unknown until a look succeeds" : "unknown until the node has looked";
 }
 
 /** Says why no checkpoint is shown. */

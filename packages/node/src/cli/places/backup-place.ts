@@ -56,6 +56,8 @@ export async function withBackup<T>(
   };
   try {
     return await withLog(options, terminal, async (log, system) => {
+      // A node that reads the backup has no other log that it could be compared with.
+      if (log.backup !== undefined && place === undefined) return await alone(log.backup.store);
       const identity = await readLogIdentity(log);
       if (identity === undefined || (options.log ?? identity.id) !== identity.id)
         return await inStore(system, alone);

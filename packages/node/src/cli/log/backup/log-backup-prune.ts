@@ -105,7 +105,7 @@ async function prune(
   if (configured === undefined) {
     throw new UsageError(
       "What to remove from a log backup is decided by comparing it with its log, which needs a configuration.",
-      "Give the configuration with -f.",
+      "Give the configuration of a node that writes the log with -f.",
     );
   }
   const { signal, forget } = interruptible(terminal, "segments may have been removed");
