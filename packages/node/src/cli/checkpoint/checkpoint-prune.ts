@@ -177,7 +177,8 @@ async function report(
   } else {
     await writeLine(terminal.stdout, table(plan, errors, dryRun));
     const verb = dryRun ? "would remove" : "removed";
-    const what = `${formatNumberOf(removed.length, "entry").replace("entrys", "entries")}, ${formatBytes(bytes)}`;
+    const entries = formatNumberOf(removed.length, "entry").replace("entrys", "entries");
+    const what = removed.length === 0 ? "nothing" : `${entries}, ${formatBytes(bytes)}`;
     await writeLine(terminal.stdout, `${verb} ${what}; ${plan.length - removed.length} stay`);
   }
   const [first] = failed;

@@ -66,7 +66,10 @@ async function measureFiles(dir: string): Promise<Files> {
 
 function fields({ place, kind, files, state }: Stats): [string, string][] {
   const { tables, tableBytes, bytes } = files;
-  const inTables = `${formatBytes(tableBytes)} of it in ${formatNumberOf(tables, "table")}`;
+  const inTables =
+    tables === 0
+      ? "none of it in tables"
+      : `${formatBytes(tableBytes)} of it in ${formatNumberOf(tables, "table")}`;
   const shown: [string, string][] = [
     ["Place", `${place} (${kind})`],
     ["Files", `${formatBytes(bytes)}, ${inTables}`],

@@ -183,7 +183,10 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
     const isTrimmed = known !== undefined && state.txId < identity.bounds.first + state.log.offset;
     const all = isTrimmed ? TRIMMED_PAST : "the log has all its transactions";
     const only = state.txId > shared ? `only it contains transactions ${range}` : all;
-    tell(terminal, `${index.folder}: ${only}; printed ${formatNumberOf(printed, "transaction")}`);
+    tell(
+      terminal,
+      `${index.folder}: ${only}; printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
+    );
   } finally {
     await kv.close();
   }

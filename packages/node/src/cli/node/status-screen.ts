@@ -150,7 +150,11 @@ function scrubFields({ index }: NodeStatus, now: number): Field[] {
   const { lastScrub = null } = index;
   if (lastScrub === null) return [];
   const { at, durationMs, bytes } = lastScrub;
-  return [["Scrubbed", `${formatBytes(bytes)} in ${formatDuration(durationMs)}, ${formatRelative(at, now)}`]];
+  const compared =
+    bytes === 0
+      ? "nothing: the index has no tables yet"
+      : `${formatBytes(bytes)} in ${formatDuration(durationMs)}`;
+  return [["Scrubbed", `${compared}, ${formatRelative(at, now)}`]];
 }
 
 /** Returns the checkpoints and indexes that this start could not use; the next start begins a new list. */
@@ -188,7 +192,7 @@ function orphanFields({ join }: NodeStatus): Field[] {
 function joinText({ phase, join }: NodeStatus): string {
   const hasBegun = join.restoredFrom !== null || join.replayed > 0 || join.readyAfterMs !== null;
   if (!hasBegun && (phase === "restoring" || phase === "failed")) return "not yet";
-  const replayed = `${formatNumberOf(join.replayed, "transaction")} replayed`;
+  const replayed = `${join.replayed === 0 ? "nothing" : formatNumberOf(join.replayed, "transaction")} replayed`;
   if (join.restoredFrom === null) return `without a checkpoint, ${replayed}`;
   const { name, store } = join.restoredFrom;
   return `from ${name} in ${store}, ${replayed}`;
@@ -240,7 +244,9 @@ function backupFields({ logBackup = null }: NodeStatus, now: number): Field[] {
   const held =
     covered === null || segments === null || bytes === null
       ? unknownUntilLooked(lastFailure !== null)
-      : `${covered.map(rangeText).join(", ") || "nothing"} in ${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}`;
+      : covered.length === 0
+        ? "nothing"
+        : `${covered.map(rangeText).join(", ")} in ${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}`;
   const fields: Field[] = [["Log backup", `${held}; exposed: ${exposedText(logBackup, now)}`]];
   if (lastFailure !== null) {
     const { code, message, hint } = lastFailure;

@@ -46,7 +46,7 @@ describe("cairn log backup", () => {
     await scene.verify(newer);
     await configured("prune", "--through", "21");
     expect(await exposed()).toEqual({ transactions: 2, since: expect.any(String) });
-    expect((await configured("status")).stdout).toMatch(/Covered +nothing\n/);
+    expect((await configured("status")).stdout).toMatch(/Covered +nothing\nSegments +none\n/);
   });
 
   it("status does not say that nothing is exposed while the log lacks what its backup has", async () => {

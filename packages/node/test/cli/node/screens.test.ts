@@ -216,6 +216,8 @@ describe("the status screen", () => {
     expect(await screen({ logBackup: { ...BACKUP, ...unknown } })).toContain(
       "Log backup  unknown until the node",
     );
+    const empty = { ...BACKUP, covered: [], segments: 0, bytes: 0 };
+    expect(await screen({ logBackup: empty })).toContain("Log backup  nothing; exposed: ");
     const nothing = { transactions: 0, since: null };
     expect(await screen({ logBackup: { ...BACKUP, exposed: nothing } })).toContain("MiB; exposed: nothing");
   });

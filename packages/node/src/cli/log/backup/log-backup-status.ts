@@ -142,7 +142,11 @@ function formatReport(report: BackupReport, now: number): string {
   const { location, logId, covered, holes, segments, bytes, newestAt, foreign, warnings, lastFailure } =
     report;
   const size =
-    segments === null || bytes === null ? "unknown" : `${formatCount(segments)}, ${formatBytes(bytes)}`;
+    segments === null || bytes === null
+      ? "unknown"
+      : segments === 0
+        ? "none"
+        : `${formatCount(segments)}, ${formatBytes(bytes)}`;
   const ranges = covered === null ? "unknown" : covered.map(rangeText).join(", ") || "nothing";
   const fields: [string, string][] = [
     ["Store", location],
