@@ -6,7 +6,7 @@ import { EventRows } from "./event-rows.ts";
 import { FieldChanges } from "../fields/field-changes.ts";
 import { addFieldRows, makeRowsAhead } from "./field-rows.ts";
 import { fieldWorkRows, begunFields, type FieldKnowledge } from "../fields/field-builds.ts";
-import { untilSweep, type Swept, sweepHistory } from "./history-sweep.ts";
+import { untilSweep, type Swept, sweepHistory, type SweepTime } from "./history-sweep.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import {
@@ -64,13 +64,15 @@ export class BatchPolicies {
       batch.#expiry = await Expiry.load(expire, reader, keys, { time, transactions: messages.length });
     }
     const txId = before.txId + 1;
-    if (history.size > 0 && messages.length === 1 && untilSweep(txId) === 0) {
-      await batch.#sweep(history, { txId, time });
+    const [first] = messages;
+    if (history.size > 0 && untilSweep(txId) === 0 && first !== undefined) {
+      const { superseded = 0 } = before;
+      await batch.#sweep(history, { txId, time: lastTime([first], before), superseded });
     }
     return batch;
   }
 
-  async #sweep(history: ActivePolicies["history"], now: { txId: TxId; time: number }): Promise<void> {
+  async #sweep(history: ActivePolicies["history"], now: SweepTime): Promise<void> {
     this.#swept = await sweepHistory(this.#reader, history, this.#before.sweep, now);
     for (const rowKey of this.#swept.tombstones) {
       const { bucket, namespace, name } = parseDocumentRowKey(rowKey);
@@ -120,7 +122,8 @@ export class BatchPolicies {
   /** Applies what policies do after every transaction, whatever its outcome. Returns undefined if there is nothing to wait for. */
   after(txId: TxId, time: number, touched: readonly (KeyState | undefined)[]): Promise<void> | undefined {
     this.#expiry?.expire(txId, time);
-    if (this.#swept !== undefined) this.#clean(this.#swept, touched);
+    // A sweep is part of the first transaction of its batch.
+    if (this.#swept !== undefined && txId === this.#before.txId + 1) this.#clean(this.#swept, touched);
     const [scan] = scans(this.#before);
     return scan === undefined ? undefined : this.#scan(scan, touched);
   }
@@ -141,7 +144,7 @@ export class BatchPolicies {
   }
 
   /** Returns the part of the state that policies determine, after the batch. */
-  state(): Pick<IndexState, "policies" | "events" | "sweep" | "cleaned" | "pruned"> {
+  state(): Pick<IndexState, "policies" | "events" | "superseded" | "sweep" | "cleaned" | "pruned"> {
     const { cleaned, pruned = 0, sweep, txId } = this.#before;
     const swept = this.#swept;
     const isCleaned = swept !== undefined && swept.versions.length + swept.tombstones.length > 0;
@@ -150,10 +153,19 @@ export class BatchPolicies {
     return {
       policies,
       events,
+      superseded: this.#superseded(),
       sweep: swept === undefined ? sweep : swept.cursor,
       cleaned: isCleaned ? txId + 1 : cleaned,
       pruned: this.#pruned(pruned),
     };
+  }
+
+  /** Returns the number of versions superseded since the last sweep. */
+  #superseded(): number | undefined {
+    const history = this.#active?.history ?? NOTHING_ACTIVE.history;
+    if (history.size === 0) return undefined;
+    const before = this.#swept === undefined ? (this.#before.superseded ?? 0) : 0;
+    return before + this.#keys.superseded((bucket) => history.has(bucket));
   }
 
   #pruned(before: TxId): TxId | undefined {

@@ -51,7 +51,7 @@ const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
 /**
  * Returns how many of `messages` may be applied as one batch, so that no message has to read from the store what an earlier message of the
- * batch did to history or to documents that are being scanned.
+ * batch did to history or to documents that are being scanned: history is swept by the first message of a batch.
  */
 export async function batchLength(
   messages: readonly IndexedMessage[],
@@ -64,7 +64,8 @@ export async function batchLength(
   const [first] = messages;
   let most = messages.length;
   if (policies.history.size > 0 && first !== undefined) {
-    most = Math.min(most, Math.max(1, untilSweep(first.message.position + state.log.offset)));
+    const next = first.message.position + state.log.offset + 1;
+    most = Math.min(most, untilSweep(next) + 1);
   }
   if (policies.expire.size === 0 || most <= MAX_MESSAGES_WHILE_EXPIRING) return most;
   return (await hasDue(reader, lastTime(messages.slice(0, most), state)))

@@ -1,10 +1,11 @@
-import type { KvReader } from "@cairn/kv";
+import type { KvReader, KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { ActivePolicies, Bound } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import {
   asKind,
   documentRowPrefix,
+  ID_BYTES,
   prefixEnd,
   ROW,
   versionRevision,
@@ -13,6 +14,7 @@ import {
 } from "../rows/row-keys.ts";
 import {
   checkedVersion,
+  readAllNewest,
   readNewest,
   type VersionValue,
   versionValueRevision,
@@ -20,11 +22,19 @@ import {
 } from "../rows/version-values.ts";
 
 /*
- * History is swept cyclically: a bounded part at every SWEEP_EVERY transactions, so that writes cost nothing extra and a changed bound
- * needs no other work. These three constants are part of the index version.
+ * History is swept cyclically: from time to time a number of rows in proportion to the versions superseded since, so that a version costs
+ * the same whatever the size of the index, and a changed bound needs no other work. These constants are part of the index version.
  */
-const SWEEP_EVERY = 64;
-const ROWS_PER_SWEEP = 1_000;
+/** The number of transactions from one sweep to the next. */
+const SWEEP_EVERY = 256;
+/**
+ * The rows that a sweep examines for each version superseded since the last one. With 2, rows beyond their bound are at most about a third
+ * of those within it.
+ */
+const ROWS_PER_VERSION = 2;
+/** The bounds of the number of rows that a sweep examines. */
+const MIN_ROWS = 512;
+const MAX_ROWS = 65_536;
 /** Versions superseded within this many transactions are kept, for lists that continue and watchers that lag. */
 export const RECENT_TRANSACTIONS = 1_000;
 
@@ -51,12 +61,20 @@ export function untilSweep(txId: TxId): number {
   return (SWEEP_EVERY - (txId % SWEEP_EVERY)) % SWEEP_EVERY;
 }
 
+/** What a sweep knows of the transaction that it is part of. */
+export interface SweepTime {
+  readonly txId: TxId;
+  readonly time: number;
+  /** The number of versions that were superseded since the last sweep. */
+  readonly superseded: number;
+}
+
 /** Sweeps a part of the history as it was before transaction `txId`. */
 export async function sweepHistory(
   reader: KvReader,
   history: ActivePolicies["history"],
   cursor: SweepCursor | undefined,
-  now: { readonly txId: TxId; readonly time: number },
+  now: SweepTime,
 ): Promise<Swept> {
   const sweep = new Sweep(reader, now, cursor);
   const segments = [...history].toSorted(([a], [b]) => (a < b ? -1 : 1)).flatMap(segmentsOf);
@@ -86,22 +104,28 @@ interface Written {
   readonly time: number;
 }
 
+/** What a sweep knows of the key whose versions it examines. */
+interface CurrentKey {
+  stem: Uint8Array;
+  /** The number of its versions that were seen and are kept. */
+  seen: number;
+  /** The write that superseded the version examined next; undefined if it was not looked up, or need not be. */
+  newer: Written | undefined;
+}
+
 class Sweep {
   readonly swept: Swept;
   /** The number of rows that may still be examined or removed. */
-  budget = ROWS_PER_SWEEP;
+  budget: number;
   readonly #reader: KvReader;
-  readonly #now: { readonly txId: TxId; readonly time: number };
+  readonly #now: SweepTime;
   #resume: SweepCursor | undefined;
 
-  constructor(
-    reader: KvReader,
-    now: { readonly txId: TxId; readonly time: number },
-    resume: SweepCursor | undefined,
-  ) {
+  constructor(reader: KvReader, now: SweepTime, resume: SweepCursor | undefined) {
     this.#reader = reader;
     this.#now = now;
     this.#resume = resume;
+    this.budget = Math.min(MAX_ROWS, Math.max(MIN_ROWS, ROWS_PER_VERSION * now.superseded));
     this.swept = { versions: [], tombstones: [], floors: new Map(), pruned: 0, cursor: undefined };
   }
 
@@ -111,52 +135,88 @@ class Sweep {
     const resume = this.#resume?.segment === segment.name ? this.#resume : undefined;
     this.#resume = undefined;
     let lt: Uint8Array = resume === undefined ? prefixEnd(gte) : Buffer.from(resume.key, "hex");
-    let stem = resume?.stem ?? "";
-    let seen = resume?.seen ?? 0;
-    // The write that superseded the current version; undefined until it is looked up, as for a key's newest version.
-    let newer: Written | undefined;
+    const key: CurrentKey = {
+      stem: Buffer.from(resume?.stem ?? "", "hex"),
+      seen: resume?.seen ?? 0,
+      newer: undefined,
+    };
     while (this.budget > 0) {
-      let last: Uint8Array | undefined;
-      let jump: Uint8Array | undefined;
-      rows: for await (const rows of this.#reader.range({ gte, lt, reverse: true, limit: this.budget })) {
-        for (const [key, value] of rows) {
-          this.budget -= 1;
-          last = key;
-          const written = writtenBy(checkedVersion(key, value));
-          if (segment.kind === ROW.tombstone) {
-            await this.#tombstone(key, written, segment.bound);
-            continue;
-          }
-          const itsStem = versionStem(key).toString("hex");
-          if (itsStem !== stem) {
-            stem = itsStem;
-            seen = 0;
-            newer = undefined;
-          }
-          newer ??= await this.#superseding(key);
-          seen += 1;
-          if (newer === undefined || !this.#isBeyond(segment.bound, seen, newer)) {
-            newer = written;
-            continue;
-          }
-          // All older versions are beyond the bound as well.
-          jump = await this.#removeUpTo(key, segment.bucket, newer);
-          if (jump !== undefined) break rows;
-          // The budget is exhausted. The oldest versions were removed first, so none is missing between two that are kept.
-          this.#stop(segment, successor(key), stem, seen - 1);
-          return;
-        }
+      let next: Uint8Array | undefined;
+      for await (const rows of this.#reader.range({ gte, lt, reverse: true, limit: this.budget })) {
+        const page = await (segment.kind === ROW.version
+          ? this.#versions(segment, rows, key)
+          : this.#tombstones(segment, rows));
+        if (page === "stopped") return;
+        next = page.next;
+        if (page.isJump) break;
       }
-      if (jump === undefined && last === undefined) return;
-      lt = jump ?? last ?? lt;
-      if (jump !== undefined) newer = undefined;
+      if (next === undefined) return;
+      lt = next;
     }
-    this.#stop(segment, lt, stem, seen);
+    this.#stop(segment, lt, key.stem, key.seen);
   }
 
-  #stop({ name }: Segment, key: Uint8Array, stem: string, seen: number): void {
+  /**
+   * Examines a page of versions. Returns the key before which to continue (`isJump`: in a new reading, because the rows that follow were
+   * removed), or "stopped" if the budget is exhausted.
+   */
+  async #versions(segment: Segment, rows: readonly KvRow[], key: CurrentKey): Promise<Page | "stopped"> {
+    const { bucket, bound } = segment;
+    const isLookedUp = bound.keep === 0 || bound.age !== Infinity;
+    const superseding = isLookedUp ? await this.#supersedingAll(rows, key.stem) : [];
+    let next = rows[0]?.[0] ?? new Uint8Array(0);
+    for (let at = 0; at < rows.length; at += 1) {
+      const [versionKey, value] = rows[at] as KvRow;
+      this.budget -= 1;
+      next = versionKey;
+      if (!isOfStem(versionKey, key.stem)) {
+        key.stem = versionStem(versionKey);
+        key.seen = 0;
+        key.newer = superseding[at];
+      } else if (key.newer === undefined && (key.seen > 0 || isLookedUp)) {
+        key.newer = await this.#superseding(versionKey);
+      }
+      key.seen += 1;
+      const written = writtenBy(checkedVersion(versionKey, value));
+      if (key.newer === undefined || !this.#isBeyond(bound, key.seen, key.newer)) {
+        key.newer = written;
+        continue;
+      }
+      // All older versions are beyond the bound as well.
+      let end = at + 1;
+      while (end < rows.length && isOfStem((rows[end] as KvRow)[0], key.stem)) end += 1;
+      if (end < rows.length) {
+        this.#remove(rows.slice(at, end), bucket, key.newer);
+        this.budget -= end - at - 1;
+        next = (rows[end - 1] as KvRow)[0];
+        at = end - 1;
+        continue;
+      }
+      const jump = await this.#removeUpTo(versionKey, bucket, key.newer);
+      key.newer = undefined;
+      if (jump !== undefined) return { next: jump, isJump: true };
+      // The budget is exhausted. The oldest versions were removed first, so none is missing between two that are kept.
+      this.#stop(segment, successor(versionKey), key.stem, key.seen - 1);
+      return "stopped";
+    }
+    return { next, isJump: false };
+  }
+
+  /** Removes all versions of a key up to the first of `rows`, which are all that there are, newest first. */
+  #remove(rows: readonly KvRow[], bucket: string, newer: Written): void {
+    const { versions, floors } = this.swept;
+    for (const [key, value] of rows) {
+      checkedVersion(key, value);
+      versions.push(key);
+    }
+    const newest = versionRevision((rows[0] as KvRow)[0]);
+    this.swept.pruned = Math.max(this.swept.pruned, newest);
+    floors.set(bucket, Math.max(floors.get(bucket) ?? 0, newer.revision));
+  }
+
+  #stop({ name }: Segment, key: Uint8Array, stem: Uint8Array, seen: number): void {
     this.budget = 0;
-    this.swept.cursor = { segment: name, key: Buffer.from(key).toString("hex"), stem, seen };
+    this.swept.cursor = { segment: name, key: hex(key), stem: hex(stem), seen };
   }
 
   #isBeyond({ keep, age }: Bound, seen: number, newer: Written): boolean {
@@ -165,6 +225,26 @@ class Sweep {
 
   #isOld({ revision }: Written): boolean {
     return revision <= this.#now.txId - RECENT_TRANSACTIONS;
+  }
+
+  /** Returns the writes that superseded the newest versions of the keys of a page, each at the place of its version in the page. */
+  async #supersedingAll(rows: readonly KvRow[], before: Uint8Array): Promise<(Written | undefined)[]> {
+    const places: number[] = [];
+    const rowKeys: Buffer[] = [];
+    let stem = before;
+    for (const [at, [key]] of rows.entries()) {
+      if (isOfStem(key, stem)) continue;
+      stem = versionStem(key);
+      places.push(at);
+      rowKeys.push(Buffer.concat([Buffer.from([ROW.document]), stem]));
+    }
+    const found: (Written | undefined)[] = [];
+    const newest = await readAllNewest(this.#reader, rowKeys);
+    for (const [at, place] of places.entries()) {
+      const value = newest[at];
+      found[place] = value && writtenBy(value);
+    }
+    return found;
   }
 
   /** Returns the write that superseded a version. */
@@ -187,15 +267,13 @@ class Sweep {
     let floor = floors.get(bucket) ?? 0;
     // At least one version, so that a single version can be removed.
     let left = Math.max(this.budget, 1);
+    const known = versions.length;
     let isDone = false;
     for await (const rows of this.#reader.range({ gte, lte: newest, limit: left + 1 })) {
       for (const [key, value] of rows) {
         checkedVersion(key, value);
         // This version superseded the previous one.
-        floor =
-          versions.length > 0 && isSameKey(versions.at(-1), key)
-            ? Math.max(floor, versionRevision(key))
-            : floor;
+        if (versions.length > known) floor = Math.max(floor, versionRevision(key));
         if (left === 0) break;
         left -= 1;
         versions.push(key);
@@ -209,25 +287,47 @@ class Sweep {
     return isDone ? gte : undefined;
   }
 
-  async #tombstone(key: Uint8Array, written: Written, { age }: Bound): Promise<void> {
-    if (!this.#isOld(written) || written.time + age > this.#now.time) return;
-    const gte = asKind(key, ROW.version);
-    for await (const rows of this.#reader.range({ gte, lt: prefixEnd(gte), limit: 1 })) {
-      if (rows.length > 0) return;
-    }
-    this.swept.tombstones.push(asKind(key, ROW.document));
+  /** Examines a page of tombstones. Those that are old, and whose key has no older versions, are removed. */
+  async #tombstones({ bound: { age } }: Segment, rows: readonly KvRow[]): Promise<Page> {
+    this.budget -= rows.length;
+    const old = rows.filter(([key, value]) => {
+      const written = writtenBy(checkedVersion(key, value));
+      return this.#isOld(written) && written.time + age <= this.#now.time;
+    });
+    const versions = await Promise.all(old.map(([key]) => this.#hasVersions(key)));
+    for (const [at, [key]] of old.entries())
+      if (versions[at] === false) this.swept.tombstones.push(asKind(key, ROW.document));
+    return { next: rows.at(-1)?.[0] ?? new Uint8Array(0), isJump: false };
   }
+
+  async #hasVersions(rowKey: Uint8Array): Promise<boolean> {
+    const gte = asKind(rowKey, ROW.version);
+    for await (const rows of this.#reader.range({ gte, lt: prefixEnd(gte), limit: 1 }))
+      return rows.length > 0;
+    return false;
+  }
+}
+
+/** The result of examining a page of rows. */
+interface Page {
+  /** The key before which to continue. */
+  readonly next: Uint8Array;
+  readonly isJump: boolean;
 }
 
 function writtenBy(value: VersionValue): Written {
   return { revision: versionValueRevision(value), time: versionValueTime(value) };
 }
 
-/** Returns whether two versions belong to the same key. */
-function isSameKey(left: Uint8Array | undefined, right: Uint8Array): boolean {
-  return left !== undefined && versionStem(left).equals(versionStem(right));
+/** Returns whether a version row is of the key with a stem. */
+function isOfStem(versionKey: Uint8Array, stem: Uint8Array): boolean {
+  return versionKey.length === 1 + stem.length + ID_BYTES && versionStem(versionKey).equals(stem);
 }
 
 function successor(key: Uint8Array): Buffer {
   return Buffer.concat([key, Buffer.alloc(1)]);
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
 }

@@ -26,6 +26,8 @@ interface BucketState {
   readonly name: string;
   /** The keys, by `namespace/name`. */
   readonly keys: Map<string, KeyState>;
+  /** The number of versions that the batch superseded. */
+  superseded: number;
   documents: number;
   tombstones: number;
   /** The floor as in {@link BucketCounters}, as is `gone`. */
@@ -104,7 +106,16 @@ export class KeyStates {
   collectBucket(name: string): BucketState {
     let bucket = this.#buckets.get(name);
     if (bucket === undefined) {
-      bucket = { name, keys: new Map(), documents: 0, tombstones: 0, floor: 0, gone: 0, changed: false };
+      bucket = {
+        name,
+        keys: new Map(),
+        superseded: 0,
+        documents: 0,
+        tombstones: 0,
+        floor: 0,
+        gone: 0,
+        changed: false,
+      };
       this.#buckets.set(name, bucket);
     }
     return bucket;
@@ -113,6 +124,13 @@ export class KeyStates {
   /** Returns all collected keys. */
   get all(): readonly KeyState[] {
     return this.#keys;
+  }
+
+  /** Returns the number of versions that the batch superseded in buckets that `isMeant`. */
+  superseded(isMeant: (bucket: string) => boolean): number {
+    let count = 0;
+    for (const { name, superseded } of this.#buckets.values()) if (isMeant(name)) count += superseded;
+    return count;
   }
 
   /** Records that versions of `bucket` superseded up to `revision` were removed. */
@@ -234,9 +252,10 @@ export class KeyStates {
     }
   }
 
-  #supersede({ rowKey, document, tombstone }: KeyState): void {
+  #supersede({ bucket, rowKey, document, tombstone }: KeyState): void {
     const value = document ?? tombstone;
     if (value === undefined) return;
+    bucket.superseded += 1;
     this.#rows.push({ type: "put", key: versionRowKey(rowKey, versionValueRevision(value)), value });
   }
 }

@@ -11,7 +11,7 @@ import type { LogIdentity } from "../../log/log-identity.ts";
  * The version of the index's layout. A node reads only its own version; it rebuilds any other index from a checkpoint of this version or
  * from the log. Raise the version whenever the same log would result in other rows. docs/index-format.md describes the rows.
  */
-export const INDEX_VERSION = 6;
+export const INDEX_VERSION = 7;
 
 const Id = z.int().min(0);
 
@@ -39,6 +39,7 @@ const StateSchema = z.object({
   documents: Id,
   policies: PoliciesSchema.optional(),
   events: Id.optional(),
+  superseded: Id.optional(),
   sweep: z.object({ segment: z.string(), key: z.string(), stem: z.string(), seen: Id }).optional(),
   cleaned: Id.optional(),
   pruned: Id.optional(),
@@ -47,7 +48,7 @@ const StateSchema = z.object({
 /**
  * The state of an index: which prefix of which log it holds; written in the same batch as the rows of its last message. `txId`: the last
  * message applied; `time`: its transaction's time (ms since 1970); `sha256`: its anchor's hash; `documents`: number of current documents;
- * `events`: number of recorded events; `sweep`: where the next sweep of history continues; `cleaned`: the last transaction at which history
+ * `events`: number of recorded events; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next sweep of history continues; `cleaned`: the last transaction at which history
  * was removed; `pruned`: history at or before this transaction may be incomplete.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;

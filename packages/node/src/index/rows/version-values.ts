@@ -73,6 +73,21 @@ export async function readNewest(reader: KvReader, rowKey: Uint8Array): Promise<
   return checkedVersion(rowKey, document) ?? checkedVersion(tombstoneKey, tombstone);
 }
 
+/** Reads the newest versions of keys, as {@link readNewest} does. */
+export async function readAllNewest(
+  reader: KvReader,
+  rowKeys: readonly Uint8Array[],
+): Promise<(VersionValue | undefined)[]> {
+  const found = (await reader.getMany(rowKeys)).map((value, at) =>
+    checkedVersion(rowKeys[at] as Uint8Array, value),
+  );
+  const absent = rowKeys.flatMap((_, at) => (found[at] === undefined ? [at] : []));
+  const tombstones = absent.map((at) => asKind(rowKeys[at] as Uint8Array, ROW.tombstone));
+  for (const [n, value] of (await reader.getMany(tombstones)).entries())
+    found[absent[n] as number] = checkedVersion(tombstones[n] as Uint8Array, value);
+  return found;
+}
+
 /** Returns the revision of a version. */
 export function versionValueRevision(value: VersionValue): Revision {
   return readTextNumber(value, REVISION_AT);

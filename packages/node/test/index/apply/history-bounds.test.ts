@@ -13,6 +13,8 @@ const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last:
 /** The length of a log in which each key is written and deleted repeatedly; every tenth transaction writes another bucket. */
 const TRANSACTIONS = 3_000;
 const KEYS = 23;
+/** The number of transactions within which sweeps examine all versions of these logs: some thousand, of which a sweep examines 512. */
+const CYCLE = 900;
 
 function operation(position: number): TxOperation {
   const key = `default/k${(position * 7) % KEYS}`;
@@ -22,9 +24,9 @@ function operation(position: number): TxOperation {
   return position % 6 === 0 ? ["delete", "pods", key] : ["put", "pods", key, { n: position }];
 }
 
-function messages(bound: BoundPolicy | undefined): LogMessage[] {
+function messages(bound: BoundPolicy | undefined, count = TRANSACTIONS): LogMessage[] {
   const found = [{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }];
-  for (let position = 2; position <= TRANSACTIONS; position += 1) {
+  for (let position = 2; position <= count; position += 1) {
     const configure: TxOperation[] = bound === undefined ? [] : [["configure", { history: { pods: bound } }]];
     const ops: TxOperation[] = position === 2 ? [...configure, operation(2)] : [operation(position)];
     found.push({ position, time: position * 1_000, payload: encodeTransaction({ ops }, birth.log) });
@@ -101,7 +103,7 @@ describe.each<[string, BoundPolicy]>([
       if (keep !== undefined && bound.for === undefined) {
         expect(left.length).toBeGreaterThanOrEqual(Math.min(keep + 1, all.length));
         // Only versions superseded recently, or since the last sweeps, are beyond the bound.
-        const old = left.filter(({ revision }) => revision < TRANSACTIONS - RECENT_TRANSACTIONS - 300);
+        const old = left.filter(({ revision }) => revision < TRANSACTIONS - RECENT_TRANSACTIONS - CYCLE);
         expect(old.length).toBeLessThanOrEqual(keep + 1);
       }
     }
@@ -143,9 +145,38 @@ describe("what a history policy removed", () => {
     expect(await at(index, "never", 6)).toBeUndefined();
   });
 
+  it("is the oldest part of a history that is longer than what a sweep examines", async () => {
+    const written = 2_000;
+    const log: LogMessage[] = [{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }];
+    const add = (...ops: TxOperation[]): void => {
+      const position = log.length + 1;
+      log.push({ position, time: position * 1_000, payload: encodeTransaction({ ops }, birth.log) });
+    };
+    for (let n = 0; n < written; n += 1) add(["put", "pods", "default/long", n]);
+    for (let n = 0; n < 300; n += 1) add(["put", "pods", `default/k${n % 100}`, n]);
+    add(["configure", { history: { pods: { keep: 3 } } }]);
+    while (log.length < 2 * written + 1_000) add(["put", "other", "default/x", 0]);
+    const { index } = await indexOf([], 1);
+    const { index: other } = await indexOf(log, 10_000);
+    const document = { bucket: "pods", namespace: "default", name: "long" };
+    const lengths = new Set<number>();
+    for (let from = 0; from < log.length; from += 128) {
+      await index.apply(log.slice(from, from + 128));
+      const { versions } = await index.history(document, written);
+      const newest = Math.min(index.state.txId, written + 1);
+      // A gap would show as a revision that is missing between two others.
+      expect(versions.map(({ revision }) => revision)).toEqual(versions.map((_, place) => newest - place));
+      lengths.add(versions.length);
+    }
+    expect((await index.history(document, written)).versions).toHaveLength(4);
+    // It was removed in several sweeps.
+    expect([...lengths].filter((length) => length > 4 && length < written - 500).length).toBeGreaterThan(1);
+    expect(await index.digest()).toEqual(await other.digest());
+  });
+
   it("leaves no trace of keys that were deleted longer ago than the bound", async () => {
-    const { index, kv } = await indexOf(messages({ for: "PT1M" }), 1_000);
-    const { kv: wholeKv } = await indexOf(messages(undefined), 1_000);
+    const { index, kv } = await indexOf(messages({ for: "PT1M" }, TRANSACTIONS + 2 * CYCLE), 1_000);
+    const { kv: wholeKv } = await indexOf(messages(undefined, TRANSACTIONS + 2 * CYCLE), 1_000);
     expect((await rowsOf(wholeKv, "d")).length).toBeGreaterThan((await rowsOf(kv, "d")).length);
     const { versions } = await index.history({ bucket: "pods", namespace: "default", name: "k1" }, 10);
     expect(versions).toEqual([]);
