@@ -63,7 +63,7 @@ export async function applyMessages(
   // Loaded before the keys are read, because policies may need further keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
   await Promise.all([keys.load(reader), policies?.prepare(messages, touched, fields)]);
-  const submissions = await Submissions.load(messages, before.txId + messages.length, reader, remembered);
+  const submissions = await Submissions.load(messages, before.txId, reader, remembered);
   const outcomes: KvOperation[] = [];
   const results: AppliedTransaction[] = [];
   let { log, txId, time } = before;

@@ -57,11 +57,20 @@ export class BatchPolicies {
     if (extras !== undefined && extras.events > 0) {
       const counts = { time, recorded: extras.events, transactions: extras.transactions };
       const bound = batch.#active?.events ?? DEFAULT_EVENT_BOUND;
-      batch.#events = await EventRows.load(bound, reader, before.events ?? 0, counts);
+      batch.#events = await EventRows.load(
+        bound,
+        reader,
+        { count: before.events ?? 0, from: before.eventsFrom ?? 0 },
+        counts,
+      );
     }
     const { expire, history } = batch.#active ?? NOTHING_ACTIVE;
     if (expire.size > 0) {
-      batch.#expiry = await Expiry.load(expire, reader, keys, { time, transactions: messages.length });
+      batch.#expiry = await Expiry.load(expire, reader, keys, {
+        from: before.dueFrom ?? 0,
+        time,
+        transactions: messages.length,
+      });
     }
     const txId = before.txId + 1;
     const [first] = messages;
@@ -144,7 +153,10 @@ export class BatchPolicies {
   }
 
   /** Returns the part of the state that policies determine, after the batch. */
-  state(): Pick<IndexState, "policies" | "events" | "superseded" | "sweep" | "cleaned" | "pruned"> {
+  state(): Pick<
+    IndexState,
+    "policies" | "events" | "eventsFrom" | "dueFrom" | "superseded" | "sweep" | "cleaned" | "pruned"
+  > {
     const { cleaned, pruned = 0, sweep, txId } = this.#before;
     const swept = this.#swept;
     const isCleaned = swept !== undefined && swept.versions.length + swept.tombstones.length > 0;
@@ -153,6 +165,8 @@ export class BatchPolicies {
     return {
       policies,
       events,
+      eventsFrom: this.#events?.from ?? this.#before.eventsFrom,
+      dueFrom: this.#expiry?.from ?? this.#before.dueFrom,
       superseded: this.#superseded(),
       sweep: swept === undefined ? sweep : swept.cursor,
       cleaned: isCleaned ? txId + 1 : cleaned,

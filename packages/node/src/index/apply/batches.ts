@@ -68,7 +68,7 @@ export async function batchLength(
     most = Math.min(most, untilSweep(next) + 1);
   }
   if (policies.expire.size === 0 || most <= MAX_MESSAGES_WHILE_EXPIRING) return most;
-  return (await hasDue(reader, lastTime(messages.slice(0, most), state)))
+  return (await hasDue(reader, lastTime(messages.slice(0, most), state), state.dueFrom))
     ? MAX_MESSAGES_WHILE_EXPIRING
     : most;
 }

@@ -2,7 +2,7 @@ import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { EventRecord, TxId } from "@cairn/client";
 import { oldestEventTime } from "../policies/active-policies.ts";
 import type { Bound } from "../policies/active-policies.ts";
-import { ROW, rowsOfKind, eventRowKey, eventRowTime, nanoseconds } from "../rows/row-keys.ts";
+import { eventRowKey, eventRowTime, milliseconds, nanoseconds, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { RowQueue } from "./row-queue.ts";
 
@@ -14,24 +14,30 @@ export class EventRows {
   readonly #bound: Bound;
   readonly #queue: RowQueue;
   #count: number;
+  #from: number;
 
-  private constructor(bound: Bound, stored: readonly KvRow[], count: number) {
+  private constructor(bound: Bound, stored: readonly KvRow[], { count, from }: StoredEvents) {
     this.#bound = bound;
     this.#queue = new RowQueue(stored);
     this.#count = count;
+    this.#from = from;
   }
 
-  /** Reads the events that may be removed up to `time` while `recorded` events arrive in `transactions`; the index has `count` events. */
+  /** Reads the events that may be removed up to `time` while `recorded` events arrive in `transactions`. */
   static async load(
     bound: Bound,
     reader: KvReader,
-    count: number,
+    { count, from }: StoredEvents,
     batch: { readonly time: number; readonly recorded: number; readonly transactions: number },
   ): Promise<EventRows> {
     const oldest = oldestEventTime(bound, batch.time);
     const most = batch.recorded + batch.transactions * MAX_EXTRA_REMOVALS;
     const stored: KvRow[] = [];
-    for await (const rows of reader.range({ ...rowsOfKind(ROW.event), limit: most })) {
+    for await (const rows of reader.range({
+      gte: eventRowKey(nanoseconds(from), 0, 0),
+      lt: EVENTS_END,
+      limit: most,
+    })) {
       const [last] = rows.at(-1) ?? [];
       for (const [key, value] of rows) {
         unsealed(key, value);
@@ -42,28 +48,49 @@ export class EventRows {
       if (last === undefined || eventRowTime(last) < oldest) continue;
       if (count + batch.recorded - stored.length <= bound.keep) break;
     }
-    return new EventRows(bound, stored, count);
+    return new EventRows(bound, stored, { count, from });
   }
 
   get count(): number {
     return this.#count;
   }
 
+  /** The time before which there is no event, as in {@link IndexState}. */
+  get from(): number {
+    return this.#from;
+  }
+
   /** Records the events of a transaction, then removes events beyond the bounds. */
   record(txId: TxId, time: number, events: readonly Uint8Array[]): void {
+    const keys: Uint8Array[] = [];
     for (const [place, json] of events.entries()) {
       const key = eventRowKey(eventTime(json, time), txId, place);
       this.#queue.add(key, sealed(key, json));
+      keys.push(key);
     }
     this.#count += events.length;
+    const last = this.#remove(time, events.length + MAX_EXTRA_REMOVALS);
+    if (last !== undefined) this.#from = Math.max(this.#from, milliseconds(eventRowTime(last)));
+    for (const key of keys) {
+      // Events may report times that are older than those of events removed before.
+      if (last === undefined || Buffer.compare(key, last) > 0)
+        this.#from = Math.min(this.#from, milliseconds(eventRowTime(key)));
+    }
+  }
+
+  /** Removes the oldest events, as far as they are beyond the bounds, and `most` of them. Returns the key of the last one. */
+  #remove(time: number, most: number): Uint8Array | undefined {
     const oldest = oldestEventTime(this.#bound, time);
-    for (let removed = 0; removed < events.length + MAX_EXTRA_REMOVALS; removed += 1) {
+    let last: Uint8Array | undefined;
+    for (let removed = 0; removed < most; removed += 1) {
       const row = this.#queue.peek();
-      if (row === undefined) return;
-      if (this.#count <= this.#bound.keep && eventRowTime(row[0]) >= oldest) return;
+      if (row === undefined) return last;
+      if (this.#count <= this.#bound.keep && eventRowTime(row[0]) >= oldest) return last;
       this.#queue.shift();
       this.#count -= 1;
+      [last] = row;
     }
+    return last;
   }
 
   rows(): Iterable<KvOperation> {
@@ -71,6 +98,13 @@ export class EventRows {
   }
 }
 
+/** The events of an index: their number, and the time before which there is none (ms since 1970). */
+interface StoredEvents {
+  readonly count: number;
+  readonly from: number;
+}
+
+const EVENTS_END = rowsOfKind(ROW.event).lt;
 const EMPTY = new Uint8Array(0);
 
 function eventTime(json: Uint8Array, time: number): bigint {

@@ -7,7 +7,6 @@ import {
   expiredRowKey,
   parseNumberedStem,
   parseStem,
-  ROW,
   documentRowPrefix,
   prefixEnd,
   NO_STEM,
@@ -26,14 +25,15 @@ import type { StatePolicies } from "../rows/index-state.ts";
 /** The most due rows that a transaction examines. Part of the index version. */
 const DUE_PER_TRANSACTION = 100;
 
-/** Returns whether any document may be due at `time`. */
-export async function hasDue(reader: KvReader, time: number): Promise<boolean> {
-  for await (const rows of reader.range({ ...dueUpTo(time), limit: 1 })) return rows.length > 0;
+/** Returns whether any document may be due at `time`; `from` as in {@link IndexState}. */
+export async function hasDue(reader: KvReader, time: number, from = 0): Promise<boolean> {
+  if (from > time) return false;
+  for await (const rows of reader.range({ ...dueWithin(from, time), limit: 1 })) return rows.length > 0;
   return false;
 }
 
-function dueUpTo(time: number): { gte: Uint8Array; lt: Uint8Array } {
-  return { gte: Buffer.from([ROW.due]), lt: dueRowKey(time + 1, NO_STEM) };
+function dueWithin(from: number, time: number): { gte: Uint8Array; lt: Uint8Array } {
+  return { gte: dueRowKey(from, NO_STEM), lt: dueRowKey(Math.max(from, time + 1), NO_STEM) };
 }
 
 /**
@@ -47,11 +47,23 @@ export class Expiry {
   readonly #keys: KeyStates;
   readonly #states = new Map<string, KeyState>();
   readonly #expired: KvOperation[] = [];
+  #from: number;
 
-  private constructor(rules: ActivePolicies["expire"], stored: readonly KvRow[], keys: KeyStates) {
+  private constructor(
+    rules: ActivePolicies["expire"],
+    stored: readonly KvRow[],
+    keys: KeyStates,
+    from: number,
+  ) {
     this.#rules = rules;
     this.#queue = new RowQueue(stored);
     this.#keys = keys;
+    this.#from = from;
+  }
+
+  /** The time before which no document is due, as in {@link IndexState}. */
+  get from(): number {
+    return this.#from;
   }
 
   /** Reads the documents that may be due up to `time` in `transactions` transactions, and collects their keys. */
@@ -59,17 +71,18 @@ export class Expiry {
     rules: ActivePolicies["expire"],
     reader: KvReader,
     keys: KeyStates,
-    { time, transactions }: { readonly time: number; readonly transactions: number },
+    batch: { readonly from: number; readonly time: number; readonly transactions: number },
   ): Promise<Expiry> {
+    const { from, time, transactions } = batch;
     const stored: KvRow[] = [];
-    const range = { ...dueUpTo(time), limit: transactions * DUE_PER_TRANSACTION };
+    const range = { ...dueWithin(from, time), limit: transactions * DUE_PER_TRANSACTION };
     for await (const rows of reader.range(range)) {
       for (const row of rows) {
         unsealed(...row);
         stored.push(row);
       }
     }
-    const expiry = new Expiry(rules, stored, keys);
+    const expiry = new Expiry(rules, stored, keys, from);
     for (const [key] of stored) expiry.#stateOf(key);
     return expiry;
   }
@@ -84,7 +97,9 @@ export class Expiry {
   /** Notes a document that `revision` wrote at `time`, if the rule applies to it. */
   note(rowKey: Uint8Array, rule: ExpireRule, revision: TxId, time: number, document: Json): void {
     if (!appliesTo(rule, document)) return;
-    const key = dueRowKey(time + rule.after, rowKey);
+    const due = time + rule.after;
+    this.#from = Math.min(this.#from, due);
+    const key = dueRowKey(due, rowKey);
     this.#queue.add(key, encodeNumber(key, revision));
   }
 
@@ -92,8 +107,11 @@ export class Expiry {
   expire(txId: TxId, time: number): void {
     for (let looked = 0; looked < DUE_PER_TRANSACTION; looked += 1) {
       const row = this.#queue.peek();
-      if (row === undefined || parseNumberedStem(row[0]).number > time) return;
+      if (row === undefined) return;
+      const { number: due } = parseNumberedStem(row[0]);
+      if (due > time) return;
       this.#queue.shift();
+      this.#from = due;
       const key = this.#stateOf(row[0]);
       if (!this.#isDue(key, decodeNumber(...row), time)) continue;
       this.#keys.delete(key, txId, time);

@@ -34,10 +34,10 @@ export class Submissions {
     this.#remembered = remembered;
   }
 
-  /** Reads what is remembered of the ids of `messages`; `last` is the tx-id of the last message. */
+  /** Reads what is remembered of the ids of `messages`, which follow transaction `before`. */
   static async load(
     messages: readonly IndexedMessage[],
-    last: TxId,
+    before: TxId,
     reader: KvReader,
     remembered = REMEMBERED_TRANSACTIONS,
   ): Promise<Submissions> {
@@ -46,7 +46,8 @@ export class Submissions {
     for (const { decoded } of messages) {
       if (decoded.kind === "transaction" && decoded.id !== undefined) ids.add(decoded.id);
     }
-    if (last > remembered) await submissions.#loadExpired(last - remembered, reader, ids);
+    const floor = before + messages.length - remembered;
+    if (floor > 0) await submissions.#loadExpired({ after: before - remembered, floor }, reader, ids);
     if (ids.size > 0) await submissions.#loadKnown([...ids], reader);
     return submissions;
   }
@@ -85,8 +86,16 @@ export class Submissions {
     }
   }
 
-  async #loadExpired(floor: TxId, reader: KvReader, ids: Set<string>): Promise<void> {
-    const range = { gte: Buffer.from([ROW.submissionOrder]), lt: txRowKey(ROW.submissionOrder, floor + 1) };
+  /** Reads the ids of transactions up to `floor`. Those up to `after` were removed before: reading over removed rows is slow. */
+  async #loadExpired(
+    { after, floor }: { readonly after: TxId; readonly floor: TxId },
+    reader: KvReader,
+    ids: Set<string>,
+  ): Promise<void> {
+    const range = {
+      gte: txRowKey(ROW.submissionOrder, Math.max(after, 0) + 1),
+      lt: txRowKey(ROW.submissionOrder, floor + 1),
+    };
     for await (const rows of reader.range(range)) {
       for (const [key, value] of rows) {
         const id = unsealed(key, value).toString("utf8");

@@ -39,6 +39,8 @@ const StateSchema = z.object({
   documents: Id,
   policies: PoliciesSchema.optional(),
   events: Id.optional(),
+  eventsFrom: Id.optional(),
+  dueFrom: Id.optional(),
   superseded: Id.optional(),
   sweep: z.object({ segment: z.string(), key: z.string(), stem: z.string(), seen: Id }).optional(),
   cleaned: Id.optional(),
@@ -48,7 +50,8 @@ const StateSchema = z.object({
 /**
  * The state of an index: which prefix of which log it holds; written in the same batch as the rows of its last message. `txId`: the last
  * message applied; `time`: its transaction's time (ms since 1970); `sha256`: its anchor's hash; `documents`: number of current documents;
- * `events`: number of recorded events; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next sweep of history continues; `cleaned`: the last transaction at which history
+ * `events`: number of recorded events; `eventsFrom` and `dueFrom`: times (ms since 1970) before which there is no row of an event or of a
+ * document that is due, since those were removed; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next sweep of history continues; `cleaned`: the last transaction at which history
  * was removed; `pruned`: history at or before this transaction may be incomplete.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;

@@ -192,6 +192,11 @@ export function nanoseconds(time: number): bigint {
   return BigInt(time) * NS_PER_MS;
 }
 
+/** Converts a time of events (ns) to milliseconds, rounded down. */
+export function milliseconds(time: bigint): number {
+  return Number(time / NS_PER_MS);
+}
+
 /** The key of the only row with the state of the index. */
 export const STATE_ROW_KEY: Uint8Array = Buffer.from("mstate", "utf8");
 
