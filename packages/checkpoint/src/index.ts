@@ -5,6 +5,7 @@ export type { CheckpointSource } from "./store/checkpoint-source.ts";
 
 /** The contract of a checkpoint store, and what its implementations share. */
 export type {
+  ChangeOptions,
   CheckpointStore,
   DirectContent,
   StoredContent,

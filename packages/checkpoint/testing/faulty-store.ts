@@ -70,9 +70,9 @@ export function faultyStore(store: CheckpointStore, faults: StoreFaults): Checkp
         return Readable.from(spoiled(content, name, faults), { objectMode: false });
       }),
     read: (name) => call("read", name, () => store.read(name)),
-    create: (name, text) => call("create", name, () => store.create(name, text)),
+    create: (name, text, options) => call("create", name, () => store.create(name, text, options)),
     replace: (name, text, tag) => call("replace", name, () => store.replace(name, text, tag)),
-    remove: (name) => call("remove", name, () => store.remove(name)),
+    remove: (name, options) => call("remove", name, () => store.remove(name, options)),
     ...(store.describe === undefined ? {} : { describe: () => store.describe?.() }),
     ...(store.tidy === undefined ? {} : { tidy: async (which) => (await store.tidy?.(which)) ?? [] }),
     now: () => call("now", "", () => store.now()),

@@ -55,6 +55,15 @@ export interface StoreFindings {
   readonly checksums: string;
 }
 
+/** Options for creating and removing small files. */
+export interface ChangeOptions {
+  /**
+   * Whether the change survives a power loss once the call resolves. Defaults to true. Leases need not: each flush of a disk delays whatever
+   * else is being flushed there, such as a log.
+   */
+  readonly durable?: boolean;
+}
+
 /**
  * A store of checkpoints: a flat set of named files, in a folder or in S3. An implementation only stores; it need not know the meaning of
  * names and contents (archives, manifests, leases).
@@ -78,11 +87,11 @@ export interface CheckpointStore {
   /** Reads a small file (at most 64 MiB, otherwise `CHECKPOINT_CORRUPT`); undefined if it does not exist. */
   read(name: string): Promise<TaggedText | undefined>;
   /** Writes a small file. Returns false if the name exists. If {@link exclusive}, only one of several concurrent calls returns true. */
-  create(name: string, text: string): Promise<boolean>;
+  create(name: string, text: string, options?: ChangeOptions): Promise<boolean>;
   /** Overwrites a small file if its tag is still `tag`. Returns false if the tag differs, or the file no longer exists. */
   replace(name: string, text: string, tag: string): Promise<{ tag: string } | false>;
   /** Removes a file; does nothing if it does not exist. */
-  remove(name: string): Promise<void>;
+  remove(name: string, options?: ChangeOptions): Promise<void>;
   /** Returns the current time by the store's own clock, in milliseconds since 1970. */
   now(): Promise<number>;
   /** Whether only one of several concurrent calls of {@link create} succeeds. */

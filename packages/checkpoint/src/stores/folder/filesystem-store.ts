@@ -156,7 +156,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
         signal?.throwIfAborted();
         throw error;
       }
-      const { done } = await run(doing, () => publishNew(file, target));
+      const { done } = await run(doing, () => publishNew(file, target, true));
       if (!done) throw alreadyThere(name, location);
       return { bytes };
     },
@@ -173,12 +173,12 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
     read: (name) => run(`reading ${name}`, () => readSmall(name)),
 
-    async create(name, text) {
+    async create(name, text, { durable = true } = {}) {
       const target = pathOf(name);
       return run(`writing ${name}`, async () => {
         const file = await temporary(name);
         await fill(file, text);
-        const outcome = await publishNew(file, target);
+        const outcome = await publishNew(file, target, durable);
         if (!outcome.atomic) exclusive = false;
         return outcome.done;
       });
@@ -196,11 +196,11 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       });
     },
 
-    async remove(name) {
+    async remove(name, { durable = true } = {}) {
       const target = pathOf(name);
       return run(`removing ${name}`, async () => {
         if (!(await isThere())) return;
-        await removeFile(target);
+        await removeFile(target, durable);
       });
     },
 

@@ -68,15 +68,15 @@ export async function removeDeadTemporaries(root: string, before: number): Promi
   }
 }
 
-/** Removes a file durably; does nothing if it no longer exists. */
-export async function removeFile(path: string): Promise<void> {
+/** Removes a file, durably if `durable`; does nothing if it no longer exists. */
+export async function removeFile(path: string, durable: boolean): Promise<void> {
   try {
     await unlink(path);
   } catch (error) {
     if (systemErrorCode(error) === "ENOENT") return;
     throw error;
   }
-  await syncFolder(dirname(path));
+  if (durable) await syncFolder(dirname(path));
 }
 
 /** Writes all of `chunk`: a single write may only write a part of it. */

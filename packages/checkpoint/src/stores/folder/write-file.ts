@@ -41,21 +41,22 @@ export async function fill(file: TemporaryFile, text: string): Promise<void> {
 
 /**
  * Gives a finished temporary file the name `target` unless that exists, in which case `done` is false. The temporary file is removed in any
- * case. `atomic` is false if several concurrent writers may have succeeded.
+ * case. `atomic` is false if several concurrent writers may have succeeded. Nothing is flushed to the disk unless `durable`.
  */
 export async function publishNew(
   file: TemporaryFile,
   target: string,
+  durable: boolean,
 ): Promise<{ readonly done: boolean; readonly atomic: boolean }> {
   let outcome: { done: boolean; atomic: boolean };
   try {
     // The content before the name: after a power loss a name must not lead to an incomplete file.
-    await file.handle.sync();
+    if (durable) await file.handle.sync();
     outcome = await nameFile(file, target);
   } finally {
     await discard(file);
   }
-  await syncFolder(dirname(target));
+  if (durable) await syncFolder(dirname(target));
   return outcome;
 }
 

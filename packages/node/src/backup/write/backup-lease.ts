@@ -6,6 +6,9 @@ import { type BackupListing, backupLease } from "../segments/segment-name.ts";
 const MIN_LEASE_MS = 10_000;
 const MAX_LEASE_MS = 600_000;
 
+/** A lease that a power loss removes, or brings back, is taken again, or taken over when it is old. */
+const NOT_DURABLE = { durable: false } as const;
+
 /** The place of a lease, and who takes it. */
 export interface LeaseTerms {
   readonly store: CheckpointStore;
@@ -31,15 +34,15 @@ export async function underLease(
   if (lease !== undefined) {
     const age = now - lease.modifiedAt;
     if (Math.abs(age) < Math.min(MAX_LEASE_MS, Math.max(MIN_LEASE_MS, every))) return false;
-    await tolerant(store.remove(file));
+    await tolerant(store.remove(file, NOT_DURABLE));
   }
   const text = JSON.stringify({ node, since: new Date(now).toISOString() });
-  if (!(await store.create(file, text))) return false;
+  if (!(await store.create(file, text, NOT_DURABLE))) return false;
   try {
     await work();
     return true;
   } finally {
-    await tolerant(store.remove(file));
+    await tolerant(store.remove(file, NOT_DURABLE));
   }
 }
 

@@ -47,9 +47,9 @@ export function awaitedStore(
     upload: (name, content, options) => store.upload(name, content, options),
     open: (name, options) => watched(`opening ${name}`, store.open(name, options)),
     read: (name) => watched(`reading ${name}`, store.read(name)),
-    create: (name, text) => watched(`writing ${name}`, store.create(name, text)),
+    create: (name, text, options) => watched(`writing ${name}`, store.create(name, text, options)),
     replace: (name, text, tag) => watched(`writing ${name}`, store.replace(name, text, tag)),
-    remove: (name) => watched(`removing ${name}`, store.remove(name)),
+    remove: (name, options) => watched(`removing ${name}`, store.remove(name, options)),
     now: () => watched("reading its clock", store.now()),
     ...(store.describe === undefined ? {} : { describe: () => store.describe?.() }),
     ...(store.tidy === undefined
