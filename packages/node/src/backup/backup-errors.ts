@@ -1,6 +1,9 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 
-/** Awaits work with the store of a backup, and converts its errors: for a reader of the log, it is the log that cannot be reached. */
+/**
+ * Awaits work on a backup's store and converts its errors: to a reader of the log, a failing store means an unreachable
+ * log.
+ */
 export async function inLogTerms<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;

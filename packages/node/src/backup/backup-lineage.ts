@@ -17,8 +17,8 @@ export interface LogOrigin {
 export type Lineage = ReadonlyMap<string, LogOrigin | undefined>;
 
 /**
- * Returns the logs that have a backup in a store. What `known` has is not read again. One request for up to a thousand segments, and one for
- * each log that is read, which is needed only if there are several.
+ * Returns the logs that have a backup in a store. Logs in `known` are not read again. It takes one request per thousand
+ * segments and, if there are several logs, one for each log that is not yet known.
  */
 export async function readLineage(store: CheckpointStore, known: Lineage = new Map()): Promise<Lineage> {
   const ids = await listBackups(store);
@@ -53,7 +53,7 @@ export function newestLog(lineage: Lineage, location: string): string | undefine
   if (ends.length <= 1) return ends[0];
   throw new CairnError(
     "CONFIG_INVALID",
-    `${location} has the backups of ${ends.length} logs of which none is known to continue another: ${ends.toSorted().join(", ")}.`,
+    `${location} contains the backups of ${ends.length} logs, none of which is known to continue another: ${ends.toSorted().join(", ")}.`,
     {
       hint: 'Name the one to read: "log-id" of cairn.log-backup/->tx-log. cairn log status shows the id of a log.',
     },

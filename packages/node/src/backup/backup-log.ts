@@ -29,9 +29,9 @@ import {
 export interface BackupLogOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** The time from one listing to the next while a reader waits for new segments (ms); a second by default. */
+  /** The interval between listings while a reader waits for new segments (ms). Defaults to one second. */
   readonly pollMs?: number;
-  /** The age up to which a listing is taken for the present one (ms); a second by default. */
+  /** The maximum age of a listing that is used without listing again (ms). Defaults to one second. */
   readonly listingMs?: number;
   /** Read as if the backup ended with this transaction: what comes after it, and holes there, do not matter. */
   readonly endsWith?: TxId;
@@ -39,30 +39,30 @@ export interface BackupLogOptions {
   readonly onDamage?: (error: CairnError) => void;
 }
 
-/** The default of `pollMs`, and of `listingMs`: a join must not list for every question. */
+/** The default of `pollMs` and `listingMs`. A join must not list the store for every call. */
 const LISTING_MS = 1_000;
 
 /**
- * A log that is read from its backup in a checkpoint store. Nothing can be appended to it. A damaged segment is passed over if another one
- * holds the same transactions; otherwise `SEGMENT_CORRUPT` is thrown before any of its messages is returned. `LOG_REGRESSED` is thrown
- * before messages of two histories are returned in one reading.
+ * A read-only log, read from its backup in a checkpoint store. A damaged segment is skipped if another one holds the
+ * same transactions; otherwise `SEGMENT_CORRUPT` is thrown before any of its messages is returned. `LOG_REGRESSED` is
+ * thrown before one reading returns messages of two histories.
  */
 export class BackupLog implements TxLog {
   readonly maxPayload = 0;
   readonly #options: BackupLogOptions;
   readonly #closed = new AbortController();
-  /** Segments that cannot be used, by {@link versionOf}, with the reason. */
+  /** Unusable segments, by {@link versionOf}, each with the reason. */
   readonly #damaged = new Map<string, CairnError>();
   #listing: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
   #log: SegmentHeader["log"] | undefined;
-  /** The segment from which a message was fetched last. */
+  /** The segment that the last message was fetched from. */
   #fetched: Segment | undefined;
 
   constructor(options: BackupLogOptions) {
     this.#options = options;
   }
 
-  /** The name of the log, known once a segment was read; until then the folder of its backup. */
+  /** The name of the log once a segment has been read; until then, the folder of its backup. */
   get name(): string {
     return this.#log?.name ?? backupFolder(this.#options.logId).slice(0, -1);
   }
@@ -90,7 +90,7 @@ export class BackupLog implements TxLog {
 
   async bounds(): Promise<LogBounds> {
     const segments = await this.#segments();
-    // Only from there to the end can it be read in one sequence.
+    // Only the run from there to the end can be read without a hole.
     const { endsWith = Infinity } = this.#options;
     const run = coveredRanges(segments).findLast(({ first }) => first <= endsWith);
     if (run === undefined) throw this.#unreachable("It has no segments yet.");
@@ -98,7 +98,10 @@ export class BackupLog implements TxLog {
     return { first: run.first - offset, last: Math.min(run.last, endsWith) - offset };
   }
 
-  /** Returns the offset from the log's positions to tx-ids, which each of its segments states; undefined if the backup has no segments. */
+  /**
+   * Returns the offset from the log's positions to transaction ids, as recorded in each segment; undefined if the
+   * backup has no segments.
+   */
   async offset(): Promise<number | undefined> {
     const segments = await this.#segments();
     return segments.length === 0 ? undefined : (await this.#identity(segments)).offset;
@@ -118,8 +121,8 @@ export class BackupLog implements TxLog {
   }
 
   /**
-   * Returns the first position of the run without holes that holds `position`; undefined if none does. Segments that proved damaged count
-   * as holes.
+   * Returns the first position of the unbroken run that contains `position`; undefined if no run does. Segments found
+   * to be damaged count as holes.
    */
   async beginningOf(position: number): Promise<number | undefined> {
     const segments = await this.#segments();
@@ -154,11 +157,11 @@ export class BackupLog implements TxLog {
     const loading = (txId: TxId): Promise<Segment | undefined> => {
       const segment = ahead.get(txId) ?? this.#load(txId, signal);
       ahead.set(txId, segment);
-      // A reader that ends early does not await what was read ahead.
+      // A reader that ends early never awaits the segment that was prefetched.
       segment.catch(() => undefined);
       return segment;
     };
-    /** Loads the segment that follows, if there is one. */
+    /** Loads the next segment, if there is one. */
     const following = async ({ header }: Segment): Promise<Segment | undefined> =>
       (await this.#isKnown(header.last + 1)) ? await loading(header.last + 1) : undefined;
     while (!signal.aborted) {
@@ -173,13 +176,14 @@ export class BackupLog implements TxLog {
       if (segment !== undefined && before !== undefined) requireContinuation(before, segment);
       if (segment === undefined) {
         const beyond = (await this.#segments()).find(({ first }) => first > next);
-        // The caller notices the hole: it compares positions.
+        // The caller compares positions, so it notices the hole.
         if (beyond !== undefined) [next, before] = [beyond.first, undefined];
         else if (!(await this.#endsBefore(next))) return;
         else await this.#waitForMore(next, signal);
         continue;
       }
-      // One that cannot be read is no reason to withhold this one, and is read again when its turn has come; one of another history is.
+      // An unreadable next segment is no reason to withhold this one: it is read again when it is needed. A segment of
+      // another history is such a reason.
       const successor = await following(segment).catch((error: unknown) => {
         if (isCairnError(error, "LOG_REGRESSED")) throw error;
       });
@@ -201,8 +205,9 @@ export class BackupLog implements TxLog {
   }
 
   /**
-   * Returns a segment that holds a transaction; undefined if none does. Throws `SEGMENT_CORRUPT` if only damaged ones do, and
-   * `LOG_REGRESSED` if a whole segment holds another message at one of its positions: which of the two is the log's cannot be known here.
+   * Returns a segment that holds a transaction; undefined if none does. Throws `SEGMENT_CORRUPT` if only damaged ones
+   * do, and `LOG_REGRESSED` if an intact segment holds a different message at one of its positions, because only the
+   * log shows which of the two is right.
    */
   async #load(txId: TxId, signal: AbortSignal | undefined): Promise<Segment | undefined> {
     const segment = await this.#loadUnchecked(txId, signal);
@@ -220,7 +225,7 @@ export class BackupLog implements TxLog {
 
   async #loadUnchecked(txId: TxId, signal: AbortSignal | undefined): Promise<Segment | undefined> {
     let damage: CairnError | undefined;
-    // A segment that was merged into another one after the listing is looked for again.
+    // If the segment has been merged into another one since the listing, list again.
     for (const fresh of [false, true]) {
       damage = undefined;
       for (const file of segmentsWith(await this.#segments(fresh), txId)) {
@@ -239,7 +244,7 @@ export class BackupLog implements TxLog {
     return undefined;
   }
 
-  /** Reads a segment; undefined if it has been removed. Remembers that it is damaged, so that it is not read again. */
+  /** Reads a segment; undefined if it has been removed. Remembers damaged segments, so that they are not read again. */
   async #readUsable(file: SegmentFile, signal: AbortSignal | undefined): Promise<Segment | undefined> {
     const known = this.#damaged.get(versionOf(file));
     if (known !== undefined) throw known;
@@ -248,7 +253,7 @@ export class BackupLog implements TxLog {
       if (segment === undefined) return undefined;
       this.#log ??= segment.header.log;
       if (segment.header.log.offset !== this.#log.offset)
-        throw corruptSegment(file.name, "its offset is not that of the others");
+        throw corruptSegment(file.name, "its offset differs from that of the other segments");
       return segment;
     } catch (error) {
       if (isCairnError(error, "SEGMENT_CORRUPT")) this.#damaged.set(versionOf(file), error);
@@ -256,7 +261,7 @@ export class BackupLog implements TxLog {
     }
   }
 
-  /** Returns the log's name and offset, which each of its segments states. */
+  /** Returns the log's name and offset, as recorded in each segment. */
   async #identity(segments: readonly SegmentFile[]): Promise<SegmentHeader["log"]> {
     let damage: unknown;
     for (const { first } of segments) {
@@ -283,9 +288,9 @@ export class BackupLog implements TxLog {
     const { segments } = await inLogTerms(listBackup(store, logId));
     this.#listing = { segments, at };
     const names = new Set(segments.map(({ name }) => name));
-    // What is no longer there must not be compared with what is.
+    // A removed segment must not be compared with the remaining ones.
     if (this.#fetched !== undefined && !names.has(this.#fetched.file)) this.#fetched = undefined;
-    // A segment that was written again, or replaced with a copy, is tried again.
+    // A segment that was rewritten, or replaced with a copy, gets another try.
     const versions = new Set(segments.map(versionOf));
     for (const version of this.#damaged.keys()) if (!versions.has(version)) this.#damaged.delete(version);
     return segments;

@@ -14,18 +14,19 @@ export interface BackupReaderOptions {
   /** The time from one listing to the next, and from one search for a log in place of this one to the next (ms). */
   readonly every: number;
   readonly clock?: Clock;
-  /** Ends all waiting for the store. */
+  /** Aborts every wait for the store. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * The log of a node that has only the log's backup. It ends where the backup ends, and nothing can be appended to it. Nothing is ever
- * written to the store, which is closed together with the log. While the store has no backup, `LOG_UNREACHABLE` is thrown: the backup may come.
+ * The log of a node that has access only to the log's backup. It is read-only and ends where the backup ends. It never
+ * writes to the store, and closes it together with the log. While the store contains no backup, it throws
+ * `LOG_UNREACHABLE`, because the backup may still appear.
  */
 export class BackupReader implements TxLog {
-  /** `append` refuses whatever the size. */
+  /** Unlimited, because `append` rejects every message anyway. */
   readonly maxPayload = Number.MAX_SAFE_INTEGER;
-  /** The logs that the one that is read continues, as for a log together with its backups. */
+  /** The earlier logs that the current one continues, as for a log with backups. */
   readonly earlier: EarlierLogs;
   readonly #options: BackupReaderOptions;
   readonly #closed = new AbortController();
@@ -105,7 +106,7 @@ export class BackupReader implements TxLog {
       if (!signal.aborted) throw error;
     } finally {
       stop.abort();
-      // Not awaited: it waits for the store, which may not respond.
+      // Not awaited, because it may be waiting for a store that does not respond.
       reading.return().catch(() => undefined);
       await searching;
     }
@@ -125,7 +126,9 @@ export class BackupReader implements TxLog {
     await this.#options.store.close();
   }
 
-  /** Asks the backup, but no longer than until the node stops: a store that does not respond is given minutes. */
+  /**
+   * Queries the backup, but stops waiting when the node stops: the timeout of an unresponsive store is minutes long.
+   */
   async #ask<T>(question: (log: BackupLog) => Promise<T>): Promise<T> {
     return await unlessAborted(this.#current().then(question), this.#stopped);
   }
@@ -152,7 +155,7 @@ export class BackupReader implements TxLog {
         this.#next = await unlessAborted(this.#findNext(current), signal);
       } catch (error) {
         if (signal.aborted) return;
-        // The reading itself reports a store that cannot be reached, and goes on where it cannot be known what continues the log.
+        // The reading itself reports an unreachable store, and it continues if the next log cannot be determined.
         if (!isCairnError(error)) throw error;
       }
       if (this.#next !== undefined) reading.abort();
@@ -178,7 +181,7 @@ function continued(name: string, next: string): CairnError {
     "LOG_DIFFERENT",
     `The log "${name}" was recovered: the log ${next} goes on in its place.`,
     {
-      hint: "The node goes on with that log.",
+      hint: "The node continues with that log.",
     },
   );
 }

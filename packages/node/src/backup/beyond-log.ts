@@ -7,16 +7,16 @@ import { type Lineage, type LogOrigin, readLineage } from "./backup-lineage.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
 import { type FurthestBackup, furthestBackup } from "./furthest-backup.ts";
 
-/** A backup that holds transactions which a log does not. */
+/** A backup that holds transactions that a log does not. */
 export interface BackupBeyond {
   /** The id of the log that was backed up: the same log, which lost its end, one that it continues, or one in whose place it was begun. */
   readonly logId: string;
   readonly store: CheckpointStore;
-  /** The last transaction that both have. */
+  /** The last transaction that both hold. */
   readonly shared: TxId;
   /** The last transaction that both, or a backup before this one in the list, have. */
   readonly listed: TxId;
-  /** The last transaction of the backup. */
+  /** The last transaction in the backup. */
   readonly last: TxId;
 }
 
@@ -86,8 +86,8 @@ async function lastOfEach(
 }
 
 /**
- * Returns the last transaction that a log, which ends at `logEnd`, and its backup have in common. Histories that have parted never join
- * again, so a binary search finds it. What the log has trimmed counts as common.
+ * Returns the last transaction that a log, which ends at `logEnd`, and its backup have in common. Histories that have
+ * diverged never converge again, so a binary search finds it. Transactions that the log has trimmed count as common.
  */
 export async function lastCommon(
   log: Pick<TxLog, "fetch">,

@@ -12,22 +12,22 @@ import {
 } from "../transactions/birth-record.ts";
 import { BackupLog } from "./backup-log.ts";
 
-/** A log that another one continues, as its backup holds it. */
+/** A log that another one continues, read from its backup. */
 export interface EarlierLog {
   /** The backup. */
   readonly log: TxLog;
   readonly identity: LogIdentity;
-  /** The offset from the log's positions to tx-ids. */
+  /** The offset from the log's positions to transaction ids. */
   readonly offset: number;
-  /** The transactions that the backup holds without a hole, up to the last one that belongs to the history of the later log. */
+  /** The transactions that the backup covers, up to the last one that belongs to the later log's history. */
   readonly first: TxId;
   readonly last: TxId;
 }
 
 /**
- * The logs that a log continues, one after the other, as far as their backups in `stores` hold them. This way an index of an earlier log
- * leads on to the present one, wherever in the common history it ends. A backup takes part only if it holds the very message after which
- * the later log continues.
+ * The chain of logs that a log continues, as far as their backups in `stores` hold them. With them, an index of an
+ * earlier log can be replayed into the current one, wherever in the common history it ends. A backup is used only if it
+ * holds the exact message after which the later log continues.
  */
 export class EarlierLogs {
   readonly #stores: readonly CheckpointStore[];
@@ -38,15 +38,16 @@ export class EarlierLogs {
   }
 
   /**
-   * Returns the logs, oldest first, that lead from the end of an index to the beginning of the log with the birth record `birth`; none if
-   * the index ends right there. Undefined if there is no such way: `end` is not in the log's history, or no backup holds what lies between.
-   * Throws `LOG_UNREACHABLE` if no store can be read.
+   * Returns the logs, oldest first, that lead from the end of an index to the beginning of the log with the birth
+   * record `birth`; an empty array if the index ends right there. Returns undefined if there is no such path, because
+   * `end` is not in the log's history or no backup holds the transactions in between. Throws `LOG_UNREACHABLE` if no
+   * store can be read.
    */
   async wayFrom(end: HistoryEnd, birth: BirthRecord | undefined): Promise<readonly EarlierLog[] | undefined> {
     if (continuesAt(birth, end)) return [];
     const continues = birth?.continues;
     if (continues === undefined) return undefined;
-    // Later transactions of that log are not in the history.
+    // Later transactions of that log are not part of the history.
     if (continues.log === end.logId && end.txId >= continues.anchor.txId) return undefined;
     const earlier = await this.#find(continues);
     if (earlier === undefined) return undefined;
@@ -66,7 +67,10 @@ export class EarlierLogs {
     return before === undefined ? undefined : [...before, earlier];
   }
 
-  /** Returns the earlier logs that are known, newest first, each with its last transaction that belongs to the later history. */
+  /**
+   * Returns the known earlier logs, newest first, each with its last transaction that belongs to the later log's
+   * history.
+   */
   async ends(
     birth: BirthRecord | undefined,
   ): Promise<readonly { readonly logId: string; readonly last: TxId }[]> {
@@ -80,8 +84,9 @@ export class EarlierLogs {
   }
 
   /**
-   * Returns the last transaction that the log `logId` has in common with the one with the birth record `birth`, if both continue the same
-   * earlier log: after a log was recovered, it was recovered again at another point. Undefined if that is not known.
+   * Returns the last transaction that the log `logId` has in common with the one with the birth record `birth`, if both
+   * continue the same earlier log, which happens when a log is recovered twice, at different points. Undefined if
+   * unknown.
    */
   async commonWith(logId: string, birth: BirthRecord | undefined): Promise<TxId | undefined> {
     const ends = await this.ends(birth);
@@ -97,7 +102,7 @@ export class EarlierLogs {
     return undefined;
   }
 
-  /** Returns a log's birth record as its backups hold it; undefined if none can be read. */
+  /** Returns a log's birth record from its backups; undefined if none can be read. */
   async #birthOf(logId: string): Promise<BirthRecord | undefined> {
     for (const backup of this.#backupsOf(logId)) {
       try {
@@ -110,7 +115,7 @@ export class EarlierLogs {
     return undefined;
   }
 
-  /** Returns the log that was continued, from the backup that goes back furthest. */
+  /** Returns the log that was continued, read from the backup that goes back furthest. */
   async #find(continued: ContinuedLog): Promise<EarlierLog | undefined> {
     let found: EarlierLog | undefined;
     let unread: CairnError | undefined;
@@ -138,7 +143,10 @@ export class EarlierLogs {
   }
 }
 
-/** Returns a backup as that of a log that was continued; undefined if it does not hold the message after which the log was continued. */
+/**
+ * Returns the continued log that a backup holds; undefined if the backup lacks the message after which the log was
+ * continued.
+ */
 async function asContinued(
   backup: BackupLog,
   { log, anchor }: ContinuedLog,
@@ -158,7 +166,7 @@ function beginsAtBirth({ identity, first, offset }: EarlierLog): boolean {
   return identity.birth !== undefined && first === offset + 1;
 }
 
-/** Returns whether a backup holds what follows an index that ends within its log. */
+/** Returns whether a backup holds the transactions that follow an index which ends within its log. */
 async function isWithin(earlier: EarlierLog, { txId, sha256 }: HistoryEnd): Promise<boolean> {
   const { log, first, offset } = earlier;
   // The index is empty.

@@ -9,13 +9,16 @@ export interface FurthestBackup {
   readonly store: CheckpointStore;
   readonly offset: number;
   readonly covered: readonly TxRange[];
-  /** The last transaction in it. */
+  /** The last transaction in the backup. */
   readonly last: TxId;
-  /** Returns the number and the size of the segments that have transactions after `from` and up to `upTo`. */
+  /** Returns the number and the total size of the segments that hold transactions after `from` and up to `upTo`. */
   readonly segments: (from: TxId, upTo: TxId) => { readonly count: number; readonly bytes: number };
 }
 
-/** Finds the backup of a log that reaches furthest; undefined if no store has one. Errors: those of the stores, `SEGMENT_CORRUPT`. */
+/**
+ * Returns the backup of a log that reaches furthest; undefined if no store has one. Throws the stores' errors and
+ * `SEGMENT_CORRUPT`.
+ */
 export async function furthestBackup(
   stores: readonly CheckpointStore[],
   logId: string,

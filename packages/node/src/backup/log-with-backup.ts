@@ -8,34 +8,41 @@ import { continuesAt, type HistoryEnd } from "../transactions/birth-record.ts";
 import { BackupLog } from "./backup-log.ts";
 import { type EarlierLog, EarlierLogs } from "./earlier-logs.ts";
 
-/** The first position that can be read in one sequence, and the backup that has what comes before the log, if there is any. */
+/**
+ * The first position from which everything can be read in sequence, and the backup that holds the positions before the
+ * log's first one, if there is such a backup.
+ */
 interface Beginning {
   readonly first: number;
   readonly backup?: BackupLog;
 }
 
-/** How long the result of a search for a backup is used (ms). */
+/** How long the result of a search for a backup stays valid (ms). */
 const SEARCH_MS = 60_000;
-/** The number of times that a reader begins again because the log was trimmed while it read the backup. */
+/** How often a reader starts over because the log was trimmed while it read the backup. */
 const MAX_SEAMS = 100;
 
-/** A log for replaying: with what was trimmed from it, and with the logs that it continues, as far as backups hold them. */
+/**
+ * A log for replaying. It includes the messages trimmed from the log and the earlier logs that it continues, as far as
+ * backups hold them.
+ */
 export interface LogHistory extends TxLog {
   /** Absent if there are no backups. */
   readonly earlier?: EarlierLogs;
 }
 
 /**
- * Returns a log together with its backups in `stores`: what was trimmed from the log is read from a backup. A backup takes part only if it
- * holds every message before the log's first one, and that message too, so that both can be compared there; of several, the one that goes
- * back furthest. A backup that cannot be read is passed over: the log then begins where it does without one.
+ * Returns a log combined with its backups in `stores`: messages that were trimmed from the log are read from a backup.
+ * A backup is used only if it holds every message before the log's first one and that message too, so that both can be
+ * compared there. Of several such backups, the one that goes back furthest is used. An unreadable backup is ignored;
+ * the log then begins at its own first message.
  *
- * For replaying; everything that trims, appends or inspects uses the log itself.
+ * This is for replaying only. Code that trims, appends or inspects uses the log itself.
  */
 export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): LogHistory {
   if (log.backup !== undefined) return log;
   let known: { readonly logId: string | undefined; readonly backups: readonly BackupLog[] } | undefined;
-  /** The backup, and the position, at which log and backup were compared last. */
+  /** The backup, and the position at which the log was last compared with it. */
   let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
   let searched: { readonly of: number; readonly at: number; readonly result: Beginning } | undefined;
   const beginning = async ({ first }: LogBounds): Promise<Beginning> => {
@@ -121,14 +128,14 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
       const listings = backups.map(async (backup) => await unlessUnreadable(backup.contents()));
       return (await Promise.all(listings)).join("\n");
     },
-    // Whoever opened them closes them.
+    // The code that opened the stores closes them.
     close: () => Promise.resolve(),
   };
 }
 
 /**
- * Returns the earlier logs, oldest first, whose backups lead from the end of an index or a checkpoint of another log to the beginning of
- * this one; undefined if there is no such way.
+ * Returns the earlier logs, oldest first, whose backups lead from the end of an index or a checkpoint of another log to
+ * the beginning of this one; undefined if there is no such path.
  */
 export async function wayToLog(
   log: LogHistory,
@@ -140,8 +147,8 @@ export async function wayToLog(
 }
 
 /**
- * Returns the last transaction of another log that belongs to the history of this one, which continues it or, at an earlier point, what it
- * continued; undefined if none does, as far as is known.
+ * Returns the last transaction of another log that belongs to this log's history. This log continues either that log
+ * or, from an earlier point, its predecessor. Undefined if no such transaction is known.
  */
 export async function lastOfEarlier(
   { earlier }: Pick<LogHistory, "earlier">,
@@ -153,7 +160,10 @@ export async function lastOfEarlier(
   return end?.last ?? (await earlier?.commonWith(logId, birth));
 }
 
-/** Returns the result of reading a backup; undefined if the backup does not respond or is damaged, which concerns only who needs it. */
+/**
+ * Returns the result of reading a backup; undefined if the backup does not respond or is damaged, which matters only to
+ * callers that need it.
+ */
 async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
@@ -163,15 +173,15 @@ async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> 
   }
 }
 
-/** Returns true unless log and backup hold different messages at a position: then throws `LOG_REGRESSED`. */
+/** Returns true if the log and the backup hold the same message at a position. Throws `LOG_REGRESSED` otherwise. */
 async function requireSameMessage(log: TxLog, backup: BackupLog, position: number): Promise<true> {
   const [ours, theirs] = [await log.fetch(position), await backup.fetch(position)];
-  // The log was trimmed further in the meantime.
+  // The log has been trimmed further in the meantime.
   if (ours === undefined || theirs === undefined) return true;
   if (anchorOf(ours).sha256 === anchorOf(theirs).sha256) return true;
   throw new CairnError(
     "LOG_REGRESSED",
-    `Message ${position} of the log "${log.name}" is not the one that its backup holds.`,
+    `Message ${position} of the log "${log.name}" differs from the one in its backup.`,
     {
       hint: "The log server lost the end of the log, and other messages were written in its place. cairn log backup status shows the backup; join from a checkpoint that agrees with the log, or restore the server's data.",
     },

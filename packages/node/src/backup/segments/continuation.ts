@@ -5,8 +5,9 @@ import type { Segment } from "./segment.ts";
 import type { SegmentFile, TxRange } from "./segment-name.ts";
 
 /**
- * Throws `LOG_REGRESSED` if a segment does not continue another one, which ends directly before it or within it: then they are of different
- * histories of the log. That happens if a writer was suspended with messages that the log lost in the meantime.
+ * Throws `LOG_REGRESSED` if a segment does not continue another one that ends directly before it or within it: the two
+ * then belong to different histories of the log. This happens if a writer was suspended while it held messages that the
+ * log then lost.
  */
 export function requireContinuation(before: SegmentPlace, after: Segment): void {
   const { first, last } = after.header;
@@ -14,7 +15,7 @@ export function requireContinuation(before: SegmentPlace, after: Segment): void 
   if (seam < first - 1 || seam >= last) return;
   const shared = after.messages.get(seam);
   const sha256 = shared === undefined ? after.header.before : anchorOf(shared).sha256;
-  // Null: the writer of the later segment no longer found the message before it in the log.
+  // Null means that the log no longer held the preceding message when the later segment was written.
   if (sha256 === null || sha256 === before.end) return;
   throw differentHistories(before, segmentPlace(after), seam);
 }
@@ -30,13 +31,19 @@ export function segmentPlace({ file, header: { first, last, end } }: Segment): S
   return { file, first, last, end };
 }
 
-/** Returns whether a segment holds the message with which another one ends; `end`: the first digits of its anchor's SHA-256. */
+/**
+ * Returns whether a segment holds the last message of another one. `end` is the first digits of that message's anchor
+ * SHA-256.
+ */
 export function holdsEnd(segment: Segment, { last, end }: { last: number; end: string }): boolean {
   const message = segment.messages.get(last);
   return message !== undefined && anchorOf(message).sha256.startsWith(end);
 }
 
-/** Returns the listed segments that, by their names, end with another message than the one that a segment holds at that position. */
+/**
+ * Returns the listed segments whose names show that they end with a different message than the given segment holds at
+ * that position.
+ */
 export function contradictedBy(segment: Segment, listed: readonly SegmentFile[]): SegmentFile[] {
   const { first, last } = segment.header;
   return listed.filter((one) => first <= one.last && one.last <= last && !holdsEnd(segment, one));
@@ -51,7 +58,7 @@ export function differentHistories(before: SegmentPlace, after: SegmentPlace, tx
     "LOG_REGRESSED",
     `In the backup, the segment ${one} does not agree with the one ${other}: they are of different histories, and differ in transaction ${txId}.`,
     {
-      hint: "The log lost its end while a node was writing the backup. cairn log backup verify -f FILE compares the segments with the log, and names those that the log contradicts; remove only those. If the log no longer holds these transactions, keep the history that the checkpoints agree with, which verify tells, too, and move the other files out of the folder.",
+      hint: "The log lost its end while a node was writing the backup. cairn log backup verify -f FILE compares the segments with the log and names those that the log contradicts; remove only those. If the log no longer holds these transactions, keep the history that the checkpoints agree with, which verify tells, too, and move the other files out of the folder.",
     },
   );
 }

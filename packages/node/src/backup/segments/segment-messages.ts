@@ -6,13 +6,13 @@ import type { LogMessage, LogReadOptions } from "../../log/tx-log.ts";
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
 const ZERO = 0x30;
-/** The digits of a time below a millisecond. */
+/** The sub-millisecond digits of a timestamp in nanoseconds. */
 const NANOSECOND_DIGITS = 6;
-/** The longest line before a message. */
+/** The maximum length of the line before a message. */
 const MAX_MESSAGE_LINE_BYTES = 64;
-/** The number of messages after which the event loop may get its turn. */
+/** The number of messages after which parsing may yield to the event loop. */
 const MESSAGES_PER_CHECK = 256;
-/** The defaults of a reading. */
+/** The default bounds of a reading. */
 const DEFAULT_MESSAGES = 1_000;
 const DEFAULT_BYTES = 256 * 1024;
 
@@ -79,7 +79,10 @@ export class SegmentMessages implements Iterable<LogMessage> {
   }
 }
 
-/** Parses the messages `first` to `last`, whose positions are `offset` less. Throws the error that `corrupt` makes of a reason. */
+/**
+ * Parses the messages of transactions `first` to `last`; the position of each is its transaction id minus `offset`. If
+ * they are damaged, throws the error that `corrupt` returns for the reason.
+ */
 export async function parseMessages(
   plain: Buffer,
   { first, last, log: { offset } }: { first: TxId; last: TxId; log: { offset: number } },
@@ -93,10 +96,10 @@ export async function parseMessages(
     const numbers =
       lineEnd < 0 || lineEnd - at > MAX_MESSAGE_LINE_BYTES ? undefined : parseNumbers(plain, at, lineEnd);
     if (numbers === undefined || numbers.position !== txId - offset)
-      throw corrupt(`the message of transaction ${txId} is not where it should be`);
+      throw corrupt(`the message of transaction ${txId} is missing or out of order`);
     lines[txId - first] = at;
     at = lineEnd + 2 + numbers.length;
-    if (plain[at - 1] !== NEWLINE) throw corrupt(`the message of transaction ${txId} was cut`);
+    if (plain[at - 1] !== NEWLINE) throw corrupt(`the message of transaction ${txId} is truncated`);
     if (txId % MESSAGES_PER_CHECK === 0) await slice.yieldIfOver();
   }
   if (at !== plain.length) throw corrupt(`it continues after transaction ${last}`);
@@ -110,7 +113,7 @@ interface MessageLine {
   readonly length: number;
 }
 
-/** Parses the line before a message, byte by byte, because a replay parses millions of them. */
+/** Parses the line before a message. It works byte by byte for speed: a replay parses millions of these lines. */
 function parseNumbers(plain: Buffer, from: number, to: number): MessageLine | undefined {
   const timeAt = plain.indexOf(SPACE, from) + 1;
   const lengthAt = plain.indexOf(SPACE, timeAt) + 1;
@@ -124,7 +127,7 @@ function parseNumbers(plain: Buffer, from: number, to: number): MessageLine | un
   return isValid ? { position, time, nanoseconds, length } : undefined;
 }
 
-/** Returns the number that digits stand for; -1 if they are none. */
+/** Parses decimal digits; -1 if there are other characters or none. */
 function parseDigits(bytes: Buffer, from: number, to: number): number {
   if (from >= to) return -1;
   let value = 0;
@@ -136,7 +139,7 @@ function parseDigits(bytes: Buffer, from: number, to: number): number {
   return Number.isSafeInteger(value) ? value : -1;
 }
 
-/** Yields messages in arrays that keep the bounds of a reading. */
+/** Yields messages in batches within the bounds of a reading. */
 export function* inArrays(
   messages: Iterable<LogMessage>,
   { maxMessages = DEFAULT_MESSAGES, maxBytes = DEFAULT_BYTES }: LogReadOptions,

@@ -12,7 +12,9 @@ export interface SegmentName {
   readonly last: TxId;
   /** The first 8 digits of the SHA-256 of the last message's anchor, so that segments of different histories have different names. */
   readonly end: string;
-  /** The size of the messages before they were compressed: what a reader needs memory for, which a listing does not show otherwise. */
+  /**
+   * The size of the messages before compression. A reader needs that much memory, and a listing shows it nowhere else.
+   */
   readonly plainBytes?: number | undefined;
 }
 
@@ -29,29 +31,32 @@ const PREFIX = "log-";
 const ID_DIGITS = 16;
 const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})(?:-([1-9]\d{0,11}))?\.segment$/;
-/** The file in a backup's folder of a node that is writing or merging. */
+/** The lease file in a backup's folder, held by a node that is writing or merging. */
 const LEASE = "in-progress.json";
-/** A file whose name says where the backup begins, because what was before it has been removed on purpose. */
+/** A file whose name records where the backup begins after older segments were removed on purpose. */
 const BEGIN = /^(\d{16})\.begin$/;
 
-/** Returns the folder of a log's backup in a store, with the slash that ends it. */
+/** Returns the folder of a log's backup in a store, with a trailing slash. */
 export function backupFolder(logId: string): string {
   const id = PLAIN_ID.test(logId) ? logId : createHash("sha256").update(logId).digest("hex").slice(0, 32);
   return `${PREFIX}${id}/`;
 }
 
-/** Returns the file of the lease under which a log's backup is written. */
+/** Returns the lease file of a log's backup. */
 export function backupLease(logId: string): string {
   return backupFolder(logId) + LEASE;
 }
 
-/** Returns the name of a segment's file in the store. Transaction ids have a fixed width, so that names are listed in their order. */
+/**
+ * Returns the name of a segment's file in the store. Transaction ids have a fixed width, so that listings are in
+ * transaction order.
+ */
 export function segmentFile({ logId, first, last, end, plainBytes }: SegmentName): string {
   const size = plainBytes === undefined ? "" : `-${plainBytes}`;
   return `${backupFolder(logId)}${idDigits(first)}-${idDigits(last)}-${end}${size}.segment`;
 }
 
-/** Returns the name of the file which says that the backup begins at a transaction. */
+/** Returns the name of the file that records the first transaction of the backup. */
 export function beginFile(logId: string, txId: TxId): string {
   return `${backupFolder(logId)}${idDigits(txId)}.begin`;
 }
@@ -65,7 +70,7 @@ function idDigits(txId: TxId): string {
   return String(txId).padStart(ID_DIGITS, "0");
 }
 
-/** Parses the name of a segment's file; undefined if it is not exactly what {@link segmentFile} returns. */
+/** Parses the name of a segment's file; undefined unless {@link segmentFile} would return exactly this name. */
 export function parseSegmentName(file: string): SegmentName | undefined {
   const match = NAME.exec(file);
   if (match === null) return undefined;
@@ -77,13 +82,16 @@ export function parseSegmentName(file: string): SegmentName | undefined {
     : undefined;
 }
 
-/** What a store has of a log's backup. */
+/** The content of a log's backup in a store. */
 export interface BackupListing {
-  /** In the order of their first transactions, the longer ones first. */
+  /** Ordered by first transaction; of those with the same first transaction, the longest comes first. */
   readonly segments: readonly SegmentFile[];
   /** The lease of a node that is writing, if there is one. */
   readonly lease: StoredFile | undefined;
-  /** The files that say where the backup begins, and the transactions that they name. There is more than one only during a removal. */
+  /**
+   * The files that record where the backup begins, each with the transaction that it names. There is more than one only
+   * during a removal.
+   */
   readonly begins: readonly { readonly name: string; readonly txId: TxId }[];
   /** Files that are not part of a backup. */
   readonly foreign: readonly string[];
@@ -108,8 +116,8 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
 }
 
 /**
- * Returns the first transaction that the backup should hold: what is before it has been removed on purpose, and is not written again although
- * the log may still hold it.
+ * Returns the first transaction that the backup should hold. Earlier ones were removed on purpose, and are not written
+ * again even if the log still holds them.
  */
 export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId): TxId {
   // A name beyond the log's end is none that a removal gave: it would keep everything up to there out of the backup.
@@ -119,12 +127,15 @@ export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId)
   return Math.min(removed, rest?.first ?? logEnd + 1);
 }
 
-/** The order of segments: by their first transactions, the longer ones first. */
+/** Compares segments by first transaction; the longer one comes first if those are equal. */
 export function inOrder(a: SegmentFile, b: SegmentFile): number {
   return a.first - b.first || b.last - a.last || (a.name < b.name ? -1 : Number(a.name > b.name));
 }
 
-/** Returns what identifies the content of a listed file: a file that was removed and written again is another one. */
+/**
+ * Returns a key that identifies the content of a listed file. A file that was removed and rewritten gets a different
+ * key.
+ */
 export function versionOf({ name, bytes, modifiedAt }: StoredFile): string {
   return `${name} ${bytes} ${modifiedAt}`;
 }
@@ -139,21 +150,24 @@ export async function listBackups(store: CheckpointStore): Promise<string[]> {
   return [...ids];
 }
 
-/** Returns when the newest of some segments was written, by the store's clock (ms since 1970); undefined if there are none. */
+/**
+ * Returns the write time of the newest segment, by the store's clock (ms since 1970); undefined if there are no
+ * segments.
+ */
 export function newestOf(segments: readonly SegmentFile[]): number | undefined {
   let newest: number | undefined;
   for (const { modifiedAt } of segments) newest = Math.max(newest ?? modifiedAt, modifiedAt);
   return newest;
 }
 
-/** Returns the segments that hold a transaction, those that reach furthest first. */
+/** Returns the segments that hold a transaction, starting with the one that reaches furthest. */
 export function segmentsWith(segments: readonly SegmentFile[], txId: TxId): SegmentFile[] {
   return segments
     .filter(({ first, last }) => first <= txId && txId <= last)
     .toSorted((a, b) => b.last - a.last || a.first - b.first);
 }
 
-/** Returns the runs of transactions that segments hold, in order; there is a hole between any two. */
+/** Returns the runs of transactions that segments hold, in order. There is a hole between any two of them. */
 export function coveredRanges(segments: readonly SegmentFile[]): TxRange[] {
   const ranges: { first: TxId; last: TxId }[] = [];
   for (const { first, last } of segments.toSorted((a, b) => a.first - b.first)) {

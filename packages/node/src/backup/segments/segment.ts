@@ -14,18 +14,19 @@ import { backupFolder, parseSegmentName, type SegmentName, segmentFile } from ".
  *
  *   <position> <time in nanoseconds since 1970> <length of the payload> LF <payload> LF
  *
- * If the header's codec is gzip, the messages are compressed as a whole. The end has the SHA-256 of everything before it.
+ * If the header's codec is gzip, the messages are compressed as a whole. The end contains the SHA-256 of everything
+ * before it.
  */
 const FORMAT = "cairn-segment/1";
 const NEWLINE = 0x0a;
 /**
- * The size up to which a segment is read, compressed or not: segments are filled up to 8 MiB, and the largest message of a log, which a
- * segment may consist of, has 64 MiB.
+ * The maximum size of a segment, compressed or not, that is read. Segments are filled up to 8 MiB, but one may consist
+ * of a single message, and the largest message of a log has 64 MiB.
  */
 export const MAX_SEGMENT_BYTES = 80 * 1024 * 1024;
-/** The longest first and last line. */
+/** The maximum length of the first and of the last line. */
 const MAX_LINE_BYTES = 65_536;
-/** The bytes that are hashed at a time, so that the event loop is not blocked. */
+/** The number of bytes hashed at a time, so that the event loop is not blocked. */
 const HASH_BYTES = 1024 * 1024;
 
 const zip = promisify(gzip);
@@ -41,7 +42,7 @@ const HeaderSchema = z.object({
   log: z.object({ id: z.string().min(1), name: z.string(), offset: Count }),
   first: z.int().min(1),
   last: z.int().min(1),
-  /** The SHA-256 of the anchor of the message before the first; null if it is not known, or if there is none. */
+  /** The SHA-256 of the anchor of the message before the first one; null if it is unknown or if there is none. */
   before: Sha256.nullable(),
   /** The SHA-256 of the anchor of the last message. */
   end: Sha256,
@@ -56,15 +57,15 @@ const EndSchema = z.object({ messages: Count, bytes: Count, sha256: Sha256 });
 /** The first line of a segment. `first` and `last` are transaction ids; source: docs/log-backup-format.md. */
 export type SegmentHeader = z.infer<typeof HeaderSchema>;
 
-/** A decoded segment. The payloads are views of one buffer. */
+/** A decoded segment. Its payloads are views into one buffer. */
 export interface Segment {
-  /** Its file in the store. */
+  /** The segment's file in the store. */
   readonly file: string;
   readonly header: SegmentHeader;
   readonly messages: SegmentMessages;
 }
 
-/** What a segment is made from. */
+/** The input of {@link encodeSegment}. */
 export interface SegmentSource {
   readonly log: SegmentHeader["log"];
   /** The SHA-256 of the anchor of the message before the first, if it is known. */
@@ -72,12 +73,12 @@ export interface SegmentSource {
   /** At least one message, without holes. */
   readonly messages: readonly LogMessage[];
   readonly node: string;
-  /** The time, by the store's clock (milliseconds since 1970). */
+  /** The time of writing, by the store's clock (ms since 1970). */
   readonly at: number;
   readonly codec: SegmentCodec;
 }
 
-/** Encodes a segment. Returns its file in the store and its content. */
+/** Encodes a segment. Returns the name of its file in the store and its content. */
 export async function encodeSegment(source: SegmentSource): Promise<{ file: string; content: Buffer }> {
   const { log, before, messages, node, at, codec } = source;
   const [first, last] = [messages[0], messages.at(-1)];
@@ -124,11 +125,11 @@ export async function decodeSegment(file: string, content: Buffer): Promise<Segm
   if (name === undefined) throw corruptSegment(file, "its name is not that of a segment");
   const endAt = content.lastIndexOf(NEWLINE, content.length - 2) + 1;
   if (content.at(-1) !== NEWLINE || endAt === 0 || content.length - endAt > MAX_LINE_BYTES) {
-    throw corruptSegment(file, "it does not end with the line that describes it; it was cut");
+    throw corruptSegment(file, "its last line is missing or invalid; the file was truncated");
   }
   const end = parseLine(EndSchema, file, content.subarray(endAt), "last");
   if (end.bytes !== endAt)
-    throw corruptSegment(file, `it has ${endAt} bytes before its last line, not ${end.bytes}`);
+    throw corruptSegment(file, `it has ${endAt} bytes before its last line instead of ${end.bytes}`);
   if ((await digestOf(content.subarray(0, endAt))) !== end.sha256)
     throw corruptSegment(file, "its SHA-256 does not match");
   const header = parseHeader(file, content);
@@ -138,15 +139,15 @@ export async function decodeSegment(file: string, content: Buffer): Promise<Segm
   const stored = content.subarray(bodyAt, endAt - 1);
   const plain = header.codec === "gzip" ? await unzipped(file, stored, header.bytes) : stored;
   if (plain.length !== header.bytes)
-    throw corruptSegment(file, `its messages have ${plain.length} bytes, not ${header.bytes}`);
+    throw corruptSegment(file, `its messages have ${plain.length} bytes instead of ${header.bytes}`);
   const messages = await parseMessages(plain, header, (reason) => corruptSegment(file, reason));
   const last = messages.get(header.last);
   if (messages.length !== end.messages || last === undefined || anchorOf(last).sha256 !== header.end)
-    throw corruptSegment(file, "its last message is not the one that its header names");
+    throw corruptSegment(file, "its last message does not match its header");
   return { file, header, messages };
 }
 
-/** Returns `SEGMENT_CORRUPT`: a file of a log backup is not what was written. */
+/** Returns `SEGMENT_CORRUPT`: a file of a log backup differs from what was written. */
 export function corruptSegment(file: string, why: string, cause?: unknown): CairnError {
   return new CairnError("SEGMENT_CORRUPT", `The segment ${file} is damaged: ${why}.`, {
     hint: "Remove the file: while the log still holds its transactions, the next look of a node writes them again. Where the log was trimmed, put a copy in its place, or let a ready node save a checkpoint beyond it: cairn checkpoint create. cairn log backup verify shows what else is missing.",
@@ -170,7 +171,7 @@ function parseLine<Line extends z.ZodType>(
     return schema.parse(JSON.parse(line.toString("utf8")));
   } catch (error) {
     if (!(error instanceof SyntaxError) && !(error instanceof z.ZodError)) throw error;
-    throw corruptSegment(file, `its ${which} line is not one that this version of Cairn wrote`, error);
+    throw corruptSegment(file, `its ${which} line is invalid, or of an unknown version`, error);
   }
 }
 
@@ -185,13 +186,13 @@ function misnamed(
     end.startsWith(name.end) &&
     name.plainBytes === plainBytes &&
     first > log.offset;
-  if (!isNamed) return `it holds transactions ${first} to ${last}, which is not what its name says`;
-  return backupFolder(name.logId) === backupFolder(log.id) ? undefined : `it is of the log ${log.id}`;
+  if (!isNamed) return `it holds transactions ${first} to ${last}, which contradicts its name`;
+  return backupFolder(name.logId) === backupFolder(log.id) ? undefined : `it belongs to the log ${log.id}`;
 }
 
 async function unzipped(file: string, stored: Buffer, bytes: number): Promise<Buffer> {
   try {
-    // One byte more, so that a longer content is noticed by its length.
+    // One extra byte, so that excess content shows in the length.
     return await unzip(stored, { maxOutputLength: bytes + 1 });
   } catch (error) {
     throw corruptSegment(file, `its messages cannot be decompressed: ${errorMessage(error)}`, error);

@@ -2,14 +2,14 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import { type BackupListing, backupLease } from "../segments/segment-name.ts";
 
-/** The bounds of the age at which a lease counts as left by a dead writer (ms). */
+/** The bounds of the age at which a lease counts as abandoned (ms). */
 const MIN_LEASE_MS = 10_000;
 const MAX_LEASE_MS = 600_000;
 
 /** A lease that a power loss removes, or brings back, is taken again, or taken over when it is old. */
 const NOT_DURABLE = { durable: false } as const;
 
-/** The place of a lease, and who takes it. */
+/** The location of a lease, and the node that takes it. */
 export interface LeaseTerms {
   readonly store: CheckpointStore;
   readonly logId: string;
@@ -18,7 +18,10 @@ export interface LeaseTerms {
   readonly every: number;
 }
 
-/** Runs `work` while this node has the backup's lease. Returns false, and runs nothing, while another node has it. */
+/**
+ * Runs `work` while this node holds the backup's lease. Returns false without running it if another node holds the
+ * lease.
+ */
 export async function underLease(
   { store, logId, node, every }: LeaseTerms,
   { lease }: Pick<BackupListing, "lease">,
@@ -26,7 +29,7 @@ export async function underLease(
   work: () => Promise<void>,
 ): Promise<boolean> {
   const file = backupLease(logId);
-  // A store that removes nothing would keep the first lease forever, so no lease is taken.
+  // A store that cannot remove files would keep the first lease forever, so no lease is taken.
   if (store.describe?.()?.canDelete === false) {
     await work();
     return true;
@@ -46,7 +49,7 @@ export async function underLease(
   }
 }
 
-/** Awaits work whose failure changes nothing: a lease that stays is taken over when it is old. */
+/** Awaits work and ignores its failure: a lease that remains is taken over once it has expired. */
 async function tolerant(work: Promise<void>): Promise<void> {
   try {
     await work;

@@ -26,13 +26,13 @@ import {
 
 /** Options for a look at a backup. */
 export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
-  /** About how often the cluster writes a segment (ms); also the age at which the lease of a writer that died is taken over. */
+  /** About how often the cluster writes a segment (ms); also the age at which an abandoned lease is taken over. */
   readonly every: number;
-  /** Whether to write although the newest segment is recent. */
+  /** Whether to write even if the newest segment is recent. */
   readonly forced?: boolean;
   /**
-   * Since when, by the clock of this machine (ms), as much was applied as fills a segment: then it is written although the newest segment is
-   * recent, unless that was written since.
+   * When the applied transactions became enough to fill a segment, by this machine's clock (ms). The look then writes
+   * even if the newest segment is recent, unless that segment is newer than this time.
    */
   readonly muchSince?: number | undefined;
   readonly onWritten?: OnWritten;
@@ -41,13 +41,13 @@ export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
   readonly clock: Clock;
   /** If undefined, segments are kept forever. */
   readonly removal?: RemovalRules | undefined;
-  /** The memory between looks. */
+  /** State kept between looks. */
   readonly memory: BackupMemory;
 }
 
 /** The result of a look. */
 export interface BackupLook {
-  /** The transactions that the backup holds, in runs, without segments that are known to be unusable. */
+  /** The runs of transactions that the backup holds, without segments known to be unusable. */
   readonly covered: readonly TxRange[];
   readonly segments: number;
   readonly bytes: number;
@@ -57,27 +57,31 @@ export interface BackupLook {
   readonly written: readonly WrittenSegment[];
   readonly merged: readonly WrittenSegment[];
   readonly removed: readonly string[];
-  /** The error with which merging failed; everything else was done. */
+  /** The error of a failed merge; all other steps were carried out. */
   readonly failure: CairnError | undefined;
-  /** Why nothing was written although there is something to write: another node is writing, or has written not long ago. */
+  /** Why nothing was written although the backup is behind: another node is writing, or has written recently. */
   readonly skipped: "leased" | "recent" | undefined;
-  /** When the newest segment was written, by the store's clock, without those that this look has merged; undefined if there is none. */
+  /**
+   * When the newest segment was written, by the store's clock, not counting segments that this look merged; undefined
+   * if there is none.
+   */
   readonly newestAt: number | undefined;
   /** By the store's clock. */
   readonly storeNow: number;
   readonly foreign: readonly string[];
 }
 
-/** The part of the period before which no node writes again: looks come at 0.9 to 1.1 periods. */
+/** The fraction of the period during which no node writes again. Looks come at 0.9 to 1.1 periods. */
 const EARLIEST_PART = 0.9;
-/** How long the store's clock is taken to run like that of this machine (ms). */
+/** How long a measured offset of the store's clock from this machine's is used (ms). */
 const CLOCK_ASKED_MS = 3_600_000;
 /**
- * Looks at the backup of a log once: writes what it lacks, merges small segments, and removes those that were merged. A look that finds
- * nothing to do lists once and writes nothing. Errors: those of the store and the log; `LOG_REGRESSED` if the log does not continue the
- * backup.
+ * Looks at the backup of a log once: writes what it lacks, merges small segments, and removes those that were merged. A
+ * look that finds nothing to do lists once and writes nothing. Errors: those of the store and the log; `LOG_REGRESSED`
+ * if the log does not continue the backup.
  *
- * The lease only prevents that several nodes write the same: overlapping segments hold the same messages, so nothing depends on it.
+ * The lease only saves work, by keeping several nodes from writing the same segments. Correctness does not depend on
+ * it, because overlapping segments hold the same messages.
  */
 export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLook> {
   const { store, log, of, memory, clock } = options;
@@ -89,7 +93,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const last = bounds.last + of.offset;
   const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
   await requireSameHistory(target, listing.segments, last);
-  // Asked each time: a store in S3 knows it once something was created, which the lease is.
+  // Queried each time: an S3 store knows only after it has created something, and the lease is such an object.
   const canRemove = (): boolean => store.describe?.()?.canDelete !== false;
   const done = new LookResults(listing.segments, options.onWritten);
   const work = async (): Promise<void> => {
@@ -99,7 +103,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     while (next !== undefined && !options.signal.aborted) {
       const before = done.written.length;
       await writeSegments(target, next, (segment) => done.add("written", segment));
-      // Only what was written counts: a log that ended early must not be read forever.
+      // Only written transactions count: a log that ended early must not be read forever.
       if (done.written.length === before) break;
       next = nextToWrite(coveredRanges(done.segments), range);
     }
@@ -109,7 +113,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
         await removeOld(options, storeNow(), done);
       }
     } catch (error) {
-      // What was written is written.
+      // The written segments remain valid.
       if (!isCairnError(error)) throw error;
       done.failure = error;
     }
@@ -155,7 +159,7 @@ async function removeOld(options: BackupLookOptions, now: number, done: LookResu
   for (const name of await removeOldLineage(options, done.segments, removal, now)) done.remove({ name });
 }
 
-/** Returns whether the newest segment was written so recently that no node has to write another one yet. */
+/** Returns whether the newest segment is so recent that no node needs to write another one yet. */
 function isRecent(
   { every, forced = false, muchSince = -Infinity, memory }: BackupLookOptions,
   segments: readonly SegmentFile[],
@@ -165,12 +169,12 @@ function isRecent(
   const newest = lastSegment(segments);
   if (forced || newest === undefined || logEnd - newest.last >= SEGMENT_MESSAGES) return false;
   if (newest.modifiedAt <= muchSince + (memory.storeClock?.aheadMs ?? 0)) return false;
-  // A time in the future counts as now: a wrong clock must not stop the backup until it is right.
+  // A time in the future counts as now. Otherwise a wrong clock would stop the backup until that time.
   const age = Math.max(0, storeNow - newest.modifiedAt);
   return newest.modifiedAt <= storeNow + every && age + 1 < every * EARLIEST_PART;
 }
 
-/** Asks the store for its time, unless that was done within the last hour: it is a request. */
+/** Returns the store's time. The store is asked at most once an hour, because that costs a request. */
 async function askClock(store: CheckpointStore, memory: BackupMemory, clock: Clock): Promise<void> {
   const asked = clock.now();
   if (memory.storeClock !== undefined && Math.abs(asked - memory.storeClock.askedAt) < CLOCK_ASKED_MS) return;

@@ -28,53 +28,63 @@ export interface LogBackupOptions {
   readonly codec: SegmentCodec;
 }
 
-/** The parts that a {@link LogBackup} works with. Clock and randomness default to the machine's. */
+/** The dependencies of a {@link LogBackup}. Clock and randomness default to the machine's. */
 export interface LogBackupParts {
   readonly store: CheckpointStore;
   readonly log: TxLog;
   readonly of: SegmentHeader["log"];
   readonly node: string;
   readonly options: LogBackupOptions;
-  /** As in {@link RemovalRules}; without it, no segment is removed for its age. */
+  /** As in {@link RemovalRules}. Without it, no segment is removed because of its age. */
   readonly verifiedUpTo?: RemovalRules["verifiedUpTo"];
   /** As in {@link RemovalRules}. */
   readonly earlier?: RemovalRules["earlier"];
-  /** The segments that this node has read; by default those that this backup reads. */
+  /** The segments that this node has read. Defaults to those that this backup reads. */
   readonly reads?: SegmentReads;
-  /** Called once with each damaged segment that {@link LogBackup.readAll} finds, and with what the store does not allow. */
+  /**
+   * Called once for each damaged segment that {@link LogBackup.readAll} finds, and for each operation that the store
+   * denies.
+   */
   readonly onFinding?: (error: CairnError) => void;
   readonly onLook?: (look: BackupLook) => void;
-  /** Called with the error of each look that failed. */
+  /** Called with the error of each failed look. */
   readonly onError?: (error: CairnError) => void;
   readonly events?: Pick<EventDispatcher, "begin">;
   readonly clock?: Clock;
   readonly random?: () => number;
 }
 
-/** What a node knows of the backup. Times are ISO 8601, by the clock of this machine. */
+/** What a node knows about the backup. Times are in ISO 8601, by this machine's clock. */
 interface State {
-  /** The last look that succeeded; null before the first. */
+  /** When the last successful look ended; null before the first. */
   readonly look: BackupLook | null;
   readonly lookedAt: string | null;
   readonly nextLookAt: string | null;
-  /** The time before which everything that the log held is in the backup; null while that is not known. */
+  /** The backup contains everything that the log held before this time; null while unknown. */
   readonly coveredUntil: string | null;
   readonly error: CairnError | undefined;
-  /** How many looks failed since one that succeeded. */
+  /** The number of failed looks since the last successful one. */
   readonly failures: number;
 }
 
-/** The number of runs of transactions in the status: a backup has one, unless something removed segments. */
+/**
+ * The maximum number of runs of transactions in the status. A backup has only one, unless segments were removed from
+ * its middle.
+ */
 const REPORTED_RANGES = 10;
-/** The latest that a look comes after much was written, as a part of the period and at most (ms): so that not all nodes look at once. */
+/**
+ * The maximum delay of a look after a segment's worth was applied, as a fraction of the period and in ms. The delay is
+ * random, so that not all nodes look at once.
+ */
 const HURRY_PART = 0.1;
 const MAX_HURRY_MS = 5_000;
-/** The greatest share of time spent reading segments for practice. */
+/** The maximum share of time spent reading segments to verify them. */
 const MAX_READ_SHARE = 0.1;
 
 /**
- * Keeps the backup of a log in a checkpoint store up to date. Each node that runs one looks 0.9 to 1.1 periods after the newest segment, and
- * the first that looks writes; there is no coordinator. Looks earlier once as much as fills a segment has been applied.
+ * Keeps the backup of a log in a checkpoint store up to date. Each node that runs one looks 0.9 to 1.1 periods after
+ * the newest segment, and the first to look writes; there is no coordinator. A look comes earlier once enough has been
+ * applied to fill a segment.
  */
 export class LogBackup {
   readonly #parts: LogBackupParts;
@@ -93,10 +103,10 @@ export class LogBackup {
   #running: Promise<void> = Promise.resolve();
   #written = { segments: 0, bytes: 0 };
   readonly #reads: SegmentReads;
-  /** The names of findings that were reported. */
+  /** The names of findings that have been reported. */
   readonly #reported = new Set<string>();
   #appliedBytes = 0;
-  /** Since when they are counted, by the clock of this machine (ms). */
+  /** When counting began, by this machine's clock (ms). */
   #countedSince = 0;
   #hurry = new AbortController();
 
@@ -107,11 +117,12 @@ export class LogBackup {
     this.#reads = parts.reads ?? new SegmentReads();
   }
 
-  /** Returns what GET /status reports, given the last transaction of the index. */
+  /** Returns the backup's part of GET /status, given the last transaction of the index. */
   status(txId: TxId): LogBackupStatus {
     const { store, options } = this.#parts;
     const { look, lookedAt, nextLookAt, coveredUntil, error, failures } = this.#state;
-    // Once the log has lost its end, what it holds in its place is in no backup, whatever the numbers say.
+    // Once the log has lost its end, the new messages in its place are not in any backup, whatever their numbers
+    // suggest.
     const isKnown = look !== null && !isCairnError(error, "LOG_REGRESSED");
     const transactions = isKnown ? missingIn(look.covered, { first: look.logBegin, last: txId }).count : null;
     return {
@@ -131,8 +142,8 @@ export class LogBackup {
   }
 
   /**
-   * Reads the segments that were not read yet, one after the other and slowly, and reports damaged ones as warnings of {@link status}. Throws
-   * the errors of the store.
+   * Reads the segments that have not been read yet, one by one at a limited rate, and reports damaged ones as warnings
+   * in {@link status}. Throws the store's errors.
    */
   async readAll(signal: AbortSignal): Promise<void> {
     const { store, of } = this.#parts;
@@ -185,7 +196,7 @@ export class LogBackup {
     }
   }
 
-  /** Waits until a look is due. Returns whether it is due because much was applied. */
+  /** Waits until a look is due. Returns true if it is due because enough was applied to fill a segment. */
   async #wait(delay: number): Promise<boolean> {
     const { signal } = this.#stop;
     if (await this.#clock.wait(delay, AbortSignal.any([signal, this.#hurry.signal]))) return false;
@@ -194,7 +205,7 @@ export class LogBackup {
     return true;
   }
 
-  /** Looks once. Returns the time until the next look (ms). */
+  /** Performs one look. Returns the time until the next one (ms). */
   async #look(isMuch: boolean): Promise<number> {
     const { options, store, log, of, node, onLook, onError, verifiedUpTo, earlier } = this.#parts;
     const { every, codec, keep } = options;
@@ -258,7 +269,7 @@ export class LogBackup {
     }
   }
 
-  /** Looks once, and reports the beginning of the work that is found, and a failure. The caller reports its end. */
+  /** Performs one look. Reports when its work begins and whether it fails; the caller reports the end. */
   async #observed(
     options: BackupLookOptions,
   ): Promise<{ look: BackupLook; run: WorkRun<"backup"> | undefined }> {
@@ -291,7 +302,7 @@ export class LogBackup {
   }
 }
 
-/** Returns `STORE_DENIED`: segments are kept although they are older than `keep`. */
+/** Returns `STORE_DENIED`: segments older than `keep` cannot be removed. */
 function notRemovable(location: string): CairnError {
   return new CairnError(
     "STORE_DENIED",
@@ -302,7 +313,7 @@ function notRemovable(location: string): CairnError {
   );
 }
 
-/** Reports the end of the work of a look, if it found any. */
+/** Reports the end of a look's work, if there was any. */
 function report(run: WorkRun<"backup"> | undefined, look: BackupLook): void {
   const { removed, covered, failure } = look;
   if (failure !== undefined) run?.failed(failure);

@@ -4,11 +4,14 @@ import type { WrittenSegment } from "./write-segments.ts";
 
 /** What a node remembers from one look to the next. */
 export interface BackupMemory {
-  /** The store's clock less that of this machine (ms), and when the store was asked for it; undefined before that. */
+  /** The store's clock minus this machine's (ms), and when it was measured; undefined before that. */
   storeClock: { readonly aheadMs: number; readonly askedAt: number } | undefined;
-  /** Segments that cannot be used, by {@link versionOf}, with the reason: they are damaged, or of another history of the log. */
+  /**
+   * Unusable segments, by {@link versionOf}, each with the reason: they are damaged, or belong to another history of
+   * the log.
+   */
   readonly damaged: Map<string, CairnError>;
-  /** When this node looked for segments to remove last, by the store's clock; undefined before that. */
+  /** When this node last looked for segments to remove, by the store's clock; undefined before the first time. */
   removedAt?: number;
 }
 
@@ -17,16 +20,16 @@ export function isDamaged({ damaged }: BackupMemory, segment: SegmentFile): bool
   return damaged.has(versionOf(segment));
 }
 
-/** Forgets damaged segments that were removed, perhaps written again since. */
+/** Forgets damaged segments that have been removed, since they may have been rewritten. */
 export function forgetRemoved({ damaged }: BackupMemory, segments: readonly SegmentFile[]): void {
   const listed = new Set(segments.map(versionOf));
   for (const version of damaged.keys()) if (!listed.has(version)) damaged.delete(version);
 }
 
-/** Called with each segment that was written, at once: a later step may fail. */
+/** Called as soon as a segment is written, because a later step may fail. */
 export type OnWritten = (segment: WrittenSegment, kind: "written" | "merged") => void;
 
-/** What a look has done so far, and what the backup has since. */
+/** What a look has done so far, and the resulting content of the backup. */
 export class LookResults {
   readonly written: WrittenSegment[] = [];
   readonly merged: WrittenSegment[] = [];

@@ -6,15 +6,21 @@ import type { Segment } from "../segments/segment.ts";
 import { inOrder, type SegmentFile } from "../segments/segment-name.ts";
 import { type BackupTarget, writeSegment, type WrittenSegment } from "./write-segments.ts";
 
-/** A segment of at least half the size is not merged again, so that each message is written twice at most. */
+/**
+ * Segments of at least this size (half the target) are not merged again, so that each message is written at most twice.
+ */
 const WHOLE_PART = 0.5;
-/** Segments smaller than this are merged as soon as there are {@link TINY_COUNT} of them, so that a quiet log has few segments, too. */
+/**
+ * Segments smaller than this are merged as soon as there are {@link TINY_COUNT} of them, so that even a quiet log has
+ * few segments.
+ */
 const TINY_BYTES = 64 * 1024;
 const TINY_COUNT = 64;
 
 /**
- * Returns the segments all of whose transactions are in one longer segment, with that segment. Of two that differ only in their
- * compression, the one whose name comes later is superseded. So no two segments ever supersede each other, whatever a node has listed.
+ * Returns the segments whose transactions are all contained in one longer segment, together with that segment. Of two
+ * that differ only in compression, the one whose name sorts later is superseded. Thus no two segments ever supersede
+ * each other, whatever a node has listed.
  */
 export function superseded(segments: readonly SegmentFile[]): { segment: SegmentFile; by: SegmentFile }[] {
   const found: { segment: SegmentFile; by: SegmentFile }[] = [];
@@ -28,8 +34,8 @@ export function superseded(segments: readonly SegmentFile[]): { segment: Segment
 }
 
 /**
- * Returns consecutive segments that should become one: as many as fit into a segment, if there are more of them than that, or many tiny
- * ones. Undefined if there is nothing to merge. `isExcluded`: segments that cannot be read.
+ * Returns consecutive segments that should be merged into one: as many as fit, if there are more than fit or many tiny
+ * ones. Undefined if there is nothing to merge. `isExcluded` returns whether a segment is unreadable.
  */
 export function planMerge(
   segments: readonly SegmentFile[],
@@ -57,12 +63,12 @@ export function planMerge(
   return tinyRun(run);
 }
 
-/** Called with a segment that cannot be used, and the reason. */
+/** Called with each unusable segment and the reason. */
 export type OnDamaged = (segment: SegmentFile, error: CairnError) => void;
 
 /**
- * Writes one segment with the messages of others, which stay. Returns undefined, and writes nothing, if one of them is damaged or another
- * node has removed it.
+ * Writes one segment with the messages of others, and leaves those in place. Writes nothing and returns undefined if
+ * one of them is damaged or has been removed by another node.
  */
 export async function mergeSegments(
   target: BackupTarget,
@@ -88,8 +94,8 @@ export async function mergeSegments(
 }
 
 /**
- * Removes segments that a longer one supersedes, after reading that one and comparing it with the end of each. Calls `onRemoved` with each,
- * so that it is known what was removed when the store fails.
+ * Removes superseded segments, after reading the longer segment and comparing it with the end of each. Calls
+ * `onRemoved` for each, so that the caller knows what was removed if the store fails.
  */
 export async function removeSuperseded(
   target: BackupTarget,
@@ -100,12 +106,12 @@ export async function removeSuperseded(
   let kept: { readonly name: string; readonly segment: Segment | undefined } | undefined;
   for (const { segment, by } of superseded(segments)) {
     if (target.signal.aborted) return;
-    // They come in the order of `by`, so one is in memory at a time.
+    // They are ordered by `by`, so only one is in memory at a time.
     if (kept?.name !== by.name)
       kept = { name: by.name, segment: await readUsable(target, by, onDamaged, () => undefined) };
     if (kept.segment === undefined) continue;
     if (!holdsEnd(kept.segment, segment)) {
-      // It may be the only copy of what the log has lost.
+      // It may be the only copy of messages that the log has lost.
       const place = { ...segment, file: segment.name };
       onDamaged(segment, differentHistories(segmentPlace(kept.segment), place, segment.last));
       continue;
@@ -115,7 +121,10 @@ export async function removeSuperseded(
   }
 }
 
-/** Returns a segment; undefined if it has been removed, or if it cannot be used: it is damaged, or `check` throws `LOG_REGRESSED`. */
+/**
+ * Returns a segment; undefined if it has been removed or is unusable, because it is damaged or `check` throws
+ * `LOG_REGRESSED`.
+ */
 async function readUsable(
   { store, signal }: BackupTarget,
   file: SegmentFile,

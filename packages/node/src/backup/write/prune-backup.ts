@@ -9,21 +9,21 @@ import { removeFirst } from "./remove-segments.ts";
 import { coveredRanges, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import { type BackupTarget, writeSegment } from "./write-segments.ts";
 
-/** What a prune of a backup removes. */
+/** The files that pruning a backup removes. */
 export interface BackupPrune {
   readonly segments: readonly SegmentFile[];
-  /** The last transaction that stays before what is removed at the end; the last one that is removed at the beginning. */
+  /** If the end is pruned, the last remaining transaction; if the beginning is pruned, the last removed one. */
   readonly txId: TxId;
 }
 
-/** The age from which a lease counts as left by a dead writer (ms), for who does not know how often nodes write. */
+/** The age at which a lease counts as abandoned (ms) if the backup's period is unknown. */
 const LEASE_MS = 600_000;
 const LEASE_TRIES = 20;
 const LEASE_RETRY_MS = 1_000;
 
 /**
- * Plans the removal of everything up to `through` from the beginning of a backup: each segment that begins at or before it. `verified`: the
- * last transaction of the newest verified checkpoint. Throws `CONFLICT` if that does not replace what would be removed.
+ * Plans the removal of each segment that begins at or before `through`. `verified` is the last transaction of the
+ * newest verified checkpoint. Throws `CONFLICT` if that checkpoint does not replace the segments to remove.
  */
 export async function planThrough(
   { store, of, log }: BackupTarget,
@@ -43,7 +43,7 @@ export async function planThrough(
   return { segments: gone, txId: Math.max(end, through) };
 }
 
-/** Returns whether the log and the runs of its backup hold everything from `txId` on. */
+/** Returns whether the log and the runs of its backup together hold everything from `txId` onwards. */
 function isReadableFrom(
   txId: TxId,
   { first }: LogBounds,
@@ -55,8 +55,9 @@ function isReadableFrom(
 }
 
 /**
- * Plans the removal of what the log lost from the end of a backup: each segment that ends after the last transaction that both share.
- * Throws `CONFLICT` if they share none, and `SEGMENT_CORRUPT` if that cannot be found out.
+ * Plans the removal of transactions that the log lost from the end of its backup: of each segment that ends after the
+ * last shared transaction. Throws `CONFLICT` if no transaction is shared, and `SEGMENT_CORRUPT` if that cannot be
+ * determined.
  */
 export async function planLost(target: BackupTarget): Promise<BackupPrune> {
   const { store, of, log } = target;
@@ -72,12 +73,15 @@ export async function planLost(target: BackupTarget): Promise<BackupPrune> {
   return { segments: lost, txId: shared };
 }
 
-/** Removes what {@link planThrough} planned. Returns the names. */
+/** Removes the segments planned by {@link planThrough}. Returns their names. */
 export async function pruneThrough(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
   return await exclusively(target, () => removeFirst(target, segments, txId));
 }
 
-/** Removes what {@link planLost} planned, from the end on. What the log shares of a segment is written as one of its own before. */
+/**
+ * Removes the segments planned by {@link planLost}, starting from the end. Before a segment is removed, the part of it
+ * that the log shares is written as a segment of its own.
+ */
 export async function pruneLost(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
   return await exclusively(target, async () => {
     const removed: string[] = [];
@@ -98,14 +102,14 @@ async function writeShared(target: BackupTarget, segment: SegmentFile, txId: TxI
   await writeSegment(target, header.before ?? undefined, shared);
 }
 
-/** Returns the last transaction of a segment that the log holds, too, or has trimmed; 0 if there is none. */
+/** Returns the last transaction of a segment that the log also holds or has trimmed; 0 if there is none. */
 async function lastShared(
   { store, of, log, signal }: BackupTarget,
   segment: SegmentFile,
   bounds: LogBounds,
 ): Promise<TxId> {
   const end = segment.last - of.offset;
-  // The log goes on after what was trimmed from it.
+  // The log continues after the trimmed messages.
   if (end < bounds.first) return segment.last;
   const last = end > bounds.last ? undefined : await log.fetch(end);
   if (last !== undefined && anchorOf(last).sha256.startsWith(segment.end)) return segment.last;
@@ -117,7 +121,7 @@ async function lastShared(
       ? message.position < bounds.first
       : anchorOf(ours).sha256 === anchorOf(message).sha256;
   };
-  // Both hold the same up to some message, and nothing in common after it.
+  // Both are equal up to some message, and share nothing after it.
   let [low, high] = [0, content.messages.length];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
@@ -128,7 +132,7 @@ async function lastShared(
   return low === 0 ? 0 : content.header.first + low - 1;
 }
 
-/** Runs `work` while no node writes or merges: what one had read before would otherwise be written again. */
+/** Runs `work` while no node writes or merges. Otherwise a node could write again what it read before the removal. */
 async function exclusively<T>(target: BackupTarget, work: () => Promise<T>): Promise<T> {
   for (let tries = 0; tries < LEASE_TRIES; tries += 1) {
     const { lease } = await listBackup(target.store, target.of.id);
@@ -173,7 +177,7 @@ function notCovered(through: TxId, verified: TxId | undefined): CairnError {
 function notContinued(txId: TxId, verified: TxId): CairnError {
   return new CairnError(
     "CONFLICT",
-    `The segments to remove end with transaction ${txId}, the newest verified checkpoint with ${verified}, and the log no longer holds what is between them.`,
+    `The segments to remove end with transaction ${txId}, the newest verified checkpoint ends with ${verified}, and the log no longer holds the transactions in between.`,
     {
       hint: "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.",
     },

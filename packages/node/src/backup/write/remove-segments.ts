@@ -8,7 +8,7 @@ import type { TxId } from "@cairn/client";
 import { type BackupListing, beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import type { SegmentHeader } from "../segments/segment.ts";
 
-/** The rules by which a backup is shortened. */
+/** The rules for removing old segments from a backup. */
 export interface RemovalRules {
   /** The age from which a segment may be removed (ms, by the store's clock). */
   readonly keep: number;
@@ -27,7 +27,7 @@ export interface EarlierEnd {
   readonly last: TxId;
 }
 
-/** A backup, and the log that it is of. */
+/** A backup and its log. */
 export interface RemovalPlace {
   readonly store: CheckpointStore;
   readonly of: Pick<SegmentHeader["log"], "id" | "offset">;
@@ -38,10 +38,12 @@ export interface RemovalPlace {
 const CONTINUED = 1;
 const MAX_PAUSE_MS = 3_600_000;
 const MIN_PAUSE_MS = 1_000;
-/** The number of removals within `keep`, so that the backup is never much longer than it has to be. */
+/** The number of removals per `keep` period, so that the backup never grows much longer than necessary. */
 const REMOVALS_PER_KEEP = 20;
 
-/** Returns whether it is time to look for segments that may be removed, and there are candidates. `now`: by the store's clock. */
+/**
+ * Returns whether it is time to look for removable segments and there are candidates. `now` is by the store's clock.
+ */
 export function isRemovalDue(
   {
     removal,
@@ -60,7 +62,7 @@ export function isRemovalDue(
   return Math.abs(now - removedAt) >= pause && oldSegments(segments, removal.keep, now).length > 0;
 }
 
-/** Returns the segments older than `keep` from the first on, up to the first younger one. */
+/** Returns the leading segments that are older than `keep`, up to the first younger one. */
 function oldSegments(segments: readonly SegmentFile[], keep: number, now: number): SegmentFile[] {
   const young = segments.findIndex(({ modifiedAt }) => now - modifiedAt <= keep);
   return segments.slice(0, young < 0 ? segments.length : young);
@@ -104,15 +106,16 @@ export async function removeOldSegments(
   if (old.length === 0) return [];
   const verified = await verifiedUpTo();
   if (verified === undefined) return [];
-  // Listed last, after everything was decided: a checkpoint that was published in the meantime is newer than what is removed.
+  // Checkpoints are listed last, after everything else is decided: any published in the meantime is newer than the
+  // segments to remove.
   const needed = Math.min(verified, await firstNeeded(place));
   const stays = old.findIndex(({ last }) => Math.min(last, shared) >= needed);
   return await removeFirst(place, old.slice(0, stays < 0 ? old.length : stays));
 }
 
 /**
- * Removes the first segments of a backup, having noted where it begins now, so that no node writes them again, nor fills a hole up to
- * `through`. Returns their names. The caller has made sure that nothing needs them.
+ * Removes the first segments of a backup, after recording its new beginning, so that no node writes them again or fills
+ * a hole up to `through`. Returns their names. The caller has made sure that they are not needed.
  */
 export async function removeFirst(
   { store, of, node }: RemovalPlace,
@@ -137,11 +140,11 @@ async function removeOlder(store: CheckpointStore, begins: BackupListing["begins
   for (const { name, txId } of begins) if (txId < newest) await store.remove(name);
 }
 
-/** Returns the first transaction of which a checkpoint or a reservation in the store still needs what follows. */
+/** Returns the lowest transaction from which a checkpoint or a reservation in the store still needs the backup. */
 async function firstNeeded({ store, of }: RemovalPlace): Promise<TxId> {
   const { checkpoints, skipped } = await listCheckpoints(store);
   const { reserved } = await readReservations(store);
-  // Two logs that began empty have nothing in common. Any other may continue this one, or be continued by it.
+  // Two logs that began empty have nothing in common. Any other log may continue this one, or be continued by it.
   const related = checkpoints.filter(({ log }) => log.id === of.id || log.offset > 0 || of.offset > 0);
   const names = [...related, ...skipped].map(({ name }) => name);
   const txIds = [...names, ...reserved].map((name) => parseCheckpointName(name)?.txId ?? 0);

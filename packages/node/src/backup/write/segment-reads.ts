@@ -3,19 +3,21 @@ import { type CairnError, isCairnError } from "@cairn/kv";
 import { readSegment } from "../segments/read-segment.ts";
 import type { SegmentFile } from "../segments/segment-name.ts";
 
-/** The segments that this process has read whole, so that each is read once, and those that it found damaged. */
+/**
+ * The segments that this process has read completely, so that each is read only once, and those that it found damaged.
+ */
 export class SegmentReads {
   readonly #whole = new Set<string>();
   readonly #damaged = new Map<string, CairnError>();
 
-  /** Returns the errors of damaged segments, in the order in which they were found. */
+  /** Returns the errors of damaged segments, in the order of discovery. */
   get damage(): CairnError[] {
     return [...this.#damaged.values()];
   }
 
   /**
-   * Returns whether a segment is whole: read now, unless it was read before. False if it is damaged or has been removed. Throws the errors of
-   * the store.
+   * Returns whether a segment is intact, reading it unless it was read before. False if it is damaged or has been
+   * removed. Throws the store's errors.
    */
   async isWhole(store: CheckpointStore, segment: SegmentFile, signal?: AbortSignal): Promise<boolean> {
     const place = placeOf(store, segment);
@@ -32,7 +34,7 @@ export class SegmentReads {
     }
   }
 
-  /** Returns whether a segment was read before. */
+  /** Returns whether a segment has been read before. */
   knows(store: CheckpointStore, segment: SegmentFile): boolean {
     return this.#whole.has(placeOf(store, segment));
   }

@@ -3,7 +3,7 @@ import { type BackupMemory, isDamaged, type LookResults } from "./look-results.t
 import { type SegmentFile, versionOf } from "../segments/segment-name.ts";
 import type { BackupTarget } from "./write-segments.ts";
 
-/** Returns whether there are segments to merge or to remove. */
+/** Returns whether there are segments to merge or remove. */
 export function hasToMerge(segments: readonly SegmentFile[], memory: BackupMemory): boolean {
   const whole = segments.filter((segment) => !isDamaged(memory, segment));
   return (
@@ -11,7 +11,7 @@ export function hasToMerge(segments: readonly SegmentFile[], memory: BackupMemor
   );
 }
 
-/** Merges small segments, and removes those that are in longer ones. */
+/** Merges small segments, and removes those that longer ones contain. */
 export async function tidyBackup(
   target: BackupTarget,
   memory: BackupMemory,
@@ -32,7 +32,7 @@ export async function tidyBackup(
     if (merged === undefined && !group.some(isUnusable)) return;
     if (merged === undefined) continue;
     done.add("merged", merged);
-    // The same messages again: nothing would be gained by another try.
+    // The segment holds the same messages again, so another try would gain nothing.
     if (done.segments.length === known) return;
     await tidy();
   }

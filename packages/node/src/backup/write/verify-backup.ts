@@ -12,36 +12,37 @@ import { coveredRanges, listBackup, type SegmentFile, type TxRange } from "../se
 export interface VerifyBackupOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** If given, the last message of each segment is compared with the log's, as far as the log still has it. */
+  /** If present, the last message of each segment is compared with the log's, if the log still holds it. */
   readonly log?: TxLog | undefined;
   /** Checkpoints of this log, whose last transactions are compared with those in the segments. */
   readonly checkpoints: readonly Pick<CheckpointListing, "name" | "anchor">[];
   readonly signal: AbortSignal;
-  /** Called with the number of bytes read, and the segment that was read. */
+  /** Called with each segment that was read, and its number of bytes. */
   readonly onProgress?: (done: number, name: string) => void;
 }
 
-/** A problem of a backup. */
+/** A problem in a backup. */
 export interface BackupProblem {
-  /** The file that has it; null for a hole. */
+  /** The affected file; null for a hole. */
   readonly file: string | null;
   readonly error: CairnError;
 }
 
-/** What a backup proved to hold. */
+/** The verified content of a backup. */
 export interface VerifiedBackup {
   readonly segments: number;
   readonly bytes: number;
   readonly messages: number;
-  /** The transactions in segments that are whole. */
+  /** The transactions in intact segments. */
   readonly covered: readonly TxRange[];
-  /** The checkpoints whose last transaction is in the backup, as it is in the checkpoint. */
+  /** The checkpoints whose last transaction is the same in the backup. */
   readonly agreeing: readonly string[];
 }
 
 /**
- * Reads every segment of a backup, and compares it with its digest and name, with the segments that it continues or overlaps, with the log,
- * and with checkpoints. Reports every problem, and goes on. Memory holds two segments. Throws the errors of the store and the log.
+ * Reads every segment of a backup, and compares it with its digest and name, with the segments that it continues or
+ * overlaps, with the log, and with checkpoints. Reports every problem and continues. Holds at most two segments in
+ * memory. Throws the errors of the store and the log.
  */
 export async function verifyBackup(
   options: VerifyBackupOptions,
@@ -57,7 +58,7 @@ export async function verifyBackup(
   }
   const whole: SegmentFile[] = [];
   const agreeing: string[] = [];
-  /** Of those read so far, the segment that reaches furthest. It holds all that a later one shares with any of them. */
+  /** The furthest-reaching segment so far. It contains everything that a later segment shares with any earlier one. */
   let furthest: Segment | undefined;
   let [bytes, messages] = [0, 0];
   for (const file of segments) {
@@ -70,7 +71,7 @@ export async function verifyBackup(
     whole.push(file);
     messages += segment.messages.length;
     const judged = await againstLog(options, file, segment);
-    // The log decides between two histories, as far as it still has them.
+    // The log decides between two histories if it still holds the messages.
     const error = judged === "agrees" ? undefined : (judged ?? contradiction(file.name, segment, furthest));
     if (error !== undefined) await problem(error);
     for (const one of options.checkpoints) {
@@ -78,7 +79,7 @@ export async function verifyBackup(
       if (why === "agrees") agreeing.push(one.name);
       else if (why !== undefined) await problem(why);
     }
-    // What the log contradicts is not what later segments continue.
+    // Later segments do not continue one that the log contradicts.
     if (judged instanceof CairnError) continue;
     if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
   }
@@ -87,7 +88,10 @@ export async function verifyBackup(
   return { segments: segments.length, bytes, messages, covered, agreeing: [...new Set(agreeing)] };
 }
 
-/** Returns the holes in a backup: between its runs of transactions, and before the first if one was noted where it begins. */
+/**
+ * Returns the holes in a backup: those between its runs, and one before the first run if it starts after the recorded
+ * beginning.
+ */
 export function holesOf(covered: readonly TxRange[], begins: readonly { readonly txId: TxId }[]): TxRange[] {
   const holes: TxRange[] = [];
   let next = begins.length === 0 ? undefined : Math.max(...begins.map(({ txId }) => txId));
@@ -98,7 +102,7 @@ export function holesOf(covered: readonly TxRange[], begins: readonly { readonly
   return holes;
 }
 
-/** Returns `LOG_GAP`: transactions of which there is no whole segment, although there are later ones. */
+/** Returns `LOG_GAP`: transactions that no intact segment holds, although later ones are in the backup. */
 function missing({ location }: CheckpointStore, { first, last }: TxRange): CairnError {
   const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
   return new CairnError("LOG_GAP", `${what} missing in the log backup in ${location}.`, {
@@ -121,7 +125,7 @@ async function readOr(
   }
 }
 
-/** Returns how a segment contradicts the one that it continues or overlaps. */
+/** Returns the contradiction between a segment and the one that it continues or overlaps. */
 function contradiction(
   name: string,
   segment: Segment,
@@ -133,7 +137,7 @@ function contradiction(
   if (header.log.offset !== log.offset)
     return corruptSegment(
       name,
-      `its log has the offset ${header.log.offset}, not ${log.offset} as in others`,
+      `its log has the offset ${header.log.offset} instead of ${log.offset} as in other segments`,
     );
   const before = furthest.messages.get(header.first - 1);
   if (before !== undefined && header.before !== null && anchorOf(before).sha256 !== header.before)
@@ -148,7 +152,10 @@ function contradiction(
   return undefined;
 }
 
-/** Compares the end of a segment with the log; undefined if the log has trimmed it, or was not given. */
+/**
+ * Compares the end of a segment with the log; undefined if the log has trimmed it, or if there is no log to compare
+ * with.
+ */
 async function againstLog(
   { log }: VerifyBackupOptions,
   { name }: SegmentFile,

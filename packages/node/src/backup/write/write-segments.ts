@@ -9,7 +9,7 @@ import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
 import { encodeSegment, type SegmentCodec, type SegmentHeader } from "../segments/segment.ts";
 import { parseSegmentName, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
 
-/** The log that is backed up, and the place of its backup. */
+/** The log to back up, and the location of its backup. */
 export interface BackupTarget {
   readonly store: CheckpointStore;
   readonly log: TxLog;
@@ -18,19 +18,19 @@ export interface BackupTarget {
   readonly node: string;
   readonly codec: SegmentCodec;
   readonly signal: AbortSignal;
-  /** Returns the time by the store's clock (ms since 1970). */
+  /** Returns the store's time (ms since 1970). */
   readonly storeNow: () => number;
 }
 
-/** A segment that was written. */
+/** A written segment. */
 export interface WrittenSegment extends SegmentFile {
-  /** False if another node had written the same segment before. */
+  /** False if another node had already written the same segment. */
   readonly isNew: boolean;
 }
 
 /**
- * Returns the first run of transactions that the log holds and the backup does not; undefined if there is none. Holes in the backup come
- * before its end.
+ * Returns the first run of transactions that the log holds and the backup lacks; undefined if there is none. Holes
+ * within the backup come before its end.
  */
 export function nextToWrite(covered: readonly TxRange[], log: TxRange): TxRange | undefined {
   let { first } = log;
@@ -47,8 +47,8 @@ export function nextToWrite(covered: readonly TxRange[], log: TxRange): TxRange 
 }
 
 /**
- * Writes a run of transactions, which the log holds, as segments. Errors are those of the log and the store. Memory holds one segment. The
- * caller has compared the backup with the log ({@link requireSameHistory}).
+ * Writes a run of transactions from the log as segments. Throws the errors of the log and the store. Holds one segment
+ * in memory. The caller has compared the backup with the log ({@link requireSameHistory}).
  */
 export async function writeSegments(
   target: BackupTarget,
@@ -78,7 +78,7 @@ export async function writeSegments(
   if (!target.signal.aborted) await flush();
 }
 
-/** Writes one segment. Does nothing if the store holds it already: its name says which messages are in it. */
+/** Writes one segment. Does nothing if the store already contains it: the name identifies the messages. */
 export async function writeSegment(
   { store, of, node, codec, signal, storeNow }: BackupTarget,
   before: string | undefined,
@@ -93,14 +93,15 @@ export async function writeSegment(
   } catch (error) {
     if (!isCairnError(error, "CONFLICT")) throw error;
   }
-  // Headers name their writers, so the stored one may have another size. It is not listed if it has been merged in the meantime.
+  // Headers name their writers, so the stored segment may have a different size. It is not listed if it has been merged
+  // in the meantime.
   const stored = (await store.list(file)).find((one) => one.name === file);
   return { ...name, name: file, bytes: content.length, modifiedAt: storeNow(), ...stored, isNew: false };
 }
 
 /**
- * Throws `LOG_REGRESSED` if the log does not hold the last transaction of the backup as the backup does: then the log lost its end, and what
- * it holds now does not continue the backup.
+ * Throws `LOG_REGRESSED` if the backup's last transaction differs in the log: the log then lost its end, and its
+ * current content does not continue the backup.
  */
 export async function requireSameHistory(
   {
@@ -114,17 +115,17 @@ export async function requireSameHistory(
   const newest = lastSegment(segments);
   if (newest === undefined) return;
   const message = newest.last > logEnd ? undefined : await log.fetch(newest.last - of.offset);
-  // A message that was trimmed cannot be compared; the log goes on after it.
+  // A trimmed message cannot be compared; the log continues after it.
   if (message === undefined && newest.last <= logEnd) return;
   const sha256 = message === undefined ? undefined : anchorOf(message).sha256;
   const other = segments.find(({ last, end }) => last === newest.last && sha256?.startsWith(end) !== true);
   if (other === undefined) return;
-  // Another log in its place says nothing about what this one held.
+  // Another log in its place reveals nothing about the content of this one.
   if ((await log.id()) !== of.id) throw vanished(log.name);
   throw regressedBeforeBackup(log.name, other, store.location);
 }
 
-/** Returns the segment that ends last. */
+/** Returns the segment with the highest last transaction. */
 export function lastSegment(segments: readonly SegmentFile[]): SegmentFile | undefined {
   let newest: SegmentFile | undefined;
   for (const segment of segments) if (newest === undefined || segment.last > newest.last) newest = segment;
@@ -141,7 +142,7 @@ function regressedBeforeBackup(
     "LOG_REGRESSED",
     `The log "${logName}" no longer holds transaction ${last} as it is in ${name} in ${location}, so nothing is written to the backup.`,
     {
-      hint: `The backup keeps what the log lost. Print it with cairn log orphans --from-backup > FILE, and submit what has to be kept with cairn load FILE. Then cairn log backup prune --lost removes the lost end from the backup, which goes on with the log.`,
+      hint: `The backup keeps what the log lost. Print it with cairn log orphans --from-backup > FILE, and submit what has to be kept with cairn load FILE. Then cairn log backup prune --lost removes the lost end from the backup, which then continues with the log.`,
     },
   );
 }
