@@ -19,20 +19,21 @@ import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
 
-/** The default for how long reads and writes wait, in milliseconds. */
+/** The default time limit for the waits of reads and writes (ms). */
 export const DEFAULT_WAIT_MS = 30_000;
 
 /** The options for all reads. */
 export interface ReadOptions {
   /** The transaction to wait for until it is indexed (TX_TIMEOUT after `timeoutMs`). */
   readonly minTx?: TxId;
-  /** How long to wait for what the read needs besides the index, in milliseconds; {@link DEFAULT_WAIT_MS} by default. */
+  /** The time limit for everything that the read waits for (ms). Defaults to {@link DEFAULT_WAIT_MS}. */
   readonly timeoutMs?: number;
-  /** Whether to read what the node has even if it is not ready (otherwise NOT_READY). */
+  /** Whether to read the current index even if the node is not ready. Otherwise NOT_READY is thrown. */
   readonly stale?: boolean;
   /**
-   * Whether to include everything that any node acknowledged before the call. On a shared log this takes an append, which concurrent reads
-   * share; its errors are thrown (LOG_UNREACHABLE, LOG_FULL, …). REQUEST_INVALID together with `stale`.
+   * Whether to include everything that any node acknowledged before the call. On a shared log this requires an append,
+   * which concurrent reads share and whose errors are thrown (LOG_UNREACHABLE, LOG_FULL, …). Throws REQUEST_INVALID if
+   * combined with `stale`.
    */
   readonly linearizable?: boolean;
 }
@@ -43,14 +44,14 @@ export interface ListQuery extends ReadOptions {
   readonly namespace?: string;
   /** Selects only names with this prefix, in `namespace` or in all namespaces. */
   readonly prefix?: string;
-  /** The most documents in a page: 1 to 1,000; 100 by default. */
+  /** The maximum number of documents in a page: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;
-  /** The cursor from the previous page; opaque. It contains the transaction at which the list began. */
+  /** The opaque cursor from the previous page. It contains the transaction at which the list began. */
   readonly cursor?: string;
   readonly asOf?: AsOf;
   /**
-   * Selects only documents whose indexed fields have these values, each field at most once. REQUEST_INVALID if a field is not indexed,
-   * NOT_READY while its index is built.
+   * Selects only documents whose indexed fields have these values, each field at most once. Throws REQUEST_INVALID if a
+   * field is not indexed, and NOT_READY while its index is being built.
    */
   readonly where?: FieldQuery | readonly FieldQuery[];
 }
@@ -63,7 +64,7 @@ export interface BucketsPage {
 
 /** Selects events; all by default. */
 export interface EventListQuery extends ReadOptions {
-  /** The most events: 1 to 1,000; 100 by default. */
+  /** The maximum number of events: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;
   /** Selects only events of objects in this bucket. */
   readonly bucket?: string;
@@ -74,7 +75,7 @@ export interface EventListQuery extends ReadOptions {
 
 /** An eviction, and the copies of the evicted content that may exist and that this node cannot remove. */
 export interface EvictionPlaces extends Eviction {
-  /** The log's transactions up to the eviction; null once they are trimmed. */
+  /** The log's transactions up to the eviction; null once they have been trimmed. */
   readonly log: { readonly firstTxId: TxId; readonly lastTxId: TxId } | null;
   /**
    * Checkpoints from before the eviction that may contain the content: those not known to be older than the content. Null if the store does
@@ -82,8 +83,8 @@ export interface EvictionPlaces extends Eviction {
    */
   readonly checkpoints: readonly string[] | null;
   /**
-   * Checkpoints saved since the eviction, which do not restore the content, but may have it in their files. Null if the store does not
-   * respond.
+   * Checkpoints saved since the eviction. They do not restore the content, but their files may contain it. Null if the
+   * store does not respond.
    */
   readonly inFilesOf: readonly string[] | null;
   /**
@@ -94,8 +95,8 @@ export interface EvictionPlaces extends Eviction {
   /** Segments of log backups that may contain the content. Null if the store does not respond. */
   readonly segments: readonly string[] | null;
   /**
-   * The time from which the last of these segments may be removed for its age; null if there are none, or all are kept until
-   * `cairn log backup prune` removes them.
+   * The time after which the last of these segments may be removed because of its age; null if there are none, or if
+   * they are kept until `cairn log backup prune` removes them.
    */
   readonly segmentsUntil: string | null;
 }
@@ -110,7 +111,8 @@ export interface EvictionsPage {
 export interface NodePolicies extends PolicyState {
   readonly txId: TxId;
   /**
-   * Whether the policies are equal to `cairn/policies` of the node's file; null if the file has none. The log's policies apply in any case.
+   * Whether the policies are equal to `cairn/policies` of the node's file; null if the file has none. The log's
+   * policies take effect in any case.
    */
   readonly file: "same" | "different" | null;
 }
@@ -139,8 +141,9 @@ export interface NodeApi {
    */
   submit(transaction: Transaction, options?: { readonly timeoutMs?: number }): Promise<SubmittedTransaction>;
   /**
-   * Waits until this node has indexed a transaction: the one that {@link submit} returned, or whichever has this id. Throws TX_TIMEOUT after
-   * `timeoutMs` (default 30,000); LOG_REGRESSED if the log lost the submitted transaction and another one has its id.
+   * Waits until this node has indexed a transaction: the one that {@link submit} returned, or any transaction with this
+   * id. Throws TX_TIMEOUT after `timeoutMs` (default 30,000); LOG_REGRESSED if the log lost the submitted transaction
+   * and another one has its id.
    */
   await(
     transaction: SubmittedTransaction | TxId,
@@ -158,7 +161,10 @@ export interface NodeApi {
   outcome(txId: TxId): Promise<TxOutcome | undefined>;
   /** Waits until this node has indexed what a read with these options must include. */
   prepareRead(options: ReadOptions): Promise<void>;
-  /** Returns a document; undefined if there is none. With `asOf`, throws WATCH_COMPACTED if a history policy has removed the answer. */
+  /**
+   * Returns a document; undefined if there is none. With `asOf`, throws WATCH_COMPACTED if a history policy has removed
+   * that version.
+   */
   get(
     key: DocumentKey,
     options?: ReadOptions & { readonly asOf?: AsOf },

@@ -17,6 +17,6 @@ export function notReady({
   return new CairnError("NOT_READY", `The node ${why}.`, {
     hint:
       failure?.hint ??
-      "cairn status --wait PT30S waits until it is ready; over HTTP /health/ready returns 200 then, and ?stale=true reads what the index has.",
+      "cairn status --wait PT30S waits until it is ready; over HTTP, /health/ready then returns 200, and ?stale=true reads the current index.",
   });
 }

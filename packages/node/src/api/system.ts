@@ -5,8 +5,8 @@ import type { LogBackupOptions } from "../backup/write/log-backup.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /**
- * The reaction of a node to a log that is not the one from which its index was built: `regressed` for the same log id, `different` for
- * another.
+ * The reaction of a node to a log other than the one from which its index was built. `regressed` applies if the log ids
+ * are equal, `different` if they differ.
  */
 export interface OnLogMismatch {
   readonly regressed: "rebuild" | "halt";
@@ -40,14 +40,16 @@ export interface HttpOptions {
   readonly drainMs?: number;
 }
 
-/** The parts of a node, created from its configuration and not yet started: nothing was opened, created or deleted. */
+/**
+ * The parts of a node, created from its configuration but not yet started: nothing has been opened, created or deleted.
+ */
 export interface System {
   readonly nodeId: string;
   /** The `dir` of `cairn/node`, absolute. */
   readonly dir: string;
   /** Opens the log. After LOG_UNREACHABLE another attempt may succeed. */
   readonly openTxLog: (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
-  /** The log's name, if the configuration has it. */
+  /** The log's name, if the configuration contains it. */
   readonly logName?: string;
   readonly onLogMismatch: OnLogMismatch;
   /** The policy for trimming the log; without it nothing is trimmed. */

@@ -21,8 +21,8 @@ export interface Guard {
 const VARY = ["vary", "origin"] as const;
 
 /**
- * Refuses requests without the token (except to /health), writes that a page of another site makes a browser send, and requests whose Host
- * is not a name of this machine. Answers the preflight requests of allowed pages.
+ * Rejects requests without the token (except to /health), writes that a page of another site makes a browser send, and
+ * requests whose Host is not a name of this machine. Responds to the preflight requests of allowed pages.
  */
 export function guard(app: FastifyInstance, options: AccessOptions): Guard {
   const { authToken, corsOrigins } = options;
@@ -59,7 +59,7 @@ function refusal(
   if (repeated !== undefined) {
     return badRequest(
       `The request has the header ${repeated} twice.`,
-      "The node cannot know which one is meant; send it once.",
+      "The header must not be repeated; send it once.",
     );
   }
   const coding = headers["transfer-encoding"];
@@ -84,7 +84,10 @@ function refusal(
   );
 }
 
-/** Returns the error for an unknown transfer coding: the encoded bytes would be taken for the body itself (RFC 9112, 6.1). */
+/**
+ * Returns the error for an unknown transfer coding. The encoded bytes must not be mistaken for the body itself (RFC
+ * 9112, 6.1).
+ */
 function unknownTransferCoding(coding: string): RequestError {
   return new RequestError(BAD_REQUEST, `The transfer coding ${JSON.stringify(coding)} is not supported.`, {
     status: 501,
@@ -150,7 +153,10 @@ const PREFLIGHT = {
   "access-control-max-age": "600",
 };
 
-/** Returns whether the request is from an allowed page, and if so, sets the response headers that say so to the browser. */
+/**
+ * Returns whether the request is from an allowed page. If so, sets the response headers that permit the browser to use
+ * the response.
+ */
 function allowPage(origins: readonly string[], request: FastifyRequest, reply: FastifyReply): boolean {
   const { origin } = request.headers;
   const any = origins.includes("*");
@@ -165,7 +171,7 @@ function isPreflight({ method, headers }: FastifyRequest): boolean {
   return method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
 }
 
-/** Headers that Cairn reads. If one is repeated, Node keeps the first and drops the others. */
+/** Headers that Cairn reads. If one is repeated, Node keeps only the first occurrence. */
 const SINGLE: readonly string[] = ["host", "authorization", "content-type"];
 const SINGLE_LENGTHS = new Set(SINGLE.map(({ length }) => length));
 

@@ -6,38 +6,41 @@ import { isSafeMethod } from "./requests/request-head.ts";
 
 /** The requests of one connection. */
 interface ConnectionState {
-  /** The number of requests taken and not yet answered. */
+  /** The number of requests accepted but not yet answered. */
   underWay: number;
-  /** The number of those that may change something. */
+  /** The number of these requests that may change something. */
   unsafe: number;
-  /** The request taken last; its response will be the last. */
+  /** The last accepted request; its response will be the last one. */
   last?: IncomingMessage;
-  /** Requests that wait for those under way. */
+  /** Requests that wait for those in progress. */
   readonly waiting: { readonly isSafe: boolean; readonly begin: () => void }[];
 }
 
-/** The connections of a server, and the requests under way on them. */
+/** The connections of a server and their requests in progress. */
 export interface Connections {
-  /** Makes every further response end its connection, and begins no request pipelined behind it. New connections are accepted. */
+  /**
+   * Makes every further response close its connection; requests pipelined behind it are not processed. New connections
+   * are still accepted.
+   */
   drain(): void;
   /**
    * Calls `begin` once the connection's earlier requests allow it. Pipelined requests may run concurrently only if none of them changes
    * anything (RFC 9112, 9.3.2): a write waits for all requests before it, and all requests behind it wait for the write.
    */
   inOrder(request: IncomingMessage, begin: () => void): void;
-  /** Counts a request as under way; false if it will not be answered because its connection ends first. */
+  /** Counts a request as in progress. Returns false if it will get no response because its connection closes first. */
   take(request: IncomingMessage): boolean;
-  /** Returns whether the connection ends with the response to this request; that response has to say so. */
+  /** Returns whether the connection closes after the response to this request; the response must then announce that. */
   endsWith(request: IncomingMessage): boolean;
   /** Counts a request as answered. */
   answered(request: IncomingMessage): void;
-  /** Announces that a request that was taken will be taken once more. The request keeps its place on its connection. */
+  /** Announces that an accepted request will be passed on and counted again. It keeps its place on its connection. */
   handOver(request: IncomingMessage): void;
 }
 
 /** The limit on the connections of a server. */
 export interface ConnectionLimit {
-  /** The most connections. Any more replace the oldest idle connection. Default: no limit. */
+  /** The maximum number of connections. Each further one replaces the oldest idle connection. Defaults to no limit. */
   readonly maxConnections: number | undefined;
   /** Called for each connection that is refused or closed because of the limit. */
   readonly onReached: () => void;
@@ -66,22 +69,23 @@ function beginNext(state: ConnectionState): void {
 const LINGER_MS = 500;
 
 /**
- * Ends a connection, but keeps reading for a moment: closing a connection with unread bytes resets it, and a client that is still sending
- * sees the reset instead of the responses on their way.
+ * Closes a connection, but keeps reading for a moment: closing it with unread bytes would reset it, and a client that
+ * is still sending would see the reset instead of the pending responses.
  */
 function endGently(socket: Socket): void {
   if (socket.writableEnded) return;
   socket.end();
-  // After a stall of the event loop, this timer runs before the sockets are read; so let them be read once more.
+  // After a stall of the event loop, this timer runs before the sockets are read. Let them be read once more.
   const linger = setTimeout(() => setImmediate(() => socket.destroy()), LINGER_MS);
   socket.once("close", () => clearTimeout(linger));
 }
 
 /**
- * Tracks the connections of `app`: keeps their number within the limit and, when the server closes, ends each connection once its requests
- * are answered. Node's own close keeps connections with requests under way open for further requests, until a timeout, and cuts off
- * responses that are written but not sent. Pipelined requests that were taken are answered before the end; later ones are not taken, so
- * that nothing is done without a response.
+ * Tracks the connections of `app`: keeps their number within the limit and, when the server closes, ends each
+ * connection once its requests are answered. Node's own close keeps connections with requests under way open for
+ * further requests, until a timeout, and cuts off responses that are written but not sent. Pipelined requests that were
+ * accepted get their responses before the connection closes. Later ones are not accepted, so no change is made without
+ * a response.
  */
 export function trackConnections(
   app: FastifyInstance,
@@ -123,7 +127,7 @@ export function trackConnections(
       }
       return true;
     },
-    // A request that was refused before it was taken ends its connection, too.
+    // A request that was rejected before it was accepted also closes its connection.
     endsWith: (request) =>
       (closing || draining) && (connections.get(request.socket)?.last ?? request) === request,
     answered({ socket, method }) {
@@ -132,14 +136,15 @@ export function trackConnections(
       if (closing && state.underWay === 1) endGently(socket);
       state.underWay = Math.max(0, state.underWay - 1);
       if (!isSafeMethod(method)) state.unsafe = Math.max(0, state.unsafe - 1);
-      // Requests not begun by the end of the connection are never processed.
+      // Requests that have not begun when the connection closes are never processed.
       if (!closing && !draining) beginNext(state);
     },
     handOver: (request) => void handedOver.add(request),
   };
   app.addHook("onRequest", ({ raw }, reply, done) => {
     if (!requests.take(raw)) return void reply.hijack();
-    // The framework takes a request that was handed over for a late one, and would end the connection before the responses behind it.
+    // The framework mistakes a request that was passed on for a late one, and would close the connection before the
+    // responses behind it.
     if (closing) reply.raw.removeHeader("connection");
     done();
   });
@@ -154,7 +159,7 @@ export function trackConnections(
   app.addHook("preClose", (done) => {
     closing = true;
     for (const [socket, { underWay }] of connections) {
-      // Node calls this after a response that says it is the last.
+      // Node calls this after a response that announces the end of the connection.
       socket.destroySoon = () => endGently(socket);
       if (underWay === 0) endGently(socket);
     }
@@ -166,8 +171,8 @@ export function trackConnections(
 }
 
 /**
- * Makes every request of a server begin in its connection's order, before any other listener runs. To be called after the last listener was
- * added.
+ * Enforces the order of requests on each connection before any other listener runs. Must be called after the last
+ * listener is added.
  */
 export function beginInOrder({ server }: FastifyInstance, connections: Connections): void {
   const listeners = server.listeners("request") as RequestListener[];

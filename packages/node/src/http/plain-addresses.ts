@@ -34,7 +34,7 @@ export class PlainAddresses {
 
   #remember(url: string, { bucket, namespace }: DocumentKey): void {
     const prefix = `${API}${bucket}/${namespace}/`;
-    // Not if a part is escaped, or the default namespace is omitted.
+    // An escaped part or an omitted namespace does not qualify.
     if (!url.startsWith(prefix)) return;
     this.#prefix = prefix;
     this.#bucket = bucket;

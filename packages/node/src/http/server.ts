@@ -25,28 +25,32 @@ export interface HttpServer {
   /** The server's URL from this machine, e.g. `http://127.0.0.1:3000`. */
   readonly url: string;
   readonly port: number;
-  /** Makes every further response end its connection; requests are still taken and answered. */
+  /** Makes every further response close its connection; requests are still accepted. */
   drain(): void;
-  /** Takes no new requests, lets those under way finish for a while, then ends every connection. May be called twice. */
+  /**
+   * Accepts no new requests, gives those in progress some time to finish, then closes every connection. May be called
+   * twice.
+   */
   close(): Promise<void>;
 }
 
 /** The dependencies of {@link startHttpServer} besides the options. */
 export interface HttpServerContext {
   readonly logger: HttpLogger;
-  /** How long requests under way may take when the server closes, in ms; 5,000 by default. */
+  /** How long requests in progress may continue when the server closes (ms). Defaults to 5,000. */
   readonly closeTimeoutMs?: number;
-  /** How long a request may take to arrive, in ms; 300,000 by default, and 15,000 for its headers. */
+  /** How long a request may take to arrive (ms). Defaults to 300,000, and to 15,000 for the headers. */
   readonly requestTimeoutMs?: number;
-  /** The most open connections; by default as many as the system's limit of open files leaves for them. */
+  /** The maximum number of open connections. Defaults to what the system's limit of open files allows. */
   readonly maxConnections?: number;
-  /** Called for each request that was answered. */
+  /** Called for each response. */
   readonly onAnswered?: (request: AnsweredRequest) => void;
 }
 
 /**
- * Serves `api` over HTTP; resolves once the port is bound. Throws `PORT_IN_USE`, or `CONFIG_INVALID` for an address that this machine
- * cannot bind. May be called before the node is ready: `api` itself refuses what it cannot do yet.
+ * Serves `api` over HTTP; resolves once the port is bound. Throws `PORT_IN_USE`, or `CONFIG_INVALID` for an address
+ * that this machine cannot bind. May be called before the node is ready: `api` itself rejects calls that it cannot
+ * serve yet.
  */
 export async function startHttpServer(
   api: NodeApi,
@@ -70,7 +74,7 @@ export async function startHttpServer(
   };
 }
 
-// Node's own default, which the framework removes. It is long enough for a large batch.
+// Restores Node's own default, which the framework removes. It is long enough for a large batch.
 const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
 const WARNING_INTERVAL_MS = 60_000;
@@ -86,15 +90,15 @@ function createApp(
   const app = fastify({
     bodyLimit: options.maxBody,
     genReqId: requestId,
-    // Without a timeout, a client that sends a byte now and then would hold a connection forever.
+    // Without a timeout, a client that sends an occasional byte would hold a connection forever.
     requestTimeout: context.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
     http: {
-      // access.ts refuses the request with a reason.
+      // access.ts rejects such a request with a reason.
       requireHostHeader: false,
       headersTimeout: Math.min(HEADERS_TIMEOUT_MS, context.requestTimeoutMs ?? HEADERS_TIMEOUT_MS),
       connectionsCheckingInterval: Math.min(5000, context.requestTimeoutMs ?? 5000),
     },
-    // A stopping node still responds; `api` refuses what it can no longer do.
+    // A stopping node still responds; `api` rejects calls that it can no longer serve.
     return503OnClosing: false,
     frameworkErrors: handleError,
     clientErrorHandler: answerUnreadable,
@@ -108,7 +112,7 @@ function createApp(
   app.setErrorHandler(handleError);
   app.addHook("onClose", () => failures.close());
   if (onAnswered !== undefined) reportAnswered(app, onAnswered);
-  // The order matters: even refused requests have an id and count as taken on their connection.
+  // The order matters: even rejected requests have an id and count as accepted on their connection.
   app.addHook("onRequest", (request, reply, done) => {
     void reply.header("x-request-id", request.id);
     done();
@@ -147,7 +151,8 @@ function noSchemas(): never {
 }
 
 /**
- * Leaves the length out of responses to HEAD without a body: the framework sends 0, which is not the length of GET's body (RFC 9110, 8.6).
+ * Omits the length from responses to HEAD without a body: the framework would send 0, which is not the length of GET's
+ * body (RFC 9110, 8.6).
  */
 function omitLengthOfEmptyHead(app: FastifyInstance): void {
   app.addHook("onSend", ({ method }, _reply, payload, done) => {
@@ -156,8 +161,8 @@ function omitLengthOfEmptyHead(app: FastifyInstance): void {
 }
 
 /**
- * Calls `onAnswered` for each response. Requests refused before they reach a route are reported under one name, so that the metrics' labels
- * stay few.
+ * Calls `onAnswered` for each response. Requests rejected before they reach a route are reported under one name, to
+ * keep the number of metric labels small.
  */
 function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequest) => void): void {
   app.addHook("onResponse", (request, reply, done) => {

@@ -6,7 +6,7 @@ import { JSON_TYPE, jsonAnswer } from "./answers/json-answer.ts";
 import { BAD_REQUEST } from "./answers/request-error.ts";
 import { newRequestId, requestId } from "./requests/request-head.ts";
 
-/** Answers bytes that are not a valid HTTP request directly on the socket, since there is no request object. */
+/** Responds directly on the socket to bytes that are not a valid HTTP request, since there is no request object. */
 export function answerUnreadable(error: Error, socket: Socket): void {
   if (systemErrorCode(error) === "ECONNRESET" || !socket.writable) {
     socket.destroy();
@@ -20,7 +20,7 @@ export function answerUnreadable(error: Error, socket: Socket): void {
   );
 }
 
-/** Answers a request that has an unknown Expect header with 417. */
+/** Responds with 417 to a request with an unknown Expect header. */
 export function answerExpectation(request: IncomingMessage, response: ServerResponse): void {
   const { headers } = request;
   const expected = JSON.stringify(headers.expect);
@@ -43,7 +43,7 @@ export function answerExpectation(request: IncomingMessage, response: ServerResp
 
 function unreadable(error: Error & { rawPacket?: Buffer }): Unreadable {
   const code = systemErrorCode(error) ?? "";
-  // Only bytes that begin with a request line contain a method.
+  // Bytes that do not begin with a request line contain no method.
   if (code === "HPE_INVALID_METHOD" && REQUEST_LINE.test(error.rawPacket?.toString("latin1") ?? ""))
     return UNKNOWN_METHOD;
   return UNREADABLE[code] ?? NOT_HTTP;
@@ -65,7 +65,7 @@ const UNKNOWN_METHOD = {
 
 const NOT_HTTP = { status: "400 Bad Request", message: "The request is not valid HTTP.", hint: null };
 
-/** The responses to requests that Node's parser refuses, by the parser's codes. */
+/** The responses to requests that Node's parser rejects, by the parser's error codes. */
 const UNREADABLE: Record<string, Unreadable | undefined> = {
   HPE_HEADER_OVERFLOW: {
     status: "431 Request Header Fields Too Large",

@@ -5,7 +5,7 @@ import { methodNotAllowed } from "./answers/request-error.ts";
 import { pathOf, sentBucket } from "./requests/address.ts";
 import { preconditionProblem } from "./requests/preconditions.ts";
 
-/** The methods that the routes of a server take, by URL. */
+/** The methods that a server's routes accept, by URL. */
 export interface RouteMethods {
   /** Returns the methods of the most exact route that `url` matches. */
   at(url: string): readonly string[];
@@ -22,7 +22,10 @@ declare module "fastify" {
   }
 }
 
-/** Refuses requests that no route takes, that look like a document's but are not, or that have a precondition that their route ignores. */
+/**
+ * Rejects requests that match no route, that look like a document's address but are not, or that have a precondition
+ * which their route ignores.
+ */
 export function refuseUnserved(app: FastifyInstance): void {
   const methods = collectMethods(app);
   app.addHook("onRequest", ({ method, url, headers, routeOptions }: FastifyRequest, _reply, done) => {

@@ -3,12 +3,15 @@ import { brotliCompress, constants, createBrotliCompress, createGzip, gzip } fro
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { accepted, varyBy } from "./negotiation.ts";
 
-/** The length of the shortest body that is compressed. */
+/** The minimum length of a body that is compressed. */
 export const MIN_COMPRESSED_CHARACTERS = 4_096;
-/** The request header by which responses of at least that length vary. */
+/** The request header in the Vary header of responses of at least that length. */
 export const VARY_CODING = "accept-encoding";
 
-/** The most responses compressed at a time; others are sent uncompressed. Compression uses the threads with which LevelDB reads. */
+/**
+ * The maximum number of responses compressed concurrently; further ones are sent uncompressed. Compression shares its
+ * threads with LevelDB's reads.
+ */
 const MAX_CONCURRENT = 2;
 /** Brotli at this quality is about as fast as gzip, and its output is smaller. */
 const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } };
@@ -16,7 +19,7 @@ const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } };
 type Coding = "gzip" | "br";
 type Compressed = (error: Error | null, body: Buffer) => void;
 
-/** The codings, preferred first, for requests that accept several equally. */
+/** The codings in order of preference, for requests that accept several equally. */
 const CODINGS: Readonly<
   Record<Coding, { whole: (body: string, done: Compressed) => void; parts: () => Transform }>
 > = {

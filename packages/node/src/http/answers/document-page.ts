@@ -19,7 +19,7 @@ export function versionsJson(versions: readonly DocumentVersion[]): string[] {
   });
 }
 
-/** Longer arrays are written item by item, to save a copy of the page. */
+/** Longer arrays are written item by item, to avoid a copy of the page. */
 const MAX_JOINED_CHARACTERS = 1_048_576;
 
 /** Sends `items` as a JSON array, with a Link to the next page if there is one; `parameter` is the parameter that takes its cursor. */
@@ -49,7 +49,7 @@ function* pieces(items: readonly string[]): Iterable<string> {
   yield jsonLine("]");
 }
 
-/** Returns the URL of this request with another cursor, and everything else as it was sent. */
+/** Returns the URL of this request with another cursor and otherwise unchanged. */
 function nextUrl(url: string, parameter: string, cursor: string): string {
   const start = url.indexOf("?");
   const path = start < 0 ? url : url.slice(0, start);

@@ -20,7 +20,7 @@ interface ErrorParts {
 export const PROBLEM_TYPE = "application/problem+json";
 const PLAIN_TYPE = "application/json";
 
-/** The request header by which every error response varies. */
+/** The request header in the Vary header of every error response. */
 export const VARY_ACCEPT = "accept";
 
 /**
@@ -62,7 +62,7 @@ function ownStatus(error: CairnError): number {
 }
 
 const READ_METHODS = ["GET", "HEAD"];
-/** The status of a read that only a node with access to the log itself can answer. */
+/** The status of reads that require a node with access to the log itself. */
 const MISDIRECTED = 421;
 
 const INTERNAL: ErrorParts = {
@@ -107,8 +107,9 @@ export function errorForm(
 }
 
 /**
- * Returns whether to send problem details: the client names them, and with a greater weight than JSON, or with at least the weight of a
- * range that includes JSON. A client that names both with the same weight, as generated clients do, gets the usual form.
+ * Returns whether to send problem details. The client must name them with a greater weight than JSON, or with at least
+ * the weight of a range that includes JSON. A client that names both with the same weight, as generated clients do,
+ * gets the usual form.
  */
 export function prefersProblem(accept: string | undefined): boolean {
   if (accept === undefined || !/problem/i.test(accept)) return false;
@@ -127,7 +128,7 @@ function escapedPath(url: string): string {
   return (end < 0 ? url : url.slice(0, end)).replaceAll(/[^\w!$&'()*+,./:;=@~%-]/g, encodeURIComponent);
 }
 
-/** Returns the framework's own refusals in the product's words; undefined for other errors. */
+/** Translates the framework's own errors into those of Cairn; undefined for other errors. */
 function frameworkError(error: unknown, maxBody: number): CairnError | undefined {
   if (!isFastifyError(error)) return undefined;
   switch (error.code) {

@@ -1,7 +1,10 @@
 import type { WatchEvent } from "../../watch/watch-event.ts";
 import type { WatchChange } from "../../index/read/transaction-event.ts";
 
-/** The bytes of events by their array: watchers of the same changes get the same array, so its events are encoded once for all of them. */
+/**
+ * The encoded bytes of each array of events. Watchers of the same changes get the same array, so its events are encoded
+ * only once.
+ */
 const encoded = new WeakMap<readonly WatchEvent[], Buffer>();
 
 /** Returns events as the bytes of a stream of server-sent events. */
@@ -40,8 +43,8 @@ function eventText(event: WatchEvent): string {
 }
 
 /**
- * Returns a change as JSON, built from the document's stored JSON without parsing it. It has no line breaks, since no message of the log
- * has any.
+ * Returns a change as JSON, built from the document's stored JSON without parsing it. It contains no line breaks, since
+ * messages of the log never do.
  */
 function changeJson({ op, bucket, namespace, name, revision, json }: WatchChange): string {
   const key = `"namespace":${JSON.stringify(namespace)},"name":${JSON.stringify(name)}`;

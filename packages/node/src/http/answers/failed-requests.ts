@@ -8,7 +8,7 @@ export interface HttpLogger {
   debug(fields: object, message: string): void;
 }
 
-/** The failures of one cause since the last line logged about them. */
+/** The failures with one cause since they were last logged. */
 interface Cause {
   readonly message: string;
   readonly fields: object;
@@ -17,12 +17,12 @@ interface Cause {
 }
 
 const LOG_INTERVAL_MS = 60_000;
-/** The maximum number of causes distinguished. More are probably one cause whose message differs each time. */
+/** The maximum number of causes distinguished. A larger number probably means one cause whose message varies. */
 const MAX_CAUSES = 100;
 
 /**
- * Logs requests that failed through the node's own fault, by cause: the first failure at once, the number of further ones once a minute.
- * Stacks are logged at `debug`; that of an unknown error is in the line itself, since there is no other clue.
+ * Logs internal failures of requests by cause: the first failure immediately, the number of further ones once a minute.
+ * Stack traces are logged at `debug`; that of an unknown error is in the message itself, since there is no other clue.
  */
 export class FailedRequests {
   readonly #logger: HttpLogger;
@@ -78,7 +78,7 @@ export class FailedRequests {
     const { message, fields, count, timer } = cause;
     clearTimeout(timer);
     this.#causes.delete(name);
-    // After a minute without failures, the next failure is logged at once again.
+    // After a minute without failures, the next one is again logged immediately.
     if (count === 0) return;
     this.#logger.error(
       { ...fields, requests: count },

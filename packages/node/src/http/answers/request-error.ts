@@ -4,8 +4,8 @@ import { CairnError, type ErrorCode } from "@cairn/kv";
 export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
 
 /**
- * The statuses of codes whose status is not 500. Codes of a cluster that may recover have 503, so that clients and load balancers try
- * again.
+ * The HTTP statuses of error codes; all others have 500. Failures from which a cluster may recover have 503, so that
+ * clients and load balancers try again.
  */
 const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: 400,
@@ -69,7 +69,7 @@ export function badRequest(message: string, hint?: string): RequestError {
   return new RequestError(BAD_REQUEST, message, { hint });
 }
 
-/** Returns the 400 for a body from which nothing can be stored. */
+/** Returns the 400 for a body that cannot be stored. */
 export function badBody(message: string, hint?: string): RequestError {
   return new RequestError("TX_INVALID", message, { hint });
 }
@@ -86,7 +86,7 @@ export function methodNotAllowed(method: string, path: string, allowed: readonly
   );
 }
 
-/** Returns a 413, with the limit in the message and as a number. */
+/** Returns a 413 with the limit, both in the message and as a number. */
 export function bodyTooLarge(what: string, limit: number): RequestError {
   return new RequestError("TX_TOO_LARGE", `${what} is larger than ${limit} bytes.`, {
     hint: "Split it into several transactions, or raise max-body of the HTTP server.",

@@ -5,9 +5,9 @@ import type { Readable } from "node:stream";
 const waiting = new WeakSet<IncomingMessage>();
 
 /**
- * Makes a server send `100 Continue` only when a body is about to be read. A request that can be decided by its head alone (no such
- * address, too large, not allowed, a failed precondition) is answered without it. Node then closes the connection, since the bytes that
- * follow could be a body or a request.
+ * Makes a server send `100 Continue` only when a body is about to be read. A request that is rejected because of its
+ * headers alone (unknown address, too large, not allowed, a failed precondition) gets its response without it. Node
+ * then closes the connection, since the following bytes could be a body or a request.
  */
 export function continueWhenRead(server: Server): void {
   server.on("checkContinue", (request, response) => {
@@ -30,8 +30,9 @@ export function isHeldBack(request: IncomingMessage): boolean {
 const MAX_DRAINED_BYTES = 64 * 1024 * 1024;
 
 /**
- * Reads and discards the rest of a body whose request was answered before the body ended. Closing a connection with unread bytes resets it,
- * and the client sees the reset instead of the response. A client that never stops sending is cut off.
+ * Reads and discards the rest of a body if the response was sent before the body ended. Closing a connection with
+ * unread bytes resets it, and the client sees the reset instead of the response. A client that never stops sending is
+ * cut off.
  */
 export function drainBody(body: Readable): void {
   let left = MAX_DRAINED_BYTES;

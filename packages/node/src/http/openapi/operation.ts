@@ -76,7 +76,7 @@ export interface Operation {
 export type HeaderName = keyof typeof HEADERS;
 
 const HEADERS = {
-  "Cairn-Tx": [{ type: "integer", format: "int64" }, "The transaction that the response is as of."],
+  "Cairn-Tx": [{ type: "integer", format: "int64" }, "The transaction as of which the response is valid."],
   ETag: [TEXT, 'The revision in quotes, such as "7"; W/"7" if the response is compressed.'],
   Link: [TEXT, 'The address of the next page with rel="next", if there is one.'],
   Location: [TEXT, "The address of the new document."],

@@ -72,14 +72,14 @@ export function documentUrl({ bucket, namespace, name }: DocumentKey): string {
   return `${API}${bucket}/${encodeURIComponent(namespace)}/${segments.join("/")}`;
 }
 
-/** The parameters that were given, by their options. */
+/** The parameters of a request, by the names of their options. */
 export type Query<P extends QueryParameters> = {
   readonly [K in keyof P as P[K]["option"]]?: ReturnType<P[K]["parse"]>;
 };
 
 /**
- * Parses the query of `url`. Refuses unknown parameters, and repeated ones unless they are repeatable: a filter that was misspelt and
- * ignored would return more than was requested.
+ * Parses the query of `url`. Rejects unknown parameters, and repeated ones unless they are repeatable: ignoring a
+ * misspelt filter would return more than was requested.
  */
 export function parseQuery<P extends QueryParameters>(url: string, parameters: P): Query<P> {
   const start = url.indexOf("?");
@@ -96,7 +96,7 @@ export function parseQuery<P extends QueryParameters>(url: string, parameters: P
     if (before !== undefined && isRepeatable !== true) {
       throw badRequest(`The parameter ${name} is given twice.`);
     }
-    // The bare name of a flag sets it.
+    // A flag's name without a value sets the flag.
     const isBare = equals < 0 && parse === parseFlag;
     const value = isBare ? true : parse(equals < 0 ? "" : decodeQuery(pair.slice(equals + 1)), name);
     query[option] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value;

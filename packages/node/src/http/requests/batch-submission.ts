@@ -21,25 +21,31 @@ export interface BatchOptions {
   readonly maxLineBytes: number;
   /** The number of the first line. */
   readonly firstLine: number;
-  /** Starts a time limit: one for each line while the log stores it, and one for the index after the last line. */
+  /** Starts a time limit. Each line has one while the log stores it, and the index has one after the last line. */
   readonly startLimit: () => Deadline;
 }
 
-/** The most bytes that may wait for the log at a time. Bounds memory; more would not make a log faster. */
+/**
+ * The maximum number of bytes waiting for the log at a time. This bounds memory; a larger number would not make a log
+ * faster.
+ */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 /**
- * Submits a stream of lines in order, many concurrently, and stops at the first line that is refused. Lines are checked before they are
- * submitted, so none after an invalid line is stored. Only if the log itself refuses a line may later lines, already on their way, be
- * stored.
+ * Submits a stream of lines in order, many concurrently, and stops at the first rejected line. Lines are checked before
+ * they are submitted, so no line after an invalid one is stored. Only if the log itself rejects a line may later lines
+ * that are already in flight be stored.
  */
 export class BatchSubmission {
   readonly #api: NodeApi;
   readonly #options: BatchOptions;
-  /** Arrays of submitted lines, oldest first. `done` resolves once all lines of an array are acknowledged or refused; it never rejects. */
+  /**
+   * Arrays of submitted lines, oldest first. `done` resolves once all lines of an array have been acknowledged or
+   * rejected; the promise itself never rejects.
+   */
   readonly #waiting: { bytes: number; done: Promise<unknown> }[] = [];
   #waitingBytes = 0;
-  /** The number of lines submitted, with any outcome. */
+  /** The number of submitted lines, whatever their outcome. */
   #submitted = 0;
   #accepted = 0;
   #firstTxId: TxId | null = null;
@@ -53,8 +59,8 @@ export class BatchSubmission {
   }
 
   /**
-   * Resolves once every submitted line is acknowledged or refused. Returns the limit for what follows, which starts with the last line,
-   * since the client decides how long the lines take to arrive.
+   * Resolves once every submitted line has been acknowledged or rejected. Returns the time limit for indexing, which
+   * starts with the last line because the client determines how long the lines take to arrive.
    */
   async submitAll(body: Readable): Promise<Deadline> {
     // Leaving the loop early must not destroy the connection, which the response needs.

@@ -13,7 +13,7 @@ const NINE = 57;
 const LOWER_E = 101;
 const UPPER_E = 69;
 
-/** The number of digits up to which a double preserves every number. */
+/** The number of decimal digits that a double always preserves. */
 const ALWAYS_EXACT_CHARACTERS = 15;
 
 /**
@@ -41,9 +41,9 @@ function hasByteOrderMark(bytes: Buffer): boolean {
 }
 
 /**
- * Throws if `value`, parsed from the JSON `text`, does not preserve all of it: a number is not exactly the written one, or JSON.parse
- * silently dropped all but the last of several members with one name. A fast pass over `text` decides nearly always; only if it leaves a
- * doubt, a slow one follows.
+ * Throws if `value`, parsed from the JSON `text`, has lost information: a number differs from the written one, or
+ * JSON.parse silently dropped all but the last of several members with the same name. A fast pass over `text` nearly
+ * always decides; a slow pass follows only if that is inconclusive.
  */
 function refuseUnfaithful(text: string, value: unknown): void {
   const { members, isNumberInDoubt } = scan(text);
@@ -69,7 +69,7 @@ function scan(text: string): { members: number; isNumberInDoubt: boolean } {
   return { members, isNumberInDoubt };
 }
 
-/** Returns the number of members of all objects in `value`; 0 if none are `expected`. */
+/** Returns the number of members of all objects in `value`; 0 if `expected` is 0. */
 function memberCount(value: unknown, expected: number): number {
   if (expected === 0 || typeof value !== "object" || value === null) return 0;
   const rest: unknown[] = [value];
@@ -97,7 +97,7 @@ interface Level {
   at: string | number;
 }
 
-/** Returns the error for the first part of `text`, which is valid JSON, that its parsed value does not preserve. */
+/** Returns the error for the first part of the valid JSON `text` that parsing does not preserve. */
 function firstLoss(text: string): RequestError | undefined {
   const levels: Level[] = [];
   let lastText = "";
@@ -141,7 +141,7 @@ function closingQuote(text: string, from: number): number {
   }
 }
 
-/** Returns the index behind the number that contains `at`. */
+/** Returns the index after the end of the number that contains `at`. */
 function numberEnd(text: string, at: number): number {
   let end = at;
   for (;;) {
@@ -160,7 +160,7 @@ function hasExponent(text: string, from: number, end: number): boolean {
   return false;
 }
 
-/** Returns whether a number is still the same after it is parsed and written. */
+/** Returns whether a number is unchanged by parsing and writing. */
 function isPreserved(number: string): boolean {
   const value = Number(number);
   const written = String(value);
@@ -169,7 +169,10 @@ function isPreserved(number: string): boolean {
   return Number.isFinite(value) && canonical(number) === canonical(written);
 }
 
-/** Returns the same string for all spellings of a number: its digits without zeros at either end, and a power of ten. */
+/**
+ * Returns a canonical string for all spellings of a number: its digits without leading and trailing zeros, and a power
+ * of ten.
+ */
 function canonical(number: string): string {
   const [, sign = "", whole = "", fraction = "", power = "0"] =
     /^(-?)(\d+)(?:\.(\d+))?(?:e([-+]?\d+))?$/i.exec(number) ?? [];
@@ -211,7 +214,7 @@ function changedNumber(number: string, where: string): RequestError {
 
 function repeatedName(where: string): RequestError {
   return badBody(
-    `The body has a name twice in one object${where}.`,
+    `The body contains an object with a repeated name${where}.`,
     "Nothing was stored. One of the two values would be lost: send only one.",
   );
 }

@@ -9,8 +9,9 @@ const LINE_FEED = 10;
 const CARRIAGE_RETURN = 13;
 
 /**
- * Splits a stream of bytes into lines, and yields an array of the lines that each chunk completes. Memory is bounded: for a line longer
- * than `maxBytes` it throws `tooLong` before the rest of that line is read, but after yielding the lines before.
+ * Splits a stream of bytes into lines, and yields an array of the lines that each chunk completes. Memory is bounded:
+ * for a line longer than `maxBytes` it throws `tooLong` before the rest of that line is read, but after yielding the
+ * preceding lines.
  */
 export async function* ndjsonLines(
   source: AsyncIterable<Buffer>,
@@ -41,7 +42,7 @@ export async function* ndjsonLines(
       restBytes += chunk.length - start;
     }
     if (lines.length > 0) yield lines;
-    // One more byte may be the carriage return before a line feed in the next chunk.
+    // One extra byte is allowed for a carriage return whose line feed is in the next chunk.
     if (restBytes > maxBytes + 1) throw tooLong(number);
   }
   const last = withoutReturn(Buffer.concat(rest));

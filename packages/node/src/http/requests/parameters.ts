@@ -16,7 +16,7 @@ export interface QueryParameter<Option extends string = string, Value = unknown>
   readonly schema: OpenApiObject;
   readonly description: string;
   readonly isRequired?: true;
-  /** True if the parameter may be given several times; `parse` then returns an array, and the arrays are joined. */
+  /** True if the parameter may be repeated; `parse` then returns an array, and the arrays are concatenated. */
   readonly isRepeatable?: true;
 }
 
@@ -71,7 +71,7 @@ export const ISO_DURATION_PATTERN = `^${ISO_DURATION}$`;
 
 const HOUR_MS = 3_600_000;
 
-/** Parses a duration, in ISO-8601 or in milliseconds, and returns milliseconds; more than an hour counts as an hour. */
+/** Parses a duration, in ISO-8601 or in milliseconds, and returns milliseconds, at most an hour. */
 export function parseTimeout(text: string, name: string): number {
   return Math.min(parseMilliseconds(text, name), HOUR_MS);
 }
@@ -132,7 +132,7 @@ const AS_OF = {
   pattern: `^([0-9]{1,16}|[0-9]{4}-[0-9]{2}-[0-9]{2}(${CLOCK})?)$`,
   example: "2026-11-20T06:12:26.123Z",
 };
-/** The formats of values that only a node makes up, or only a policy names. */
+/** The formats of values that only nodes generate, or that only policies define. */
 const CURSOR = { ...TEXT, format: "cursor" };
 const WHERE = { ...TEXT, format: "indexed-field", pattern: String.raw`^[^:]+:[\s\S]*$` };
 const EVENT_PLACE = { ...TEXT, pattern: "^[0-9]{1,19}(-[0-9]{1,16}-[0-9]{1,9})?$" };
@@ -195,7 +195,7 @@ export const DOCUMENT_PATH: OpenApiObject = {
 /** The parameters of every read. */
 export const READ_PARAMETERS = {
   "min-tx": txIdParameter("minTx", "Waits until this node has indexed this transaction."),
-  stale: flagParameter("stale", "Reads the index although the node is not ready."),
+  stale: flagParameter("stale", "Reads the index even if the node is not ready."),
   linearizable: flagParameter(
     "linearizable",
     "Includes everything that any node acknowledged before this request, by means of a barrier in the log. Cannot be combined with `stale`.",
@@ -231,13 +231,14 @@ export const PAGE_PARAMETERS = {
 export const LIST_PARAMETERS = {
   ...PAGE_PARAMETERS,
   namespace,
-  prefix: textParameter("prefix", TEXT, "Only names that begin with this."),
+  prefix: textParameter("prefix", TEXT, "Only names that begin with this prefix."),
   "as-of": asOf,
   where: {
     option: "where",
     parse: parseWhere,
     schema: { ...array(WHERE), minItems: 1, maxItems: MAX_FIELDS },
-    description: "`field:value` of an indexed field. May be given for several fields; then all must match.",
+    description:
+      "`field:value` of an indexed field. May be repeated for several fields, all of which must then match.",
     isRepeatable: true,
   },
 } as const;
@@ -277,7 +278,12 @@ export const WATCH_PARAMETERS = {
     "from",
     "The transaction after which to begin; by default the last one that the node has indexed.",
   ),
-  "from-time": parameter("fromTime", parseTime, TIME, "With `from`: the time that the watcher knows of it."),
+  "from-time": parameter(
+    "fromTime",
+    parseTime,
+    TIME,
+    "With `from`: the time of that transaction, as known to the watcher.",
+  ),
   heartbeat: parameter(
     "heartbeatMs",
     parseHeartbeat,

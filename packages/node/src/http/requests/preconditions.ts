@@ -3,7 +3,7 @@ import type { Revision } from "@cairn/client";
 import { badRequest, RequestError } from "../answers/request-error.ts";
 import { isSafeMethod } from "./request-head.ts";
 
-/** A list of revisions, or any revision at all (`*`). */
+/** A list of revisions, or any revision (`*`). */
 type Tags = "any" | readonly Revision[];
 
 /** The If-Match and If-None-Match of a request. */
@@ -29,9 +29,9 @@ export function parsePreconditions(headers: IncomingHttpHeaders): Preconditions 
 }
 
 /**
- * Returns the error for a precondition that the route would ignore; undefined if there is none. `isEvaluated`: whether the route
- * evaluates If-Match and If-None-Match. Even if it does not, a read may have If-None-Match: ignoring it only means sending a body that the
- * cache already has.
+ * Returns the error for a precondition that the route would ignore; undefined if there is none. `isEvaluated` is
+ * whether the route evaluates If-Match and If-None-Match. Even if it does not, a read may contain If-None-Match:
+ * ignoring it only means sending a body that the cache already has.
  */
 export function preconditionProblem(
   headers: IncomingHttpHeaders,
@@ -70,7 +70,8 @@ function includes(tags: Tags, revision: Revision | undefined): boolean {
 }
 
 /**
- * Decides the response to a read with preconditions, If-Match first (RFC 9110, 13.2.2); `revision` is undefined if there is no document.
+ * Decides how to respond to a read with preconditions. If-Match is evaluated first (RFC 9110, 13.2.2); `revision` is
+ * undefined if there is no document.
  */
 export function readDecision(
   preconditions: Preconditions,
@@ -83,9 +84,9 @@ export function readDecision(
 }
 
 /**
- * Returns the revision that a conditional write requires (null: no document), for the transaction to compare. A single revision and
- * "absent" are taken from the headers. For other preconditions, the current revision decides, and the transaction then requires that
- * revision. `lost` creates the error if the precondition does not hold now.
+ * Returns the revision that a conditional write requires (null: no document), for the transaction to compare. A single
+ * revision and "absent" are taken from the headers. Other preconditions are evaluated against the current revision,
+ * which the transaction then requires. `lost` creates the error if the precondition does not hold now.
  */
 export async function expectedRevision(
   preconditions: Preconditions,
@@ -106,7 +107,7 @@ export function conflict(revision: Revision | undefined): RequestError {
   return lostBecause(`the document is ${revision === undefined ? "absent" : `at revision ${revision}`}`);
 }
 
-/** Returns the 412 for a write that was aborted; `reason` is the outcome's: a code, then words. */
+/** Returns the 412 for a write that was aborted; `reason` is that of the outcome: a code followed by words. */
 export function lostBecause(
   reason = "the document was changed in the meantime",
   hint = "Read the document again, and decide whether to write it.",

@@ -10,7 +10,7 @@ import {
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Called with a JSON body before it is checked; an error that it throws is sent as the response. */
+    /** Called with a JSON body before it is validated. If it throws an error, that is sent as the response. */
     onBody?: (json: string) => void;
   }
 }
@@ -22,7 +22,7 @@ const NDJSON_ALIASES = ["application/ndjson", "application/jsonl", "application/
 /** The types with which generated clients send strings unchanged; some encode any type with "json" in its name as one JSON value. */
 const TEXT_TYPES = ["text/plain", "application/octet-stream"];
 
-/** Makes a server read bodies as JSON, and refuse other types. */
+/** Makes a server read bodies as JSON and reject other types. */
 export function acceptBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   // `curl -d` declares a form, and many clients declare a string as text/plain.
@@ -35,7 +35,7 @@ export function acceptBodies(app: FastifyInstance): void {
   });
 }
 
-/** Makes the routes of `app`, a part of a server, take lines of JSON as a stream, and refuse other types. */
+/** Makes the routes of `app`, a part of a server, accept streams of JSON lines and reject other types. */
 export function acceptLines(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser([NDJSON, ...NDJSON_ALIASES, ...TEXT_TYPES], (request, payload, done) =>
@@ -65,7 +65,7 @@ type Parsed = (error: Error | null, body?: unknown) => void;
 export function jsonBody(request: FastifyRequest): unknown {
   if (request.headers["content-range"] !== undefined) {
     throw badRequest(
-      "A part of a document cannot be stored: the request has a Content-Range.",
+      "Partial documents cannot be stored: the request has a Content-Range.",
       "Send the whole body.",
     );
   }

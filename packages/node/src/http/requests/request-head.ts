@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 
-/** Ids from clients may have any form that could not be mistaken for something else in a log. */
+/** Ids from clients may have any form that cannot be mistaken for something else in log output. */
 const ACCEPTED_ID = /^[\w.:/+=-]{1,128}$/;
 
 /** The random prefix of this process's own ids. Random bytes for each id would take longer than the rest of a request. */

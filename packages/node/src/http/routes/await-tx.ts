@@ -5,14 +5,14 @@ import type { SubmittedTransaction } from "../../log/submit-transaction.ts";
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
 import { RequestError } from "../answers/request-error.ts";
 
-/** Starts the time limit for everything that a request waits for, given its parameter `timeout`. */
+/** Starts the time limit for all waits of a request, according to its parameter `timeout`. */
 export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
   return new Deadline(timeoutMs);
 }
 
 /**
- * Waits until a transaction that was just submitted is indexed. The transaction is stored even if indexing takes too long or the node
- * stops, so the error contains its id: sending the transaction again would apply it twice.
+ * Waits until a transaction that was just submitted is indexed. Even if indexing takes too long or the node stops, the
+ * transaction is stored. The error therefore contains its id, since sending it again would apply it twice.
  */
 export async function awaitSubmitted(
   api: NodeApi,
@@ -29,7 +29,7 @@ export async function awaitSubmitted(
         ? `Transaction ${id} is stored, but was not indexed within ${limit.limitMs} ms.`
         : error.message;
     throw new RequestError(error.code, message, {
-      hint: `The transaction is stored; GET /api/v1/tx/${id} returns its outcome, here or at another node, and cairn status shows how far the node has got.`,
+      hint: `The transaction is stored; GET /api/v1/tx/${id} returns its outcome, here or at another node, and cairn status shows the node's progress.`,
       cause: error,
       details: { txId: id },
     });

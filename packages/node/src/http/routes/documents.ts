@@ -65,7 +65,7 @@ export const documentRoutes: RegisterRoutes = (app, api) => {
   }
 };
 
-/** Parses the path; `isList` is true if neither the path nor the query names a document. */
+/** Parses the address; `isList` is true if neither the path nor the query names a document. */
 function parseAddress(url: string): DocumentPath & { readonly isList: boolean } {
   const bucketByKey = /^\/api\/v1\/buckets\/([^/?]+)\/document(?:\?|$)/.exec(url)?.[1];
   if (bucketByKey !== undefined) return { bucket: bucketByKey, isList: false };
@@ -173,12 +173,12 @@ async function write(
 }
 
 /**
- * Reads whether a key had a document before transaction `txId`, for a transaction that is no longer among the newest. Null if a history
- * policy has removed the answer.
+ * Reads whether a key had a document before transaction `txId`, for a transaction that is no longer among the newest.
+ * Null if a history policy has removed the version that shows it.
  */
 async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
-    // A stale read suffices: this node has applied the write and need not wait for anything else.
+    // A stale read suffices, because this node has already applied the write.
     return (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;
   } catch (error) {
     if (isCairnError(error, "WATCH_COMPACTED")) return null;
@@ -186,7 +186,7 @@ async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promis
   }
 }
 
-/** Refuses preconditions: a response with many documents or versions has no single revision to compare. */
+/** Rejects preconditions: a response with several documents or versions has no single revision to compare. */
 function refusePreconditions({ headers, method }: FastifyRequest): void {
   const problem = preconditionProblem(headers, method, false);
   if (problem !== undefined) throw problem;

@@ -5,7 +5,10 @@ import { openApiDocument } from "../openapi/document.ts";
 import { parseQuery } from "../requests/address.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** Registers, for every phase, /health/live and /health/ready, which never require a token, /status, /metrics and /openapi.json. */
+/**
+ * Registers the addresses that are served in every phase: /health/live and /health/ready, which never require a token,
+ * /status, /metrics and /openapi.json.
+ */
 export const nodeRoutes: RegisterRoutes = (app, api) => {
   app.get("/health/live", (request, reply) => {
     parseQuery(request.url, {});
@@ -16,7 +19,7 @@ export const nodeRoutes: RegisterRoutes = (app, api) => {
     parseQuery(request.url, {});
     if (api.phase === "ready") return reply.send({ ready: true, phase: api.phase });
     const status = await api.status();
-    // The node may have become ready since.
+    // The node may have become ready in the meantime.
     if (status.phase !== "ready") throw notReady(status);
     return reply.send({ ready: true, phase: status.phase });
   });

@@ -29,7 +29,7 @@ export const txRoutes: RegisterRoutes = (app, api, options) => {
     return reply.header("cairn-tx", outcome.txId).send(outcome);
   });
 
-  // A batch is a part of its own, since it reads bodies differently.
+  // Batches are registered separately, because their bodies are read differently.
   void app.register((part, _, done) => {
     acceptLines(part);
     batchRoute(part, api, options);

@@ -10,11 +10,11 @@ import { parseQuery, type Query } from "../requests/address.ts";
 import { parseTxId, WATCH_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** A client that reads nothing for this long is gone, since heartbeats are more frequent. */
+/** A client that reads nothing for this long is considered gone, since heartbeats are more frequent. */
 const GONE_AFTER_MS = 60_000;
 const GONE_AFTER_HEARTBEATS = 3;
 
-/** The time after which an EventSource connects again to a node that was not ready. */
+/** The time after which an EventSource reconnects to a node that was not ready. */
 const RETRY_MS = 2_000;
 
 /** Registers GET /api/v1/watch, which sends server-sent events. */
@@ -49,8 +49,8 @@ export const watchRoutes: RegisterRoutes = (app, api) => {
 };
 
 /**
- * Returns whether the client is an EventSource (WHATWG HTML, 9.2.3), which accepts nothing but an event stream. An EventSource connects
- * again when a stream ends, but never again after an error.
+ * Returns whether the client is an EventSource (WHATWG HTML, 9.2.3), which accepts only event streams. It reconnects
+ * when a stream ends, but never after an error.
  */
 function isEventSource({ headers }: FastifyRequest): boolean {
   return headers.accept === "text/event-stream";
@@ -81,7 +81,10 @@ async function* stream(
   }
 }
 
-/** Returns the query of a watch. A client that connects again repeats its first URL; the header Last-Event-ID says where to resume. */
+/**
+ * Returns the query of a watch. A client that reconnects repeats its first URL; the header Last-Event-ID specifies
+ * where to resume.
+ */
 function watchQuery(request: FastifyRequest, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
   const last = request.headers["last-event-id"];
   if (typeof last !== "string" || last === "") return query;

@@ -117,7 +117,7 @@ describe("a repeated name in an object", () => {
     ['{"__proto__": 1, "__proto__": 2}', "at __proto__."],
     ['{"x": [{"k": 1}, {"k": 1}], "x": 1}', "at x."],
   ])("is refused in %s", (json, where) => {
-    expect(() => taken(json)).toThrow(`The body has a name twice in one object ${where}`);
+    expect(() => taken(json)).toThrow(`The body contains an object with a repeated name ${where}`);
   });
 
   it("does not mean the same name in several objects, or in a string", () => {
