@@ -37,7 +37,7 @@ export const REQUESTS: readonly BrokenCluster[] = [
       await scene.fill("a", 1, 3);
       return { output: await scene.runRefused("get things default/k1 --as-of 99") };
     },
-    hint: /Ask for transaction (\d+) or an earlier one/,
+    hint: /Use transaction (\d+) or an earlier one/,
     follow: async (scene, [, txId = ""]) => await scene.runStep(`get things default/k1 --as-of ${txId}`),
   },
   {

@@ -10,17 +10,20 @@ import type { TxLog } from "../log/tx-log.ts";
 /** The segments of log backups that may hold evicted content. */
 export interface BackedUp {
   readonly own: readonly SegmentFile[];
-  /** Those of logs that this one may continue. */
+  /** Segments of logs that this one may continue. */
   readonly earlier: readonly SegmentFile[];
-  /** Whether its own are of the log's history, in which content is nowhere before its first write and after its eviction. */
+  /**
+   * Whether the log's own segments belong to its history. If so, content cannot occur before its first write or after
+   * its eviction.
+   */
   readonly comparable: boolean;
 }
 
 type Content = Pick<EvictionPlaces, "txId"> & { readonly notBefore: TxId };
 
 /**
- * Lists the segments of the log, and of logs that it continues, in all stores of the node; null if a store does not respond, since content
- * there must not be reported as removed.
+ * Lists the segments of the log, and of logs that it continues, in all stores of the node. Null if a store does not
+ * respond, since content there must not be reported as removed.
  */
 export async function backedUp(
   system: RestoringSystem,
@@ -34,7 +37,7 @@ export async function backedUp(
       for (const logId of await listBackups(store)) {
         const { segments } = await listBackup(store, logId);
         if (backupFolder(logId) === backupFolder(id)) own.push(...segments);
-        // Which logs this one continues is not known from their names; each that ends before its offset may be one of them.
+        // Names do not show which logs this one continues; any log that ends before its offset may be one of them.
         else earlier.push(...segments.filter(({ first }) => first <= offset));
       }
     } catch (error) {
@@ -45,7 +48,7 @@ export async function backedUp(
   return { own, earlier, comparable: await isOfLog(log, own, offset) };
 }
 
-/** Returns whether the log holds the last message of its backup as the backup does. */
+/** Returns whether the last message of the backup is the same in the log. */
 async function isOfLog(
   log: TxLog | undefined,
   segments: readonly SegmentFile[],
@@ -57,13 +60,13 @@ async function isOfLog(
     const message = await log.fetch(newest.last - offset);
     return message !== undefined && anchorOf(message).sha256.startsWith(newest.end);
   } catch (error) {
-    // Nothing is certain without the log, whose problem is reported elsewhere.
+    // Nothing is certain without the log. Its problem is reported elsewhere.
     if (isCairnError(error) && error.code.startsWith("LOG_")) return false;
     throw error;
   }
 }
 
-/** Returns which segments may hold evicted content, and when the last of them may be removed for its age. */
+/** Returns the segments that may hold evicted content, and when the last of them may be removed because of its age. */
 export function inSegments(
   found: BackedUp | null,
   { txId, notBefore }: Content,

@@ -3,11 +3,13 @@ import { type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
 
 /**
  * What a node does after an error has ended its joining or following.
- * - `join`: joins again, which finds out what can be used and moves aside what cannot. With `suspectIndex`, the local index is moved aside
- *   even if it can be opened.
- * - `retry`: joins again after a pause, because only time or an operator can help. `failed`: until then, the node reports itself as failed.
- * - `await-change`: joins again as soon as the log is a different one, its backup has changed or, with `stores`, there is a new checkpoint.
- * - `halt`: stops, because continuing could serve what is not in the log.
+ * - `join`: joins again, which determines what is usable and moves the rest aside. With `suspectIndex`, the local index
+ *   is moved aside even if it can be opened.
+ * - `retry`: joins again after a pause, because only time or an operator can help. `failed`: until then, the node
+ *   reports itself as failed.
+ * - `await-change`: joins again as soon as the log is a different one, its backup has changed or, with `stores`, there
+ *   is a new checkpoint.
+ * - `halt`: stops, because continuing could serve data that is not in the log.
  */
 export type FailureReaction =
   | { readonly kind: "join"; readonly suspectIndex: boolean }
@@ -26,13 +28,16 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_TRIMMED: { kind: "await-change", stores: true },
   LOG_GAP: { kind: "await-change", stores: true },
   SEGMENT_CORRUPT: { kind: "await-change", stores: true },
-  // Without `stores`: a node that no longer finds the checkpoints either would begin an empty log.
+  // Without `stores`, a node that no longer finds the checkpoints either would begin an empty log.
   LOG_DIFFERENT: { kind: "await-change", stores: false },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },
   INDEX_VERSION: { kind: "join", suspectIndex: true },
 };
 
-/** While following, a mismatch with the log leads back to joining, which decides what to do; only there can the mismatch halt the node. */
+/**
+ * While the node follows the log, a mismatch leads back to joining, which decides what to do. Only there can it halt
+ * the node.
+ */
 const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_REGRESSED: { kind: "join", suspectIndex: false },
   LOG_DIFFERENT: { kind: "join", suspectIndex: false },
@@ -42,7 +47,7 @@ const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
 /** Returns the reaction to an error that occurred while opening the log, joining, or following the log. */
 export function reactionTo(error: CairnError, during: "opening" | "joining" | "following"): FailureReaction {
   const { meaning } = systemCauseOf(error) ?? {};
-  // The obstacle passes by itself, usually within moments.
+  // The obstacle disappears by itself, usually within moments.
   if (meaning === "wait") return { kind: "retry", failed: false };
   // Unlike a configuration, permissions can be granted while the node runs.
   if (meaning === "denied" && error.code === "CONFIG_INVALID") return { kind: "retry", failed: true };
@@ -58,14 +63,17 @@ export function describeReaction(reaction: FailureReaction, failures: number): s
   if (kind === "halt") return "The node halts.";
   if (kind === "await-change") {
     return reaction.stores
-      ? "The node keeps looking for a checkpoint, and joins when there is a new one."
-      : "The node stops serving, keeps looking at the log, and joins when it is a different one.";
+      ? "The node keeps looking for checkpoints, and joins once there is a new one."
+      : "The node stops serving, keeps checking the log, and joins once it is a different one.";
   }
   if (!pausesFirst(kind, failures)) return "The node joins again.";
   return `The node tries again in ${retryDelayMs(failures) / 1_000} s.`;
 }
 
-/** Returns whether the node pauses before it joins again. What joining can repair is repaired at once, unless that has just failed. */
+/**
+ * Returns whether the node pauses before it joins again. A problem that joining can repair is repaired immediately,
+ * unless that has just failed.
+ */
 export function pausesFirst(kind: FailureReaction["kind"], failures: number): boolean {
   return kind === "retry" || failures > 1;
 }

@@ -32,7 +32,7 @@ import type { NodeObservation } from "./node-observation.ts";
 export interface FollowingParts {
   readonly system: System;
   readonly log: TxLog;
-  /** The log together with its backups, for replaying. */
+  /** The log combined with its backups, for replaying. */
   readonly history: LogHistory;
   readonly identity: LogIdentity;
   readonly index: IndexStore;
@@ -47,7 +47,7 @@ export interface FollowingParts {
   readonly suspect: (error: unknown) => void;
   /** Puts the index in doubt, whatever the error. */
   readonly distrust: (error: unknown) => void;
-  /** Called when the index holds everything up to `txId`. */
+  /** Called when the index contains everything up to `txId`. */
   readonly onApplied: (txId: number) => void;
   /** Returns whether services may start. */
   readonly mayServe: () => boolean;
@@ -55,7 +55,10 @@ export interface FollowingParts {
   readonly onReady: () => void;
 }
 
-/** One stretch of a node's life in which its index follows the log: first the node replays, then it is ready and has services. */
+/**
+ * One period of a node's life in which its index follows the log: the node first replays, and then is ready and runs
+ * services.
+ */
 export class Following {
   readonly #parts: FollowingParts;
   readonly #doubt = new AbortController();
@@ -87,9 +90,10 @@ export class Following {
   async run(signal: AbortSignal): Promise<void> {
     const { index, identity, history, logger, observation, report, rate, distrust, onApplied } = this.#parts;
     const begin = index.state.txId;
-    // "Ready" means having caught up with the log as it was when the node joined.
+    // "Ready" means that the index has caught up with the end that the log had when the node joined.
     const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
-    // Until the tables are checked, damage from an earlier start could hide a row, which would be reported as one that never existed.
+    // Until the tables are checked, damage from an earlier run could hide a row, and the node would report it as
+    // nonexistent.
     const checked = index
       .checked((done, total) => {
         // Until then, /status shows the progress of the replay.
@@ -120,7 +124,7 @@ export class Following {
     this.#doubt.signal.throwIfAborted();
   }
 
-  /** Stops the services. `save`: whether to save a last checkpoint, which an index in doubt is not worth. */
+  /** Stops the services. `save` is whether to save a last checkpoint; an index in doubt must not be saved. */
   async stopServices(options: { readonly save: boolean }): Promise<void> {
     const services = this.#services;
     this.#services = undefined;
@@ -148,7 +152,7 @@ const CHECKPOINTER_STOP_MS = 5_000;
 const LEFT: FeedEnd = {
   reason: "not-ready",
   message:
-    "The node leaves its index. Open the watch again from here, at another node or when this one is ready.",
+    "The node is closing its index. Reopen the watch from here, at another node or when this one is ready.",
 };
 
 /**
@@ -182,11 +186,13 @@ export class ReadyServices {
     this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
   }
 
-  /** Waits until nothing reads the index, the log or the staging folder. `save`: whether to save a last checkpoint. */
+  /**
+   * Waits until nothing reads the index, the log or the staging folder. `save` is whether to save a last checkpoint.
+   */
   async stop({ save }: { readonly save: boolean }): Promise<void> {
     this.watches.end(LEFT);
     await Promise.all([
-      // Stopped first: the last capture does not wait for the purge.
+      // The purge is stopped first, so that the last capture does not wait for it.
       this.#purge.stop(),
       this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
       this.upkeep.stop(),

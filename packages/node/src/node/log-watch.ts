@@ -9,11 +9,12 @@ import type { LogBounds } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 
 /**
- * Watches a running log for problems that an operator should look at: unsafe settings, messages removed by others. Such problems can appear
- * at any time, so the log is inspected periodically. Each problem is logged once for as long as it lasts.
+ * Watches a running log for problems that an operator should look at: unsafe settings, or messages removed by other
+ * programs. Such problems can appear at any time, so the log is inspected periodically. Each problem is logged once
+ * while it lasts.
  */
 export class LogWatch {
-  /** Inspects the log now, or shares the next inspection. */
+  /** Inspects the log now, or joins the next inspection. */
   readonly look = coalesced(async () => await this.#look());
   readonly #system: System;
   readonly #life: NodeLife;
@@ -51,14 +52,14 @@ export class LogWatch {
     }
   }
 
-  /** Inspects the log; returns undefined if that is not possible: then what was found before still counts. */
+  /** Inspects the log. Returns undefined if that is not possible; the earlier findings then remain valid. */
   async #inspect(): Promise<readonly CairnError[] | undefined> {
     const { log, identity, agrees } = this.#life;
     if (log?.inspect === undefined) return [];
     try {
       return [...(await log.inspect(agrees ? identity?.id : undefined)), ...(await this.#beginning())];
     } catch (error) {
-      // An unreachable log or store is reported by the code that needs it.
+      // The code that needs the log or the store reports that it is unreachable.
       if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))
         return undefined;
       if (!isCairnError(error)) throw error;
@@ -77,15 +78,18 @@ export class LogWatch {
   }
 }
 
-/** Returns a key for problems that are logged once: a setting by its value, missing messages whatever their number. */
+/**
+ * Returns the key by which a problem is logged only once. The key of a setting includes its value; that of missing
+ * messages ignores their number.
+ */
 function kindOf({ code, message }: CairnError): string {
   return code === "LOG_UNSAFE" ? message : code;
 }
 
 /**
- * Returns `LOG_TRIMMED` if the log has lost its beginning and no checkpoint in `stores` has the beginning and agrees with the rest. Cairn
- * trims only what a checkpoint has, so something else removed the messages or the checkpoint. Returns undefined if all is well. Throws if a
- * store does not respond.
+ * Returns `LOG_TRIMMED` if the log has lost its beginning and no checkpoint in `stores` contains the beginning and
+ * agrees with the rest. Cairn trims only messages that a checkpoint contains, so something else removed the messages or
+ * the checkpoint. Returns undefined if all is well. Throws if a store does not respond.
  */
 async function uncoveredBeginning(
   log: { readonly name: string; readonly id: string; readonly bounds: LogBounds },
@@ -103,9 +107,9 @@ async function uncoveredBeginning(
   }
   return new CairnError(
     "LOG_TRIMMED",
-    `The log "${log.name}" begins at message ${first}, and no checkpoint that this node knows of has what came before: a node without an index cannot join.`,
+    `The log "${log.name}" begins at message ${first}, and no checkpoint known to this node contains the earlier ones: a node without an index cannot join.`,
     {
-      hint: "cairn checkpoint create at a ready node saves one now. Cairn itself trims only what a verified checkpoint holds: find out what purges the stream (its settings, other programs) and what removes checkpoints.",
+      hint: "cairn checkpoint create at a ready node saves one now. Cairn itself trims only messages that a verified checkpoint contains: find out what purges the stream (its settings, other programs) and what removes checkpoints.",
     },
   );
 }

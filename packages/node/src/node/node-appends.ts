@@ -19,14 +19,14 @@ import { notReady } from "../api/not-ready.ts";
 import { sameHistory } from "./same-history.ts";
 
 /**
- * The number of turns of the event loop before a barrier. With two, half of 32 connections missed the others' barrier each time (bench row
- * latest).
+ * The number of turns of the event loop before a barrier. With two turns, half of 32 connections missed the others'
+ * barrier each time (bench row latest).
  */
 const GATHERING_TURNS = 5;
 
 /**
- * Waits for more reads: clients that have just got a response may read again at once, and then share the next barrier. Turns of an idle
- * event loop take microseconds.
+ * Waits for more reads: clients that have just received a response may read again immediately, and then share the next
+ * barrier. Turns of an idle event loop take microseconds.
  */
 async function gatherReads(): Promise<void> {
   for (let turn = 0; turn < GATHERING_TURNS; turn += 1) await setImmediate();
@@ -40,13 +40,13 @@ interface Target {
   readonly of: { readonly id: string; readonly offset: number };
 }
 
-/** Returns the refusal of a linearizable read by a node that cannot know what was acknowledged. */
+/** Returns the error for a linearizable read at a node that cannot know which writes were acknowledged. */
 function mayLack(location: string): CairnError {
   return new CairnError(
     "LOG_READ_ONLY",
     `This node reads its log from the backup in ${location}, which may lack transactions that were acknowledged, so it serves no linearizable reads.`,
     {
-      hint: "Ask a node that has access to the log itself. With min-tx in place of linearizable=true, this node waits for a transaction that you know.",
+      hint: "Ask a node that has access to the log itself. With min-tx instead of linearizable=true, this node waits for a transaction that you know.",
     },
   );
 }
@@ -59,14 +59,14 @@ export class NodeAppends {
     const isKnown = log !== undefined && identity !== undefined && index !== undefined;
     return isKnown ? { log, identity, state: index.state } : undefined;
   });
-  /** Concurrent reads share an append; none shares an append that began before the read. */
+  /** Concurrent reads share an append, but a read never shares an append that began before it. */
   readonly #sharedBarrier = coalesced(async () => await this.#appendBarrier(), gatherReads);
 
   constructor(life: NodeLife) {
     this.#life = life;
   }
 
-  /** Appends a transaction. Errors as for NodeApi.submit. */
+  /** Appends a transaction. Throws the same errors as NodeApi.submit. */
   async submit(transaction: Transaction, timeoutMs = DEFAULT_WAIT_MS): Promise<SubmittedTransaction> {
     const valid = validTransaction(transaction);
     const { log, index, of } = this.#target();
@@ -80,10 +80,11 @@ export class NodeAppends {
   }
 
   /**
-   * Returns a transaction id that is not before any transaction that any node acknowledged before the call: a linearizable read has to wait
-   * for it. Asking a shared log for its end is not enough, because a server that was cut off from the others keeps responding for some
-   * seconds; a message is stored only once the servers agree. Throws `LOG_READ_ONLY` if the log is a backup, `TX_TIMEOUT` after `timeoutMs`; the error that keeps the log from
-   * storing is thrown unchanged.
+   * Returns the id of the transaction that a linearizable read has to wait for. Every transaction acknowledged by any
+   * node before the call has an id that is at most this one. Asking a shared log for its end is not enough, because a
+   * server that was cut off from the others keeps responding for some seconds; a message is stored only once the
+   * servers agree. Throws `LOG_READ_ONLY` if the log is a backup, `TX_TIMEOUT` after `timeoutMs`, and otherwise the
+   * log's own error, unchanged.
    */
   async barrier(timeoutMs: number): Promise<TxId> {
     const { backup } = this.#target().log;
@@ -92,9 +93,9 @@ export class NodeAppends {
     if (txId !== TIMED_OUT) return txId;
     throw new CairnError(
       "TX_TIMEOUT",
-      `The barrier of a linearizable read was not stored and indexed within ${timeoutMs} ms; this node is at ${this.#life.position.txId}.`,
+      `The barrier of a linearizable read was not stored and indexed within ${timeoutMs} ms; this node has indexed up to transaction ${this.#life.position.txId}.`,
       {
-        hint: "cairn status shows whether the log can be reached and how far the node is behind it. Try again, or at another node; without linearizable=true the read returns what this node has.",
+        hint: "cairn status shows whether the log can be reached and how far the node is behind it. Try again, here or at another node; without linearizable=true, the read returns the node's current state.",
       },
     );
   }
@@ -104,14 +105,15 @@ export class NodeAppends {
     if (log.hasOneWriter === true) return (await log.bounds()).last + of.offset;
     const { txId } = await this.#guarded(index, submitBarrier(log, of, index.state.txId, DEFAULT_WAIT_MS));
     this.#life.observation.metrics.onBarrier();
-    // Later reads wait in any case for the index to pass this barrier. Until then they gather for the next one.
+    // Later reads have to wait for the index to pass this barrier anyway. Until then, they are collected for the next
+    // one.
     await this.#life.position.reached(txId, DEFAULT_WAIT_MS);
     return txId;
   }
 
   /**
-   * Returns the log to append to. Throws `NOT_READY` while the node does not know its log, or doubts what it read of it: the log may be
-   * another one.
+   * Returns the log to append to. Throws `NOT_READY` while the node does not know its log, or doubts the messages that
+   * it read: the log may be a different one.
    */
   #target(): Target {
     const { log, identity, index, phase } = this.#life;
@@ -120,7 +122,7 @@ export class NodeAppends {
     return { log, index, of: { id: identity.id, offset: logOffset(identity, index.state) } };
   }
 
-  /** Awaits an append, which may be the first to notice that the log has another history. */
+  /** Awaits an append. It may be the first operation to notice that the log has another history. */
   async #guarded<T>(index: IndexStore, appended: Promise<T>): Promise<T> {
     try {
       return await appended;

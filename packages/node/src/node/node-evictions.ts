@@ -13,9 +13,9 @@ import { type Anchor, checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /**
- * Adds to evictions where the evicted content may still be found: in the log until it is trimmed, in segments of its backup, and in checkpoints
- * between the content's first write and the eviction. A checkpoint is omitted only if it is certainly older than the content. Stores and logs that do not respond
- * within `limit` count as unreachable.
+ * Adds to each eviction the places where the evicted content may still exist: the log until it is trimmed, segments of
+ * its backup, and checkpoints from between the content's first write and the eviction. A checkpoint is omitted only if
+ * it is certainly older than the content. Stores and logs that do not respond within `limit` count as unreachable.
  */
 export async function evictionPlaces(
   { evictions, ...page }: EvictionPage,
@@ -49,7 +49,10 @@ export async function evictionPlaces(
   };
 }
 
-/** Returns the checkpoints saved since an eviction that may have its bytes in their files: all that are not known to be clean. */
+/**
+ * Returns the checkpoints saved since an eviction whose files may contain the evicted bytes: all that are not known to
+ * be clean.
+ */
 function inFiles(
   evicted: TxId,
   saved: readonly CheckpointListing[] | null,
@@ -76,7 +79,7 @@ async function firstOfLog(
   return { txId: (bounds?.first ?? 1) + offset, isKnown: bounds !== undefined };
 }
 
-/** Replaces a timeout with `otherwise`. */
+/** Returns `otherwise` in place of a timeout. */
 function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T | O {
   return (answer) => (answer === TIMED_OUT ? otherwise : answer);
 }
@@ -84,8 +87,8 @@ function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T
 const NONE: ReadonlySet<string> = new Set();
 
 /**
- * Returns the names of those `checkpoints` whose content is a prefix of the index's: both agree with the log. Others may be of a history
- * that the log has lost, in which the same content was written earlier.
+ * Returns the names of the `checkpoints` that agree with the log, so that their content is a prefix of the index's. The
+ * others may belong to a history that the log has lost, in which the same content was written earlier.
  */
 async function ofOneHistory(
   log: TxLog,
@@ -125,7 +128,7 @@ async function savedCheckpoints(
     try {
       const { checkpoints } = await listCheckpoints(one);
       for (const checkpoint of checkpoints) {
-        // Checkpoints of a log that this one continues end at the offset.
+        // Checkpoints of a log that this one continues end at or before the offset.
         if (checkpoint.log.id === id || checkpoint.txId <= offset) found.set(checkpoint.name, checkpoint);
       }
     } catch (error) {

@@ -29,7 +29,7 @@ import { Following, type ReadyServices } from "./following.ts";
 import { ReplayRate } from "../replay/replay-rate.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
-/** The parts that a {@link NodeLife} works with, and what it reports to its node. */
+/** The dependencies of a {@link NodeLife}, and the callbacks by which it reports to its node. */
 export interface LifeParts {
   readonly system: System;
   readonly directory: IndexDirectory;
@@ -56,10 +56,11 @@ export interface LifeParts {
  *    └────────────────────────────────────────────────────────────────────────────────────┘
  *
  * 1. The log is opened once, and only `stop` closes it.
- * 2. While the node follows its log, the index agrees with it. A doubt (`suspect`, `replace`, `halt`) ends that at once: nothing more is
- *    served as right, even though leaving the index takes time. Doubts about any index but the current one are ignored.
+ * 2. While the node follows its log, the index agrees with it. A doubt (`suspect`, `replace`, `halt`) ends that
+ *    immediately: nothing more is served as right, even though leaving the index takes time. Doubts about an index
+ *    other than the current one are ignored.
  * 3. Services run only in `ready`. They stop before the index is closed, and the index is closed before the log.
- * 4. A failed node keeps its index open for stale reads until it joins again, and `failure` says why.
+ * 4. A failed node keeps its index open for stale reads until it joins again, and `failure` contains the reason.
  * 5. Stopping is final: no other phase follows, and no service starts.
  * 6. No other class changes this state.
  */
@@ -76,7 +77,7 @@ export class NodeLife implements ComparedNode {
   #running: Promise<void> = Promise.resolve();
   #report = new JoinReport();
   #log: TxLog | undefined;
-  /** The log together with its backups. */
+  /** The log combined with its backups. */
   #history: LogHistory | undefined;
   #identity: LogIdentity | undefined;
   #index: IndexStore | undefined;
@@ -149,7 +150,9 @@ export class NodeLife implements ComparedNode {
     return this.#failure;
   }
 
-  /** Returns whether the node tries again by itself after its {@link failure}, and when if that is known (milliseconds since 1970). */
+  /**
+   * Returns whether the node will try again by itself after its {@link failure} and, if known, when (ms since 1970).
+   */
   get recovery(): { readonly retries: boolean; readonly nextTryAt: number | undefined } {
     return { retries: !this.#isHalted, nextTryAt: this.#nextTryAt };
   }
@@ -159,7 +162,7 @@ export class NodeLife implements ComparedNode {
     return this.#following?.isLogAway === true;
   }
 
-  /** Begins the node's life; returns at once. */
+  /** Begins the node's life; returns immediately. */
   start(): void {
     this.#running = this.#run();
   }
@@ -186,8 +189,9 @@ export class NodeLife implements ComparedNode {
   }
 
   /**
-   * Reports an error from using `index`. LevelDB notices damage only when it reads the damaged part, so the node leaves and rebuilds a
-   * damaged index as soon as any read meets the damage. A submission may be the first to notice that the log has a different history.
+   * Reports an error from using `index`. LevelDB notices damage only when it reads the damaged part, so the node leaves
+   * and rebuilds a damaged index as soon as any read encounters the damage. A submission may be the first to notice
+   * that the log has a different history.
    */
   suspect(index: IndexStore, error: unknown): void {
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
@@ -195,8 +199,8 @@ export class NodeLife implements ComparedNode {
   }
 
   /**
-   * Leaves an index that does not match the log. `live`, if given, is the folder of the index that replaces it. Returns false if the index
-   * was left already, or nothing replaces it.
+   * Leaves an index that does not match the log. `live`, if given, is the folder of the index that replaces it. Returns
+   * false if the index has already been left, or if there is no replacement.
    */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
     if (index !== this.#index || !this.agrees) return false;
@@ -205,7 +209,7 @@ export class NodeLife implements ComparedNode {
     return live !== undefined;
   }
 
-  /** Permanently stops serving an index, because it cannot be decided whether the index is right. */
+  /** Permanently stops serving an index, because it is impossible to decide whether the index is right. */
   halt(index: IndexStore, error: CairnError): void {
     if (index !== this.#index || !this.agrees) return;
     this.#halted = error;
@@ -342,12 +346,13 @@ export class NodeLife implements ComparedNode {
   async #leave(error: CairnError, reaction: FailureReaction, failures: number): Promise<void> {
     const { kind } = reaction;
     const isFailed = kind === "halt" || kind === "await-change" || (kind === "retry" && reaction.failed);
-    // The awaited change happened and made no difference.
+    // The awaited change has occurred but made no difference.
     const isKnown = kind === "await-change" && error.message === this.#failure?.message;
     const level = isKnown ? "debug" : isFailed ? "error" : "warn";
     logFailure(this.#parts.logger, level, error, describeReaction(reaction, failures));
     this.observation.metrics.following.left(error.code);
-    // Before anything is awaited: stopping an upload takes time, and nothing may be served as right in the meantime.
+    // This must happen before anything is awaited: stopping an upload takes time, and nothing may be served as right in
+    // the meantime.
     const following = this.#following;
     this.#following = undefined;
     this.#failure = kind === "join" ? undefined : error;

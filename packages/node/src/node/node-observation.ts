@@ -24,7 +24,8 @@ export class NodeObservation {
     this.events.listen(eventLog(logger));
     this.events.listen(this.metrics.onEvent);
     this.events.listen((event) => this.lastResults.note(event));
-    // Added last, so that status and metrics already include an event when the embedding program receives it.
+    // This listener is added last, so that status and metrics already include an event when the embedding program
+    // receives it.
     if (onEvent !== undefined) this.events.listen(onEvent);
   }
 }

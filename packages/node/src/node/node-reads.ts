@@ -27,14 +27,14 @@ import { watch } from "../watch/watch-session.ts";
 const DEFAULT_LIMIT = 100;
 const GREATEST_LIMIT = 1_000;
 
-/** Checks the limit of a page: anything but such a number would end a page early, as if there were no more. */
+/** Checks the limit of a page. An invalid one would end the page early, as if there were no more items. */
 function checkedLimit(limit = DEFAULT_LIMIT): number {
   if (Number.isInteger(limit) && limit >= 1 && limit <= GREATEST_LIMIT) return limit;
   throw new CairnError(
     "REQUEST_INVALID",
     `The limit must be a whole number from 1 to ${GREATEST_LIMIT}, not ${limit}.`,
     {
-      hint: "The cursor of a page leads to the next page.",
+      hint: "Use the cursor of a page to read the next one.",
     },
   );
 }
@@ -45,7 +45,9 @@ type Reads = Pick<
   "watch" | "await" | "commitResult" | "prepareRead" | "outcome" | "get" | "list" | "history" | "digest"
 >;
 
-/** The reads of a node: only from an index that agrees with the log, unless a read requests whatever is there. */
+/**
+ * The reads of a node. They use only an index that agrees with the log, unless a read explicitly accepts stale data.
+ */
 export class NodeReads implements Reads {
   readonly #life: NodeLife;
   readonly #place: ReadPlace;
@@ -80,15 +82,16 @@ export class NodeReads implements Reads {
   }
 
   /**
-   * Throws `LOG_REGRESSED` if another message has the transaction's id: since the log acknowledged the transaction, the log may have lost
-   * it, and this node may have joined again. What the index no longer remembers is compared with the log.
+   * Throws `LOG_REGRESSED` if another message has the transaction's id: after acknowledging the transaction, the log
+   * may have lost it, and this node may have joined again. Transactions that the index no longer remembers are compared
+   * with the log.
    */
   async #requireSame({ txId, checksum }: SubmittedTransaction, index: IndexStore): Promise<void> {
     const held = index.checksumAt(txId) ?? (await this.#checksumInLog(txId - index.state.log.offset));
     if (held === checksum) return;
     throw new CairnError(
       "LOG_REGRESSED",
-      `The log acknowledged the transaction as ${txId} and then lost it: transaction ${txId} is a different one now.`,
+      `The log acknowledged the transaction as ${txId} and then lost it: transaction ${txId} is now a different one.`,
       {
         hint: "The transaction was not applied. cairn log orphans prints what the log has lost; if the transaction is not there, send it again.",
       },
@@ -109,7 +112,9 @@ export class NodeReads implements Reads {
     return await this.guarded(index, index.outcome(txId));
   }
 
-  /** Returns the index if it agrees with the log: in another history, the same id belongs to another transaction. */
+  /**
+   * Returns the index if it agrees with the log. In another history, the same id would belong to another transaction.
+   */
   async #agreeing(): Promise<IndexStore> {
     await this.#slice.yieldIfOver();
     const { index, agrees } = this.#life;
@@ -121,7 +126,7 @@ export class NodeReads implements Reads {
     key: DocumentKey,
     options: ReadOptions & { asOf?: AsOf } = {},
   ): Promise<StoredDocument | undefined> {
-    // The usual read has nothing to wait for, so no promise is created for it.
+    // Most reads have nothing to wait for, so no promise is created for them.
     const index =
       this.#life.phase === "ready" &&
       options.minTx === undefined &&
@@ -134,7 +139,7 @@ export class NodeReads implements Reads {
       const document = index.get(key, options.asOf);
       if (!(document instanceof Promise)) return document;
       const found = await document;
-      // A store that responds synchronously yields by itself; whether another store has yielded is not known.
+      // Awaiting the store does not necessarily yield to the event loop.
       await this.#slice.yieldIfOver();
       return found;
     } catch (error) {
@@ -143,7 +148,7 @@ export class NodeReads implements Reads {
   }
 
   async list(query: ListQuery): Promise<DocumentPage> {
-    // A list continues as of the transaction at which it began, perhaps on a node that had got further than this one.
+    // A list continues as of the transaction at which it began, possibly on a node that was ahead of this one.
     const began = query.cursor === undefined ? 0 : decodeListCursor(query.cursor).txId;
     const { minTx = 0, linearizable = false, cursor } = query;
     const index = await this.#readable({
@@ -151,7 +156,7 @@ export class NodeReads implements Reads {
       minTx: Math.max(minTx, began),
       linearizable: linearizable && cursor === undefined,
     });
-    // Checks the bucket's name, and the namespace's if there is one.
+    // This checks the names of the bucket and, if there is one, of the namespace.
     documentKey(query.bucket, query.namespace ?? "default", "any");
     const limit = checkedLimit(query.limit);
     const where = query.where === undefined ? [] : [query.where].flat();
@@ -193,7 +198,7 @@ export class NodeReads implements Reads {
         "REQUEST_INVALID",
         `${JSON.stringify(before)} is neither the id of an event nor a time in nanoseconds.`,
         {
-          hint: "Use the id of the last event that was returned (cairn events --json shows it), or use the URL in the Link header unchanged.",
+          hint: "Use the id of the last returned event (cairn events --json shows it), or the unchanged URL in the Link header.",
         },
       );
     }
@@ -202,7 +207,7 @@ export class NodeReads implements Reads {
     return await this.guarded(index, index.events(query));
   }
 
-  /** Returns what was evicted; the index does not know where the evicted bytes may still be. */
+  /** Returns the evictions. The index does not know where the evicted bytes may still exist. */
   async evictions(
     options: ReadOptions & { limit?: number; cursor?: string } = {},
   ): Promise<{ index: IndexStore; page: EvictionPage }> {
@@ -217,7 +222,10 @@ export class NodeReads implements Reads {
     return { txId: state.txId, revision, policies: value };
   }
 
-  /** Returns the result of `answer`. If `index` proves damaged, or to be of a history other than the log's, the node leaves it. */
+  /**
+   * Returns the result of `answer`. If `index` turns out to be damaged or of another history than the log's, the node
+   * leaves it.
+   */
   async guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
     try {
       return await answer;
@@ -231,13 +239,13 @@ export class NodeReads implements Reads {
     return error;
   }
 
-  /** Returns the index for a read, once it holds what the read asks for. */
+  /** Returns the index for a read, once it contains the requested transactions. */
   async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
     const { stale = false } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     await this.prepareRead(options);
     await this.#slice.yieldIfOver();
-    // Read again: the node may have left its index during the wait.
+    // Get the index again: the node may have left the previous one during the wait.
     const { index, phase } = this.#life;
     if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
     return index;

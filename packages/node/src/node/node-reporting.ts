@@ -20,7 +20,7 @@ import type { TxLog } from "../log/tx-log.ts";
 import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
 const LOOK_MS = 30_000;
-/** A transaction time further in the future than this is reported: synchronized clocks differ by less. */
+/** A transaction time further than this in the future is reported. Synchronized clocks differ by less. */
 const FUTURE_MS = 60_000;
 
 /** The parts that {@link NodeReporting} works with. */
@@ -30,14 +30,15 @@ export interface ReportingParts {
   readonly life: NodeLife;
   readonly logger: Logger;
   readonly status: () => Promise<NodeStatus>;
-  /** The approximate time from one comparison with the other nodes to the next (ms); defaults to a minute. */
+  /** The approximate interval between comparisons with the other nodes (ms). Defaults to one minute. */
   readonly compareEveryMs?: number | undefined;
   /** As in {@link StallWatch}; set by tests. */
   readonly stall?: { readonly afterMs?: number; readonly clock?: Clock } | undefined;
 }
 
 /**
- * What a node reports other than over HTTP: responses to processes that have its log open, stalls, and problems of its log, files and clock.
+ * A node's reports outside HTTP: responses to processes that have its log open, stalls, and problems with its log,
+ * files and clock.
  */
 export class NodeReporting {
   readonly comparePast: ComparePast;
@@ -48,9 +49,9 @@ export class NodeReporting {
   readonly #past: OnePast;
   readonly #log: LogWatch;
   #looks: RepeatedWork | undefined;
-  /** Whether it was logged that the newest transaction's time is in the future. */
+  /** Whether a newest transaction with a time in the future has been logged. */
   #isAhead = false;
-  /** The index whose missing files were logged. */
+  /** The index whose missing files have been logged. */
   #incomplete: IndexStore | undefined;
 
   constructor(parts: ReportingParts) {
@@ -121,7 +122,7 @@ export class NodeReporting {
     return this.#watch.stalled;
   }
 
-  /** Removes the rebuild that a killed process left behind. */
+  /** Removes an unfinished rebuild that a killed process left behind. */
   async sweep(): Promise<void> {
     await this.#check.sweep();
   }
@@ -134,12 +135,12 @@ export class NodeReporting {
 
   async close(): Promise<void> {
     await Promise.all([this.#watch.stop(), this.#looks?.stop(), this.#past.close(), this.#peers.close()]);
-    // After the last announcement.
+    // This comes after the last announcement.
     const { peers } = this.#parts.life.log ?? {};
     if (peers !== undefined) await tellLeaving(peers, this.#peers.instance);
   }
 
-  /** Warns once about a wrong clock, which holds back the times of transactions without any other sign. */
+  /** Warns once about a wrong clock, which freezes the times of transactions without any other symptom. */
   #lookAtTime(): void {
     const { time = 0 } = this.#parts.life.index?.state ?? {};
     const aheadMs = time - Date.now();
@@ -150,13 +151,16 @@ export class NodeReporting {
       {
         txTime: isoTime(time),
         aheadMs,
-        hint: "The clock of this machine or of the log's server was wrong. Times of transactions never decrease: until that time, all transactions get the same time, which expiry and reads as of a time use.",
+        hint: "The clock of this machine or of the log's server was wrong. Times of transactions never decrease: until then, all transactions get the same time, and expiry and reads as of a time use it.",
       },
       "The time of the newest transaction is in the future.",
     );
   }
 
-  /** Warns about removed files: reads of open files continue, so nothing else would show the loss before the next checkpoint or start. */
+  /**
+   * Warns about removed files. Reads of open files continue to work, so nothing else would reveal the loss before the
+   * next checkpoint or start.
+   */
   async #lookAtFiles(): Promise<void> {
     const { index } = this.#parts.life;
     const { warning } = await indexFiles(index);
@@ -178,7 +182,7 @@ export class NodeReporting {
     if (phase === "failed" || phase === "stopping") return undefined;
     const { progress } = report;
     const { txId } = position;
-    // A ready node has applied everything it knows of, and has to ask whether there is more.
+    // A ready node has applied everything that it knows of, so it must query the log for more.
     const isCaughtUp = phase === "ready";
     return {
       phase,
@@ -192,7 +196,7 @@ export class NodeReporting {
     const { life } = this.#parts;
     const { log, failure, report, identity, index } = life;
     const why = failure === undefined ? "" : inBrackets(failure);
-    // In the order in which a node needs them, so that the first obstacle is named.
+    // They are checked in the order in which a node needs them, so that the first obstacle is reported.
     if (log === undefined) return { what: "log", text: `the log to be opened${why}` };
     if (failure?.code.startsWith("STORE_") === true) {
       return { what: "store", text: `the checkpoint store${why}` };
@@ -204,12 +208,12 @@ export class NodeReporting {
       const places = report.asking.map((store) => store.identity ?? store.location);
       return { what: "store", text: `a response of the checkpoint store ${places.join(" or ")}${why}` };
     }
-    // The unreachable log was already reported, and no other pending work is known.
+    // The unreachable log has already been reported, and no other pending work is known.
     if (phase === "ready" && life.isLogAway && this.stalled === null) return undefined;
     const refusals: CairnError[] = [];
     const bounds = await askBounds(log, (error) => refusals.push(error));
     if (bounds === undefined) {
-      // The follower gets the same error at once and reports it.
+      // The follower gets the same error immediately and reports it.
       if (phase === "ready" && refusals.length > 0 && this.stalled === null) return undefined;
       const [refusal] = refusals.map(inBrackets);
       return { what: "log", text: `the log "${log.name}", which does not respond${refusal ?? why}` };
@@ -221,12 +225,12 @@ export class NodeReporting {
     const last = bounds.last + offset;
     if (last <= txId) return undefined;
     const [unread = ""] = this.logWarnings.filter(({ code }) => code === "LOG_UNREACHABLE").map(inBrackets);
-    const text = `transactions up to ${last}, which the log "${log.name}" has but which do not arrive or are not applied${unread}`;
+    const text = `transactions up to ${last}, which are in the log "${log.name}" but do not arrive or are not applied${unread}`;
     return { what: "messages", text };
   }
 }
 
-/** Formats the reason for a wait, to follow the name of what is waited for. */
+/** Formats the reason for a wait, to be appended to the name of the awaited resource. */
 function inBrackets({ code, message }: { readonly code: string; readonly message: string }): string {
   return ` (${code}: ${message.replace(/\.$/, "")})`;
 }

@@ -29,7 +29,7 @@ export type StatusParts = Pick<
 /** The time for which /status waits for the log before it reports the log as unreachable. */
 const LOG_ANSWER_MS = 2_000;
 
-/** Returns GET /status. Asks the log for its bounds; everything else is known. */
+/** Returns the body of GET /status. Queries the log for its bounds; everything else is already known. */
 export async function nodeStatus(
   node: string,
   parts: StatusParts,
@@ -41,7 +41,8 @@ export async function nodeStatus(
     Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
-  // Read at one instant, before anything is awaited, so that a failed node is always reported with its failure.
+  // These are read at one instant, before anything is awaited, so that a failed node is always reported with its
+  // failure.
   const { reportedPhase: phase, index, identity, report, observation, failure, recovery } = parts;
   const { checkpointer, upkeep, logBackup } = parts.services ?? {};
   const { reachable, exists, bounds, problem } = await lookAtLog(parts);
@@ -95,7 +96,7 @@ export async function nodeStatus(
   };
 }
 
-/** Returns the age of what the node can know of its log, if it reads the log from a backup. By the clock of this machine. */
+/** If the node reads its log from a backup, returns the age of its knowledge of the log, by this machine's clock. */
 function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
   if (log?.backup === undefined) return null;
   const { location, newestAt } = log.backup;
@@ -113,7 +114,7 @@ async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   try {
     return (await index.chains()).slice(0, 2);
   } catch (error) {
-    // The index was closed in the meantime, or is damaged, which the next read reports.
+    // The index was closed in the meantime, or it is damaged, which the next read will report.
     if (isCairnError(error, "NOT_READY") || isCairnError(error, "INDEX_CORRUPT")) return [];
     throw error;
   }
@@ -137,7 +138,7 @@ export async function askBounds(
 
 interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
   readonly bounds?: LogBounds;
-  /** Why the log does not respond. */
+  /** The reason why the log does not respond. */
   readonly problem?: NodeStatus["log"]["warnings"][number];
 }
 
@@ -145,7 +146,7 @@ interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
  * Checks whether the log responds and exists; null means unknown. A log that has not been created yet, or was deleted, is not unreachable.
  */
 async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">): Promise<LogLook> {
-  // Opening the log comes first, so only the log itself can be the obstacle.
+  // Opening the log is the first step, so only the log itself can be the obstacle.
   if (log === undefined) return { reachable: failure === undefined ? null : false, exists: null };
   try {
     const refusals: CairnError[] = [];
@@ -157,7 +158,7 @@ async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">)
     const { code, message, hint = "" } = refusal;
     return { reachable: false, exists: null, problem: { code, message, hint } };
   } catch (error) {
-    // The error is reported by the code that uses the log, and in the status as `failure`.
+    // The code that uses the log reports the error, and the status contains it as `failure`.
     if (!isCairnError(error)) throw error;
     return { reachable: ANSWERING_CODES.has(error.code), exists: null };
   }
@@ -187,7 +188,7 @@ export async function indexFiles(
     const { code, message, hint = "" } = missing;
     return { bytes, warning: { code, message, hint } };
   } catch (error) {
-    // The index was closed in the meantime, because the node rebuilds it or stops.
+    // The index was closed in the meantime, because the node is rebuilding it or stopping.
     if (isCairnError(error, "NOT_READY")) return { bytes: null };
     throw error;
   }

@@ -31,7 +31,7 @@ import { checkpointResult, checkpointSummary } from "../checkpoints/checkpoint-s
 
 /** The time that requests in progress may take to end: a node stops within 10 s. */
 const HTTP_STOP_MS = 2_000;
-/** The part of that time for which they may wait for the index. */
+/** The part of that time during which they may wait for the index. */
 const INDEX_WAIT_AT_STOP_MS = 1_000;
 
 /** Options for {@link runNode}. */
@@ -40,15 +40,15 @@ export interface RunOptions {
   readonly logger?: Logger;
   /** Called at the beginning and the end of each checkpoint round, restore, sweep, verification, scrub and trim. */
   readonly onEvent?: NodeEventListener;
-  /** The approximate time from one comparison with the other nodes to the next (ms); for tests. */
+  /** The approximate interval between comparisons with the other nodes (ms); for tests. */
   readonly compareEveryMs?: number;
-  /** Settings for when a stall is reported; for tests. */
+  /** Settings that determine when a stall is reported; for tests. */
   readonly stall?: ReportingParts["stall"];
 }
 
 /** A running node. */
 export interface CairnNode extends NodeApi {
-  /** Resolves when the node is ready for the first time; rejects if it stops before. */
+  /** Resolves when the node is ready for the first time; rejects if it stops before that. */
   readonly ready: Promise<void>;
   /** The address of the node's HTTP server; undefined if none is configured. */
   readonly url: string | undefined;
@@ -74,7 +74,7 @@ export async function runNode(system: System, { logger, ...options }: RunOptions
 function notStarted(error: unknown): never {
   if (!isCairnError(error, "DISK_FULL")) throw error;
   throw new CairnError("DISK_FULL", `The node did not start. ${error.message}`, {
-    hint: "Free some space, then start it again. What was written before is kept.",
+    hint: "Free some space, then start it again. Existing data is kept.",
     cause: error,
   });
 }
@@ -222,7 +222,7 @@ class RunningNode implements CairnNode {
     await this.#closing;
   }
 
-  /** Serves for a while longer, so that load balancers notice before the node disappears. */
+  /** Continues to serve for a while, so that load balancers notice before the node disappears. */
   async #drain(): Promise<void> {
     const { drainMs = 0 } = this.#system.http ?? {};
     if (drainMs === 0 || this.#http === undefined || this.#life.phase !== "ready") return;
@@ -230,18 +230,19 @@ class RunningNode implements CairnNode {
     this.#http.drain();
     this.#logger.info(
       { drainMs },
-      "draining: the node reports that it is not ready, and still answers requests",
+      "draining: the node reports that it is not ready, but still responds to requests",
     );
     await delay(drainMs);
   }
 
   async #close(): Promise<void> {
     await this.#drain();
-    const stopped = new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." });
+    const stopped = new CairnError("NOT_READY", "The node is stopping.", { hint: "Use another node." });
     this.#rejectReady(stopped);
-    // Before HTTP closes, which waits for responses in progress: the response of a watch never ends by itself.
+    // This comes before HTTP closes, because closing waits for responses in progress, and the response of a watch never
+    // ends by itself.
     this.#life.beginStop(stopped);
-    // Transactions just submitted are indexed within moments; longer waits are ended.
+    // Transactions that were just submitted are indexed within moments; longer waits are aborted.
     const impatient = setTimeout(() => this.#life.position.fail(stopped), INDEX_WAIT_AT_STOP_MS);
     await this.#http?.close();
     clearTimeout(impatient);

@@ -14,8 +14,8 @@ export function comparedPolicies(
 }
 
 /**
- * Submits the policies of the node's configuration if the log has none and takes transactions. If several nodes do so, one wins. A difference from the policies of
- * the log is logged and changes nothing.
+ * Submits the policies of the node's configuration if the log has none and accepts transactions. If several nodes do
+ * so, one of them wins. A difference from the policies of the log is only logged.
  */
 export async function proposePolicies(
   node: Pick<NodeApi, "submit" | "await" | "policies">,

@@ -18,8 +18,8 @@ export class ReadPlace {
   }
 
   /**
-   * Waits until the index has what a read with these options must include. Throws `TX_TIMEOUT` after `timeoutMs`, and `REQUEST_INVALID`, as
-   * soon as the log confirms it, if `asOf` is in the future.
+   * Waits until the index contains everything that a read with these options must include. Throws `TX_TIMEOUT` after
+   * `timeoutMs`, and `REQUEST_INVALID`, as soon as the log confirms it, if `asOf` is in the future.
    */
   async reached(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
     const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
@@ -30,7 +30,8 @@ export class ReadPlace {
   }
 
   /**
-   * Waits for a transaction. After half of the time, asks the log for its end, so that the error can say whether the transaction exists.
+   * Waits for a transaction. After half of the time, queries the end of the log, so that the error can report whether
+   * the transaction exists.
    */
   async #wait(txId: TxId, limit: Deadline): Promise<void> {
     const { position } = this.#life;
@@ -50,8 +51,9 @@ export class ReadPlace {
   }
 
   /**
-   * Returns the last transaction that a read as of `asOf` needs. For a time after the index's last transaction, this is the last
-   * transaction of the log: without transactions that this node does not have yet, the result would change later.
+   * Returns the last transaction that a read as of `asOf` needs. For a time after the index's last transaction, this is
+   * the last transaction of the log: the result must include transactions that this node does not have yet, or it would
+   * change later.
    */
   async #lastBy(
     asOf: AsOf,
@@ -59,7 +61,7 @@ export class ReadPlace {
     { stale, latest, minTx }: { stale: boolean; latest: TxId | undefined; minTx: TxId },
   ): Promise<TxId> {
     if ("txId" in asOf) {
-      // The node waits for `minTx` even if the log does not have it: the server that responds may lag behind.
+      // The node waits for `minTx` even if the log does not contain it: the responding server may lag behind.
       if (asOf.txId > Math.max(minTx, this.#life.position.txId))
         refuseFuture(asOf.txId, latest ?? (await this.#end(limit.leftMs)));
       return asOf.txId;
@@ -73,9 +75,9 @@ export class ReadPlace {
     if (bounds === TIMED_OUT) {
       throw new CairnError(
         "TX_TIMEOUT",
-        `The log did not report within ${limit.limitMs} ms which transactions it has up to that time.`,
+        `The log did not report its transactions up to that time within ${limit.limitMs} ms.`,
         {
-          hint: "Use a transaction id instead of the time, or read what this node has with ?stale=true.",
+          hint: "Use a transaction id instead of the time, or read the node's current state with ?stale=true.",
         },
       );
     }
@@ -86,7 +88,7 @@ export class ReadPlace {
   async #latest(stale: boolean, timeoutMs: number): Promise<TxId> {
     if (!stale) return await this.#barrier(timeoutMs);
     throw new CairnError("REQUEST_INVALID", "A read is either linearizable or stale.", {
-      hint: "Omit stale=true to read everything acknowledged before, or linearizable=true to read what this node has.",
+      hint: "Omit stale=true to read everything acknowledged before, or omit linearizable=true to read the node's current state.",
     });
   }
 
@@ -99,35 +101,31 @@ export class ReadPlace {
   }
 }
 
-/** Returns `cause` with the whole time waited and, if known, the log's last transaction. */
+/** Returns `cause` with the total waiting time and, if known, the log's last transaction. */
 function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: CairnError): CairnError {
   const has = end !== undefined && end >= txId ? "the log has it and ends at" : "the log ends at";
   const ends = end === undefined ? "" : `, ${has} ${end}`;
-  const message = `Transaction ${txId} was not indexed within ${ms} ms; this node is at ${at}${ends}.`;
+  const message = `Transaction ${txId} was not indexed within ${ms} ms; this node has indexed up to ${at}${ends}.`;
   return new CairnError("TX_TIMEOUT", message, {
     ...(cause.hint === undefined ? {} : { hint: cause.hint }),
     cause,
   });
 }
 
-/** Returns the refusal of a read as of a time up to which a backup may still lack transactions. */
+/** Returns the error for a read as of a time that the backup may not fully cover yet. */
 function notKnownYet(time: string, known: number): CairnError {
   return new CairnError(
     "LOG_READ_ONLY",
-    `What was there as of ${time} is not known yet: this node reads its log from a backup, whose newest transaction is of ${isoTime(known)}.`,
+    `The state as of ${time} is not known yet: this node reads its log from a backup whose newest transaction is of ${isoTime(known)}.`,
     {
-      hint: "Ask for an earlier time or for a transaction, or ask a node that has access to the log itself. stale=true reads what this node has.",
+      hint: "Use an earlier time or a transaction id, or a node that has access to the log itself. stale=true reads the node's current state.",
     },
   );
 }
 
 function refuseFuture(txId: TxId, end: TxId | undefined): void {
   if (end === undefined || txId <= end) return;
-  throw new CairnError(
-    "REQUEST_INVALID",
-    `There is nothing as of transaction ${txId} yet: the log ends at ${end}.`,
-    {
-      hint: `Ask for transaction ${end} or an earlier one. To wait for ${txId}, add min-tx=${txId}, and timeout=PT5S for how long.`,
-    },
-  );
+  throw new CairnError("REQUEST_INVALID", `Transaction ${txId} does not exist yet: the log ends at ${end}.`, {
+    hint: `Use transaction ${end} or an earlier one. To wait up to 5 seconds for ${txId}, add min-tx=${txId} and timeout=PT5S.`,
+  });
 }

@@ -5,7 +5,7 @@ import { checkAnchor } from "../log/anchor.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** What a node currently knows of its log. */
+/** A node's current knowledge of its log. */
 export interface KnownLog {
   readonly log: TxLog;
   readonly identity: LogIdentity;
@@ -13,14 +13,15 @@ export interface KnownLog {
 }
 
 /**
- * Checks, after the log has stored a transaction, that it is still the log that the node knows. A shared log can be replaced or rolled back
- * under a running node, which would then add its transactions to another history. If a call returns, everything that the log stored before
- * the call belongs to the node's history; otherwise it throws `LOG_REGRESSED`. Concurrent calls share one request.
+ * Verifies, after the log has stored a transaction, that it is still the log known to the node. A shared log can be
+ * replaced or rolled back under a running node, which would then add its transactions to another history. If a call
+ * returns, everything that the log stored before it belongs to the node's history; otherwise it throws `LOG_REGRESSED`.
+ * Concurrent calls share one request.
  */
 export function sameHistory(known: () => KnownLog | undefined): () => Promise<void> {
   return coalesced(async () => {
     const now = known();
-    // A log without peers has only one node.
+    // A log without peer communication has only one node.
     if (now === undefined || now.log.peers === undefined) return;
     const { log, identity, state } = now;
     const anchor = lastKnown(identity, state);
@@ -32,7 +33,7 @@ export function sameHistory(known: () => KnownLog | undefined): () => Promise<vo
       "LOG_REGRESSED",
       `The log "${log.name}" stored the transaction, but it is no longer the log that this node was following${problem === undefined ? "" : `: ${problem.message}`}`,
       {
-        hint: "The node checks its log again. Once it is ready, check whether the transaction is there before you send it again.",
+        hint: "The node is checking its log again. Once it is ready, check whether the transaction exists before you send it again.",
         cause: problem,
       },
     );

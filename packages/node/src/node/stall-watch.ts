@@ -7,14 +7,17 @@ export interface Movement {
   readonly phase: Phase;
   readonly txId: number;
   readonly mark: string;
-  /** Whether the node had finished all known work, so that a stall begins only with the look that finds more. Defaults to false. */
+  /**
+   * Whether the node had finished all known work. A stall then begins only when a look finds more work. Defaults to
+   * false.
+   */
   readonly isCaughtUp?: boolean;
 }
 
-/** A node that has made no progress for too long, as /status shows it. */
+/** A node that has made no progress for too long, as shown in /status. */
 export type Stall = NonNullable<NodeStatus["stalled"]>;
 
-/** What a stalled node waits for, as a word and as the end of a sentence. */
+/** The resource that a stalled node waits for, as a word and as the end of a sentence. */
 export interface WaitingFor {
   readonly what: Stall["waitingFor"];
   readonly text: string;
@@ -24,7 +27,9 @@ export interface WaitingFor {
 export interface StallWatchOptions {
   /** Returns the progress; undefined if none is expected. */
   readonly look: () => Movement | undefined;
-  /** Explains a stall; called only after too long without progress. Returns undefined if there is nothing to do. */
+  /**
+   * Explains a stall. Called only after too much time without progress. Returns undefined if there is nothing to do.
+   */
   readonly explain: (movement: Movement) => Promise<WaitingFor | undefined>;
   readonly onStall: (stall: Stall) => void;
   /** Called when the node makes progress again, or has nothing to do. */
@@ -33,7 +38,7 @@ export interface StallWatchOptions {
   readonly onError: (error: unknown) => void;
   /** The time without progress that counts as a stall (ms); defaults to 30,000. */
   readonly afterMs?: number;
-  /** The clock, whose `now` must not jump when the machine's time is corrected. */
+  /** The clock. Its `now` must not jump when the machine's time is corrected. */
   readonly clock?: Clock;
 }
 
@@ -44,7 +49,7 @@ const LOOKS_PER_LIMIT = 10;
 /** A clock that measures time since the process started, which corrections of the machine's time do not change. */
 const steadyClock: Clock = { ...systemClock, now: () => performance.now() };
 
-/** Reports stalls. Aborts nothing: only the waiting code can know whether waiting is in vain. */
+/** Reports stalls, but never aborts anything: only the waiting code can know whether waiting is futile. */
 export class StallWatch {
   readonly #options: StallWatchOptions;
   readonly #clock: Clock;
@@ -62,7 +67,7 @@ export class StallWatch {
     this.#since = this.#clock.now();
   }
 
-  /** Begins to look. To be called once. */
+  /** Begins to look. Must be called only once. */
   start(): void {
     this.#since = this.#clock.now();
     const every = this.#afterMs / LOOKS_PER_LIMIT;

@@ -10,8 +10,8 @@ export interface StartNodeOptions {
   /** A pino logger, which also gets notices about the configuration. Defaults to a silent logger. */
   readonly logger?: Logger;
   /**
-   * Called at the beginning and the end of each checkpoint round, restore, sweep, verification, scrub and trim, with the outcome, the
-   * duration and the bytes moved. Errors that it throws are logged and have no other effect.
+   * Called at the beginning and the end of each checkpoint round, restore, sweep, verification, scrub and trim, with
+   * the outcome, the duration and the number of bytes moved. Errors that it throws are logged and otherwise ignored.
    */
   readonly onEvent?: NodeEventListener;
   /** The environment variables to which the configuration may refer and which override it; defaults to `process.env`. */
@@ -21,11 +21,12 @@ export interface StartNodeOptions {
 }
 
 /**
- * Starts a node in this process from a configuration as docs/configuration.md describes it: an object with the same keys as in JSON, which
- * may also contain luxon Durations and instances of stores, logs and KV providers. Resolves once the HTTP server is bound; `ready` resolves
- * when the node has caught up with its log. `"cairn/http-server": null` starts no HTTP server.
+ * Starts a node in this process from a configuration as described in docs/configuration.md: an object with the same
+ * keys as in JSON, which may also contain luxon Durations and instances of stores, logs and KV providers. Resolves once
+ * the HTTP server is bound; `ready` resolves when the node has caught up with its log. `"cairn/http-server": null`
+ * starts no HTTP server.
  *
- * Throws `CONFIG_*` with all problems (nothing was started or created), `INDEX_LOCKED` or `PORT_IN_USE`.
+ * Throws `CONFIG_*` with all problems (before anything is started or created), `INDEX_LOCKED` or `PORT_IN_USE`.
  */
 export async function startNode(config: object, options: StartNodeOptions = {}): Promise<CairnNode> {
   const { logger, onEvent, env = process.env, cwd = process.cwd() } = options;

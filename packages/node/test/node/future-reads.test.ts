@@ -23,7 +23,7 @@ describe("a read as of a transaction that the node does not have", () => {
     await node.await(last);
     const refused = {
       code: "REQUEST_INVALID",
-      message: `There is nothing as of transaction ${last + 1} yet: the log ends at ${last}.`,
+      message: `Transaction ${last + 1} does not exist yet: the log ends at ${last}.`,
     };
     const asOf = { txId: last + 1 };
     // Otherwise it would wait for half a minute.

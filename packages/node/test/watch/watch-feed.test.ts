@@ -182,7 +182,7 @@ describe("a feed that cannot read", () => {
     fed.source.before = async () => void (await once(gate, "open"));
     fed.append(1);
     await vi.waitFor(() => expect(fed.source.reads.at(-1)).toBe(2));
-    fed.feed.end({ reason: "not-ready", message: "The node leaves its index." });
+    fed.feed.end({ reason: "not-ready", message: "The node is closing its index." });
     gate.emit("open");
     // The reader sees the page only after the read has ended.
     for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
@@ -197,7 +197,7 @@ describe("a feed that cannot read", () => {
     fed.source.before = async () => void (await once(gate, "open"));
     const told = readTo(reader, 2);
     await vi.waitFor(() => expect(fed.source.reads).toEqual([1]));
-    fed.feed.end({ reason: "not-ready", message: "The node leaves its index." });
+    fed.feed.end({ reason: "not-ready", message: "The node is closing its index." });
     gate.emit("open");
     expect(await told).toMatchObject({ ids: [], cutoff: { reason: "not-ready", txId: 1 } });
   });
