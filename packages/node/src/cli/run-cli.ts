@@ -39,7 +39,7 @@ function createProgram(terminal: Terminal, commands: readonly AddCommand[]): Com
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),
       writeErr: (text) => terminal.stderr.write(text),
-      // reportError prints all errors, in one form.
+      // reportError prints all errors in the same format.
       outputError: () => undefined,
     })
     .showSuggestionAfterError(true)

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { nearestName } from "../text/nearest-name.ts";
 
-/** Words of other tools, each with the commands that it means here. */
+/** Words from other tools, each with its equivalents here. */
 export const SYNONYMS: readonly (readonly [words: string, commands: readonly string[]])[] = [
   ["write set insert add upsert", ["tx put", "policy apply"]],
   ["read fetch cat", ["get", "db get"]],
@@ -32,12 +32,12 @@ export const SYNONYMS: readonly (readonly [words: string, commands: readonly str
   ["cp checkpoints", ["checkpoint list"]],
 ];
 
-/** Advice for commands that do not exist, by the words for them. */
+/** Advice for commands that Cairn does not have, by the words that users may try. */
 const ALTERNATIVES: readonly (readonly [words: string, advice: string])[] = [
   ["stop shutdown kill down quit", "A node stops at Ctrl-C, or when its process receives SIGTERM."],
 ];
 
-/** Returns what to do instead of a command that Cairn does not have; undefined if Cairn may have one. */
+/** Returns advice for a command that Cairn does not have; undefined if it may be a misspelt one. */
 export function adviceInstead(word: string): string | undefined {
   return lookUp(ALTERNATIVES, word);
 }
@@ -49,7 +49,7 @@ export function adviceInstead(word: string): string | undefined {
 export function suggestCommands(program: Command, word: string): readonly string[] {
   const named = program.commands.flatMap((group) =>
     group.commands
-      // Nobody means a group by its name alone.
+      // A group by itself is never a useful suggestion.
       .filter((command) => command.name() === word && command.commands.length === 0)
       .map(() => `${group.name()} ${word}`),
   );
@@ -67,7 +67,7 @@ export function suggestCommands(program: Command, word: string): readonly string
   return near === undefined ? [] : [near];
 }
 
-/** Does the same for a word after the name of a group, whose own commands come first. */
+/** Does the same for a word after a group's name. The group's own commands come first. */
 export function suggestInGroup(program: Command, group: Command, word: string): readonly string[] {
   const prefix = `${group.name()} `;
   const own = synonymsOf(word).find((command) => command.startsWith(prefix));

@@ -50,7 +50,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     const mentioned = await run(scene, "log", "orphans");
     expect(mentioned).toMatchObject({ code: 0, stdout: "" });
     expect(mentioned.stderr).toContain(
-      "holds transactions 7 to 14, which the log does not: cairn log orphans --from-backup",
+      "holds transactions 7 to 14, which the log does not hold: cairn log orphans --from-backup",
     );
     const restore = async (txId: number): Promise<string> => {
       const target = path.join(scene.folder, `as-of-${txId}`);
@@ -58,7 +58,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
       expect(restored.code).toBe(0);
       return restored.stderr;
     };
-    expect(await restore(8)).toContain("this index is of the history that the log lost");
+    expect(await restore(8)).toContain("this index belongs to a history that the log has lost");
     expect(await restore(5)).not.toContain("notice");
     expect(await loadFromBackup(b)).toHaveLength(8);
     for (const name of ["k0", "k7"]) expect(await b.get(key(name))).toMatchObject({ json: '"lost"' });
@@ -79,7 +79,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     expect(plan.stdout).toMatch(
       new RegExp(`continues after transaction ${good}: from checkpoint-4-.* and 7 transactions from `),
     );
-    expect(plan.stdout).toContain(`${last - good} transactions after it are known and not in the new log`);
+    expect(plan.stdout).toContain(`${last - good} transactions after it are known but not in the new log`);
     expect(plan).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .* already exists/) });
     expect(plan.stderr).toContain("nats stream rm");
     await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());

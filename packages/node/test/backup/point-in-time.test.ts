@@ -18,7 +18,7 @@ import { BACKED_UP, backedUp, done, run } from "./recovery-scene.ts";
 const POINTS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 50);
 const TRANSACTIONS = 600;
 
-describe("an index restored as of a point of the past", () => {
+describe("an index restored as of a point in the past", () => {
   let scene: ClusterScene;
   let folder: string;
   beforeEach(async () => {

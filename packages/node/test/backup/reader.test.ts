@@ -116,7 +116,7 @@ describe("a node that reads its log from a backup", () => {
       ["status", "--url", reader.url ?? ""],
       new CapturedTerminal({ cwd: scene.folder }),
     );
-    expect(shown.stdout).toContain(`the log backup in ${store.location}; its newest segment is of`);
+    expect(shown.stdout).toContain(`the log backup in ${store.location}; its newest segment was written at`);
     expect((await fetch(`${reader.url}/health/ready`)).status).toBe(200);
     expect((await writer.status()).log.backup).toBeNull();
   });

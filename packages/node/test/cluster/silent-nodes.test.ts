@@ -63,7 +63,7 @@ it("a frozen node stands in the list without an answer and makes the command end
   const frozen = await scene.status();
   expect(frozen.stdout).toMatch(/; 1 node responded, 1 did not$/m);
   expect(frozen.stdout).toMatch(/^frozen +unknown +unknown +no answer( +unknown){4}$/m);
-  expect(frozen.stdout).toMatch(/^frozen: no answer; last heard of \S+ \S+ ago\.$/m);
+  expect(frozen.stdout).toMatch(/^frozen: no response; last heard from \S+ \S+ ago\.$/m);
   expect([frozen.code, frozen.stderr]).toEqual([
     3,
     expect.stringMatching(/^NOT_READY: No answer from frozen\.\n {2}hint: Continue or restart a node/),

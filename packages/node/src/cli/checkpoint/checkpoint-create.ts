@@ -55,7 +55,7 @@ const SKIPPED = {
   empty: "the log has no transactions yet, so there is nothing to save",
   unchanged: "nothing has changed since the newest checkpoint",
   recent: "another node has just saved one",
-  "short-tail": "what follows the newest checkpoint is within the replay-budget",
+  "short-tail": "replaying the transactions after the newest checkpoint takes less than the replay-budget",
 } as const;
 
 /** Returns an error, since the checkpoint that is being uploaded may lack what the caller wants to save. */

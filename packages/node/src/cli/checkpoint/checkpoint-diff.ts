@@ -50,7 +50,7 @@ export const addCheckpointDiff: AddCommand = (parent, terminal) => {
       DEFAULT_LIMIT,
     )
     .option("--all", "print every difference")
-    .option("--staging <directory>", "where to unpack them temporarily (default: the temporary folder)")
+    .option("--staging <directory>", "the folder to unpack them into (default: the temporary folder)")
     .action(async (before: string, after: string, options: DiffCommandOptions) => {
       const staging = await stagingFolder(options.staging, "cairn-diff-", terminal);
       const { signal, forget } = interruptible(terminal, "not everything was compared");

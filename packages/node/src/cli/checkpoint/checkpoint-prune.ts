@@ -56,7 +56,7 @@ export const addCheckpointPrune: AddCommand = (parent, terminal) => {
       durationOption("--retain-newer-than", 0),
     )
     .option("--retain-at-least <count>", "keep this many of the newest", wholeNumber("--retain-at-least", 1))
-    .option("--log <id>", "the log that the policy applies to, if a folder has checkpoints of several")
+    .option("--log <id>", "the log that the policy applies to, if a folder has checkpoints of several logs")
     .option("--other-logs", "also remove the checkpoints of all other logs")
     .option("--lost", "with a configuration: also remove those with transactions that the log lost")
     .option("--damaged", "also remove checkpoints that cannot be used")
@@ -77,7 +77,7 @@ interface Pruned {
   readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
 }
 
-/** Prunes by comparison with the log: in the folder that was named, else in the configured store. */
+/** Compares checkpoints with the log and prunes the named folder, or else the configured store. */
 async function pruneByLog(
   log: TxLog,
   { checkpointer, kvProvider }: System,

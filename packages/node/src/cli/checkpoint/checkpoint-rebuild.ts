@@ -75,7 +75,7 @@ async function rebuild(
     const because = `${newest} is of this version and contains the whole log.`;
     return { skipped: "unchanged", because };
   }
-  // The rebuild is next to the node's own folders, which a running node has locked.
+  // The rebuild has its own folder next to those of the node, because a running node locks its folders.
   const folder = path.join(system.dir, "rebuild");
   const directory = await IndexDirectory.acquire(folder);
   let isDone = false;
@@ -87,7 +87,7 @@ async function rebuild(
     throw diskError(error, folder);
   } finally {
     await directory.release();
-    // An unfinished index stays, and the same command continues with it.
+    // An unfinished index is kept, and the same command continues from it.
     if (isDone) await rm(folder, { recursive: true, force: true });
   }
 }

@@ -29,8 +29,8 @@ interface RestoreAtOptions extends ConfiguredOptions, PointOptions {
 }
 
 /**
- * Restores an index that ends exactly at a point, from a checkpoint and what a log backup or the configured log has after it. Returns false
- * if neither leads there: then a checkpoint alone has to do.
+ * Restores an index that ends exactly at a given point, from a checkpoint and the transactions after it in a log backup
+ * or the configured log. Returns false if neither reaches that point; the caller then restores a checkpoint alone.
  */
 export async function restoreAt(
   found: CheckpointPlace,
@@ -49,7 +49,7 @@ export async function restoreAt(
     const meant = options.log === undefined ? await latestOf(store, logs) : logs;
     const logId = theLog(store, meant, options.log);
     if (logId === undefined) return false;
-    // Of such a log there is only a backup, so that no checkpoint can do instead.
+    // Such a log exists only as a backup, so no checkpoint can be used instead.
     const isBackupOnly = logs.get(logId) === "";
     const wanted = { stores: [store], kvFormat: levelProvider().format, logId, at, signal };
     return await withPlan(wanted, found, isBackupOnly, terminal, async (plan) => {
@@ -83,7 +83,7 @@ async function withPlan(
     log = await openLog({ signal: wanted.signal });
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    terminal.stderr.write(`notice: the log cannot be read, so only its backup is: ${error.message}\n`);
+    terminal.stderr.write(`notice: the log cannot be read, so only its backup is used: ${error.message}\n`);
   }
   try {
     const further = await planned({ ...wanted, log }, isBackupOnly);
@@ -93,7 +93,7 @@ async function withPlan(
   }
 }
 
-/** Returns undefined if nothing leads to the point; throws the reason if `isLast`. */
+/** Returns undefined if no plan leads to the point; throws the reason if `isLast`. */
 async function planned(wanted: PastOptions, isLast: boolean): Promise<PastPlan | undefined> {
   try {
     return await planPast(wanted);
@@ -197,7 +197,7 @@ async function noticeLostHistory(
     const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
     if (problem?.code !== "LOG_REGRESSED") return;
     terminal.stderr.write(
-      `notice: the log "${log.name}" no longer has transaction ${txId} as its backup has it: this index is of the history that the log lost\n`,
+      `notice: the log "${log.name}" no longer holds transaction ${txId} of its backup: this index belongs to a history that the log has lost\n`,
     );
   } catch (error) {
     if (!isCairnError(error)) throw error;

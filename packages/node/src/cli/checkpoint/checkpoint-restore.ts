@@ -39,7 +39,7 @@ interface RestoreCommandOptions extends ConfiguredOptions, PointOptions {
 export const addCheckpointRestore: AddCommand = (parent, terminal) => {
   const command = describeConfiguredCommand(
     parent.command("restore [store]"),
-    "Restore and verify the index of the newest checkpoint of a folder, or of the configured store, or as of a point of the past, to a new directory",
+    "Restore and verify the index of the newest checkpoint of a folder or of the configured store, or an index as of a point in the past, to a new directory",
     [
       "cairn checkpoint restore -f cairn.edn -o ./restored",
       "cairn checkpoint restore ./cairn-data/checkpoints -o ./restored",
@@ -48,10 +48,10 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
   );
   addPointOptions(command)
     .option("--name <name>", "this checkpoint instead of the newest")
-    .option("--log <id>", "of this log, if a folder has checkpoints of several")
+    .option("--log <id>", "only checkpoints of this log, if a folder has those of several logs")
     .option(
       "--dry-run",
-      "only print which one it would be, what is skipped and why, and whether there is enough space",
+      "only print which checkpoint would be restored, which ones are skipped and why, and whether there is enough space",
     )
     .requiredOption("-o, --output <directory>", "the target, which must not exist or be empty")
     .action(async (place: string | undefined, options: RestoreCommandOptions) => {

@@ -59,7 +59,7 @@ type Fields = (readonly [name: string, value: string])[];
 
 const DAMAGED: Fields[number] = [
   "Damaged",
-  "found so when it was read back; cairn checkpoint verify says why",
+  "discovered when it was read back; cairn checkpoint verify shows the reason",
 ];
 
 function summaryFields(found: CheckpointSummary): Fields {

@@ -53,7 +53,7 @@ interface Target {
 export const addCheckpointVerify: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("verify [checkpoint]"),
-    "Read a checkpoint back, open it, compute its digest and mark it as verified; without a path (of a folder: the newest), a node does it",
+    "Read a checkpoint back, open it, compute its digest and mark it as verified; given no path (of a folder: the newest), a node does it",
     [
       "cairn checkpoint verify ./cairn-data/checkpoints",
       "cairn checkpoint verify -f cairn.edn",
@@ -61,10 +61,10 @@ export const addCheckpointVerify: AddCommand = (parent, terminal) => {
     ],
   )
     .option("--no-mark", "without a node: write no mark into the store")
-    .option("--log <id>", "of this log, if a folder has checkpoints of several")
+    .option("--log <id>", "only checkpoints of this log, if a folder has those of several logs")
     .option(
       "--staging <directory>",
-      "without a node: where to unpack it temporarily (default: the temporary folder)",
+      "without a node: the folder to unpack it into (default: the temporary folder)",
     )
     .addHelpText(
       "after",
@@ -77,7 +77,7 @@ export const addCheckpointVerify: AddCommand = (parent, terminal) => {
       const parts = [
         `${name} is intact (transaction ${formatCount(txId)}, ${digest})`,
         ...(log === "agrees" ? ["it agrees with the log"] : []),
-        ...(log === "trimmed" ? ["its part of the log was trimmed, so they were not compared"] : []),
+        ...(log === "trimmed" ? ["it was not compared with the log, which has been trimmed past it"] : []),
         verifiedAt === null ? "not marked" : "marked as verified",
       ];
       return writeLine(terminal.stdout, parts.join("; "));

@@ -57,7 +57,7 @@ function nameOf(at: PastPoint): string {
   return "txId" in at ? `${at.txId}` : isoTime(at.time);
 }
 
-/** Returns a notice if a checkpoint ends before the point that was asked for; undefined if it ends there. */
+/** Returns a notice if a checkpoint ends before the requested point; undefined if it ends exactly there. */
 export function notExact({ txId }: Pick<Manifest, "txId">, at: PastPoint | undefined): string | undefined {
   if (at === undefined || ("txId" in at && at.txId === txId)) return undefined;
   const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);

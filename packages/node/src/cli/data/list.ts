@@ -38,7 +38,7 @@ export const addList: AddCommand = (parent, terminal) => {
     .option("--prefix <prefix>", "only names that begin with this prefix")
     .option(
       "--where <field:value>",
-      "only documents whose indexed field has this value; if given several times, all must match",
+      "only documents whose indexed field has this value; if repeated, all must match",
       (value: string, before: readonly string[] = []) => [...before, value],
     )
     .option("--limit <count>", "print at most this many", wholeNumber("--limit", 1), 100)

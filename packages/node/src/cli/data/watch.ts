@@ -30,7 +30,8 @@ export const addWatch: AddCommand = (parent, terminal) => {
       const stop = new AbortController();
       const undo = terminal.onSignal(["SIGINT", "SIGTERM"], () => stop.abort());
       const onLeft = (reason: string, position: number | undefined): void => {
-        const where = position === undefined ? "from now on" : `after transaction ${position}`;
+        const where =
+          position === undefined ? "from the current transaction" : `after transaction ${position}`;
         if (!json) void tell(terminal, printable(`${reason} Continuing ${where}.`));
       };
       try {

@@ -27,7 +27,7 @@ export function describeDbCommand(
   return describeConfiguredCommand(command, description, examples)
     .addHelpText("after", DEFAULT_PLACE)
     .option("--staging <directory>", "the folder for a temporary copy (default: the temporary folder)")
-    .option("--log <id>", "of this log, if a folder has checkpoints of several")
+    .option("--log <id>", "only checkpoints of this log, if a folder has those of several logs")
     .option("--no-checksums", "do not check the tables against their checksums first");
 }
 
@@ -58,7 +58,10 @@ export function withDb<T>(
   });
 }
 
-/** Does the same for a Cairn index. Throws `INDEX_VERSION`, or `INDEX_CORRUPT` if the database is not an index. */
+/**
+ * Like {@link withDatabase}, but requires a Cairn index. Throws `INDEX_VERSION`, or `INDEX_CORRUPT` if the database is
+ * not an index.
+ */
 export function withIndex<T>(
   place: string | undefined,
   options: DbOptions,
@@ -117,7 +120,7 @@ export async function requireWholeTables(copy: DbCopy, terminal: Terminal): Prom
 /** A damaged part of a table of the original. */
 export interface DamagedPart {
   readonly table: string;
-  /** The bytes of the part, and the problem. */
+  /** The byte range of the part, and its problem. */
   readonly what: string;
   /** The affected rows: from `from`, or after `after` if `from` is undefined, to `upTo`. */
   readonly from: Uint8Array | undefined;

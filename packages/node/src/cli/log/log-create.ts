@@ -36,12 +36,12 @@ export const addLogCreate: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Throws `CONFLICT` if there are checkpoints of a log of this name, which nodes of a new log would not use. */
+/** Throws `CONFLICT` if there are checkpoints of a log of this name, because nodes of a new log would ignore them. */
 async function requireNoCheckpoint(system: System, name: string): Promise<void> {
   const lost = await findLost(system, name).catch((error: unknown) => {
     if (!isCairnError(error)) throw error;
     throw new CairnError(error.code, `The log was not begun: ${error.message}`, {
-      hint: "Only its checkpoints show whether there was a log of this name. To create one without checking: cairn log create --empty.",
+      hint: "Only its checkpoints show whether there was a log of this name. cairn log create --empty creates one without checking.",
       cause: error,
     });
   });
@@ -50,7 +50,7 @@ async function requireNoCheckpoint(system: System, name: string): Promise<void> 
     "CONFLICT",
     `There was a log "${name}": ${contents(lost)}, and a new log would have none of them.`,
     {
-      hint: `${howToRecover(lost)} To create an empty log nevertheless: cairn log create --empty.`,
+      hint: `${howToRecover(lost)} To create an empty log anyway, run cairn log create --empty.`,
     },
   );
 }

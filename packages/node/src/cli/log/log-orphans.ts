@@ -34,14 +34,14 @@ interface OrphansOptions extends ConfiguredOptions {
 export const addLogOrphans: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("orphans"),
-    "Print transactions that the log lost and only indexes in quarantine, or the log's backup, know, as input for cairn load",
+    "Print transactions that the log lost and that exist only in quarantined indexes or in the log's backup, as input for cairn load",
     [
       "cairn log orphans -f cairn.edn > orphans.ndjson",
       "cairn log orphans --from-backup -f cairn.edn > orphans.ndjson",
       "cairn load orphans.ndjson --await",
     ],
   )
-    .option("--from-backup", "those that the backup of the log, or of a log that it continues, holds")
+    .option("--from-backup", "print those held by the backup of the log, or of a log that it continues")
     .action(async (options: OrphansOptions) => {
       await withLog(options, terminal, async (opened, system) => {
         const stores = restoreStores(system);
@@ -57,7 +57,7 @@ export const addLogOrphans: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Mentions what backups hold beyond the log. A backup that cannot be read does not make the command fail. */
+/** Reports the transactions that backups hold beyond the log. An unreadable backup does not make the command fail. */
 async function tellOfBackups(
   find: () => Promise<readonly BackupBeyond[]>,
   terminal: Terminal,
@@ -67,12 +67,12 @@ async function tellOfBackups(
       const range = `${formatCount(listed + 1)} to ${formatCount(last)}`;
       tell(
         terminal,
-        `the backup of the log ${logId} in ${store.location} holds transactions ${range}, which the log does not: cairn log orphans --from-backup prints them`,
+        `the backup of the log ${logId} in ${store.location} holds transactions ${range}, which the log does not hold: cairn log orphans --from-backup prints them`,
       );
     }
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    tell(terminal, `whether a log backup holds more is not known (${error.code}: ${error.message})`);
+    tell(terminal, `it is unknown whether a log backup holds more (${error.code}: ${error.message})`);
   }
 }
 
@@ -89,7 +89,10 @@ async function printFromQuarantine(quarantine: string, printing: Printing): Prom
   if (unreadable[0] !== undefined) throw unreadable[0];
 }
 
-/** Prints what backups hold beyond the log, from indexes built of them: only these show which transactions had an effect. */
+/**
+ * Prints the transactions that backups hold beyond the log. Reads them from indexes built from the backups, because
+ * only an index shows which transactions took effect.
+ */
 async function printFromBackups(
   backups: readonly BackupBeyond[],
   system: System,
@@ -97,7 +100,8 @@ async function printFromBackups(
 ): Promise<void> {
   const { terminal } = printing;
   const { dir, kvProvider } = system;
-  if (backups.length === 0) return tell(terminal, "no log backup holds transactions that the log does not");
+  if (backups.length === 0)
+    return tell(terminal, "no log backup holds transactions that the log does not hold");
   const stores = restoreStores(system);
   const { signal, forget } = interruptible(terminal, "not all transactions were printed");
   const work = path.join(dir, `.cairn-orphans-${randomBytes(4).toString("hex")}`);
@@ -196,8 +200,8 @@ const TRIMMED_PAST =
   "the log was trimmed past the end of this index, so it is unknown whether the log lost any of its transactions (cairn db reads the index)";
 
 /**
- * Returns the smaller id. The one noted when the index was moved aside is needed, since messages trimmed afterwards can no longer be
- * compared.
+ * Returns the smaller id. The id recorded when the index was moved aside is needed because messages trimmed afterwards
+ * can no longer be compared.
  */
 function leastOf(now: TxId | undefined, then: TxId | undefined): TxId | undefined {
   return now === undefined || then === undefined ? (now ?? then) : Math.min(now, then);

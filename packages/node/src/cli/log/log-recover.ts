@@ -33,13 +33,13 @@ interface RecoverOptions extends ConfiguredOptions, PointOptions {
   readonly dryRun?: boolean;
 }
 
-/** Where the new log continues the lost one. */
+/** The point at which the new log continues the lost one. */
 interface Continuation {
   readonly continues: ContinuedLog;
-  /** The checkpoint that ends there or, if there is none, the newest one before; null: none is needed. */
+  /** The checkpoint that ends there or, if there is none, the newest one before it; null if none is needed. */
   readonly checkpoint: string | null;
   readonly store: string | null;
-  /** The number of transactions after it that the lost log had, as far as that is known. */
+  /** The known number of transactions that the lost log held after that point. */
   readonly beyond: number;
 }
 
@@ -58,8 +58,8 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
     "exactly this checkpoint: its name in the configured store, or a path (of a folder: the newest)",
   );
   addPointOptions(command)
-    .option("--log <id>", "of this log, if the stores have several of the name")
-    .option("--dry-run", "only print where the log would continue, and what would be read")
+    .option("--log <id>", "the id of the lost log, if the stores have several of the same name")
+    .option("--dry-run", "only print where the log would continue and which files would be read")
     .action(async (options: RecoverOptions) => {
       const at = pointOf(options);
       const { from, log: logId } = options;
@@ -94,7 +94,10 @@ async function ofCheckpoint(system: System, from: string, terminal: Terminal): P
   return { continues, checkpoint: name, store, beyond: 0 };
 }
 
-/** Builds the index with which nodes will join, so that the new log continues only what can be read, and removes it again. */
+/**
+ * Builds the index with which nodes will join, and removes it again. This ensures that the new log continues only from
+ * a readable state.
+ */
 async function readPast(
   plan: PastPlan,
   log: TxLog,
@@ -208,7 +211,7 @@ async function writePlan(
 
 function leftOut(beyond: number): string {
   return (
-    `${formatNumberOf(beyond, "transaction")} after it ${beyond === 1 ? "is" : "are"} known and not in the new log; ` +
-    "nodes move indexes that went further aside, and cairn log orphans prints what only these know"
+    `${formatNumberOf(beyond, "transaction")} after it ${beyond === 1 ? "is" : "are"} known but not in the new log; ` +
+    "nodes move indexes beyond it aside, and cairn log orphans prints the transactions that only those contain"
   );
 }

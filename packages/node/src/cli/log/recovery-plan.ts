@@ -13,12 +13,13 @@ import type { TxLog } from "../../log/tx-log.ts";
 import { isoTime } from "../../text/iso-time.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
-/** The time nodes have to report that they have a log open. */
+/** The time within which nodes must report that they have a log open. */
 const ASK_MS = 2_000;
 
 /**
- * Returns the error for a log that must not be replaced because it was used; undefined if it may be. `goesBack`: whether it is to be
- * continued from an earlier point, so that an operator may want to replace it although it works.
+ * Returns the error for a log that must not be replaced because it is in use; undefined if it may be replaced.
+ * `goesBack` is whether the new log continues from an earlier point, in which case an operator may want to replace even
+ * a working log.
  */
 export async function whyNotReplaced(
   log: TxLog,
@@ -44,11 +45,11 @@ export async function whyNotReplaced(
 
 const REPLACE_ON_PURPOSE =
   "Nothing was changed; --dry-run shows what would be done. To replace a log that works, on purpose, remove it first: nats stream rm STREAM " +
-  "(embedded: stop the node and move the log's folder away). What its backup does not hold is then only in the nodes' indexes.";
+  "(embedded: stop the node and move the log's folder away). Transactions that its backup lacks are then only in the nodes' indexes.";
 
 /**
- * Plans where a lost log is continued: at the point asked for or, without one, where stores reach furthest. Throws `CHECKPOINT_NOT_FOUND` if
- * nothing leads exactly there.
+ * Plans where a lost log is continued: at the requested point or, by default, at the furthest point that the stores
+ * reach. Throws `CHECKPOINT_NOT_FOUND` if nothing leads exactly there.
  */
 export async function planRecovery(
   log: TxLog,
@@ -92,7 +93,10 @@ export async function planRecovery(
   );
 }
 
-/** Returns the id of the log that has a point: one that is continued, if the transaction lies that far back. */
+/**
+ * Returns the id of the log that contains a point. If the transaction is old enough, that is an earlier log which this
+ * one continues.
+ */
 async function logAt(
   { id, birth }: LogIdentity,
   stores: readonly CheckpointStore[],
@@ -103,7 +107,10 @@ async function logAt(
   return earlier?.logId ?? id;
 }
 
-/** Returns the last transaction of the log with this id of which the log, its backup, a checkpoint or a node that answers knows. */
+/**
+ * Returns the last transaction of the log with this id that is known to the log, its backup, a checkpoint or a
+ * responding node.
+ */
 export async function lastKnownTx(
   log: TxLog,
   logId: string,

@@ -21,9 +21,9 @@ export interface ClusterView {
   readonly log: { readonly name: string; readonly id: string | null; readonly lastTxId: number | null };
   /** All nodes that responded, of this cluster or of another whose log has the same name. */
   readonly peers: readonly Peer[];
-  /** Nodes of this log that did not answer although others have heard of them within the hour. */
+  /** Nodes of this log that did not respond, although other nodes have heard from them within the last hour. */
   readonly silent: readonly SilentNode[];
-  /** The comparison of the nodes' pasts; undefined if there are no two nodes to compare. */
+  /** The comparison of the nodes' pasts; undefined if there are fewer than two nodes to compare. */
   readonly past: PastComparison | undefined;
   readonly comparison: Comparison | undefined;
 }
@@ -68,7 +68,7 @@ export function formatCluster(view: ClusterView, now: number): string {
     ...sameIdNotes(view.peers),
     ...view.peers.flatMap(peerNotes),
     ...view.silent.map(
-      ({ node, forMs }) => `${node}: no answer; last heard of ${formatDuration(forMs)} ago.`,
+      ({ node, forMs }) => `${node}: no response; last heard from ${formatDuration(forMs)} ago.`,
     ),
     ...(view.past === undefined ? [] : pastNotes(view.past, own)),
     ...(view.comparison === undefined ? [] : comparisonNotes(view.comparison, own)),

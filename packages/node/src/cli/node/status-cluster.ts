@@ -16,7 +16,7 @@ import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog } from "../places/log-place.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-/** The options for asking the nodes. */
+/** The options for querying the nodes. */
 export interface ClusterQuery {
   readonly timeoutMs: number;
   readonly digest: boolean;
@@ -25,14 +25,15 @@ export interface ClusterQuery {
 }
 
 /**
- * The least silence after which a node is given up. Nodes report every second that they are working on a response; a busy node may be late.
+ * The minimum silence after which a node is given up on. Nodes report every second that they are working on a response,
+ * but a busy node may be late.
  */
 const MIN_SILENCE_MS = 10_000;
 /** The time nodes have to reach the transaction at which they are compared. */
 const CATCH_UP_MS = 30_000;
 const REPORT_EVERY_MS = 5_000;
 
-/** Asks the nodes that have this log open. Throws `NOT_READY` if none responds. */
+/** Queries the nodes that have this log open. Throws `NOT_READY` if none responds. */
 export async function viewCluster(
   log: TxLog,
   channel: PeerChannel,
@@ -76,8 +77,8 @@ export async function viewCluster(
 }
 
 /**
- * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs from the log, `NOT_FOUND` if fewer than `expect` nodes of
- * this log responded, or `NOT_READY` if a node has failed or did not answer.
+ * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs from the log, `NOT_FOUND` if fewer than
+ * `expect` nodes of this log responded, or `NOT_READY` if a node has failed or did not respond.
  */
 export async function writeCluster(
   view: ClusterView,
@@ -91,7 +92,7 @@ export async function writeCluster(
   const names = wrong.map(({ node }) => node).join(", ");
   if (wrong.length > 0) {
     throw new CairnError("INDEX_CORRUPT", `The index does not match the log: ${names}.`, {
-      hint: "A node that finds the same replaces its index with a rebuilt one and reports it in its log and status.",
+      hint: "A node that detects this itself replaces its index with a rebuilt one and reports it in its log and status.",
     });
   }
   if (comparison?.verdict.kind === "differs" && isCairnError(comparison.rebuilt)) {
@@ -126,12 +127,12 @@ function requireNoFailure(peers: readonly Peer[]): void {
     "NOT_READY",
     `${failed.length === 1 ? "A node has" : `${failed.length} nodes have`} failed: ${failed.join(", ")}.`,
     {
-      hint: "The notes above say what each of them needs.",
+      hint: "The notes above describe what each of them needs.",
     },
   );
 }
 
-/** Throws `NOT_READY` if a node that others have heard of did not answer. */
+/** Throws `NOT_READY` if a node that others have heard from did not respond. */
 function requireNoneSilent({ silent }: ClusterView): void {
   if (silent.length === 0) return;
   throw new CairnError("NOT_READY", `No answer from ${silent.map(({ node }) => node).join(", ")}.`, {

@@ -101,7 +101,7 @@ function readerFields({ log }: NodeStatus, now: number): Field[] {
   if (backup === null) return [];
   const { location, newestSegmentAt: at } = backup;
   const newest =
-    at === null ? "" : `; its newest segment is of ${formatTime(at)}, ${formatRelative(at, now)}`;
+    at === null ? "" : `; its newest segment was written at ${formatTime(at)}, ${formatRelative(at, now)}`;
   return [["Read from", `the log backup in ${location}${newest}`]];
 }
 
@@ -260,7 +260,7 @@ function unknownUntilLooked(hasFailed: boolean): string {
   return hasFailed ? "unknown until a look succeeds" : "unknown until the node has looked";
 }
 
-/** Says why no checkpoint is shown. */
+/** Returns the reason why no checkpoint is shown. */
 function noneKnown(
   { readyAfterMs }: NodeStatus["join"],
   { lastCheckAt, nextCheckAt, running }: NodeStatus["checkpoints"],

@@ -76,7 +76,8 @@ async function showNode(options: StatusOptions, terminal: Terminal): Promise<voi
     const colors = terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined;
     await writeLine(terminal.stdout, formatStatus(status, { now: Date.now(), colors }));
   }
-  // Joining and stopping are normal; a failed node serves nothing until an operator, or its next attempt, has solved the problem.
+  // Joining and stopping are normal. A failed node serves nothing until an operator or its next attempt has solved the
+  // problem.
   if (status.phase === "failed") throw notReady(status);
 }
 
@@ -95,7 +96,7 @@ async function showCluster(options: StatusOptions, terminal: Terminal): Promise<
   return await writeCluster(view, terminal, { json, expect: options.expect });
 }
 
-/** Shows only the node at --url: an embedded log does not connect nodes. */
+/** Shows only the node at --url, because an embedded log does not connect nodes. */
 async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise<void> {
   terminal.stderr.write(
     "notice: This log does not connect nodes, because an embedded log has a single node. Only the node at --url is shown.\n",

@@ -10,7 +10,10 @@ export interface SignalStopOptions {
   readonly onForced: (sentence: string) => void;
   /** Defaults to 10,000. */
   readonly limitMs?: number;
-  /** A signal repeated sooner was sent twice, to a process and its group or by a wrapper, and does not count. Defaults to 1,000. */
+  /**
+   * The time (ms) within which a repeated signal is ignored, because it was sent twice: to a process and its group, or
+   * by a wrapper. Defaults to 1,000.
+   */
   readonly repeatMs?: number;
   readonly now?: () => number;
 }
@@ -18,8 +21,8 @@ export interface SignalStopOptions {
 const SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
 /**
- * Listens for signals at once. Returns a function that waits for a signal, stops the node and returns the exit code: 1 if the node was
- * forced to stop.
+ * Starts to listen for signals immediately. Returns a function that waits for a signal, stops the node and returns the
+ * exit code: 1 if the node was forced to stop.
  */
 export function stopAtSignal(
   terminal: Terminal,
@@ -62,7 +65,7 @@ async function aborted(signal: AbortSignal): Promise<string> {
   return String(signal.reason);
 }
 
-/** Describes what is still running, as far as that is known. */
+/** Describes the work that is known to be still running. */
 async function tooLong(node: NodeApi, limitMs: number): Promise<string> {
   const saving = await Promise.race([
     node.status().then(

@@ -64,7 +64,7 @@ export function describeNodeCommand(
     .option("--token <token>", TOKEN);
 }
 
-/** Adds the same options, but --url may be given several times. */
+/** Adds the same options, but --url may be repeated. */
 export function describeNodesCommand(
   command: Command,
   description: string,
@@ -73,14 +73,14 @@ export function describeNodesCommand(
   return describeConfiguredCommand(command, description, examples)
     .option(
       "--url <url>",
-      `a node's address (${ADDRESS}); if given several times, the next node takes over when one fails`,
+      `a node's address (${ADDRESS}); if repeated, the next node takes over when one fails`,
       (url: string, before: readonly string[] = []) => [...before, url],
     )
     .option("--token <token>", TOKEN);
 }
 
 const ADDRESS =
-  "default: that of -f, -e or -j, else CAIRN_URL, else that of ./cairn.edn or ./cairn.json, else http://127.0.0.1:3000";
+  "default: from -f, -e or -j, else CAIRN_URL, else from ./cairn.edn or ./cairn.json, else http://127.0.0.1:3000";
 const TOKEN = "the node's auth-token (default: that of the configuration, else CAIRN_AUTH_TOKEN)";
 
 /** The options for commands that read documents, events or policies. */
@@ -105,7 +105,7 @@ export function readQuery({ linearizable }: ReadCommandOptions): { linearizable:
   return { linearizable: linearizable === true ? "true" : undefined };
 }
 
-/** Returns a parser of an option that is a duration of at least `least`, in milliseconds. */
+/** Returns a parser for an option whose value is a duration of at least `least` milliseconds. */
 export function durationOption(name: string, least: number): (text: string) => number {
   return (text) => {
     const parsed = parseDuration(text, { bare: true });
@@ -122,7 +122,7 @@ export function durationOption(name: string, least: number): (text: string) => n
 
 const DURATIONS = "Write ISO-8601, such as PT30S, PT5M or P7D.";
 
-/** Returns a parser of an option that is a whole number of at least `least`. */
+/** Returns a parser for an option whose value is an integer of at least `least`. */
 export function wholeNumber(name: string, least: number): (text: string) => number {
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;

@@ -22,7 +22,10 @@ export function configurationOptions(command: Command): Command {
     .option("-j, --config-json <json>", "JSON that overrides the file and the environment");
 }
 
-/** Returns whether the command line gives a configuration; otherwise that of the working directory or the built-in one is used. */
+/**
+ * Returns whether the command line gives a configuration. Otherwise the one in the working directory or the built-in
+ * one is used.
+ */
 export function isConfigured({ file, edn, configJson }: ConfigurationOptions): boolean {
   return [file, edn, configJson].some((one) => one !== undefined);
 }
@@ -37,8 +40,8 @@ export async function readConfiguration(
 }
 
 /**
- * Reads only the HTTP server of the configuration, undefined if there is none. Throws its problems, without those of the token if
- * `tokenKnown`.
+ * Reads only the HTTP server's part of the configuration; undefined if there is none. Throws its problems, except those
+ * of the token if `tokenKnown`.
  */
 export async function readServer(
   options: ConfigurationOptions,

@@ -5,7 +5,7 @@ import type { Terminal } from "../terminal/terminal.ts";
 import type { NodeOptions } from "./command-options.ts";
 import { type ConfigurationOptions, isConfigured, readServer } from "./configuration.ts";
 
-/** The options for a command that asks one node, or several in turn. */
+/** The options for a command that queries one node, or several in turn. */
 export interface NodesOptions extends Omit<NodeOptions, "url"> {
   readonly url?: string | readonly string[];
 }
@@ -23,7 +23,7 @@ export async function withNode<T>(
   return await withNodes(terminal, options, async ([client]) => await use(client));
 }
 
-/** Does the same with a client for each of several addresses. */
+/** Like {@link withNode}, but with one client for each of several addresses. */
 export async function withNodes<T>(
   terminal: Terminal,
   options: NodesOptions,
@@ -48,7 +48,8 @@ async function findNodes(
   const named = url ?? (given || ambient === "" ? undefined : ambient);
   const urls = typeof named === "string" ? [named] : named;
   const known = token ?? (ambientToken === "" ? undefined : ambientToken);
-  // The token of a file in the working directory is only for the node of that file, not for a node named otherwise.
+  // A token from a file in the working directory is sent only to the node in that file, never to a node named in
+  // another way.
   if (urls !== undefined && (!given || token !== undefined)) return { urls, token: known };
   const http = await readServer(options, terminal, { tokenKnown: known !== undefined });
   return { urls: urls ?? [addressOf(http, options)], token: token ?? http?.authToken ?? known };

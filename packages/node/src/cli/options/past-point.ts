@@ -4,14 +4,14 @@ import type { PastPoint } from "../../replay/past-plan.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { wholeNumber } from "./command-options.ts";
 
-/** The options that name a point of a log's history. */
+/** Options that name a point in a log's history. */
 export interface PointOptions {
   readonly atTx?: number;
   /** Milliseconds since 1970. */
   readonly at?: number;
 }
 
-/** Adds the options that name a point of a log's history. */
+/** Adds the options that name a point in a log's history. */
 export function addPointOptions(command: Command): Command {
   return command
     .option("--at-tx <id>", "exactly at this transaction", wholeNumber("--at-tx", 1))
@@ -20,10 +20,9 @@ export function addPointOptions(command: Command): Command {
     );
 }
 
-/** Returns the point that options name, undefined if they name none. */
+/** Returns the point that the options name; undefined if they name none. */
 export function pointOf({ atTx, at }: PointOptions): PastPoint | undefined {
-  if (atTx !== undefined && at !== undefined)
-    throw new UsageError("--at-tx and --at name one point each; give one of them.");
+  if (atTx !== undefined && at !== undefined) throw new UsageError("--at-tx and --at cannot be combined.");
   if (atTx !== undefined) return { txId: atTx };
   return at === undefined ? undefined : { time: at };
 }

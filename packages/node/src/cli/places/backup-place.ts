@@ -17,22 +17,22 @@ import { withCheckpointPlace } from "./checkpoint-place.ts";
 import { noStore } from "./checkpoint-source.ts";
 import { withLog, withStores } from "./log-place.ts";
 
-/** The backup of a log in a store; with a configuration, also that log and the other parts of its node. */
+/** The backup of a log in a store. If there is a configuration, also that log and the other parts of its node. */
 export interface BackupPlace {
   readonly store: CheckpointStore;
   readonly logId: string;
   readonly configured: { readonly log: TxLog; readonly system: System } | undefined;
 }
 
-/** The options of commands on a log backup. */
+/** The options for commands that work on a log backup. */
 export interface BackupOptions extends ConfigurationOptions {
   /** The id of the log, if a store has backups of several. */
   readonly log?: string;
 }
 
 /**
- * Runs `use` with the backup in the store at `place`, else in the store of the configuration. The configured log is compared with it; one that
- * is permanently lost is not needed. `withoutLog`: nor is one that cannot be read now.
+ * Runs `use` with the backup in the store at `place`, or else in the configured store. The configured log is opened for
+ * comparison, unless it is permanently lost. `withoutLog`: nor is one that cannot be read now.
  */
 export async function withBackup<T>(
   place: string | undefined,
@@ -120,7 +120,7 @@ async function ends(store: CheckpointStore, known: readonly string[]): Promise<r
 
 const NONE = 'Nodes with "log-backup" in their checkpointer write one: docs/log-backup.md.';
 
-/** Returns the configured log as what its backup is compared with and pruned by. */
+/** Wraps the configured log for comparing and pruning its backup. */
 export async function pruneTarget(
   { store, logId }: BackupPlace,
   log: TxLog,

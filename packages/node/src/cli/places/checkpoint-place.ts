@@ -83,7 +83,8 @@ export async function findCheckpoint(
 }
 
 /**
- * Does the same for a store with checkpoints of several logs, of which the user chooses one: see {@link chooseLog}. Reads the store once.
+ * Like {@link findCheckpoint}, for a store with checkpoints of several logs, one of which the user chooses: see {@link
+ * chooseLog}. Lists the store once.
  */
 export async function chooseCheckpoint(
   store: CheckpointStore,
@@ -129,7 +130,7 @@ function chosenLog(
 }
 
 /**
- * Returns the id of the log that is meant, of those that a store has, by id with their names: the given one, or the only one; undefined if
+ * Chooses one of the logs in a store, given as a map from id to name: the requested one, or the only one. Undefined if
  * there is none.
  */
 export function theLog(

@@ -17,8 +17,8 @@ export function isCheckpointName(place: string): boolean {
 }
 
 /**
- * Returns the source in which a command that can ask a node finds checkpoints: a path; the node of --url; without a node, the store of a
- * configuration that the command line gives; else the default node.
+ * Returns where a command that can query a node finds checkpoints. In this order: a path; the node of --url; the store
+ * of a configuration given on the command line; the default node.
  */
 export function checkpointSource(place: string | undefined, options: NodeOptions): CheckpointLocation {
   if (place !== undefined && !isCheckpointName(place)) return { kind: "path", path: place };
@@ -27,8 +27,8 @@ export function checkpointSource(place: string | undefined, options: NodeOptions
 }
 
 /**
- * Does the same for commands that never ask a node: uses a path, else the configured store. A bare name means a checkpoint in that store if
- * the command line gives a configuration, and otherwise a file in the working directory.
+ * Does the same for commands that never query a node: a path, or else the configured store. A bare name means a
+ * checkpoint in that store if the command line gives a configuration, and otherwise a file in the working directory.
  */
 export async function withCheckpoints<T>(
   place: string | undefined,

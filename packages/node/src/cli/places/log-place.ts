@@ -9,12 +9,12 @@ import type { ConfigurationOptions } from "../options/configuration.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { configuredSystem } from "./configured-system.ts";
 
-/** Returns what the stores from which nodes restore have of a log of this name that no longer exists. */
+/** Returns what remains, in the stores from which nodes restore, of a log of this name that no longer exists. */
 export async function findLost(system: System, name: string): Promise<LostLog | undefined> {
   return await findLostLog(restoreStores(system), name);
 }
 
-/** Returns a `NOT_FOUND` for a log that does not exist. What stores have of it shows whether it ever did. */
+/** Returns a `NOT_FOUND` for a log that does not exist. Its checkpoints and its backup show whether it ever did. */
 export async function noLog(name: string, system?: System): Promise<CairnError> {
   if (system === undefined) {
     return new CairnError("NOT_FOUND", `There is no log "${name}" there.`, {
@@ -40,7 +40,7 @@ export async function noLog(name: string, system?: System): Promise<CairnError> 
   });
 }
 
-/** Returns a clause that names the transactions of a lost log that a store has. */
+/** Returns a clause that names the transactions of a lost log that a store still holds. */
 export function contents(lost: LostLog): string {
   const { checkpoint, backup } = lost;
   const holder =

@@ -26,7 +26,10 @@ export function pathOfBucket(bucket: string): string {
   return bucketPath(bucket);
 }
 
-/** Yields the pages of a list, with at most `limit` items in total. `more`: whether the list has items beyond the page. */
+/**
+ * Yields the pages of a list, with at most `limit` items in total. `more` is whether the list has items beyond the
+ * page.
+ */
 export async function* pages<T>(
   client: NodeClient,
   { path, query }: Pick<NodeRequest, "path" | "query">,

@@ -20,7 +20,7 @@ export interface FollowWatchOptions {
   /** The transaction after which to begin; by default the current one. */
   readonly from?: TxId | undefined;
   readonly signal: AbortSignal;
-  /** Called with the reason when a node is left, before the next node (or the same one again) is asked. */
+  /** Called with the reason when a node is abandoned, before the next one (or the same one again) is tried. */
   readonly onLeft: (reason: string, from: TxId | undefined) => void;
 }
 
@@ -51,7 +51,7 @@ export function followWatch(
     if (!answered && failures >= nodes.length) throw reason;
     onLeft(`${reason.message.replace(/\.$/, "")} (${node.url}).`, from);
     node = nodes[(nodes.indexOf(node) + 1) % nodes.length] ?? node;
-    // Pauses only after every node was asked.
+    // Pause only after every node has been tried.
     if (failures >= nodes.length) await systemClock.wait(backoffMs(failures - nodes.length, PAUSES), signal);
   };
   return followStream({ open, onEnd }, options);

@@ -51,7 +51,7 @@ export async function loadTransactions(
       const { value: chunk, done } = await next;
       if (done === true || options.signal.aborted) return progress;
       next = iterator.next();
-      // A read error is handled in the next turn, not while this chunk is under way.
+      // A read error is handled in the next iteration, not while this chunk is being sent.
       next.catch(() => undefined);
       const result = await sendWithRetries(client, chunk, progress, options);
       progress = {
@@ -126,7 +126,7 @@ function hasId(line: string): boolean {
   }
 }
 
-/** Returns the error, with what was loaded and how to continue. */
+/** Returns the error, extended by the number of loaded transactions and how to continue. */
 function stopped(error: unknown, chunk: NdjsonChunk, progress: LoadProgress): unknown {
   if (!(error instanceof CairnError)) return error;
   const { accepted, line, acceptedAfter } = error instanceof NodeError ? error.details : {};

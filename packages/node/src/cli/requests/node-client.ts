@@ -43,7 +43,10 @@ export class NodeClient {
     return (await this.send(request)).body;
   }
 
-  /** Yields the text of an unending response as it arrives. Throws `NoAnswerError` when the response breaks off or falls silent. */
+  /**
+   * Yields the text of a streamed response as it arrives. Throws `NoAnswerError` when the connection breaks or falls
+   * silent.
+   */
   async stream(request: NodeRequest): Promise<AsyncIterable<string>> {
     return await this.#answered(request, (answer) => Promise.resolve(answer.chunks()), SILENCE_MS);
   }

@@ -42,15 +42,15 @@ export interface StreamedAnswer extends NodeAnswer {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** The time after which a node that takes long to respond is asked whether it is alive, and the time for its response. */
+/** The time after which a slow node is probed for liveness, and the timeout of that probe. */
 const LIVENESS_CHECK_MS = 5_000;
 
 const FROZEN = new Error("it is frozen");
 
 /**
- * Keep-alive connections to one node. They use node:http because `fetch` gives up on a response after five minutes and does not report
- * whether a request was sent. Responses have no time limit: a checkpoint may take an hour, and nodes limit their waits themselves. Only a
- * frozen node, which does not even respond at /health/live, is given up.
+ * Keep-alive connections to one node. They use node:http because `fetch` gives up on a response after five minutes and
+ * does not report whether a request was sent. Responses have no time limit: a checkpoint may take an hour, and nodes
+ * limit their waits themselves. Only a frozen node, which does not respond even at /health/live, is given up on.
  */
 export class NodeConnections {
   readonly #url: string;

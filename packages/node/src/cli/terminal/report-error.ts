@@ -19,7 +19,7 @@ const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
 /** The default hint. */
 export const HELP = "--help lists commands and options.";
 
-/** The error for wrong usage of the command line that a command itself finds. */
+/** The error for incorrect usage that a command detects itself. */
 export class UsageError extends Error {
   readonly hint: string;
   /** The problems of a file; each is printed on a line of its own. */
@@ -133,8 +133,8 @@ function describe(error: unknown): Described {
 const FILES_TO_LOAD = 256;
 
 /**
- * Returns the system's refusal to open files if that may be why a module of the program was not found: Node takes a `package.json` that it
- * cannot open for one that does not exist.
+ * Returns the system's error on opening files if it may explain why a module of the program was not found: Node treats
+ * a `package.json` that it cannot open as one that does not exist.
  */
 function shortageBehind(error: unknown): unknown {
   const code = systemErrorCode(error);
@@ -154,7 +154,7 @@ function shortageBehind(error: unknown): unknown {
 const RUN_AGAIN =
   "Raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory, and run it again. Nothing was done.";
 
-/** Makes a sentence of a message of Commander, whose suggestion is on a line of its own. */
+/** Turns a message of Commander, whose suggestion is on a separate line, into one sentence. */
 function sentence(text: string): string {
   const [first = "", ...rest] = text.split("\n");
   return [`${first.charAt(0).toUpperCase()}${first.slice(1).replace(/\.$/, "")}.`, ...rest].join(" ");

@@ -17,7 +17,10 @@ export interface Terminal {
   forceExit(code: number): void;
 }
 
-/** The error if the reader of the output no longer exists, as in `cairn list | head`: the command ends early, which is not a failure. */
+/**
+ * Thrown if the reader of the output has closed it, as in `cairn list | head`. The command then ends early, which is
+ * not a failure.
+ */
 export class ReaderGoneError extends Error {}
 
 /**

@@ -108,7 +108,7 @@ test("a newest checkpoint that only another program has found damaged is listed 
     expect(listed.stdout).toMatch(new RegExp(`STATE\n${name} .* damaged\n$`));
   }
   expect((await cairn(["checkpoint", "show", store])).stdout).toMatch(
-    /^Damaged +found so when it was read back/m,
+    /^Damaged +discovered when it was read back/m,
   );
   expect((await create()).stdout).toMatch(/^saved checkpoint-2-/);
   expect((await cairn(["checkpoint", "prune", store])).stdout).toMatch(

@@ -79,7 +79,7 @@ it("checkpoint verify reports that the log was trimmed beyond the checkpoint", a
   await log.close();
   const { code, stdout } = await verify(scene, `checkpoints/${older}`, "-j", "{}", "--no-mark");
   expect(code).toBe(0);
-  expect(stdout).toContain("its part of the log was trimmed, so they were not compared; not marked\n");
+  expect(stdout).toContain("it was not compared with the log, which has been trimmed past it; not marked\n");
   expect(await marks(scene)).toEqual([]);
 });
 

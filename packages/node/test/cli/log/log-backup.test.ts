@@ -10,7 +10,7 @@ import { cairn, CapturedTerminal, type CommandResult } from "../support/captured
 import { backupCommands } from "./backup-commands.ts";
 
 describe("cairn log backup", () => {
-  it("status and list show what a store holds, and what of the log is exposed", async () => {
+  it("status and list show the content of a store, and the exposed part of the log", async () => {
     const { id, store, configured, run } = await backupCommands(1, 6, 11, 30);
     const { code, stdout, stderr } = await run("status", store);
     expect([code, stderr]).toEqual([0, ""]);
@@ -33,7 +33,7 @@ describe("cairn log backup", () => {
     expect((await configured("list")).stdout).toMatch(/^NAME +FIRST +LAST +SIZE +WRITTEN\nlog-/);
   });
 
-  it("status counts what of the log is in no segment, also in a hole and where everything was removed", async () => {
+  it("status counts the log's transactions that are in no segment, including those in a hole or a removed part", async () => {
     const { scene, older, newer, store, configured } = await backupCommands(1, 6, 11, 30);
     const exposed = async (): Promise<unknown> =>
       (JSON.parse((await configured("status", "--json")).stdout) as { exposed: unknown }).exposed;
@@ -49,7 +49,7 @@ describe("cairn log backup", () => {
     expect((await configured("status")).stdout).toMatch(/Covered +nothing\nSegments +none\n/);
   });
 
-  it("status does not say that nothing is exposed while the log lacks what its backup has", async () => {
+  it("status does not claim that nothing is exposed while the log lacks transactions of its backup", async () => {
     const { scene, configured, withTarget } = await backupCommands(1, 21);
     await cp(path.join(scene.folder, "log"), path.join(scene.folder, "copy"), { recursive: true });
     await writeMore(scene, 40, 45);
@@ -76,7 +76,7 @@ describe("cairn log backup", () => {
     });
   });
 
-  it("status shows holes, and what fills them", async () => {
+  it("status shows holes, and how they can be filled", async () => {
     const { scene, store, configured, run } = await backupCommands(1, 6, 11, 32);
     const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
     await rm(path.join(store, segments[1]?.name ?? ""));
@@ -86,7 +86,7 @@ describe("cairn log backup", () => {
     expect((await configured("status")).stdout).toContain("The log still holds them");
   });
 
-  it("restores the last transaction before a hole for a point in it, and a point before the hole exactly", async () => {
+  it("restores the last transaction before a hole for a point within it, and a point before the hole exactly", async () => {
     const { scene, store } = await backupCommands(1, 6, 11, 32);
     const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
     await rm(path.join(store, segments[1]?.name ?? ""));
@@ -96,20 +96,20 @@ describe("cairn log backup", () => {
         new CapturedTerminal({ cwd: scene.folder }),
       );
     const within = await restoreAt("8");
-    expect(within.stderr).toContain("notice: this is transaction 5, and not exactly 8:");
+    expect(within.stderr).toContain("notice: this is transaction 5 instead of 8,");
     expect(JSON.parse(within.stdout)).toMatchObject({ txId: 5, exact: false });
     const before = await restoreAt("4");
     expect(before.stderr).toBe("");
     expect(JSON.parse(before.stdout)).toMatchObject({ txId: 4, exact: true });
   });
 
-  it("verify finds nothing in what is whole, and compares it with checkpoints and with a rebuild", async () => {
+  it("verify finds no problems in an intact backup, and compares it with checkpoints and with a rebuild", async () => {
     const { store, configured, run, newer } = await backupCommands(1, 6, 15, 32);
     const { code, stdout } = await configured("verify");
     expect([code, stdout]).toEqual([
       0,
       expect.stringMatching(
-        /is whole: transactions 1 to 31 \(3 segments, .*, 31 messages\); it agrees with 2 checkpoints\n$/,
+        /is intact: transactions 1 to 31 \(3 segments, .*, 31 messages\); it agrees with 2 checkpoints\n$/,
       ),
     ]);
     const rebuilt = await run("verify", store, "--rebuild", "--json");
@@ -143,7 +143,7 @@ describe("cairn log backup", () => {
     expect(lines[0]).toContain(`SEGMENT_CORRUPT: log-${id}/notes.txt is not a file of the log backup.`);
     expect(lines[1]).toContain(`SEGMENT_CORRUPT: The segment ${damaged} is damaged`);
     expect(lines[2]).toMatch(
-      /^SEGMENT_CORRUPT: .*0012-.*it holds transactions 11 to 15, which is not what its name says/,
+      /^SEGMENT_CORRUPT: .*0012-.*it holds transactions 11 to 15, which contradicts its name/,
     );
     expect(lines[3]).toMatch(/^LOG_GAP: Transactions 6 to 20 are missing/);
   });
@@ -166,7 +166,7 @@ describe("cairn log backup", () => {
     expect(both.stdout).toMatch(
       /^LOG_REGRESSED: .* transactions 30 to 35 \(log-\S+\.segment\) does not agree with the one of transactions 15 to 36 \(log-\S+\.segment\): .* differ in transaction 32\. .* cairn log backup verify -f FILE/,
     );
-    // As the hint says: the log decides which of the two is right, and only the other one is named and removed.
+    // As the hint explains, the log decides which of the two is right, and only the other one is named and removed.
     const decided = await configured("verify");
     const named = /does not hold transaction 36 as it is in (\S+)\./.exec(decided.stdout)?.[1] ?? "";
     expect(decided.stdout.trim().split("\n")).toHaveLength(1);
@@ -179,7 +179,7 @@ describe("cairn log backup", () => {
     expect(await configured("verify")).toMatchObject({ code: 0, stderr: "" });
   });
 
-  it("prune --lost removes what the log lost and nothing else, and the backup goes on", async () => {
+  it("prune --lost removes only the transactions that the log lost, and the backup continues", async () => {
     const { scene, configured, withTarget } = await backupCommands(1, 21);
     await cp(path.join(scene.folder, "log"), path.join(scene.folder, "copy"), { recursive: true });
     await writeMore(scene, 40, 45);
@@ -208,7 +208,7 @@ describe("cairn log backup", () => {
     expect((await configured("verify")).code).toBe(0);
   });
 
-  it("prune --through removes what a verified checkpoint covers, and nodes do not write it again", async () => {
+  it("prune --through removes the transactions that a verified checkpoint covers, and nodes do not write them again", async () => {
     const { scene, older, newer, configured, withTarget, edn } = await backupCommands(1, 6, 11, 21, 32);
     const refused = await configured("prune", "--through", "8");
     expect(refused).toMatchObject({
@@ -220,10 +220,10 @@ describe("cairn log backup", () => {
     const done = await configured("prune", "--through", "8");
     expect(done.stdout).toMatch(/^removed everything up to transaction 10 \(2 segments, /);
     expect(done.stdout).toContain(
-      "the log still holds this; once it is trimmed, an index as of a transaction up",
+      "the log still holds these transactions; once it is trimmed, an index as of a transaction up",
     );
     expect(await withTarget(runs)).toEqual(["11-20", "21-31"]);
-    // The log was trimmed, and this version has no other checkpoint: what follows it is needed.
+    // The log was trimmed, and this version has no other checkpoint, so the later segments are needed.
     await withTarget(async ({ log }) => await log.trim?.(31));
     expect((await configured("prune", "--through", "11")).stderr).toMatch(
       /^CONFLICT: The segments to remove end/,
@@ -235,7 +235,7 @@ describe("cairn log backup", () => {
       /^would remove .* 20 .*\nwithout it, an index as of a transaction up to 20 can be restored only where a checkpoint ends, /,
     );
     expect((await configured("prune", "--through", "11")).code).toBe(0);
-    // As the warning says: what was restorable before is not any more, except where a checkpoint ends.
+    // As the warning explains, earlier points can no longer be restored, except where a checkpoint ends.
     const restore = (txId: string): Promise<CommandResult> =>
       cairn(
         ["checkpoint", "restore", "-e", edn, "--at-tx", txId, "-o", `at-${txId}`, "--json"],
@@ -247,7 +247,7 @@ describe("cairn log backup", () => {
     expect(await withTarget(runs)).toEqual(["21-31"]);
   });
 
-  it("says what is missing: a backup, a choice among several, a configuration, what to prune", async () => {
+  it("reports what is missing: a backup, a choice among several, a configuration, or what to prune", async () => {
     const { scene, store, run, configured } = await backupCommands(1, 32);
     const empty = await run("list", scene.folder);
     expect(empty).toMatchObject({
@@ -255,14 +255,16 @@ describe("cairn log backup", () => {
       stderr: expect.stringMatching(/^NOT_FOUND: There is no log backup in/),
     });
     expect((await run("prune", store, "--lost")).stderr).toMatch(/^USAGE: .*needs a configuration/);
-    expect((await configured("prune")).stderr).toMatch(/^USAGE: Say what to remove\.\n.*--through/);
+    expect((await configured("prune")).stderr).toMatch(
+      /^USAGE: The command does not name what to remove\.\n.*--through/,
+    );
     await cp(path.join(store, `log-${(await listedLog(scene)) ?? ""}`), path.join(store, "log-other"), {
       recursive: true,
     });
     expect((await run("status", store)).stderr).toMatch(
       /^USAGE: .*several logs, .*other \(transactions 1 to 31\)/,
     );
-    expect((await run("verify", store, "--log", "other")).stdout).toContain("it is of the log");
+    expect((await run("verify", store, "--log", "other")).stdout).toContain("it belongs to the log");
     expect((await run("list", store, "--log", "third")).stderr).toMatch(/^NOT_FOUND: .*log third/);
   });
 });

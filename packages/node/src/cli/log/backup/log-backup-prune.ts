@@ -32,7 +32,7 @@ interface PruneOptions extends BackupOptions, OutputOptions {
 export const addLogBackupPrune: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("prune [store]"),
-    "Remove segments of a log backup before keep does: from the beginning what was evicted, or from the end what the log lost",
+    "Remove segments of a log backup before keep does: those at the beginning, which contain evicted documents, or those at the end, which the log lost",
     [
       "cairn log backup prune --through 1200 --dry-run -f cairn.edn",
       "cairn log backup prune --lost -f cairn.edn",
@@ -40,17 +40,20 @@ export const addLogBackupPrune: AddCommand = (parent, terminal) => {
   )
     .option(
       "--through <transaction>",
-      "remove the segments up to this transaction, which a verified checkpoint has to cover",
+      "remove the segments up to this transaction; a verified checkpoint must cover it",
       wholeNumber("--through", 1),
     )
     .option(
       "--lost",
-      "remove the transactions that the log lost: print them before with cairn log orphans --from-backup",
+      "remove the transactions that the log lost; print them first with cairn log orphans --from-backup",
     )
     .option("--dry-run", "only print what would be removed")
     .action(async (place: string | undefined, options: PruneOptions) => {
       if ((options.through === undefined) === (options.lost !== true))
-        throw new UsageError("Say what to remove.", "Give either --through TRANSACTION or --lost.");
+        throw new UsageError(
+          "The command does not name what to remove.",
+          "Give either --through TRANSACTION or --lost.",
+        );
       const { store, plan, inLog, dryRun } = await withBackup(place, options, terminal, (backup) =>
         prune(backup, options, terminal),
       );
@@ -83,17 +86,19 @@ export const addLogBackupPrune: AddCommand = (parent, terminal) => {
 interface Pruned {
   readonly store: string;
   readonly plan: BackupPrune;
-  /** Whether the log still holds all that is removed from the beginning. */
+  /** Whether the log still holds everything that is removed from the beginning. */
   readonly inLog: boolean;
   readonly dryRun: boolean;
 }
 
-/** Says what can no longer be done once everything up to a transaction is removed from a backup. */
+/** Returns a sentence about what becomes impossible once everything up to a transaction is removed from a backup. */
 function consequences(txId: number, inLog: boolean): string {
   const lost =
     `an index as of a transaction up to ${formatCount(txId)} can be restored only where a checkpoint ends, ` +
     "and an index of another version can no longer be built from the beginning";
-  return inLog ? `the log still holds this; once it is trimmed, ${lost}` : `without it, ${lost}`;
+  return inLog
+    ? `the log still holds these transactions; once it is trimmed, ${lost}`
+    : `without them, ${lost}`;
 }
 
 async function prune(
@@ -104,7 +109,7 @@ async function prune(
   const { store, configured } = place;
   if (configured === undefined) {
     throw new UsageError(
-      "What to remove from a log backup is decided by comparing it with its log, which needs a configuration.",
+      "Pruning compares the log backup with its log, which needs a configuration.",
       "Give the configuration of a node that writes the log with -f.",
     );
   }

@@ -21,13 +21,16 @@ import { exposedText, rangeText } from "../../terminal/backup-text.ts";
 import { formatBytes, formatCount, formatRelative } from "../../terminal/quantities.ts";
 import { printable, writeJson, writeLine } from "../../terminal/terminal.ts";
 
-/** What the command prints. Fields that are not known from where it looked are null. */
+/** The output of the command. Fields that its source of information does not know are null. */
 interface BackupReport extends Pick<
   LogBackupStatus,
   "location" | "covered" | "segments" | "bytes" | "exposed"
 > {
   readonly logId: string | null;
-  /** Transactions that are missing between others. `inLog`: whether the log still holds them, so that a node writes them again. */
+  /**
+   * A hole in the backup. `inLog` is whether the log still holds these transactions, so that a node will write them
+   * again.
+   */
   readonly holes: readonly { readonly first: TxId; readonly last: TxId; readonly inLog: boolean | null }[];
   readonly newestAt: string | null;
   readonly foreign: readonly string[];
@@ -39,14 +42,14 @@ interface BackupReport extends Pick<
 export const addLogBackupStatus: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("status [store]"),
-    "Show what a log backup holds: as a node sees it, or in the configured store without a node (-f), a folder or s3://bucket/prefix",
+    "Show the content of a log backup: as a node sees it, or without a node in the configured store (-f), a folder or s3://bucket/prefix",
     [
       "cairn log backup status",
       "cairn log backup status -f cairn.edn",
       "cairn log backup status s3://bucket/prefix",
     ],
   )
-    .option("--log <id>", "of this log, if the store has backups of several")
+    .option("--log <id>", "the id of the log, if the store has backups of several")
     .action(async (place: string | undefined, options: NodeOptions & BackupOptions) => {
       const isInNode = checkpointSource(place, options).kind === "node";
       const report = isInNode
@@ -62,7 +65,7 @@ export const addLogBackupStatus: AddCommand = (parent, terminal) => {
 function ofNode({ node, log, logBackup }: NodeStatus): BackupReport {
   if (logBackup === null) {
     throw new CairnError("NOT_FOUND", `The node ${node} keeps no log backup, or is not ready yet.`, {
-      hint: 'A ready node with "log-backup" in its checkpointer keeps one. cairn log backup status STORE looks into a store.',
+      hint: 'A ready node with "log-backup" in its checkpointer keeps one. cairn log backup status STORE inspects a store directly.',
     });
   }
   const { covered } = logBackup;

@@ -35,12 +35,12 @@ interface VerifyOptions extends BackupOptions, OutputOptions {
   readonly staging?: string;
 }
 
-/** A checkpoint whose digest is that of an index that was built from the backup. */
+/** A checkpoint whose digest equals that of an index built from the backup. */
 interface Rebuilt {
   readonly checkpoint: string;
   readonly txId: number;
   readonly digest: string;
-  /** A phrase about what the index was built from. */
+  /** A phrase that describes the sources of the index. */
   readonly basis: string;
 }
 
@@ -62,12 +62,12 @@ export const addLogBackupVerify: AddCommand = (parent, terminal) => {
       "cairn log backup verify ./cairn-data/checkpoints --json",
     ],
   )
-    .option("--log <id>", "of this log, if the store has backups of several")
+    .option("--log <id>", "the id of the log, if the store has backups of several")
     .option(
       "--rebuild",
       "also build an index from the backup, and compare its digest with the newest checkpoint's",
     )
-    .option("--staging <directory>", "where to build it temporarily (default: the temporary folder)")
+    .option("--staging <directory>", "the folder to build it in (default: the temporary folder)")
     .action(async (place: string | undefined, options: VerifyOptions) => {
       let problems = 0;
       const onProblem = async ({
@@ -160,7 +160,7 @@ async function rebuild(
     const log = new BackupLog({ store, logId });
     const system = { nodeId: node, kvProvider: provider, checkpointer: { store } };
     const dir = path.join(stagingDir, "rebuild");
-    // The checkpoint itself is no basis for an index to compare it with.
+    // An index that is to be compared with the checkpoint must not be built from it.
     const built = await rebuildIndex({ system, log, dir, txId, agreeAt: txId - 1, signal });
     if (built.digest !== saved.digest)
       await onProblem({ file: null, error: differs(name, built.digest, saved.digest) });
@@ -177,7 +177,7 @@ async function rebuild(
 function differs(name: string, built: string, saved: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
-    `An index built from the log backup has the digest ${built}, but ${name} has ${saved}.`,
+    `An index built from the log backup has the digest ${built}, but ${name} has the digest ${saved}.`,
     { hint: "cairn status --cluster --digest --rebuild shows which nodes agree with the log." },
   );
 }
@@ -188,7 +188,7 @@ function sound(verified: Verified): string {
   const ranges = covered.map(rangeText).join(", ");
   const read = `${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}, ${formatNumberOf(messages, "message")}`;
   const parts = [
-    `the log backup in ${location} is whole: transactions ${ranges} (${read})`,
+    `the log backup in ${location} is intact: transactions ${ranges} (${read})`,
     ...beginningText(beginning),
     ...(agreeing.length === 0 ? [] : [`it agrees with ${formatNumberOf(agreeing.length, "checkpoint")}`]),
     ...(rebuilt === null

@@ -5,7 +5,7 @@ import { addLogBackupStatus } from "./log-backup-status.ts";
 import { addLogBackupVerify } from "./log-backup-verify.ts";
 
 /** Adds the group `cairn log backup`. */
-export const addLogBackup = commandGroup("backup", "Show, verify and shorten the backup of the log", [
+export const addLogBackup = commandGroup("backup", "Show, verify and prune the backup of the log", [
   addLogBackupStatus,
   addLogBackupList,
   addLogBackupVerify,
