@@ -79,7 +79,7 @@ describe("a backup into which a suspended writer has written what the log lost",
     await upload(messages, 1, 12);
     const stray = await upload(other(8), 6, 20);
     await expect(readAll(12)).rejects.toMatchObject({ code: "LOG_REGRESSED" });
-    // A damaged one contradicts nothing.
+    // A damaged segment contradicts nothing.
     await writeFile(scene.pathOf(stray), "damaged");
     expect(await readAll(12)).toEqual(messages.slice(0, 12).map(text));
   });

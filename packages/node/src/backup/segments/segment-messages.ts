@@ -36,13 +36,13 @@ export async function writeMessages(messages: readonly LogMessage[]): Promise<Bu
 }
 
 /**
- * The messages of a segment, in order. A message is parsed each time it is asked for: objects for all of them would take more memory than
- * the segment itself. The payloads are views of the segment.
+ * The messages of a segment, in order. A message is parsed each time it is requested, because objects for all messages
+ * would take more memory than the segment itself. The payloads are views into the segment.
  */
 export class SegmentMessages implements Iterable<LogMessage> {
   readonly #plain: Buffer;
   readonly #first: TxId;
-  /** Where the line of each message begins. */
+  /** The offset of the line before each message. */
   readonly #lines: Uint32Array;
 
   constructor(plain: Buffer, first: TxId, lines: Uint32Array) {
@@ -66,7 +66,7 @@ export class SegmentMessages implements Iterable<LogMessage> {
     return { position, time, nanoseconds, payload: this.#plain.subarray(lineEnd + 1, lineEnd + 1 + length) };
   }
 
-  /** Yields the messages from a transaction on. */
+  /** Yields the messages, starting with that of a transaction. */
   *from(txId: TxId): Generator<LogMessage, void, void> {
     for (let next = txId; next < this.#first + this.length; next += 1) {
       const message = this.get(next);
