@@ -7,7 +7,10 @@ interface Waiter {
   readonly reject: (error: CairnError) => void;
 }
 
-/** The last transaction of the index, for callers that wait for a transaction. It goes back when another index replaces this one. */
+/**
+ * The last transaction of the index, for callers that wait for a transaction. It decreases when an older index replaces
+ * this one.
+ */
 export class IndexPosition {
   #txId: TxId = 0;
   readonly #waiters = new Set<Waiter>();
@@ -40,9 +43,9 @@ export class IndexPosition {
         reject(
           new CairnError(
             "TX_TIMEOUT",
-            `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node is at ${this.#txId}.`,
+            `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node has indexed up to ${this.#txId}.`,
             {
-              hint: "It is not lost if the log acknowledged it: ask again with a longer wait (timeout=PT5S), or check how far the node has got (cairn status, GET /status).",
+              hint: "It is not lost if the log acknowledged it: try again with a longer wait (timeout=PT5S), or check the node's progress (cairn status, GET /status).",
             },
           ),
         );

@@ -48,7 +48,7 @@ interface IndexListQuery {
   readonly where?: readonly FieldQuery[];
 }
 
-/** What was applied: the numbers of messages of the log, of those that committed, and of their operations. */
+/** The number of applied messages, of committed ones among them, and of their operations. */
 export interface AppliedCounts {
   readonly transactions: number;
   readonly committed: number;
@@ -57,10 +57,10 @@ export interface AppliedCounts {
   readonly refused: RefusedMessages;
 }
 
-/** The number of digits of the history chain in a cursor: enough to tell two histories apart. */
+/** The number of digits of the history chain in a cursor. It suffices to distinguish two histories. */
 const HISTORY_DIGITS = 12;
 
-/** The index in a key-value store. Applies the log's messages, and serves reads from what was applied. */
+/** The index in a key-value store. Applies the log's messages and serves reads. */
 export class IndexStore {
   readonly #kv: KvStore;
   #state: IndexState;
@@ -80,15 +80,15 @@ export class IndexStore {
   }
 
   /**
-   * Opens the index in `kv`; `empty` is the state of an empty index of the log that is applied next. Throws `INDEX_VERSION` or
-   * `INDEX_CORRUPT`, in which case it closes `kv`.
+   * Opens the index in `kv`; `empty` is the state of an empty index of the log that will be applied. Throws
+   * `INDEX_VERSION` or `INDEX_CORRUPT`, in which case it closes `kv`.
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     try {
       const state = (await readState(kv)) ?? empty;
       const chains = await ChainWindow.load(kv, state);
       if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains);
-      // A log that continues another one may have another name, which its birth record does not contain.
+      // A log that continues another one may have a different name, which its birth record does not contain.
       return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } }, chains);
     } catch (error) {
       // An open store would prevent another index from replacing this one.
@@ -103,8 +103,9 @@ export class IndexStore {
   }
 
   /**
-   * Applies the messages that follow the index, in batches; decodes a batch while the previous one is written. Readers see whole batches.
-   * An error leaves the index at the end of the last whole batch. Returns what was applied.
+   * Applies the messages that follow the index, in batches; decodes a batch while the previous one is written. Readers
+   * see only whole batches. An error leaves the index at the end of the last whole batch. Returns the numbers of what
+   * was applied.
    */
   async apply(messages: readonly LogMessage[]): Promise<AppliedCounts> {
     let committed = 0;
@@ -150,8 +151,8 @@ export class IndexStore {
   }
 
   /**
-   * Does part of the work for new and removed indexed fields; less if messages wait to be applied. Returns whether work is left. Calls
-   * `onDocuments` with the number of further documents processed.
+   * Does part of the work for new and removed indexed fields; less if messages are waiting to be applied. Returns
+   * whether work remains. Calls `onDocuments` with the number of further documents processed.
    */
   async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
     if (this.#fields.isDone) return false;
@@ -210,7 +211,7 @@ export class IndexStore {
     });
   }
 
-  /** Returns whether a cursor is of another history; false if this is unknown. */
+  /** Returns whether a cursor belongs to another history; false if that is unknown. */
   async #isLost({ txId, history }: ListCursor): Promise<boolean> {
     const known = history === undefined ? undefined : await this.chainsAt(txId);
     return known !== undefined && !known.history.startsWith(history ?? "");
@@ -227,7 +228,7 @@ export class IndexStore {
     });
   }
 
-  /** Returns the result of a commit: remembered for the newest transactions, else from {@link outcome}. */
+  /** Returns the result of a commit, from memory for the newest transactions, otherwise from {@link outcome}. */
   async commitResult(txId: TxId): Promise<CommitResult | undefined> {
     const recent = this.#recent.get(txId);
     if (recent !== undefined) return recent;
@@ -235,12 +236,14 @@ export class IndexStore {
     return outcome === undefined ? undefined : { outcome, replaced: undefined };
   }
 
-  /** Returns the CRC-32 of a transaction's message; undefined if the index does not have it or has forgotten it. */
+  /**
+   * Returns the CRC-32 of a transaction's message; undefined if the index does not contain or no longer remembers it.
+   */
   checksumAt(txId: TxId): number | undefined {
     return this.#chains.checksumAt(txId);
   }
 
-  /** Returns the outcome of a transaction; undefined if the index does not have it. */
+  /** Returns the outcome of a transaction; undefined if the index does not contain it. */
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
     const key = transactionRowKey(txId);
     const value = await this.#kv.get(key);
@@ -262,7 +265,9 @@ export class IndexStore {
     return await this.read(async (reader) => await digestIndex(reader, at));
   }
 
-  /** Returns the chains' values at a transaction; undefined if it is still to come, or is old and not a link. */
+  /**
+   * Returns the chains' values at a transaction; undefined if it has not been applied yet, or is old and not a link.
+   */
   async chainsAt(txId: TxId): Promise<ChainValue | undefined> {
     return await chainValueAt(this.#kv, this.#chains, txId);
   }

@@ -2,10 +2,13 @@ import { setImmediate } from "node:timers/promises";
 import { activePolicies } from "./policies/active-policies.ts";
 import type { IndexStore } from "./index-store.ts";
 
-/** Builds indexed fields while messages are applied, now and whenever the policies change, until `signal` is aborted. */
+/**
+ * Builds indexed fields while messages are applied, immediately and whenever the policies change, until `signal` is
+ * aborted.
+ */
 export async function keepFieldsBuilt(index: IndexStore, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    // Yields to the event loop, because a store in memory never waits.
+    // Yield to the event loop, because a store in memory never waits.
     if (await index.buildFields()) await setImmediate();
     else await index.fieldsToBuild(signal);
   }

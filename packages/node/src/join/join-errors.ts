@@ -10,8 +10,9 @@ import type { LostLog } from "./lost-log.ts";
 type Join = NodeStatus["join"];
 
 /**
- * Returns the error for a log that is missing, or with `isThere` empty, even though it had transactions. `evidence` says how this is known;
- * `lost` is what the stores have of the log, or the reason why that is not known.
+ * Returns the error for a log that had transactions but is now missing, or empty if `isThere`. `evidence` is a clause
+ * that shows that it had some. `lost` is what remains of the log in the stores, or the error that keeps this from being
+ * known.
  */
 export function emptyLog(
   { name, location }: Pick<TxLog, "name" | "location">,
@@ -30,13 +31,13 @@ function howToContinue(lost: LostLog | CairnError | undefined): string {
   if (lost instanceof CairnError)
     return `it can be continued from a checkpoint or a log backup, but no store could be read (${lost.code}: ${lost.message}); once one can, cairn log status names the command`;
   if (lost === undefined)
-    return 'and the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from one elsewhere, "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index';
+    return 'and the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index';
   const where =
     lost.backup === undefined ? "it" : `transaction ${lost.backup.txId}, the last one in its backup`;
   return `${recoverCommand(lost)} creates one that continues after ${where}, and the nodes follow it (with an embedded log, stop the node first)`;
 }
 
-/** Returns the command that continues a lost log from where it can be continued furthest. */
+/** Returns the command that continues a lost log from the furthest possible point. */
 export function recoverCommand({ checkpoint, backup }: LostLog): string {
   return backup !== undefined || checkpoint === undefined
     ? "cairn log recover"
@@ -63,14 +64,14 @@ export function maybeWrongLog(
     {
       hint:
         `If it was meant to join the nodes of that log, restart it with that log configured: a log on NATS with NATS_URL or cairn/tx-log. If anything has been written to its own log, move ${dbDir} away before it starts. ` +
-        "What was written stays in its own log. If it was meant to have its own log, configure a separate checkpoint store for it.",
+        "Those writes remain in its own log. If it was meant to have its own log, configure a separate checkpoint store for it.",
     },
   );
 }
 
 /**
- * Returns the error for a local index that was built from another log, and that does not lead to this one. `last`: the last transaction of
- * that log that belongs to the history of this one, if this one continues it.
+ * Returns the error for a local index that was built from another log and cannot be continued with this one. `last` is
+ * the last transaction of that log that belongs to this log's history, if this log continues that one.
  */
 export function foreignIndex(
   { id, name }: LogIdentity,
@@ -120,7 +121,8 @@ export function nothingToContinue(
 }
 
 /**
- * Returns the error for a log whose beginning was removed and is in no checkpoint. The message names the checkpoint that last contained it.
+ * Returns the error for a log whose beginning was removed and is not in any checkpoint. The message names the
+ * checkpoint that last contained it.
  */
 export function nothingToRestore(
   { name, bounds }: LogIdentity,
@@ -157,13 +159,13 @@ const RETRIES =
   " A ready node of this log can save one: cairn checkpoint create. This node keeps looking, and continues by itself.";
 
 /**
- * Names the places where checkpoints were looked for. An unmounted folder looks like one without checkpoints, and only an operator can tell
- * the difference, by the folder's name.
+ * Names the places that were searched for checkpoints. An unmounted folder looks like an empty one; only an operator,
+ * who knows the name, can tell the difference.
  */
 function placesLookedAt(stores: readonly CheckpointStore[]): string {
   if (stores.length === 0) return "No checkpoint store is configured. ";
   const places = stores.map((store) => store.identity ?? store.location).join(" and in ");
-  return `No checkpoint of this log was found in ${places}: is that the right place, and is it mounted? `;
+  return `No checkpoint of this log was found in ${places}: check that the place is correct and mounted. `;
 }
 
 function otherVersion(movedAside: Join["movedAside"]): string {

@@ -21,30 +21,31 @@ import { lostLogOfName, newestOfOtherLogs, type RestoreContext, restoreNewest } 
 /** The parts and state that joining needs. */
 export interface JoinContext extends RestoreContext {
   readonly logger: Logger;
-  /** The error that ended following, if any: the local index must not be used even if it can be opened. */
+  /** The error that ended following, if any. The local index must then not be used, even if it can be opened. */
   readonly suspect: CairnError | undefined;
   /** The folder of an index that replaces a suspect one, on the same file system. */
   readonly replacement: string | undefined;
-  /** Whether the log lacks the messages after the local index, so that only a checkpoint beyond them leads on. */
+  /** Whether the log lacks the messages after the local index, so that only a checkpoint beyond them helps. */
   readonly beforeGap: boolean;
   /**
-   * Hands over a local index as soon as it is open, for stale reads while the log has not responded yet. The receiver closes the index.
-   * Undefined: the index is about to be moved aside.
+   * Hands over a local index as soon as it is open, for stale reads until the log responds. The receiver closes the
+   * index. Undefined means that the index is about to be moved aside.
    */
   readonly onLocal: (index: IndexStore | undefined) => void;
 }
 
-/** An index that agrees with its log. The messages after the index's state have to be replayed. */
+/** An index that agrees with its log. Messages after the index's state have yet to be replayed. */
 export interface JoinedIndex {
   readonly index: IndexStore;
   readonly identity: LogIdentity;
 }
 
 /**
- * Finds the index that a node continues from: the local one if it agrees with the log, else the newest checkpoint that can be trusted, else
- * an empty one if the log still has everything. Unusable indexes are moved to quarantine, never deleted. Errors say why there is no such
- * index: `LOG_DIFFERENT`, `LOG_REGRESSED` (if configured to halt), `LOG_TRIMMED`; after `LOG_UNREACHABLE` and `STORE_UNREACHABLE` another
- * attempt may succeed. A log or store that cannot be reached is never taken for an empty one.
+ * Finds the index that a node continues from: the local one if it agrees with the log, else the newest checkpoint that
+ * can be trusted, else an empty one if the log still contains everything. Unusable indexes are moved to quarantine,
+ * never deleted. Throws `LOG_DIFFERENT`, `LOG_REGRESSED` (if configured to halt) or `LOG_TRIMMED` if there is no such
+ * index; after `LOG_UNREACHABLE` and `STORE_UNREACHABLE`, another attempt may succeed. An unreachable log or store is
+ * never treated as empty.
  */
 export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   await context.directory.sweepStaging();
@@ -55,7 +56,7 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
     const index = await keepLocal(context, identity, local);
     if (index !== undefined) return await warnOfWrongLog(context, { index, identity });
   } catch (error) {
-    // An index with a state was handed over; its receiver closes it.
+    // An index with a state has been handed over; its receiver closes it.
     if (local?.state === undefined) await local?.kv.close();
     throw error;
   }
@@ -63,7 +64,10 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   return await warnOfWrongLog(context, await joinWithoutLocal(context, await reidentify(context)));
 }
 
-/** Adds a warning if the log is new and was not created on purpose: the node may have been started with the wrong log, but it runs. */
+/**
+ * Adds a warning if the log is new and was not created on purpose. The node runs, but it may have been started with the
+ * wrong log.
+ */
 async function warnOfWrongLog(context: JoinContext, joined: JoinedIndex): Promise<JoinedIndex> {
   const { identity } = joined;
   if (!mayBeMistaken(identity)) return joined;
@@ -74,23 +78,23 @@ async function warnOfWrongLog(context: JoinContext, joined: JoinedIndex): Promis
     context.report.wrongLog = warning;
     context.logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
   } catch (error) {
-    // A store that is unreachable is reported when a checkpoint is saved to it; the caller notices an abort.
+    // An unreachable store is reported when a checkpoint is saved to it, and the caller notices an abort.
     if (!isCairnError(error) && !context.signal.aborted) throw error;
   }
   return joined;
 }
 
-/** Returns whether the log may have been begun by a node that looked in the wrong place: it is unused, and no command created it. */
+/** Returns whether a misconfigured node may have begun the log: it is unused, and was not created by a command. */
 function mayBeMistaken(identity: LogIdentity): boolean {
   return isUnused(identity) && identity.birth?.deliberate !== true;
 }
 
-/** Opens the local index, or moves it aside if it is unusable. */
+/** Opens the local index; moves it aside if it is unusable. */
 async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined> {
   const { system, directory, suspect, replacement } = context;
   if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;
   const unusable = suspect ?? (await directory.distrusted());
-  // A restore compares digests while it unpacks, so only an index from an earlier start is checked here.
+  // A restore verifies digests while it unpacks, so only an index from an earlier start is checked here.
   const opened =
     unusable === undefined
       ? await tryOpenIndex(system.kvProvider, directory.layout.live, { check: true })
@@ -107,20 +111,21 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
 }
 
 /**
- * Returns whether an unusable index may be the only one that holds some transactions. An index of another version cannot be read, so this
- * is assumed of it if the log was trimmed. If there is no log, the index is evidence that there was one, and stays in its place until an
- * operator decides.
+ * Returns whether an unusable index may be the only one that holds some transactions. An index of another version
+ * cannot be read, so this is assumed if the log was trimmed. If there is no log, the index is evidence that one
+ * existed, and stays in place until an operator decides.
  */
 async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError): Promise<boolean> {
   if (unusable.code !== "INDEX_VERSION") return false;
-  // Throws for a log that this version cannot read, before anything is moved: the version that can read the log can use this index.
+  // This throws for a log that this version cannot read, before anything is moved: the version that can read the log
+  // can also use this index.
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity.bounds.first > 1;
   if (system.onLogMismatch.different === "rebuild") return true;
   throw emptyLog(log, "the local index, which another version of Cairn wrote, was built from one");
 }
 
-/** Reads the identity of the log. Creates the log if there is none and no evidence that there was one. */
+/** Reads the identity of the log. Creates the log if it does not exist and there is no evidence that it ever did. */
 async function identifyLog(context: JoinContext, local: IndexState | undefined): Promise<LogIdentity> {
   const identity = await readLogIdentity(context.log);
   if (identity !== undefined) return identity;
@@ -150,8 +155,8 @@ async function evidenceOfLog(
 }
 
 /**
- * Returns the error for an empty log under a local index. The index alone proves that there was a log; the stores are asked only for what
- * the hint names.
+ * Returns the error for an empty log under a local index. The index alone proves that a log existed; the stores are
+ * searched only for the hint.
  */
 async function emptyUnder(local: IndexState, context: JoinContext): Promise<CairnError> {
   const { log } = context;
@@ -176,8 +181,8 @@ function emptyDespite(
 }
 
 /**
- * Returns the local index if it agrees with the log, or the newer index that replaces it if the log lacks what follows it. Otherwise moves
- * the local index aside, if that is allowed, and returns undefined.
+ * Returns the local index if it agrees with the log, or a newer index that replaces it if the log lacks the messages
+ * after it. Otherwise moves the local index aside, if that is allowed, and returns undefined.
  */
 async function keepLocal(
   context: JoinContext,
@@ -189,7 +194,10 @@ async function keepLocal(
   if (state === undefined) {
     const empty = context.beforeGap ? undefined : await beginningOf(context.log, identity);
     if (empty !== undefined) return await IndexStore.open(local.kv, empty);
-    const reason = new CairnError("LOG_TRIMMED", "The local index is empty and the log's beginning is gone.");
+    const reason = new CairnError(
+      "LOG_TRIMMED",
+      "The local index is empty and the log's beginning no longer exists.",
+    );
     return await discard(context, local, reason);
   }
   const problem = await disagreement(context, identity, state);
@@ -197,7 +205,7 @@ async function keepLocal(
     const beyond = context.beforeGap ? await leapGap(context, identity, local, state) : undefined;
     return beyond ?? (await IndexStore.open(local.kv, emptyState(identity)));
   }
-  // The index is of a log that replaced a lost one and was removed again before anything was written to it.
+  // The index belongs to a log that replaced a lost one and was removed before anything was written to it.
   if (problem.code === "LOG_DIFFERENT" && state.txId <= 1) return await discard(context, local, problem);
   const { onLogMismatch } = context.system;
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
@@ -205,12 +213,12 @@ async function keepLocal(
   const leave = async (): Promise<void> => {
     const held = await heldTransactions(local.kv, state, context.log, identity);
     await closeLocal(context, local);
-    // The index may be the only one to hold what the log has lost, trimmed or never had.
+    // The index may be the only copy of transactions that the log has lost, trimmed or never had.
     const contents = { holdsLost: true, ...(held === undefined ? {} : { held }) };
     await moveAside(context, problem, contents);
   };
   if (problem.code !== "LOG_TRIMMED") return void (await leave());
-  // The index is old, not wrong: it serves stale reads until a newer one is restored.
+  // The index is outdated but not wrong, so it serves stale reads until a newer one is restored.
   const newer = await restoreNewest(context, identity, { leave });
   if (newer === undefined) throw nothingToRestore(identity, context.report, restoreStores(context.system));
   return newer;
@@ -226,7 +234,7 @@ async function leapGap(
   const reason = new CairnError("LOG_GAP", "The log lacks the messages after the local index.");
   const leave = async (): Promise<void> => {
     await closeLocal(context, local);
-    // The index agrees with the log, as do checkpoints that are further on.
+    // The index agrees with the log, as do checkpoints beyond it.
     await moveAside(context, reason, { holdsLost: false });
   };
   return await restoreNewest(context, identity, { leave, beyond: txId });
@@ -246,7 +254,7 @@ async function disagreement(
   return await checkAnchor(context.log, { position: statePosition(state), sha256: state.sha256 });
 }
 
-/** Moves aside an index without transactions; this is not reported. */
+/** Moves aside an index without transactions, without reporting it. */
 async function discard(context: JoinContext, local: OpenedIndex, reason: CairnError): Promise<undefined> {
   await closeLocal(context, local);
   await context.directory.moveAside(reason, { holdsLost: false });
@@ -281,7 +289,8 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
   if (birth === undefined) {
-    // Checked only here: if a checkpoint holds what came before, such a message was published to a log of this version.
+    // This is checked only here: if a checkpoint contains the earlier messages, such a message was published to a log
+    // of this version.
     const oldest = await log.fetch(bounds.first);
     if (oldest !== undefined && isOfFirstVersion(oldest.payload)) throw ofFirstVersion(log.name);
     throw nothingToRestore(identity, context.report, restoreStores(system));

@@ -6,23 +6,26 @@ import type { MovedAside } from "../db-dir/index-directory.ts";
 type Progress = NonNullable<NodeStatus["progress"]>;
 type Join = NodeStatus["join"];
 
-/** A record of what has happened while a node joins, for /status. */
+/** A record of the events of a join, for /status. */
 export class JoinReport {
   restoredFrom: Join["restoredFrom"] = null;
-  /** The checkpoint that was restored; it is the newest known until the checkpointer has looked at the store. */
+  /** The restored checkpoint. It is the newest known one until the checkpointer has looked at the store. */
   restoredCheckpoint: CheckpointerStatus["last"] = null;
   skipped: Join["skipped"] = [];
-  /** The checkpoint stores for whose response the node is waiting. */
+  /** The checkpoint stores whose responses the node is waiting for. */
   asking: readonly CheckpointStore[] = [];
   /** The names of skipped checkpoints that are damaged in the store to which this node saves. */
   damaged: readonly string[] = [];
   movedAside: MovedAside[] = [];
-  /** A warning: the log is empty, and all checkpoints in the stores are of another log, which may be the intended one. */
+  /**
+   * The warning that the log is empty although all checkpoints in the stores are of another log, which may be the
+   * intended one.
+   */
   wrongLog: CairnError | undefined;
   orphans = 0;
   replayed = 0;
   readyAfterMs: number | null = null;
-  /** The rate is measured from the time `since` (by `#now`), at which `done` was `from`. */
+  /** The rate is measured from the time `since` (by `#now`), when `done` was `from`. */
   #progress: { unit: Progress["unit"]; done: number; total: number; since: number; from: number } | undefined;
   readonly #now: () => number;
 
@@ -54,7 +57,8 @@ export class JoinReport {
   }
 
   /**
-   * Runs `work`, which waits for these stores; an empty list means that, within a call that waits for stores, it waits for something else.
+   * Runs `work`, which waits for these stores. An empty list, nested in a call that waits for stores, means that `work`
+   * waits for something else.
    */
   async whileAsking<T>(stores: readonly CheckpointStore[], work: () => Promise<T>): Promise<T> {
     const before = this.asking;

@@ -11,7 +11,7 @@ const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
  */
 export class JoinSources {
   readonly #log: TxLog;
-  /** What the last look found, as a string. */
+  /** The result of the last look, as a string. */
   #seen = "";
 
   constructor(log: TxLog) {
@@ -29,7 +29,7 @@ export class JoinSources {
     }
   }
 
-  /** Returns what there is now; undefined if the log or a store does not respond. */
+  /** Returns the current state of the sources as a string; undefined if the log or a store does not respond. */
   async #look(stores: readonly CheckpointStore[]): Promise<string | undefined> {
     try {
       const lines = [await this.#lookAtLog()];

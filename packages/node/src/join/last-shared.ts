@@ -11,9 +11,9 @@ import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogMessage, TxLog } from "../log/tx-log.ts";
 
 /**
- * Returns the last transaction that an index and the log have in common: those after it are orphans. Undefined if it cannot be known,
- * because the log is not the index's and does not continue it. Two histories that have parted never join again, so a binary search finds
- * it. Transactions that the log has trimmed count as common.
+ * Returns the last transaction that an index and the log have in common: those after it are orphans. Undefined if that
+ * cannot be determined, because the log is not the index's own and does not continue it. Two histories that have
+ * diverged never converge again, so a binary search finds it. Transactions that the log has trimmed count as common.
  */
 export async function lastShared(
   kv: KvReader,
@@ -27,7 +27,8 @@ export async function lastShared(
   if (logId !== id) {
     if (continuesAt(birth, { logId, txId, sha256 })) return txId;
     const last = await lastOfEarlier(log, identity, logId);
-    // An index that ends at that transaction with a different message parted from the other log at an unknown, earlier point.
+    // An index that ends at that transaction with a different message diverged from the other log at an unknown,
+    // earlier point.
     return last === undefined || txId === last ? undefined : Math.min(txId, last);
   }
   // The birth record is common to both, because it contains the log's id.
@@ -44,8 +45,8 @@ export async function lastShared(
 }
 
 /**
- * Returns the transactions held by an index that is about to be moved aside. Undefined if the index or the log cannot be read, which does
- * not keep a node from joining.
+ * Returns the range of transactions in an index that is about to be moved aside. Undefined if the index or the log
+ * cannot be read, which does not keep a node from joining.
  */
 export async function heldTransactions(
   kv: KvReader,

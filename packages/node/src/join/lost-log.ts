@@ -5,21 +5,21 @@ import { furthestBackup } from "../backup/furthest-backup.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
 
-/** A log that is not there any more, and what stores have of it: a checkpoint, a backup, or both. */
+/** A log that no longer exists, and what remains of it in stores: a checkpoint, a backup, or both. */
 export interface LostLog {
   readonly id: string;
-  /** Its newest checkpoint. `store`: the location. */
+  /** Its newest checkpoint. `store` is the location. */
   readonly checkpoint?: { readonly name: string; readonly txId: TxId; readonly store: string };
-  /** The end of its backup, if that is further on than the checkpoint. */
+  /** The end of its backup, if that is beyond the checkpoint. */
   readonly backup?: { readonly txId: TxId; readonly store: string };
   /** When the log was begun (ms since 1970), if its backup shows that it continues another one. */
   readonly recoveredAt?: number;
 }
 
 /**
- * Returns the log of this name, and of an id other than `exceptId`, of which the stores have the newest transaction. A log that another one
- * of them continues is passed over; of several that were recovered, perhaps at different points, the one that was begun last counts. Throws
- * the errors of the stores.
+ * Returns the log with this name, and an id other than `exceptId`, whose remains in the stores reach furthest. A log
+ * that another one of them continues is ignored; of several recovered logs, perhaps continued from different points,
+ * the last one begun counts. Throws the errors of the stores.
  */
 export async function findLostLog(
   stores: readonly CheckpointStore[],
@@ -59,7 +59,7 @@ function isNewer(one: LostLog, other: LostLog): boolean {
     : lastOf(one) > lastOf(other);
 }
 
-/** Returns the last transaction of a lost log that a store has. */
+/** Returns the last transaction of a lost log that a store holds. */
 export function lastOf({ checkpoint, backup }: LostLog): TxId {
   return backup?.txId ?? checkpoint?.txId ?? 0;
 }

@@ -20,7 +20,7 @@ import { qualifiedKey } from "../text/document-key.ts";
 /** An orphan in the form that `cairn load` reads. */
 export interface OrphanTransaction {
   readonly txId: TxId;
-  /** One line of JSON; undefined if the transaction no longer has any effect. */
+  /** The transaction as one line of JSON; undefined if it no longer has any effect. */
   readonly line: string | undefined;
   /** The keys whose documents were evicted later. Puts of these keys are omitted. */
   readonly evicted: readonly string[];
@@ -82,7 +82,7 @@ async function reconstruct(
       const content =
         kind === "event" ? contents.events.get(`${txId}-${events}`) : contents.policies.get(txId);
       if (kind === "event") events += 1;
-      // Events removed by their bounds, and policies replaced since, are omitted.
+      // Events removed because of their limits, and policies that have been replaced, are omitted.
       if (content === undefined) continue;
       writes += 1;
       ops.push(`["${kind}",${content}]`);
@@ -98,7 +98,7 @@ async function reconstruct(
       continue;
     }
     if (kind !== "match") writes += 1;
-    // The document's JSON is copied, because parsing could change it.
+    // The document's JSON is copied verbatim, because parsing could change it.
     ops.push(document === undefined ? JSON.stringify(op) : `${JSON.stringify(op).slice(0, -1)},${document}]`);
   }
   const text = `[${ops.join(",")}]`;
@@ -108,7 +108,9 @@ async function reconstruct(
   return { txId, line, evicted, unmatched };
 }
 
-/** Contents that are stored apart from transactions: events by transaction and position, policies by transaction. */
+/**
+ * Contents that are stored separately from transactions: events by transaction and position, policies by transaction.
+ */
 interface Contents {
   readonly events: ReadonlyMap<string, string>;
   readonly policies: ReadonlyMap<TxId, string>;

@@ -28,13 +28,13 @@ import type { LogIdentity } from "../log/log-identity.ts";
 /** The parts that restoring an index needs. */
 export interface RestoreContext {
   readonly system: System;
-  /** The log together with its backups. */
+  /** The log combined with its backups. */
   readonly log: LogHistory;
   readonly directory: IndexDirectory;
   readonly report: JoinReport;
   readonly events: EventDispatcher;
   readonly signal: AbortSignal;
-  /** The names of checkpoints that are passed over, because indexes restored from them proved damaged. */
+  /** The names of checkpoints that are skipped because indexes restored from them turned out to be damaged. */
   readonly distrusted: ReadonlySet<string>;
 }
 
@@ -43,16 +43,16 @@ const MARK_MS = 5_000;
 
 /** A local index that a restored index replaces. */
 export interface Replaced {
-  /** Moves the local index out of the way; called once there is another index to replace it. */
+  /** Moves the local index aside; called once another index exists to replace it. */
   readonly leave: () => Promise<void>;
   /** Only checkpoints after this transaction are restored. */
   readonly beyond?: TxId;
 }
 
 /**
- * Restores and opens the newest checkpoint that agrees with this log; returns undefined if there is none. The report lists every checkpoint
- * that was passed over, with the reason. Throws `STORE_UNREACHABLE` if a store could not be asked, which must not be taken for an empty
- * store.
+ * Restores and opens the newest checkpoint that agrees with this log; returns undefined if there is none. The report
+ * lists every skipped checkpoint with the reason. Throws `STORE_UNREACHABLE` if a store could not be reached, since
+ * that store must not be treated as empty.
  */
 export async function restoreNewest(
   context: RestoreContext,
@@ -91,7 +91,7 @@ async function restoreFromStores(
     targetDir,
     node: system.nodeId,
     reserveIn: isOwn,
-    // If the log continues another one, a checkpoint of the older log may do as well; acceptManifest decides.
+    // If the log continues another one, a checkpoint of the older log may be usable as well; acceptManifest decides.
     ...(identity.birth?.continues === undefined ? { logId: identity.id } : {}),
     accept: async (manifest) =>
       distrust(manifest, context.distrusted) ??
@@ -116,7 +116,7 @@ async function restoreFromStores(
   }));
   report.damaged = damaged;
   if (checkpointer !== undefined) {
-    // That indexes restored from a checkpoint proved damaged later may be the fault of this node's disk.
+    // If indexes restored from a checkpoint turned out to be damaged later, this node's disk may be at fault.
     const found = damaged.filter((name) => !context.distrusted.has(name));
     await withTimeout(tryMarkDamaged(checkpointer.store, found, system.nodeId), MARK_MS);
   }
@@ -164,7 +164,7 @@ export async function newestOfOtherLogs(
   return found.some(({ log }) => log.id === logId) ? undefined : found[0];
 }
 
-/** Returns what the stores have of a log of this name, and of an id other than `exceptId`. */
+/** Returns what remains in the stores of a log with this name and an id other than `exceptId`. */
 export async function lostLogOfName(
   { system, report, signal }: ListingContext,
   logName: string,

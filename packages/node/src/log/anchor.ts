@@ -3,9 +3,10 @@ import { CairnError } from "@cairn/kv";
 import type { LogBounds, LogMessage, TxLog } from "./tx-log.ts";
 
 /**
- * Identifies a message by its position and by the SHA-256 (hex) of its position, the time the log gave it, and its payload. Indexes and
- * manifests carry the anchor of their last message: a log that still holds this message has the same history up to it. A hash of the
- * payload alone would not do, because another history may have the same bytes at that position.
+ * Identifies a message by its position and by the SHA-256 (hex) of its position, the time the log gave it, and its
+ * payload. Indexes and manifests carry the anchor of their last message: a log that still holds this message has the
+ * same history up to it. A hash of the payload alone would not suffice, because another history may have the same bytes
+ * at that position.
  */
 export interface Anchor {
   readonly position: number;
@@ -20,13 +21,14 @@ export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessag
   return { position, sha256: createHash("sha256").update(head).update(payload).digest("hex") };
 }
 
-/** The size of the position and the time (nanoseconds since 1970), which precede the payload in the hash. */
+/** The size of the position and the time (nanoseconds since 1970), which are hashed before the payload. */
 const HEAD_BYTES = 16;
 
 /**
- * Decides whether a log with `bounds`, which holds `message` at the anchor's position (undefined: none), continues the history that ends at
- * `anchor`. Returns undefined if it does; otherwise the reason: `LOG_REGRESSED` (the position is beyond the end or holds another message),
- * `LOG_TRIMMED` (it is before the first), `LOG_GAP` (it is missing in between).
+ * Decides whether a log continues the history that ends at `anchor`, given its `bounds` and the `message` that it holds
+ * at the anchor's position (undefined if none). Returns undefined if it does; otherwise the reason: `LOG_REGRESSED`
+ * (the position is beyond the end or holds another message), `LOG_TRIMMED` (it is before the first), `LOG_GAP` (it is
+ * missing in between).
  */
 export function judgeAnchor(
   logName: string,
@@ -51,10 +53,13 @@ export function judgeAnchor(
   return gap(logName, position, position);
 }
 
-/** Applies {@link judgeAnchor} to what `log` holds now. Throws `LOG_UNREACHABLE` if the log does not respond. */
+/**
+ * Applies {@link judgeAnchor} to the current content of `log`. Throws `LOG_UNREACHABLE` if the log does not respond.
+ */
 export async function checkAnchor(log: TxLog, anchor: Anchor): Promise<CairnError | undefined> {
   const message = await log.fetch(anchor.position);
-  // The bounds only explain the error. They are read after the message, so they are never older than the finding that it is absent.
+  // The bounds only explain the error. They are read after the message, so that they are never older than the
+  // observation that it is missing.
   const bounds =
     message === undefined ? await log.bounds() : { first: anchor.position, last: anchor.position };
   return judgeAnchor(log.name, anchor, bounds, message);
@@ -64,9 +69,9 @@ export async function checkAnchor(log: TxLog, anchor: Anchor): Promise<CairnErro
 export function otherMessage(logName: string, position: number): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
-    `Message ${position} of the log "${logName}" is not the one that was read there before.`,
+    `Message ${position} of the log "${logName}" differs from the one that was read there before.`,
     {
-      hint: "The log server lost the end of the log, and other messages were written in its place. The index must be rebuilt from what still agrees.",
+      hint: "The log server lost the end of the log, and other messages were written in its place. The index must be rebuilt from a checkpoint and messages that still agree.",
     },
   );
 }
@@ -86,7 +91,7 @@ export function trimmed(logName: string, from: number, to: number): CairnError {
   });
 }
 
-/** Returns `CONFLICT`: trimming up to `upTo` would remove every message. */
+/** Returns `CONFLICT`: trimming up to `upTo` would remove all messages. */
 export function trimmedTooFar(logName: string, upTo: number, last: number): CairnError {
   return new CairnError(
     "CONFLICT",
@@ -97,7 +102,7 @@ export function trimmedTooFar(logName: string, upTo: number, last: number): Cair
   );
 }
 
-/** Returns `LOG_GAP`: the log counts messages that it does not have. */
+/** Returns `LOG_GAP`: messages within the log's bounds are missing. */
 export function gap(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;
   return new CairnError(

@@ -4,7 +4,7 @@ import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed, vanishe
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
-/** Whether the log can be reached; `error` is the reason if not. Reported at the first success and at each change. */
+/** Whether the log is reachable; if not, `error` is the reason. Reported at the first success and at each change. */
 export interface LogState {
   readonly reachable: boolean;
   readonly error?: CairnError;
@@ -12,7 +12,10 @@ export interface LogState {
 
 /** Options for {@link followLog}. */
 export interface FollowLogOptions {
-  /** The anchor of the last message already known; the first message yielded follows it. Without an anchor, reading starts at `from`. */
+  /**
+   * The anchor of the last known message; the first yielded message follows it. Without an anchor, reading starts at
+   * `from`.
+   */
   readonly anchor?: Anchor | undefined;
   /** The first position if there is no anchor; defaults to 1, the birth record. */
   readonly from?: number;
@@ -23,7 +26,7 @@ export interface FollowLogOptions {
   /** The bounds of one array, as in {@link TxLog.read}. */
   readonly maxMessages?: number;
   readonly maxBytes?: number;
-  /** The time without a message after which the anchor is compared again (ms); defaults to 10,000. */
+  /** The time without messages after which the anchor is compared again (ms); defaults to 10,000. */
   readonly idleCheckMs?: number;
   /** The longest backoff after an interruption (ms); defaults to 5,000. */
   readonly maxBackoffMs?: number;
@@ -32,21 +35,22 @@ export interface FollowLogOptions {
 }
 
 const FIRST_BACKOFF_MS = 50;
-/** The time that a message that the log counts may take to appear (ms). */
+/** The time within which a message within the log's bounds must arrive (ms). */
 const LATE_MESSAGE_MS = 1_000;
 /**
- * The number of times in succession that the log may be missing: for some seconds, servers of a cluster that have just started may not know
- * all streams.
+ * The number of consecutive times that the log may be missing. Servers of a cluster that has just started may not know
+ * all streams for some seconds.
  */
 const MAX_MISSING_TRIES = 7;
 
 /**
- * Yields the messages of `log` after the anchor, in order and without holes, in arrays (never empty), and then new ones as they arrive.
- * Ends only when `signal` is aborted. After interruptions and `LOG_UNREACHABLE` it reads again; every reading begins *at* the newest
- * message known and compares it, because a consumer that resumes by position alone would continue in another history without an error.
+ * Yields the messages of `log` after the anchor, in order and without holes, in arrays (never empty), and then new ones
+ * as they arrive. Ends only when `signal` is aborted. After interruptions and `LOG_UNREACHABLE` it reads again; every
+ * reading begins *at* the newest known message and compares it, because a consumer that resumes by position alone would
+ * continue in another history without an error.
  *
- * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before it yields anything that does not continue what was yielded, and `LOG_DIFFERENT`
- * if the log no longer exists on a server that responds.
+ * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before yielding anything that does not continue the previous
+ * messages, and `LOG_DIFFERENT` if the log no longer exists on a server that responds.
  */
 export async function* followLog(
   log: TxLog,
@@ -77,10 +81,10 @@ class Follower {
   readonly #log: TxLog;
   readonly #options: FollowLogOptions;
   #anchor: Anchor | undefined;
-  // The last message yielded; hashed only if it has to be compared.
+  // The last yielded message; it is hashed only if it has to be compared.
   #last: LogMessage | undefined;
   #reachable: boolean | undefined;
-  // The position at which no message arrived even though the log counts later ones.
+  // The position at which no message arrived, although the log's bounds include later ones.
   #silentAt: number | undefined;
 
   constructor(log: TxLog, options: FollowLogOptions) {
@@ -99,7 +103,7 @@ class Follower {
     this.#options.onState?.(state);
   }
 
-  /** Reads once, from the anchor until the reading is interrupted. */
+  /** Performs one reading, from the anchor until it is interrupted. */
   async *readOnce(): AsyncGenerator<readonly LogMessage[], void, void> {
     const { signal, maxMessages, maxBytes, idleCheckMs = 10_000 } = this.#options;
     await this.#check();
@@ -121,7 +125,7 @@ class Follower {
           const { last } = await this.#log.bounds();
           if (last <= this.lastPosition) continue;
           await this.#explainSilence(last);
-          // Messages exist but do not arrive: whatever is stuck, a new reading gets around it.
+          // Messages exist but do not arrive. Whatever the cause, a new reading recovers from it.
           return;
         }
         if (result.done === true) return;
@@ -145,7 +149,10 @@ class Follower {
     return this.#silentAt === this.lastPosition + 1 ? Math.min(LATE_MESSAGE_MS, idleCheckMs) : idleCheckMs;
   }
 
-  /** Throws for a hole at the log's end, which shows only as silence; but only the second time, since replicas may lag. */
+  /**
+   * Throws for a hole at the log's end, which shows only as silence. It throws only the second time, because replicas
+   * may lag.
+   */
   async #explainSilence(last: number): Promise<void> {
     const next = this.lastPosition + 1;
     if ((await this.#log.fetch(next)) !== undefined) return;
@@ -178,7 +185,7 @@ class Follower {
     return first > from ? trimmed(this.#log.name, from, first - 1) : undefined;
   }
 
-  /** Returns what follows the anchor in the first array of a reading, which has to begin with the anchor. */
+  /** Returns the messages after the anchor in the first array of a reading, which must begin with the anchor. */
   async #afterAnchor(messages: readonly LogMessage[]): Promise<readonly LogMessage[]> {
     const [first] = messages;
     const anchor = this.#anchor;

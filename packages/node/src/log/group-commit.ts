@@ -39,13 +39,13 @@ export class GroupCommit {
     });
   }
 
-  /** Resolves when no message is waiting. */
+  /** Resolves when no messages are waiting. */
   async idle(): Promise<void> {
     await this.#running;
   }
 
   async #run(): Promise<void> {
-    // Calls made in the same turn of the event loop belong to one group.
+    // Calls in the same turn of the event loop belong to one group.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const group = this.#takeGroup();

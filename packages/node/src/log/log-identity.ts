@@ -5,8 +5,8 @@ import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogBounds, TxLog } from "./tx-log.ts";
 
 /**
- * The identity of a log. `birth` is undefined if the log's first messages were trimmed: then the offset is known only from the index or a
- * checkpoint.
+ * The identity of a log. `birth` is undefined if the log's first messages were trimmed; only the index or a checkpoint
+ * then shows the offset.
  */
 export interface LogIdentity {
   readonly id: string;
@@ -16,8 +16,8 @@ export interface LogIdentity {
 }
 
 /**
- * Reads the identity of a log from its first message or, if that was trimmed, from the id stored with the log. Returns undefined if the log
- * does not exist or never held a message. Throws `LOG_DIFFERENT` if it is not a Cairn log.
+ * Reads the identity of a log from its first message or, if that was trimmed, from the id stored with the log. Returns
+ * undefined if the log does not exist or never held any message. Throws `LOG_DIFFERENT` if it is not a Cairn log.
  */
 export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefined> {
   if (!(await log.exists())) return undefined;
@@ -40,11 +40,11 @@ export function isUnused({ bounds, birth }: LogIdentity): boolean {
   return birth !== undefined && birth.continues === undefined && bounds.first === 1 && bounds.last === 1;
 }
 
-/** Returns `CONFLICT`: a log that was to be removed as unused has been used. */
+/** Returns `CONFLICT`: a log to be removed as unused has been used in the meantime. */
 export function usedLog(
   name: string,
   last: number,
-  hint = "Nothing was changed. cairn log status shows what it holds.",
+  hint = "Nothing was changed. cairn log status shows its messages.",
 ): CairnError {
   return new CairnError("CONFLICT", `The log "${name}" already exists; its last message is ${last}.`, {
     hint,
@@ -57,13 +57,16 @@ function foreign(log: TxLog, why: string): CairnError {
   });
 }
 
-/** Returns the error for a stream that was deleted and created again, and that got a transaction before a node wrote the birth record. */
+/**
+ * Returns the error for a stream that was deleted and created again, and received a transaction before a node wrote the
+ * birth record.
+ */
 function unbegun(log: TxLog): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
     `"${log.name}" is not a Cairn transaction log: its first message is a transaction, not a birth record.`,
     {
-      hint: `The stream was created again while transactions were on their way to the log that was there before, so no log can begin in it. Delete it (nats stream rm ${log.name}); then cairn log recover continues from a checkpoint, and cairn log create begins an empty log.`,
+      hint: `The stream was created again while transactions for the previous log were in flight, so no log can begin in it. Delete it (nats stream rm ${log.name}); then cairn log recover continues from a checkpoint, and cairn log create begins an empty log.`,
     },
   );
 }

@@ -9,15 +9,19 @@ import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 /** A transaction that the log has stored. */
 export interface SubmittedTransaction {
   readonly txId: TxId;
-  /** The CRC-32 of its message, which tells it from another message that gets the id after the log has lost this one. */
+  /**
+   * The CRC-32 of its message. It distinguishes the message from another one that gets the same id after the log has
+   * lost this one.
+   */
   readonly checksum: number;
 }
 
 /**
- * Appends a transaction to the log and returns its id once the log has stored it. Concurrent calls are stored in their order. Errors:
- * `TX_TOO_LARGE` (before anything is sent), `CONFLICT` (the id was used for other content), `LOG_UNREACHABLE`, `LOG_FULL`; `LOG_REGRESSED`
- * if the log stored the transaction at or before `known`, the last transaction read from the log: this is not the history that the caller
- * knows, and an id of another history must not be awaited in it. `timeoutMs` is passed to {@link TxLog.append}.
+ * Appends a transaction to the log and returns its id once the log has stored it. Concurrent calls are stored in their
+ * order. Throws `TX_TOO_LARGE` (before anything is sent), `CONFLICT` (the id was used for other content),
+ * `LOG_UNREACHABLE` or `LOG_FULL`. Throws `LOG_REGRESSED` if the log stored the transaction at or before `known`, the
+ * last transaction read from the log: it then has another history, whose ids must not be awaited in the one that the
+ * caller knows. `timeoutMs` is passed to {@link TxLog.append}.
  */
 export async function submitTransaction(
   log: TxLog,
@@ -42,8 +46,8 @@ export async function submitTransaction(
     if (typeof first === "object")
       return { txId: position + offset, checksum: messageChecksum(first.payload) };
     if (first === "other content") throw sameId(position + offset);
-    // The log compared message ids, which any client can set. The id in the message itself counts: the index remembers it, so that nothing
-    // is applied twice.
+    // The log compared message ids, which any client can set. Only the id in the message itself counts: the index
+    // remembers it, so that nothing is applied twice.
     appended = await log.append(payload, { timeoutMs });
   }
   const { txId } = storedAfter(known, log, appended.position, offset);
@@ -51,8 +55,9 @@ export async function submitTransaction(
 }
 
 /**
- * Appends a barrier: a transaction without operations. Every transaction that a node acknowledged before the call has a smaller id, because
- * the log assigned the barrier's position later. Errors as for {@link submitTransaction}.
+ * Appends a barrier: a transaction without operations. Every transaction that a node acknowledged before the call has a
+ * smaller id, because the log assigned the barrier's position later. Throws the same errors as {@link
+ * submitTransaction}.
  */
 export async function submitBarrier(
   log: TxLog,
@@ -80,8 +85,7 @@ function takenBefore(logName: string, position: number): CairnError {
 }
 
 /**
- * Compares the message that the log holds under the same message id, and returns it if it is the same transaction: the log itself compares
- * only ids.
+ * Returns the stored message with the same message id if it is the same transaction. The log itself compares only ids.
  */
 async function judgeFirst(
   log: TxLog,
@@ -90,7 +94,7 @@ async function judgeFirst(
   { logId, id }: { readonly logId: string; readonly id: string | undefined },
 ): Promise<LogMessage | "other content" | "not of this id"> {
   const first = await log.fetch(position);
-  // The message was trimmed in the meantime: what the index remembers of the id decides.
+  // The message has been trimmed in the meantime, so the index decides by the ids that it remembers.
   if (first === undefined) return "not of this id";
   const decoded = decodeMessage(first.payload);
   const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;
@@ -99,7 +103,7 @@ async function judgeFirst(
 }
 
 function sameId(txId: TxId): CairnError {
-  return new CairnError("CONFLICT", `Transaction ${txId} has the same id and different content.`, {
+  return new CairnError("CONFLICT", `Transaction ${txId} has the same id but different content.`, {
     hint: "An id identifies one transaction: choose a new id for different content.",
   });
 }
@@ -124,7 +128,7 @@ export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Pr
 
 function notStoredInTime(timeoutMs: number, cause: unknown): CairnError {
   return new CairnError("TX_TIMEOUT", `The log did not acknowledge the transaction within ${timeoutMs} ms.`, {
-    hint: "The transaction may or may not be stored. If it has an id, it can be sent again safely: it is applied once. Otherwise check whether its writes are there before you send it again.",
+    hint: "The transaction may or may not be stored. If it has an id, it can be sent again safely: it is applied once. Otherwise check whether its writes exist before you send it again.",
     cause,
   });
 }

@@ -3,8 +3,8 @@ import type { CairnError } from "@cairn/kv";
 import type { PeerChannel } from "./peer-channel.ts";
 
 /**
- * A message of the log. `position` counts from 1 without holes; `time` is when the log stored the message (milliseconds since 1970, by the
- * log's clock, not necessarily rising).
+ * A message of the log. `position` counts from 1 without holes; `time` is when the log stored the message (milliseconds
+ * since 1970, by the log's clock, not necessarily increasing).
  */
 export interface LogMessage {
   readonly position: number;
@@ -26,11 +26,11 @@ export interface LogBounds {
 /** The minimum time for which a log remembers message ids; the default of NATS. */
 export const MESSAGE_ID_WINDOW_MS = 120_000;
 
-/** The backup from which a log is read that cannot be reached itself. */
+/** The backup from which a log is read if the log itself is inaccessible. */
 export interface LogBackupSource {
   /** The location of the backup's store. */
   readonly location: string;
-  /** When the newest segment was written, by the store's clock (milliseconds since 1970); undefined while that is not known. */
+  /** When the newest segment was written, by the store's clock (milliseconds since 1970); undefined while unknown. */
   readonly newestAt: number | undefined;
   /** The store itself, for commands. */
   readonly store: CheckpointStore;
@@ -47,18 +47,22 @@ export interface LogReadOptions {
 /**
  * An append-only sequence of messages that all nodes read in the same order.
  *
- * Durability: `append` returns once the message survives what the log promises to survive (embedded: a power loss; NATS: what the stream's
- * replicas survive). Every method may throw `LOG_UNREACHABLE` (worth retrying), and does so after `close`; `append`, `bounds`, `fetch` and
- * `read` also throw it on a log that does not exist.
+ * Durability: `append` returns once the message will survive the failures that the log promises to survive (embedded: a
+ * power loss; NATS: those that the stream's replicas survive). Every method may throw `LOG_UNREACHABLE` (worth
+ * retrying), and does so after `close`; `append`, `bounds`, `fetch` and `read` also throw it on a log that does not
+ * exist.
  */
 export interface TxLog {
   /** The log's name, the same on every node that reads it (a stream's name, an embedded log's folder name). */
   readonly name: string;
-  /** Where the log is, for messages and /status: the addresses of its servers, or its folder; never with credentials. Optional. */
+  /**
+   * The location of the log, for messages and /status: the addresses of its servers, or its folder, without
+   * credentials. Optional.
+   */
   readonly location?: string;
   /**
-   * True if only this process can append, so that {@link bounds} includes everything acknowledged. The bounds of a shared log may come from
-   * a server that is cut off from the others.
+   * True if only this process can append. {@link bounds} then includes everything acknowledged. The bounds of a shared
+   * log may come from a server that is cut off from the others.
    */
   readonly hasOneWriter?: boolean;
   /** The largest payload that `append` accepts, in bytes. */
@@ -74,16 +78,16 @@ export interface TxLog {
    */
   create(birthRecord: (logId: string) => Uint8Array): Promise<void>;
   /**
-   * Returns whether the log exists and ever held a message; false permits {@link create}. Never false because of a fault: a log that cannot
-   * be reached throws.
+   * Returns whether the log exists and ever held a message; false permits {@link create}. Never returns false because
+   * of a fault: an unreachable log throws.
    */
   exists(): Promise<boolean>;
   /**
-   * Appends a message. Within {@link MESSAGE_ID_WINDOW_MS} or longer, the same `messageId` is stored once: later calls return the position
-   * of the first with `duplicate: true`, whatever their payload. Concurrent calls are stored in their order. Errors: `TX_TOO_LARGE`,
-   * `LOG_FULL`, `DISK_FULL`, `LOG_UNREACHABLE` (the message may or may not be stored; repeating with the same id is safe). `payload` must
-   * not be modified until the call returns. The caller waits no longer than `timeoutMs`, after which a log that retries may give up on the
-   * message.
+   * Appends a message. Within {@link MESSAGE_ID_WINDOW_MS} or longer, the same `messageId` is stored once: later calls
+   * return the position of the first with `duplicate: true`, whatever their payload. Concurrent calls are stored in
+   * their order. Throws `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL` or `LOG_UNREACHABLE` (the message may or may not be
+   * stored; retrying with the same id is safe). `payload` must not be modified until the call returns. The caller waits
+   * no longer than `timeoutMs`, after which a log that retries may give up on the message.
    */
   append(
     payload: Uint8Array,
@@ -93,10 +97,11 @@ export interface TxLog {
   /** Returns the message at `position`; undefined if the log does not hold it. */
   fetch(position: number): Promise<LogMessage | undefined>;
   /**
-   * Yields the messages starting with `from`, in order, in arrays (never empty), and then new ones as they arrive, until aborted. Reads
-   * ahead, within bounds, while the caller works. The sequence *ends* when its source is interrupted (reconnect, consumer lost): the caller
-   * compares its anchor and reads again. The sequence ends at once if `from` is more than one beyond the last position; it begins later
-   * than `from` if the log was trimmed. The caller checks positions.
+   * Yields the messages starting with `from`, in order, in arrays (never empty), and then new ones as they arrive,
+   * until aborted. Prefetches, within bounds, while the caller works. The sequence *ends* when its source is
+   * interrupted (reconnect, consumer lost): the caller compares its anchor and reads again. The sequence ends at once
+   * if `from` is more than one beyond the last position; it begins later than `from` if the log was trimmed. The caller
+   * checks positions.
    */
   read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
   /**
@@ -105,8 +110,9 @@ export interface TxLog {
    */
   trim?(upTo: number): Promise<void>;
   /**
-   * Removes a log that never held more than the birth record of `logId`, so that another can be created in its place; settings made by hand
-   * (of a stream) remain. Throws `CONFLICT` if the log holds more, or is another log by now. Absent if Cairn cannot remove the log.
+   * Removes a log that never held more than the birth record of `logId`, so that another can be created in its place;
+   * settings made by hand (of a stream) remain. Throws `CONFLICT` if the log holds more, or has become another log.
+   * Absent if Cairn cannot remove the log.
    */
   removeUnused?(logId: string): Promise<void>;
   /**
@@ -117,16 +123,17 @@ export interface TxLog {
    */
   inspect?(logId?: string): Promise<readonly CairnError[]>;
   /**
-   * Returns a text that changes when what can be read changes by other than appending: when what was missing is put back. A node that could
-   * not join compares it, to join when that may succeed. Absent if nothing is put back.
+   * Returns a string that changes when the readable content changes other than by appending, that is, when missing
+   * messages are restored. A node that could not join compares it in order to retry when that may succeed. Absent if
+   * messages cannot be restored.
    */
   contents?(): Promise<string>;
   /**
-   * Present if this log is a backup: `append` always throws `LOG_READ_ONLY`, and the log ends where the backup does, so that
-   * {@link bounds} says nothing about what was acknowledged.
+   * Present if this log is a backup: `append` always throws `LOG_READ_ONLY`, and the log ends where the backup does, so
+   * {@link bounds} does not show which messages were acknowledged.
    */
   readonly backup?: LogBackupSource;
-  /** The channel by which nodes with this log open reach one another; absent for a log of a single node. */
+  /** The channel through which nodes that have this log open communicate; absent for a log of a single node. */
   readonly peers?: PeerChannel;
   /** Ends or awaits operations in progress. Idempotent. */
   close(): Promise<void>;

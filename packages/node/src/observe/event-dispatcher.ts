@@ -4,7 +4,7 @@ import type { NodeEvent, NodeEventListener, Work, WorkCost, WorkEnds, WorkResult
 
 /** A task in progress. Only the first call of `ended` or `failed` counts. */
 export interface WorkRun<W extends Work> {
-  /** Sets how many bytes the task has moved so far; the event of its end reports the last value. */
+  /** Sets the number of bytes that the task has moved so far; the event of its end reports the last value. */
   moved(bytes: number): void;
   ended(result: WorkResults[W]): void;
   failed(error: unknown): void;
@@ -33,7 +33,7 @@ export class EventDispatcher {
     return typeof error === "object" && error !== null && this.#reported.has(error);
   }
 
-  /** Reports that a task has begun. The caller has to end the returned run. */
+  /** Reports that a task has begun. The caller must end the returned run. */
   begin<W extends Work>(work: W): WorkRun<W> {
     this.#runs += 1;
     const run = this.#runs;
@@ -92,7 +92,7 @@ export class EventDispatcher {
 function asWorkError(error: unknown): CairnError {
   if (!(error instanceof DOMException) || error.name !== "AbortError") return asCairnError(error);
   return new CairnError("NOT_READY", "The node stopped or left its index before the work was done.", {
-    hint: "It is done again when the node is ready.",
+    hint: "It is repeated when the node is ready.",
     cause: error,
   });
 }

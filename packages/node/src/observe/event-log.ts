@@ -77,8 +77,8 @@ const FAILED: Record<Work, string> = {
 };
 
 /**
- * The log levels of failed tasks. When a sweep fails, its checkpoint has been saved. A failed restore is logged by the node itself, with
- * what the node does next.
+ * The log levels of failed tasks. When a sweep fails, its checkpoint has been saved. The node itself logs a failed
+ * restore, together with its next step.
  */
 const FAILED_LEVEL = {
   checkpoint: "error",
@@ -91,7 +91,7 @@ const FAILED_LEVEL = {
 } as const;
 
 function logBegun(logger: Logger, { work, run }: WorkBegun): void {
-  // Most tasks begin periodically and find nothing to do; the event of the end has the result.
+  // Most tasks begin periodically and find nothing to do. The event of their end contains the result.
   logger.debug({ run }, BEGUN[work]);
 }
 
@@ -101,7 +101,7 @@ function logFailed(
   isRepeated: boolean,
 ): void {
   const { code, hint, cause } = error;
-  // A scrub is always in progress, so a node that stops always aborts one.
+  // A scrub is always in progress, so a stopping node always aborts one.
   const level = isRepeated
     ? "debug"
     : code !== "NOT_READY"
@@ -128,7 +128,7 @@ function logEnded(logger: Logger, event: WorkEnded): void {
     }
     case "restore": {
       for (const { name, store, code, message } of event.skipped) {
-        // Damage needs attention; passing over other checkpoints is normal.
+        // Damage needs attention, whereas skipping other checkpoints is normal.
         const level = DAMAGE_CODES.has(code) ? "warn" : "info";
         logger[level]({ name, store, code, run }, `checkpoint skipped: ${message}`);
       }
@@ -148,7 +148,7 @@ function logEnded(logger: Logger, event: WorkEnded): void {
       break;
     }
     case "scrub": {
-      // As long as the index has no tables, the result is not worth a line.
+      // While the index has no tables, the result is not worth logging.
       logger[bytes > 0 ? "info" : "debug"](fields, "the tables of the index are intact");
       break;
     }

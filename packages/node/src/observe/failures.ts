@@ -25,9 +25,9 @@ export function errorFields(error: unknown): Record<string, unknown> {
 }
 
 /**
- * Logs a failure as one line: code, message, what the node does next (a sentence), and the hint as a field. The stack of the cause is
- * logged at debug, because a store that is unreachable for an hour causes hundreds of failures. The stack of an unexpected error is the
- * only clue, so it is part of the line.
+ * Logs a failure as one line: code, message, the node's next step (a sentence), and the hint as a field. The stack of
+ * the cause is logged at debug, because a store that is unreachable for an hour causes hundreds of failures. The stack
+ * of an unexpected error is the only clue, so the line contains it.
  */
 export function logFailure(
   logger: Logger,

@@ -6,7 +6,7 @@ export type Work = keyof WorkResults;
 
 /** The results of tasks that succeeded. `outcome` is one of a few fixed words. */
 export interface WorkResults {
-  /** A checkpoint round: saved a checkpoint, or gives the reason why it saved none. */
+  /** A checkpoint round saved a checkpoint, or found a reason to save none. */
   readonly checkpoint:
     | { readonly outcome: "saved"; readonly checkpoint: CheckpointSummary }
     | {
@@ -19,7 +19,8 @@ export interface WorkResults {
     | { readonly outcome: "none" }
   ) & { readonly skipped: NodeStatus["join"]["skipped"] };
   /**
-   * A removal of what the retention policy no longer keeps, and of leftovers of dead writers. The `bytes` of the event are those removed.
+   * Checkpoints that the retention policy no longer keeps, and leftovers of dead writers, were removed. The `bytes` of
+   * the event are those removed.
    */
   readonly sweep: {
     readonly outcome: "swept";
@@ -41,14 +42,14 @@ export interface WorkResults {
     readonly because: string;
   };
   /**
-   * A look at the log's backup that found something to do. `unchanged`: another node was faster. `covered`: the transactions that the backup
-   * holds, in runs. The `bytes` of the event are those written, merged segments included.
+   * A look at the log's backup found something to do. `unchanged`: another node was faster. `covered`: the transactions
+   * that the backup holds, in runs. The `bytes` of the event are those written, merged segments included.
    */
   readonly backup: {
     readonly outcome: "written" | "merged" | "unchanged";
     readonly written: readonly { readonly name: string; readonly bytes: number }[];
     readonly merged: readonly { readonly name: string; readonly bytes: number }[];
-    /** The names of segments that were removed because longer ones hold their transactions. */
+    /** The names of segments that were removed because longer ones contain their transactions. */
     readonly removed: readonly string[];
     readonly covered: readonly { readonly first: TxId; readonly last: TxId }[];
   };
@@ -99,7 +100,7 @@ export type WorkEnded = WorkEnds[Work];
 export type NodeEvent = WorkBegun | WorkEnded | WorkFailed;
 
 /**
- * A function called with each event as it happens, in order. It must return quickly. An error that it throws or rejects with is logged and
- * has no other effect.
+ * A function called with each event as it happens, in order. It must return quickly. An error that it throws or rejects
+ * with is logged and otherwise ignored.
  */
 export type NodeEventListener = (event: NodeEvent) => void;

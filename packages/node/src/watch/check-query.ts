@@ -22,9 +22,9 @@ export function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: W
 }
 
 function fromTimeProblem(fromTime: string, from: TxId | undefined): string | undefined {
-  if (from === undefined)
-    return "the time of the transaction to begin after is given without that transaction";
-  // A string that is not a time equals no time of a transaction, so the log would be reported as having lost a transaction.
+  if (from === undefined) return "from-time requires from, the transaction whose time it is";
+  // A malformed time never equals the time of a transaction, so the log would wrongly be reported as having lost the
+  // transaction.
   return Number.isNaN(Date.parse(fromTime))
     ? `${JSON.stringify(fromTime)} is not an ISO-8601 time`
     : undefined;

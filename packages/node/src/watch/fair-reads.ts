@@ -1,14 +1,14 @@
 import { setImmediate as yieldToEventLoop, setTimeout as delay } from "node:timers/promises";
 
-/** A reader: one watcher, for as long as it watches. */
+/** A reader: one watcher, for the duration of its watch. */
 export interface FairReader {
-  /** The number of reads that the reader has been given. */
+  /** The number of reads performed for the reader. */
   served: number;
   /** Aborted when the watcher is gone; reads for which no other watcher waits are then dropped. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The result of a read. The result is delivered at once; the slot of the read is released after `pause`. */
+/** The result of a read. It is delivered immediately; the slot of the read is released after `pause`. */
 export interface FairRead<T> {
   readonly answer: T;
   readonly pause?: Promise<void> | undefined;
@@ -20,17 +20,20 @@ interface Waiter<T> {
   readonly reject: (error: unknown) => void;
 }
 
-/** A read that has not begun, and everyone waiting for it. */
+/** A read that has not begun, and all readers waiting for it. */
 interface Job<T> {
   readonly key: string;
   readonly read: () => Promise<FairRead<T>>;
   readonly waiters: Waiter<T>[];
 }
 
-/** The number of results delivered before yielding to the event loop: each is written to a socket immediately. */
+/** The number of results delivered before yielding to the event loop. Each is written to a socket immediately. */
 const MAX_ANSWERS_PER_TURN = 32;
 
-/** The pause relative to the time worked: watches use a fifth of the thread at most and leave the rest to indexing. */
+/**
+ * The pause relative to the time worked. Watches use at most a fifth of the thread's time and leave the rest to
+ * indexing.
+ */
 const PAUSE_FACTOR = 4;
 const MAX_PAUSE_MS = 200;
 
@@ -41,10 +44,11 @@ export async function pauseAfter(busyMs: number): Promise<void> {
 }
 
 /**
- * Schedules reads for many readers, at most `limit` at a time, so that no reader waits for all the others. Slots go alternately to the read
- * that has waited longest, so that every reader is served, and to the read whose reader was served least, so that newcomers do not wait
- * until all earlier readers have been served again. Requests for the same key share one read if it has not begun: data read after the
- * requests is fresh enough for all of them.
+ * Schedules reads for many readers, at most `limit` at a time, so that no reader waits for all the others. Slots are
+ * assigned alternately to the read that has waited longest, so that every reader is served, and to the read whose
+ * reader has been served least, so that newcomers do not wait until all earlier readers have been served again.
+ * Requests for the same key share one read if it has not begun: data read after the requests is recent enough for all
+ * of them.
  */
 export class FairReads<T> {
   readonly #limit: number;

@@ -10,29 +10,30 @@ export interface RecentBounds {
   readonly recentPageBytes: number;
 }
 
-/** A page of the recent past, as watchers of the same changes see it. */
+/** A page of the recent past, as seen by watchers of the same changes. */
 export interface RecentPage {
   readonly events: readonly TransactionEvent[];
   readonly bytes: number;
-  /** The transaction up to which the page is complete, if there is more after it. */
+  /** The transaction up to which the page is complete, if more follows it. */
   readonly upTo: TxId;
   readonly txTime: string | null;
   readonly more: boolean;
 }
 
-/** The largest number of pages shared: about as many as the recent past has. Pages keep the JSON of their events. */
+/** The maximum number of shared pages, about as many as the recent past has. Pages retain the JSON of their events. */
 const MAX_SHARED_PAGES = 64;
 
 /**
- * The last changes of an index, for watchers that connect or reconnect. They are handed out in pages, so that each of a thousand watchers
- * that reconnect at once holds one page, and watchers at the same position share that page.
+ * The most recent changes of an index, for watchers that connect or reconnect. They are delivered in pages, so that
+ * each of a thousand watchers that reconnect simultaneously holds one page, and watchers at the same position share
+ * that page.
  */
 export class RecentPast {
   readonly #bounds: RecentBounds;
   #events: TransactionEvent[] = [];
   #bytes = 0;
   #after: TxId = 0;
-  /** The full pages only; they do not change when more is added. */
+  /** Only full pages; they do not change when more changes are added. */
   readonly #pages = new Map<string, RecentPage>();
 
   constructor(bounds: RecentBounds) {

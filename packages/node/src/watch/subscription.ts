@@ -1,7 +1,7 @@
 import type { TxId } from "@cairn/client";
 import type { WatchEvent } from "./watch-event.ts";
 
-/** Events published together to the watchers of the same changes, who share them. */
+/** Events published together to the watchers of the same changes, which share them. */
 export interface Batch {
   readonly events: readonly WatchEvent[];
   /** The transaction up to which all events are in this batch or in earlier ones. */
@@ -16,7 +16,7 @@ export interface QueueBounds {
   readonly batches: number;
 }
 
-/** The reason why a subscription ended: its reader was too slow, or has to read the past itself. */
+/** The reason why a subscription ended: its reader was too slow, or must read the past itself. */
 export type Lost = "slow" | "reread";
 
 /** The bounded queue of a live watcher. A reader that does not keep up loses its subscription, so that it cannot exhaust memory. */
@@ -38,7 +38,7 @@ export class Subscription {
     return this.#lost;
   }
 
-  /** The number of batches that the reader has not taken. */
+  /** The number of batches that the reader has not taken yet. */
   get waiting(): number {
     return this.#queue.length;
   }
@@ -46,7 +46,7 @@ export class Subscription {
   push(batch: Batch): void {
     if (this.#lost !== undefined) return;
     if (this.#queue.length >= this.#bounds.batches || this.#bytes + batch.bytes > this.#bounds.bytes) {
-      // A reader that has taken everything so far is not slow, however large the next transaction is.
+      // A reader that has taken everything so far is not slow, however large the next transaction.
       if (this.#queue.length > 0) return this.lose("slow");
     }
     this.#queue.push(batch);

@@ -7,11 +7,14 @@ export interface WatchQuery {
   readonly bucket?: string;
   /** The namespace to watch, in `bucket` or in all buckets; all by default. */
   readonly namespace?: string;
-  /** The transaction after which to begin; by default the last one indexed. If the transaction is still to come, the watch waits for it. */
+  /**
+   * The transaction after which to begin; by default the last one indexed. If the transaction does not exist yet, the
+   * watch waits for it.
+   */
   readonly from?: TxId;
   /**
-   * The time of transaction `from` as the watcher knows it. A log that lost its end has other transactions under the same ids: if the time
-   * differs, the watch is refused instead of continuing in another history.
+   * The time of transaction `from`, as known to the watcher. A log that lost its end contains other transactions under
+   * the same ids: if the time differs, the watch is refused rather than continued in another history.
    */
   readonly fromTime?: string;
   /** The time without an event after which a heartbeat is sent, in milliseconds; 10,000 by default. */
@@ -21,8 +24,9 @@ export interface WatchQuery {
 }
 
 /**
- * Everything up to `txId` was delivered, so a watch can continue after it. The first event of each watch is a heartbeat. `ahead` means that
- * the watch waits for the transaction after which it begins, and `txId` is the last one that the node has.
+ * Everything up to `txId` was delivered, so a watch can continue after it. The first event of each watch is a
+ * heartbeat. `ahead` means that the watch waits for the transaction after which it begins, and `txId` is the last
+ * transaction of the node.
  */
 export interface HeartbeatEvent {
   readonly type: "heartbeat";
@@ -32,9 +36,10 @@ export interface HeartbeatEvent {
 }
 
 /**
- * The last event of a watch. A new watch can continue after `txId`. `slow`: the reader did not keep up; `stopping`, `not-ready`: the node
- * leaves its index, other nodes can continue; `compacted`: the node no longer has the following changes; `regressed`: the log lost
- * transactions that the watcher saw, so the watcher has to list and then watch.
+ * The last event of a watch. A new watch can continue after `txId`. `slow`: the reader did not keep up; `stopping`,
+ * `not-ready`: the node is leaving its index, but other nodes can continue; `compacted`: the node no longer has the
+ * following changes; `regressed`: the log lost transactions that the watcher saw, so the watcher must list and then
+ * watch.
  */
 export interface CutoffEvent {
   readonly type: "cutoff";

@@ -30,12 +30,12 @@ export const FEED_BOUNDS: FeedBounds = {
   pageBytes: 1024 * 1024,
 };
 
-/** A listener to which a feed reports on its watches. */
+/** A listener for events of a feed's watches. */
 export interface FeedListener {
   opened(): void;
   closed(): void;
   cutOff(reason: CutoffReason): void;
-  /** Reports the error because of which the feed ended. */
+  /** Reports the error that ended the feed. */
   failed(error: CairnError): void;
 }
 
@@ -46,8 +46,8 @@ export interface FeedEnd {
 }
 
 /**
- * Publishes the changes of one index to all its watchers. It reads the rows of the index once for all watchers, after they were indexed and
- * without delaying indexing. Without watchers it does nothing.
+ * Publishes the changes of one index to all its watchers. It reads the rows of the index once for all watchers, after
+ * indexing and without delaying it. Without watchers, it does nothing.
  */
 export class WatchFeed {
   readonly source: WatchSource;
@@ -82,12 +82,12 @@ export class WatchFeed {
     return { txId: this.#position, txTime: this.#positionTime };
   }
 
-  /** The number of subscribers. Watchers that still read the past are not among them. */
+  /** The number of subscribers. Watchers that are still reading the past are not included. */
   get watchers(): number {
     return this.#router.size;
   }
 
-  /** Reports that the index has advanced. Called for each batch that is applied, so this does very little. */
+  /** Reports that the index has advanced. This is called for each applied batch, so it does very little. */
   advanced(): void {
     this.#wake?.();
     if (this.#arrivals.size > 0) for (const arrived of this.#arrivals) arrived();
@@ -145,8 +145,8 @@ export class WatchFeed {
   }
 
   /**
-   * Returns a page of the changes after `after`, if more than a page of them is kept. A watcher that reads page by page has no queue, so it
-   * is never too slow.
+   * Returns a page of the changes after `after`, if more than a page of them is kept. A watcher that reads page by page
+   * has no queue, so it can never be too slow.
    */
   recent(filter: WatchFilter, after: TxId): ChangesPage | undefined {
     if (!this.#running || after < this.#recent.after) return undefined;
@@ -155,8 +155,8 @@ export class WatchFeed {
   }
 
   /**
-   * Returns whether the feed can begin after `after`. The first watcher reads the past itself until it is close to the end. The feed begins
-   * there, so that no later watcher has to wait for it.
+   * Returns whether the feed can begin after `after`. The first watcher reads the past itself until it is close to the
+   * end. The feed begins there, so that no later watcher needs to wait for it.
    */
   #canBegin(after: TxId): boolean {
     return this.source.position.txId - after <= this.#bounds.pageTransactions;
@@ -180,7 +180,7 @@ export class WatchFeed {
   }
 
   async #run(): Promise<void> {
-    // This yields first, so that the caller that began the feed is subscribed.
+    // Yield first, so that the caller that began the feed gets subscribed.
     await yieldToEventLoop();
     try {
       while (this.#end === undefined && this.#router.size > 0) {
@@ -198,7 +198,8 @@ export class WatchFeed {
       this.#recent.forget(this.#position);
     }
     if (this.#end !== undefined) return;
-    // The next changes were removed. Each watcher finds out whether that concerns it, and begins the feed again if it does not.
+    // The next changes were removed. Each watcher determines whether it is affected, and restarts the feed if it is
+    // not.
     for (const subscription of this.#router.subscriptions()) subscription.lose("reread");
   }
 
@@ -214,14 +215,14 @@ export class WatchFeed {
   }
 
   async #publish(page: ChangesPage): Promise<void> {
-    // Nothing is published from an index that the node has left.
+    // Never publish from an index that the node has left.
     if (this.#end !== undefined) return;
     const begunAt = performance.now();
     this.#position = page.upTo;
     this.#positionTime = page.txTime;
     this.#remember(page);
     this.#router.publish(page);
-    // Watchers write their events before the event loop continues.
+    // Let watchers write their events before continuing.
     await yieldToEventLoop();
     await pauseAfter(performance.now() - begunAt);
   }

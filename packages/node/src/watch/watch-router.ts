@@ -3,7 +3,7 @@ import type { Batch, Subscription } from "./subscription.ts";
 import { type WatchQuery } from "./watch-event.ts";
 import { changesBytes, type TransactionEvent, type WatchChange } from "../index/read/transaction-event.ts";
 
-/** The changes that are watched; all by default. */
+/** The changes to watch; all by default. */
 export type WatchFilter = Pick<WatchQuery, "bucket" | "namespace">;
 
 interface Group {
@@ -14,8 +14,8 @@ interface Group {
 }
 
 /**
- * Routes changes to their watchers by look-up, so that the cost of a change depends on its own watchers, not on all watchers. Watchers of
- * the same changes form a group and get the same batches.
+ * Routes changes to their watchers by lookup, so that the cost of a change depends only on its own watchers. Watchers
+ * of the same changes form a group and get the same batches.
  */
 export class WatchRouter {
   readonly #groups = new Map<string, Group>();
@@ -78,7 +78,7 @@ export class WatchRouter {
   }
 }
 
-/** Returns the part of a transaction that a watcher of `filter` sees; undefined if it sees none. */
+/** Returns the part of a transaction that matches `filter`; undefined if there is none. */
 export function filtered(
   event: TransactionEvent,
   { bucket, namespace }: WatchFilter,

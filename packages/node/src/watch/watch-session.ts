@@ -8,11 +8,15 @@ import { compacted, regressed, WatchCompactedError } from "../index/read/watch-c
 import { type FeedEnd, timeOf, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;
-/** The bounds of a page of the past. Each reader that is behind keeps one page in memory, so that a thousand readers keep little. */
+/**
+ * The bounds of a page of the past. Each lagging reader keeps one page in memory, so that even a thousand readers need
+ * little memory.
+ */
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
 /**
- * The size of the first page. Each further page is twice as large, so that if a thousand readers connect at once, each soon gets something.
+ * The size of the first page. Each further page is twice as large. If a thousand readers connect at once, each of them
+ * thus gets its first events soon.
  */
 const FIRST_TRANSACTIONS = 32;
 
@@ -60,7 +64,7 @@ class WatchSession {
   readonly #reader: FairReader;
   #place: Place;
   #deliveredAt = performance.now();
-  /** Whether this session has cut off its watch. The cutoff of a feed that ends comes last. */
+  /** Whether this session has cut off its watch. When a feed ends, its cutoff comes last. */
   #cut = false;
 
   constructor(feed: WatchFeed, query: WatchQuery) {
@@ -96,7 +100,7 @@ class WatchSession {
       } finally {
         subscription.close();
       }
-      // The feed would only notice again that it cannot deliver the following changes.
+      // The feed would merely notice again that it cannot deliver the following changes.
       reread = subscription.lost === "reread";
     }
     const { ended } = this.#feed;
@@ -108,11 +112,14 @@ class WatchSession {
     return this.#cut || this.#feed.ended !== undefined || this.#query.signal?.aborted === true;
   }
 
-  /** Checks that the transaction after which to begin is the one that the watcher means, and that all after it is still there. */
+  /**
+   * Checks that the transaction after which to begin is the one that the watcher means, and that all later changes
+   * still exist.
+   */
   async #checkBegin(): Promise<void> {
     const { txId } = this.#place;
     const found = await this.#feed.source.place(txId, this.#query.bucket, this.#reader);
-    // The watcher is gone.
+    // The watcher has disconnected.
     if (found === undefined) return;
     const { txTime, floor } = found;
     if (txId < floor) throw compacted(txId, floor);
@@ -123,7 +130,9 @@ class WatchSession {
     this.#place = { txId, txTime: txTime ?? null };
   }
 
-  /** Waits for the transaction after which to begin: the watcher may come from a node that is further ahead. */
+  /**
+   * Waits for the transaction after which to begin, since the watcher may come from a node that is ahead of this one.
+   */
   async *#awaitBegin(): AsyncGenerator<readonly WatchEvent[], void> {
     const { source } = this.#feed;
     while (!this.#isOver && source.position.txId < this.#place.txId) {
@@ -142,13 +151,13 @@ class WatchSession {
     const read = async (): Promise<void> => {
       const after = this.#place.txId;
       const size = Math.min(PAST_TRANSACTIONS, FIRST_TRANSACTIONS * 2 ** this.#reader.served);
-      // Pages end at multiples of their size, so that watchers which began close together soon share their reads.
+      // Pages end at multiples of their size, so that watchers with nearby starting points soon share their reads.
       const maxTransactions = size - (after % size);
       const query = { after, bucket, namespace, maxTransactions, maxBytes: PAST_BYTES };
       page = await this.#feed.source.past(query, this.#reader);
     };
     if (page === undefined) yield* this.#orCutoff(read);
-    // Nothing is delivered from an index that the node has left in the meantime.
+    // Never deliver anything from an index that the node has left in the meantime.
     if (page === undefined || this.#isOver) return;
     const { transactions, upTo, txTime } = page;
     this.#place = { txId: upTo, txTime: txTime ?? this.#place.txTime };

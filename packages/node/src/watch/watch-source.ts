@@ -23,8 +23,8 @@ export interface WatchSource {
   /** Reads changes up to `position`, for all watchers. Throws `WATCH_COMPACTED` if they were removed. */
   newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
   /**
-   * Reads changes for a watcher that is behind. Watchers get fair shares of the reads, and leave indexing its share. Returns undefined if
-   * the reader was gone before its turn.
+   * Reads changes for a lagging watcher. Watchers get fair shares of the reads, and indexing keeps its own share.
+   * Returns undefined if the reader was gone before its turn.
    */
   past(query: Omit<ChangesQuery, "upTo">, reader: FairReader): Promise<ChangesPage | undefined>;
   /**
@@ -34,11 +34,11 @@ export interface WatchSource {
   place(txId: TxId, bucket: string | undefined, reader: FairReader): Promise<WatchPlace | undefined>;
 }
 
-/** The number of concurrent reads for watchers that are behind. More would only delay indexing. */
+/** The number of concurrent reads for lagging watchers. More would only delay indexing. */
 const MAX_PAST_READS = 2;
 /**
- * The number of concurrent reads of the position at which a watch begins: a few rows each, so that this many overtake the reads of the
- * past.
+ * The number of concurrent reads of the position at which a watch begins. They read only a few rows each, and overtake
+ * the reads of the past.
  */
 const MAX_PLACE_READS = 16;
 
@@ -61,7 +61,7 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     const begunAt = performance.now();
     const { txId } = index.state;
     const answer = await newest(query);
-    // While nothing is indexed, the thread is not needed for indexing.
+    // While nothing is being indexed, no time has to be left for indexing.
     const pause = index.state.txId === txId ? undefined : pauseAfter(performance.now() - begunAt);
     return { answer, pause };
   };
@@ -71,7 +71,8 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     },
     newest,
     past: (query, reader) => pages.read(reader, JSON.stringify(query), () => inTurn(query)),
-    // This reads only two rows, so that new watchers learn at once where their watch begins, however many others read the past.
+    // This reads only two rows, so that new watchers immediately learn where their watch begins, however many others
+    // are reading the past.
     place: (txId, bucket, reader) =>
       places.read(reader, JSON.stringify([txId, bucket]), async () => ({
         answer: await guarded(async (rows, upTo) => ({

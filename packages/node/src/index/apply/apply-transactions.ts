@@ -21,10 +21,12 @@ import { encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
 import { versionValueRevision } from "../rows/version-values.ts";
 import { REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submissions.ts";
 
-/** Messages that are damaged or that no node wrote for this log: they keep their tx-ids and change nothing. */
+/**
+ * Damaged messages, and messages that no node wrote for this log. They keep their transaction ids but change nothing.
+ */
 export interface RefusedMessages {
   readonly count: number;
-  /** The last refused message, and the reason. */
+  /** The last rejected message, and the reason. */
   readonly last?: { readonly txId: TxId; readonly reason: string };
 }
 
@@ -42,10 +44,11 @@ export interface Applied {
 }
 
 /**
- * Computes what a batch of messages does to an index: a pure function of the messages and of the state before them, which `reader` reads.
- * The resulting rows are the same however a log is cut into batches (as long as it is cut where {@link decodeBatches} and `batchLength`
- * require). The birth record makes no rows but its outcome. `remembered`: the number of transactions after which an idempotency id is
- * forgotten (part of the index version; only tests set it); `fields`: what is known of the indexed fields; `window`: the chains.
+ * Computes the effects of a batch of messages on an index: a pure function of the messages and of the preceding state,
+ * which `reader` reads. The resulting rows do not depend on how a log is divided into batches (as long as it is divided
+ * where {@link decodeBatches} and `batchLength` require). The birth record creates no rows except its outcome.
+ * `remembered` is the number of transactions after which an idempotency id is forgotten (part of the index version;
+ * only tests set it), `fields` is the known state of the indexed fields, and `window` contains the chains.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
@@ -129,7 +132,7 @@ interface Verdict {
   readonly text: Buffer;
   /** The number of keys written by the transaction that had a document before. */
   readonly replaced?: number;
-  /** Why the message was refused, if no node of this log wrote it or it is damaged. */
+  /** The reason for rejecting the message, if no node of this log wrote it or it is damaged. */
   readonly refusedFor?: string;
 }
 
@@ -153,8 +156,8 @@ function applyOne(
 }
 
 /**
- * Returns the verdict on an id that was used before. An id is applied once: a repetition refers to the first transaction; other content
- * under the same id is refused.
+ * Returns the verdict on an id that was used before. Each id is applied once: a repetition refers to the first
+ * transaction, and different content under the same id is rejected.
  */
 function appliedBefore(first: Submission, hash: Uint8Array): Verdict {
   return Buffer.compare(first.contentHash, hash) === 0
@@ -175,7 +178,7 @@ const BORN_LATE = refusedFor("only the first message of a log is its birth recor
 
 function applyOperations({ ops, header }: LoggedTransaction, context: Context): Verdict {
   const { txId, time, keys, touched, policies } = context;
-  // Matches compare the state before the transaction, wherever they are among its operations.
+  // Matches compare the state before the transaction, whatever their position among its operations.
   const conflict = firstConflict(ops, touched) ?? policies?.conflict(ops);
   if (conflict !== undefined) return aborted(conflict);
   let replaced = 0;
@@ -218,7 +221,7 @@ function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): Inde
   if (birth.log === log.id && birth.continues === undefined) return log;
   throw new CairnError(
     "LOG_DIFFERENT",
-    `The log was replaced: it is ${birth.log}, and the index ends at transaction ${txId} of ${log.id}.`,
+    `The log was replaced: it is now ${birth.log}, but the index ends at transaction ${txId} of ${log.id}.`,
     {
       hint: "Nothing of the new log was applied. The node joins again and compares its index with the log.",
     },

@@ -104,7 +104,7 @@ export class BatchPolicies {
     }
   }
 
-  /** Returns why a transaction that sets policies is aborted. */
+  /** Returns the reason for aborting a transaction that sets policies. */
   conflict(ops: readonly LoggedOperation[]): string | undefined {
     const revision = this.#before.policies?.revision ?? null;
     const expected = ops.find(({ op }) => op === "configure")?.revision;
@@ -112,12 +112,12 @@ export class BatchPolicies {
     return `CONFLICT: the policies are ${revision === null ? "not set" : `at revision ${revision}`}`;
   }
 
-  /** Notes that a document was written. */
+  /** Records that a document was written. */
   written(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     this.#expiry?.written(key, txId, time, document);
   }
 
-  /** Takes the events and the policies of a committed transaction. */
+  /** Adds the events and the policies of a committed transaction. */
   take(ops: readonly LoggedOperation[], txId: TxId, time: number): void {
     const events: Uint8Array[] = [];
     for (const { op, document } of ops) {
@@ -128,7 +128,10 @@ export class BatchPolicies {
     if (events.length > 0) this.#events?.record(txId, time, events);
   }
 
-  /** Applies what policies do after every transaction, whatever its outcome. Returns undefined if there is nothing to wait for. */
+  /**
+   * Applies the effects of policies that follow every transaction, whatever its outcome. Returns undefined if there is
+   * nothing to wait for.
+   */
   after(txId: TxId, time: number, touched: readonly (KeyState | undefined)[]): Promise<void> | undefined {
     this.#expiry?.expire(txId, time);
     // A sweep is part of the first transaction of its batch.
@@ -188,7 +191,10 @@ export class BatchPolicies {
     return pruned > 0 ? pruned : undefined;
   }
 
-  /** Removes a bucket from the scans once it was scanned to its end; a bucket whose rule changed is scanned from the beginning. */
+  /**
+   * Removes a bucket from the scans once it has been scanned to its end. A bucket whose rule has changed is scanned
+   * from the beginning.
+   */
   #stillScanned(policies: StatePolicies | undefined): StatePolicies | undefined {
     const [scan, ...rest] = policies?.scan ?? [];
     if (policies === undefined || scan === undefined || this.#scanned === undefined) return policies;

@@ -12,13 +12,14 @@ export interface IndexedMessage {
   readonly decoded: DecodedMessage;
 }
 
-/** The bounds of a batch: all of its rows are in memory, and short-lived objects are cheaper than long-lived ones. */
+/** The bounds of a batch. All of its rows are in memory, and short-lived objects are cheaper than long-lived ones. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 2 * 1024 * 1024;
 
 /**
- * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a batch of its own: an eviction has to
- * read the versions that it removes from the store, and a batch follows one set of policies.
+ * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a batch of its
+ * own, because an eviction must read the versions that it removes from the store, and a batch follows a single set of
+ * policies.
  */
 export function* decodeBatches(messages: readonly LogMessage[]): Generator<IndexedMessage[], void> {
   let batch: IndexedMessage[] = [];
@@ -46,7 +47,7 @@ function isAlone(decoded: DecodedMessage): boolean {
   return decoded.ops.some(({ op }) => op === "evict" || op === "configure");
 }
 
-/** The bound while documents expire: batches are then short, because all of these documents are in memory. */
+/** The bound while documents expire. Batches are then short, because all of these documents are in memory. */
 const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
 /**

@@ -6,10 +6,12 @@ import { eventRowKey, eventRowTime, milliseconds, nanoseconds, ROW, rowsOfKind }
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { RowQueue } from "./row-queue.ts";
 
-/** The most events that a transaction removes in excess of those it records. Part of the index version. */
+/**
+ * The maximum number of events that a transaction removes beyond the number that it records. Part of the index version.
+ */
 const MAX_EXTRA_REMOVALS = 100;
 
-/** The events that a batch records, and the oldest events, which it removes. */
+/** The events that a batch records, and the oldest events, which it may remove. */
 export class EventRows {
   readonly #bound: Bound;
   readonly #queue: RowQueue;
@@ -41,10 +43,10 @@ export class EventRows {
       const [last] = rows.at(-1) ?? [];
       for (const [key, value] of rows) {
         unsealed(key, value);
-        // Keeps only the keys: a batch may remove many events.
+        // Only the keys are kept, because a batch may remove many events.
         stored.push([key, EMPTY]);
       }
-      // The remaining events are younger and are removed only if there are still too many.
+      // The remaining events are newer, and are removed only if there are still too many.
       if (last === undefined || eventRowTime(last) < oldest) continue;
       if (count + batch.recorded - stored.length <= bound.keep) break;
     }

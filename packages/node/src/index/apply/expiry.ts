@@ -22,7 +22,7 @@ import {
 import { RowQueue } from "./row-queue.ts";
 import type { StatePolicies } from "../rows/index-state.ts";
 
-/** The most due rows that a transaction examines. Part of the index version. */
+/** The maximum number of due rows that a transaction examines. Part of the index version. */
 const DUE_PER_TRANSACTION = 100;
 
 /** Returns whether any document may be due at `time`; `from` as in {@link IndexState}. */
@@ -37,9 +37,9 @@ function dueWithin(from: number, time: number): { gte: Uint8Array; lt: Uint8Arra
 }
 
 /**
- * The documents that expire while a batch is applied. A document to which a rule applies is noted under the time at which it is due; then
- * it is examined again, and deleted if it is still the noted version. Expiry follows a transaction's own operations, so what a transaction
- * writes is never due in it.
+ * The documents that expire while a batch is applied. A document to which a rule applies is recorded under the time at
+ * which it is due. At that time it is examined again, and deleted if its version is still the recorded one. Expiry
+ * follows a transaction's own operations, so a document is never due in the transaction that writes it.
  */
 export class Expiry {
   readonly #rules: ActivePolicies["expire"];
@@ -87,14 +87,14 @@ export class Expiry {
     return expiry;
   }
 
-  /** Notes that a document was written. */
+  /** Records that a document was written. */
   written(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     const rule = this.#rules.get(key.bucket.name);
     if (rule === undefined) return;
     this.note(key.rowKey, rule, txId, time, JSON.parse(Buffer.from(document).toString("utf8")) as Json);
   }
 
-  /** Notes a document that `revision` wrote at `time`, if the rule applies to it. */
+  /** Records a document that `revision` wrote at `time`, if the rule applies to it. */
   note(rowKey: Uint8Array, rule: ExpireRule, revision: TxId, time: number, document: Json): void {
     if (!appliesTo(rule, document)) return;
     const due = time + rule.after;
@@ -125,7 +125,7 @@ export class Expiry {
     yield* this.#expired;
   }
 
-  /** Returns whether a document is due by the current rules, which may have changed since it was noted. */
+  /** Returns whether a document is due by the current rules, which may have changed since it was recorded. */
   #isDue({ bucket, document }: KeyState, revision: TxId, time: number): boolean {
     const rule = this.#rules.get(bucket.name);
     if (rule === undefined || document === undefined || versionValueRevision(document) !== revision)
@@ -150,7 +150,7 @@ export class Expiry {
 /** The number of documents of a bucket with a new rule that a transaction examines. Part of the index version. */
 const SCANNED_PER_TRANSACTION = 200;
 
-/** The point up to which a bucket was scanned; undefined: to its end. */
+/** The point up to which a bucket was scanned; undefined if to its end. */
 export interface Scanned {
   readonly after: string | undefined;
 }
@@ -167,7 +167,7 @@ export async function readScan(
   if (rule === undefined) return { after: undefined };
   const prefix = documentRowPrefix(bucket);
   const begin = after === "" ? { gte: prefix } : { gt: Buffer.from(after, "hex") };
-  // The transaction's own writes are already noted, or removed.
+  // The transaction's own writes are already recorded or removed.
   const written = new Set(
     touched.flatMap((key) => (key?.changed === true ? key.rowKey.toString("hex") : [])),
   );

@@ -6,7 +6,10 @@ import type { FieldChanges } from "../fields/field-changes.ts";
 import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
 import type { KeyState } from "./key-states.ts";
 
-/** Makes the rows of documents that are about to be written. Needs nothing from the store, which can be read in the meantime. */
+/**
+ * Prepares the rows of documents that are about to be written. Does not use the store, which can be read in the
+ * meantime.
+ */
 export function makeRowsAhead(
   changes: FieldChanges,
   ops: readonly LoggedOperation[],
@@ -40,7 +43,7 @@ export async function addFieldRows(
     const indexes = before === document ? undefined : indexed.get(bucket.name);
     if (indexes === undefined) continue;
     const old = fieldTexts(before, indexes);
-    // If a batch has several documents for a key, the last one may not have committed.
+    // If a batch contains several documents for a key, the last one may not have been committed.
     const made = document !== undefined && ahead?.written === written ? ahead?.rows : undefined;
     const now = made === undefined ? fieldTexts(document, indexes) : undefined;
     for (const [at, index] of indexes.entries()) {

@@ -35,16 +35,16 @@ const ROWS_PER_VERSION = 2;
 /** The bounds of the number of rows that a sweep examines. */
 const MIN_ROWS = 512;
 const MAX_ROWS = 65_536;
-/** Versions superseded within this many transactions are kept, for lists that continue and watchers that lag. */
+/** Versions superseded within this number of transactions are kept for paged lists and lagging watchers. */
 export const RECENT_TRANSACTIONS = 1_000;
 
 /**
- * The position at which the next sweep continues: the segment; the row key (hex) before which to continue, since sweeps run backwards; the
- * stem (hex) of the current key, and how many of its newest versions were seen and are kept.
+ * The position at which the next sweep continues: the segment; the row key (hex) before which to continue, since sweeps
+ * run backwards; and the stem (hex) of the current key, with the number of its newest versions that were seen and kept.
  */
 type SweepCursor = NonNullable<IndexState["sweep"]>;
 
-/** The versions beyond the bounds that one sweep found. */
+/** The versions beyond the bounds that a sweep has found. */
 export interface Swept {
   readonly versions: Uint8Array[];
   /** The document row keys of deletions without older versions. */
@@ -195,7 +195,7 @@ class Sweep {
       const jump = await this.#removeUpTo(versionKey, bucket, key.newer);
       key.newer = undefined;
       if (jump !== undefined) return { next: jump, isJump: true };
-      // The budget is exhausted. The oldest versions were removed first, so none is missing between two that are kept.
+      // The budget is exhausted. The oldest versions were removed first, so none is missing between two kept ones.
       this.#stop(segment, successor(versionKey), key.stem, key.seen - 1);
       return "stopped";
     }
@@ -265,7 +265,7 @@ class Sweep {
     const gte = asKind(Buffer.concat([Buffer.alloc(1), versionStem(newest)]), ROW.version);
     const { versions, floors } = this.swept;
     let floor = floors.get(bucket) ?? 0;
-    // At least one version, so that a single version can be removed.
+    // The limit is at least one version, so that a single version can be removed.
     let left = Math.max(this.budget, 1);
     const known = versions.length;
     let isDone = false;

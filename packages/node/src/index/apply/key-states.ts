@@ -30,7 +30,7 @@ interface BucketState {
   superseded: number;
   documents: number;
   tombstones: number;
-  /** The floor as in {@link BucketCounters}, as is `gone`. */
+  /** `floor` and `gone` are as in {@link BucketCounters}. */
   floor: TxId;
   gone: TxId;
   changed: boolean;
@@ -40,24 +40,27 @@ interface BucketState {
 export interface KeyState {
   readonly bucket: BucketState;
   readonly rowKey: Buffer;
-  /** The document as read: dependent rows change only if the document did, and a row that was never written need not be removed. */
+  /**
+   * The document as read. Dependent rows change only if the document did, and a row that was never written need not be
+   * removed.
+   */
   before: VersionValue | undefined;
   /** The current value within the batch: a key has a document, a tombstone or neither, never both. */
   document: VersionValue | undefined;
   tombstone: VersionValue | undefined;
   /** The row keys of superseded versions; read only if the key is evicted. */
   versions: Uint8Array[] | undefined;
-  /** The JSON of the document that was put last, from its message. */
+  /** The JSON of the last document put, from its message. */
   written: Uint8Array | undefined;
   ahead: RowsAhead | undefined;
-  /** Whether the store has a tombstone row, which has to be removed when the key no longer has a tombstone. */
+  /** Whether the store has a tombstone row, which must be removed when the key no longer has a tombstone. */
   storedTombstone: boolean;
   changed: boolean;
 }
 
 /**
- * The keys that a batch of transactions touches: read from the store at once, changed in memory, and written as one list of operations.
- * Each transaction sees the changes of earlier ones in the batch.
+ * The keys that a batch of transactions touches: read from the store together, changed in memory, and written as one
+ * list of operations. Each transaction sees the changes of earlier ones in the batch.
  */
 export class KeyStates {
   readonly #buckets = new Map<string, BucketState>();
@@ -149,7 +152,7 @@ export class KeyStates {
     touch(key);
   }
 
-  /** Reads what was collected: two reads for any number of keys, and one more for each evicted key. */
+  /** Reads the collected keys and buckets: two reads for any number of keys, and one more for each evicted key. */
   async load(reader: KvReader): Promise<void> {
     const keys = this.#keys;
     const buckets = [...this.#buckets.values()];
@@ -168,7 +171,7 @@ export class KeyStates {
     for (const key of keys) if (key.versions !== undefined) await loadVersions(key, key.versions, reader);
   }
 
-  /** Reads tombstones, but only in buckets that have any: most loads need no second read. */
+  /** Reads tombstones, but only in buckets that have any. Most loads need no second read. */
   async #loadTombstones(reader: KvReader): Promise<void> {
     const absent = this.#keys.filter((key) => key.before === undefined && key.bucket.tombstones > 0);
     if (absent.length === 0) return;
@@ -206,7 +209,9 @@ export class KeyStates {
     this.#wrote(key, key.tombstone);
   }
 
-  /** Removes the key with its history. The key's versions have to be loaded, so an eviction is a batch of its own. */
+  /**
+   * Removes the key with its history. The key's versions must have been loaded, so an eviction is a batch of its own.
+   */
   evict(key: KeyState, txId: TxId): void {
     if (key.document === undefined && key.tombstone === undefined) return;
     if (key.document === undefined) {

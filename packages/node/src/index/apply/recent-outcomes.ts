@@ -6,7 +6,7 @@ export interface AppliedTransaction {
   readonly txId: TxId;
   /** The transaction's time, in milliseconds since 1970. */
   readonly time: number;
-  /** Why the transaction was aborted; undefined if it committed. */
+  /** The reason why the transaction was aborted; undefined if it committed. */
   readonly reason: string | undefined;
   /** The number of keys put, deleted or evicted that had a document before. */
   readonly replaced: number;
@@ -19,15 +19,15 @@ export interface CommitResult {
 }
 
 /**
- * The number of outcomes remembered: more than one read of the log delivers, so that callers waiting for a transaction still find its
- * outcome once it is applied.
+ * The number of remembered outcomes. It exceeds the number of messages in one read of the log, so that callers waiting
+ * for a transaction still find its outcome after it is applied.
  */
 const REMEMBERED_OUTCOMES = 1_024;
 
 /**
- * The outcomes of the newest transactions, for callers that wait for them. They are kept in a ring buffer, in which a transaction
- * overwrites the one `REMEMBERED_OUTCOMES` before it. The buffer belongs to one open index, so that no outcome outlives the history it is
- * part of.
+ * The outcomes of the newest transactions, for callers that wait for them. They are kept in a ring buffer, in which a
+ * transaction overwrites the one `REMEMBERED_OUTCOMES` before it. The buffer belongs to one open index, so that no
+ * outcome outlives its history.
  */
 export class RecentOutcomes {
   readonly #ring: (AppliedTransaction | undefined)[] = Array.from({ length: REMEMBERED_OUTCOMES });

@@ -1,8 +1,9 @@
 import type { KvOperation, KvRow } from "@cairn/kv";
 
 /**
- * A queue of rows in key order while a batch is applied: the first rows of the store, as many as the batch may take, and the rows that the
- * batch adds. The same rows are taken however the log is cut into batches.
+ * A queue of rows in key order, used while a batch is applied: the first rows of the store, up to the number that the
+ * batch may take, and the rows that the batch adds. The taken rows do not depend on how the log is divided into
+ * batches.
  */
 export class RowQueue {
   readonly #stored: readonly KvRow[];
@@ -12,7 +13,7 @@ export class RowQueue {
   #nextStored = 0;
   #nextAdded = 0;
 
-  /** `stored`: rows of the store in key order. */
+  /** `stored` contains rows of the store in key order. */
   constructor(stored: readonly KvRow[]) {
     this.#stored = stored;
   }
@@ -38,7 +39,7 @@ export class RowQueue {
     const stored = this.#stored[this.#nextStored];
     const added = this.#added[this.#nextAdded];
     if (stored === undefined || added === undefined) return stored ?? added;
-    // If the keys are equal, the added row counts: it would replace the stored one.
+    // If the keys are equal, the added row takes precedence, because it would replace the stored one.
     return Buffer.compare(stored[0], added[0]) < 0 ? stored : added;
   }
 
@@ -54,7 +55,7 @@ export class RowQueue {
     if (this.#added[this.#nextAdded] === first) this.#nextAdded += 1;
   }
 
-  /** Yields the changes to the store: rows removed, and rows that were added and not taken. */
+  /** Yields the changes to the store: removed rows, and added rows that were not taken. */
   *rows(): Generator<KvOperation> {
     for (const key of this.#removed) yield { type: "del", key };
     for (let at = this.#nextAdded; at < this.#added.length; at += 1) {

@@ -6,8 +6,8 @@ import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
 
 /**
- * The number of transactions for which an idempotency id is remembered: a repetition within them is not applied again. Part of the index
- * version, because every node must forget an id at the same transaction.
+ * The number of transactions for which an idempotency id is remembered: a repetition within that range is not applied
+ * again. Part of the index version, because every node must forget an id at the same transaction.
  */
 export const REMEMBERED_TRANSACTIONS = 1_000_000;
 
@@ -52,7 +52,7 @@ export class Submissions {
     return submissions;
   }
 
-  /** Returns what is remembered of `id` when transaction `txId` is applied. */
+  /** Returns the submission remembered for `id` when transaction `txId` is applied. */
   get(id: string, txId: TxId): Submission | undefined {
     const found = this.#current.get(id);
     return found !== undefined && found.txId > txId - this.#remembered ? found : undefined;

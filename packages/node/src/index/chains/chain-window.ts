@@ -35,12 +35,15 @@ import { unusableIndex } from "../rows/unusable-index.ts";
 export const LINK_SPAN = 1_024;
 /** The number of complete spans that keep their entries, so that the values at all of the newest transactions are known. */
 const KEPT_SPANS = 2;
-/** The number of slots for the kept entries and for those of one batch, which must not overwrite kept ones before it is written. */
+/**
+ * The number of slots. They hold the kept entries and those of one batch, which must not overwrite kept ones before the
+ * batch is written.
+ */
 const SLOTS = 4 * LINK_SPAN;
 const NO_LINK: Link = { history: Buffer.alloc(CHAIN_BYTES), effects: Buffer.alloc(CHAIN_BYTES) };
 /**
- * The factor of the number of documents: odd, and far from 0, so that one document more or less changes the sum as much as another version
- * would.
+ * The factor of the number of documents. It is odd and far from 0, so that one document more or less changes the sum as
+ * much as a different version would.
  */
 const DOCUMENTS_FACTOR = 0x9e3779b1;
 const VERSION_BYTES = Buffer.from([0, 0, 0, INDEX_VERSION]);
@@ -55,9 +58,12 @@ interface Effect {
   readonly written: number;
 }
 
-/** The newest part of the chains, in memory: enough to extend them and to compute their values at the newest transactions. */
+/**
+ * The newest part of the chains in memory. It suffices to extend them and to compute their values at the newest
+ * transactions.
+ */
 export class ChainWindow {
-  // Zero before a log's first transaction, if its tx-id is not 1.
+  // Zero before a log's first transaction, if that transaction's id is not 1.
   readonly #identities = Buffer.alloc(SLOTS * IDENTITY_BYTES);
   readonly #effects = Buffer.alloc(SLOTS * EFFECT_BYTES);
   readonly #links = new Map<TxId, Link>();
@@ -67,18 +73,18 @@ export class ChainWindow {
     this.#last = last;
   }
 
-  /** Reads the chains of an index that ends at `state`. Throws `INDEX_CORRUPT` if the rows do not fit together. */
+  /** Reads the chains of an index that ends at `state`. Throws `INDEX_CORRUPT` if the rows are inconsistent. */
   static async load(reader: KvReader, { txId, log }: Pick<IndexState, "txId" | "log">): Promise<ChainWindow> {
     const window = new ChainWindow(txId);
     let next: TxId | undefined;
     for await (const rows of reader.range(ALL_ENTRIES)) {
       for (const [key, value] of rows) {
         const { first, count, identities, effects } = decodeEntries(key, value);
-        // A log that continues no other may begin with a tx-id other than 1.
+        // A log that does not continue another one may begin with a transaction id other than 1.
         const isBegin = first === keptFrom(txId) || first === rowBegin(log.offset + 1);
         if (next === undefined && !isBegin) throw broken(`the entries begin at transaction ${first}`);
         if (next !== undefined && first !== next)
-          throw broken(`entries from transaction ${next} on are missing`);
+          throw broken(`entries are missing, starting with transaction ${next}`);
         window.#identities.set(identities, slotOf(first) * IDENTITY_BYTES);
         window.#effects.set(effects, slotOf(first) * EFFECT_BYTES);
         next = first + count;
@@ -99,15 +105,15 @@ export class ChainWindow {
     return this.#last;
   }
 
-  /** Returns the chains' values at a transaction; undefined if it is still to come, or is before the window. */
+  /** Returns the chains' values at a transaction; undefined if it has not been applied yet or is before the window. */
   at(txId: TxId): Link | undefined {
     if (txId < keptFrom(this.#last) || txId > this.#last) return undefined;
     return this.#links.get(txId) ?? this.#chain(this.#links.get(linkBefore(txId)) ?? NO_LINK, txId);
   }
 
   /**
-   * Returns the CRC-32 of a message: the first four bytes of its identity, which its time does not change. Undefined if it is still to come,
-   * or is before the window.
+   * Returns the CRC-32 of a message: the first four bytes of its identity, which do not depend on its time. Undefined
+   * if it has not been applied yet or is before the window.
    */
   checksumAt(txId: TxId): number | undefined {
     if (txId < keptFrom(this.#last) || txId > this.#last) return undefined;
@@ -178,7 +184,7 @@ export class ChainWindow {
     for (const txId of this.#links.keys()) if (txId < keptFrom(last) - 1) this.#links.delete(txId);
   }
 
-  /** Compares links with entries: they are in different rows, and one of the rows could be missing or outdated. */
+  /** Compares links with entries. They are in different rows, one of which could be missing or outdated. */
   #check(offset: TxId): void {
     for (let txId = keptFrom(this.#last) - 1; txId <= this.#last; txId += LINK_SPAN) {
       const link = this.#links.get(txId);
@@ -187,7 +193,7 @@ export class ChainWindow {
       const { history, effects } = this.#chain(this.#links.get(txId - LINK_SPAN) ?? NO_LINK, txId);
       const isSame =
         Buffer.compare(history, link.history) === 0 && Buffer.compare(effects, link.effects) === 0;
-      if (!isSame) throw broken(`the link at transaction ${txId} is not that of its entries`);
+      if (!isSame) throw broken(`the link at transaction ${txId} does not match its entries`);
     }
   }
 
@@ -216,11 +222,11 @@ export class ChainWindow {
 
 /** A batch of messages that extends the chains. */
 export interface ChainBatch {
-  /** Adds the next message. `isReadable`: whether the message was decoded. */
+  /** Adds the next message. `isReadable` is whether the message could be decoded. */
   add(message: LogMessage, isReadable: boolean, effect: Effect): void;
   /** Returns the rows of the chains, to be written with those of the messages. */
   rows(): KvOperation[];
-  /** Extends the chains, after the rows were written. */
+  /** Extends the chains after the rows have been written. */
   commit(): void;
 }
 

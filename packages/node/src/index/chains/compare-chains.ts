@@ -2,17 +2,24 @@ import type { Chains, ChainValue, TxId } from "@cairn/client";
 
 /** The difference between the histories of two indexes of one log. */
 export interface Divergence {
-  /** `history`: the indexes applied different messages; `effects`: they applied the same messages differently. */
+  /**
+   * `history` means that the indexes applied different messages, `effects` that they applied the same messages
+   * differently.
+   */
   readonly kind: "history" | "effects";
-  /** The newest transaction up to which the two are known to agree (0: none), and the oldest at which they are known to differ. */
+  /**
+   * The newest transaction up to which the two are known to agree (0 if none), and the oldest at which they are known
+   * to differ.
+   */
   readonly agreeAt: TxId;
   readonly differAt: TxId;
 }
 
 /**
- * Compares another index's chains with one's own, whose value at a transaction `own` returns, if known. The newest value that both know
- * decides, since it covers everything before it; older values show roughly where the two part. Returns undefined if they agree, or share no
- * transaction with known values. Effects are compared only between indexes of the same version.
+ * Compares another index's chains with those of this index; `own` returns the latter's known value at a transaction.
+ * The newest value that both know is decisive, since it covers everything before it. Older values show approximately
+ * where the two diverge. Returns undefined if they agree, or share no transaction with known values. Effects are
+ * compared only between indexes of the same version.
  */
 export async function compareChains(
   own: (txId: TxId) => Promise<ChainValue | undefined>,

@@ -1,6 +1,6 @@
 import type { KvReader } from "@cairn/kv";
 
-/** The replacement character: in a string it stands for bytes that are not UTF-8, or for itself. */
+/** The replacement character. In a string, it stands for bytes that are not UTF-8, or for itself. */
 const REPLACEMENT = "\ufffd";
 
 type Pages<Row> = AsyncIterator<readonly Row[], unknown>;
@@ -15,8 +15,9 @@ type RowPart = Uint8Array | string;
 export type RowPage = readonly (readonly [RowPart, RowPart])[];
 
 /**
- * Yields the rows from `begin` to before `lt` in order, in pages, reading one page ahead; the rows must not be written in the meantime.
- * Reads strings if the store can: even with the bytes that {@link bytesOf} makes of them, this costs half as much as reading bytes.
+ * Yields the rows from `begin` up to but not including `lt` in order, in pages, and prefetches one page. The rows must
+ * not be written in the meantime. Reads strings if the store supports it: even including the conversion by {@link
+ * bytesOf}, this costs half as much as reading bytes.
  */
 export async function* documentPages(
   reader: KvReader,
@@ -39,7 +40,9 @@ export async function* documentPages(
   }
 }
 
-/** Returns the bytes of a key or value. Called as late as possible: the bytes of a whole page would live too long. */
+/**
+ * Returns the bytes of a key or value. Called as late as possible, since the bytes of a whole page would live too long.
+ */
 export function bytesOf(part: RowPart): Uint8Array {
   return typeof part === "string" ? Buffer.from(part, "utf8") : part;
 }
@@ -52,7 +55,7 @@ async function* readAhead<Row>(pages: AsyncIterable<readonly Row[]>): AsyncGener
       const page = await next;
       if (page.done === true) return;
       next = iterator.next();
-      // The consumer gets the error when it awaits the page.
+      // The consumer receives the error when it awaits the page.
       next.catch(() => {});
       yield page.value;
     }

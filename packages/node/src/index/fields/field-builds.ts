@@ -17,18 +17,21 @@ const PAGES_PER_STEP = 32;
 const DOCUMENTS_PER_TURN = 256;
 /** The number of rows removed in one step. */
 const REMOVED_PER_STEP = 1024;
-/** The number of fields removed in one step: each needs a search, even without rows. */
+/** The number of fields removed in one step. Each needs a search, even if it has no rows. */
 const FIELDS_REMOVED_PER_STEP = 100;
 
 const EMPTY = new Uint8Array(0);
 
 /**
- * Indexed fields that are being built, each with the document row up to which it is built (empty: not begun). All others are complete. Rows
- * of later documents are left to the build.
+ * Indexed fields that are being built, each with the document row up to which it is built (empty if the build has not
+ * begun). All other fields are complete. Rows of later documents are left to the build.
  */
 type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
-/** Returns the indexed fields by bucket, without buckets in which no build has begun: documents written there are left to the build. */
+/**
+ * Returns the indexed fields by bucket. Omits buckets in which no build has begun, since documents written there are
+ * left to the build.
+ */
 export function begunFields(
   indexed: ActivePolicies["indexed"],
   builds: FieldBuilds,
@@ -38,24 +41,27 @@ export function begunFields(
   return new Map([...indexed].filter(([, indexes]) => indexes.some(isBegun)));
 }
 
-/** What a writer to a store knows of the store's indexed fields. */
+/** A writer's knowledge of its store's indexed fields. */
 export interface FieldKnowledge {
   readonly builds: FieldBuilds;
   readonly counts: FieldCounts;
 }
 
-/** The work left for indexed fields that were added or removed. It differs from node to node, and no digest depends on it. */
+/**
+ * The remaining work for indexed fields that were added or removed. It differs between nodes, and no digest depends on
+ * it.
+ */
 export interface FieldWork extends FieldKnowledge {
   /** The numbers of removed fields whose rows remain. */
   readonly removals: readonly number[];
 }
 
-/** Returns an empty list of work, without known counts. */
+/** Returns an empty work list, without known counts. */
 export function noFieldWork(): FieldWork {
   return { builds: new Map(), removals: [], counts: new FieldCounts() };
 }
 
-/** Reads the work that is left. */
+/** Reads the remaining work. */
 export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
   const builds = new Map<number, Uint8Array>();
   const removals: number[] = [];
@@ -97,8 +103,9 @@ export interface FieldStep {
 }
 
 /**
- * Does part of the work; nothing may be applied in the meantime. Ends after a page of documents if another writer waits, else after
- * PAGES_PER_STEP. Each page is a batch, so that a killed node continues after the last one. After an error the work has to be read again.
+ * Does part of the work; nothing may be applied in the meantime. Ends after one page of documents if another writer is
+ * waiting, otherwise after PAGES_PER_STEP. Each page is a batch, so that a killed node continues after the last one.
+ * After an error, the work must be read again.
  */
 export async function stepFieldWork(
   kv: KvStore,
@@ -111,7 +118,7 @@ export async function stepFieldWork(
   if (first === undefined) return work;
   const all = [...(activePolicies(state)?.indexed.values() ?? [])].flat();
   const bucket = all.find(({ id }) => id === first[0])?.bucket;
-  // Fields of one bucket that have got equally far are built together, so that each document is read once.
+  // Fields of one bucket with equal progress are built together, so that each document is read only once.
   const indexes = all.filter((index) => {
     const built = work.builds.get(index.id);
     return index.bucket === bucket && built !== undefined && Buffer.compare(built, first[1]) === 0;
@@ -126,7 +133,7 @@ export async function stepFieldWork(
   return { ...work, builds };
 }
 
-/** Builds fields of one bucket that have got equally far. Processes a page while the rows of the previous one are written. */
+/** Builds fields of one bucket with equal progress. Processes a page while the rows of the previous one are written. */
 class FieldBuild {
   readonly #kv: KvStore;
   readonly #indexes: readonly FieldIndex[];
@@ -141,8 +148,8 @@ class FieldBuild {
   }
 
   /**
-   * Continues after the document row `after` (empty: with the first). Returns the row up to which the fields are built; undefined: they are
-   * complete.
+   * Continues after the document row `after` (if empty, with the first one). Returns the row up to which the fields are
+   * built; undefined if they are complete.
    */
   async go(bucket: string, after: Uint8Array, step: FieldStep): Promise<Uint8Array | undefined> {
     const prefix = documentRowPrefix(bucket);
@@ -186,15 +193,15 @@ class FieldBuild {
     await changes.addTo(rows, this.#kv, this.#counts);
     for (const { id } of this.#indexes) rows.push(built(fieldKey(ROW.fieldBuild, id)));
     this.#writing = this.#kv.batch(rows).then(() => this.#counts.written());
-    // The store has copied the rows. If kept until they are written, they would be promoted to the old generation, which costs an eighth of
-    // the time.
+    // The store has copied the rows. If they were kept until the write ends, they would be promoted to the old
+    // generation, which costs an eighth of the time.
     rows.length = 0;
-    // The next write awaits this one and gets its error.
+    // The next write awaits this one and receives its error.
     this.#writing.catch(() => {});
   }
 }
 
-/** Removes rows of removed fields, of several at once if these have few. Returns the fields that have rows left. */
+/** Removes rows of removed fields, of several at once if they have few. Returns the fields with remaining rows. */
 async function remove(kv: KvStore, removals: readonly number[]): Promise<readonly number[]> {
   const rows: KvOperation[] = [];
   let at = 0;

@@ -18,8 +18,8 @@ export interface FieldCount {
 }
 
 /**
- * A write-through cache of the numbers of documents by value, for the writer of one store, so that counts of the last batches need not be
- * read again. New counts are valid once they are written.
+ * A write-through cache of the numbers of documents by value, for the writer of one store, so that counts of recent
+ * batches need not be read again. New counts become valid once they are written.
  */
 export class FieldCounts {
   #known = new Map<number, Map<string, FieldCount>>();
@@ -32,7 +32,10 @@ export class FieldCounts {
     return known ?? { id, text, key: fieldCountKey(id, text), stored: undefined, next: 0 };
   }
 
-  /** Returns the counts as of the last {@link written}; 0 without a row. Discards counts that were set since. */
+  /**
+   * Returns the counts as of the last call of {@link written}; 0 if there is no row. Discards counts that were set
+   * since.
+   */
   async read(reader: KvReader, counts: readonly FieldCount[]): Promise<number[]> {
     this.#set = [];
     const found = counts.map(({ stored }) => stored);

@@ -6,7 +6,10 @@ import { KnownTexts } from "./known-texts.ts";
 import { asBuffer } from "../rows/row-keys.ts";
 import { VERSION_HEAD, type VersionValue, versionValueJson } from "../rows/version-values.ts";
 
-/** The values by which a document is found, one for each indexed field of its bucket; undefined for fields without an indexable value. */
+/**
+ * The values under which a document is indexed, one for each indexed field of its bucket; undefined for fields without
+ * an indexable value.
+ */
 type FieldTexts = readonly (string | undefined)[];
 
 /** The prepared search for several indexed fields of one bucket. */
@@ -24,7 +27,7 @@ const searches = new WeakMap<readonly FieldIndex[], Search>();
 
 const NONE: FieldTexts = [];
 
-/** Returns the values by which a version's document is found; empty for a deletion. */
+/** Returns the values under which a version's document is indexed; empty for a deletion. */
 export function fieldTexts(value: VersionValue | undefined, indexes: readonly FieldIndex[]): FieldTexts {
   if (value === undefined) return NONE;
   const texts = plainTexts(value, VERSION_HEAD, indexes);
@@ -44,7 +47,7 @@ function parsedTexts(document: Json, indexes: readonly FieldIndex[]): FieldTexts
   return indexes.map(({ path }) => comparableText(fieldValue(document, path)));
 }
 
-/** Returns the values without parsing the whole document; undefined if it has to be parsed. */
+/** Returns the values without parsing the whole document; undefined if parsing is necessary. */
 function plainTexts(bytes: Uint8Array, from: number, indexes: readonly FieldIndex[]): FieldTexts | undefined {
   const search = searchFor(indexes);
   if (!findMembers(bytes, from, search.names, search.places)) return undefined;

@@ -4,12 +4,12 @@ import type { IndexState } from "../rows/index-state.ts";
 import { resolvable } from "../../concurrency/resolvable.ts";
 
 /**
- * The work left for the indexed fields of one store, and their known counts. Only the current writer may use it, except {@link
- * workArrives}.
+ * The remaining work for the indexed fields of one store, and their known counts. Only the current writer may use it,
+ * except {@link workArrives}.
  */
 export class FieldUpkeep {
   readonly #kv: KvStore;
-  /** Undefined if the work has to be read (again). */
+  /** Undefined if the work must be read (again). */
   #work: FieldWork | undefined;
   /** Wakes {@link workArrives}. */
   #changed: () => void = () => {};
@@ -23,7 +23,7 @@ export class FieldUpkeep {
     return this.#work;
   }
 
-  /** Notes that a batch was written; `isConfigured`: it may have changed the indexed fields. */
+  /** Records that a batch was written; `isConfigured` is whether it may have changed the indexed fields. */
   written(isConfigured: boolean): void {
     this.#work?.counts.written();
     if (!isConfigured) return;
@@ -34,12 +34,12 @@ export class FieldUpkeep {
   /** Does part of the work. */
   async step(state: IndexState, step: FieldStep): Promise<void> {
     const work = await this.work();
-    // A step that fails may have written some batches: then only the store knows what is left.
+    // A failed step may have written some batches; only the store then knows the remaining work.
     this.#work = undefined;
     this.#work = await stepFieldWork(this.#kv, state, work, step);
   }
 
-  /** Returns whether no work is left. */
+  /** Returns whether all work is done. */
   get isDone(): boolean {
     return this.#work !== undefined && this.#work.builds.size === 0 && this.#work.removals.length === 0;
   }

@@ -1,8 +1,9 @@
 import { asBuffer } from "../rows/row-keys.ts";
 
 /*
- * Finds members of a JSON object without parsing the rest: only the indexed fields of a document matter, and parsing all of it costs four
- * times as much. Anything but an object whose names have no escapes is left to the parser.
+ * Finds members of a JSON object without parsing the rest. Only the indexed fields of a document matter, and parsing
+ * all of it would cost four times as much. JSON other than an object whose names contain no escapes is left to the
+ * parser.
  */
 
 /** `"` in ASCII. */
@@ -17,16 +18,20 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const SPACE = 0x20;
 
-/** The offsets of a wanted member's value: from `begin` to before `end`; `begin` is -1 if there is no such member. */
+/**
+ * The range of a requested member's value: from `begin` up to but not including `end`; `begin` is -1 if there is no
+ * such member.
+ */
 export interface MemberPlace {
   begin: number;
   end: number;
 }
 
 /**
- * Finds the members called `names` (UTF-8 without quotes) of the object in `json` that begins at `from`, and sets `places`, one for each
- * name. Of members with the same name the last counts, as for JSON.parse. Returns false if the JSON is not an object or has a name with an
- * escape: then it has to be parsed. `json` has to be valid.
+ * Finds the members called `names` (UTF-8 without quotes) of the object in `json` that begins at `from`, and sets
+ * `places`, one for each name. Of several members with the same name, the last one is used, as by JSON.parse. Returns
+ * false if the JSON is not an object or contains a name with an escape, and must therefore be parsed. `json` must be
+ * valid.
  */
 export function findMembers(
   json: Uint8Array,
@@ -94,7 +99,10 @@ function endOfValue(json: Uint8Array, at: number): number {
   return -1;
 }
 
-/** The number of bytes to search here before a native search, whose call costs as much as searching this many bytes. */
+/**
+ * The number of bytes to search here before a native search. Calling the latter costs as much as searching this number
+ * of bytes.
+ */
 const BYTES_BEFORE_NATIVE_SEARCH = 32;
 
 /** Returns the offset after the string whose opening quote is at `at`. */

@@ -3,7 +3,7 @@ import { asBuffer } from "../rows/row-keys.ts";
 
 /** The number of slots; a power of two. */
 const SLOTS = 1_024;
-/** The most bytes of a cached value. Values of indexed fields are short. */
+/** The maximum number of bytes of a cached value. Values of indexed fields are short. */
 const MAX_CACHED_BYTES = 64;
 
 interface KnownText {
@@ -18,7 +18,10 @@ interface KnownText {
 export class KnownTexts {
   readonly #known: (KnownText | undefined)[] = Array.from({ length: SLOTS }, () => undefined);
 
-  /** Returns the string in `json` from `begin` to before `end`; undefined if these bytes are not a string, or have an escape. */
+  /**
+   * Returns the string in `json` from `begin` up to but not including `end`; undefined if these bytes are not a string
+   * or contain an escape.
+   */
   textAt(json: Uint8Array, begin: number, end: number): string | undefined {
     if (json[begin] !== QUOTE || json[end - 1] !== QUOTE || end - begin < 2) return undefined;
     let hash = 0;

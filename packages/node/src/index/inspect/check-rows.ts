@@ -17,13 +17,13 @@ import { isSealed } from "../rows/row-checksum.ts";
 import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
 
-/** A row that is not as Cairn writes it, and what is wrong with it. */
+/** A malformed row and its problem. */
 interface RowProblem {
   readonly key: Uint8Array;
   readonly problem: string;
 }
 
-/** The numbers of rows checked. */
+/** The numbers of checked rows. */
 interface RowCounts {
   readonly rows: number;
   readonly documents: number;
@@ -76,7 +76,7 @@ export async function* checkRows(
   return { rows, documents };
 }
 
-const NOT_WRITTEN = "its checksum is not that of its key and value";
+const NOT_WRITTEN = "its checksum does not match its key and value";
 
 /** Returns the problem of a row; undefined if it has none. */
 function judgeRow(
@@ -116,15 +116,14 @@ function judgeRow(
       if (Buffer.compare(key, PURGE_ROW_KEY) !== 0) return undefined;
       return isSealed(key, value) ? undefined : NOT_WRITTEN;
     default:
-      return kindName(key[0]) === undefined ? "this version does not know its kind" : undefined;
+      return kindName(key[0]) === undefined ? "its kind is unknown to this version" : undefined;
   }
 }
 
 function judgeVersion(key: Uint8Array, value: Uint8Array, { txId }: IndexState): string | undefined {
   if (!isVersionOf(key, value)) return NOT_WRITTEN;
   const { revision, json } = decodeVersion(checkedVersion(key, value));
-  if (revision > txId || revision < 1)
-    return `its revision ${revision} is not one of transactions 1 to ${txId}`;
+  if (revision > txId || revision < 1) return `its revision ${revision} is outside transactions 1 to ${txId}`;
   if (json === undefined) return undefined;
   try {
     JSON.parse(json);

@@ -5,8 +5,9 @@ import { unsealed } from "../rows/row-checksum.ts";
 import { unusableIndex } from "../rows/unusable-index.ts";
 
 /**
- * Checks that the index has an intact outcome for every transaction up to its last: policies never remove outcomes. Throws `INDEX_CORRUPT`,
- * which names the first missing transaction. Detects the loss of part of a batch, which checksums cannot detect.
+ * Checks that the index has an intact outcome for every transaction up to its last; policies never remove outcomes.
+ * Throws `INDEX_CORRUPT`, naming the first missing transaction. This detects the loss of part of a batch, which
+ * checksums cannot detect.
  */
 export async function checkTransactions(reader: KvReader, { txId, log }: IndexState): Promise<void> {
   let next: number | undefined;
@@ -14,7 +15,7 @@ export async function checkTransactions(reader: KvReader, { txId, log }: IndexSt
     for (const [key, value] of rows) {
       unsealed(key, value);
       const found = rowTxId(key);
-      // A log that continues no other may begin with a tx-id other than 1.
+      // A log that does not continue another one may begin with a transaction id other than 1.
       const isNext = next === undefined ? found === 1 || found === log.offset + 1 : found === next;
       if (!isNext) throw missing(next ?? 1);
       next = found + 1;

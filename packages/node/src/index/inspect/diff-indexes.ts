@@ -22,8 +22,8 @@ interface DiffOptions {
   /** The only bucket to compare, if given. */
   readonly bucket?: string;
   /**
-   * Whether to compare only content; by default a document that was written again with the same content has changed, since its revision
-   * has.
+   * Whether to compare only content. By default, a document that was rewritten with the same content counts as changed,
+   * because its revision has changed.
    */
   readonly byContent?: boolean;
   /** Called periodically with the number of documents compared. */

@@ -9,7 +9,10 @@ export interface RowMeasure {
   valueBytes: number;
 }
 
-/** Measures all rows by kind, in key order. `isIndex`: whether the first byte is a kind; the rows of another LevelDB count as one kind. */
+/**
+ * Measures all rows by kind, in key order. `isIndex` is whether the first byte is a kind; the rows of any other LevelDB
+ * count as one kind.
+ */
 export async function measureRows(reader: KvReader, isIndex: boolean): Promise<RowMeasure[]> {
   const measures = new Map<number, RowMeasure>();
   for await (const page of reader.range({})) {

@@ -14,18 +14,18 @@ export interface FieldIndex {
 
 /** The rule by which documents expire. */
 export interface ExpireRule {
-  /** The age, in milliseconds since the last write, at which a document expires. */
+  /** The age at which a document expires (ms since its last write). */
   readonly after: number;
   readonly conditions: readonly { readonly path: readonly string[]; readonly values: ReadonlySet<string> }[];
 }
 
-/** A bound that keeps at most `keep`, and none older than `age` (ms); Infinity for no bound. */
+/** A bound that keeps at most `keep` items, and none older than `age` (ms); Infinity for no bound. */
 export interface Bound {
   readonly keep: number;
   readonly age: number;
 }
 
-/** The policies in the form in which the index follows them. */
+/** The policies in the form that the index uses. */
 export interface ActivePolicies {
   readonly indexed: ReadonlyMap<string, readonly FieldIndex[]>;
   readonly expire: ReadonlyMap<string, ExpireRule>;
@@ -38,7 +38,10 @@ export function oldestEventTime({ age }: Bound, time: number): bigint {
   return age >= time ? 0n : nanoseconds(time - age);
 }
 
-/** The bound for events if there is no policy. Part of the index version. It has no age, because events may report old times. */
+/**
+ * The bound for events if there is no policy. Part of the index version. It has no age, because events may have old
+ * times.
+ */
 export const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: Infinity };
 
 const active = new WeakMap<StatePolicies, ActivePolicies>();
@@ -116,7 +119,8 @@ export function configured(
     }
   }
   const scan = Object.keys(value.expire ?? {}).flatMap((bucket) => {
-    // Documents older than a rule are scanned for it once: from the beginning if the rule is new, else from where the scan had got to.
+    // Documents older than a rule are scanned for it once: from the beginning if the rule is new, otherwise from where
+    // the scan stopped.
     const isSame = expireText(before?.value, bucket) === expireText(value, bucket);
     const unfinished = before?.scan.find((one) => one.bucket === bucket);
     return isSame ? (unfinished ?? []) : { bucket, after: "" };

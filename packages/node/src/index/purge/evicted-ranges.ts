@@ -6,9 +6,9 @@ import { parseStem, prefixEnd, ROW, partEnd } from "../rows/row-keys.ts";
 const AFTER = Buffer.from([0]);
 
 /**
- * Returns the ranges in which the files may hold what was evicted under `stems`: documents and versions; for a bucket with indexed fields
- * also all rows of these and of removed fields, since the values of earlier versions are no longer known. Other rows about an eviction
- * contain only its key.
+ * Returns the key ranges in which the files may hold evicted content of `stems`: documents and versions and, for a
+ * bucket with indexed fields, all rows of these and of removed fields, since the values of earlier versions are no
+ * longer known. Other rows about an eviction contain only its key.
  */
 export function evictedRanges(stems: readonly Buffer[], { policies }: IndexState): KvPurgeRange[] {
   const ranges: KvPurgeRange[] = [];
@@ -32,7 +32,7 @@ export function evictedRanges(stems: readonly Buffer[], { policies }: IndexState
   return ranges;
 }
 
-/** Returns true, because counts do not tell whose values they count. */
+/** Returns true, because counts do not show whose values they count. */
 function anyCount(): boolean {
   return true;
 }

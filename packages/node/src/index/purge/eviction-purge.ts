@@ -10,16 +10,24 @@ import { evictedRanges } from "./evicted-ranges.ts";
 /** The reason why evicted bytes are still in the files; `unknown`: the store does not report it. */
 export type PurgeHeld = Exclude<KvPurged, "gone" | "named"> | "unknown";
 
-/** How far a run got: evictions up to `txId` are purged; `held`: what holds the rest (undefined: nothing is left). */
+/**
+ * The progress of a run: evictions up to `txId` are purged. `held` is what blocks the rest (undefined if nothing
+ * remains).
+ */
 export interface PurgeReport {
   readonly txId: TxId;
   readonly held: PurgeHeld | undefined;
 }
 
-/** The most evictions purged at once: more would need more memory, and their ranges soon cover the whole index anyway. */
+/**
+ * The maximum number of evictions purged at once. More would need more memory, and their ranges would soon cover the
+ * whole index anyway.
+ */
 const MAX_EVICTIONS = 10_000;
 
-/** Overwrites evicted data in an index's files, in the order of the evictions, and records in the index how far it has got. */
+/**
+ * Overwrites evicted data in an index's files, in the order of the evictions, and records its progress in the index.
+ */
 export class EvictionPurge {
   readonly #kv: KvStore;
   /** Serializes writers whose writes depend on the contents of the store. */
@@ -34,14 +42,14 @@ export class EvictionPurge {
     this.#writing = writing;
   }
 
-  /** Returns what held the last run: why the evictions after the last mark are not yet purged. */
+  /** Returns what blocked the last run, that is, why the evictions after the last mark are not yet purged. */
   get held(): PurgeHeld | undefined {
     return this.#held;
   }
 
   /**
-   * Purges for about `withinMs`; the next run continues. `state` returns the current state of the index. Errors: `INDEX_CORRUPT`, those of
-   * writing to the store, and the reason of `signal`.
+   * Purges for about `withinMs`; the next run continues. `state` returns the current state of the index. Throws
+   * `INDEX_CORRUPT`, errors of writing to the store, and the reason of `signal`.
    */
   async run(
     { withinMs, signal }: Pick<KvPurging, "withinMs" | "signal">,
@@ -100,7 +108,7 @@ export class EvictionPurge {
     return stems;
   }
 
-  /** Returns what holds the purge; undefined once it is done and recorded. */
+  /** Returns what blocks the purge; undefined once it is done and recorded. */
   async #go(
     { txId, purge }: { txId: TxId; purge: KvPurge },
     options: KvPurging,
@@ -114,8 +122,8 @@ export class EvictionPurge {
   }
 
   /**
-   * Reads the marks. The store has been opened since the last mark was set, so files that contained only field values (`named`) were
-   * replaced.
+   * Reads the marks. The store has been reopened since the last mark was set, so files that contained only field values
+   * (`named`) have been replaced.
    */
   async #readMarks(): Promise<readonly PurgeMark[]> {
     const marks = await readPurgeMarks(this.#kv);

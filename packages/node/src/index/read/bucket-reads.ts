@@ -9,7 +9,7 @@ import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
 export interface FieldSummary {
   /** The counts by value; null while the field is being built. */
   readonly counts: Readonly<Record<string, number>> | null;
-  /** Whether there are more values than listed. */
+  /** Whether there are more values than the listed ones. */
   readonly more: boolean;
 }
 
@@ -20,10 +20,10 @@ export interface BucketSummary {
   readonly fields: Readonly<Record<string, FieldSummary>>;
 }
 
-/** The most values listed for a field: a person cannot read more. */
+/** The maximum number of values listed for a field. More would not be readable for a person. */
 const MAX_VALUES = 1_000;
 
-/** Returns all buckets, by name, that have or had documents, or that have indexed fields. Reads only counters. */
+/** Returns, by name, all buckets that have or had documents or that have indexed fields. Reads only counters. */
 export async function readBuckets(reader: KvReader, state: IndexState): Promise<BucketSummary[]> {
   const indexed = activePolicies(state)?.indexed ?? new Map<string, readonly FieldIndex[]>();
   const documents = new Map<string, number>();

@@ -5,7 +5,10 @@ import type { TxId } from "@cairn/client";
 export interface ListCursor {
   readonly txId: TxId;
   readonly after: Uint8Array;
-  /** The first digits of the history chain at that transaction, if known: another history may have a transaction with the same id. */
+  /**
+   * The first digits of the history chain at that transaction, if known: another history may contain a transaction with
+   * the same id.
+   */
   readonly history?: string | undefined;
 }
 
@@ -23,7 +26,7 @@ export function decodeListCursor(text: string): ListCursor {
   return { txId, after: Buffer.from(after, "base64url"), history };
 }
 
-/** Returns `REQUEST_INVALID`: the earlier pages were of transactions that the log has lost. */
+/** Returns `REQUEST_INVALID`: the earlier pages were as of a transaction that the log has lost. */
 export function lostHistory(): CairnError {
   return new CairnError("REQUEST_INVALID", "The cursor belongs to a history that the log has lost.", {
     hint: "Start the list again without a cursor: the contents of earlier pages may no longer exist.",

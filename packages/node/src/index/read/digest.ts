@@ -9,13 +9,15 @@ import { RowCursor } from "../rows/row-cursor.ts";
 import { evictionsAfter } from "../rows/purge-row.ts";
 
 /**
- * Computes the SHA-256 of the logical content of an index, which is the same on every node that holds the same prefix of the same log. The
- * hash covers: `cairn-digest/3`, the log id and the tx-id, each ended by a line break; then, for every key in key order, its versions from
- * the oldest to the newest, each as length of the stem (4 bytes, big-endian), stem, length of the value, value (docs/index-format.md).
- * `reader` must be a snapshot, or a store that is not being written. Returns undefined for an empty index.
+ * Computes the SHA-256 of the logical content of an index, which is the same on every node that holds the same prefix
+ * of the same log. The hash covers: `cairn-digest/3`, the log id and the transaction id, each followed by a line break;
+ * then, for every key in key order, its versions from the oldest to the newest, each as length of the stem (4 bytes,
+ * big-endian), stem, length of the value, value (docs/index-format.md). `reader` must be a snapshot, or a store that is
+ * not being written to. Returns undefined for an empty index.
  *
- * With `at`, computes the digest of the index as it was at that transaction, from the history. Throws `CONFLICT` if the history is not
- * complete: documents have been evicted since, history was removed, or the index does not reach that transaction.
+ * With `at`, computes the digest of the index as it was at that transaction, from the history. Throws `CONFLICT` if the
+ * history is not complete: documents have been evicted since, history was removed, or the index does not reach that
+ * transaction.
  */
 export async function digestIndex(
   reader: KvReader,
@@ -91,7 +93,7 @@ function earlier(left: StemCursor, right: StemCursor): StemCursor {
   return Buffer.compare(left.row.stem, right.row.stem) <= 0 ? left : right;
 }
 
-/** Buffers small pieces for a hash, because a hash update costs more than copying a row. */
+/** Buffers small pieces for a hash, because updating a hash costs more than copying a row. */
 class HashFeed {
   readonly #hash: Hash = createHash("sha256");
   readonly #buffer = Buffer.allocUnsafe(256 * 1024);

@@ -22,10 +22,13 @@ import {
 } from "../rows/version-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** A document or undefined; a promise only if the row is not in memory. */
+/** A document or undefined, as a promise only if the row is not in memory. */
 export type MaybeDocument = StoredDocument | undefined | Promise<StoredDocument | undefined>;
 
-/** Reads the current document of a key. Avoids a promise, which would be a third of the cost of reading a row in memory. */
+/**
+ * Reads the current document of a key. Avoids a promise, which would account for a third of the cost of reading a row
+ * in memory.
+ */
 export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument {
   const rowKey = documentKeyRow(key);
   const value = reader.getText === undefined ? readBytes(reader, rowKey) : reader.getText(rowKey);
@@ -67,8 +70,8 @@ export async function readDocumentAsOf(
 }
 
 /**
- * Returns the value of a key after transaction `txId`: its newest value (of a document or a tombstone) if that is old enough, else the
- * newest superseded version that is.
+ * Returns the value of a key after transaction `txId`: its newest value (of a document or a tombstone) if that is old
+ * enough, otherwise the newest superseded version that is.
  */
 export async function valueAsOf(
   reader: KvReader,
@@ -87,7 +90,7 @@ export async function valueAsOf(
   return undefined;
 }
 
-/** The transactions after which a bucket's history is complete. */
+/** The transactions from which a bucket's history is complete. */
 export type PastFloors = Pick<BucketCounters, "floor" | "gone">;
 
 /** Reads the floors of a bucket. */
@@ -114,14 +117,14 @@ export function checkFloor(
 function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
   return new CairnError(
     "WATCH_COMPACTED",
-    `The history of ${bucket} no longer reaches back to transaction ${txId}: it is complete from transaction ${floor} on.`,
+    `The history of ${bucket} no longer reaches back to transaction ${txId}: it is complete starting with transaction ${floor}.`,
     {
-      hint: `Ask for transaction ${floor} or a later one; the policy "history" determines how much is kept.`,
+      hint: `Use transaction ${floor} or a later one; the policy "history" determines how much is kept.`,
     },
   );
 }
 
-/** Reads at most `limit` of a key's versions, newest first; only those older than revision `before` if it is given. */
+/** Reads at most `limit` of a key's versions, newest first; only those older than revision `before`, if given. */
 export async function readHistory(
   reader: KvReader,
   key: DocumentKey,
@@ -158,8 +161,8 @@ export function storedDocumentRow(rowKey: Uint8Array, value: VersionValue): Stor
 }
 
 /**
- * Finds the last transaction between `first` and `last` whose time is not after `time` (ms since 1970); undefined if all are later.
- * Transaction times never go back, which allows a binary search.
+ * Finds the last transaction between `first` and `last` whose time is not after `time` (ms since 1970); undefined if
+ * all are later. Transaction times never decrease, which allows a binary search.
  */
 async function transactionAt(
   reader: KvReader,

@@ -5,7 +5,7 @@ import { FIRST_TX_ID } from "../rows/index-state.ts";
 import { rowTxId, transactionRowKey } from "../rows/row-keys.ts";
 import { decodeOutcome, type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
 
-/** The bounds of what is scanned for one result; beyond them the result is less exact. */
+/** The bounds of the scan for one result. Beyond them, the result is less exact. */
 const MAX_TRANSACTIONS = 20_000;
 const MAX_BYTES = 8 * 1024 * 1024;
 
@@ -15,9 +15,10 @@ interface Origin {
 }
 
 /**
- * Returns for each of `evictions` (keys with the transaction that evicted them), in their order, a transaction before which nothing that
- * the eviction removed was written. The index keeps no version of evicted keys, so this function scans the operations of its transactions,
- * starting with the first. The result is exact as far as they are scanned; beyond that it errs towards an earlier transaction.
+ * For each of `evictions` (keys with the transaction that evicted them), returns a transaction such that all content
+ * removed by the eviction was written at or after it; the results are in the order of `evictions`. The index keeps no
+ * versions of evicted keys, so this function scans the operations of its transactions, starting with the first. The
+ * result is exact for the scanned range; beyond it, the result errs towards an earlier transaction.
  */
 export async function earliestWrites(
   reader: KvReader,

@@ -13,14 +13,15 @@ export interface Eviction extends DocumentKey {
   /** The transaction that evicted the key. */
   readonly txId: TxId;
   readonly txTime: string;
-  /** What this node's index files still contain of the evicted key. */
+  /** The evicted data that this node's index files may still contain. */
   readonly files: EvictedFiles;
 }
 
 /**
- * `goneSince`: the latest time (ISO-8601) since which the files of a node's index contain nothing of an eviction; null while they may
- * contain something. Then `waitsFor` is what removes the rest: a `compaction`, the end of `reads` that began before, a `restart` (only a
- * value of an indexed field is left, in LevelDB's manifest), or `unknown` if the key-value store does not report it.
+ * `goneSince`: the latest time (ISO-8601) since which the files of a node's index contain nothing of an eviction; null
+ * while they may contain something. `waitsFor` is then the event that removes the rest: a `compaction`, the end of
+ * `reads` that began before, a `restart` (only a value of an indexed field is left, in LevelDB's manifest), or
+ * `unknown` if the key-value store does not report it.
  */
 export type EvictedFiles =
   | { readonly goneSince: string; readonly waitsFor: null }
@@ -28,9 +29,9 @@ export type EvictedFiles =
 
 const WAITS_FOR = { unfinished: "compaction", read: "reads", unknown: "unknown" } as const;
 
-/** An eviction with what the index knows of the time of the evicted writes. */
+/** An eviction, with a lower bound for the transactions that wrote the evicted content. */
 export interface DatedEviction extends Eviction {
-  /** No transaction before this one wrote anything that was evicted. */
+  /** No transaction before this one wrote any evicted content. */
   readonly notBefore: TxId;
 }
 
@@ -40,7 +41,7 @@ export interface EvictionPage {
   readonly cursor?: string;
 }
 
-/** A query for evictions; `held`: why those after the last mark are still in the files. */
+/** A query for evictions; `held` is the reason why those after the last mark are still in the files. */
 interface EvictionQuery {
   readonly limit: number;
   readonly cursor?: string | undefined;

@@ -20,7 +20,7 @@ export interface Wanted {
   readonly values: readonly string[];
 }
 
-/** Resolves the conditions to indexed fields. Throws `REQUEST_INVALID` and `NOT_READY` as for a list. */
+/** Resolves the conditions to indexed fields. Throws `REQUEST_INVALID` and `NOT_READY`, as a list does. */
 export async function wantedFields(
   reader: KvReader,
   bucket: string,
@@ -28,7 +28,7 @@ export async function wantedFields(
   state: IndexState,
 ): Promise<Wanted> {
   checkQueries(queries);
-  // One array for all documents, since the search for its fields is prepared once for each array.
+  // There is one array for all documents, because the search for the fields is prepared once for each array.
   const indexes: FieldIndex[] = [];
   for (const { field } of queries) indexes.push(await readyIndex(reader, bucket, field, state));
   return { indexes, values: queries.map(({ value }) => value) };
@@ -50,7 +50,7 @@ function checkQueries(queries: readonly FieldQuery[]): void {
       "REQUEST_INVALID",
       `The field ${JSON.stringify(field)} is in more than one condition.`,
       {
-        hint: "All conditions must hold, and a field has one value: send one request per value.",
+        hint: "All conditions must hold, and a field has only one value: send one request per value.",
       },
     );
   }
@@ -79,7 +79,7 @@ async function readyIndex(
   }
   if ((await reader.get(fieldKey(ROW.fieldBuild, index.id))) === undefined) return index;
   throw new CairnError("NOT_READY", `The index of the field ${asked} of ${bucket} is being built.`, {
-    hint: "Ask again in a moment; GET /api/v1/buckets shows its counts once it is built.",
+    hint: "Try again in a moment; GET /api/v1/buckets shows its counts once it is built.",
   });
 }
 
@@ -95,7 +95,7 @@ export interface IndexedValue {
   readonly value: string;
 }
 
-/** Returns the condition that the fewest documents meet, so that as few as possible have to be examined. */
+/** Returns the condition that the fewest documents meet, so that as few documents as possible must be examined. */
 export async function rarestOf(reader: KvReader, { indexes, values }: Wanted): Promise<IndexedValue> {
   const counts = indexes.map(({ id }, at) => fieldCountKey(id, values[at] ?? ""));
   const rows = counts.length === 1 ? [] : await reader.getMany(counts);

@@ -23,16 +23,17 @@ export interface ListedDocuments {
 /** Lists the current documents. */
 export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
   const { namespace, prefix = "", limit } = range;
-  // Every row is a document of the list, unless a prefix without a namespace filters the rows.
+  // Every row is in the list, unless a prefix without a namespace filters the rows.
   const most = namespace === undefined && prefix !== "" ? {} : { limit: limit + 1 };
   const rows = reader.range({ ...bounds(range, ROW.document), ...most });
   return await collect(rows, range, (row) => Promise.resolve(checkedVersion(...row)));
 }
 
 /**
- * Lists the documents as they were after transaction `txId`. Every key that had a document then has a document or a tombstone row now
- * (evicted keys have none), so both are read in key order, and only what has changed since is looked up in the history. `isWanted` filters
- * versions. Throws `WATCH_COMPACTED` if a history policy has removed the history of that time.
+ * Lists the documents as they were after transaction `txId`. Every key that had a document then has a document or a
+ * tombstone row now (evicted keys have none), so both are read in key order, and only what has changed since is looked
+ * up in the history. `isWanted` filters versions. Throws `WATCH_COMPACTED` if a history policy has removed the history
+ * up to that time.
  */
 export async function listAsOf(
   reader: KvReader,

@@ -32,18 +32,22 @@ import { decodeOutcome, outcomeOperations } from "../rows/row-values.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
 interface WhereRange extends ListRange {
-  /** The conditions, at least one; all have to hold. */
+  /** The conditions, at least one. All must hold. */
   readonly where: readonly FieldQuery[];
 }
 
-/** If more transactions than this have followed, listing everything as of then costs less than finding the keys that have changed since. */
+/**
+ * If more transactions than this have followed, listing everything as of that time costs less than finding the keys
+ * that have changed since.
+ */
 const MAX_TRANSACTIONS_BACK = 10_000;
 const KEYS_PER_READ = 128;
 
 /**
- * Lists the documents whose fields had the values after transaction `txId`. Throws `REQUEST_INVALID` for a field that is not indexed,
- * `NOT_READY` while the field is being built. The condition that the fewest documents meet now selects candidates, which are then checked
- * against all conditions. For an earlier transaction, keys that have changed since are candidates as well.
+ * Lists the documents whose fields had the values after transaction `txId`. Throws `REQUEST_INVALID` for a field that
+ * is not indexed, `NOT_READY` while the field is being built. The condition that currently matches the fewest documents
+ * selects candidates, which are then checked against all conditions. For an earlier transaction, keys that have changed
+ * since are candidates as well.
  */
 export async function listWhere(
   reader: KvReader,
@@ -122,7 +126,7 @@ async function* candidates(
   const gt = range.after === undefined ? undefined : toRow(range.after);
   if (gt !== undefined && (Buffer.compare(gt, gte) < 0 || Buffer.compare(gt, lt) >= 0)) throw foreignCursor();
   let at = 0;
-  // Every row is then a document of the page; one more shows whether there is another page.
+  // Every row is then in the page; one extra row shows whether there is another page.
   const isPlain = changed.length === 0 && !hasFilter(range) && range.where.length === 1;
   const limit = isPlain ? { limit: range.limit + 1 } : {};
   for await (const rows of reader.range({ ...(gt === undefined ? { gte } : { gt }), lt, ...limit })) {
@@ -143,7 +147,7 @@ async function* candidates(
   for (; at < changed.length; at += KEYS_PER_READ) yield changed.slice(at, at + KEYS_PER_READ);
 }
 
-/** Returns whether names have to be filtered: a prefix without a namespace applies to all namespaces. */
+/** Returns whether names must be filtered, because a prefix without a namespace applies to all namespaces. */
 function hasFilter({ namespace, prefix }: WhereRange): boolean {
   return namespace === undefined && prefix !== undefined && prefix !== "";
 }

@@ -41,7 +41,7 @@ export interface ChangesQuery {
   readonly maxBytes: number;
 }
 
-/** The transactions that changed anything, out of all up to `upTo` (whose time is `txTime`). */
+/** The transactions that changed anything, among all up to `upTo` (whose time is `txTime`). */
 export interface ChangesPage {
   readonly transactions: readonly TransactionEvent[];
   readonly upTo: TxId;
@@ -61,13 +61,16 @@ interface WantedTransaction {
   readonly operations: readonly WantedOperation[];
 }
 
-/** The number of versions in one read: few enough to stop soon after the bound, many enough to share the cost of a read. */
+/**
+ * The number of versions in one read. It is small enough to stop soon after the bound, and large enough to share the
+ * cost of a read.
+ */
 const VERSIONS_PER_READ = 64;
 
 /**
- * Reads what transactions changed: operations from their outcomes, documents from the versions that they wrote. Returns only what took
- * effect, without what has been evicted since. Throws `WATCH_COMPACTED` if the rows do not reach back to `after`. The reader has to be a
- * snapshot, because a version moves when the next one is written.
+ * Reads the changes made by transactions: operations from their outcomes, documents from the versions that they wrote.
+ * Omits changes that had no effect and those that have been evicted since. Throws `WATCH_COMPACTED` if the rows do not
+ * reach back to `after`. The reader must be a snapshot, because a version moves when the next one is written.
  */
 export async function readChanges(reader: KvReader, query: ChangesQuery): Promise<ChangesPage> {
   const { after, maxBytes } = query;
@@ -120,7 +123,7 @@ async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise
   return Math.min(pruned, Math.max(floor, gone));
 }
 
-/** Returns the time of a transaction; undefined if the index does not have it. */
+/** Returns the time of a transaction; undefined if the index does not contain it. */
 export async function transactionTime(reader: KvReader, txId: TxId): Promise<string | undefined> {
   const key = transactionRowKey(txId);
   const value = await reader.get(key);
@@ -150,7 +153,7 @@ async function* wantedTransactions(
   if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));
 }
 
-/** Reads which documents expired with these transactions, whatever their outcomes; a bounded number for each. */
+/** Reads the documents that expired with these transactions, whatever their outcomes; a bounded number for each. */
 async function expiredWithin(
   reader: KvReader,
   { bucket, namespace }: ChangesQuery,
@@ -189,7 +192,7 @@ function wantedOperations(outcome: Outcome, { bucket, namespace }: ChangesQuery)
   return wanted;
 }
 
-/** Appends what the transactions of `chunk` changed; returns the approximate size in bytes. */
+/** Appends the changes of the transactions in `chunk`; returns their approximate size in bytes. */
 async function readVersions(
   reader: KvReader,
   chunk: readonly WantedTransaction[],
@@ -221,8 +224,8 @@ async function readVersions(
 const EVICTED = "evicted";
 
 /**
- * Returns for each operation the version or eviction by which it took effect, if it took effect and has not been evicted since. Looks for
- * superseded versions first: their keys contain the revision, so nothing is read in vain.
+ * Returns for each operation the version or eviction by which it took effect, if it took effect and has not been
+ * evicted since. Looks for superseded versions first, because their keys contain the revision, so no read is wasted.
  */
 async function effects(
   reader: KvReader,

@@ -9,7 +9,7 @@ export interface WatchChange extends DocumentKey {
 
 const CHANGE_OVERHEAD = 128;
 
-/** Returns the approximate memory of a change, for bounds on changes that are added and removed again. */
+/** Returns the approximate memory used by a change, for bounds on buffered changes. */
 export function changeBytes({ json = "", namespace, name }: WatchChange): number {
   return json.length + namespace.length + name.length + CHANGE_OVERHEAD;
 }

@@ -24,10 +24,13 @@ export function compacted(after: TxId, floor: TxId): WatchCompactedError {
   );
 }
 
-/** Returns the error for a log that has lost its end, and has other transactions in its place since the watcher saw transaction `from`. */
+/**
+ * Returns the error for a log that has lost its end, including transaction `from`, and contains other transactions in
+ * its place.
+ */
 export function regressed(from: TxId, floor: TxId): WatchCompactedError {
   return new WatchCompactedError(
-    `Transaction ${from} is not the one that the watcher saw: the log lost its end, including that transaction.`,
+    `Transaction ${from} differs from the one that the watcher saw: the log lost its end, including that transaction.`,
     floor,
     "regressed",
   );

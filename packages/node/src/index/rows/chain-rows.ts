@@ -11,7 +11,7 @@ export const IDENTITY_BYTES = 12;
  * 4 each.
  */
 export const EFFECT_BYTES = 8;
-/** The number of messages in one row of entries: few, because every batch rewrites the newest row. */
+/** The number of messages in one row of entries. It is small, because every batch rewrites the newest row. */
 export const ENTRIES_IN_ROW = 32;
 
 /** The values of the two chains at a transaction. */
@@ -20,7 +20,7 @@ export interface Link {
   readonly effects: Uint8Array;
 }
 
-/** What consecutive messages add to the chains. */
+/** The contributions of consecutive messages to the chains. */
 interface ChainEntries {
   readonly first: TxId;
   readonly identities: Uint8Array;

@@ -29,7 +29,8 @@ export function fieldValuePrefix(index: number, value: string): Buffer {
 
 /** Returns the key of the row for a document, given by its row key, that has the value of `prefix` ({@link fieldValuePrefix}). */
 export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: string): Buffer {
-  // Omits the kind, the bucket (whose characters are one byte each) and its end, which the indexed field's number implies.
+  // This omits the kind, the bucket (whose characters are one byte each) and its end, which the indexed field's number
+  // implies.
   const from = bucket.length + 2;
   const key = Buffer.allocUnsafe(prefix.length + rowKey.length - from);
   key.set(prefix);

@@ -8,8 +8,9 @@ import type { Anchor } from "../../log/anchor.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
 
 /**
- * The version of the index's layout. A node reads only its own version; it rebuilds any other index from a checkpoint of this version or
- * from the log. Raise the version whenever the same log would result in other rows. docs/index-format.md describes the rows.
+ * The version of the index's layout. A node reads only its own version; it rebuilds any other index from a checkpoint
+ * of this version or from the log. Raise the version whenever the same log would result in different rows.
+ * docs/index-format.md describes the rows.
  */
 export const INDEX_VERSION = 7;
 
@@ -48,11 +49,13 @@ const StateSchema = z.object({
 });
 
 /**
- * The state of an index: which prefix of which log it holds; written in the same batch as the rows of its last message. `txId`: the last
- * message applied; `time`: its transaction's time (ms since 1970); `sha256`: its anchor's hash; `documents`: number of current documents;
- * `events`: number of recorded events; `eventsFrom` and `dueFrom`: times (ms since 1970) before which there is no row of an event or of a
- * document that is due, since those were removed; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next sweep of history continues; `cleaned`: the last transaction at which history
- * was removed; `pruned`: history at or before this transaction may be incomplete.
+ * The state of an index: the log and the prefix of it that the index holds. It is written in the same batch as the rows
+ * of its last message. `txId`: the last message applied; `time`: its transaction's time (ms since 1970); `sha256`: its
+ * anchor's hash; `documents`: number of current documents; `events`: number of recorded events; `eventsFrom` and
+ * `dueFrom`: times (ms since 1970) before which there is no row of an event or of a document that is due, since those
+ * were removed; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next
+ * sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`: history at or
+ * before this transaction may be incomplete.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
 
@@ -69,13 +72,15 @@ export function emptyState(identity: LogIdentity): IndexState {
     log: { id: identity.id, name: identity.name, offset },
     txId: offset,
     time: 0,
-    // Not the hash of a message: an empty index has no anchor (`lastKnown`).
+    // This is not the hash of a message, because an empty index has no anchor (`lastKnown`).
     sha256: "0".repeat(64),
     documents: 0,
   };
 }
 
-/** Returns the offset from the log's positions to tx-ids. `state` is that of an index that agrees with the log. */
+/**
+ * Returns the offset from the log's positions to transaction ids. `state` is that of an index that agrees with the log.
+ */
 export function logOffset({ birth }: LogIdentity, state: IndexState): number {
   return birth?.offset ?? state.log.offset;
 }
@@ -90,12 +95,15 @@ export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | unde
   return { position, sha256: state.sha256 };
 }
 
-/** The tx-id of the birth record of a log that does not continue another; an index that ends with it holds no transaction. */
+/**
+ * The transaction id of the birth record of a log that does not continue another one. An index that ends with it holds
+ * no transactions.
+ */
 export const FIRST_TX_ID: TxId = 1;
 
 /**
- * Encodes the state row's value: JSON whose last member is a checksum over the row's key and the JSON without this member. This way,
- * versions of Cairn without checksums can read which version wrote the state.
+ * Encodes the state row's value: JSON whose last member is a checksum over the row's key and the JSON without this
+ * member. Versions of Cairn without checksums can thus read the version that wrote the state.
  */
 export function encodeState(state: IndexState): Uint8Array {
   const json = Buffer.from(JSON.stringify(state), "utf8");
@@ -113,8 +121,8 @@ function checksumMember(json: Uint8Array): Buffer {
 }
 
 /**
- * Reads the state of the index in a store; returns undefined if the store is empty. Throws `INDEX_VERSION` (built by another version) or
- * `INDEX_CORRUPT` (rows without a state, or a state that is not what was written).
+ * Reads the state of the index in a store; returns undefined if the store is empty. Throws `INDEX_VERSION` (built by
+ * another version) or `INDEX_CORRUPT` (rows without a state, or a state that differs from what was written).
  */
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
   const value = await reader.get(STATE_ROW_KEY);

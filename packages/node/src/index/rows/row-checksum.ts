@@ -15,7 +15,7 @@ export const VERSION_SUM_BYTES = 5;
 /** The bytes of the checksum before any other row's value. */
 export const SUM_BYTES = 4;
 
-/** The largest row that is copied to be summed; larger rows are summed without a copy. */
+/** The maximum size of a row that is copied to be summed; larger rows are summed without a copy. */
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
 /** The offset of the key in the buffer. A value follows without its checksum, which the end of the key overwrites. */
@@ -24,7 +24,7 @@ const KEY_AT = 8;
 const VIEWS: Buffer[] = [];
 const VIEWS_WITHOUT_KIND: Buffer[] = [];
 const MAX_KEPT_VIEWS = 2 * 1024;
-/** The most bytes of UTF-8 for one UTF-16 unit of a string. */
+/** The maximum number of UTF-8 bytes per UTF-16 unit of a string. */
 const MAX_BYTES_PER_UNIT = 3;
 
 /** Returns the expected checksum of a version's value in a document, tombstone or version row with this key. */
@@ -88,7 +88,9 @@ export function seal(key: Uint8Array, value: Buffer): Buffer {
   return value;
 }
 
-/** Returns the content of a sealed value. Throws `INDEX_CORRUPT` if the value or the key is not what was written. */
+/**
+ * Returns the content of a sealed value. Throws `INDEX_CORRUPT` if the value or the key differs from what was written.
+ */
 export function unsealed(key: Uint8Array, value: Uint8Array): Buffer {
   if (!isSealed(key, value)) throw damagedRow(key);
   return Buffer.from(value.buffer, value.byteOffset + SUM_BYTES, value.byteLength - SUM_BYTES);
@@ -114,7 +116,7 @@ function sealOf(key: Uint8Array, value: Uint8Array): number {
   return sumOf(VIEWS, KEY_AT, at + value.length);
 }
 
-/** Returns `INDEX_CORRUPT`: a row's key or value is not what was written. */
+/** Returns `INDEX_CORRUPT`: a row's key or value differs from what was written. */
 export function damagedRow(key: Uint8Array): CairnError {
   return unusableIndex(`the row ${rowName(key)} does not match its checksum`);
 }

@@ -1,6 +1,6 @@
 import type { KvRange, KvReader, KvRow } from "@cairn/kv";
 
-/** Reads a range row by row; waits only when the next page of rows has to be read. */
+/** Reads a range row by row; waits only when the next page of rows must be read. */
 export class RowCursor<T> {
   /** The current row; undefined before the first {@link next} and after the last row. */
   row: T | undefined;

@@ -1,9 +1,10 @@
 import type { DocumentKey, TxId } from "@cairn/client";
 
 /*
- * Every row's key begins with one byte for its kind. In documents, tombstones and versions the *stem* follows: bucket, namespace and name,
- * each ended by 0x00, so that rows are in the order of the contract (namespace, then name, by UTF-8 bytes). A 0x00 inside a part is written
- * 0x00 0xFF; UTF-8 has no byte 0xFF, so nothing that can follow the end of a part sorts after it.
+ * Every row's key begins with one byte for its kind. In documents, tombstones and versions the *stem* follows: bucket,
+ * namespace and name, each ended by 0x00, so that rows are in the order of the contract (namespace, then name, by UTF-8
+ * bytes). A 0x00 inside a part is written 0x00 0xFF; UTF-8 never contains the byte 0xFF, so nothing that can follow the
+ * end of a part sorts after it.
  */
 
 /** The kinds of rows. docs/index-format.md describes the keys and values of each. */
@@ -130,12 +131,12 @@ export function expiredRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.expired, txId, rowKey);
 }
 
-/** Returns the key of the row that has a document's key examined again at `time`. */
+/** Returns the key of the row that schedules another examination of a document's key at `time`. */
 export function dueRowKey(time: number, rowKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.due, time, rowKey);
 }
 
-/** A row key without a stem, for the first possible row of a number. */
+/** A row key without a stem: the first possible row with a given number. */
 export const NO_STEM = new Uint8Array(1);
 
 function numberedStemKey(kind: RowKind, number: number, rowKey: Uint8Array): Buffer {

@@ -50,7 +50,7 @@ export function rowName(key: Uint8Array): string {
   return `${name} ${stemText(key.subarray(stemAt))}`;
 }
 
-/** Returns the parts of a stem joined by slashes, without what follows the third part (a version's revision). */
+/** Returns the parts of a stem joined by slashes, without the bytes after the third part (a version's revision). */
 function stemText(stem: Uint8Array): string {
   const parts: string[] = [];
   let from = 0;

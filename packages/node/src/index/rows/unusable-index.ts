@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 
-/** Returns `INDEX_CORRUPT`: the index cannot be used, for the reason that `why` gives in words. */
+/** Returns `INDEX_CORRUPT`: the index cannot be used. `why` is the reason in words. */
 export function unusableIndex(why: string, cause?: unknown): CairnError {
   return new CairnError("INDEX_CORRUPT", `The index is not usable: ${why}.`, {
     hint: "The node moves it to quarantine and builds a new one from a checkpoint or from the log.",

@@ -13,8 +13,8 @@ import { textOf } from "./row-values.ts";
 declare const CHECKED: unique symbol;
 
 /**
- * A version's value that was encoded here or compared with its checksum. Only such a value can be decoded, so that a damaged row is never
- * used.
+ * A version's value that was encoded here or has passed its checksum. Only such a value can be decoded, so that a
+ * damaged row is never used.
  */
 export type VersionValue = Buffer & { readonly [CHECKED]: true };
 
@@ -25,7 +25,7 @@ const TIME_AT = REVISION_AT + 8;
 export const VERSION_HEAD = TIME_AT + 8;
 const DELETED = 1;
 
-/** Encodes the value of a version. `document`: its JSON in UTF-8; undefined for a deletion. */
+/** Encodes the value of a version. `document` is its JSON in UTF-8; undefined for a deletion. */
 export function encodeVersion(
   rowKey: Uint8Array,
   revision: Revision,
@@ -46,8 +46,8 @@ export function encodeVersion(
 }
 
 /**
- * Checks the value of a document, tombstone or version row. Throws `INDEX_CORRUPT` if the value or the key is not what was written. Returns
- * undefined if there is no row.
+ * Checks the value of a document, tombstone or version row. Throws `INDEX_CORRUPT` if the value or the key differs from
+ * what was written. Returns undefined if there is no row.
  */
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array): VersionValue;
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined): VersionValue | undefined;
@@ -57,7 +57,7 @@ export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined
   return asBuffer(value) as VersionValue;
 }
 
-/** Returns whether a value is what was written to the row. */
+/** Returns whether a value is the one written to the row. */
 export function isVersionOf(rowKey: Uint8Array, value: Uint8Array): boolean {
   if (value.length < VERSION_HEAD || storedSum(value) !== versionChecksum(rowKey, value)) return false;
   // The checksum does not cover the kind, nor a superseded version's revision.
@@ -131,7 +131,7 @@ export function decodeVersionText(
   const isWhole =
     value.length >= VERSION_HEAD && storedTextSum(value) === versionTextChecksum(documentRowKey, value);
   if (!isWhole || value.charCodeAt(FLAGS_AT) === DELETED) throw damagedRow(documentRowKey);
-  // The checksum was right, so the head is ASCII.
+  // The checksum was valid, so the head is ASCII.
   let high = 0;
   let low = 0;
   for (let at = REVISION_AT; at < REVISION_AT + 4; at++) high = (high << 7) | value.charCodeAt(at);

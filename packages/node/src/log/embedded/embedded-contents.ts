@@ -56,7 +56,7 @@ export async function readContents(database: Database): Promise<LogContents> {
   };
 }
 
-/** Compares the log's end with the end that the last row of the newest batch records. */
+/** Compares the log's end with the one recorded in the last row of the newest batch. */
 async function checkLast(database: Database, last: number): Promise<void> {
   const ending = await database.get(BATCH_END_KEY);
   const stored = ending === undefined ? undefined : lastOfBatch(ending);
@@ -84,7 +84,7 @@ async function recentMessageIds(
   return { messageIds, forgotten };
 }
 
-/** Yields the keys of a range in order, in arrays no larger than one batch may remove. */
+/** Yields the keys of a range in order, in arrays of at most the number that one batch may remove. */
 export async function* keysBetween(
   database: Database,
   range: { readonly gte: Uint8Array; readonly lt?: Uint8Array; readonly lte?: Uint8Array },
@@ -102,7 +102,7 @@ export async function* keysBetween(
 }
 
 /**
- * The positions of recent message ids. An id is kept for at least one window and at most two: dropping whole generations costs less than
+ * The positions of recent message ids. An id is kept for one to two windows: dropping whole generations is cheaper than
  * storing a time for each id.
  */
 export class MessageIdMemory {
@@ -115,7 +115,7 @@ export class MessageIdMemory {
     return this.#young.get(id) ?? this.#old.get(id);
   }
 
-  /** Remembers `id`, stored at `time` (ms). If the clock is set back, ids are only kept longer. */
+  /** Remembers `id`, stored at `time` (ms). If the clock is set back, ids are merely kept longer. */
   add(id: string, position: number, time: number): void {
     this.#since = Math.min(this.#since, time);
     if (time - this.#since >= MESSAGE_ID_WINDOW_MS) {

@@ -4,9 +4,9 @@ import { makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
 import { asidePath } from "./torn-writes.ts";
 
 /**
- * A file that exists from before the creation of a log's first file until all files are durable. No append is acknowledged before then, so
- * a folder with this file holds no message, whatever else it contains. (A new LevelDB names its first manifest before the manifest is on
- * disk.)
+ * A marker file that is created before a log's first file and removed once all files are durable. No append is
+ * acknowledged while it exists, so a folder with this file holds no messages, whatever else it contains. (A new LevelDB
+ * names its first manifest before the manifest is on disk.)
  */
 const MARK = "being-made";
 
@@ -25,7 +25,7 @@ export async function makeDurably(path: string): Promise<void> {
     try {
       await syncFolder(dirname(folder));
     } catch (error) {
-      // This user did not create a folder that it cannot read.
+      // This user cannot read the folder, and therefore did not create it.
       if (systemErrorCode(error) === "EACCES") return;
       throw error;
     }
@@ -54,7 +54,7 @@ export async function beginCreation(path: string): Promise<string | undefined> {
   return aside;
 }
 
-/** Ends the creation once the first messages are stored: from now on the folder holds a log. */
+/** Ends the creation once the first messages are stored. From then on, the folder holds a log. */
 export async function endCreation(path: string): Promise<void> {
   for (const name of await readdir(path)) {
     if (/^(CURRENT|MANIFEST-.*|.*\.log)$/.test(name)) await syncFile(join(path, name));

@@ -27,8 +27,8 @@ const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 export type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 /**
- * Returns whether `path` holds a database that may have messages, rather than one whose creation was interrupted. Throws `LOG_GAP` if part
- * of a database is missing, which must not look like an empty log.
+ * Returns whether `path` holds a database that may have messages, rather than one whose creation was interrupted.
+ * Throws `LOG_GAP` if part of a database is missing, since that must not look like an empty log.
  */
 export async function hasDatabase(path: string): Promise<boolean> {
   const names = await namesIn(path).catch((error: unknown) => {
@@ -50,13 +50,16 @@ export async function hasDatabase(path: string): Promise<boolean> {
 
 /** Options for {@link openDatabase}. */
 export interface OpeningOptions {
-  /** Whether to create the database if there is none; the new one counts only after `endCreation`. */
+  /** Whether to create the database if there is none. A new database is complete only after `endCreation`. */
   readonly create?: boolean;
-  /** Called with a sentence about each incomplete write that was cut off. If it is given, a copy of the removed bytes is kept. */
+  /**
+   * Called with a sentence about each incomplete write that was cut off. If present, a copy of the removed bytes is
+   * kept.
+   */
   readonly onNotice?: ((sentence: string) => void) | undefined;
 }
 
-/** An open database. `unchecked`: large tables that have yet to be compared with their checksums. */
+/** An open database. `unchecked` lists large tables that have yet to be compared with their checksums. */
 interface OpenedDatabase {
   readonly database: Database;
   readonly unchecked: UncheckedTables | undefined;
@@ -103,27 +106,28 @@ async function beginUnlessThere(path: string, { onNotice }: OpeningOptions): Pro
     const aside = await beginCreation(path);
     if (aside === undefined) return;
     onNotice?.(
-      `The creation of the log in ${path} was interrupted by a power loss or the end of the process. Nothing was stored in it, and it is created again. Its files were moved to ${aside}.`,
+      `The creation of the log in ${path} was interrupted by a power loss or the end of the process. Nothing was stored in it, and it is being created again. Its files were moved to ${aside}.`,
     );
   });
 }
 
 /**
- * Cuts off the last write if a power loss left it incomplete. Anything else that is incomplete is damage: LevelDB would skip it and all
- * that follows, and the log would lose its end. Returns the position at which the log ends, as {@link checkWriteAheadLogs} does.
+ * Cuts off the last write if a power loss left it incomplete. Any other incomplete data is damage: LevelDB would skip
+ * it and everything after it, and the log would lose its end. Returns the position at which the log ends, as {@link
+ * checkWriteAheadLogs} does.
  */
 async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<number | undefined> {
   try {
     if (await isTorn(path)) {
-      // Checked again under the lock: another process may have been writing just now.
+      // This is checked again under the lock, because another process may just have been writing.
       const sentences = await whileLocked(path, () => cutTorn(path, onNotice !== undefined));
       for (const sentence of sentences) onNotice?.(sentence);
     }
     return await checkWriteAheadLogs(path);
   } catch (error) {
-    // Files that vanish or change belong to another process, which opening reports.
+    // Files that vanish or change belong to another process, which is reported when the database is opened.
     if (await isLockedElsewhere(path)) return undefined;
-    // An empty CURRENT leads to the folder itself.
+    // If CURRENT is empty, this is the path of the folder itself.
     if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) throw lacksFile(path, error);
     throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
   }
@@ -141,7 +145,7 @@ async function checkTables(path: string): Promise<UncheckedTables | undefined> {
   }
 }
 
-/** Returns whether the disk has room for what opening writes: the contents of the write-ahead log, as tables. */
+/** Returns whether the disk has room for the tables that opening writes from the contents of the write-ahead log. */
 export async function hasRoomToOpen(path: string): Promise<boolean> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize > 4 * WRITE_BUFFER_BYTES;
@@ -181,7 +185,7 @@ export function databaseError(path: string, error: unknown): CairnError {
   });
 }
 
-/** Returns `LOG_GAP`: the message at `position` of the log in `path` is not what was written. */
+/** Returns `LOG_GAP`: the message at `position` of the log in `path` differs from what was written. */
 export function damagedMessage(path: string, position: number): CairnError {
   return new CairnError("LOG_GAP", `Message ${position} of the log in ${path} is damaged.`, {
     hint: DAMAGED_HINT,
@@ -213,9 +217,9 @@ export function damagedFile(path: string, cause: CairnError): CairnError {
 
 const DAMAGED_HINT =
   "Restore the folder from a copy and restart the node. Without a copy, stop the node, move the folder away (keep it), and begin the log again with cairn log recover, " +
-  "which continues from the end of its backup or its newest checkpoint; where there is neither, omit this step. Then start the node with " +
+  "which continues from the end of its backup or its newest checkpoint; if there is neither, omit this step. Then start the node with " +
   '-j \'{"cairn/tx-log": {"on-log-mismatch": {"different": "rebuild"}}}\', stop it again, run cairn log orphans > orphans.ndjson, which prints ' +
-  "what only its index knows, start the node, and run cairn load orphans.ndjson.";
+  "the transactions that only its index contains, start the node, and run cairn load orphans.ndjson.";
 
 function inUse(path: string, cause: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The log in ${path} is in use by another process.`, {

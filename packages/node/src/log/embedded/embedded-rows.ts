@@ -15,7 +15,7 @@ import type { LogMessage } from "../tx-log.ts";
  */
 export const HEAD_KEY: Uint8Array = Uint8Array.of(0xff);
 
-/** A key not after that of any position. */
+/** A key that is not after the key of any position. */
 export const POSITIONS_BEGIN: Uint8Array = new Uint8Array(8);
 
 /** The first key after all positions. */
@@ -122,7 +122,7 @@ export function endedBatch(changes: readonly RowChange[], last: number): RowChan
   return [...changes, { type: "put", key: BATCH_END_KEY, value }];
 }
 
-/** Returns changes that remove the rows with these keys. */
+/** Returns the changes that remove the rows with these keys. */
 export function removalOf(keys: readonly Uint8Array[]): RowChange[] {
   return keys.map((key) => ({ type: "del", key }));
 }

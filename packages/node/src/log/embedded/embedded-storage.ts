@@ -42,11 +42,17 @@ export class EmbeddedStorage {
   readonly #names: FolderNames;
   #database: Database | undefined;
   #contents = nothing();
-  /** The position of the last message that is certainly stored; not in `#contents`, since every write changes it. */
+  /**
+   * The position of the last message that is certainly stored. It is not part of `#contents`, because every write
+   * changes it.
+   */
   #last = 0;
-  /** Why a write failed, until reopening shows whether the data was stored; every later write reopens first. */
+  /**
+   * The error of a failed write, until reopening shows whether the data was stored. Every later write reopens the
+   * database first.
+   */
   #failure: CairnError | undefined;
-  /** Once set, nothing is read or written any longer. */
+  /** Once set, nothing more is read or written. */
   #damage: CairnError | undefined;
   #checking: Promise<void> | undefined;
   /** The reopening in progress, shared by writers and readers. */
@@ -84,13 +90,16 @@ export class EmbeddedStorage {
     });
   }
 
-  /** Returns the database, reopened if a failed write closed it: a node that only reads must not have to wait for a writer. */
+  /**
+   * Returns the database, reopened if a failed write closed it. A node that only reads must not depend on a writer for
+   * that.
+   */
   async reopened(): Promise<Database> {
     if (this.#database === undefined && this.#failure !== undefined) await this.#recover(this.#failure);
     return this.database;
   }
 
-  /** Returns whether `database` is still the one in use. */
+  /** Returns whether `database` is still in use. */
   uses(database: Database): boolean {
     return this.#damage === undefined && this.#database === database;
   }
@@ -124,12 +133,12 @@ export class EmbeddedStorage {
     await database?.close();
   }
 
-  /** Compares tables with their checksums in the background, which LevelDB itself does not do when it reads. */
+  /** Compares tables with their checksums in the background, because LevelDB does not do so on reads. */
   async #check(unchecked: UncheckedTables, signal: AbortSignal): Promise<void> {
     try {
       await checkUnchecked(unchecked, signal);
     } catch (error) {
-      // Other failures, such as an unreadable disk, will also show at the next read or write.
+      // Other failures, such as an unreadable disk, will also be reported by the next read or write.
       if (!isCairnError(error, "INDEX_CORRUPT")) return;
       this.#damage = damagedFile(this.path, error);
       this.#onChange();
@@ -143,7 +152,7 @@ export class EmbeddedStorage {
       if (this.#last > 0) return;
       const logId = this.logId ?? randomUUID();
       try {
-        // In one batch, so that a log has both its id and its birth record, or neither.
+        // Both are in one batch, so that a log has either both or neither.
         await this.#batch(this.database, 1, [
           { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
           { type: "put", key: positionKey(1), value: encodeRow(Date.now(), birthRecord(logId)) },
@@ -168,7 +177,7 @@ export class EmbeddedStorage {
       await this.close();
       const removed = `${this.path}.unused`;
       await rm(removed, { recursive: true, force: true });
-      // In one step: half a database would look like a damaged one.
+      // This is one step, because half a database would look like a damaged one.
       await rename(this.path, removed);
       await syncFolder(dirname(this.path));
       await rm(removed, { recursive: true, force: true });
@@ -207,7 +216,7 @@ export class EmbeddedStorage {
   /** Removes the messages below `upTo`, oldest first, so that a crash leaves no hole. */
   async trim(upTo: number): Promise<void> {
     const { database } = this;
-    // Before the rows are removed: a message missing within the bounds would look like a hole.
+    // The bounds change before the rows are removed: a message missing within the bounds would look like a hole.
     this.#contents = { ...this.#contents, first: Math.max(this.first, upTo) };
     const lt = positionKey(upTo);
     try {
@@ -247,8 +256,8 @@ export class EmbeddedStorage {
   }
 
   /**
-   * Writes a batch; rows change in no other way. Batches are synced one after the other, so a power loss can leave only the last one
-   * incomplete, which was not yet acknowledged.
+   * Writes a batch; rows are changed in no other way. Batches are synced one by one, so a power loss can leave only the
+   * last batch incomplete, and that one has not been acknowledged.
    */
   async #batch(database: Database, last: number, changes: readonly RowChange[]): Promise<void> {
     await database.batch(endedBatch(changes, last), { sync: true });
@@ -276,7 +285,7 @@ export class EmbeddedStorage {
     this.#onChange();
     // If the folder was removed or its volume unmounted, opening would create a new log.
     if (!(await hasDatabase(this.path))) throw failure;
-    // The callers of writes that are cut off here already got the failure, so no copy is kept.
+    // The callers of writes that are cut off here have already received the failure, so no copy is kept.
     await this.open({});
     if (this.#last < acknowledged) {
       this.#damage = lostMessages(this.path, this.#last + 1, acknowledged);

@@ -13,7 +13,7 @@ interface EmbeddedTxLogOptions {
   readonly path: string;
   /** The log's name; defaults to the folder's name. */
   readonly name?: string;
-  /** Called with a sentence about each write that a power loss interrupted and that opening cut off. */
+  /** Called with a sentence about each write that was interrupted by a power loss and cut off on opening. */
   readonly onNotice?: (sentence: string) => void;
 }
 
@@ -21,9 +21,9 @@ const MAX_PAYLOAD_BYTES = 8 * 1024 * 1024;
 const MAX_MESSAGE_ID_BYTES = 1_024;
 
 /**
- * Opens the log of a single node, a LevelDB in `path`. Creates nothing on disk before `create`; until then `append`, `bounds`, `fetch` and
- * `read` reject with `LOG_UNREACHABLE`. Errors: `INDEX_LOCKED` (another process has the log open), `LOG_GAP` (it is damaged),
- * `CONFIG_INVALID` (the folder holds another database), `DISK_FULL`, `LOG_UNREACHABLE`.
+ * Opens the log of a single node, a LevelDB in `path`. Creates nothing on disk before `create`; until then `append`,
+ * `bounds`, `fetch` and `read` reject with `LOG_UNREACHABLE`. Throws `INDEX_LOCKED` (another process has the log open),
+ * `LOG_GAP` (it is damaged), `CONFIG_INVALID` (the folder holds another database), `DISK_FULL` or `LOG_UNREACHABLE`.
  */
 export async function openEmbeddedTxLog(options: EmbeddedTxLogOptions): Promise<TxLog> {
   const path = absolute(options.path);
@@ -188,7 +188,7 @@ class EmbeddedTxLog implements TxLog {
   }
 }
 
-/** Yields the messages stored at the time of the call, starting with the row `from`; reads one array ahead. */
+/** Yields the messages stored at the time of the call, starting with the row `from`. Prefetches one array. */
 async function* storedMessages(
   database: Database,
   from: Uint8Array,
@@ -209,7 +209,10 @@ async function* storedMessages(
   }
 }
 
-/** Returns the message in a row. Throws `LOG_GAP` if the message is not what was written, which LevelDB does not detect. */
+/**
+ * Returns the message in a row. Throws `LOG_GAP` if the message differs from what was written, which LevelDB does not
+ * detect.
+ */
 function wholeMessage(database: Database, position: number, value: Uint8Array): LogMessage {
   const message = decodeRow(position, value);
   if (isDamagedMessage(message.payload)) throw damagedMessage(database.location, position);

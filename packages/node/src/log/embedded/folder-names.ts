@@ -18,7 +18,7 @@ export class FolderNames {
 
   /** Flushes the folder if a name has changed since the last flush. */
   async flush(): Promise<void> {
-    // Synchronous, because the folder is cached and the thread pool would take ten times as long.
+    // This is synchronous, because the folder is cached and the thread pool would take ten times as long.
     const { mtimeMs } = statSync(this.#path);
     if (mtimeMs === this.#flushed) return;
     const isOld = Math.abs(Date.now() - mtimeMs) > TIMESTAMP_GRANULARITY_MS;

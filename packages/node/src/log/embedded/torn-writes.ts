@@ -5,7 +5,7 @@ import { BATCH_ENDING } from "./embedded-rows.ts";
 
 /** The subfolder of the log's folder for bytes that were cut off. LevelDB ignores it, and a copy of the log's folder includes it. */
 const ASIDE = "torn";
-/** The number of entries that are kept, the newest ones. */
+/** The number of newest entries that are kept. */
 const MAX_ASIDE_ENTRIES = 10;
 /** The size of the smallest stored message: type, key with its length, the value's length, and the time. */
 const MESSAGE_BYTES = 19;
@@ -23,9 +23,10 @@ export async function asidePath(path: string, name: string): Promise<string> {
 }
 
 /**
- * Cuts off an incomplete write at the end of the log in `path`, left by a power loss or the end of the process; returns sentences about it.
- * None of the messages cut off was acknowledged: LevelDB writes a batch only after the previous one was synced, and the batch is
- * acknowledged after its own sync. `keepsCopies`: whether the removed bytes are kept in files.
+ * Cuts off an incomplete write at the end of the log in `path`, left by a power loss or the end of the process. Returns
+ * sentences about it. None of these messages was acknowledged: LevelDB writes a batch only after the previous one is
+ * synced, and a batch is acknowledged only after its own sync. `keepsCopies` is whether the removed bytes are kept in
+ * files.
  */
 export async function cutTorn(path: string, keepsCopies: boolean): Promise<string[]> {
   const sentences: string[] = [];

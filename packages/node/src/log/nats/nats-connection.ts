@@ -20,10 +20,10 @@ export interface NatsConnectionOptions extends NatsCredentials {
 
 /** Callbacks for the events of a {@link NatsLink}. */
 export interface LinkListener {
-  /** Called when the connection was lost, with everything in flight in both directions. */
+  /** Called when the connection, and everything in flight in either direction, was lost. */
   interrupted?(): void;
   restored?(): void;
-  /** Called when the server does not permit publishing on `subject`. */
+  /** Called when the server denies publishing on `subject`. */
   publishDenied?(subject: string): void;
 }
 
@@ -47,7 +47,7 @@ export class NatsLink {
   readonly #tls: NatsTls;
   readonly #listeners = new Set<LinkListener>();
   #connected = true;
-  /** Why the connection is down, if known. */
+  /** The reason why the connection is down, if known. */
   #cause: CairnError | undefined;
   #diagnosedAt = Number.NEGATIVE_INFINITY;
 
@@ -82,11 +82,11 @@ export class NatsLink {
         ...credentials,
         servers: addresses,
         ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
-        // Keeps the order in which the servers responded.
+        // Keep the order in which the servers responded.
         noRandomize: true,
         name: options.clientName ?? "cairn",
         timeout,
-        // It reconnects forever: a node survives an outage of its log's servers.
+        // Reconnecting never ends, so that a node survives an outage of its log's servers.
         maxReconnectAttempts: -1,
         reconnectTimeWait: 250,
         reconnectJitter: 250,
@@ -107,12 +107,12 @@ export class NatsLink {
     return link;
   }
 
-  /** Throws `LOG_UNREACHABLE` while the connection is down, so that callers do not have to wait for a timeout. */
+  /** Throws `LOG_UNREACHABLE` while the connection is down, so that callers need not wait for a timeout. */
   check(): void {
     if (this.#connected && !this.connection.isClosed()) return;
     if (this.#cause !== undefined) throw this.#cause;
     throw new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} is down.`, {
-      hint: "Cairn keeps trying to reconnect. Check that the server runs.",
+      hint: "Cairn keeps trying to reconnect. Check that the server is running.",
     });
   }
 
@@ -160,7 +160,7 @@ export class NatsLink {
     for (const listener of this.#listeners) listener.interrupted?.();
   }
 
-  /** Finds out why connecting fails: the client does not report why a handshake failed. */
+  /** Determines why connecting fails, because the client does not report the cause of a failed handshake. */
   async #diagnose(): Promise<void> {
     if (performance.now() - this.#diagnosedAt < DIAGNOSIS_INTERVAL_MS) return;
     this.#diagnosedAt = performance.now();

@@ -3,7 +3,7 @@ import { CairnError } from "@cairn/kv";
 /** The stream that acknowledged a message: its name and the domain of its servers. */
 export interface Acknowledger {
   readonly stream?: string | undefined;
-  /** The domain of the stream's servers; absent if they have none, and from errors. */
+  /** The domain of the stream's servers; absent from errors, and if the servers have none. */
   readonly domain?: string | undefined;
 }
 
@@ -11,11 +11,12 @@ export interface Acknowledger {
 const WARNING_MS = 600_000;
 
 /**
- * Recognizes acknowledgements of other streams. Every stream that takes a subject acknowledges messages published on it, but only the log's
- * own stream counts, identified by its name and domain. Warns if another stream takes the log's subject too.
+ * Recognizes acknowledgements of other streams. Every stream that captures a subject acknowledges messages published on
+ * it, but only the log's own stream, identified by its name and domain, counts. Warns if another stream also captures
+ * the log's subject.
  */
 export class ForeignStreams {
-  /** The last known domain of the log's stream; empty if its servers have none. */
+  /** The last known domain of the log's stream; empty if its servers have no domain. */
   domain = "";
   readonly #stream: string;
   #met: { readonly place: string; readonly subject: string; readonly at: number } | undefined;
@@ -30,7 +31,7 @@ export class ForeignStreams {
     return !isError && domain !== this.domain;
   }
 
-  /** Notes that another stream responded; returns the error for callers that wait for the log's stream. */
+  /** Records that another stream responded. Returns the error for callers that wait for the log's stream. */
   met(
     { stream = this.#stream, domain = "" }: Acknowledger,
     { subject, isError }: { readonly subject: string; readonly isError: boolean },
@@ -44,13 +45,13 @@ export class ForeignStreams {
     );
   }
 
-  /** Returns `LOG_UNSAFE` while another stream takes the log's subject. */
+  /** Returns `LOG_UNSAFE` while another stream captures the log's subject. */
   get warning(): CairnError | undefined {
     if (this.#met === undefined || performance.now() - this.#met.at > WARNING_MS) return undefined;
     const { place, subject } = this.#met;
     return new CairnError(
       "LOG_UNSAFE",
-      `${place} also takes the subject "${subject}": it stores a second copy of what is written to the stream "${this.#stream}"${inDomain(this.domain)}.`,
+      `${place} also captures the subject "${subject}": it stores a second copy of each message of the stream "${this.#stream}"${inDomain(this.domain)}.`,
       { hint: hintAbout(subject) },
     );
   }

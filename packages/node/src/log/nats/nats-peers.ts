@@ -44,7 +44,7 @@ export class NatsPeers implements PeerChannel {
       if (reply === undefined || reply === "") return;
       remember(answered, reply);
       answer(data, (bytes) => {
-        // Once the connection is down, no node waits for the answer any longer.
+        // Once the connection is down, no node is waiting for the answer.
         if (this.#link.connected) connection.publish(reply, bytes);
       });
     };

@@ -7,12 +7,13 @@ export interface PublishError {
   readonly description: string;
 }
 
-/** The classes of refusals. A `transient` refusal ends by itself: the same message is accepted later. */
+/** The classes of refusals. A `transient` refusal passes: the same message is accepted later. */
 type Refusal = "transient" | "full" | "too large" | "final";
 
 /**
- * Codes of the JetStream API with which a server refuses a publication and whose status does not tell their class
- * (nats-server/server/errors.json, and stream.go, jetstream_cluster.go and jetstream_batching.go, which use them).
+ * Codes of the JetStream API with which a server refuses a publication and whose class does not follow from their
+ * status (nats-server/server/errors.json, and stream.go, jetstream_cluster.go and jetstream_batching.go, which use
+ * them).
  */
 const BY_CODE: ReadonlyMap<number, Refusal> = new Map([
   // The account, a server, memory or storage lacks resources.
@@ -24,17 +25,18 @@ const BY_CODE: ReadonlyMap<number, Refusal> = new Map([
   [10054, "too large"],
 ]);
 
-/** Errors whose description is more specific than their code: a failed store has the status of transient errors. */
+/** Errors whose description is more specific than their code: a failed write has the status of a transient error. */
 const BY_WORDS: readonly [RegExp, Refusal][] = [
   [/maximum (messages|bytes)|no space|resource/i, "full"],
   [/message too large/i, "too large"],
 ];
 
 /**
- * Returns the class of a refusal whose code and description do not tell it. Transient refusals are about the server rather than the
- * message: 5xx (no leader, a store or a cluster that is not available), 429 (too many requests), 409 (a message with the same id, sent by
- * an earlier attempt, is being stored) and 408. All others (400 and 404: a sealed stream, another stream's name, unacceptable headers; 412:
- * a condition) would fail again. Messages are sent again with their id, so they are stored once.
+ * Classifies a refusal by its status, if its code and description do not determine its class. Transient refusals are
+ * about the server rather than the message: 5xx (no leader, a store or a cluster that is not available), 429 (too many
+ * requests), 409 (a message with the same id, sent by an earlier attempt, is being stored) and 408. All others (400 and
+ * 404: a sealed stream, another stream's name, unacceptable headers; 412: a condition) would fail again. Messages are
+ * sent again with their id, so they are stored once.
  */
 function byStatus(status: number): Refusal {
   return status >= 500 || [408, 409, 429].includes(status) ? "transient" : "final";
@@ -70,7 +72,10 @@ export function publishFailure(stream: string, error: PublishError): CairnError 
   }
 }
 
-/** Returns what makes a full stream accept messages again: raising the stream's own limit, or freeing space on its server. */
+/**
+ * Returns advice that makes a full stream accept messages again: raise the stream's own limit, or free space on its
+ * server.
+ */
 function roomFor(stream: string, description: string): string {
   const [, limit] = /maximum (messages|bytes)\b/i.exec(description) ?? [];
   if (limit === undefined) {

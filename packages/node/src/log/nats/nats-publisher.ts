@@ -13,13 +13,13 @@ import { type Acknowledger, ForeignStreams } from "./nats-foreign-streams.ts";
 interface PublisherOptions {
   readonly stream: string;
   /**
-   * Looks up the stream that has this name now; undefined if there is none. Throws `CONFIG_INVALID` if it does not accept the log's
-   * messages.
+   * Looks up the stream that currently has this name; undefined if there is none. Throws `CONFIG_INVALID` if it does
+   * not accept the log's messages.
    */
   readonly find: () => Promise<StreamTarget | undefined>;
   /** The number of messages that may wait for their acknowledgement. */
   readonly maxInflight: number;
-  /** The longest time for which a message is tried, and for which one acknowledgement is awaited, in milliseconds. */
+  /** The maximum time for which sending a message is retried, and for which one acknowledgement is awaited (ms). */
   readonly deadlineMs: number;
   readonly ackTimeoutMs: number;
 }
@@ -28,14 +28,14 @@ interface Flight {
   target: StreamTarget;
   readonly payload: Uint8Array;
   readonly headers: MsgHdrs;
-  /** Whether the message's id was generated here rather than given by the caller. */
+  /** Whether the message's id was generated here rather than provided by the caller. */
   readonly ownId: boolean;
   /** The time by `performance.now()`, as is `sentAt`. */
   readonly deadline: number;
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: unknown) => void;
   sentAt: number;
-  /** Why the message is not acknowledged yet, if a server has given a reason. */
+  /** The reason for the missing acknowledgement, if a server has reported one. */
   refusal: CairnError | undefined;
 }
 
@@ -45,18 +45,18 @@ interface PubAck extends Acknowledger {
   readonly error?: PublishError;
 }
 
-/** Bounds the memory: messages are kept until they are acknowledged. */
+/** This bounds memory, because messages are kept until they are acknowledged. */
 const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
 const TICK_MS = 250;
 
 /**
- * Publishes with many messages in flight. Each has a message id, so a message whose acknowledgement is missing (timeout, lost connection,
- * no leader) is sent again until it is acknowledged or its deadline passes (`LOG_UNREACHABLE`). Messages are sent, and sent again, in the
- * order of the calls. The stored order differs only if the server refused a message and accepted a later one while both were
- * unacknowledged.
+ * Publishes with many messages in flight. Each has a message id, so a message whose acknowledgement is missing
+ * (timeout, lost connection, no leader) is sent again until it is acknowledged or its deadline passes
+ * (`LOG_UNREACHABLE`). Messages are sent, and sent again, in the order of the calls. The stored order differs only if
+ * the server refused a message and accepted a later one while both were unacknowledged.
  *
- * Before messages are sent again, the stream is looked up: a stream that was created in place of the intended one gets nothing, and a
- * stream whose subject changed gets the messages on its new subject.
+ * Before messages are sent again, the stream is looked up: a stream that replaced the intended one receives nothing,
+ * and a stream whose subject changed receives the messages on its new subject.
  */
 export class NatsPublisher implements LinkListener {
   readonly #link: NatsLink;
@@ -66,7 +66,7 @@ export class NatsPublisher implements LinkListener {
   readonly #foreign: ForeignStreams;
   /** Undefined after the server refused the subscription; the next message subscribes again. */
   #subscription: Subscription | undefined;
-  /** The messages sent and not acknowledged, in the order of sending, by the number at the end of their reply subject. */
+  /** The unacknowledged messages in the order of sending, by the number at the end of their reply subject. */
   readonly #flights = new Map<number, Flight>();
   #waiting: Flight[] = [];
   #inflightBytes = 0;
@@ -150,7 +150,7 @@ export class NatsPublisher implements LinkListener {
     });
   }
 
-  /** Sends waiting messages, as far as the window allows. */
+  /** Sends waiting messages, up to the size of the window. */
   #pump(): void {
     let sent = 0;
     for (const flight of this.#waiting) {
@@ -175,7 +175,7 @@ export class NatsPublisher implements LinkListener {
         reply,
       });
     } catch (error) {
-      // For example if the current server accepts only smaller messages than the previous one.
+      // This happens, for example, if the current server's size limit is lower than the previous server's.
       this.#land(number, flight);
       flight.reject(streamError(this.#options.stream, this.#link, error));
     }
@@ -209,7 +209,7 @@ export class NatsPublisher implements LinkListener {
     }
     this.#land(number, flight);
     this.#resend.succeeded();
-    // Only an earlier attempt at the same message can have stored a generated id.
+    // A generated id can only have been stored by an earlier attempt at the same message.
     if (failure === undefined) flight.resolve({ position: seq, duplicate: duplicate && !flight.ownId });
     else flight.reject(failure);
     this.#pump();
@@ -226,7 +226,10 @@ export class NatsPublisher implements LinkListener {
     this.#resend.soon();
   }
 
-  /** Looks up the stream. Returns whether to send again; false, if there is no response or no stream, asks for another look. */
+  /**
+   * Looks up the stream. Returns whether to send again. If there is no response or no stream, returns false, which
+   * requests another lookup.
+   */
   async #look(): Promise<boolean> {
     if (this.#flights.size + this.#waiting.length === 0) return true;
     let now: StreamTarget | undefined;
@@ -245,7 +248,7 @@ export class NatsPublisher implements LinkListener {
     this.#pump();
   }
 
-  /** Follows the stream to another subject, and rejects messages that were meant for a stream that no longer exists. */
+  /** Switches to the stream's new subject, and rejects messages for a stream that no longer exists. */
   #meetStream(now: StreamTarget): void {
     this.#foreign.domain = now.domain;
     const isLeft = ({ target }: Flight): boolean => target.created !== now.created;
@@ -296,7 +299,7 @@ export class NatsPublisher implements LinkListener {
       "LOG_UNREACHABLE",
       `NATS at ${this.#link.place} did not acknowledge a message for "${this.#options.stream}" in time.`,
       {
-        hint: "The message may or may not be stored; sending it again with the same id is safe. Check the server: its own log reports a full disk, after which it stores nothing until it is restarted, even if there is room again.",
+        hint: "The message may or may not be stored; sending it again with the same id is safe. Check the server: its own log reports a full disk, after which it stores nothing until it is restarted, even if space has been freed.",
       },
     );
   }

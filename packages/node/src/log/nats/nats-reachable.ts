@@ -13,9 +13,9 @@ interface ProbeOptions {
 }
 
 /**
- * Returns the addresses, those of servers that respond first; each group is in random order. Rejects with `LOG_UNREACHABLE` if none
- * responds. When a server accepts the connection but is silent, the client's own first connect leaks a socket at each retry; probing first
- * avoids this.
+ * Returns the addresses, with those of responding servers first. Each group is in random order. Rejects with
+ * `LOG_UNREACHABLE` if none responds. If a server accepts the connection but stays silent, the client's own first
+ * connect leaks a socket at each retry; probing first avoids this.
  */
 export async function answeringFirst(
   servers: readonly NatsServer[],
@@ -71,7 +71,7 @@ export function serversUnreachable(servers: readonly NatsServer[], cause: unknow
   return new CairnError(
     "LOG_UNREACHABLE",
     `NATS at ${serverList(servers)} cannot be reached: ${errorMessage(cause)}.`,
-    { hint: "Check the servers and the TLS settings of the log, and that nats-server runs.", cause },
+    { hint: "Check the servers and the TLS settings of the log, and that nats-server is running.", cause },
   );
 }
 

@@ -8,7 +8,10 @@ import type { LogMessage, LogReadOptions } from "../tx-log.ts";
 const MISSED_HEARTBEATS = 3;
 const DEFAULT_INACTIVE_MS = 300_000;
 
-/** The times for which a pull stays open, between the server's heartbeats, and after which the server gives up on a reader (ms). */
+/**
+ * The lifetime of a pull, the interval between the server's heartbeats, and the time after which the server gives up on
+ * a reader (ms).
+ */
 export interface PullTiming {
   readonly expiresMs: number;
   /** At most half of `expiresMs`. A reading ends after three missed heartbeats. */
@@ -27,16 +30,17 @@ interface ReaderPlace {
   readonly stream: string;
   /** The first position. */
   readonly from: number;
-  /** The longest time for which the stream lets a consumer be idle (ms); undefined for no limit. */
+  /** The maximum idle time of a consumer that the stream allows (ms); undefined for no limit. */
   readonly maxInactiveMs?: number | undefined;
 }
 
 /**
- * Reads a stream through its own pull consumer. Backpressure: pulls are bounded, and a new one is sent only when at most one array's worth
- * is buffered or in flight. Two pulls are open at once, so that the server always has a pull to serve.
+ * Reads a stream through its own pull consumer. Backpressure: pulls are bounded, and a new one is sent only when at
+ * most one array's worth is buffered or in flight. Two pulls are open at once, so that the server always has a pull to
+ * serve.
  *
- * Anything but the next message or the end of a pull ends the reading. The client's own consumers would resume by position alone, which
- * after a loss on the server continues in another history without an error.
+ * Anything but the next message or the end of a pull ends the reading. The client's own consumers would resume by
+ * position alone. After a loss on the server, they would continue in another history without an error.
  */
 export class NatsReader implements LinkListener {
   readonly #link: NatsLink;
@@ -53,7 +57,7 @@ export class NatsReader implements LinkListener {
   readonly #slots: readonly PullSlot[];
   readonly #stop = (): void => this.#end();
   #consumer: string | undefined;
-  /** The number of messages received; the consumer numbers them, which reveals a lost one. */
+  /** The number of received messages. The consumer numbers them, which reveals lost ones. */
   #deliveries = 0;
   #buffer: LogMessage[] = [];
   #bufferedBytes = 0;
@@ -103,7 +107,7 @@ export class NatsReader implements LinkListener {
     this.#refill();
   }
 
-  /** Returns the next messages; undefined once the reading has ended and everything that arrived was returned. */
+  /** Returns the next messages; undefined once the reading has ended and everything received has been returned. */
   async take(): Promise<readonly LogMessage[] | undefined> {
     while (this.#buffer.length === 0) {
       if (this.#failure !== undefined) throw this.#failure;
@@ -152,7 +156,7 @@ export class NatsReader implements LinkListener {
         opt_start_seq: this.#from,
         ack_policy: AckPolicy.None,
         replay_policy: ReplayPolicy.Instant,
-        // The consumer does not have to survive its server: the next reading creates another.
+        // The consumer need not survive its server, because the next reading creates another one.
         mem_storage: true,
         inactive_threshold: nanos(this.#inactiveMs),
       });
@@ -175,7 +179,7 @@ export class NatsReader implements LinkListener {
     if (ack.delivery !== this.#deliveries) return this.#end();
     this.#oversized = false;
     if (ack.position >= this.#from) {
-      // The first position may not exist yet; some servers then begin with the last message stored.
+      // The first position may not exist yet; some servers then begin with the last stored message.
       const { position, time, nanoseconds } = ack;
       this.#buffer.push({ position, time, nanoseconds, payload: message.data });
       this.#bufferedBytes += message.data.length;
@@ -192,8 +196,8 @@ export class NatsReader implements LinkListener {
     if (code === 409 && /exceeds maxbytes/i.test(description)) {
       this.#oversized ||= slot.received === 0;
     } else if (code !== 408 || slot.age < this.#timing.expiresMs / 2) {
-      // The consumer was deleted, the leadership changed, the server is shutting down, there are no responders, or this is a status of
-      // newer servers.
+      // The consumer was deleted, the leader changed, the server is shutting down, there are no responders, or a newer
+      // server sent an unknown status.
       return this.#end(code === 400 || /^exceeded/i.test(description) ? new Error(description) : undefined);
     }
     slot.remaining = 0;
@@ -233,7 +237,7 @@ export class NatsReader implements LinkListener {
     return this.#buffer.splice(0, count);
   }
 
-  /** Counts ticks rather than time: while this process is busy, no tick passes. */
+  /** This counts ticks rather than time, because no tick passes while this process is busy. */
   #countSilence(): void {
     if (this.#slots.every(({ remaining }) => remaining === 0)) return;
     this.#silentTicks += 1;

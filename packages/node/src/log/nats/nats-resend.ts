@@ -6,18 +6,18 @@ const BACKOFF = { firstMs: 50, maxMs: 2_000 };
 interface ResendActions {
   /** Whether anything can be sent now. */
   readonly isPossible: () => boolean;
-  /** Checks whether messages should still be sent; false asks for another look after the backoff. */
+  /** Checks whether messages should still be sent. False requests another lookup after the backoff. */
   readonly look: () => Promise<boolean>;
   readonly send: () => void;
 }
 
-/** Schedules sending unacknowledged messages again, after an exponential backoff and a look at the stream. */
+/** Schedules resending of unacknowledged messages, after an exponential backoff and a lookup of the stream. */
 export class NatsResend {
   readonly #actions: ResendActions;
   /** The number of backoffs since the last acknowledgement. */
   #backoffs = 0;
   #timer: NodeJS.Timeout | undefined;
-  /** The look in progress. */
+  /** The lookup in progress. */
   #looking: symbol | undefined;
   #closed = false;
 
@@ -44,7 +44,7 @@ export class NatsResend {
     this.#backoffs = 0;
   }
 
-  /** Discards the result of the look in progress. */
+  /** Discards the result of the lookup in progress. */
   interrupt(): void {
     this.#looking = undefined;
   }

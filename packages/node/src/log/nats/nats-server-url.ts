@@ -35,7 +35,7 @@ export function parseServer(server: string): NatsServer {
   };
 }
 
-// Returns an error that does not quote the address, which may contain a password.
+// The error must not quote the address, which may contain a password.
 function badServer(cause?: unknown): CairnError {
   return new CairnError("CONFIG_INVALID", "A server of the NATS log must be an address.", {
     hint: 'Write "nats://host:4222".',

@@ -61,7 +61,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
     "LOG_UNREACHABLE",
     `The stream "${stream}" on NATS at ${place} did not respond: ${errorMessage(error)}.`,
     {
-      hint: "Cairn retries what can be retried. Check the server.",
+      hint: "Cairn retries operations that can be retried. Check the server.",
       cause: error,
     },
   );
@@ -69,7 +69,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
 
 const LIMITS = "Raise the account's JetStream limits, or remove other data from the account.";
 
-/** Hints for errors of the JetStream API that a log can meet (nats-server/server/errors.json). */
+/** Hints for errors of the JetStream API that can affect a log (nats-server/server/errors.json). */
 const HINTS: ReadonlyMap<number, string> = new Map([
   [10002, LIMITS],
   [10023, LIMITS],
@@ -106,7 +106,8 @@ export function notPermitted(
 }
 
 /**
- * Turns the `CONFIG_INVALID` of a stream that does not accept messages into an error for writers: earlier attempts may have been stored.
+ * Turns the `CONFIG_INVALID` of a stream that does not accept messages into an error for writers, since earlier
+ * attempts may have been stored.
  */
 export function notTaken(cause: CairnError): CairnError {
   const { message, hint = "" } = cause;

@@ -10,7 +10,7 @@ export function describedLogId(description: string | undefined): string | undefi
   return DESCRIBED_ID.exec(description ?? "")?.[1];
 }
 
-/** Returns `description` with this log id in place of any other. */
+/** Returns `description` with this log id, which replaces any other one. */
 export function describeLogId(logId: string, description = ""): string {
   if (DESCRIBED_ID.test(description)) return description.replace(DESCRIBED_ID, `cairn log id ${logId}`);
   return description === "" ? `cairn log id ${logId}` : `${description} (cairn log id ${logId})`;
@@ -36,14 +36,17 @@ export function streamSettings(
     max_msgs_per_subject: -1,
     num_replicas: replicas,
     duplicate_window: nanos(MESSAGE_ID_WINDOW_MS),
-    // A hole would end every reading. The setting is permanent, so nothing that a log ever needs may depend on deleting.
+    // A hole would end every reading. The setting is permanent, so a log must never depend on deleting single messages.
     deny_delete: true,
     allow_rollup_hdrs: false,
     allow_direct: true,
   };
 }
 
-/** A setting with which a stream loses messages or stores a message twice, with the end of a sentence about it and the remedy. */
+/**
+ * A setting that makes a stream lose messages or store a message twice, with the end of a sentence about it and the
+ * remedy.
+ */
 interface UnsafeSetting {
   readonly setting: string;
   readonly isSet: (config: StreamConfig) => boolean;
@@ -60,7 +63,7 @@ const UNSAFE: readonly UnsafeSetting[] = [
   {
     setting: "storage",
     isSet: ({ storage }) => storage !== StorageType.File,
-    does: () => "is kept in memory: it is lost when its servers stop",
+    does: () => "is stored in memory: it is lost when its servers stop",
     cure: () =>
       "Storage cannot be changed: begin another log on a stream with storage file, as Cairn creates it.",
   },
@@ -116,12 +119,12 @@ const UNSAFE: readonly UnsafeSetting[] = [
     setting: "subjects",
     isSet: ({ subjects }) => subjects.length > 1 || subjects.some(hasWildcard),
     does: ({ subjects }) =>
-      `takes more than the log's subject (${subjects.join(", ")}): whatever is published there is stored in the log`,
+      `captures more than the log's subject (${subjects.join(", ")}): everything published there is stored in the log`,
     cure: (config) => edit(`--subjects=${config.name}.tx`)(config),
   },
 ];
 
-/** A setting with which a stream cannot be a log, and the end of a sentence about it. */
+/** A setting that makes a stream unusable as a log, with the end of a sentence about it. */
 interface UnusableSetting {
   readonly setting: string;
   readonly isSet: (config: KnownConfig) => boolean;
@@ -145,7 +148,7 @@ const UNUSABLE: readonly UnusableSetting[] = [
   {
     setting: "sources",
     isSet: ({ sources }) => sources !== undefined && sources.length > 0,
-    does: () => "it takes messages from other streams",
+    does: () => "it copies messages from other streams",
   },
   { setting: "sealed", isSet: ({ sealed }) => sealed, does: () => "it is sealed" },
   { setting: "no_ack", isSet: ({ no_ack }) => no_ack === true, does: () => "it acknowledges nothing" },
@@ -165,12 +168,11 @@ const UNUSABLE: readonly UnusableSetting[] = [
     // If a copy of a log's stream keeps the numbers of its messages, this setting identifies the log.
     setting: "first_seq",
     isSet: ({ first_seq, description }) => first_seq > 1 && describedLogId(description) === undefined,
-    does: ({ first_seq }) =>
-      `it numbers its messages from ${first_seq} on (first_seq), but a log begins at 1`,
+    does: ({ first_seq }) => `it numbers its messages from ${first_seq} (first_seq), but a log begins at 1`,
   },
 ];
 
-/** The settings that are checked, by their effect; docs/nats.md lists them. */
+/** The checked settings, by their effect; docs/nats.md lists them. */
 export const JUDGED_SETTINGS = {
   unsafe: UNSAFE.map(({ setting }) => setting),
   unusable: UNUSABLE.map(({ setting }) => setting),
@@ -201,7 +203,7 @@ function formatAge(age: number): string {
     .toISO();
 }
 
-/** Returns the longest time for which the stream lets a consumer be idle (ms); undefined for no limit. */
+/** Returns the maximum idle time of a consumer that the stream allows (ms); undefined for no limit. */
 export function inactiveLimit({ consumer_limits: limits }: StreamConfig): number | undefined {
   const { inactive_threshold: nanoseconds = 0 } = limits ?? {};
   return nanoseconds > 0 ? Math.floor(nanoseconds / 1e6) : undefined;
@@ -212,14 +214,17 @@ export function takesMessages(config: StreamConfig): boolean {
   return subjectIn(config) !== undefined;
 }
 
-/** Returns the subject to publish on: `<stream>.tx` if the stream takes it, else the stream's only subject if that has no wildcard. */
+/**
+ * Returns the subject to publish on: `<stream>.tx` if the stream captures it, else the stream's only subject if that
+ * has no wildcard.
+ */
 export function subjectOf(config: StreamConfig): string {
   const subject = subjectIn(config);
   if (subject !== undefined) return subject;
   const { name, subjects } = config;
   throw new CairnError(
     "CONFIG_INVALID",
-    `The stream "${name}" does not take the subject "${name}.tx", but ${subjects.join(", ")}.`,
+    `The stream "${name}" does not capture the subject "${name}.tx", but ${subjects.join(", ")}.`,
     { hint: `Add "${name}.tx" to its subjects, or name another stream.` },
   );
 }
@@ -249,7 +254,7 @@ export function covers(pattern: string, subject: string): boolean {
   });
 }
 
-/** Returns whether a pattern of subjects takes any subject that begins with the tokens of `prefix`. */
+/** Returns whether a pattern matches any subject that begins with the tokens of `prefix`. */
 export function coversBelow(pattern: string, prefix: string): boolean {
   const tokens = pattern.split(".");
   const parts = prefix.split(".");

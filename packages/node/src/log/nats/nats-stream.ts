@@ -24,7 +24,7 @@ const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
 
 const CREATE_DEADLINE_MS = 30_000;
-/** The number of times a permanently refused birth record is tried again: another stream may have refused it. */
+/** The number of retries for a permanently refused birth record, since another stream may have refused it. */
 const MAX_FINAL_REFUSALS = 6;
 
 /** Options for creating a missing stream. */
@@ -36,8 +36,8 @@ interface StreamCreation {
 }
 
 /**
- * The destination of messages for a stream. It includes which stream of that name is meant: a stream can be deleted and created again, and
- * another domain may have a stream of the same name.
+ * The destination of messages for a stream. It identifies one particular stream of that name: a stream can be deleted
+ * and created again, and another domain may have a stream of the same name.
  */
 export interface StreamTarget {
   readonly subject: string;
@@ -47,13 +47,13 @@ export interface StreamTarget {
   readonly domain: string;
 }
 
-/** The stream that is the log: its existence, id, bounds and single messages. Always asks the stream's leader. */
+/** The stream that is the log: its existence, id, bounds and single messages. Always queries the stream's leader. */
 export class NatsStream {
   readonly name: string;
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
   readonly #creation: StreamCreation;
-  /** The log id that the stream created at `created` was first seen to have. */
+  /** The first log id seen in the stream created at `created`. */
   #described: { readonly created: string; readonly id: string } | undefined;
 
   constructor(link: NatsLink, manager: JetStreamManager, name: string, creation: StreamCreation) {
@@ -75,7 +75,7 @@ export class NatsStream {
     return (await this.find()) ?? this.#throwMissing();
   }
 
-  /** Like {@link info}, but for reading only: what was stored stays readable if the stream's subjects change. */
+  /** Like {@link info}, but for reading only: stored messages stay readable if the stream's subjects change. */
   async readable(): Promise<StreamInfo> {
     return (await this.#look()) ?? this.#throwMissing();
   }
@@ -89,7 +89,7 @@ export class NatsStream {
       if (apiCode(error) === NO_STREAM) return undefined;
       throw this.#error(error);
     }
-    // Throws if the stream cannot be a log.
+    // This throws if the stream cannot be a log.
     unsafeSettings(info.config);
     if (info.config.subjects.some((pattern) => coversBelow(pattern, this.#link.inboxPrefix))) {
       throw capturedInbox(this.name, this.#link.inboxPrefix);
@@ -120,7 +120,9 @@ export class NatsStream {
     return info === undefined ? undefined : targetOf(info);
   }
 
-  /** Reads a message. Does not use "direct get": a replica that lags would report an existing message as absent. */
+  /**
+   * Reads a message. Does not use "direct get", because a lagging replica would report an existing message as absent.
+   */
   async fetch(position: number): Promise<LogMessage | undefined> {
     this.#link.check();
     if (position < 1) return undefined;
@@ -174,7 +176,10 @@ export class NatsStream {
     }
   }
 
-  /** See {@link TxLog.removeUnused}. Creates the stream again with the same settings, which an operator may have chosen. */
+  /**
+   * See {@link TxLog.removeUnused}. Recreates the stream with the same settings, since an operator may have chosen
+   * them.
+   */
   async removeUnused(logId: string): Promise<void> {
     const { config, state } = await this.info();
     const id = describedLogId(config.description) ?? (await this.#birthId());
@@ -218,7 +223,8 @@ export class NatsStream {
     try {
       await this.#manager.streams.add(streamSettings(this.name, this.#creation.replicas, randomUUID()));
     } catch (error) {
-      // Another node was faster; that node's log id counts. For an instant the server only reports that the subjects are taken.
+      // Another node was faster, and its log id counts. For a moment, the server only reports that the subjects are in
+      // use.
       const taken = apiCode(error) === SUBJECTS_OVERLAP && (await this.find()) !== undefined;
       if (!taken && apiCode(error) !== NAME_IN_USE) throw this.#error(error);
     }
@@ -248,8 +254,8 @@ export class NatsStream {
     for (let pause = 20; ; pause = Math.min(1_000, pause * 2)) {
       this.#link.check();
       const failure = await this.#tryBirth(subject, payload, conditions);
-      // Checked whatever the response: a timeout proves nothing, and a stream of another domain may have responded. The condition makes
-      // repeating safe.
+      // The result is verified whatever the response: a timeout proves nothing, and a stream of another domain may have
+      // responded. The condition makes retries safe.
       const first = await this.fetch(1);
       if (first !== undefined) return Buffer.compare(first.payload, payload) === 0;
       if ((await this.info()).state.last_seq > 0) return false;
@@ -301,7 +307,7 @@ export function targetOf(info: StreamInfo): StreamTarget {
 function capturedInbox(name: string, prefix: string): CairnError {
   return new CairnError(
     "CONFIG_INVALID",
-    `The stream "${name}" takes the subjects below ${prefix}, on which the servers respond: every response would be stored in the log.`,
+    `The stream "${name}" captures the subjects below ${prefix}, on which the servers respond: every response would be stored in the log.`,
     {
       hint: `Let the stream take only the subject ${name}.tx, or set a different "inbox-prefix" for the log.`,
     },

@@ -16,8 +16,9 @@ export type NatsTls = TlsOptions | undefined;
 const VERDICT_MS = 1_000;
 
 /**
- * Explains why TLS with the servers fails, as `LOG_UNREACHABLE` with the parameter to change; returns undefined if TLS is not the reason.
- * The client reports a refused certificate as a timeout, so this function repeats the handshake with each server.
+ * Returns a `LOG_UNREACHABLE` that explains why TLS with the servers fails and names the parameter to change; undefined
+ * if TLS is not the cause. The client reports a refused certificate as a timeout, so this function repeats the
+ * handshake with each server.
  */
 export async function tlsFailure(
   servers: readonly NatsServer[],
@@ -32,7 +33,7 @@ export async function tlsFailure(
 
 /** Returns whether a silent server waits for TLS to begin (`handshake_first`). */
 export async function awaitsTls(server: NatsServer, timeoutMs: number): Promise<boolean> {
-  // Sends nothing but the handshake.
+  // This sends only the handshake.
   const secure = connectTls({ host: server.host, port: server.port, rejectUnauthorized: false });
   const error = await outcomeOf(secure, timeoutMs, ["secureConnect"]);
   secure.destroy();
@@ -114,7 +115,7 @@ interface Reason {
   readonly hint: string;
 }
 
-/** The parameters as they are written in JSON, for hints. */
+/** The spelling of the parameters in JSON, for hints. */
 const FORM_CA = `"tls": {"ca-file": "/etc/cairn/ca.pem"}`;
 const FORM_CERT = `"tls": {"cert-file": "/etc/cairn/node.pem", "key-file": "/etc/cairn/node-key.pem"}`;
 
@@ -166,7 +167,7 @@ const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
 ]);
 
-/** Returns the alert with which the other side ended a handshake, in OpenSSL's words: "unknown ca". */
+/** Returns the alert with which the peer ended a handshake, in OpenSSL's wording, such as "unknown ca". */
 function alertOf(error: unknown): string | undefined {
   return /_ALERT_(.+)$/
     .exec(systemErrorCode(error) ?? "")?.[1]

@@ -46,7 +46,7 @@ export async function configuredFile(parameter: string, path: string): Promise<U
     return await readFile(path);
   } catch (error) {
     throw new CairnError("CONFIG_INVALID", `The ${parameter} of the NATS log, ${path}, cannot be read.`, {
-      hint: "Check the path and who may read the file.",
+      hint: "Check the path and the permissions of the file.",
       cause: error,
     });
   }

@@ -22,17 +22,20 @@ export interface NatsTxLogOptions extends NatsConnectionOptions {
   readonly createStream?: boolean;
   /** The number of messages that may be in flight; more are queued. Defaults to 2,000. */
   readonly maxInflight?: number;
-  /** The time for which an append without a limit of its own is tried before it rejects with `LOG_UNREACHABLE` (ms); defaults to 29,000. */
+  /**
+   * How long an append without its own limit is retried before it rejects with `LOG_UNREACHABLE` (ms); defaults to
+   * 29,000.
+   */
   readonly appendDeadlineMs?: number;
-  /** Times that decide how soon a reader notices that the server is silent. */
+  /** The timing that determines how soon a reader notices a silent server. */
   readonly pullTiming?: PullTiming;
 }
 
-/** The part of the server's limit that is left for a message's headers. */
+/** The part of the server's limit that is reserved for a message's headers. */
 const HEADER_RESERVE_BYTES = 1_024;
 const REQUEST_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 5_000;
-/** Less than the default 30 s of requests, so that their callers get the log's own reason for the missing response. */
+/** This is less than the requests' default of 30 s, so that callers get the log's own reason for a missing response. */
 const APPEND_DEADLINE_MS = 29_000;
 
 /** The syntax of JetStream domains: one token of a subject. */
@@ -41,8 +44,9 @@ export const DOMAIN = /^[^\s.*>]{1,255}$/;
 export const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
 
 /**
- * Opens a log on a NATS JetStream stream. Creates nothing on the server before `create`. `signal` aborts both. Errors: `LOG_UNREACHABLE`
- * within seconds if no server responds or the credentials are refused; `CONFIG_INVALID`. An open log survives interruptions.
+ * Opens a log on a NATS JetStream stream. Creates nothing on the server before `create`. `signal` aborts both. Throws
+ * `LOG_UNREACHABLE` within seconds if no server responds or the credentials are refused, and `CONFIG_INVALID`. An open
+ * log survives interruptions.
  */
 export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
   const { stream = "cairn" } = options;
@@ -89,9 +93,9 @@ class NatsTxLog implements TxLog {
   /** The prefix of the subjects of the JetStream API. */
   readonly #api: string;
   #closed = false;
-  /** Why the last reading failed; undefined once a reading has delivered messages. */
+  /** The reason why the last reading failed; undefined once a reading has delivered messages. */
   #readFailure: CairnError | undefined;
-  /** The stream to which messages are sent: the stream last read from, else the first one found. */
+  /** The stream to which messages are sent: the one last read from, or else the first one found. */
   #target: StreamTarget | undefined;
   #findingTarget: Promise<StreamTarget> | undefined;
 
@@ -149,7 +153,7 @@ class NatsTxLog implements TxLog {
         },
       );
     }
-    // All calls wait for nothing or for the same promise, so that their order is the order in the log.
+    // All calls wait either for nothing or for the same promise, so that the log preserves their order.
     const target = this.#target ?? (await this.#findTarget());
     return this.#publisher.append(target, payload, options);
   }
@@ -200,7 +204,7 @@ class NatsTxLog implements TxLog {
     this.#readers.add(reader);
     try {
       await reader.start();
-      // Without a target, the next append finds out why the stream accepts no messages.
+      // Without a target, the next append determines why the stream accepts no messages.
       this.#target = takesMessages(info.config) ? targetOf(info) : undefined;
       for (let messages = await reader.take(); messages !== undefined; messages = await reader.take()) {
         this.#readFailure = undefined;

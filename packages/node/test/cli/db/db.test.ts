@@ -72,17 +72,17 @@ describe("cairn db check", () => {
     [
       "a document that is cut short",
       put(web, json("{}")),
-      "document pods/default/web: its checksum is not that of its key and value",
+      "document pods/default/web: its checksum does not match its key and value",
     ],
     [
       "a revision that the index has not reached",
       put(web, encodeVersion(web, 9, 0, json("1"))),
-      "its revision 9 is not one of transactions 1 to 3",
+      "its revision 9 is outside transactions 1 to 3",
     ],
     [
       "a document of another key",
       put(web, encodeVersion(team, 3, 0, json("1"))),
-      "document pods/default/web: its checksum is not that of its key and value",
+      "document pods/default/web: its checksum does not match its key and value",
     ],
     [
       "a document where the key was deleted",
@@ -99,7 +99,7 @@ describe("cairn db check", () => {
       { type: "del", key: counters },
       "counter pods: the bucket has documents or tombstones, but no counters",
     ],
-    ["a row of no kind", put(Buffer.from("\u0001x"), json("")), "this version does not know its kind"],
+    ["a row of no kind", put(Buffer.from("\u0001x"), json("")), "its kind is unknown to this version"],
     ["a key that is cut short", put(Buffer.from("cpods\0web"), json("")), "its key is truncated"],
     ["a state that cannot be read", put(STATE_ROW_KEY, json("{}")), "its state row is not readable"],
   ] satisfies [string, KvOperation, string][])("finds %s, and says where", async (_, operation, problem) => {

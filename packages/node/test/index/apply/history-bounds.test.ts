@@ -121,7 +121,7 @@ describe("what a history policy removed", () => {
     const list = index.list({ bucket: "pods", limit: 10, asOf: { txId: 100 } });
     await expect(list).rejects.toMatchObject({
       code: "WATCH_COMPACTED",
-      message: expect.stringMatching(/complete from transaction \d+ on/),
+      message: expect.stringMatching(/complete starting with transaction \d+/),
     });
     await expect(index.digest(2_500)).rejects.toMatchObject({ code: "CONFLICT" });
   });

@@ -185,7 +185,7 @@ describe("creating a log on NATS", () => {
     await withLog(async (log) => {
       await expect(log.create(bytes)).rejects.toMatchObject({
         code: "CONFIG_INVALID",
-        message: /does not take the subject/,
+        message: /does not capture the subject/,
       });
     });
   });
