@@ -11,7 +11,7 @@ import { checkAnchor } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** Returns true if this node can read the checkpoint and the log continues it; otherwise the reason why not. */
+/** Returns true if this node can read the checkpoint and the log continues it; otherwise the reason. */
 export async function acceptManifest(
   manifest: Manifest,
   kvFormat: string,
@@ -31,7 +31,10 @@ export async function acceptManifest(
   return (await checkAnchor(log, { position, sha256: anchor.sha256 })) ?? true;
 }
 
-/** Judges a checkpoint of another log: this one must continue it, at its end or, with what a backup holds, after it. */
+/**
+ * Judges a checkpoint of another log. This log must continue it, either at its end or, with transactions from a backup,
+ * after it.
+ */
 async function judgeOfEarlier(
   manifest: Manifest,
   log: LogHistory,
@@ -41,13 +44,13 @@ async function judgeOfEarlier(
     const way = await wayToLog(log, identity, { logId: manifest.log.id, ...manifest.anchor });
     return way === undefined ? otherHistory(manifest) : true;
   } catch (error) {
-    // Another checkpoint may need no backup.
+    // Another checkpoint may not need a backup.
     if (isCairnError(error, "LOG_UNREACHABLE")) return error;
     throw error;
   }
 }
 
-/** Returns why this version of Cairn cannot read the index in a checkpoint; undefined if it can. */
+/** Returns the reason why this version of Cairn cannot read the index in a checkpoint; undefined if it can. */
 export function judgeFormat({ format }: Pick<Manifest, "format">, kvFormat: string): CairnError | undefined {
   if (format.index === INDEX_VERSION && format.kv === kvFormat) return undefined;
   return new CairnError(
@@ -67,7 +70,7 @@ function otherHistory({ log, txId }: Manifest): CairnError {
   );
 }
 
-/** Throws `CHECKPOINT_CORRUPT` if a restored index is not the one that the manifest describes. */
+/** Throws `CHECKPOINT_CORRUPT` if a restored index does not match its manifest. */
 export async function verifyRestored(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
   let found: CapturedState | undefined;
@@ -83,13 +86,9 @@ export async function verifyRestored(provider: KvProvider, dir: string, manifest
   );
   if (differing.length === 0) return;
   const what = found === undefined ? "it is empty" : `it has a different ${differing.join(", a different ")}`;
-  throw new CairnError(
-    "CHECKPOINT_CORRUPT",
-    `The index in it is not the one that its manifest describes: ${what}.`,
-    {
-      hint: "An older checkpoint or the log itself is used instead.",
-    },
-  );
+  throw new CairnError("CHECKPOINT_CORRUPT", `The index in it does not match its manifest: ${what}.`, {
+    hint: "An older checkpoint or the log itself is used instead.",
+  });
 }
 
 function claimedState({

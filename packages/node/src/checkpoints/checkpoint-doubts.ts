@@ -1,29 +1,33 @@
 /**
- * The doubts of a node about checkpoints, until its process ends: which checkpoints it no longer restores (because their index proved
- * damaged twice; the first time may have been the disk's fault), and which in its store do not count as saved.
+ * A node's doubts about checkpoints, until its process ends: the checkpoints that it no longer restores (because their
+ * index was damaged twice; the first time may have been the disk's fault), and those in its store that do not count as
+ * saved.
  */
 export class CheckpointDoubts {
   /** The names of checkpoints that are no longer restored. */
   readonly distrusted: Set<string> = new Set();
-  /** The names of checkpoints whose index proved damaged once. */
+  /** The names of checkpoints whose index was damaged once. */
   readonly #doubtful = new Set<string>();
   /** The names of damaged checkpoints in the node's own store. */
   readonly #unusable = new Set<string>();
 
-  /** Notes that the index restored from this checkpoint proved damaged; null: no checkpoint was restored. */
+  /** Records that the index restored from this checkpoint was damaged; null if no checkpoint was restored. */
   damaged(restored: { readonly name: string } | null): void {
     if (restored === null) return;
     if (this.#doubtful.has(restored.name)) this.distrusted.add(restored.name);
     this.#doubtful.add(restored.name);
   }
 
-  /** Notes whether a checkpoint in the node's store is whole or damaged. */
+  /** Records whether a checkpoint in the node's store is intact or damaged. */
   judged(name: string, whole: boolean): void {
     if (whole) this.#unusable.delete(name);
     else this.#unusable.add(name);
   }
 
-  /** Notes damaged checkpoints in the node's store that joining skipped, so that they do not keep a whole one from being saved. */
+  /**
+   * Records damaged checkpoints in the node's store that joining skipped, so that they do not keep an intact one from
+   * being saved.
+   */
   passedOver(damaged: readonly string[]): void {
     for (const name of damaged) this.judged(name, false);
   }

@@ -30,7 +30,7 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
   const { lastResults } = observation;
   const status = checkpointer?.status() ?? NOTHING_KNOWN;
   const { storeAhead, lastCheckAt, nextCheckAt, running, skipped, warnings, lastFailure } = status;
-  // Until the checkpointer has looked at the store, the restored checkpoint is the newest known.
+  // Until the checkpointer has looked at the store, the restored checkpoint is the newest known one.
   const last = status.last ?? report.restoredCheckpoint;
   const verified = upkeep?.lastVerified ?? null;
   const storeNow = Date.now() + (storeAhead ?? 0);
@@ -62,7 +62,10 @@ function findingsOf(store: CheckpointStore | undefined): NodeStatus["checkpoints
   return store === undefined || findings === undefined ? null : { location: store.location, ...findings };
 }
 
-/** Returns the duration of a verification; null if another node verified the checkpoint, since then only the mark is known. */
+/**
+ * Returns the duration of a verification; null if another node verified the checkpoint, because then only the mark is
+ * known.
+ */
 function verificationMs({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
   return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;
 }

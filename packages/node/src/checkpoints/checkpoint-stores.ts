@@ -2,7 +2,7 @@ import { type CheckpointerOptions, type CheckpointStore, isSamePlace } from "@ca
 import { CairnError } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 
-/** The parts of a system that decide from which stores its node restores. */
+/** The parts of a system that determine the stores from which its node restores. */
 export interface RestoringSystem extends Pick<System, "restoreFrom"> {
   readonly checkpointer: Pick<CheckpointerOptions, "store" | "restoreFrom"> | undefined;
 }
@@ -15,7 +15,7 @@ export function requireStore({ checkpointer, restoreFrom }: RestoringSystem): Ch
       "NOT_FOUND",
       "This node saves no checkpoints: its checkpointer has only restore-from.",
       {
-        hint: "Ask a node that saves them, or add store and approx-frequency to the checkpointer of this one.",
+        hint: "Use a node that saves them, or add store and approx-frequency to the checkpointer of this one.",
       },
     );
   }

@@ -16,21 +16,27 @@ export interface OtherPast {
   readonly chains: { readonly version: number; readonly values: Chains };
 }
 
-/** A difference between another history and this node's. `settled`: this node's index was already found to be right at that transaction. */
+/**
+ * A difference between another history and this node's. `settled` means that this node's index has already been found
+ * right at that transaction.
+ */
 export interface PastDifference {
   readonly error: CairnError;
   readonly settled: boolean;
 }
 
-/** Compares another history with this node's index. Returns undefined if they agree as far as both are known, or cannot be compared. */
+/**
+ * Compares another history with this node's index. Returns undefined if the known parts agree, or if they cannot be
+ * compared.
+ */
 export type ComparePast = (other: OtherPast) => Promise<PastDifference | undefined>;
 
 type Agrees = NonNullable<CheckpointSource["agrees"]>;
 
 /**
- * Returns a check of whether a checkpoint agrees with the log and has the same history as the node's index. While it is not settled which
- * of the two is right, the check throws the difference, so that neither counts as the newest checkpoint and nothing is saved. A checkpoint
- * that proved wrong counts as damaged.
+ * Returns a check of whether a checkpoint agrees with the log and has the same history as the node's index. Until it is
+ * settled which of the two is right, the check throws the difference, so that neither counts as the newest checkpoint
+ * and nothing is saved. A checkpoint found to be wrong counts as damaged.
  */
 export function hasSamePast(
   agreesWithLog: Agrees,

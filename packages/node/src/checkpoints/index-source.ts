@@ -10,8 +10,8 @@ import type { TxLog } from "../log/tx-log.ts";
 import { VERSION } from "../api/version.ts";
 
 /**
- * Returns a node's index, built from `log`, as a source of checkpoints. Awaits `purge` before each capture. `onError` gets errors of
- * captures.
+ * Returns a node's index, built from `log`, as a source of checkpoints. Awaits `purge` before each capture. `onError`
+ * is called with errors of captures.
  */
 export function indexSource(
   node: string,
@@ -67,7 +67,8 @@ async function readCaptured(
     if (isCairnError(error, "INDEX_CORRUPT") && (await lacksFiles(dir, captured))) throw removed(dir, error);
     throw error;
   }
-  // Only indexes with transactions are captured: an index without a state was opened as a new one because its files had been removed.
+  // Only indexes with transactions are captured. An index without a state was opened as a new one because its files had
+  // been removed.
   throw removed(dir);
 }
 

@@ -5,12 +5,12 @@ import type { TxLog } from "../log/tx-log.ts";
 
 type ReplayTime = NonNullable<CheckpointSource["replayTimeMs"]>;
 
-/** The log together with its backup, and the warnings about the log itself. */
+/** The log combined with its backup, and the warnings about the log itself. */
 type Readable = Pick<TxLog, "fetch"> & Required<Pick<TxLog, "inspect">>;
 
 /**
- * Returns an estimate of how long a joining node would replay from a checkpoint to where `index` is now; undefined unless every node could.
- * `timeFor` gives the time of so many transactions (ms).
+ * Returns an estimate of the time that a joining node would need to replay from a checkpoint to the current position of
+ * `index`; undefined unless every node could do so. `timeFor` returns the time for a number of transactions (ms).
  */
 export function replayTime(
   index: Pick<IndexStore, "state">,
@@ -22,8 +22,9 @@ export function replayTime(
 }
 
 /**
- * Returns whether the log has what follows a checkpoint, its last message (with which joining nodes compare it) and no defect, such as a
- * hole or a setting by which it loses messages, that may keep a node from reading on.
+ * Returns whether the log contains the checkpoint's last message (with which joining nodes compare it) and all later
+ * ones, and has no defect, such as a hole or a setting that makes it lose messages, that may keep a node from
+ * continuing.
  */
 async function isReadable(
   log: Readable,
@@ -35,7 +36,7 @@ async function isReadable(
       return false;
     return (await log.inspect()).length === 0;
   } catch (error) {
-    // What this node cannot read, others may not read either; a checkpoint does no harm.
+    // If this node cannot read the log, other nodes may not be able to either. A checkpoint does no harm.
     if (isCairnError(error)) return false;
     throw error;
   }

@@ -35,18 +35,21 @@ export interface VerifyOptions {
   readonly stagingDir: string;
   /** The id of this node, for the reservation and the mark. */
   readonly node: string;
-  /** The log, if given, with which the last message of the checkpoint is compared first. */
+  /** If present, the log with which the last message of the checkpoint is compared first. */
   readonly log?: TxLog | undefined;
   readonly onProgress?: (progress: RestoreProgress) => void;
   readonly signal?: AbortSignal;
 }
 
-/** A checkpoint that proved whole, and the digest of its content. */
+/** A checkpoint found intact, and the digest of its content. */
 export interface ReadCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
   readonly digest: string;
-  /** Whether the log has the checkpoint's last message; "trimmed": no longer, so the two could not be compared; null: no log was given. */
+  /**
+   * Whether the log contains the checkpoint's last message. "trimmed" means that it no longer does, so they could not
+   * be compared; null means that there was no log to compare with.
+   */
   readonly log: "agrees" | "trimmed" | null;
 }
 
@@ -56,8 +59,9 @@ export interface VerifiedCheckpoint extends ReadCheckpoint {
 }
 
 /**
- * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads it completely for the digest.
- * Throws the reason why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`, and, if a log is given, `LOG_*`.
+ * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads it
+ * completely for the digest. If it cannot be used, throws the reason: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`, and, if a
+ * log is given, `LOG_*`.
  */
 export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> {
   const { store, name, provider, stagingDir, node, log, signal, onProgress } = options;
@@ -122,7 +126,7 @@ export async function tryMarkDamaged(
   try {
     if (names.length > 0) await markDamaged(store, names, node);
   } catch (error) {
-    // The caller reports the damage; a store that refuses to be written to will be reported elsewhere.
+    // The caller reports the damage. A store that rejects writes is reported elsewhere.
     if (!isCairnError(error)) throw error;
   }
 }
@@ -150,7 +154,7 @@ async function digestFiles(
 ): Promise<string | undefined> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
   try {
-    // Files damaged before they were captured have the right SHA-256, but the wrong LevelDB checksums.
+    // Files that were damaged before their capture have correct SHA-256 digests but wrong LevelDB checksums.
     if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
     signal.throwIfAborted();
     // The digest covers only documents.

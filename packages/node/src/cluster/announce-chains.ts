@@ -14,34 +14,35 @@ export interface OwnChains {
   readonly chains: PeerChains;
 }
 
-/** The parts that one announcement works with. */
+/** The dependencies of a single announcement. */
 export interface AnnouncementParts {
   readonly node: string;
   readonly instance: string;
-  /** Returns the channel to other nodes; undefined while it is not known, or if no other node can have the log. */
+  /** Returns the channel to other nodes; undefined while it is unknown, or if no other node can have the log. */
   readonly channel: () => PeerChannel | undefined;
   /** Returns the node's chains; undefined while there is nothing to announce. */
   readonly own: () => Promise<OwnChains | undefined>;
   readonly comparePast: ComparePast;
 }
 
-/** The parts that repeated announcements work with. */
+/** The dependencies of repeated announcements. */
 export interface AnnounceParts extends AnnouncementParts {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: () => number;
-  /** The approximate time from one announcement to the next (ms). */
+  /** The approximate interval between announcements (ms). */
   readonly everyMs: number;
 }
 
-/** The time to wait for answers: nodes that are behind answer once they have the transaction. */
+/** The time to wait for answers. Lagging nodes answer once they have the transaction. */
 const ANSWERS_MS = 10_000;
-/** The latest time of the first announcement after a node has become ready. */
+/** The maximum delay of the first announcement after a node has become ready. */
 const FIRST_MS = 1_000;
 
 /**
- * Repeatedly announces this node's chains to all other nodes of the log. Each of them compares, and answers if the chains differ, so that
- * both nodes know. If the nodes cannot reach one another, this is logged once, and only checkpoints are compared.
+ * Repeatedly announces this node's chains to all other nodes of the log. Each of them compares the chains and answers
+ * if they differ, so that both nodes know. If the nodes cannot reach each other, this is logged once, and only
+ * checkpoints are compared.
  */
 export function announceChains(parts: AnnounceParts): RepeatedWork {
   const { clock, random, everyMs, logger } = parts;
@@ -61,7 +62,10 @@ export function announceChains(parts: AnnounceParts): RepeatedWork {
   });
 }
 
-/** Announces the chains once. Returns the number of nodes that differ; undefined while there is no channel or nothing to announce. */
+/**
+ * Announces the chains once. Returns the number of differing nodes; undefined while there is no channel or nothing to
+ * announce.
+ */
 export async function announceOnce(
   parts: AnnouncementParts,
   timeoutMs: number,
@@ -92,7 +96,7 @@ export function nodeLabel(node: string): string {
 
 const STATUS_MS = 1_000;
 
-/** The state of a node that compares its index with a rebuild, or waits for its turn to do so. */
+/** The state of a node that is comparing its index with a rebuild, or waiting for its turn to do so. */
 export interface Turn {
   readonly instance: string;
   /** The number of other nodes from which it differs. */
@@ -101,9 +105,9 @@ export interface Turn {
 }
 
 /**
- * Returns whether this node has to wait before it compares its index with a rebuild, because another node is comparing or goes first. The
- * node that differs from the most others goes first: this does not prove it wrong, but a wrong node is then likely to come early. If
- * several begin at once, one of them continues.
+ * Returns whether this node must wait before it compares its index with a rebuild, because another node is comparing or
+ * goes first. The node that differs from the most others goes first. That does not prove it wrong, but a wrong node is
+ * likely to be checked early this way. If several begin at once, one of them continues.
  */
 export async function othersFirst(
   channel: PeerChannel | undefined,

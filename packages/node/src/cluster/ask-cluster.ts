@@ -12,20 +12,20 @@ import {
   type SilentNode,
 } from "./peer-messages.ts";
 
-/** A node that answered: its identity and status. */
+/** The identity and the status of a node that answered. */
 export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" | "startedAt"> {
   readonly status: PeerStatus;
 }
 
-/** A node's answer to a question about its index, or the error instead. */
+/** A node's answer to a question about its index, or an error. */
 export type IndexAnswer = Pick<Answer, "digest" | "check" | "chains" | "others" | "error">;
 
 /** Options for questions. */
 export interface AskOptions {
-  /** The time to wait for answers; for long tasks, the time for which a node may be silent. */
+  /** The time to wait for answers. For long tasks, the maximum silence of a node. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
-  /** Reports the progress of nodes that work on an answer. */
+  /** Reports the progress of nodes that are working on an answer. */
   readonly onWork?: (instance: string, done: number, total: number) => void;
 }
 
@@ -64,8 +64,8 @@ export async function askChains(
 }
 
 /**
- * Returns the nodes of a log that these nodes have heard of within the hour and that did not answer, by id. Nodes that stopped as they
- * should have said so, and those that were started again have answered under the same id.
+ * Returns, by id, the nodes of a log that these nodes have heard from within the last hour but that did not answer.
+ * Nodes that were stopped properly have announced it, and restarted ones have answered under the same id.
  */
 export async function askSilent(
   channel: PeerChannel,
@@ -84,15 +84,18 @@ export async function askSilent(
   return [...silent.values()].toSorted((a, b) => (a.node < b.node ? -1 : 1));
 }
 
-/** The time that a stopping node waits for others to take note. */
+/** The time that a stopping node gives others to notice. */
 const LEAVING_MS = 500;
 
-/** Tells the other nodes that this one is stopping, so that they do not miss it. Best effort: returns within half a second. */
+/**
+ * Announces to the other nodes that this one is stopping, so that they do not report it as missing. Best effort:
+ * returns within half a second.
+ */
 export async function tellLeaving(channel: PeerChannel, instance: string): Promise<void> {
   const told = async (): Promise<void> => {
     try {
       const signal = AbortSignal.timeout(LEAVING_MS);
-      // Messages of one publisher arrive in order, so one answer is enough to know that it was sent.
+      // Messages of one publisher arrive in order, so a single answer proves that the announcement was sent.
       for await (const _ of ask(channel, { cairn: 1, ask: "leaving", instance }, signal)) return;
     } catch (error) {
       if (!isCairnError(error)) throw error;
@@ -101,7 +104,7 @@ export async function tellLeaving(channel: PeerChannel, instance: string): Promi
   await withTimeout(told(), LEAVING_MS);
 }
 
-/** Announces chains to all other nodes, and yields the chains of nodes that differ, as they arrive in time. */
+/** Announces chains to all other nodes. Yields the chains of differing nodes that arrive in time. */
 export async function* askCompare(
   channel: PeerChannel,
   own: {
@@ -119,7 +122,7 @@ export async function* askCompare(
   }
 }
 
-/** Has a node compare its index with a rebuild, and returns the node's answer. */
+/** Requests that a node compare its index with a rebuild, and returns its answer. */
 export async function askCheck(
   channel: PeerChannel,
   { instance }: Peer,
@@ -139,11 +142,14 @@ const SILENT: IndexAnswer = {
   error: {
     code: "NOT_READY",
     message: "The node stopped responding before it had finished.",
-    hint: "Check whether it still runs, and ask again.",
+    hint: "Check whether it is still running, and try again.",
   },
 };
 
-/** Asks a question and waits for as long as the nodes report that they are working: the time needed depends on the index. */
+/**
+ * Asks a question and waits as long as the nodes report that they are working, since the time needed depends on the
+ * index.
+ */
 async function askIndex(
   channel: PeerChannel,
   question: Question,
@@ -189,8 +195,8 @@ async function askIndex(
 }
 
 /**
- * Asks a question and yields the answers. Skips whatever else is sent to the inbox, such as the acknowledgement of a stream with the same
- * subject.
+ * Asks a question and yields the answers. Skips other messages in the inbox, such as the acknowledgement of a stream
+ * with the same subject.
  */
 async function* ask(channel: PeerChannel, question: Question, signal: AbortSignal): AsyncGenerator<Answer> {
   for await (const bytes of channel.ask(encodeMessage(question), signal)) {

@@ -13,7 +13,7 @@ import {
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { RebuiltIndex } from "../replay/rebuild-index.ts";
 
-/** The digest of a rebuild, and what it was built from. */
+/** The digest of a rebuild, and the sources of the rebuild. */
 export type Rebuilt = Pick<RebuiltIndex, "digest" | "basis">;
 
 /** The result of comparing the nodes of one log. */
@@ -21,15 +21,18 @@ export interface Comparison {
   readonly txId: TxId;
   /** The answers, by instance. */
   readonly answers: ReadonlyMap<string, IndexAnswer>;
-  /** The verdict on the nodes that have the index version of this process; if there are none, on those of the most common version. */
+  /**
+   * The verdict on the nodes with this process's index version or, if there are none, on those of the most common
+   * version.
+   */
   readonly verdict: DigestVerdict;
-  /** The instances that the verdict is about, and with which a rebuild is compared. */
+  /** The instances that the verdict concerns, and with which a rebuild is compared. */
   readonly compared: ReadonlySet<string>;
   /** The nodes with other index versions, compared within each version. */
   readonly others: readonly OtherVersion[];
-  /** Present if nodes differ or a rebuild was requested; an error says why the rebuild failed. */
+  /** Present if nodes differ or a rebuild was requested; an error if the rebuild failed. */
   readonly rebuilt: Rebuilt | CairnError | undefined;
-  /** What nodes that differ from the rebuild found themselves, by instance. */
+  /** The results of the self-checks of nodes that differ from the rebuild, by instance. */
   readonly checks: ReadonlyMap<string, IndexAnswer>;
 }
 
@@ -42,9 +45,9 @@ export interface OtherVersion extends VersionGroup {
 export interface CompareOptions {
   /** The time to wait for the status of nodes. */
   readonly timeoutMs: number;
-  /** The time for which a node that works on an answer may be silent. */
+  /** The maximum silence of a node that is working on an answer. */
   readonly silenceMs: number;
-  /** The time that nodes may take to reach the transaction. */
+  /** The time within which nodes must reach the transaction. */
   readonly waitMs: number;
   /** Whether to compare with a rebuild even if all nodes agree. */
   readonly always: boolean;
@@ -53,13 +56,16 @@ export interface CompareOptions {
   readonly onCheck?: (peer: Peer, done: number, total: number) => void;
 }
 
-/** The number of attempts: documents may be evicted while nodes are asked; then another attempt asks about a later transaction. */
+/**
+ * The number of attempts. If documents are evicted while nodes are queried, another attempt uses a later transaction.
+ */
 const MAX_TRIES = 5;
 
 /**
- * Compares the indexes of these nodes at a transaction that all of them have. If they differ, a rebuild from the log shows which one is
- * wrong, and each node that is wrong is asked to check itself, because a node leaves its index only for what it found itself. Indexes are
- * compared only within one version: during an upgrade, differences between versions mean nothing.
+ * Compares the indexes of these nodes at a transaction that all of them have. If they differ, a rebuild from the log
+ * shows which one is wrong, and each wrong node is asked to check itself, because a node abandons its index only if it
+ * has found the fault itself. Indexes are compared only within one version, because differences between versions during
+ * an upgrade are meaningless.
  */
 export async function compareNodes(
   channel: PeerChannel,
@@ -110,7 +116,10 @@ function otherVersion(version: number): CairnError {
   );
 }
 
-/** Rebuilds the index. Returns an error instead of throwing it, because the digests of the nodes are worth showing without a rebuild. */
+/**
+ * Rebuilds the index. Returns an error instead of throwing it, because the nodes' digests are useful even without a
+ * rebuild.
+ */
 async function tryRebuild({ rebuild }: CompareOptions, txId: TxId): Promise<Rebuilt | CairnError> {
   try {
     return await rebuild(txId);

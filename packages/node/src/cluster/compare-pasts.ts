@@ -6,9 +6,12 @@ import { askChains, type AskOptions, type IndexAnswer, type Peer } from "./ask-c
 /** The histories of the nodes of one log at one transaction. */
 export interface PastComparison {
   readonly txId: TxId;
-  /** The histories, by instance; without nodes that have no value at the transaction. */
+  /** The histories, by instance. Nodes without a value at the transaction are omitted. */
   readonly pasts: ReadonlyMap<string, Past>;
-  /** `history`: not all nodes have the same messages; `effects`: nodes of one index version derived different results from the messages. */
+  /**
+   * `history` means that not all nodes have the same messages, `effects` that nodes of one index version derived
+   * different results from them.
+   */
   readonly differ: "history" | "effects" | undefined;
 }
 
@@ -18,8 +21,9 @@ export interface Past extends ChainValue {
 }
 
 /**
- * Compares the histories of these nodes at the newest transaction that all of them have; the value of the chains there covers everything
- * before. Returns undefined if fewer than two nodes follow the log. Takes one question, or two if a node is far behind the others.
+ * Compares the histories of these nodes at the newest transaction that all of them have; the chains' value there covers
+ * everything before it. Returns undefined if fewer than two nodes follow the log. It takes one question, or two if a
+ * node is far behind the others.
  */
 export async function comparePasts(
   channel: PeerChannel,
@@ -31,7 +35,7 @@ export async function comparePasts(
   const txId = Math.min(...following.map(({ status }) => status.index.txId ?? 0));
   if (following.length < 2 || txId === 0) return undefined;
   const there = pastsAt(txId, await askChains(channel, following, { log, txId }, options));
-  // Nodes that are far ahead know only the links before it.
+  // Nodes that are far ahead know only the links before this transaction.
   const link = linkBefore(txId);
   const isComplete = there.size === following.length || link === 0;
   const past = isComplete

@@ -4,7 +4,7 @@ import type { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** This node, as far as it is compared with others: its current index and log, and its reactions to an index that proves wrong. */
+/** The view of this node that comparisons use: its current index and log, and its reactions to a wrong index. */
 export interface ComparedNode {
   readonly phase: Phase;
   readonly failure: CairnError | undefined;
@@ -16,10 +16,10 @@ export interface ComparedNode {
   /** Reports an error from using `index`. */
   suspect(index: IndexStore, error: unknown): void;
   /**
-   * Leaves an index that does not match the log. `live`, if given, is the folder of the index that replaces it. Returns false if the index
-   * was left already, or nothing replaces it.
+   * Leaves an index that does not match the log. `live`, if given, is the folder of the index that replaces it. Returns
+   * false if the index has already been left, or if there is no replacement.
    */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean;
-  /** Permanently stops serving an index, because it cannot be decided whether the index is right. */
+  /** Permanently stops serving an index, because it is impossible to decide whether the index is right. */
   halt(index: IndexStore, error: CairnError): void;
 }

@@ -11,68 +11,69 @@ import { isoTime } from "../text/iso-time.ts";
 import type { ComparedNode } from "./compared-node.ts";
 import type { SelfCheck } from "./self-check.ts";
 
-/** The parts that {@link Divergences} works with. */
+/** The dependencies of {@link Divergences}. */
 export interface DivergenceParts {
   readonly life: Pick<ComparedNode, "index" | "agrees" | "suspect" | "halt">;
   readonly check: Pick<SelfCheck, "check">;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Returns whether another node compares its index with a rebuild, or has to go first. */
+  /** Returns whether another node is comparing its index with a rebuild, or must go first. */
   readonly othersFirst: (turn: Omit<Turn, "instance">, signal: AbortSignal) => Promise<boolean>;
-  /** Announces the chains once more; returns whether any other node differs. */
+  /** Announces the chains again; returns whether any other node differs. */
   readonly askAgain: (signal: AbortSignal) => Promise<boolean>;
 }
 
-/** The longest random pause before a rebuild, so that of many nodes that notice at once, one is first. */
+/** The maximum random pause before a rebuild, so that one of many nodes that notice simultaneously goes first. */
 const MAX_PAUSE_MS = 2_000;
 /** The time for which other nodes may go first. Their claims could be forged. */
 const MAX_WAIT_MS = 120_000;
 /**
- * The minimum time between rebuilds. Anyone who can reach the nodes can send claims; these bounds keep claims from making a node rebuild
- * all the time, or fill its log.
+ * The minimum time between rebuilds. Anyone who can reach the nodes can send claims. These bounds keep claims from
+ * making a node rebuild constantly or fill its log.
  */
 const MIN_REBUILD_GAP_MS = 600_000;
 /** The gap after a rebuild, as a multiple of its duration. */
 const GAP_PER_REBUILD = 20;
 const LOG_GAP_MS = 5_000;
-/** The time for which the status shows a claim that is not repeated. */
+/** The time for which the status shows an unrepeated claim. */
 const CLAIM_TTL_MS = 600_000;
 
-/** The most nodes and checkpoints that are counted. */
+/** The maximum number of nodes and checkpoints that are counted. */
 const MAX_OTHERS = 1_000;
 
 interface Open {
   error: CairnError;
   readonly since: number;
-  /** The times at which each node or checkpoint that differs was last compared. */
+  /** The time at which each differing node or checkpoint was last compared. */
   readonly who: Map<string, number>;
 }
 
 /**
- * Compares this node's history with those of other nodes and checkpoints. If two differ, no claim is trusted and no majority decides: each
- * node, one after the other, compares its index with a rebuild from the log, and leaves its index if the two differ. If a checkpoint
- * differs and nothing from before the divergence is left to rebuild from, the node halts.
+ * Compares this node's history with those of other nodes and checkpoints. If two differ, no claim is trusted and no
+ * majority decides: one after the other, each node compares its index with a rebuild from the log, and leaves its index
+ * if they differ. If a checkpoint differs and nothing older than the divergence remains to rebuild from, the node
+ * halts.
  */
 export class Divergences {
   readonly #parts: DivergenceParts;
   readonly #stop = new AbortController();
-  /** The index, and the transaction up to which a rebuild proved the index right. */
+  /** The index, and the transaction up to which a rebuild has proved it right. */
   #right: { readonly index: IndexStore; readonly txId: TxId } | undefined;
-  /** The divergence that is not settled yet. */
+  /** The unsettled divergence, if any. */
   #open: Open | undefined;
   #state: "open" | "waiting" | "comparing" = "open";
   #settling: Promise<void> | undefined;
   #noRebuildUntil = 0;
   #noLineUntil = 0;
-  /** The divergences that were logged, with their state; each is logged once. */
+  /** The logged divergences with their state; each is logged once. */
   readonly #logged = new Set<string>();
 
   constructor(parts: DivergenceParts) {
     this.#parts = parts;
   }
 
-  /** Returns the divergence that is not settled yet, for the status. */
+  /** Returns the unsettled divergence, for the status. */
   get status(): NodeStatus["index"]["divergence"] {
     const from = this.#from;
     if (this.#open === undefined || from === 0) return null;
@@ -129,7 +130,7 @@ export class Divergences {
       );
     } catch (error) {
       this.#parts.life.suspect(index, error);
-      // The index was left or is being left, so there is nothing to compare.
+      // The index has been or is being left, so there is nothing to compare.
       if (isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "NOT_READY")) return undefined;
       throw error;
     }
@@ -147,7 +148,7 @@ export class Divergences {
     this.#noLineUntil = clock.now() + LOG_GAP_MS;
     const next = settled
       ? "This node's index was compared with a rebuild and is right."
-      : "The node compares its index with a rebuild from the log as soon as its turn comes.";
+      : "The node will compare its index with a rebuild from the log when its turn comes.";
     logger.error({ code, hint }, `${message} ${next}`);
   }
 
@@ -177,14 +178,17 @@ export class Divergences {
       }
     } catch (thrown) {
       if (signal.aborted) return;
-      // The next comparison that finds a difference starts again.
+      // The next comparison that finds a difference restarts the process.
       const { code, hint } = isCairnError(thrown) ? thrown : { code: "INTERNAL", hint: undefined };
       const why = errorMessage(thrown);
       logger.warn({ code, hint }, `The index could not be compared with a rebuild: ${why}`);
     }
   }
 
-  /** Waits for this node's turn, because only one node compares itself at a time. Returns false if nothing differs any longer by then. */
+  /**
+   * Waits for this node's turn, because only one node compares itself at a time. Returns false if there is no longer
+   * any difference by then.
+   */
   async #waitForTurn(index: IndexStore, isStored: boolean): Promise<boolean> {
     const { life, clock, random, othersFirst, askAgain } = this.#parts;
     const { signal } = this.#stop;
@@ -241,15 +245,15 @@ function differenceFrom(who: string, { kind, agreeAt, differAt }: Divergence): C
       );
 }
 
-/** Returns the error for a divergence of which neither the log nor a checkpoint can show which side is right. */
+/** Returns the error for a divergence that neither the log nor a checkpoint can settle. */
 function undecided(error: CairnError, { agreeAt }: Divergence, cause: CairnError): CairnError {
   const older = `, or a checkpoint at or before transaction ${agreeAt} and the log after it: name the store that has one in restore-from`;
   return new CairnError(
     error.code,
-    `${error.message.replace(/\.$/, "")}, and nothing remains that shows which of them is right: ${cause.message}`,
+    `${error.message.replace(/\.$/, "")}, and nothing remains to show which of them is right: ${cause.message}`,
     {
       hint:
-        `The node needs the log from its first message on${agreeAt === 0 ? "" : older}. Then start the node again. Or decide which of the ` +
+        `The node needs the log starting with its first message${agreeAt === 0 ? "" : older}. Then start the node again. Or decide which of the ` +
         "two is right, and keep a copy of the other: if the index is, move the checkpoint's files out of the store; if the checkpoint is, " +
         "stop the node and move its <db-dir>/live away. Then start the node again. Nothing was deleted.",
       cause,

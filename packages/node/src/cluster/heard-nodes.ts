@@ -1,8 +1,8 @@
 import type { SilentNode } from "./peer-messages.ts";
 
-/** The time for which a node that is no longer heard is remembered (ms). Nodes announce themselves about every minute. */
+/** How long a silent node is remembered (ms). Nodes announce themselves about every minute. */
 const REMEMBERED_MS = 3_600_000;
-/** The most nodes that are remembered and named: anyone who can reach the nodes can send announcements. */
+/** The maximum number of nodes that are remembered and named. Anyone who can reach the nodes can send announcements. */
 const MAX_REMEMBERED = 1_000;
 const MAX_NAMED = 100;
 
@@ -12,7 +12,7 @@ interface Heard {
   readonly at: number;
 }
 
-/** The other nodes that a node has heard of by their announcements, so that one that is frozen or was killed is still known. */
+/** The other nodes whose announcements a node has received, so that a frozen or killed node is still known. */
 export class HeardNodes {
   readonly #heard = new Map<string, Heard>();
   readonly #now: () => number;
@@ -21,7 +21,7 @@ export class HeardNodes {
     this.#now = now;
   }
 
-  /** Notes an announcement of a node that follows the log with this id. */
+  /** Records an announcement of a node that follows the log with this id. */
   heard({ instance, node, log }: Pick<Heard, "node" | "log"> & { readonly instance: string }): void {
     this.#heard.delete(instance);
     this.#heard.set(instance, { node, log, at: this.#now() });
@@ -29,12 +29,12 @@ export class HeardNodes {
     if (this.#heard.size > MAX_REMEMBERED && oldest !== undefined) this.#heard.delete(oldest);
   }
 
-  /** Notes that a node is stopping. */
+  /** Records that a node is stopping. */
   left(instance: string): void {
     this.#heard.delete(instance);
   }
 
-  /** Returns the nodes of a log that were heard within the hour, other than these instances and later starts of the same nodes. */
+  /** Returns the nodes of a log that were heard from within the last hour, except these instances. */
   others(log: string, instances: readonly string[]): SilentNode[] {
     const now = this.#now();
     const known = new Set(instances);

@@ -7,7 +7,7 @@ export interface SameId {
   readonly peers: readonly Peer[];
 }
 
-/** Returns the ids that more than one running node has. */
+/** Returns the ids that several running nodes share. */
 export function sameIds(peers: readonly Peer[]): SameId[] {
   const byId = new Map<string, Peer[]>();
   for (const peer of peers) byId.set(peer.node, [...(byId.get(peer.node) ?? []), peer]);
@@ -21,7 +21,10 @@ export function commonTransaction(peers: readonly Peer[]): TxId {
   return Math.max(0, ...following.map(({ status }) => status.index.txId ?? 0));
 }
 
-/** Whether nodes have the same index. `differs`: the digests given are not all equal. `none`: no digest was given. */
+/**
+ * Whether nodes have the same index. `differs` means that the digests are not all equal, `none` that there are no
+ * digests.
+ */
 export type DigestVerdict =
   | { readonly kind: "same"; readonly digest: string; readonly nodes: number }
   | { readonly kind: "differs"; readonly digests: readonly string[] }
@@ -48,7 +51,10 @@ export function byIndexVersion(peers: readonly Peer[], own: number): VersionGrou
     .toSorted((a, b) => rank(b) - rank(a));
 }
 
-/** Compares the digests of nodes. The number of nodes with a digest does not prove the digest right, so there is no majority vote. */
+/**
+ * Compares the digests of nodes. The number of nodes with a digest does not prove it right, so there is no majority
+ * vote.
+ */
 export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestVerdict {
   const given = [...answers.values()].flatMap(({ digest }) => (digest === undefined ? [] : [digest.digest]));
   const digests = [...new Set(given)].toSorted();
@@ -57,7 +63,9 @@ export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestV
   return digests.length === 1 ? { kind: "same", digest, nodes: given.length } : { kind: "differs", digests };
 }
 
-/** Returns whether to ask again at a later transaction, because a node's history no longer covers this one. */
+/**
+ * Returns whether to repeat the question for a later transaction, because a node's history no longer covers this one.
+ */
 export function isOutdated(answers: ReadonlyMap<string, IndexAnswer>): boolean {
   return [...answers.values()].some(({ error }) => error?.code === "CONFLICT");
 }

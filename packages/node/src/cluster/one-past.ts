@@ -17,7 +17,7 @@ import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { type DivergenceParts, Divergences } from "./divergences.ts";
 import type { ComparedNode } from "./compared-node.ts";
 
-/** The parts that {@link OnePast} works with. */
+/** The dependencies of {@link OnePast}. */
 export interface OnePastParts extends Pick<DivergenceParts, "check"> {
   readonly life: DivergenceParts["life"] & Pick<ComparedNode, "phase" | "log" | "position">;
   readonly node: string;
@@ -26,14 +26,14 @@ export interface OnePastParts extends Pick<DivergenceParts, "check"> {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: () => number;
-  /** The approximate time from one announcement to the next (ms); defaults to a minute. */
+  /** The approximate interval between announcements (ms). Defaults to one minute. */
   readonly everyMs?: number | undefined;
 }
 
 const EVERY_MS = 60_000;
 /** The time to wait for the answers of nodes that have just answered. */
 const REPEATED_ANSWERS_MS = 3_000;
-/** The time for which a node that is behind another waits to catch up before it compares. */
+/** The time that a lagging node gives itself to catch up before it compares. */
 const CATCH_UP_MS = 5_000;
 
 /** Ensures that all nodes of a log have one history: announces this node's chains, and compares those of other nodes and checkpoints. */
@@ -62,7 +62,7 @@ export class OnePast {
     };
   }
 
-  /** Returns the differences from other nodes and checkpoints that are not settled yet. */
+  /** Returns the unsettled differences from other nodes and checkpoints. */
   get divergence(): NodeStatus["index"]["divergence"] {
     return this.#divergences.status;
   }
@@ -80,7 +80,7 @@ export class OnePast {
     try {
       await life.position.reached(newest.txId, CATCH_UP_MS);
     } catch (error) {
-      // What this node has can still be compared.
+      // The part that this node has can still be compared.
       if (!isCairnError(error, "TX_TIMEOUT")) throw error;
     }
     const difference = await this.comparePast({ who: nodeLabel(node), isStored: false, log, chains });

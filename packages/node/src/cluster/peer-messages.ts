@@ -1,10 +1,12 @@
 import { z } from "zod";
 
 const Count = z.int().min(0);
-/** A string in a message. Anyone who may publish to the log's server can send messages, so what is kept of them is bounded. */
+/**
+ * A string in a message. Anyone who may publish to the log's server can send messages, so the retained data is bounded.
+ */
 const Text = z.string().max(4_000);
 
-/** The longest time for which a node keeps a question. */
+/** The maximum time for which a node keeps a question. */
 const WaitMs = Count.max(3_600_000);
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/);
@@ -23,13 +25,13 @@ export type PeerChains = Readonly<z.infer<typeof ChainsSchema>>;
 
 const Failure = z.object({ code: Text, message: Text, hint: Text.nullable() });
 
-/** The most instances in a question, and the most nodes in an answer to it. */
+/** The maximum number of instances in a question, and of nodes in an answer to it. */
 const MAX_INSTANCES = 5_000;
 const MAX_SILENT = 100;
-/** A node that another one has heard of, and for how long it has been silent (ms). */
+/** A node that another one has heard from, and how long it has been silent (ms). */
 const SilentSchema = z.object({ instance: Text, node: Text, forMs: Count });
 
-/** A node that another one has heard of. */
+/** A node that another one has heard from. */
 export type SilentNode = Readonly<z.infer<typeof SilentSchema>>;
 
 const StatusSchema = z.object({
@@ -96,7 +98,10 @@ const StatusSchema = z.object({
 /** The part of a node's GET /status that an overview of the cluster needs; other fields of a response are dropped. */
 export type PeerStatus = Readonly<z.infer<typeof StatusSchema>>;
 
-/** A question. A later version that changes the meaning uses another number for `cairn`, which this version does not accept. */
+/**
+ * A question. A later version that changes its meaning will use another number for `cairn`, which this version does not
+ * accept.
+ */
 const QuestionSchema = z.discriminatedUnion("ask", [
   z.object({ cairn: z.literal(1), ask: z.literal("status") }),
   z.object({ cairn: z.literal(1), ask: z.literal("digest"), log: Text, txId: Count, waitMs: WaitMs }),
@@ -120,11 +125,12 @@ const QuestionSchema = z.discriminatedUnion("ask", [
 ]);
 
 /**
- * A question to the nodes that have the same log open. `status`: as GET /status. `digest`: the digest at a transaction of the log with that
- * id, as soon as the node has it, waiting at most `waitMs`. `check`: the node with that instance compares itself with a rebuild from the
- * log. `chains`: the chains at that transaction, or at the link before it. `compare`: the node compares its chains with those of the
- * sender, and answers only if they differ. `others`: the nodes that were heard of and are not among these instances. `leaving`: the node
- * with that instance is stopping. docs/log-format.md describes the questions.
+ * A question to the nodes that have the same log open. `status`: as GET /status. `digest`: the digest at a transaction
+ * of the log with that id, as soon as the node has it, waiting at most `waitMs`. `check`: the node with that instance
+ * compares itself with a rebuild from the log. `chains`: the chains at that transaction, or at the link before it.
+ * `compare`: the node compares its chains with those of the sender, and answers only if they differ. `others`: the
+ * nodes that have been heard from and are not among these instances. `leaving`: the node with that instance is
+ * stopping. docs/log-format.md describes the questions.
  */
 export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 

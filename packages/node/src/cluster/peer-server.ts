@@ -23,29 +23,31 @@ export type CheckOutcome = NonNullable<Answer["check"]>;
 /** Reports the progress of a long task, in transactions. */
 export type OnWork = (done: number, total: number) => void;
 
-/** The actions with which a node answers questions. */
+/** The actions by which a node answers questions. */
 export interface PeerActions {
   status(): Promise<NodeStatus>;
   /** Waits until the index holds a transaction. Throws `TX_TIMEOUT`. */
   reached(txId: TxId, waitMs: number): Promise<void>;
-  /** Returns the digest at a transaction that the index has, of the log with that id. */
+  /** Returns the digest at an indexed transaction of the log with that id. */
   digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
   /** Returns the chains at a transaction of the log with that id, or at the link before it. */
   chainsAt(log: string, txId: TxId): Promise<PeerChains>;
   /** Compares the chains of another node with those of the index. Returns the index's chains if they differ. */
   compare(question: Extract<Question, { ask: "compare" }>): Promise<PeerChains | undefined>;
-  /** Compares the index with a rebuild, and leaves an index that differs. */
+  /** Compares the index with a rebuild, and leaves the index if they differ. */
   check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
 }
 
-/** A question that requires an index to be read through or built. */
+/** A question that requires reading or building a whole index. */
 type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
 
-/** The interval at which progress is reported to those who wait for a long answer. */
+/** The interval at which progress is reported to processes that wait for a long answer. */
 const WORKING_EVERY_MS = 1_000;
-/** The number of questions that may wait: an index is read or rebuilt for one question at a time. */
+/** The maximum number of waiting questions. An index is read or rebuilt for one question at a time. */
 const MAX_WAITING = 8;
-/** The number of concurrent comparisons. Only an intruder announces more chains than this within seconds. */
+/**
+ * The maximum number of concurrent comparisons. Only an attacker would announce more chains than this within seconds.
+ */
 const MAX_COMPARING = 1_000;
 
 /** Answers the questions of other processes that have a node's log open. */
@@ -55,13 +57,13 @@ export class PeerServer {
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   #unsubscribe: () => void = () => {};
-  /** Held while an index is read through or rebuilt for a question. */
+  /** Held while an index is being read or rebuilt for a question. */
   readonly #working = new Semaphore();
-  /** The last rebuild. Closing waits for it, since nothing else ends it. */
+  /** The last rebuild. Closing waits for it, because nothing else ends it. */
   #checking: Promise<unknown> = Promise.resolve();
   readonly #heard = new HeardNodes();
   #comparing = 0;
-  /** The number of questions that need the index and are not answered yet. */
+  /** The number of unanswered questions that need the index. */
   #waiting = 0;
 
   constructor(node: string, actions: PeerActions, logger: Logger) {
@@ -76,7 +78,7 @@ export class PeerServer {
     return this.#identity.instance;
   }
 
-  /** Begins to answer questions, if the log lets its nodes reach one another. */
+  /** Begins to answer questions, if the log lets its nodes communicate. */
   listen({ peers }: TxLog): void {
     if (peers === undefined || this.#stop.signal.aborted) return;
     this.#unsubscribe();
@@ -157,7 +159,7 @@ export class PeerServer {
     this.#waiting += 1;
     try {
       reply({ working });
-      // Outside the semaphore: a late transaction must not hold up other questions.
+      // This is outside the semaphore, because a late transaction must not delay other questions.
       if (question.ask === "digest") await this.#actions.reached(question.txId, question.waitMs);
       const release = await this.#working.acquire();
       try {

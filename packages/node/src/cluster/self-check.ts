@@ -39,12 +39,12 @@ export class SelfCheck {
     this.#dir = directory.layout.rebuild;
   }
 
-  /** Removes the rebuild that a killed process left behind. */
+  /** Removes an unfinished rebuild that a killed process left behind. */
   async sweep(): Promise<void> {
     await this.#directory.sweepRebuild();
   }
 
-  /** Returns the digest at a transaction that the index has, while applying continues. */
+  /** Returns the digest at an indexed transaction, while the log continues to be applied. */
   async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
     const index = this.#indexOf(log);
     try {
@@ -58,8 +58,8 @@ export class SelfCheck {
   }
 
   /**
-   * Returns the digest at a transaction; or `forgotten`, if given, if the history no longer covers the transaction and the chains have to
-   * suffice.
+   * Returns the digest at a transaction. Returns `forgotten`, if given, when the history no longer covers the
+   * transaction and the chains must suffice.
    */
   async #digestAt(log: string, txId: TxId, forgotten: string | undefined): Promise<string> {
     try {
@@ -91,9 +91,9 @@ export class SelfCheck {
   }
 
   /**
-   * Rebuilds the index up to a transaction from the log and compares the two. If they differ, the node leaves its index at once and
-   * continues from the rebuilt index. No claim of another node is trusted. `agreeAt`: if the log no longer has its beginning, the rebuild
-   * may begin from a checkpoint up to this transaction.
+   * Rebuilds the index up to a transaction from the log and compares the two. If they differ, the node immediately
+   * leaves its index and continues from the rebuilt one. No claim of another node is trusted. If the log no longer has
+   * its beginning, the rebuild may begin from a checkpoint at or before transaction `agreeAt`.
    */
   async check(
     log: string,
@@ -116,7 +116,7 @@ export class SelfCheck {
     // While an index is being left, its replacement may be in the folder of rebuilds.
     if (index === undefined || txLog === undefined || !isInUse) throw notReady(this.#life);
     const { nodeId, kvProvider } = this.#system;
-    // Read now, because a rebuild takes long and only the newest chains are known.
+    // This is read before the rebuild, because a rebuild takes long and only the newest chains are known.
     const own = await index.chainsAt(txId);
     let placed = false;
     try {
@@ -139,7 +139,7 @@ export class SelfCheck {
         return outcome;
       }
       const error = wrongIndex(outcome);
-      // If the process ends before the index is moved aside, the next start must not serve this index either.
+      // If the process ends before the index is moved aside, the next run must not serve this index either.
       if (kvProvider.persistent && index === this.#life.index) await this.#directory.distrust(error);
       placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
       return outcome;
@@ -162,7 +162,7 @@ function wrongIndex({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError 
 }
 
 function ofAnotherLog(own: string, asked: string): CairnError {
-  return new CairnError("LOG_DIFFERENT", `The node's index is of log ${own}, not of ${asked}.`, {
+  return new CairnError("LOG_DIFFERENT", `The node's index belongs to the log ${own}, not to ${asked}.`, {
     hint: "Check the log's address and name on both nodes.",
   });
 }

@@ -1,4 +1,4 @@
-/** A semaphore that admits `limit` holders at a time (1 by default), in the order in which they asked. */
+/** A semaphore that admits `limit` holders at a time (1 by default), in the order of their requests. */
 export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];

@@ -1,4 +1,4 @@
-/** A deadline shared by all the waits of one caller. */
+/** A deadline shared by all waits of one caller. */
 export class Deadline {
   /** The given time limit in milliseconds. */
   readonly limitMs: number;

@@ -1,4 +1,4 @@
-/** The longest time for which consecutive reads keep timers, sockets and the log from being served. */
+/** The maximum time for which consecutive reads block timers, sockets and the log. */
 const MAX_SLICE_MS = 5;
 
 /**
@@ -10,8 +10,8 @@ export class TimeSlice {
   #isRunning = false;
 
   /**
-   * Await the result before the next read. Returns undefined while time is left: creating a promise costs much of what reading a row from
-   * memory costs.
+   * Await the result before the next read. Returns undefined while time remains, because creating a promise is nearly
+   * as expensive as reading a row from memory.
    */
   yieldIfOver(): Promise<void> | undefined {
     const now = performance.now();

@@ -12,8 +12,9 @@ import { policiesSchema } from "./policies-key.ts";
 import { TOP_LEVEL_KEYS, httpParameters, indexStoreParameters, nodeParameters } from "./top-level.ts";
 
 /**
- * Returns the JSON Schema of a configuration file, for completion and checks in editors. It covers the built-in modules, including their
- * older names; other modules may have any parameter. Conditions on other parts of the file or on the environment are not checked.
+ * Returns the JSON Schema of a configuration file, for completion and checks in editors. It covers the built-in
+ * modules, including their older names; other modules may have any parameter. The schema does not check conditions on
+ * other parts of the file or on the environment.
  */
 export function configSchema(): JsonSchema {
   const http = eitherOf(schemaOfParameters(httpParameters), { type: "null" }, { const: false });
@@ -29,7 +30,7 @@ export function configSchema(): JsonSchema {
       ...topLevel("cairn/http-server", http),
       ...topLevel("cairn/policies", orNull(policiesSchema())),
     },
-    // Other top-level keys are modules that parameters name; the kind of each depends on the parameter.
+    // Other top-level keys are modules named by parameters; the kind of each depends on the parameter.
     additionalProperties: orNull({ type: "object", anyOf: MODULE_KEYS.map(requires) }),
     $defs: Object.fromEntries(KINDS.map((kind) => [kind, schemaOfKind(kind)])),
   };

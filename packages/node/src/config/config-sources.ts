@@ -15,8 +15,8 @@ import { MAX_SOURCE_BYTES, SourceText } from "./source/source-text.ts";
 /** The sources of a configuration, which are merged. */
 export interface ConfigInput {
   /**
-   * The path of a file, relative to `cwd`. By default, and unless there is an `object`, `cairn.edn` or `cairn.json` in `cwd`, if one
-   * exists.
+   * The path of a file, relative to `cwd`. Defaults to `cairn.edn` or `cairn.json` in `cwd`, if one exists and there is
+   * no `object`.
    */
   readonly file?: string;
   /** The argument of `-e`. */
@@ -29,7 +29,7 @@ export interface ConfigInput {
   readonly cwd: string;
 }
 
-/** The trees of the sources, with variables inserted. The tree of an absent source is undefined. */
+/** The trees of the sources, with variables expanded. The tree of an absent source is undefined. */
 export interface ConfigSources {
   /** The file and the object, weakest first. */
   readonly base: readonly MapNode[];
@@ -61,8 +61,8 @@ export async function readSources(input: ConfigInput, problems: ProblemList): Pr
 }
 
 /**
- * Reads a file for conversion: variables are not inserted, and the quotes and code of Clojure are skipped. Returns undefined after adding
- * problems.
+ * Reads a file for conversion: variables are not expanded, and the quotes and code of Clojure are skipped. Returns
+ * undefined after adding problems.
  */
 export async function readFileTree(
   file: string,
@@ -82,7 +82,7 @@ async function textTree(
     tooLarge(source, problems);
     return undefined;
   }
-  // The EDN parser is loaded only when needed, so that other starts are faster.
+  // The EDN parser is loaded only when needed, to make other starts faster.
   if (format === "json") return asMap(readJson(source, problems), problems);
   const { readEdn } = await import("./source/edn.ts");
   return asMap(readEdn(source, problems, options), problems);
@@ -130,14 +130,14 @@ function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList)
   problems.add(
     { kind: origin.kind, label: origin.label },
     [],
-    `This is larger than ${MAX_SOURCE_BYTES} bytes, too large for a configuration.`,
+    `A configuration must not be larger than ${MAX_SOURCE_BYTES} bytes.`,
     {
-      hint: "Check that it is the right file or text.",
+      hint: "Check that this is the right file or text.",
     },
   );
 }
 
-/** Returns the end of a hint: a configuration in the folder of `path` with a similar name. */
+/** Returns the end of a hint: the name of a similarly named configuration in the folder of `path`. */
 function similarFile(path: string): string {
   const folder = dirname(path);
   let names: string[];
@@ -154,7 +154,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
   let bytes: Buffer;
   try {
     const handle = openSync(path, "r");
-    // The size is that of the open file: between a stat by name and the read, another file could replace it.
+    // The size is that of the open file, because another file could replace it between a stat by name and the read.
     try {
       const { size } = fstatSync(handle);
       if (size > MAX_SOURCE_BYTES) {

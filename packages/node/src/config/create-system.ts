@@ -3,7 +3,7 @@ import { omitUndefined } from "./source/omit-undefined.ts";
 import type { ResolvedConfig } from "./read-config.ts";
 import type { System } from "../api/system.ts";
 
-/** How long segments of a log backup are kept by default, if the log keeps its messages itself. */
+/** The default of how long segments of a log backup are kept, if the log itself is not trimmed. */
 const DEFAULT_KEEP_MS = 7 * 24 * 3_600_000;
 
 /** Creates a node's parts from its configuration. Built-in parts have no side effects until they are used; users' modules may have some. */

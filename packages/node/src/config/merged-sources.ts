@@ -25,7 +25,7 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
     .filter((tree) => tree !== undefined)
     .map((tree) => renameTopLevel(tree, notices));
   const given = new Set(base.flatMap((tree) => tree.entries.map((entry) => entry.name)));
-  // The default store is in the node's folder, so that folder has to be known before the defaults are.
+  // The default store is in the node's folder, so that folder must be determined before the defaults.
   const dir = findNode(mergeTrees([...base, nodeFromEnvironment(input.env), ...over]), "cairn/node", "dir");
   const written = dir?.type === "string" ? dir.text : "";
   const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
@@ -35,7 +35,7 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
   return mergeTrees([...below, environment, ...over]);
 }
 
-/** Returns a reading of the merged tree in which nothing was read yet. */
+/** Returns a fresh reading of the merged tree. */
 export function newReading(
   root: MapNode,
   input: ConfigInput,
@@ -61,8 +61,8 @@ export function newReading(
 }
 
 /**
- * Returns the defaults of top-level keys that neither a file nor an object gives. `dir` is the node's folder; `nats`: whether NATS_URL
- * is set.
+ * Returns the defaults of top-level keys that neither a file nor an object contains. `dir` is the node's folder, and
+ * `nats` is whether NATS_URL is set.
  */
 function defaultTree(given: ReadonlySet<string>, dir: string, nats: boolean): MapNode {
   const whole = map({
@@ -96,7 +96,7 @@ function text(value: string): ConfigNode {
   return { type: "string", text: value, origin: DEFAULT_ORIGIN };
 }
 
-/** Returns the variables that set parameters of the node itself, whatever the other sources say. */
+/** Returns the variables that set parameters of the node itself, regardless of the other sources. */
 function nodeFromEnvironment(env: Environment): MapNode {
   return variableTree(env, [
     ["CAIRN_DIR", ["cairn/node", "dir"]],
@@ -105,8 +105,9 @@ function nodeFromEnvironment(env: Environment): MapNode {
 }
 
 /**
- * Returns the environment as a tree to merge over the file. `merged` is the configuration without the environment: it decides to which
- * paths the variables of the index, the store and the log belong. Adds a notice for every variable that has nothing to override.
+ * Returns the environment as a tree to merge over the file. `merged` is the configuration without the environment; it
+ * determines the paths to which the variables of the index, the store and the log belong. Adds a notice for every
+ * variable that has nothing to override.
  */
 function environmentTree(env: Environment, merged: MapNode, notices: Set<string>): MapNode {
   const places: [string, readonly string[]][] = [];
@@ -119,7 +120,7 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
   else
     noEffect(
       "CAIRN_CHECKPOINT_PATH",
-      "there is no filesystem checkpoint store whose path it could be",
+      "there is no filesystem checkpoint store that it could apply to",
       env,
       notices,
     );
@@ -128,7 +129,7 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
   if (moduleAt(merged, log) === "cairn.nats/->tx-log") places.push(["NATS_URL", [...log, "servers"]]);
   else noEffect("NATS_URL", "the transaction log is not a NATS log", env, notices);
 
-  // A token or port that is set for every process does not turn on a server that the file turned off.
+  // A token or port that is set for every process must not enable a server that the file disabled.
   const http = findNode(merged, "cairn/http-server");
   if (http?.type !== "null" && http?.type !== "boolean") {
     places.push(["CAIRN_HTTP_HOST", ["cairn/http-server", "host"]]);
@@ -138,7 +139,10 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
   return mergeTrees([nodeFromEnvironment(env), variableTree(env, places)]);
 }
 
-/** Returns a variable's value. An empty value counts as not set, since compose files and unit files write unset variables that way. */
+/**
+ * Returns a variable's value. An empty value counts as unset, because that is how compose files and unit files pass
+ * unset variables.
+ */
 function variable(env: Environment, name: string): string | undefined {
   const value = env[name];
   return value === "" ? undefined : value;
@@ -158,7 +162,7 @@ function nest([first = "", ...rest]: readonly string[], leaf: ConfigNode): MapNo
   return mapOfValues({ [first]: rest.length === 0 ? leaf : nest(rest, leaf) }, leaf.origin);
 }
 
-/** Returns the path at which a value is written: a string that names a top-level key leads to that key. */
+/** Returns the path at which a value is written. A string that names a top-level key leads to that key. */
 function locate(root: MapNode, path: readonly string[]): readonly string[] {
   let real: readonly string[] = [];
   for (const name of path) {

@@ -1,7 +1,7 @@
 import { namesIn } from "@cairn/kv";
 import type { ResolvedConfig } from "./read-config.ts";
 
-/** Patterns of the names of files in the folders of Crux and XTDB, and what the files belong to. */
+/** Patterns of file names in the folders of Crux and XTDB, with descriptions of the data. */
 const OLDER_FILES: readonly (readonly [RegExp, string])[] = [
   [/^OPTIONS-\d+$/, "a RocksDB database"],
   [/^data\.mdb$/, "an LMDB database"],
@@ -9,8 +9,8 @@ const OLDER_FILES: readonly (readonly [RegExp, string])[] = [
   [/^checkpoint-.*\.edn$/, "checkpoints of Crux or XTDB"],
 ];
 /**
- * The files of older indexes. Cairn's own LevelDB is in a folder below its db-dir. The LevelDB of an embedded log is not, so this list is
- * only for indexes.
+ * The files of older indexes. Cairn's own LevelDB is in a folder below its db-dir, but the LevelDB of an embedded log
+ * is not, so this list applies only to indexes.
  */
 const OLDER_INDEX_FILES = [...OLDER_FILES, [/^MANIFEST-\d+$/, "a LevelDB database"]] as const;
 
@@ -38,7 +38,7 @@ async function olderFilesIn(folder: string, kinds: typeof OLDER_FILES): Promise<
   try {
     names = await namesIn(folder);
   } catch {
-    // The part that uses the folder reports the folder's problems.
+    // The part that uses the folder reports problems with it.
     return undefined;
   }
   return kinds.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1];

@@ -20,7 +20,7 @@ export function printConfig(config: ResolvedConfig): string {
     });
     open = path;
   }
-  // A single very long path must not push every origin off the screen.
+  // A single very long path must not push all origins off the screen.
   const width = Math.min(90, Math.max(0, ...rows.map((row) => (row.right === "" ? 0 : row.left.length))));
   return rows
     .map(({ left, right }) => (right === "" ? left : `${left.padEnd(width)}  # ${right}`))
@@ -77,7 +77,7 @@ function flatten(branch: Branch): readonly Setting[] {
 
 function sharedLength(left: readonly string[], right: readonly string[]): number {
   let length = 0;
-  // The last name of a path is that of a value, never a heading.
+  // The last name of a path belongs to a value and is never a heading.
   while (length < left.length - 1 && length < right.length - 1 && left[length] === right[length]) length += 1;
   return length;
 }

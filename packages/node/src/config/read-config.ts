@@ -22,7 +22,10 @@ import {
   readTopLevel,
 } from "./top-level.ts";
 
-/** A valid configuration with all defaults and variables; nothing was started. `createSystem` creates a node's parts from it. */
+/**
+ * A valid configuration with all defaults and variables applied. `createSystem` creates a node's parts from it; nothing
+ * has been started.
+ */
 export interface ResolvedConfig {
   readonly nodeId: string;
   /** The node's folder, absolute like every path here. */
@@ -32,7 +35,7 @@ export interface ResolvedConfig {
   readonly kvStore: ModuleUse<"kv-store">;
   readonly http: HttpOptions | undefined;
   readonly policies: Policies | undefined;
-  /** Every value that took effect, with its origin, in the order of the configuration. */
+  /** Every effective value with its origin, in the order of the configuration. */
   readonly settings: readonly Setting[];
   /** Sentences for the operator, about older names and variables without effect. */
   readonly notices: readonly string[];
@@ -55,7 +58,7 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices, MODULES);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
-  // These checks are last, since importing a module runs it.
+  // These checks come last, because importing a module runs it.
   for (const check of reading.checks) await check();
   if (config === undefined || problems.problems.length > 0)
     return { ok: false, problems: problems.inOrder() };
@@ -91,15 +94,15 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices
 }
 
 /**
- * Adds a problem for every path in a folder that belongs to the index: a log or a store there would be removed when the folder is swept, or
- * be moved to quarantine with the index.
+ * Adds a problem for every path inside a folder that belongs to the index. A log or a store there would be removed when
+ * the folder is swept, or moved to quarantine with the index.
  */
 function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void {
   const { capture, ...others } = dbDirLayout(dbDir);
   const own = Object.values(others);
   for (const { path, value, origin, isPath } of settings) {
     if (isPath !== true || typeof value !== "string") continue;
-    // A checkpoint-dir may be the capture folder, which serves no other purpose.
+    // The checkpoint-dir may be the capture folder, because that folder has no other purpose.
     const reserved = path.at(-1) === "checkpoint-dir" ? own : [...own, capture];
     const taken = reserved.find((folder) => isWithin(value, folder));
     if (taken === undefined) continue;

@@ -14,7 +14,10 @@ import type { HttpOptions } from "../api/system.ts";
 import { duration } from "./types/duration-type.ts";
 import { integer, listOf, path, text, textLike } from "./types/value-types.ts";
 
-/** The parameters of `cairn/node`. The id is used in file names and manifests, so it must be safe in both on every system. */
+/**
+ * The parameters of `cairn/node`. The id is used in file names and manifests, so it must be valid in both on every
+ * system.
+ */
 export const nodeParameters = {
   id: derived(
     textLike(
@@ -88,7 +91,10 @@ export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
   "cairn/policies": "Policies to set in a log that has none.",
 };
 
-/** Renames the top-level keys of older systems and adds notices. A source with both names keeps both, which becomes a problem. */
+/**
+ * Renames the top-level keys of older systems and adds notices. A source with both names keeps both, which is later
+ * reported as a problem.
+ */
 export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
   const entries = root.entries.map((entry): ConfigEntry => {
     const name = TOP_LEVEL_ALIASES.get(entry.name);
@@ -101,7 +107,7 @@ export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
   return { ...root, entries };
 }
 
-/** The notice for servers without a host, which listen on all addresses in the older systems. */
+/** The notice for servers without a host, which would listen on all addresses in the older systems. */
 export const LOOPBACK_ONLY =
   'listens only on 127.0.0.1 unless "host" is set ("0.0.0.0" for all addresses; then set an auth-token).';
 
@@ -118,7 +124,7 @@ export function readTopLevel<P extends Parameters>(
   return readParameters(parameters, map, [name], reading, { what: name, hints: OLDER_PARAMETERS });
 }
 
-/** Reads `cairn/http-server`; returns false if it is turned off, undefined after adding problems. */
+/** Reads `cairn/http-server`; returns false if it is disabled, undefined after adding problems. */
 export function readHttp(reading: Reading): HttpOptions | false | undefined {
   const node = findEntry(reading.root, "cairn/http-server")?.value;
   if (node?.type === "null" || (node?.type === "boolean" && !node.value)) {
@@ -148,9 +154,10 @@ export function checkTopLevelKeys(reading: Reading): void {
   const known = Object.keys(TOP_LEVEL_KEYS);
   for (const { name, nameOrigin, value, replaced } of reading.root.entries) {
     if (known.includes(name) || reading.shared.has(name) || reading.refused.has(name)) continue;
-    // A null that removes nothing may be misspelt: a server that should be off would be on.
+    // The key of a null that removes nothing may be misspelt, which would leave a server enabled that should be
+    // disabled.
     if (value.type === "null" && replaced !== undefined) continue;
-    // This key is only for editors: the location of the output of `cairn config schema`.
+    // This key is only for editors. It contains the location of the output of `cairn config schema`.
     if (name === "$schema" && value.type === "string") continue;
     const alias = TOP_LEVEL_ALIASES.get(name);
     if (alias !== undefined) {
@@ -167,7 +174,7 @@ export function checkTopLevelKeys(reading: Reading): void {
       continue;
     }
     const isModule = findEntry(value, "cairn/module") !== undefined;
-    // The string that names the module may have a variable that is not set.
+    // The string that names the module may contain an unset variable.
     if (isModule && reading.problems.someUnfilled) continue;
     const near = nearestName(name, known) ?? nearestWithoutNamespace(name, known);
     if (isModule && near === undefined) {
@@ -185,7 +192,10 @@ export function checkTopLevelKeys(reading: Reading): void {
   }
 }
 
-/** The keys below which modules of each kind belong, even for parts that were copied from documentation without their surroundings. */
+/**
+ * The keys below which modules of each kind belong. They also help with fragments that were copied from documentation
+ * without their context.
+ */
 const PLACES: ReadonlyMap<string, string> = new Map([
   ["tx-log", "cairn/tx-log"],
   ["kv-store", "cairn/index-store > kv-store"],
@@ -200,7 +210,9 @@ function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
   return reading.modules.get(older !== undefined && "id" in older ? older.id : id.text)?.kind;
 }
 
-/** Returns the nearest name, compared without namespaces: the namespace, common to all, must not make names seem similar. */
+/**
+ * Returns the nearest name, compared without namespaces, because the common namespace must not make names seem similar.
+ */
 function nearestWithoutNamespace(name: string, known: readonly string[]): string | undefined {
   const near = nearestName(
     name,

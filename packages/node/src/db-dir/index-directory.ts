@@ -14,17 +14,21 @@ import {
 import { type DbDirLayout, dbDirLayout } from "./layout.ts";
 import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
 
-/** The number of newest folders of `quarantine/` that are kept. Older folders are removed unless they hold what the log has lost. */
+/**
+ * The number of newest folders of `quarantine/` that are kept. Older folders are removed unless they hold transactions
+ * that the log has lost.
+ */
 const KEPT_QUARANTINES = 2;
 
 /**
- * A file that marks an index as not to be used. LevelDB ignores files with other names than its own, and this file moves with its index.
+ * A file that marks an index as distrusted. LevelDB ignores files with names other than its own, and this file moves
+ * with its index.
  */
 const DISTRUSTED = "distrusted.json";
 
 /**
- * The transactions of an index that is moved aside. With `holdsLost`, the index holds transactions that the log has lost and is never
- * removed.
+ * The transactions of an index that is moved aside. With `holdsLost`, the index holds transactions that the log has
+ * lost, and is never removed.
  */
 export interface MovedContents {
   readonly holdsLost: boolean;
@@ -39,9 +43,9 @@ export interface MovedAside {
 }
 
 /**
- * A node's db-dir, held by one process at a time. All folders are on one file system, so that every move is a rename. The lock is a LevelDB
- * of its own, because LevelDB's lock is released when its process ends, in whatever way. All methods throw `DISK_FULL`, or `CONFIG_INVALID`
- * if the folder cannot be used.
+ * A node's db-dir, held by one process at a time. All folders are on one file system, so that every move is a rename.
+ * The lock is a LevelDB of its own, because LevelDB's lock is released when its process ends, however that happens. All
+ * methods throw `DISK_FULL`, or `CONFIG_INVALID` if the folder cannot be used.
  */
 export class IndexDirectory {
   readonly path: string;
@@ -88,7 +92,7 @@ export class IndexDirectory {
     await this.#remove(this.layout.staging);
   }
 
-  /** Removes what a rebuild left behind. */
+  /** Removes the leftovers of a rebuild. */
   async sweepRebuild(): Promise<void> {
     await this.#remove(this.layout.rebuild);
   }
@@ -111,7 +115,10 @@ export class IndexDirectory {
     });
   }
 
-  /** Returns why the local index must not be used, if {@link distrust} was called and the process ended before the index was moved. */
+  /**
+   * Returns the reason why the local index must not be used, if {@link distrust} was called and the process ended
+   * before the index was moved.
+   */
   async distrusted(): Promise<CairnError | undefined> {
     const { live } = this.layout;
     return await explained(live, async () => {
@@ -126,7 +133,7 @@ export class IndexDirectory {
     });
   }
 
-  /** Moves the local index to `quarantine/`, with a note that records the reason and what the index holds. */
+  /** Moves the local index to `quarantine/`, with a note that records the reason and the index's transactions. */
   async moveAside(reason: CairnError, contents: MovedContents): Promise<MovedAside> {
     return await explained(this.layout.quarantine, async () => await this.#moveAside(reason, contents));
   }
@@ -137,7 +144,7 @@ export class IndexDirectory {
     const target = path.join(quarantine, `${stamp}-${reason.code.toLowerCase()}`);
     await makeFolder(target);
     const { code, message } = reason;
-    // The note comes first: an index without a note would count as removable.
+    // The note is written first, because an index without a note would count as removable.
     await writeNote(target, { code, message, at: new Date().toISOString(), holdsLost, ...held });
     // The note's folder is flushed before the move, so that after a power loss the index is in one place or the other.
     for (const folder of [target, quarantine, this.path]) await syncFolder(folder);
@@ -160,7 +167,7 @@ export class IndexDirectory {
   async release(): Promise<void> {
     const { holder } = this.layout;
     try {
-      // Before the lock is released: afterwards the file may belong to another process.
+      // The file is removed before the lock is released, because afterwards it may belong to another process.
       await explained(this.path, async () => await rm(holder, { force: true }));
     } finally {
       await this.#lock.close();
@@ -175,7 +182,9 @@ export class IndexDirectory {
   }
 }
 
-/** Returns the result of `work`. If the disk or the folder refuses, throws an error that can be shown to users. */
+/**
+ * Returns the result of `work`. Errors of the disk or the folder are converted into errors that can be shown to users.
+ */
 async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -185,8 +194,9 @@ async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> 
 }
 
 /**
- * Refuses a db-dir in which a folder between which indexes are moved is a link or a volume of its own. Renaming a link would move only its
- * name, and a volume cannot be renamed at all, which would show only when a damaged index has to be moved aside.
+ * Rejects a db-dir in which one of the folders between which indexes are moved is a symbolic link or a separate volume.
+ * Renaming a link would move only its name, and a volume cannot be renamed; this would become apparent only when a
+ * damaged index must be moved aside.
  */
 async function requireOneFileSystem(
   dbDir: string,
@@ -212,7 +222,7 @@ async function openLock(dbDir: string, { lock, holder }: DbDirLayout): Promise<K
   } catch (error) {
     if (isCairnError(error, "INDEX_LOCKED")) throw await lockedError(dbDir, holder, error);
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // The lock holds no data, so it can be created again after a crash.
+    // The lock contains no data, so it can be recreated after a crash.
     await rm(lock, { recursive: true, force: true });
     return await levelProvider().open(lock);
   }
@@ -222,7 +232,7 @@ async function lockedError(dbDir: string, holder: string, cause: CairnError): Pr
   const pid = await readHolder(holder);
   const who = pid === undefined ? "another process" : `process ${pid}`;
   return new CairnError("INDEX_LOCKED", `The index directory ${dbDir} is in use by ${who}.`, {
-    hint: "Stop that node, or give this one a db-dir (or CAIRN_INDEX_PATH) of its own.",
+    hint: "Stop that node, or give this one its own db-dir (or CAIRN_INDEX_PATH).",
     cause,
   });
 }
@@ -232,7 +242,7 @@ async function readHolder(file: string): Promise<number | undefined> {
     const { pid } = JSON.parse(await readFile(file, "utf8")) as { pid?: unknown };
     return typeof pid === "number" ? pid : undefined;
   } catch (error) {
-    // The holder is only shown in a message. A holder that is just starting has not written the file yet.
+    // The holder is only shown in a message. A process that is just starting may not have written the file yet.
     if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return undefined;
     throw error;
   }

@@ -16,7 +16,7 @@ export interface HeldTransactions {
   readonly shared?: TxId | undefined;
 }
 
-/** The note in an index's quarantine folder: why and when the index was moved aside, and what it holds. */
+/** The note in an index's quarantine folder: why and when the index was moved aside, and its transactions. */
 export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly code: string;
   readonly message: string;
@@ -25,7 +25,9 @@ export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly holdsLost: boolean;
 }
 
-/** An index in `quarantine/`. Without a readable note it counts as an index that holds what the log has lost. */
+/**
+ * An index in `quarantine/`. Without a readable note, it counts as an index that holds transactions lost by the log.
+ */
 export interface QuarantinedIndex {
   readonly folder: string;
   /** The folder of the index itself. */
@@ -69,15 +71,15 @@ export function countOrphans(indexes: readonly QuarantinedIndex[]): number {
 }
 
 /**
- * Returns whether a folder holds only a note, which is written first. If the process ended then, or the move failed, the index is still
- * elsewhere.
+ * Returns whether a folder contains only a note, which is written first. If the process ended at that point, or the
+ * move failed, the index is still elsewhere.
  */
 async function hasNoteAlone(folder: string): Promise<boolean> {
   try {
     const names = await readdir(folder);
     return names.includes(NOTE) && !names.includes("live");
   } catch (error) {
-    // A folder that cannot be read may hold anything; the error is reported when its note is read.
+    // An unreadable folder may contain anything; the error is reported when its note is read.
     if (systemErrorCode(error) !== undefined) return false;
     throw error;
   }

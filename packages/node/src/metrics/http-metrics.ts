@@ -19,7 +19,7 @@ interface Uncollected extends Pick<AnsweredRequest, "method" | "route" | "status
   unobserved: number;
 }
 
-/** The number of requests observed at once: looking up a series takes longer than counting. */
+/** The number of requests observed together, because looking up a series takes longer than counting. */
 const OBSERVED_AT_ONCE = 64;
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
 
@@ -50,10 +50,10 @@ export function httpMetrics(registry: Registry): (request: AnsweredRequest) => v
       for (const uncollected of series.values()) observe(this, uncollected);
     },
   });
-  // Nearly every request is of the same series as the previous one.
+  // Nearly every request belongs to the same series as the previous one.
   let last: Uncollected | undefined;
   return ({ method: given, route, status, seconds }) => {
-    // Clients can send any method, and each would become a permanent series.
+    // Clients can send any method, and each one would create a permanent series.
     const method = KNOWN_METHODS.has(given) ? given : "other";
     if (last?.route !== route || last.status !== status || last.method !== method) {
       last = seriesOf(series, method, route, status);

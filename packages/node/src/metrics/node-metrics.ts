@@ -12,7 +12,7 @@ import { type StatusMetrics, statusMetrics } from "./status-metrics.ts";
 import { type WatchMetrics, watchMetrics } from "./watch-metrics.ts";
 import { workMetrics } from "./work-metrics.ts";
 
-/** The sources of a scrape. */
+/** The data sources of a scrape. */
 export interface ScrapeSources {
   readonly phase: Phase;
   status(): Promise<NodeStatus>;
@@ -25,7 +25,7 @@ export type MeasuredSystem = Pick<System, "nodeId" | "dbDir" | "scrubEvery"> & {
     | undefined;
 };
 
-/** Less than the 10 s for which Prometheus waits by default. The log alone may take 2 s. */
+/** This is less than the 10 s for which Prometheus waits by default. The log alone may take 2 s. */
 const SOURCE_TIMEOUT_MS = 4_000;
 
 /** The metrics of one node, in a separate registry, because a process may have several nodes. */
@@ -93,14 +93,14 @@ export class NodeMetrics {
     return `${await this.registry.metrics()}\n${await processMetrics().metrics()}`;
   }
 
-  /** Returns the result of a source; undefined, after reporting the source, if it fails or is too late. */
+  /** Returns the result of a source; undefined, after reporting the source, if it fails or takes too long. */
   async #ask<T>(source: string, answer: Promise<T>, limitMs: number): Promise<T | undefined> {
     try {
       const first = await withTimeout(answer, limitMs);
       if (first !== TIMED_OUT) return first;
       throw new Error(`it did not respond within ${limitMs} ms`);
     } catch (error) {
-      // The other metrics of a node in trouble are needed most.
+      // When a node is in trouble, its other metrics are needed most.
       this.#failures.inc({ source });
       this.#onError(source, error);
       return undefined;
@@ -164,7 +164,7 @@ function setOrRemove(gauge: Gauge, value: number | undefined): void {
 
 let ofProcess: Registry | undefined;
 
-/** Gauges that are named like counters. Each is the sum of a gauge that is reported by type. */
+/** Gauges with names of counters. Each is the sum of a gauge that is reported by type. */
 const MISNAMED = [
   "nodejs_active_resources_total",
   "nodejs_active_handles_total",

@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { NodeStatus, Phase } from "@cairn/client";
 
-/** A function that reads the value of a gauge from a status; without a value, the gauge is absent rather than 0. */
+/** A function that reads the value of a gauge from a status. Without a value, the gauge is absent rather than 0. */
 type Reading = (status: NodeStatus) => number | null | undefined;
 
 const seconds = (iso: string | null | undefined): number | null =>
@@ -142,7 +142,7 @@ const PHASES: readonly Phase[] = ["restoring", "replaying", "ready", "stopping",
 export interface StatusMetrics {
   /** Sets the phase, which is always known. */
   phase(phase: Phase): void;
-  /** Sets the gauges of a status; removes them if the status is undefined because it did not arrive in time. */
+  /** Sets the gauges of a status; removes them if the status is undefined because it took too long. */
   status(status: NodeStatus | undefined): void;
 }
 

@@ -6,7 +6,9 @@ const SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400];
 
 type Outcomes = { readonly [W in Work]: readonly WorkResults[W]["outcome"][] };
 
-/** The outcomes initialized to 0, because Prometheus does not see the step from an absent series to 1 as an increase. */
+/**
+ * The outcomes initialized to 0, because Prometheus does not treat the step from an absent series to 1 as an increase.
+ */
 const OUTCOMES: Outcomes = {
   checkpoint: ["saved", "empty", "unchanged", "recent", "leased", "short-tail"],
   restore: ["restored", "none"],
@@ -97,7 +99,7 @@ export function workMetrics(registry: Registry): NodeEventListener {
     else {
       const { code } = event.error;
       failures.inc({ work, code });
-      // NOT_READY: the node stopped or joined again, which says nothing about the store or the checkpoint.
+      // NOT_READY means that the node stopped or joined again, which does not reflect on the store or the checkpoint.
       if (code !== "NOT_READY") lastFailure.set({ work }, at);
     }
     countDetails(event);

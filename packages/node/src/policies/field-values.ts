@@ -17,12 +17,12 @@ export function fieldPath(field: string): readonly string[] {
   return field.split(".");
 }
 
-/** The size of the longest field value that is compared and indexed, in bytes of UTF-8. */
+/** The maximum size of a field value that is compared and indexed, in bytes of UTF-8. */
 export const MAX_FIELD_VALUE_BYTES = 1_024;
 
 /**
- * Returns a value in the form that `where` compares: strings unchanged, numbers and booleans as in JSON. Undefined if the value is not
- * indexed.
+ * Returns a value in the form used by `where`: strings unchanged, numbers and booleans as in JSON. Undefined if the
+ * value is not indexed.
  */
 export function comparableText(value: Json | undefined): string | undefined {
   if (typeof value === "boolean" || Number.isFinite(value)) return String(value);

@@ -4,14 +4,14 @@ import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import { bucketProblem } from "../text/document-key.ts";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "./field-values.ts";
 
-/** A problem in policies, and the path of the value that has it. */
+/** A problem in policies, with the path of the affected value. */
 export interface PolicyProblem {
   readonly path: readonly string[];
   /** A sentence that describes the problem. */
   readonly message: string;
 }
 
-/** The limits on what one policy may cost every node. */
+/** The limits on the cost of a policy for every node. */
 export const MAX_FIELDS = 16;
 export const MAX_FIELD_BYTES = 256;
 const MAX_POLICIES_BYTES = 64 * 1024;
@@ -19,8 +19,9 @@ export const MAX_KEEP = 1_000_000_000;
 const MAX_VALUES = 100;
 
 /**
- * Returns all problems of `value` as policies; none if `value` can be applied. Rules and wording are part of the index version: all nodes
- * must read the same policies from the same message of the log, and the index stores the first problem of one that is refused.
+ * Returns all problems of `value` as policies; none if `value` can be applied. Rules and wording are part of the index
+ * version: all nodes must read the same policies from the same message of the log, and the index stores the first
+ * problem of a rejected one.
  */
 export function policyProblems(value: unknown): readonly PolicyProblem[] {
   const check = new PolicyCheck();
@@ -41,7 +42,7 @@ export function formatPolicyProblem({ path, message }: PolicyProblem): string {
   return path.length === 0 ? message : `${path.join(" > ")}: ${message}`;
 }
 
-/** Converts a duration that was already checked to milliseconds. */
+/** Converts a duration, which has already been validated, to milliseconds. */
 export function policyMilliseconds(duration: string | number): number {
   const result = durationOf(duration);
   if ("ms" in result) return result.ms;

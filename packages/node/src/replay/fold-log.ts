@@ -11,7 +11,7 @@ interface FoldOptions {
   readonly log: LogHistory;
   /** The identity of the log, with which the index agrees. */
   readonly identity: LogIdentity;
-  /** The last transaction to apply; the log, or a log that it continues, holds it. */
+  /** The last transaction to apply. The log, or a log that it continues, contains it. */
   readonly upTo: TxId;
   readonly signal: AbortSignal;
   readonly onApplied?: () => void;
@@ -19,8 +19,8 @@ interface FoldOptions {
 }
 
 /**
- * Applies the log to an index, which no other task uses, up to exactly one transaction and without a time limit. Ends early only if
- * aborted, after a whole transaction. Errors are those of {@link followHistory} and of the index.
+ * Applies the log to an index that no other task uses, up to exactly one transaction and without a time limit. Ends
+ * early only if aborted, after a whole transaction. Throws the errors of {@link followHistory} and of the index.
  */
 export async function foldLog(options: FoldOptions): Promise<void> {
   const { index, log, identity, upTo, signal, onApplied, onLogState } = options;

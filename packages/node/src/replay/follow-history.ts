@@ -19,8 +19,9 @@ export async function beginningOf(log: LogHistory, identity: LogIdentity): Promi
 }
 
 /**
- * Yields the messages that follow an index, in order and without holes: those of earlier logs from their backups, then those of the log,
- * as {@link followLog} does. No array has messages of two logs. Throws `LOG_TRIMMED` if the backups no longer hold what lies between.
+ * Yields the messages that follow an index, in order and without holes: those of earlier logs from their backups, then
+ * those of the log, as {@link followLog} does. No array contains messages of two logs. Throws `LOG_TRIMMED` if the
+ * backups no longer hold the messages in between.
  */
 export async function* followHistory(
   log: LogHistory,
@@ -53,7 +54,7 @@ async function* messagesOf(
 function lostWay({ name }: LogIdentity, { log, txId }: IndexState): CairnError {
   return new CairnError(
     "LOG_TRIMMED",
-    `The log "${name}" continues an earlier one, of which no backup holds what follows transaction ${txId} of ${log.id}.`,
+    `The log "${name}" continues an earlier one, and no backup of that log holds the transactions after transaction ${txId} of ${log.id}.`,
     {
       hint: "cairn log backup status shows what the backup holds. The node continues by itself from a checkpoint of this log.",
     },

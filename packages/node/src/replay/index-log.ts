@@ -22,24 +22,24 @@ interface IndexLogOptions {
   /** Measures the replay up to `goal`. */
   readonly rate: ReplayRate;
   readonly signal: AbortSignal;
-  /** The transaction that the index must hold before the node is ready. */
+  /** The transaction that the index must contain before the node is ready. */
   readonly goal: TxId;
   /** Reports progress towards `goal`, and then of building indexed fields. */
   readonly onProgress: (unit: "transactions" | "documents", done: number, total: number) => void;
-  /** Called once when the index holds `goal` and its indexed fields are built. */
+  /** Called once, when the index contains `goal` and its indexed fields are built. */
   readonly onReady: () => void;
-  /** Called when the index holds everything up to `txId`, with the bytes of the messages just applied. */
+  /** Called when the index contains everything up to `txId`, with the number of bytes of the messages just applied. */
   readonly onApplied: (txId: TxId, bytes: number) => void;
-  /** Reports whether the log can be read; if not, the reason was logged before. */
+  /** Reports whether the log can be read; if not, the reason has already been logged. */
   readonly onReadable: (isReadable: boolean) => void;
 }
 
 /**
- * Applies the log to an index, and builds indexed fields at the same time, until it is aborted. Errors are those of {@link followHistory} and
- * of the index.
+ * Applies the log to an index, and builds indexed fields at the same time, until it is aborted. Throws the errors of
+ * {@link followHistory} and of the index.
  *
- * Fields are built only after the index has caught up: before then their rows would change repeatedly, and building them from the final
- * documents costs less. The node is ready only once the fields that the replayed log defined are built.
+ * Fields are built only after the index has caught up: earlier, their rows would change repeatedly, and building them
+ * from the final documents costs less. The node is ready only once the fields that the replayed log defined are built.
  */
 export async function indexLog(options: IndexLogOptions): Promise<void> {
   const { index, identity, log, logger, figures, rate, signal, goal, onProgress, onApplied } = options;
@@ -54,7 +54,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     (error: unknown) => failed.abort(error),
   );
   const following = followHistory(log, identity, index.state, {
-    // Two arrays are in memory at once: one is being applied, one fetched.
+    // Two arrays are in memory at once: one is being applied, and one is being fetched.
     maxMessages: 500,
     signal: AbortSignal.any([signal, failed.signal]),
     onReading: () => {
@@ -82,7 +82,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       }
       if (txId >= goal) caughtUp.resolve();
     }
-    // An aborted reading ends without an error: throw that of building fields if it was the cause.
+    // An aborted reading ends without an error. If building fields caused the abort, throw its error.
     failed.signal.throwIfAborted();
   } finally {
     // The caller may close the index only after building has ended.

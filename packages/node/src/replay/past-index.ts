@@ -17,16 +17,16 @@ export interface PastBuild {
   /** The stores to read from. */
   readonly places: RestoringSystem;
   readonly provider: KvProvider;
-  /** The folder to work in; it is emptied first. */
+  /** The working folder, which is emptied first. */
   readonly dir: string;
-  /** Whose reservation protects the checkpoint. */
+  /** The owner of the reservation that protects the checkpoint. */
   readonly node: string;
   readonly signal: AbortSignal;
   readonly onRestore?: (progress: RestoreProgress) => void;
   readonly onReplay?: (done: number, total: number) => void;
 }
 
-/** An index of the past. `live`: its folder, closed. */
+/** An index as of a point in the past. `live` is its folder; the index is closed. */
 export interface PastIndex {
   readonly live: string;
   readonly txId: TxId;
@@ -34,7 +34,10 @@ export interface PastIndex {
   readonly state: IndexState;
 }
 
-/** Builds an index as planned, every digest and anchor compared on the way. Errors: those of checkpoints, segments, stores and logs. */
+/**
+ * Builds an index as planned, and verifies every digest and anchor in the process. Throws the errors of checkpoints,
+ * segments, stores and logs.
+ */
 export async function buildPast(options: PastBuild): Promise<PastIndex> {
   const { plan, places, provider, dir, node, signal, onRestore, onReplay } = options;
   const { history, txId, checkpoint } = plan;
@@ -76,7 +79,10 @@ export async function buildPast(options: PastBuild): Promise<PastIndex> {
   }
 }
 
-/** Moves a built index to `target`, which must be an empty folder or not exist, and flushes it. On the same file system. */
+/**
+ * Moves a built index to `target` on the same file system and flushes it. `target` must be an empty folder or not
+ * exist.
+ */
 export async function placePast({ live }: PastIndex, target: string): Promise<void> {
   for (const name of await readdir(live)) await syncFile(path.join(live, name));
   await syncFolder(live);
@@ -86,7 +92,7 @@ export async function placePast({ live }: PastIndex, target: string): Promise<vo
   await syncFolder(path.dirname(target));
 }
 
-/** Throws `CONFLICT` if a folder has files; removes an empty one. */
+/** Throws `CONFLICT` if a folder contains files; removes an empty folder. */
 export async function requireEmpty(target: string): Promise<void> {
   try {
     await rmdir(target);
@@ -106,6 +112,6 @@ export async function requireEmpty(target: string): Promise<void> {
 
 function gone(name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `The checkpoint ${name} has just been removed.`, {
-    hint: "Run the command again: it takes another one.",
+    hint: "Run the command again: it will use another one.",
   });
 }

@@ -28,25 +28,28 @@ export interface PastOptions {
   readonly logId: string;
   /** The log itself, if it can be read. */
   readonly log?: TxLog | undefined;
-  /** By default the last transaction that can be reached. */
+  /** Defaults to the last transaction that can be reached. */
   readonly at?: PastPoint | undefined;
   readonly signal: AbortSignal;
 }
 
-/** How an index of the past is built. */
+/** The plan for building an index as of a point in the past. */
 export interface PastPlan {
   /** The last transaction of the index. */
   readonly txId: TxId;
-  /** Whether that is the transaction that was asked for. If not, what lies between can be read neither from a backup nor from the log. */
+  /**
+   * Whether that is the requested transaction. If not, the transactions in between can be read neither from a backup
+   * nor from the log.
+   */
   readonly exact: boolean;
-  /** The checkpoint to begin with; undefined: an empty index. */
+  /** The checkpoint to begin with; undefined for an empty index. */
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: TxId } | undefined;
-  /** What the transactions after it are read from; undefined if there are none, or none can be read. */
+  /** The source of the transactions after it; undefined if there are none, or if none can be read. */
   readonly history: LogHistory | undefined;
   readonly source: "log" | "backup" | undefined;
-  /** The backup's segments that are read: their number and bytes. */
+  /** The number and the size of the backup's segments that are read. */
   readonly segments: { readonly count: number; readonly bytes: number };
-  /** The last transaction that is known of, in the log, its backup or a checkpoint. */
+  /** The last known transaction, in the log, its backup or a checkpoint. */
   readonly known: TxId;
   /** The runs of transactions that the log or its backup, whichever reaches further, holds; none if neither can be read. */
   readonly covered: readonly TxRange[];
@@ -56,7 +59,7 @@ interface StoredCheckpoint extends CheckpointListing {
   readonly store: string;
 }
 
-/** A log, or its backup, as far as it can be read. */
+/** A log or its backup, and its readable range. */
 interface Readable {
   readonly history: LogHistory;
   readonly identity: LogIdentity;
@@ -220,7 +223,7 @@ async function pointIn(
   if (state === undefined) return undefined;
   const begin = state.txId;
   let { txId } = state;
-  // A transaction's time is the latest of all messages up to it, so that the first later message decides.
+  // A transaction's time is the latest of all messages up to it, so the first later message is decisive.
   if (txId < last) {
     reading: for await (const messages of followHistory(history, identity, state, { signal })) {
       for (const { time } of messages) {
@@ -234,7 +237,7 @@ async function pointIn(
     }
     signal.throwIfAborted();
   }
-  // The log itself may have more that is not in the backup yet.
+  // The log itself may contain more that is not in the backup yet.
   return { txId, exact: source === "log" };
 }
 
@@ -247,7 +250,7 @@ function nearestIn({ covered, backup }: Readable, txId: TxId): TxId | undefined 
   return run === undefined ? txId : Math.min(run.last, txId);
 }
 
-/** Returns what an index that ends at `txId` begins with; undefined if nothing leads there. */
+/** Returns the beginning of an index that ends at `txId`; undefined if nothing leads there. */
 async function basisOf(
   readable: Readable,
   checkpoints: readonly StoredCheckpoint[],
@@ -265,7 +268,10 @@ async function basisOf(
   return empty === undefined ? undefined : { checkpoint: undefined };
 }
 
-/** Returns the first transaction from which a backup has everything up to `txId`; that of its own log if an earlier log has `txId`. */
+/**
+ * Returns the first transaction from which a backup holds everything up to `txId`; that of its own log if `txId` is in
+ * an earlier log.
+ */
 function beginningOfRun({ covered, offset }: FurthestBackup, txId: TxId): TxId {
   if (txId <= offset) return 0;
   const run = covered.find(({ first, last }) => first <= txId && txId <= last);
@@ -307,10 +313,10 @@ function nothingLeadsTo(
         oldest !== undefined
           ? `The oldest is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
           : last !== undefined
-            ? `The log backup ends at transaction ${last}; cairn log backup status shows from where on it is complete.`
+            ? `The log backup ends at transaction ${last}; cairn log backup status shows where its complete part begins.`
             : skipped.length > 0
               ? `These cannot be used: ${skipped.map(({ name, error }) => `${name} (${error.code})`).join(", ")}.`
-              : "cairn checkpoint list and cairn log backup status show what a store has.",
+              : "cairn checkpoint list and cairn log backup status show the content of a store.",
     },
   );
 }

@@ -25,10 +25,13 @@ interface LogRebuildOptions {
   readonly log: LogHistory;
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
-  /** Used only by this rebuild, which continues from what an interrupted rebuild left there if that agrees with the log. */
+  /**
+   * A folder used only by this rebuild. It continues an interrupted rebuild in that folder if its index agrees with the
+   * log.
+   */
   readonly directory: IndexDirectory;
   readonly signal: AbortSignal;
-  /** Called with the last transaction applied, and the last one when the rebuild began. */
+  /** Called with the last applied transaction, and the log's last one when the rebuild began. */
   readonly onProgress?: (done: number, total: number) => void;
   readonly onLogState?: (state: LogState) => void;
 }
@@ -36,13 +39,13 @@ interface LogRebuildOptions {
 /** An index of everything that the log held when the rebuild began, with its indexed fields built; the caller closes it. */
 interface LogRebuild {
   readonly index: IndexStore;
-  /** The transaction at which an interrupted rebuild ended; 0 for a new rebuild. */
+  /** The transaction at which a previous, interrupted rebuild ended; 0 for a new rebuild. */
   readonly resumedAt: TxId;
 }
 
 /**
- * Builds an index of this version from its log alone, starting with the first message. Errors are those of reading the log. However it
- * ends, the next rebuild continues from what was built.
+ * Builds an index of this version from its log alone, starting with the first message. Throws the errors of reading the
+ * log. However it ends, the next rebuild continues from its result.
  */
 export async function rebuildFromLog(options: LogRebuildOptions): Promise<LogRebuild> {
   const { log, identity, signal, onProgress, onLogState } = options;
@@ -53,7 +56,7 @@ export async function rebuildFromLog(options: LogRebuildOptions): Promise<LogReb
     onProgress?.(index.state.txId, upTo);
     const onApplied = (): void => onProgress?.(index.state.txId, upTo);
     await foldLog({ index, log, identity, upTo, signal, onApplied, onLogState });
-    // Otherwise each node that restores the index would have to build the fields before it is ready.
+    // Otherwise each node that restores the index would have to build the fields before becoming ready.
     while (!signal.aborted && (await index.buildFields()));
     signal.throwIfAborted();
     return { index, resumedAt };
@@ -63,7 +66,7 @@ export async function rebuildFromLog(options: LogRebuildOptions): Promise<LogReb
   }
 }
 
-/** Opens what an interrupted rebuild left if it agrees with the log, else an empty index in its place. */
+/** Opens the index of an interrupted rebuild if it agrees with the log, otherwise an empty index in its place. */
 async function openPartial({ log, identity, provider, directory }: LogRebuildOptions): Promise<IndexStore> {
   const empty = (await beginningOf(log, identity)) ?? emptyState(identity);
   if (await directory.hasLive()) {
@@ -89,8 +92,8 @@ async function agrees(log: LogHistory, identity: LogIdentity, state: IndexState)
 }
 
 /**
- * Throws `LOG_TRIMMED` if an index cannot be built from the log alone, because the log's beginning was trimmed or is in a log that it
- * continues. The error names what is missing, and a checkpoint that has it.
+ * Throws `LOG_TRIMMED` if an index cannot be built from the log alone, because the log's beginning was trimmed or is in
+ * a log that it continues. The error names the missing part and a checkpoint that contains it.
  */
 export async function requireBeginning(
   log: LogHistory,

@@ -20,15 +20,18 @@ export interface RebuildOptions {
   /** The stores hold the checkpoints, and the backups of the log and of those that it continues. */
   readonly system: Pick<System, "nodeId" | "kvProvider"> & RestoringSystem;
   readonly log: TxLog;
-  /** The folder for the rebuild. It is emptied first; the index is in `live` below it. */
+  /** The folder for the rebuild. It is emptied first; the index is in its subfolder `live`. */
   readonly dir: string;
   /** The last transaction of the rebuilt index. */
   readonly txId: TxId;
   /** The id of a node whose checkpoints are not used: an index must not be judged by its own copies. */
   readonly exceptNode?: string;
-  /** Checkpoints after this transaction are not used: they are in doubt, whichever node saved them. */
+  /** Checkpoints after this transaction are not used, because they are in doubt regardless of which node saved them. */
   readonly agreeAt?: TxId;
-  /** Whether to begin with a checkpoint even if the log has its beginning: less work, but the index then stands on that checkpoint. */
+  /**
+   * Whether to begin with a checkpoint even if the log has its beginning. This is less work, but the index then depends
+   * on that checkpoint.
+   */
   readonly preferCheckpoint?: boolean;
   readonly signal: AbortSignal;
   /** Called while a checkpoint is restored. */
@@ -38,8 +41,8 @@ export interface RebuildOptions {
 }
 
 /**
- * A rebuilt index: the folder of its files (closed; the caller moves or removes them), its digest and chains at the transaction, and
- * `basis`, a phrase about what it was built from.
+ * A rebuilt index: the folder of its files (closed; the caller moves or removes them), its digest and chains at the
+ * transaction, and `basis`, a phrase that describes its sources.
  */
 export interface RebuiltIndex {
   readonly live: string;
@@ -51,9 +54,9 @@ export interface RebuiltIndex {
 }
 
 /**
- * Builds an index that ends at a transaction: from the log alone if it is complete, else from the newest checkpoint at or before the
- * transaction and the rest of the log. Uses bounded memory and has no time limit. Errors: `LOG_TRIMMED` (neither has the beginning),
- * `LOG_REGRESSED` (the log ends earlier), and those of reading logs and stores.
+ * Builds an index that ends at a transaction: from the log alone if it is complete, else from the newest checkpoint at
+ * or before the transaction and the rest of the log. Uses bounded memory and has no time limit. Throws `LOG_TRIMMED`
+ * (neither has the beginning), `LOG_REGRESSED` (the log ends earlier), and the errors of reading logs and stores.
  */
 export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltIndex> {
   const { system, dir, txId, signal, onProgress } = options;
@@ -82,7 +85,10 @@ export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltInde
   }
 }
 
-/** Restores the checkpoint with which a rebuild begins, unless it begins with an empty index. Returns a phrase about what it begins with. */
+/**
+ * Restores the checkpoint with which a rebuild begins, unless it begins with an empty index. Returns a phrase that
+ * describes the beginning.
+ */
 async function prepareBasis(
   options: RebuildOptions,
   log: LogHistory,
@@ -94,7 +100,7 @@ async function prepareBasis(
     const basis = await restoreBasis(options, log, identity, live);
     if (basis !== undefined) return basis;
   }
-  if (hasBeginning) return "the log from its first message on";
+  if (hasBeginning) return "the log from its first message";
   throw new CairnError(
     "LOG_TRIMMED",
     `The log "${log.name}" no longer has its beginning, and no other node's checkpoint at or before transaction ${options.txId} does.`,
@@ -120,7 +126,7 @@ async function restoreBasis(
     reserveIn: isOwnStore(system),
     accept: async (manifest) =>
       agreeAt === undefined && manifest.node === exceptNode
-        ? skipped("It was saved by the node that is compared.")
+        ? skipped("It was saved by the node that is being compared.")
         : manifest.txId > Math.min(txId, agreeAt ?? txId)
           ? skipped(`It ends after transaction ${Math.min(txId, agreeAt ?? txId)}.`)
           : await acceptManifest(manifest, provider.format, log, identity),
@@ -141,7 +147,7 @@ function endsBefore(logName: string, last: TxId, txId: TxId): CairnError {
     "LOG_REGRESSED",
     `The log "${logName}" ends at transaction ${last}, before transaction ${txId} that nodes hold.`,
     {
-      hint: "cairn log status shows what the log holds. The nodes also compare it themselves and report what is wrong.",
+      hint: "cairn log status shows the log's messages. The nodes also compare themselves with the log and report differences.",
     },
   );
 }

@@ -4,8 +4,8 @@ import type { AppliedCounts } from "../index/index-store.ts";
 const MIN_INTERVAL_MS = 60_000;
 
 /**
- * Logs the number of messages that were ignored because they are damaged or no node wrote them for this log: at once, then at most once a
- * minute.
+ * Logs the number of messages that were ignored because they are damaged or no node wrote them for this log:
+ * immediately, then at most once a minute.
  */
 export class RefusedMessageNotices {
   readonly #logger: Logger;
@@ -23,11 +23,11 @@ export class RefusedMessageNotices {
     this.#loggedAt = performance.now();
     this.#logger.warn(
       { messages: this.#count, txId: last.txId, reason: last.reason, hint: HINT },
-      "The log has messages that change nothing.",
+      "The log contains messages that change nothing.",
     );
     this.#count = 0;
   }
 }
 
 const HINT =
-  "Only nodes of this log should write to it: check which other clients may publish there, and whether other streams take the same subject. GET /api/v1/tx/ID returns for each message why it was refused.";
+  "Only nodes of this log should write to it: check which other clients may publish there, and whether other streams capture the same subject. For each message, GET /api/v1/tx/ID returns the reason.";

@@ -1,11 +1,20 @@
 import type { TxId } from "@cairn/client";
 
-/** The assumed rate, in transactions per millisecond, until a replay was measured: less than half of what the bench measures on two cores. */
+/**
+ * The assumed rate, in transactions per millisecond, until a replay has been measured: less than half of the bench's
+ * result on two cores.
+ */
 const DEFAULT_PER_MS = 50;
-/** The fewest transactions that are measured: in a shorter replay, the first answer of the log takes most of the time. */
+/**
+ * The minimum number of transactions for a measurement. In a shorter replay, the log's first response takes most of the
+ * time.
+ */
 const MIN_MEASURED_TRANSACTIONS = 10_000;
 
-/** The rate at which this node last replayed the log, measured from where reading began (or continued after an interruption). */
+/**
+ * The rate at which this node last replayed the log, measured from the point where reading began (or continued after an
+ * interruption).
+ */
 export class ReplayRate {
   #perMs = DEFAULT_PER_MS;
   #from: { readonly txId: TxId; readonly at: number } | undefined;
@@ -21,7 +30,7 @@ export class ReplayRate {
     this.#perMs = (txId - this.#from.txId) / Math.max(1, performance.now() - this.#from.at);
   }
 
-  /** Estimates the time to replay so many transactions (ms). */
+  /** Estimates the time to replay this number of transactions (ms). */
   timeFor(transactions: number): number {
     return transactions / this.#perMs;
   }

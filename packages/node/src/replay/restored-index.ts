@@ -21,9 +21,9 @@ export interface RestoreIndexOptions {
   readonly store: CheckpointStore;
   /** The folder of the index, which must not exist or be empty. */
   readonly dir: string;
-  /** A transaction, or the last one at or before a time; by default the last one that the store leads to. */
+  /** A transaction, or the last one at or before a time. Defaults to the last one that the store leads to. */
   readonly at?: { readonly txId: TxId } | { readonly time: Date };
-  /** The id of the log, if the store has several. */
+  /** The id of the log, if the store contains several. */
   readonly logId?: string;
   readonly signal?: AbortSignal;
 }
@@ -35,7 +35,9 @@ export interface RestoredIndex {
   readonly txId: TxId;
   readonly time: string;
   readonly digest: string;
-  /** False if the store does not lead exactly to the point asked for: then the index ends at the nearest one before it. */
+  /**
+   * False if the store does not lead exactly to the requested point; the index then ends at the nearest one before it.
+   */
   readonly exact: boolean;
   /** Returns a document; undefined if there is none. */
   get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined>;
@@ -48,16 +50,17 @@ export interface RestoredIndex {
   }): Promise<DocumentPage>;
   /** Returns the versions of a document, newest first: 100, or `limit`. */
   history(key: DocumentKey, limit?: number, cursor?: string): Promise<HistoryPage>;
-  /** Closes the index. Its files stay. */
+  /** Closes the index. Its files remain. */
   close(): Promise<void>;
 }
 
 const PAGE = 100;
 
 /**
- * Restores the index as of a point of its log's history from a store of checkpoints and log backups, and opens it. Needs neither a node nor
- * the log. Errors: `CHECKPOINT_NOT_FOUND` if nothing leads there or the transaction is beyond everything in the store, `CONFLICT` if `dir` is not empty or the store has several logs, and those
- * of checkpoints, segments and stores.
+ * Restores the index as of a point of its log's history from a store of checkpoints and log backups, and opens it.
+ * Needs neither a node nor the log. Throws `CHECKPOINT_NOT_FOUND` if nothing leads there or the transaction is beyond
+ * everything in the store, `CONFLICT` if `dir` is not empty or the store contains several logs, and the errors of
+ * checkpoints, segments and stores.
  */
 export async function restoreIndex(options: RestoreIndexOptions): Promise<RestoredIndex> {
   const { store, at, signal = new AbortController().signal } = options;
@@ -126,7 +129,10 @@ export async function latestOf(
   return new Map([...logs].filter(([id]) => isLatest(id)));
 }
 
-/** Returns the ids of the logs of which a store has checkpoints or a backup, with their names as far as checkpoints tell them. */
+/**
+ * Returns the ids of the logs that have checkpoints or a backup in a store, with their names where checkpoints contain
+ * them.
+ */
 export async function logsIn(store: CheckpointStore, signal?: AbortSignal): Promise<Map<string, string>> {
   const logs = new Map<string, string>();
   for (const id of await listBackups(store)) logs.set(id, "");

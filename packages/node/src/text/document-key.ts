@@ -2,7 +2,7 @@ import { CairnError } from "@cairn/kv";
 import type { DocumentKey } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 
-/** Names that /api/v1 uses itself, so that no bucket can have them. Source: the data model in docs/http.md. */
+/** Names that /api/v1 itself uses and that are therefore reserved. Source: the data model in docs/http.md. */
 export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
   "tx",
   "events",
@@ -19,18 +19,18 @@ export const DEFAULT_NAMESPACE = "default";
 /** The syntax of bucket names, some of which are reserved. */
 export const BUCKET_PATTERN = "^[a-z][a-z0-9-]*$";
 const BUCKET = new RegExp(BUCKET_PATTERN);
-/** The longest bucket name, in bytes, which equal its characters. */
+/** The maximum length of a bucket name in bytes, which equals the number of its characters. */
 export const MAX_BUCKET = 253;
-/** The longest namespace, in bytes of UTF-8. */
+/** The maximum length of a namespace, in bytes of UTF-8. */
 export const MAX_NAMESPACE = 253;
-/** The longest name, in bytes of UTF-8. */
+/** The maximum length of a name, in bytes of UTF-8. */
 export const MAX_NAME = 1024;
 
-/** A cache of valid bucket names: there are few, and each operation checks one. */
+/** A cache of valid bucket names. There are few of them, and each operation checks one. */
 const validBuckets = new Set<string>();
 const MAX_CACHED_BUCKETS = 1_000;
 
-/** Returns why `bucket` is not a valid bucket name; undefined if it is valid. */
+/** Returns the reason why `bucket` is not a valid bucket name; undefined if it is valid. */
 export function bucketProblem(bucket: unknown): string | undefined {
   if (validBuckets.has(bucket as string)) return undefined;
   if (typeof bucket !== "string") return "a bucket is text";
@@ -46,7 +46,7 @@ export function qualifiedKey(key: string): string {
   return key.includes("/") ? key : `${DEFAULT_NAMESPACE}/${key}`;
 }
 
-/** Returns why these are not a valid namespace and name; undefined if they are valid. */
+/** Returns the reason why these are not a valid namespace and name; undefined if they are valid. */
 export function keyProblem(namespace: string, name: string): string | undefined {
   if (namespace.includes("/")) return `namespace ${quote(namespace)} contains a "/"`;
   if (namespace === "" || isLonger(namespace, MAX_NAMESPACE)) {
@@ -79,7 +79,10 @@ function invalid(problem: string): CairnError {
   });
 }
 
-/** Returns whether `text` has more than `maxBytes` bytes of UTF-8. Most strings are too short for that, whatever their characters. */
+/**
+ * Returns whether `text` has more than `maxBytes` bytes of UTF-8. Most strings are too short for that, regardless of
+ * their characters.
+ */
 function isLonger(text: string, maxBytes: number): boolean {
   return text.length * 3 > maxBytes && byteLength(text) > maxBytes;
 }

@@ -21,13 +21,14 @@ const SIGNED = /^(?=.*[+-])[+-]?P(?:[+-]?[0-9.,]+[YMWD])*(?:T(?:[+-]?[0-9.,]+[HM
 const PLAIN = new RegExp(
   `^(${NUMBER})\\s*(ms|millis|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)$`,
 );
-// An average (30.44 days) would be possible, but is not what P1M for a month means to its author; most authors mean minutes.
+// An average (30.44 days) would be possible, but authors of P1M do not mean that; most of them mean minutes.
 const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such as P30D.";
 
 /**
- * Parses an ISO-8601 duration of weeks, days, hours, minutes and seconds. Years and months are refused, because their length is not fixed.
- * `bare` means that `text` is part of an option or a URL, so hints do not mention quotes. Without it, faults and hints are part of the index
- * version: they may be those of policies in the log, whose first problem the index stores (docs/log-format.md, "Outcomes and reasons").
+ * Parses an ISO-8601 duration of weeks, days, hours, minutes and seconds. Years and months are rejected, because their
+ * length is not fixed. `bare` means that `text` is part of an option or a URL, so hints do not mention quotes. Without
+ * it, faults and hints are part of the index version: they may be those of policies in the log, whose first problem the
+ * index stores (docs/log-format.md, "Outcomes and reasons").
  */
 export function parseDuration(text: string, options: { readonly bare?: boolean } = {}): DurationResult {
   const upper = text.toUpperCase();
@@ -97,7 +98,7 @@ function bareNumber(text: string): string | undefined {
   const value = Number(count.replace(",", "."));
   if (value === 0) return "Write a length above zero, such as PT5S.";
   if (unit === undefined) return `Did you mean PT${count}S? A duration must have a unit.`;
-  // The suggestion is at least a millisecond, since it must be accepted.
+  // The suggestion is at least a millisecond, because it must itself be acceptable.
   return `Did you mean PT${Math.max(1, Math.round(value)) / 1000}S?`;
 }
 

@@ -1,7 +1,7 @@
 /** Returns the known name that a mistyped one most likely means; undefined if none is similar enough. */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   const names = [...known];
-  // Wrong case is the most frequent mistake, and no two known names differ only in case.
+  // Wrong case is the most frequent mistake, and known names never differ only in case.
   const wanted = name.toLowerCase();
   // At most a third of the letters may differ; beyond that, a suggestion would be a guess.
   const limit = wanted.length === 1 ? 0 : Math.max(1, Math.floor(wanted.length / 3));
@@ -17,13 +17,16 @@ export function nearestName(name: string, known: Iterable<string>): string | und
   return nearest ?? soleCompletion(wanted, names);
 }
 
-/** Returns the only known name that begins with the wanted one: names are also abbreviated (`index` for `indexes`). */
+/**
+ * Returns the only known name that begins with the given one, since users also abbreviate names (`index` for
+ * `indexes`).
+ */
 function soleCompletion(wanted: string, known: readonly string[]): string | undefined {
   const completed = known.filter((candidate) => candidate.toLowerCase().startsWith(wanted));
   return wanted.length >= MIN_PREFIX_LENGTH && completed.length === 1 ? completed[0] : undefined;
 }
 
-/** The shortest prefix that is completed: shorter prefixes match too many names by chance. */
+/** The minimum length of a prefix that is completed. Shorter prefixes match too many names by chance. */
 const MIN_PREFIX_LENGTH = 3;
 
 /** Returns the number of insertions, deletions, replacements and swaps of neighbours between two strings, at most `bound`. */

@@ -1,19 +1,19 @@
-/** The lost log that this one continues: its id, and the anchor of the last message taken over from it. */
+/** The lost log that this one continues: its id, and the anchor of its last message that this log takes over. */
 export interface ContinuedLog {
   readonly log: string;
   readonly anchor: { readonly txId: number; readonly sha256: string };
 }
 
 /**
- * The first message of every log. It contains the log's random id and the offset from positions to tx-ids (0 unless the log continues
- * another).
+ * The first message of every log. It contains the log's random id and the offset from positions to transaction ids (0
+ * unless the log continues another).
  */
 export interface BirthRecord {
   readonly log: string;
   readonly offset: number;
   /** Whether an operator began this log even though checkpoints of an older one exist; nodes then do not suspect a wrong address. */
   readonly deliberate?: boolean;
-  /** The end of the lost log. The anchor's txId equals the offset, so tx-ids continue without a gap. */
+  /** The end of the lost log. The anchor's txId equals the offset, so transaction ids continue without a gap. */
   readonly continues?: ContinuedLog;
 }
 
@@ -30,7 +30,7 @@ export function isBirthRecord(header: unknown): header is { birth: BirthRecord }
   );
 }
 
-/** The end of an index or a checkpoint: its log, and the tx-id and anchor hash of its last message. */
+/** The end of an index or a checkpoint: its log, and the transaction id and anchor hash of its last message. */
 export interface HistoryEnd {
   readonly logId: string;
   readonly txId: number;

@@ -10,12 +10,13 @@ export const EVENT_FIELDS: ReadonlyMap<string, { readonly maxBytes: number; read
     ["source", { maxBytes: 256 }],
   ]);
 
-/** The greatest signed 64-bit integer: a nanosecond clock reaches it in the year 2262. */
+/** The largest signed 64-bit integer. A nanosecond clock reaches it in the year 2262. */
 const MAX_TIME_NS = 9_223_372_036_854_775_807n;
 
 /**
- * Returns why `value` is not an event; undefined if it is one. Rules and wording are part of the index version, because the index stores
- * the reason for each refused message. {@link eventRefusal} explains more to senders of events.
+ * Returns the reason why `value` is not an event; undefined if it is one. Rules and wording are part of the index
+ * version, because the index stores the reason for each rejected message. {@link eventRefusal} explains more to senders
+ * of events.
  */
 export function eventProblem(value: unknown): string | undefined {
   if (value === null || typeof value !== "object" || Array.isArray(value)) {

@@ -9,8 +9,8 @@ const MEANING: Readonly<Record<string, string>> = {
 };
 
 /**
- * Explains to the sender why `value` cannot be recorded as an event; returns undefined if it can. {@link eventProblem} alone decides what
- * an event is. Its wording is stored in the rows of indexes, so it cannot be improved.
+ * Returns an explanation for the sender of why `value` cannot be recorded as an event; undefined if it can. {@link
+ * eventProblem} alone defines events. Its wording is stored in rows of indexes, so it cannot be improved.
  */
 export function eventRefusal(value: unknown): string | undefined {
   const problem = eventProblem(value);
@@ -37,7 +37,7 @@ export function eventRefusal(value: unknown): string | undefined {
     const bytes = Buffer.byteLength(found);
     if (bytes > maxBytes) return `${expected}, but it has ${bytes}`;
   }
-  // Only the time can be wrong by now.
+  // At this point, only the time can be invalid.
   return `an event's "time" must be ${MEANING["time"]}, at most 9223372036854775807, not ${JSON.stringify(event["time"])}`;
 }
 

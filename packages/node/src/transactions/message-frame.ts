@@ -6,16 +6,16 @@ import { crc32 } from "node:zlib";
  *
  *   cairn/2 <CRC-32 of everything after the space that follows> <log tag> <random>[ <by>]
  *
- * The log tag identifies the log that the message was written for, so that a message that reaches another log is noticed there. The random
- * part makes every message unique: two appends of the same operations have different bytes. Neither takes part in the comparison of two
- * submissions with the same idempotency id, which covers only the lines after the first.
+ * The log tag identifies the intended log, so that a message that ends up in another log is recognized there. The
+ * random part makes every message unique: two appends of the same operations have different bytes. Neither is part of
+ * the comparison of two submissions with the same idempotency id, which covers only the lines after the first.
  */
 const PREFIX = "cairn/2 ";
 const OLD_PREFIX = "cairn/1 ";
 const CRC_DIGITS = 8;
 const TAG_DIGITS = 16;
 const RANDOM_DIGITS = 16;
-/** The offset at which the log tag begins, and with it the checked part. */
+/** The offset at which the log tag, and with it the checked part, begins. */
 const CHECKED = PREFIX.length + CRC_DIGITS + 1;
 /** The offset in the checked part at which a first line that names no writer ends. */
 const HEAD_END = TAG_DIGITS + 1 + RANDOM_DIGITS;
@@ -24,7 +24,7 @@ const MAX_BY_BYTES = 64;
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
 
-/** A message whose first line was read. */
+/** A message whose first line has been parsed. */
 export interface Frame {
   readonly logTag: string;
   /** The name of the token that wrote the message, if the token has one. */
@@ -63,9 +63,9 @@ export function readFrame(payload: Uint8Array): Frame | string {
 }
 
 /**
- * Returns whether `payload` begins like a Cairn message but does not match its checksum. To an index such a message changes nothing, which
- * is right if other programs can write to the log. If only Cairn writes, the message was damaged on disk, and ignoring it would silently
- * lose a transaction.
+ * Returns whether `payload` begins like a Cairn message but does not match its checksum. Such a message changes nothing
+ * in an index, which is correct if other programs can write to the log. If only Cairn writes, the message was damaged
+ * on disk, and ignoring it would silently lose a transaction.
  */
 export function isDamagedMessage(payload: Uint8Array): boolean {
   const isFramed = payload.length > SHORTEST && startsWith(payload, PREFIX);
@@ -88,8 +88,8 @@ export function contentHash(payload: Uint8Array): Buffer {
 const PAYLOAD_MARK_BYTES = 12;
 
 /**
- * Writes the 12 bytes that stand for a payload in the history chain: the CRC-32 and the random part of a Cairn message, which are in its
- * first line, or the first bytes of the SHA-256 of any other payload.
+ * Writes the 12 bytes that represent a payload in the history chain: the CRC-32 and the random part of a Cairn message,
+ * which are in its first line, or the first bytes of the SHA-256 of any other payload.
  */
 export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array, isFramed: boolean): void {
   if (!isFramed) {

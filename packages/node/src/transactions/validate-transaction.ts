@@ -7,14 +7,14 @@ import { MAX_JSON_DEPTH } from "../text/json-text.ts";
 import { eventProblem } from "./event-record.ts";
 import { eventRefusal } from "./event-refusal.ts";
 
-/** The most bytes of an idempotency id in UTF-8. */
+/** The maximum size of an idempotency id, in bytes of UTF-8. */
 export const MAX_ID_BYTES = 256;
 
 /** A transaction that {@link validTransaction} has checked. */
 export class ValidTransaction implements Transaction {
   readonly ops: readonly TxOperation[];
   declare readonly id?: string;
-  /** Declared in the type alone, so that no other object passes for a checked one. */
+  /** Declared only in the type, so that no other object can pass for a validated one. */
   declare protected readonly isChecked: true;
 
   /** Called only by {@link validTransaction}. */
@@ -25,8 +25,9 @@ export class ValidTransaction implements Transaction {
 }
 
 /**
- * Returns `value` as a transaction that may be submitted, checked once: a {@link ValidTransaction} is returned unchanged. Throws
- * `TX_INVALID`, which names the first operation that is wrong. The rules are those of POST /api/v1/tx (docs/http.md).
+ * Validates `value` as a transaction to submit. A {@link ValidTransaction} is returned unchanged, so each one is
+ * validated only once. Throws `TX_INVALID`, naming the first invalid operation. The rules are those of POST /api/v1/tx
+ * (docs/http.md).
  */
 export function validTransaction(value: unknown): ValidTransaction {
   if (value instanceof ValidTransaction) return value;
@@ -51,14 +52,14 @@ function checkTransaction(value: unknown): asserts value is Transaction {
   }
 }
 
-/** Returns why `op` is not an operation; undefined if it is one. */
+/** Returns the reason why `op` is not an operation; undefined if it is one. */
 function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
   const [name, bucket, key] = op as unknown[];
   if (name === "event")
     return op.length === 2 ? eventRefusal(op[1]) : `event must have 2 parts, not ${op.length}`;
   if (name === "configure") return configureProblem(op);
-  // Anything else may be nested too deeply to be quoted.
+  // Other values may be nested too deeply to be quoted.
   if (typeof name !== "string") return "an operation begins with its name";
   const length = OPERATION_LENGTH.get(name);
   if (length === undefined) {
@@ -72,7 +73,10 @@ function operationProblem(op: unknown): string | undefined {
   return undefined;
 }
 
-/** Like {@link operationProblem}, but for an operation in the log, whose document, event or policies follow on a line of their own. */
+/**
+ * Like {@link operationProblem}, but for an operation in the log, whose document, event or policies follow on a
+ * separate line.
+ */
 export function loggedOperationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return operationProblem(op);
   switch (op[0]) {
@@ -87,7 +91,7 @@ export function loggedOperationProblem(op: unknown): string | undefined {
   }
 }
 
-/** Returns why the line that belongs to an operation in the log is not an event, or not policies. */
+/** Returns the reason why the line of an operation in the log is not an event, or not policies. */
 export function loggedContentProblem(op: "event" | "configure", content: unknown): string | undefined {
   if (op === "event") return eventProblem(content);
   const [problem] = policyProblems(content);
@@ -149,12 +153,12 @@ function checkId(id: unknown): void {
   if (problem !== undefined) throw invalid(problem);
 }
 
-/** Returns why `id` cannot be an idempotency id; undefined if it can. */
+/** Returns the reason why `id` cannot be an idempotency id; undefined if it can. */
 export function loggedIdProblem(id: unknown): string | undefined {
   if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > MAX_ID_BYTES) {
     return `id is text of 1 to ${MAX_ID_BYTES} bytes`;
   }
-  // A lone surrogate has no UTF-8 encoding: two different ids would become one.
+  // A lone surrogate has no UTF-8 encoding, so two different ids could become equal.
   return id.isWellFormed() ? undefined : "id must be valid Unicode";
 }
 

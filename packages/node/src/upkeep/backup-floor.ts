@@ -13,30 +13,31 @@ import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { oldestUsable } from "./trim-floor.ts";
 
-/** The log and the stores whose backups are asked. */
+/** The log, and the stores whose backups are examined. */
 export interface BackupFloorOptions {
   readonly log: TxLog;
-  /** Stores that every node can read. */
+  /** The stores that every node can read. */
   readonly stores: readonly CheckpointStore[];
   readonly kvFormat: string;
-  /** The segments that were read before. */
+  /** The segments that have already been read. */
   readonly reads: SegmentReads;
-  /** Ends reading segments. */
+  /** Aborts reading segments. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The position up to which a backup replaces the log. That message is in both. */
+/** The position up to which a backup replaces the log. The message at that position is in both. */
 export interface BackupFloor {
   readonly position: number;
   /** The location of the backup's store. */
   readonly store: string;
-  /** Why it is not further although the backup holds more; undefined if it does not. */
+  /** The reason why the position is not higher although the backup holds more; undefined if it does not hold more. */
   readonly stopped: string | undefined;
 }
 
 /**
- * Returns up to where, and at most up to `most`, a backup holds everything that a node may need: without a hole from the first transaction or
- * from a verified checkpoint on, in segments that were read back and agree with the log. Undefined if no backup holds the log's first message.
+ * Returns the position, at most `most`, up to which a backup holds everything that a node may need: without a hole
+ * since the first transaction or since a verified checkpoint, in segments that were read back and agree with the log.
+ * Undefined if no backup holds the log's first message.
  */
 export async function findBackupFloor(
   options: BackupFloorOptions,
@@ -73,17 +74,20 @@ async function floorIn(
   let next = first;
   while (position < most && next <= range.last) {
     const segment = await wholeWith(store, segments, next, reads, signal);
-    if (segment === undefined) return at(`No segment that holds transaction ${next} is whole.`);
+    if (segment === undefined) return at(`No intact segment holds transaction ${next}.`);
     const agreed = await lastAgreed(log, segment, offset);
     if (agreed === undefined)
-      return at(`The log does not hold transaction ${segment.last} as ${segment.name} does.`);
+      return at(`Transaction ${segment.last} differs between the log and ${segment.name}.`);
     position = Math.min(agreed, most);
     next = segment.last + 1;
   }
   return at();
 }
 
-/** Returns whether a verified checkpoint, from which nodes of this version can continue, ends in what the log and the backup in `store` hold. */
+/**
+ * Returns whether a verified checkpoint from which nodes of this version can continue ends within the transactions that
+ * the log and the backup in `store` hold.
+ */
 async function isAfterCheckpoint(
   store: CheckpointStore,
   { log, stores, kvFormat }: BackupFloorOptions,
@@ -110,7 +114,7 @@ async function wholeWith(
   return undefined;
 }
 
-/** Returns the position of a segment's last message; undefined if the log holds another one there. */
+/** Returns the position of a segment's last message; undefined if the log holds a different message there. */
 async function lastAgreed(log: TxLog, segment: SegmentFile, offset: number): Promise<number | undefined> {
   const position = segment.last - offset;
   const message = await log.fetch(position);

@@ -17,9 +17,9 @@ export interface EvictionParts {
 
 /** The time between looks for evictions. */
 const LOOK_EVERY_MS = 10_000;
-/** The longest time that one purge takes, and that a capture waits for a purge. The next purge continues. */
+/** The maximum time that one purge takes, and that a capture waits for a purge. The next purge continues the work. */
 const MAX_PURGE_MS = 30_000;
-/** The greatest share of time spent purging, because compactions make writers wait for the disk. */
+/** The maximum share of time spent purging, because compactions make writers wait for the disk. */
 const MAX_SHARE = 0.1;
 
 /** Overwrites evicted content in the files of a ready node's index: soon after each eviction, and before each capture. */
@@ -40,7 +40,10 @@ export class EvictionUpkeep {
     this.#work = repeatWork(parts.clock ?? systemClock, times, work, (error) => this.#failed(error));
   }
 
-  /** Purges before a capture, for a limited time. Throws damage; other failures are logged and do not prevent the checkpoint. */
+  /**
+   * Purges before a capture, for a limited time. Throws if it finds damage; other failures are logged and do not
+   * prevent the checkpoint.
+   */
   async beforeCapture(): Promise<void> {
     const { signal } = this.#stopped;
     if (signal.aborted) return;

@@ -23,7 +23,7 @@ export interface UpkeepParts {
   readonly onJudged?: VerifierParts["onJudged"];
   /** The segments of the log's backup that this node has read. */
   readonly reads: SegmentReads;
-  /** Reads the segments of the log's backup that this node has not read yet; undefined if it keeps none. */
+  /** Reads the segments of the log's backup that this node has not read yet; undefined if the node keeps no backup. */
   readonly readBackup?: ((signal: AbortSignal) => Promise<void>) | undefined;
   /** The clock; the system clock by default. */
   readonly clock?: Clock;
@@ -33,7 +33,7 @@ export interface UpkeepParts {
 
 const MIN_TRIM_PAUSE_MS = 1_000;
 const MAX_TRIM_PAUSE_MS = 3_600_000;
-/** The number of times the log is trimmed within `keep`, so that it is never much longer than it has to be. */
+/** How often the log is trimmed per `keep` period, so that it never grows much longer than necessary. */
 const TRIMS_PER_KEEP = 20;
 
 /** Runs the restore drill of a ready node, requested verifications, and the trimming of the log. */
@@ -130,7 +130,7 @@ export class NodeUpkeep {
     );
   }
 
-  /** Logs an error, unless it was reported as the failure of a task. */
+  /** Logs an error unless it was reported as the failure of a task. */
   #logError(what: string, error: unknown): void {
     if (this.#parts.events.hasReported(error)) return;
     this.#parts.logger.error(errorFields(error), `${what}: ${errorMessage(error)}`);

@@ -15,14 +15,15 @@ export interface TrimOptions {
   /** The file format that the nodes can open. */
   readonly kvFormat: string;
   /**
-   * The age in milliseconds, relative to the newest message, below which messages are kept. If undefined, no message is kept for its age.
+   * The age (ms, relative to the newest message) below which messages are kept. If undefined, no message is kept
+   * because of its age.
    */
   readonly keep?: number | undefined;
-  /** The segments of backups that were read before, which are not read again. By default, none. */
+  /** The segments of backups that have already been read and are not read again. Defaults to none. */
   readonly reads?: SegmentReads | undefined;
-  /** Ends reading them. */
+  /** Aborts reading them. */
   readonly signal?: AbortSignal | undefined;
-  /** The time in milliseconds since 1970; by default that of this machine's clock. */
+  /** The time (ms since 1970). Defaults to this machine's clock. */
   readonly now?: () => number;
 }
 
@@ -32,21 +33,23 @@ export interface TrimPlan {
   /** The positions of the first and last message in the log. */
   readonly first: number;
   readonly last: number;
-  /** The first message that is kept; equals `first` if nothing may be trimmed. */
+  /** The first kept message; equals `first` if nothing may be trimmed. */
   readonly upTo: number;
-  /** The checkpoint that contains what is trimmed; null if the log's backup does, or nothing is trimmed. */
+  /** The checkpoint that contains the trimmed messages; null if the log's backup does, or if nothing is trimmed. */
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number } | null;
-  /** The store of the backup that contains what is trimmed; null if a checkpoint does, or nothing is trimmed. */
+  /**
+   * The store of the backup that contains the trimmed messages; null if a checkpoint does, or if nothing is trimmed.
+   */
   readonly backup: { readonly store: string } | null;
-  /** A sentence that says why no more is trimmed. */
+  /** A sentence with the reason why no more is trimmed. */
   readonly because: string;
 }
 
 /**
- * Plans how far the log may be trimmed now: up to the last message of the oldest checkpoint on which nodes can rely, or up to where the log's
- * backup holds everything that they may need (that message is kept), and no further than `keep` allows. Reads the segments of the backup
- * that replace what would be trimmed. Throws `NOT_FOUND` (there is no log), `CONFIG_INVALID` (the log cannot be trimmed), `LOG_UNREACHABLE`
- * or `STORE_UNREACHABLE`.
+ * Plans how far the log may be trimmed now: up to the last message of the oldest checkpoint on which nodes can rely, or
+ * up to the point where the log's backup holds everything that they may need (that message is kept), and no further
+ * than `keep` allows. Reads the segments of the backup that would replace the trimmed messages. Throws `NOT_FOUND`
+ * (there is no log), `CONFIG_INVALID` (the log cannot be trimmed), `LOG_UNREACHABLE` or `STORE_UNREACHABLE`.
  */
 export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   const { log } = options;
@@ -104,7 +107,7 @@ function planFor(
     "checkpoint" in by
       ? `Message ${position} is the last one in ${by.checkpoint.name}, the oldest checkpoint that is verified.`
       : becauseOf(`Message ${position} is the last one in the log backup in ${by.backup.store}.`, by.backup);
-  // The last message is kept whatever its age.
+  // The last message is kept regardless of its age.
   const isYoung = upTo === young && (upTo < position || young < bounds.last);
   const because = isYoung ? `Message ${upTo} and those after it are younger than ${age}.` : limit;
   return { log: log.name, first: bounds.first, last: bounds.last, upTo, ...holder, because };
@@ -117,8 +120,8 @@ function becauseOf(why: string, backup: BackupFloor | undefined): string {
 }
 
 /**
- * Returns the first position whose message is younger than `keep`, else the last position. Ages are relative to the newest message or this
- * machine's clock, whichever is earlier, so that a clock that is ahead does not trim young messages.
+ * Returns the first position whose message is younger than `keep`, else the last position. Ages are relative to the
+ * newest message or this machine's clock, whichever is earlier, so that a fast clock does not trim recent messages.
  */
 async function firstYoung(
   { log, keep, now = Date.now }: TrimOptions,

@@ -24,7 +24,9 @@ export type LastVerified = VerifiedSummary;
 export interface VerifierParts {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** The log with which checkpoints are compared. A checkpoint that the log does not continue does not count as the newest. */
+  /**
+   * The log with which checkpoints are compared. A checkpoint that the log does not continue cannot be the newest one.
+   */
   readonly log?: TxLog;
   readonly provider: KvProvider;
   readonly stagingDir: string;
@@ -40,16 +42,16 @@ export interface DrillOptions extends VerifierParts {
   readonly every: number;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Called after a checkpoint was verified by this node: reads what else a restore may need. */
+  /** Called after this node has verified a checkpoint. Reads the other files that a restore may need. */
   readonly afterwards?: ((signal: AbortSignal) => Promise<void>) | undefined;
-  /** Reports the newest mark, which a look found or this node wrote. */
+  /** Reports the newest mark, whether it was found by a look or written by this node. */
   readonly onVerified: (last: LastVerified, byThisNode: boolean) => void;
   readonly onError: (error: unknown) => void;
 }
 
 /** The time to the next look if there is no checkpoint yet, as a fraction of `every`. */
 const NO_CHECKPOINT_PART = 0.1;
-/** The difference between clocks that is ignored: some stores give their time in whole seconds. */
+/** The tolerated difference between clocks. Some stores report their time in whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
 /**
@@ -61,7 +63,8 @@ export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   let failures = 0;
   const times = {
     firstDelay: firstLookDelay(every, random()),
-    // An unreachable store comes back. A checkpoint that cannot be restored stays unusable, and reading it again is expensive.
+    // An unreachable store recovers, whereas a checkpoint that cannot be restored stays unusable, and reading it again
+    // is expensive.
     retryDelay: (error: unknown) => {
       const isTransient = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
       failures = isTransient ? failures + 1 : 0;
@@ -83,7 +86,7 @@ export async function verifyForNode(
   signal: AbortSignal,
 ): Promise<LastVerified> {
   const { store, provider, stagingDir, node, events, log } = parts;
-  // A mistyped name is the caller's mistake; as a failed drill it would raise an alert.
+  // A mistyped name is the caller's mistake. Reported as a failed drill, it would raise an alert.
   if (name !== undefined && !(await isListed(store, name))) throw checkpointNotFound(store, name);
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {
@@ -121,7 +124,7 @@ async function judging<T>({ onJudged }: VerifierParts, name: string, work: Promi
   }
 }
 
-/** Makes errors name their checkpoint, because readers of /status did not choose it. */
+/** Adds the checkpoint's name to errors, because readers of /status did not choose it. */
 async function naming<T>(name: string, work: Promise<T>): Promise<T> {
   try {
     return await work;
@@ -137,7 +140,7 @@ async function drill(options: DrillOptions, signal: AbortSignal): Promise<number
   const { newest, last } = await look(options);
   const storeNow = await store.now();
   const age = last === undefined ? Infinity : storeNow - Date.parse(last.verifiedAt);
-  // A mark with a time in the future does not count: waiting for that time would suspend all drills.
+  // A mark with a time in the future is ignored, because waiting for that time would suspend all drills.
   const isDue = age >= every * 0.9 || age < -CLOCK_TOLERANCE_MS;
   if (last !== undefined) options.onVerified(last, false);
   // The first checkpoint of a log will be saved soon.

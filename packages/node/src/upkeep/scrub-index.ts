@@ -9,7 +9,7 @@ import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 /** The dependencies of a scrub. */
 export interface ScrubParts {
   readonly index: Pick<IndexStore, "scrub">;
-  /** The time from the beginning of one pass over all tables to the next, in milliseconds; undefined turns scrubs off. */
+  /** The time between the beginnings of two passes over all tables (ms); undefined disables scrubs. */
   readonly every: number | undefined;
   readonly events: EventDispatcher;
   readonly logger: Logger;
@@ -20,16 +20,17 @@ export interface ScrubParts {
 }
 
 /**
- * The rate limit, however short the period and however long the node was suspended. The limit is below the rate that hardly disturbs a
- * writer (`gentleRate` in packages/checkpoint); at twice the limit, the event loop was busy for 4 to 6 % of the time.
+ * The rate limit, which applies however short the period is and however long the node was suspended. It is below the
+ * rate that hardly disturbs a writer (`gentleRate` in packages/checkpoint); at twice the limit, the event loop was busy
+ * for 4 to 6 % of the time.
  */
 const MAX_BYTES_PER_SECOND = 8 * 1024 * 1024;
-/** The longest pause after a failed pass; if a tenth of the period is shorter, the pause is that long. */
+/** The maximum pause after a failed pass. The pause is a tenth of the period, up to this maximum. */
 const MAX_RETRY_MS = 600_000;
 
 /**
- * Repeatedly compares all tables of an index with their checksums, each pass spread over the period. Returns undefined if the index is not
- * on disk or scrubs are turned off. Reports damage as a failed `scrub`, and to `suspect`.
+ * Repeatedly compares all tables of an index with their checksums, each pass spread over the period. Returns undefined
+ * if the index is not on disk or scrubs are disabled. Reports damage as a failed `scrub`, and to `suspect`.
  */
 export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
   const { index, every, events, logger, suspect, clock = systemClock } = parts;
@@ -60,8 +61,8 @@ export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
 }
 
 /**
- * Returns the pause, in milliseconds, of a pass that began `elapsedMs` ago and has compared `done` of `total` bytes, the last `piece` of
- * them just now.
+ * Returns the pause (ms) of a pass that began `elapsedMs` ago and has compared `done` of `total` bytes, the last
+ * `piece` bytes just now.
  */
 export function scrubPause(pass: {
   readonly done: number;

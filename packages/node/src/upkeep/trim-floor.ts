@@ -12,13 +12,13 @@ import type { LogIdentity } from "../log/log-identity.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** The checkpoint that replaces the trimmed messages, and the position of its last message, which is kept. */
+/** The checkpoint that replaces trimmed messages, and the position of its last message, which is kept. */
 export interface TrimFloor {
   readonly position: number;
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number };
 }
 
-/** The log and the stores in which a floor is searched. */
+/** The log, and the stores that are searched for a floor. */
 export interface FloorOptions {
   readonly log: TxLog;
   readonly stores: readonly CheckpointStore[];
@@ -30,7 +30,7 @@ interface Listed {
   readonly listing: CheckpointListing;
 }
 
-/** Returns the stores that every node can read, or a sentence that says why there is none. */
+/** Returns the stores that every node can read, or a sentence with the reason why there are none. */
 export function sharedStores(
   stores: readonly CheckpointStore[],
 ): readonly CheckpointStore[] | { readonly refused: string } {
@@ -39,8 +39,8 @@ export function sharedStores(
 }
 
 /**
- * Returns the oldest verified checkpoint in the stores that a node of this version can restore and continue from with `log`, or a sentence
- * that says why there is none. The log may be one together with its backup.
+ * Returns the oldest verified checkpoint in the stores that a node of this version can restore and continue from with
+ * `log`, or a sentence with the reason why there is none. The log may be combined with its backup.
  */
 export async function oldestUsable(
   options: FloorOptions,
@@ -111,8 +111,7 @@ function oldestFirst(a: Listed, b: Listed): number {
 }
 
 function notShared(stores: readonly CheckpointStore[]): string {
-  if (stores.length === 0)
-    return "No checkpointer is configured, so nothing but the log has its transactions.";
+  if (stores.length === 0) return "No checkpointer is configured, so only the log contains its transactions.";
   const where = stores.map(({ location }) => location).join(", ");
   return `The checkpoint store ${where} is not known to be shared by all nodes: set "shared-store": true on it if it is.`;
 }

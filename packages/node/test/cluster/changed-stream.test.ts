@@ -72,7 +72,7 @@ describe("the stream of a log under a running node", () => {
     );
     await vi.waitFor(() => {
       expect(lines).toContainEqual(
-        expect.objectContaining({ msg: "The log has messages that change nothing.", txId: position }),
+        expect.objectContaining({ msg: "The log contains messages that change nothing.", txId: position }),
       );
     }, PATIENT);
     const last = await put(node, 0, 1, "v");

@@ -243,7 +243,7 @@ describe("cairn status --cluster --digest", () => {
     expect(stdout).toMatch(/^a .* matches the log$/m);
     expect(stdout).toMatch(/^b .* INDEX_CORRUPT$/m);
     expect(stdout).toMatch(/^c .* matches the log$/m);
-    expect(stdout).toContain("Rebuilt from the log from its first message on: ");
+    expect(stdout).toContain("Rebuilt from the log from its first message: ");
 
     await vi.waitFor(async () => expect(await valueOf(altered, "k3")).toBe("right"), { timeout: 30_000 });
     const { join } = await altered.status();

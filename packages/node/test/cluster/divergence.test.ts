@@ -198,7 +198,7 @@ describe("nodes that only share a checkpoint store", () => {
       await vi.waitFor(() => expect(wrong.phase).toBe("failed"), PATIENT);
       const { failure } = await wrong.status();
       expect(failure).toMatchObject({ code: "LOG_DIFFERENT" });
-      expect(failure?.message).toContain("nothing remains that shows which of them is right");
+      expect(failure?.message).toContain("nothing remains to show which of them is right");
       expect(failure?.hint).toContain("if the index is, move the checkpoint's files out of the store");
       expect(failure?.hint).toContain("stop the node and move its <db-dir>/live away");
       await scene.stop(wrong);

@@ -122,7 +122,7 @@ test.each([
     /user is configured without a password.*\n.*Set password as well/,
   ],
   ["a password without a user", '"password": "p"', /password is configured without a user/],
-  ["two ways to log in", '"token": "t", "nkey-seed-file": "seed"', /More than one way to log in/],
+  ["two ways to log in", '"token": "t", "nkey-seed-file": "seed"', /More than one login method/],
   ["a pattern for inboxes", '"inbox-prefix": "_INBOX.>"', /inbox-prefix.*\n?.*without white space, \* and >/],
   ["a key without its certificate", '"tls": {"key-file": "key.pem"}', /Set both cert-file and key-file/],
 ])("of a log on NATS, %s is refused", async (_what, parameter, told) => {

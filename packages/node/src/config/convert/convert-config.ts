@@ -19,7 +19,8 @@ export interface ConvertedConfig {
 }
 
 /**
- * A note on a part of a configuration: the part's position in the file, its path in the converted configuration, and the note's sentences.
+ * A note on a part of a configuration: its position in the file, its path in the converted configuration, and the
+ * sentences of the note.
  */
 export interface ConversionNote {
   readonly place: string;
@@ -33,8 +34,9 @@ const DATA = [
 ];
 
 /**
- * Converts a file of Crux or XTDB 1.x. Values that the checker refuses are removed, each with a note, until it refuses none: only the
- * checker's tables know which values have no counterpart. Variables are kept. Throws {@link ConfigError} if the file cannot be read.
+ * Converts a file of Crux or XTDB 1.x. Repeatedly removes values that the checker rejects, each with a note, until it
+ * accepts the configuration: only the checker's tables know which values have no counterpart. Variables are kept.
+ * Throws {@link ConfigError} if the file cannot be read.
  */
 export async function convertConfig(file: string, cwd: string, language: Language): Promise<ConvertedConfig> {
   const problems = new ProblemList();
@@ -42,7 +44,7 @@ export async function convertConfig(file: string, cwd: string, language: Languag
   if (tree === undefined) throw new ConfigError(problems.inOrder());
   const root = translateNames(tree);
   for (;;) {
-    // No environment is passed: the values of variables are unknown, and none may hide a problem.
+    // No environment is passed, because the values of variables are unknown and must not hide a problem.
     const result = await readConfig({ object: plainOf(root), env: {}, cwd });
     const [problem] = result.ok ? [] : result.problems.filter(({ message }) => !UNSET.test(message));
     if (problem === undefined) break;
@@ -55,12 +57,12 @@ export async function convertConfig(file: string, cwd: string, language: Languag
 const UNSET = /^The environment variable \S+ is not set\.$/;
 const SUGGESTED = /^Did you mean (P[0-9A-Z.,]+)\?/;
 
-/** Inserts the duration that the checker suggests, or removes the value that the checker refuses. */
+/** Inserts the duration that the checker suggests, or removes the value that it rejects. */
 function settle(root: ConvertedMap, { path, message, hint = "" }: ConfigProblem): void {
-  // The whole map is removed: without its module, it would be read as the default module.
+  // The whole map is removed, because without its module it would be read as the default module.
   const entry = nearestEntry(root, path.at(-1) === "cairn/module" ? path.slice(0, -1) : path);
   if (entry === undefined)
-    throw new Error(`the refused value was not found: ${path.join(" > ")}: ${message}`);
+    throw new Error(`the rejected value was not found: ${path.join(" > ")}: ${message}`);
   const [, suggested] = SUGGESTED.exec(hint) ?? [];
   if (suggested !== undefined && entry.value?.type === "string") {
     entry.notes.push(`${message} It is replaced with ${suggested}.`);

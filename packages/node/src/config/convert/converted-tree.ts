@@ -13,7 +13,7 @@ export interface ConvertedMap {
   readonly entries: ConvertedEntry[];
 }
 
-/** An entry of a map; without a value, it marks the position of a removed entry. */
+/** An entry of a map. Without a value, it marks the position of a removed entry. */
 export interface ConvertedEntry {
   readonly name: string;
   /** The entry's position in the file. */
@@ -37,7 +37,7 @@ export function nearestEntry(root: ConvertedMap, path: readonly string[]): Conve
   return found;
 }
 
-/** Returns the entries that were not removed. */
+/** Returns the remaining entries. */
 export function entriesOf(map: ConvertedMap): readonly (ConvertedEntry & { readonly value: Converted })[] {
   return map.entries.filter(
     (entry): entry is ConvertedEntry & { readonly value: Converted } => entry.value !== undefined,

@@ -7,8 +7,8 @@ import { DURATION_CALLS } from "../../text/duration.ts";
 import type { Converted, ConvertedEntry, ConvertedMap } from "./converted-tree.ts";
 
 /**
- * Translates the names in a configuration of an older system. Modules without a direct counterpart are replaced if possible, with a note.
- * Code for a plain value becomes that value; other code is removed.
+ * Translates the names in a configuration of an older system. Modules without a direct counterpart are replaced if
+ * possible, with a note. Code that stands for a plain value becomes that value; other code is removed.
  */
 export function translateNames(root: MapNode): ConvertedMap {
   const names = new Set(root.entries.map(({ name }) => name));
@@ -26,7 +26,7 @@ function translateEntry({ name, nameOrigin: origin, value }: ConfigEntry): Conve
   return { name, origin, value: translated, notes };
 }
 
-/** Returns a note on a removed value, built from the message and hint with which the checker refuses the value. */
+/** Returns a note on a removed value, built from the checker's message and hint. */
 export function removalNote(name: string, message: string, hint: string): string {
   const what = message.replace(/^.* has no counterpart: /, "").replace(/^.* has no parameter .*$/, "");
   const reason = hint.replace(/^Remove it(?:[.:;,] ?| )(?:and )?/, "");
@@ -62,7 +62,7 @@ function translate(node: ConfigNode, notes: string[]): Converted | undefined {
   }
 }
 
-/** Translates a map. A module without a counterpart is replaced; parameters that its replacement also has are kept. */
+/** Translates a map. A module without a counterpart is replaced; parameters that its replacement shares are kept. */
 function translateMap(map: MapNode, notes: string[]): ConvertedMap {
   const module = findEntry(map, "cairn/module")?.value;
   const name = module?.type === "string" || module?.type === "symbol" ? module.text : "";

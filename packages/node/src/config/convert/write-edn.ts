@@ -74,7 +74,7 @@ function keyText(name: string): string {
     : quoted(name);
 }
 
-/** Returns an EDN string. EDN has fewer escapes than JSON: other characters are unchanged. */
+/** Returns an EDN string. EDN has fewer escapes than JSON; other characters are unchanged. */
 function quoted(text: string): string {
   return `"${text.replaceAll(/["\\]/g, "\\$&").replaceAll("\n", "\\n").replaceAll("\t", "\\t").replaceAll("\r", "\\r")}"`;
 }
@@ -86,7 +86,7 @@ function noteLines({ notes, origin }: ConvertedEntry, inner: string): string[] {
   return [...comment(`${first}${place}`, inner), ...rest.flatMap((note) => comment(note, inner))];
 }
 
-/** Returns a note as comment lines. A note that is an entry is one line, so that it can be uncommented. */
+/** Returns a note as comment lines. A note that is itself an entry stays on one line, so that it can be uncommented. */
 function comment(note: string, inner: string): string[] {
   if (note.startsWith(":")) return [`${inner};; ${note}`];
   const lines: string[] = [];

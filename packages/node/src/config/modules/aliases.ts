@@ -3,7 +3,7 @@ export type ModuleName = { readonly id: string } | { readonly message: string; r
 
 const OLD = "(?:crux|xtdb|juxt\\.crux)\\.(?:[a-z0-9-]+\\.)*";
 
-/** Older names with a counterpart. The first match counts, since the names of S3 stores also end in `checkpoint`. */
+/** Older names with a counterpart. The first match is used, because the names of S3 stores also end in `checkpoint`. */
 const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
   [/^(?:[a-z0-9-]+\.)+(?:rocksdb|lmdb)\/->kv-store$/, "cairn.leveldb/->kv-store"],
   [/^(?:[a-z0-9-]+\.)+mem-kv\/->kv-store$/, "cairn.memory/->kv-store"],
@@ -19,8 +19,8 @@ const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
 const NATS = "Use cairn.nats/->tx-log, or cairn.embedded/->tx-log for a single node.";
 
 /**
- * Older names without a counterpart: pattern, message, advice. Patterns match anywhere in the name, because each of these modules had
- * several namespaces.
+ * Older names without a counterpart: pattern, message, advice. Patterns match anywhere in the name, because each of
+ * these modules existed in several namespaces.
  */
 const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
   [/(^|[.-])kafka([./-]|$)/, "Cairn does not support Kafka.", NATS],
@@ -74,11 +74,11 @@ const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
   [
     /(^|[./-])health-check([./-]|$)/,
     "Cairn has no separate server for health checks.",
-    "Remove it: cairn/http-server answers GET /health/live and GET /health/ready.",
+    "Remove it: cairn/http-server serves GET /health/live and GET /health/ready.",
   ],
   [
     /(^|[.-])http-server\/(?!server$)/,
-    "The parameters of the server are in a map of their own.",
+    "The parameters of the server are in a separate map.",
     'Write "cairn/http-server": {"port": 3000}.',
   ],
 ];
@@ -98,7 +98,7 @@ export interface Replacement {
   readonly id: string;
   /** Strings with variables that the operator sets. */
   readonly parameters: Readonly<Record<string, string>>;
-  /** A note on what the operator has to do. */
+  /** A note that tells the operator what to do. */
   readonly note: string;
 }
 

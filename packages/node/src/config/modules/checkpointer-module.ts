@@ -19,7 +19,7 @@ const retentionPolicy = mapOf(
       "Other checkpoints are removed once they are older than this.",
       "none: all others are removed",
     ),
-    "retain-at-least": optional(integer(1), "This many of the newest are always kept.", "none"),
+    "retain-at-least": optional(integer(1), "This number of newest checkpoints is always kept.", "none"),
   },
   (values, fail): RetentionPolicy | undefined => {
     const { "retain-newer-than": retainNewerThan, "retain-at-least": retainAtLeast } = values;
@@ -36,7 +36,7 @@ const logBackup = mapOf(
   {
     every: required(
       duration(),
-      "About how often the cluster, not each node, writes what the log has got since.",
+      "About how often the cluster, not each node, writes new messages of the log.",
     ),
     keep: optional(
       durationOr("all"),
@@ -56,7 +56,7 @@ const logBackup = mapOf(
   },
 );
 
-/** The parameters that have a meaning only for a node that saves checkpoints, apart from those with a default. */
+/** The parameters without defaults that are meaningful only for a node that saves checkpoints. */
 const SAVING = [
   "approx-frequency",
   "store",
@@ -94,18 +94,18 @@ export const checkpointer = defineModule({
     ),
     "restore-from": optional(
       listOf(moduleOf("checkpoint-store")),
-      "The stores to restore from when joining, with copies of this log's checkpoints; never written to.",
+      "The stores to restore from when joining; they contain copies of this log's checkpoints and are never written to.",
       "the `store` alone",
     ),
     "verify-every": optional(
       duration(),
       "About how often the cluster reads its newest checkpoint back, opens it, and marks it as verified.",
-      "none: only `cairn checkpoint verify` verifies",
+      "none: only `cairn checkpoint verify` verifies checkpoints",
     ),
     "log-backup": optional(
       logBackup,
       "Also backs the log up to the store, in segments.",
-      "none: the store has checkpoints alone",
+      "none: the store contains only checkpoints",
     ),
     "checkpoint-dir": optional(
       path(),
@@ -126,8 +126,8 @@ export const checkpointer = defineModule({
     ),
     "replay-budget": optional(
       duration(),
-      "Saves nothing while what follows the newest checkpoint would be replayed in less than this.",
-      "none: whatever was written is saved",
+      "Saves nothing while the transactions after the newest checkpoint would be replayed in less time than this.",
+      "none: every change is saved",
     ),
     "checkpoint-on-close?": withDefault(
       boolean(),
@@ -185,7 +185,7 @@ export const checkpointer = defineModule({
     const { store: saving, "approx-frequency": approxFrequency } = values;
     if (saving === undefined || approxFrequency === undefined) return { restoreFrom: restoring ?? [] };
     const store = await saving.create(context);
-    // A program's own store declares whether it is read-only.
+    // A store supplied by a program declares whether it is read-only.
     if (store.readOnly === true) {
       const { message, hint } = SAVES_TO_READ_ONLY;
       throw new CairnError("CONFIG_INVALID", message, { hint });

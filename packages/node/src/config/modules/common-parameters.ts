@@ -11,9 +11,9 @@ const reactions = {
   regressed: withDefault(
     choice(["rebuild", "halt"]),
     "rebuild",
-    "Reaction to a log with the same log id that lost messages contained in the index.",
+    "The reaction to a log with the same log id that has lost messages which the index contains.",
   ),
-  different: withDefault(choice(["rebuild", "halt"]), "halt", "Reaction to a log with another log id."),
+  different: withDefault(choice(["rebuild", "halt"]), "halt", "The reaction to a log with another log id."),
 };
 
 const onLogMismatch: ValueType<OnLogMismatch> = mapOf("on-log-mismatch", reactions, (values) => values);
@@ -26,7 +26,7 @@ const trim: ValueType<TrimPolicy> = mapOf(
   (values) => values,
 );
 
-/** The parameters of every log that the node itself reads. */
+/** The parameters of every log that are read by the node itself. */
 export const txLogParameters = {
   "on-log-mismatch": withDefaults(
     onLogMismatch,
@@ -34,12 +34,12 @@ export const txLogParameters = {
   ),
   trim: optional(
     trim,
-    "Lets the node remove old messages that are in a verified checkpoint in a shared store.",
+    "Permits the node to remove old messages that are in a verified checkpoint in a shared store.",
     "none: nothing is trimmed",
   ),
 };
 
-/** The parameters of every key-value store that the node itself reads. */
+/** The parameters of every key-value store that are read by the node itself. */
 export const kvStoreParameters = {
   "db-dir": optional(
     path(),

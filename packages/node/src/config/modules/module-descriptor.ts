@@ -18,15 +18,18 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly parameters: P;
   /** The conditions of `check`, for editors. */
   readonly constraint?: JsonSchema;
-  /** Checks parameters against each other. If they do not fit, returns a message, a hint and the parameter that the message is about. */
+  /**
+   * Checks parameters against each other. If they are inconsistent, returns a message, a hint and the parameter
+   * concerned.
+   */
   readonly check?: (
     values: ParameterValues<P>,
   ) => { message: string; hint: string; parameter?: string } | undefined;
   /** Returns sentences about parameters that do little together, each with what to do. */
   readonly notices?: (values: ParameterValues<P>) => readonly string[];
-  /** Returns the parameters that the node itself reads. */
+  /** Returns the parameters that are read by the node itself. */
   readonly common: (values: ParameterValues<P>) => CommonValues[K];
-  /** Creates the part. Called once for each system. */
+  /** Creates the part. Called once per system. */
   readonly create: (
     values: ParameterValues<P>,
     context: ModuleContext,
@@ -65,7 +68,7 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
   };
 }
 
-/** Returns a use of a module whose part is created once for each system, however many parameters name the module. */
+/** Returns a use of a module whose part is created only once per system, however many parameters name the module. */
 export function moduleUse<K extends ModuleKind>(
   kind: K,
   id: string,

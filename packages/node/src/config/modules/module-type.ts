@@ -10,7 +10,8 @@ import type { ConfigPath, Reading } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
 /**
- * The modules of maps without `cairn/module`. There is no default store: checkpoints in an unintended location would be noticed too late.
+ * The modules of maps without `cairn/module`. There is no default store, because checkpoints in an unintended location
+ * would be noticed too late.
  */
 export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> = {
   "tx-log": "cairn.embedded/->tx-log",
@@ -56,7 +57,7 @@ export function readModule<K extends ModuleKind>(
     case "keyword":
     case "string":
     case "symbol": {
-      // A top-level key takes precedence over a module of that name, since it was written on purpose.
+      // A top-level key takes precedence over a module of the same name, because it was written on purpose.
       const shared = normalizeName(node.text);
       const entry = findEntry(reading.root, shared);
       if (entry !== undefined) return readShared(kind, shared, entry.value, node, path, reading);
@@ -156,7 +157,7 @@ function unknownModule(kind: ModuleKind, name: TextNode, path: ConfigPath, readi
   });
 }
 
-/** Returns whether a string names a package, rather than being a misspelt name. */
+/** Returns whether a string is the name of a package rather than a misspelt module name. */
 function isOwnPackage(kind: ModuleKind, text: string, reading: Reading): boolean {
   if (!isPackageName(text) || olderModule(text) !== undefined) return false;
   const names = reading.root.entries.map((entry) => entry.name);
@@ -185,7 +186,8 @@ function readShared<K extends ModuleKind>(
   }
   reading.settings.push({ path, value: name, origin: use.origin });
   if (before !== undefined) return ofKind(kind, before.use);
-  // The module is read where it is first named, and remembered even if it is wrong, so that its problems are reported once.
+  // The module is read where it is first named, and remembered even if it is invalid, so that its problems are reported
+  // only once.
   reading.open.add(name);
   const read =
     value.type === "null"

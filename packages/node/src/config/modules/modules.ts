@@ -61,7 +61,7 @@ const filesystemCheckpointStore = defineModule({
     "shared-store": withDefault(
       boolean(),
       false,
-      "Whether all nodes of the cluster share this folder: only then is the log trimmed up to its checkpoints.",
+      "Whether all nodes of the cluster share this folder. Only then is the log trimmed up to its checkpoints.",
     ),
   },
   common: () => ({}),

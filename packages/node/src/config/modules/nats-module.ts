@@ -17,10 +17,10 @@ type Tls = Exclude<NatsTxLogOptions["tls"], undefined>;
 const address: ValueType<string> = {
   ...text(),
   name: "server address",
-  // A scheme, if there is one, must be one of NATS.
+  // If there is a scheme, it must be one of NATS.
   jsonSchema: { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
   read(node, at, reading) {
-    // The value is not repeated: it may contain a password.
+    // The value is not quoted, because it may contain a password.
     const wrong = (): undefined =>
       void reading.problems.add(node.origin, at, "Expected the address of a NATS server.", {
         hint: 'Write "nats://host:4222", or "tls://host:4222".',
@@ -122,11 +122,11 @@ export const natsTxLog = defineModule({
       "The prefix of the subjects on which the servers respond.",
       "`_INBOX`",
     ),
-    tls: optional(tls, "Whether to use TLS, and with which files.", "as the servers require"),
+    tls: optional(tls, "Whether to use TLS, and the files to use.", "as the servers require"),
     "max-inflight": withDefault(
       integer(1, 100_000),
       2000,
-      "How many transactions may wait for the server's acknowledgement at once.",
+      "How many transactions may await the server's acknowledgement at once.",
     ),
     ...txLogParameters,
   },
@@ -134,7 +134,7 @@ export const natsTxLog = defineModule({
   check(values) {
     const ways = LOGINS.filter((name) => values[name] !== undefined);
     if (ways.length > 1)
-      return { message: `More than one way to log in is configured: ${ways.join(", ")}.`, hint: "Keep one." };
+      return { message: `More than one login method is configured: ${ways.join(", ")}.`, hint: "Keep one." };
     if (values.user !== undefined && values.password === undefined)
       return { message: "A user is configured without a password.", hint: "Set password as well." };
     if (values.password === undefined || values.user !== undefined) return undefined;

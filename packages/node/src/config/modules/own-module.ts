@@ -34,7 +34,9 @@ const PARTS: {
   checkpointer: (_produce, _context, id) => Promise.reject(notPluggable(id)),
 };
 
-/** Reads a user's module by its import specifier. Whether the module can be imported is checked last, because importing runs it. */
+/**
+ * Reads a user's module by its import specifier. The import itself is checked last, because importing a module runs it.
+ */
 export function importedUse<K extends ModuleKind>(
   kind: K,
   specifier: string,
@@ -46,7 +48,7 @@ export function importedUse<K extends ModuleKind>(
   const folder = lookupFolder(origin, reading.cwd);
   const at = findEntry(map, "cairn/module") === undefined ? path : [...path, "cairn/module"];
   let loading: Promise<UserModule> | undefined;
-  // The module is loaded once, for the check and for every part: two instances of a module would not share its state.
+  // The module is loaded only once, for the check and for every part, because two instances would not share state.
   const load = (): Promise<UserModule> => (loading ??= loadUserModule(specifier, folder));
   reading.checks.push(async () => {
     try {
@@ -66,7 +68,7 @@ export function importedUse<K extends ModuleKind>(
   });
 }
 
-/** Reads a function, or an object that is a part; only a program can give either. */
+/** Reads a function, or an object that is a part. Only a program can supply either. */
 export function instanceUse<K extends ModuleKind>(
   kind: K,
   node: Extract<ConfigNode, { type: "instance" }>,
@@ -128,7 +130,7 @@ function ownUse<K extends ModuleKind>(
     reading.settings.push({ path: [...path, entry.name], value, origin: entry.value.origin });
   }
   const produce: Produce = (context) => make(options, context);
-  // The commonParameters of a kind yield the values of that kind's entry in CommonValues.
+  // The commonParameters of a kind produce the values of that kind's entry in CommonValues.
   return moduleUse(kind, id, common as CommonValues[K], (context) => PARTS[kind](produce, context, id));
 }
 

@@ -55,7 +55,7 @@ export function isShaped(kind: string): kind is keyof Shaped {
   return kind in SHAPES;
 }
 
-/** Returns the members that `value` lacks to be a part of a kind. */
+/** Returns the members of a kind that `value` lacks. */
 export function missingMembers(kind: keyof Shaped, value: unknown): readonly string[] {
   const shape: Readonly<Record<string, string>> = SHAPES[kind];
   return Object.entries(shape)
@@ -68,7 +68,7 @@ export function missingMembers(kind: keyof Shaped, value: unknown): readonly str
  */
 export function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string): Shaped[K] {
   const missing = missingMembers(kind, value);
-  // All members exist; whether they keep their contract is for the conformance suites to test.
+  // All members exist. The conformance suites test whether they fulfil their contract.
   if (missing.length === 0) return value as Shaped[K];
   throw new CairnError(
     "CONFIG_MODULE",

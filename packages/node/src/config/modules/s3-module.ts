@@ -16,7 +16,7 @@ const endpoint: ValueType<string> = {
     const url = node.type === "string" && URL.canParse(node.text) ? new URL(node.text) : undefined;
     const isPlain = url?.username === "" && url.password === "" && url.search === "" && url.hash === "";
     if (node.type === "string" && isPlain && /^https?:$/.test(url.protocol)) return node.text;
-    // The value is not repeated: it may contain a password.
+    // The value is not quoted, because it may contain a password.
     reading.problems.add(node.origin, at, "Expected the address of an S3 service.", {
       hint: 'Write "https://host:port", without the bucket; keys belong to `credentials`.',
     });
@@ -49,7 +49,7 @@ const credentials: ValueType<S3Credentials> = mapOf(
   { minProperties: 1 },
 );
 
-/** Storage classes in which files can be read only hours after a request to restore them. */
+/** Storage classes whose files can be read only hours after a restore request. */
 const SLOW_CLASSES = new Set(["GLACIER", "DEEP_ARCHIVE"]);
 
 /** The module of a checkpoint store in a bucket. */

@@ -24,7 +24,10 @@ export function isPackageName(text: string): boolean {
   );
 }
 
-/** Returns the folder from which a user's module is resolved: that of the file that names the module, else the working directory. */
+/**
+ * Returns the folder from which a user's module is resolved: that of the file that names the module, or else the
+ * working directory.
+ */
 export function lookupFolder(origin: Origin, cwd: string): string {
   return origin.kind === "file" ? dirname(resolve(cwd, origin.label)) : cwd;
 }
@@ -82,13 +85,13 @@ async function importFrom(target: string, folder: string): Promise<Record<string
 }
 
 /**
- * Waits for the result of a user's module. If the process runs out of work before the result arrives, Node would exit silently with code
- * 13; this rejects instead.
+ * Waits for the result of a user's module. If the process runs out of work before the result arrives, Node would exit
+ * silently with code 13; this function rejects instead.
  */
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
   return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {
-      const hint = "Resolve or reject the promise: nothing that is still running could do so.";
+      const hint = "Resolve or reject the promise: no running code could still do so.";
       reject(
         new CairnError("CONFIG_MODULE", `${specifier} returned a promise that never settles.`, { hint }),
       );
@@ -129,7 +132,8 @@ async function importPackage(name: string, folder: string): Promise<Record<strin
     if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
   }
   if (file !== undefined) return import(pathToFileURL(file).href);
-  // Packages that have only `import` exports: Node resolves them from another folder only for a script in that folder.
+  // This is for packages that have only `import` exports: Node resolves these from another folder only for a script in
+  // that folder.
   const script = new vm.Script("(name) => import(name)", {
     filename: anchor,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,

@@ -16,7 +16,7 @@ export interface Origin {
   readonly line?: number;
   /** The column, from 1, in UTF-16 units as in editors. */
   readonly column?: number;
-  /** The environment variables that `${NAME}` inserted here. */
+  /** The environment variables that were expanded here from `${NAME}`. */
   readonly variables?: readonly string[];
 }
 
@@ -70,10 +70,10 @@ export type ConfigNode =
   | { readonly type: "number"; readonly value: number; readonly origin: Origin }
   | { readonly type: "boolean"; readonly value: boolean; readonly origin: Origin }
   | { readonly type: "null"; readonly origin: Origin }
-  /** A value that only a program can give: a luxon Duration, a store, a function. */
+  /** A value that only a program can supply: a luxon Duration, a store, a function. */
   | { readonly type: "instance"; readonly value: unknown; readonly origin: Origin };
 
-/** The namespaces of the older systems, all of which mean `cairn`. */
+/** The namespaces of the older systems, which are all equivalent to `cairn`. */
 export const OLDER_NAMESPACES = ["crux", "xtdb"] as const;
 
 /** Translates the names `crux/x` and `xtdb/x` of the older systems to `cairn/x`. */
@@ -99,7 +99,7 @@ export function emptyMap(origin: Origin): MapNode {
   return { type: "map", entries: [], origin };
 }
 
-/** Returns a map of these values, all of one origin. */
+/** Returns a map of these values, all with the same origin. */
 export function mapOfValues(values: Readonly<Record<string, ConfigNode>>, origin: Origin): MapNode {
   const entries = Object.entries(values).map(([name, value]) => ({ name, nameOrigin: origin, value }));
   return { type: "map", entries, origin };

@@ -1,4 +1,4 @@
-/** A form of EDN as Clojure's reader knows it; `from` and `to` are its offsets in the source. */
+/** An EDN form as defined by Clojure's reader; `from` and `to` are its offsets in the source. */
 export type EdnForm = { readonly from: number; readonly to: number } & EdnContent;
 
 type EdnContent =
@@ -9,12 +9,12 @@ type EdnContent =
   | { readonly kind: "boolean"; readonly value: boolean }
   | { readonly kind: "nil" };
 
-/** The error that ends the reading of EDN at its first fault: what follows a wrong bracket has no meaning. */
+/** The error that ends the reading of EDN at its first fault, because the text after a wrong bracket has no meaning. */
 export class EdnFault {
   readonly offset: number;
   readonly message: string;
   readonly hint: string | undefined;
-  /** Whether the fault is usual in Clojure code. */
+  /** Whether the fault is typical of Clojure code. */
   readonly isCode: boolean;
 
   constructor(offset: number, message: string, hint?: string, isCode = false) {
@@ -27,11 +27,11 @@ export class EdnFault {
 
 /** The options for reading EDN. */
 export interface EdnOptions {
-  /** Whether the source may be Clojure code: quotes are skipped, and only plain arguments of calls count. */
+  /** Whether the source may be Clojure code. If so, quotes are skipped, and only plain arguments of calls are used. */
   readonly clojure?: boolean;
 }
 
-/** Returns a string that is equal for two forms that are the same key of a map or item of a set. */
+/** Returns a string that is equal for forms that are equal as map keys or set items. */
 export function identityOf(form: EdnForm, namespace?: string): string {
   switch (form.kind) {
     case "map": {
@@ -43,7 +43,7 @@ export function identityOf(form: EdnForm, namespace?: string): string {
       }
       return `{${entries.toSorted().join(",")}}`;
     }
-    // A list equals a vector of the same items.
+    // A list equals a vector with the same items.
     case "vector":
     case "list":
       return `[${form.items.map((item) => identityOf(item)).join(",")}]`;

@@ -3,21 +3,22 @@ import { EdnFault, type EdnForm, type EdnOptions, ONLY_CALL, identityOf } from "
 import { MAX_DEPTH } from "./source-text.ts";
 
 /*
- * A reader of EDN that accepts and refuses the same input as Clojure's own (clojure.lang.EdnReader of Clojure 1.12), with the positions of
- * faults; `pnpm test:outside edn` compares the two. No library does this: those on npm that report positions are grammars for editors,
- * which are lenient on purpose and misread strings that end in a backslash, and forms discarded with #_.
+ * An EDN reader that accepts and rejects the same input as Clojure's own (clojure.lang.EdnReader of Clojure 1.12) and
+ * reports the positions of faults; `pnpm test:outside edn` compares the two. No library does this: those on npm that
+ * report positions are grammars for editors, which are deliberately lenient and misread strings that end in a
+ * backslash, as well as forms discarded with #_.
  */
 
-/** The characters of Java's Character.isWhitespace, and the comma. */
+/** The characters for which Java's Character.isWhitespace returns true, and the comma. */
 const BLANK = new Set(
   "\t\n\v\f\r\u001c\u001d\u001e\u001f ,\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u2028\u2029\u205f\u3000",
 );
-/** The characters that begin another form; of these, only # may be inside a name. */
+/** The characters that begin another form. Of these, only # may occur inside a name. */
 const MACRO = /["#;^()[\]{}\\]/;
-/** Quotes keep code from being run; data never is. */
+/** Quotes keep code from being evaluated, but data is never evaluated. */
 const QUOTE = new Set("'`");
 const CLOSING: Readonly<Record<string, string>> = { "{": "}", "[": "]", "(": ")" };
-/** The characters of Clojure code that names in data cannot contain. */
+/** The characters of Clojure code that cannot occur in names in data. */
 const CODE = /[@`~^]/;
 const DIGIT = /\p{Nd}/u;
 const LETTER = /\p{L}/u;
@@ -78,7 +79,7 @@ export class EdnReader {
     }
   }
 
-  /** Skips to the last character of the line; the end of the line is a blank. */
+  /** Skips to the last character of the line; the line break counts as a blank. */
   #skipComment(): void {
     while (this.#at + 1 < this.#text.length && !"\n\r".includes(this.#char(1))) this.#at += 1;
   }
@@ -91,7 +92,7 @@ export class EdnReader {
     this.#at -= 1;
   }
 
-  /** Returns the next form, which the form at `from` requires. */
+  /** Returns the next form, which is required by the form at `from`. */
   #required(from: number, depth: number, fault: string): EdnForm {
     this.#skip(depth);
     if (this.#at >= this.#text.length || ")]}".includes(this.#char())) throw new EdnFault(from, fault);
@@ -145,7 +146,7 @@ export class EdnReader {
     checkDistinct("key", keys, namespace);
     const last = keys.at(-1);
     if (last !== undefined && map.items.length % 2 === 1) {
-      // The quote of '[a b] is a symbol to EDN, and the map then seems to lack a value.
+      // In EDN, the quote of '[a b] is a symbol, so the map then seems to lack a value.
       const quote = map.items.find((item) => item.kind === "symbol" && item.text === "'");
       if (quote !== undefined) throw bareQuote(quote.from);
       throw new EdnFault(last.from, `The key ${this.#shown(last)} has no value.`);
@@ -186,7 +187,7 @@ export class EdnReader {
     const isEnded = octal.length === 3 || next === "" || BLANK.has(next) || MACRO.test(next);
     if (octal !== "" && isEnded && code <= 0o377)
       return { char: String.fromCharCode(code), end: at + 1 + octal.length };
-    // Java also accepts digits of other scripts, so the message shows those, too.
+    // Java also accepts digits of other scripts, so the message shows those as well.
     const shown = /^\p{Nd}{1,3}/u.exec(this.#text.slice(at + 1, at + 7))?.[0] ?? letter;
     throw new EdnFault(
       at,

@@ -6,8 +6,9 @@ import type { ProblemList } from "./problems.ts";
 import type { SourceText } from "./source-text.ts";
 
 /**
- * Reads EDN into a tree with positions; returns undefined after adding a problem. Refuses what Clojure's reader refuses, and what has no
- * meaning in a configuration: sets, characters, tags, metadata, numbers that are not decimal, and anything after the first value.
+ * Reads EDN into a tree with positions; returns undefined after adding a problem. Rejects everything that Clojure's
+ * reader rejects, and forms that have no meaning in a configuration: sets, characters, tags, metadata, numbers that are
+ * not decimal, and anything after the first value.
  */
 export function readEdn(
   source: SourceText,
@@ -107,14 +108,14 @@ class TreeBuilder {
   }
 }
 
-/** Removes the quote of a symbol in code ('x), which EDN considers a part of its name. */
+/** Removes the quote of a symbol in code ('x), which EDN treats as part of the name. */
 function unquoted(text: string, from: number): string {
   if (!text.startsWith("'")) return text;
   if (/^'[^'0-9:+-]|^'[+-](?![0-9])/.test(text)) return text.slice(1);
   throw bareQuote(from);
 }
 
-/** Returns the value of a number. Refuses ratios and other bases, which no parameter takes. */
+/** Returns the value of a number. Rejects ratios and other bases, which no parameter accepts. */
 function numberOf(raw: string, from: number): number {
   if (!/^[+-]?(?:0|[1-9][0-9]*)(?:N|(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?)$/.test(raw)) {
     const message = `${raw} is not a number that a configuration can contain; write it in decimal digits.`;

@@ -6,8 +6,8 @@ import type { ProblemList } from "./problems.ts";
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Inserts environment variables into every string of a tree: `${NAME}` must be set, `${NAME:-default}` uses the default if the variable is
- * unset or empty, and `$${NAME}` becomes `${NAME}`. Keys, symbols and keywords are unchanged.
+ * Expands environment variables in every string of a tree: `${NAME}` must be set, `${NAME:-default}` uses the default
+ * if the variable is unset or empty, and `$${NAME}` becomes `${NAME}`. Keys, symbols and keywords are unchanged.
  */
 export function interpolate(
   node: ConfigNode,

@@ -44,7 +44,7 @@ export function readJson(source: SourceText, problems: ProblemList): ConfigNode 
   }
   const errors: ParseError[] = [];
   const root = parseTree(source.text, errors, { disallowComments: true, allowTrailingComma: false });
-  // Only the first error counts: the others mostly follow from it.
+  // Only the first error is reported, because the others mostly follow from it.
   const [first] = errors;
   if (first !== undefined && source.text.trim() !== "") {
     const afterEnd =

@@ -6,7 +6,10 @@ import { MAX_DEPTH } from "./source-text.ts";
 
 const ORIGIN: Origin = { kind: "object", label: "object" };
 
-/** Converts an object of a program to a tree: plain data becomes nodes, everything else stays an instance. Undefined fields are skipped. */
+/**
+ * Converts a program's object to a tree: plain data becomes nodes, and other values remain instances. Undefined fields
+ * are skipped.
+ */
 export function objectTree(
   value: unknown,
   problems: ProblemList,
@@ -39,8 +42,8 @@ export function objectTree(
 }
 
 /**
- * Returns whether an object is data rather than a part: a part has functions. A map that names a module is data, even though the name may
- * be a function.
+ * Returns whether an object is data rather than a part, which has functions. A map that names a module is data, even
+ * though the name may be a function.
  */
 function isPlainData(value: unknown): value is object {
   if (typeof value !== "object" || value === null || Duration.isDuration(value)) return false;

@@ -7,7 +7,7 @@ export type WithoutUndefined<T> = {
 
 /** Returns a copy of `fields` without the undefined ones. */
 export function omitUndefined<T extends object>(fields: T): WithoutUndefined<T> {
-  // Object.fromEntries forgets the names and types that WithoutUndefined keeps.
+  // Object.fromEntries loses the names and types that WithoutUndefined preserves.
   return Object.fromEntries(
     Object.entries(fields).filter(([, value]) => value !== undefined),
   ) as WithoutUndefined<T>;

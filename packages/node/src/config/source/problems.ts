@@ -7,19 +7,22 @@ import { omitUndefined } from "./omit-undefined.ts";
 /** A problem of a configuration. */
 export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
-  /** Names from the top of the configuration down; empty if the problem is not about one value (a syntax error). */
+  /**
+   * Names from the top of the configuration down; empty if the problem does not concern a single value (a syntax
+   * error).
+   */
   readonly path: readonly string[];
   /** The problem's position: `FILE:LINE:COLUMN`, or only the source (`-e:1:5`, `NATS_URL`, `object`). */
   readonly place: string;
-  /** A sentence that says what is wrong, or what was expected. */
+  /** A sentence that describes the problem or the expected value. */
   readonly message: string;
-  /** What to do about the problem. */
+  /** How to solve the problem. */
   readonly hint?: string;
   /** True if the value belongs to Crux or XTDB, and `cairn config convert` converts it. */
   readonly older?: true;
 }
 
-/** The error for a configuration that cannot be used. The message is the first problem; {@link problems} has all of them. */
+/** The error for an unusable configuration. The message is the first problem; {@link problems} contains all of them. */
 export class ConfigError extends CairnError {
   readonly problems: readonly ConfigProblem[];
 
@@ -37,10 +40,10 @@ export class ConfigError extends CairnError {
 export class ProblemList {
   readonly problems: ConfigProblem[] = [];
   readonly #origins: Origin[] = [];
-  /** The problems of variables, each with the string that it is about. */
+  /** The problems of variables, each with the affected string. */
   readonly #unfilled = new Map<ConfigProblem, string>();
 
-  /** Adds a problem of the value at `origin`. */
+  /** Adds a problem with the value at `origin`. */
   add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
     const { code = "CONFIG_INVALID", hint, older = false } = options;
     const problem = { code, path, place: placeOf(origin), message, ...(older ? { older } : {}) };
@@ -49,8 +52,8 @@ export class ProblemList {
   }
 
   /**
-   * Adds the reason why a variable cannot be inserted into a string. Other problems of that string follow from this one and are not
-   * reported.
+   * Adds the reason why a variable cannot be expanded in a string. Other problems of that string follow from this one
+   * and are not reported.
    */
   addUnfilled(origin: Origin, path: readonly string[], message: string, hint: string): void {
     this.add(origin, path, message, { hint });
@@ -58,17 +61,17 @@ export class ProblemList {
     if (added !== undefined) this.#unfilled.set(added, textOf(added));
   }
 
-  /** Whether some strings lack their variables. */
+  /** Whether variables could not be expanded in some strings. */
   get someUnfilled(): boolean {
     return this.#unfilled.size > 0;
   }
 
-  /** Whether all problems so far are about variables, so that reading can continue. */
+  /** Whether all problems so far concern variables, so that reading can continue. */
   get onlyUnfilled(): boolean {
     return this.problems.length === this.#unfilled.size;
   }
 
-  /** Returns the problems by source, those of each source from its first line down. */
+  /** Returns the problems grouped by source, and for each source in the order of its lines. */
   inOrder(): readonly ConfigProblem[] {
     const rank = (at: number): number[] => {
       const { kind, line = 0, column = 0 } = this.#origins[at] ?? { kind: "default" };
@@ -88,10 +91,10 @@ export class ProblemList {
 
 /** The optional parts of a problem. */
 export interface ProblemOptions {
-  /** The code; CONFIG_INVALID by default. */
+  /** The error code. Defaults to CONFIG_INVALID. */
   readonly code?: ConfigProblem["code"];
   readonly hint?: string | undefined;
-  /** Whether the value belongs to an older system; false by default. */
+  /** Whether the value belongs to an older system. Defaults to false. */
   readonly older?: boolean;
 }
 

@@ -22,8 +22,8 @@ interface Level {
 }
 
 /**
- * Returns the repeated keys in the maps of `json`, which is valid JSON: JSON.parse silently keeps only the last of them. `label` names the
- * source in messages. Not recursive, so that nesting may be deep.
+ * Returns the repeated keys in the maps of the valid JSON `json`, of which JSON.parse silently keeps only the last.
+ * `label` names the source in messages. The function is not recursive, so that nesting may be deep.
  */
 export function repeatedKeys(json: string, label: string): PolicyProblem[] {
   const source = new SourceText("file", label, json);

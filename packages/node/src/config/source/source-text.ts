@@ -1,16 +1,18 @@
 import type { Origin, SourceKind } from "./config-tree.ts";
 
-/** The size of the largest source: a configuration has a few pages, and a wrong file given with -f may have gigabytes. */
+/**
+ * The maximum size of a source. A configuration has a few pages, but a wrong file passed with -f may have gigabytes.
+ */
 export const MAX_SOURCE_BYTES = 1024 * 1024;
 
-/** The deepest nesting allowed, so that the stack is not exhausted. Real configurations nest about six levels. */
+/** The maximum nesting depth, which keeps the stack from being exhausted. Real configurations have about six levels. */
 export const MAX_DEPTH = 64;
 
 /** The text of a source, with the positions of its characters. */
 export class SourceText {
   readonly kind: SourceKind;
   readonly label: string;
-  /** The text, without the byte order mark that some editors write. */
+  /** The text without the byte order mark that some editors write. */
   readonly text: string;
   readonly #lineStarts: readonly number[];
 

@@ -7,7 +7,7 @@ import { nearestName } from "../../text/nearest-name.ts";
 import { expected, type ValueType } from "./reading.ts";
 
 const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
-/** The pattern of durations above zero that {@link parseDuration} accepts in capitals. */
+/** The pattern of durations above zero that {@link parseDuration} accepts, in capital letters. */
 const ISO_ABOVE_ZERO = `^P(?=.*[1-9])(?:${NUMBER}W)?(?:${NUMBER}D)?(?:T(?=.)(?:${NUMBER}H)?(?:${NUMBER}M)?(?:${NUMBER}S)?)?$`;
 
 /** Returns the type of a duration above zero, in milliseconds. */
@@ -56,7 +56,7 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
     };
   }
   if (node.type === "string") {
-    // Variables are strings: digits from a variable are milliseconds, as if they had no quotes.
+    // Variables are strings, so digits from a variable count as milliseconds, as if they were unquoted.
     const digits = (node.origin.variables ?? []).length > 0 || node.origin.kind === "environment";
     return digits && /^[0-9]+$/.test(node.text)
       ? wholeMilliseconds(Number(node.text), node.text)

@@ -4,8 +4,9 @@ import { eitherOf } from "./json-schema.ts";
 import type { JsonSchema } from "./json-schema.ts";
 
 /**
- * Returns the type of a map with parameters, such as `retention-policy`; `what` is its name in messages. `finish` creates the value, or
- * calls `fail` if the parameters do not fit; `constraint` describes that condition to editors.
+ * Returns the type of a map with parameters, such as `retention-policy`; `what` is its name in messages. `finish`
+ * creates the value, or calls `fail` if the parameters are inconsistent; `constraint` describes that condition to
+ * editors.
  */
 export function mapOf<P extends Parameters, T>(
   what: string,

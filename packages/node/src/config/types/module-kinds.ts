@@ -3,7 +3,7 @@ import type { KvProvider } from "@cairn/kv";
 import type { TxLog } from "../../log/tx-log.ts";
 import type { LogBackupParameters, OnLogMismatch, TrimPolicy } from "../../api/system.ts";
 
-/** A function that opens a log. It is called again for every attempt to reach the log. */
+/** A function that opens a log. It is called for every attempt to reach the log. */
 export interface TxLogOpener {
   (context: { readonly signal: AbortSignal }): Promise<TxLog>;
   /** The name of the log, if it is known before the log is open. */
@@ -14,7 +14,7 @@ export interface TxLogOpener {
 export interface ModuleParts {
   readonly "tx-log": TxLogOpener;
   readonly "kv-store": KvProvider;
-  /** Without a store to save to, the stores to restore from. */
+  /** The stores to restore from if there is no store to save to. */
   readonly checkpointer: CheckpointerOptions | RestoreOnly;
   readonly "checkpoint-store": CheckpointStore;
 }
@@ -28,7 +28,10 @@ export interface RestoreOnly {
 /** The kinds of modules. */
 export type ModuleKind = keyof ModuleParts;
 
-/** The parameters that every module of a kind has because the node itself reads them, by their names in the configuration. */
+/**
+ * The parameters that every module of a kind has because they are read by the node itself, by their names in the
+ * configuration.
+ */
 export interface CommonValues {
   readonly "tx-log": {
     readonly "on-log-mismatch": OnLogMismatch;
@@ -43,14 +46,17 @@ export interface CommonValues {
   readonly "checkpoint-store": { readonly "read-only?"?: boolean };
 }
 
-/** The facts that a module may know about its node. Each system has one such object, which distinguishes the parts of shared modules. */
+/**
+ * The context in which a module is created. Each system has one such object, which identifies the parts of shared
+ * modules.
+ */
 export interface ModuleContext {
   readonly nodeId: string;
   /** The `dir` of `cairn/node`, absolute. */
   readonly dir: string;
   /** The kv-store's `db-dir`, absolute. */
   readonly dbDir: string;
-  /** Reports a sentence to the operator. */
+  /** Reports a notice (a sentence) to the operator. */
   readonly onNotice: (sentence: string) => void;
 }
 

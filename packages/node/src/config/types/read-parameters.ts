@@ -4,7 +4,7 @@ import { omitUndefined } from "../source/omit-undefined.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import type { ConfigPath, Parameter, Parameters, ParameterValues, Reading } from "./reading.ts";
 
-/** The description of a map that is to be read. */
+/** The description of a map to read. */
 export interface MapDescription {
   /** The map's name in messages: `cairn.leveldb/->kv-store`, `cairn/http-server`. */
   readonly what: string;
@@ -89,9 +89,10 @@ function unknownKey(
   known: readonly string[],
 ): void {
   const module = findEntry(map, "cairn/module");
-  // A stronger source chose another module, which replaces the parameters of the first module; otherwise no file could be overridden.
+  // A stronger source chose another module, which discards the parameters of the first one. Otherwise a file could not
+  // be overridden.
   if (module?.replaced !== undefined && module.replaced.origin.label === entry.value.origin.label) {
-    // A default needs no notice.
+    // Overridden defaults need no notice.
     if (entry.value.origin.kind === "default") return;
     reading.notices.add(
       `${entry.name} (${entry.value.origin.label}) has no effect: ${description.what} has no such parameter, and ${module.value.origin.label} chose it instead.`,

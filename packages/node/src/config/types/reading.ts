@@ -9,7 +9,7 @@ import type { SettingValue } from "./plain-value.ts";
 /** A path in the configuration, from the top. */
 export type ConfigPath = readonly string[];
 
-/** A value that took effect, for `cairn config print`. */
+/** An effective value, for `cairn config print`. */
 export interface Setting {
   readonly path: ConfigPath;
   /** The value in the form of JSON; redacted if it is secret. */
@@ -19,7 +19,7 @@ export interface Setting {
   readonly isPath?: true;
 }
 
-/** The type of a parameter: how it is read, named in the documentation, and described to editors. */
+/** The type of a parameter: how values are read, its name in the documentation, and its description for editors. */
 export interface ValueType<T> {
   /** The type's name in docs/configuration.md. */
   readonly name: string;
@@ -61,13 +61,13 @@ export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
   readonly kind: K;
   readonly doc: string;
   readonly parameters: Parameters;
-  /** The conditions between parameters that editors can check. */
+  /** Conditions between parameters that editors can check. */
   readonly constraint: JsonSchema;
   /** Reads the parameters; returns undefined after adding problems. */
   use(map: MapNode, path: ConfigPath, reading: Reading): ModuleUse<K> | undefined;
 }
 
-/** One pass over a merged configuration: its input, and what it collects. */
+/** One pass over a merged configuration: its input and its collected results. */
 export interface Reading {
   readonly root: MapNode;
   /** The folder to which relative paths are relative. */
@@ -76,7 +76,7 @@ export interface Reading {
   readonly node: { readonly id: string; readonly dir: string };
   /** Every built-in module, by id. */
   readonly modules: ReadonlyMap<string, ModuleDescriptor>;
-  /** The parameters that every module of a kind has because the node itself reads them. */
+  /** The parameters that every module of a kind has because they are read by the node itself. */
   readonly commonParameters: Readonly<Record<ModuleKind, Parameters>>;
   readonly problems: ProblemList;
   readonly settings: Setting[];
@@ -87,13 +87,13 @@ export interface Reading {
     string,
     { readonly kind: ModuleKind; readonly use: ModuleUse<ModuleKind> | undefined }
   >;
-  /** Top-level keys that only a refused parameter has named; the problem is reported for that parameter. */
+  /** Top-level keys named only by a rejected parameter; the problem is reported for that parameter. */
   readonly refused: Set<string>;
   /** Modules of older systems that were translated. */
   readonly older: Set<string>;
   /** Top-level keys that are being read, to detect modules that contain themselves. */
   readonly open: Set<string>;
-  /** Checks that import users' modules; run last. */
+  /** Checks that import users' modules. They run last. */
   readonly checks: (() => Promise<void>)[];
 }
 

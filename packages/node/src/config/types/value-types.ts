@@ -5,7 +5,7 @@ import { eitherOf, orVariable } from "./json-schema.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import { expected, type ValueType } from "./reading.ts";
 
-/** Returns the type of a string that is not empty. */
+/** Returns the type of a non-empty string. */
 export function text(): ValueType<string> {
   return {
     name: "string",
@@ -61,7 +61,7 @@ export function path(): ValueType<string> {
 export function absolutePath(written: string, cwd: string): string | undefined {
   if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
   if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
-  // No file name can contain a slash, encoded or not.
+  // A file name cannot contain a slash, encoded or not.
   if (!written.startsWith("file:///") || !URL.canParse(written) || /%2f/i.test(written)) return undefined;
   return fileURLToPath(written);
 }
@@ -98,7 +98,7 @@ export function boolean(): ValueType<boolean> {
   };
 }
 
-/** Returns the type of one of a few words, which may be keywords in EDN. */
+/** Returns the type of an enumeration of words, which may be keywords in EDN. */
 export function choice<const T extends string>(words: readonly T[]): ValueType<T> {
   const what = `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`;
   return {
@@ -136,7 +136,7 @@ export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
   };
 }
 
-// At most 16 digits: longer numbers are not safe integers, and Number would silently round them.
+// At most 16 digits are accepted: longer numbers are not safe integers, and Number would silently round them.
 function numberOf(node: ConfigNode): number | undefined {
   if (node.type === "number") return node.value;
   return node.type === "string" && /^-?[0-9]{1,16}$/.test(node.text) ? Number(node.text) : undefined;
