@@ -46,14 +46,17 @@ export class CairnClient {
     this.#pool = new NodePool({
       urls,
       token: options.token,
-      // A browser's fetch refuses to be called as a method of another object.
+      // A browser's fetch cannot be called as a method of another object.
       fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
       retryForMs: options.retryForMs ?? 30_000,
       attemptMs: options.attemptMs ?? 10_000,
     });
   }
 
-  /** Returns the last transaction that this client wrote or saw. Given as `minTx`, it lets another client see at least as much. */
+  /**
+   * Returns the last transaction that this client wrote or saw. Passed as `minTx` to another client, it guarantees that
+   * one at least the same view.
+   */
   get lastTx(): TxId {
     return this.#lastTx;
   }
@@ -90,7 +93,7 @@ export class CairnClient {
     }
   }
 
-  /** Returns one page of a list; `cursor` is the `next` of the page before. */
+  /** Returns one page of a list; `cursor` is the `next` of the previous page. */
   async page<T = Json>(bucket: string, query: ClientListQuery = {}, cursor?: string): Promise<ClientPage<T>> {
     const { namespace, prefix, asOf, where, pageSize: limit } = query;
     const parameters = { namespace, prefix, where, limit, cursor, "as-of": pointText(asOf) };
@@ -115,12 +118,12 @@ export class CairnClient {
     } while (cursor !== undefined);
   }
 
-  /** Writes a document; with `ifRevision` only if the document is at that revision, otherwise `CONFLICT`. */
+  /** Writes a document. With `ifRevision`, throws `CONFLICT` unless the document is at that revision. */
   async put(bucket: string, key: string, document: Json, options: WriteOptions = {}): Promise<Written> {
     return await this.#write(["put", bucket, key, document], options);
   }
 
-  /** Deletes a document, if it exists; with `ifRevision` only if it is at that revision, otherwise `CONFLICT`. */
+  /** Deletes a document if it exists. With `ifRevision`, throws `CONFLICT` unless it is at that revision. */
   async delete(bucket: string, key: string, options: WriteOptions = {}): Promise<Written> {
     return await this.#write(["delete", bucket, key], options);
   }
@@ -147,7 +150,10 @@ export class CairnClient {
     return submitted;
   }
 
-  /** Waits until a node has indexed a transaction and returns its outcome. `TX_TIMEOUT` after `timeoutMs` (default 30,000). */
+  /**
+   * Waits until a node has indexed a transaction and returns its outcome. Throws `TX_TIMEOUT` after `timeoutMs`
+   * (default 30,000).
+   */
   async await(txId: TxId, options: CallOptions & { readonly timeoutMs?: number } = {}): Promise<TxOutcome> {
     const waitMs = options.timeoutMs ?? 30_000;
     const request = {
@@ -161,7 +167,10 @@ export class CairnClient {
     return outcome;
   }
 
-  /** Yields every transaction that changes the watched documents, once and in order, over as many nodes and connections as it takes. */
+  /**
+   * Yields every transaction that changes the watched documents, once and in order, across as many nodes and
+   * connections as necessary.
+   */
   watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
     return watchTransactions<T>(this.#pool, query);
   }
@@ -171,7 +180,7 @@ export class CairnClient {
     return await this.#write(["event", event], options);
   }
 
-  /** Returns the newest recorded events, newest first; with `before`, an event's id, older ones. */
+  /** Returns the newest recorded events, newest first; with `before` (an event's id), only older ones. */
   async events(
     query: ClientReadOptions & {
       readonly limit?: number;

@@ -67,7 +67,7 @@ export class CairnClientError extends Error {
   }
 }
 
-/** Returns the error `UNREACHABLE`: no node responded; `url` is the address that was tried last. */
+/** Returns the error `UNREACHABLE`: no node responded; `url` is the last address tried. */
 export function unreachable(url: string, cause: unknown): CairnClientError {
   const reason =
     cause instanceof Error ? (cause.cause instanceof Error ? cause.cause : cause).message : String(cause);

@@ -7,11 +7,11 @@ export interface ClientOptions {
   /** The nodes' auth-token. */
   readonly token?: string;
   /**
-   * The time for which a request is retried, with pauses, before its last error is thrown; defaults to 30,000 ms. 0: each node is asked
-   * once.
+   * How long a request is retried, with pauses, before its last error is thrown; defaults to 30,000 ms. With 0, each
+   * node is tried once.
    */
   readonly retryForMs?: number;
-  /** The time that one node may take for one response, beyond the time it was asked to wait; defaults to 10,000 ms. */
+  /** The time that a node may take for a response, in addition to any requested waiting time; defaults to 10,000 ms. */
   readonly attemptMs?: number;
   /** Whether reads wait until the node has indexed everything that this client wrote or saw before; defaults to true. */
   readonly readYourWrites?: boolean;
@@ -33,7 +33,7 @@ export interface ClientReadOptions extends CallOptions {
   readonly timeoutMs?: number;
   /** Whether to read from the index even if the node is not ready. */
   readonly stale?: boolean;
-  /** Whether to include every write that any node acknowledged before the call. Excludes `stale`. */
+  /** Whether to include every write that any node acknowledged before the call. Cannot be combined with `stale`. */
   readonly linearizable?: boolean;
 }
 
@@ -61,7 +61,7 @@ export interface ClientListQuery extends ClientReadOptions {
   readonly namespace?: string;
   readonly prefix?: string;
   readonly asOf?: PointInTime;
-  /** A filter `field:value` on an indexed field; if several are given, all have to match. */
+  /** A filter `field:value` on an indexed field; if there are several, all must match. */
   readonly where?: string | readonly string[];
   /** The number of documents per page: 1 to 1,000; defaults to 100. */
   readonly pageSize?: number;
@@ -81,8 +81,8 @@ export interface WriteOptions extends CallOptions {
   /** The idempotency id; defaults to a random one. */
   readonly id?: string;
   /**
-   * The time to wait until the write is stored and indexed; defaults to 30,000 ms. The details of the `TX_TIMEOUT` that follows name the
-   * transaction if it is known to be stored; otherwise its fate is unknown.
+   * The time to wait until the write is stored and indexed; defaults to 30,000 ms. After that, `TX_TIMEOUT` is thrown.
+   * Its details name the transaction if it is known to be stored; otherwise the outcome is unknown.
    */
   readonly timeoutMs?: number;
 }
@@ -101,11 +101,11 @@ export interface ClientWatchQuery extends CallOptions {
   readonly from?: TxId;
   /** Called between transactions with the position up to which nothing was missed, after which a later watch can begin. */
   readonly onPosition?: (txId: TxId) => void;
-  /** Called with the reason each time a node is left, before the next one is asked. */
+  /** Called with the reason each time a node is abandoned, before the next one is tried. */
   readonly onReconnect?: (error: Error) => void;
 }
 
-/** A transaction's change to one key; only a put has the document. */
+/** A transaction's change to one key; only a put contains the document. */
 export interface ClientChange<T = Json> extends DocumentKey {
   readonly op: "put" | "delete" | "evict";
   readonly revision: Revision;

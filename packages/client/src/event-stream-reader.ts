@@ -4,12 +4,15 @@ export interface SentEvent {
   readonly data: string;
 }
 
-/** Yields the events of a stream, whose chunks may be cut anywhere. An event that the stream's end cuts off is dropped. */
+/**
+ * Yields the events of a stream whose chunks may be split anywhere. An incomplete event at the end of the stream is
+ * dropped.
+ */
 export async function* readEventStream(text: AsyncIterable<string>): AsyncGenerator<SentEvent, void> {
-  // The chunks of the unfinished event, joined once it is complete: there may be many.
+  // The chunks of the unfinished event. There may be many, so they are joined only once it is complete.
   let parts: string[] = [];
   for await (const chunk of text) {
-    // The empty line that ends an event may itself be cut in two.
+    // The empty line that ends an event may itself be split.
     const isSplit = parts.at(-1)?.endsWith("\n") === true && chunk.startsWith("\n");
     if (!isSplit && !chunk.includes("\n\n")) {
       parts.push(chunk);

@@ -2,28 +2,34 @@ import type { ClientTransaction } from "./client-types.ts";
 import { readEventStream } from "./event-stream-reader.ts";
 import type { TxId } from "./transaction.ts";
 
-/** The silence after which a connection is dead: nodes send heartbeats every 10 s. */
+/** The silence after which a connection counts as dead. Nodes send heartbeats every 10 s. */
 export const SILENCE_MS = 35_000;
 
-/** The transaction up to which nothing was missed. Undefined at the first node of a watch that begins now. */
+/**
+ * The transaction up to which nothing was missed. Undefined at the first node of a watch that begins at the current
+ * transaction.
+ */
 export interface WatchPosition {
   readonly from: TxId | undefined;
-  /** The time of that transaction, by which a node distinguishes its log from another. */
+  /** The time of that transaction, by which a node distinguishes its log from another one. */
   readonly fromTime: string | undefined;
 }
 
-/** The nodes that are watched, whatever the transport. */
+/** The watched nodes, independent of the transport. */
 export interface WatchedNodes {
   /** Opens the current node's stream after this position, and returns its text. */
   open(position: WatchPosition): Promise<AsyncIterable<string>>;
   /**
-   * Called when the current node's stream ended or could not be opened: the `failures`th time since anything arrived. Resolves when the
-   * next node may be asked; throws when no node can continue.
+   * Called when the current node's stream has ended or could not be opened; `failures` is the number of such failures
+   * since anything last arrived. Resolves when the next node may be tried; throws if no node can continue.
    */
   onEnd(reason: unknown, failures: number, from: TxId | undefined): Promise<void>;
 }
 
-/** The error when a node has ended the watch cleanly. `regressed`: the log lost transactions that were sent, so no node can continue. */
+/**
+ * The error if a node has ended the watch cleanly. `regressed` means that the log lost transactions that had been sent,
+ * so no node can continue.
+ */
 export class WatchEndedError extends Error {
   readonly regressed: boolean;
 
@@ -55,8 +61,8 @@ export interface FollowedTransaction<T> {
 }
 
 /**
- * Yields every transaction after `from`, once and in log order. Where one node's stream ends, the next node continues from exactly that
- * position. Ends when it is aborted.
+ * Yields every transaction after `from`, once and in log order. When one node's stream ends, the next node continues
+ * from exactly that position. Ends when it is aborted.
  */
 export async function* followStream<T>(
   nodes: WatchedNodes,
@@ -69,7 +75,7 @@ export async function* followStream<T>(
       for await (const { event, data } of readEventStream(await nodes.open(position))) {
         const fields = JSON.parse(data) as EventFields<T>;
         if (event === "cutoff") throw new WatchEndedError(fields.message, fields.reason);
-        // Until the node reaches the beginning of the watch, it sends its own position, which is behind ours.
+        // Until the node reaches the beginning of the watch, it sends its own position, which is behind this one.
         if (fields.ahead === true) continue;
         failures = 0;
         if (event === "tx") yield { transaction: fields, json: data };

@@ -1,17 +1,18 @@
-/** The number of values after which to search for cycles: few values have a cycle, but every value is walked. */
+/** The number of values after which to search for cycles. Few values contain cycles, but every value is traversed. */
 const MAX_VALUES_BEFORE_CYCLE_CHECK = 100_000;
 
 /**
- * Returns why JSON cannot represent a value unchanged, or undefined if it can. `what` names the value in the message. JSON has no
- * infinite numbers or NaN, integers beyond 2^53 - 1, undefined, functions, symbols, BigInts, objects that are not plain (of a Map,
- * JSON.stringify makes `{}`), or cycles. `maxDepth` limits how deep lists and maps may nest.
+ * Returns the reason why JSON cannot represent a value unchanged; undefined if it can. `what` names the value in the
+ * message. JSON has no infinite numbers or NaN, integers beyond 2^53 - 1, undefined, functions, symbols, BigInts,
+ * objects that are not plain (of a Map, JSON.stringify makes `{}`), or cycles. `maxDepth` limits how deep lists and
+ * maps may nest.
  */
 export function jsonProblem(
   what: string,
   root: unknown,
   maxDepth = Number.POSITIVE_INFINITY,
 ): string | undefined {
-  // An explicit stack: a value may nest deeper than the call stack allows.
+  // This is an explicit stack, because a value may be nested deeper than the call stack allows.
   const rest: unknown[] = [root];
   /** The depths of the values in `rest`. */
   const depths: number[] = [0];

@@ -7,11 +7,11 @@ export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signa
   readonly method?: "GET" | "POST";
   /** Sent as JSON. */
   readonly body?: unknown;
-  /** The time that the node was asked to wait; added to the time of an attempt. */
+  /** The requested waiting time of the node, which is added to the time limit of an attempt. */
   readonly waitMs?: number | undefined;
 }
 
-/** Options for a pool: how to reach its nodes, and how long to try. */
+/** Options for a pool: how to reach its nodes, and how long to retry. */
 export interface PoolOptions {
   readonly urls: readonly string[];
   readonly token: string | undefined;
@@ -24,9 +24,9 @@ const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2000;
 
 /**
- * Nodes that share one log. A request goes to the node that responded last and, if that node fails, to the next. Errors that another
- * node, or the same one later, may not have are retried for a while; any other error is thrown at once. Requests must be safe to repeat:
- * reads, and writes with an idempotency id.
+ * Nodes that share one log. A request goes to the node that responded last and, if that node fails, to the next. Errors
+ * that may not occur at another node, or at the same one later, are retried for a while; any other error is thrown
+ * immediately. Requests must be safe to repeat: reads, and writes with an idempotency id.
  */
 export class NodePool {
   readonly #options: PoolOptions;
@@ -36,10 +36,13 @@ export class NodePool {
     this.#options = options;
   }
 
-  /** Returns the result of `read` for the first response. A response that breaks off while it is read counts as none. */
+  /**
+   * Returns the result of `read` for the first response. A response that is interrupted while it is being read counts
+   * as no response.
+   */
   async send<T>(request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
     const problem = request.body === undefined ? undefined : jsonProblem("what is sent", request.body);
-    // JSON.stringify would silently send another value.
+    // JSON.stringify would silently send a different value.
     if (problem !== undefined) {
       throw new CairnClientError("TX_INVALID", `Nothing was sent: ${problem}.`, {
         hint: "Send plain objects, lists, strings, numbers, true, false and null, without undefined values.",
@@ -53,9 +56,10 @@ export class NodePool {
       } catch (error) {
         request.signal?.throwIfAborted();
         if (!(error instanceof CairnClientError)) throw error;
-        // The node may be stuck while others are not: this call's time is up, but the next call's is not.
+        // The node may be stuck while others are not. This call has run out of time, but the next one should use
+        // another node.
         if (error.code === "TX_TIMEOUT") this.leave(at);
-        // The node has no access to the log, and will not get it: only another one may take a transaction.
+        // The node has no access to the log, and will not get any, so only another node may accept a transaction.
         const isElsewhere = error.code === "LOG_READ_ONLY";
         if (!isElsewhere && !isTransient(error)) throw error;
         this.leave(at);
@@ -77,7 +81,7 @@ export class NodePool {
     if (this.#current === at) this.#current = (at + 1) % this.#options.urls.length;
   }
 
-  /** Returns the pause before the next request: 0 until every node has been asked. */
+  /** Returns the pause before the next request: 0 until every node has been tried. */
   #pauseMs(failures: number): number {
     const { length } = this.#options.urls;
     return failures % length > 0 ? 0 : roundBackoffMs(failures / length);
@@ -108,7 +112,10 @@ export class NodePool {
   }
 }
 
-/** Returns an exponential backoff with jitter, so that clients that failed at once retry at different times. `round` counts from 1. */
+/**
+ * Returns an exponential backoff with jitter, so that clients that failed simultaneously retry at different times.
+ * `round` counts from 1.
+ */
 export function roundBackoffMs(round: number): number {
   return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(round, 10)) * (0.5 + Math.random() / 2);
 }

@@ -7,7 +7,7 @@ export interface NodeRequest {
   readonly path: string;
   /** The query parameters, not escaped. An undefined value is omitted; each value of an array becomes a parameter of that name. */
   readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
-  /** The body, which is JSON unless `headers` says otherwise. */
+  /** The body, which is JSON unless `headers` specifies otherwise. */
   readonly body?: string | Uint8Array | undefined;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
@@ -36,20 +36,20 @@ export type Transport<A extends NodeAnswer> = (
   },
 ) => Promise<A>;
 
-/** A node and the way it is reached. `url` has no trailing slash. */
+/** A node and how to reach it. `url` has no trailing slash. */
 export interface NodeAddress<A extends NodeAnswer> {
   readonly url: string;
   readonly token: string | undefined;
   readonly transport: Transport<A>;
 }
 
-/** A response that was read completely. */
+/** A completely read response. */
 export interface JsonAnswer {
   readonly headers: AnswerHeaders;
   readonly body: unknown;
 }
 
-/** The error for a response that no Cairn node sends, such as a proxy's error page. */
+/** The error for a response that does not come from a Cairn node, such as a proxy's error page. */
 export class ForeignAnswerError extends Error {
   readonly status: number;
 
@@ -61,8 +61,8 @@ export class ForeignAnswerError extends Error {
 }
 
 /**
- * Sends a request to a node and returns the response, whose body has not been read. Throws {@link CairnClientError} for a response with
- * status 400 or above, {@link ForeignAnswerError}, and whatever the transport throws.
+ * Sends a request to a node and returns the response, whose body has not been read. Throws {@link CairnClientError} for
+ * a response with status 400 or above, {@link ForeignAnswerError}, and the transport's errors.
  */
 export async function sendRequest<A extends NodeAnswer>(
   { url, token, transport }: NodeAddress<A>,

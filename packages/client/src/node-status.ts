@@ -3,7 +3,7 @@ import type { TxId } from "./transaction.ts";
 /** The phase of a node's life. `failed`: it stopped itself for the reason in `failure`; it stays live but is not ready. */
 export type Phase = "restoring" | "replaying" | "ready" | "stopping" | "failed";
 
-/** A checkpoint as GET /api/v1/checkpoints lists it. */
+/** A checkpoint as listed by GET /api/v1/checkpoints. */
 export interface CheckpointSummary {
   readonly name: string;
   readonly txId: TxId;
@@ -54,20 +54,20 @@ export interface NodeStatus {
     readonly id: string | null;
     readonly firstTxId: TxId | null;
     readonly lastTxId: TxId | null;
-    /** Whether the log can be reached; null before it was first asked. */
+    /** Whether the log is reachable; null before the first attempt. */
     readonly reachable: boolean | null;
-    /** Whether the log exists: false before it was begun and after it was deleted; null while unknown. */
+    /** Whether the log exists: false before its creation and after its deletion; null while unknown. */
     readonly exists: boolean | null;
     /**
-     * The backup from which the node reads the log: its store, when its newest segment was written (by the store's clock), and how long ago
-     * that was. Null if the node reads the log itself.
+     * The backup from which the node reads the log: its store, when its newest segment was written (by the store's
+     * clock), and the age of that segment. Null if the node reads the log itself.
      */
     readonly backup: {
       readonly location: string;
       readonly newestSegmentAt: string | null;
       readonly ageMs: number | null;
     } | null;
-    /** Problems that need attention even though the log works. */
+    /** Problems that need attention although the log works. */
     readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   };
   /** `txId`, `documents` and `bytes` are null while no index is open. */
@@ -87,7 +87,10 @@ export interface NodeStatus {
       readonly hint: string;
       /** The number of nodes and checkpoints with a different history. */
       readonly from: number;
-      /** Whether this node compares its index with a rebuild, waits for its turn to do so, or does neither now (`open`). */
+      /**
+       * Whether this node is comparing its index with a rebuild, waiting for its turn to do so, or doing neither
+       * (`open`).
+       */
       readonly state: "open" | "waiting" | "comparing";
     } | null;
     /** The last scrub since the node was started that found every table intact; `at` is its end. */
@@ -121,7 +124,10 @@ export interface NodeStatus {
     readonly total: number;
     readonly etaMs: number | null;
   } | null;
-  /** Present if there has been no progress since `since` even though work is left; docs/operations.md explains each `waitingFor`. */
+  /**
+   * Present if there has been no progress since `since` although work remains; docs/operations.md explains each
+   * `waitingFor`.
+   */
   readonly stalled: {
     readonly phase: Phase;
     readonly txId: TxId;
@@ -162,17 +168,23 @@ export interface NodeStatus {
       readonly message: string | null;
       readonly hint: string | null;
     } | null;
-    /** The time of the last look at the store that succeeded; null before the first. Not reported by nodes of earlier versions. */
+    /**
+     * The time of the last successful look at the store; null before the first. Not reported by nodes of earlier
+     * versions.
+     */
     readonly lastCheckAt?: string | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
-    /** Why the node's last round saved nothing; null if it saved or failed, and before the first. `because` is a sentence. */
+    /**
+     * The reason why the node's last round saved nothing; null if it saved or failed, and before the first round.
+     * `because` is a sentence.
+     */
     readonly skipped: {
       readonly at: string;
       readonly reason: "empty" | "unchanged" | "recent" | "leased" | "short-tail";
       readonly because: string;
     } | null;
-    /** Problems that need attention even though checkpoints are being saved, each kind once. */
+    /** Problems that need attention although checkpoints are being saved, each kind once. */
     readonly warnings: readonly {
       readonly at: string;
       readonly about: string;
@@ -210,13 +222,13 @@ export interface NodeStatus {
   } | null;
 }
 
-/** The backup of a log, as GET /status reports it. */
+/** The backup of a log, as reported by GET /status. */
 export interface LogBackupStatus {
   /** The location of its store. */
   readonly location: string;
   /** About how often the cluster writes a segment (ms). */
   readonly everyMs: number;
-  /** The transactions that it holds, in runs without holes, the last 10; null before the first look. */
+  /** The last 10 runs of transactions that it holds without a hole; null before the first look. */
   readonly covered: readonly { readonly first: TxId; readonly last: TxId }[] | null;
   readonly segments: number | null;
   readonly bytes: number | null;
@@ -230,9 +242,9 @@ export interface LogBackupStatus {
   readonly nextLookAt: string | null;
   /** The number of looks that failed since then. Not reported by nodes of earlier versions. */
   readonly failedLooks?: number;
-  /** What this node has written to the backup since it is ready. */
+  /** This node's writes to the backup since it became ready. */
   readonly written: { readonly segments: number; readonly bytes: number };
-  /** Segments that cannot be read, and other findings of the last look. */
+  /** Unreadable segments, and other findings of the last look. */
   readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   /** The error of the last look; null if it succeeded. */
   readonly lastFailure: {

@@ -1,4 +1,4 @@
-/** The values of a field for which a rule applies; a single value is short for a list of one. */
+/** The values of a field for which a rule applies. A single value is equivalent to a list of one. */
 export type FieldValues = FieldValue | readonly FieldValue[];
 
 /** A value that a field can be compared with. */
@@ -14,13 +14,13 @@ export interface ExpirePolicy {
   readonly after: PolicyDuration;
 }
 
-/** A bound on what is kept: at most `keep` items, none older than `for`. An absent field sets no bound. */
+/** A bound on the kept items: at most `keep` of them, and none older than `for`. An absent field sets no bound. */
 export interface BoundPolicy {
   readonly keep?: number;
   readonly for?: PolicyDuration;
 }
 
-/** Rules that change what every node computes. They are stored in the log (docs/policies.md). */
+/** Rules that affect the results of every node. They are stored in the log (docs/policies.md). */
 export interface Policies {
   /** The fields that lists can be filtered by, by bucket. A nested field is written `outer.inner`. */
   readonly indexes?: { readonly [bucket: string]: readonly string[] };

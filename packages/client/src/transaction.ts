@@ -18,14 +18,17 @@ export interface DocumentKey {
 
 /** An event of an application, recorded with POST /api/v1/events or the operation `event`. */
 export interface EventRecord {
-  /** The object that the event is about, such as `default/web-0` or `pod/web-0`. */
+  /** The object that the event concerns, such as `default/web-0` or `pod/web-0`. */
   readonly object: string;
   /** The reason in one word, such as `Scheduled`. */
   readonly reason: string;
   readonly message?: string;
   /** The bucket of the object. */
   readonly bucket?: string;
-  /** The time in nanoseconds since 1970, as digits since a JSON number would lose the last ones; defaults to the transaction's time. */
+  /**
+   * The time in nanoseconds since 1970, as a string of digits, because a JSON number would lose precision; defaults to
+   * the transaction's time.
+   */
   readonly time?: string;
   /** The type of the event, such as `Normal` or `Warning`. */
   readonly type?: string;
@@ -35,8 +38,9 @@ export interface EventRecord {
 
 /**
  * One operation, in the form of POST /api/v1/tx. `key` is `namespace/name` (split at the first `/`), or a name alone,
- * which is in the namespace `default`. `match` aborts the transaction unless the key is at that revision (null: absent).
- * `configure` sets the policies; with a revision it aborts unless they are at that one (null: never set).
+ * which is in the namespace `default`. `match` aborts the transaction unless the key is at that revision (null if
+ * absent). `configure` sets the policies; with a revision, it aborts the transaction unless they are at that revision
+ * (null if never set).
  */
 export type TxOperation =
   | readonly ["put", bucket: string, key: string, document: Json]
@@ -62,6 +66,6 @@ export interface TxOutcome {
   readonly committed: boolean;
   /** The reason why the transaction was aborted. */
   readonly reason?: string;
-  /** The earlier transaction with the same idempotency id and content, which `committed` is about. */
+  /** The earlier transaction with the same idempotency id and content, to which `committed` refers. */
   readonly duplicateOf?: TxId;
 }

@@ -4,9 +4,9 @@ import { followStream, SILENCE_MS, WatchEndedError, type WatchPosition } from ".
 import { roundBackoffMs, isTransient, type NodePool, wait } from "./node-pool.ts";
 
 /**
- * Yields every transaction after `from`, once and in the order of the log. When the connection breaks off, or the node moves its index
- * aside, another node continues from exactly that point. Ends when it is aborted. `WATCH_COMPACTED` if the requested history has been
- * pruned.
+ * Yields every transaction after `from`, once and in the order of the log. When the connection breaks, or the node
+ * moves its index aside, another node continues from exactly that point. Ends when it is aborted. Throws
+ * `WATCH_COMPACTED` if the requested history has been pruned.
  */
 export async function* watchTransactions<T>(
   pool: NodePool,
@@ -28,7 +28,7 @@ export async function* watchTransactions<T>(
       if (!answered || !(error instanceof CairnClientError) || !mayContinue(error)) throw error;
       onReconnect?.(error);
       if (at !== undefined) pool.leave(at);
-      // No pause the first time: another node has the next transaction.
+      // There is no pause the first time, because another node has the next transaction.
       await wait(failures === 1 ? 0 : roundBackoffMs(failures), signal).catch((aborted: unknown) => {
         if (signal?.aborted !== true) throw aborted;
       });
@@ -70,7 +70,7 @@ async function* chunks(response: Response, ending: AbortController): AsyncGenera
     throw unreachable(response.url, ending.signal.reason ?? error);
   } finally {
     clearTimeout(timer);
-    // A consumer that stops watching leaves the stream in the middle.
+    // A consumer that stops watching abandons the stream.
     ending.abort();
   }
 }

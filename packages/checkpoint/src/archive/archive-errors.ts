@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv/threads";
 import type { Manifest } from "../store/checkpoint.ts";
 
-const HINT = "An older checkpoint is tried next; remove this one, or copy it again from an intact store.";
+const HINT = "An older checkpoint is tried next. Remove this one, or copy it again from an intact store.";
 
 /** Returns `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` completes the clause "it is damaged". */
 export function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnError {
@@ -13,13 +13,13 @@ export function incomplete({ archive }: Manifest, why: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, { hint: HINT });
 }
 
-/** Returns `CHECKPOINT_INCOMPLETE` for an archive whose length in the store differs from what was sent. */
+/** Returns `CHECKPOINT_INCOMPLETE` for an archive whose length in the store differs from the number of bytes sent. */
 export function truncatedUpload(archive: string, has: number, sent: number): CairnError {
   return new CairnError(
     "CHECKPOINT_INCOMPLETE",
     `The store kept ${has} of the ${sent} bytes of ${archive}.`,
     {
-      hint: "Nothing was published. If it happens again, the store does not keep what is written to it.",
+      hint: "Nothing was published. If it happens again, the store does not preserve written data.",
     },
   );
 }

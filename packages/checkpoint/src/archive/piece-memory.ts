@@ -1,10 +1,13 @@
 import { Inbox } from "@cairn/kv/threads";
 import { BLOCK } from "./tar-format.ts";
 
-/** The largest size of a piece in bytes; most of LevelDB's tables are smaller and thus a single piece. */
+/** The maximum size of a piece in bytes. Most of LevelDB's tables are smaller, and thus form a single piece. */
 export const PIECE_BYTES = 4 * 1024 * 1024;
 
-/** A pool of memory for pieces. Reused, because collecting garbage of this size happens late and blocks everything else. */
+/**
+ * A pool of memory for pieces. The memory is reused, because garbage of this size is collected late, and collecting it
+ * blocks everything else.
+ */
 export class PieceMemory {
   readonly #free: Inbox<ArrayBuffer>;
 

@@ -3,7 +3,7 @@ import { Header } from "tar/header";
 /** The size of the blocks of a tar archive, in bytes. */
 export const BLOCK = 512;
 
-/** The length of the longest name that fits a tar header without extensions, so that every archive is plain ustar. */
+/** The maximum length of a name in a tar header without extensions. It ensures that every archive is plain ustar. */
 export const NAME_LIMIT = 100;
 
 /** The size of the two empty blocks that end an archive, in bytes. */
@@ -21,15 +21,21 @@ export function archiveSize(files: Iterable<{ readonly bytes: number }>): number
   return size;
 }
 
-/** Writes a file's header to the first block of `target`, without owner and time, so that the same files give the same archive. */
+/**
+ * Writes a file's header to the first block of `target`, without owner and time, so that the same files produce the
+ * same archive.
+ */
 export function writeHeader(target: Buffer, name: string, bytes: number): void {
   const header = new Header({ path: name, size: bytes, mode: 0o644, type: "File", mtime: new Date(0) });
-  // The library does not write fields without a value.
+  // The library omits fields without a value.
   target.fill(0, 0, BLOCK);
   header.encode(target, 0);
 }
 
-/** Parses a header block. Returns the file that follows, "end" for an empty block, or a clause that says what is wrong with the block. */
+/**
+ * Parses a header block. Returns the file that follows, "end" for an empty block, or a clause that describes the
+ * problem with the block.
+ */
 export function readHeader(
   block: Buffer,
 ): { readonly name: string; readonly bytes: number } | "end" | { readonly fault: string } {

@@ -9,7 +9,7 @@ export interface Candidate extends StoredCheckpoint {
   readonly store: CheckpointStore;
 }
 
-/** A store that could not be read, and why. */
+/** A store that could not be read, and the error. */
 export interface UnreachableStore {
   readonly store: CheckpointStore;
   readonly error: CairnError;
@@ -23,9 +23,9 @@ export interface FindOptions {
   readonly name?: string;
   /** Called with each checkpoint that cannot be used, and its store. */
   readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
-  /** Called with each store that cannot be read, unless none can. */
+  /** Called with each unreadable store, unless all stores are unreadable. */
   readonly onUnreachable?: (unreachable: UnreachableStore) => void;
-  /** Once aborted, the signal's reason is thrown at once, without waiting for a store. */
+  /** Once aborted, the signal's reason is thrown immediately, without waiting for a store. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -45,7 +45,7 @@ export async function* findCandidates(
         if (options.name === undefined || options.name === files.name) listed.push({ files, store, rank });
       }
     } catch (error) {
-      // A resource shortage in this process says nothing about the store, and would affect the next store as well.
+      // A resource shortage in this process does not reflect on the store, and would affect the next store as well.
       if (!isCairnError(error) || error.code === "SYSTEM_REFUSED") throw error;
       unreachable.push({ store, error });
     }
@@ -54,7 +54,7 @@ export async function* findCandidates(
   if (first !== undefined && unreachable.length === stores.length) throw first.error;
   for (const one of unreachable) options.onUnreachable?.(one);
 
-  // Stores that failed after they were listed: reading each of their manifests would take a timeout every time.
+  // Stores that failed after they were listed. Reading each of their manifests would cost a timeout every time.
   const lost = new Set<CheckpointStore>();
   for (const { files, store } of listed.toSorted(
     (a, b) => newestFirst(a.files.parsed, b.files.parsed) || a.rank - b.rank,
@@ -80,7 +80,7 @@ function otherLog({ name, manifest }: StoredCheckpoint): CairnError {
     "LOG_DIFFERENT",
     `${name} belongs to the log ${manifest.log.name} (${manifest.log.id}).`,
     {
-      hint: "It is left alone. If the clusters should not share a store, give each its own.",
+      hint: "It is left untouched. If the clusters should not share a store, give each its own.",
     },
   );
 }

@@ -31,19 +31,25 @@ export interface RestoreProgress {
 export interface RestoreOptions {
   /** The stores, in order of preference between equal checkpoints. */
   readonly stores: readonly CheckpointStore[];
-  /** The folder in which checkpoints are unpacked and verified; on the same file system as `targetDir`. Made if it does not exist. */
+  /**
+   * The folder in which checkpoints are unpacked and verified. It must be on the same file system as `targetDir`, and
+   * is created if it does not exist.
+   */
   readonly stagingDir: string;
-  /** The folder to restore to. Must be empty or not exist. Appears whole or not at all. */
+  /** The folder to restore to. It must be empty or not exist. It appears completely or not at all. */
   readonly targetDir: string;
   /** This node's id, for the reservation. */
   readonly node: string;
-  /** Returns whether a reservation may be written to a store; by default to all. Nothing else is ever written. */
+  /**
+   * Returns whether a reservation may be written to a store. By default, it may be written to all stores. Nothing else
+   * is ever written.
+   */
   readonly reserveIn?: (store: CheckpointStore) => boolean;
   /** Only checkpoints of this log. Defaults to those of all logs. */
   readonly logId?: string;
   /** Only the checkpoint of this name. Optional. */
   readonly name?: string;
-  /** Returns whether a candidate may be used, or the reason why not. An error that it throws ends the restore. */
+  /** Returns true if a candidate may be used, otherwise the reason. An error that it throws ends the restore. */
   readonly accept: (manifest: Manifest) => Promise<true | CairnError>;
   /** Inspects the unpacked files before they are moved to `targetDir`. A `CHECKPOINT_*` or `INDEX_*` error skips the candidate. */
   readonly verify?: (dir: string, manifest: Manifest) => Promise<void>;
@@ -68,13 +74,15 @@ export interface RestoreResult {
 const RETRY_BACKOFF = { firstMs: 200, maxMs: 60_000 };
 const RELEASE_TIMEOUT_MS = 1_000;
 /**
- * Error codes that say nothing about a candidate: its store is not tried again, and the restore does not end as if there were no candidate.
+ * Error codes that do not reflect on a candidate. Its store is not tried again, and the restore does not end as if
+ * there were no candidate.
  */
 const STORE_ERRORS = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 
 /**
- * Restores the newest checkpoint that is accepted and verifies; a bad one is reported, and the next older one is tried. If nothing could be
- * restored and a store could not be read, throws that store's error, so that the caller tries again instead of assuming an empty store.
+ * Restores the newest checkpoint that is accepted and passes verification. A bad one is reported, and the next older
+ * one is tried. If nothing could be restored and a store could not be read, throws that store's error, so that the
+ * caller tries again instead of assuming an empty store.
  */
 export async function restoreCheckpoint(options: RestoreOptions): Promise<RestoreResult> {
   const { stores, signal } = options;
@@ -114,7 +122,9 @@ async function refusal(options: RestoreOptions, manifest: Manifest): Promise<Cai
   return answer === true ? undefined : answer;
 }
 
-/** Restores a candidate, or returns why that failed. Throws errors that would also concern any other candidate. */
+/**
+ * Restores a candidate, or returns the reason for a failure. Throws errors that would also affect any other candidate.
+ */
 async function restoreOne(options: RestoreOptions, candidate: Candidate): Promise<CairnError | undefined> {
   const { signal, clock = systemClock, retries = 3 } = options;
   const reservation =
@@ -150,7 +160,7 @@ async function reserveUnlessAborted(
   try {
     return await unlessAborted(reserving, signal);
   } catch (error) {
-    // If the reservation is created after all, it must not be renewed forever. If not, this error suffices.
+    // If the reservation is created after all, it must not be renewed forever. Otherwise this error suffices.
     void reserving.then(
       (late) => late.release(),
       () => undefined,
@@ -163,7 +173,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
   const { stagingDir, targetDir, signal, onProgress } = options;
   const dir = join(stagingDir, `restore-${randomBytes(4).toString("hex")}`);
   try {
-    // After the reservation: a sweep that has not seen it has removed the manifest by now.
+    // This comes after the reservation: a sweep that has not seen the reservation has removed the manifest by now.
     const published = await unlessAborted(store.read(checkpointFile(name, "manifest")), signal);
     if (published === undefined) throw sweptAway(name);
     const archive = await store.open(manifest.archive.name, signal === undefined ? {} : { signal });
@@ -178,7 +188,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     if (options.verify !== undefined) {
       const flushed = await fileMarks(dir);
       await options.verify(dir, manifest);
-      // Opening the index may have written to some files; flushing the hundreds that it only read would take long.
+      // Opening the index may have written to some files. Flushing the hundreds that it only read would take too long.
       await syncChangedFiles(dir, flushed);
     }
     signal?.throwIfAborted();
@@ -193,7 +203,7 @@ async function place(dir: string, targetDir: string): Promise<void> {
   await makeFolder(dirname(targetDir));
   // Not every system lets a rename replace an empty directory.
   await removeEmpty(targetDir);
-  // Before the rename, nothing that could be opened has the target's name; afterwards, everything is there.
+  // Before the rename, nothing usable exists under the target's name; afterwards, everything does.
   await rename(dir, targetDir);
   await syncFolder(dirname(targetDir));
 }
@@ -242,7 +252,7 @@ async function removeEmpty(dir: string): Promise<boolean> {
 
 function sweptAway(name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `${name} was removed just before it was restored.`, {
-    hint: "A retention policy removed it; there is a newer one.",
+    hint: "A retention policy removed it; a newer one exists.",
   });
 }
 

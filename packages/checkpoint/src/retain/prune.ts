@@ -26,20 +26,26 @@ export interface PruneOptions {
   readonly policy?: RetentionPolicy;
   /** The format that nodes of this version restore. */
   readonly format: NonNullable<CheckpointSource["format"]>;
-  /** As in {@link CheckpointSource}. If absent, the log was not asked: the newest by time stay as well as the newest by transaction. */
+  /**
+   * As in {@link CheckpointSource}. If absent, the log was not consulted, so the newest checkpoints by time are kept as
+   * well as the newest by transaction.
+   */
   readonly agrees?: (manifest: Manifest) => Promise<boolean>;
-  /** Whether checkpoints of other logs go, once there are enough of this one. Defaults to false. */
+  /** Whether checkpoints of other logs are removed once there are enough of this one. Defaults to false. */
   readonly otherLogs?: boolean;
-  /** Whether checkpoints with transactions that the log has lost go, once there are enough that agree with it. Defaults to false. */
+  /**
+   * Whether checkpoints with transactions that the log has lost are removed once there are enough that agree with it.
+   * Defaults to false.
+   */
   readonly lost?: boolean;
   /**
-   * Whether unusable checkpoints go, once they have not been written to for an hour, and this log's with a mark of damage, once there are
-   * enough others. Defaults to false.
+   * Whether unusable checkpoints are removed once they have not been written to for an hour, and those of this log with
+   * a mark of damage once there are enough others. Defaults to false.
    */
   readonly damaged?: boolean;
 }
 
-/** Something in a store that may be removed. `bytes` is the size of its archive; `txId` and `takenAt` are those of its name. */
+/** A removable item in a store. `bytes` is the size of its archive; `txId` and `takenAt` are those of its name. */
 export interface PruneEntry extends RetentionDecision {
   readonly kind: "checkpoint" | "damaged" | "leftover" | "reservation";
   readonly txId: number | null;
@@ -58,7 +64,7 @@ export interface PruneReport {
 const LOST = "it holds transactions that the log lost";
 const DAMAGE_GRACE_MS = 3_600_000;
 
-/** Plans what to remove from a store and what to keep, newest first, each with the reason. Changes nothing. */
+/** Plans which items of a store to remove and which to keep, newest first, each with the reason. Changes nothing. */
 export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
   const { store } = options;
   const listed = await checkpointFiles(store);
@@ -108,7 +114,7 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
   return [...entries, ...ended];
 }
 
-/** Removes what a plan does not keep. Failures are reported, and do not stop the rest from being removed. */
+/** Removes the items that a plan does not keep. Failures are reported and do not prevent the removal of the rest. */
 export async function prune(store: CheckpointStore, plan: readonly PruneEntry[]): Promise<PruneReport> {
   const removed: PruneEntry[] = [];
   const failed: { name: string; error: CairnError }[] = [];
@@ -158,7 +164,10 @@ async function decideOwn(
   return decisions;
 }
 
-/** Returns the newest by time: after a log has lost its end, ordering by transaction would make its new checkpoints look the oldest. */
+/**
+ * Returns the newest checkpoints by time. After a log has lost its end, ordering by transaction would make its new
+ * checkpoints appear to be the oldest.
+ */
 function newestByTime(judged: readonly RetainedCheckpoint[], policy: RetentionPolicy | undefined): string[] {
   return judged
     .filter(({ current, damaged }) => current && damaged !== true)
@@ -172,7 +181,10 @@ function enoughToRestore({ policy }: PruneOptions, own: ReadonlyMap<string, OwnD
   return kept >= (policy?.retainAtLeast ?? 1);
 }
 
-/** Checkpoints of another log, or of a history that the log lost, go only on request, and never if there are too few to restore from. */
+/**
+ * Checkpoints of another log, or of a history that the log lost, are removed only on request, and never if there are
+ * too few to restore from.
+ */
 function decideHistory(
   { logId, otherLogs, lost }: PruneOptions,
   own: OwnDecision | undefined,
@@ -181,7 +193,7 @@ function decideHistory(
   if (own !== undefined && own.isLost !== true) return { keep: own.keep, because: own.because };
   const because = own === undefined ? "it belongs to another log" : LOST;
   const asked = own === undefined ? otherLogs === true && logId !== undefined : lost === true;
-  // A log that continues another needs a checkpoint of the other log until it has its own.
+  // A log that continues another one needs a checkpoint of that log until it has its own.
   return asked && !enough
     ? { keep: true, because: `${because}, and there are too few of this one to restore from` }
     : { keep: !asked, because };
@@ -192,7 +204,7 @@ function decideUsable(options: PruneOptions, own: OwnDecision | undefined, enoug
   if (!decision.keep || own === undefined || own.isLost === true) return decision;
   if (own.damaged === true) {
     const because = "it was found damaged";
-    // Whoever found that may have been wrong, for example because of a bad disk.
+    // That finding may be wrong, for example because of a bad disk.
     return options.damaged === true && !enough
       ? { keep: true, because: `${because}, and there are too few others to restore from` }
       : { keep: options.damaged !== true, because };

@@ -1,6 +1,6 @@
 /**
- * The rule for which checkpoints a sweep keeps: the newest `retainAtLeast`, and those younger than `retainNewerThan` (ms). At least one is
- * given.
+ * The rule that determines the checkpoints that a sweep keeps: the newest `retainAtLeast`, and those younger than
+ * `retainNewerThan` (ms). At least one of the two is given.
  */
 export interface RetentionPolicy {
   readonly retainNewerThan?: number;
@@ -17,11 +17,11 @@ export interface RetainedCheckpoint {
   readonly current: boolean;
   /** Whether it has been verified. The newest verified one always stays. Defaults to false. */
   readonly verified?: boolean;
-  /** Whether it was found damaged; then it does not count towards `retainAtLeast`. Defaults to false. */
+  /** Whether it was found damaged, in which case it does not count towards `retainAtLeast`. Defaults to false. */
   readonly damaged?: boolean;
 }
 
-/** The decision whether a checkpoint stays, and the reason (a clause). */
+/** The decision whether to keep a checkpoint, and the reason (a clause). */
 export interface RetentionDecision {
   readonly name: string;
   readonly keep: boolean;
@@ -29,16 +29,17 @@ export interface RetentionDecision {
 }
 
 /**
- * The time that checkpoints of another format stay (ms): during an upgrade, or a revert of one, neither version may empty the other's
- * store.
+ * How long checkpoints of another format are kept (ms). During an upgrade or a rollback, neither version may remove all
+ * of the other's checkpoints.
  */
 const OTHER_FORMAT_GRACE_MS = 86_400_000;
 
 /**
- * Decides which of `checkpoints` (of one log, newest first) stay: the newest `retainAtLeast` that nodes can restore (none found damaged) and, if a duration is
- * given, those taken within `retainNewerThan` of `now`; a time in the future counts as now. Without a policy all stay. None goes while there
- * are fewer than `retainAtLeast` newer ones that nodes can restore. The newest verified one stays, and those that only another version can
- * restore stay for a day.
+ * Decides which of `checkpoints` (of one log, newest first) are kept: the newest `retainAtLeast` that nodes can restore
+ * (none found damaged) and, if a duration is given, those taken within `retainNewerThan` of `now`; a time in the future
+ * counts as now. Without a policy, all are kept. None is removed while there are fewer than `retainAtLeast` newer ones
+ * that nodes can restore. The newest verified one is always kept, and those that only another version can restore are
+ * kept for a day.
  */
 export function decideRetention(
   checkpoints: readonly RetainedCheckpoint[],
@@ -49,7 +50,7 @@ export function decideRetention(
     return checkpoints.map(({ name }) => ({ name, keep: true, because: "no retention policy is set" }));
   }
   const { retainNewerThan } = policy;
-  // A sweep follows a save: even a policy with only a duration must not remove the checkpoint just saved.
+  // A sweep follows a save. Even a policy with only a duration must not remove the checkpoint that was just saved.
   const atLeast = Math.max(1, policy.retainAtLeast ?? 1);
   const trusted = checkpoints.find(({ current, verified }) => current && verified === true)?.name;
   // The number of checkpoints kept so far that this version can restore.

@@ -21,14 +21,17 @@ export interface SweepOptions {
   /** Only checkpoints of this log are removed. */
   readonly logId: string;
   readonly policy?: RetentionPolicy;
-  /** The age at which the writer of an archive without a manifest counts as dead (ms). Defaults to an hour. */
+  /** The age at which the writer of an archive without a manifest counts as dead (ms). Defaults to one hour. */
   readonly orphanGraceMs?: number;
 }
 
-/** The reason why a sweep removes something: the retention policy, a writer that died, or a reservation that expired. */
+/** The reason for a removal: the retention policy, a dead writer, or an expired reservation. */
 export type SweepReason = "retention" | "leftover" | "expired";
 
-/** The result of a sweep. A checkpoint that could not be removed is still whole, or has lost its manifest and is no longer listed. */
+/**
+ * The result of a sweep. A checkpoint that could not be removed is either still complete, or has lost its manifest and
+ * is no longer listed.
+ */
 export interface SweepReport {
   /** `bytes` is the size of the removed archive, 0 if there was none. */
   readonly removed: readonly {
@@ -45,7 +48,7 @@ const LEFTOVER = { reason: "leftover", because: "it has no manifest" } as const;
 const UNFINISHED = { reason: "leftover", because: "its upload was never finished" } as const;
 const EXPIRED = { reason: "expired", because: "it has expired" } as const;
 
-/** Removes checkpoints that the retention policy does not keep, and what dead writers left. */
+/** Removes checkpoints that the retention policy does not keep, and leftovers of dead writers. */
 export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
   const { store } = options;
   const removed: SweepReport["removed"][number][] = [];
@@ -93,11 +96,11 @@ async function tidyUploads(
   if (store.tidy === undefined) return [];
   const leases = await readLeases(store);
   const live = leases.filter((lease) => lease.live).map(({ record }) => record.archive);
-  // A node is uploading an archive that its lease does not name.
+  // A node may be uploading an archive that its lease does not name.
   if (live.includes(undefined)) return [];
   const isDead = (name: string): boolean =>
     parseCheckpointFile(name)?.part === "archive" && !live.includes(name);
-  // The holder of an ended lease no longer publishes anything, however recently its upload began.
+  // The holder of an ended lease will not publish anything, however recently its upload began.
   const ended = leases.filter((lease) => !lease.live && unfinishedOf(lease.record).length > 0);
   const unfinished = ended.flatMap(({ record }) => unfinishedOf(record)).filter(isDead);
   try {
@@ -111,12 +114,12 @@ async function tidyUploads(
   }
 }
 
-/** Removes a checkpoint so that it is never listed without being whole. */
+/** Removes a checkpoint in such an order that it is never listed while incomplete. */
 export async function removeCheckpoint(store: CheckpointStore, name: string): Promise<void> {
-  // The manifest first: a reader that still finds it can rely on the archive.
+  // The manifest is removed first, so that a reader that still finds it can rely on the archive.
   await store.remove(checkpointFile(name, "manifest"));
-  // A restore creates a reservation and then reads the manifest again. So either it has found the manifest missing, or its reservation is
-  // here by now, and the archive stays until that ends.
+  // A restore creates a reservation and then reads the manifest again. So either it has found the manifest missing, or
+  // its reservation is visible by now, and the archive is kept until the reservation ends.
   if ((await readReservations(store)).reserved.has(name)) return;
   await removeLeftovers(store, name);
 }
@@ -164,18 +167,19 @@ export async function deadArchives(
     .map(({ name }) => name);
 }
 
-/** How {@link ownCheckpoints} recognises the checkpoints of a log. */
+/** The criteria by which {@link ownCheckpoints} recognizes the checkpoints of a log. */
 interface OwnLog {
   readonly store: CheckpointStore;
   readonly logId: string | undefined;
   readonly format: CheckpointSource["format"];
-  /** As in {@link CheckpointSource}; undefined if the log was not asked, in which case every history counts. */
+  /** As in {@link CheckpointSource}; undefined if the log was not consulted, in which case every history counts. */
   readonly agrees: ((manifest: Manifest, name: string) => Promise<boolean>) | undefined;
 }
 
 /**
- * Returns a log's checkpoints among `found` (newest first), as retention sees them, and the names of those whose history the log has lost.
- * Each checkpoint states its own history at the ends of older ones, so a lost history is recognised even if the log has since been trimmed.
+ * Returns a log's checkpoints among `found` (newest first), as retention sees them, and the names of those whose
+ * history the log has lost. Each checkpoint records its own history at the ends of older ones, so a lost history is
+ * recognized even if the log has since been trimmed.
  */
 export async function ownCheckpoints(
   found: AsyncIterable<StoredCheckpoint | SkippedCheckpoint> | Iterable<StoredCheckpoint>,

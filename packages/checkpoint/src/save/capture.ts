@@ -6,12 +6,12 @@ import { packDirectory } from "../archive/pack/pack.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import type { CapturedState } from "../store/checkpoint.ts";
 
-/** A copy of the index on this machine, on its way to the store. */
+/** A local copy of the index, to be uploaded to the store. */
 export interface Capture {
   readonly dir: string;
   /** The state of the index, as read from the copy. */
   readonly state: CapturedState;
-  /** Removes the copy. Its links would otherwise occupy space that the index has freed. */
+  /** Removes the copy, whose links would otherwise occupy space that the index has freed. */
   drop(): Promise<void>;
 }
 
@@ -74,12 +74,18 @@ async function removeCaptures(path: string, owner: string): Promise<void> {
   }
 }
 
-/** Returns a prefix with a hash of the owner, since the owner may contain characters that a folder's name may not. */
+/**
+ * Returns a prefix with a hash of the owner, because the owner may contain characters that are invalid in a folder's
+ * name.
+ */
 function prefixOf(owner: string): string {
   return `capture-${createHash("sha256").update(owner).digest("hex").slice(0, 12)}-`;
 }
 
-/** How an index becomes an archive. An interface, because the simulation of many nodes has no disk to copy to. */
+/**
+ * The creation of an archive from an index. It is an interface because the simulation of many nodes has no disk to copy
+ * to.
+ */
 export interface Archiving {
   readonly directory: typeof captureDirectory;
   readonly capture: typeof captureTo;

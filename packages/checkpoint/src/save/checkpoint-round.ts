@@ -17,18 +17,21 @@ import { type LookMemory, lookMemory } from "./look-memory.ts";
 export interface TakeOptions {
   readonly source: CheckpointSource;
   readonly options: SaveOptions["options"] & Pick<CheckpointerOptions, "refreshAfter" | "replayBudget">;
-  /** Saves however recent the newest checkpoint is, but not if nothing has changed or another node is uploading. Defaults to false. */
+  /**
+   * Whether to save even if the newest checkpoint is recent, but not if nothing has changed or another node is
+   * uploading. Defaults to false.
+   */
   readonly forced?: boolean;
   readonly signal?: AbortSignal;
   /** Like {@link SaveOptions.hurry}. */
   readonly hurry?: AbortSignal;
   readonly onStep?: (step: RoundStep, bytes: number) => void;
   readonly clock?: Clock;
-  /** The time that the lease is valid without being renewed (ms). Defaults to what suits `approxFrequency`. */
+  /** How long the lease is valid without being renewed (ms). Defaults to a time that suits `approxFrequency`. */
   readonly leaseMs?: number;
   /** Defaults to the disk. */
   readonly archiving?: Archiving;
-  /** A memory of what earlier rounds have seen. Optional. */
+  /** The memory of earlier rounds. Optional. */
   readonly memory?: LookMemory;
 }
 
@@ -40,12 +43,12 @@ interface Look {
   readonly storeAhead: number;
 }
 
-/** The result of a look after which a checkpoint of this log is due. */
+/** The result of a look that found that a checkpoint of this log is due. */
 type Due = Look & { readonly logId: string };
 
 /**
- * The result of a round. `newest` is this log's newest checkpoint as far as the round knows, `storeNow` the store's clock when it looked,
- * `storeAhead` how far that was ahead of this machine's clock (ms).
+ * The result of a round. `newest` is this log's newest checkpoint known to the round, `storeNow` the store's time when
+ * it looked, and `storeAhead` the lead of that over this machine's clock (ms).
  */
 export type TakeOutcome = Look &
   (
@@ -54,14 +57,16 @@ export type TakeOutcome = Look &
         readonly outcome: "skipped";
         readonly reason: SkipReason;
         readonly because: string;
-        /** Present if another node's lease is the reason, unless that was taken or released in the meantime. */
+        /**
+         * Present if another node's lease is the reason, unless that lease was acquired or released in the meantime.
+         */
         readonly lease?: HeldLease;
       }
   );
 
 /**
- * Runs one round: looks at the store, decides, and captures, uploads and publishes a checkpoint if one is due. After an error nothing new is
- * listed. Sweeping is a separate step, so that its failure cannot affect what was saved.
+ * Runs one round: looks at the store, decides, and captures, uploads and publishes a checkpoint if one is due. After an
+ * error, nothing new is listed. Sweeping is a separate step, so that its failure cannot affect the saved checkpoint.
  */
 export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
   const { source, options, clock = systemClock, archiving = archivingOnDisk, signal, hurry } = take;
@@ -148,7 +153,7 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   return { ...seen, outcome: "skipped", reason, because: decision.because };
 }
 
-/** Estimates the replay of what follows the newest checkpoint, if a budget may decide. */
+/** Estimates the replay time after the newest checkpoint, if there is a budget on which the decision may depend. */
 async function tailAfter(
   { source, options: { replayBudget: budgetMs }, forced }: TakeOptions,
   newest: StoredCheckpoint | undefined,
@@ -160,7 +165,7 @@ async function tailAfter(
   return replayMs === undefined ? undefined : { replayMs, budgetMs };
 }
 
-/** The parts that the rounds of a checkpointer share. */
+/** The dependencies that the rounds of a checkpointer share. */
 export interface RoundParts {
   readonly source: CheckpointSource;
   readonly options: CheckpointerOptions;
@@ -174,7 +179,10 @@ export interface RoundParts {
 
 /** Runs rounds, one after the other, in one capture directory. */
 export interface Rounds {
-  /** Takes a checkpoint or skips it, sweeps after taking one, and reports both as events. Throws the error that made the checkpoint fail. */
+  /**
+   * Takes a checkpoint or skips it, sweeps after taking one, and reports both as events. Throws the error with which
+   * the checkpoint failed.
+   */
   run(round: {
     readonly forced: boolean;
     readonly signal: AbortSignal;
@@ -205,7 +213,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     }
   }
 
-  /** Sweeps the store. A failure is reported, not thrown: the checkpoint is saved all the same. */
+  /** Sweeps the store. A failure is reported but not thrown, because the checkpoint has been saved. */
   async function sweep(logId: string): Promise<void> {
     const { store, retentionPolicy: policy } = options;
     const startedAt = clock.now();

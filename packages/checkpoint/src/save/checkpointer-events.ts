@@ -30,7 +30,7 @@ export type CheckpointerEvent =
   | { readonly type: "sweep-begun" }
   | ({ readonly type: "swept"; readonly durationMs: number } & SweepReport)
   | { readonly type: "sweep-failed"; readonly error: unknown; readonly durationMs: number }
-  /** Something for an operator to look at, although checkpoints continue. */
+  /** A problem that an operator should look at, although checkpoints continue. */
   | ({ readonly type: "warning" } & CheckpointerWarning);
 
 /** The state of a checkpointer. Times are milliseconds since 1970 by this machine's clock; `takenAt` is by the store's clock. */
@@ -44,12 +44,15 @@ export interface CheckpointerStatus {
   } | null;
   /** The lead of the store's clock over this machine's at the last look (ms); null before the first look. */
   readonly storeAhead: number | null;
-  /** The time of the last look that succeeded. */
+  /** The time of the last successful look. */
   readonly lastCheckAt: number | null;
   readonly nextCheckAt: number | null;
   /** The running round; `bytes` is the number of bytes of the index packed so far. */
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;
-  /** Why the last round saved nothing (a word and a sentence); null if it saved or failed, and before the first. */
+  /**
+   * The reason why the last round saved nothing (a word and a sentence); null if it saved or failed, and before the
+   * first round.
+   */
   readonly skipped: { readonly at: number; readonly reason: SkipReason; readonly because: string } | null;
   /** The last warning of each kind; warnings are never withdrawn. */
   readonly warnings: readonly (CheckpointerWarning & { readonly at: number })[];

@@ -63,7 +63,7 @@ export class StatusKeeper {
     this.#set({ last: { name: newest.name, txId, takenAt, bytes: archive.bytes } });
   }
 
-  /** Records a failure; `where` precedes the message if the error alone does not say what has failed. */
+  /** Records a failure; `where` precedes the message if the error alone does not show what has failed. */
   failed(error: unknown, where = ""): void {
     const code = isCairnError(error) ? error.code : (systemErrorCode(error) ?? "INTERNAL");
     const hint = (isCairnError(error) ? error.hint : undefined) ?? null;

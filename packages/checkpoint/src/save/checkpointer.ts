@@ -8,14 +8,14 @@ import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import { StatusKeeper } from "./checkpointer-status.ts";
 import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
 
-/** The parts that a checkpointer works with. Clock and randomness default to the machine's. */
+/** The dependencies of a checkpointer. Clock and randomness default to the machine's. */
 export interface CheckpointerParts {
   readonly source: CheckpointSource;
   readonly options: CheckpointerOptions;
   readonly clock?: Clock;
   /** Returns a random number, at least 0 and below 1. */
   readonly random?: () => number;
-  /** Called with each event. If it throws, the status reports that and nothing else happens. */
+  /** Called with each event. If it throws, the status reports that, without any other effect. */
   readonly onEvent?: (event: CheckpointerEvent) => void;
   /** How copies are created and packed. Defaults to the disk. */
   readonly archiving?: Archiving;
@@ -30,15 +30,16 @@ export interface RequestedRound {
 /** A running checkpointer. */
 export interface Checkpointer {
   /**
-   * Saves now, however recent the newest checkpoint is. `begun` resolves when the round has begun, `done` when it has ended; both reject
-   * with `CHECKPOINT_RUNNING` while another round saves, and with `NOT_READY` after `stop`. Waits for a scheduled look that saves nothing.
+   * Saves now, even if the newest checkpoint is recent. `begun` resolves when the round has begun, `done` when it has
+   * ended; both reject with `CHECKPOINT_RUNNING` while another round saves, and with `NOT_READY` after `stop`. Waits
+   * for a scheduled look that saves nothing.
    */
   checkpointNow(): RequestedRound;
   status(): CheckpointerStatus;
   /**
-   * Ends the schedule and waits up to `timeoutMs` (default 10,000) for a running round, and for the checkpoint on close if one is
-   * configured and `save` is not false. Then aborts the round, and waits at most a second for a store that does not respond even then.
-   * Afterwards nothing reads the index. May be called twice.
+   * Ends the schedule and waits up to `timeoutMs` (default 10,000) for a running round, and for the checkpoint on close
+   * if one is configured and `save` is not false. Then aborts the round, and waits at most one more second for a store
+   * that does not respond. Afterwards, nothing reads the index. May be called twice.
    */
   stop(options?: StopOptions): Promise<void>;
 }
@@ -46,7 +47,7 @@ export interface Checkpointer {
 /** Options for stopping a checkpointer. */
 export interface StopOptions {
   readonly timeoutMs?: number;
-  /** False: no checkpoint on close, because the index is not to be trusted. Defaults to true. */
+  /** If false, no checkpoint is saved on close, because the index is not trusted. Defaults to true. */
   readonly save?: boolean;
 }
 
@@ -117,7 +118,7 @@ class ScheduledCheckpointer implements Checkpointer {
     return { begun: Promise.reject(refusal), done: Promise.reject(refusal) };
   }
 
-  /** Requests a round after a scheduled look, which only counts as a checkpoint being saved if it results in one. */
+  /** Requests a round after a scheduled look. The look counts as a running save only if it results in a checkpoint. */
   #afterLook(): RequestedRound {
     const requested = (async () => {
       while (this.#isLooking()) await this.#status.nextStep();
@@ -153,7 +154,7 @@ class ScheduledCheckpointer implements Checkpointer {
     }
   }
 
-  /** Looks once. Returns how long to wait until the next look (ms). */
+  /** Performs one look. Returns the time until the next one (ms). */
   async #lookOnce(): Promise<number> {
     const { approxFrequency } = this.#options;
     const lookedAt = this.#clock.now();
@@ -170,7 +171,7 @@ class ScheduledCheckpointer implements Checkpointer {
         random: this.#random(),
       });
     } catch {
-      // The round has reported its error; the next round follows, whatever the error was.
+      // The round has reported its error. The next round follows, whatever the error was.
       return retryDelay(approxFrequency, this.#failures, this.#random());
     }
   }
@@ -178,7 +179,7 @@ class ScheduledCheckpointer implements Checkpointer {
   /** Runs a round. Begins synchronously, so that no other round can begin in between. */
   #round(forced: boolean): Promise<TakeOutcome> {
     this.#status.step("looking", 0);
-    // Stopping waits for the upload, and the node has little else to do by then.
+    // Stopping waits for the upload, and by then the node has little else to do.
     const hurry = this.#scheduleEnd.signal;
     const outcome = this.#rounds.run({ forced, signal: this.#upload.signal, hurry });
     this.#running = { forced, ended: this.#settle(outcome) };
@@ -197,7 +198,7 @@ class ScheduledCheckpointer implements Checkpointer {
     this.#status.ended();
   }
 
-  /** Reports to the observer, whose errors must neither fail a checkpoint nor end the schedule. */
+  /** Reports to the observer. Its errors must neither make a checkpoint fail nor end the schedule. */
   #report(event: CheckpointerEvent, onEvent: (event: CheckpointerEvent) => void): void {
     if (event.type === "warning") {
       const { type: _, ...warning } = event;
@@ -232,7 +233,7 @@ class ScheduledCheckpointer implements Checkpointer {
   async #abortAfter(ms: number, ended: AbortSignal): Promise<void> {
     if (!(await this.#clock.wait(ms, ended))) return;
     this.#upload.abort(stoppedAfter(ms));
-    // A store may never respond. A capture always ends, and reads the index until then.
+    // A store may never respond, but a capture always ends, and reads the index until then.
     do {
       if (!(await this.#clock.wait(ABORT_TIMEOUT_MS, ended))) return;
     } while (this.status().running?.step === "capturing");

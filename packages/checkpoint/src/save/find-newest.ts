@@ -9,10 +9,10 @@ export interface FoundNewest {
   readonly isNewerDamaged: boolean;
 }
 
-/** The result if nothing was searched. */
+/** The result without a search. */
 export const NOTHING_FOUND: FoundNewest = { newest: undefined, isNewerDamaged: false };
 
-/** Finds the newest checkpoint of a log that nodes running this source can restore, as far as is known. */
+/** Returns the newest checkpoint of a log that, as far as is known, nodes with this source can restore. */
 export async function findNewest(
   store: CheckpointStore,
   listed: readonly CheckpointFiles[],
@@ -23,7 +23,7 @@ export async function findNewest(
   for await (const found of readCheckpoints(store, listed)) {
     if ("error" in found || found.manifest.log.id !== logId) continue;
     if (!isCurrentFormat(source.format, found.manifest)) continue;
-    // If a damaged checkpoint counted as the newest, nothing would be saved in its place until the next write.
+    // If a damaged checkpoint counted as the newest, it would not be replaced before the next write.
     if (found.damaged || source.isDamaged?.(found.name) === true) {
       isNewerDamaged = true;
       continue;

@@ -14,15 +14,18 @@ import {
 import type { LeaseRecord } from "../store/lease-record.ts";
 import { parseStoredRecord } from "../store/stored-record.ts";
 
-/** The time without progress after which an upload is aborted (ms): a lease renewed forever would prevent all further checkpoints. */
+/**
+ * The time without progress after which an upload is aborted (ms). A lease renewed forever would prevent all further
+ * checkpoints.
+ */
 const STALLED_AFTER_MS = 600_000;
-/** The longest lease that {@link leaseDuration} returns. */
+/** The maximum duration that {@link leaseDuration} returns. */
 export const MAX_GRANTED_LEASE_MS = 60_000;
 const MIN_GRANTED_LEASE_MS = 3_000;
 
 /**
- * Returns the time that the lease of an upload is valid without being renewed (ms). A node that dies while uploading delays the cluster by
- * that time, so it is at most half a period, but never so short that a busy machine loses the lease.
+ * Returns how long the lease of an upload is valid without being renewed (ms). A node that dies while uploading delays
+ * the cluster by that time, so it is at most half a period, but never so short that a busy machine loses the lease.
  */
 export function leaseDuration(approxFrequency: number): number {
   return Math.min(MAX_GRANTED_LEASE_MS, Math.max(MIN_GRANTED_LEASE_MS, approxFrequency / 2));
@@ -38,7 +41,10 @@ export interface Lease {
   note(progress: { readonly archive?: string; readonly bytes: number }): void;
   /** Records that the upload has ended, and left nothing unfinished. */
   settle(): void;
-  /** Renews the lease now, so that it is valid for a while; to be called before publishing. Throws the reason if the lease is lost. */
+  /**
+   * Renews the lease now, so that it is valid for a while; must be called before publishing. Throws the reason if the
+   * lease is lost.
+   */
   confirm(): Promise<void>;
   /** Ends the lease. Does nothing if it is lost. */
   release(): Promise<void>;
@@ -53,7 +59,7 @@ export interface LeaseOptions {
   /** The time it is valid without being renewed (ms), at most {@link MAX_CREDIBLE_LEASE_MS}; renewed three times within this time. */
   readonly ttlMs: number;
   readonly clock: Clock;
-  /** Once aborted, the lease is no longer renewed, even though it is not released. */
+  /** Once aborted, the lease is no longer renewed, although it is not released. */
   readonly signal?: AbortSignal;
   /** Called if another process holds it. */
   readonly onHeld?: (lease: LeaseRecord, storeNow: number) => void;
@@ -82,7 +88,7 @@ export async function acquireLease(
     record.unfinished = unfinishedOf(parseStoredRecord(LeaseSchema, current.text));
     if ((await store.replace(file, await record.renewed(), current.tag)) === false) return undefined;
   }
-  // Read back for the tag. If creating is not exclusive, only the last writer finds its own lease.
+  // The lease is read back for its tag. If creation is not exclusive, only the last writer finds its own lease.
   const mine = await store.read(file);
   if (mine === undefined || parseStoredRecord(LeaseSchema, mine.text)?.nonce !== record.nonce)
     return undefined;
@@ -96,7 +102,10 @@ class OwnRecord {
   progress: { archive?: string; bytes: number } = { bytes: 0 };
   /** Archives whose uploads earlier holders may have left unfinished. */
   unfinished: readonly string[] = [];
-  /** The end of the last renewal by this machine's clock, counted from before the store was asked: never later than in the store. */
+  /**
+   * When the last renewal expires by this machine's clock, counted from before the request, so that it is never later
+   * than in the store.
+   */
   validUntil = 0;
   readonly #store: CheckpointStore;
   readonly #options: LeaseOptions;
@@ -149,7 +158,7 @@ class OwnLease implements Lease {
   #tag: string;
   /** By this machine's clock. */
   #heldUntil: number;
-  /** The error of the last renewal, if it failed: the reason to give if the lease runs out. */
+  /** The error of the last renewal, if it failed; it is reported if the lease expires. */
   #renewalError: unknown;
   #queue: Promise<void> = Promise.resolve();
   #isSettled = false;
@@ -199,7 +208,7 @@ class OwnLease implements Lease {
   }
 
   async confirm(): Promise<void> {
-    // Again, if the response came so late that the lease could run out before the manifest is written.
+    // Repeat if the response came so late that the lease could expire before the manifest is written.
     do await this.#renewNext();
     while (this.#heldUntil - this.#clock.now() < this.#record.ttlMs / 2);
   }
@@ -209,7 +218,7 @@ class OwnLease implements Lease {
     await this.#renewing;
     await this.#expiring;
     await this.#queue;
-    // A lease that was aborted but not lost is ended, so that other nodes need not wait.
+    // An aborted lease that is not lost is ended, so that other nodes need not wait.
     const taken = this.#clock.now() >= this.#heldUntil || isCairnError(this.lost.reason, "CONFLICT");
     if (this.lost.aborted && taken) return;
     const record = this.#record;
@@ -217,7 +226,7 @@ class OwnLease implements Lease {
       if (this.#isSettled) record.progress = { bytes: 0 };
       const leavesUploads =
         this.#store.tidy !== undefined && (record.progress.archive ?? record.unfinished[0]) !== undefined;
-      // If nothing may be removed, or sweeps have to find unfinished uploads, the file stays as an ended lease.
+      // If files cannot be removed, or sweeps have to find unfinished uploads, the file remains as an ended lease.
       if (leavesUploads || this.#store.describe?.()?.canDelete === false) {
         await this.#store.replace(this.#file, record.ended(), this.#tag);
         return;
@@ -225,12 +234,15 @@ class OwnLease implements Lease {
       const current = await this.#store.read(this.#file);
       if (current?.tag === this.#tag) await this.#store.remove(this.#file);
     } catch (error) {
-      // The checkpoint is saved; a lease that cannot be removed expires.
+      // The checkpoint has been saved, and a lease that cannot be removed expires.
       if (!isCairnError(error)) throw error;
     }
   }
 
-  /** Renews after the renewal in progress: of two at once, each would find that the other has changed the tag. */
+  /**
+   * Renews after the renewal in progress. If there were two at once, each would find that the other has changed the
+   * tag.
+   */
   #renewNext(): Promise<void> {
     const next = this.#queue.then(() => this.#renew());
     this.#queue = next.catch(() => undefined);
@@ -251,7 +263,10 @@ class OwnLease implements Lease {
     this.#requireHeld();
   }
 
-  /** By the clock, not the store's response: a process that was suspended, or waited for a response, must notice before it continues. */
+  /**
+   * This is decided by the clock rather than by the store's response, because a process that was suspended, or waited
+   * for a response, must notice before it continues.
+   */
   #requireHeld(): void {
     if (this.#clock.now() >= this.#heldUntil) this.#lost.abort(this.#renewalError ?? leaseRanOut());
     this.lost.throwIfAborted();
@@ -279,7 +294,7 @@ async function keepRenewing(
   lost: AbortController,
 ): Promise<void> {
   let before: number | undefined;
-  // Renewals are counted, not time: a suspended process has not tried to upload in the meantime.
+  // Renewals are counted rather than time, because a suspended process has not tried to upload in the meantime.
   let renewalsWithoutProgress = 0;
   while (await clock.wait(ttlMs / 3, ended)) {
     const now = uploaded();
@@ -293,7 +308,7 @@ async function keepRenewing(
       await renew();
     } catch (error) {
       if (lost.signal.aborted) return;
-      // A short outage of the store does not end the lease before it expires.
+      // During a short outage of the store, the lease is kept until it expires.
       if (isCairnError(error)) onError(error);
       else lost.abort(error);
     }
@@ -311,7 +326,7 @@ function stalled(): CairnError {
 }
 
 function leaseRanOut(): CairnError {
-  return new CairnError("CONFLICT", "The lease of this upload ran out before it was renewed.", {
+  return new CairnError("CONFLICT", "The lease of this upload expired before it was renewed.", {
     hint: "This process was suspended or lost the store for longer than the lease; nothing was published.",
   });
 }

@@ -5,18 +5,19 @@ import type { LeaseRecord } from "../store/lease-record.ts";
 import type { Clock } from "../timing/clock.ts";
 import { MAX_GRANTED_LEASE_MS } from "./lease.ts";
 
-/** A problem that an operator should know of even though checkpoints continue: a sentence, and a hint. */
+/** A problem that an operator should know about although checkpoints continue: a sentence and a hint. */
 export interface CheckpointerWarning {
   readonly about: "future-checkpoint" | "same-node-id" | "other-log" | "capture-directory";
   readonly message: string;
   readonly hint: string;
 }
 
-/** The memory that a checkpointer keeps of its store between looks. Times are milliseconds since 1970 by the store's clock. */
+/** A checkpointer's memory of its store between looks. Times are milliseconds since 1970 by the store's clock. */
 export interface LookMemory {
   /**
-   * Returns when the newest checkpoint counts as taken: the time it states or, if that is in the future, the time it was first seen. If it
-   * counted as taken "now" at every look, no node would save another until the stated time.
+   * Returns the time at which the newest checkpoint counts as taken: the recorded time or, if that is in the future,
+   * the time at which it was first seen. If it counted as taken "now" at every look, no node would save another one
+   * until the recorded time.
    */
   takenAt(newest: StoredCheckpoint, storeNow: number): number;
   /** Records a look. Reads at most a few manifests: those of checkpoints that were taken since this process started. */
@@ -41,17 +42,17 @@ export interface SeenStore {
   readonly storeNow: number;
 }
 
-/** The node that looks, and the receiver of its warnings; each finding is reported once. */
+/** The node that looks, and the receiver of its warnings. Each finding is reported once. */
 export interface LookMemoryOptions {
   readonly node: string;
   readonly clock: Clock;
   readonly onWarning: (warning: CheckpointerWarning) => void;
 }
 
-/** The largest clock difference to ignore (ms): some stores give their time in whole seconds. */
+/** The maximum clock difference that is ignored (ms). Some stores report their time in whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
-/** The maximum number of new manifests read per look; usually about one checkpoint is saved between two looks. */
+/** The maximum number of new manifests read per look. Usually, about one checkpoint is saved between two looks. */
 const MAX_MANIFESTS_PER_LOOK = 4;
 
 /** Creates the memory of one checkpointer. */
@@ -59,27 +60,28 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
   const startedAt = clock.now();
   /** The time at which this process started, by the store's clock; undefined before its first look. */
   let start: number | undefined;
-  // The time of this process's last checkpoint: an earlier one with this node's id may be its own, too.
+  // The time of this process's last checkpoint. An earlier one with this node's id may also be its own.
   let lastTakenAt = 0;
-  // The newest checkpoint if it states a time in the future, and the store's time when it was first seen.
+  // The newest checkpoint if its recorded time is in the future, and the store's time when it was first seen.
   let future: { readonly name: string; readonly seenAt: number } | undefined;
   let lastSaved: string | undefined;
   let ownNonce: string | undefined;
   let sameId = false;
   /** Names of checkpoints taken since this process started whose log is known. */
   let known = new Set<string>();
-  /** Ids of other logs that save to this store; each is reported once. */
+  /** The ids of other logs whose nodes save to this store; each is reported once. */
   const otherLogs = new Set<string>();
 
-  /** Returns the time after which nothing can have been done by an earlier process of the node. */
+  /** Returns the time after which an earlier process of the node cannot have done anything. */
   const startAt = (storeNow: number): number =>
     (start ??= storeNow - Math.max(0, clock.now() - startedAt) + CLOCK_TOLERANCE_MS);
 
   const isNamesake = ({ owner, nonce }: LeaseRecord): boolean => owner === node && nonce !== ownNonce;
 
   /**
-   * Returns whether a lease was renewed since this process started, so that no earlier process of this node left it. A lease that does not
-   * say when counts as the longest possible: the earlier process may have had another frequency.
+   * Returns whether a lease was renewed since this process started, so that no earlier process of this node left it. A
+   * lease without that time counts as one of maximum duration, because the earlier process may have had another
+   * frequency.
    */
   const renewed = ({ renewedAt, expiresAt }: LeaseRecord, storeNow: number): boolean =>
     (renewedAt === undefined ? Date.parse(expiresAt) - MAX_GRANTED_LEASE_MS : Date.parse(renewedAt)) >
@@ -110,7 +112,7 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
       return Math.min(future.seenAt, storeNow);
     },
     async sawStore({ store, listed, newest, logId, storeNow }) {
-      // Older checkpoints may be of a log that this one continues.
+      // Older checkpoints may belong to a log that this one continues.
       const since = listed.filter(({ parsed }) => parsed.takenAt > startAt(storeNow));
       const unknown = since.filter(({ name }) => ![...known, lastSaved, newest?.name].includes(name));
       const read = unknown

@@ -37,22 +37,23 @@ export interface SaveOptions {
   readonly lease: Lease;
   /** Once aborted, nothing more is captured, uploaded or published. */
   readonly signal: AbortSignal;
-  /** Once aborted, the upload no longer gives way to the other work of this process. */
+  /** Once aborted, the upload no longer yields to the other work of this process. */
   readonly hurry: AbortSignal | undefined;
   readonly onStep: (step: SaveStep, bytes: number) => void;
 }
 
-/** The number of other checkpoints, the newest ones, at whose transactions a manifest states the history of its index. */
+/** The number of newest other checkpoints at whose transactions a manifest records the history of its index. */
 const MAX_OTHER_CHECKPOINTS = 64;
 
-// Pauses of 200, 400 and 800 ms in addition to the retries of the store itself: enough to find out whether a request whose response was
-// lost succeeded.
+// Pauses of 200, 400 and 800 ms in addition to the retries of the store itself: enough to determine whether a request
+// whose response was lost succeeded.
 const PUBLISH_TRIES = 4;
 const PUBLISH_BACKOFF = { firstMs: 100, maxMs: 800 };
 
 /**
- * Captures, packs, uploads and publishes a checkpoint. After a failure it is not listed, and what was uploaded is removed as far as the
- * store allows; a later sweep removes the rest. `INDEX_CORRUPT` if the copy is damaged, which is also reported to the source.
+ * Captures, packs, uploads and publishes a checkpoint. After a failure, it is not listed, and uploaded files are
+ * removed as far as the store allows; a later sweep removes the rest. Throws `INDEX_CORRUPT` if the copy is damaged,
+ * which is also reported to the source.
  */
 export async function saveCheckpoint(save: SaveOptions): Promise<StoredCheckpoint> {
   try {
@@ -85,7 +86,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
     });
     const archive = checkpointFile(name, "archive");
     lease.note({ archive, bytes: 0 });
-    // Unfinished uploads that are not listed are found by name alone: the name must be stored before the upload begins.
+    // Unlisted unfinished uploads can be found only by name, so the name must be stored before the upload begins.
     if (store.tidy !== undefined) await lease.confirm();
     const packing = archiving.pack(capture.dir, {
       compression,
@@ -151,8 +152,8 @@ function manifestOf(
 }
 
 /**
- * Writes a manifest, which makes its archive a checkpoint. Tries again if the store's response was lost; before each retry `confirm`
- * throws if another node may have taken over in the meantime.
+ * Writes a manifest, which makes its archive a checkpoint. Retries if the store's response was lost. Before each retry,
+ * `confirm` throws if another node may have taken over in the meantime.
  */
 export async function publishManifest(
   store: CheckpointStore,
@@ -181,16 +182,18 @@ export async function publishManifest(
 }
 
 /**
- * Removes what a failed round has written, unless a node is restoring it or has verified it. `reason` is the error that the caller throws.
+ * Removes the files that a failed round has written, unless a node is restoring or has verified the checkpoint.
+ * `reason` is the error that the caller throws.
  */
 async function unpublish(store: CheckpointStore, name: string, reason: unknown): Promise<void> {
   try {
-    // The manifest too: if only the response was lost, it was written, and is a checkpoint that other nodes may rely on by now.
+    // This includes the manifest: if only the response was lost, the manifest exists, and other nodes may already rely
+    // on the checkpoint.
     const isReserved = (await readReservations(store)).reserved.has(name);
     if (isReserved || (await store.read(checkpointFile(name, "verified"))) !== undefined) return;
     await removeCheckpoint(store, name);
   } catch (error) {
-    // A store that fails again keeps an archive without a manifest, which a later sweep removes.
+    // If the store fails again, an archive without a manifest remains, which a later sweep removes.
     if (!isCairnError(error))
       throw new AggregateError([reason, error], "A failed checkpoint could not be cleaned up.", {
         cause: error,
@@ -198,7 +201,10 @@ async function unpublish(store: CheckpointStore, name: string, reason: unknown):
   }
 }
 
-/** Returns whether nothing is left of a failed upload that is not listed. If that cannot be determined now, the next sweep does it. */
+/**
+ * Returns whether a failed, unlisted upload has left nothing behind. If that cannot be determined now, it is left to
+ * the next sweep.
+ */
 async function isTidy(store: CheckpointStore, archive: string): Promise<boolean> {
   try {
     await store.tidy?.({ before: 0, isDead: () => false, unfinished: [archive] });

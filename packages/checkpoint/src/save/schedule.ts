@@ -1,17 +1,23 @@
 import { backoffMs } from "../timing/backoff.ts";
 
-/** The time between looks, as a fraction of the period: random within the spread, so that nodes do not look at the same moment. */
+/**
+ * The interval between looks, as a fraction of the period. It is random within the spread, so that nodes do not look at
+ * the same moment.
+ */
 const EARLIEST = 0.9;
 const SPREAD = 0.2;
 /**
- * The longest time to the first look, as a fraction of the period: soon, but random, so that nodes that start together look at different
- * times.
+ * The maximum delay of the first look, as a fraction of the period. The look comes soon but at a random time, so that
+ * nodes that start together look at different times.
  */
 const FIRST_LOOK_PART = 0.1;
 const MAX_FIRST_LOOK_MS = 30_000;
-/** The factor for the delay while another node uploads: if that upload fails, the cluster does not wait a whole period for the next. */
+/**
+ * The factor for the delay while another node uploads. If that upload fails, the cluster need not wait a whole period
+ * for the next one.
+ */
 const LEASED_PART = 0.1;
-/** The time to wait after a lease should have expired: some stores give their time in whole seconds. */
+/** The extra time to wait after a lease should have expired. Some stores report their time in whole seconds. */
 const AFTER_LEASE_MS = 1_000;
 /** The pause after the first failed round (ms), and the longest pause as a fraction of the period. */
 const FIRST_RETRY_MS = 5_000;
@@ -22,16 +28,19 @@ export function firstLookDelay(approxFrequency: number, random: number): number 
   return random * Math.min(approxFrequency * FIRST_LOOK_PART, MAX_FIRST_LOOK_MS);
 }
 
-/** The facts that the time of the next look depends on. Times are milliseconds since 1970 by the store's clock. */
+/** The facts that determine the time of the next look. Times are milliseconds since 1970 by the store's clock. */
 export interface LookSituation {
   readonly approxFrequency: number;
   /** The time at which the newest checkpoint of this log was taken; undefined if there is none. */
   readonly newestTakenAt: number | undefined;
   /** The time of the look that has just ended. */
   readonly storeNow: number;
-  /** Whether another node was uploading; the result is known long before a period is over. */
+  /** Whether another node was uploading. The result of that is known long before a period is over. */
   readonly leased?: boolean;
-  /** The remaining validity (ms) of a lease that an earlier process of this node left, if one was found: no process renews it. */
+  /**
+   * The remaining validity (ms) of a lease that an earlier process of this node left behind, if any. No process renews
+   * it.
+   */
   readonly leftBehindFor?: number;
   readonly random: number;
 }
@@ -46,7 +55,7 @@ export function nextLookDelay(situation: LookSituation): number {
   const interval = approxFrequency * (EARLIEST + SPREAD * random);
   if (leased) return Math.min(interval * LEASED_PART, afterLease(leftBehindFor));
   if (newestTakenAt === undefined) return interval;
-  // A time in the future counts as now: a wrong clock must not stop checkpoints until it is right.
+  // A time in the future counts as now. Otherwise a wrong clock would stop checkpoints until that time.
   const due = Math.min(newestTakenAt, storeNow) + interval;
   return due > storeNow ? due - storeNow : interval;
 }
@@ -56,8 +65,8 @@ function afterLease(left: number | undefined): number {
 }
 
 /**
- * Returns the time to wait after a failed round (ms): longer each time, up to about a quarter of a period, so that a store that was
- * unreachable for long has a checkpoint soon after it returns. `failures` is at least 1.
+ * Returns the time to wait after a failed round (ms): it grows up to about a quarter of a period, so that a store that
+ * was unreachable for a long time has a checkpoint soon after it recovers. `failures` is at least 1.
  */
 export function retryDelay(approxFrequency: number, failures: number, random: number): number {
   const maxMs = Math.max(approxFrequency * RETRY_PART, Math.min(approxFrequency, FIRST_RETRY_MS));
@@ -65,8 +74,9 @@ export function retryDelay(approxFrequency: number, failures: number, random: nu
 }
 
 /**
- * Returns how long an upload may take while giving way to the node's other work (ms): when it ends, the checkpoint is that old, and
- * no other node begins one in the meantime. docs/checkpointing.md says how to choose a frequency for which this is enough.
+ * Returns how long an upload may take while it yields to the node's other work (ms). When it ends, the checkpoint is
+ * that old, and no other node begins one in the meantime. docs/checkpointing.md explains how to choose a frequency for
+ * which this suffices.
  */
 export function uploadTime(approxFrequency: number): number {
   return approxFrequency / 20;
@@ -80,19 +90,20 @@ export type RoundDecision =
   | { readonly save: true; readonly because: string }
   | { readonly save: false; readonly reason: SkipReason; readonly because: string };
 
-/** The facts that a round's decision depends on. */
+/** The facts that determine a round's decision. */
 export interface RoundSituation {
   readonly approxFrequency: number;
   readonly refreshAfter?: number;
-  /** Whether the round was requested: then it does not matter how recent the newest checkpoint is. */
+  /** Whether the round was requested, in which case the age of the newest checkpoint does not matter. */
   readonly forced: boolean;
   /** The newest checkpoint of this log that can be restored. */
   readonly newest: { readonly txId: number; readonly takenAt: number } | undefined;
-  /** Whether a newer one than `newest` is known to be damaged: another is to be saved in its place. Defaults to false. */
+  /** Whether a checkpoint newer than `newest` is known to be damaged and must be replaced. Defaults to false. */
   readonly isNewerDamaged?: boolean;
   /**
-   * How long it would take a joining node to replay what follows `newest`, and the time below which nothing is saved (ms). Undefined if
-   * there is no such budget, or if not every node could read what follows.
+   * The estimated time that a joining node would need to replay the transactions after `newest`, and the time below
+   * which nothing is saved (ms). Undefined if there is no such budget, or if not every node could read those
+   * transactions.
    */
   readonly tail?: { readonly replayMs: number; readonly budgetMs: number } | undefined;
   /** The last transaction of this node's index; undefined if it has none. */
@@ -116,7 +127,7 @@ export function decideRound(situation: RoundSituation): RoundDecision {
   if (txId === undefined) return skip("empty", "The index has no transactions yet.");
   if (newest === undefined) return { save: true, because: "There is no checkpoint yet." };
   const age = Math.max(0, storeNow - newest.takenAt);
-  // The earliest moment at which a node plans a look; clocks and timers may be off by a millisecond.
+  // This is the earliest time at which a node schedules a look; clocks and timers may be off by a millisecond.
   if (!forced && age + 1 < approxFrequency * EARLIEST) {
     return skip("recent", `The newest checkpoint is only ${age} ms old.`);
   }

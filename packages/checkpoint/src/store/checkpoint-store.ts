@@ -12,15 +12,15 @@ export interface StoredFile {
 /** The content of a small file, with the tag that {@link CheckpointStore.replace} compares. */
 export interface TaggedText {
   readonly text: string;
-  /** Opaque; other content has another tag. */
+  /** Opaque; different content has a different tag. */
   readonly tag: string;
 }
 
 /** Content that worker threads can write to a file. */
 export interface DirectContent {
   /**
-   * Writes all of it to the descriptor `file`, and returns the number of bytes. An error of writing is passed to `explain`, and the error
-   * that `explain` returns is thrown. Nothing writes to the file after the end.
+   * Writes all of it to the descriptor `file`, and returns the number of bytes. If writing fails, throws the error that
+   * `explain` returns for the failure. Nothing is written to the file after that.
    */
   writeTo(
     file: number,
@@ -37,9 +37,12 @@ export type StoredContent = Readable & {
 /** Options for an upload. */
 export interface UploadOptions {
   readonly signal?: AbortSignal;
-  /** The same content for a store that writes it to a file, which may use this instead of the stream. */
+  /** The same content for stores that write it to a file; they may use this instead of the stream. */
   readonly direct?: DirectContent;
-  /** The approximate number of bytes, rather too large than too small: a store that uploads in parts chooses their size accordingly. */
+  /**
+   * The approximate number of bytes, overestimated rather than underestimated. A store that uploads in parts chooses
+   * their size accordingly.
+   */
   readonly expectedBytes?: number;
 }
 
@@ -47,7 +50,7 @@ export interface UploadOptions {
 export interface StoreFindings {
   /** Like {@link CheckpointStore.exclusive}. */
   readonly exclusive: boolean;
-  /** Whether files can be removed. If not, that has been reported, and callers need not try. */
+  /** Whether files can be removed. If not, this has been reported, and callers need not try. */
   readonly canDelete: boolean;
   /** Whether a part of a file can be read without the rest. */
   readonly ranges: boolean;
@@ -65,24 +68,32 @@ export interface ChangeOptions {
 }
 
 /**
- * A store of checkpoints: a flat set of named files, in a folder or in S3. An implementation only stores; it need not know the meaning of
- * names and contents (archives, manifests, leases).
+ * A store of checkpoints: a flat set of named files, in a folder or in S3. An implementation only stores files; it need
+ * not know the meaning of names and contents (archives, manifests, leases).
  *
- * - Names also come from manifests and users: methods with a `name` refuse it as `requireStoreName` of this package does.
- * - A file exists completely or not at all: readers never see a part of it, whenever its writer dies.
- * - Every method may throw `STORE_UNREACHABLE` (the caller may retry), `STORE_DENIED`, `STORE_FULL`; an unreachable store never looks empty.
- * - Methods that may take long accept an AbortSignal; an aborted write leaves nothing that is listed.
+ * - Names also come from manifests and users: methods with a `name` reject invalid names as `requireStoreName` of this
+ *   package does.
+ * - A file exists completely or not at all: readers never see a part of it, whenever its writer may die.
+ * - Every method may throw `STORE_UNREACHABLE` (the caller may retry), `STORE_DENIED`, `STORE_FULL`; an unreachable
+ *   store never looks empty.
+ * - Methods that may take long accept an AbortSignal; an aborted write leaves nothing listed behind.
  */
 export interface CheckpointStore {
   /** For messages and /status: `file:///…` or `s3://bucket/prefix`; never with credentials. */
   readonly location: string;
   /** The identity of the store, if {@link location} does not identify it; {@link isSamePlace} compares it. */
   readonly identity?: string;
-  /** Lists the files whose names begin with `prefix`, in name order. Also returns an empty list if the store was never written to. */
+  /**
+   * Lists the files whose names begin with `prefix`, in name order. Returns an empty list if the store was never
+   * written to.
+   */
   list(prefix: string): Promise<StoredFile[]>;
-  /** Writes a file of any size from a stream. Resolves when it would survive a power loss. Never overwrites: `CONFLICT`. */
+  /**
+   * Writes a file of any size from a stream. Resolves once the file is durable. Never overwrites; throws `CONFLICT`
+   * instead.
+   */
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
-  /** Returns the content as a stream. `NOT_FOUND` if the file does not exist. */
+  /** Returns the content as a stream. Throws `NOT_FOUND` if the file does not exist. */
   open(name: string, options?: { signal?: AbortSignal }): Promise<StoredContent>;
   /** Reads a small file (at most 64 MiB, otherwise `CHECKPOINT_CORRUPT`); undefined if it does not exist. */
   read(name: string): Promise<TaggedText | undefined>;
@@ -97,25 +108,28 @@ export interface CheckpointStore {
   /** Whether only one of several concurrent calls of {@link create} succeeds. */
   readonly exclusive: boolean;
   /**
-   * Whether every node of the cluster can read what one of them writes. Defaults to unknown: then the log is not trimmed on the strength of
-   * its checkpoints.
+   * Whether every node of the cluster can read files that one of them writes. Defaults to unknown, in which case the
+   * log is not trimmed on the basis of its checkpoints.
    */
   readonly shared?: boolean;
-  /** Whether every write is refused, for stores that are only used for restoring. Defaults to false. */
+  /** Whether every write is rejected, for stores that are used only for restoring. Defaults to false. */
   readonly readOnly?: boolean;
   /** Returns the capabilities that the store has detected; undefined before detection. Optional. */
   describe?(): StoreFindings | undefined;
   /**
-   * Frees the space of unlisted uploads of dead writers: those of files for which `isDead` is true that began before `before` (by the
-   * store's clock), and those of `unfinished`, whenever they began: some services list uploads only by their exact name. Returns the names.
-   * Optional: not needed by stores in which such uploads are listed, or vanish by themselves.
+   * Frees the space of unlisted uploads of dead writers: those of files for which `isDead` is true that began before
+   * `before` (by the store's clock), and those of `unfinished`, whenever they began, because some services list uploads
+   * only by their exact name. Returns the names. Optional; not needed by stores in which such uploads are listed or
+   * disappear by themselves.
    */
   tidy?(options: {
     readonly before: number;
     readonly isDead: (name: string) => boolean;
     readonly unfinished?: readonly string[];
   }): Promise<readonly string[]>;
-  /** Releases resources, and aborts requests that have no signal of their own. The content of the store stays. */
+  /**
+   * Releases resources, and aborts requests that have no signal of their own. The content of the store is not affected.
+   */
   close(): Promise<void>;
 }
 

@@ -41,7 +41,7 @@ export function parseCheckpointName(text: string): CheckpointName | undefined {
   const [, tx = "", day = "", hours = "", minutes = "", seconds = "", suffix = ""] = match;
   const name = { txId: Number(tx), takenAt: Date.parse(`${day}T${hours}:${minutes}:${seconds}Z`), suffix };
   if (!Number.isSafeInteger(name.txId) || Number.isNaN(name.takenAt)) return undefined;
-  // 2026-02-31 is parsed as a day of March; only a string that formats back to itself is a valid name.
+  // 2026-02-31 is parsed as a day in March, so only a string that formats back to itself is a valid name.
   return formatCheckpointName(name) === text ? name : undefined;
 }
 
@@ -63,7 +63,10 @@ export function parseCheckpointFile(
   return undefined;
 }
 
-/** Orders names newest first: by tx-id as a number, then time, then suffix, so that the order is the same on every node. */
+/**
+ * Orders names newest first: by numeric transaction id, then time, then suffix, so that the order is the same on every
+ * node.
+ */
 export function newestFirst(a: CheckpointName, b: CheckpointName): number {
   if (a.txId !== b.txId) return b.txId - a.txId;
   if (a.takenAt !== b.takenAt) return b.takenAt - a.takenAt;
@@ -78,7 +81,10 @@ export const FileName = z
   .max(255)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "expected a plain file name");
 
-/** Digests of a log's whole history up to a transaction, as its index has them. Two values at one transaction can be compared. */
+/**
+ * An index's digests of its log's whole history up to a transaction. Two values at the same transaction can be
+ * compared.
+ */
 const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sha256 });
 /** The number of chain values in a manifest: the newest, some increasingly older ones, and those at which other checkpoints end. */
 const MAX_CHAIN_VALUES = 250;
@@ -92,7 +98,10 @@ export const ManifestSchema = z.object({
   anchor: z.object({ txId: Position, sha256: Sha256 }),
   /** Absent in indexes of formats before version 5. */
   chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES).optional(),
-  /** The transaction up to which the files contain nothing that was evicted. Absent in versions of Cairn that did not check that. */
+  /**
+   * The transaction up to which the files contain no evicted content. Absent in versions of Cairn that did not check
+   * this.
+   */
   purged: Position.optional(),
   takenAt: z.iso.datetime(),
   node: z.string(),
@@ -113,7 +122,7 @@ export type CapturedState = Pick<
   readonly format: { readonly index: number; readonly kv: string };
 };
 
-/** Error codes that mean that the checkpoint itself is damaged, as opposed to the disk, the store or the log. */
+/** Error codes that indicate damage to the checkpoint itself, as opposed to the disk, the store or the log. */
 export const DAMAGE_CODES: ReadonlySet<string> = new Set([
   "CHECKPOINT_CORRUPT",
   "CHECKPOINT_INCOMPLETE",
@@ -129,14 +138,10 @@ const HINT =
   "Other checkpoints are not affected. If no node is writing this one, remove its files from the store.";
 
 function corrupt(name: string, why: string, cause?: unknown): CairnError {
-  return new CairnError(
-    "CHECKPOINT_CORRUPT",
-    `The manifest of ${name} is not one that Cairn wrote: ${why}.`,
-    {
-      hint: HINT,
-      ...(cause === undefined ? {} : { cause }),
-    },
-  );
+  return new CairnError("CHECKPOINT_CORRUPT", `The manifest of ${name} is invalid: ${why}.`, {
+    hint: HINT,
+    ...(cause === undefined ? {} : { cause }),
+  });
 }
 
 /** Encodes a manifest as the JSON that is stored. */
@@ -161,8 +166,8 @@ function isWhole(text: string, value: unknown): boolean {
 }
 
 /**
- * Decodes the manifest of the checkpoint `name`. `CHECKPOINT_CORRUPT` if it is not a manifest, or belongs to another checkpoint. Unknown
- * fields are dropped: a later version may have added them.
+ * Decodes the manifest of the checkpoint `name`. Throws `CHECKPOINT_CORRUPT` if it is not a manifest or belongs to
+ * another checkpoint. Unknown fields, which a later version may have added, are dropped.
  */
 export function decodeManifest(name: string, text: string): Manifest {
   if (isTooIntricate(text)) throw corrupt(name, "it has far more entries than a manifest of its length");
@@ -188,10 +193,13 @@ export function decodeManifest(name: string, text: string): Manifest {
 
 /** The smallest number of characters per object or list entry in a manifest. */
 const MIN_CHARACTERS_PER_PART = 20;
-/** The length below which a string is parsed in any case. */
+/** The length below which a string is always parsed. */
 const SMALL_TEXT_LENGTH = 100_000;
 
-/** Returns whether parsing would take many times the string's memory, which never happens with the result of {@link encodeManifest}. */
+/**
+ * Returns whether parsing would take many times the string's memory, which never happens for results of {@link
+ * encodeManifest}.
+ */
 function isTooIntricate(text: string): boolean {
   if (text.length < SMALL_TEXT_LENGTH) return false;
   const most = text.length / MIN_CHARACTERS_PER_PART;
@@ -210,7 +218,7 @@ function inconsistency(name: string, manifest: Manifest): string | undefined {
   if (said.takenAt !== Date.parse(manifest.takenAt)) return `it was taken at ${manifest.takenAt}`;
   if (manifest.archive.name !== checkpointFile(name, "archive"))
     return `it names the archive ${manifest.archive.name}`;
-  if (manifest.anchor.txId !== manifest.txId) return "its anchor is not its last transaction";
+  if (manifest.anchor.txId !== manifest.txId) return "its anchor is not that of its last transaction";
   if (manifest.chains?.some(({ txId }) => txId > manifest.txId) === true)
     return "its chains continue after its last transaction";
   const names = new Set(manifest.files.map((file) => file.name));

@@ -6,10 +6,10 @@ import { MAX_RECORD_LENGTH, parseStoredRecord, readStoredRecord } from "./stored
 /** The prefix of the names of leases. */
 export const LEASE_PREFIX = "in-progress";
 
-/** The lease of earlier versions, which was shared by all logs: while it is live, no node of any log uploads. */
+/** The lease of earlier versions, which was shared by all logs. While it is live, no node of any log uploads. */
 export const SHARED_LEASE = `${LEASE_PREFIX}.json`;
 
-/** The maximum number of unfinished uploads recorded: they would accumulate in stores where none can be aborted. */
+/** The maximum number of recorded unfinished uploads, which would accumulate in stores where none can be aborted. */
 const MAX_UNFINISHED = 16;
 
 const LEASE_NAME = /^in-progress(?:-[A-Za-z0-9._-]+)?\.json$/;
@@ -21,13 +21,15 @@ export function leaseFile(logId: string): string {
   return `${LEASE_PREFIX}-${id}.json`;
 }
 
-/** The longest credible lease (ms): a longer one was written by a wrong clock, and counts as expired. */
+/**
+ * The maximum credible duration of a lease (ms). A longer one was written with a wrong clock, and counts as expired.
+ */
 export const MAX_CREDIBLE_LEASE_MS = 600_000;
 
 /** The content of a lease. */
 export const LeaseSchema = z.object({
   owner: z.string(),
-  // Identifies the process: `owner` is a node's id, which a second process may have by mistake.
+  // This identifies the process, because `owner` is a node's id, which a second process may have by mistake.
   nonce: z.string(),
   // The archive that is being uploaded; sweeps leave it alone. Absent before the upload.
   archive: z.string().optional(),
@@ -117,8 +119,9 @@ export interface HeldLease {
   /** The time at which the lease expires unless it is renewed. */
   readonly expiresAt: string;
   /**
-   * Whether the lease has this node's id and was not renewed since this process started: an earlier process of the node left it. It is
-   * respected nevertheless: a copy of the machine or its volume has the same id, path and files, so nothing proves that the holder is dead.
+   * Whether the lease has this node's id and has not been renewed since this process started, which means that an
+   * earlier process of the node left it behind. It is respected nevertheless, because a copy of the machine or its
+   * volume has the same id, path and files, so nothing proves that the holder is dead.
    */
   readonly leftBehind: boolean;
 }

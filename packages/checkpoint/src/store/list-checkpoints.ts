@@ -12,17 +12,17 @@ import {
   parseCheckpointName,
 } from "./checkpoint.ts";
 
-/** A checkpoint in a store: it has a manifest, and its archive has the size that the manifest states. */
+/** A checkpoint in a store. It has a manifest, and its archive has the size given in the manifest. */
 export interface StoredCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
-  /** Whether it has the mark of a verification, and none of damage. */
+  /** Whether it has a mark of verification and no mark of damage. */
   readonly verified: boolean;
   /** Whether it has a mark of damage, which its manifest and the size of its archive do not show. */
   readonly damaged: boolean;
 }
 
-/** A checkpoint that cannot be used, and why. */
+/** An unusable checkpoint, and the reason. */
 export interface SkippedCheckpoint {
   readonly name: string;
   /** The location of its store. */
@@ -56,8 +56,8 @@ export interface CheckpointList {
 }
 
 /**
- * Lists the checkpoints of all logs in `store`. No content makes it fail. Errors: those of the store (`STORE_*`) and the reason of
- * `signal`.
+ * Lists the checkpoints of all logs in `store`. Never fails because of the store's content. Throws the store's errors
+ * (`STORE_*`) and the reason of `signal`.
  */
 export async function listCheckpoints(store: CheckpointStore, signal?: AbortSignal): Promise<CheckpointList> {
   const checkpoints: CheckpointListing[] = [];
@@ -123,7 +123,7 @@ async function readCheckpoint(
     const error = archiveFault(checkpoint, files.archive);
     return error === undefined ? checkpoint : { name, store: store.location, error };
   } catch (error) {
-    // A single file without read permission concerns one checkpoint; a store that does not respond concerns all.
+    // A single file without read permission affects one checkpoint; an unresponsive store affects all.
     if (isCairnError(error, "CHECKPOINT_CORRUPT") || isCairnError(error, "STORE_DENIED")) {
       return { name, store: store.location, error };
     }
@@ -139,7 +139,7 @@ function archiveFault(
   const has = archive === undefined ? "is missing" : `has ${archive.bytes} bytes`;
   return new CairnError(
     "CHECKPOINT_INCOMPLETE",
-    `The archive of ${name} ${has}, but its manifest says ${manifest.archive.bytes}.`,
+    `The archive of ${name} ${has}, but its manifest records ${manifest.archive.bytes}.`,
     {
       hint: "Something other than Cairn removed or changed it: look for life-cycle rules and unfinished copies.",
     },

@@ -8,23 +8,29 @@ import type { Clock } from "../timing/clock.ts";
 /** The folder of reservations: each names a checkpoint that a node is restoring. */
 export const RESERVATIONS = "reservations/";
 
-/** The validity of a reservation (ms), within which it is renewed three times. After a crash the checkpoint stays that much longer. */
+/**
+ * The validity of a reservation (ms), within which it is renewed three times. After a crash, the checkpoint is kept for
+ * that long.
+ */
 const RESERVATION_MS = 300_000;
-/** The time (ms) after which a reservation that was not renewed has ended, whatever end it claims. */
+/** The time (ms) after which an unrenewed reservation has ended, whatever expiry it states. */
 const MAX_RESERVATION_MS = 2 * RESERVATION_MS;
 
-/** The pattern of the names that {@link reserve} gives. */
+/** The pattern of the names that {@link reserve} generates. */
 const OWN_NAME = /^reservations\/[0-9a-f]{16}\.json$/;
 
 const ReservationSchema = z.object({ checkpoint: z.string(), node: z.string(), expiresAt: z.iso.datetime() });
 
 /** A reservation that this process renews until it is released. */
 export interface Reservation {
-  /** Releases the reservation. Does nothing if none was created: restoring from a store that cannot be written to works without one. */
+  /**
+   * Releases the reservation. Does nothing if none was created, since restoring from a read-only store works without
+   * one.
+   */
   release(): Promise<void>;
 }
 
-/** Makes sweeps keep `checkpoint`. Best effort: if the store refuses it, there is nothing to release. */
+/** Makes sweeps keep `checkpoint`. Best effort: if the store rejects it, there is nothing to release. */
 export async function reserve(
   store: CheckpointStore,
   checkpoint: string,
@@ -68,7 +74,7 @@ export async function readReservations(
   const now = await store.now();
   const mayRemove = store.describe?.()?.canDelete !== false;
   for (const { name, bytes, modifiedAt } of files) {
-    // Other files in that folder are foreign, and need not be read again and again.
+    // Other files in that folder are foreign, and need not be read repeatedly.
     if (!OWN_NAME.test(name) || bytes > MAX_RECORD_LENGTH) continue;
     // Reservations accumulate in stores where none can be removed: those that have certainly ended are not read.
     if (!mayRemove && modifiedAt + MAX_RESERVATION_MS <= now) continue;
@@ -82,7 +88,7 @@ export async function readReservations(
   return { reserved, expired };
 }
 
-/** Runs `work` and ignores errors of the store: a restore works without a reservation, too. */
+/** Runs `work` and ignores errors of the store, since a restore also works without a reservation. */
 async function bestEffort<T>(work: () => Promise<T>): Promise<T | undefined> {
   try {
     return await work();

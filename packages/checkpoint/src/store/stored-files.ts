@@ -12,7 +12,7 @@ export function isStoreName(name: string): boolean {
   return segments.length <= 2 && segments.every((segment) => SEGMENT.test(segment));
 }
 
-/** Throws if a name could lead out of the store: names also come from manifests and users. */
+/** Throws if a name could lead out of the store, since names also come from manifests and users. */
 export function requireStoreName(name: string): void {
   if (isStoreName(name)) return;
   throw new CairnError(
@@ -24,28 +24,28 @@ export function requireStoreName(name: string): void {
   );
 }
 
-/** The largest file, in bytes, that {@link CheckpointStore.read} reads into memory. */
+/** The maximum size, in bytes, of a file that {@link CheckpointStore.read} reads into memory. */
 export const MAX_SMALL_FILE_BYTES = 64 * 1024 * 1024;
 
 /** Returns the error for a small file that is too large. */
 export function tooLarge(name: string, bytes: number): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
-    `${name} has ${bytes} bytes, more than a file of this kind can have.`,
+    `${name} has ${bytes} bytes, which is too large for a file of this kind.`,
     {
       hint: "Cairn did not write it; remove it from the store.",
     },
   );
 }
 
-/** Returns the error for a folder, pipe or device in the place of a small file. */
+/** Returns the error for a folder, pipe or device in place of a small file. */
 export function notAFile(name: string): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `${name} is not a plain file.`, {
     hint: "Cairn did not create it; remove it from the store.",
   });
 }
 
-/** Returns the error for a file that exists already. */
+/** Returns the error for a file that already exists. */
 export function alreadyThere(name: string, location: string): CairnError {
   return new CairnError("CONFLICT", `${name} is already in ${location}.`, {
     hint: "Files in a store are never overwritten; another process wrote one with this name.",

@@ -2,10 +2,10 @@ import { isCairnError } from "@cairn/kv";
 import type { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 
-/** The length above which a file is not parsed, in UTF-16 units: Cairn's records are much shorter. */
+/** The length above which a file is not parsed, in UTF-16 units. Cairn's records are much shorter. */
 export const MAX_RECORD_LENGTH = 65_536;
 
-/** Reads a record; undefined if it does not exist, or is not one of Cairn's. Errors: those of the store (`STORE_*`). */
+/** Reads a record; undefined if it does not exist or is not one of Cairn's. Throws the store's errors (`STORE_*`). */
 export async function readStoredRecord<T extends z.ZodType>(
   store: CheckpointStore,
   name: string,
@@ -20,7 +20,9 @@ export async function readStoredRecord<T extends z.ZodType>(
   }
 }
 
-/** Parses a small JSON file; undefined if it is not JSON or does not match the schema, and so is not one of Cairn's. */
+/**
+ * Parses a small JSON file; undefined if it is not JSON or does not match the schema, and thus is not one of Cairn's.
+ */
 export function parseStoredRecord<T extends z.ZodType>(schema: T, text: string): z.infer<T> | undefined {
   if (text.length > MAX_RECORD_LENGTH) return undefined;
   let value: unknown;

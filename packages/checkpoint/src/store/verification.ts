@@ -17,7 +17,10 @@ const VerificationSchema = z.object({
  */
 export type Verification = z.infer<typeof VerificationSchema>;
 
-/** Marks a checkpoint as verified, after it was read back, unpacked, opened and digested. Replaces an existing mark, also one of damage. */
+/**
+ * Marks a checkpoint as verified, after it was read back, unpacked, opened and digested. Replaces any existing mark,
+ * including one of damage.
+ */
 export async function markVerified(
   store: CheckpointStore,
   name: string,
@@ -28,7 +31,7 @@ export async function markVerified(
   const { node, digest, archive } = found;
   const verification = VerificationSchema.parse({ verifiedAt, node, digest, archive: archive.sha256 });
   const text = `${JSON.stringify(verification, null, 1)}\n`;
-  // If several nodes mark a checkpoint at once, any mark will do: they are equivalent.
+  // If several nodes mark a checkpoint at once, any of the marks will do, because they are equivalent.
   const before = await store.read(file);
   if (before === undefined) await store.create(file, text);
   else await store.replace(file, text, before.tag);
@@ -39,8 +42,9 @@ export async function markVerified(
 }
 
 /**
- * Marks checkpoints as damaged in place of verified, so that every node sees it in the listing: they do not count as saved, and neither
- * trimming nor retention relies on them. Damage that the listing or the manifest shows gets no mark: such a checkpoint may be being copied.
+ * Marks checkpoints as damaged instead of verified, so that every node sees it in the listing: they do not count as
+ * saved, and neither trimming nor retention relies on them. Damage that is visible in the listing or the manifest gets
+ * no mark, because such a checkpoint may still be being copied.
  */
 export async function markDamaged(
   store: CheckpointStore,

@@ -6,7 +6,7 @@ export interface Clock {
   wait(ms: number, signal?: AbortSignal): Promise<boolean>;
 }
 
-/** The longest timer of setTimeout; a longer one would fire at once. */
+/** The maximum delay of setTimeout; a longer timer would fire immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** The machine's clock and timers. Waiting keeps the process alive. */

@@ -1,4 +1,4 @@
-/** Waits for `work`. Throws the signal's reason as soon as it is aborted, and then discards the result of `work`. */
+/** Waits for `work`. As soon as the signal is aborted, throws its reason and discards the result of `work`. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   let onAbort: (() => void) | undefined;

@@ -5,15 +5,18 @@ import { isLinkRefusal, makeFolder } from "../disk/folders.ts";
 import { systemErrorCode } from "../errors/errors.ts";
 import type { KvCapture } from "../store/kv-store.ts";
 
-/** The file system calls of a capture, so that a wrapper can interfere between them. Errors are those of node:fs. */
+/**
+ * The file system calls of a capture, separated so that a wrapper can intervene between them. They throw the errors of
+ * node:fs.
+ */
 export interface CaptureFileSystem {
-  /** Makes the directory and those above it. Returns whether it did not exist. */
+  /** Creates the directory and its parents. Returns whether it did not exist. */
   makeDirectory(path: string): Promise<boolean>;
-  /** Returns the names in a directory, in no order. */
+  /** Returns the names in a directory, in no particular order. */
   list(path: string): Promise<string[]>;
-  /** Reads a whole file: for CURRENT and manifests, which are small. */
+  /** Reads a whole file. Used for CURRENT and manifests, which are small. */
   read(path: string): Promise<Uint8Array>;
-  /** Writes a new file; `EEXIST` if it exists, since it could be a link to a file that the source uses. */
+  /** Writes a new file. Throws `EEXIST` if it exists, since it could be a link to a file that the source uses. */
   write(path: string, bytes: Uint8Array): Promise<void>;
   link(source: string, target: string): Promise<void>;
   /** `mode` takes the flags of `copyFile` in node:fs. */
@@ -21,7 +24,7 @@ export interface CaptureFileSystem {
   size(path: string): Promise<number>;
   /** Removes a file; does nothing if the file does not exist. */
   removeFile(path: string): Promise<void>;
-  /** Removes a directory if it is empty: other files stay. */
+  /** Removes a directory if it is empty, so that other files are kept. */
   removeDirectory(path: string): Promise<void>;
 }
 
@@ -43,12 +46,12 @@ export class CaptureTarget {
   readonly #source: string;
   readonly #target: string;
   readonly #files: CaptureFileSystem;
-  /** All files in the target with their sizes, which a failed capture has to remove. */
+  /** All files in the target with their sizes. A failed capture must remove them. */
   readonly #bytes = new Map<string, number>();
-  /** The tables among them; manifest, CURRENT and logs are in neither set. */
+  /** The tables among them. Manifest, CURRENT and logs are in neither set. */
   #linked = new Set<string>();
   #copied = new Set<string>();
-  /** Whether to try links; false once the file system has refused one for a reason that holds for every file. */
+  /** Whether to try links; false once the file system has refused one for a reason that applies to every file. */
   #linksWork = true;
 
   constructor(source: string, target: string, files: CaptureFileSystem) {
@@ -65,7 +68,7 @@ export class CaptureTarget {
     return [...this.#bytes.keys()];
   }
 
-  /** Shares a file that no longer changes. Returns false if the file is no longer in the source. */
+  /** Shares a file that no longer changes. Returns false if the source no longer contains the file. */
   async share(name: string, bytes: number): Promise<boolean> {
     if (this.#linksWork) {
       try {
@@ -87,9 +90,12 @@ export class CaptureTarget {
     return true;
   }
 
-  /** Copies a file with at least its length at the call. Returns false if the file is no longer in the source. */
+  /**
+   * Copies a file with at least the length that it has at the time of the call. Returns false if the source no longer
+   * contains the file.
+   */
   async copy(name: string, mode = 0): Promise<boolean> {
-    // Noted before it is complete, so that a copy that fails halfway is removed too.
+    // The file is recorded before it is complete, so that an incomplete copy is removed as well.
     this.#bytes.set(name, 0);
     try {
       await this.#files.copy(join(this.#source, name), join(this.#target, name), mode);

@@ -8,24 +8,28 @@ import type { KvCapture } from "../store/kv-store.ts";
 import { checkTable } from "../tables/check-table.ts";
 import { captureFileSystem, type CaptureFileSystem, CaptureTarget } from "./capture-target.ts";
 
-/** Options for a capture. Only tests need other limits or another file system. */
+/** Options for a capture. Only tests need different limits or a different file system. */
 export interface CaptureOptions {
   readonly fileSystem?: CaptureFileSystem;
-  /** The number of starts with the logs (default 20), and of manifest reads per copy of the logs (default 100), before giving up. */
+  /**
+   * The maximum number of times that the capture starts over with the logs (default 20), and of manifest reads per copy
+   * of the logs (default 100).
+   */
   readonly maxStarts?: number;
   readonly maxReads?: number;
   /** Whether the caller compares the tables with their checksums, which it must do before using the copy. Defaults to false. */
   readonly unchecked?: boolean;
 }
 
-// The writer's batches use the same four threads as these calls: more links at a time would make it wait.
+// The writer's batches use the same four threads as these calls, so more concurrent links would make it wait.
 const PARALLEL_LINKS = 4;
 
 /**
- * Copies the LevelDB in `source`, which may be open and written to, into `target`, which it makes (`CONFLICT` if it is not empty). The copy
- * is a prefix of the batch history that contains everything written before the call. Tables are shared by hard links if the file system
- * supports them; opening, writing to or removing the copy does not affect the source. After a failure everything created is removed:
- * `INDEX_CORRUPT` (no complete database in `source`, or a damaged one), `DISK_FULL`, `CHECKPOINT_INCOMPLETE` (files kept vanishing).
+ * Copies the LevelDB in `source`, which may be open and written to, into `target`, which it creates (`CONFLICT` if it
+ * is not empty). The copy is a prefix of the batch history that contains everything written before the call. Tables are
+ * shared by hard links if the file system supports them; opening, writing to or removing the copy does not affect the
+ * source. After a failure, everything that was created is removed. Throws `INDEX_CORRUPT` (no complete database in
+ * `source`, or a damaged one), `DISK_FULL`, `CHECKPOINT_INCOMPLETE` (files kept vanishing).
  */
 export async function captureLevelDb(
   source: string,
@@ -65,7 +69,7 @@ async function capture(
   maxStarts: number,
   maxReads: number,
 ): Promise<Iterable<string>> {
-  // Kept between starts: most tables are still live.
+  // The links are kept between starts, because most tables are still live.
   const tables = new Map<number, string>();
   for (let start = 0; start < maxStarts; start++) {
     const logs = await copyLogs(source, place, files);
@@ -75,9 +79,9 @@ async function capture(
       for (const log of logs.copied) {
         if (!needsLog(manifest, log)) await place.remove(levelFileName(log, "log"));
       }
-      // The last complete edit may be followed by one that was being written when the file was read.
+      // The last complete edit may be followed by one that was still being written when the file was read.
       await place.write(name, bytes.subarray(0, manifest.end));
-      // Last, since it makes the directory a database.
+      // CURRENT comes last, because it turns the directory into a database.
       await place.write("CURRENT", Buffer.from(`${name}\n`));
       return tables.values();
     }
@@ -87,12 +91,12 @@ async function capture(
     "CHECKPOINT_INCOMPLETE",
     `The files in ${source} changed faster than they were captured.`,
     {
-      hint: "The index itself is fine, and the next checkpoint tries again; look for another program that removes files there.",
+      hint: "The index itself is intact, and the next checkpoint tries again; look for another program that removes files there.",
     },
   );
 }
 
-/** Write-ahead logs that were copied, and logs that are known to exist or to have existed but were not copied. */
+/** The copied write-ahead logs, and logs that are known to exist or to have existed but were not copied. */
 interface CopiedLogs {
   readonly copied: readonly number[];
   readonly absent: readonly number[];
@@ -105,7 +109,8 @@ interface CopiedLogs {
 async function copyLogs(source: string, place: CaptureTarget, files: CaptureFileSystem): Promise<CopiedLogs> {
   const copied: number[] = [];
   const absent: number[] = [];
-  // Newest first: a log is complete once there is a newer one. Copied, since the database still writes to it.
+  // The newest log is copied first, because a log is complete once there is a newer one. It is copied rather than
+  // linked, because the database still writes to it.
   for (const log of levelFileNumbers(await listSource(source, files), "log").toReversed()) {
     const whole = await place.copy(levelFileName(log, "log"));
     (whole ? copied : absent).push(log);
@@ -143,7 +148,9 @@ function noManifest(source: string, name: string, cause: unknown): CairnError {
   });
 }
 
-/** The manifest that CURRENT names. `bytes` goes into the copy: reading the file again could return a newer manifest. */
+/**
+ * The manifest that CURRENT names. The copy uses `bytes`, because reading the file again could return a newer manifest.
+ */
 interface CapturedManifest {
   readonly name: string;
   readonly bytes: Uint8Array;
@@ -151,8 +158,8 @@ interface CapturedManifest {
 }
 
 /**
- * Links exactly the live tables: if the copy contained another table, opening the copy could reuse its number, and truncate a file that the
- * source uses. Returns undefined if an absent log is needed after all.
+ * Links exactly the live tables. If the copy contained another table, opening the copy could reuse its number and
+ * truncate a file that the source uses. Returns undefined if an absent log is needed after all.
  */
 async function linkTables(
   source: string,
@@ -180,7 +187,7 @@ async function linkTables(
     });
     if (!gone) return current;
   }
-  // As with a needed log that is absent: start again, or give up after too many starts.
+  // As with a missing log that is needed, start over, or give up after too many starts.
   return undefined;
 }
 
@@ -200,7 +207,7 @@ async function readManifest(source: string, files: CaptureFileSystem): Promise<C
       const bytes = await files.read(join(source, name));
       return { name, bytes, manifest: decodeManifestFile(join(source, name), bytes) };
     } catch (error) {
-      // Opening a database replaces its manifest, so one failure may be chance, but three are not.
+      // Opening a database replaces its manifest, so one failure may be a coincidence, but three are not.
       const missing = systemErrorCode(error) === "ENOENT" || systemErrorCode(error) === "EISDIR";
       if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
       if (tries < 3) continue;

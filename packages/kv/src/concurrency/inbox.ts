@@ -1,8 +1,11 @@
 import type { Worker } from "node:worker_threads";
 
-/** A queue of values that arrive from elsewhere, usually another thread: first in, first out. `T` must not include undefined. */
+/**
+ * A first-in, first-out queue of values that arrive from elsewhere, usually another thread. `T` must not include
+ * undefined.
+ */
 export class Inbox<T> {
-  // One of the two is always empty: a value goes to the first waiting taker.
+  // One of the two is always empty, because a value goes to the first waiting taker.
   readonly #held: T[];
   readonly #takers: { give(one: T): void; refuse(error: unknown): void }[] = [];
   #failure: { readonly error: unknown } | undefined;

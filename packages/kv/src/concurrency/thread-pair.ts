@@ -16,13 +16,13 @@ export interface ThreadPair<Message> {
   readonly worker: Worker;
   /** The messages of the first thread. Fails with the error that ended either thread. */
   readonly sent: Inbox<Message>;
-  /** Ends both threads, and waits until they have exited. */
+  /** Terminates both threads, and waits until they have exited. */
   terminate(): Promise<void>;
 }
 
 /**
- * Starts two threads, each with one end of a channel between them. Both start at the same time: a thread takes a tenth of a second to
- * start, and would take twice that if the other thread started it.
+ * Starts two threads, each with one end of a channel between them. Both start at the same time. A thread takes a tenth
+ * of a second to start, and it would take twice as long if one thread started the other.
  */
 export function startThreadPair<Message>(
   moduleUrl: string,
@@ -46,8 +46,8 @@ export function startThreadPair<Message>(
     throw error;
   }
   other.on("error", (error) => sent.fail(error));
-  // When one thread ends, the other follows, and the other's exit event may come first. A thread's error event precedes its exit event:
-  // once both have exited, neither had an error.
+  // When one thread ends, the other follows, and the other's exit event may come first. A thread's error event precedes
+  // its exit event. Thus, if both have exited, neither had an error.
   const endBoth = async (): Promise<void> => {
     await Promise.all([worker.terminate(), other.terminate()]);
   };

@@ -2,10 +2,10 @@ import { constants, setPriority } from "node:os";
 import { type Transferable, Worker } from "node:worker_threads";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 
-/** The number of bytes above which a worker thread pays off: fewer are processed before it has started. */
+/** The number of bytes above which a worker thread pays off. Fewer bytes are processed before a thread has started. */
 export const MIN_BYTES_FOR_THREAD = 16 * 1024 * 1024;
 
-/** An error in a message between threads: of an `Error` object, only name, message and stack would arrive. */
+/** An error in a message between threads. Of an `Error` object, only name, message and stack would arrive. */
 export interface SentError {
   readonly message: string;
   /** Present for a {@link CairnError}. */
@@ -42,14 +42,17 @@ export function startWorker(
   if (!moduleUrl.endsWith(".ts")) {
     return new Worker(new URL(`./${name}.js`, moduleUrl), { ...options, ...withoutInputType() });
   }
-  // Node does not run TypeScript: if an export condition makes the sources run, the thread runs the build.
+  // Node does not run TypeScript. If an export condition makes the sources run, the thread runs the build instead.
   const root = moduleUrl.slice(0, moduleUrl.lastIndexOf("/src/"));
   return new Worker(new URL(`${root}/dist/bundle/${name}.js`), { ...options, execArgv: [] });
 }
 
 const INPUT_TYPE = /"?--input-type(?:=|\s+)[\w-]+"?/g;
 
-/** Removes --input-type, which is for programs given as text: a thread inherits it from the command line or NODE_OPTIONS, and fails. */
+/**
+ * Removes --input-type, which is for programs passed as text. A thread inherits it from the command line or
+ * NODE_OPTIONS, and fails.
+ */
 function withoutInputType(): { execArgv?: string[]; env?: NodeJS.ProcessEnv } {
   const { NODE_OPTIONS: options = "" } = process.env;
   const remaining = options.replaceAll(INPUT_TYPE, "");
@@ -57,7 +60,10 @@ function withoutInputType(): { execArgv?: string[]; env?: NodeJS.ProcessEnv } {
   return process.execArgv.some((arg) => arg.startsWith("--input-type")) ? { execArgv: [] } : {};
 }
 
-/** Lowers the priority of this thread below all others of the process. Only Linux supports that; elsewhere nothing changes. */
+/**
+ * Lowers the priority of this thread below all others of the process. Only Linux supports this; elsewhere, it has no
+ * effect.
+ */
 export function lowerThreadPriority(): void {
   if (process.platform === "linux") setPriority(0, constants.priority.PRIORITY_LOW);
 }

@@ -1,7 +1,7 @@
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
-/** Reasons why a folder cannot be used, as clauses; an operator has to fix each of these. */
+/** The reasons why a folder cannot be used, as clauses. Each requires an operator. */
 const UNUSABLE: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of its path is a file",
   EEXIST: "a file or a dangling link with its name exists",
@@ -18,7 +18,7 @@ export function diskError(error: unknown, dir: string): unknown {
   const system = systemErrorOf(error);
   if (system?.meaning === "full") {
     return new CairnError("DISK_FULL", `The disk of ${dir} has no space left (${code}).`, {
-      hint: "Free some space; what was partly written is removed.",
+      hint: "Free some space; partially written files are removed.",
       cause: error,
     });
   }

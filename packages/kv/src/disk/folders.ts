@@ -4,8 +4,9 @@ import { CairnError, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf } from "../errors/system-errors.ts";
 
 /**
- * Creates a folder and its missing parents. Returns the topmost folder created; undefined if all existed. Node's own recursive `mkdir`
- * never ends if a file system reports ENOENT below an existing folder, as /proc does: here that is `CONFIG_INVALID`.
+ * Creates a folder and its missing parents. Returns the topmost folder created; undefined if all existed. Node's own
+ * recursive `mkdir` never ends if a file system reports ENOENT below an existing folder, as /proc does; this function
+ * throws `CONFIG_INVALID` instead.
  */
 export async function makeFolder(dir: string): Promise<string | undefined> {
   const missing: string[] = [];
@@ -29,20 +30,20 @@ async function make(folder: string): Promise<"made" | "exists" | "no parent"> {
     return "made";
   } catch (error) {
     if (systemErrorCode(error) === "ENOENT") return "no parent";
-    // An existing folder may be refused with any code, for example on a read-only file system.
+    // For an existing folder, the error may have any code, for example on a read-only file system.
     if (await isFolder(folder, error)) return "exists";
     throw error;
   }
 }
 
-/** Returns whether there is a folder at `path`, for which `mkdir` failed with `refusal`. */
+/** Returns whether `path`, for which `mkdir` failed with `refusal`, is a folder. */
 async function isFolder(path: string, refusal: unknown): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (error) {
-    // Something exists at the path that could not be examined just now.
+    // Something exists at the path, but it could not be examined.
     if (systemErrorCode(refusal) === "EEXIST" && systemErrorOf(error) !== undefined) throw error;
-    // Otherwise the error from `mkdir` says more.
+    // Otherwise the error from `mkdir` is more informative.
     if (systemErrorCode(error) !== undefined) return false;
     throw error;
   }
@@ -68,10 +69,10 @@ export async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** Errors of file systems that cannot flush a folder; on these, flushing the file is enough. */
+/** The errors of file systems that cannot flush a folder. On these, flushing the file suffices. */
 const NO_FOLDER_SYNC = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EPERM"]);
 
-/** Flushes a folder, so that the names in it survive a power loss. */
+/** Flushes a folder, which makes the names in it durable. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r");
   try {
@@ -83,7 +84,7 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Flushes a file, so that its content survives a power loss. */
+/** Flushes a file, which makes its content durable. */
 export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, "r");
   try {
@@ -93,7 +94,10 @@ export async function syncFile(path: string): Promise<void> {
   }
 }
 
-/** Errors of link(2): no hard links on this file system, none across file systems, none allowed, or too many to one file. */
+/**
+ * Errors of link(2): hard links are unsupported on this file system, impossible across file systems, or not permitted,
+ * or the file has too many.
+ */
 const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
 
 /** Returns whether a hard link failed because it is not possible here, so that the caller should copy instead. */

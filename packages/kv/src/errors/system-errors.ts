@@ -1,13 +1,14 @@
 import { CairnError, type ErrorCode, errorMessage, systemErrorCode } from "./errors.ts";
 
 /**
- * The response to an error of the operating system. No such error says anything about a file's content, so none is a reason to move an
- * index aside, to call a checkpoint damaged, or to rebuild anything.
+ * The response to an error of the operating system. Such an error never reflects on a file's content, so it is never a
+ * reason to move an index aside, to treat a checkpoint as damaged, or to rebuild anything.
  *
- * - `wait`: the process or the machine has run out of something that becomes available again by itself. Refuse the request, and try again.
- * - `full`: the disk is full. Refuse writes until there is space, and try again.
- * - `denied`: the process lacks permission. An operator has to grant it; say what to change, and try again.
- * - `failing`: the device fails. An operator has to look at it; try again, since a cable may have been the cause.
+ * - `wait`: the process or the machine has run out of a resource that will become available again. Reject the request,
+ *   and try again.
+ * - `full`: the disk is full. Reject writes until there is space, and try again.
+ * - `denied`: the process lacks a permission that an operator must grant. Report what to change, and try again.
+ * - `failing`: the device is failing, which an operator must examine. Try again, since a cable may have been the cause.
  */
 export type SystemErrorMeaning = "wait" | "full" | "denied" | "failing";
 
@@ -41,7 +42,7 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
   {
     errno: "EAGAIN",
     meaning: "wait",
-    what: "the system cannot do this at the moment",
+    what: "the resource is temporarily unavailable",
     text: /Resource temporarily unavailable/,
   },
   { errno: "ENOSPC", meaning: "full", what: "the disk has no space left", text: /No space left on device/ },
@@ -70,7 +71,7 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
 
 /** The beginning of LevelDB's messages about files; those about their content begin with "Corruption: ". */
 const LEVEL_IO_ERROR = /^(?:IO error|NotFound): /;
-/** The number of causes followed: errors are nested a few levels at most, and one may be its own cause. */
+/** The maximum number of causes to follow. Errors are nested a few levels at most, and one may be its own cause. */
 const MAX_CAUSES = 8;
 
 /**
@@ -114,7 +115,7 @@ function saidBy(message: string): SystemError | undefined {
   return SYSTEM_ERRORS.find(({ text }) => text.test(reason));
 }
 
-/** The error code and the hint for each meaning. */
+/** The error code and the hint for each response. */
 const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; readonly hint: string }>> = {
   wait: {
     code: "SYSTEM_REFUSED",

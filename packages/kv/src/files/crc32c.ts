@@ -1,8 +1,9 @@
 import { crc32c as checksum } from "@node-rs/crc32";
 
 /**
- * Returns the CRC-32C (Castagnoli) of `bytes[start, end)` as an unsigned number. Uses the processor's instruction (6,000 MB/s, whereas
- * tables in JavaScript reach 480), since every byte of a checkpoint passes here; node:zlib only has the other CRC-32.
+ * Returns the CRC-32C (Castagnoli) of `bytes[start, end)` as an unsigned number. Uses the processor's instruction
+ * (6,000 MB/s, whereas tables in JavaScript reach 480), because every byte of a checkpoint is processed here. node:zlib
+ * provides only the other CRC-32.
  */
 export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   return checksum(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start));

@@ -12,22 +12,31 @@ export interface CurrentManifest {
   readonly manifest: LevelManifest;
 }
 
-/** Reads the manifest of the LevelDB in `dir`. `INDEX_CORRUPT` if CURRENT names none, or the manifest cannot be decoded. */
+/**
+ * Reads the manifest of the LevelDB in `dir`. Throws `INDEX_CORRUPT` if CURRENT names no manifest, or if the manifest
+ * cannot be decoded.
+ */
 export async function readCurrentManifest(dir: string): Promise<CurrentManifest> {
   const path = await currentManifestPath(dir);
   const bytes = await readFile(path);
   return { path, bytes, manifest: decodeManifestFile(path, bytes) };
 }
 
-/** Returns the path of the manifest of the LevelDB in `dir`. `INDEX_CORRUPT` if CURRENT names none, or is not a file. */
+/**
+ * Returns the path of the manifest of the LevelDB in `dir`. Throws `INDEX_CORRUPT` if CURRENT names no manifest or is
+ * not a file.
+ */
 export async function currentManifestPath(dir: string): Promise<string> {
   const current = join(dir, "CURRENT");
-  // Reading anything else, such as a pipe, could wait forever.
+  // Reading anything other than a file, such as a pipe, could wait forever.
   if (!(await stat(current)).isFile()) throw namesNone(current);
   return join(dir, manifestNameIn(current, await readFile(current)));
 }
 
-/** Returns the manifest name in the content of the file CURRENT. After a power loss that may be anything, such as zeros. */
+/**
+ * Returns the manifest name in the content of the file CURRENT. After a power loss, the content may be arbitrary, such
+ * as zeros.
+ */
 export function manifestNameIn(current: string, content: Uint8Array): string {
   const name = Buffer.from(content).toString("utf8").trim();
   if (MANIFEST_NAME.test(name)) return name;

@@ -35,12 +35,15 @@ export function levelFileNumbers(names: readonly string[], extension: Extension)
 }
 
 /**
- * The files that LevelDB creates before CURRENT, which makes them a database. Only they exist if the process ends just then; if
- * CURRENT is lost later, there are files with higher numbers too.
+ * The files that LevelDB creates before CURRENT, which turns them into a database. If the process ends at that point,
+ * only these files exist; if CURRENT is lost later, there are also files with higher numbers.
  */
 const UNFINISHED = new Set(["LOCK", "LOG", "LOG.old", "MANIFEST-000001", "000001.dbtmp"]);
 
-/** Returns whether `dir` contains a LevelDB. False if it does not exist or is as good as empty; `INDEX_CORRUPT` for any other content. */
+/**
+ * Returns whether `dir` contains a LevelDB. False if it does not exist or is practically empty. Throws `INDEX_CORRUPT`
+ * for any other content.
+ */
 export async function holdsLevelDb(dir: string): Promise<boolean> {
   const names = await namesInDirectory(dir);
   if (names.includes("CURRENT")) return true;

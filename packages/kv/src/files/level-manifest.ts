@@ -17,7 +17,7 @@ export interface LevelManifest {
   readonly comparator: string;
   /** The number of the log below which all rows of logs are in tables. */
   readonly logNumber: number;
-  /** A log that counts even though it is below `logNumber`; always 0 in what LevelDB writes today. */
+  /** A log that counts although it is below `logNumber`; always 0 in manifests of current versions of LevelDB. */
   readonly previousLogNumber: number;
   /** A number higher than that of every file that the manifest names. */
   readonly nextFile: number;
@@ -29,8 +29,8 @@ export interface LevelManifest {
   /** The level of each table, by file number. */
   readonly levels: ReadonlyMap<number, number>;
   /**
-   * The key at which the last compaction of each level ended, by level. The key may outlive its row, even in the manifest that an opening
-   * writes.
+   * The key at which the last compaction of each level ended, by level. The key may outlive its row, even in a manifest
+   * written on opening.
    */
   readonly pointers: ReadonlyMap<number, Uint8Array>;
   /** The offset after the last complete edit, which may be followed by one that was being written. */
@@ -100,7 +100,10 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   };
 }
 
-/** Returns all row keys in the edits of a manifest. Keys of tables that no longer exist stay until the manifest is replaced. */
+/**
+ * Returns all row keys in the edits of a manifest. Keys of tables that no longer exist remain until the manifest is
+ * replaced.
+ */
 export function keysNamedIn(bytes: Uint8Array): Uint8Array[] {
   const keys: Uint8Array[] = [];
   for (const record of recordsOf(bytes, new LevelRecordReader())) {
@@ -135,7 +138,7 @@ export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManife
   }
 }
 
-/** Returns whether a log contains rows that are in no table yet. */
+/** Returns whether a log contains rows that are not in any table yet. */
 export function needsLog(manifest: LevelManifest, log: number): boolean {
   return log >= manifest.logNumber || log === manifest.previousLogNumber;
 }

@@ -2,8 +2,9 @@ import type { FileHandle } from "node:fs/promises";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
 import { CairnError } from "../errors/errors.ts";
 
-// LevelDB's log format (doc/log_format.md of LevelDB): blocks of 32 KiB, in them records of a 7-byte header
-// (masked CRC-32C, length, type) and a payload; what does not fit into a block continues in the next as fragments.
+// LevelDB's log format (doc/log_format.md of LevelDB): blocks of 32 KiB, in them records of a 7-byte header (masked
+// CRC-32C, length, type) and a payload; a payload that does not fit into a block continues in the next one as
+// fragments.
 /** The size of all blocks except the last one of a file. */
 export const BLOCK_BYTES = 32_768;
 /** The size of the header before each record, and before each fragment of one. */
@@ -15,22 +16,26 @@ const MIDDLE = 3;
 const LAST = 4;
 
 /**
- * Reads the records of a LevelDB log or manifest, block by block. A record cut off by the end of the file is not an error: it may be
- * being written, or its writer may have died. Any other damage is `INDEX_CORRUPT`.
+ * Reads the records of a LevelDB log or manifest, block by block. A record cut off by the end of the file is not an
+ * error, because it may still be being written, or its writer may have died. For any other damage, throws
+ * `INDEX_CORRUPT`.
  */
 export class LevelRecordReader {
   #fragments: Uint8Array[] = [];
   #blockStart = 0;
   #end = 0;
 
-  /** Returns the offset after the last complete record so far: truncated there, the file contains only complete records. */
+  /**
+   * Returns the offset after the last complete record so far. If the file is truncated there, it contains only complete
+   * records.
+   */
   get end(): number {
     return this.#end;
   }
 
   /**
-   * Yields the records that end in the next block. All blocks except the last have {@link BLOCK_BYTES} bytes. A record may be a part of
-   * `block`: it is valid until that memory is used again.
+   * Yields the records that end in the next block. All blocks except the last have {@link BLOCK_BYTES} bytes. A record
+   * may be a part of `block`, in which case it is valid until that memory is reused.
    */
   *read(block: Uint8Array): Generator<Uint8Array, void, undefined> {
     const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
@@ -67,7 +72,7 @@ export class LevelRecordReader {
       throw corrupt(offset, "a fragment that does not follow the one before");
     }
     if (type === FULL) return payload;
-    // Copied, since the caller may use the block's buffer again.
+    // The record is copied, because the caller may reuse the block's buffer.
     this.#fragments.push(Uint8Array.from(payload));
     if (type !== LAST) return undefined;
     const record = Buffer.concat(this.#fragments);
@@ -99,13 +104,16 @@ export async function* recordsInFile(
   }
 }
 
-/** Returns where the record after one that ends at `end` begins: a header is never split, so the end of a block may stay empty. */
+/**
+ * Returns the offset of the record that follows one ending at `end`. A header is never split, so the end of a block may
+ * remain empty.
+ */
 export function recordBegin(end: number): number {
   const room = BLOCK_BYTES - (end % BLOCK_BYTES);
   return room < HEADER_BYTES ? end + room : end;
 }
 
-/** Returns where a record of `bytes` that follows one ending at `start` ends. */
+/** Returns the end of a record of `bytes` that follows one ending at `start`. */
 export function recordEnd(start: number, bytes: number): number {
   let at = start;
   let left = bytes;

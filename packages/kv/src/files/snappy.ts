@@ -1,6 +1,6 @@
 /**
- * Decompresses a Snappy block; undefined if the input is not one. Format: google/snappy format_description.txt. For the few blocks that are
- * examined here; LevelDB itself decompresses what it reads.
+ * Decompresses a Snappy block; undefined if the input is not one. Format: google/snappy format_description.txt. It is
+ * used only for the few blocks that are examined here; LevelDB decompresses its own reads.
  */
 export function unsnappy(block: Uint8Array): Uint8Array | undefined {
   let position = 0;
@@ -38,7 +38,7 @@ export function unsnappy(block: Uint8Array): Uint8Array | undefined {
       length = ((tag >>> 2) & 7) + 4;
     }
     if (offset === 0 || offset > filled || filled + length > size) return undefined;
-    // Byte by byte: a copy may overlap with its own output, which then repeats.
+    // The loop copies byte by byte, because a copy may overlap with its own output, which then repeats.
     for (const end = filled + length; filled < end; filled++) output[filled] = output[filled - offset] ?? 0;
   }
   return filled === size ? output : undefined;

@@ -21,7 +21,7 @@ const SECTOR_BYTES = 512;
 /** The unit that a file system writes to the disk, in bytes. */
 const PAGE_BYTES = 4_096;
 
-/** The mark by which the last bytes of each batch show where the batch begins. */
+/** The mark in the last bytes of each batch that shows where the batch begins. */
 export interface BatchEnding {
   readonly bytes: number;
   /** Returns the size in bytes of the batch that ends with `ending`; undefined if `ending` is not such a mark. */
@@ -38,15 +38,16 @@ export interface TornTail {
 }
 
 /**
- * Finds the batch that was being written to the closed LevelDB in `dir` when the power failed or the process died. It requires that every
- * batch is synced and ends with `ending`: a record is then written only after the one before it was synced, so only the last record of the
- * newest log can be incomplete, and it was never acknowledged. `INDEX_CORRUPT` if the bytes cannot be explained that way. The pages of a
- * file reach the disk in any order; those that did not are read as zeros or are beyond the end of the file.
+ * Finds the batch that was being written to the closed LevelDB in `dir` when the power failed or the process died. It
+ * requires that every batch is synced and ends with `ending`: a record is then written only after the one before it was
+ * synced, so only the last record of the newest log can be incomplete, and it was never acknowledged. Throws
+ * `INDEX_CORRUPT` if the bytes cannot be explained that way. The pages of a file reach the disk in any order; missing
+ * ones are read as zeros or are beyond the end of the file.
  */
 export async function findTornTail(dir: string, ending: BatchEnding): Promise<TornTail | undefined> {
   for (const number of levelFileNumbers(await readdir(dir), "log").toReversed()) {
     const path = join(dir, levelFileName(number, "log"));
-    // Bounded by LevelDB's write buffer and one batch.
+    // The size is bounded by LevelDB's write buffer and one batch.
     const bytes = await readFile(path);
     // Opening creates an empty log before it has recovered the earlier ones.
     if (bytes.length > 0) return tailOf(path, bytes, ending);
@@ -63,7 +64,7 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
   if (bytes.subarray(start).every((byte) => byte === 0)) return tail;
   if (!hasRecordBehind(bytes, begin)) {
     const isAlone = found === undefined || recordEnd(start, found.batchBytes) === bytes.length;
-    // A batch with both ends and nothing missing between them was written completely, and has changed since.
+    // A batch with both ends and no gap between them was written completely, and has changed since.
     const isCutOff = found === undefined && problem === undefined;
     if (isAlone && (isCutOff || lacksSectors(bytes, begin))) return tail;
   }
@@ -74,9 +75,10 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
 }
 
 /**
- * Finds the manifest entry that was being written to the closed LevelDB in `dir` when the power failed: the entry or a table that it names
- * did not reach the disk. LevelDB flushes the tables' names, then the entry, and only then removes what the entry replaces: if all of that
- * still exists, nothing is lost without the entry. Undefined if there is no such entry.
+ * Finds the manifest entry that was being written to the closed LevelDB in `dir` when the power failed: the entry or a
+ * table that it names did not reach the disk. LevelDB flushes the tables' names, then the entry, and only then removes
+ * the files that the entry replaces. If all of these still exist, nothing is lost without the entry. Undefined if there
+ * is no such entry.
  */
 export async function findTornEdit(dir: string): Promise<TornTail | undefined> {
   const path = await currentManifestPath(dir);
@@ -113,7 +115,10 @@ interface WholeRecords {
   readonly end: number;
   /** The offset of the last complete record. */
   readonly last: number;
-  /** The damage after the complete records; undefined if there is none, or if the end of the file cuts a record off. */
+  /**
+   * The damage after the complete records; undefined if there is none, or if a record is cut off by the end of the
+   * file.
+   */
   readonly problem: CairnError | undefined;
 }
 
@@ -133,7 +138,10 @@ function wholeRecords(bytes: Buffer): WholeRecords {
   }
 }
 
-/** Returns whether a complete record or first fragment begins after `start`. Every offset is tried, since an earlier header may be lost. */
+/**
+ * Returns whether a complete record or first fragment begins after `start`. Every offset is tried, because an earlier
+ * header may be lost.
+ */
 function hasRecordBehind(bytes: Buffer, start: number): boolean {
   for (let at = start + 1; at + HEADER_BYTES <= bytes.length; at++) {
     const type = bytes[at + 6];

@@ -19,7 +19,8 @@ export class VarintReader {
   }
 
   /**
-   * Reads a varint: seven bits per byte, the lowest first. Multiplied, not shifted, since numbers may exceed 32 bits (sequences have 56).
+   * Reads a varint: seven bits per byte, the lowest first. It multiplies rather than shifts, because numbers may exceed
+   * 32 bits (sequence numbers have 56).
    */
   number(): number {
     let value = 0;

@@ -8,10 +8,11 @@ import { BLOCK_BYTES, LevelRecordReader, recordsInFile } from "./level-records.t
 import { BATCH_HEADER_BYTES, countChanges } from "./write-batch.ts";
 
 /**
- * Checks that the write-ahead logs of the closed LevelDB in `dir` contain the batches without a gap. LevelDB itself ignores damage in its
- * logs: after a power loss it opens without an error and without the batches of a page that was never written, although it has later ones.
- * A tail that is missing or was never written is not damage, since a prefix remains. `INDEX_CORRUPT` names the damaged log, and the offset.
- * Returns the sequence number of the next batch, undefined if the logs contain no batch.
+ * Checks that the write-ahead logs of the closed LevelDB in `dir` contain the batches without a gap. LevelDB itself
+ * ignores damage in its logs: after a power loss it opens without an error and without the batches of a page that was
+ * never written, although it has later ones. A missing or never written tail is not damage, because a prefix remains.
+ * Throws `INDEX_CORRUPT`, naming the damaged log and the offset. Returns the sequence number of the next batch,
+ * undefined if the logs contain no batch.
  */
 export async function checkWriteAheadLogs(dir: string): Promise<number | undefined> {
   const { manifest } = await readCurrentManifest(dir);
@@ -20,7 +21,8 @@ export async function checkWriteAheadLogs(dir: string): Promise<number | undefin
   let next: number | undefined;
   for (const name of names) {
     const log = new WriteAheadLog(dir, name, name === names.at(-1));
-    // Rows of this log may already be flushed and counted in the manifest, so only an upper bound is known at first.
+    // Rows of this log may already have been flushed and counted in the manifest, so only an upper bound is known at
+    // first.
     const from = { least: next ?? 0, most: next ?? manifest.lastSequence + 1 };
     next = (await log.check(from)) ?? next;
   }
@@ -79,7 +81,8 @@ class WriteAheadLog {
       yield* recordsInFile(file, this.#reader);
     } catch (error) {
       if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-      // The file had been extended, but its content not written, when the power failed: the file system returns zeros.
+      // When the power failed, the file had been extended but its content had not been written, so the file system
+      // returns zeros.
       if (!this.#last || !(await isZero(file, this.#reader.end, size))) throw this.#damaged(error);
     }
   }

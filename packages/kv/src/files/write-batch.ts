@@ -6,13 +6,16 @@ export const BATCH_HEADER_BYTES = 12;
 const DELETE = 0;
 const PUT = 1;
 
-/** A change in a batch; without a value the row is removed. */
+/** A change in a batch. Without a value, it removes the row. */
 export interface BatchChange {
   readonly key: Uint8Array;
   readonly value: Uint8Array | undefined;
 }
 
-/** Yields the changes of a LevelDB batch (write_batch.cc). `INDEX_CORRUPT` if the bytes after the header are not changes. */
+/**
+ * Yields the changes of a LevelDB batch (write_batch.cc). Throws `INDEX_CORRUPT` if the bytes after the header are not
+ * changes.
+ */
 export function* changesOf(batch: Uint8Array): Generator<BatchChange, void, undefined> {
   const reader = new VarintReader(batch, noBatch);
   reader.position = BATCH_HEADER_BYTES;

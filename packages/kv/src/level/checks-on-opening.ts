@@ -21,7 +21,8 @@ import { closed, explainOperation } from "./level-errors.ts";
 import type { ClaimedDirectory } from "./directory-claim.ts";
 
 /**
- * The size up to which databases are checked before opening (docs/operations.md, "Damage on the disk"): a thread would start too slowly.
+ * The size up to which databases are checked before opening (docs/operations.md, "Damage on the disk"). Starting a
+ * thread for them would take too long.
  */
 const MAX_BYTES_BEFORE_OPENING = MIN_BYTES_FOR_THREAD;
 
@@ -59,7 +60,8 @@ export async function checkBeforeOpening(dir: string): Promise<UncheckedTables |
     return undefined;
   }
   await mkdir(folder, { recursive: true });
-  // A damaged key can make LevelDB end the process, perhaps on opening: this may have ended the process that left links.
+  // A damaged key can make LevelDB terminate the process, perhaps on opening. This may be how the process that left
+  // links ended.
   if (left.length === 0 && (await linkAll(dir, live, folder))) return { dir: folder, numbers: live, bytes };
   const { signal } = new AbortController();
   await checkOnThreads(dir, live, signal);
@@ -68,8 +70,8 @@ export async function checkBeforeOpening(dir: string): Promise<UncheckedTables |
 }
 
 /**
- * Compares tables on worker threads, and removes their links. Calls `onChecked` with the bytes of each table. Errors: `INDEX_CORRUPT`, and
- * those of the system. The links stay after an error, and when `signal` is aborted.
+ * Compares tables on worker threads, and removes their links. Calls `onChecked` with the size of each table. Throws
+ * `INDEX_CORRUPT` and errors of the system. The links remain after an error, and when `signal` is aborted.
  */
 export async function checkUnchecked(
   { dir, numbers }: UncheckedTables,
@@ -80,7 +82,10 @@ export async function checkUnchecked(
   if (!signal.aborted) await rm(dir, { recursive: true, force: true });
 }
 
-/** Uses as many threads as there are processors, since a node waits for the result. The first failure ends all of them. */
+/**
+ * Uses as many threads as there are processors, because a node is waiting for the result. The first failure ends all of
+ * them.
+ */
 async function checkOnThreads(
   dir: string,
   numbers: readonly number[],
@@ -107,7 +112,10 @@ async function checkWhole(path: string): Promise<void> {
   await setImmediate();
 }
 
-/** Links tables to `folder`. Returns false if the file system has no links. Missing tables are left for LevelDB to report. */
+/**
+ * Links tables to `folder`. Returns false if the file system does not support links. Missing tables are left for
+ * LevelDB to report.
+ */
 async function linkAll(dir: string, numbers: readonly number[], folder: string): Promise<boolean> {
   try {
     await inParallel(numbers, PARALLEL_LINKS, async (number) => {
@@ -128,7 +136,7 @@ async function linkAll(dir: string, numbers: readonly number[], folder: string):
 
 /** Compares the tables of an open store with their checksums: those of earlier processes once, and all of them on request. */
 export class TableChecks {
-  /** The error of a damaged table, once one is found: no data that could come from the table may be served. */
+  /** The error of a damaged table, once one is found. Data that could come from the table must not be served. */
   damage: CairnError | undefined;
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
@@ -149,7 +157,7 @@ export class TableChecks {
     checking.catch(() => undefined);
   }
 
-  /** Starts comparing, at full speed, the tables that were not compared before the store was opened. */
+  /** Starts to compare, at full speed, the tables that were not compared before the store was opened. */
   beginUrgent(unchecked: UncheckedTables): void {
     let done = 0;
     const onChecked = (bytes: number): void => {
@@ -172,7 +180,7 @@ export class TableChecks {
 
   /** Like {@link scrubTables}; `NOT_READY` if the store is closed in the meantime. */
   async scrub({ pause, signal }: KvScrub): Promise<number> {
-    // Tables that have replaced the store's tables say nothing about them.
+    // Tables that have replaced the store's tables do not reflect on those.
     if (!(await this.#claim.isThere())) return 0;
     const options = { pause, signal: AbortSignal.any([signal, this.#stop.signal]) };
     return await this.#track(scrubTables(this.#dir, options));

@@ -6,9 +6,9 @@ import { isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { innermost, locked } from "./level-errors.ts";
 
 /**
- * The directories that this process has open, by device and inode. LevelDB's own lock is not sufficient within a process: through another
- * path it opens the same directory a second time, and by refusing the same path it loses its lock against other processes (closing any
- * descriptor of a file releases the process's fcntl locks on it).
+ * The directories that this process has open, by device and inode. LevelDB's own lock is not sufficient within a
+ * process: through another path, it opens the same directory a second time, and by refusing the same path, it loses its
+ * lock against other processes (closing any descriptor of a file releases the process's fcntl locks on it).
  */
 const openDirectories = new Set<string>();
 
@@ -57,8 +57,9 @@ export async function isLockedElsewhere(dir: string): Promise<boolean> {
 }
 
 /**
- * Runs `work` while no other process can open the LevelDB in `dir`, by opening an empty database elsewhere whose lock file is that of `dir`.
- * Only for directories that this process has claimed. `INDEX_LOCKED` if another process has it open.
+ * Runs `work` while no other process can open the LevelDB in `dir`, by opening an empty database elsewhere whose lock
+ * file is that of `dir`. Only for directories that this process has claimed. Throws `INDEX_LOCKED` if another process
+ * has it open.
  */
 export async function whileLocked<T>(dir: string, work: () => Promise<T>): Promise<T> {
   const probe = await mkdtemp(join(tmpdir(), "cairn-lock-"));

@@ -14,8 +14,9 @@ import { innermost, locked } from "./level-errors.ts";
 import { isLockedElsewhere } from "./directory-claim.ts";
 
 /**
- * Checks the write-ahead logs of the LevelDB in `dir` before LevelDB opens it. Returns the result of {@link checkWriteAheadLogs}, undefined
- * if that is not known. Errors: `INDEX_CORRUPT`; `INDEX_LOCKED` if another process writes them in the meantime.
+ * Checks the write-ahead logs of the LevelDB in `dir` before LevelDB opens it. Returns the result of {@link
+ * checkWriteAheadLogs}, undefined if that is unknown. Throws `INDEX_CORRUPT`, and `INDEX_LOCKED` if another process
+ * writes them in the meantime.
  */
 export async function checkLogsOnOpening(dir: string): Promise<number | undefined> {
   try {
@@ -23,7 +24,7 @@ export async function checkLogsOnOpening(dir: string): Promise<number | undefine
   } catch (error) {
     const missing = ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
     if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // Files that vanish or change mean that another process is writing them, which is then the error to report.
+    // Files that disappear or change show that another process is writing them, which is then the error to report.
     if (await isLockedElsewhere(dir)) throw locked(dir, error);
     // LevelDB reports missing files more clearly.
     if (isCairnError(error)) throw error;
@@ -33,9 +34,12 @@ export async function checkLogsOnOpening(dir: string): Promise<number | undefine
 
 type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
-/** Copies of the write-ahead logs that LevelDB has to recover, kept until recovery is proven. */
+/** Copies of the write-ahead logs that LevelDB must recover. They are kept until the recovery is proven complete. */
 interface KeptLogs {
-  /** Applies the batches that LevelDB skipped, then removes the copies; to be called after opening and before the database is used. */
+  /**
+   * Applies the batches that LevelDB skipped, then removes the copies. Must be called after opening and before the
+   * database is used.
+   */
   settle(level: Database): Promise<void>;
   /** Removes the copies, when another process has the database open and recovers the logs itself. */
   drop(): Promise<void>;
@@ -58,7 +62,7 @@ async function requireUnseen(dir: string): Promise<void> {
   throw Object.assign(new Error(`LevelDB could not look at ${join(dir, "CURRENT")}`), { code: "EIO" });
 }
 
-/** The facts known about a database before it is opened. */
+/** The known facts about a database before it is opened. */
 export interface BeforeOpening {
   readonly exists: boolean;
   /** The sequence number after the last batch of its write-ahead logs, which have been checked; undefined if that is not known. */
@@ -115,7 +119,8 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   let provable = false;
   if (!isRepeated) {
     const { names, lastSequence } = await logsToKeep(dir);
-    // Of several logs, one in the middle could be missing; and a sequence number that the manifest already has proves nothing.
+    // If there are several logs, one in the middle could be missing, and a sequence number that the manifest already
+    // contains proves nothing.
     provable = end !== undefined && names.length === 1 && lastSequence < end - 1;
     if (names.length === 0) return { settle: async () => undefined, drop: async () => undefined };
     await mkdir(preparing);
@@ -166,7 +171,7 @@ async function applyAgain(level: Database, kept: string, numbers: readonly numbe
         if (value === undefined) again.del(key);
         else again.put(key, value);
       }
-      // The batches were durable before, so they must be durable again.
+      // The batches were durable before, so they must become durable again.
       await again.write({ sync: true });
     }
   }

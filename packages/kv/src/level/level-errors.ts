@@ -1,9 +1,9 @@
 import { CairnError, errorMessage, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
-// On opening: a file that the manifest names is missing or not a file, or the file system itself is damaged (EUCLEAN).
+// On opening, a file named by the manifest is missing or not a file, or the file system itself is damaged (EUCLEAN).
 const MISSING_OR_DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|cleaning/;
-/** The pattern of errors of reads in the calling thread, which have no code. */
+/** The pattern of read errors in the calling thread, which have no code. */
 const IO_ERROR = /^IO error: /;
 
 /** Returns the error that abstract-level wraps when opening fails, otherwise the error itself. */
@@ -12,7 +12,10 @@ export function innermost(error: unknown): unknown {
   return error instanceof Error && error.cause !== undefined ? error.cause : error;
 }
 
-/** The error for users when the index in `dir` could not be opened. A refusal by the system (system-errors.ts) is never `INDEX_CORRUPT`; a missing file of the database is. */
+/**
+ * The error for users when the index in `dir` could not be opened. A refusal by the system (system-errors.ts) never
+ * becomes `INDEX_CORRUPT`, but a missing file of the database does.
+ */
 export function explainOpening(error: unknown, dir: string): unknown {
   if (error instanceof CairnError) return error;
   const cause = innermost(error);
@@ -32,7 +35,7 @@ export function explainOpening(error: unknown, dir: string): unknown {
 
 /** Returns the error for users when an operation on an open store failed. Errors about its arguments are returned unchanged. */
 export function explainOperation(error: unknown, dir: string): unknown {
-  // Such an error is more specific: a capture that runs out of space names another folder.
+  // Such an error is more specific, because a capture that runs out of space names another folder.
   if (error instanceof CairnError) return error;
   const code = systemErrorCode(error);
   const message = errorMessage(error);
@@ -75,7 +78,7 @@ export function closed(dir: string): CairnError {
   });
 }
 
-/** Returns the error when the index is open already. */
+/** Returns the error for an index that is already open. */
 export function locked(dir: string, cause?: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The index in ${dir} is already in use.`, {
     hint: "Stop the other node that uses it, or give each node a directory of its own.",
@@ -96,16 +99,16 @@ function denied(dir: string, cause: unknown): CairnError {
 
 function full(dir: string, cause: unknown): CairnError {
   return new CairnError("DISK_FULL", `There is no space left for the index in ${dir}.`, {
-    hint: "Free some space: a node then continues by itself. What was written before is kept.",
+    hint: "Free some space: a node then continues by itself. Existing data is kept.",
     cause,
   });
 }
 
-/** Returns the error when the files of an open database are no longer in its folder. */
+/** Returns the error for an open database whose files are no longer in its folder. */
 export function filesGone(dir: string): CairnError {
   return new CairnError(
     "INDEX_CORRUPT",
-    `The files of the index in ${dir} were removed or replaced while it was open; it is served from files that are still open.`,
+    `The files of the index in ${dir} were removed or replaced while it was open; it is still served from open files.`,
     {
       hint: "Nothing is lost: stop the node and start it again, and it rebuilds its index from a checkpoint and the log. Then find out what removed the files.",
     },

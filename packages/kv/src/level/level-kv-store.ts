@@ -57,7 +57,8 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           new ClassicLevel<Uint8Array, Uint8Array>(dir, {
             ...LEVEL_DEFAULTS,
             ...options,
-            // LevelDB takes a CURRENT that it cannot examine (EIO, EACCES) for a missing one, and would create a new database over the files.
+            // LevelDB treats a CURRENT that it cannot examine (EIO, EACCES) as missing, and would create a new database
+            // over the files.
             createIfMissing: !exists,
             keyEncoding: "view",
             valueEncoding: "view",
@@ -96,11 +97,11 @@ class LevelKvStore extends LevelReader implements KvStore {
     now: (key) => this.#now(() => this.#level.getSync<Uint8Array, string>(key, this.#asText.next())),
     many: (keys) => this.#later(() => this.#level.getMany<Uint8Array, string>(keys, AS_TEXT)),
   });
-  /** Captures, compactions and purges, which closing waits for. */
+  /** Captures, compactions and purges, for which closing waits. */
   readonly #running = new Set<Promise<unknown>>();
   readonly #checks: TableChecks;
   readonly #readers: OpenReaders;
-  /** The error of a failed batch: whether the batch is on disk is unknown, so no other may follow it. */
+  /** The error of a failed batch. It is unknown whether the batch is on disk, so no other batch may follow it. */
   #failure: unknown;
   #closing: Promise<void> | undefined;
 
@@ -180,16 +181,18 @@ class LevelKvStore extends LevelReader implements KvStore {
       await this.#write(operations, options?.sync === true);
     } catch (error) {
       const failure = explainOperation(error, this.#dir);
-      // LevelDB would accept the next batch, but recovery would drop it, since it would follow an incomplete record.
+      // LevelDB would accept the next batch, but recovery would drop it, because it would follow an incomplete record.
       if (failure instanceof CairnError && failure.code !== "NOT_READY") this.#failure ??= failure;
       throw failure;
     }
-    // For batches that were already being written when another failed.
+    // This is for batches that were already being written when another one failed.
     const broken = this.#failure ?? this.#damage;
     if (broken !== undefined) throw broken;
   }
 
-  /** Adds the rows to a native batch one by one: an array would be read property by property, at three times the cost. */
+  /**
+   * Adds the rows to a native batch one by one. An array would be read property by property, at three times the cost.
+   */
   async #write(operations: readonly KvOperation[], sync: boolean): Promise<void> {
     const batch = this.#level.batch();
     try {
@@ -215,7 +218,10 @@ class LevelKvStore extends LevelReader implements KvStore {
     return this.#track(this.#capture(resolve(dir), options));
   }
 
-  /** Captures the store. Refuses if another database has replaced the files: its copy would pass for a copy of this store. */
+  /**
+   * Captures the store. Refuses if another database has replaced the files, because its copy would pass for a copy of
+   * this store.
+   */
   async #capture(dir: string, options: { unchecked?: boolean }): Promise<KvCapture> {
     if (!(await this.#claim.isThere())) throw filesGone(this.#dir);
     return await captureLevelDb(this.#dir, dir, options);
@@ -223,7 +229,7 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   async compact(): Promise<void> {
     this.#assertUsable();
-    // LevelDB treats an open end as empty; dead rows above this key, if any, are removed by later compactions.
+    // LevelDB treats an open end as an empty range; dead rows above this key, if any, are removed by later compactions.
     const end = new Uint8Array(256).fill(0xff);
     await this.#track(this.#level.compactRange(new Uint8Array(0), end));
   }
@@ -256,7 +262,8 @@ class LevelKvStore extends LevelReader implements KvStore {
     await Promise.allSettled(this.#running);
     await Promise.all([this.#reads.idle(), this.#texts.idle()]);
     await this.#level.close();
-    // Last: until LevelDB has closed, another opening in this process would make it lose its lock.
+    // The claim is released last: until LevelDB has closed, another opening in this process would make it lose its
+    // lock.
     this.#claim.release();
   }
 

@@ -16,10 +16,13 @@ export const LEVEL_DEFAULTS = { writeBufferSize: 24 << 20, cacheSize: 16 << 20, 
 /** Options for a read whose value is bytes. */
 export const AS_BYTES = { keyEncoding: "view", valueEncoding: "view" } as const;
 
-/** Options for a read whose value is text: LevelDB's bytes are converted without a buffer in between. */
+/** Options for a read whose value is text. LevelDB's bytes are converted without an intermediate buffer. */
 export const AS_TEXT = { keyEncoding: "view", valueEncoding: "utf8" } as const;
 
-/** Options for a range whose rows are text. Its bounds stay bytes: converted to text, bytes that are not UTF-8 would be another bound. */
+/**
+ * Options for a range whose rows are text. Its bounds remain bytes, because bytes that are not UTF-8 would become a
+ * different bound if they were converted to text.
+ */
 export const RANGE_AS_TEXT = {
   keyEncoding: {
     name: "utf8-in-bytes",
@@ -30,12 +33,13 @@ export const RANGE_AS_TEXT = {
   valueEncoding: "utf8",
 } as const;
 
-/** One in this many single reads adds its block to the cache. */
+/** One out of this number of single reads adds its block to the cache. */
 const READS_PER_CACHE_FILL = 8;
 
 /**
- * The options of consecutive single reads. Caching a block costs a fifth of reading it, and evicts another one. Blocks that are read often
- * are soon in the cache even if only some reads add them, and stay there; blocks that are read once rarely are.
+ * The options of consecutive single reads. Caching a block costs a fifth of reading it, and evicts another one. Even if
+ * only some reads add their blocks, frequently read blocks soon get into the cache and stay there, whereas blocks that
+ * are read once rarely do.
  */
 export class SingleReads<Options extends object> {
   readonly #filling: Options & { readonly fillCache: true };

@@ -9,11 +9,11 @@ import type { OpenReaders } from "./open-readers.ts";
 import { type LevelTable, piecesOf, type PurgePiece, tablesOf } from "./purge-pieces.ts";
 import { UNCHECKED_FOLDER } from "./checks-on-opening.ts";
 
-/** The store that is purged. */
+/** The store to purge. */
 export interface PurgedLevel {
   readonly dir: string;
   readonly readers: OpenReaders;
-  /** Calls LevelDB's own `CompactRange`; both keys belong to the range. */
+  /** Calls LevelDB's own `CompactRange`; the range includes both keys. */
   readonly compact: (begin: Uint8Array, end: Uint8Array) => Promise<void>;
   readonly store: Pick<KvStore, "getMany" | "batch">;
   /** Throws if the store may no longer be written to. */
@@ -21,22 +21,25 @@ export interface PurgedLevel {
 }
 
 const OPENING_FOLDERS = new Set([UNCHECKED_FOLDER, KEPT_FOLDER, PREPARING_FOLDER]);
-/** A key above all rows: compacting it flushes the memtable, and waits for a running compaction. */
+/** A key above all rows. Compacting it flushes the memtable and waits for a running compaction. */
 const BEHIND_ALL_ROWS = new Uint8Array(64).fill(0xff);
-/** The longest wait for readers, in milliseconds. */
+/** The maximum wait for readers, in milliseconds. */
 const MAX_WAIT_MS = 5_000;
-/** The number of attempts to make all tables of a piece new: one is enough unless another compaction runs in the meantime. */
+/**
+ * The number of attempts to rewrite all tables of a piece. One suffices unless another compaction runs in the meantime.
+ */
 const MAX_TRIES = 4;
 
 /**
- * Overwrites what LevelDB's files contain of removed rows.
+ * Overwrites the data of removed rows in LevelDB's files.
  *
- * A table's number shows what it can contain. Once no earlier reader is left and the memtable is flushed, all removed rows are in tables with
- * numbers below the next one (`#since`): a table that a compaction writes afterwards contains nothing that was removed before. So removed rows
- * are gone when no live table with a lower number overlaps the ranges, and the files of tables that are no longer live have been removed.
+ * A table's number shows what it can contain. Once there are no earlier readers and the memtable is flushed, all
+ * removed rows are in tables with numbers below the next one (`#since`): a table that a compaction writes afterwards
+ * contains nothing that was removed before. Removed rows are therefore gone when no live table with a lower number
+ * overlaps the ranges, and the files of tables that are no longer live have been removed.
  *
- * LevelDB does not compact the deepest level that has tables of a range, where a removed row can stay next to its deletion. Such a table is
- * rewritten by writing one of its rows again, unchanged.
+ * LevelDB does not compact the deepest level that has tables of a range, where a removed row can stay next to its
+ * deletion. Such a table is rewritten by writing one of its rows again unchanged.
  */
 export class LevelPurge implements KvPurge {
   readonly #level: PurgedLevel;
@@ -72,7 +75,7 @@ export class LevelPurge implements KvPurge {
     return (await this.#keysAreGone(alone)) ? "gone" : "named";
   }
 
-  /** Compacts a piece. Returns whether all its tables are new. */
+  /** Compacts a piece. Returns whether all of its tables have been rewritten. */
   async #rewrite(
     { gte, lt }: PurgePiece,
     since: number,
@@ -113,7 +116,7 @@ export class LevelPurge implements KvPurge {
   async #hasOldFiles(since: number): Promise<boolean> {
     const manifest = await this.#manifest();
     const names = await readdir(this.#level.dir);
-    // These folders contain links to tables and logs that an opening keeps until it is complete.
+    // These folders contain links to tables and logs, which an opening keeps until it is complete.
     if (names.some((name) => OPENING_FOLDERS.has(name))) return true;
     return (
       tableNumbers(names).some((number) => number < since && !manifest.tables.has(number)) ||
@@ -141,9 +144,9 @@ export class LevelPurge implements KvPurge {
   }
 
   /**
-   * Makes the last compaction of each level end at another key, since the next manifest will name these keys as well. A row that is written
-   * again is flushed to the level above the first that contains its key; written once more, to the one above that. So it is compacted through
-   * all levels.
+   * Makes the last compaction of each level end at another key, because the next manifest will name these keys as well.
+   * A row that is rewritten is flushed to the level above the first one that contains its key; rewritten once more, it
+   * is flushed to the level above that. It is thus compacted through all levels.
    */
   async #movePointers(alone: KvPurging["alone"]): Promise<void> {
     const { bounds, levels } = await this.#manifest();
@@ -158,8 +161,9 @@ export class LevelPurge implements KvPurge {
   }
 
   /**
-   * Writes a key between the first and the last of each table, so that compacting it rewrites the table. Rows do not change. If there is only a
-   * removed key, it is removed again: that deletion stays in the new table while an earlier state is being read.
+   * Writes a key between the first and the last of each table, so that compacting it rewrites the table. Rows do not
+   * change. If there is only a removed key, it is removed again; that deletion remains in the new table while an
+   * earlier state is being read.
    */
   async #touch(
     tables: readonly Pick<LevelTable, "first" | "last">[],
@@ -195,7 +199,10 @@ export class LevelPurge implements KvPurge {
   }
 }
 
-/** Returns a key after `first` and not after `last`, as short as possible: neither needs to be a row any more. */
+/**
+ * Returns a key after `first` and not after `last`, as short as possible. Neither of the two needs to exist as a row
+ * any longer.
+ */
 function between(first: Uint8Array, last: Uint8Array): Uint8Array {
   const differsAt = last.findIndex((byte, at) => byte !== first[at]);
   return differsAt < 0 ? first : last.subarray(0, differsAt + 1);

@@ -6,7 +6,7 @@ import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from 
 const PAGE_ROWS = 1000;
 const PAGE_BYTES = 256 * 1024;
 
-/** The members used of the iterators of both implementations of abstract-level. */
+/** The members that are used of the iterators of both implementations of abstract-level. */
 interface LevelIterator<Part> {
   nextv(size: number): Promise<[Part, Part][]>;
   close(): Promise<void>;
@@ -72,7 +72,8 @@ export class LevelReader implements KvReader {
     encodings: object,
   ): AsyncIterable<readonly (readonly [Part, Part])[]> {
     try {
-      // Created here, not when the loop starts, so that the rows are those of the state at the call.
+      // The iterator is created here rather than when the loop starts, so that the rows are those at the time of the
+      // call.
       const options = { ...range, ...this.#options, ...encodings, highWaterMarkBytes: PAGE_BYTES };
       return new RowPages(this.#level.iterator<Part>(options), this.#place, this.#readers?.open());
     } catch (error) {

@@ -22,9 +22,9 @@ import { makeFolder } from "../disk/folders.ts";
 type Rows = MemoryLevel<Uint8Array, Uint8Array>;
 
 /**
- * Returns a provider of stores in memory. `open` loads the rows of a LevelDB in the directory (such as a restored checkpoint); without one
- * the directory is not even created. Only `capture` writes files, those of a LevelDB, so that checkpoints can be exchanged with
- * {@link levelProvider}.
+ * Returns a provider of stores in memory. `open` loads the rows of a LevelDB in the directory (such as a restored
+ * checkpoint); without one, the directory is not even created. Only `capture` writes files, in LevelDB's format, so
+ * that checkpoints can be exchanged with {@link levelProvider}.
  */
 export function memoryProvider(): KvProvider {
   return {
@@ -32,7 +32,7 @@ export function memoryProvider(): KvProvider {
     persistent: false,
     async open(place) {
       const dir = resolve(place);
-      // Loaded here, since most nodes do not use this package and would start more slowly.
+      // The package is loaded here, because most nodes do not use it and would start more slowly.
       const memory = await import("memory-level");
       const rows: Rows = new memory.MemoryLevel({
         keyEncoding: "view",
@@ -56,7 +56,7 @@ export function memoryProvider(): KvProvider {
 class MemoryKvStore extends LevelReader implements KvStore {
   readonly #rows: Rows;
   readonly #place: string;
-  /** Running captures, which closing waits for. */
+  /** Running captures, for which closing waits. */
   readonly #captures = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
@@ -70,12 +70,12 @@ class MemoryKvStore extends LevelReader implements KvStore {
   async batch(operations: readonly KvOperation[]): Promise<void> {
     this.#assertOpen();
     try {
-      // Copied, as in a store on disk: callers may reuse their buffers.
+      // The rows are copied, as in a store on disk, because callers may reuse their buffers.
       await this.#rows.batch(operations.map(copyOperation));
     } catch (error) {
       throw explainOperation(error, this.#place);
     }
-    // Nothing here waits for a disk: without yielding to the event loop, a writer would block everything else.
+    // Nothing here waits for a disk, so without yielding to the event loop, a writer would block everything else.
     await setImmediate();
   }
 
@@ -98,7 +98,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
     this.#assertOpen();
   }
 
-  /** Returns a purge that does nothing: there are no files, and a capture writes only existing rows. */
+  /** Returns a purge that does nothing, because there are no files, and a capture writes only existing rows. */
   purge(): KvPurge {
     this.#assertOpen();
     return { run: () => Promise.resolve("gone") };
@@ -134,7 +134,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
         for (const name of ["LOCK", "LOG", "LOG.old"]) await rm(join(dir, name), { force: true });
         return { linked: 0, copied: 0, bytes: (await measureFiles(dir)).bytes };
       } catch (error) {
-        // The directory itself stays if it existed before.
+        // The directory itself is kept if it existed before.
         if (created) await rm(dir, { recursive: true, force: true });
         else for (const name of await readdir(dir)) await rm(join(dir, name), { force: true });
         throw error;
@@ -162,7 +162,7 @@ function copyOperation(operation: KvOperation): KvOperation {
     : { type: "del", key };
 }
 
-// A view into a larger buffer must not keep all of the buffer alive.
+// A view into a larger buffer must not keep the whole buffer alive.
 function copyBytes(bytes: Uint8Array): Uint8Array {
   const copy = new Uint8Array(bytes.length);
   copy.set(bytes);

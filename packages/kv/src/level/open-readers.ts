@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 /**
- * Keeps track of readers of earlier states of a store: snapshots, ranges and multi-row reads. For them LevelDB keeps rows that were removed
- * since, even in tables that it rewrites.
+ * Keeps track of readers of earlier states of a store: snapshots, ranges and multi-row reads. For their sake, LevelDB
+ * keeps rows that have been removed since, even in tables that it rewrites.
  */
 export class OpenReaders {
   /** The ids of open readers, in the order in which they were opened. */
@@ -20,7 +20,7 @@ export class OpenReaders {
     };
   }
 
-  /** Returns a mark for {@link ended} that follows the readers open now. */
+  /** Returns a mark for {@link ended} that comes after the currently open readers. */
   mark(): number {
     return this.#next;
   }

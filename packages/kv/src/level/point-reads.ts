@@ -2,7 +2,7 @@
 export interface RowReads<Value> {
   /** Reads a row on this thread. Throws the errors of reading. */
   now(key: Uint8Array): Value | undefined;
-  /** Reads rows at once on another thread. */
+  /** Reads several rows in one request on another thread. */
   many(keys: Uint8Array[]): Promise<(Value | undefined)[]>;
 }
 
@@ -11,24 +11,33 @@ interface Waiting<Value> {
   readonly reject: (error: unknown) => void;
 }
 
-/** The number of reads per turn: reads from memory take microseconds, so this many block the event loop for a millisecond or two. */
+/**
+ * The number of reads per turn. Reads from memory take microseconds, so these block the event loop for a millisecond or
+ * two.
+ */
 const MAX_READS_PER_TURN = 256;
-/** The time after which reads stop in a turn, which matters with large rows and the work of callers in between. */
+/** The time after which reads stop in a turn. It matters for large rows, and for callers that work between reads. */
 const MAX_TURN_MS = 5;
-/** The time above which a read counts as slow: it came from a disk, or waited for a processor or the garbage collector. */
+/**
+ * The time above which a read counts as slow, because it came from a disk, or waited for a processor or the garbage
+ * collector.
+ */
 const SLOW_MS = 0.25;
-/** The largest share of its time that the event loop spends on slow reads, after an allowance in milliseconds. */
+/** The maximum share of its time that the event loop spends on slow reads, after an allowance in milliseconds. */
 const SLOW_SHARE = 1 / 20;
 const SLOW_ALLOWANCE_MS = 20;
-/** The number of requests in flight: one of libuv's four threads is left to others. More reads of fewer rows cost more than they gain. */
+/**
+ * The number of requests in flight. One of libuv's four threads is left to others. More requests with fewer rows would
+ * cost more than they gain.
+ */
 const MAX_IN_FLIGHT = 3;
-/** The number of rows per request, which a thread reads in sequence, perhaps each from the disk. */
+/** The number of rows per request. A thread reads them in sequence, perhaps each one from the disk. */
 const MAX_ROWS_PER_REQUEST = 32;
 
 /**
- * Reads single rows. Rows in memory are read synchronously, since passing a read to a thread and back costs more than the read itself. If
- * reads repeatedly take longer, the rows come from a disk: then reads go to other threads until the event loop has made up for the time, and
- * concurrent reads are combined.
+ * Reads single rows. Rows in memory are read synchronously, because passing a read to a thread and back costs more than
+ * the read itself. If reads repeatedly take longer, the rows come from a disk. Reads then go to other threads until the
+ * event loop has made up for the time, and concurrent reads are combined.
  */
 export class PointReads<Value> {
   readonly #rows: RowReads<Value>;
@@ -37,7 +46,7 @@ export class PointReads<Value> {
   #inFlight = 0;
   #leftOfTurn = MAX_READS_PER_TURN;
   #turnEndsAt = 0;
-  /** The time at which the time spent on slow reads is made up for. */
+  /** The time at which the event loop will have made up for slow reads. */
   #balancedAt = 0;
   #isPlanned = false;
   #onIdle: (() => void) | undefined;
@@ -65,7 +74,7 @@ export class PointReads<Value> {
     });
   }
 
-  /** Waits until all reads have ended. To be called once, when no more reads follow. */
+  /** Waits until all reads have ended. Must be called once, when no more reads follow. */
   async idle(): Promise<void> {
     if (this.#inFlight === 0 && this.#keys.length === 0) return;
     await new Promise<void>((resolve) => {
@@ -102,7 +111,7 @@ export class PointReads<Value> {
       this.#leftOfTurn = MAX_READS_PER_TURN;
       const time = performance.now();
       this.#turnEndsAt = time + MAX_TURN_MS;
-      // At least one read is done, unless reads are slow: then at least one is sent or in flight.
+      // At least one read is performed here unless reads are slow, in which case at least one is sent or in flight.
       this.#readWaiting(time);
       if (this.#keys.length === 0) this.#checkIdle();
       else if (this.#isQuickAt(performance.now())) this.#plan();
@@ -129,7 +138,7 @@ export class PointReads<Value> {
   }
 
   async #send(): Promise<void> {
-    // An equal share for each idle thread.
+    // Each idle thread gets an equal share.
     const share = Math.ceil(this.#keys.length / (MAX_IN_FLIGHT - this.#inFlight));
     const keys = this.#keys.splice(0, Math.min(share, MAX_ROWS_PER_REQUEST));
     const waiting = this.#waiting.splice(0, keys.length);

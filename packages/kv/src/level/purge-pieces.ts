@@ -9,7 +9,7 @@ export interface LevelTable {
   readonly last: Uint8Array;
 }
 
-/** A range of keys that is compacted at once, which takes seconds at most. */
+/** A range of keys that is compacted in one call, which takes seconds at most. */
 export interface PurgePiece {
   readonly gte: Uint8Array;
   readonly lt: Uint8Array;
@@ -17,7 +17,9 @@ export interface PurgePiece {
 
 /** The approximate number of bytes that one piece rewrites per level. */
 const PIECE_BYTES = 32 * 1024 * 1024;
-/** The largest gap between two joined ranges, about one table: rewriting that much costs less than another compaction. */
+/**
+ * The maximum gap between two joined ranges, about one table. Rewriting that much costs less than another compaction.
+ */
 const GAP_BYTES = 2 * 1024 * 1024;
 
 /** Returns the live tables of a manifest, in the order of their first keys. */
@@ -30,7 +32,9 @@ export function tablesOf({ tables, bounds }: LevelManifest): LevelTable[] {
   return found.toSorted((a, b) => Buffer.compare(a.first, b.first));
 }
 
-/** Splits large ranges, and joins those that are in the same tables or close to each other. In key order. */
+/**
+ * Splits large ranges, and joins those that are in the same tables or close to each other. Returns them in key order.
+ */
 export function piecesOf(
   ranges: readonly Pick<KvPurgeRange, "gte" | "lt">[],
   tables: readonly LevelTable[],

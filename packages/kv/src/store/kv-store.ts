@@ -106,22 +106,22 @@ export interface KvStore extends KvReader {
   /** Rewrites all files without dead rows. Rows do not change. */
   compact(): Promise<void>;
   /**
-   * Prepares to overwrite what the store's files still contain of rows of `ranges` that were removed or replaced before this call. Rows do
-   * not change. Optional: for stores that can tell when that content is gone.
+   * Prepares to overwrite the data that the store's files still contain of rows in `ranges` that were removed or
+   * replaced before this call. Rows do not change. Optional; for stores that can determine when that data is gone.
    */
   purge?(ranges: readonly KvPurgeRange[]): KvPurge;
   stats(): Promise<KvStats>;
   /**
-   * Resolves when everything that {@link KvOpening.check} requested has been compared; at once if nothing was requested. `INDEX_CORRUPT` if
-   * something is damaged, `SYSTEM_REFUSED` and the like if it could not be read. Calls `onProgress` with the bytes compared and their total.
-   * Optional: for stores on a disk.
+   * Resolves when everything that {@link KvOpening.check} requested has been compared; immediately if nothing was
+   * requested. Throws `INDEX_CORRUPT` if something is damaged, and `SYSTEM_REFUSED` or similar if it could not be read.
+   * Calls `onProgress` with the number of bytes compared and the total. Optional; for stores on a disk.
    */
   checked?(onProgress?: (done: number, total: number) => void): Promise<void>;
   /**
-   * Compares everything on the disk with its checksums, and returns the number of bytes compared. Awaits `pause` after each small piece,
-   * with the bytes compared and their total, so that the caller can spread the work. Errors: `INDEX_CORRUPT`, which readers also receive
-   * from then on; `SYSTEM_REFUSED` and the like if something could not be read, which changes nothing; the reason of `signal`. Optional:
-   * for stores on a disk.
+   * Compares everything on the disk with its checksums, and returns the number of bytes compared. Awaits `pause` after
+   * each small piece, with the number of bytes compared and the total, so that the caller can spread the work. Throws
+   * `INDEX_CORRUPT`, which readers also receive from then on; `SYSTEM_REFUSED` or similar if something could not be
+   * read, which changes nothing; and the reason of `signal`. Optional; for stores on a disk.
    */
   scrub?(options: KvScrub): Promise<number>;
   close(): Promise<void>;
@@ -131,21 +131,22 @@ export interface KvStore extends KvReader {
 export interface KvPurgeRange {
   readonly gte: Uint8Array;
   readonly lt: Uint8Array;
-  /** Returns whether a removed key is to be purged as well, and not only its value. Defaults to false for all keys. */
+  /** Returns whether a removed key itself must be purged, and not only its value. Defaults to false for all keys. */
   readonly keys?: (key: Uint8Array) => boolean;
 }
 
 /**
- * The state of a purge. `gone`: no file of the store contains what was removed. `unfinished`: the time was up. `read`: an open snapshot or
- * range still needs it. `named`: only a removed key is left, in a file that is replaced when the store is opened again.
+ * The state of a purge. `gone`: no file of the store contains the removed data. `unfinished`: the time ran out. `read`:
+ * an open snapshot or range still needs the data. `named`: only a removed key remains, in a file that is replaced when
+ * the store is opened again.
  */
 export type KvPurged = "gone" | "unfinished" | "read" | "named";
 
 /** Purges removed rows from a store's files, in pieces that take seconds at most. */
 export interface KvPurge {
   /**
-   * Continues where the last run ended; only one may run at a time. Does not block readers and writers. Errors: `INDEX_CORRUPT`, those of a
-   * batch, and the reason of `signal`; after an error the purge can be run again.
+   * Continues where the last run ended; only one may run at a time. Does not block readers and writers. Throws
+   * `INDEX_CORRUPT`, errors of a batch, and the reason of `signal`; after an error, the purge can be run again.
    */
   run(options: KvPurging): Promise<KvPurged>;
 }
@@ -169,23 +170,28 @@ export interface KvScrub {
 /** Options for opening a store. */
 export interface KvOpening {
   /**
-   * Whether everything that earlier processes wrote is compared with its checksums before `open` returns or, if there is much, as soon as
-   * possible afterwards: {@link KvStore.checked} waits for that. Defaults to false: it is compared in the background.
+   * Whether everything that earlier processes wrote is compared with its checksums before `open` returns or, for large
+   * amounts, as soon as possible afterwards; {@link KvStore.checked} waits for that. Defaults to false: it is compared
+   * in the background.
    */
   readonly check?: boolean;
 }
 
-/** Opens stores of one kind: what a kv-store module creates. */
+/** Opens stores of one kind. A kv-store module creates such a provider. */
 export interface KvProvider {
-  /** The format of captured files, such as `leveldb/1`. Checkpoints state it, and only those of the same format are restored. */
+  /**
+   * The format of captured files, such as `leveldb/1`. Checkpoints record it, and only those in the same format are
+   * restored.
+   */
   readonly format: string;
   /** Whether rows survive closing and opening the same directory. */
   readonly persistent: boolean;
   /**
-   * Opens the store in `dir` (a live, captured or restored directory). A missing or empty directory becomes a new, empty store; one with other
-   * files but no database is `INDEX_CORRUPT`. After a captured directory was opened and closed it must still contain only plain files, with
-   * names of at most 100 bytes: a checkpoint consists of them. Errors: `INDEX_LOCKED` (this or another process has it open), `INDEX_CORRUPT`
-   * (it cannot be read, or has a gap), `DISK_FULL`, `CONFIG_INVALID` (this user may not write there).
+   * Opens the store in `dir` (a live, captured or restored directory). A missing or empty directory becomes a new,
+   * empty store; one with other files but no database is `INDEX_CORRUPT`. After a captured directory has been opened
+   * and closed, it must still contain only plain files, with names of at most 100 bytes, because a checkpoint consists
+   * of them. Throws `INDEX_LOCKED` (this or another process has it open), `INDEX_CORRUPT` (it cannot be read, or has a
+   * gap), `DISK_FULL`, `CONFIG_INVALID` (this user may not write there).
    */
   open(dir: string, options?: KvOpening): Promise<KvStore>;
 }

@@ -10,15 +10,16 @@ import { inboxOf } from "../concurrency/inbox.ts";
 import { receiveError, startWorker, MIN_BYTES_FOR_THREAD } from "../concurrency/worker-thread.ts";
 import type { SentError } from "../concurrency/worker-thread.ts";
 
-/** The share of a processor that background checks use: writers and readers of the same process have priority. */
+/** The share of a processor that background checks use. Writers and readers of the same process have priority. */
 const BACKGROUND_SHARE = 0.25;
 
 /**
- * Compares the tables that the open LevelDB in `dir` has at the call with their checksums, slowly and, if they are large, on a thread with
- * low priority. Throws `INDEX_CORRUPT` for the first damaged table. Returns early when `signal` is aborted.
+ * Compares the tables that the open LevelDB in `dir` has at the time of the call with their checksums, slowly and, if
+ * they are large, on a thread with low priority. Throws `INDEX_CORRUPT` for the first damaged table. Returns early when
+ * `signal` is aborted.
  */
 export async function checkLiveTables(dir: string, signal: AbortSignal): Promise<void> {
-  // Only the tables that the manifest names: others may be in the middle of being written.
+  // Only tables named by the manifest are compared, because others may still be being written.
   const tables = await liveTables(dir);
   // A directory that was removed does not mean that its content was damaged.
   if (tables === undefined) return;
@@ -45,7 +46,7 @@ export interface CheckOrder {
   readonly numbers: readonly number[];
 }
 
-/** The tables to compare on a thread: an urgent check neither pauses nor gives way to other threads. */
+/** The tables to compare on a thread. An urgent check neither pauses nor yields to other threads. */
 export interface ThreadCheckOrder extends CheckOrder {
   readonly isUrgent: boolean;
 }
@@ -57,7 +58,7 @@ export interface CheckReport {
   readonly isDone?: true;
 }
 
-/** Returns how long to pause after `busyMs` of work (ms). */
+/** Returns the pause after `busyMs` of work (ms). */
 export function pauseMsAfter(busyMs: number): number {
   return busyMs * (1 / BACKGROUND_SHARE - 1);
 }
@@ -120,9 +121,9 @@ function endedEarly(): Error {
 }
 
 /**
- * Returns the file names of the live tables of the closed LevelDB in `dir`. Other tables may exist: an interrupted compaction, even one
- * that started on opening, leaves half a table. `CHECKPOINT_INCOMPLETE` if one is missing: the rest would look like a database with fewer
- * rows.
+ * Returns the file names of the live tables of the closed LevelDB in `dir`. Other tables may exist, because an
+ * interrupted compaction, even one that started on opening, leaves half a table behind. Throws `CHECKPOINT_INCOMPLETE`
+ * if one is missing, because the rest would look like a database with fewer rows.
  */
 export async function liveTableNames(dir: string): Promise<Set<string>> {
   return new Set((await liveTableBounds(dir)).keys());

@@ -13,9 +13,9 @@ const MAGIC = [0x8b80fb57, 0xdb477524] as const;
 /** The size of a block's trailer: a compression byte (0: none, 1: Snappy), then the masked CRC-32C of the content and that byte. */
 export const TRAILER_BYTES = 5;
 const COMPRESSED = 1;
-// The footer names the index of the filters first, then that of the rows.
+// The footer first names the index of the filters, then that of the rows.
 const INDEX_ROOT = 1;
-// Small enough that computing the checksums of one read blocks nothing for long.
+// It is small enough that computing the checksums of one read does not block anything for long.
 const READ_BYTES = 128 * 1024;
 
 /** A block of a table. */
@@ -34,9 +34,9 @@ export type Read = (position: number, length: number) => Buffer | Promise<Buffer
 export type Pause = (busyMs: number, bytes: number) => Promise<void>;
 
 /**
- * Compares every block of a table with its checksum. LevelDB, as built here, does not do so when reading, so a flipped bit would be served
- * as if it had been written. Throws `INDEX_CORRUPT` for the first block that differs. Memory: 128 KiB, or the size of the table's index (a
- * hundredth of the table) if that is more.
+ * Compares every block of a table with its checksum. LevelDB, as built here, does not do so on reads, so a flipped bit
+ * would be served as if it had been written. Throws `INDEX_CORRUPT` for the first block that differs. Uses 128 KiB of
+ * memory, or the size of the table's index (a hundredth of the table) if that is larger.
  */
 export async function checkTable(path: string, pause?: Pause): Promise<void> {
   const file = await open(path);
@@ -97,7 +97,7 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
   if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
   const footer = await read(size - FOOTER_BYTES, FOOTER_BYTES);
   if (footer.readUInt32LE(40) !== MAGIC[0] || footer.readUInt32LE(44) !== MAGIC[1]) {
-    throw damaged(path, "its footer is not that of a table");
+    throw damaged(path, "it has no valid footer");
   }
   const reader = new VarintReader(footer, () => unreadable(path));
   const roots = [blockHandle(reader), blockHandle(reader)];
@@ -106,7 +106,7 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
     if (root.offset + root.size + TRAILER_BYTES > size) throw truncatedTable(path);
     const bytes = await read(root.offset, root.size + TRAILER_BYTES);
     checkBlock(path, bytes, 0, root.size);
-    // A copy, since keys are parts of it, and the next read overwrites these bytes.
+    // This is a copy, because keys are parts of it, and the next read overwrites these bytes.
     const content = Uint8Array.prototype.slice.call(bytes, 0, root.size);
     // A filter has no rows.
     const keys = withKeys && at === INDEX_ROOT;

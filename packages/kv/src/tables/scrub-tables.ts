@@ -6,11 +6,13 @@ import { levelFileName } from "../files/level-files.ts";
 import type { KvScrub } from "../store/kv-store.ts";
 
 /**
- * Compares every block of the tables that the open LevelDB in `dir` has at the call, and its manifest, with their checksums. Returns the
- * bytes of the tables compared; tables that a compaction removes meanwhile are skipped. Throws `INDEX_CORRUPT` for the first that is damaged
- * or missing, the system's error for one that cannot be read, and the reason of `signal` once that is aborted. Memory: as {@link checkTable}.
+ * Compares every block of the tables that the open LevelDB in `dir` has at the time of the call, and its manifest, with
+ * their checksums. Returns the number of table bytes compared; tables that a compaction removes in the meantime are
+ * skipped. Throws `INDEX_CORRUPT` for the first that is damaged or missing, the system's error for one that cannot be
+ * read, and the reason of `signal` once that is aborted. Uses as much memory as {@link checkTable}.
  *
- * Write-ahead logs are not compared: their rows are served from memory, and they are checked before they are next read, on opening.
+ * Write-ahead logs are not compared: their rows are served from memory, and they are checked before they are next read,
+ * on opening.
  */
 export async function scrubTables(dir: string, { pause, signal }: KvScrub): Promise<number> {
   // A directory that was removed does not mean that its content was damaged.

@@ -17,8 +17,9 @@ export interface TableDamage {
 }
 
 /**
- * Yields every damaged part of the table at `path`, in the order of their offsets; if the table's own index is damaged, the whole table.
- * Calls `onRead` with the bytes of each compared block. Memory: the table's index and its largest block.
+ * Yields every damaged part of the table at `path`, in the order of their offsets; if the table's own index is damaged,
+ * the whole table. Calls `onRead` with the size of each compared block. Holds the table's index and its largest block
+ * in memory.
  */
 export async function* findTableDamage(
   path: string,

@@ -9,12 +9,12 @@ import { PIECE_BYTES, PieceMemory } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, writeHeader } from "../tar-format.ts";
 import { SLICE_BYTES, Throttle } from "./throttle.ts";
 
-/** The files that go into an archive. */
+/** The files to put into an archive. */
 export interface PackedFiles {
   readonly dir: string;
-  /** Names of plain files, in the order of the archive. */
+  /** The names of plain files, in archive order. */
   readonly names: readonly string[];
-  /** The memory of a {@link Throttle}; optional: without it the rate is not limited. */
+  /** The memory of a {@link Throttle}. Optional; without it, the rate is not limited. */
   readonly throttle?: Int32Array;
   /** The `names` of LevelDB tables, which are compared with their checksums while being packed. */
   readonly tables: ReadonlySet<string>;
@@ -45,8 +45,9 @@ export const PACKING_PASSES = 2;
 export type Pieces = AsyncIterable<Buffer>;
 
 /**
- * Reads files as the pieces of a tar archive, each in memory taken from `memory`, which the receiver returns. Appends what was packed to
- * `files`. Reads synchronously, so it is meant for a worker thread, or for little data.
+ * Reads files as the pieces of a tar archive. The memory of each piece is taken from `memory` and returned by the
+ * receiver. Appends the packed files to `files`. Reads synchronously, so it is meant for a worker thread, or for small
+ * amounts of data.
  */
 export async function* tarPieces(
   { dir, names, tables, throttle: shared }: PackedFiles,
@@ -61,12 +62,12 @@ export async function* tarPieces(
     try {
       const { size } = fstatSync(file);
       const isTable = tables.has(name);
-      // Such a table is read twice: its blocks do not end where pieces do.
+      // Such a table is read twice, because its blocks do not end where pieces do.
       if (isTable && size > PIECE_BYTES) await checkTable(path, pause);
       const digest = createHash("sha256");
       let at = 0;
       do {
-        // Header and padding travel with the content: each would otherwise cost a write.
+        // Header and padding are sent with the content, because each would otherwise cost a write.
         const head = at === 0 ? BLOCK : 0;
         const length = Math.min(PIECE_BYTES, size - at);
         const tail = at + length === size ? paddingOf(size) : 0;
@@ -88,7 +89,9 @@ export async function* tarPieces(
   yield Buffer.from(await memory.take(), 0, END_OF_ARCHIVE).fill(0);
 }
 
-/** Compresses plain pieces if asked to, and returns the archive's digests; `files` is complete once `plain` has ended. */
+/**
+ * Compresses plain pieces on request, and returns the archive's digests; `files` is complete once `plain` has ended.
+ */
 export async function* archivePieces(
   plain: Pieces,
   { compression, throttle: shared }: ArchiveOrder,
@@ -125,8 +128,8 @@ export async function* archiveHere(
 }
 
 function gzipped(plain: Pieces): Pieces {
-  // LevelDB has compressed its tables already: the fastest level finds nearly everything that is left.
-  // Errors from the source reach the reader through the destroyed stream, so the callback has nothing to add.
+  // LevelDB has already compressed its tables, so the fastest level achieves nearly all that is possible. Errors from
+  // the source reach the reader through the destroyed stream, so the callback ignores them.
   return pipeline(
     Readable.from(copied(plain), { objectMode: false }),
     createGzip({ level: 1 }),
@@ -134,7 +137,7 @@ function gzipped(plain: Pieces): Pieces {
   );
 }
 
-/** Copies each piece: a stream reads ahead, and a piece is valid only until the next one. */
+/** Copies each piece, because a stream reads ahead, and a piece is valid only until the next one. */
 async function* copied(pieces: Pieces): AsyncGenerator<Buffer, void, undefined> {
   for await (const piece of pieces) yield Buffer.from(piece);
 }
@@ -158,7 +161,7 @@ function openPlain(path: string, name: string): number {
 function readFully(file: number, target: Buffer, name: string, throttle: Throttle): void {
   for (let at = 0; at < target.length;) {
     const bytesRead = readSync(file, target, at, Math.min(SLICE_BYTES, target.length - at), null);
-    if (bytesRead === 0) throw changed(name, "became shorter");
+    if (bytesRead === 0) throw changed(name, "was truncated");
     at += bytesRead;
     throttle.pause(bytesRead);
   }
@@ -170,7 +173,7 @@ function changed(name: string, how: string): CairnError {
   });
 }
 
-/** Returns the error for anything in a capture that cannot be part of an archive. */
+/** Returns the error for an entry of a capture that cannot be part of an archive. */
 export function notPlain(name: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",

@@ -36,7 +36,7 @@ export interface PackOrder extends ArchiveOrder {
   readonly pieces: number;
 }
 
-/** Sent to the packing thread for each piece that was taken. */
+/** Sent to the packing thread for each piece taken. */
 export type PackRequest = "one more";
 
 /** Sent by the packing thread: its progress and, without a file, pieces of the archive; then the result or the failure. */
@@ -53,16 +53,19 @@ type ReadMessage =
 
 /** The number of pieces, enough to keep both threads busy. */
 const PIECES = 4;
-/** Bytes between two reports of progress: the receiver has other work to do. */
+/** The number of bytes between two progress reports. The receiver has other work to do. */
 const REPORT_BYTES = 16 * 1024 * 1024;
-/** Bytes between two flushes: larger flushes block others that use the disk, smaller ones wait for the disk too often. */
+/**
+ * The number of bytes between two flushes. Larger flushes would block other users of the disk, and smaller ones would
+ * wait for the disk too often.
+ */
 const FLUSH_BYTES = 16 * 1024 * 1024;
 
 const flush = promisify(fdatasync);
 
 type Port = NonNullable<typeof parentPort>;
 
-/** Takes the pieces of an archive, in order. */
+/** The receiver of an archive's pieces, in order. */
 interface Target {
   take(piece: Buffer): Promise<void> | void;
   end(): Promise<void>;
@@ -145,11 +148,14 @@ function sendTo(port: Port, pieces: number, done: () => number): Target {
   };
 }
 
-/** Returns a target that flushes the file while it grows, which keeps the disk busy: the final flush then takes next to no time. */
+/**
+ * Returns a target that flushes the file while it grows. This keeps the disk busy, so that the final flush takes almost
+ * no time.
+ */
 function writeTo(file: number, throttle: Throttle): Target {
   let unflushed = 0;
   let flushing: Promise<void> | undefined;
-  // Kept: what a failed flush should have written may be lost, even if a later flush succeeds.
+  // The failure is kept, because the data of a failed flush may be lost even if a later flush succeeds.
   let failure: { readonly error: unknown } | undefined;
   return {
     take(piece) {

@@ -18,26 +18,34 @@ export interface PackOptions {
   /** Defaults to `none`. */
   readonly compression?: "none" | "gzip";
   /**
-   * Whether the directory is a LevelDB: then every table is compared with its checksums as it is packed (`INDEX_CORRUPT`), and tables that
-   * do not belong to the database are not packed. Defaults to false.
+   * Whether the directory is a LevelDB. If so, every table is compared with its checksums as it is packed
+   * (`INDEX_CORRUPT`), and tables that do not belong to the database are omitted. Defaults to false.
    */
   readonly tables?: boolean;
-  /** Called now and then with the number of uncompressed bytes packed so far. */
+  /** Called occasionally with the number of uncompressed bytes packed so far. */
   readonly onProgress?: (bytes: number) => void;
-  /** Whether worker threads do the work. By default they do for files that are large enough. */
+  /** Whether to use worker threads. By default, they are used for sufficiently large files. */
   readonly threads?: boolean;
-  /** The approximate time that writing to a file may take while this thread is busy (ms). Defaults to what is best for this thread. */
+  /**
+   * The approximate time that writing to a file may take while this thread is busy (ms). By default, the rate is the
+   * one that suits this thread best.
+   */
   readonly withinMs?: number;
   /** Once aborted, the work runs at full speed even though this thread is busy. */
   readonly hurry?: AbortSignal | undefined;
 }
 
-/** An archive that is being packed: nothing is read before it is consumed, and nothing more is written to disk. */
+/**
+ * An archive that is packed as it is consumed: nothing is read before that, and nothing additional is written to disk.
+ */
 export interface Packing {
   readonly archive: Readable;
-  /** The same content without passing through this thread, for stores that support it. Consume one of the two, not both. */
+  /**
+   * The same content, for stores that can receive it without passing it through this thread. Only one of the two may be
+   * consumed.
+   */
   readonly direct?: DirectContent;
-  /** Returns the approximate length of the archive in bytes, rather too large than too small. */
+  /** Returns the approximate length of the archive in bytes. Overestimates rather than underestimates it. */
   expectedBytes?(): Promise<number>;
   /** Returns the result. Throws until the archive has been read to its end. */
   result(): PackedArchive;
@@ -87,7 +95,7 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
       const pieces = archiveHere(order, onProgress);
       try {
         let next = await pieces.next();
-        // Copied: the reader may keep a piece, but the memory is reused.
+        // The piece is copied, because the reader may keep it but the memory is reused.
         for (; next.done !== true; next = await pieces.next()) yield Buffer.from(next.value);
         packed = next.value;
       } finally {
@@ -110,7 +118,7 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
     },
     async expectedBytes() {
       const { archiveBytes } = await files();
-      // Content that cannot be compressed becomes a little longer.
+      // Incompressible content grows slightly.
       return compression === "none" ? archiveBytes : Math.ceil(archiveBytes * 1.001) + 65_536;
     },
     result() {
@@ -146,13 +154,16 @@ async function writeHere(
   }
 }
 
-/** Ends the generator: otherwise the file that it is reading would stay open. */
+/** Ends the generator, which would otherwise leave the file that it is reading open. */
 async function closePieces(pieces: ReturnType<typeof archiveHere>): Promise<void> {
   // The return value is not used.
   await pieces.return({ bytes: 0, sha256: "", files: [] });
 }
 
-/** Packs and writes on worker threads, at `bytesPerSecond` while this thread is busy. Nothing writes to `file` after the end. */
+/**
+ * Packs and writes on worker threads, at `bytesPerSecond` while this thread is busy. Nothing is written to `file` after
+ * that.
+ */
 async function writeOnThreads(
   order: ArchiveOrder,
   file: number,
@@ -178,12 +189,12 @@ async function writeOnThreads(
   }
 }
 
-/** Packs on worker threads and yields pieces that belong to the receiver. */
+/** Packs on worker threads and yields pieces that the receiver owns. */
 async function* archiveOnThreads(
   order: ArchiveOrder,
   onProgress: (bytes: number) => void,
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
-  // Without a throttle: this thread is busy sending these very pieces, which would halve their own speed.
+  // There is no throttle: this thread is busy sending these same pieces, so a throttle would halve their speed.
   const threads = startThreads({ ...order, pieces: PIECES_IN_FLIGHT });
   const { worker, sent } = threads;
   try {

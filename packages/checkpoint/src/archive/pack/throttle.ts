@@ -1,7 +1,10 @@
 import { availableParallelism } from "node:os";
 import { performance } from "node:perf_hooks";
 
-/** Bytes that a thread works on between two checks of the throttle: a few hundredths of a millisecond of work. */
+/**
+ * The number of bytes that a thread processes between two checks of the throttle: a few hundredths of a millisecond of
+ * work.
+ */
 export const SLICE_BYTES = 64 * 1024;
 
 // Fields of the memory that the threads share.
@@ -11,14 +14,15 @@ const NEVER_CHANGED = 1;
 const SLEEP_US = 2;
 const FIELDS = 3;
 
-/** Bytes of an archive that one processor can spare per second while other threads want to work. */
+/** The number of archive bytes per second that one processor can spare while other threads have work to do. */
 const SPARE_BYTES_PER_SECOND = 12 * 1024 * 1024;
 
 /**
- * Returns the rate of background threads while the main thread is busy, in bytes per second. On two processors the p99 latency of a
- * concurrent writer was 1.2 times its normal value at 16 MB/s, 3 times at 80 MB/s and 12 times at full speed, whatever the threads'
- * priority (`pnpm bench --only writer`): others wait not only for these threads, but also for the work they cause in the kernel and in V8.
- * The rate is higher only if all `bytes` would otherwise take longer than `withinMs`.
+ * Returns the rate of background threads while the main thread is busy, in bytes per second. On two processors the p99
+ * latency of a concurrent writer was 1.2 times its normal value at 16 MB/s, 3 times at 80 MB/s and 12 times at full
+ * speed, regardless of the threads' priority (`pnpm bench --only writer`): other threads wait not only for these, but
+ * also for the work that these cause in the kernel and in V8. The rate is higher only if all `bytes` would otherwise
+ * take longer than `withinMs`.
  */
 export function backgroundRate(
   bytes: number,
@@ -42,7 +46,7 @@ export class Throttle {
     this.#passes = passes;
   }
 
-  /** Called by the thread that others give way to. */
+  /** Called by the thread that has priority. */
   setBusy(busy: boolean): void {
     Atomics.store(this.shared, BUSY, busy ? 1 : 0);
   }
@@ -53,7 +57,8 @@ export class Throttle {
   }
 
   /**
-   * Blocks the thread for as long as the rate requires; to be called after each slice. Never call it on the thread that others give way to.
+   * Blocks the thread for as long as the rate requires; must be called after each slice. Never call it on the thread
+   * that has priority.
    */
   pause(bytes = SLICE_BYTES): void {
     if (Atomics.load(this.shared, BUSY) === 0) {
@@ -77,7 +82,7 @@ export class Throttle {
   }
 }
 
-/** Background threads that give way to this one. Call `stop` when they are done. */
+/** Background threads that yield to this one. Call `stop` when they are done. */
 export interface Throttling {
   /** Memory to share with the background threads. */
   readonly shared: Int32Array;
@@ -85,19 +90,19 @@ export interface Throttling {
 }
 
 const SAMPLE_MS = 25;
-/** The utilization up to which this thread counts as idle: sampling and receiving progress messages take 1 %. */
+/** The utilization up to which this thread counts as idle. Sampling and receiving progress messages alone take 1 %. */
 const IDLE_UTILIZATION = 0.02;
-/** The number of samples whose majority decides, so that a single task does not. */
+/** The number of samples of which the majority decides, so that a single task does not. */
 const SAMPLES = 5;
 
 /**
- * Limits background threads to `bytesPerSecond` while this thread is busy, and lets them run at full speed otherwise: requests on this
- * thread need the processors too. Once `hurry` is aborted, they always run at full speed.
+ * Limits background threads to `bytesPerSecond` while this thread is busy, and lets them run at full speed otherwise:
+ * requests on this thread also need the processors. Once `hurry` is aborted, they always run at full speed.
  */
 export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal): Throttling {
   const throttle = new Throttle();
   throttle.setRate(bytesPerSecond);
-  // Until the first samples are in.
+  // This applies until the first samples are available.
   throttle.setBusy(hurry?.aborted !== true);
   let before = performance.eventLoopUtilization();
   let samples: boolean[] = [];

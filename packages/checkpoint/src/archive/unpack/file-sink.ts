@@ -14,7 +14,9 @@ export interface FilePiece {
   readonly name: string;
   readonly memory: ArrayBuffer;
   readonly bytes: number;
-  /** Whether the piece is the first of its file, and whether it is the last; both for a small or an empty file. */
+  /**
+   * Whether the piece is the first and whether it is the last of its file; both are true for a small or an empty file.
+   */
   readonly first: boolean;
   readonly last: boolean;
 }
@@ -23,9 +25,9 @@ export interface FilePiece {
 export interface FileSink {
   /** Waits for memory for the next piece; {@link take} gives it back. */
   memory(): Promise<ArrayBuffer>;
-  /** Takes a piece. Writing it may happen later, and an error in doing so is thrown by a later call. */
+  /** Takes a piece. It may be written later, in which case a later call throws the error of writing it. */
   take(piece: FilePiece): Promise<void>;
-  /** Waits until all files would survive a power loss. Throws the first error. */
+  /** Waits until all files are durable. Throws the first error. */
   end(): Promise<void>;
 }
 
@@ -45,7 +47,7 @@ export type WriteMessage =
   | { readonly memory: ArrayBuffer; readonly failed?: SentError }
   | { readonly ended: true; readonly failed?: SentError };
 
-/** The number of files flushed concurrently: a flush is mostly waiting. */
+/** The number of files flushed concurrently, since a flush is mostly waiting. */
 const MAX_FLUSHES = 8;
 /** The number of pieces, enough to keep both threads busy. */
 const PIECES = 4;
@@ -54,17 +56,17 @@ const flush = promisify(fsync);
 const closeFile = promisify(close);
 
 /**
- * Returns a writer of the files of `manifest` in `dir`, which flushes each file while the next ones are written. `CHECKPOINT_CORRUPT` for a
- * file with another SHA-256. Writes synchronously.
+ * Returns a writer of the files of `manifest` in `dir`, which flushes each file while the next ones are written. Throws
+ * `CHECKPOINT_CORRUPT` for a file with a different SHA-256. Writes synchronously.
  */
 export function fileWriter(dir: string, manifest: Manifest): FileWriter {
   const digests = new Map(manifest.files.map(({ name, sha256 }) => [name, sha256]));
   const running = new Set<Promise<void>>();
-  // The first failure of a flush in the background: thrown by the next `begin`, or at the end.
+  // The first failure of a background flush; it is thrown by the next `begin`, or at the end.
   let failure: { readonly error: unknown } | undefined;
   let current: { readonly file: number; readonly digest: Hash } | undefined;
 
-  /** Closes the file, after flushing it if it is whole. */
+  /** Closes the file, after flushing it if it is complete. */
   function finish(file: number, whole: boolean): void {
     const work = whole ? flush(file).finally(() => closeFile(file)) : closeFile(file);
     const one = work
@@ -97,7 +99,7 @@ export function fileWriter(dir: string, manifest: Manifest): FileWriter {
       finish(file, true);
     },
     async end() {
-      // A file is still open only after a failure.
+      // A file can be open here only after a failure.
       if (current !== undefined) finish(current.file, false);
       current = undefined;
       while (running.size > 0) await Promise.race(running);

@@ -61,15 +61,16 @@ export interface Receiving {
   readonly compressed: boolean;
   readonly source: ArchiveSource;
   readonly sink: FileSink;
-  /** Called now and then with the number of bytes of the archive read so far. */
+  /** Called occasionally with the number of bytes of the archive read so far. */
   readonly onProgress: (bytes: number) => void;
 }
 
 const CHUNK_BYTES = 256 * 1024;
 
 /**
- * Unpacks an archive into `sink`, and verifies everything against the manifest while it streams by. `CHECKPOINT_CORRUPT` for anything that is
- * not in the manifest, `CHECKPOINT_INCOMPLETE` for anything that is missing. Never writes more than the manifest lists.
+ * Unpacks an archive into `sink`, and verifies everything against the manifest while streaming. Throws
+ * `CHECKPOINT_CORRUPT` for content that is not in the manifest and `CHECKPOINT_INCOMPLETE` for missing content. Never
+ * writes more than the manifest lists.
  */
 export async function receiveArchive(receiving: Receiving): Promise<void> {
   const { manifest, sink } = receiving;
@@ -79,18 +80,18 @@ export async function receiveArchive(receiving: Receiving): Promise<void> {
   try {
     absent = await receiveEntries(receiving.compressed ? gunzipped(raw, manifest) : raw, sink, manifest);
   } catch (error) {
-    // The caller removes the directory, so nothing may write to it any more.
+    // The caller removes the directory, so nothing may write to it any longer.
     await sink.end().catch(() => undefined);
     throw error;
   }
   await sink.end();
   if (digest.digest("hex") !== manifest.archive.sha256)
     throw corrupt(manifest, "the archive's SHA-256 does not match");
-  // Checked last: an archive with another digest is damaged, whatever seems to be missing.
+  // This is checked last, because an archive with a different digest is damaged, whatever seems to be missing.
   if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
 }
 
-/** Returns the archive unchanged, as a source that throws if it is longer or shorter than the manifest says. */
+/** Returns the archive unchanged, as a source that throws if the length differs from that in the manifest. */
 function ofExpectedLength(
   { manifest, source, onProgress }: Receiving,
   digest: (bytes: Buffer) => void,
@@ -176,7 +177,7 @@ async function receiveFile(
   do {
     const length = Math.min(PIECE_BYTES, bytes - at);
     const last = at + length === bytes;
-    // The padding is read with the content, but not written.
+    // The padding is read with the content but not written.
     const room = length + (last ? paddingOf(bytes) : 0);
     const memory = await sink.memory();
     if ((await source.fill(Buffer.from(memory, 0, room))) < room)

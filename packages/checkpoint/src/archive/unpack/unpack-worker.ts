@@ -19,7 +19,7 @@ export interface UnpackOrder {
   readonly role: "unpack";
   readonly manifest: Manifest;
   readonly compressed: boolean;
-  /** The location of the archive: an open file, or chunks that are announced one by one. */
+  /** The source of the archive: an open file, or chunks that are announced one by one. */
   readonly archive: number | SharedChunks;
   readonly background: boolean;
 }
@@ -33,14 +33,17 @@ export interface SharedChunks {
 /** Sent to the unpacking thread if there is no file: the number of bytes in each filled chunk, then the end. */
 export type UnpackRequest = { readonly chunk: number; readonly bytes: number } | "end";
 
-/** Sent by the unpacking thread: bytes of the archive read so far, chunks that are free again, and how it ended. */
+/**
+ * Sent by the unpacking thread: the number of bytes of the archive read so far, chunks that are free again, and the
+ * outcome.
+ */
 export type UnpackMessage =
   | { readonly done: number }
   | { readonly freed: number }
   | { readonly failed: SentError }
   | { readonly unpacked: true };
 
-/** Bytes between two reports of progress. */
+/** The number of bytes between two progress reports. */
 const REPORT_BYTES = 1024 * 1024;
 
 type Port = NonNullable<typeof parentPort>;
@@ -75,7 +78,8 @@ async function* chunksSentTo(
 function serveWrites({ dir, manifest }: WriteOrder, peer: MessagePort): void {
   const writer = fileWriter(dir, manifest);
   let failed: SentError | undefined;
-  // Requests arrive while another is being served: each waits for the one before, since the pieces of a file are in order.
+  // Requests arrive while another one is being served. Each waits for the previous one, because the pieces of a file
+  // are in order.
   let before: Promise<void> = Promise.resolve();
 
   async function attempt(work: () => Promise<void>): Promise<{ failed?: SentError }> {

@@ -9,16 +9,19 @@ import type { UnpackMessage, UnpackOrder, UnpackRequest, WriteOrder } from "./un
 
 /** Options for unpacking. */
 export interface UnpackOptions {
-  /** Called now and then with the number of bytes of the archive read so far. */
+  /** Called occasionally with the number of bytes of the archive read so far. */
   readonly onProgress?: (bytes: number) => void;
   readonly signal?: AbortSignal;
   /** Whether all other work of the process has priority. Defaults to false. */
   readonly background?: boolean;
-  /** Whether worker threads do the work. By default they do for archives that are large enough. */
+  /** Whether to use worker threads. By default, they are used for sufficiently large archives. */
   readonly threads?: boolean;
 }
 
-/** The number of chunks in flight to the worker, in memory that both threads share: sent as messages, each would be copied twice. */
+/**
+ * The number of chunks in flight to the worker. They are in shared memory, because each would be copied twice if sent
+ * as a message.
+ */
 const CHUNKS = 8;
 const CHUNK_BYTES = 256 * 1024;
 
@@ -30,9 +33,10 @@ interface Target {
 }
 
 /**
- * Writes the files of an archive into `dir`, which it makes, and verifies everything against the manifest while it streams by.
- * `CHECKPOINT_CORRUPT` for anything that is not in the manifest, `CHECKPOINT_INCOMPLETE` for anything that is missing, `DISK_FULL`; after a
- * failure the caller removes `dir`. Never writes more than the manifest lists. On success everything has been flushed.
+ * Creates `dir`, writes the files of an archive into it, and verifies everything against the manifest while streaming.
+ * Throws `CHECKPOINT_CORRUPT` for content that is not in the manifest, `CHECKPOINT_INCOMPLETE` for missing content, and
+ * `DISK_FULL`; after a failure, the caller removes `dir`. Never writes more than the manifest lists. On success
+ * everything has been flushed.
  */
 export async function unpackArchive(
   archive: StoredContent,
@@ -94,14 +98,14 @@ async function unpackOnThreads(
     import.meta.url,
     { name: "unpack-worker", order: unpacking },
     { name: "unpack-worker", order: writing },
-    // Has no code, since a thread's end says nothing about the archive.
+    // The error has no code, because a thread's end does not reflect on the archive.
     () => new Error("A thread that unpacked the archive ended early."),
   );
   const { sent } = threads;
   const free = new Inbox<number>(Array.from({ length: CHUNKS }, (_, chunk) => chunk));
   const send = (request: UnpackRequest): void => threads.worker.postMessage(request, []);
 
-  /** Waits for the result, which the worker determines, even if this thread feeds it. */
+  /** Waits for the result. The worker determines it even if this thread feeds the worker. */
   async function follow(): Promise<void> {
     for (;;) {
       const message = await sent.take();

@@ -29,7 +29,7 @@ import { createTemporary, discard, fill, publishNew, replaceIfUnchanged } from "
 
 /** Options for a store in a folder. */
 export interface FilesystemStoreOptions {
-  /** The folder, relative to the working directory. Made at the first write. */
+  /** The folder, relative to the working directory. It is created on the first write. */
   readonly path: string;
   /** Whether all nodes of the cluster share this folder. Defaults to false. */
   readonly shared?: boolean;
@@ -57,7 +57,10 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     return join(root, name);
   };
 
-  /** Returns whether the folder exists. Throws if it has vanished: then a volume was unmounted, and the store is not empty. */
+  /**
+   * Returns whether the folder exists. Throws if it has disappeared, which means that a volume was unmounted, not that
+   * the store is empty.
+   */
   async function isThere(): Promise<boolean> {
     try {
       if (seen === undefined) await memory?.check(location);
@@ -76,7 +79,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
   async function temporary(name: string): Promise<Awaited<ReturnType<typeof createTemporary>>> {
     const before = await isThere();
-    // Always next to the archives, where temporary files of dead writers are searched for.
+    // It is always next to the archives, where temporary files of dead writers are searched for.
     const file = await createTemporary(root);
     try {
       if (name.includes("/")) await makeOwnFolder(dirname(pathOf(name)));
@@ -103,7 +106,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       }
     } catch (error) {
       const code = systemErrorCode(error);
-      // If a broken link counted as absent, creating the file would fail forever as if another process had created it.
+      // If a broken link counted as absent, creating the file would always fail as if another process had created it.
       if (code !== undefined && (await isLink(pathOf(name)))) throw notAFile(name);
       if (code !== "ENOENT") throw error;
       await isThere();
@@ -136,13 +139,13 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       let bytes = 0;
       try {
         await run(doing, async () => removeDeadTemporaries(root, (await file.handle.stat()).mtimeMs - grace));
-        // Only errors of writing are converted: an error of the content itself must keep its meaning.
+        // Only errors of writing are converted, because an error of the content itself must keep its meaning.
         if (direct !== undefined) {
           const explain = (error: unknown): unknown => folderError(error, doing, location);
           bytes = await direct.writeTo(file.handle.fd, { explain, signal });
           content.destroy();
         } else {
-          // Only if the stream is read: an unhandled error of the stream would end the process.
+          // This is done only if the stream is read; an unhandled error of the stream would end the process.
           if (signal !== undefined) addAbortSignal(signal, content);
           for await (const chunk of content) {
             await writeAll(file.handle, chunk, doing, location);
@@ -206,7 +209,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
     now: () =>
       run("reading its clock", async () => {
-        // Before the first write there is nothing whose age matters, and nothing may be created on disk.
+        // Before the first write, there are no files whose age matters, and nothing may be created on disk.
         if (!(await isThere())) return Date.now();
         const file = await createTemporary(root);
         try {
@@ -220,7 +223,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   };
 }
 
-/** Makes a folder of the store. Refuses a link, since files would be written through it outside of the store. */
+/** Creates a folder of the store. Rejects a link, since files would be written through it outside of the store. */
 async function makeOwnFolder(path: string): Promise<void> {
   await makeFolder(path);
   if (await isLink(path)) throw linked(path);

@@ -1,8 +1,8 @@
 import { CairnError, errorMessage, systemErrorCode, systemErrorOf, systemRefused } from "@cairn/kv";
 
 /**
- * Converts file system errors about a store's folder to `STORE_*`, and shortages of this process or machine to `SYSTEM_REFUSED`, which
- * says nothing about the store; `doing` completes "while". Returns other errors unchanged.
+ * Converts file system errors about a store's folder to `STORE_*`, and shortages of this process or machine to
+ * `SYSTEM_REFUSED`, which does not reflect on the store; `doing` completes "while". Returns other errors unchanged.
  */
 export function folderError(error: unknown, doing: string, location: string): unknown {
   const code = systemErrorCode(error);
@@ -14,7 +14,7 @@ export function folderError(error: unknown, doing: string, location: string): un
       "STORE_DENIED",
       `The checkpoint store ${location} is on a read-only file system (${code}): nothing can be written to it.`,
       {
-        hint: "Mount it writable. If nobody mounted it read-only, its disk fails: look at the kernel's log.",
+        hint: "Mount it writable. If it was not mounted read-only on purpose, its disk is failing: check the kernel's log.",
         cause: error,
       },
     );
@@ -34,7 +34,7 @@ export function folderError(error: unknown, doing: string, location: string): un
       "STORE_FULL",
       `The checkpoint store ${location} has no space left for ${doing} (${code}).`,
       {
-        hint: "Free some space there or set a retention-policy; the store is as it was before.",
+        hint: "Free some space there or set a retention-policy; the store is unchanged.",
         cause: error,
       },
     );

@@ -10,7 +10,7 @@ import { isStoreName, TEMPORARY_PREFIX } from "../../store/stored-files.ts";
 
 const READ_BYTES = 256 * 1024;
 
-/** Returns the files below `root` whose names begin with `prefix`, at most one folder deep, in no order. */
+/** Returns the files below `root` whose names begin with `prefix`, at most one folder deep, in no particular order. */
 export async function listFolder(root: string, folder: string, prefix: string): Promise<StoredFile[]> {
   const found: StoredFile[] = [];
   for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
@@ -33,7 +33,7 @@ export async function listFolder(root: string, folder: string, prefix: string): 
   return found;
 }
 
-/** Error codes for links that lead nowhere. */
+/** Error codes for dangling links. */
 const BROKEN_LINK = new Set(["ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"]);
 
 async function statOf(path: string, viaLink = false): Promise<Stats | undefined> {
@@ -47,7 +47,7 @@ async function statOf(path: string, viaLink = false): Promise<Stats | undefined>
   }
 }
 
-/** Returns whether `path` is a symbolic link; for paths that could not be opened. */
+/** Returns whether `path` is a symbolic link. Used for paths that could not be opened. */
 export async function isLink(path: string): Promise<boolean> {
   try {
     return (await lstat(path)).isSymbolicLink();
@@ -57,11 +57,11 @@ export async function isLink(path: string): Promise<boolean> {
   }
 }
 
-/** Removes temporary files that have not been written to since `before`: their writers have died. */
+/** Removes temporary files that have not been written to since `before`, which means that their writers have died. */
 export async function removeDeadTemporaries(root: string, before: number): Promise<void> {
   for (const entry of await readdir(root, { withFileTypes: true })) {
     const { name } = entry;
-    // Folders and links of such names are foreign.
+    // Folders and links with such names are foreign.
     if (!name.startsWith(TEMPORARY_PREFIX) || !entry.isFile()) continue;
     const file = await statOf(join(root, name));
     if (file !== undefined && file.mtimeMs < before) await rm(join(root, name), { force: true });
@@ -79,7 +79,7 @@ export async function removeFile(path: string, durable: boolean): Promise<void> 
   if (durable) await syncFolder(dirname(path));
 }
 
-/** Writes all of `chunk`: a single write may only write a part of it. */
+/** Writes all of `chunk`, since a single write may write only a part of it. */
 export async function writeAll(
   handle: FileHandle,
   chunk: Uint8Array,
@@ -102,7 +102,7 @@ export function readFileStream(
   location: string,
   signal: AbortSignal | undefined,
 ): StoredContent {
-  // Not a generator: one that is never started would never close the file.
+  // This is not a generator, because one that is never started would never close the file.
   const stream = new Readable({
     highWaterMark: 4 * READ_BYTES,
     ...(signal === undefined ? {} : { signal }),

@@ -9,9 +9,9 @@ import { parseStoredRecord } from "../../store/stored-record.ts";
 const MemorySchema = z.object({ folder: z.string(), fileSystems: z.int().min(1) });
 
 /**
- * Remembers across restarts of a process how many file systems the path to a store's folder crossed while the store had checkpoints. The
- * mount point of an unmounted volume is an empty folder, which looks like a new store: a checkpoint saved there would vanish at the next
- * mount, even though the log may have been trimmed because of it.
+ * Remembers, across restarts of a process, how many file systems the path to a store's folder crossed while the store
+ * contained checkpoints. The mount point of an unmounted volume is an empty folder, which looks like a new store: a
+ * checkpoint saved there would vanish at the next mount, even though the log may have been trimmed because of it.
  */
 export class FolderMemory {
   readonly #folder: string;
@@ -40,7 +40,7 @@ export class FolderMemory {
     );
   }
 
-  /** Records that the store has checkpoints now. */
+  /** Records that the store now contains checkpoints. */
   async note(): Promise<void> {
     const fileSystems = await countFileSystems(this.#folder);
     if ((await this.#read()) === fileSystems) return;
@@ -66,7 +66,7 @@ export class FolderMemory {
       this.#remembered = parseStoredRecord(MemorySchema, await readFile(this.#file, "utf8"))?.fileSystems;
     } catch (error) {
       const meaning = systemErrorOf(error)?.meaning;
-      // If this error were ignored, a store whose volume is not mounted would count as empty.
+      // If this error were ignored, a store on an unmounted volume would count as empty.
       if (meaning === "wait" || meaning === "failing" || systemErrorCode(error) === undefined) throw error;
     }
     this.#wasRead = true;
@@ -75,7 +75,8 @@ export class FolderMemory {
 }
 
 /**
- * Counts the file systems on the path from the root to `folder`, as far as it exists. Unlike device numbers, the count survives a reboot.
+ * Counts the file systems on the existing part of the path from the root to `folder`. Unlike device numbers, the count
+ * survives a reboot.
  */
 async function countFileSystems(folder: string): Promise<number> {
   const way: string[] = [];

@@ -40,8 +40,9 @@ export async function fill(file: TemporaryFile, text: string): Promise<void> {
 }
 
 /**
- * Gives a finished temporary file the name `target` unless that exists, in which case `done` is false. The temporary file is removed in any
- * case. `atomic` is false if several concurrent writers may have succeeded. Nothing is flushed to the disk unless `durable`.
+ * Links a finished temporary file to the name `target`; `done` is false if that name exists. The temporary file is
+ * removed in any case. `atomic` is false if several concurrent writers may have succeeded. Nothing is flushed to the
+ * disk unless `durable`.
  */
 export async function publishNew(
   file: TemporaryFile,
@@ -50,7 +51,7 @@ export async function publishNew(
 ): Promise<{ readonly done: boolean; readonly atomic: boolean }> {
   let outcome: { done: boolean; atomic: boolean };
   try {
-    // The content before the name: after a power loss a name must not lead to an incomplete file.
+    // The content is flushed before the name, because after a power loss a name must not lead to an incomplete file.
     if (durable) await file.handle.sync();
     outcome = await nameFile(file, target);
   } finally {
@@ -62,7 +63,7 @@ export async function publishNew(
 
 async function nameFile(file: TemporaryFile, target: string): Promise<{ done: boolean; atomic: boolean }> {
   try {
-    // A rename would overwrite; of several links to one name only the first succeeds.
+    // A rename would overwrite. Of several links to one name, only the first succeeds.
     await link(file.path, target);
     return { done: true, atomic: true };
   } catch (error) {
@@ -86,12 +87,13 @@ async function renameUnlessThere(from: string, to: string): Promise<boolean> {
   return true;
 }
 
-/** The age of a claim (ms) at which its process must have died: claims are held for milliseconds. */
+/** The age of a claim (ms) at which its process must have died. Claims are normally held for milliseconds. */
 const STALE_AFTER_MS = 5_000;
 
 /**
- * Gives `file` the name `target` if the content there still has `tag`. File systems cannot compare and replace in one step, so only the
- * process that creates the file that claims this very content may replace it. Returns false for all others, without waiting.
+ * Gives `file` the name `target` if the content there still has `tag`. File systems cannot compare and replace in one
+ * step, so only the process that creates the claim file for this exact content may replace it. Returns false for all
+ * other processes, without waiting.
  */
 export async function replaceIfUnchanged(
   root: string,
@@ -100,15 +102,17 @@ export async function replaceIfUnchanged(
   tag: string,
   currentTag: () => Promise<string | undefined>,
 ): Promise<boolean> {
-  // Named after the content to be replaced: replacing other content uses another claim, and need not wait.
+  // The claim is named after the content to be replaced, so that replacing other content uses another claim and need
+  // not wait.
   const claim = join(root, `${TEMPORARY_PREFIX}claim-${basename(target)}-${tag.slice(0, 16)}`);
   try {
-    // Before claiming: a process that dies while it holds the claim delays the others, so little may be done then.
+    // This is done before claiming: a process that dies while it holds the claim delays the others, so little may be
+    // done while holding it.
     await file.handle.sync();
-    // Both times are those of the file system: this machine's clock may differ.
+    // Both times come from the file system, because this machine's clock may differ.
     if (!(await take(claim, (await file.handle.stat()).mtimeMs))) return false;
     try {
-      // After claiming: an earlier holder of the same claim may have changed the content.
+      // This is checked after claiming, because an earlier holder of the same claim may have changed the content.
       if ((await currentTag()) !== tag) return false;
       await rename(file.path, target);
     } finally {

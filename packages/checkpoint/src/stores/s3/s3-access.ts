@@ -5,7 +5,7 @@ import type { Refusal } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "../../store/stored-files.ts";
 
-/** The properties of a request that its failure is explained with. */
+/** The properties of a request that are used to explain its failure. */
 export interface S3Call<U> {
   /** A participle phrase for messages, such as "writing a.tar". */
   readonly doing: string;
@@ -16,7 +16,7 @@ export interface S3Call<U> {
   readonly unless?: (refusal: Refusal) => U | undefined;
 }
 
-/** A bucket and its client, which is loaded and connected at the first request. */
+/** A bucket and its client, which is loaded and connected on the first request. */
 export interface S3Access {
   readonly settings: S3Settings;
   /** Returns the object's key. Throws as {@link requireStoreName} does. */
@@ -26,14 +26,14 @@ export interface S3Access {
     request: (s3: S3, options: { readonly abortSignal: AbortSignal }) => Promise<T>,
     call: S3Call<U>,
   ): Promise<T | U>;
-  /** Converts the error of a body that broke off to a store's error. */
+  /** Converts the error of an interrupted body to a store's error. */
   explain(error: unknown, doing: string): unknown;
   /** Returns the date of the service's last response (milliseconds since 1970). */
   lastDate(): number | undefined;
   close(): Promise<void>;
 }
 
-/** The connection timeout: a reachable service accepts a connection at once, even though its responses may take longer. */
+/** The connection timeout. A reachable service accepts connections immediately, even if its responses take longer. */
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /** Creates the access to a bucket. Loads nothing and makes no connection until the first request. */
@@ -41,7 +41,7 @@ export function s3Access(settings: S3Settings): S3Access {
   const { location, bucket, region, profile } = settings;
   let client: Promise<S3> | undefined;
   let lastDate: number | undefined;
-  // Aborts requests without a signal of their own; replaced after each close, since the store may be used again.
+  // Aborts requests without their own signal. It is replaced after each close, since the store may be used again.
   let closing = new AbortController();
   const connected = (): Promise<S3> =>
     (client ??= connect(settings, (date) => {
@@ -73,7 +73,7 @@ export function s3Access(settings: S3Settings): S3Access {
     async close() {
       const made = client;
       client = undefined;
-      // Retries of a request would keep the process alive long after its result is of any use.
+      // Retries of a request would keep the process alive long after its result is useful.
       closing.abort(closed(location));
       closing = new AbortController();
       // If the client could not be created, its users have received the error.
@@ -97,12 +97,12 @@ function closed(location: string): CairnError {
 
 /** Creates the client. Loads the SDK only here: it is large, and most processes have no store in S3. */
 async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<S3> {
-  // A warning about the next major version of Node, which does not concern operators.
+  // This is a warning about the next major version of Node, which does not concern operators.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
   const sdk = await import("@aws-sdk/client-s3");
   const { credentials, endpoint, region, requestTimeout, concurrency } = settings;
   const checksums = settings.checksums === "when-supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
-  // Enough for small requests in addition to two transfers.
+  // This suffices for small requests in addition to two transfers.
   const agent = { keepAlive: true, maxSockets: 2 * concurrency + 8 };
   const s3 = new sdk.S3({
     ...(region === undefined ? {} : { region }),
@@ -112,12 +112,12 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
     maxAttempts: settings.maxAttempts,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
-    // Saves a round trip per part; a refusal would have arrived when the upload began.
+    // This saves a round trip per part; a refusal would have arrived when the upload began.
     expectContinueHeader: false,
     customUserAgent: "cairn",
     requestHandler: {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeout),
-      // Limits silence, not whole requests: a large part may take a long time on a slow connection.
+      // This limits silence rather than whole requests, because a large part may take a long time on a slow connection.
       socketTimeout: requestTimeout,
       httpAgent: agent,
       httpsAgent: agent,
@@ -130,7 +130,7 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
       if (date !== undefined) onDate(date);
       return answer;
     },
-    // The innermost step, so that refusals pass through it too.
+    // This is the innermost step, so that refusals also pass through it.
     { step: "deserialize", priority: "low", name: "cairnDate" },
   );
   return s3;
@@ -144,7 +144,7 @@ function dateOf(response: unknown): number | undefined {
   return Number.isNaN(date) ? undefined : date;
 }
 
-/** Returns the error for a response that no S3 service sends. */
+/** Returns the error for a response that does not come from an S3 service. */
 export function unexpectedResponse(location: string, doing: string, what: string): CairnError {
   return new CairnError(
     "STORE_UNREACHABLE",

@@ -1,6 +1,9 @@
 import { Readable } from "node:stream";
 
-/** The received part of a body, which may have broken off. In chunks as received, since joining them costs more than anything else. */
+/**
+ * The received part of a body, which may have been interrupted. It is kept in chunks as received, because joining them
+ * would cost more than anything else.
+ */
 export interface PartialBody {
   /** The maximum number of bytes of the body. */
   readonly room: number;
@@ -13,12 +16,12 @@ export function emptyBody(room: number): PartialBody {
   return { room, chunks: [], filled: 0 };
 }
 
-/** A body with other content than expected, which is never caused by the network. */
+/** A body with unexpected content, which is never caused by the network. */
 export class BodyMismatch extends Error {}
 
 /**
- * Receives all of a body. Throws the error that broke it off, or the signal's reason; silence for `idleMs` counts as an error.
- * Throws {@link BodyMismatch} if there are more bytes than room.
+ * Receives a whole body. Throws the error that interrupted it, or the signal's reason; silence for `idleMs` counts as
+ * an error. Throws {@link BodyMismatch} if there are more bytes than room.
  */
 export async function receiveBody(
   body: unknown,
@@ -46,7 +49,7 @@ export async function receiveBody(
       });
       stream.on("end", resolve);
       stream.on("error", reject);
-      // When the connection is lost, some streams only close.
+      // When the connection is lost, some streams merely close.
       stream.on("close", () =>
         reject(Object.assign(new Error("The connection closed early."), { code: "ECONNRESET" })),
       );

@@ -5,9 +5,10 @@ import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
 import { askRange, fetchRange } from "./s3-range.ts";
 import type { RangeAnswer } from "./s3-range.ts";
 
-/** The size of the first range, which is received at once, so that no connection waits for the reader. */
+/** The size of the first range. It is received immediately, so that no connection waits for the reader. */
 const FIRST_RANGE_BYTES = 256 * 1024;
-// Less than half of a part: received data is in many small buffers, which take more memory than their content.
+// This is less than half of a part, because received data is in many small buffers, which take more memory than their
+// content.
 const RANGE_BYTES = 3 * 1024 * 1024;
 
 /** Returns the object's content in order, fetched in concurrent ranges. At most as many ranges are in memory as may be in flight. */
@@ -32,7 +33,7 @@ export async function openContent(
     await receiveBody(answer.body, head, { idleMs: access.settings.requestTimeout, signal });
   } catch (error) {
     signal?.throwIfAborted();
-    // Fetched again, with as many attempts as any other range.
+    // The rest is fetched again, with as many attempts as any other range.
     const broke =
       error instanceof BodyMismatch || isCairnError(access.explain(error, name), "STORE_UNREACHABLE");
     if (!broke) throw error;
@@ -55,7 +56,7 @@ interface Ranges {
 
 function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
   const { name, size, etag, beginning, stop, signal } = ranges;
-  // In the order of the object; only the first is ever awaited.
+  // The ranges are in the order of the object; only the first is ever awaited.
   const inFlight: Promise<Buffer[]>[] = [];
   let next = ranges.next;
   const launch = (): void => {
@@ -68,10 +69,10 @@ function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
       next = end;
     }
   };
-  // In reverse order, since pieces are taken from the end.
+  // The pieces are in reverse order, since they are taken from the end.
   let pieces = beginning.toReversed();
   const stream = new Readable({
-    // One piece at a time: the stream would join several by copying them.
+    // Pieces are passed on one at a time, because the stream would join several by copying them.
     highWaterMark: 1,
     ...(signal === undefined ? {} : { signal }),
     async read() {
@@ -93,7 +94,10 @@ function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
   return withErrorHandler(stream);
 }
 
-/** Returns the content from a service that does not support ranges; if it breaks off, the whole restore starts again. */
+/**
+ * Returns the content from a service that does not support ranges. If it is interrupted, the whole restore starts
+ * again.
+ */
 function wholeBody(
   access: S3Access,
   { body }: RangeAnswer,
@@ -116,7 +120,10 @@ function wholeBody(
   return withErrorHandler(stream);
 }
 
-/** Lets a stream be aborted before it is read, which would otherwise end the process; a reader receives the error in any case. */
+/**
+ * Allows a stream to be aborted before it is read, which would otherwise end the process. A reader receives the error
+ * in any case.
+ */
 function withErrorHandler(stream: Readable): Readable {
   stream.on("error", () => undefined);
   return stream;

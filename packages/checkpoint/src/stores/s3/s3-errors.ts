@@ -1,7 +1,7 @@
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import type { ErrorCode } from "@cairn/kv";
 
-/** The refusal of a service. */
+/** A service's refusal. */
 export interface Refusal {
   /** The HTTP status; 0 without a response. */
   readonly status: number;
@@ -28,7 +28,7 @@ type Explanation = readonly [code: ErrorCode, why: string, hint: string];
 
 const CREDENTIALS =
   "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.";
-/** The hint for a response that no S3 service sends. */
+/** The hint for a response that does not come from an S3 service. */
 export const NOT_S3_HINT =
   "Check that the endpoint is an S3 service, and that no proxy changes its responses.";
 const WAIT = "The request is retried; if the error persists, check the service and the network to it.";
@@ -81,7 +81,7 @@ const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   ],
   "KMS.NotFoundException": unknownKmsKey,
   "kms:KeyNotFound": unknownKmsKey,
-  SlowDown: () => ["STORE_UNREACHABLE", "the service asks for fewer requests (SlowDown)", WAIT],
+  SlowDown: () => ["STORE_UNREACHABLE", "the service demands fewer requests (SlowDown)", WAIT],
 };
 
 /** Error codes for insufficient space, with any status. */
@@ -184,7 +184,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     (status >= 500 && status !== 501) ||
     status === 408 ||
     status === 409 ||
-    // A condition failed because of an object that has been removed since.
+    // The condition failed because of an object that has since been removed.
     status === 412 ||
     status === 429
   ) {
@@ -209,7 +209,10 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   ];
 }
 
-/** Describes a response that no S3 service sends, such as a proxy's page or a redirect to one; undefined for any other. */
+/**
+ * Describes a response that does not come from an S3 service, such as a proxy's page or a redirect to one; undefined
+ * for any other.
+ */
 function foreignAnswer(error: unknown, word: string, region: string | undefined): string | undefined {
   // The SDK could not parse the response; the rest of its message is for programmers.
   if (errorMessage(error).includes("Deserialization error")) return "a response that is not from S3";
@@ -219,7 +222,7 @@ function foreignAnswer(error: unknown, word: string, region: string | undefined)
   return URL.canParse(target) ? `redirected to ${new URL(target).origin}` : "redirected to another address";
 }
 
-/** The SDK's error code for a response that contains nothing but its status. */
+/** The SDK's error code for a response that contains only a status. */
 const SILENT_WORD = "Unknown";
 const SILENT_MESSAGE = "UnknownError";
 
@@ -231,7 +234,7 @@ function plainMessage(error: unknown): string {
     .replace(/\.$/, "");
 }
 
-/** Returns the status, error code and message of the service, as far as they are present. */
+/** Returns those of the service's status, error code and message that are present. */
 function sayingOf(error: unknown, status: number, word: string): string {
   const name = word === SILENT_WORD ? `${status}` : `${status} ${word}`;
   const message = errorMessage(error).replace(/\.$/, "");

@@ -26,7 +26,7 @@ export async function listObjects(access: S3Access, prefix: string): Promise<Sto
         ),
       { doing, permission: "s3:ListBucket" },
     );
-    // If the page is not a listing the SDK returns no fields, which must not look like an empty store.
+    // If the page is not a listing, the SDK returns no fields, which must not look like an empty store.
     const { Name, KeyCount, MaxKeys, IsTruncated } = page;
     if ((Name ?? KeyCount ?? MaxKeys ?? IsTruncated) === undefined)
       throw unexpectedResponse(location, doing, "the response was not a listing");
@@ -37,7 +37,7 @@ export async function listObjects(access: S3Access, prefix: string): Promise<Sto
       files.push({ name, bytes: Size, modifiedAt: LastModified.getTime() });
     }
     token = IsTruncated === true ? page.NextContinuationToken : undefined;
-    // A part of the store must not look like all of it, nor must the same page be requested forever.
+    // A part of the store must not be mistaken for all of it, nor may the same page be requested forever.
     if (IsTruncated === true && (token === undefined || token === "" || token === ContinuationToken))
       throw unexpectedResponse(
         location,

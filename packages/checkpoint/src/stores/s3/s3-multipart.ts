@@ -6,7 +6,7 @@ import type { Part, PartMemory } from "./s3-parts.ts";
 import { persist } from "./s3-pause.ts";
 import { abortUpload } from "./s3-unfinished.ts";
 
-/** An upload in parts. It takes space in the bucket until it is completed or aborted, even though nothing is listed. */
+/** An upload in parts. It occupies space in the bucket until it is completed or aborted, although nothing is listed. */
 export interface MultipartUpload {
   /** Sends a part, in any order and concurrently. Its memory belongs to the caller again afterwards. */
   send(part: Part, signal: AbortSignal): Promise<void>;
@@ -108,7 +108,7 @@ export async function beginMultipart(
             doing,
             permission: "s3:ListMultipartUploadParts",
             signal: stop,
-            // Without permission to find out, the abort counts as complete.
+            // Without permission to check, the abort counts as complete.
             unless: ({ status }) => (status === 404 || status === 403 || status === 501 ? true : undefined),
           },
         );
@@ -118,7 +118,7 @@ export async function beginMultipart(
   };
 }
 
-/** Returns the error for an object whose length is not what was sent. */
+/** Returns the error for an object whose length differs from the number of bytes sent. */
 export function lengthDiffers(
   name: string,
   location: string,
@@ -130,7 +130,7 @@ export function lengthDiffers(
     "CHECKPOINT_INCOMPLETE",
     `${location} keeps ${keeps} of the ${sent} bytes of ${name}.`,
     {
-      hint: "Nothing was published. If it happens again, the service does not keep what is written to it.",
+      hint: "Nothing was published. If it happens again, the service does not preserve written data.",
     },
   );
 }
@@ -154,7 +154,7 @@ export async function sendParts(
   upload: MultipartUpload,
   { first, rest, memory, onPart, signal }: Sending,
 ): Promise<void> {
-  // Only the first reason counts: it is the one thrown.
+  // Only the first reason is thrown.
   const stop = new AbortController();
   const onAbort = (): void => stop.abort(signal?.reason);
   const inFlight = new Set<Promise<void>>();

@@ -21,7 +21,7 @@ export interface S3StoreOptions {
   /** Whether the bucket is in the path instead of the host name. Defaults to true with an endpoint. */
   readonly forcePathStyle?: boolean;
   readonly credentials?: S3Credentials;
-  /** For archives only: small files are read and overwritten too often for any other class than the standard one. */
+  /** Only for archives. Small files are read and overwritten too often for any class other than the standard one. */
   readonly storageClass?: string;
   readonly serverSideEncryption?: "AES256" | "aws:kms" | "aws:kms:dsse";
   /** Only with `aws:kms` or `aws:kms:dsse`. Defaults to the account's own key. */
@@ -33,17 +33,17 @@ export interface S3StoreOptions {
   readonly concurrency?: number;
   /** The maximum number of attempts per request. Defaults to 5. */
   readonly maxAttempts?: number;
-  /** The longest time that a connection may be silent. Defaults to 30 s. */
+  /** The maximum silence of a connection. Defaults to 30 s. */
   readonly requestTimeout?: number;
-  /** Whether every write is refused before it is sent. Defaults to false. */
+  /** Whether every write is rejected before it is sent. Defaults to false. */
   readonly readOnly?: boolean;
-  /** Called once for each operation that the service or the credentials do not allow and that the store can do without. */
+  /** Called once for each optional operation that the service or the credentials do not permit. */
   readonly onNotice?: (sentence: string) => void;
   /** The environment with the `AWS_*` variables. Defaults to that of this process. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-/** Options with defaults applied, as far as possible without a request. */
+/** Options with defaults applied where that is possible without a request. */
 export interface S3Settings {
   readonly bucket: string;
   /** Empty, or ends with a slash. */
@@ -108,7 +108,10 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
   };
 }
 
-/** Path segments that services normalize: some refuse them, some store objects under the shorter name and list nothing. */
+/**
+ * Path segments that services normalize. Some services reject them, and some store objects under the shorter name and
+ * list nothing.
+ */
 const NORMALIZED_SEGMENT = /(?:^|\/)\.{0,2}(?:\/|$)/;
 
 /** Returns a prefix without leading and trailing slashes. */
@@ -117,7 +120,7 @@ function folderOf(prefix: string): string {
   if (folder === "" || !NORMALIZED_SEGMENT.test(folder)) return folder;
   throw new CairnError(
     "CONFIG_INVALID",
-    `The prefix ${JSON.stringify(prefix)} has a part that is empty, . or .., which not every S3 service keeps unchanged.`,
+    `The prefix ${JSON.stringify(prefix)} has a part that is empty, . or .., which not every S3 service preserves.`,
     { hint: "Remove that part, and use a prefix such as cairn/production." },
   );
 }
@@ -127,7 +130,7 @@ function endpointOf(env: Readonly<Record<string, string | undefined>>): string |
   const name = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].find((one) => env[one]);
   const value = name === undefined ? undefined : env[name];
   if (value === undefined || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))) return value;
-  // The value is not repeated: it may contain a password.
+  // The value is not quoted, because it may contain a password.
   throw new CairnError("CONFIG_INVALID", `${name} is not the address of an S3 service.`, {
     hint: "Write https://host:port, or unset the variable.",
   });

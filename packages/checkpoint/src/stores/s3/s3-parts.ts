@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 
-/** A part of an upload; `body` is valid until it is given back. */
+/** A part of an upload; `body` is valid until it is returned to the pool. */
 export interface Part {
   /** The number of the part, starting with 1. */
   readonly number: number;
@@ -9,23 +9,26 @@ export interface Part {
   readonly last: boolean;
 }
 
-/** The smallest part that S3 accepts, except for the last. */
+/** The minimum size of a part in S3, except for the last one. */
 export const MIN_PART_BYTES = 5 * 1024 * 1024;
 
-/** The default size of a part: with four in flight and one being filled, they take 40 MiB of memory. */
+/** The default size of a part. With four in flight and one being filled, parts take 40 MiB of memory. */
 export const DEFAULT_PART_BYTES = 8 * 1024 * 1024;
 
 const MIB = 1024 * 1024;
 /** The maximum number of parts in S3 (Amazon S3 multipart upload limits). */
 const MAX_PARTS = 10_000;
-/** The largest part, for which Node 20 can still allocate a buffer. */
+/** The maximum size of a part for which Node 20 can still allocate a buffer. */
 const MAX_PART_BYTES = 4096 * MIB - MIB;
-/** The number of parts of equal size, which some services require; the others are for content larger than expected. */
+/**
+ * The number of parts of equal size, which some services require. The remaining parts are for content larger than
+ * expected.
+ */
 const EQUAL_PARTS = 8_000;
 
 /**
- * Returns the size of each part. The parts for `expectedBytes` have equal sizes; then sizes double repeatedly, so that 5 TiB fits in 10,000
- * parts even if nothing is known.
+ * Returns the size of each part. The parts for `expectedBytes` have equal sizes; then sizes double repeatedly, so that
+ * 5 TiB fits in 10,000 parts even if the size is unknown.
  */
 export function partSizes(least: number, expectedBytes = 0): (number: number) => number {
   const needed = Math.ceil(expectedBytes / EQUAL_PARTS / MIB) * MIB;
@@ -53,7 +56,7 @@ export function partMemory(count: number): PartMemory {
   let left = count;
   return {
     async take(bytes) {
-      // A buffer that is passed to a waiting taker does not count as left.
+      // A buffer that is passed to a waiting taker does not become free.
       if (left > 0) left -= 1;
       else await new Promise<void>((resolve) => waiting.push(resolve));
       const known = free.pop();
@@ -80,7 +83,7 @@ export async function* cutParts(
   for await (const chunk of content) {
     let rest = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
     while (rest.length > 0) {
-      // Only if more follows: otherwise the last part would be empty.
+      // This is done only if more follows; otherwise the last part would be empty.
       if (filled === body.length) {
         yield { number, body, last: false };
         number += 1;

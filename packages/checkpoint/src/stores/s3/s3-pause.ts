@@ -4,7 +4,10 @@ import { backoffMs } from "../../timing/backoff.ts";
 
 const BACKOFF = { firstMs: 100, maxMs: 5_000 };
 
-/** Waits after attempt number `attempt` (the first is 0): 100 ms, doubling up to 5 s, with jitter. Throws the signal's reason. */
+/**
+ * Waits after attempt number `attempt`, starting with 0: 100 ms, doubling up to 5 s, with jitter. Throws the signal's
+ * reason.
+ */
 export async function pauseBefore(attempt: number, signal?: AbortSignal): Promise<void> {
   const ms = backoffMs(attempt, BACKOFF, Math.random());
   try {
@@ -16,8 +19,8 @@ export async function pauseBefore(attempt: number, signal?: AbortSignal): Promis
 }
 
 /**
- * Retries a request of a transfer that got no answer, up to `times` attempts. In addition to the retries of every request: what has already
- * been transferred is worth more patience than a listing.
+ * Retries an unanswered request of a transfer, up to `times` attempts. This is in addition to the retries of every
+ * request, because data that has already been transferred justifies more patience than a listing.
  */
 export async function persist<T>(times: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   for (let time = 1; ; time++) {

@@ -6,21 +6,21 @@ import { dropBody } from "./s3-body.ts";
 import { listsObject } from "./s3-list.ts";
 import type { S3Settings } from "./s3-options.ts";
 
-/** The notation of an ETag in a condition: some services compare it with quotes, others without. */
+/** The notation of an ETag in a condition. Some services compare it with quotes, others without. */
 export type EtagStyle = "quoted" | "bare";
 
 /** The abilities of a service. */
 export interface S3Findings extends StoreFindings {
-  /** Whether the service can write an object on the condition that it does not exist. */
+  /** Whether the service can write an object only if it does not exist. */
   readonly creates: boolean;
   /** Undefined if conditional replacement does not work. */
   readonly ifMatch: EtagStyle | undefined;
 }
 
-/** The prefix of probe objects, which are never listed: names in stores do not begin with a dot. */
+/** The prefix of probe objects. They are never listed, because names in stores do not begin with a dot. */
 const PROBE_PREFIX = ".probe-";
 
-/** Responses to a condition by services that do not support it; 412 is the right refusal. */
+/** The responses of services that do not support a condition; 412 is the correct refusal. */
 const NOT_HONOURED = [400, 404, 405, 409, 412, 501];
 const OTHER_ETAG = "0123456789abcdef0123456789abcdef";
 
@@ -34,8 +34,8 @@ export function conditionTag(etag: string, style: EtagStyle): string {
 }
 
 /**
- * Finds out what the service and the credentials support, with about a dozen small requests. Leaves nothing or, if nothing may be removed,
- * always the same single object.
+ * Detects what the service and the credentials support, with about a dozen small requests. Leaves nothing behind or, if
+ * objects may not be removed, always the same single object.
  */
 export async function probe(access: S3Access): Promise<S3Findings> {
   const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
@@ -52,7 +52,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
         status === 403 || status === 405 || status === 501 ? false : status === 404 || undefined,
     });
   const own = `${prefix}${PROBE_PREFIX}${randomBytes(8).toString("hex")}`;
-  // For an object that does not exist, so that nothing is left if nothing may be removed.
+  // The object does not exist, so that nothing is left behind if objects may not be removed.
   const canDelete = await remove(own);
   const Key = canDelete ? own : `${prefix}${PROBE_PREFIX}kept`;
   let attempt = 0;
@@ -80,7 +80,8 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     const ifNone = { IfNoneMatch: "*" };
     const first = await put(ifNone, NOT_HONOURED);
     const again = await put(ifNone, NOT_HONOURED);
-    // A service that refuses every condition does not compare anything, unless the object existed because it cannot be removed.
+    // A service that rejects every condition does not compare anything, unless the object existed because it cannot be
+    // removed.
     const creates = again === 412 && (typeof first === "string" || (first === 412 && !canDelete));
     // If both were refused, the object that the request for a range needs may not exist yet.
     const unwritten = typeof first === "number" && typeof again === "number";
@@ -103,13 +104,13 @@ export async function probe(access: S3Access): Promise<S3Findings> {
   }
 }
 
-/** Returns the error for a store in which checkpoints would be saved, but never found. */
+/** Returns the error for a store in which checkpoints would be saved but never found. */
 function unlisted({ location }: S3Settings): CairnError {
   return new CairnError(
     "STORE_DENIED",
-    `The checkpoint store ${location} does not list what was just written to it, so no checkpoint in it would be found.`,
+    `The checkpoint store ${location} does not list an object that was just written, so checkpoints in it would not be found.`,
     {
-      hint: "Nothing was saved. Give the store another `prefix`, of letters, digits, dashes and slashes; if that changes nothing, the service cannot be used.",
+      hint: "Nothing was saved. Give the store another `prefix`, of letters, digits, dashes and slashes; if that does not help, the service cannot be used.",
     },
   );
 }

@@ -23,7 +23,7 @@ export interface RangeAnswer {
   readonly whole: boolean;
 }
 
-/** Requests a range. The caller has to read or drop the body. Returns `empty` for an empty object. */
+/** Requests a range. The caller must read or discard the body. Returns `empty` for an empty object. */
 export async function askRange(
   access: S3Access,
   { name, start, end, etag }: ByteRange,
@@ -66,15 +66,16 @@ export async function askRange(
 }
 
 /**
- * Fetches a range completely, in pieces: if the connection breaks, the rest is requested again. Throws `STORE_UNREACHABLE` after as many
- * consecutive responses without data as a request has tries.
+ * Fetches a range completely, in pieces: if the connection breaks, the rest is requested again. Throws
+ * `STORE_UNREACHABLE` after as many consecutive responses without data as a request has attempts.
  */
 export async function fetchRange(access: S3Access, range: ByteRange, signal: AbortSignal): Promise<Buffer[]> {
   const { location, maxAttempts, requestTimeout: idleMs } = access.settings;
   const { name, start, end } = range;
   const doing = `reading ${name}`;
   const received = emptyBody(end - start);
-  // Consecutive responses without data: as long as there is progress it continues, however often the connection breaks.
+  // The number of consecutive responses without data. As long as there is progress, the download continues, however
+  // often the connection breaks.
   for (let fruitless = 0; ; fruitless++) {
     const before = received.filled;
     const rest = { ...range, start: start + before };
@@ -113,7 +114,7 @@ function changed(name: string, location: string): CairnError {
     "CHECKPOINT_CORRUPT",
     `${name} in ${location} was replaced while it was being read.`,
     {
-      hint: "Cairn never overwrites archives; find out what does.",
+      hint: "Cairn never overwrites archives; find out which program does.",
     },
   );
 }

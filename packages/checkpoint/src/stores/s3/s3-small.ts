@@ -6,7 +6,10 @@ import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
 import { pauseBefore } from "./s3-pause.ts";
 import { conditionTag, type S3Findings } from "./s3-probe.ts";
 
-/** A small file with the ETag for conditions. Its tag is computed from the content: not every service always returns the same ETag. */
+/**
+ * A small file with the ETag for conditions. Its tag is computed from the content, because not every service always
+ * returns the same ETag.
+ */
 export interface SmallFile extends TaggedText {
   readonly etag: string;
 }
@@ -46,7 +49,7 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
 
 type Outcome = { readonly written: boolean; readonly attempts: number } | "conflict";
 
-/** Writes a small file on a condition. Returns whether the condition was met, and the number of attempts. */
+/** Writes a small file if a condition is met. Returns whether it was met, and the number of attempts. */
 async function put(access: S3Access, name: string, text: string, condition: object): Promise<Outcome> {
   const Body = Buffer.from(text);
   const { bucket, encryption } = access.settings;

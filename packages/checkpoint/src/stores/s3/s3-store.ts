@@ -13,7 +13,10 @@ import type { S3Findings } from "./s3-probe.ts";
 import { createSmall, readSmall, replaceSmall } from "./s3-small.ts";
 import { uploadContent } from "./s3-upload.ts";
 
-/** The largest clock difference to ignore: services give their time in seconds, and the servers of one service may differ slightly. */
+/**
+ * The maximum clock difference that is ignored. Services report their time in seconds, and the servers of one service
+ * may differ slightly.
+ */
 const CLOCK_TOLERANCE_MS = 5_000;
 
 /** Creates a checkpoint store in a bucket of S3 or a compatible service. Loads and requests nothing before the first call. */
@@ -24,9 +27,9 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   const notice = options.onNotice ?? (() => undefined);
   let probing: Promise<S3Findings> | undefined;
   let findings: S3Findings | undefined;
-  /** The latest date returned: the servers of one service may differ, and time must not seem to go backwards. */
+  /** The latest returned date. The servers of one service may differ, and time must not appear to go backwards. */
   let latest = 0;
-  /** Whether aborting uploads may be tried; false once it was refused, which was reported. */
+  /** Whether aborting uploads may be tried; false once it has been refused, which is reported. */
   let mayAbort = true;
 
   function requireWritable(doing: string): void {

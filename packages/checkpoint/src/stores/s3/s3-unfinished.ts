@@ -76,7 +76,10 @@ async function* openUploads(
   }
 }
 
-/** Aborts uploads of files whose names begin with `prefix`, and of those named, as `tidy` of a checkpoint store. Returns their names. */
+/**
+ * Aborts uploads of files whose names begin with `prefix`, and of the named ones, as specified for `tidy` of a
+ * checkpoint store. Returns their names.
+ */
 export async function abortDeadUploads(
   access: S3Access,
   prefix: string,

@@ -52,8 +52,8 @@ export async function uploadContent(
     const first = await unlessAborted(parts.next(), signal);
     if (first.done === true) return { bytes };
     signal?.throwIfAborted();
-    // Before anything is sent: not every service supports conditions, and none evaluates them before it has received everything, which
-    // costs less than a further request only for a small object.
+    // This check comes before anything is sent: not every service supports conditions, and none evaluates them before
+    // it has received everything. Relying on that would be cheaper than a further request only for a small object.
     const isComparedThere = findings.creates && first.value.last;
     if (!isComparedThere && (await look(access, name, signal)) !== undefined)
       throw alreadyThere(name, location);
@@ -158,7 +158,7 @@ async function look(access: S3Access, name: string, signal?: AbortSignal): Promi
   return found ?? undefined;
 }
 
-/** Removes what a failed upload left, within a time limit. `reason` is the error that the caller throws. */
+/** Removes the leftovers of a failed upload, within a time limit. `reason` is the error that the caller throws. */
 async function tidy(
   access: S3Access,
   { name, nonce }: NewObject,
@@ -177,7 +177,7 @@ async function tidy(
     }
   };
   if (upload !== undefined) await attempt(() => upload.abort(signal));
-  // Even if the response to the upload's creation was lost.
+  // This applies even if the response to the upload's creation was lost.
   if (inParts) await attempt(() => abortUploadsOf(access, name, signal));
   await attempt(async () => {
     if ((await look(access, name, signal))?.nonce !== nonce) return;
