@@ -233,14 +233,15 @@ export interface LogBackupStatus {
   readonly segments: number | null;
   readonly bytes: number | null;
   /**
-   * What would be lost with the log's servers: the number of transactions of this node's index that were not in the backup when this node
-   * looked last, and the time since when, by this node's clock. Null while unknown: before the first look, and once the log has lost its end.
+   * The loss if the log's servers were lost now: the number of transactions in this node's index that were not in the
+   * backup at this node's last look, and the time since which there have been such transactions, by this node's clock.
+   * Null while unknown, that is, before the first look and after the log has lost its end.
    */
   readonly exposed: { readonly transactions: number | null; readonly since: string | null };
-  /** The last look that succeeded. */
+  /** When the last successful look ended. */
   readonly lastLookAt: string | null;
   readonly nextLookAt: string | null;
-  /** The number of looks that failed since then. Not reported by nodes of earlier versions. */
+  /** The number of failed looks since then. Not reported by nodes of earlier versions. */
   readonly failedLooks?: number;
   /** This node's writes to the backup since it became ready. */
   readonly written: { readonly segments: number; readonly bytes: number };

@@ -11,31 +11,38 @@ import { listBackup, type TxRange } from "./segments/segment-name.ts";
 export interface BeginningOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** The log itself, if it is at hand. */
+  /** The log itself, if it is accessible. */
   readonly log: Pick<TxLog, "bounds"> | undefined;
-  /** What the backup's whole segments hold; at least one run. */
+  /** The runs that the backup's intact segments hold, at least one. */
   readonly covered: readonly TxRange[];
   /** The checkpoints of the store, of any log, newest first. */
   readonly checkpoints: readonly Pick<CheckpointListing, "name" | "anchor" | "log">[];
-  /** The names of those whose last transaction is in the backup, as it is in the checkpoint. */
+  /** The names of the checkpoints whose last transaction is the same in the backup. */
   readonly agreeing: readonly string[];
 }
 
-/** Where a backup begins, and what an index that is built from it begins with. */
+/** The beginning of a backup, and that of an index built from it. */
 export interface BackupBeginning {
   readonly first: TxId;
-  /** Why it begins there: with the log itself, or because a file notes that what came before was removed; "unknown" if neither. */
+  /**
+   * Why it begins there: the log begins there (`log`), or a file records that earlier segments were removed
+   * (`removed`); `unknown` if neither applies.
+   */
   readonly because: "log" | "removed" | "unknown";
   /** The log that this one continues, if its backup does not go back to the beginning. */
   readonly lacksEarlier: string | null;
-  /** The checkpoint with which an index begins; null if it begins empty, or if nothing leads into the backup: see `problems`. */
+  /**
+   * The checkpoint with which an index begins; null if it begins empty, or if no checkpoint leads into the backup (see
+   * `problems`).
+   */
   readonly checkpoint: string | null;
   readonly problems: readonly CairnError[];
 }
 
 /**
- * Finds out how a backup begins. A backup need not go back to the beginning of its log; but then something must lead into it, and where
- * nothing says that earlier segments were removed on purpose, nodes write them again as long as the log holds them.
+ * Determines how a backup begins. A backup need not go back to the beginning of its log, but otherwise a checkpoint
+ * must lead into it. Unless a file records that earlier segments were removed on purpose, nodes write them again as
+ * long as the log holds them.
  */
 export async function findBeginning(options: BeginningOptions): Promise<BackupBeginning> {
   const { store, logId, log, covered } = options;
@@ -59,7 +66,7 @@ export async function findBeginning(options: BeginningOptions): Promise<BackupBe
   return { first, because, lacksEarlier, checkpoint, problems };
 }
 
-/** Returns the newest checkpoint that is continued by the backup, or by the backups of the logs before it. */
+/** Returns the newest checkpoint that the backup, or the backups of earlier logs, continue. */
 async function leadingCheckpoint(
   { checkpoints, agreeing, logId }: BeginningOptions,
   first: TxId,
@@ -75,16 +82,16 @@ async function leadingCheckpoint(
   return undefined;
 }
 
-/** Returns `SEGMENT_CORRUPT`: a file notes a beginning that no removal can have noted. */
+/** Returns `SEGMENT_CORRUPT`: a file records a beginning that no removal can have written. */
 function misnamed(name: string, last: TxId): CairnError {
   return new CairnError(
     "SEGMENT_CORRUPT",
-    `${name} says that the log backup begins there, but the backup ends with transaction ${last}.`,
+    `According to ${name}, the log backup begins there, but it ends with transaction ${last}.`,
     { hint: "Remove the file. If it was renamed, give it its name again." },
   );
 }
 
-/** Returns `LOG_GAP`: nothing leads into the backup. */
+/** Returns `LOG_GAP`: no checkpoint leads into the backup. */
 function unusable({ location }: CheckpointStore, first: TxId): CairnError {
   return new CairnError(
     "LOG_GAP",
@@ -93,14 +100,14 @@ function unusable({ location }: CheckpointStore, first: TxId): CairnError {
   );
 }
 
-/** Returns `LOG_GAP`: the backup lacks what the log still holds at the beginning. */
+/** Returns `LOG_GAP`: the backup lacks transactions at its beginning that the log still holds. */
 function unnoted({ location }: CheckpointStore, { first, last }: TxRange): CairnError {
   const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
   return new CairnError(
     "LOG_GAP",
-    `${what} missing at the beginning of the log backup in ${location}, and no .begin file says that they were removed on purpose.`,
+    `${what} missing at the beginning of the log backup in ${location}, and no .begin file records that they were removed on purpose.`,
     {
-      hint: `The log still holds them, so that the next look of a node writes them again. If they were removed on purpose, remove them again after that: cairn log backup prune --through ${last}.`,
+      hint: `The log still holds them, so the next look of a node writes them again. If they were removed on purpose, remove them again after that: cairn log backup prune --through ${last}.`,
     },
   );
 }

@@ -33,7 +33,7 @@ export interface BackupLogOptions {
   readonly pollMs?: number;
   /** The maximum age of a listing that is used without listing again (ms). Defaults to one second. */
   readonly listingMs?: number;
-  /** Read as if the backup ended with this transaction: what comes after it, and holes there, do not matter. */
+  /** If present, the backup is read as if it ended with this transaction; later segments and holes do not matter. */
   readonly endsWith?: TxId;
   /** Called with a damaged segment whose transactions another segment holds. */
   readonly onDamage?: (error: CairnError) => void;

@@ -85,7 +85,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ checkpoints: { lastVerified } }) => fromMs(lastVerified?.ageMs),
   ],
   cairn_checkpoint_short_tail: [
-    "Whether this node's last round saved nothing because what follows the newest checkpoint is within replay-budget.",
+    "Whether this node's last round saved nothing because replaying the transactions after the newest checkpoint is within replay-budget.",
     ({ checkpoints: { skipped } }) => Number(skipped?.reason === "short-tail"),
   ],
   cairn_checkpoint_running_bytes: [
@@ -119,7 +119,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ logBackup }) => logBackup?.warnings.length,
   ],
   cairn_log_backup_failed_looks: [
-    "Looks of this node at the log's backup that failed since one that succeeded.",
+    "Looks of this node at the log's backup that have failed since the last successful one.",
     ({ logBackup }) => logBackup?.failedLooks,
   ],
   cairn_log_backup_last_look_timestamp_seconds: [

@@ -51,7 +51,7 @@ export interface PastPlan {
   readonly segments: { readonly count: number; readonly bytes: number };
   /** The last known transaction, in the log, its backup or a checkpoint. */
   readonly known: TxId;
-  /** The runs of transactions that the log or its backup, whichever reaches further, holds; none if neither can be read. */
+  /** The runs of transactions in the log or its backup, whichever reaches further; none if neither can be read. */
   readonly covered: readonly TxRange[];
 }
 
@@ -72,9 +72,9 @@ interface Readable {
 const NONE = { count: 0, bytes: 0 };
 
 /**
- * Finds out how an index that ends at a point of a log's history can be built: from the newest checkpoint at or before it, and the log or
- * its backup. Where nothing leads exactly there, the plan is one for the nearest point before it that can be reached. Throws
- * `CHECKPOINT_NOT_FOUND` if there is none, and the errors of reading logs and stores.
+ * Plans how to build an index that ends at a point in a log's history: from the newest checkpoint at or before it, and
+ * the log or its backup. If nothing leads exactly there, the plan leads to the nearest reachable point before it.
+ * Throws `CHECKPOINT_NOT_FOUND` if there is none, and the errors of reading logs and stores.
  */
 export async function planPast(options: PastOptions): Promise<PastPlan> {
   const { logId, at, kvFormat } = options;
@@ -113,7 +113,10 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
   throw nothingLeadsTo(options, listed, skipped, readable?.last);
 }
 
-/** Plans to read the log or its backup up to the point that is asked for, or the nearest before it; undefined if nothing leads there. */
+/**
+ * Plans to read the log or its backup up to the requested point, or the nearest one before it; undefined if nothing
+ * leads there.
+ */
 async function planReading(
   readable: Readable,
   checkpoints: readonly StoredCheckpoint[],
@@ -191,7 +194,7 @@ async function segmentsRead(
   return { count, bytes };
 }
 
-/** Returns a backup as one that ends with a transaction, so that a hole after it does not matter. */
+/** Returns a view of a backup that ends with a transaction, so that a hole after it does not matter. */
 async function endedWith(readable: Readable, txId: TxId, { stores }: PastOptions): Promise<Readable> {
   const { backup, identity, covered } = readable;
   if (backup === undefined || !covered.some(({ first }) => first <= txId)) return readable;
@@ -201,7 +204,7 @@ async function endedWith(readable: Readable, txId: TxId, { stores }: PastOptions
   return ofHistory === undefined ? readable : { ...readable, history, identity: ofHistory };
 }
 
-/** Returns the transaction that is asked for, or the nearest before it that can be read; undefined if there is none. */
+/** Returns the requested transaction, or the nearest readable one before it; undefined if there is none. */
 async function pointIn(
   readable: Readable,
   checkpoints: readonly StoredCheckpoint[],
@@ -241,12 +244,12 @@ async function pointIn(
   return { txId, exact: source === "log" };
 }
 
-/** Returns the last transaction up to `txId` that is in what can be read; undefined if there is none. */
+/** Returns the last readable transaction up to `txId`; undefined if there is none. */
 function nearestIn({ covered, backup }: Readable, txId: TxId): TxId | undefined {
   // Earlier logs may lead there.
   if (backup !== undefined && txId <= backup.offset) return txId;
   const run = covered.findLast(({ first }) => first <= txId);
-  // What comes before the first run may be in an index that ends there.
+  // An index that ends there may contain the transactions before the first run.
   return run === undefined ? txId : Math.min(run.last, txId);
 }
 

@@ -146,7 +146,7 @@ describe("an index restored as of a point in the past", () => {
     await scene.stop(node);
     await scene.loseLog();
     const near = await run(scene, ...restore("near", between));
-    const notice = `at or before transaction ${between}, and not exactly there: it ends with transaction ${saved}`;
+    const notice = `checkpoint before transaction ${between}: it ends with transaction ${saved}`;
     expect(near).toMatchObject({ code: 0, stderr: expect.stringContaining(notice) });
     expect(near.stdout).toContain(`(transaction ${saved})`);
     const json = await done(scene, ...restore("json", between), "--json");

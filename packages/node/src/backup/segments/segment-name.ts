@@ -120,7 +120,8 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
  * again even if the log still holds them.
  */
 export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId): TxId {
-  // A name beyond the log's end is none that a removal gave: it would keep everything up to there out of the backup.
+  // Ignore a name beyond the log's end: no removal can have written it, and it would keep everything up to that point
+  // out of the backup.
   const noted = begins.map(({ txId }) => txId).filter((txId) => txId <= logEnd + 1);
   const removed = Math.max(1, ...noted);
   const rest = segments.find(({ last }) => last >= removed);
@@ -178,7 +179,7 @@ export function coveredRanges(segments: readonly SegmentFile[]): TxRange[] {
   return ranges;
 }
 
-/** Returns how many transactions of a range are in none of some runs, and the first of them. */
+/** Returns the number of transactions in a range that no run contains, and the first of them. */
 export function missingIn(
   covered: readonly TxRange[],
   { first, last }: TxRange,

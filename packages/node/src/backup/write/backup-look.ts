@@ -51,7 +51,10 @@ export interface BackupLook {
   readonly covered: readonly TxRange[];
   readonly segments: number;
   readonly bytes: number;
-  /** The first transaction that the backup should hold and the log did hold, and the log's last one, when the look began. */
+  /**
+   * As of the beginning of the look: the first transaction that the log held and the backup should hold, and the log's
+   * last transaction.
+   */
   readonly logBegin: number;
   readonly logEnd: number;
   readonly written: readonly WrittenSegment[];

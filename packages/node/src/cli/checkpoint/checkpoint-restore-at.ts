@@ -68,7 +68,7 @@ export async function restoreAt(
   }
 }
 
-/** Runs `use` with the plan, if one leads anywhere. The configured log is opened only if its backup does not reach that far. */
+/** Runs `use` with a plan, if there is one. The configured log is opened only if its backup ends before the point. */
 async function withPlan(
   wanted: PastOptions,
   { openLog }: CheckpointPlace,
@@ -151,10 +151,10 @@ async function restorePlanned(
   }
 }
 
-/** Returns a notice that a plan is not one for exactly the point that was asked for. */
+/** Returns the notice for a plan that does not lead exactly to the requested point. */
 function unsure({ txId }: PastPlan, at: PastPoint): string {
   return "txId" in at
-    ? `notice: this is transaction ${txId}, and not exactly ${at.txId}: nothing leads to a later one up to there.\n`
+    ? `notice: this is transaction ${txId} instead of ${at.txId}, because nothing leads to a later one up to that point.\n`
     : "notice: the backup ends before that time, and the log cannot be read: it may have later transactions.\n";
 }
 

@@ -61,7 +61,7 @@ function nameOf(at: PastPoint): string {
 export function notExact({ txId }: Pick<Manifest, "txId">, at: PastPoint | undefined): string | undefined {
   if (at === undefined || ("txId" in at && at.txId === txId)) return undefined;
   const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
-  return `notice: this is the newest usable checkpoint at or before ${point}, and not exactly there: it ends with transaction ${txId}, and no log backup leads further.\n`;
+  return `notice: this is the newest usable checkpoint before ${point}: it ends with transaction ${txId}, and no log backup leads further.\n`;
 }
 
 /** Returns a `CHECKPOINT_NOT_FOUND` worded to match the selection. */

@@ -78,7 +78,7 @@ export async function planRecovery(
     );
   }
   const plan = await planPast({ stores, kvFormat: system.kvProvider.format, logId: wanted, at, signal });
-  // The last transaction at or before a time is one of the backup, which may end before that time.
+  // The last transaction at or before a time is taken from the backup, which may end before that time.
   const reaches = plan.exact || at === undefined || ("time" in at && plan.history !== undefined);
   if (reaches) return plan;
   const where = stores.map(({ location }) => location).join(" or ");

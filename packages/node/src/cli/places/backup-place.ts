@@ -32,7 +32,7 @@ export interface BackupOptions extends ConfigurationOptions {
 
 /**
  * Runs `use` with the backup in the store at `place`, or else in the configured store. The configured log is opened for
- * comparison, unless it is permanently lost. `withoutLog`: nor is one that cannot be read now.
+ * comparison, unless it is permanently lost. With `withoutLog`, a log that cannot be read now is not needed either.
  */
 export async function withBackup<T>(
   place: string | undefined,
@@ -84,7 +84,10 @@ async function inPlace<T>(
   });
 }
 
-/** Returns the given log if the store has a backup of it, or the only one that no other log of the store continues. */
+/**
+ * Returns the given log if the store has a backup of it; without a given log, the only one that no other log in the
+ * store continues.
+ */
 async function chooseBackup(store: CheckpointStore, asked: string | undefined): Promise<string> {
   const known = (await listBackups(store)).toSorted();
   if (known.length === 0)
@@ -108,7 +111,7 @@ async function chooseBackup(store: CheckpointStore, asked: string | undefined): 
   );
 }
 
-/** Returns the logs that no other one continues; all if a damaged segment leaves that open. */
+/** Returns the logs that no other one continues; all logs if a damaged segment makes that undecidable. */
 async function ends(store: CheckpointStore, known: readonly string[]): Promise<readonly string[]> {
   try {
     return [...(await latestOf(store, new Map(known.map((id) => [id, ""])))).keys()];

@@ -74,7 +74,7 @@ export async function withLog<T>(
   });
 }
 
-/** Runs `use` with the parts of the configured node, none of which was started. Closes all stores. */
+/** Runs `use` with the parts of the configured node, none of which has been started. Closes all stores. */
 export async function withStores<T>(
   options: ConfigurationOptions,
   terminal: Terminal,

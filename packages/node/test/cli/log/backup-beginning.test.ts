@@ -32,7 +32,7 @@ describe("cairn log backup verify", () => {
     const { configured, newer } = await pruned();
     expect((await configured("verify")).stdout).toMatch(
       new RegExp(
-        `is whole: transactions 11 to 31 .*; what came before was removed on purpose; an index can be built from ${newer} on;`,
+        `is intact: transactions 11 to 31 .*; earlier segments were removed on purpose; an index can be built starting from ${newer};`,
       ),
     );
   });

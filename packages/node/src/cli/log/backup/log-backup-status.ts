@@ -103,16 +103,16 @@ async function ofStore(place: BackupPlace): Promise<BackupReport> {
 
 const UNKNOWN = { transactions: null, since: null };
 
-/** What a log shows of its backup. */
+/** The comparison of a log with its backup. */
 interface Comparison {
   /** The first transaction of the log. */
   readonly first: TxId;
   readonly exposed: LogBackupStatus["exposed"];
-  /** Why the backup does not continue. */
+  /** The reason why the backup does not continue. */
   readonly failure?: LogBackupStatus["lastFailure"];
 }
 
-/** Compares a backup with the configured log: what does the log hold that the backup should, and does not? */
+/** Compares a backup with the configured log, to find transactions of the log that the backup lacks. */
 async function ofLog(
   { configured, store, logId }: BackupPlace,
   listing: BackupListing,
@@ -120,7 +120,7 @@ async function ofLog(
   if (configured === undefined) return undefined;
   const { log } = configured;
   const { segments } = listing;
-  // Asked for after the segments were listed, so that nothing is missed that is exposed.
+  // The bounds are read after the segments are listed, so that no exposed transaction is missed.
   const identity = await readLogIdentity(log);
   const offset = identity?.birth?.offset ?? (await new BackupLog({ store, logId }).offset());
   if (identity === undefined || offset === undefined) return undefined;

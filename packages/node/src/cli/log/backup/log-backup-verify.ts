@@ -46,7 +46,7 @@ interface Rebuilt {
 
 type Verified = VerifiedBackup & {
   readonly location: string;
-  /** Null if the backup holds nothing. */
+  /** Null if the backup is empty. */
   readonly beginning: Omit<BackupBeginning, "problems"> | null;
   readonly rebuilt: Rebuilt | null;
 };
@@ -85,7 +85,7 @@ export const addLogBackupVerify: AddCommand = (parent, terminal) => {
       if (problems > 0) {
         const count = formatNumberOf(problems, "problem");
         throw new CairnError("SEGMENT_CORRUPT", `The log backup in ${found.location} has ${count}.`, {
-          hint: "Nothing was changed. Each problem says what to do.",
+          hint: "Nothing was changed. Each problem comes with advice.",
         });
       }
       if (options.json === true) return writeJson(terminal.stdout, { ok: true, ...found });
@@ -184,7 +184,7 @@ function differs(name: string, built: string, saved: string): CairnError {
 
 function sound(verified: Verified): string {
   const { location, segments, bytes, messages, covered, agreeing, beginning, rebuilt } = verified;
-  if (beginning === null) return printable(`the log backup in ${location} holds nothing`);
+  if (beginning === null) return printable(`the log backup in ${location} is empty`);
   const ranges = covered.map(rangeText).join(", ");
   const read = `${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}, ${formatNumberOf(messages, "message")}`;
   const parts = [
@@ -205,11 +205,11 @@ function beginningText({ because, lacksEarlier, checkpoint }: Omit<BackupBeginni
   if (checkpoint === null) return [];
   const parts =
     because === "removed"
-      ? ["what came before was removed on purpose"]
+      ? ["earlier segments were removed on purpose"]
       : because === "unknown"
-        ? ["no .begin file says that what came before was removed on purpose"]
+        ? ["no .begin file records that earlier segments were removed on purpose"]
         : [];
   if (lacksEarlier !== null)
     parts.push(`it continues the log ${lacksEarlier}, whose backup does not go back to the beginning`);
-  return [...parts, `an index can be built from ${checkpoint} on`];
+  return [...parts, `an index can be built starting from ${checkpoint}`];
 }
