@@ -13,7 +13,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.nats.kill();
       return { status: "a" };
     },
-    hint: /Check that the server runs/,
+    hint: /Check that the server is running/,
     follow: async (scene) => await scene.step("start nats-server", () => scene.nats.start()),
   },
   {

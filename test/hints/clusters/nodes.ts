@@ -145,7 +145,7 @@ export const NODES: readonly BrokenCluster[] = [
       scene.start("a");
       return { output: await scene.runRefused("get things default/k1") };
     },
-    hint: /Check .*that nats-server runs/,
+    hint: /Check .*that nats-server is running/,
     follow: async (scene) => await scene.step("start nats-server", () => scene.nats.start()),
   },
 ];

@@ -54,7 +54,7 @@ describe("a log with a backup", () => {
     const name = await damageSegment(scene, target, 6);
     const damaged = await plan();
     expect(damaged).toMatchObject({ upTo: 5 });
-    expect(damaged.because).toContain("No segment that holds transaction 6 is whole.");
+    expect(damaged.because).toContain("No intact segment holds transaction 6.");
     await rm(path.join(scene.folder, "checkpoints", name));
     expect(await plan()).toMatchObject({ upTo: 5 });
     const differing = new Proxy(log, {
@@ -70,7 +70,7 @@ describe("a log with a backup", () => {
     });
     const other = await planTrim(trimOptions(scene, differing));
     expect(other).toMatchObject({ upTo: 1, backup: null });
-    expect(other.because).toContain("The log does not hold transaction 5 as ");
+    expect(other.because).toContain("Transaction 5 differs between the log and ");
   });
 
   it("is trimmed up to a backup that begins later only behind a verified checkpoint that it continues", async () => {

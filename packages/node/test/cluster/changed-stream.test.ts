@@ -32,7 +32,7 @@ describe("the stream of a log under a running node", () => {
     await put(node, 0, 3, "v");
     await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b"] }));
     const refused = {
-      message: 'The stream "cairn" does not take the subject "cairn.tx", but orders.a, orders.b.',
+      message: 'The stream "cairn" does not capture the subject "cairn.tx", but orders.a, orders.b.',
       hint: expect.stringContaining('Add "cairn.tx" to its subjects'),
     };
     await expect(put(node, 3, 4, "v")).rejects.toMatchObject({ code: "LOG_UNREACHABLE", ...refused });

@@ -172,7 +172,7 @@ describe("a node that is asked for its digest", () => {
     const soon = await askDigests(channel(), [asked], { ...question, waitMs: 200 }, LONG);
     expect(soon.get(asked.instance)?.error).toMatchObject({
       code: "TX_TIMEOUT",
-      message: expect.stringContaining("this node is at 6") as string,
+      message: expect.stringContaining("this node has indexed up to 6") as string,
     });
     const later = askDigests(channel(), [asked], { ...question, waitMs: 50_000 }, LONG);
     await put(a, 5, 9, "right");

@@ -81,7 +81,7 @@ test("a file that is not UTF-8 is refused", async () => {
 test("a file larger than a megabyte is refused without being read", async () => {
   await writeFile(join(cwd, "big.json"), Buffer.alloc(1024 * 1024 + 1, 0x20));
   const [problem] = await problemsOf({ cwd, file: "big.json" });
-  expect(problem?.message).toBe("This is larger than 1048576 bytes, too large for a configuration.");
+  expect(problem?.message).toBe("A configuration must not be larger than 1048576 bytes.");
 });
 
 test("an absent top-level key of a file has its default; a given one has only its own values", async () => {

@@ -161,5 +161,5 @@ test.each([
 
 test("more than a megabyte is refused before it is parsed", async () => {
   const [problem] = await problemsOf({ edn: `{:a "${"x".repeat(1024 * 1024)}"}` });
-  expect(problem?.message).toBe("This is larger than 1048576 bytes, too large for a configuration.");
+  expect(problem?.message).toBe("A configuration must not be larger than 1048576 bytes.");
 });

@@ -118,7 +118,7 @@ describe("the environment:", () => {
     const object = { "cairn/index-store": {}, "cairn/tx-log": { "cairn/module": "cairn.embedded/->tx-log" } };
     const { notices } = await configOf({ env, object });
     expect(notices).toEqual([
-      "CAIRN_CHECKPOINT_PATH has no effect: there is no filesystem checkpoint store whose path it could be.",
+      "CAIRN_CHECKPOINT_PATH has no effect: there is no filesystem checkpoint store that it could apply to.",
       "NATS_URL has no effect: the transaction log is not a NATS log.",
     ]);
   });

@@ -29,7 +29,7 @@ describe("waiting for a transaction to be indexed", () => {
     position.set(4);
     await expect(position.reached(5, 5)).rejects.toMatchObject({
       code: "TX_TIMEOUT",
-      message: expect.stringContaining("this node is at 4"),
+      message: expect.stringContaining("this node has indexed up to 4"),
     });
   });
 

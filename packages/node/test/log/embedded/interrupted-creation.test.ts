@@ -68,7 +68,9 @@ describe("a log whose creation was interrupted by a power loss", () => {
     await writeFile(join(path, "CURRENT"), "MANIFEST-000001\n");
     const notices: string[] = [];
     await beginsAndGoesOn(notices);
-    expect(notices).toEqual([expect.stringContaining("Nothing was stored in it, and it is created again.")]);
+    expect(notices).toEqual([
+      expect.stringContaining("Nothing was stored in it, and it is being created again."),
+    ]);
     const [aside = ""] = await readdir(join(path, "torn"));
     expect(await readdir(join(path, "torn", aside))).toEqual(["CURRENT"]);
     expect(notices[0]).toContain(join(path, "torn", aside));
