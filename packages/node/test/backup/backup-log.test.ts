@@ -45,7 +45,7 @@ function backedUp(
     });
     await afterLook();
   };
-  /** One look after another, each for all that were asked for since. */
+  /** Looks run one after another; each covers all requests made since the previous one. */
   const backUp = async (): Promise<void> => {
     asked += 1;
     const mine = asked;

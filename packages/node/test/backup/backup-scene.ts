@@ -11,12 +11,12 @@ import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
 import { bytes } from "../../testing/log-messages.ts";
 
-/** Returns what a node remembers before its first look. */
+/** Returns the state of a node before its first look. */
 export function noMemory(): BackupMemory {
   return { storeClock: undefined, damaged: new Map() };
 }
 
-/** An embedded log and a store in a folder, in a folder of their own. */
+/** An embedded log and a folder store, in a temporary folder. */
 export class BackupScene {
   readonly folder: string;
   readonly log: TxLog;
@@ -43,7 +43,7 @@ export class BackupScene {
     await rm(this.folder, { recursive: true });
   }
 
-  /** The identity of the log, as its segments name it. */
+  /** The identity of the log, as recorded in its segments. */
   get of(): { id: string; name: string; offset: number } {
     return { id: this.logId, name: this.log.name, offset: 0 };
   }
@@ -52,7 +52,7 @@ export class BackupScene {
     for (const payload of payloads) await this.log.append(bytes(payload));
   }
 
-  /** Looks at the backup once, however recent its newest segment is. */
+  /** Performs one look at the backup, even if its newest segment is recent. */
   look(options: Partial<BackupLookOptions> = {}): Promise<BackupLook> {
     return lookAtBackup({
       store: this.store,
@@ -78,7 +78,7 @@ export class BackupScene {
     return (await listBackup(this.store, this.logId)).segments;
   }
 
-  /** Encodes messages as another writer does. */
+  /** Encodes messages as another writer would. */
   encode(
     messages: readonly LogMessage[],
     before: string | undefined,
@@ -87,7 +87,7 @@ export class BackupScene {
     return encodeSegment({ log: this.of, before, messages, node: "b", at: Date.now(), codec });
   }
 
-  /** The path of a file of the store. */
+  /** The path of a file in the store. */
   pathOf(name: string): string {
     return path.join(this.folder, "store", name);
   }

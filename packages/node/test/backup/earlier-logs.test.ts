@@ -7,14 +7,17 @@ import type { LogMessage } from "../../src/log/tx-log.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, foldOf, messagesOf } from "./recovery-scene.ts";
 
-describe("a log that continues others, of which there are backups", () => {
+describe("a log that continues others that have backups", () => {
   let scene: ClusterScene;
   beforeEach(async () => {
     scene = await ClusterScene.open();
   });
   afterEach(() => scene.close());
 
-  /** Lets a node write 20 transactions in a log, and loses the log once they are in its backup. Returns the log's messages. */
+  /**
+   * Lets a node write 20 transactions to a log, and deletes the log once they are in its backup. Returns the log's
+   * messages.
+   */
   async function generation(value: string, checkpointAfter?: number): Promise<LogMessage[]> {
     const a = await scene.ready("a", { parts: BACKED_UP });
     const middle = checkpointAfter ?? 10;
@@ -28,7 +31,7 @@ describe("a log that continues others, of which there are backups", () => {
     return messages;
   }
 
-  it("is joined from an index and a checkpoint in the middle of an earlier one, and from nothing", async () => {
+  it("is joined from an index or a checkpoint in the middle of an earlier log, and without either", async () => {
     const early = await scene.ready("early");
     const start = await put(early, 0, 5, "early");
     await scene.stop(early);
@@ -67,7 +70,7 @@ describe("a log that continues others, of which there are backups", () => {
     expect(await done(scene, "checkpoint", "verify", "checkpoints", "--json")).toContain(expected.digest);
   });
 
-  it("loses its old segments, the first log's first, once a verified checkpoint covers them", async () => {
+  it("has its old segments removed, starting with the first log's, once a verified checkpoint covers them", async () => {
     const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
     await generation("one");
     const [first = ""] = await listBackups(store);
@@ -106,7 +109,7 @@ describe("a log that continues others, of which there are backups", () => {
     await store.close();
   });
 
-  it("moves aside an index that went further than where the first log was continued, and has its orphans", async () => {
+  it("moves aside an index beyond the point where the first log was continued, and reports its orphans", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     const last = await put(a, 0, 10, "one");
     await backedUp(a, last);
@@ -130,7 +133,7 @@ describe("a log that continues others, of which there are backups", () => {
     expect(await beyond.get({ bucket: "things", namespace: "default", name: "k9" })).toBeUndefined();
   });
 
-  it("moves aside an index of another history of an earlier log, although it ends before the backup does", async () => {
+  it("moves aside an index of another history of an earlier log, even if it ends before the backup", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 3, "common");
     await scene.stop(a);
@@ -155,7 +158,7 @@ describe("a log that continues others, of which there are backups", () => {
     });
   });
 
-  it("is joined from a checkpoint beyond a segment that is damaged, although an index ends before it", async () => {
+  it("is joined from a checkpoint beyond a damaged segment by a node whose index ends before it", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     const early = await scene.ready("early");
     const start = await put(a, 0, 5, "x");

@@ -13,7 +13,7 @@ function at(of: readonly LogMessage[], position: number): LogMessage {
   return message;
 }
 
-describe("a backup into which a suspended writer has written what the log lost", () => {
+describe("a backup that contains messages of a suspended writer which the log has lost", () => {
   let scene: BackupScene;
   let messages: LogMessage[];
   beforeEach(async () => {
@@ -62,7 +62,7 @@ describe("a backup into which a suspended writer has written what the log lost",
     await backup.close();
   });
 
-  it("does not lose what the log lost to a longer segment of the other history", async () => {
+  it("does not replace messages that the log lost with a longer segment of the other history", async () => {
     const lost = await upload(other(8), 6, 12);
     await upload(messages, 1, 20);
     const { removed, covered } = await scene.look();
@@ -71,11 +71,11 @@ describe("a backup into which a suspended writer has written what the log lost",
     expect((await scene.segments()).map(({ name }) => name)).toContain(lost);
     expect([...scene.memory.damaged.values()].map(({ code }) => code)).toEqual(["LOG_REGRESSED"]);
     await expect(readAll(20)).rejects.toMatchObject({ code: "LOG_REGRESSED" });
-    // It is known, so that a look does not read the segments again.
+    // The contradiction is remembered, so a look does not read the segments again.
     expect((await scene.look()).skipped).toBeUndefined();
   });
 
-  it("is not read, whichever of the two reaches further", async () => {
+  it("is not read, whichever of the two histories reaches further", async () => {
     await upload(messages, 1, 12);
     const stray = await upload(other(8), 6, 20);
     await expect(readAll(12)).rejects.toMatchObject({ code: "LOG_REGRESSED" });
@@ -100,7 +100,7 @@ describe("a backup into which a suspended writer has written what the log lost",
     expect(all.length).toBeGreaterThanOrEqual(2);
   });
 
-  it("is not continued while the log holds another message at its end, or none", async () => {
+  it("is not continued while the log holds a different message, or none, at the backup's end", async () => {
     await upload(other(20), 1, 20);
     await expect(scene.look()).rejects.toMatchObject({ code: "LOG_REGRESSED" });
     const [only] = await scene.segments();
@@ -109,12 +109,12 @@ describe("a backup into which a suspended writer has written what the log lost",
     const shorter = new FaultyTxLog(scene.log);
     shorter.faults.bounds = { first: 1, last: 19 };
     await expect(scene.look({ log: shorter })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
-    // Of two histories up to the same position, one is not that of the log.
+    // Of two histories that end at the same position, one is not that of the log.
     await upload(other(20), 1, 20);
     await expect(scene.look()).rejects.toMatchObject({ code: "LOG_REGRESSED" });
   });
 
-  it("is not written to once another log is in its place", async () => {
+  it("is not written to once the log has been replaced by another one", async () => {
     await upload(messages, 1, 5);
     await expect(
       scene.look({ log: Object.assign(new FaultyTxLog(scene.log), { id: async () => "another" }) }),
@@ -122,7 +122,7 @@ describe("a backup into which a suspended writer has written what the log lost",
     expect(await scene.segments()).toHaveLength(1);
   });
 
-  it("leaves foreign files alone, and says which there are", async () => {
+  it("ignores foreign files, and reports them", async () => {
     await upload(messages, 1, 20);
     const folder = scene.pathOf(`log-${scene.logId}`);
     await writeFile(`${folder}/notes.txt`, "mine");

@@ -9,7 +9,10 @@ import { BACKED_UP, backedUp, done, run } from "./recovery-scene.ts";
 
 const HTTP = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
 const EVERY_MS = 1_000;
-/** The longest time for which an acknowledged transaction is only in the log: from one segment to the next, and the upload of that one. */
+/**
+ * The maximum time for which an acknowledged transaction is only in the log: the interval between segments, plus an
+ * upload.
+ */
 const EXPOSED_MS = EVERY_MS * 1.1 + 400;
 
 const key = (name: string) => ({ bucket: "things", namespace: "default", name });
@@ -18,14 +21,16 @@ async function ready(node: CairnNode): Promise<void> {
   await vi.waitFor(() => expect(node.phase).toBe("ready"), { timeout: 30_000 });
 }
 
-describe("a log that lost its end, or was given up from a transaction on, and has a backup", () => {
+describe("a log with a backup that lost its end, or whose end was abandoned", () => {
   let scene: ClusterScene;
   beforeEach(async () => {
     scene = await ClusterScene.open();
   });
   afterEach(() => scene.close());
 
-  /** Prints what only the backup holds, loads it as its hint says, and returns the printed lines. */
+  /**
+   * Prints the transactions that only the backup holds, loads them as the hint suggests, and returns the printed lines.
+   */
   async function loadFromBackup(node: CairnNode, except = "nothing"): Promise<string[]> {
     const printed = await done(scene, "log", "orphans", "--from-backup");
     const lines = printed.trimEnd().split("\n");
@@ -35,7 +40,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     return lines;
   }
 
-  it("gets back what only the backup still holds", async () => {
+  it("gets back the transactions that only the backup still holds", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 5, "kept");
     await scene.stop(a);
@@ -65,7 +70,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     expect(await b.get(key("k8"))).toMatchObject({ json: '"new"' });
   });
 
-  it("continues before a fatal transaction, with the nodes that run, which write on from there", async () => {
+  it("continues before a fatal transaction, with running nodes, which continue writing from there", async () => {
     const parts = { ...BACKED_UP, http: HTTP };
     const [a, b] = [await scene.ready("a", { parts }), await scene.ready("b", { parts })];
     await put(a, 0, 3, "early");
@@ -103,7 +108,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     expect(await a.get(key("k12"))).toMatchObject({ json: '"since"' });
   });
 
-  it("is recovered again at an earlier point, which the nodes that run follow, and once more from there", async () => {
+  it("is recovered again at an earlier point, followed by running nodes, and once more from there", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 20, "first");
     const { txId: end } = await a.digest();
@@ -115,7 +120,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     const second = (await a.digest()).txId;
     await backedUp(a, second);
 
-    // Before the first recovery, so that the second log is no part of the third one's history.
+    // This is before the first recovery, so that the second log is not part of the third one's history.
     await scene.loseLog();
     await done(scene, "log", "recover", "--at-tx", "10");
     await vi.waitFor(async () => expect((await a.status()).log.lastTxId).toBe(11), { timeout: 40_000 });
@@ -142,7 +147,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     expect(new Set(moved.stdout.trimEnd().split("\n"))).toEqual(new Set(lines));
 
     await scene.loseLog();
-    // The second log has a higher transaction, but the third is the one that was begun last.
+    // The second log has a higher transaction, but the third one was begun last.
     expect(third.txId).toBeLessThan(second);
     const again = await done(scene, "log", "recover");
     expect(again).toContain(`continues after transaction ${third.txId} of`);
@@ -154,7 +159,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     expect(await b.get({ bucket: "things", namespace: "default", name: "k25" })).toBeUndefined();
   });
 
-  it("is continued as all hints say, by the node that runs and by one that has nothing", async () => {
+  it("is continued by following all hints, by a running node and by an empty one", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 3, "x");
     await a.checkpoint().done;
@@ -193,7 +198,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
     expect(none).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /) });
   });
 
-  it("has every transaction acknowledged before the last segment when NATS is gone for good", async () => {
+  it("keeps every transaction acknowledged before the last segment when NATS is permanently lost", async () => {
     const logBackup = { every: EVERY_MS, keep: "all", codec: "none" } as const;
     const node = await scene.ready("a", { parts: { logBackup } });
     const acknowledged: { readonly name: string; readonly at: number }[] = [];
@@ -209,7 +214,7 @@ describe("a log that lost its end, or was given up from a transaction on, and ha
         acknowledged.push({ name, at: performance.now() });
       }
     })();
-    // In the middle of writing, some segments after the first.
+    // This happens during writing, some segments after the first.
     await vi.waitFor(
       async () => expect((await node.status()).logBackup?.written.segments).toBeGreaterThanOrEqual(4),
       { timeout: 30_000, interval: 20 },

@@ -32,7 +32,7 @@ describe("an index restored as of a point in the past", () => {
 
   const store = () => filesystemStore({ path: path.join(scene.folder, "checkpoints") });
 
-  /** Returns the digests at transactions, in rising order, of an index built from the log alone. */
+  /** Returns the digests at transactions, in ascending order, of an index built from the log alone. */
   async function digestsFromLog(wanted: readonly number[]): Promise<Map<number, string>> {
     const digests = new Map<number, string>();
     const log = await openNatsTxLog({ servers: [scene.nats.url] });
@@ -69,7 +69,7 @@ describe("an index restored as of a point in the past", () => {
     expect(new Set(found.values()).size).toBe(wanted.length);
   }, 600_000);
 
-  it("ends with the last transaction at or before a time, and is read without a node or a log", async () => {
+  it("ends with the last transaction at or before a time, and is readable without a node or a log", async () => {
     const node = await scene.ready("a", { parts: BACKED_UP });
     const first = await put(node, 0, 5, "before");
     const last = await put(node, 0, 5, "after");
@@ -87,7 +87,7 @@ describe("an index restored as of a point in the past", () => {
     expect((await past.list({ bucket: "things" })).documents).toHaveLength(5);
     expect((await past.history(key)).versions).toHaveLength(1);
     await past.close();
-    // The command restores the same, and says beforehand what it will read.
+    // The command restores the same index, and reports beforehand what it will read.
     const output = path.join(folder, "by-command");
     const command = ["checkpoint", "restore", "-o", output, "--at", time.toISOString()];
     const plan = await done(scene, ...command, "--dry-run");
@@ -111,7 +111,7 @@ describe("an index restored as of a point in the past", () => {
         /Transaction 40 is beyond .*: the log backup covers transactions 1 to 11\./,
       ),
     });
-    // Where a log continues is refused in the same way, and the hint leads on.
+    // A point at which to continue the log is refused in the same way, and the hint leads on.
     const refused = await run(scene, "log", "recover", "--at-tx", "40");
     expect(refused.stderr).toMatch(
       /^CHECKPOINT_NOT_FOUND: .* covers transactions 1 to 11\.\n {2}hint: --at-tx 11 /,
@@ -123,7 +123,7 @@ describe("an index restored as of a point in the past", () => {
     expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*not empty/) });
   });
 
-  it("is the newest checkpoint before the point, which is said, where neither a backup nor the log leads there", async () => {
+  it("is the newest checkpoint before the point, as reported, if neither a backup nor the log leads there", async () => {
     const node = await scene.ready("a");
     const saved = await put(node, 0, 5, "before");
     await node.checkpoint().done;
@@ -155,7 +155,7 @@ describe("an index restored as of a point in the past", () => {
     const past = await restoreIndex({ store: store(), dir, at: { txId: between } });
     expect(past).toMatchObject({ txId: saved, exact: false });
     await past.close();
-    // Whether there ever was a transaction beyond everything is not known.
+    // It is unknown whether a transaction beyond everything ever existed.
     const beyond = await run(scene, ...restore("beyond", last + 1));
     expect(beyond).toMatchObject({
       code: 1,
@@ -169,7 +169,10 @@ describe("an index restored as of a point in the past", () => {
   });
 });
 
-/** Writes a history in which documents expire and are evicted, and policies change; with three checkpoints on the way. */
+/**
+ * Writes a history in which documents expire and are evicted, and policies change; and saves three checkpoints in
+ * between.
+ */
 async function writeHistory(node: CairnNode): Promise<number> {
   let last = 0;
   for (let n = 0; n < TRANSACTIONS; n += 1) {

@@ -30,7 +30,7 @@ describe("a node that reads its log from a store with the backups of several log
   });
   afterEach(() => scene.close());
 
-  /** Loses the log, recovers it from a checkpoint with everything, and writes to the log that continues it. */
+  /** Deletes the log, recovers it from a checkpoint with everything, and writes to the log that continues it. */
   const recover = async (): Promise<void> => {
     await writer.checkpoint().done;
     await isCovered(writer);
@@ -48,7 +48,7 @@ describe("a node that reads its log from a store with the backups of several log
     await isCovered(writer);
   };
 
-  /** Writes another log, which continues nothing, and its backup to the same store. Returns its id. */
+  /** Writes an unrelated log, and its backup to the same store. Returns its id. */
   const another = async (): Promise<string> => {
     const openTxLog: System["openTxLog"] = async () =>
       await openEmbeddedTxLog({ path: path.join(scene.folder, "other-log") });
@@ -60,7 +60,7 @@ describe("a node that reads its log from a store with the backups of several log
     return log.id ?? "";
   };
 
-  it("goes on with the log that was recovered, and a new one reads that log at once", async () => {
+  it("continues with the recovered log, which a new node reads immediately", async () => {
     await isCovered(writer);
     const { store } = watchedStore(scene);
     const reader = await scene.ready("reader", { parts: readerParts(store) });
@@ -92,7 +92,7 @@ describe("a node that reads its log from a store with the backups of several log
     expect(await second.digest()).toEqual(expected);
   });
 
-  it("stays with the log that log-id names, and says which one continues it", async () => {
+  it("stays with the log that log-id names, and reports the one that continues it", async () => {
     await isCovered(writer);
     const { store } = watchedStore(scene);
     const logId = (await writer.status()).log.id ?? "";
@@ -108,7 +108,7 @@ describe("a node that reads its log from a store with the backups of several log
     expect((await reader.digest()).txId).toBe(11);
   });
 
-  it("names the logs if none continues the other, and reads the one that log-id names", async () => {
+  it("names the logs if neither continues the other, and reads the one that log-id names", async () => {
     await isCovered(writer);
     const ids = [await another(), (await writer.status()).log.id ?? ""];
     const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });

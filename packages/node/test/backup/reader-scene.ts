@@ -5,10 +5,10 @@ import type { System } from "../../src/api/system.ts";
 import { BackupReader, type BackupReaderOptions } from "../../src/backup/backup-reader.ts";
 import type { ClusterScene } from "../cluster/cluster-scene.ts";
 
-/** The methods that need no more than rights to get and to list. */
+/** The methods that need only permission to read and list files. */
 export const READING: ReadonlySet<StoreCall["method"]> = new Set(["list", "open", "read"]);
 
-/** Returns the scene's store of checkpoints, with every call that it gets. */
+/** Returns the scene's store of checkpoints, and a record of every call to it. */
 export function watchedStore(scene: ClusterScene): { store: CheckpointStore; calls: StoreCall[] } {
   const calls: StoreCall[] = [];
   const folder = filesystemStore({ path: path.join(scene.folder, "checkpoints") });

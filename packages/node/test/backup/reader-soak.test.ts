@@ -11,11 +11,11 @@ import { ALL, GET_AND_LIST, type S3Gate, s3Service } from "./s3-gate.ts";
 
 /** A round takes about a second. */
 const ROUNDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 6);
-/** A segment every 0.1 s or so, so that a few seconds suffice until some are merged. */
+/** There is a segment about every 0.1 s, so that some are merged within a few seconds. */
 const logBackup = { every: 100, keep: "all", codec: "none" } as const;
 const KEYS = 50;
 
-describe("a node that follows a backup in S3 with the rights to get and to list", () => {
+describe("a node that follows a backup in S3 with permission only to read and list", () => {
   let scene: ClusterScene;
   let reading: S3Gate;
   let lines: string[];
@@ -69,7 +69,7 @@ describe("a node that follows a backup in S3 with the rights to get and to list"
         if (round % 5 === 1) await writers[0]?.checkpoint().done;
         if (round % 3 !== 0) continue;
         await scene.stop(reader);
-        // Every other time it joins anew.
+        // Every other time, it joins from scratch.
         reader = await startReader(round % 2 === 0 ? "reader" : `reader-${round}`);
       }
       isOver = true;

@@ -49,7 +49,7 @@ describe("a node that reads its log from a backup", () => {
     expect(calls.filter(({ method }) => !READING.has(method))).toEqual([]);
   });
 
-  it("refuses what would append to the log, with what takes it", async () => {
+  it("rejects requests that would append to the log, and names what accepts them", async () => {
     await covered(21);
     const { store } = watchedStore(scene);
     const reader = await scene.ready("reader", { parts: readerParts(store) });
@@ -87,7 +87,7 @@ describe("a node that reads its log from a backup", () => {
     expect(await writer.digest()).toEqual(await reader.digest());
   });
 
-  it("does not say what was there as of a time up to which transactions may still come", async () => {
+  it("does not serve reads as of a time that its backup may not fully cover yet", async () => {
     await covered(21);
     const { store } = watchedStore(scene);
     const reader = await scene.ready("reader", { parts: readerParts(store) });
@@ -102,7 +102,7 @@ describe("a node that reads its log from a backup", () => {
     expect(await reader.get(key, { asOf: { time: earlier } })).toBeDefined();
   });
 
-  it("says in its status how old what it knows is", async () => {
+  it("reports in its status how old its information is", async () => {
     await covered(21);
     const { store } = watchedStore(scene);
     const reader = await scene.ready("reader", { parts: readerParts(store) });
@@ -150,7 +150,7 @@ describe("a node that reads its log from a backup", () => {
     expect(performance.now() - begun).toBeLessThan(10_000);
   });
 
-  it("joins again where the log lost its end after the segments that it has applied were removed", async () => {
+  it("joins again after applied segments were removed because the log lost its end", async () => {
     await covered(21);
     await scene.stop(writer);
     await scene.copyLog();
@@ -168,7 +168,7 @@ describe("a node that reads its log from a backup", () => {
     expect((await reader.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
   });
 
-  it("goes on where its log was trimmed, since the backup has everything", async () => {
+  it("continues when its log was trimmed, since the backup has everything", async () => {
     await covered(21);
     const { store } = watchedStore(scene);
     const reader = await scene.ready("reader", { parts: readerParts(store) });

@@ -7,10 +7,10 @@ import { NatsOperator } from "../../testing/nats-operator.ts";
 import type { ClusterScene } from "../cluster/cluster-scene.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
 
-/** The time between two segments in these scenes (ms). */
+/** The interval between segments in these scenes (ms). */
 export const EVERY_MS = 200;
 
-/** The parts of a node that backs the log up. */
+/** The parts of a node that backs up the log. */
 export const BACKED_UP = { logBackup: { every: EVERY_MS, keep: "all", codec: "none" } } as const;
 
 /** Runs a command with a configuration that names the scene's log and store. */

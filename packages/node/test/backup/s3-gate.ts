@@ -4,7 +4,7 @@ import { type CheckpointStore, s3Store, type S3StoreOptions } from "@cairn/check
 import { testS3 } from "@cairn/localstack";
 import { onTestFinished } from "vitest";
 
-/** The access to an S3 service that a gate gives. */
+/** The access to an S3 service through a gate. */
 export interface S3Rights {
   readonly put: boolean;
   readonly delete: boolean;
@@ -16,13 +16,13 @@ export interface GateRequest {
   readonly key: string;
 }
 
-/** A way to one bucket. Requests without the rights are denied, and listings come in pages. */
+/** A gate to one bucket. Requests without the permission are denied, and listings come in pages. */
 export interface S3Gate {
   readonly asked: GateRequest[];
   store(options?: Partial<S3StoreOptions>): CheckpointStore;
 }
 
-/** The rights of a node that writes, and of one that only reads. */
+/** The permissions of a node that writes, and of one that only reads. */
 export const ALL: S3Rights = { put: true, delete: true };
 export const GET_AND_LIST: S3Rights = { put: false, delete: false };
 

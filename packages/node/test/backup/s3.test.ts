@@ -31,8 +31,8 @@ async function openLog(): Promise<OpenLog> {
 }
 
 /**
- * Returns a function that looks at the backup as one node, and appends a message before if `append`. `aheadMs`: how far the node takes the
- * store's clock to be ahead of its own.
+ * Returns a function that looks at the backup as one node, and appends a message before if `append`. `aheadMs` is the
+ * lead of the store's clock over the node's own that the node assumes.
  */
 async function looking(store: CheckpointStore, { aheadMs, like }: { aheadMs?: number; like?: OpenLog } = {}) {
   const { log, of } = like ?? (await openLog());
@@ -76,10 +76,10 @@ describe("a log backup in S3", () => {
     expect((await takeMessages(reader, 1, 71)).map(text)).toEqual((await takeMessages(log, 1, 71)).map(text));
   });
 
-  it("costs one request to look at, and three more for a segment", async () => {
+  it("costs one request per look, and three more for a segment", async () => {
     const gate = await (await s3Service())(ALL);
     const { look } = await looking(gate.store());
-    // The first segment also finds out what the service can do, and what time it is there.
+    // The first segment also determines the service's capabilities and its time.
     await look();
     kinds(gate.asked);
     await look({ append: false });
@@ -88,7 +88,7 @@ describe("a log backup in S3", () => {
     expect(kinds(gate.asked)).toEqual(["list", "put", "put", "delete"]);
   });
 
-  it("is written without lease and merging by credentials that may not delete, which is told once", async () => {
+  it("is written without lease and merging by credentials that may not delete, which is reported once", async () => {
     const gate = await (await s3Service())({ put: true, delete: false });
     const notices: string[] = [];
     const store = gate.store({ onNotice: (sentence) => notices.push(sentence) });
@@ -102,13 +102,13 @@ describe("a log backup in S3", () => {
     expect(kinds(gate.asked)).toEqual(["list", "put"]);
     await look({ append: false });
     expect(kinds(gate.asked)).toEqual(["list"]);
-    // A node that starts finds the lease of the very first look, which nobody can remove.
+    // A starting node finds the lease of the very first look, which cannot be removed.
     const other = await looking(gate.store(), { aheadMs: 100_000, like: { log, of } });
     expect((await other.look()).skipped).toBe("leased");
     expect((await other.look()).written).toHaveLength(1);
   });
 
-  it("is read with the rights to get and to list, in pages of ten, with a request for each segment", async () => {
+  it("is read with permission only to read and list, in pages of ten, with one request for each segment", async () => {
     const count = 300;
     const open = await s3Service();
     const writer = (await open(ALL)).store();

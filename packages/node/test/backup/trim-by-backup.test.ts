@@ -49,7 +49,7 @@ describe("a log with a backup", () => {
     expect(index).toMatchObject({ txId: 31, documents: 30 });
   });
 
-  it("is trimmed up to a hole in the backup, to a damaged segment, or to where both differ", async () => {
+  it("is trimmed up to a hole in the backup, a damaged segment, or the point where the two differ", async () => {
     const { scene, target, log, plan } = await setUp([1, 6, 11, 32]);
     const name = await damageSegment(scene, target, 6);
     const damaged = await plan();
@@ -73,7 +73,7 @@ describe("a log with a backup", () => {
     expect(other.because).toContain("Transaction 5 differs between the log and ");
   });
 
-  it("is trimmed up to a backup that begins later only behind a verified checkpoint that it continues", async () => {
+  it("is trimmed up to a backup with a later beginning only if that continues a verified checkpoint", async () => {
     const { scene, log, plan } = await setUp([11, 32]);
     expect(await plan()).toMatchObject({ upTo: 1 });
     const [, older = ""] = await scene.checkpoints();
@@ -89,7 +89,7 @@ describe("a log with a backup", () => {
     expect(await plan()).toMatchObject({ upTo: 1, because: expect.stringContaining("shared-store") });
   });
 
-  it("reads only segments of what is trimmed, and each of them once", async () => {
+  it("reads only segments of the trimmed range, and each of them once", async () => {
     const { scene, log, target } = await setUp([1, 6, 11, 32]);
     const young = Date.now() + 60_000;
     const reads = new SegmentReads();

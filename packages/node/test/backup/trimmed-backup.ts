@@ -9,7 +9,7 @@ import type { TxLog } from "../../src/log/tx-log.ts";
 import { sealedManifest } from "../support/sealed-manifest.ts";
 import type { TrimScene } from "../upkeep/trim-scene.ts";
 
-/** Returns the scene's log as what is backed up to the scene's store. */
+/** Returns the scene's log as a target that is backed up to the scene's store. */
 export async function backupTarget({ store }: TrimScene, log: TxLog): Promise<BackupTarget> {
   const identity = await readLogIdentity(log);
   return {
@@ -23,7 +23,7 @@ export async function backupTarget({ store }: TrimScene, log: TxLog): Promise<Ba
   };
 }
 
-/** Writes a segment for each two consecutive ones of `bounds`: from the one on, up to and without the other. */
+/** Writes a segment for each pair of consecutive `bounds`: from the first, up to but not including the second. */
 export async function writeRuns(target: BackupTarget, ...bounds: readonly number[]): Promise<void> {
   for (const [at, first] of bounds.slice(0, -1).entries())
     await writeSegments(target, { first, last: (bounds[at + 1] ?? 0) - 1 }, () => undefined);
@@ -50,7 +50,7 @@ export async function damageSegment(
   return segment.name;
 }
 
-/** Makes the checkpoints of a scene those of another index version, as after an upgrade. */
+/** Turns the checkpoints of a scene into those of another index version, as after an upgrade. */
 export async function ofOtherVersion(scene: TrimScene, name?: string): Promise<void> {
   const folder = path.join(scene.folder, "checkpoints");
   for (const file of await readdir(folder)) {

@@ -4,7 +4,7 @@ import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 
 const logBackup = { every: 200, keep: "all", codec: "none" } as const;
 
-describe("a log on NATS that was trimmed up to what its backup holds", () => {
+describe("a log on NATS that was trimmed up to the end of its backup", () => {
   let scene: ClusterScene;
   beforeEach(async () => {
     scene = await ClusterScene.open();

@@ -44,7 +44,7 @@ describe("a log and its backup in a folder", () => {
       signal: new AbortController().signal,
     });
 
-  it("holds what the log holds after each look, and merges small segments", async () => {
+  it("holds the same messages as the log after each look, and merges small segments", async () => {
     for (let n = 0; n < 70; n += 1) {
       await log.append(bytes(`message ${n}`));
       const { covered, written } = await look();

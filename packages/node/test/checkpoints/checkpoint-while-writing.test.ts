@@ -39,7 +39,7 @@ async function lastApplied(node: CairnNode): Promise<number> {
   return (await node.status()).index.txId ?? 0;
 }
 
-/** Submits without pause until stopped; `stop` returns the transaction acknowledged last. */
+/** Submits without pause until stopped; `stop` returns the last acknowledged transaction. */
 function keepWriting(node: CairnNode): { stop(): Promise<number> } {
   const end = new AbortController();
   const writing = (async () => {

@@ -15,7 +15,9 @@ import { of, put } from "../observe/observed-node.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
 const REPLAY_BUDGET_MS = 10;
-/** The transactions of the shortest tail that is saved: a node that has not replayed assumes 50,000 a second. */
+/**
+ * The number of transactions in the shortest tail that is saved. A node that has not replayed assumes 50,000 a second.
+ */
 const LIMIT = 500;
 
 /** A ready node that looks at its folder of checkpoints ten times a second. */
@@ -26,7 +28,7 @@ interface Scene {
   nextOutcome(): Promise<string>;
   /** Waits until the newest checkpoint is at this transaction or later; returns the transactions of all, newest first. */
   saved(atLeast: number): Promise<number[]>;
-  /** Starts a node with an index of its own. */
+  /** Starts a node with its own index. */
   join(): Promise<CairnNode>;
 }
 
@@ -85,7 +87,7 @@ async function putMany(node: CairnNode, count: number): Promise<number> {
   return Math.max(...(await Promise.all(written)));
 }
 
-it("a tail that is replayed within the budget is not uploaded, and /status says so; a longer one is", async () => {
+it("a tail that is replayed within the budget is not uploaded, as /status reports; a longer one is", async () => {
   const { node, nextOutcome, saved } = await scene(
     (folder) => () => openEmbeddedTxLog({ path: path.join(folder, "log") }),
   );
@@ -134,7 +136,7 @@ async function unsavedTail(): Promise<Scene & { readonly url: string; readonly a
 describe("a tail in a log on NATS", () => {
   it("is saved once the log was trimmed past the newest checkpoint, and nodes can join again", async () => {
     const { url, anchor, node, nextOutcome, saved, join } = await unsavedTail();
-    // The last message of the checkpoint is the one that Cairn itself keeps when it trims.
+    // Cairn itself keeps the last message of the checkpoint when it trims.
     await NatsOperator.at(url, async (nats) => await nats.purgeBefore(anchor));
     expect(await nextOutcome()).toBe("short-tail");
     await NatsOperator.at(url, async (nats) => await nats.purgeBefore(anchor + 1));

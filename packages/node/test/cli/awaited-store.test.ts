@@ -59,7 +59,7 @@ describe.concurrent("a command whose bucket does not respond", () => {
     { args: ["log", "trim"], configured: true },
     { args: ["checkpoint", "create", "--rebuild"], configured: true, signal: true },
   ])(
-    "reports once on standard error what it waits for: $args.0 $args.1 $args.2",
+    "reports once on standard error what it is waiting for: $args.0 $args.1 $args.2",
     async ({ args: asked, configured, signal }, { expect: expected, onTestFinished: after }) => {
       const dir = await mkdtemp(path.join(tmpdir(), "cairn-awaited-"));
       after(() => rm(dir, { recursive: true, force: true }));
@@ -84,7 +84,7 @@ describe.concurrent("a command whose bucket does not respond", () => {
       const ended = cairn([...asked, ...options], terminal);
       const notice = `Still waiting for s3://backup/p at ${endpoint}: listing its files has taken 5.0 s so far. Ctrl-C gives up.\n`;
       await vi.waitFor(() => expected(terminal.stderr.text).toContain(notice));
-      // A command that handles the signal is ended by it; the others end with the process.
+      // A command that handles the signal ends itself; the others end with the process.
       if (signal === true) terminal.signal("SIGINT");
       else end();
       const { code, stdout, stderr } = await ended;

@@ -34,7 +34,7 @@ function flags({ command }: Leaf): string[] {
 }
 
 describe("every command", () => {
-  it.each(COMMANDS)("%s takes a configuration, or has nothing to do with one", (name, leaf) => {
+  it.each(COMMANDS)("%s accepts a configuration, or does not need one", (name, leaf) => {
     const found = flags(leaf).filter((flag) => /^-[fej],/.test(flag));
     const all = ["-f, --file <file>", "-e, --edn <edn>", "-j, --config-json <json>"];
     expect(found).toEqual(WITHOUT.includes(name) ? [] : all);
@@ -130,7 +130,7 @@ describe("the node that is meant", () => {
     ["{:cairn/http-server {:port 0}}", "listens on any free port"],
     ["{:cairn/http-server {:prot 1}}", "no parameter prot"],
     ["{:cairn/http-server", "closed"],
-  ])("of %s cannot be known, and the command says so", async (edn, told) => {
+  ])("of %s cannot be determined, and the command reports that", async (edn, told) => {
     const { code, stderr } = await cairn(["get", "pods", "a", "-e", edn]);
     expect([code, stderr]).toEqual([2, expect.stringContaining(told)]);
   });

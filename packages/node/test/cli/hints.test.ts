@@ -32,7 +32,7 @@ function run(argv: readonly string[], token = TOKEN, stdin = ""): Promise<Comman
   return cairn(argv, new CapturedTerminal({ env, stdin }));
 }
 
-/** Expects the hint to name these commands, and each to exist with the options that follow it. */
+/** Expects the hint to name these commands, and each to exist with the options after it. */
 async function expectCommands(hint: string, wanted: readonly string[]): Promise<void> {
   for (const command of wanted) {
     expect(hint).toContain(`cairn ${command}`);

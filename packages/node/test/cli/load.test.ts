@@ -60,7 +60,7 @@ describe("load", () => {
     expect((await load(served, "")).stdout).toMatch(/^loaded 0 transactions in .* s \(0\/s\)\n$/);
   });
 
-  test("stops at an invalid line and reports its number, what was loaded, and how to continue", async () => {
+  test("stops at an invalid line and reports its number, the loaded transactions, and how to continue", async () => {
     await using served = await serve();
     const before = lines(15_000, "x".repeat(100));
     const { code, stdout, stderr } = await load(served, `${before}{"ops":\n${line(99)}\n`);
@@ -151,7 +151,7 @@ async function collect(text: string, cuts: number[], size: number, fromLine: num
 }
 
 describe("the chunks of a stream", () => {
-  test("are its whole lines in order, starting with the requested one, wherever the pieces are cut", async () => {
+  test("are its whole lines in order, starting with the requested one, wherever the pieces are split", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.stringMatching(/^[a-zé\r]{0,6}$/), { maxLength: 30 }),

@@ -174,7 +174,7 @@ describe("status and checkpoints", () => {
   test.each([
     ["unchanged", /^skipped: nothing has changed/],
     ["empty", /^skipped: the log has no transactions yet/],
-  ] as const)("say why nothing was saved: %s", async (skipped, said) => {
+  ] as const)("report why nothing was saved: %s", async (skipped, said) => {
     await using served = await serve();
     served.node.checkpointRound = () => ({ begun: Promise.resolve(), done: Promise.resolve({ skipped }) });
     expect((await run(served, ["checkpoint", "create"])).stdout).toMatch(said);
@@ -219,7 +219,7 @@ describe("a node", () => {
     });
   });
 
-  test("that has failed and tries again by itself is waited for, until it is ready or the time is up", async () => {
+  test("that has failed and retries by itself is waited for until it is ready or the time is up", async () => {
     await using served = await serve();
     served.node.phase = "failed";
     served.node.failure = { code: "LOG_GAP", message: "A gap.", hint: null, retries: true, nextTryAt: null };

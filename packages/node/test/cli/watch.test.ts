@@ -79,7 +79,7 @@ describe("cairn watch", () => {
     expect(JSON.parse(second ?? "")).toMatchObject({ txId: txId + 2, changes: [{ name: "d" }] });
   });
 
-  it("continues at the next node when one breaks off, without losing or repeating a change", async () => {
+  it("continues at the next node when a connection breaks, without losing or repeating a change", async () => {
     for (const n of [1, 2, 3]) await submit(node, ["put", "pods", "a", n]);
     const queries: (string | undefined)[] = [];
     const broken = await answering((request, response) => {
@@ -125,7 +125,7 @@ describe("cairn watch", () => {
     expect(stderr).toBe(`The node is restoring (${joining}). Continuing after transaction 1.\n`);
   });
 
-  it("exits with 1 and says where to begin again if the requested history is pruned", async () => {
+  it("exits with 1 and reports where to begin again if the requested history has been pruned", async () => {
     const compacted = await answering((_, response) => {
       const error = { code: "WATCH_COMPACTED", message: "Gone before 40.", hint: "List, then watch." };
       response.writeHead(410).end(JSON.stringify({ error, floor: 40 }));
@@ -163,7 +163,7 @@ describe("cairn watch", () => {
 describe("a stream of events", () => {
   const text = ': hello\n\nid: 1\nevent: tx\ndata: {"a":\ndata: 1}\n\ndata:x\n\nevent: none\n\nevent: cut';
 
-  it("yields the same events wherever it is cut", async () => {
+  it("yields the same events wherever it is split", async () => {
     for (let at = 0; at <= text.length; at += 1) {
       for (const end of [at + 1, at + 2, text.length]) {
         const parts = [text.slice(0, at), text.slice(at, end), text.slice(end)];

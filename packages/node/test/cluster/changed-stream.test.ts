@@ -39,7 +39,7 @@ describe("the stream of a log under a running node", () => {
     await vi.waitFor(async () => {
       expect((await node.status()).log.warnings).toMatchObject([{ code: "CONFIG_INVALID", ...refused }]);
     }, PATIENT);
-    // The node must continue to read what the log has; otherwise it would halt.
+    // The node must continue to read the log; otherwise it would halt.
     expect(await node.status()).toMatchObject({ phase: "ready", log: { reachable: true } });
     expect((await node.list({ bucket: "things" })).documents).toHaveLength(3);
     // The remedy, followed to the letter; the stream's other subjects are reported from then on.
@@ -54,7 +54,7 @@ describe("the stream of a log under a running node", () => {
     await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]), PATIENT);
   });
 
-  it("that got another subject receives what is written", async () => {
+  it("that was given another subject receives new messages", async () => {
     const node = await watching("a");
     await node.ready;
     await put(node, 0, 3, "v");
@@ -63,7 +63,7 @@ describe("the stream of a log under a running node", () => {
     expect((await node.list({ bucket: "things" })).documents).toHaveLength(6);
   });
 
-  it("that takes further subjects stores foreign messages, which is reported", async () => {
+  it("that captures further subjects stores foreign messages, which is reported", async () => {
     const node = await watching("a");
     await node.ready;
     await operator(async (nats) => await nats.edit({ subjects: ["cairn.tx", "orders"] }));

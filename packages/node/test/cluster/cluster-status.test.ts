@@ -155,7 +155,7 @@ describe("cairn status --cluster", () => {
     });
   });
 
-  it("shows the only node of an embedded log, and says why it is the only one", async () => {
+  it("shows the only node of an embedded log, and explains why it is the only one", async () => {
     const node = await startNode(
       { "cairn/node": { id: "n" }, "cairn/http-server": { port: 0 } },
       { env: {}, cwd: scene.folder },
@@ -179,7 +179,7 @@ describe("cairn status --cluster", () => {
 
 describe("cairn status --cluster --digest", () => {
   it.each(ENDING_SIGNALS)(
-    "removes what it rebuilt when it is ended by %s, and claims nothing of the nodes",
+    "removes its rebuild when it is ended by %s, and makes no claims about the nodes",
     async (signal) => {
       const a = await scene.ready("a");
       await put(a, 0, 5, "right");
@@ -189,7 +189,7 @@ describe("cairn status --cluster --digest", () => {
       const env = { NATS_URL: scene.nats.url, CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints") };
       const terminal = new CapturedTerminal({ cwd: scene.folder, env });
       const argv = ["status", "--cluster", "--timeout", "PT1S", "--digest", "--rebuild"];
-      // Before anything is read, so that the signal comes in the middle of the work.
+      // This is before anything is read, so that the signal arrives in the middle of the work.
       terminal.onSignal = (signals, listener) => {
         if (signals.includes(signal)) queueMicrotask(() => listener(signal));
         return () => undefined;
@@ -287,7 +287,7 @@ describe("cairn status --cluster --digest", () => {
     await vi.waitFor(async () => expect(await valueOf(altered, "k1")).toBe("right"), { timeout: 30_000 });
   });
 
-  it("asks about a later transaction if documents were evicted since", async () => {
+  it("repeats the question for a later transaction if documents have been evicted since", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 5, "right");
     const stop = new AbortController();

@@ -6,7 +6,8 @@ const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 1);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 const PERIOD_MS = 60_000;
 /**
- * The time in which a difference is noticed (ms): two announcements at the latest moment, since one may be lost, and the time for answers.
+ * The time within which a difference is noticed (ms): two announcements at the latest possible moment, since one may be
+ * lost, and the time for answers.
  */
 const NOTICED_MS = 2 * 1.1 * PERIOD_MS + 10_000;
 
@@ -48,7 +49,7 @@ async function partOne(
   await part(cluster, wrong);
   while (await wrong.isRight()) await cluster.run(1_000);
   const others = cluster.nodes.filter((node) => node !== wrong);
-  // Over the network both nodes know; with a store, one finds what the other saved.
+  // Over the network, both nodes know; with a store, one finds the other's checkpoint.
   const isNoticed = (): boolean => {
     const [here, there] = [wrong.told.length > 0, others.some(({ told }) => told.length > 0)];
     return reach === "network" ? here && there : here || there;

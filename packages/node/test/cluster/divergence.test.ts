@@ -67,7 +67,7 @@ async function movedAside(node: CairnNode): Promise<readonly { code: string; mes
   return (await node.status()).join.movedAside;
 }
 
-/** Waits until the node has replaced its index, agrees with the log, and doubts nothing any more. */
+/** Waits until the node has replaced its index, agrees with the log, and has no more doubts. */
 async function isRightAgain(node: CairnNode): Promise<void> {
   await vi.waitFor(async () => {
     expect(await movedAside(node)).toMatchObject([{ code: "INDEX_CORRUPT" }]);
@@ -183,7 +183,7 @@ describe("nodes that only share a checkpoint store", () => {
   }, 60_000);
 
   it.each<["the index" | "the checkpoint"]>([["the index"], ["the checkpoint"]])(
-    "halt if nothing from before the divergence is left, and continue once an operator has decided for %s",
+    "halt if nothing from before the divergence remains, and continue once an operator has decided for %s",
     async (kept) => {
       const a = await scene.ready("a", ALONE);
       const c = await scene.ready("c", ALONE);
@@ -208,7 +208,7 @@ describe("nodes that only share a checkpoint store", () => {
       const again = await scene.ready("c", ALONE);
       const { digest } = await again.digest();
       expect(digest).toBe(kept === "the index" ? forged : (await a.digest()).digest);
-      // Either there is no checkpoint of another node, or it is the one that was kept.
+      // Either there is no checkpoint of another node, or it is the kept one.
       const saved = await again.checkpoint().done;
       expect("skipped" in saved).toBe(kept === "the checkpoint");
       expect(await again.status()).toMatchObject({ phase: "ready", index: { divergence: null } });

@@ -56,7 +56,7 @@ describe("a change of the log by others while a node runs", () => {
     ]);
   });
 
-  it("is reported with a remedy: purged messages that no checkpoint has, until one does", async () => {
+  it("is reported with a remedy: purged messages that no checkpoint contains, until one does", async () => {
     const node = await watching();
     const last = await put(node, 0, 5, "v");
     await operator(async (nats) => await nats.purgeBefore(last));
@@ -70,7 +70,7 @@ describe("a change of the log by others while a node runs", () => {
     expect(told("LOG_TRIMMED")).toMatchObject([{ level: 40, hint: expect.any(String) }]);
   });
 
-  it("is not reported for removed messages that a checkpoint has", async () => {
+  it("is not reported for removed messages that a checkpoint contains", async () => {
     const node = await watching();
     const last = await put(node, 0, 5, "v");
     await node.checkpoint().done;
@@ -82,7 +82,7 @@ describe("a change of the log by others while a node runs", () => {
     expect(told("LOG_TRIMMED")).toEqual([]);
   });
 
-  it("is repaired: a description without the log's id, which nothing else has once the log was trimmed", async () => {
+  it("is repaired: a description without the log's id, which is recorded nowhere else once the log has been trimmed", async () => {
     const node = await watching();
     const { id } = (await node.status()).log;
     const last = await put(node, 0, 5, "v");

@@ -117,7 +117,7 @@ describe("a node that is asked to compare itself with the log", () => {
     expect((await (await scene.ready("a")).status()).join.movedAside).toEqual([]);
   });
 
-  it("keeps its index if there is nothing to rebuild from, and says what is missing", async () => {
+  it("keeps its index if there is nothing to rebuild from, and reports what is missing", async () => {
     const a = await scene.ready("a");
     const txId = await put(a, 0, 5, "right");
     await a.checkpoint().done;
@@ -182,7 +182,7 @@ describe("a node that is asked for its digest", () => {
     });
   });
 
-  it("has no digest of an index that does not match the log and is open for stale reads only", async () => {
+  it("has no digest of an index that does not match the log and is open only for stale reads", async () => {
     const a = await scene.ready("a");
     const txId = await put(a, 0, 5, "right");
     const old = logId(await peer("a"));

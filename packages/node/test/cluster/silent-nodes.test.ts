@@ -37,7 +37,7 @@ async function startProcess() {
   return { child, kill };
 }
 
-/** Waits until the node `by` has heard of `node`. */
+/** Waits until the node `by` has heard from `node`. */
 async function heardOf(node: string, by: string): Promise<void> {
   const log = await openNatsTxLog({ servers: scene.nats.url });
   onTestFinished(() => log.close());
@@ -54,7 +54,7 @@ async function heardOf(node: string, by: string): Promise<void> {
   );
 }
 
-it("a frozen node stands in the list without an answer and makes the command end with 3, until it continues", async () => {
+it("a frozen node is listed without a response and makes the command end with 3 until it continues", async () => {
   await put(await scene.ready("a"), 0, 3, "x");
   const { child } = await startProcess();
   await heardOf("frozen", "a");
@@ -75,7 +75,7 @@ it("a frozen node stands in the list without an answer and makes the command end
   await vi.waitFor(async () => expect((await scene.status()).code).toBe(0), { timeout: 30_000 });
 });
 
-it("a killed node is missed until it is started again, and a stopped one is not", async () => {
+it("a killed node is reported as missing until it is started again, and a stopped one is not", async () => {
   await put(await scene.ready("a"), 0, 3, "x");
   const b = await scene.ready("b");
   const { kill } = await startProcess();
@@ -107,7 +107,7 @@ it("a store that fails and files of an index that were removed are in the notes"
   expect(stdout).toMatch(/^a: INDEX_CORRUPT: .* start it again/m);
 });
 
-it("nodes are remembered for an hour after they were last heard of, and a thousand at most", () => {
+it("at most a thousand nodes are remembered, for an hour after they were last heard from", () => {
   let now = 0;
   const heard = new HeardNodes(() => now);
   const hear = (n: number): void => heard.heard({ instance: `i${n}`, node: `n${n}`, log: "l" });

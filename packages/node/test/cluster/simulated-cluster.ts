@@ -24,7 +24,9 @@ const ANSWERS_MS = 2_000;
 const LOST = 0.05;
 const logger = pino({ level: "silent" });
 
-/** Nodes of one log in virtual time: indexes, peer servers and comparisons are the real ones, the log and the network are lists. */
+/**
+ * Nodes of one log in virtual time. Indexes, peer servers and comparisons are real; the log and the network are lists.
+ */
 export class SimulatedCluster {
   readonly clock: ManualClock = manualClock();
   readonly random: () => number;
@@ -34,10 +36,13 @@ export class SimulatedCluster {
   readonly working = new Set<Promise<unknown>>();
   /** The newest checkpoint in the store that the nodes share: its log, node and chains. */
   saved: { readonly node: string; readonly chains: Chains } | undefined;
-  /** The most nodes that compared themselves with a rebuild at the same time. */
+  /** The maximum number of nodes that compared themselves with a rebuild at the same time. */
   mostChecking = 0;
 
-  /** `reach`: how the nodes learn of one another; for a store, about when (ms) each of them looks at it. */
+  /**
+   * `reach` determines how the nodes learn about each other; for a store, it is about how often (ms) each of them looks
+   * at it.
+   */
   constructor(count: number, seed: number, reach: SimulatedCluster["reach"] = "network") {
     this.reach = reach;
     this.random = seededRandom(seed);
@@ -51,7 +56,7 @@ export class SimulatedCluster {
     this.messages.push({ position, time: this.clock.now(), nanoseconds, payload });
   }
 
-  /** Writes a transaction; every third one reads what another one wrote. */
+  /** Writes a transaction; every third one reads the write of another one. */
   write(): void {
     const key = `default/k${Math.floor(this.random() * 20)}`;
     const put: Transaction["ops"][number] = ["put", "things", key, this.messages.length];
@@ -140,7 +145,7 @@ export class SimulatedNode {
   replaced = 0;
   checking = false;
   nextLook = 0;
-  /** The position of a message that only this node reads as another one. */
+  /** The position of a message that this node alone reads as a different one. */
   forked: LogMessage | undefined;
   readonly #cluster: SimulatedCluster;
   readonly #past: OnePast;
@@ -208,7 +213,7 @@ export class SimulatedNode {
     this.#past.start();
   }
 
-  /** Applies some of the messages that it lacks; calls run one after another. */
+  /** Applies some of the missing messages; calls run one after another. */
   async apply(): Promise<void> {
     const before = this.#applying;
     const applied = (async () => {
@@ -224,7 +229,7 @@ export class SimulatedNode {
     await applied;
   }
 
-  /** Looks at the store as a round does: compares, and saves its index if that is right. */
+  /** Looks at the store as a round does: compares, and saves its index if that is correct. */
   async look(): Promise<void> {
     const { saved } = this.#cluster;
     const { index } = this.#life;

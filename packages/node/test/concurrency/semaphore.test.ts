@@ -17,7 +17,7 @@ function acquirers(semaphore: Semaphore, count: number) {
 }
 
 describe("a semaphore", () => {
-  it("admits one holder at a time, in the order in which they asked", async () => {
+  it("admits one holder at a time, in the order of the requests", async () => {
     const semaphore = new Semaphore();
     const { order, releases } = acquirers(semaphore, 4);
     for (let n = 1; n <= 4; n += 1) {
@@ -41,7 +41,7 @@ describe("a semaphore", () => {
     expect(order).toEqual([0, 1, 2, 3, 4]);
   });
 
-  it("admits at once again after all holders have released it", async () => {
+  it("admits immediately again after all holders have released it", async () => {
     const semaphore = new Semaphore(2);
     const first = await semaphore.acquire();
     const second = await semaphore.acquire();

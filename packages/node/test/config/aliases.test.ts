@@ -27,7 +27,7 @@ test.each([
   "xtdb.lucene/->lucene-store",
   "xtdb.azure.blobs/->cp-store",
   "xtdb.google.cloud-storage/->checkpoint-store",
-])("%s has no counterpart, and the hint names what to use instead", (older) => {
+])("%s has no counterpart, and the hint names the alternative", (older) => {
   expect(olderModule(older)).toMatchObject({
     message: expect.stringContaining(older),
     hint: expect.any(String),

@@ -14,10 +14,10 @@ import { configOf, problemsOf } from "./support/read.ts";
 const FS = "cairn.checkpoint/->filesystem-checkpoint-store";
 const DAY = 86_400_000;
 
-/** What the node gets from the map of the checkpointer. */
+/** The options that the node gets from the checkpointer's map. */
 type Options = CheckpointerOptions & Pick<System, "logBackup">;
 
-/** A parameter in the syntax of each source, the option that the checkpointer gets, and a value that is refused. */
+/** A parameter in the syntax of each source, the option that the checkpointer gets, and a value that is rejected. */
 interface Case {
   readonly json: unknown;
   readonly edn: string;
@@ -279,7 +279,7 @@ test("a program's own read-only store is refused as the store to save to, before
   });
 });
 
-test("a checkpointer that has restore-from alone restores and saves nothing", async () => {
+test("a checkpointer with only restore-from restores but saves nothing", async () => {
   const mirror = { "cairn/module": FS, path: "/m" };
   const system = await createSystem(
     await configOf({ object: wrapped({ "restore-from": [mirror] }), env: ENV }),

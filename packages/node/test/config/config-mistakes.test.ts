@@ -9,11 +9,11 @@ test.each(MISTAKES)("$title: is reported with its position and a hint", async ({
 });
 
 test.each(XTDB_EXAMPLES)(
-  "XTDB, $title: starts, or is refused with a hint what to write instead",
+  "XTDB, $title: starts, or is rejected with a hint about the alternative",
   async ({ input, told }) => {
     const problems = await problemsOf(input);
     expect(formatProblems(problems)).toBe(told);
-    // A list of all known names would leave the search to the reader.
+    // A list of all known names would leave the searching to the reader.
     for (const { hint } of problems) expect(hint).toMatch(/^(?!Known:)/);
   },
 );

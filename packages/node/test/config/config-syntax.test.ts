@@ -134,7 +134,7 @@ const data = fc.letrec((tie) => ({
   ),
 })).value;
 
-/** Prints a value as EDN, with more white space, comments and discards than anybody would write. */
+/** Prints a value as EDN, with an unrealistic amount of white space, comments and discards. */
 function printEdn(value: unknown, space: () => string): string {
   if (Array.isArray(value))
     return `[${space()}${value.map((item) => printEdn(item, space)).join(`${space()} `)}${space()}]`;

@@ -16,7 +16,7 @@ it("the search for repeated keys finds a repeated key with its path, at any dept
     fc.property(fc.array(fc.oneof(key, fc.constant(undefined)), { maxLength: 8 }), key, (way, name) => {
       const quoted = JSON.stringify(name);
       const escaped = `"${[...name].map(escapes).join("")}"`;
-      // The surrounding keys of other maps have the same name, which is no repetition.
+      // Keys of surrounding maps have the same name, which does not count as a repetition.
       const inner = `{${quoted}: {${quoted}: "${"}"}"}, ${escaped}: [{${quoted}: 1}, {${quoted}: 2}]}`;
       const json = way.reduceRight<string>(
         (text, at) => (at === undefined ? `[0, ${text}]` : `{${JSON.stringify(at)}: ${text}}`),

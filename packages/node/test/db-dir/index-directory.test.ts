@@ -31,7 +31,7 @@ describe("a db-dir", () => {
   it.each([
     ["a file in its place", async () => await writeFile(path.join(folder, "other"), "")],
     ["a file above it", async () => await writeFile(path.join(folder, "other"), "").then(() => "below")],
-  ])("cannot be taken with %s, and reports it", async (_, prepare) => {
+  ])("cannot be acquired with %s, and reports it", async (_, prepare) => {
     const below = (await prepare()) ?? "";
     await expect(IndexDirectory.acquire(path.join(folder, "other", below))).rejects.toMatchObject({
       code: "CONFIG_INVALID",
@@ -40,7 +40,7 @@ describe("a db-dir", () => {
     });
   });
 
-  it("is released if it could not be taken completely", async () => {
+  it("is released if it could not be acquired completely", async () => {
     await directory.release();
     await mkdir(path.join(directory.path, "holder.json"));
     await expect(IndexDirectory.acquire(directory.path)).rejects.toMatchObject({ code: "EISDIR" });
@@ -95,7 +95,7 @@ describe("a db-dir", () => {
     directory = await IndexDirectory.acquire(directory.path);
   });
 
-  it("can be taken even if a crash left an unreadable lock", async () => {
+  it("can be acquired even if a crash left an unreadable lock", async () => {
     await directory.release();
     await writeFile(path.join(directory.path, "lock", "CURRENT"), "MANIFEST-999999\n");
     directory = await IndexDirectory.acquire(directory.path);
@@ -121,7 +121,7 @@ describe("a db-dir", () => {
     expect(await directory.hasLive()).toBe(false);
   });
 
-  it("keeps the newest two indexes in quarantine, and all that hold what the log lost", async () => {
+  it("keeps the newest two indexes in quarantine, and all that hold transactions lost by the log", async () => {
     const lost = await moveAside("lost", "LOG_REGRESSED");
     const unknown = path.join(directory.layout.quarantine, "2020-01-01T00-00-00.000Z-by-hand");
     await mkdir(unknown);

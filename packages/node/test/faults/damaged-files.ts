@@ -38,7 +38,7 @@ export async function cut(damaged: Damaged): Promise<string> {
   return `${file} cut to ${left} of ${size} bytes`;
 }
 
-/** Makes a file longer, up to larger than a disk. */
+/** Extends a file, up to a size larger than a disk. */
 export async function extend(damaged: Damaged): Promise<string> {
   const file = await pickFile(damaged);
   const { size } = await stat(path.join(damaged.store, file));
@@ -58,7 +58,7 @@ export async function swap(damaged: Damaged): Promise<string> {
   return `${one} and ${other} swapped`;
 }
 
-/** Gives a file a name that means something else, or nothing. */
+/** Gives a file a name with a different meaning, or with none. */
 export async function renameFile(damaged: Damaged): Promise<string> {
   const file = await pickFile(damaged);
   const ending = damaged.chance.pick([".tar", ".json", ".verified.json", ".tar.gz", "~"]);
@@ -100,12 +100,12 @@ export async function foreign({ store, chance }: Damaged): Promise<string> {
   else if (kind === "pipe") execFileSync("mkfifo", [target]);
   else await mkdir(target);
   if (kind === "full folder") await writeFile(path.join(target, `${NEVER_TAKEN}.json`), "{}");
-  // Old, so that it can be taken for a dead writer's leftover.
+  // It is old, so that it can be mistaken for a dead writer's leftover.
   if (chance.next() < 0.5) await utimes(target, 1, 1);
   return `a foreign ${kind} ${JSON.stringify(name)}`;
 }
 
-/** Makes a symbolic link to anywhere. */
+/** Creates a symbolic link to an arbitrary target. */
 export async function link(damaged: Damaged): Promise<string> {
   const { store, outside, chance } = damaged;
   const name = chance.pick([

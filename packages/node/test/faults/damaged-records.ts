@@ -35,7 +35,7 @@ export async function spoilManifest(damaged: Damaged): Promise<string> {
   return `the manifest of ${name} now ${text.length} characters: ${text.slice(0, 300)}`;
 }
 
-/** Renews the checksum, like somebody who knows the format; anything but a map stays unchanged. */
+/** Renews the checksum, like an attacker who knows the format; values other than maps stay unchanged. */
 function resealed(text: string): string {
   try {
     const value = JSON.parse(text) as unknown;
@@ -109,7 +109,7 @@ export async function forge(damaged: Damaged): Promise<string> {
   return `the archive of ${name} forged: ${JSON.stringify(entries)}`;
 }
 
-/** Writes a lease that no node here wrote. */
+/** Writes a lease that does not come from any of these nodes. */
 export async function mangleLease(damaged: Damaged): Promise<string> {
   const { chance } = damaged;
   const expiresAt = new Date(Date.now() + chance.pick([-1_000, 60_000, 10 ** 13])).toISOString();
@@ -125,7 +125,7 @@ export async function mangleLease(damaged: Damaged): Promise<string> {
   return `a lease: ${text.slice(0, 300)}`;
 }
 
-/** Writes reservations that no node here wrote. */
+/** Writes reservations that do not come from any of these nodes. */
 export async function mangleReservations(damaged: Damaged): Promise<string> {
   const { store, chance } = damaged;
   const folder = path.join(store, "reservations");
@@ -165,7 +165,7 @@ interface LooseManifest {
   readonly files?: unknown;
 }
 
-/** Reads whatever is readable of a manifest; after several kinds of damage it may be anything. */
+/** Reads the readable part of a manifest, which may have any content after several kinds of damage. */
 async function readManifest({ store }: Damaged, name: string): Promise<LooseManifest> {
   const text = await readFile(path.join(store, `${name}.json`), "utf8");
   if (text.length > LONGEST_MANIFEST) return {};

@@ -13,7 +13,7 @@ const CHECKPOINTS = 3;
 const TRANSACTIONS = 15;
 const KEPT = "kept.txt";
 
-/** A log and a store with checkpoints of it, made once; each seed damages a copy. */
+/** A log and a store with its checkpoints, created once; each seed damages a copy. */
 export class PristineStore {
   /** The digest of the log at the transaction of each checkpoint, and at the log's end. */
   readonly digests = new Map<number, string>();
@@ -90,7 +90,10 @@ export class DamagedStoreScene {
     }
   }
 
-  /** Lists what is in the folder besides logs, store and nodes, and the outside folder's content if it was changed. */
+  /**
+   * Lists the entries of the folder other than logs, store and nodes, and the outside folder's content if it has
+   * changed.
+   */
   async strays(): Promise<string[]> {
     const own = new Set(["checkpoints", "log", "trimmed-log", "outside", "staging"]);
     const beside = (await readdir(this.folder)).filter((name) => !own.has(name) && !name.startsWith("own-"));

@@ -126,7 +126,10 @@ function body(random: () => number, pick: Pick): string {
   return [`{"ops":[${ops.join(",")}]${id}}`, ...lines].join("\n");
 }
 
-/** Returns a log of `count` messages by any writer: well framed or not, whole or changed, of this log or another. */
+/**
+ * Returns a log of `count` messages by arbitrary writers: well framed or not, intact or changed, of this log or
+ * another.
+ */
 export function foreignLog(seed: number, count: number): LogMessage[] {
   const random = seededRandom(seed);
   const pick: Pick = (values) => {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** An entry of a tar archive that no proper program writes: any type, any name, any size in its header. */
+/** An entry of a tar archive that no proper program would write: any type, name and size in its header. */
 export interface ForgedEntry {
   readonly path: string;
   readonly content?: Buffer;
@@ -13,7 +13,7 @@ export interface ForgedEntry {
 
 const BLOCK = 512;
 
-/** Returns a tar archive of any entries; the checksums of its headers are right. */
+/** Returns a tar archive of any entries; the checksums of its headers are correct. */
 export function forgeArchive(entries: readonly ForgedEntry[]): Buffer {
   const parts = entries.flatMap((entry) => {
     const content = entry.content ?? Buffer.alloc(0);

@@ -35,7 +35,7 @@ function comparableUpTo(one: number, other: number): number {
 }
 
 it(
-  `chains tell two histories of one log apart wherever they part, and find no difference in equal ones, in ${SEEDS} seeds`,
+  `chains distinguish two histories of one log wherever they diverge, and find no difference in equal ones, in ${SEEDS} seeds`,
   async () => {
     const found = new Map<string, number>();
     for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
@@ -67,7 +67,10 @@ it(
   180_000 + SEEDS * 1_000,
 );
 
-/** Expects the index's last message to decide whether the other log continues it: another message there is never taken for it. */
+/**
+ * Expects the index's last message to decide whether the other log continues it: another message there is never
+ * mistaken for it.
+ */
 function expectAnchorJudged({
   seed,
   way,

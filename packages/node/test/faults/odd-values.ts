@@ -13,7 +13,7 @@ export function chanceOf(next: () => number): Chance {
   return { next, below, pick: ([first, ...rest]) => rest[below(rest.length + 1) - 1] ?? first };
 }
 
-/** Values that no field of a record should have. */
+/** Values that are invalid for every field of a record. */
 const ODD_VALUES = [
   null,
   true,
@@ -42,7 +42,7 @@ const ODD_VALUES = [
   [[[[]]]],
 ] as const;
 
-/** Strings that are no record at all. */
+/** Strings that are not records. */
 const ODD_TEXTS: readonly [() => string, ...(() => string)[]] = [
   () => "",
   () => "null",

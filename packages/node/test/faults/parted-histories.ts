@@ -55,7 +55,10 @@ const WAYS: Readonly<Record<string, (history: Stored[], at: number, random: () =
   },
 };
 
-/** Returns two histories for a seed. Most of their messages have one of a few payloads' operations, and some the same bytes. */
+/**
+ * Returns two histories for a seed. Most of their messages have the operations of one of a few payloads, and some have
+ * the same bytes.
+ */
 export function partedHistories(seed: number): PartedHistories {
   const random = seededRandom(seed);
   const length = 2 + Math.floor(random() ** 2 * MOST);
@@ -66,7 +69,7 @@ export function partedHistories(seed: number): PartedHistories {
   }
   const ways = Object.keys(WAYS);
   const way = ways[seed % ways.length] ?? "the same";
-  // As often near the end as anywhere.
+  // This is as often near the end as anywhere else.
   const at = 1 + Math.floor((random() < 0.5 ? random() : 1 - random() ** 4) * (length - 1));
   const [left, right] = [numbered(history), numbered(WAYS[way]?.(history, at, random) ?? history)];
   const shorter = Math.min(left.length, right.length);

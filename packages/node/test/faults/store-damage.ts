@@ -20,10 +20,10 @@ import {
   spoilManifest,
 } from "./damaged-records.ts";
 
-/** Does something to a store that Cairn never does; returns a description for whoever investigates a failed seed. */
+/** Changes a store in a way that Cairn never does; returns a description for investigating a failed seed. */
 export type Damage = (damaged: Damaged) => Promise<string>;
 
-/** The kinds of damage; those that are harder on a reader appear more than once. */
+/** The kinds of damage. Those that are more demanding for a reader appear more than once. */
 export const DAMAGES: readonly [Damage, ...Damage[]] = [
   flipBytes,
   flipBytes,

@@ -20,7 +20,7 @@ const AT_ONCE = 4;
 const STEP_MS = 30_000;
 const MEMORY_LIMIT = 1_000 * 2 ** 20;
 
-/** The result of a step: its value, or the coded error that refused it. */
+/** The result of a step: its value, or an error with a code. */
 type Outcome<T> = { readonly value: T } | { readonly refused: CairnError };
 
 describe("a store with arbitrary damage", () => {
@@ -39,7 +39,7 @@ describe("a store with arbitrary damage", () => {
   });
 
   it(
-    `leads to right answers or clear refusals, with each of ${SEEDS} seeds`,
+    `leads to correct answers or clear errors, with each of ${SEEDS} seeds`,
     { timeout: 180_000 + SEEDS * 5_000 },
     async () => {
       const seeds = Array.from({ length: SEEDS }, (_, n) => FIRST + n);
@@ -87,7 +87,7 @@ describe("a store with arbitrary damage", () => {
       await lists(scene);
 
       expect(await scene.strays()).toEqual([]);
-      // Cairn leaves nothing half written; what was old may have been removed.
+      // Cairn leaves nothing half written; old entries may have been removed.
       expect(unfinished).toEqual(expect.arrayContaining(await scene.unfinished()));
     } finally {
       await scene.close();
@@ -128,7 +128,10 @@ describe("a store with arbitrary damage", () => {
     }
   }
 
-  /** Joins a node to a complete log: whatever the store is like, it has the right content in the end, and saves or says why not. */
+  /**
+   * Joins a node to a complete log. Whatever the state of the store, the node ends up with the correct content, and
+   * saves or reports why not.
+   */
   async function joins(scene: DamagedStoreScene): Promise<void> {
     const node = await inTime(scene.join("whole", "log"));
     try {
@@ -150,7 +153,10 @@ describe("a store with arbitrary damage", () => {
     }
   }
 
-  /** Joins a node to a log that has only what follows the older checkpoints: it has the right content, or says what is missing. */
+  /**
+   * Joins a node to a log that contains only messages after the older checkpoints. The node ends up with the correct
+   * content, or reports what is missing.
+   */
   async function joinsTrimmed(scene: DamagedStoreScene): Promise<void> {
     const node = await inTime(scene.join("trimmed", "trimmed-log"));
     try {
@@ -195,12 +201,15 @@ describe("a store with arbitrary damage", () => {
   }
 });
 
-/** Lists the checkpoints, which must succeed whatever is in the store. */
+/** Lists the checkpoints, which must succeed whatever the content of the store. */
 async function lists({ store }: DamagedStoreScene): Promise<string[]> {
   return (await inTime(listCheckpoints(store))).checkpoints.map(({ name }) => name);
 }
 
-/** Returns a note for damage that earlier damage has made impossible; throws any other error, which is the test's own fault. */
+/**
+ * Returns a note for damage that earlier damage has made impossible; throws any other error, which is a bug in the
+ * test.
+ */
 function impossible(error: unknown): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   if (/^(ENOENT|EISDIR|ENOTDIR|EEXIST|ELOOP|ENOTEMPTY|ERR_FS_.*)$/.test(code)) return `no damage (${code})`;

@@ -9,7 +9,7 @@ import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
 const TIMEOUT_MS = 1_000;
-/** The additional time (ms) that a response may take on a machine that is short of cores. */
+/** The additional time (ms) that a response may take on a machine with few cores. */
 const SLACK_MS = 2_000;
 
 let scene: ClusterScene;
@@ -47,7 +47,9 @@ async function freeze(): Promise<void> {
   await vi.waitFor(async () => expect((await node.status()).log.reachable).toBe(false), { timeout: 20_000 });
 }
 
-/** The result of a request: its status, its code, whether a transaction is said to be stored, and whether it came in time. */
+/**
+ * The result of a request: its status, its code, whether it reports a stored transaction, and whether it was in time.
+ */
 type Outcome = readonly [status: number, code: string | undefined, txId: "txId" | undefined, inTime: string];
 
 async function timed(
@@ -196,7 +198,7 @@ it("a write that timed out is reported as possibly stored, and is stored once if
 
 it("cairn status --wait ends in time, even though the node waits for its log before it responds", async () => {
   await freeze();
-  // The node responds after two seconds, and would report that it is ready.
+  // The node responds after two seconds, and would then report that it is ready.
   const terminal = new CapturedTerminal({ cwd: scene.folder, env: {} });
   const { code, stderr } = await cairn(["status", "--wait", "PT0.5S", "--url", url], terminal);
   expect(code).toBe(3);

@@ -149,7 +149,7 @@ function send(url: URL, method: string, at: string, body: string | undefined, he
         response.setEncoding("utf8");
         response.on("data", (chunk: string) => {
           text += chunk;
-          // A watch has no end.
+          // A watch never ends.
           if (response.headers["content-type"]?.startsWith("text/event-stream") !== true) return;
           end();
           asked.destroy();

@@ -82,7 +82,7 @@ describe("the address of a document", () => {
   });
 
   test.each(["tx", "events", "watch", "buckets", "digest", "policies"])(
-    "never takes %s for a bucket",
+    "never treats %s as a bucket",
     async (name) => {
       await using served = await serve();
       for (const path of [`/api/v1/${name}/default/x`, `/api/v1/${name}/a/b/c`]) {
@@ -110,7 +110,7 @@ describe("the address of a document", () => {
     expect(JSON.parse(answer.text)).toMatchObject({ error: { code: "NOT_FOUND" } });
   });
 
-  test("takes no writes if it names only a bucket", async () => {
+  test("accepts no writes if it names only a bucket", async () => {
     await using served = await serve();
     for (const path of ["/api/v1/pods", "/api/v1/pods/", "/api/v1/pods?limit=1"]) {
       for (const answer of [await served.put(path, 1), await served.fetch(path, { method: "DELETE" })])

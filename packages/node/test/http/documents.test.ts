@@ -199,7 +199,7 @@ describe("compare-and-set", () => {
     expect(statuses.filter((status) => status === 412)).toHaveLength(19);
   });
 
-  test("is decided again if the document changes between the read and the write", async () => {
+  test("is evaluated again if the document changes between the read and the write", async () => {
     await using served = await serve();
     await served.put(WEB, 0);
     served.node.beforeSubmit = async ({ ops }) => {

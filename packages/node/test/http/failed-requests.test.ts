@@ -23,7 +23,7 @@ afterEach(() => {
 
 const errors = () => lines.filter(({ level }) => level === "error");
 
-it("the server logs the first of many failures with one cause at once, and their number once a minute, without stacks", () => {
+it("the server logs the first of many failures with one cause immediately, and their number once a minute, without stacks", () => {
   for (let minute = 0; minute < 3; minute += 1) {
     for (let n = 0; n < 50; n += 1) failures.failed(denied(), request);
     vi.advanceTimersByTime(60_000);
@@ -47,7 +47,7 @@ it("the server logs the first of many failures with one cause at once, and their
   expect(beneath[0]?.fields).toMatchObject({ err: { cause: { message: "beneath" } }, requestId: "r1" });
 });
 
-it("the server logs the next failure at once again after a minute without any", () => {
+it("the server logs the next failure immediately again after a minute without failures", () => {
   failures.failed(denied(), request);
   vi.advanceTimersByTime(60_000);
   expect(errors()).toHaveLength(1);
@@ -69,7 +69,7 @@ it("the server logs each cause separately, and unknown errors with their stack",
   ]);
   lines = [];
   failures.close();
-  // When the server closes, it logs the failures not yet reported; then no more.
+  // When the server closes, it logs the unreported failures, and nothing after that.
   expect(errors().map(({ fields }) => [fields["error"], fields["requests"]])).toEqual([
     ["TypeError: x is not a function", 2],
   ]);

@@ -12,7 +12,7 @@ interface Entry extends DocumentKey {
   readonly versions: DocumentVersion[];
 }
 
-/** A node without log and index: all of NodeApi in memory, for tests of what is served, not of how it is stored. */
+/** A node without log and index: all of NodeApi in memory, for tests of the HTTP interface rather than of storage. */
 export class MemoryNode implements NodeApi {
   readonly id = "node-1";
   readonly version = "0.0.0-test";

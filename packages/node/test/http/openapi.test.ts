@@ -68,7 +68,7 @@ describe("GET /openapi.json", () => {
     "$method $path takes the parameters that are described",
     async ({ path, method, described }) => {
       await using served = await serve();
-      // If a node gets an unknown parameter, it names those that it accepts.
+      // A node that receives an unknown parameter names the accepted ones.
       const answer = await served.raw(method, `${example(path)}?no-such-parameter=1`, {
         ...(method === "PUT" || method === "POST" ? { body: "{}" } : {}),
         headers: path.endsWith("batch") ? { "content-type": "text/plain" } : {},

@@ -100,7 +100,7 @@ describe.each(SERVERS)("on a server %s", (_, options) => {
     async (_what, path, headers = {}) => {
       await using one = await served(options);
       const plain = await one.raw("GET", path, { headers });
-      // A parameter with its default value makes the request take the way through the routes.
+      // A parameter with its default value makes the request go through the routes.
       const routed = await one.raw("GET", `${path}?stale=false`, { headers });
       expect(comparable(plain, headers)).toEqual(comparable(routed, headers));
       await vi.waitFor(() => expect(one.answered).toHaveLength(2));
@@ -180,7 +180,7 @@ it("an answer that waits for the previous one is sent even if the server closes 
 
 it("an answer is counted once the client has received it", async () => {
   await using one = await served({});
-  // More than the kernel buffers for a client that does not read.
+  // This is more than the kernel buffers for a client that does not read.
   const json = JSON.stringify("x".repeat(1 << 26));
   one.node.get = (key) => Promise.resolve({ ...key, revision: 1, json });
   const socket = connect(one.server.port, "127.0.0.1");

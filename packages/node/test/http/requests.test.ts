@@ -165,7 +165,7 @@ describe("an unusual request", () => {
 });
 
 describe("when the server closes", () => {
-  it("requests under way get responses that announce the end of the connection", async () => {
+  it("requests in progress get responses that announce the end of the connection", async () => {
     const node = new MemoryNode();
     const served = await serve({ node, closeTimeoutMs: 10_000 });
     const gate = new EventEmitter();

@@ -116,7 +116,7 @@ describe("checkpoints and digest", () => {
   });
 });
 
-/** A limit (ms) that no test reaches. */
+/** A time limit (ms) that no test reaches. */
 const NEVER = 600_000;
 
 function put(name: string): string {
@@ -128,7 +128,7 @@ async function refused(served: ServedNode): Promise<void> {
 }
 
 describe("closing", () => {
-  test("lets a request under way finish, and accepts no new connections", async () => {
+  test("lets a request in progress finish, and accepts no new connections", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const waiting = served.fetch("/api/v1/tx/2?timeout=PT20S");
     await vi.waitFor(() => expect(served.node.waiting).toBe(1));

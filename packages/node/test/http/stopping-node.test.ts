@@ -55,7 +55,7 @@ class Pipeline {
 }
 
 describe("a node that drains", () => {
-  it("still answers, reports that it is not ready, and ends each connection with its answer", async () => {
+  it("still responds, reports that it is not ready, and closes each connection after its response", async () => {
     const node = await startNode(
       { "cairn/node": { id: "n1", dir: folder }, "cairn/http-server": { port: 0, drain: "PT1S" } },
       { env: {}, cwd: folder },
@@ -77,7 +77,7 @@ describe("a node that drains", () => {
 });
 
 describe("a node that stops under a continuous stream of requests", () => {
-  it("executes no request without an answer, and confirms everything that it stores", async () => {
+  it("executes no request without a response, and confirms everything that it stores", async () => {
     const node = await start();
     const port = Number(new URL(node.url ?? "").port);
     const pipelines = ["a", "b", "c", "d"].map((name) => new Pipeline(port, name));

@@ -70,24 +70,27 @@ describe("POST /api/v1/tx/batch", () => {
     ["an unsafe integer", '{"ops":[["put","pods","x",9007199254740993]]}', "TX_INVALID"],
     ["bytes that are not UTF-8", Buffer.from([0x22, 0xff, 0x22]), "TX_INVALID"],
     ["a line above the limit", `{"ops":[["put","pods","x","${"x".repeat(2000)}"]]}`, "TX_TOO_LARGE"],
-  ])("stops at a line with %s, and returns its number and what was stored", async (_what, bad, code) => {
-    await using served = await serve({ maxBody: 1000 });
-    const body = Buffer.concat([
-      Buffer.from(`${line(0)}\n\n${line(1)}\n`),
-      Buffer.from(bad),
-      Buffer.from(`\n${line(2)}\n`),
-    ]);
-    const answer = await post(served, body);
-    expect(answer.status).toBe(code === "TX_INVALID" ? 400 : 413);
-    expect(await answer.json()).toMatchObject({
-      error: { code, message: expect.stringMatching(/^Line 4: /) },
-      line: 4,
-      accepted: 2,
-      acceptedAfter: 0,
-      lastTxId: 3,
-    });
-    expect(submittedIds(served)).toEqual(["id-0", "id-1"]);
-  });
+  ])(
+    "stops at a line with %s, and returns its number and a summary of the stored lines",
+    async (_what, bad, code) => {
+      await using served = await serve({ maxBody: 1000 });
+      const body = Buffer.concat([
+        Buffer.from(`${line(0)}\n\n${line(1)}\n`),
+        Buffer.from(bad),
+        Buffer.from(`\n${line(2)}\n`),
+      ]);
+      const answer = await post(served, body);
+      expect(answer.status).toBe(code === "TX_INVALID" ? 400 : 413);
+      expect(await answer.json()).toMatchObject({
+        error: { code, message: expect.stringMatching(/^Line 4: /) },
+        line: 4,
+        accepted: 2,
+        acceptedAfter: 0,
+        lastTxId: 3,
+      });
+      expect(submittedIds(served)).toEqual(["id-0", "id-1"]);
+    },
+  );
 
   test("accepts a line of exactly the limit, and numbers lines starting with first-line", async () => {
     await using served = await serve({ maxBody: 1000 });
@@ -107,7 +110,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(await answer.json()).toMatchObject({ line: 2, accepted: 1, acceptedAfter: 2 });
   });
 
-  test("returns an error at once while the client still sends, and keeps the connection usable", async () => {
+  test("returns an error immediately while the client is still sending, and keeps the connection usable", async () => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     const rest = `${line(1)}\n`.repeat(50_000);

@@ -87,7 +87,7 @@ describe("GET /api/v1/tx/{id}", () => {
     expect(await unknown.json()).toMatchObject({ error: { hint: expect.stringContaining("timeout") } });
   });
 
-  test("waits as long as the parameter timeout says", async () => {
+  test("waits for the duration of the parameter timeout", async () => {
     await using served = await serve();
     const waiting = served.fetch("/api/v1/tx/2?timeout=PT20S");
     await served.post("/api/v1/tx", { ops: [PUT] });

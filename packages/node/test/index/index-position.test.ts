@@ -3,13 +3,13 @@ import { describe, expect, it } from "vitest";
 import { IndexPosition } from "../../src/index/index-position.ts";
 
 describe("waiting for a transaction to be indexed", () => {
-  it("ends at once for an indexed transaction", async () => {
+  it("ends immediately for an indexed transaction", async () => {
     const position = new IndexPosition();
     position.set(7);
     await position.reached(7, 1);
   });
 
-  it("ends for each waiter when the index gets there, and not before", async () => {
+  it("ends for each waiter when the index reaches its transaction, and not before", async () => {
     const position = new IndexPosition();
     const order: number[] = [];
     const waiting = [3, 1, 2].map(async (txId) => {

@@ -92,7 +92,7 @@ describe("a segment", () => {
     }
   });
 
-  it.each(codecs)("is refused if it was cut anywhere, or continued (%s)", async (codec) => {
+  it.each(codecs)("is rejected if it was truncated anywhere, or extended (%s)", async (codec) => {
     const { file, content } = await small(codec);
     for (let length = 0; length < content.length; length += 1) {
       await expect(decodeSegment(file, content.subarray(0, length)), `${length}`).rejects.toMatchObject({
@@ -164,6 +164,6 @@ it.each([
   "log-a/9999999999999999-9999999999999999-aabbccdd.segment",
   "log-a/in-progress.json",
   "xlog-a/0000000000000001-0000000000000001-aabbccdd.segment",
-])("a file %s is not taken for a segment", (name) => {
+])("a file %s is not treated as a segment", (name) => {
   expect(parseSegmentName(name)).toBeUndefined();
 });

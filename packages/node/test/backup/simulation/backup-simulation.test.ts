@@ -7,7 +7,7 @@ const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 50);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 
 it(
-  `no position that was covered is ever lost, whatever happens to any nodes (${SEEDS} seeds)`,
+  `no covered position is ever lost, whatever happens to any nodes (${SEEDS} seeds)`,
   { timeout: 180_000 + SEEDS * 5_000 },
   async () => {
     let [messages, merged] = [0, 0];
@@ -17,7 +17,7 @@ it(
       messages += report.covered;
       merged += report.againPerPeriod;
     }
-    // Something was written, and written again.
+    // Segments were written, and rewritten.
     expect(messages).toBeGreaterThan(SEEDS * 20);
     expect(merged).toBeGreaterThan(0);
   },
@@ -45,13 +45,13 @@ describe("a cluster without faults", () => {
   });
 });
 
-it("few messages are written twice while everything goes wrong", async () => {
+it("few messages are written twice despite many faults", async () => {
   const report = await simulateBackup({ ...usualConditions(5, 5, 200), storm: STORMY });
   expect(report.violations).toEqual([]);
   expect(report.bytesAgain).toBeLessThan(3);
 });
 
-it("the same seed gives the same report", async () => {
+it("the same seed produces the same report", async () => {
   const conditions = anyConditions(12, 200);
   expect(await simulateBackup(conditions)).toEqual(await simulateBackup(conditions));
 });

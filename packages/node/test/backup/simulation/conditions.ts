@@ -5,9 +5,12 @@ export interface Storm {
   readonly crashEvery: number;
   readonly freezeEvery: number;
   readonly outageEvery: number;
-  /** The fraction of a working node's requests just before or after which it dies, or is suspended, often for hours. */
+  /**
+   * The fraction of a working node's requests immediately before or after which it dies or is suspended, often for
+   * hours.
+   */
   readonly atStep: number;
-  /** The fraction of all requests that are not done, or done with the response lost. */
+  /** The fraction of all requests that are not executed, or whose response is lost. */
   readonly failing: number;
 }
 
@@ -35,11 +38,11 @@ export interface Conditions {
   readonly every: number;
   /** Whether the store's conditional writes exclude others. */
   readonly exclusive: boolean;
-  /** The shortest and the longest duration of an upload. */
+  /** The minimum and the maximum duration of an upload. */
   readonly upload: readonly [number, number];
   readonly messagesPerPeriod: number;
   readonly messageBytes: number;
-  /** Whether the log is trimmed, now and then, up to what the backup holds: then nothing can be written again. */
+  /** Whether the log is occasionally trimmed up to the end of the backup, so that nothing can be written again. */
   readonly trims: boolean;
   readonly storm: Storm;
 }
@@ -60,14 +63,14 @@ export function usualConditions(seed: number, nodes: number, periods: number): C
   };
 }
 
-/** Returns a cluster that only the seed chooses. `looks`: about the number of looks of all nodes. */
+/** Returns a cluster determined by the seed. `looks` is the approximate number of looks of all nodes. */
 export function anyConditions(seed: number, looks: number): Conditions {
   const random = seededRandom(seed);
   const nodes = random.pick([1, 2, 3, 3, 5, 5, 10, 30]) ?? 1;
   const every = random.pick([1_000, 10_000, 60_000, 60_000, 3_600_000]) ?? 60_000;
   const often = random.magnitude(0.5, 5);
   const of = (mean: number): number => (random.chance(0.3) ? Infinity : mean / often);
-  // Segments that are merged because they fill one, not because they are many.
+  // These segments are merged because they fill one, not because there are many.
   const isLarge = random.chance(0.05);
   return {
     seed,

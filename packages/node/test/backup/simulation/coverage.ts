@@ -1,9 +1,9 @@
 import type { SimulatedFile, VirtualTime } from "@cairn/checkpoint/testing";
 import { parseSegmentName } from "../../../src/backup/segments/segment-name.ts";
 
-/** Compares, after each request, what the store lists with what it ever listed. */
+/** After each request, compares the store's listing with everything that it ever listed. */
 export class Coverage {
-  /** What was broken: a position that was covered and no longer is. */
+  /** The violations: positions that were covered and no longer are. */
   readonly violations: string[] = [];
   /** The longest time from a message's append to its first segment (ms). */
   longest = 0;

@@ -24,11 +24,11 @@ export interface BackupReport {
   readonly violations: readonly string[];
   readonly messages: number;
   readonly covered: number;
-  /** Segments with messages that were in none before, a period. */
+  /** Segments with new messages, per period. */
   readonly writtenPerPeriod: number;
-  /** Uploads of messages that were in a segment already (merged, or written by two nodes), a period. */
+  /** Uploads of messages that already were in a segment (merged, or written by two nodes), per period. */
   readonly againPerPeriod: number;
-  /** The bytes of those relative to the first. */
+  /** The bytes of the latter relative to those of the former. */
   readonly bytesAgain: number;
   readonly requestsPerLook: number;
   readonly looks: number;
@@ -115,7 +115,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   const freeze = (life: NodeLife | undefined): void => {
     if (life === undefined || life.isFrozen()) return;
     life.freeze();
-    // Many periods, so that what it goes on with is old.
+    // The pause lasts many periods, so that the node continues with outdated knowledge.
     time.plan(random.magnitude(every / 10, 200 * every), () => {
       life.thaw();
       return true;
@@ -165,7 +165,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
     longest: coverage.longest / every,
   };
 
-  /** Reads everything that the store lists, and compares it with what was appended. */
+  /** Reads everything that the store lists, and compares it with the appended messages. */
   async function differences(): Promise<string[]> {
     const found: string[] = [];
     const direct = simulatedStore(contents, {

@@ -1,7 +1,7 @@
 import type { VirtualTime } from "@cairn/checkpoint/testing";
 import type { LogMessage, TxLog } from "../../../src/log/tx-log.ts";
 
-/** A log in memory that answers at once, and keeps what was trimmed for comparison. */
+/** A log in memory that responds immediately, and keeps trimmed messages for comparison. */
 export interface SimulatedLog {
   readonly log: TxLog;
   /** Everything that was ever appended. */
@@ -10,7 +10,7 @@ export interface SimulatedLog {
   trim(upTo: number): void;
 }
 
-/** Returns a log of messages of `bytes` bytes, which differ in their first ones. */
+/** Returns a log with messages of `bytes` bytes, which differ in their first bytes. */
 export function simulatedLog(time: VirtualTime, bytes: number): SimulatedLog {
   const all: LogMessage[] = [];
   const rest = Buffer.alloc(bytes, "x");

@@ -10,7 +10,7 @@ const [, , folder = "", step = ""] = process.argv;
 const [when, at] = step.split(" ");
 let writes = 0;
 
-/** Does a request that changes the store; kills the process before, within or after the one asked for. */
+/** Executes a request that changes the store; kills the process before, within or after the selected one. */
 async function changing<T>(work: (isWithin: boolean) => Promise<T>): Promise<T> {
   writes += 1;
   const isIt = writes === Number(at);
@@ -20,7 +20,7 @@ async function changing<T>(work: (isWithin: boolean) => Promise<T>): Promise<T> 
   return result;
 }
 
-/** Yields half of the content, and ends the process once that was written. */
+/** Yields half of the content, and ends the process once that has been written. */
 async function* half(content: Readable): AsyncGenerator<Buffer> {
   for await (const chunk of content as AsyncIterable<Buffer>) {
     yield chunk.subarray(0, chunk.length / 2);

@@ -14,7 +14,7 @@ import { takeMessages, text } from "../../../testing/log-messages.ts";
 import { BackupScene, noMemory } from "../backup-scene.ts";
 
 const CHILD = fileURLToPath(new URL("../../../dist/test/backup/write/killed-child.js", import.meta.url));
-/** The folder with 63 small segments, and a message that is in none. */
+/** A folder with 63 small segments, and a message that is not in any of them. */
 const SEGMENTS = 63;
 const MESSAGES = SEGMENTS + 2;
 /** Of 68 requests that change the store: 1 takes the lease, 2 writes, 3 merges, 64 remove, the last one ends the lease. */
@@ -40,7 +40,7 @@ describe("a node that is killed while it writes, merges or removes segments", ()
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  it.each(STEPS)("loses nothing, and lists nothing that is not whole (SIGKILL %s)", async (step) => {
+  it.each(STEPS)("loses nothing, and lists only complete files (SIGKILL %s)", async (step) => {
     const place = await mkdtemp(path.join(tmpdir(), "cairn-killed-writer-"));
     try {
       await cp(folder, place, { recursive: true });
@@ -103,7 +103,7 @@ const killed = (place: string, step: string): Promise<{ signal: string | null; o
     });
   });
 
-/** Makes what a killed writer left old: its lease, and its unfinished file. */
+/** Ages the leftovers of a killed writer: its lease and its unfinished file. */
 async function letLeaseExpire(place: string, logId: string): Promise<void> {
   const old = Date.now() / 1_000 - 7_200;
   const store = path.join(place, "store");

@@ -55,7 +55,7 @@ afterEach(async () => {
 const covered = (txId: number): Promise<void> =>
   vi.waitFor(() => expect(backup.status(txId)).toMatchObject({ covered: [{ first: 1, last: txId }] }));
 
-it("a backup reports the looks that did something, and logs once that it works", async () => {
+it("a backup reports the looks that had work to do, and logs its first success once", async () => {
   await covered(1);
   await scene.append("one");
   await covered(2);
@@ -87,7 +87,7 @@ it("a backup reports the looks that did something, and logs once that it works",
   expect(lines.filter(({ msg }) => msg === "log segment written")).toHaveLength(2);
 });
 
-it("a backup reports each failure, what is exposed meanwhile, and that it works again", async () => {
+it("a backup reports each failure, what is exposed in the meantime, and its recovery", async () => {
   await covered(1);
   faults.fail = () => unreachable();
   await scene.append("one");
@@ -177,7 +177,7 @@ it("a backup does not know what is exposed once the log has lost its end", async
   expect(backup.status(2).exposed.transactions).toBeNull();
 });
 
-it("a backup that is stopped within an upload ends it, and reports so", async () => {
+it("a backup that is stopped during an upload aborts it, and reports that", async () => {
   const steps = new EventEmitter();
   const uploading = once(steps, "uploading");
   faults.before = async ({ method }) => {

@@ -54,13 +54,13 @@ describe("a look at a log's backup", () => {
     expect(await requests()).toEqual(["list", "now", "create lease", "upload", "remove lease"]);
     expect(await requests()).toEqual(["list"]);
     await scene.append("one");
-    // The store's clock is asked for once an hour.
+    // The store's clock is queried once an hour.
     expect(await requests()).toEqual(["list", "create lease", "upload", "remove lease"]);
     await scene.append("two");
     expect(await requests({ forced: false })).toEqual(["list"]);
   });
 
-  it("reads and writes each segment once to merge 64 of them, and reads what it wrote before it removes them", async () => {
+  it("reads each segment once to merge 64 of them, and reads the result back before it removes them", async () => {
     for (let n = 0; n < 63; n += 1) {
       await scene.append(`message ${n}`);
       await scene.look();
@@ -102,7 +102,7 @@ describe("a look at a log's backup", () => {
     expect((await scene.segments()).length).toBeLessThan(10);
   });
 
-  it("reports what it wrote although it could not merge", async () => {
+  it("reports the written segments even if merging failed", async () => {
     for (let n = 0; n < 63; n += 1) {
       await scene.append(`message ${n}`);
       await scene.look();
@@ -118,7 +118,7 @@ describe("a look at a log's backup", () => {
     expect(await readAll(65)).toHaveLength(65);
   });
 
-  it("tells of segments that were written before the store failed", async () => {
+  it("reports segments that were written before the store failed", async () => {
     const told: string[] = [];
     await scene.append("x".repeat(6_000_000), "y".repeat(6_000_000));
     let uploads = 0;
@@ -139,7 +139,7 @@ describe("a look at a log's backup", () => {
     expect((await scene.look()).covered).toEqual([{ first: 1, last: 3 }]);
   });
 
-  it("passes over a damaged segment, says so until it is removed, and then writes it again", async () => {
+  it("skips a damaged segment, reports it until it is removed, and then writes it again", async () => {
     await scene.append("one");
     await scene.look();
     const [damaged] = await scene.segments();
@@ -160,10 +160,10 @@ describe("a look at a log's backup", () => {
     })();
     await expect(reading).rejects.toMatchObject({ code: "SEGMENT_CORRUPT" });
     expect(read).toEqual([]);
-    // What other segments hold is readable all the same.
+    // Messages in other segments remain readable.
     expect(text(await backup.fetch(3))).toBe("two");
     await backup.close();
-    // It is noticed by whoever reads it to merge it.
+    // It is noticed when it is read for merging.
     for (let n = 0; n < 70; n += 1) {
       await scene.append(`message ${n}`);
       await scene.look();
@@ -180,7 +180,7 @@ describe("a look at a log's backup", () => {
     expect(await readAll(73)).toHaveLength(73);
   });
 
-  it("reads a damaged segment's transactions where another one holds them", async () => {
+  it("reads a damaged segment's transactions from another one that holds them", async () => {
     await scene.append("one", "two");
     const messages = await takeMessages(scene.log, 1, 3);
     const { file, content } = await scene.encode(messages.slice(0, 2), undefined);
@@ -194,7 +194,7 @@ describe("a look at a log's backup", () => {
     expect(await readAll(2)).toEqual(messages.slice(0, 2).map(text));
   });
 
-  it("writes at once if much was applied, unless another node has written since", async () => {
+  it("writes immediately if enough was applied, unless another node has written since", async () => {
     const clock = manualClock(Date.now());
     const since = clock.now();
     await scene.look({ clock });
@@ -206,7 +206,7 @@ describe("a look at a log's backup", () => {
     expect((await scene.look({ clock, forced: false, muchSince: since + 10_000 })).written).toHaveLength(1);
   });
 
-  it("takes a lease over once its writer must be dead, and waits until then", async () => {
+  it("takes over a lease once its writer must be dead, and waits until then", async () => {
     await scene.look();
     await scene.append("one");
     const lease = `log-${scene.logId}/${LEASE}`;
@@ -218,7 +218,7 @@ describe("a look at a log's backup", () => {
     expect(await scene.store.list(lease)).toEqual([]);
   });
 
-  it("asks for the store's time again if the machine's clock was set back by a day", async () => {
+  it("queries the store's time again if the machine's clock was set back by a day", async () => {
     const clock = manualClock(Date.now());
     await scene.look({ clock });
     await scene.append("one");

@@ -15,7 +15,7 @@ function segment(first: number, last: number, bytes: number, end = "00000000"): 
   return { name: `${first}-${last}-${end}`, logId: "a", first, last, end, bytes, modifiedAt: 0 };
 }
 
-/** Segments anywhere, overlapping, with holes, some of them equal but for their history. */
+/** Random segments: overlapping, with holes, some of them equal except for their history. */
 const anySegments = fc
   .array(
     fc.tuple(
@@ -39,7 +39,10 @@ const anySegments = fc
 const positions = (ranges: readonly TxRange[]): number[] =>
   ranges.flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, n) => first + n));
 
-/** Merges and removes as a look does until there is nothing left to do. Returns what is left and the bytes that were rewritten. */
+/**
+ * Merges and removes as a look does until nothing remains to be done. Returns the remaining segments and the rewritten
+ * bytes.
+ */
 function tidied(
   segments: readonly SegmentFile[],
   isUnusable: (one: SegmentFile) => boolean = () => false,
@@ -92,10 +95,10 @@ describe("merging and removing", () => {
         (segments, choices) => {
           const removed = new Set<string>();
           for (const choice of choices) {
-            // Each node has listed another part of all that ever was there.
+            // Each node has listed a different subset of all segments that ever existed.
             const listed = segments.filter(() => choice.next().value === true);
             for (const one of superseded(listed)) {
-              // A node reads what it keeps before it removes anything.
+              // A node reads the segment that it keeps before it removes others.
               if (!removed.has(one.by.name) && one.segment.end === one.by.end) removed.add(one.segment.name);
             }
           }
@@ -151,7 +154,7 @@ describe("merging and removing", () => {
 });
 
 describe("the next run to write", () => {
-  it("is the first that the log holds and the backup does not, until nothing is left", () => {
+  it("is the first one that the log holds and the backup lacks, until none remains", () => {
     fc.assert(
       fc.property(
         anySegments,

@@ -20,7 +20,7 @@ interface Removal {
   /** The names of checkpoints at transactions 11 and 21. */
   readonly older: string;
   readonly newer: string;
-  /** Removes what is old after that time. */
+  /** Removes the segments that are old after that time. */
   after(ms: number): Promise<string[]>;
 }
 
@@ -47,7 +47,7 @@ async function setUp(): Promise<Removal> {
 }
 
 describe("segments of a log backup", () => {
-  it("stay until they are old, and a verified checkpoint covers them", async () => {
+  it("are kept until they are old and a verified checkpoint covers them", async () => {
     const { scene, target, older, after } = await setUp();
     expect(await after(2 * KEEP)).toEqual([]);
     await scene.verify(older);
@@ -56,7 +56,7 @@ describe("segments of a log backup", () => {
     expect(await runs(target)).toEqual(["11-20", "21-31"]);
   });
 
-  it("stay while a checkpoint of any version needs what follows it", async () => {
+  it("are kept while a checkpoint of any version needs them or later ones", async () => {
     const { scene, target, older, newer, after } = await setUp();
     await scene.verify(newer);
     await ofOtherVersion(scene, older);
@@ -67,7 +67,7 @@ describe("segments of a log backup", () => {
     expect(await runs(target)).toEqual(["21-31"]);
   });
 
-  it("stay while the only verified checkpoint is of another version, because an index of this one begins with them", async () => {
+  it("are kept while the only verified checkpoint is of another version, because an index of this version begins with them", async () => {
     const { scene, target, newer, older, after } = await setUp();
     await scene.verify(older);
     await scene.verify(newer);
@@ -76,7 +76,7 @@ describe("segments of a log backup", () => {
     expect(await runs(target)).toHaveLength(4);
   });
 
-  it("stay while a node restores a checkpoint that was removed in the meantime", async () => {
+  it("are kept while a node restores a checkpoint that was removed in the meantime", async () => {
     const { scene, target, older, newer, after } = await setUp();
     await scene.verify(newer);
     await rm(path.join(scene.folder, "checkpoints", `${older}.json`));
@@ -87,7 +87,7 @@ describe("segments of a log backup", () => {
     expect(await runs(target)).toEqual(["11-20", "21-31"]);
   });
 
-  it("are not written again although the log still holds them, unless something else removed them", async () => {
+  it("are not written again even if the log still holds them, unless another program removed them", async () => {
     const { scene, target, older, after } = await setUp();
     const look = async (): Promise<BackupLook> =>
       await lookAtBackup({

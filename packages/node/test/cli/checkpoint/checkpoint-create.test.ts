@@ -80,7 +80,7 @@ test("a lease left by an earlier process of the node is reported as such, with i
   });
 });
 
-test("if nothing has changed, the command says so and succeeds, since everything is saved", async () => {
+test("if nothing has changed, the command reports that and succeeds, since everything is saved", async () => {
   const { create } = await scene();
   expect((await create()).stdout).toMatch(/^saved checkpoint-2-/);
   expect(await create()).toMatchObject({

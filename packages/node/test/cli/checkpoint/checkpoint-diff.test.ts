@@ -90,7 +90,7 @@ it("checkpoint diff compares only documents if the logs differ", async () => {
   expect(stdout).toContain("0 added, 0 changed, 10 removed, 10 equal");
 });
 
-it("checkpoint diff refuses a damaged checkpoint instead of comparing what is left of it", async () => {
+it("checkpoint diff rejects a damaged checkpoint instead of comparing its remains", async () => {
   const { scene, older, newer } = await changedScene();
   const archive = path.join(scene.folder, "checkpoints", `${newer}.tar`);
   const bytes = await readFile(archive);

@@ -70,7 +70,7 @@ describe("checkpoints in a folder", () => {
     expect(text).toContain("a\\u001b[2J\\u0007");
   });
 
-  test("that cannot be used are reported along with those that can", async () => {
+  test("that are unusable are reported along with the usable ones", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     await rm(join(dir, "store", `${newer}.tar`));
     await copyFile(join(dir, "store", `${older}.json`), join(dir, "store", "notes.txt"));
@@ -157,7 +157,7 @@ describe("checkpoint restore", () => {
     expect(await readdir(join(dir, "out"))).toEqual(["mine"]);
   });
 
-  test("--at-tx takes the newest at or before a transaction, and falls back on the one before it", async () => {
+  test("--at-tx uses the newest at or before a transaction, and falls back to the one before it", async () => {
     const [, second = ""] = await saveCheckpoints(5, 8, 12);
     const { stderr: notice } = await run("restore", "store", "--at-tx", "11", "-o", "out");
     expect(notice).toMatch(/^notice: .* before transaction 11; no log backup .*\n$/);
@@ -168,7 +168,7 @@ describe("checkpoint restore", () => {
     expect(await readFile(join(dir, "older", "STATE"), "utf8")).toBe("state 5\n");
   });
 
-  test("--at-tx before the oldest checkpoint says which is the oldest", async () => {
+  test("--at-tx before the oldest checkpoint names the oldest", async () => {
     const [oldest = ""] = await saveCheckpoints(5, 12);
     const { code, stderr } = await run("restore", "store", "--at-tx", "4", "-o", "out");
     expect(code).toBe(1);
@@ -221,7 +221,7 @@ describe("checkpoint restore", () => {
   });
 });
 
-/** A terminal that sends a signal as soon as a command listens for one. */
+/** A terminal that sends a signal as soon as a command listens for it. */
 class EndedTerminal extends CapturedTerminal {
   readonly #signal: NodeJS.Signals;
 

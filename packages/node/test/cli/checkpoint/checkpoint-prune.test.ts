@@ -32,7 +32,7 @@ async function left(): Promise<string[]> {
   return manifests.map((name) => name.split("-")[1] ?? "").toSorted();
 }
 
-test("checkpoint prune --dry-run prints what would be removed and what stays, and why; without it exactly that is removed", async () => {
+test("checkpoint prune --dry-run prints what would be removed and what is kept, and why; without it, exactly that is removed", async () => {
   const [first = "", second = ""] = await save([1, 2]);
   const dry = await prune("store", "--retain-at-least", "1", "--dry-run");
   expect(dry.code).toBe(0);
@@ -112,7 +112,7 @@ test("checkpoint prune with a configuration applies its policy, and neither coun
   }
   const { id: logId } = (await node.status()).log;
   await node.close();
-  // A checkpoint of the same log that claims to be further than the log ever was.
+  // This is a checkpoint of the same log that claims to be beyond any end the log ever had.
   await save([1000], logId ?? "");
   const { code, stdout } = await prune("--retain-at-least", "1");
   expect(code).toBe(0);

@@ -94,7 +94,7 @@ it("a rebuild includes the built fields that the log defines, so that joining no
   for await (const rows of kv.range({}))
     for (const [key] of rows) kinds.add(String.fromCharCode(key[0] ?? 0));
   await kv.close();
-  // The rows of the field and its counts, and nothing that is still being built.
+  // These are the rows of the field and its counts, without anything that is still being built.
   expect([...kinds].filter((kind) => "bfv".includes(kind))).toEqual(["f", "v"]);
 });
 

@@ -38,7 +38,7 @@ it("checkpoint verify with a configuration compares the newest checkpoint of its
   expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
 });
 
-it("checkpoint verify takes the newest of its own version, even if there is a newer one of another version, which it refuses", async () => {
+it("checkpoint verify uses the newest of its own version, even if there is a newer one of another version, which it rejects", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   const theirs = await saveAltered(scene, "first", { version: INDEX_VERSION + 1 });
@@ -94,7 +94,7 @@ it("checkpoint verify refuses a checkpoint of another log than the configured on
   expect((await verify(scene, `others/${newest}`)).code).toBe(0);
 });
 
-it("checkpoint verify takes no checkpoint of a folder with several logs until one is named", async () => {
+it("checkpoint verify uses no checkpoint of a folder with several logs until one is named", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   await saveTo(path.join(scene.folder, "checkpoints"), [5_000]);

@@ -102,12 +102,15 @@ describe("cairn db check", () => {
     ["a row of no kind", put(Buffer.from("\u0001x"), json("")), "its kind is unknown to this version"],
     ["a key that is cut short", put(Buffer.from("cpods\0web"), json("")), "its key is truncated"],
     ["a state that cannot be read", put(STATE_ROW_KEY, json("{}")), "its state row is not readable"],
-  ] satisfies [string, KvOperation, string][])("finds %s, and says where", async (_, operation, problem) => {
-    const place = await tampered([operation]);
-    const { code, stdout, stderr } = await db("check", place);
-    expect([code, stdout]).toEqual([1, expect.stringContaining(problem)]);
-    expect(stderr).toMatch(/^INDEX_CORRUPT: tampered-\S+ has \d problems?\./);
-  });
+  ] satisfies [string, KvOperation, string][])(
+    "finds %s, and reports where",
+    async (_, operation, problem) => {
+      const place = await tampered([operation]);
+      const { code, stdout, stderr } = await db("check", place);
+      expect([code, stdout]).toEqual([1, expect.stringContaining(problem)]);
+      expect(stderr).toMatch(/^INDEX_CORRUPT: tampered-\S+ has \d problems?\./);
+    },
+  );
 
   it("prints only as many problems as requested, but counts all", async () => {
     const unknown = Array.from({ length: 5 }, (_, n) => put(Buffer.from(`\u0001${n}`), json("")));
@@ -167,7 +170,7 @@ describe("a place", () => {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       const terminal = new CapturedTerminal({ cwd: folder });
       const onSignal = terminal.onSignal.bind(terminal);
-      // As soon as the command listens, so that the signal comes in the middle of its work.
+      // This is as soon as the command listens, so that the signal arrives in the middle of its work.
       terminal.onSignal = (signals, listener) => {
         const forget = onSignal(signals, listener);
         terminal.signal(signal);
@@ -190,7 +193,7 @@ describe("a place", () => {
     ["joining", "has no index yet"],
     ["beheaded", "INDEX_CORRUPT: The database in"],
     ["checkpoints/checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e", "CHECKPOINT_NOT_FOUND"],
-  ])("%s: is refused with the right form", async (place, message) => {
+  ])("%s: is rejected with the correct form", async (place, message) => {
     await mkdir(path.join(folder, "empty"), { recursive: true });
     await mkdir(path.join(folder, "joining", "lock"), { recursive: true });
     await mkdir(path.join(folder, "beheaded"), { recursive: true });
@@ -199,7 +202,7 @@ describe("a place", () => {
     expect([code, stdout, stderr]).toEqual([1, "", expect.stringContaining(message)]);
   });
 
-  it("without the requested content says so, and prints nothing", async () => {
+  it("without the requested content reports that, and prints nothing", async () => {
     for (const argv of [["nothing"], ["pods", "--prefix", "x"], ["pods", "--namespace", "y"]]) {
       const { code, stdout, stderr } = await db("keys", "n-index", ...argv);
       expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^None found: /)]);
@@ -228,7 +231,7 @@ describe("a place", () => {
 });
 
 describe("cairn db get and history", () => {
-  it("print what the node returns, present and past", async () => {
+  it("print the same as the node returns, for the present and the past", async () => {
     expect(JSON.parse((await db("get", "n-index", "pods", "web", "--json")).stdout)).toEqual({
       bucket: "pods",
       namespace: "default",

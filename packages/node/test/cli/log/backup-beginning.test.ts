@@ -28,7 +28,7 @@ async function look({ withTarget }: BackupCommands): Promise<unknown> {
 }
 
 describe("cairn log backup verify", () => {
-  it("says from which checkpoint on a backup can be used whose beginning was removed", async () => {
+  it("names the checkpoint from which a backup with a removed beginning can be used", async () => {
     const { configured, newer } = await pruned();
     expect((await configured("verify")).stdout).toMatch(
       new RegExp(
@@ -37,11 +37,11 @@ describe("cairn log backup verify", () => {
     );
   });
 
-  it("tells of a .begin file that is gone: what nodes write again, and how to remove it again", async () => {
+  it("reports a missing .begin file: what nodes write again, and how to remove it again", async () => {
     const commands = await pruned();
     const { id, older, store, scene, configured, withTarget } = commands;
     await rm(path.join(store, beginFile(id, 11)));
-    // The store alone does not show what the log still holds.
+    // The store alone does not show which messages the log still holds.
     expect((await commands.run("verify", store)).stdout).toContain("no .begin file says");
     const { code, stdout } = await configured("verify");
     expect([code, stdout]).toEqual([
@@ -50,7 +50,7 @@ describe("cairn log backup verify", () => {
         /^LOG_GAP: Transactions 1 to 10 are missing at the beginning .* no \.begin file .* --through 10\.\n$/,
       ),
     ]);
-    // As the hint says: a node writes them again, and then they can be removed again.
+    // As the hint explains, a node writes them again, and then they can be removed again.
     await look(commands);
     expect((await withTarget(runs))[0]).toMatch(/^1-/);
     await scene.verify(older);
@@ -74,12 +74,12 @@ describe("cairn log backup verify", () => {
     await putNumbers(node, 40, 45);
     await node.close();
     expect(await look(commands)).toMatchObject({ covered: [{ first: 1, last: 36 }] });
-    // As the hint says.
+    // This follows the hint.
     await rm(path.join(store, beginFile(id, 60)));
     expect((await configured("verify")).code).toBe(0);
   });
 
-  it("names a backup of which nothing can be restored, because no checkpoint leads into it", async () => {
+  it("reports a backup that cannot be restored because no checkpoint leads into it", async () => {
     const { scene, store, configured } = await pruned();
     const files = await scene.store.list("checkpoint-");
     for (const { name } of files) await rm(path.join(store, name));
@@ -112,27 +112,30 @@ describe("cairn log backup verify of a log that continues another one", () => {
 
   const folder = (): string => path.join(scene.folder, "checkpoints", `log-${older}`);
 
-  it("finds what is whole back to the beginning of the first one", async () => {
+  it("finds that everything is intact back to the beginning of the first log", async () => {
     expect(await verify()).toMatchObject({ code: 0, stdout: expect.stringMatching(/messages\)\n$/) });
   });
 
   it.each([
     ["gone", async () => await rm(folder(), { recursive: true })],
     ["damaged", async () => await damageAll(folder())],
-  ])("says that nothing leads into it when the backup of the earlier one is %s", async (_what, breakIt) => {
-    await breakIt();
-    const { code, stdout } = await verify();
-    expect(code).toBe(1);
-    expect(stdout).toMatch(/^LOG_GAP: .* begins with transaction 7, and no checkpoint there leads into it/);
-    // As the hint says: with a checkpoint, it is of use again, and says what is missing.
-    const node = await scene.ready("a", { parts: BACKED_UP });
-    await node.checkpoint().done;
-    await scene.stop(node);
-    expect(await verify()).toMatchObject({
-      code: 0,
-      stdout: expect.stringContaining(`it continues the log ${older}, whose backup does not go back`),
-    });
-  });
+  ])(
+    "reports that nothing leads into it when the backup of the earlier log is %s",
+    async (_what, breakIt) => {
+      await breakIt();
+      const { code, stdout } = await verify();
+      expect(code).toBe(1);
+      expect(stdout).toMatch(/^LOG_GAP: .* begins with transaction 7, and no checkpoint there leads into it/);
+      // As the hint explains, with a checkpoint it becomes usable again, and the command reports the missing part.
+      const node = await scene.ready("a", { parts: BACKED_UP });
+      await node.checkpoint().done;
+      await scene.stop(node);
+      expect(await verify()).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining(`it continues the log ${older}, whose backup does not go back`),
+      });
+    },
+  );
 });
 
 async function damageAll(folder: string): Promise<void> {

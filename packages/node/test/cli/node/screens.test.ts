@@ -116,7 +116,7 @@ describe("the status screen", () => {
     [true, "2026-11-20T07:00:07.000Z", "in 7.0 s"],
     [true, null, "as soon as the node sees a change"],
     [false, null, "none: the node has halted until it is restarted"],
-  ])("shows of a failed node when it tries again (%s, %s)", async (retries, nextTryAt, shown) => {
+  ])("shows when a failed node will try again (%s, %s)", async (retries, nextTryAt, shown) => {
     const failure = { code: "DISK_FULL", message: "Full.", hint: null, retries, nextTryAt };
     expect(await screen({ phase: "failed", failure })).toMatch(new RegExp(`^Next try +${shown}$`, "m"));
   });
@@ -193,7 +193,7 @@ describe("the status screen", () => {
     }
   });
 
-  test("shows the log's backup, what is exposed, and what is wrong with it", async () => {
+  test("shows the log's backup, what is exposed, and its problems", async () => {
     expect(await screen({})).not.toContain("backup");
     const damaged = { code: "SEGMENT_CORRUPT", message: "Damaged.", hint: "Remove it." };
     const lastFailure = { code: "STORE_UNREACHABLE", message: "No answer.", hint: "Wait." };

@@ -6,7 +6,7 @@ import { cairn, CapturedTerminal, type CommandResult } from "../../cli/support/c
 import { XTDB_EXAMPLES } from "../support/mistakes.ts";
 
 const SEEDS = ["crux.edn", "crux.clj.edn", "crux.json"];
-/** The values of the variables that the notes ask for. */
+/** The values of the variables that the notes require. */
 const SET = { NATS_URL: "nats://10.0.0.7:4222", CAIRN_CHECKPOINT_PATH: "/mnt/checkpoints" };
 
 let folder = "";
@@ -49,7 +49,7 @@ describe("what cairn config convert prints", () => {
       await convert(text, from, to);
       const checked = await config(["check", "-f", `cairn.${to}`], SET);
       expect(checked).toMatchObject({ code: 0, stderr: "" });
-      // Nothing of an older name is left except in the comments about it.
+      // No older name remains except in the comments about it.
       const plain = (await readFile(path.join(folder, `cairn.${to}`), "utf8")).replaceAll(/^\s*;;.*$/gm, "");
       expect(plain).not.toMatch(/crux|xtdb/);
       if (told === "") expect(await values(`cairn.${to}`)).toEqual(await values(`older.${from}`));

@@ -8,12 +8,12 @@ export interface Mistake {
   readonly told: string;
 }
 
-/** All kinds of mistakes that people make. */
+/** All kinds of mistakes that users make. */
 export const MISTAKES = mistakesOf("mistakes.txt");
 
 /**
- * The configurations in the documentation of XTDB 1.x, each shape once (most appear three times, as JSON, Clojure and EDN), with what is
- * reported about them; nothing if they start a node unchanged.
+ * The configurations in the documentation of XTDB 1.x, each shape once (most appear three times, as JSON, Clojure and
+ * EDN), with the problems reported for them; none if they start a node unchanged.
  */
 export const XTDB_EXAMPLES = mistakesOf("xtdb-examples.txt");
 

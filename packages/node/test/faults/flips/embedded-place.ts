@@ -53,7 +53,7 @@ export class PristineNode {
     const chance = chanceOf(seededRandom(seed));
     const history = [POLICIES, ...randomHistory(chance, TRANSACTIONS, "first")];
     const told = new Map<number, Transaction>();
-    // The last writes of each life are in tables or in a write-ahead log.
+    // The last writes of each run are in tables or in a write-ahead log.
     const lives = 2 + chance.below(2);
     const part = Math.ceil(history.length / lives);
     for (let from = 0; from < history.length; from += part) {
@@ -64,7 +64,7 @@ export class PristineNode {
       if (chance.next() < 0.5) await submitAll(node, randomHistory(chance, 5, `life-${from}`), told);
       await node.stop();
     }
-    // Moves what the last life left in a write-ahead log into a table.
+    // Moves the rows that the last run left in a write-ahead log into a table.
     if (chance.next() < 0.5) await (await host.start(place.folder)).stop();
     const messages = await messagesOf(path.join(place.folder, place.areas.log), told.size + 1);
     const { id } = messages;

@@ -7,7 +7,10 @@ import type { Answer, Question } from "./question.ts";
 
 const POLL_MS = 5;
 
-/** Codes with which a node may refuse; it is asked again when it is ready. Any other code instead of an answer is a violation. */
+/**
+ * The codes with which a node may refuse; it is queried again when it is ready. Any other code instead of an answer is
+ * a violation.
+ */
 const REFUSALS = new Set([
   "NOT_READY",
   "INDEX_CORRUPT",
@@ -26,7 +29,7 @@ export interface Verdict {
   readonly end: "right" | "halted";
   readonly failure: NonNullable<Health["failure"]> | undefined;
   readonly refusals: number;
-  /** The number of answers in which rows were hidden. */
+  /** The number of answers with hidden rows. */
   readonly absent: number;
   readonly older: number;
 }
@@ -53,7 +56,7 @@ export async function examine(
     for (const question of oracle.questions(below)) {
       const found = await answerOf(subject, question);
       if (found instanceof Refused) {
-        // A history that is not found is taken for one that a policy removed.
+        // A missing history is treated as one that a policy removed.
         if (found.code === "WATCH_COMPACTED") {
           if (tolerance === "never") throw found;
           isRight = false;
@@ -77,7 +80,9 @@ export async function examine(
   throw new Error(`The node does not become right: ${refusals} refusals, ${absent} absent, ${older} older.`);
 }
 
-/** Waits until a node is ready (undefined) or has stopped itself; then returns the reason, which must say what to do. */
+/**
+ * Waits until a node is ready (undefined) or has stopped itself; then returns the reason, which must include advice.
+ */
 export async function settled(subject: Subject): Promise<NonNullable<Health["failure"]> | undefined> {
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {

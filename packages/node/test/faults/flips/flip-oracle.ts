@@ -80,7 +80,7 @@ export class FlipOracle {
     return [...found, { ask: "digest" }];
   }
 
-  /** Returns whether a key ever had this document, even if it has been written again or evicted since. */
+  /** Returns whether a key ever had this document, even if it has been overwritten or evicted since. */
   everHad(bucket: string, key: string, revision: number, document: unknown): boolean {
     return this.everTold(changeText(revision, "put", bucket, key, document));
   }

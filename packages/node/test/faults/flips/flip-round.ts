@@ -13,7 +13,7 @@ import { SupervisedNode } from "./supervised-node.ts";
 /** Starts a node on the files in a folder. */
 export type StartNode = (folder: string) => Promise<Subject>;
 
-/** The number of times each thing happened. */
+/** The number of occurrences of each event. */
 export type FlipTally = Map<string, number>;
 
 /**
@@ -23,7 +23,10 @@ type Moment = "running" | "down" | "before a restore";
 
 const RETRY_MS = 10;
 
-/** Runs one seed: changes bytes of a copy, and asks the node everything. Returns what is wrong, or undefined. */
+/**
+ * Runs one seed: changes bytes of a copy, and asks the node all questions. Returns a description of the violation, or
+ * undefined.
+ */
 export async function flippedOnce(
   start: StartNode,
   pristine: PristineNode,
@@ -45,7 +48,7 @@ export async function flippedOnce(
 }
 
 class FlipRound {
-  /** The steps of the round, for whoever investigates a failed seed. */
+  /** The steps of the round, for investigating a failed seed. */
   readonly story: string[] = [];
   readonly node: SupervisedNode;
   readonly #place: EmbeddedPlace;
@@ -152,7 +155,7 @@ class FlipRound {
 
   /** Writes like clients that resend until each write is acknowledged; returns false if the node halted instead. */
   async #writes(): Promise<boolean> {
-    // Sometimes many, so that changed tables are merged with others.
+    // Sometimes there are many, so that changed tables are merged with others.
     const many = this.#chance.next() < 0.4 ? randomHistory(this.#chance, 40, "") : [];
     for (const [n, transaction] of [...many, lastPut(this.#chance, "")].entries()) {
       const id = `after-${this.#oracle.txId}-${n}`;

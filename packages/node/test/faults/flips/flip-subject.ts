@@ -33,5 +33,5 @@ export interface Subject {
   stop(): Promise<void>;
 }
 
-/** The most time (ms) that one question may take, longer than any pause of a busy machine. */
+/** The maximum time (ms) for one question, longer than any pause of a busy machine. */
 export const PATIENCE_MS = 30_000;

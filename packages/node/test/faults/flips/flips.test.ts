@@ -39,7 +39,7 @@ describe("a changed byte on a node's disk", () => {
     for (const one of hosts) await one.close();
   });
 
-  it("is looked for with an oracle that answers like an undamaged node", async () => {
+  it("is judged by an oracle that answers like an undamaged node", async () => {
     const node = await historyOf(FIRST);
     const place = await node.copy();
     const subject = await host.start(place.folder);

@@ -3,8 +3,9 @@ import type { FlipOracle } from "./flip-oracle.ts";
 import type { Answer, Answers, Question } from "./question.ts";
 
 /**
- * Classifies a wrong answer that a row hidden from LevelDB can explain: `absent` if it only lacks something, `older` if an earlier row of
- * the same key came to light. Returns undefined if a hidden row cannot be the reason: then the answer is plainly wrong.
+ * Classifies a wrong answer that a row hidden from LevelDB can explain: `absent` if it merely lacks something, `older`
+ * if an earlier row of the same key became visible. Returns undefined if a hidden row cannot be the reason, in which
+ * case the answer is wrong.
  */
 export function hiddenRow(
   oracle: FlipOracle,
@@ -43,12 +44,15 @@ export function hiddenRow(
       return found === null ? "absent" : undefined;
     case "buckets":
     case "digest":
-      // Sums over rows, of which one is hidden.
+      // These are sums over rows, one of which is hidden.
       return "older";
   }
 }
 
-/** Returns `absent` if `found` only lacks something, and `older` if it has something that was once true, or has something twice. */
+/**
+ * Returns `absent` if `found` merely lacks something, and `older` if it contains something that was once true, or
+ * contains something twice.
+ */
 function among<T>(
   found: readonly T[],
   wanted: readonly T[],

@@ -1,6 +1,6 @@
 import { Ended, type Subject } from "./flip-subject.ts";
 
-/** The number of times a supervisor restarts a node that ended; one that ends at every start is lost. */
+/** How often a supervisor restarts a node that ended. A node that ends at every start is lost. */
 const MOST_ENDINGS = 3;
 
 /** A node that is restarted if LevelDB ends its process, which is not a wrong answer yet. */

@@ -34,7 +34,7 @@ export const FAULTS: Readonly<Record<string, { readonly errno: number; readonly 
 
 const FIELDS = 8;
 
-/** The file that tells a process with failing-calls.so what should fail. */
+/** The file that controls which calls fail in a process with failing-calls.so. */
 export class FaultControl {
   readonly #file: number;
 

@@ -15,7 +15,9 @@ const SOURCE = fileURLToPath(
 );
 const NODE = fileURLToPath(new URL("./refused-node.js", import.meta.url));
 const PHASES = ["running", "starting", "restoring"];
-/** About as many calls as a phase makes that can fail in this way; with fewer rounds, not every one of them fails. */
+/**
+ * The approximate number of calls in a phase that can fail in this way. With fewer rounds, not every one of them fails.
+ */
 const CALLS = 400;
 const CALLS_THAT_OPEN = 100;
 const CONTROL_BYTES = 4_096;

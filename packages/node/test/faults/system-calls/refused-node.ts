@@ -11,7 +11,7 @@ import { type CairnNode, runNode } from "../../../src/node/node.ts";
 import { quietSystem } from "../../support/quiet-system.ts";
 import { FAULTS, FaultControl } from "./fault-control.ts";
 
-/** Codes for which none of these faults may ever be mistaken. */
+/** The codes that none of these faults may ever produce. */
 const NEVER = new Set([
   "INTERNAL",
   "INDEX_CORRUPT",
@@ -33,7 +33,7 @@ const fault = FAULTS[errno];
 if (fault === undefined) throw new Error(`no fault ${errno}`);
 const control = new FaultControl(controlPath);
 const store = filesystemStore({ path: path.join(dir, "checkpoints") });
-/** The values that each key may have: the one acknowledged last, or one attempted after that. */
+/** The possible values of each key: the last acknowledged one, or one attempted after that. */
 const expected = new Map<string, string[]>();
 const broken: string[] = [];
 const told: string[] = [];
@@ -157,7 +157,7 @@ for (let round = 0; round < Number(rounds); round += 1) {
     if (phase === "restoring") await rm(path.join(dir, "a-index"), { recursive: true, force: true });
     control.arm(fault, after, failing);
     node = await tried("start", start);
-    // As long as it takes to join, or to fail to join.
+    // This lasts until the node has joined, or failed to join.
     if (node !== undefined) await Promise.race([node.ready, delay(300)]);
   }
   const { seen, failed, group } = control.disarm();

@@ -25,12 +25,12 @@ async function citations(folder: string): Promise<string[]> {
   return (await Promise.all(found)).flat();
 }
 
-it("no answer refers to a file of the documentation", async () => {
+it("no response refers to a file of the documentation", async () => {
   const all = (await Promise.all(["kv/src", "checkpoint/src", "node/src"].map(citations))).flat();
   const [commands, answered] = [true, false].map((isCommand) =>
     all.filter((one) => COMMAND_LINE.some((room) => one.startsWith(room)) === isCommand),
   );
-  // Otherwise this test could find nothing.
+  // Otherwise this test could never find anything.
   expect(commands).not.toEqual([]);
   expect(answered).toEqual([]);
 });

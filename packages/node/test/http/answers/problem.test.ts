@@ -26,7 +26,7 @@ it.each([
   [`${PROBLEM};q=0.9, */*`, false],
   [`*/*;q=0.1, ${PROBLEM};q=0.2`, true],
   [`${PROBLEM};q=0.5, application/*;q=0.4, */*`, true],
-  // Generated clients list everything that an operation returns, and must get what they always got.
+  // Generated clients accept everything that an operation returns, and must still get the usual form.
   [`application/json, ${PROBLEM}`, false],
   [`application/json;q=0.9, ${PROBLEM}`, true],
   [`application/json, ${PROBLEM};q=0.9`, false],
@@ -55,7 +55,7 @@ async function ask(served: ServedNode, [, method, path, body]: Asked, accept?: s
 
 describe("problem details", () => {
   it.each(REFUSED)(
-    "of %s say the same as the usual form, as the OpenAPI document describes",
+    "of %s contain the same information as the usual form, as described in the OpenAPI document",
     async (...asked) => {
       await using served = await serve({ maxBody: 1_000 });
       const usual = await ask(served, asked);
@@ -108,7 +108,7 @@ describe("problem details", () => {
     expect(answer).toMatch(/^HTTP\/1\.1 417 [^]*application\/problem\+json[^]*"status":417/);
   });
 
-  it("do not change successful answers, and name both headers by which an error varies", async () => {
+  it("do not change successful responses, and list both headers in the Vary header of errors", async () => {
     await using served = await serve({ corsOrigins: ["https://page.example"] });
     await served.put("/api/v1/pods/x", 1);
     const found = await served.raw("GET", "/api/v1/pods/x", { headers: { accept: PROBLEM } });

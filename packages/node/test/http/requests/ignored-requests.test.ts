@@ -53,7 +53,7 @@ describe("no part of a request is ignored silently:", () => {
     expect((await ask(served.server.port, lines))[0]).toBe(200);
   });
 
-  it("the host in the address counts, not the header", async () => {
+  it("the host in the address takes precedence over the header", async () => {
     await using served = await serve();
     const { port } = served.server;
     expect((await ask(port, ["GET http://evil.test/health/live HTTP/1.1", HOST]))[0]).toBe(403);

@@ -23,7 +23,7 @@ describe("a duration in an address", () => {
     ["500ms", "Did you mean PT0.5S?"],
     ["2.5", "Did you mean PT2.5S? A duration must have a unit."],
     ["PT7D", "Did you mean P7D? Days stand before the T."],
-  ])("%s is refused with the form that was probably meant", (text, hint) => {
+  ])("%s is rejected with the form that was probably meant", (text, hint) => {
     let told: unknown;
     try {
       parseTimeout(text, "timeout");

@@ -23,7 +23,7 @@ function freshDir(): string {
 }
 
 describe("the index is a pure function of the log", () => {
-  it("equals a fold of the transactions, however the log is cut and on either store", async () => {
+  it("equals a fold of the transactions, however the log is divided and on either store", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(transaction, { minLength: 1, maxLength: 25 }),
@@ -42,7 +42,7 @@ describe("the index is a pure function of the log", () => {
           let right = await IndexStore.open(await levelProvider().open(rightDir), empty);
           for (const run of cut(messages, cutsB)) {
             await right.apply(run);
-            // Reopened after every run, with everything applied so far.
+            // The index is reopened after every run, with everything applied so far.
             await right.close();
             right = await IndexStore.open(await levelProvider().open(rightDir), empty);
             await right.buildFields();

@@ -59,8 +59,8 @@ async function indexOf(
 }
 
 describe("an index whose log is continued by another one", () => {
-  it("continues as the new log's index, with tx-ids after its own, however the messages are cut", async () => {
-    // 3 is no duplicate: the old log's fourth message was not taken over. 2 was applied before.
+  it("continues as the new log's index, with later transaction ids, however the messages are divided", async () => {
+    // 3 is not a duplicate, because the old log's fourth message was not taken over. 2 was applied before.
     const after = messages(NEW, [3, 2, 4], 500);
     const digests = new Set<string>();
     for (const cut of [1, 2, 4]) {
@@ -86,7 +86,7 @@ describe("an index whose log is continued by another one", () => {
     expect(digests.size).toBe(1);
   });
 
-  it("takes the new log's name when it is opened for it", async () => {
+  it("adopts the new log's name when it is opened for that log", async () => {
     const kv = await memoryProvider().open(path.join(folder, "name"));
     await (await IndexStore.open(kv, emptyState(identity(OLD, "old-name")))).apply(before.slice(0, 3));
     const index = await IndexStore.open(kv, emptyState(identity(NEW, "new-name")));

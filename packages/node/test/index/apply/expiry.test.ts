@@ -86,7 +86,7 @@ it("documents older than the rule expire as well; a removed rule expires nothing
   expect((await indexOf(log)).state.documents).toBe(before);
 });
 
-it("a bounded number of documents expires in a transaction, in the order in which they were due, equally on every node", async () => {
+it("a bounded number of documents expires in a transaction, in the order in which they became due, identically on every node", async () => {
   const log = new Log().add(1, ["configure", DONE]);
   for (let n = 0; n < 250; n += 1) log.add(2 + n, put(`e${String(999 - n)}`, "completed"));
   log.add(100 * DAY, tick);

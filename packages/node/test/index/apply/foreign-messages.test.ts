@@ -167,7 +167,7 @@ describe("foreign messages, whatever they contain,", () => {
         ),
         { numRuns: ROUNDS, ...seeded() },
       );
-      // Not all messages are refused; otherwise nothing would be tested.
+      // Not all messages are rejected; otherwise nothing would be tested.
       expect(committed).toBeGreaterThan(ROUNDS);
     },
     180_000 + ROUNDS * 20,

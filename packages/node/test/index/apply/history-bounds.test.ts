@@ -58,7 +58,7 @@ async function rowsOf(kv: KvStore, kinds = "bcdefhijmnoqtvxz"): Promise<string[]
   return found;
 }
 
-/** Returns a revision, undefined for an absent key, or "gone" if the index reports that the past was removed. */
+/** Returns a revision, undefined for an absent key, or "gone" if the index reports that the history was removed. */
 async function at(index: IndexStore, name: string, txId: number): Promise<number | undefined | "gone"> {
   try {
     return (await index.get({ bucket: "pods", namespace: "default", name }, { txId }))?.revision;
@@ -74,7 +74,7 @@ describe.each<[string, BoundPolicy]>([
   ["both", { keep: 5, for: "PT30M" }],
   ["nothing at all", { keep: 0 }],
 ])("history bounded by %s", (_what, bound) => {
-  it("is the same however the log is cut, and either returns the right past or reports that it was removed", async () => {
+  it("is the same however the log is divided, and either returns the correct past state or reports its removal", async () => {
     const log = messages(bound);
     const { index, kv } = await indexOf(log, 10_000);
     const { kv: other } = await indexOf(log, 17);
@@ -115,7 +115,7 @@ describe.each<[string, BoundPolicy]>([
   });
 });
 
-describe("what a history policy removed", () => {
+describe("history removed by a policy", () => {
   it("is refused with the floor, in past lists and digests", async () => {
     const { index } = await indexOf(messages({ keep: 1, for: "PT10M" }), 1_000);
     const list = index.list({ bucket: "pods", limit: 10, asOf: { txId: 100 } });
@@ -139,7 +139,7 @@ describe("what a history policy removed", () => {
     }
     while (log.length < RECENT_TRANSACTIONS + 200) add(["put", "other", "default/x", 0]);
     const { index } = await indexOf(log, 100);
-    // Written at 3, 5, 7 and 9: only 7 is left in addition to the newest.
+    // The key was written at 3, 5, 7 and 9; only 7 remains in addition to the newest version.
     const told = await Promise.all([2, 3, 4, 5, 6, 7, 8, 9].map((txId) => at(index, "only", txId)));
     expect(told).toEqual(["gone", "gone", "gone", "gone", "gone", 7, 7, 9]);
     expect(await at(index, "never", 6)).toBeUndefined();

@@ -20,7 +20,7 @@ function put(at: number): Transaction {
 }
 
 describe("the outcome of a commit", () => {
-  it("is what the index's rows say, with the number of documents before it", async () => {
+  it("equals that in the index's rows, with the number of documents before it", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(transaction, { minLength: 1, maxLength: 20 }),

@@ -56,7 +56,7 @@ const put = (id: string, value: number): Transaction => ({ ops: [["put", "pods",
 const other: Transaction = { ops: [["delete", "pods", "nothing"]] };
 
 describe("the memory of idempotency ids", () => {
-  it("has the same rows however the log is cut, and agrees with a fold of the same memory", async () => {
+  it("has the same rows however the log is divided, and agrees with a fold of the same memory", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(transaction, { minLength: 1, maxLength: 30 }),

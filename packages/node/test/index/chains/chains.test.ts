@@ -18,7 +18,7 @@ function message(position: number, transaction: Transaction): LogMessage {
   return { position, time: BEGIN + position, nanoseconds: position, payload };
 }
 
-/** Returns a log of messages, a few of which no node wrote. */
+/** Returns a log of messages, a few of which were not written by a node. */
 function logOf(count: number): LogMessage[] {
   const messages: LogMessage[] = [
     { position: 1, time: BEGIN, nanoseconds: 999_999, payload: encodeBirthRecord(birth) },
@@ -94,7 +94,7 @@ describe("the chains", () => {
     60_000,
   );
 
-  it("know the newest transactions and every link, and nothing of the future", async () => {
+  it("know the newest transactions and every link, and nothing beyond the end", async () => {
     const index = await indexOf(logOf(9_000));
     expect(await index.chainsAt(9_001)).toBeUndefined();
     expect(await index.chainsAt(9_000 - 2_048)).toBeDefined();
@@ -132,7 +132,7 @@ describe("the chains", () => {
     const right = await indexOf([first, put, last]);
     const kv = await newStore();
     const wrong = await indexOf([first, put], kv);
-    // Like damage that hides the row.
+    // This is like damage that hides the row.
     await kv.batch([{ type: "del", key: documentRowKey("things", "default/a") }]);
     expect(await wrong.chains()).toEqual([await right.chainsAt(2)]);
     await wrong.apply([last]);
@@ -176,13 +176,16 @@ describe("two chains", () => {
     ["six messages", 5_994, 5_000, 6_000],
     ["six thousand messages", 1, 0, 1_024],
     ["one message with the same bytes before it and after it", 3_000, 2_048, 3_072],
-  ])("that part by %s are distinguished, and located roughly", async (_what, at, agreeAt, differAt) => {
-    const messages = logOf(6_000);
-    const other = logOf(6_000).map((one, index) => (index === at ? one : (messages[index] ?? one)));
-    if (at === 5_994) other.splice(at, 6, ...logOf(6_000).slice(at));
-    const found = await compared(messages, other);
-    expect(found).toEqual({ kind: "history", agreeAt: at === 5_994 ? 5_120 : agreeAt, differAt });
-  });
+  ])(
+    "that diverge by %s are distinguished, and their divergence is located approximately",
+    async (_what, at, agreeAt, differAt) => {
+      const messages = logOf(6_000);
+      const other = logOf(6_000).map((one, index) => (index === at ? one : (messages[index] ?? one)));
+      if (at === 5_994) other.splice(at, 6, ...logOf(6_000).slice(at));
+      const found = await compared(messages, other);
+      expect(found).toEqual({ kind: "history", agreeAt: at === 5_994 ? 5_120 : agreeAt, differAt });
+    },
+  );
 
   it("differ for the same payload at another time of the log", async () => {
     const messages = logOf(20);

@@ -135,11 +135,11 @@ async function* onePage(): AsyncGenerator<[Uint8Array, Uint8Array][]> {
   throw new CairnError("DISK_FULL", "No space left.");
 }
 
-it("an error of the page that is read ahead is thrown when that page is requested", async () => {
+it("an error of the prefetched page is thrown when that page is requested", async () => {
   const reader: KvReader = { get: () => undefined, getMany: async () => [], range: onePage };
   const pages = documentPages(reader, { gte: Buffer.from("c") }, Buffer.from("d"));
   expect((await pages.next()).done).toBe(false);
-  // By now it has failed, and no one has requested it.
+  // By now it has failed, and nothing has requested it.
   await setImmediate();
   await expect(pages.next()).rejects.toMatchObject({ code: "DISK_FULL" });
 });

@@ -67,7 +67,7 @@ async function rowsOf(kv: KvStore, kinds: readonly number[]): Promise<string[]> 
 
 const running = { bucket: "executions", limit: 1_000, where: [{ field: "state", value: "running" }] };
 
-it("a field is built while messages are applied, whatever comes in between, and ends as if it had always existed", async () => {
+it("a field is built while messages are applied, whatever happens in between, and ends up as if it had always existed", async () => {
   const step = fc.oneof(
     fc.constant("build" as const),
     fc.constant("reopen" as const),
@@ -182,12 +182,12 @@ it("a field's build does not begin until building starts, and then only the fina
   await index.close();
 });
 
-it("a build ends a step with the error of a batch that fails during the next page, and counts nothing twice", async () => {
+it("a step of a build ends with the error of a batch that fails during the next page, and nothing is counted twice", async () => {
   const { kv, index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const faulty = new FaultyKv(kv);
   const doubtful = await IndexStore.open(faulty.store, empty);
-  // The first page, the second, and the end of the build.
+  // These are the first page, the second page, and the end of the build.
   for (const batches of [["lost"], [false, "lost"], [false, "lost"]] as const) {
     faulty.faults = { reads: [], batches };
     await expect(doubtful.buildFields()).rejects.toMatchObject({ code: "DISK_FULL" });
@@ -202,7 +202,7 @@ it("a build ends a step with the error of a batch that fails during the next pag
   await index.close();
 });
 
-it("a build lets messages be applied in between, however much is left", async () => {
+it("a build lets messages be applied in between, however much work remains", async () => {
   const { index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const building = index.buildFields();

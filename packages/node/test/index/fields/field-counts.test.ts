@@ -38,7 +38,7 @@ async function read(counts: FieldCounts, reader: KvReader, ...texts: string[]): 
   );
 }
 
-it("the cache reads a count once, and caches what was written since", async () => {
+it("the cache reads a count once, and caches later writes", async () => {
   const { asked, reader } = storeOf({ running: 3 });
   const counts = new FieldCounts();
   await batch(counts, reader, { running: 1, failed: 1 });

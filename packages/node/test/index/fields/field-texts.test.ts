@@ -121,7 +121,7 @@ describe("the values of indexed fields", () => {
       fc.property(membersOf(value), foreign, (text, all) => {
         let json = Buffer.from(text);
         for (const [at, more] of all) {
-          // After a quote or a letter, which is mostly inside a name or a value.
+          // The change comes after a quote or a letter, which is mostly inside a name or a value.
           const inside = at % json.length;
           json = Buffer.concat([json.subarray(0, inside), more, json.subarray(inside)]);
         }
@@ -153,7 +153,7 @@ describe("the values of indexed fields", () => {
     [`{"state":"${"x".repeat(1_024)}","node":"${"x".repeat(1_025)}"}`, "x".repeat(1_024), undefined],
     [`{"state":"${"é".repeat(512)}","node":"${"é".repeat(513)}"}`, "é".repeat(512), undefined],
     ['{"state":null,"node":{"a":1}}', undefined, undefined],
-  ])("are right in %s", (text, state, node) => {
+  ])("are correct in %s", (text, state, node) => {
     const [first, second] = found(text);
     expect([first, second]).toEqual([state, node]);
     expect(found(text)).toEqual(expected(text));

@@ -75,7 +75,7 @@ async function found(
   return hits.filter(Boolean).length;
 }
 
-it("an index purges what was evicted with its history and all values of its fields, even those no longer indexed", async () => {
+it("an index purges evicted documents with their history and all values of their fields, even those no longer indexed", async () => {
   const tokens = Array.from({ length: 6 }, token);
   const [one = "", two = "", three = "", four = "", body = "", removed = ""] = tokens;
   await apply([["configure", { indexes: { vault: ["one", "two"], other: ["one"] } }]]);
@@ -117,7 +117,7 @@ it("an index purges what was evicted with its history and all values of its fiel
   expect((await index.digest())?.digest).toBe(digest);
 }, 60_000);
 
-it("an index purges after reopening what was not purged before the index was closed", async () => {
+it("after reopening, an index purges evictions that were not purged before it was closed", async () => {
   const secret = token();
   await apply([["put", "vault", "default/s", secret]], [["evict", "vault", "default/s"]]);
   await index.close();
@@ -147,7 +147,7 @@ it("an index purges many evictions in parts, each with its own mark", async () =
   expect(await found(secrets.filter((_, n) => n % 500 === 0))).toBe(0);
 }, 60_000);
 
-it("an index reports what a read holds, and that nothing is known if the store cannot purge", async () => {
+it("an index reports evictions blocked by a read, and an unknown state if the store cannot purge", async () => {
   await apply([["put", "vault", "default/s", token()]]);
   const reading = kv.snapshot();
   await apply([["evict", "vault", "default/s"]]);

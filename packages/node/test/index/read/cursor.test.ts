@@ -8,7 +8,7 @@ import {
 } from "../../../src/index/read/cursor.ts";
 
 describe("cursors", () => {
-  it("decode to what they were made from, and fit in a URL unescaped", () => {
+  it("decode to their original parts, and fit in a URL unescaped", () => {
     fc.assert(
       fc.property(fc.nat(), fc.uint8Array(), (txId, after) => {
         const cursor = encodeListCursor({ txId, after });

@@ -53,7 +53,7 @@ function version(stem: string, revision: number, json: string | undefined): Buff
 }
 
 describe("the digest", () => {
-  it("is the one in docs/index-format.md, computed here from that page alone", async () => {
+  it("is the one specified in docs/index-format.md, computed here from that page alone", async () => {
     await submit(["put", "pods", "default/b", { n: 1 }], ["put", "pods", "default/a", "x"]);
     await submit(["put", "pods", "default/a", "y"]);
     await submit(["delete", "pods", "default/b"]);
@@ -77,7 +77,7 @@ describe("the digest", () => {
     expect(await index.digest()).not.toEqual(before);
   });
 
-  it("excludes what was evicted, including its history", async () => {
+  it("excludes evicted documents, including their history", async () => {
     await submit(["put", "pods", "secret", 1]);
     await submit(["put", "pods", "secret", 2]);
     await submit(["evict", "pods", "secret"]);

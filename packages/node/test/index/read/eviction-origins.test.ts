@@ -27,7 +27,7 @@ async function reader(rows: readonly Row[]) {
 const BIRTH: Row = [1, []];
 const evicted = (txId: number, name = "a") => ({ bucket: "pods", namespace: "default", name, txId });
 
-it("what was written before an earlier eviction does not count for the next one", async () => {
+it("writes before an earlier eviction do not count for the next one", async () => {
   const kv = await reader([
     BIRTH,
     [2, [["put", "pods", "a"]]],

@@ -50,7 +50,7 @@ async function openIndex() {
   return { index, apply, changes };
 }
 
-/** Returns changes in a form that the model produces as well; unordered within a transaction. */
+/** Returns changes in the form that the model produces, unordered within a transaction. */
 async function told(page: Awaited<ReturnType<typeof readChanges>>): Promise<string[]> {
   return page.transactions.flatMap(({ txId, changes }) =>
     changes
@@ -157,7 +157,7 @@ describe("the changes of transactions", () => {
     await index.close();
   });
 
-  it("omit what was evicted even if the key was written again", async () => {
+  it("omit evicted content even if the key was written again", async () => {
     const { index, apply, changes } = await openIndex();
     const ops: TxOperation[] = [
       ["put", "pods", "a", "secret"],
@@ -176,7 +176,7 @@ describe("the changes of transactions", () => {
       () => 2_000,
     );
     await apply([{ ops: [["put", "pods", "a", { state: "done" }]] }], () => 3_000);
-    // Aborted, but its time counts.
+    // The transaction was aborted, but its time counts.
     await apply(
       [
         {
@@ -196,7 +196,7 @@ describe("the changes of transactions", () => {
     await index.close();
   });
 
-  it("are refused with their first transaction once the history policy has removed what came before", async () => {
+  it("are rejected with the first available transaction once the history policy has removed earlier ones", async () => {
     const { index, apply, changes } = await openIndex();
     await apply([{ ops: [["configure", { history: { pods: { keep: 1 } } }]] }], timeOf);
     for (let n = 0; n < 4; n += 1) {

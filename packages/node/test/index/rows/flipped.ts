@@ -1,4 +1,4 @@
-/** Yields copies of `bytes`, each with another bit flipped, in the order of the bits. */
+/** Yields copies of `bytes`, each with a different bit flipped, in the order of the bits. */
 export function flipped(bytes: Uint8Array): Buffer[] {
   return Array.from({ length: bytes.length * 8 }, (_, bit) => {
     const copy = Buffer.from(bytes);

@@ -35,7 +35,7 @@ const rowKeyOf = ({ bucket: in_, namespace, name: called }: Key) =>
 const bytesOf = (text: string) => Buffer.from(text, "utf8");
 
 describe("row keys", () => {
-  it("decode to the key from which they are made", () => {
+  it("decode to their original keys", () => {
     fc.assert(
       fc.property(key, (one) => {
         expect(parseDocumentRowKey(rowKeyOf(one))).toEqual(one);
