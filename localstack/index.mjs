@@ -1,4 +1,5 @@
-// S3 for tests and the bench: the service that the environment names, or else the small one of this folder in a separate process.
+// S3 for tests and the bench: the service that the environment names, or else the small one in this folder, in a
+// separate process.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import { connect, createServer } from "node:net";
 
-/** Returns the wanted port if it is free, or else another free one; 0 asks for any. */
+/** Returns the wanted port if it is free, or else another free one; 0 requests any free port. */
 export async function freePort(wanted) {
   let port = wanted;
   // Below the ephemeral ports, which the system could assign to another process before the port is used.

@@ -39,10 +39,11 @@ export async function startPrograms() {
 
 async function startNats(dir) {
   const port = await freePort(Number(process.env.CAIRN_LOCALSTACK_NATS_PORT ?? 4222));
-  // Debian installs nats-server in a folder that need not be on a user's PATH.
+  // Debian installs nats-server in a folder that may not be on a user's PATH.
   const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
   const args = ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", dir, "-l", `${dir}.log`];
-  // In its own process group, so that a terminal's Ctrl-C reaches only this process, which then stops everything in order.
+  // In its own process group, so that Ctrl-C in a terminal reaches only this process, which then stops everything in
+  // order.
   const child = spawn("nats-server", args, { env, stdio: "ignore", detached: true });
   const ended = Promise.race([once(child, "exit"), once(child, "error")]).catch((error) => error);
   if (!(await listens(port, ended))) {

@@ -28,7 +28,7 @@ export async function openObjects(dir) {
   return {
     objects,
     uploads,
-    /** Writes a body to a new file. Removes the file if the body breaks off. */
+    /** Writes a body to a new file. Removes the file if the body is interrupted. */
     async take(body, expected) {
       const file = randomUUID();
       let size = 0;

@@ -3,7 +3,7 @@ import { containerEngine, startContainers } from "./containers.mjs";
 import { startPrograms } from "./programs.mjs";
 
 const engine = process.env.CAIRN_LOCALSTACK_S3 === undefined ? containerEngine() : undefined;
-// Signals that arrive during the start are handled afterwards, so that nothing is left half started.
+// Signals that arrive during the start are handled afterwards, so that nothing is left partially started.
 const stopRequested = new Promise((resolve) => {
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, resolve);
 });

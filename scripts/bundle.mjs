@@ -6,7 +6,7 @@ import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
-/** The entry points: those that `exports` and `bin` name, and the modules of threads. */
+/** The entry points: the files named by `exports` and `bin`, and the modules of threads. */
 const ENTRIES = {
   client: ["index", "protocol"],
   kv: ["index", "tables", "threads", "tables/check-worker"],
@@ -46,8 +46,8 @@ async function bundle(name, entries, clean) {
 }
 
 /**
- * Writes `files` into `dir`, in their order. Processes may run from it meanwhile: unchanged files stay, files are replaced atomically, and
- * files of earlier builds stay, since a running process may still load them.
+ * Writes `files` into `dir`, in their order. Processes may be running from it: unchanged files are not touched, files
+ * are replaced atomically, and files of earlier builds are kept, since a running process may still load them.
  */
 async function write(dir, files) {
   for (const [name, content] of files) {
@@ -73,5 +73,5 @@ async function removeOthers(dir, files) {
 // `--clean NAME` bundles that package only and removes files of earlier builds, for packing.
 const [option, only] = process.argv.slice(2);
 const names = option === "--clean" ? [only] : Object.keys(ENTRIES);
-// One after the other, packages that others import first.
+// In sequence, beginning with the packages that others import.
 for (const name of names) await bundle(name, ENTRIES[name], option === "--clean");

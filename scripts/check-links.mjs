@@ -1,6 +1,6 @@
-// Checks that every relative link of the Markdown pages leads to a file, and to a heading where it names one; that every heading of docs/
-// that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); and that every source that docs/architecture.md
-// names exists. Prints each problem, then exits with 1.
+// Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
+// heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); and that every
+// source that docs/architecture.md names exists. Prints each problem, then exits with 1.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
@@ -14,7 +14,7 @@ const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclu
 const files = listed.split("\n").filter((file) => file !== "" && existsSync(file));
 const problems = [];
 
-/** As GitHub makes an anchor of a heading. */
+/** Returns the anchor that GitHub creates for a heading. */
 function anchorOf(heading) {
   const plain = heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").trim();
   return plain

@@ -1,5 +1,5 @@
-// Packs the packages as they would be published, into the given folder or a temporary one, and prints what is wrong with them: publint's
-// findings, files that do not belong there, source maps whose sources are missing.
+// Packs the packages as they would be published, into the given folder or a temporary one, and prints their problems:
+// publint's findings, files that do not belong there, source maps whose sources are missing.
 import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
-// Removes output of deleted sources from a package's dist/, which the compiler leaves there and which would be packed. Run it in the
-// package's folder.
+// Removes output of deleted sources from a package's dist/, which the compiler does not remove and which would be
+// packed. Run it in the package's folder.
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 

@@ -40,8 +40,8 @@ async function refusedStart(env: NodeJS.ProcessEnv, args: readonly string[] = []
   });
 }
 
-describe("a node that is given something unusable", () => {
-  it("exits with PORT_IN_USE and a hint when its port is taken", async () => {
+describe("a node with unusable input", () => {
+  it("exits with PORT_IN_USE and a hint if its port is in use", async () => {
     const server = createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as { port: number };
@@ -137,7 +137,7 @@ describe("a node that is given something unusable", () => {
     expect(await again.digest()).toEqual(digest);
   });
 
-  it("reports DISK_FULL when its disk is full, and continues by itself once there is space", async () => {
+  it("reports DISK_FULL when its disk is full, and continues automatically once there is space", async () => {
     const disk = await mountSmallDisk(path.join(folder, "small"), 24);
     try {
       const node = start({ CAIRN_INDEX_PATH: path.join(disk.path, "index") });
@@ -146,7 +146,7 @@ describe("a node that is given something unusable", () => {
       await writeFile(ballast, Buffer.alloc(14 * 1024 * 1024, 1));
       const big = "x".repeat(500_000);
       let stored = 0;
-      // The log still has space: what it acknowledges is safe even if this node cannot index it now.
+      // The log still has space: acknowledged writes are safe even if this node cannot index them now.
       for (let n = 0; n < 60 && (await node.status()).phase !== "failed"; n += 1) {
         const response = await fetch(`${await node.url()}/api/v1/things/default/b${n}?await=false`, {
           method: "PUT",
@@ -193,7 +193,7 @@ describe("a node that is given something unusable", () => {
     }
   });
 
-  it("starts from a copy of a whole data folder, without the original", async () => {
+  it("starts from a copy of a complete data folder, without the original", async () => {
     const node = start();
     await node.ready();
     await put(node, "a", 1);

@@ -21,7 +21,7 @@ describe("docs/disaster-recovery.md", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("recovers the log from its backup, and goes back before an eviction, command by command", async () => {
+  it("recovers the log from its backup, and to a point before an eviction, command by command", async () => {
     const blocks = await fencedBlocks(path.join(ROOT, "docs/disaster-recovery.md"));
     const config = blocks.find(({ language }) => language === "json")?.text ?? "";
     await writeFile(path.join(folder, "cluster.json"), config.replace('"backups"', `"${s3.bucket}"`));
@@ -34,7 +34,7 @@ describe("docs/disaster-recovery.md", () => {
       steps.map((text, at) => `echo "== ${at}"\n${text}`).join("\n"),
       await freePorts("4222", "3001", "3002", "3003"),
     );
-    // Whatever happens, no process stays behind.
+    // No process is left running, whatever happens.
     const all = `set -m; trap 'jobs -p | xargs -rI{} kill -9 -- -{}' EXIT\n${script}\necho "== end"\n`;
     const { accessKeyId, secretAccessKey } = s3.credentials;
     const shell = spawn("bash", ["-e", "-c", all], {
@@ -57,7 +57,7 @@ describe("docs/disaster-recovery.md", () => {
     expect(code).toBe(0);
     expect(output).toMatch(/began the log cairn .* which continues after transaction 61 of/);
     expect(output).toMatch(/began the log cairn .* which continues after transaction 63 of/);
-    // From the restored index, and then from all three nodes.
+    // First from the restored index, and then from all three nodes.
     expect(output).toMatch(/^ {2}"items": 7$/m);
     expect(output.match(/^\{"items":7\}$/gm)).toHaveLength(3);
     for (const items of [60, 62]) expect(output).toContain(`{"items":${items}}\n`);

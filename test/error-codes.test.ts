@@ -24,7 +24,7 @@ describe("error codes", () => {
     expect(headings.toSorted()).toEqual([...ERROR_CODES].toSorted());
   });
 
-  it("each have a cure in docs/errors.md", async () => {
+  it("each have a remedy in docs/errors.md", async () => {
     const text = await readFile(path.join(ROOT, "docs/errors.md"), "utf8");
     const sections = text.split(/^#{2,3} (?=[A-Z_]+$)/m).slice(1);
     expect(sections.length).toBeGreaterThan(ERROR_CODES.length);

@@ -122,7 +122,7 @@ it("evicted bytes disappear from the files of every index, and are in no later c
   const { stdout: table } = await runCairnOrThrow(["evictions", "--url", again.url]);
   expect(table).toMatch(new RegExp(`default/s +1 to \\d+ +no, since 20\\S+ +${before} +${after}`));
 
-  // Each node overwrites its own files by itself.
+  // Each node overwrites its own files automatically.
   await expect.poll(async () => (await evictions(b.url))[0]?.files.waitsFor, { timeout: 60_000 }).toBeNull();
   expect(await findTokens("b-index", secrets)).toEqual([]);
   // A node that joins from the later checkpoint never has them.

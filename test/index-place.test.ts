@@ -31,7 +31,7 @@ it("the index is in {CAIRN_DIR}/{NODE_ID}-index, or in CAIRN_INDEX_PATH if that 
   expect(await readdir(elsewhere)).toContain("live");
 });
 
-it("a second process on the same index reports the first one's process id, and leaves the index alone", async () => {
+it("a second process on the same index reports the first one's process id, and does not touch the index", async () => {
   const index = path.join(folder, "index");
   const first = await start({ CAIRN_INDEX_PATH: index });
   const { pid } = JSON.parse(await readFile(path.join(index, "holder.json"), "utf8")) as { pid: number };

@@ -29,7 +29,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Replaces what differs from run to run. */
+/** Replaces the parts that differ between runs. */
 function normalize(text: string): string {
   return text
     .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, "UUID")
@@ -50,7 +50,7 @@ async function shell(command: string): Promise<string> {
     cwd: folder,
     env: { ...process.env, CAIRN_URL: url },
   });
-  // Commands whose result is "no" exit with 1; their output is compared, too.
+  // Commands with a negative result exit with 1; their output is compared, too.
   const { stdout } = await run.catch((failure: { code?: unknown; stdout: string }) => {
     if (failure.code !== 1) throw failure;
     return failure;
@@ -59,8 +59,8 @@ async function shell(command: string): Promise<string> {
 }
 
 /**
- * Returns the names, sizes and times of all files below a folder, except those of the node's clock probe: a file that it creates in
- * its store now and then and removes at once.
+ * Returns the names, sizes and times of all files below a folder, except those of the node's clock probe: a file that
+ * it occasionally creates in its store and immediately removes.
  */
 async function fingerprint(dir: string): Promise<string[]> {
   const names = (await readdir(dir, { recursive: true })).filter((name) => !name.startsWith(PROBE));
@@ -75,7 +75,7 @@ const STORE = "checkpoints";
 const PROBE = path.join(STORE, ".tmp-");
 
 describe("the commands of docs/inspection.md, next to a running node", () => {
-  it("print what the page shows, and change no file", async () => {
+  it("print the output shown on the page, and change no file", async () => {
     const places = path.join(folder, "cairn-data");
     const before = await fingerprint(places);
     let commands = 0;

@@ -61,7 +61,7 @@ describe("a node that is killed while it joins", () => {
     await b.kill();
     const phases = new Set<string>();
     for (let kill = 0; kill < KILLS; kill += 1) {
-      // Half of the starts restore into an empty folder, half find what the previous kill left.
+      // Half of the starts restore into an empty folder; the other half find the files that the previous kill left.
       if (kill % 2 === 0) await rm(path.join(folder, "b-index"), { recursive: true, force: true });
       b = startB();
       // Half of the delays begin once the node listens: otherwise, on a machine that has become busier, all kills would come too early.

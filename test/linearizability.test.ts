@@ -61,7 +61,7 @@ async function client(id: number, seen: Observation[]): Promise<void> {
         ["put", "registers", key, value],
       ],
     });
-    // Only the log has the write yet: a node that ignored min-tx would show an older version.
+    // So far, only the log has the write: a node that ignored min-tx would show an older version.
     const after = await via().get<string>("registers", key, { minTx: txId });
     const read = { revision: after?.revision ?? null, value: after?.document ?? null };
     seen.push({ client: id, kind: "read", key, minTx: txId, ...read });
@@ -93,7 +93,7 @@ it("responses to clients that compare and set a few keys through different nodes
     expect(checkHistory(seen, log)).toEqual([]);
   }
   const count = (kind: Observation["kind"]): number => seen.filter((one) => one.kind === kind).length;
-  // Enough writes succeeded, and enough lost.
+  // Enough writes succeeded, and enough of them lost a conflict.
   expect(count("written")).toBeGreaterThan(50);
   expect(count("lost")).toBeGreaterThan(50);
   expect(count("written") + count("lost")).toBe(CLIENTS * STEPS);

@@ -20,7 +20,7 @@ describe("pnpm localstack", () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), "cairn-localstack-"));
-    // The test must not depend on which S3 services the machine has.
+    // The test must not depend on the S3 services that are installed on the machine.
     const choice = { CAIRN_LOCALSTACK_S3: "small", CAIRN_LOCALSTACK_DIR: folder };
     const ports = { CAIRN_LOCALSTACK_S3_PORT: "0", CAIRN_LOCALSTACK_NATS_PORT: "0" };
     stack = spawn(process.execPath, [START], {

@@ -83,7 +83,7 @@ async function lowestFree(pid: number): Promise<number> {
   return number;
 }
 
-it("idle connections take no files from the index and the log: all puts succeed, and nothing is moved aside", async () => {
+it("idle connections do not deprive the index and the log of files: all puts succeed, and nothing is moved aside", async () => {
   const { dir, node, url } = await startLimited();
   expect(await putAll(url, 0)).toEqual(Array.from({ length: KEYS }, () => 201));
 
@@ -142,7 +142,7 @@ it("a node that cannot open another file refuses writes, keeps its index and log
   expect(node.output()).not.toMatch(/INDEX_CORRUPT|INTERNAL|LOG_GAP|LOG_REGRESSED/);
 });
 
-it("a program that cannot even open its own files says which limit to raise", async () => {
+it("a program that cannot even open its own files names the limit to raise", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-few-files-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const started = promisify(execFile)(
@@ -164,7 +164,7 @@ it.each([
   [64, "SYSTEM_REFUSED", "Raise the limit of open files"],
   [OPEN_FILES, "INTERNAL", "--debug"],
 ])("a command whose modules are not found with %i open files at most says %s", async (limit, code, hint) => {
-  // Which of the files that are opened at once is refused differs from start to start, so the error is given.
+  // The file that is refused differs from start to start, so the test injects the error.
   const program = `
     import { execFileSync } from "node:child_process";
     const { reportError } = await import(${JSON.stringify(REPORT_ERROR)});

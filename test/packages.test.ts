@@ -73,7 +73,7 @@ describe("the packages, when installed from their tarballs into an empty folder"
     expect(stdout).toBe('{"state":"running"} {"state":"running"} true\n');
   });
 
-  it("provide the cairn command, which starts a node that answers and stops", async () => {
+  it("provide the cairn command, which starts a node that responds and stops", async () => {
     const cairn = place("node_modules/.bin/cairn");
     expect((await run(cairn, ["--help"])).stdout).toContain("Usage: cairn");
     const env = { ...process.env, CAIRN_HTTP_PORT: "0", CAIRN_NODE_ID: "installed" };
@@ -108,7 +108,7 @@ describe("the packages, when installed from their tarballs into an empty folder"
     const { stdout } = await run(process.execPath, [tsc, ...args], { cwd: folder }).catch(
       (failure: { readonly stdout: string }) => failure,
     );
-    // The compiler finds the deliberate mistake, so it has the types, and finds no other.
+    // The compiler reports the deliberate mistake, which shows that it has the types, and nothing else.
     expect(stdout.match(/^.*error TS\d+/gm)).toEqual([expect.stringMatching(/^wrong\.ts.*TS2322$/)]);
   });
 });

@@ -33,7 +33,7 @@ async function bytesIn(folder: string): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-it("a rebuild that is killed in the middle publishes nothing, and the next one continues from what it built", async () => {
+it("a rebuild that is killed in the middle publishes nothing, and the next one continues from the partial result", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-rebuild-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const server = await startNatsServer();

@@ -105,7 +105,7 @@ describe("a node whose checkpoints are in S3", () => {
   });
 
   describe("commands on its store", () => {
-    it("report what is wrong with an address", async () => {
+    it("report the error in an address", async () => {
       const denied = { ...env, AWS_ENDPOINT_URL: "http://127.0.0.1:9" };
       const unreachable = await runCairn(["checkpoint", "list", place], { env: denied });
       expect(unreachable).toMatchObject({

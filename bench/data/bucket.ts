@@ -2,12 +2,17 @@ import { S3 } from "@aws-sdk/client-s3";
 import { testS3, type TestS3 } from "@cairn/localstack";
 import { type LimitedLink, limitedLink } from "../harness/limited-link.ts";
 
-/** The location of a bucket, and what a step needs to reach it. It is sent to the step's process as JSON. */
+/**
+ * The location of a bucket, with everything that a step needs to reach it. It is sent to the step's process as JSON.
+ */
 export type BucketPlace = Pick<TestS3, "endpoint" | "bucket" | "region" | "credentials"> & {
   readonly prefix: string;
 };
 
-/** The S3 service that the environment names (`CAIRN_TEST_S3_ENDPOINT`, …), or else the small one of localstack/ in a separate process. */
+/**
+ * The S3 service that the environment names (`CAIRN_TEST_S3_ENDPOINT`, …), or else the small one in localstack/ in a
+ * separate process.
+ */
 export class BucketServer {
   readonly name: string;
   readonly #server: TestS3;

@@ -17,7 +17,7 @@ export interface NodeChoice {
   readonly log?: FilledLog;
   /** The store of a log backup from which the node reads instead. */
   readonly fromBackup?: StorePlace;
-  /** About how often the log is backed up, in ISO 8601; needs `checkpoints`. */
+  /** The approximate interval between backups of the log, in ISO 8601; needs `checkpoints`. */
   readonly backUp?: string;
   /** The store of its checkpoints; without it, the node saves none. */
   readonly checkpoints?: StorePlace;

@@ -9,7 +9,7 @@ export const BUCKET = "records";
 const KEY_PREFIX = "record-";
 const KEY_LENGTH = 24;
 const POOL_LENGTH = 1 << 20;
-// Odd and larger than a document, so that neighbours share nothing that could be compressed.
+// Odd and larger than a document, so that neighbours have nothing in common that could be compressed.
 const STRIDE = 7_919;
 
 /** The records of a run: 24-byte keys in ascending order, and JSON strings of 300 random characters. */

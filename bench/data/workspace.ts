@@ -16,11 +16,14 @@ export interface WorkspaceOptions {
   readonly size: number;
   /** The folder for Node's CPU profiles of the steps. */
   readonly profileDir?: string | undefined;
-  /** Called with a description of the data that is being made. */
+  /** Called with a description of the data that is being created. */
   readonly onProgress: (what: string) => void;
 }
 
-/** The data of one run, in a temporary directory. Each kind of data is made when a row first needs it, and shared by later rows. */
+/**
+ * The data of one run, in a temporary directory. Each kind of data is created when a row first needs it, and shared by
+ * later rows.
+ */
 export class Workspace {
   readonly dir: string;
   readonly records: Records;

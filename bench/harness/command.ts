@@ -24,8 +24,9 @@ export async function settle(): Promise<void> {
 }
 
 /**
- * Touches as much memory as a run needs for the pages of its files: if the host of a virtual machine takes back free memory, the first
- * process that touches it again pays for that. Call it just before the clock starts, since the host takes memory back within two seconds.
+ * Touches as much memory as a run needs for the pages of its files: if the host of a virtual machine reclaims free
+ * memory, the first process that touches it again is slowed down. Call it just before the clock starts, since the host
+ * reclaims memory within two seconds.
  */
 export async function touchPages(): Promise<void> {
   const path = join(tmpdir(), `cairn-bench-${randomUUID()}`);
@@ -39,7 +40,7 @@ export async function touchPages(): Promise<void> {
   }
 }
 
-/** Flushes a file or directory, with `files` also the files in it, but nothing else that the machine has to write. */
+/** Flushes a file or directory (with `files` also the files in it), but no other pending writes of the machine. */
 export async function flush(path: string, options: { readonly files?: boolean } = {}): Promise<void> {
   const files = options.files === true ? (await readdir(path)).map((name) => join(path, name)) : [];
   await run("sync", [...files, path]);
@@ -50,7 +51,7 @@ export async function copyDirectory(from: string, to: string): Promise<void> {
   await run("cp", ["-r", "--reflink=never", from, to]);
 }
 
-/** Returns how many seconds `work` takes. */
+/** Returns the duration of `work` in seconds. */
 export async function seconds(work: () => Promise<unknown>): Promise<number> {
   const begin = performance.now();
   await work();

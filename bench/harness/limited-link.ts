@@ -13,8 +13,8 @@ export interface LimitedLink {
 const TICK_MS = 2;
 
 /**
- * Relays connections to a server without TLS. Like a network adapter, it carries at most `bytesPerSecond` in each direction, for all
- * connections together. It buffers nothing beyond the sockets.
+ * Relays connections to a server without TLS. Like a network adapter, it transmits at most `bytesPerSecond` in each
+ * direction, for all connections together. It buffers nothing beyond the sockets.
  */
 export async function limitedLink(
   to: { readonly host: string; readonly port: number },

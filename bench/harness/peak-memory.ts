@@ -13,7 +13,7 @@ export function resetPeakMemory(): number {
   try {
     writeFileSync("/proc/self/clear_refs", "5");
   } catch (error) {
-    // Without /proc the peak covers the whole life of the process, which is never too little.
+    // Without /proc, the peak covers the whole life of the process, so it is never too low.
     if (systemErrorCode(error) === undefined) throw error;
   }
   return statusField("self", "VmRSS") ?? process.memoryUsage.rss() / MEGABYTE;

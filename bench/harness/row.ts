@@ -42,6 +42,6 @@ export function ratioTarget(
 export interface Row {
   readonly name: string;
   readonly title: string;
-  /** Makes the data that all rounds share. */
+  /** Creates the data that all rounds share. */
   readonly prepare: (workspace: Workspace) => Promise<Comparison>;
 }

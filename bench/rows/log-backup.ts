@@ -13,7 +13,7 @@ const CHANGES = "1 % changed";
 const ROCKSDB = "RocksDB's BackupEngine";
 const ALONE = "no backup";
 const BACKED_UP = "backup each second";
-/** The part of the documents that change. */
+/** The fraction of the documents that change. */
 const CHANGED_PART = 0.01;
 const WRITER_SECONDS = 10;
 /** The rate of the link: 1 Gbit/s. */

@@ -15,7 +15,7 @@ const CALLERS = 32;
 const EMBEDDED_READS = 500_000;
 const HTTP_READS = 200_000;
 
-/** Reading documents by their keys, compared with the store below and with a server that has nothing to look up. */
+/** Reading documents by their keys, compared with the underlying store and with a server that looks up nothing. */
 export const reads: Row = {
   name: "reads",
   title: "documents read by their keys at random, 32 at once, and one after the other",

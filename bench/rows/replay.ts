@@ -5,7 +5,7 @@ import { ratioTarget, type Row } from "../harness/row.ts";
 const DRAIN = "drain";
 const CAIRN = "cairn";
 
-/** Building an index from the log, compared with reading the same stream and doing nothing. */
+/** Building an index from the log, compared with only reading the same stream. */
 export const replay: Row = {
   name: "replay",
   title: "an index from the log, against draining the same stream and doing nothing",

@@ -14,7 +14,8 @@ export const restart: Row = {
     const make = async (size: number): Promise<{ dir: string; count: number }> => {
       const dir = workspace.fresh(`executions-${size}`);
       await workspace.run("make executions", { dir, count: size, each: 500, indexed: true });
-      // The first start flushes what the last process had only in its write-ahead log, which does not depend on the size.
+      // The first start flushes the data that the previous process had only in its write-ahead log, whose amount does
+      // not depend on the size.
       await workspace.run("restart node", { dir, count: size });
       return { dir, count: size };
     };

@@ -81,7 +81,7 @@ async function compare(workspace: Workspace, bytesPerSecond?: number): Promise<C
   };
 }
 
-/** Makes incompressible files of the size of an index's tables. */
+/** Creates incompressible files of the size of an index's tables. */
 async function makeFiles(dir: string, count: number): Promise<void> {
   await mkdir(dir);
   for (let n = 0; n < count; n += 1) {

@@ -10,7 +10,7 @@ const NOBODY = "nobody watches";
 const OWN = "1,000 watch a namespace each";
 const ALL = "1,000 watch everything";
 
-/** The slowdown of a node under load by watchers, and the events that watchers miss. */
+/** The slowdown that watchers cause on a node under load, and the events that watchers miss. */
 export const watch: Row = {
   name: "watch",
   title: "2,000 transactions a second come in while 1,000 watch over HTTP",

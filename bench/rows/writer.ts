@@ -8,7 +8,7 @@ const CAIRN = "cairn checkpoint";
 const TAR = "links + tar cf + sync";
 const LMDB = "lmdb backup + sync";
 
-/** The slowdown of a steady writer by a backup. */
+/** The slowdown that a backup causes for a steady writer. */
 export const writer: Row = {
   name: "writer",
   title: "1,000 batches of 10 rows a second, before and during five backups",

@@ -8,12 +8,15 @@ const POLL_MS = 50;
 const WINDOW = 1_000;
 const SUBMITTED_PER_SECOND = 500;
 const MB = 1_000_000;
-/** How often the documents are changed: what is written is merged once there is more of it than a segment holds. */
+/**
+ * The number of times that the documents are changed: segments are merged once more data is written than a segment
+ * holds.
+ */
 const TIMES_CHANGED = 4;
 /** The tag of a log in a message; only its length matters here. */
 const ANY_TAG = "0".repeat(16);
 
-/** Starts a node that backs its log up, and ends once the backup holds all of it. */
+/** Starts a node that backs its log up, and ends once the backup holds the whole log. */
 export async function fillBackup({ config }: { readonly config: object }): Promise<Figures> {
   const node = await startNode(config, { env: {} });
   try {
@@ -26,8 +29,8 @@ export async function fillBackup({ config }: { readonly config: object }): Promi
 }
 
 /**
- * Puts records, changes some of them in scattered order several times, and measures what the backup writes for a change. Changes them once more while
- * nothing is backed up, compacts the whole index, and measures it again.
+ * Puts records, changes some of them in scattered order several times, and measures how much the backup writes for a
+ * change. Changes them once more while nothing is backed up, compacts the whole index, and measures again.
  */
 export async function changeAndBackUp(input: {
   readonly config: object;

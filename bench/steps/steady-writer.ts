@@ -21,15 +21,16 @@ export interface Disturbed {
   readonly records: number;
   /** Resolves once readers see the rows. */
   readonly write: (rows: readonly WrittenRow[]) => Promise<unknown>;
-  /** Makes one backup. */
+  /** Creates one backup. */
   readonly disturb: (round: number) => Promise<void>;
   /** Removes a backup. Not measured. */
   readonly tidy: (round: number) => Promise<void>;
 }
 
 /**
- * Writes a batch every millisecond, first undisturbed for some seconds and then during a few backups. A latency is measured from the call
- * until the rows can be read; the longest wait from when the batch was due, so that it includes times in which the thread was blocked.
+ * Writes a batch every millisecond, first undisturbed for some seconds and then during a few backups. A latency is
+ * measured from the call until the rows can be read; the longest wait is measured from the time at which the batch was
+ * due, so that it includes times in which the thread was blocked.
  */
 export async function measureSteadyWriter({ records, write, disturb, tidy }: Disturbed): Promise<Figures> {
   const batch = batches(records);

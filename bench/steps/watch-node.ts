@@ -13,7 +13,9 @@ export interface NodeWatchers {
   readonly transactions: number;
 }
 
-/** Opens the watches, starts the load, and compares what each watcher received with what was written. */
+/**
+ * Opens the watches, starts the load, and compares the transactions that each watcher received with the written ones.
+ */
 export async function watchNode({ port, count, own, transactions }: NodeWatchers): Promise<Figures> {
   const url = `http://127.0.0.1:${port}`;
   await waitUntilReady(url);

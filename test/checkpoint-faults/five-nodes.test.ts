@@ -4,7 +4,7 @@ import { runCairnOrThrow } from "../support/cairn-process.ts";
 import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
 import { gapsOf, overlaps, type SeenCheckpoint } from "../support/watched-store.ts";
 
-/** The duration of `pnpm soak five-nodes` in minutes. 0 in the suite, where the test takes a few periods. */
+/** The duration of `pnpm soak five-nodes` in minutes; 0 in the suite, where the test takes a few periods. */
 const MINUTES = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0);
 const PERIOD_SECONDS = Number(process.env["CAIRN_SOAK_PERIOD_SECONDS"] ?? 2);
 const MEGABYTES = 30;
@@ -76,7 +76,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     expect(new Set(digests).size).toBe(1);
     const taken = cluster.store.inOrder();
     expect(overlaps(taken)).toEqual([]);
-    // A few checkpoints may all be one node's by chance.
+    // By chance, one node may save all of a few checkpoints.
     if (SOAKING) expect(new Set(taken.map(({ node }) => node)).size).toBeGreaterThan(1);
     const gaps = gapsOf(taken);
     // No node saves sooner than nine tenths of a period after another. On a busy machine, saving may take long.

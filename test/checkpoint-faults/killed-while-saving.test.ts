@@ -13,7 +13,7 @@ const KILLS = soakRounds(1);
 const MEGABYTES = 8;
 const TWO_HOURS = 7_200;
 
-/** The last test needs what the kills leave behind. */
+/** The last test needs the files that the kills leave behind. */
 const IN_ORDER = { shuffle: false, timeout: soakTimeout(KILLS, 60_000) };
 
 describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
@@ -72,7 +72,7 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
     expect(leftovers.some((name) => name.startsWith(".tmp-"))).toBe(true);
     expect(leftovers.some((name) => name.endsWith(".tar"))).toBe(true);
     await savedAgain();
-    // As long as they are young, they may belong to a node that is still writing.
+    // While they are recent, they may belong to a node that is still writing.
     expect(await leftIn(store)).toEqual(expect.arrayContaining(leftovers));
     for (const name of leftovers) await makeOld(path.join(store, name));
     await vi.waitFor(

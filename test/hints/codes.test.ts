@@ -2,12 +2,12 @@ import { ERROR_CODES, type ErrorCode } from "@cairn/kv";
 import { expect, it } from "vitest";
 import { BROKEN_CLUSTERS } from "./clusters/all-clusters.ts";
 
-/** Codes whose hint is not a cure, each with the reason. */
+/** Codes whose hint is not a remedy, each with the reason. */
 const WITHOUT_CURE: Partial<Record<ErrorCode, string>> = {
   INTERNAL: "an unexpected error has no known cure; its hint asks for a report",
 };
 
-it("every error code that has a cure is shown by a broken cluster", () => {
+it("every error code that has a remedy is shown by a broken cluster", () => {
   const shown = new Set(BROKEN_CLUSTERS.flatMap(({ codes }) => codes));
   const untried = ERROR_CODES.filter((code) => !shown.has(code) && WITHOUT_CURE[code] === undefined);
   expect(untried).toEqual([]);

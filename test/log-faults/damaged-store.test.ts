@@ -38,7 +38,10 @@ async function damageStore(change: (block: Buffer) => Buffer): Promise<void> {
   await scene.nats.start();
 }
 
-/** Expects that the log is shorter: a new node accepts what is left, and one that knew more reports LOG_REGRESSED. */
+/**
+ * Expects that the log is shorter: a new node accepts the remaining messages, and a node that knew more reports
+ * LOG_REGRESSED.
+ */
 async function expectCut(left: number): Promise<void> {
   const b = await scene.ready("b");
   expect((await b.status()).index.txId).toBe(left);
@@ -70,7 +73,7 @@ function flipBitInTheMiddle(block: Buffer): Buffer {
 }
 
 describe("a log whose server's message file was damaged", () => {
-  it("by truncation is shorter: a running node and one that was down both rebuild from what is left", async () => {
+  it("by truncation is shorter: a running node and one that was down both rebuild from the remaining messages", async () => {
     const b = await scene.ready("b");
     await b.close();
     await damageStore(cutInHalf);
@@ -84,7 +87,7 @@ describe("a log whose server's message file was damaged", () => {
     expect(new Set(left)).toEqual(new Set([FILLER]));
   });
 
-  it("by one flipped bit is read only up to there, and no node applies the damaged message", async () => {
+  it("by one flipped bit is read only up to the damage, and no node applies the damaged message", async () => {
     const whole = await readableMessages();
     await a.close();
     await damageStore(flipBitInTheMiddle);
@@ -104,7 +107,7 @@ describe("a log whose server's message file was damaged", () => {
     expect(documents).toHaveLength(txId - 1);
   });
 
-  it("until it was empty is not mistaken for a new log by a node that knows more, even if others write to it", async () => {
+  it("so that it is empty is not mistaken for a new log by a node that knows more, even if others write to it", async () => {
     await saveCheckpoint(a);
     await a.close();
     await damageStore(() => Buffer.alloc(0));

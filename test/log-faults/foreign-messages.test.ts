@@ -55,7 +55,7 @@ describe("a message that another program published to the log", () => {
   });
   afterEach(async () => await scene.close());
 
-  it("changes nothing and stops no node: nodes that apply it alone, in batches and from the beginning agree", async () => {
+  it("changes nothing and stops no node: nodes agree, whether they apply it alone, in batches or from the beginning", async () => {
     const [a, b] = nodes as [CairnNode, CairnNode];
     const refused: number[] = [];
     await scene.operate(async (operator) => {
@@ -75,7 +75,7 @@ describe("a message that another program published to the log", () => {
     const joined = await scene.ready("joined");
     const fold = await scene.operate(async (operator) => {
       const known = new LogFold();
-      // The oracle understands only what nodes write, so rejected messages are replaced by unreadable ones.
+      // The oracle understands only messages from nodes, so rejected messages are replaced by unreadable ones.
       for await (const message of operator.messages()) {
         known.apply(refused.includes(message.position) ? { ...message, payload: Buffer.from("?") } : message);
       }

@@ -11,7 +11,7 @@ const SLOW_WAIT = { timeout: 120_000, interval: 250 };
 const FILLER = "x".repeat(20_000);
 
 /** The last case of `docs/nats.md`, "A full disk": another program has filled the disk. */
-it("a server whose disk is full loses nothing, and nodes continue once space was freed and it was restarted", async () => {
+it("a server whose disk is full loses nothing, and nodes continue after space has been freed and the server has been restarted", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-full-server-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const disk = await mountSmallDisk(path.join(folder, "disk"), 4);

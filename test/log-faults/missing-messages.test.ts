@@ -19,7 +19,7 @@ afterEach(async () => await scene.close());
 const KEY = { bucket: "things", namespace: "default", name: "k0" };
 
 describe("a node that was down while messages it lacks were purged from the log", () => {
-  it("continues from a newer checkpoint and ends with the other nodes' digest", async () => {
+  it("continues from a newer checkpoint and finally has the other nodes' digest", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 10, "early");
@@ -36,7 +36,7 @@ describe("a node that was down while messages it lacks were purged from the log"
     expect(await values(again)).toMatchObject({ k0: "early", k5: "late", k24: "tail" });
   });
 
-  it("halts if no newer checkpoint exists, and still answers stale reads", async () => {
+  it("halts if no newer checkpoint exists, and still serves stale reads", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 10, "early");
@@ -53,7 +53,7 @@ describe("a node that was down while messages it lacks were purged from the log"
     expect(await again.get(KEY, { stale: true })).toMatchObject({ json: '"early"' });
   });
 
-  it("halts, as a new node does, if the whole log was purged, and neither begins a log in its place", async () => {
+  it("halts, like a new node, if the whole log was purged, and neither of them creates a log in its place", async () => {
     const a = await scene.ready("a");
     const last = await put(a, 0, 10, "early");
     await saveCheckpoint(a);

@@ -86,7 +86,7 @@ describe("a stream that was deleted", () => {
     expect(await scene.operate(async (operator) => (await operator.info()).state.messages)).toBe(1);
   });
 
-  it("and created again by another node halts a node that was down, which joins the new log only if configured to", async () => {
+  it("and created again by another node halts a node that was down, which joins the new log only if it is configured to", async () => {
     await a.close();
     await scene.operate(async (operator) => await operator.deleteStream());
     const b = await scene.ready("b");
@@ -110,7 +110,7 @@ describe("a stream that was deleted", () => {
     expect(new Set(documents.map(({ json }) => json))).toEqual(new Set(['"old"']));
   });
 
-  it("and created again and written to at once never confirms a transaction as part of the old history", async () => {
+  it("and created again and immediately written to never confirms a transaction as part of the old history", async () => {
     // The new log is short, so that the index has applied its positions already.
     await scene.operate(async (operator) => {
       await operator.deleteStream();
@@ -137,7 +137,7 @@ describe("a stream that was deleted", () => {
     expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
   });
 
-  it("and created again with the same messages never confirms a transaction, and the refusal says to look for it", async () => {
+  it("and created again with the same messages never confirms a transaction, and the refusal recommends searching for it", async () => {
     await scene.operate(async (operator) => {
       const messages: string[] = [];
       for await (const { payload } of operator.messages()) messages.push(Buffer.from(payload).toString());

@@ -107,7 +107,10 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   },
 };
 
-/** Waits until a node is ready, has failed or has exited. That may take until its server and its checkpoints are back. */
+/**
+ * Waits until a node is ready, has failed or has exited. That may take until its server and its checkpoints are
+ * available again.
+ */
 async function waitUntilSettled(cluster: NemesisCluster, number: number): Promise<void> {
   const deadline = Date.now() + SETTLED_WITHIN_MS;
   while (Date.now() < deadline) {

@@ -17,7 +17,7 @@ export async function injectFaults(
   const names = Object.keys(FAULTS).filter((name) => name !== "disk full" || cluster.hasDisk);
   const [first = "", ...rest] = names;
   const busy = new Map<string, Promise<void>>();
-  // A fault that fails has not undone its effect, so that later observations would mean nothing.
+  // A fault that fails has not undone its effect, so later observations would be meaningless.
   const failures: Error[] = [];
   while (!signal.aborted && failures.length === 0) {
     const name = picks.of([first, ...rest]);

@@ -12,7 +12,7 @@ export interface LoggedTransaction {
   readonly documents: readonly string[];
 }
 
-/** A fold of the log that uses no part of a node. It knows the right answer to a read after any transaction. */
+/** A fold of the log that uses no part of a node. It can compute the right response to a read after any transaction. */
 export class LogHistory {
   /** All transactions, starting with transaction 1. */
   readonly transactions: LoggedTransaction[] = [];

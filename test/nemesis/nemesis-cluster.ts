@@ -8,7 +8,7 @@ import { NodeProcess } from "../support/cairn-process.ts";
 import { mountSmallDisk, type SmallDisk } from "../support/small-disk.ts";
 
 export const NODES = 3;
-/** The size of the disk, more than the index needs after an hour. Only the free part is filled. */
+/** The size of the disk, which is larger than the index after an hour. Only the free part is filled. */
 const DISK_MEGABYTES = 768;
 
 const run = promisify(execFile);
@@ -17,9 +17,9 @@ const run = promisify(execFile);
 export class NemesisCluster {
   readonly folder: string;
   readonly nats: NatsTestServer;
-  /** The last known address of each node; the address of a killed node stays until the node is restarted. */
+  /** The last known address of each node; the address of a killed node is kept until the node is restarted. */
   readonly urls: string[] = [];
-  /** The number of times that nodes exited or failed by themselves, by reason. */
+  /** The number of times that nodes exited or failed without a fault that caused it directly, by reason. */
   readonly ends = new Map<string, number>();
   readonly #nodes: NodeProcess[] = [];
   /** The last node's folder, if file systems can be mounted here. */
@@ -38,7 +38,7 @@ export class NemesisCluster {
     await mkdir(cluster.checkpoints);
     await writeFile(cluster.#config, JSON.stringify(cluster.#settings()));
     const disk = mountSmallDisk(cluster.dir(NODES - 1), DISK_MEGABYTES);
-    // Without the right to mount, the fault "disk full" is omitted.
+    // Without permission to mount, the fault "disk full" is omitted.
     cluster.#disk = await disk.catch(() => undefined);
     for (let number = 0; number < NODES; number += 1) await cluster.start(number);
     for (let number = 0; number < NODES; number += 1) await cluster.node(number).ready();
@@ -91,7 +91,7 @@ export class NemesisCluster {
       if (node.exited) this.#countEnd(`ended: ${endOf(node.output())}`);
       else {
         const { phase, failure } = await node.status();
-        // Nodes with these failures continue by themselves once the disk has space and the store answers.
+        // Nodes with these failures continue automatically once the disk has space and the store responds.
         if (phase !== "failed" || failure === null || /^(DISK_FULL|STORE_|SYSTEM_REFUSED)/.test(failure.code))
           continue;
         this.#countEnd(`halted: ${failure.code}`);
@@ -126,7 +126,7 @@ export class NemesisCluster {
   /** Fills the last node's disk. Returns a function that frees it. */
   async fillDisk(): Promise<() => Promise<void>> {
     const file = path.join(this.dir(NODES - 1), "filler");
-    // fallocate takes what is free and then fails.
+    // fallocate allocates the free space and then fails.
     await run("fallocate", ["-l", `${DISK_MEGABYTES - 1}M`, file]).catch(() => undefined);
     await run("dd", ["if=/dev/zero", `of=${file}`, "bs=1M", "oflag=append", "conv=notrunc"]).catch(
       () => undefined,

@@ -21,12 +21,12 @@ const CLIENTS = 8;
 const SETTLED_WITHIN_MS = 120_000;
 const MAX_SHOWN = 20;
 /**
- * The permitted ends of a node: it may halt if the log was trimmed while the checkpoints were unavailable, and exit if the disk was full at
- * its start.
+ * The permitted ends of a node: it may halt if the log was trimmed while the checkpoints were unavailable, and exit if
+ * the disk was full when it started.
  */
 const ALLOWED_ENDS = new Set(["halted: LOG_TRIMMED", "ended: DISK_FULL"]);
 
-describe("a cluster in which all kinds of faults happen at once", () => {
+describe("a cluster in which all kinds of faults happen concurrently", () => {
   it(
     `loses nothing, applies nothing twice and returns no wrong answer (seed ${SEED})`,
     { timeout: DURATION_MS + 600_000 },

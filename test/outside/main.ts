@@ -4,7 +4,10 @@ import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { ROOT } from "../support/cairn-process.ts";
 
-/** Programs that compare Cairn with third-party software. Each fetches what it needs, and reports what the machine lacks. */
+/**
+ * Programs that compare Cairn with third-party software. Each fetches what it needs, and reports what is missing on the
+ * machine.
+ */
 const JUDGES: Readonly<Record<string, string>> = {
   clients: "test/dist/outside/clients/main.js",
   durations: "packages/node/dist/test/outside/durations/main.js",

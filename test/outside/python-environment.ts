@@ -6,8 +6,8 @@ import { ROOT } from "../support/cairn-process.ts";
 const FOLDER = join(ROOT, "node_modules/.cache/python");
 
 /**
- * Creates a virtual environment with these packages, unless an earlier run did, and returns its bin folder. Throws an error that says what
- * the machine lacks; `hint` says what pip may need.
+ * Creates a virtual environment with these packages, unless an earlier run did, and returns its bin folder. Throws an
+ * error that names what is missing on the machine; `hint` explains what pip may need.
  */
 export async function pythonEnvironment(
   name: string,

@@ -15,7 +15,7 @@ interface Acknowledged {
   readonly ops: readonly Operation[];
 }
 
-/** The acknowledged transactions, as clients know them, and the documents that must exist because of them. */
+/** The transactions that clients know to be acknowledged, and the documents that must exist because of them. */
 export class AcknowledgedHistory {
   readonly #transactions = new Map<number, Acknowledged>();
 
@@ -23,7 +23,9 @@ export class AcknowledgedHistory {
     return this.#transactions.size;
   }
 
-  /** Records that a transaction was acknowledged with `txId`. Returns what is wrong with it, if anything. */
+  /**
+   * Records that a transaction was acknowledged with `txId`. Returns a description of the error in it, if there is one.
+   */
   add(txId: number, id: string, ops: readonly Operation[]): string | undefined {
     const earlier = this.#transactions.get(txId);
     this.#transactions.set(txId, { id, ops });

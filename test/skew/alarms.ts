@@ -32,7 +32,10 @@ export function readLogLine(line: string): LogLine | undefined {
   }
 }
 
-/** Returns whether a line of a node's log is an alarm without a cause. `expected` are the codes for which this round gives cause. */
+/**
+ * Returns whether a line of a node's log is an alarm without a cause. `expected` contains the codes that this round
+ * causes.
+ */
 export function isFalseAlarm({ level, code, msg }: LogLine, expected: ReadonlySet<string>): boolean {
   if (code === undefined) {
     return (

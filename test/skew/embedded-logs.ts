@@ -10,7 +10,9 @@ import { documentsOf, submitBatch } from "./node-requests.ts";
 const TRANSACTIONS = 100;
 const REFUSED_WITHIN_MS = 30_000;
 
-/** Starts each version on a folder with an embedded log of the other one, which must refuse it and leave it intact. */
+/**
+ * Starts each version on a folder with an embedded log of the other one; it must refuse the log and leave it intact.
+ */
 export async function swapEmbeddedLogs(first: Build, folder: string, figures: Figures): Promise<void> {
   await swap(first, NEW, "LOG_DIFFERENT", path.join(folder, "embedded-of-first"), figures);
   await swap(NEW, first, "INDEX_VERSION", path.join(folder, "embedded-of-new"), figures);

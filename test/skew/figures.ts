@@ -1,4 +1,4 @@
-/** Counts of what a campaign did, and the violations that it found. */
+/** The counts of a campaign's actions, and the violations that it found. */
 export class Figures {
   readonly violations: string[] = [];
   readonly #counts = new Map<string, number>();

@@ -38,8 +38,8 @@ export async function fingerprintOf(server: string, stream: string, folder: stri
 }
 
 /**
- * Returns what `node`, which cannot read the log, has changed. Other nodes may save and sweep in the meantime, but must not write to the
- * log.
+ * Returns the changes made by `node`, which cannot read the log. Other nodes may save and sweep in the meantime, but
+ * must not write to the log.
  */
 export function harmDone(before: Fingerprint, after: Fingerprint, node: string): string[] {
   const problems: string[] = [];

@@ -40,7 +40,10 @@ export async function documentsOf(
   return found;
 }
 
-/** Requests a checkpoint and returns its name, or why it was skipped. If the round trims the log, the node need not be ready. */
+/**
+ * Requests a checkpoint and returns its name, or the reason why it was skipped. If the round trims the log, the node
+ * need not be ready.
+ */
 export async function requestCheckpoint(cluster: SkewCluster, member: Member): Promise<string | undefined> {
   const url = `${await member.process?.url()}/api/v1/checkpoints?await=true`;
   const answer = await fetch(url, { method: "POST" });

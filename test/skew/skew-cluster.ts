@@ -37,7 +37,7 @@ export class SkewCluster {
   readonly nats: NatsTestServer;
   readonly store: StoreHistory;
   readonly members: Member[] = [];
-  /** Codes with which nodes may fail, since this round gives cause for them. */
+  /** Codes with which nodes may fail because of this round's actions. */
   readonly expected = new Set<string>();
   readonly figures: Figures;
   readonly #fold = new LogFold();
@@ -115,7 +115,7 @@ export class SkewCluster {
     }
   }
 
-  /** Kills a node like a crash, or stops it gracefully. */
+  /** Kills a node as in a crash, or stops it gracefully. */
   async end(member: Member, how: "kill" | "stop"): Promise<void> {
     const { process } = member;
     if (process === undefined) return;

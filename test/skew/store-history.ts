@@ -18,8 +18,8 @@ interface ManifestParts {
 const MANIFEST = /^(checkpoint-.*Z-[0-9a-f]{8})\.json$/;
 
 /**
- * Returns why retention must not have removed `gone` while only `present` remained; undefined if that was right. Each version counts only
- * its own checkpoints and keeps the newest `retain`.
+ * Returns the reason why retention must not have removed `gone` while only `present` remained; undefined if the removal
+ * was right. Each version counts only its own checkpoints and keeps the newest `retain`.
  */
 export function wrongRemoval(
   gone: StoredCheckpoint,
@@ -60,7 +60,10 @@ export class StoreHistory {
     return [...this.#present.values()];
   }
 
-  /** Reads the folder, and returns which checkpoints were wrongly removed since the last poll. Concurrent calls run one after another. */
+  /**
+   * Reads the folder, and returns the checkpoints that were wrongly removed since the last poll. Concurrent calls run
+   * one after another.
+   */
   async poll(): Promise<string[]> {
     this.#polling = this.#polling.then(() => this.#poll());
     return await this.#polling;

@@ -23,7 +23,7 @@ export class Writers {
     this.#running.catch(() => {});
   }
 
-  /** Stops the clients once the transactions under way are acknowledged. */
+  /** Stops the clients once the pending transactions are acknowledged. */
   async finish(): Promise<void> {
     this.#stop.abort();
     await this.#running;

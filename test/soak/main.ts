@@ -1,11 +1,14 @@
-// Runs long campaigns of the fault tests: node test/dist/soak/main.js [NAME...] [--rounds N] [--seed N] [--minutes N] [--period SECONDS]
-// For skew also [--other PATH] [--first PATH]: built checkouts of the versions that it would otherwise build.
+// Runs long campaigns of the fault tests: node test/dist/soak/main.js [NAME...] [--rounds N] [--seed N] [--minutes N]
+// [--period SECONDS] For skew also [--other PATH] [--first PATH]: checkouts, already built, of the versions that it
+// would otherwise build.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { ROOT } from "../support/cairn-process.ts";
 
-/** A campaign that is a separate program, since it needs more than the tests do (a C compiler, builds of other versions). */
+/**
+ * A campaign that is a separate program, since it needs more than the tests (a C compiler, builds of other versions).
+ */
 interface Program {
   readonly program: string;
   readonly rounds: number;

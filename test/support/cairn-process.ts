@@ -79,7 +79,7 @@ export interface NodeProcessOptions {
   readonly program?: string;
 }
 
-/** A node in a separate process, started as users start it. */
+/** A node in a separate process, started like a user's node. */
 export class NodeProcess {
   readonly id: string;
   readonly lines: string[] = [];
@@ -135,7 +135,7 @@ export class NodeProcess {
     };
   }
 
-  /** Kills the process with SIGKILL, like a crash. */
+  /** Kills the process with SIGKILL, as in a crash. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#exited;
@@ -148,7 +148,7 @@ export class NodeProcess {
     return this.#child.exitCode;
   }
 
-  /** Waits until the process exits by itself. */
+  /** Waits until the process exits. */
   async ended(): Promise<void> {
     await this.#exited;
   }

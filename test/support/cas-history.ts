@@ -24,9 +24,10 @@ export interface Version {
 }
 
 /**
- * Compares `seen` with the versions of each key in the log, oldest first, and returns the contradictions. Every committed write must be in
- * the log once and follow the revision that it expected; every version in the log must have been reported to its writer; a write may be
- * lost only to a write in between; and a read must show a version of the key that is not older than its `min-tx`.
+ * Compares `seen` with the versions of each key in the log, oldest first, and returns the contradictions. Every
+ * committed write must be in the log once and follow the revision that it expected; every version in the log must have
+ * been reported to its writer; a write may be lost only to a write in between; and a read must return a version of the
+ * key that is not older than its `min-tx`.
  */
 export function checkHistory(
   seen: readonly Observation[],

@@ -122,7 +122,7 @@ export class CheckpointCluster {
       const url = `${await node.url()}/api/v1/writes/default/k${this.#written % 500}`;
       const headers = { "content-type": "application/json" };
       const body = JSON.stringify({ n: this.#written });
-      // The node may be frozen while the request is under way.
+      // The node may be frozen during the request.
       await fetch(url, { method: "PUT", headers, body, signal: AbortSignal.timeout(2_000) }).catch(() => {});
       await delay(WRITE_EVERY_MS);
     }

@@ -28,7 +28,7 @@ export class RetryingSubmitters {
     );
   }
 
-  /** Stops the clients once the submissions under way are acknowledged. */
+  /** Stops the clients once the pending submissions are acknowledged. */
   async finish(): Promise<void> {
     this.#stop.abort();
     await this.#running;

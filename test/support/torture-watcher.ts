@@ -7,7 +7,10 @@ export interface WatchedSegment {
   lastTxId: number;
   lastTxTime: string | null;
   readonly seen: { readonly txId: number; readonly changes: readonly string[] }[];
-  /** Why the watch could not be resumed: history up to `floor` was pruned, or the log lost transactions that were received. */
+  /**
+   * The reason why the watch could not be resumed: the history up to `floor` was pruned, or the log lost transactions
+   * that had been received.
+   */
   ended: { readonly floor: number } | "regressed" | undefined;
 }
 

@@ -8,7 +8,7 @@ import { type ExpectedTransaction, expectedTransactions } from "./watch-oracle.t
 export class WatchedCluster {
   readonly scene: FaultScene;
   readonly #nodes: NodeProcess[] = [];
-  /** The last known address of each node; the address of a killed node stays until the node is restarted. */
+  /** The last known address of each node; the address of a killed node is kept until the node is restarted. */
   readonly urls: string[] = [];
 
   private constructor(scene: FaultScene) {
@@ -51,7 +51,7 @@ export class WatchedCluster {
     await Promise.all(this.#nodes.map((node) => node.ready()));
   }
 
-  /** Makes the first node save a checkpoint. */
+  /** Requests a checkpoint from the first node. */
   async checkpoint(): Promise<void> {
     await fetch(`${this.urls[0] ?? ""}/api/v1/checkpoints?await=true`, { method: "POST" });
   }
@@ -66,7 +66,7 @@ export class WatchedCluster {
     );
   }
 
-  /** Returns what watchers of the current log must receive. */
+  /** Returns the transactions that watchers of the current log must receive. */
   async expected(): Promise<readonly ExpectedTransaction[]> {
     return await this.scene.operate(async (operator) => await expectedTransactions(operator.messages()));
   }

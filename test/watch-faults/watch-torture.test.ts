@@ -20,7 +20,7 @@ describe("watchers that disconnect, pause and change nodes", () => {
 
   for (let seed = FIRST_SEED; seed < FIRST_SEED + ROUNDS; seed += 1) {
     it(
-      `receive exactly the log starting where they began, while nodes are killed and the log loses its end (seed ${seed})`,
+      `receive exactly the log from their beginning, while nodes are killed and the log loses its end (seed ${seed})`,
       { timeout: soakTimeout(1, 90_000) },
       async () => await torture(cluster, seed),
     );
@@ -82,14 +82,18 @@ async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
     expect(watcher.connections).toBeGreaterThan(0);
     for (const segment of watcher.segments) expectSuffix(segment, watcher.filter, expected, before);
     for (const { ended, lastTxId } of watcher.segments) {
-      // No watcher is refused if a watch can begin at its position, or told of a rollback that did not happen.
+      // No watcher is refused if a watch can begin at its position, and none receives notice of a rollback that did not
+      // happen.
       if (typeof ended === "object") expect(ended.floor).toBeGreaterThan(lastTxId);
       if (ended === "regressed") expect(regresses).toBe(true);
     }
   }
 }
 
-/** Expects that a watcher received what the log has in the segment, or had before a rollback that was reported to the watcher. */
+/**
+ * Expects that a watcher received the part of the log in the segment, or the part before a rollback that was reported
+ * to the watcher.
+ */
 function expectSuffix(
   { from, lastTxId, seen, ended }: WatchedSegment,
   filter: WatchFilter,

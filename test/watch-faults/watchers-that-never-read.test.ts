@@ -5,7 +5,10 @@ import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { NodeProcess } from "../support/cairn-process.ts";
 
-/** The number of watchers, enough that serving each once takes longer than the limit; 800 watchers and 60 MB were measured. */
+/**
+ * The number of watchers, large enough that serving each of them once takes longer than the limit; 800 watchers and 60
+ * MB were measured.
+ */
 const WATCHERS = Number(process.env["CAIRN_WATCHERS"] ?? "200");
 const TRANSACTIONS = Number(process.env["CAIRN_WATCHED_TRANSACTIONS"] ?? "20000");
 const DOCUMENT_BYTES = 500;

@@ -13,7 +13,7 @@ export interface ComputeOptions {
 const KEY_BYTES = 32;
 const derive = promisify(pbkdf2);
 
-/** Fails the executions that were running when this compute node last ended. Returns how many there were. */
+/** Fails the executions that were running when this compute node last ended. Returns their number. */
 export async function failAbandoned(store: ExecutionStore): Promise<number> {
   const error = "The compute node ended while it ran.";
   let failed = 0;

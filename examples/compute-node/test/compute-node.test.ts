@@ -54,7 +54,7 @@ async function countEnded({ greeting }: ComputeProcess): Promise<number> {
 }
 
 describe("the compute node", () => {
-  it("knows how many executions are in each state right after kill -9 and a restart, as a full count confirms", async () => {
+  it("has the right number of executions in each state immediately after kill -9 and a restart", async () => {
     let node = await start("P30D");
     expect(node.greeting.counters).toEqual({});
     await submit(node.greeting.ready, EXECUTIONS);
@@ -120,7 +120,7 @@ describe("the compute node", () => {
     let node = await start("PT0.5S");
     await submit(node.greeting.ready, 60);
     await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBeGreaterThan(0);
-    // Documents expire by the time of transactions, so something must be written.
+    // Documents expire according to the times of transactions, so something must be written.
     await expect
       .poll(
         async () => {
@@ -136,7 +136,7 @@ describe("the compute node", () => {
     expect(await fullCount(node.client, node.greeting.txId)).toEqual({});
   });
 
-  it("exits when another compute node uses its store, and names that process", async () => {
+  it("exits if another compute node uses its store, and names that process", async () => {
     const { client } = await start("P30D");
     await client.put("executions", "e", execution(1));
     const env = { ...process.env, CAIRN_DIR: folder, CAIRN_HTTP_PORT: "0" };

@@ -19,7 +19,7 @@ export interface CommitHeader {
   readonly messageCut: boolean;
 }
 
-/** Receives what the parser finds, in the order of the stream. */
+/** Receives the commits and changes, in the order of the stream. */
 export interface HistoryHandler {
   commit(header: CommitHeader): void;
   /** The commit wrote a path. `path` is valid during the call only. */
@@ -44,8 +44,8 @@ const NEWLINE = 0x0a;
 const NO_FILE = "000000";
 
 /**
- * Parses the output of `git diff-tree --stdin --raw -z --format=COMMIT_FORMAT`. It counts fields instead of searching for them, so that no
- * message or path can be taken for something else.
+ * Parses the output of `git diff-tree --stdin --raw -z --format=COMMIT_FORMAT`. It counts fields instead of searching
+ * for them, so that no message or path can be mistaken for something else.
  */
 export class DiffTreeParser {
   readonly #handler: HistoryHandler;

@@ -17,7 +17,10 @@ export interface FileDocument {
   readonly path?: string;
 }
 
-/** An author or committer. `time` is ISO 8601 in UTC, null if the commit's date is not readable; `zone` is git's form (`+0200`). */
+/**
+ * An author or committer. `time` is ISO 8601 in UTC, null if the commit's date cannot be parsed; `zone` is git's form
+ * (`+0200`).
+ */
 export interface Person {
   readonly name: string;
   readonly email: string;
@@ -36,7 +39,7 @@ export interface CommitDocument {
   /** The message's first line, up to 500 characters. */
   readonly subject: string;
   readonly message: string;
-  /** Present if the message is only the beginning of the commit's message. */
+  /** Present if the message was truncated. */
   readonly messageCut?: true;
   /** The number of paths that the commit wrote or deleted, compared with its first parent. */
   readonly changes: number;

@@ -68,7 +68,7 @@ export function startGit(
       else reject(explain(resolve(directory), args[0] ?? "", stderr, signal ?? `status ${String(status)}`));
     });
   });
-  // A caller that stops git early does not wait for `finished`.
+  // Callers that stop git early do not wait for `finished`.
   finished.catch(() => undefined);
   return { stdin: child.stdin, stdout: child.stdout, finished, stop: () => void child.kill() };
 }

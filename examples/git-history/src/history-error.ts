@@ -1,4 +1,4 @@
-/** An error that the user can correct: `message` says what happened, `hint` what to do about it. */
+/** An error that the user can correct: `message` describes it, and `hint` explains what to do. */
 export class HistoryError extends Error {
   readonly hint: string | undefined;
 

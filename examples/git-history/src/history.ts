@@ -84,8 +84,8 @@ export async function* historyLines(options: HistoryOptions): AsyncGenerator<str
 }
 
 /**
- * Yields a line for diff-tree for each commit: the commit and the parent to compare it with, which for a merge is only the first one. A
- * commit without parents is compared with nothing.
+ * Yields a line for diff-tree for each commit: the commit and the parent to compare it with, which is only the first
+ * one for a merge. A commit without parents is compared with nothing.
  */
 async function* requests(
   list: GitProcess,
@@ -130,7 +130,10 @@ function nextPlace(underway: CommitPlace[], oid: string): CommitPlace {
   return place;
 }
 
-/** Throws the first failure in the given order. When git dies, its pipes break too, which would explain nothing. */
+/**
+ * Throws the first failure in the given order. When git dies, its pipes also break; that error would not explain the
+ * cause.
+ */
 async function settle(parts: readonly Promise<void>[]): Promise<void> {
   for (const outcome of await Promise.allSettled(parts)) {
     if (outcome.status === "rejected") throw outcome.reason;

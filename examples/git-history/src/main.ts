@@ -7,7 +7,7 @@ import { makeRepository } from "./make-repository.ts";
 import { expectedFiles, expectedHistory } from "./oracle.ts";
 import { pathOfName } from "./path-name.ts";
 
-// Lines are short: writing each of them separately would cost more than making them.
+// Lines are short, so writing each of them separately would cost more than generating them.
 const BLOCK_CHARACTERS = 64 * 1024;
 
 function linesOf(command: Command): AsyncIterable<string> | Iterable<string> {
@@ -38,7 +38,7 @@ async function print(lines: AsyncIterable<string> | Iterable<string>): Promise<v
   if (block !== "") process.stdout.write(block);
 }
 
-// A reader that has seen enough (`| head`) closes the pipe, which is not an error.
+// A reader that needs no more output (`| head`) closes the pipe, which is not an error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
   process.stderr.write(`Standard output cannot be written: ${error.message}.\n`);

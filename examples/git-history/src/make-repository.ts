@@ -3,7 +3,7 @@ import { pipeline } from "node:stream/promises";
 import { askGit, startGit } from "./git-process.ts";
 import { type ScriptOptions, repositoryScript } from "./repository-script.ts";
 
-/** Describes a repository to make. The same plan results in the same commits, with the same object ids. */
+/** Describes a repository to create. The same plan results in the same commits, with the same object ids. */
 export interface RepositoryPlan {
   /** The repository's directory; created if needed. */
   readonly directory: string;
@@ -17,7 +17,7 @@ export interface RepositoryPlan {
   readonly branch?: string;
 }
 
-/** A bare repository that {@link makeRepository} has made. */
+/** A bare repository created by {@link makeRepository}. */
 export interface MadeRepository {
   readonly directory: string;
   readonly branch: string;
@@ -28,9 +28,9 @@ export interface MadeRepository {
 const CHUNK_BYTES = 64 * 1024;
 
 /**
- * Makes a bare repository with everything that a reader of histories must handle: renames, deletions, changes of mode
+ * Creates a bare repository with everything that a reader of histories must handle: renames, deletions, changes of mode
  * and type, symbolic links, submodules, empty commits, merges of several parents, directories that become files and
- * back, and paths of any bytes and length. Thousands of commits take seconds.
+ * back, and paths of arbitrary bytes and lengths. Thousands of commits take seconds.
  */
 export async function makeRepository(plan: RepositoryPlan): Promise<MadeRepository> {
   const { directory, commits, seed = 1, files = 50, objectFormat = "sha1", branch = "main" } = plan;

@@ -17,9 +17,9 @@ const SHORTENED = "%~";
 const DIGEST_CHARACTERS = 64;
 
 /**
- * Returns the name of the document of `path`. Paths in UTF-8 are unchanged, except that a `%` before `25`, `80` to `FF` or `~` becomes
- * `%25`; a byte that is not UTF-8 becomes `%80` to `%FF`. Nothing else results in these sequences, so no two paths share a name. A name
- * of more than 1,024 bytes is cut, and ends with `%~` and the path's SHA-256.
+ * Returns the name of the document of `path`. Paths in UTF-8 are unchanged, except that a `%` before `25`, `80` to `FF`
+ * or `~` becomes `%25`; a byte that is not UTF-8 becomes `%80` to `%FF`. These sequences have no other origin, so no
+ * two paths have the same name. A name of more than 1,024 bytes is cut, and ends with `%~` and the path's SHA-256.
  */
 export function pathName(path: Buffer): PathName {
   const full = escapePath(path);

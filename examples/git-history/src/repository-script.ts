@@ -80,7 +80,7 @@ class Script {
       const theirs = this.#changes(1 + this.#random.below(3));
       sides += `reset refs/heads/side\n\n${this.#head("side", `Side ${side}`, from)}${theirs}\n`;
       merged += `merge :${this.#mark}\n`;
-      // A merge that keeps nothing from the other side has no changes from its first parent.
+      // A merge that keeps nothing from the other side is identical to its first parent.
       if (this.#random.chance(0.8)) changes += theirs;
     }
     const from = `from :${before}\n`;
@@ -90,7 +90,7 @@ class Script {
   #head(branch: string, message: string, ancestry = ""): string {
     this.#mark += 1;
     const random = this.#random;
-    // Clocks differ between people, so time does not always increase along a history.
+    // Authors' clocks differ, so time does not always increase along a history.
     const seconds = FIRST_SECOND + this.#mark * 60 - (random.chance(0.1) ? 86_400 : 0);
     const when = `${seconds} ${random.pick(ZONES)}`;
     const encoding = message.includes("\xe9") && random.chance(0.5) ? "encoding ISO-8859-1\n" : "";
@@ -158,7 +158,7 @@ class Script {
         .padStart(8, "0");
       return `M 160000 ${oid.repeat(this.#options.oidLength / 8)} ${quote(path)}\n`;
     }
-    // Contents are few, so that some changes are only of the mode and some files are equal.
+    // There are few different contents, so that some changes affect only the mode and some files are equal.
     const data = content ?? `content ${this.#random.below(50)}`;
     this.#paths.set(path, data);
     return `M ${mode} inline ${quote(path)}\ndata ${data.length}\n${data}\n`;

@@ -14,7 +14,7 @@ export async function resolveCommit(directory: string, revision: string): Promis
       hint: "List its branches and tags with git for-each-ref, and check that it has any commits.",
     },
   );
-  // No ref begins with a dash, which git would take for an option.
+  // No ref begins with a dash, which git would parse as an option.
   if (revision === "" || revision.startsWith("-")) throw unknown;
   const answer = await askGit(directory, ["rev-parse", "--verify", `${revision}^{commit}`]).catch(
     (cause: unknown) => {

@@ -47,7 +47,7 @@ describe("DiffTreeParser", () => {
     expect(parsed(STREAM)).toEqual(FOUND);
   });
 
-  it.each([1, 2, 3, 7, 41])("finds the same in chunks of %d bytes", (size) => {
+  it.each([1, 2, 3, 7, 41])("finds the same commits and changes in chunks of %d bytes", (size) => {
     expect(parsed(STREAM, size)).toEqual(FOUND);
   });
 
@@ -66,7 +66,7 @@ describe("DiffTreeParser", () => {
     expect(accepted).toEqual(ends.flatMap((end, at) => (at === 4 ? [end, end + 1] : [end])));
   });
 
-  it("refuses a change that it cannot read", () => {
+  it("refuses a change that it cannot parse", () => {
     expect(() => parsed(Buffer.from(`${header("x")}:100644\0a\0`))).toThrow(HistoryError);
   });
 

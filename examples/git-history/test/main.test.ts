@@ -54,7 +54,7 @@ describe("the command", () => {
     ]);
   });
 
-  it("makes a repository", () => {
+  it("creates a repository", () => {
     const directory = join(temporaryDirectory(), "new");
     const { stdout, status } = run(["make", "--repo", directory, "--commits", "20", "--seed", "9"]);
     expect(status).toBe(0);

@@ -7,7 +7,7 @@ async function headOf(seed: number): Promise<string> {
 }
 
 describe("a generated repository", () => {
-  it("has the same commits if it is made from the same plan, and others if the seed differs", async () => {
+  it("has the same commits if it is created from the same plan, and others if the seed differs", async () => {
     const head = await headOf(3);
     expect(await headOf(3)).toBe(head);
     expect(await headOf(4)).not.toBe(head);
@@ -37,14 +37,14 @@ describe("a generated repository", () => {
       "a newline in a path": /\\n/,
       "a path above 1,024 bytes": /\t.{1100,}/,
     };
-    // Compares names, since a report with the script would take megabytes.
+    // Compares names, since a report with the whole script would be megabytes long.
     const missing = Object.keys(cases).filter((name) => cases[name]?.test(text) !== true);
     expect(missing).toEqual([]);
     const roots = gitText(directory, "rev-list", "--max-parents=0", "--count", "HEAD");
     expect(Number(roots), "merges of unrelated histories").toBeGreaterThan(1);
   });
 
-  it("is not made in an impossible directory or with an invalid branch", async () => {
+  it("is not created in an impossible directory or with an invalid branch", async () => {
     const made = makeRepository({ directory: "/dev/null/x", commits: 1 });
     await expect(made).rejects.toThrow(/ENOTDIR|ENOENT/);
     const unnamable = makeRepository({ directory: temporaryDirectory(), commits: 2, branch: "a..b" });

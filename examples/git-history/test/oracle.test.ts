@@ -64,7 +64,7 @@ describe("the expected history of a path", () => {
     ]);
   });
 
-  it("takes a path literally, even if it looks like a pattern or an option", async () => {
+  it("interprets a path literally, even if it looks like a pattern or an option", async () => {
     const directory = smallRepository();
     commitFiles(directory, "patterns", {
       "*": "1",

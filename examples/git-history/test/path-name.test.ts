@@ -12,7 +12,7 @@ const path = fc.array(byte, { minLength: 1, maxLength: 40 }).map((bytes) => Buff
 
 describe("the name of a path", () => {
   it.each(["a", "src/a b.c", "précomposé", "漢字/🗻", "\ufeffbom", "\ufffd", "100%", "%ff", "%41", "a\nb"])(
-    "is the path itself if that is UTF-8: %j",
+    "is the path itself if the path is UTF-8: %j",
     (text) => {
       expect(pathName(Buffer.from(text))).toEqual({ name: text });
     },
@@ -30,11 +30,11 @@ describe("the name of a path", () => {
     for (const [bytes, name] of cases) expect(pathName(Buffer.from(bytes, "latin1")).name).toBe(name);
   });
 
-  it("escapes a percent sign that would otherwise be taken for an escape", () => {
+  it("escapes a percent sign that would otherwise be parsed as an escape", () => {
     expect(pathName(Buffer.from("%E9 %25 %~ %e9")).name).toBe("%25E9 %2525 %25~ %e9");
   });
 
-  it("can be turned back into the path, whatever its bytes", () => {
+  it("can be converted back to the path, whatever its bytes", () => {
     fc.assert(
       fc.property(path, (bytes) => {
         const { name, full } = pathName(bytes);
@@ -74,7 +74,7 @@ describe("the name of a path", () => {
     }
   });
 
-  it("cannot be turned back into the path if it was shortened", () => {
+  it("cannot be converted back to the path if it was shortened", () => {
     const { name } = pathName(Buffer.alloc(2000, "x"));
     expect(() => pathOfName(name)).toThrow(HistoryError);
   });

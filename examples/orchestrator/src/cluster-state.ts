@@ -35,7 +35,9 @@ export class ClusterState {
     this.txId = txId;
   }
 
-  /** Treats a document that is not an object as missing, so that one mistyped document does not end every controller. */
+  /**
+   * Treats a document that is not an object as missing, so that one malformed document does not end every controller.
+   */
   #put({
     bucket,
     namespace,

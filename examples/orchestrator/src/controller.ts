@@ -12,13 +12,13 @@ export interface ControllerOptions {
   /** The time (ms) for which a holder of the lease may be silent before another controller takes the lease. */
   readonly leaseMs?: number;
   readonly signal: AbortSignal;
-  /** Called with everything that the controller receives, in that order. */
+  /** Called with everything that the controller receives, in order. */
   readonly onFollowed?: (followed: Followed) => void;
   /** Called with a sentence for each action, and for each error after which the controller continues. */
   readonly onAction?: (sentence: string) => void;
 }
 
-/** The acting half of a controller. It decides on the basis of everything it has seen, one transaction at a time. */
+/** The half of a controller that acts. It decides on the basis of everything it has seen, one transaction at a time. */
 export class Controller {
   readonly #options: Required<Pick<ControllerOptions, "client" | "name" | "leaseMs" | "onAction">>;
   readonly #state = new ClusterState();
@@ -79,7 +79,7 @@ export class Controller {
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    // Otherwise a decision not seen yet would be made again, in vain.
+    // Otherwise a decision that has not been seen yet would be repeated in vain.
     if (this.#state.txId < this.#decided) return;
     const { name, leaseMs } = this.#options;
     const holds = this.#state.lease?.document.holder === name;

@@ -3,9 +3,9 @@ import type { ClusterState } from "./cluster-state.ts";
 import type { Deployment, Pod, Seen } from "./resources.ts";
 
 /**
- * Returns the operations of a transaction that makes a deployment's pods match it; none if they already do. The operations include the
- * revisions on which the decision is based, so that it takes effect on exactly what was seen or not at all, and an event for each change,
- * which is recorded only if the decision takes effect.
+ * Returns the operations of a transaction that makes a deployment's pods match it; none if they already do. The
+ * operations include the revisions on which the decision is based, so that it takes effect only if nothing has changed
+ * since, and an event for each change, which is recorded only if the decision takes effect.
  */
 export function reconcile(state: ClusterState, key: string): TxOperation[] {
   const deployment = state.deployments.get(key);

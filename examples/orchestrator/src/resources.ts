@@ -17,7 +17,7 @@ export type Machine = { readonly pods: number };
  */
 export type Lease = { readonly holder: string; readonly term: number; readonly renewal: number };
 
-/** A document with the revision at which it was seen, which a write can require. */
+/** A document with the revision at which it was seen; a write can require that revision. */
 export interface Seen<T> {
   readonly revision: number;
   readonly document: T;

@@ -41,7 +41,7 @@ async function podNames(): Promise<string[]> {
 
 describe("the lease of the controllers", () => {
   it("stays with a holder that renews it", async () => {
-    // Longer than any pause of a busy machine.
+    // Longer than any pause on a busy machine.
     start("alpha", 5_000);
     start("beta", 5_000);
     await expect.poll(lease, { timeout: 30_000 }).toMatchObject({ term: 1 });
@@ -50,7 +50,7 @@ describe("the lease of the controllers", () => {
     expect(await lease()).toMatchObject({ holder, term: 1 });
   });
 
-  it("stays with a holder that receives mistyped documents", async () => {
+  it("stays with a holder that receives malformed documents", async () => {
     await client.put("deployments", "before", null);
     start("alpha", 5_000);
     await expect.poll(lease, { timeout: 30_000 }).toMatchObject({ term: 1 });
@@ -84,7 +84,7 @@ describe("the lease of the controllers", () => {
     await expect
       .poll(() => outcomes)
       .toMatchObject([{ committed: false, reason: expect.stringContaining("leases default/controller") }]);
-    // The other holder stays silent and the deployment is unchanged, so the same decision takes effect later.
+    // The other holder does not act and the deployment is unchanged, so the same decision takes effect later.
     await expect.poll(podNames, { timeout: 30_000 }).toEqual(["web-0", "web-1"]);
     expect(await lease()).toMatchObject({ holder: "alpha", term: 3 });
   });

@@ -176,7 +176,7 @@ describe("the orchestrator on three nodes of one log", () => {
     }
   });
 
-  it("passes the lease on when its holder freezes or is killed, and a controller that wakes acts only with the lease", async () => {
+  it("passes the lease on if its holder freezes or is killed, and a controller that resumes acts only with the lease", async () => {
     const first = controllerProcess("first");
     await expect.poll(() => first.output(), { timeout: 30_000 }).toMatch(/first takes the lease/);
     const second = controllerProcess("second");

@@ -34,17 +34,17 @@ function decided(scene: Scene): string[] {
 }
 
 describe("reconcile", () => {
-  it("decides nothing if everything is as desired, or nothing is desired and nothing exists", () => {
+  it("decides nothing if the pods match, or if none are desired and none exist", () => {
     expect(decided({ deployment: { image: "nginx", replicas: 2 }, pods: { 0: {}, 3: {} } })).toEqual([]);
     expect(decided({})).toEqual([]);
   });
 
-  it("uses the nodes with the most room, and the lowest free numbers", () => {
+  it("uses the nodes with the most free capacity, and the lowest free numbers", () => {
     const deployment = { image: "nginx", replicas: 4 };
     expect(decided({ deployment, pods: { 1: {}, 2: {} } })).toEqual(["+0 b", "+3 b"]);
   });
 
-  it("schedules no more pods than there is room for", () => {
+  it("schedules no more pods than the nodes can run", () => {
     const deployment = { image: "nginx", replicas: 9 };
     expect(decided({ deployment, nodes: { a: { pods: 1 }, b: { pods: 1 } } })).toEqual(["+0 a", "+1 b"]);
     expect(decided({ deployment, nodes: {} })).toEqual([]);

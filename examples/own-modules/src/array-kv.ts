@@ -38,7 +38,7 @@ async function openStore(dir: string): Promise<KvStore> {
       hint: "Name an empty directory, or one with an index in it; nothing there was changed.",
     });
   }
-  // LevelDB's lock is released when its process ends in any way. Node has no such lock.
+  // LevelDB's lock is released whenever its process ends. Node has no such lock.
   const lock = await levelProvider().open(join(dir, LOCK));
   try {
     const path = join(dir, ROWS);

@@ -133,7 +133,7 @@ class FileLog implements TxLog {
           next = entry.position + 1;
         }
       } catch (error) {
-        // Closing the file fails the reads under way, which is not an error.
+        // Closing the file makes pending reads fail, which is not an error.
         if (ended() && systemErrorCode(error) === "EBADF") return;
         await this.#onDisk(() => Promise.reject(error));
       }
@@ -163,7 +163,7 @@ class FileLog implements TxLog {
 
   /** Takes the lock and opens the file. Opening truncates an unfinished frame, so no other process may be writing. */
   async #openFile(): Promise<boolean> {
-    // LevelDB's lock is released when its process ends in any way. Node has no such lock.
+    // LevelDB's lock is released whenever its process ends. Node has no such lock.
     this.#lock ??= await levelProvider().open(join(this.#folder, "lock"));
     this.#file = await LogFile.open(this.#path, (entry) => this.#remember(entry));
     return this.#file !== undefined;

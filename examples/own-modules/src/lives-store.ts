@@ -66,7 +66,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
           hint: "It may have been removed just now.",
         });
       }
-      // Opened files stay readable whatever happens to their names.
+      // Open files remain readable whatever happens to their names.
       const stream = file.handle.createReadStream();
       return signal === undefined ? stream : addAbortSignal(signal, stream);
     },

@@ -37,7 +37,10 @@ export function encodeFrame(time: number, entries: readonly Entry[]): Buffer {
   return frame;
 }
 
-/** Returns the length of a body from its header; undefined for a damaged header, which could be taken for an unfinished end. */
+/**
+ * Returns the length of a body from its header; undefined for a damaged header, which could be mistaken for an
+ * unfinished end.
+ */
 export function bodyLength(header: Buffer): number | undefined {
   return header.readUInt32BE(8) === crc32(header.subarray(0, 8)) ? header.readUInt32BE(0) : undefined;
 }

@@ -1,6 +1,6 @@
 import type { KvOperation, KvRange, KvReader, KvRow } from "@cairn/kv";
 
-/** Rows in the order of their keys. A batch makes a new array, so that each array is an immutable snapshot. */
+/** Rows in the order of their keys. A batch creates a new array, so each array is an immutable snapshot. */
 export type SortedRows = readonly KvRow[];
 
 const ROWS_PER_PAGE = 500;
@@ -23,7 +23,7 @@ export function withBatch(rows: SortedRows, operations: readonly KvOperation[]):
   return parts.flat();
 }
 
-/** Reads the rows that `current` returns. `current` throws once they must not be read any more. */
+/** Reads the rows that `current` returns. `current` throws once they must no longer be read. */
 export class RowsReader implements KvReader {
   readonly #current: () => SortedRows;
 

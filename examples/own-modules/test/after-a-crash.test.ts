@@ -140,7 +140,7 @@ describe("the log in one file", () => {
 });
 
 describe("the sorted array", () => {
-  it("has either all of a batch or none of it, wherever its line was cut", async () => {
+  it("has either all or none of a batch, wherever its line was cut", async () => {
     const store = await openTestStore();
     await store.batch([put("a")]);
     const { bytes: whole } = await store.stats();
@@ -185,7 +185,7 @@ describe("the sorted array", () => {
     await expect(createKv().open(path)).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
   });
 
-  it("refuses a directory that contains other files, and leaves it alone", async () => {
+  it("refuses a directory that contains other files, and does not change it", async () => {
     await appendFile(join(path, "mine"), "x");
     await expect(createKv().open(path)).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     expect(await readdir(path)).toEqual(["mine"]);

@@ -19,7 +19,7 @@ export interface TxLogFaults {
   bounds: LogBounds | undefined;
 }
 
-/** A log that forwards to another log until a fault is switched on. Counts its readings. */
+/** A log that forwards calls to another log until a fault is switched on, and counts its readings. */
 export class FaultyTxLog implements TxLog {
   readonly faults: TxLogFaults = {
     unreachable: false,

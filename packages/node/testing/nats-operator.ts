@@ -57,8 +57,8 @@ export interface StreamEdit {
 }
 
 /**
- * Does to a log's stream what operators, other programs and accidents do, and reads the stream without any part of a node. Does not
- * reconnect: each run of the server needs a new operator.
+ * Changes a log's stream as operators, other programs and accidents do, and reads the stream without any part of a
+ * node. Does not reconnect: each run of the server needs a new operator.
  */
 export class NatsOperator {
   readonly #client: NatsConnection;
@@ -107,7 +107,7 @@ export class NatsOperator {
     await this.#manager.streams.purge(this.stream, { seq: position });
   }
 
-  /** Changes settings of the stream; `discard`: what a full stream does. */
+  /** Changes settings of the stream; `discard`: the behaviour of a full stream. */
   async edit({ discard, ...settings }: StreamEdit): Promise<void> {
     const policy = discard === "old" ? DiscardPolicy.Old : DiscardPolicy.New;
     await this.#manager.streams.update(this.stream, {

@@ -40,7 +40,10 @@ export interface NatsServerOptions {
 
 const IMAGE = "nats:2.11";
 
-/** Starts a nats-server from the PATH (or Debian's /usr/sbin), else the official image if docker responds. */
+/**
+ * Starts a nats-server from the PATH (or Debian's /usr/sbin); if there is none, the official image, provided that
+ * docker responds.
+ */
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsTestServer> {
   const port = await freePort();
   const storeDir = options.storeDir ?? (await mkdtemp(join(tmpdir(), "cairn-nats-")));
@@ -90,7 +93,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   };
 }
 
-/** The range of ports, below the ephemeral ports, which another process could get before the port is used. */
+/** The range of ports. It is below the ephemeral ports, which another process could get before the port is used. */
 const PORTS = { from: 12_000, to: 32_000 };
 const given = new Set<number>();
 

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TxLog } from "../src/log/tx-log.ts";
 import { bytes, takeMessages, text } from "./log-messages.ts";
 
-/** What the conformance suite needs from an implementation. `close` has to remove everything that the harness created. */
+/** What the conformance suite needs from an implementation. `close` must remove everything that the harness created. */
 export interface TxLogHarness {
   /** Opens the log; a further call, while the first log is open or after it was closed, opens the same log. */
   open(): Promise<TxLog>;
@@ -27,7 +27,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
 
     const create = (): Promise<void> => log.create((id) => bytes(`birth of ${id}`));
 
-    it("does not exist before it is created, and says so without creating it", async () => {
+    it("does not exist before it is created, and reports that without creating it", async () => {
       expect(await log.exists()).toBe(false);
       expect(await log.id()).toBeUndefined();
       await expect(log.bounds()).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
@@ -142,7 +142,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect((await reading).map(text)).toEqual(["one", "two", "three"]);
     });
 
-    it("bounds its arrays by count and by bytes", async () => {
+    it("limits its arrays by count and by bytes", async () => {
       await create();
       await Promise.all(Array.from({ length: 100 }, () => log.append(new Uint8Array(1_000))));
       for (const [options, most] of [
@@ -161,7 +161,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       }
     });
 
-    it("reads a message larger than the bounds of an array alone", async () => {
+    it("returns a message larger than the limits of an array alone", async () => {
       await create();
       await log.append(new Uint8Array(200_000));
       await log.append(bytes("after"));
@@ -174,7 +174,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       expect(lengths).toEqual([200_000, 5]);
     });
 
-    it("ends a reading at once if it begins beyond the log's end", async () => {
+    it("ends a reading immediately if it begins beyond the log's end", async () => {
       await create();
       const arrays: unknown[] = [];
       for await (const array of log.read(3, { signal: new AbortController().signal })) arrays.push(array);

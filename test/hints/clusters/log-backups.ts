@@ -37,7 +37,7 @@ async function damageSegment(scene: HintScene): Promise<void> {
   await changeBytes(file);
 }
 
-/** Clusters whose log backup is broken, or used for what it cannot do. */
+/** Clusters whose log backup is broken, or used for an unsupported purpose. */
 export const LOG_BACKUPS: readonly BrokenCluster[] = [
   {
     name: "log-read-only",

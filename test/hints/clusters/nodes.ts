@@ -19,7 +19,7 @@ export const NODES: readonly BrokenCluster[] = [
     async break(scene) {
       await pair(scene);
       await scene.run("checkpoint create");
-      // A restart moves what it wrote into tables.
+      // A restart moves the written rows into tables.
       await scene.stop("b");
       await scene.ready("b");
       await scene.stop("b");

@@ -22,7 +22,7 @@ export interface BrokenCluster {
   readonly hint: RegExp;
   /** A warning that a repaired node keeps, since the loss is permanent. */
   readonly remains?: ErrorCode;
-  /** Follows the hint to the letter; `match` is the match of `hint`. */
+  /** Follows the hint literally; `match` is the match of `hint`. */
   readonly follow: (scene: HintScene, match: RegExpExecArray) => Promise<unknown>;
 }
 

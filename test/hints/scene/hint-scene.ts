@@ -53,7 +53,7 @@ export class HintScene {
     return new HintScene(folder, await startNatsServer({ storeDir, args: [...args, ...configured] }));
   }
 
-  /** Returns the environment of a node, and of commands at its machine. */
+  /** Returns the environment of a node, and of commands on its machine. */
   env(id = "a"): NodeJS.ProcessEnv {
     return {
       NATS_URL: this.nats.url,
@@ -160,7 +160,7 @@ export class HintScene {
     });
   }
 
-  /** Runs a command (without `cairn`) that has to succeed, as a step of the repair. */
+  /** Runs a command (without `cairn`) that must succeed, as a step of the repair. */
   async runStep(command: string, options: { on?: string; input?: string } = {}): Promise<CommandResult> {
     this.steps.push(`cairn ${command}`);
     const result = await this.run(command, options);
@@ -168,7 +168,7 @@ export class HintScene {
     return result;
   }
 
-  /** Runs a command at the machine of node `on`. Does not count as a step. */
+  /** Runs a command on the machine of node `on`. Does not count as a step. */
   async run(command: string, { on = "a", input = "" } = {}): Promise<CommandResult> {
     const node = this.nodes.get(on);
     const url = node === undefined || node.exited ? {} : { CAIRN_URL: await node.url() };
@@ -180,7 +180,7 @@ export class HintScene {
     return result;
   }
 
-  /** Runs a command that has to fail, and returns its stderr. */
+  /** Runs a command that must fail, and returns its stderr. */
   async runRefused(command: string, options: { on?: string; input?: string } = {}): Promise<string> {
     const { code, stdout, stderr } = await this.run(command, options);
     if (code === 0) throw new Error(`cairn ${command} did not fail:\n${stdout}`);
@@ -188,7 +188,8 @@ export class HintScene {
   }
 
   /**
-   * Waits for the first hint in a node's `cairn status`: a failure or warning with the lines below it, or else what the node did by itself.
+   * Waits for the first hint in a node's `cairn status`: a failure or warning with the lines below it; if there is
+   * none, a line about an automatic action of the node.
    */
   async firstHint(on: string): Promise<string> {
     return await this.#until(async () => {
@@ -264,7 +265,7 @@ export class HintScene {
     return await NatsOperator.at(this.nats.url, act);
   }
 
-  /** Adds a cleanup that {@link close} runs before it removes the folder, the last one added first. */
+  /** Adds a cleanup that {@link close} runs before it removes the folder; cleanups run in reverse order. */
   onClose(cleanup: () => Promise<unknown>): void {
     this.#cleanups.unshift(cleanup);
   }
@@ -280,7 +281,7 @@ export class HintScene {
 
 /** Lines of `cairn status` that ask for action, with the indented lines below them. */
 const TO_DO = /^(?:Failure|Warning|Stalled|Orphans|Drill failed|Last failure) .*(?:\n {2,}\S.*)*/m;
-/** Lines of `cairn status` that report what the node has done by itself. */
+/** Lines of `cairn status` that report automatic actions of the node. */
 const DONE_BY_NODE = /^(?:Skipped|Moved aside) .*/m;
 
 type Check<T> = { readonly found: T } | { readonly missing: string };

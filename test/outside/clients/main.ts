@@ -1,4 +1,5 @@
-// Generates clients in other languages as docs/client.md says, and uses them: node test/dist/outside/clients/main.js
+// Generates clients in other languages as docs/client.md describes, and uses them: node
+// test/dist/outside/clients/main.js
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

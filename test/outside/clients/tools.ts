@@ -7,7 +7,7 @@ import { ROOT } from "../../support/cairn-process.ts";
 const CACHE = join(ROOT, "node_modules/.cache/clients");
 const BIN = join(CACHE, "bin");
 
-/** The versions of the judges. */
+/** The versions of the external tools. */
 export const VERSIONS = {
   "openapi-generator": "7.17.0",
   "oapi-codegen": "2.8.2",
@@ -35,7 +35,10 @@ export async function run(
   return output;
 }
 
-/** Throws with the name of the first program that the machine lacks. `programs` maps each name to a command that must succeed. */
+/**
+ * Throws an error that names the first program missing on the machine. `programs` maps each name to a command that must
+ * succeed.
+ */
 function need(programs: Readonly<Record<string, readonly string[]>>): void {
   for (const [name, command] of Object.entries(programs)) {
     if (spawnSync(command[0] ?? "", command.slice(1)).status !== 0)

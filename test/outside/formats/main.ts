@@ -1,4 +1,5 @@
-// Compares what nodes write with an independent reader in Python that follows docs/: node test/dist/outside/formats/main.js [--rounds N] [--seed N]
+// Checks the files that nodes write with an independent reader in Python that follows docs/: node
+// test/dist/outside/formats/main.js [--rounds N] [--seed N]
 import { spawnSync } from "node:child_process";
 import { mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -31,7 +32,9 @@ for (let seed = firstSeed; seed < firstSeed + rounds; seed += 1) {
   if (!isRight) process.exitCode = 1;
 }
 
-/** Runs a node, judges what it wrote, and then tests the judge with changed bytes. Returns whether everything was right. */
+/**
+ * Runs a node, judges its files, and then tests the judge with changed bytes. Returns whether everything was correct.
+ */
 async function judge(dir: string, seed: number): Promise<boolean> {
   const { log, history, recovered } = KINDS[(seed - 1) % KINDS.length] ?? KINDS[0];
   const nats = log === "JetStream" ? await startNatsServer({ storeDir: join(dir, "nats") }) : undefined;

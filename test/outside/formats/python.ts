@@ -9,7 +9,7 @@ const SCRIPTS = join(ROOT, "test/outside/formats");
 const PACKAGES = ["plyvel==1.5.1", "nats-py==2.16.0", "crc32c==2.9.post0"];
 const PIP_NEEDS = " (without a wheel of plyvel, it needs Debian's libleveldb-dev and g++)";
 
-/** The path of the judge's Python. */
+/** The path of the Python interpreter that runs the judge. */
 export const PYTHON = join(await pythonEnvironment("formats", PACKAGES, PIP_NEEDS), "python");
 
 /** Runs a script of this folder with a task. Returns its output, and whether it exited with 0. */

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Picks, seededPicks } from "../../support/seeded-random.ts";
 
-/** An operation as the judge reads it; times in nanoseconds. */
+/** An operation in the judge's format; times are in nanoseconds. */
 export interface Operation {
   readonly history: number;
   readonly key: string;
@@ -29,7 +29,10 @@ interface HttpResponse {
   readonly body: string;
 }
 
-/** Makes a history: clients read, write, compare and set, and delete a few keys through random nodes, until `signal` aborts. */
+/**
+ * Creates a history: clients read, write, compare and set, and delete a few keys through random nodes, until `signal`
+ * aborts.
+ */
 export async function makeHistory(
   history: number,
   seed: number,

@@ -15,7 +15,7 @@ import { MACHINES, Network } from "./network.ts";
 
 const JUDGE = fileURLToPath(new URL("../../../outside/porcupine/judge/", import.meta.url));
 const HISTORY_MS = 2_000;
-/** The number of histories, each with its own keys, that are made concurrently. */
+/** The number of histories, each with its own keys, that are created concurrently. */
 const CONCURRENT_HISTORIES = 3;
 
 interface Verdict {
@@ -27,7 +27,7 @@ interface Verdict {
 
 const PROGRAMS: readonly [Program, Program] = ["nats", "node"];
 
-/** Faults during histories. Each undoes its effect before it ends, except that a killed program must catch up. */
+/** Faults during histories. Each undoes its effect before it ends, except that a killed program must still catch up. */
 const FAULTS: Readonly<Record<string, (cluster: Cluster, network: Network, picks: Picks) => Promise<void>>> =
   {
     "a machine cut off": async (_, network, picks) => {

@@ -33,7 +33,7 @@ try {
     ...metrics.map((text) => check(["check", "metrics"], text)),
     check(["check", "rules", "alerts.yml"]),
     check(["check", "config", "prometheus.yml"]),
-    // The last two have faults that promtool must find.
+    // The last two contain errors that promtool must find.
     check(["check", "metrics"], "# HELP a_total b\n# TYPE a_total gauge\na_total 1\n") === undefined
       ? "promtool does not find a gauge named as a counter"
       : undefined,

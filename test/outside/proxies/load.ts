@@ -48,7 +48,7 @@ export class Load {
 
   async #call(caller: number): Promise<void> {
     for (let n = 0; !this.#isStopping; n += 1) {
-      // Each caller has its own keys, so that it must read what it wrote last.
+      // Each caller has its own keys, so it must read the value that it wrote last.
       const key = `c${caller}-${n % (KEYS / CALLERS)}`;
       await this.#request(key, n);
       const due = this.#begun + ((n + 1) * CALLERS * 1_000) / REQUESTS_PER_SECOND;

@@ -8,7 +8,10 @@ import { run, VERSIONS } from "../clients/tools.ts";
 import { pythonEnvironment } from "../python-environment.ts";
 
 const SOURCES = join(ROOT, "test/outside/schemathesis");
-/** The number of examples for each operation in the random phase; together with the other phases, that makes more than 5,000 cases. */
+/**
+ * The number of examples for each operation in the random phase; together with the other phases, there are more than
+ * 5,000 cases.
+ */
 const EXAMPLES = 150;
 
 const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });

@@ -29,7 +29,7 @@ export class RoleProcess {
     this.#child.kill(name);
   }
 
-  /** Kills the process with SIGKILL, like a crash. */
+  /** Kills the process with SIGKILL, as in a crash. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#closed;

@@ -32,7 +32,7 @@ function explainNothing(error: unknown): unknown {
 }
 
 describe.each([false, true])("on worker threads: %s;", (threads) => {
-  test("the archive is a plain tar file that tar can unpack", async () => {
+  test("the archive is a plain tar file that the tar command can unpack", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), someFiles());
     await writeFile(join(dir, "a.tar"), packDirectory(join(dir, "in"), { threads }).archive);
@@ -131,7 +131,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     }
   });
 
-  test("errors of the file are explained by its owner, but errors of the content are not", async () => {
+  test("errors of the file are converted by the store that owns it, but errors of the content are not", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(join(dir, "in"), someFiles());
     await mkdir(join(dir, "folder", "inner"), { recursive: true });
@@ -262,7 +262,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
   });
 });
 
-test("a program given on the command line can pack on threads", async () => {
+test("a program passed on the command line can pack on threads", async () => {
   const dir = await temporaryDirectory();
   await writeFiles(join(dir, "in"), someFiles());
   const program = `

@@ -116,7 +116,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     }
   });
 
-  test("no more is written than the manifest lists, however much the store sends", async () => {
+  test("nothing beyond the manifest's list is written, however much the store sends", async () => {
     const dir = join(await temporaryDirectory(), "out");
     const archive = forgeArchive([...ENTRIES, { path: "000009.ldb", content: Buffer.alloc(5_000_000) }]);
     const manifest = manifestOf(forgeArchive(ENTRIES), FILES);
@@ -141,7 +141,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     });
     const unpacking = unpackArchive(endless, dir, manifestOf(archive, FILES), { threads });
     await expect(unpacking).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
-    // As many pieces as may be in flight to another thread.
+    // The number of pieces that may be in flight to another thread.
     expect(sent).toBeLessThan(threads ? 50 : 10);
   });
 

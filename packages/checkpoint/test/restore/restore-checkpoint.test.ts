@@ -181,7 +181,7 @@ test("a restore skips checkpoints of other logs if a log is requested", async ()
   expect(skipped).toMatchObject([{ error: { code: "LOG_DIFFERENT" } }]);
 });
 
-test("an unreachable store is never taken for an empty one", async () => {
+test("an unreachable store is never mistaken for an empty one", async () => {
   const dir = await temporaryDirectory();
   const store = faultyStore(memoryStore(), { fail: unreachable });
   await expect(restore([store], dir)).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
@@ -212,7 +212,7 @@ test("a restore prefers the newest checkpoint of all stores, and the first store
   });
 });
 
-test("a restore retries the same checkpoint after a stream broke off", async () => {
+test("a restore retries the same checkpoint after a stream was interrupted", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   let breaks = 2;
@@ -223,7 +223,7 @@ test("a restore retries the same checkpoint after a stream broke off", async () 
   expect(await restoredIn(dir)).toEqual(digestsOf(filesAt(10)));
 });
 
-test("a restore gives up on a stream that always breaks off, and leaves nothing behind", async () => {
+test("a restore gives up on a stream that is interrupted every time, and leaves nothing behind", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   let opened = 0;

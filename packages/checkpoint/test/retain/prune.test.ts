@@ -13,7 +13,7 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const FORMAT = { index: 1, kv: "test/1" };
 
-/** Returns a store whose clock the test moves, and functions that save to the store. */
+/** Returns a store whose clock the test controls, and functions that save to the store. */
 async function scene() {
   const dir = await temporaryDirectory();
   const clock = { now: Date.parse("2026-11-20T06:00:00.000Z") };
@@ -55,13 +55,13 @@ test("a plan gives a decision and a reason for everything and changes nothing; p
   expect(await namesIn(store)).toEqual(before.filter((name) => !name.startsWith(names[0] ?? "")));
 });
 
-test("without a policy every checkpoint stays", async () => {
+test("without a policy every checkpoint is kept", async () => {
   const { save, plan } = await scene();
   await save(1, 2);
   expect((await plan()).map(({ keep }) => keep)).toEqual([true, true]);
 });
 
-test("the newest verified checkpoint and one that is being restored stay", async () => {
+test("the newest verified checkpoint and a checkpoint that is being restored are kept", async () => {
   const { store, save, plan } = await scene();
   const [reserved = "", verified = ""] = await save(1, 2, 3, 4);
   const node = "n";
@@ -79,7 +79,7 @@ test("the newest verified checkpoint and one that is being restored stay", async
   await reservation.release();
 });
 
-test("checkpoints of another log stay unless their removal is requested", async () => {
+test("checkpoints of another log are kept unless their removal is requested", async () => {
   const { save, saveOther, plan } = await scene();
   await saveOther(50);
   await save(1, 2);
@@ -90,7 +90,7 @@ test("checkpoints of another log stay unless their removal is requested", async 
   expect(asked[0]?.log).toEqual({ id: "log-b", name: "cairn" });
 });
 
-test("checkpoints of another log stay even on request while this log, which may continue it, has too few", async () => {
+test("checkpoints of another log are kept even if their removal is requested while this log, which may continue it, has too few", async () => {
   const { save, saveOther, plan } = await scene();
   await saveOther(50);
   await save(51);
@@ -131,7 +131,7 @@ test("checkpoints that the log has lost are removed on request, once there are e
   expect(said(enough)[0]).toEqual([1000, false, "it holds transactions that the log lost"]);
 });
 
-test("without the log, both the newest by time and those of the highest transactions stay", async () => {
+test("without the log, both the newest checkpoints by time and those of the highest transactions are kept", async () => {
   const { store, source, save } = await scene();
   source.lostBeyond = 600;
   await save(1000, 500, 501);

@@ -21,7 +21,7 @@ function kept(checkpoints: RetainedCheckpoint[], policy: RetentionPolicy | undef
     .map(({ name }) => name);
 }
 
-test("without a policy everything stays", () => {
+test("without a policy everything is kept", () => {
   expect(kept(aged(0, 2, 400), undefined)).toHaveLength(3);
 });
 
@@ -32,7 +32,7 @@ test("retain-at-least alone keeps exactly that many", () => {
   expect(kept(aged(0, 1, 2, 3), { retainAtLeast: 3 })).toEqual(["0 days", "1 days", "2 days"]);
 });
 
-test("checkpoints that were found damaged do not count, and go once there are enough newer ones", () => {
+test("checkpoints that were found damaged do not count, and are removed once there are enough newer ones", () => {
   const [newest, ...older] = aged(0, 1, 2, 3);
   if (newest === undefined) throw new Error("there is no newest");
   const damaged = { ...newest, damaged: true };
@@ -45,13 +45,13 @@ test("retain-newer-than alone removes older checkpoints", () => {
   expect(kept(aged(0, 2), { retainNewerThan: 3 * DAY })).toEqual(["0 days", "2 days"]);
 });
 
-test("with both options, the newest stay whatever their age, and the rest are kept by age", () => {
+test("with both options, the newest are kept whatever their age, and the rest are kept by age", () => {
   expect(kept(aged(0, 2), { retainAtLeast: 1, retainNewerThan: DAY })).toEqual(["0 days"]);
   expect(kept(aged(0, 2), { retainAtLeast: 2, retainNewerThan: DAY })).toEqual(["0 days", "2 days"]);
   expect(kept(aged(0, 2), { retainAtLeast: 1, retainNewerThan: 3 * DAY })).toEqual(["0 days", "2 days"]);
 });
 
-test("the newest checkpoint stays even if it is older than retain-newer-than", () => {
+test("the newest checkpoint is kept even if it is older than retain-newer-than", () => {
   expect(kept(aged(9, 10), { retainNewerThan: DAY })).toEqual(["9 days"]);
 });
 
@@ -59,7 +59,7 @@ test("a checkpoint from the future counts as taken now", () => {
   expect(kept(aged(0, -5, 3), { retainNewerThan: DAY })).toEqual(["0 days", "-5 days"]);
 });
 
-test("checkpoints that nodes cannot restore do not count, and stay until there are enough others", () => {
+test("checkpoints that nodes cannot restore do not count, and are kept until there are enough others", () => {
   const old = aged(1, 2, 3).map((one) => ({ ...one, current: false }));
   expect(kept([...aged(0), ...old], { retainAtLeast: 2 })).toHaveLength(4);
   expect(kept([...aged(0), ...old, ...aged(4, 5)], { retainAtLeast: 2 })).toEqual([
@@ -72,12 +72,12 @@ test("checkpoints that nodes cannot restore do not count, and stay until there a
   expect(kept([...aged(0, 0.5), ...old], { retainAtLeast: 2 })).toEqual(["0 days", "0.5 days"]);
 });
 
-test("the newest verified checkpoint stays until a newer one is verified", () => {
+test("the newest verified checkpoint is kept until a newer one is verified", () => {
   expect(kept(verifiedOf(aged(0, 1, 2, 3), 2, 3), { retainAtLeast: 1 })).toEqual(["0 days", "2 days"]);
   expect(kept(verifiedOf(aged(0, 1, 2, 3), 0, 2, 3), { retainAtLeast: 1 })).toEqual(["0 days"]);
 });
 
-test("checkpoints in another format stay for a day, so that an upgrade can be reverted", () => {
+test("checkpoints in another format are kept for a day, so that an upgrade can be reverted", () => {
   const old = aged(0.9, 1).map((one) => ({ ...one, current: false }));
   expect(kept([...aged(0), ...old], { retainAtLeast: 1 })).toEqual(["0 days", "0.9 days"]);
 });
@@ -91,7 +91,7 @@ test("every decision has a reason", () => {
   ]);
 });
 
-test("in any store, the newest restorable checkpoint stays, and at least as many as requested", () => {
+test("in any store, the newest restorable checkpoint is kept, and at least as many as requested", () => {
   const checkpoint = fc.record({ takenAt: fc.integer({ min: 0, max: 2 * NOW }), current: fc.boolean() });
   const policy = fc.oneof(
     fc.record({ retainAtLeast: fc.integer({ min: 1, max: 5 }) }),

@@ -73,7 +73,7 @@ test("checkpoints that only another version can restore are removed after a day,
   expect(await txIdsIn(store)).toEqual([3]);
 });
 
-test("checkpoints that the log has lost neither displace others nor are removed without a request", async () => {
+test("checkpoints that the log has lost neither displace others nor are removed unless that is requested", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -99,7 +99,7 @@ test("a checkpoint loses its manifest first, then its marks, then its archive", 
   expect(await namesIn(memory)).toEqual([]);
 });
 
-test("a sweep without permission to remove reports the refusal, and every checkpoint stays whole", async () => {
+test("a sweep without permission to remove reports the refusal, and leaves every checkpoint complete", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const source = testSource();
@@ -173,7 +173,7 @@ test("foreign files, even in the folder of reservations, are never removed", asy
   expect(await txIdsIn(store)).toEqual([2]);
 });
 
-test("a checkpoint that is being restored stays until the restore has ended or its reservation has expired", async () => {
+test("a checkpoint that is being restored is kept until the restore has ended or its reservation has expired", async () => {
   const dir = await temporaryDirectory();
   let now = START;
   const store = memoryStore({ now: () => now });
@@ -214,7 +214,7 @@ test("a reservation made during a sweep keeps the archive that is being read", a
   expect(await namesIn(memory)).toContain(`${old}.tar`);
 });
 
-test("many nodes that save, sweep and restore at once never lose the checkpoints that they need", async () => {
+test("many nodes that save, sweep and restore concurrently never lose the checkpoints that they need", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -235,7 +235,7 @@ test("many nodes that save, sweep and restore at once never lose the checkpoints
   await Promise.all([saving, ...restoring]);
 });
 
-test("the newest checkpoint that was verified outlives newer ones that were not, unless its mark is another archive's", async () => {
+test("the newest verified checkpoint outlives newer unverified ones, unless its mark is for another archive", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();

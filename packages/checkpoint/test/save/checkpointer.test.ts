@@ -129,7 +129,7 @@ test("the retention policy is applied after each save", async () => {
   await vi.waitFor(async () => expect(await namesIn(store)).toHaveLength(4));
 });
 
-test("a request saves at once even if the newest checkpoint is recent, but not if nothing has changed", async () => {
+test("a request saves immediately even if the newest checkpoint is recent, but not if nothing has changed", async () => {
   const { source, checkpointer } = await start();
   const { begun, done } = checkpointer.checkpointNow();
   await begun;
@@ -232,7 +232,7 @@ test.each([
   },
 );
 
-test("a capture directory that the checkpointer did not make stays, with the foreign files in it", async () => {
+test("a capture directory that the checkpointer did not create is kept, with the foreign files in it", async () => {
   const dir = await temporaryDirectory();
   const checkpointDir = join(dir, "capture");
   await mkdir(join(checkpointDir, "capture-of-another-node"), { recursive: true });
@@ -243,7 +243,7 @@ test("a capture directory that the checkpointer did not make stays, with the for
   expect((await readdir(checkpointDir)).toSorted()).toEqual(["capture-of-another-node", "precious"]);
 });
 
-test("an empty capture directory that the checkpointer did not make stays", async () => {
+test("an empty capture directory that the checkpointer did not create is kept", async () => {
   const dir = await temporaryDirectory();
   const checkpointDir = join(dir, "capture");
   await mkdir(checkpointDir);
@@ -253,7 +253,7 @@ test("an empty capture directory that the checkpointer did not make stays", asyn
   expect(await readdir(dir)).toEqual(["capture"]);
 });
 
-test("captures that an earlier process of the node left are removed", async () => {
+test("captures left by an earlier process of the node are removed", async () => {
   const { checkpointer, source, dir } = await start();
   let left = "";
   source.beforeCapture = async () => {

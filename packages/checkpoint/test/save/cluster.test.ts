@@ -16,7 +16,7 @@ function sourceOfLog(node: string): TestSource {
   return source;
 }
 
-test("of nodes that look at one folder at the same moment, one uploads", async () => {
+test("if several nodes look at one folder at the same moment, one of them uploads", async () => {
   const dir = await temporaryDirectory();
   for (let round = 0; round < 10; round++) {
     const path = join(dir, String(round));
@@ -57,6 +57,6 @@ test("a cluster with one folder saves about one checkpoint per period, whatever 
   await Promise.all(checkpointers.map((one) => one.stop()));
   const times = taken.toSorted((a, b) => a - b);
   const gaps = times.slice(1).map((time, at) => time - (times[at] ?? 0));
-  // Never sooner than the schedule allows; how much later depends on the machine's load.
+  // Never earlier than the schedule allows; how much later depends on the load of the machine.
   expect(Math.min(...gaps)).toBeGreaterThanOrEqual(0.9 * approxFrequency - 10);
 });

@@ -76,7 +76,7 @@ test("however often a node is killed while saving, only whole checkpoints are li
   );
 });
 
-test("processes that save, sweep and die leave a shared folder whole", async () => {
+test("processes that save, sweep and die leave a shared folder intact", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "store") });
   for (let round = 0; round < 3; round++) {

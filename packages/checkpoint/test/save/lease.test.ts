@@ -27,7 +27,7 @@ async function held(store: CheckpointStore, clock: Clock): Promise<Lease> {
   return lease;
 }
 
-/** Takes over the lease as another process does. */
+/** Takes over the lease as another process would. */
 async function takeOver(store: CheckpointStore): Promise<void> {
   const tag = (await store.read(LEASE))?.tag ?? "";
   expect(await store.replace(LEASE, OTHERS, tag)).not.toBe(false);

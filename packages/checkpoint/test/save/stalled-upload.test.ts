@@ -24,7 +24,7 @@ test("an upload without progress for ten minutes is aborted, so that its lease e
   const uploading = vi.fn<() => void>();
   const store: CheckpointStore = {
     ...memory,
-    // Accepts nothing until it is aborted.
+    // Accepts no data until it is aborted.
     async upload(_name, content, { signal = new AbortController().signal } = {}) {
       uploading();
       await once(signal, "abort");

@@ -17,7 +17,7 @@ function silence(): Promise<never> {
   return new Promise(() => undefined);
 }
 
-/** Lets the time limit pass, and the second after it. */
+/** Advances the clock by the time limit and one more second. */
 async function stopNow(clock: ManualClock, stopped: Promise<void>): Promise<void> {
   clock.advance(1000);
   await vi.waitFor(() => expect(clock.waits()).toContain(clock.now() + 1000));
@@ -85,14 +85,14 @@ test("an upload runs at full speed once the node stops, and so does the one on c
   expect(packed.map(({ hurry }) => hurry?.aborted)).toEqual([true, true]);
 });
 
-test("nothing is saved on close if the index is in doubt, even if that is configured", async () => {
+test("nothing is saved on close while the index is in doubt, even if saving on close is configured", async () => {
   const { checkpointer, source, events } = await start({ checkpointOnClose: true });
   await checkpointer.stop({ save: false });
   expect(events).toEqual([]);
   expect(source.captures).toBe(0);
 });
 
-test("a capture directory that became a file is left alone and reported, and does not keep a node from stopping", async () => {
+test("a capture directory that was replaced by a file is left unchanged and reported, and does not keep a node from stopping", async () => {
   const { checkpointer, dir, events } = await start();
   await checkpointer.checkpointNow().done;
   await rm(join(dir, "capture"), { recursive: true });
@@ -107,7 +107,7 @@ test("two processes with one node id and one capture directory do not remove eac
   const checkpointDir = join(dir, "capture");
   const first = testSource();
   first.beforeCapture = async () => {
-    // The other process begins, and tidies up first, while this process's capture exists.
+    // The other process starts and removes leftovers while this process's capture exists.
     await mkdir(checkpointDir, { recursive: true });
     const { checkpointer } = await start({ checkpointDir, captureOwner: "/var/lib/index-b" });
     expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });

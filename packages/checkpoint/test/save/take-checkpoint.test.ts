@@ -110,7 +110,7 @@ test("a checkpoint whose archive is missing does not count as the newest", async
   expect(await take(store, source, dir, { forced: false })).toMatchObject({ outcome: "taken" });
 });
 
-test("foreign and malformed files do not keep a checkpoint from being saved, and stay unchanged", async () => {
+test("foreign and malformed files do not keep a checkpoint from being saved, and are not changed", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const foreign = [
@@ -239,7 +239,7 @@ test("the lease of a node that died is taken over once it has expired by the sto
       return neverAgain;
     };
   });
-  // The clock of the other process stands still, so it does not renew its lease: as good as dead.
+  // The clock of the other process does not advance, so it does not renew its lease, like a dead process.
   void take(store, dead, join(dir, "dead"), { clock: manualClock() });
   await captured;
   now += 59_000;

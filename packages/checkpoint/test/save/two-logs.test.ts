@@ -29,7 +29,7 @@ test("a log's nodes neither wait for an upload of another log nor end it", async
   expect(other).toMatchObject({ outcome: "taken" });
 });
 
-test("a log whose id cannot be part of a file name also has a lease", async () => {
+test("a log whose id cannot be part of a file name has a lease, too", async () => {
   const store = memoryStore();
   const source = otherSource("a/b c");
   const held: string[] = [];
@@ -62,7 +62,7 @@ test("retention of one log leaves checkpoints of another log alone", async () =>
   expect(manifests.map((name) => name.split("-")[1])).toEqual(["11", "12", "2"]);
 });
 
-test("another log that saves to the same store is reported once, with its name", async () => {
+test("another log whose nodes save to the same store is reported once, with its name", async () => {
   const { checkpointer, clock, store, source, events, look } = await start();
   await look();
   for (const round of [1, 2]) {

@@ -59,7 +59,7 @@ test.each([
   expect(await namesIn(open(folder))).toHaveLength(4);
 });
 
-test("a store that was never on a volume may be emptied and started again", async () => {
+test("a store that was never on a volume may be emptied and used again", async () => {
   const { dir, open } = await scene();
   const folder = join(dir, "store");
   const source = testSource();
@@ -70,7 +70,7 @@ test("a store that was never on a volume may be emptied and started again", asyn
   expect(await namesIn(open(folder))).toHaveLength(2);
 });
 
-test("a store on a mounted volume may be emptied and started again", async () => {
+test("a store on a mounted volume may be emptied and used again", async () => {
   const { dir, mountPoint, mount, open } = await scene();
   const folder = join(mountPoint, "checkpoints");
   await mount();
@@ -95,7 +95,7 @@ test("a store that was moved from its volume to the disk, with its checkpoints, 
   expect(await open(mountPoint).list("checkpoint-")).toEqual([]);
 });
 
-test("removing the file that the hint names lets a store start again without the volume", async () => {
+test("removing the file that the hint names allows the store to be used without the volume", async () => {
   const { dir, mountPoint, mount, unmount, open } = await scene();
   await mount();
   const source = testSource();
@@ -112,7 +112,7 @@ test("removing the file that the hint names lets a store start again without the
   expect(await namesIn(open(mountPoint))).toHaveLength(2);
 });
 
-test("if the process has no folder, nothing is remembered, and nothing is made", async () => {
+test("if the process has no folder, nothing is recorded, and nothing is created", async () => {
   const { dir, mountPoint, mount, open } = await scene();
   await rm(join(dir, "index"), { recursive: true });
   await mount();

@@ -1,6 +1,8 @@
 import { seededRandom } from "../../testing/simulation/seeded-random.ts";
 
-/** The faults that occur, and their frequency; each `…Every` is a mean in periods of one node, and `Infinity` means never. */
+/**
+ * The faults that occur, and their frequency; each `…Every` is a mean in periods of one node, `Infinity` means never.
+ */
 export interface Storm {
   readonly crashEvery: number;
   readonly freezeEvery: number;
@@ -15,7 +17,7 @@ export interface Storm {
   readonly once?: { readonly request: number; readonly does: "die before" | "die after" | "freeze after" };
 }
 
-/** A storm in which nothing goes wrong. */
+/** A storm without faults. */
 export const CALM: Storm = {
   crashEvery: Infinity,
   freezeEvery: Infinity,
@@ -26,7 +28,7 @@ export const CALM: Storm = {
   failing: 0,
 };
 
-/** A storm in which everything goes wrong, more often than in practice. */
+/** A storm with all faults, more frequent than in practice. */
 export const STORMY: Storm = {
   crashEvery: 40,
   freezeEvery: 40,
@@ -43,7 +45,10 @@ export interface Conditions {
   readonly nodes: number;
   readonly periods: number;
   readonly period: number;
-  /** Whether the store's conditional writes are exclusive; `"claimed"`: it says so, but they are not. */
+  /**
+   * Whether the store's conditional writes are exclusive; `"claimed"`: the store claims that they are, but they are
+   * not.
+   */
   readonly exclusive: boolean | "claimed";
   /** The shortest and the longest duration of an upload. */
   readonly upload: readonly [number, number];
@@ -72,7 +77,7 @@ export function usualConditions(seed: number, nodes: number, periods: number): C
   };
 }
 
-/** Returns a cluster that only the seed chooses: its size, its period, its store, and how much goes wrong. */
+/** Returns a cluster that only the seed chooses: its size, its period, its store, and its faults. */
 export function anyConditions(seed: number, nodePeriods: number): Conditions {
   const random = seededRandom(seed);
   const nodes = random.pick([1, 2, 3, 5, 5, 8, 20]) ?? 1;

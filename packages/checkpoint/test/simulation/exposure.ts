@@ -1,6 +1,9 @@
 import type { VirtualTime } from "../../testing/simulation/virtual-time.ts";
 
-/** The time the cluster went without a checkpoint with no excuse: a node ran, the store responded, and there was something new. */
+/**
+ * The time that the cluster spent without a new checkpoint even though a node ran, the store responded, and there was
+ * something new.
+ */
 export interface Exposure {
   /** Counts the time so far; to be called before anything that the conditions depend on changes. */
   advance(): void;

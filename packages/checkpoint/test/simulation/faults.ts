@@ -9,7 +9,7 @@ import type { SimulatedNode } from "./simulated-node.ts";
 import type { VirtualTime } from "../../testing/simulation/virtual-time.ts";
 import type { Witness } from "./witness.ts";
 
-/** The parts that faults happen to. */
+/** The parts that faults affect. */
 export interface FaultParts {
   readonly conditions: Conditions;
   readonly time: VirtualTime;
@@ -50,7 +50,7 @@ export function startFaults(parts: FaultParts): Faults {
   }
 
   function startAgain(node: SimulatedNode): void {
-    // Often restarted at once, as by a supervisor, sometimes after days.
+    // Often restarted immediately, as by a supervisor, sometimes after days.
     time.plan(random.magnitude(1_000, 3 * period), () => {
       exposure.advance();
       if (node.life() === undefined) node.start();

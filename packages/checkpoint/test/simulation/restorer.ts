@@ -10,7 +10,10 @@ import type { StoreContents, StoreWatcher } from "../../testing/simulation/simul
 
 /** Restores the newest checkpoint now and then, as slowly as possible, and marks it as verified on success. */
 export interface Restorer {
-  /** Returns whether it may count on the archive of `name`: it has reserved it without a lapse, and found it published after that. */
+  /**
+   * Returns whether it may rely on the archive of `name`: it has held a reservation without a lapse, and has found the
+   * archive published since.
+   */
   countsOn(name: string): boolean;
   watcher(next: StoreWatcher): StoreWatcher;
 }
@@ -23,7 +26,7 @@ export interface RestorerParts {
   readonly every: number;
   /** The shortest and the longest duration of a restore. */
   readonly lasts: readonly [number, number];
-  /** Called if the restorer had reserved a checkpoint and yet found no archive. */
+  /** Called if the restorer held a reservation for a checkpoint but found no archive. */
   readonly onMissing: (name: string) => void;
 }
 

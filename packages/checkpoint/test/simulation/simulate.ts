@@ -23,7 +23,9 @@ import { witness } from "./witness.ts";
 const PIECE_BYTES = 128;
 const TRANSACTIONS_PER_PERIOD = 1_000;
 
-/** Runs a cluster under `conditions` from its first start, in virtual time. The same conditions give the same report. */
+/**
+ * Runs a cluster under `conditions` from its first start, in virtual time. The same conditions produce the same report.
+ */
 export async function simulate(conditions: Conditions): Promise<Report> {
   const { period, exclusive, storeTick, replayBudget, retention, storm } = conditions;
   const random = seededRandom(conditions.seed);

@@ -13,7 +13,7 @@ const PIECE_BYTES = 128;
 /** The size of every simulated archive: a unit, so that bytes count uploads. */
 export const ARCHIVE_BYTES = PIECES * PIECE_BYTES;
 
-/** The transaction log that all nodes follow; writes to it stop and go. */
+/** The transaction log that all nodes follow; writes to it pause and resume. */
 export interface SimulatedLog {
   txId(): number;
   isWriting(): boolean;

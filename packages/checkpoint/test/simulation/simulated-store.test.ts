@@ -2,7 +2,7 @@ import { checkpointStoreSuite } from "../../testing/index.ts";
 import { simulatedStore } from "../../testing/simulation/simulated-store.ts";
 import type { StoreContents, Transport } from "../../testing/simulation/simulated-store.ts";
 
-/** A transport that always reaches the store at once. */
+/** A transport that always reaches the store immediately. */
 const DIRECT: Transport = {
   request: async (_, work) => work(),
   transfer: async () => undefined,

@@ -5,10 +5,10 @@ import type { CheckpointStore, RetentionPolicy } from "../../src/index.ts";
 import type { StoreContents } from "../../testing/simulation/simulated-store.ts";
 import type { Witness } from "./witness.ts";
 
-/** The hour for which leftovers are left alone, plus the error of clocks of whole seconds. */
+/** The hour for which leftovers are kept, plus the error of clocks with a resolution of one second. */
 const GRACE_MS = 3_602_000;
 
-/** Determines what a sweep that begins now has to remove if nothing fails, without using the code under test. */
+/** Determines what a sweep that begins now must remove if nothing fails, without using the code under test. */
 export interface SweepOracle {
   /** Reports to the witness the files that a sweep should have removed but did not. */
   check(): Promise<void>;

@@ -14,7 +14,7 @@ import { ARCHIVE_BYTES, transactionIn } from "./simulated-index.ts";
 import type { SimulatedFile, StoreContents, StoreWatcher } from "../../testing/simulation/simulated-store.ts";
 import type { VirtualTime } from "../../testing/simulation/virtual-time.ts";
 
-/** A checkpoint as the witness saw it published. */
+/** A checkpoint whose publication the witness observed. */
 export interface Published {
   readonly name: string;
   readonly parsed: CheckpointName;
@@ -42,7 +42,7 @@ export interface Counted {
   readonly byNode: ReadonlyMap<string, number>;
 }
 
-/** Sees everything that happens in a store, checks the rules at every step, and counts. */
+/** Observes everything that happens in a store, checks the rules at every step, and counts. */
 export interface Witness {
   readonly violations: readonly Violation[];
   watch(by: NodeLife): StoreWatcher;
@@ -95,7 +95,8 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
     if (parsed === undefined) return violate("names are checkpoints' names", name);
     const manifest = decodeManifest(name, file.content.toString("utf8"));
     const archive = files.get(checkpointFile(name, "archive"))?.content;
-    // Where creating is two steps, a process may freeze between them and find its archive swept: every reader passes that over.
+    // Where creating is two steps, a process may freeze between them and find its archive swept; every reader skips
+    // such a checkpoint.
     if (!exclusive && archive === undefined) return;
     const sha256 = archive === undefined ? "" : createHash("sha256").update(archive).digest("hex");
     if (sha256 !== manifest.archive.sha256) violate("every listed checkpoint is whole", name);

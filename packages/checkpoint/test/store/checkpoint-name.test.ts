@@ -10,7 +10,7 @@ test("a name contains transaction and time, without colons", () => {
   expect(name).toBe("checkpoint-1000-2026-11-20T06-12-26.123Z-1f3a9c0e");
 });
 
-test("every formatted name is parsed back", () => {
+test("parsing every formatted name returns its parts", () => {
   fc.assert(
     fc.property(
       fc.maxSafeNat(),

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { decodeManifest, encodeManifest } from "../../src/store/checkpoint.ts";
 import { NAME, someManifest } from "../support/manifests.ts";
 
-test("a manifest is decoded to what was encoded, and unknown fields do not matter", () => {
+test("a decoded manifest equals the encoded one, and unknown fields do not matter", () => {
   const manifest = someManifest();
   expect(decodeManifest(NAME, encodeManifest(manifest))).toEqual(manifest);
   const later = JSON.stringify({

@@ -53,7 +53,7 @@ test.each(["", "{", "null", '{"verifiedAt": "yesterday"}'])(
   },
 );
 
-test("a mark alone is no checkpoint", async () => {
+test("a mark without a checkpoint is not a checkpoint", async () => {
   const path = await temporaryDirectory();
   const store = filesystemStore({ path });
   await markVerified(store, NAME, FOUND);
@@ -72,7 +72,7 @@ async function saved(faults: StoreFaults = {}) {
   return { memory, store, name, listed, verify };
 }
 
-test("a mark of damage takes the place of that of a verification, and a later verification removes it", async () => {
+test("a mark of damage replaces the mark of a verification, and a later verification removes it", async () => {
   const { memory, store, name, listed, verify } = await saved();
   expect(await listed()).toMatchObject({ verified: false, damaged: false });
   await verify();
@@ -90,7 +90,7 @@ test("a mark of damage takes the place of that of a verification, and a later ve
   expect(await namesIn(memory)).toEqual([`${name}.json`, `${name}.tar`, `${name}.verified.json`]);
 });
 
-test("damage that the listing shows gets no mark, since the checkpoint may be being copied", async () => {
+test("damage that the listing shows gets no mark, since the checkpoint may be in the process of being copied", async () => {
   const { memory, store, name, verify } = await saved();
   await verify();
   await memory.remove(`${name}.tar`);

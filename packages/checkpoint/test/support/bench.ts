@@ -17,7 +17,7 @@ import { testSource, type TestSource } from "./test-source.ts";
 /** The period of a {@link Bench}. */
 export const HOUR = 3_600_000;
 
-/** A checkpointer over a store in memory, whose clock is the test's. */
+/** A checkpointer over a store in memory, with a clock that the test controls. */
 export interface Bench {
   readonly dir: string;
   readonly clock: ManualClock;
@@ -25,7 +25,7 @@ export interface Bench {
   readonly source: TestSource;
   readonly events: CheckpointerEvent[];
   readonly checkpointer: Checkpointer;
-  /** Moves to the next look and waits until it has ended. */
+  /** Advances the clock to the next look and waits until the look has ended. */
   look(): Promise<void>;
 }
 
@@ -80,7 +80,7 @@ export async function start(
   };
 }
 
-/** Makes captures wait until the returned function is called. */
+/** Lets captures wait until the returned function is called. */
 export function holdCapture(source: TestSource): () => void {
   const gate = new EventEmitter();
   source.beforeCapture = async () => void (await once(gate, "open"));

@@ -21,7 +21,10 @@ export interface S3Quirks {
   uploadsByKey?: boolean;
   /** Replaces the response to a request. Returns whether it did so. */
   interfere?: (asked: S3Asked, response: ServerResponse) => boolean;
-  /** Receives every response with a range or file before it is sent, and may send its own. Returns whether it did so. */
+  /**
+   * Receives every response with a range or file before it is sent, and may send a different one. Returns whether it
+   * did so.
+   */
   spoilBody?: (asked: S3Asked, body: Buffer, response: ServerResponse) => boolean;
   /** Returns whether to lose the response after the request has been done. */
   loseAnswer?: (asked: S3Asked) => boolean;

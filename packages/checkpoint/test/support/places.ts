@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 
-/** Makes a directory that is removed with the test. */
+/** Creates a directory that is removed with the test. */
 export async function temporaryDirectory(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "cairn-checkpoint-"));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
@@ -32,7 +32,7 @@ export function someFiles(seed = 0): Record<string, Buffer> {
   return Object.fromEntries(sizes.map((size, at) => [`0000${at}.ldb`, Buffer.alloc(size, `${seed}-${at}-`)]));
 }
 
-/** Writes files to a directory that it makes. */
+/** Creates a directory and writes files to it. */
 export async function writeFiles(dir: string, files: Record<string, Uint8Array>): Promise<void> {
   await mkdir(dir, { recursive: true });
   for (const [name, content] of Object.entries(files)) await writeFile(join(dir, name), content);

@@ -22,7 +22,10 @@ export interface S3FaultProxy {
   readonly endpoint: string;
   /** The faults to inject; may be changed at any time. */
   plan: FaultPlan;
-  /** The number of bytes of objects after which the connection that sent the last of them is closed, each time. */
+  /**
+   * The number of bytes of objects after which the connection that sent the last of them is closed; the count then
+   * starts again.
+   */
   breakEvery: number;
   traffic(kind: S3RequestKind): S3Traffic;
   /** The number of requests of all kinds. */

@@ -24,7 +24,7 @@ const MIB = 1024 * 1024;
 const BYTES = 11 * MIB;
 const SOME = 0.12;
 const MOST = 0.95;
-/** Kinds that may fail nearly always: without the others nothing could be cleaned up, which the next sweep does. */
+/** The kinds that may fail nearly always. If the others did, the next sweep could not clean up. */
 const BROKEN: readonly S3RequestKind[] = ["begin", "part", "complete", "put", "get"];
 
 /** Returns a seed's faults: some at any request, and with every third seed most requests of one kind. */
@@ -97,7 +97,7 @@ export async function roundThroughFaults(
   return { saved, restored, faults: proxy.happened.length };
 }
 
-/** Requires that the next sweep removes what a failed round left behind: no archive stays without its manifest. */
+/** Requires that the next sweep removes what a failed round left behind: no archive remains without its manifest. */
 async function requireSwept(
   store: CheckpointStore,
   logId: string,
@@ -125,7 +125,7 @@ async function codeOf(work: () => Promise<unknown>): Promise<string> {
 
 function contentOf(seed: number): Buffer {
   const content = Buffer.alloc(BYTES + seed);
-  // No two mebibytes are the same, so that none can pass for another.
+  // No two mebibytes are equal, so that none can be mistaken for another.
   for (let at = 0; at < content.length; at += 1024)
     createHash("md5").update(`${seed} ${at}`).digest().copy(content, at);
   return content;

@@ -61,8 +61,8 @@ async function* once(content: Buffer): AsyncGenerator<Buffer, void, undefined> {
 }
 
 /**
- * Sends a response with the given fault. `onBytes` is called with what is sent to the client, and may say that the connection is
- * to break there.
+ * Sends a response with the given fault. `onBytes` is called with what is sent to the client, and may request that the
+ * connection break there.
  */
 export async function answerWith(
   { status, headers, body }: Said,

@@ -21,7 +21,7 @@ export interface S3Place {
   readonly client: S3;
 }
 
-/** Starts one service for all tests of a file. Returns a function that makes a location in it. */
+/** Starts one service for all tests of a file. Returns a function that creates a location in it. */
 export function s3Places(options: { readonly conditions?: boolean } = {}): () => S3Place {
   let s3: TestS3 | undefined;
   beforeAll(async () => {

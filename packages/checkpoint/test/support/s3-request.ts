@@ -22,7 +22,7 @@ export interface S3Request {
   readonly key: string;
   /** The detail that distinguishes requests of one kind and key: the number of a part, a range, a prefix. */
   readonly detail: string;
-  /** The only condition that it makes of writing: `*` for none there, else an ETag without quotes. */
+  /** The only condition of a write: `*` if there must be no object, otherwise an ETag without quotes. */
   readonly onlyIfAbsent: boolean;
   readonly onlyIfTag: string | undefined;
 }

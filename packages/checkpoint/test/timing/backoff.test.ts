@@ -8,7 +8,7 @@ test("the pause doubles with each failure, up to the limit", () => {
   expect(backoffMs(100_000, backoff)).toBe(5_000);
 });
 
-test("jitter takes away up to half of the pause", () => {
+test("jitter shortens the pause by up to half", () => {
   const backoff = { firstMs: 100, maxMs: 5_000 };
   expect(backoffMs(1, backoff, 0)).toBe(100);
   expect(backoffMs(1, backoff, 0.5)).toBe(150);

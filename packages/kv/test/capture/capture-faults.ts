@@ -32,7 +32,10 @@ export function fullAtSecond(call: "link" | "copy" | "write"): CaptureFileSystem
   });
 }
 
-/** Returns a database as it is on disk while a memtable waits to be flushed: rows in a full log and in the one after it. */
+/**
+ * Returns a database in the state it has on disk while a memtable waits to be flushed: rows in a full log and in the
+ * one after it.
+ */
 export async function twoLogs(directory: TestDirectory, name: string): Promise<void> {
   const store = await directory.open(`${name}, one log`, {});
   const log = directory.path(`${name}, one log`, "000003.log");

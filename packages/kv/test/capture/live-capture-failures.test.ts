@@ -10,7 +10,7 @@ import { testDirectory } from "../support/test-directory.ts";
 const directory = testDirectory();
 
 describe("a capture that fails", () => {
-  it("gives up with CHECKPOINT_INCOMPLETE when tables keep vanishing, and leaves nothing behind", async () => {
+  it("gives up with CHECKPOINT_INCOMPLETE if tables keep vanishing, and leaves nothing behind", async () => {
     const store = await directory.open("live");
     for (let count = 0; count < 1000; count += 100) await store.batch(countedBatch(count, 100, 300));
     const fileSystem = withCalls({
@@ -29,7 +29,7 @@ describe("a capture that fails", () => {
   });
 
   it.each(["link", "copy", "write"] as const)(
-    "throws DISK_FULL when a %s runs out of space, and removes what it made",
+    "throws DISK_FULL when a %s runs out of space, and removes its files",
     async (call) => {
       const store = await directory.open("live");
       for (let count = 0; count < 3000; count += 100) await store.batch(countedBatch(count, 100, 300));
@@ -43,7 +43,7 @@ describe("a capture that fails", () => {
     },
   );
 
-  it("throws unknown errors, and removes what it made", async () => {
+  it("throws unknown errors, and removes its files", async () => {
     const store = await directory.open("live");
     await store.batch(countedBatch(0, 100, 300));
     const fileSystem = withCalls({ write: () => Promise.reject(systemError("EIO")) });

@@ -36,7 +36,7 @@ async function captureSeries(live: string, rounds: number): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     await writer.reached(writer.count + 1000);
     counts.push(writer.count);
-    // Unchecked, so that the next capture begins at once: every row is read below.
+    // Unchecked, so that the next capture begins immediately; every row is read below.
     const target = directory.path(`capture ${round}`);
     ({ linked } = await captureLevelDb(directory.path(live), target, { unchecked: true }));
   }
@@ -56,7 +56,7 @@ describe("a capture of a LevelDB that is being written to", () => {
   it(
     `is exact ${ROUNDS} times in a row while a writer never pauses and constantly flushes`,
     async () => {
-      // The rows compared grow with every round: a new store now and then avoids quadratic growth.
+      // The number of rows to compare grows with every round; a new store now and then avoids quadratic growth.
       for (let done = 0; done < ROUNDS; done += SERIES) {
         await captureSeries(`live ${done}`, Math.min(SERIES, ROUNDS - done));
       }
@@ -111,7 +111,7 @@ describe("a capture of a LevelDB that is being written to", () => {
     await level.close();
   });
 
-  it("starts again if its first listing missed a log that was flushed right after the manifest was read", async () => {
+  it("starts over if its first listing missed a log that was flushed right after the manifest was read", async () => {
     await twoLogs(directory, "before");
     // The same history after both logs have become tables.
     await cp(directory.path("before"), directory.path("after"), { recursive: true });
@@ -202,7 +202,7 @@ describe("the files of a capture", () => {
     expect(await rowsIn("capture")).toBeGreaterThanOrEqual(3000);
   });
 
-  it("are copied to another file system, if there is one", async () => {
+  it("are copied if the target is on another file system (where one is available)", async () => {
     const store = await directory.open("live");
     for (let count = 0; count < 2000; count += 100) await store.batch(countedBatch(count, 100, 300));
     const memory = existsSync("/dev/shm") ? "/dev/shm" : directory.path();

@@ -7,7 +7,10 @@ import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
 
-/** Starts two threads that run these programs; `peer` is the channel to the other thread, and `tell` sends to the test. */
+/**
+ * Starts two threads that run these programs; `peer` is the channel to the other thread, and `tell` sends a message to
+ * the test.
+ */
 async function pair(first: string, second: string, secondStart: unknown = 20) {
   const given =
     'const { parentPort, workerData: { peer, start } } = require("node:worker_threads");\n' +
@@ -24,7 +27,7 @@ async function pair(first: string, second: string, secondStart: unknown = 20) {
 
 const STAYS = "peer.on('message', () => undefined);";
 
-test("each thread gets its start data and the channel to the other, and the first communicates with the caller", async () => {
+test("each thread receives its start data and the channel to the other one, and the first thread communicates with the caller", async () => {
   const { worker, sent, terminate } = await pair(
     "peer.on('message', (given) => tell(start + given)); parentPort.on('message', (given) => peer.postMessage(given));",
     "peer.on('message', (given) => peer.postMessage(start + given));",

@@ -10,7 +10,7 @@ async function testDirectory(): Promise<string> {
   return dir;
 }
 
-test("makeFolder makes a folder and the missing ones above it, and returns the topmost one made", async () => {
+test("makeFolder creates a folder and its missing parents, and returns the topmost one that it created", async () => {
   const dir = await testDirectory();
   expect(await makeFolder(join(dir, "a", "b", "c"))).toBe(join(dir, "a"));
   expect((await stat(join(dir, "a", "b", "c"))).isDirectory()).toBe(true);
@@ -18,7 +18,7 @@ test("makeFolder makes a folder and the missing ones above it, and returns the t
   expect(await makeFolder(join(dir, "a", "b", "d"))).toBe(join(dir, "a", "b", "d"));
 });
 
-test("makeFolder makes a relative path below the working directory, and returns it as given", async () => {
+test("makeFolder creates a relative path below the working directory, and returns it as given", async () => {
   const dir = relative(process.cwd(), await realpath(await testDirectory()));
   expect(await makeFolder(join(dir, "x", "y"))).toBe(join(dir, "x"));
 });
@@ -33,14 +33,14 @@ test("makeFolder accepts a link to a folder, and throws the system's error for a
   await expect(makeFolder(join(dir, "file", "below"))).rejects.toMatchObject({ code: "ENOTDIR" });
 });
 
-test("concurrent calls of makeFolder make one folder, and none fails", async () => {
+test("concurrent calls of makeFolder create one folder, and none fails", async () => {
   const deep = join(await testDirectory(), "a", "b", "c", "d");
   const made = await Promise.all(Array.from({ length: 20 }, () => makeFolder(deep)));
   expect(made.filter((one) => one !== undefined).length).toBeGreaterThan(0);
 });
 
 test.runIf(process.platform === "linux")(
-  "makeFolder refuses a file system that accepts no folders at once",
+  "makeFolder immediately refuses a file system that accepts no folders",
   async () => {
     await expect(makeFolder("/proc/cairn/below")).rejects.toMatchObject({
       code: "CONFIG_INVALID",

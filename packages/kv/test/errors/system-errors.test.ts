@@ -34,7 +34,7 @@ it.each(TABLE)("%s, in LevelDB's words %j, is never damage to an index", (errno,
   expect(explainOpening(wrapped, DIR)).toMatchObject({ code, cause: said });
 });
 
-it.each(TABLE)("%s, as Node names it, has the same meaning", (errno, _text, meaning, code) => {
+it.each(TABLE)("%s, the name that Node uses, has the same meaning", (errno, _text, meaning, code) => {
   const named = Object.assign(new Error(`${errno}: open '${DIR}/000005.ldb'`), { code: errno });
   expect(systemErrorOf(named)).toMatchObject({ errno, meaning });
   expect(explainOperation(named, DIR)).toMatchObject({ code });
@@ -47,7 +47,7 @@ it("an exceeded quota is recognised even though Node only has its number", () =>
   expect(systemErrorOf(unnamed)).toMatchObject({ errno: "EDQUOT" });
 });
 
-it("an error in starting a thread names the missing resource", () => {
+it("an error when starting a thread names the missing resource", () => {
   const init = Object.assign(new Error("Worker initialization failure: EMFILE"), {
     code: "ERR_WORKER_INIT_FAILED",
   });

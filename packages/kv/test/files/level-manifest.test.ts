@@ -7,7 +7,7 @@ import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
 
-/** Returns the manifest of a database with some tables, whose keys may be so long that edits span several blocks. */
+/** Returns the manifest of a database with some tables; their keys may be so long that edits span several blocks. */
 async function realManifest(keyBytes: number): Promise<{ bytes: Buffer; names: string[] }> {
   const store = await directory.open("store");
   for (let count = 0; count < 9000; count += 100) {

@@ -9,7 +9,7 @@ import { testDirectory } from "../support/test-directory.ts";
 const directory = testDirectory();
 const CORRUPT = { code: "INDEX_CORRUPT", message: expect.stringContaining(".log") };
 
-/** Makes a closed store with all rows in its write-ahead log. Returns the log's path and the bytes of each batch. */
+/** Creates a closed store with all rows in its write-ahead log. Returns the log's path and the bytes of each batch. */
 async function logOf(batches: number, rows = 100): Promise<{ log: string; ends: number[] }> {
   const store = await directory.open("store", {});
   const log = directory.path("store", "000003.log");
@@ -36,7 +36,7 @@ async function rowsAfterOpening(): Promise<number> {
 }
 
 describe("opening a store whose write-ahead log is damaged", () => {
-  it("is INDEX_CORRUPT with a page of zeros in the middle, as a power loss leaves it, instead of losing its rows", async () => {
+  it("is INDEX_CORRUPT with a page of zeros in the middle, as after a power loss, instead of losing its rows", async () => {
     const { log } = await logOf(50);
     await overwrite(log, 40 * 4096, Buffer.alloc(4096));
     await expect(directory.open("store", {})).rejects.toMatchObject(CORRUPT);
@@ -152,7 +152,7 @@ describe("opening a store whose write-ahead log ends early", () => {
     }
   });
 
-  it("accepts a tail of zeros, which was never written, as the end", async () => {
+  it("treats a tail of zeros, which was never written, as the end", async () => {
     const { log, ends } = await logOf(5);
     const start = ends[2] ?? 0;
     await overwrite(log, start, Buffer.alloc((ends[4] ?? 0) - start + 100_000));

@@ -44,7 +44,7 @@ async function openChecked(): Promise<KvStore> {
   return await directory.open("store", { compression: false }, { check: true });
 }
 
-describe("opening a store with tables of an earlier process, with their check", () => {
+describe("opening a store with tables of an earlier process, including their check", () => {
   it.each([
     ["a key", false, inTheFirstKey],
     ["a compressed block", true, inTheFirstKey],
@@ -76,7 +76,7 @@ describe("opening a store with tables of an earlier process, with their check", 
     await expect(store.batch(countedBatch(MANY, 1, 4))).rejects.toMatchObject(CORRUPT);
   });
 
-  it("finds damage in tables that a compaction rewrote before they were compared", async () => {
+  it("detects damage in tables that a compaction rewrote before they were compared", async () => {
     await written(MANY);
     await damage();
     await (await openChecked()).close();
@@ -91,7 +91,7 @@ describe("opening a store with tables of an earlier process, with their check", 
   it("compares all tables first if a process ended before they were compared", async () => {
     await written(MANY);
     await (await openChecked()).close();
-    // As a process that LevelDB itself ends because of a key in a table that it merges once it is open.
+    // Like a process that LevelDB itself ends because of a key in a table that it merges after opening.
     await damage();
     await expect(openChecked()).rejects.toMatchObject(CORRUPT);
   });
@@ -144,7 +144,7 @@ describe("a scrub of an open store", () => {
   it.each([
     ["a key", inTheFirstKey],
     ["the index of the blocks", inTheIndexBlock],
-  ])("finds a changed byte of %s, and all readers receive an error afterwards", async (_, place) => {
+  ])("detects a changed byte of %s, and all readers receive an error afterwards", async (_, place) => {
     await written(FEW);
     const store = await directory.open("store");
     await scrub(store);
@@ -154,7 +154,7 @@ describe("a scrub of an open store", () => {
     await expect(store.batch(countedBatch(FEW, 1, 4))).rejects.toMatchObject(CORRUPT);
   });
 
-  it("finds a damaged manifest, and a missing table", async () => {
+  it("detects a damaged manifest and a missing table", async () => {
     await written(FEW);
     const store = await directory.open("store");
     const [manifest = ""] = (await readdir(directory.path("store"))).filter((name) =>
@@ -201,7 +201,7 @@ describe("a scrub of an open store", () => {
     await closing;
   });
 
-  it("does not judge files that replaced the store's own", async () => {
+  it("does not check files that replaced the store's own", async () => {
     await written(FEW);
     const store = await directory.open("store");
     await rename(directory.path("store"), directory.path("elsewhere"));

@@ -14,7 +14,10 @@ const ENCODINGS = { keyEncoding: "view", valueEncoding: "view" } as const;
 const make = (dir: string): Database => new ClassicLevel(dir, ENCODINGS);
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 
-/** Makes a database in which one key had several values and another is deleted, all in its write-ahead log. */
+/**
+ * Creates a database in which one key had several values and another was deleted, with everything in its write-ahead
+ * log.
+ */
 async function written(dir: string): Promise<void> {
   const level = make(dir);
   await level.open();
@@ -36,7 +39,10 @@ async function rows(level: Database): Promise<Record<string, string>> {
   return found;
 }
 
-/** Returns a constructor of databases that skip their logs, as LevelDB does without a descriptor: they no longer exist once it is open. */
+/**
+ * Returns a constructor of databases that skip their logs, as LevelDB does if it cannot get a descriptor: the logs no
+ * longer exist once the database is open.
+ */
 function passingOverLogs(dir: string): () => Database {
   return () => {
     for (const name of readdirSync(dir)) if (name.endsWith(".log")) rmSync(join(dir, name));
@@ -57,13 +63,13 @@ describe("opening a database", () => {
     expect((await readdir(dir)).filter((name) => name.startsWith("unapplied"))).toEqual([]);
   });
 
-  it("that failed halfway is completed by the next opening", async () => {
+  it("that failed halfway is completed the next time", async () => {
     const dir = directory.path("half-way");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);
     const failing = (): Database => {
       const level = passingOverLogs(dir)();
-      // Between opening and settling the process runs out of what it needs.
+      // Between opening and settling, the process runs out of resources.
       level.batch = () => {
         throw Object.assign(new Error("too many open files"), { code: "EMFILE" });
       };

@@ -36,7 +36,7 @@ describe("opening a directory that is not a whole database", () => {
     await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);
   });
 
-  it("refuses a database that lost CURRENT instead of creating a new one over it", async () => {
+  it("refuses a database that lost CURRENT instead of creating a new one in its place", async () => {
     await closedStore();
     const before = await namesIn(/ldb$/);
     await rm(directory.path("store", "CURRENT"));
@@ -44,7 +44,7 @@ describe("opening a directory that is not a whole database", () => {
     expect(await namesIn(/ldb$/)).toEqual(before);
   });
 
-  it("accepts what a process that was killed while creating a database left", async () => {
+  it("accepts the files of a process that was killed while creating a database", async () => {
     await mkdir(directory.path("store"));
     for (const name of ["LOCK", "LOG", "MANIFEST-000001", "000001.dbtmp"]) {
       await writeFile(directory.path("store", name), "");
@@ -131,7 +131,7 @@ describe("opening a directory that is not a whole database", () => {
     expect(await expectWhole(await directory.open("store"))).toBe(1000);
   });
 
-  it("makes no directory for a memory store", async () => {
+  it("creates no directory for a memory store", async () => {
     await (await memoryProvider().open(directory.path("store"))).close();
     expect(existsSync(directory.path("store"))).toBe(false);
   });
@@ -159,14 +159,14 @@ describe("a table that can no longer be read", () => {
 
 describe("a disk without space", () => {
   it.each(["log", "ldb"] as const)(
-    "is DISK_FULL at the next batch if a %s cannot be written, and acknowledged rows stay",
+    "is DISK_FULL at the next batch if a %s cannot be written, and acknowledged rows are kept",
     async (extension) => {
       const store = await directory.open("store");
       const planted = await fullFrom(extension);
       const acknowledged = await writeUntilRefused(store);
       expect(acknowledged).toBeGreaterThan(0);
       for (const path of planted) await rm(path, { force: true });
-      // Even once there is space again: a batch after an incomplete one would be lost silently.
+      // The same holds once there is space again: a batch after an incomplete one would be lost silently.
       await expect(store.batch(countedBatch(acknowledged, 100, 300))).rejects.toMatchObject({
         code: "DISK_FULL",
       });
@@ -179,7 +179,7 @@ describe("a disk without space", () => {
     },
   );
 
-  it("refuses batches that were being written when another batch failed", async () => {
+  it("refuses batches that were in progress when another batch failed", async () => {
     const store = await directory.open("store");
     const planted = await fullFrom("log");
     const results = await Promise.allSettled(
@@ -192,7 +192,7 @@ describe("a disk without space", () => {
   });
 });
 
-/** Makes files that LevelDB is about to create end in a device that is always full. */
+/** Redirects files that LevelDB is about to create to a device that is always full. */
 async function fullFrom(extension: "log" | "ldb"): Promise<string[]> {
   const [name = ""] = await namesIn(/^MANIFEST/);
   const { nextFile } = decodeLevelManifest(await readFile(directory.path("store", name)));

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { AS_TEXT, SingleReads } from "../../src/level/level-options.ts";
 
-it("one of eight single reads caches its block, and all have the given options", () => {
+it("one in eight single reads caches its block, and all have the given options", () => {
   const reads = new SingleReads(AS_TEXT);
   const options = Array.from({ length: 80 }, () => reads.next());
   expect(options.filter(({ fillCache }) => fillCache)).toHaveLength(10);

@@ -103,7 +103,7 @@ describe("removed rows are in the files until they are purged, and not afterward
     expect(await filesWith(dir, secret)).toEqual([]);
   });
 
-  it("after the key was written again, and its new row stays", async () => {
+  it("after the key was written again, and its new row is kept", async () => {
     const store = await opened();
     const dir = directory.path("store");
     const [secret, kept] = [token(), token()];
@@ -122,7 +122,7 @@ describe("removed rows are in the files until they are purged, and not afterward
   });
 });
 
-it("a purge whose time was up continues where it ended, and completes", async () => {
+it("a purge that reached its time limit continues where it ended, and completes", async () => {
   const store = await opened();
   const dir = directory.path("store");
   const secret = token();
@@ -175,7 +175,7 @@ it("a purge reports a removed key in the manifest until the store is opened agai
   ]);
   await store.close();
   const again = await opened();
-  // Nothing of the removed row is left, not even the key at which a compaction ended.
+  // No part of the removed row is left, not even the key at which a compaction ended.
   expect(await filesWith(dir, secret)).toEqual([]);
   expect(await again.purge?.([range]).run(ALONE)).toBe("gone");
 });

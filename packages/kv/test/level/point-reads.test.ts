@@ -5,13 +5,15 @@ const bytes = (text: string): Uint8Array => Buffer.from(text);
 const text = (value: Uint8Array | undefined): string | undefined =>
   value === undefined ? undefined : Buffer.from(value).toString();
 
-/** Returns the row of a key: none if the key begins with "no", and the row "broken" cannot be read. */
+/** Returns the row of a key: none if the key begins with "no"; the row "broken" cannot be read. */
 function rowOf(name: string): Uint8Array | undefined {
   if (name === "broken") throw new Error("unreadable");
   return name.startsWith("no") ? undefined : bytes(`value of ${name}`);
 }
 
-/** Rows in memory; `slowMs` is how long one takes from then on. `asked` are those that were read in this thread. */
+/**
+ * Rows in memory; `slowMs` is the duration of each later read. `asked` contains the rows that were read in this thread.
+ */
 function rowsAtHand() {
   const time = vi.spyOn(performance, "now");
   const rows = { asked: [] as string[], many: [] as string[][], slowMs: 0.001, now: 1_000 };
@@ -108,7 +110,7 @@ test("sequential reads of large rows yield to the event loop after 5 ms", async 
   expect(rows.many).toEqual([]);
 });
 
-test("of concurrent reads of large rows, as many are done per turn as fit into 5 ms", async () => {
+test("concurrent reads of large rows are limited per turn to as many as fit into 5 ms", async () => {
   const { reads, rows } = rowsAtHand();
   rows.slowMs = 0.2;
   const got = Promise.all(Array.from({ length: 60 }, (_, index) => reads.get(bytes(`${index}`))));
@@ -120,7 +122,7 @@ test("of concurrent reads of large rows, as many are done per turn as fit into 5
   expect(rows.many).toEqual([]);
 });
 
-test("of many concurrent reads, 256 are done per turn, in order, and each gets its own row", async () => {
+test("many concurrent reads are done in order, 256 per turn, and each gets its own row", async () => {
   const { reads, rows } = rowsAtHand();
   const names = Array.from({ length: 600 }, (_, index) => (index === 400 ? "broken" : `${index}`));
   const got = Promise.allSettled(names.map((name) => reads.get(bytes(name))));
@@ -135,7 +137,7 @@ test("of many concurrent reads, 256 are done per turn, in order, and each gets i
   );
 });
 
-test("once rows come from a disk, reads go to other threads until slow reads took a twentieth of the time", async () => {
+test("once rows come from a disk, reads are passed to other threads until slow reads have taken a twentieth of the time", async () => {
   const { reads, rows } = rowsAtHand();
   rows.slowMs = 10;
   const begin = rows.now;
@@ -189,7 +191,7 @@ test("a read waits neither for one in flight nor for a later one", async () => {
   expect(asked).toEqual([["slow"], ["next"]]);
 });
 
-test("at most 3 requests are in flight, of at most 32 rows, and all waiting reads come next", async () => {
+test("at most 3 requests of at most 32 rows are in flight, and all waiting reads are sent next", async () => {
   const { asked, reads, answer } = await slowRows();
   const got = Promise.all(Array.from({ length: 200 }, (_, index) => reads.get(bytes(`${index}`))));
   for (let answered = 0; answered < 7; answered++) {
@@ -203,7 +205,7 @@ test("at most 3 requests are in flight, of at most 32 rows, and all waiting read
   expect((await got).map(text)).toEqual(Array.from({ length: 200 }, (_, index) => `value of ${index}`));
 });
 
-test("an error reaches the reads of the same request, and no others", async () => {
+test("an error is passed to the reads of the same request, and to no others", async () => {
   const { asked, reads, answer } = await slowRows();
   const names = ["broken", "beside", "c", "d", "e"];
   const got = Promise.allSettled(names.map((name) => reads.get(bytes(name))));

@@ -2,8 +2,8 @@ import { isCairnError } from "../../src/errors/errors.ts";
 import { levelProvider } from "../../src/level/level-kv-store.ts";
 import { countedBatch } from "../../testing/counted-rows.ts";
 
-// Started by tests as another process: `open DIR` prints how opening went; `write DIR` writes counted rows until it
-// is killed, and says after each batch how many are acknowledged; `hold DIR` does so after one batch and writes no more.
+// Started by tests as another process: `open DIR` prints how opening went; `write DIR` writes counted rows until it is
+// killed, and prints after each batch how many are acknowledged; `hold DIR` does so after one batch and writes no more.
 const [, , task = "", dir = ""] = process.argv;
 try {
   const store = await levelProvider({ writeBufferSize: 256 * 1024 }).open(dir);

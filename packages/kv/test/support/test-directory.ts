@@ -13,7 +13,7 @@ export interface TestDirectory {
   open(name: string, options?: LevelOptions, opening?: KvOpening): Promise<KvStore>;
 }
 
-/** Registers the hooks that make and remove the directory. */
+/** Registers the hooks that create and remove the directory. */
 export function testDirectory(): TestDirectory {
   let dir = "";
   const stores: KvStore[] = [];

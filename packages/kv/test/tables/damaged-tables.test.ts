@@ -39,7 +39,7 @@ async function readAll(store: KvStore): Promise<unknown> {
 }
 
 describe("a table", () => {
-  it.each([true, false])("is whole as LevelDB wrote it, compressed: %s", async (compression) => {
+  it.each([true, false])("is intact as LevelDB wrote it, compressed: %s", async (compression) => {
     const tables = await tablesOf(3000, compression);
     expect(tables.length).toBeGreaterThan(0);
     for (const table of tables) await checkTable(table);
@@ -68,24 +68,27 @@ describe("a table", () => {
 
 describe("a store with a damaged table", () => {
   // The larger store is compared on a worker thread.
-  it.each([3000, 70_000])("serves nothing from the table soon after opening, with %i rows", async (rows) => {
-    const tables = await tablesOf(rows, false);
-    await flip(tables.at(-1) ?? "", 2000);
-    const store = await directory.open("store");
-    // A thread with low priority has to wait on a busy machine.
-    await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError), 150_000);
-    await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
-    // More reads than are done on this thread.
-    const texts = Array.from({ length: 300 }, () => store.getText?.(Buffer.from("count")));
-    for (const read of await Promise.allSettled(texts))
-      expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
-    await expect(store.getMany([Buffer.from("count")])).rejects.toMatchObject(CORRUPT);
-    expect(() => store.range({})).toThrow(expect.objectContaining(CORRUPT));
-    expect(() => store.rangeText?.({})).toThrow(expect.objectContaining(CORRUPT));
-    expect(() => store.snapshot()).toThrow(expect.objectContaining(CORRUPT));
-    await expect(store.batch(countedBatch(3000, 1, 4))).rejects.toMatchObject(CORRUPT);
-    await store.close();
-  });
+  it.each([3000, 70_000])(
+    "serves nothing from the table shortly after it is opened, with %i rows",
+    async (rows) => {
+      const tables = await tablesOf(rows, false);
+      await flip(tables.at(-1) ?? "", 2000);
+      const store = await directory.open("store");
+      // A thread with low priority has to wait on a busy machine.
+      await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError), 150_000);
+      await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
+      // More reads than this thread would do.
+      const texts = Array.from({ length: 300 }, () => store.getText?.(Buffer.from("count")));
+      for (const read of await Promise.allSettled(texts))
+        expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
+      await expect(store.getMany([Buffer.from("count")])).rejects.toMatchObject(CORRUPT);
+      expect(() => store.range({})).toThrow(expect.objectContaining(CORRUPT));
+      expect(() => store.rangeText?.({})).toThrow(expect.objectContaining(CORRUPT));
+      expect(() => store.snapshot()).toThrow(expect.objectContaining(CORRUPT));
+      await expect(store.batch(countedBatch(3000, 1, 4))).rejects.toMatchObject(CORRUPT);
+      await store.close();
+    },
+  );
 
   it("is not captured, and leaves no partial capture", async () => {
     const store = await directory.open("store");

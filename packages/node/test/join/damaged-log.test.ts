@@ -9,7 +9,7 @@ import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 const DOCUMENTS = 12;
 const REBUILD = { "cairn/tx-log": { "on-log-mismatch": { different: "rebuild" } } };
 
-describe("an embedded log damaged in the middle, repaired as LOG_GAP says", () => {
+describe("an embedded log damaged in the middle and repaired according to the hint of LOG_GAP", () => {
   let folder = "";
   let node: CairnNode | undefined;
   const environment = (): Record<string, string> => ({
@@ -108,7 +108,7 @@ describe("an embedded log damaged in the middle, repaired as LOG_GAP says", () =
   });
 });
 
-/** Returns JSON as people write it. */
+/** Returns JSON with the spacing that people use. */
 function json(value: object): string {
   return JSON.stringify(value).replaceAll(":", ": ");
 }

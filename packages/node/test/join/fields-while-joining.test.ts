@@ -37,7 +37,7 @@ async function start(last: number): Promise<CairnNode> {
   return await runNode(quietSystem({ folder, nodeId: "n", openTxLog }));
 }
 
-it("a node builds the fields that the replayed tail defines after catching up, and before it is ready", async () => {
+it("a node builds the fields defined by the replayed tail after it has caught up, and before it is ready", async () => {
   node = await start(Number.POSITIVE_INFINITY);
   await node.ready;
   await node.submit({ ops: [["configure", { indexes: { jobs: ["state"] } }]] });

@@ -25,7 +25,7 @@ export class Gate {
     await this.#opened;
   }
 
-  /** Resolves when the code under test has reached the gate since it was closed. */
+  /** Resolves once the code under test has reached the closed gate. */
   async reached(): Promise<void> {
     await this.#arrival;
   }

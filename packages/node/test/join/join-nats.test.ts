@@ -25,7 +25,7 @@ async function failureOf(node: CairnNode): Promise<string | undefined> {
 }
 
 describe("joining a log on NATS", () => {
-  it("builds the same index of one log on several nodes that start on an empty server at once", async () => {
+  it("builds the same index of one log on several nodes that start simultaneously on an empty server", async () => {
     const all = await Promise.all(["a", "b", "c", "d"].map((id) => started(id)));
     const [first] = all;
     if (first === undefined) throw new Error("no node");
@@ -52,7 +52,7 @@ describe("joining a log on NATS", () => {
     expect((await fresh.status()).index.documents).toBe(41);
   });
 
-  it("restores a checkpoint that agrees when the log lost its end, and keeps the orphans of the old index", async () => {
+  it("restores a checkpoint that agrees with the log if the log lost its end, and keeps the orphans of the old index", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
     await a.checkpoint().done;
@@ -75,7 +75,7 @@ describe("joining a log on NATS", () => {
     await expect(again.checkpoint().done).resolves.toMatchObject({ checkpoint: { txId: 26 } });
   });
 
-  it("notices at runtime that the log has another history, and never serves that", async () => {
+  it("notices at runtime that the log has another history, and never serves it", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
     await scene.copyLog();
@@ -166,7 +166,7 @@ describe("joining a log on NATS", () => {
     expect(failure?.hint).toContain("cairn log status names the command");
   });
 
-  it("joins a trimmed log from a checkpoint, and says what is missing without one", async () => {
+  it("joins a trimmed log from a checkpoint, and reports what is missing if there is none", async () => {
     const a = await started("a");
     await put(a, 0, 10, "x");
     await a.checkpoint().done;
@@ -186,7 +186,7 @@ describe("joining a log on NATS", () => {
     const { failure } = await c.status();
     expect(failure?.message).toContain("before message 11");
     expect(failure?.hint).toContain("A ready node of this log can save one: cairn checkpoint create.");
-    // The hint is followed to the letter, with the store mounted again.
+    // The hint is followed literally, with the store mounted again.
     await mkdir(path.join(scene.folder, "checkpoints"));
     await put(a, 12, 13, "z");
     await a.checkpoint().done;

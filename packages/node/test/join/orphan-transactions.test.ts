@@ -86,7 +86,7 @@ describe("orphans", () => {
     );
   });
 
-  it("are printed as they were submitted, with an id so that they are applied once", async () => {
+  it("are printed as they were submitted, with an id so that they are applied only once", async () => {
     const lost = [
       {
         ops: [

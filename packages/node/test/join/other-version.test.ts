@@ -47,7 +47,7 @@ it("a node skips and keeps an index and checkpoints of another version, and buil
   expect((await again.digest()).digest).toBe(digest);
   await put(again, 10, 11);
   await again.checkpoint().done;
-  // A checkpoint of the previous version stays, whatever this version saves.
+  // A checkpoint of the previous version is kept, whatever this version saves.
   expect(await scene.checkpoints()).toContain(theirs);
   expect(await codeOf(path.join(join.movedAside[0]?.path ?? "", "live"))).toBe("INDEX_VERSION");
 });
@@ -65,7 +65,7 @@ it("a node restores the newest checkpoint of its own version despite newer ones 
   });
 });
 
-it("a node says what is missing, where it was last and where its index is, if only another version has trimmed messages", async () => {
+it("a node reports what is missing, where it was last and where its index is, if only another version has the trimmed messages", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;

@@ -107,8 +107,8 @@ async function failureOf(node: CairnNode) {
 const key = (name: string) => ({ bucket: "things", namespace: "default", name });
 
 /**
- * Makes a log of nine transactions, with checkpoints at 4, 7 and 10. The index "old" has all, "seam" ends at 7; `kept` are the messages up
- * to there.
+ * Creates a log of nine transactions, with checkpoints at 4, 7 and 10. The index "old" has all of them, the index
+ * "seam" ends at 7; `kept` contains the messages up to 7.
  */
 async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
   const names: string[] = [];
@@ -306,7 +306,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     });
   });
 
-  it("saves its own checkpoints at once, and can be trimmed and recovered again", async () => {
+  it("saves its own checkpoints immediately, and can be trimmed and recovered again", async () => {
     const { names } = await lostLog();
     expect((await log("recover", "--from", names[0] ?? "")).code).toBe(0);
     const a = await started("a");

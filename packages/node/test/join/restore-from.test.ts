@@ -37,8 +37,8 @@ async function start(
 }
 
 /**
- * Makes a log of eleven messages and `more`, with checkpoints at 6 and 11 in `primary`, which are copied to `mirror`. Returns their names,
- * the older first.
+ * Creates a log of eleven messages and `more`, with checkpoints at 6 and 11 in `primary`, which are copied to `mirror`.
+ * Returns their names, the older first.
  */
 async function mirrored(more = 1): Promise<string[]> {
   const node = await start("first", at("primary"), [at("primary")]);
@@ -177,7 +177,7 @@ it.each(["a log that is not there yet", "a log that others wrote"])(
     );
     const closing = performance.now();
     await node.close();
-    // Its requests are aborted at once: a service gets the next request only after half a minute of silence.
+    // Its requests are aborted immediately: otherwise, the next request is sent only after half a minute of silence.
     expect(performance.now() - closing).toBeLessThan(25_000);
     await vi.waitFor(() => expect([...taken].every(({ readyState }) => readyState === "closed")).toBe(true));
   },

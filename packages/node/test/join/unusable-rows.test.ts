@@ -3,7 +3,7 @@ import { levelProvider } from "@cairn/kv";
 import { expect, it } from "vitest";
 import { put, trimScene } from "../upkeep/trim-scene.ts";
 
-it("a node moves aside and rebuilds an index without the base of its chains, without a restart", async () => {
+it("a node whose index lacks the base of its chains moves the index aside and rebuilds it without a restart", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;

@@ -7,7 +7,7 @@ describe("an anchor", () => {
   const message = { position: 7, time: 1, payload: bytes("seven") };
   const anchor = anchorOf(message);
 
-  it("is a position and the SHA-256 of position, time and payload there", () => {
+  it("consists of a position and the SHA-256 of the position, the time and the payload there", () => {
     const head = Buffer.alloc(16);
     head.writeBigUInt64BE(7n, 0);
     head.writeBigUInt64BE(1_000_000n, 8);
@@ -20,7 +20,7 @@ describe("an anchor", () => {
     ["another millisecond", { time: 2 }],
     ["another nanosecond", { nanoseconds: 1 }],
     ["another payload", { payload: bytes("eight") }],
-  ])("is another one at %s", (_, change) => {
+  ])("differs for %s", (_, change) => {
     expect(anchorOf({ ...message, ...change }).sha256).not.toBe(anchor.sha256);
   });
 

@@ -18,7 +18,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Text that is unchanged in a table, since it cannot be compressed. */
+/** Text that appears unchanged in a table, since it cannot be compressed. */
 const documentOf = (n: number): string => createHash("sha256").update(String(n)).digest("base64");
 
 const message = (n: number): Uint8Array =>
@@ -66,7 +66,7 @@ describe("an embedded log that was damaged on disk", () => {
     await write(20);
     await damage(".log");
     await expect(openEmbeddedTxLog({ path: folder })).rejects.toMatchObject(DAMAGED);
-    // Opening changed nothing: once the bit is restored, everything is intact.
+    // Opening the log changed nothing: once the bit is restored, everything is intact.
     await damage(".log");
     expect(await using(async (log) => await log.bounds())).toEqual({ first: 1, last: 21 });
   });
@@ -121,8 +121,8 @@ describe("an embedded log that was damaged on disk", () => {
     expect(await using(async (log) => await takeMessages(log, 1, 21))).toHaveLength(21);
   });
 
-  it("returns no message that is not what was written, whether fetched or read", async () => {
-    // So many messages that opening the log does not read the damaged part.
+  it("never returns a message that differs from the written one, whether fetched or read", async () => {
+    // There are so many messages that opening the log does not read the damaged part.
     await write(200);
     await using(async (log) => {
       await damage(".ldb");
@@ -136,7 +136,7 @@ describe("an embedded log that was damaged on disk", () => {
     await using(async (log) => {
       for (let n = 0; n < 24; n += 1) await log.append(randomBytes(1_000_000));
     });
-    // A log that was closed before its tables were compared is compared completely before it is opened again.
+    // If a log was closed before its tables were compared, they are all compared before it is opened again.
     const links = path.join(folder, "unchecked");
     await using(async () => await vi.waitFor(() => expect(existsSync(links)).toBe(false)));
     await damage(".ldb");

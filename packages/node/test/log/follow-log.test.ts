@@ -58,14 +58,14 @@ describe("following a log", () => {
     return message;
   };
 
-  it("yields everything starting with the birth record, then what is appended later", async () => {
+  it("yields everything starting with the birth record, and then the messages that are appended later", async () => {
     await append(2, 5);
     const following = follow(8);
     await append(6, 8);
     expect(await following).toEqual(range(1, 8));
   });
 
-  it("yields only what comes after the anchor", async () => {
+  it("yields only the messages after the anchor", async () => {
     await append(2, 10);
     expect(await follow(10, { anchor: anchorOf(await messageAt(6)) })).toEqual(range(7, 10));
   });
@@ -166,7 +166,7 @@ describe("following a log", () => {
     expect(await following).toEqual([1, 2, 3]);
   });
 
-  it("does not mistake a fault of the idle check for a loss", async () => {
+  it("does not mistake an error of the idle check for a loss", async () => {
     await append(2, 3);
     const following = follow(4, { idleCheckMs: 10 });
     await vi.waitFor(() => expect(positions).toEqual([1, 2, 3]));

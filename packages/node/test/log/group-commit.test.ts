@@ -39,7 +39,7 @@ describe("group commit", () => {
     ]);
   });
 
-  it("bounds a group by count and by bytes, but always stores at least one message", async () => {
+  it("limits a group by count and by bytes, but always stores at least one message", async () => {
     const { groups, commit } = heldStore();
     const large = 8 * 1024 * 1024;
     const sizes = [large, ...Array.from({ length: 1_500 }, () => 1), 3_000_000, 3_000_000];

@@ -18,7 +18,7 @@ async function beginning(first: (logId: string) => Uint8Array): Promise<TxLog> {
   return log;
 }
 
-it("the error says what to do when a transaction precedes the birth record, after which no log can begin", async () => {
+it("the error explains what to do if a transaction precedes the birth record, so that no log can begin there", async () => {
   const log = await beginning((id) => encodeTransaction({ ops: [["put", "pods", "a", 1]] }, id));
   await expect(readLogIdentity(log)).rejects.toMatchObject({
     code: "LOG_DIFFERENT",
@@ -27,7 +27,7 @@ it("the error says what to do when a transaction precedes the birth record, afte
   });
 });
 
-it("the error says what to do about a stream that is not a Cairn log, and nothing untrue about it", async () => {
+it("the error explains what to do about a stream that is not a Cairn log, and contains no false statement about it", async () => {
   const log = await beginning(() => bytes("something else"));
   await expect(readLogIdentity(log)).rejects.toMatchObject({
     code: "LOG_DIFFERENT",

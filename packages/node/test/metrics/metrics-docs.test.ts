@@ -51,7 +51,7 @@ const byName = (a: Described, b: Described): number => (a.name < b.name ? -1 : 1
 /** Labels that Prometheus adds to every sample. */
 const OF_PROMETHEUS = ["job", "instance"];
 
-/** Returns what is wrong with the metrics in an expression; empty if all exist, with these labels and values. */
+/** Returns the errors in the metrics of an expression; empty if all exist, with these labels and values. */
 async function problemsOf(expression: string): Promise<string[]> {
   const all = new Map((await registered()).map((one) => [one.name, one]));
   const initial = parseSamples(await metrics.registry.metrics());
@@ -132,7 +132,7 @@ describe("docs/metrics.md", () => {
   });
 
   // For promtool's further checks, run promtool itself: pnpm test:outside promtool.
-  it("names every metric as promtool wants it", async () => {
+  it("names every metric as promtool requires", async () => {
     for (const { name, type } of await registered()) {
       expect([name, name.endsWith("_total")]).toEqual([name, type === "counter"]);
       if (type !== "histogram") expect(name).not.toMatch(/_(?:bucket|sum|count)$/);
@@ -198,7 +198,7 @@ describe("docs/grafana/dashboard.json", () => {
 });
 
 describe("the check of expressions", () => {
-  it("finds what is misspelt", async () => {
+  it("finds misspelt names", async () => {
     expect(await problemsOf("cairn_nod_ready == 0")).toEqual(["cairn_nod_ready is no metric"]);
     expect(await problemsOf('cairn_node_ready{phase="x"}')).toContain("cairn_node_ready has no label phase");
     expect(await problemsOf('cairn_node_phase{phase="fail"}')).toHaveLength(1);

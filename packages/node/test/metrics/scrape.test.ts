@@ -14,7 +14,7 @@ import { parseSamples, valueOf } from "./samples.ts";
 
 const HTTP = { host: "127.0.0.1", port: 0, maxBody: 1_048_576 };
 
-it("a scrape reports what a node applied, saved, swept and verified, and its position", async () => {
+it("a scrape reports the counts of applied, saved, swept and verified objects, and the node's position", async () => {
   const scene = await observedScene();
   const checkpointing = { retentionPolicy: { retainAtLeast: 1 }, verifyEvery: 86_400_000 };
   const node = await scene.start("a", { http: HTTP, checkpointing });
@@ -95,7 +95,7 @@ it("a scrape has no more series, however many keys, buckets, addresses and metho
   expect(requests.length).toBeLessThanOrEqual(4);
 });
 
-it("a scrape succeeds while the node waits for its log, with what is known so far", async () => {
+it("a scrape succeeds while the node waits for its log, and contains the known values", async () => {
   const scene = await observedScene();
   const refused = new CairnError("LOG_UNREACHABLE", "Nobody answers.");
   const node = await scene.start("a", { openTxLog: () => Promise.reject(refused) });
@@ -111,7 +111,7 @@ it("a scrape succeeds while the node waits for its log, with what is known so fa
   expect(valueOf(text, "cairn_node_interruptions_total", { code: "LOG_UNREACHABLE" })).toBeGreaterThan(0);
 });
 
-it("a scrape counts mismatches of the log, and reports one while the node has failed", async () => {
+it("a scrape counts mismatches of the log, and reports a mismatch while the node has failed", async () => {
   const scene = await observedScene();
   const first = await scene.start("a");
   await first.ready;
@@ -127,7 +127,7 @@ it("a scrape counts mismatches of the log, and reports one while the node has fa
   expect(valueOf(text, "cairn_log_mismatches_total", { code: "LOG_GAP" })).toBe(0);
 });
 
-it("a scrape counts failed rounds by code, and reports the store as unreachable while it is", async () => {
+it("a scrape counts failed rounds by code, and reports that the store is unreachable", async () => {
   const scene = await observedScene();
   let isAway = true;
   const store = faultyStore(scene.store, {
@@ -238,7 +238,7 @@ it("a scrape has no metrics of a checkpointer if none is configured", async () =
   }
 });
 
-it("a scrape continues without a source that fails or is late, and counts it", async () => {
+it("a scrape omits a source that fails or is late, and counts the failure", async () => {
   const errors: [string, unknown][] = [];
   const metrics = new NodeMetrics({ nodeId: "a", dbDir: "/nowhere/at/all" }, (...told) => errors.push(told));
   const never = { phase: "restoring", status: () => new Promise<never>(() => {}) } as const;

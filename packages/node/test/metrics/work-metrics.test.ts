@@ -38,7 +38,7 @@ it("a task aborted by a stop is not counted as a failure", async () => {
   );
 });
 
-it("the metrics distinguish an upload that lost its lease from rounds that met another's", async () => {
+it("the metrics distinguish an upload that lost its lease from rounds that found another node's lease", async () => {
   const { events, value, fail } = measured();
   fail("checkpoint", "CONFLICT");
   events.begin("checkpoint").ended({ outcome: "leased", because: "Another node is uploading." });
@@ -47,7 +47,7 @@ it("the metrics distinguish an upload that lost its lease from rounds that met a
   expect(await value("cairn_checkpoint_lease_contention_total", { outcome: "held" })).toBe(2);
 });
 
-it("the metrics know nothing about the store before its first use, nor from restores elsewhere", async () => {
+it("the metrics contain nothing about the store before its first use, and nothing about restores from other stores", async () => {
   const { events, value, fail } = measured();
   expect(await value("cairn_store_reachable")).toBeUndefined();
   events.begin("restore").ended({ outcome: "none", skipped: [] });
@@ -62,7 +62,7 @@ it("the metrics know nothing about the store before its first use, nor from rest
   expect(await value("cairn_store_reachable")).toBe(0);
 });
 
-it("the metrics count the segments of the log's backup by what was done with them", async () => {
+it("the metrics count the segments of the log's backup by operation", async () => {
   const { events, value } = measured();
   const covered = [{ first: 1, last: 9 }];
   const segment = { name: "log-a/x.segment", bytes: 10 };

@@ -92,7 +92,10 @@ async function damage(texts: readonly string[]): Promise<void> {
   expect([...missing]).toEqual([]);
 }
 
-/** Repeats `read` until all its results are the expected ones; until then each result is right, or one of these errors. */
+/**
+ * Repeats `read` until all its results are the expected ones; until then, each result must be correct or one of these
+ * errors.
+ */
 async function expectRightOrRefused(read: () => readonly Promise<unknown>[], expected: readonly unknown[]) {
   let refused = 0;
   for (;;) {
@@ -105,7 +108,7 @@ async function expectRightOrRefused(read: () => readonly Promise<unknown>[], exp
     }
     refused += failed.length;
     if (failed.length === 0) break;
-    // Refusals come at once, so the node must get a turn.
+    // Refusals are immediate, so the test must let the node run.
     await setImmediate();
   }
   expect(refused).toBeGreaterThan(0);
@@ -142,7 +145,7 @@ async function listAll(query: object): Promise<unknown> {
   return documents;
 }
 
-/** Returns every change of the log, as a watch from the beginning delivers it. */
+/** Returns every change of the log, in the order in which a watch from the beginning delivers it. */
 async function watchAll(query: object): Promise<unknown> {
   const told: unknown[] = [];
   for await (const change of node.watch({ from: 0, ...query })) {
@@ -206,7 +209,7 @@ describe("a running node with a changed byte in the table rows of 20 documents",
     ["the digest", current, alone(() => node.digest())],
     ["the digest, of what was superseded", superseded, alone(() => node.digest())],
   ] satisfies [string, (n: number) => string, Read, Read?][])(
-    "answers %s correctly or with an error, and rebuilds its index",
+    "responds to %s correctly or with an error, and rebuilds its index",
     async (_, textOf, read, readBefore = read) => {
       const expected = await Promise.all(readBefore());
       await damage(names.slice(0, DAMAGED).map((__, n) => textOf(n)));
@@ -218,7 +221,7 @@ describe("a running node with a changed byte in the table rows of 20 documents",
     ["writes over them", { ops: names.map((name) => ["put", "pods", name, { text: "third." }] as const) }],
     ["deletes them", { ops: names.map((name) => ["delete", "pods", name] as const) }],
     ["indexes another of their fields", { ops: [["configure", { indexes: { pods: ["text"] } }]] as const }],
-  ])("rebuilds its index when it %s, and keeps nothing that was changed", async (_, transaction) => {
+  ])("rebuilds its index when it %s, and keeps no changed data", async (_, transaction) => {
     const before = await Promise.all(names.map((name) => node.history(key(name))));
     await damage(names.slice(0, DAMAGED).map((__, n) => current(n)));
     const { txId } = await node.submit(transaction);

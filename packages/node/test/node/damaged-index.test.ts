@@ -56,7 +56,7 @@ async function damage(): Promise<void> {
 }
 
 describe("a node whose index is damaged on disk", () => {
-  it("rebuilds an index with damaged chains at its start", async () => {
+  it("rebuilds an index with damaged chains when it starts", async () => {
     const digest = await written();
     const kv = await levelProvider().open(path.join(folder, "node-1-index", "live"));
     await kv.batch([{ type: "del", key: txRowKey(ROW.chainEntries, 1) }]);
@@ -91,7 +91,7 @@ describe("a node whose index is damaged on disk", () => {
 });
 
 describe("a checkpoint whose index proves damaged each time it is restored", () => {
-  it("is eventually skipped, instead of being restored forever", async () => {
+  it("is eventually skipped instead of being restored again and again", async () => {
     const first = await start();
     await first.ready;
     for (const name of ["a", "b"]) {

@@ -53,7 +53,7 @@ async function holding(scene: TrimScene, logId: string): Promise<string[]> {
 }
 
 describe("an evicted document", () => {
-  it("is listed with the segments of the log backup that hold it, and with the time from which they may go", async () => {
+  it("is listed with the segments of the log backup that hold it, and with the time after which they may be removed", async () => {
     const { scene, node, log } = await evicted(3_600_000);
     const target = await backupTarget(scene, log);
     await writeRuns(target, 1, 4, 6, 7, 9, 10, 13, 15);
@@ -113,7 +113,7 @@ describe("an evicted document", () => {
     expect(await places(log, { ...store, list: away })).toBeUndefined();
   });
 
-  it("is printed by cairn evictions with its segments, and what removes them", async () => {
+  it("is printed by cairn evictions with its segments and with the way to remove them", async () => {
     await using served = await serve();
     const eviction = {
       txId: 12,

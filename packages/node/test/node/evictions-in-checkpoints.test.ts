@@ -86,7 +86,7 @@ it.each<[what: string, log: Partial<TxLog> | undefined]>([
   ],
   ["without a log", undefined],
 ])(
-  "a node lists a checkpoint %s from before the content was written, because there it may have been written earlier",
+  "a node lists a checkpoint %s from before the content was written, because the content may have been written earlier in that history",
   async (_, log) => {
     const scene = await observedScene();
     const folder = path.join(scene.folder, "lost");

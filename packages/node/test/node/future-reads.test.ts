@@ -17,7 +17,7 @@ async function write(node: CairnNode, value: unknown): Promise<number> {
 }
 
 describe("a read as of a transaction that the node does not have", () => {
-  it("is refused at once with the end of the log, if the log does not have it either", async () => {
+  it("is refused immediately with the end of the log if the log does not have it either", async () => {
     const { node } = await scene.withheld("b");
     const last = await write(node, "x");
     await node.await(last);
@@ -38,7 +38,7 @@ describe("a read as of a transaction that the node does not have", () => {
     });
   });
 
-  it("waits with the parameters of the hint, and succeeds when the transaction comes", async () => {
+  it("waits if it uses the parameters of the hint, and succeeds when the transaction is written", async () => {
     const { node } = await scene.withheld("b");
     const last = await write(node, "x");
     await node.await(last);

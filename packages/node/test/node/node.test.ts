@@ -40,7 +40,7 @@ async function put(node: CairnNode, key: string, document: number): Promise<numb
 const key = (name: string) => ({ bucket: "pods", namespace: "default", name });
 
 describe("a node on the embedded log", () => {
-  it("serves what was submitted, even after a restart", async () => {
+  it("serves submitted documents, even after a restart", async () => {
     const first = await start();
     await first.ready;
     await put(first, "a", 1);
@@ -72,7 +72,7 @@ describe("a node on the embedded log", () => {
     expect(join.replayed).toBe(1);
   });
 
-  it("halts on an empty log if its index has transactions", async () => {
+  it("halts if its log is empty but its index has transactions", async () => {
     const first = await start();
     await first.ready;
     await put(first, "a", 1);
@@ -104,7 +104,7 @@ describe("a node on the embedded log", () => {
     expect(await readdir(path.join(folder, "node-1-index", "quarantine"))).toHaveLength(1);
   });
 
-  it("refuses an invalid limit, instead of returning what looks like the last page", async () => {
+  it("refuses an invalid limit instead of returning a result that looks like the last page", async () => {
     const node = await start();
     await node.ready;
     for (const name of ["a", "b", "c"]) await put(node, name, 1);
@@ -119,7 +119,7 @@ describe("a node on the embedded log", () => {
     expect([documents.length, cursor === undefined]).toEqual([2, false]);
   });
 
-  it("continues a list only when it has the transaction at which the list began", async () => {
+  it("continues a list only once it has the transaction at which the list began", async () => {
     const node = await start();
     await node.ready;
     for (const name of ["a", "b", "c"]) await put(node, name, 1);
@@ -155,7 +155,7 @@ describe("a node on the embedded log", () => {
     expect((await node.status()).failure).toBeNull();
   });
 
-  it("rebuilds its index after that was deleted at runtime", async () => {
+  it("rebuilds its index after it was deleted at runtime", async () => {
     const node = await start();
     await node.ready;
     await put(node, "a", 1);

@@ -18,7 +18,7 @@ function refusal(errno: string): CairnError {
   return systemRefused("The index", system, cause);
 }
 
-/** Returns LevelDB whose stores refuse every batch, and to be opened, while `refused` is set. */
+/** Returns LevelDB whose stores refuse to be opened, and refuse every batch, while `refused` is set. */
 function refusable(): { provider: KvProvider; refused: CairnError | undefined } {
   const level = levelProvider();
   const control: { provider: KvProvider; refused: CairnError | undefined } = {
@@ -74,7 +74,7 @@ it.each([
         timeout: 10_000,
       },
     );
-    // A try lasts for moments, and the pauses become longer.
+    // An attempt is short, and the pauses become longer.
     await vi.waitFor(async () => {
       const { failure } = await node.status();
       expect(Date.parse(failure?.nextTryAt ?? "")).toBeGreaterThan(Date.now());

@@ -37,12 +37,12 @@ beforeEach(() => {
 });
 afterEach(() => watch.stop());
 
-/** Lets time pass in the steps at which the watch looks. */
+/** Advances the time in steps of the watch's interval. */
 async function pass(ms: number, each: () => void = () => {}): Promise<void> {
   for (let passed = 0; passed < ms; passed += 3_000) {
     each();
     clock.advance(3_000);
-    // Lets promises that are already settled take effect.
+    // Lets the handlers of settled promises run.
     await setImmediate();
   }
 }
@@ -83,7 +83,7 @@ describe("a stall", () => {
     expect(asked).toBe(0);
   });
 
-  it("is not reported when there is nothing to do, which also restarts the time", async () => {
+  it("is not reported while there is nothing to do, which also resets the time", async () => {
     waitingFor = undefined;
     await pass(3_600_000);
     expect(told).toEqual([]);
@@ -104,7 +104,7 @@ describe("a stall", () => {
     expect(told).toEqual([]);
   });
 
-  it("begins, on a node that had caught up, with the look that found more work", async () => {
+  it("of a node that had caught up begins with the look that found more work", async () => {
     now = { phase: "ready", txId: 7, mark: "7", isCaughtUp: true };
     waitingFor = undefined;
     // The log is asked once in thirty seconds, and then becomes unreachable.

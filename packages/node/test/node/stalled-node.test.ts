@@ -53,7 +53,7 @@ describe("a node whose nats-server is frozen", () => {
         "m",
       ),
     );
-    // Many looks later, it is still reported only once.
+    // After many more looks, it is still reported only once.
     await vi.waitFor(async () =>
       expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),
     );
@@ -67,7 +67,7 @@ describe("a node whose nats-server is frozen", () => {
     });
   });
 
-  it("does not serve reads as of a time for which the log may have more, until that is known", async () => {
+  it("does not serve reads as of a time for which the log may have more transactions until it knows whether it has", async () => {
     const node = await scene.ready("a", { stall: SOON });
     const txId = await put(node, 0, 1, "x");
     const key = { bucket: "things", namespace: "default", name: "k0" };

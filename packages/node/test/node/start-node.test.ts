@@ -92,7 +92,7 @@ describe("startNode", () => {
     expect(join).toMatchObject({ restoredFrom: { txId: 11 }, replayed: 1 });
   });
 
-  it("starts and creates nothing if the configuration has problems, and lists all of them", async () => {
+  it("starts nothing and creates nothing if the configuration has problems, and lists all of them", async () => {
     const wrong = { "cairn/node": { id: "n1", dir: folder, idd: 1 }, "cairn/http-server": { port: -1 } };
     await expect(startNode(wrong, { env: {}, cwd: folder })).rejects.toMatchObject({
       code: "CONFIG_INVALID",
@@ -101,7 +101,7 @@ describe("startNode", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it("has the version of package.json", async () => {
+  it("has the version in package.json", async () => {
     const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
     expect(JSON.parse(text)).toMatchObject({ version: VERSION });
   });

@@ -40,7 +40,7 @@ Documents unknown until the index is open
 Joined not yet
 Checkpoint unknown until the node is ready`;
 
-it("the status reports the log as reachable while joining waits for the store, and nothing about an index that is not open", async () => {
+it("the status reports the log as reachable while joining waits for the store, and reports nothing about an index that is not open", async () => {
   const credentials = { "access-key-id": "a", "secret-access-key": "b" };
   const store = {
     "cairn/module": "cairn.s3/->checkpoint-store",
@@ -75,7 +75,7 @@ it("the status reports a log whose server was never reachable as unreachable, wi
   });
 });
 
-it("the status does not know whether there is a checkpoint before the node has looked at its store", async () => {
+it("the status does not report whether there is a checkpoint before the node has looked at its store", async () => {
   const node = await nodeWith({});
   await node.ready;
   expect((await told(node)).lines).toContain("Checkpoint unknown until the node has looked at the store");
@@ -85,7 +85,7 @@ it("the status does not know whether there is a checkpoint before the node has l
   expect((await node.status()).checkpoints.lastCheckAt).toMatch(/^20.*Z$/);
 });
 
-it("the status distinguishes a deleted log from an unreachable one, and says why it is unreachable", async () => {
+it("the status distinguishes a deleted log from an unreachable one, and gives the reason", async () => {
   const nats = await startNatsServer();
   onTestFinished(() => nats.close());
   const node = await nodeWith({

@@ -46,7 +46,7 @@ it.each([
   ["interest", { retention: RetentionPolicy.Interest }],
   ["mirror", { subjects: [], mirror: { name: "origin" } }],
   ["no acknowledgements", { no_ack: true }],
-  // A stream that takes no messages of the log can still be read.
+  // A stream that does not accept the log's messages can still be read.
   ["another subject", { subjects: ["elsewhere.a", "elsewhere.b"] }],
 ])("a node on a stream that cannot be a log reports that everywhere: %s", async (_, settings) => {
   const node = await nodeOn(settings);

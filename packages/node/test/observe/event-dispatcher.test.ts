@@ -15,7 +15,7 @@ function listened(...first: NodeEventListener[]) {
   return { events, told, errors };
 }
 
-it("a dispatcher reports begin and end of a run, with the bytes moved until then", () => {
+it("a dispatcher reports the beginning and the end of a run, with the bytes transferred so far", () => {
   const { events, told } = listened();
   const run = events.begin("checkpoint");
   run.moved(10);

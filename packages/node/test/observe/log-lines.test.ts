@@ -16,7 +16,7 @@ interface Line {
 
 const WARNING = pino.levels.values["warn"];
 
-/** A log that can still be read when it accepts no more. */
+/** A log that can be read while it refuses appends. */
 class FullTxLog extends FaultyTxLog {
   full = false;
 

@@ -6,7 +6,7 @@ import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { observedScene, of, put, unpaired } from "./observed-node.ts";
 
-it("a node reports begin and end of each task, with outcome, duration and bytes", async () => {
+it("a node reports the beginning and the end of each task, with outcome, duration and bytes", async () => {
   const scene = await observedScene();
   const retentionPolicy = { retainAtLeast: 1 };
   const first = await scene.start("a", { checkpointing: { retentionPolicy } });
@@ -215,7 +215,7 @@ it("a node is not affected by an observer that throws, which is logged", async (
   expect(lines.some((line) => line.includes("an observer of the node's events failed"))).toBe(true);
 });
 
-it("a node logs what was saved and restored with its cost, and at debug rounds that found nothing to do", async () => {
+it("a node logs saved and restored checkpoints with their cost, and logs rounds that found nothing to do at debug", async () => {
   const scene = await observedScene();
   const lines: Record<string, unknown>[] = [];
   const write = (line: string): unknown => lines.push(JSON.parse(line) as Record<string, unknown>);

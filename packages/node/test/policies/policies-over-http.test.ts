@@ -48,7 +48,7 @@ async function put(node: CairnNode, bucket: string, key: string, document: objec
 }
 
 describe("policies", () => {
-  it("are set only over the revision that the client has seen, and shown with their revision", async () => {
+  it("are set only if their revision is the one that the client has seen, and are shown with their revision", async () => {
     const { url } = await start();
     expect(await call(`${url}/api/v1/policies`)).toMatchObject({
       status: 200,
@@ -65,7 +65,7 @@ describe("policies", () => {
     expect((await call(`${url}/api/v1/policies`)).json).toEqual({ revision: 2, policies, file: null });
   });
 
-  it("are set only over one of the given revisions", async () => {
+  it("are set only if their revision is one of the given ones", async () => {
     const { url } = await start();
     const set = (match: string) => call(`${url}/api/v1/policies`, "PUT", {}, { "if-match": match });
     expect((await set('"2", "3"')).json).toMatchObject({

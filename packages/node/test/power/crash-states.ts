@@ -7,7 +7,7 @@ import { type Choices, type DiskState, TracedDisk, type TracedFile } from "./tra
 /** The most pages, sizes and names that are left out one by one for each instant. */
 const MOST_LOST = 60;
 
-/** A state of the disk that a power loss may leave, and the program's reports before it. */
+/** A state of the disk that a power loss may leave, and the reports that the program made before the power loss. */
 export interface CrashState {
   readonly files: DiskState;
   readonly told: readonly string[];

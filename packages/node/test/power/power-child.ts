@@ -1,4 +1,4 @@
-// Writes to a log, an index or a whole node in a folder, and says on its standard output what was acknowledged.
+// Writes to a log, an index or a whole node in a folder, and reports on its standard output what was acknowledged.
 // Started by traced-power-loss.test.ts under a trace of its system calls: power-child.js SCENE FOLDER
 import { open, readdir, stat } from "node:fs/promises";
 import { writeSync } from "node:fs";

@@ -41,7 +41,7 @@ describe("the states that a power loss may leave, rebuilt from a trace of system
   const rename = `rename(${hex("/root/a")}, ${hex("/root/b")}) = 0`;
   const openRoot = `openat(AT_FDCWD, ${hex("/root")}, O_RDONLY) = 9`;
 
-  it("have a name without its content, and the content only of what was flushed", () => {
+  it("may have a name without its content, and have the content only of flushed files", () => {
     expect(statesOf([create("a", 3), write(3, "x")]).toSorted()).toEqual(
       ["a=x|", "a=\0|", "a=|", "|"].toSorted(),
     );
@@ -83,7 +83,7 @@ describe("the states that a power loss may leave, rebuilt from a trace of system
     expect(after).not.toContain("");
   });
 
-  it("lose any page of several alone", () => {
+  it("may lack any single page of several", () => {
     const pages = ["a", "b", "c"].map((letter) => letter.repeat(4_096));
     const found = statesOf([create("f", 3), ...pages.map((page) => write(3, page))]);
     for (const page of pages) {

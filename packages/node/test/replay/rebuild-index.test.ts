@@ -86,7 +86,7 @@ describe("a rebuilt index", () => {
     await expect(rebuild(8)).rejects.toMatchObject({ code: "LOG_TRIMMED" });
   });
 
-  it("is refused at once when the log ends earlier", async () => {
+  it("is refused immediately if the log ends earlier", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 3, "x");
     await expect(rebuild(5)).rejects.toMatchObject({ code: "LOG_REGRESSED" });

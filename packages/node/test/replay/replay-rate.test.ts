@@ -18,7 +18,7 @@ import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/tra
 const ASSUMED_MS = 1_000;
 const ASSUMED_TRANSACTIONS = 50_000;
 
-/** Replays a log of so many messages in an empty index. Returns the rate, and how long everything took (ms). */
+/** Replays a log of so many messages in an empty index. Returns the rate, and the total duration (ms). */
 async function replay(messages: number): Promise<{ readonly rate: ReplayRate; readonly tookMs: number }> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-rate-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -63,12 +63,12 @@ it("the rate is that of the last replay of 10,000 transactions or more", async (
   expect(rate.timeFor(20_000)).toBeCloseTo(2 * rate.timeFor(10_000));
 });
 
-it("a short replay says nothing about the rate", async () => {
+it("a short replay does not change the rate", async () => {
   const { rate } = await replay(1_000);
   expect(rate.timeFor(ASSUMED_TRANSACTIONS)).toBe(ASSUMED_MS);
 });
 
-it("what was read before an interruption does not count, since nothing is known of its length", () => {
+it("messages that were read before an interruption do not count, since the length of the interruption is unknown", () => {
   const rate = new ReplayRate();
   rate.begun(0);
   rate.begun(9_000);

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { isJsonText, MAX_JSON_DEPTH } from "../../src/text/json-text.ts";
 
 const isJson = (text: string): boolean => {
-  // With something before and after it, as in a message.
+  // With other bytes before and after it, as in a message.
   const bytes = Buffer.from(`1${text}2`);
   return isJsonText(bytes, 1, bytes.length - 1);
 };
@@ -20,7 +20,7 @@ const parses = (text: string): boolean => {
 };
 
 describe("whether a string is JSON", () => {
-  it("is what JSON.parse finds, for JSON", () => {
+  it("agrees with JSON.parse for valid JSON", () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 6 }), (text) => {
         expect(isJson(text)).toBe(true);
@@ -28,7 +28,7 @@ describe("whether a string is JSON", () => {
     );
   });
 
-  it("is what JSON.parse finds, for JSON with a part changed, removed or repeated", () => {
+  it("agrees with JSON.parse for JSON with a part changed, removed or repeated", () => {
     const piece = fc.constantFrom(
       ...'{}[]:,"\\0123456789.eE+-tfn \t\r\u0000\u001f\u00e9',
       "\\u12",
@@ -47,7 +47,7 @@ describe("whether a string is JSON", () => {
     );
   });
 
-  it("is what JSON.parse finds, for any sequence of tokens", () => {
+  it("agrees with JSON.parse for any sequence of tokens", () => {
     const piece = fc.constantFrom(
       "{",
       "}",

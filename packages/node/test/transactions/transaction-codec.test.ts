@@ -58,7 +58,7 @@ describe("a message of the log", () => {
     expect(decoded).toMatchObject({ ops: [{}, {}, { op: "delete", key: "default/web-1" }] });
   });
 
-  it("decodes a single put equally however it is spaced, whatever the bytes of its bucket and key", () => {
+  it("decodes a single put to the same result with any spacing, whatever the bytes of its bucket and key", () => {
     const part = fc.oneof(
       fc.constantFrom(
         "fx",
@@ -101,7 +101,7 @@ describe("a message of the log", () => {
     expect(new Set(messages.map((message) => contentHash(message).toString("hex"))).size).toBe(1);
   });
 
-  it("is 34 bytes longer for its log tag and its random part", () => {
+  it("is 34 bytes longer because of its log tag and its random part", () => {
     const [head = ""] = Buffer.from(encode(one)).toString().split("\n");
     expect(head.length - "cairn/1 00000000".length).toBe(34);
   });
@@ -123,7 +123,7 @@ describe("a message of the log", () => {
     }
   });
 
-  it("may name its writer", () => {
+  it("may name the node that wrote it", () => {
     const body = '{"ops":[["delete","pods","a"]]}';
     expect(decodeMessage(framed(body, { by: "deployer-1" })).kind).toBe("transaction");
     for (const by of ["", "two words", "\u00e9", "x".repeat(65)]) {
@@ -172,7 +172,7 @@ describe("a message of the log", () => {
     ["policies nested deeply", `{"ops":[["configure"]]}\n{"indexes":${lists(400)}}`],
     ["a name that is endless", `{"ops":[["${"x".repeat(100_000)}"]]}`],
   ])(
-    "is unreadable, with a short reason and no error, when it is framed as ours but contains %s",
+    "is unreadable, with a short reason and no error, when it is framed as a Cairn message but contains %s",
     (_, body) => {
       const decoded = decodeMessage(framed(body));
       if (decoded.kind !== "unreadable") throw new Error(decoded.kind);
@@ -182,7 +182,7 @@ describe("a message of the log", () => {
   );
 
   it.each(["1", " 1", '"\u00e9\\ud800"', lists(500), '{"a":[true,false,null,-0.5e-7]}', '{"a":1,"a":2}'])(
-    "has the document %s as it is",
+    "preserves the document %s unchanged",
     (document) => {
       const decoded = decodeMessage(framed(put(document)));
       if (decoded.kind !== "transaction") throw new Error(decoded.kind);

@@ -7,8 +7,8 @@ import { STATE_ROW_KEY } from "../../src/index/rows/row-keys.ts";
 import type { TrimScene } from "./trim-scene.ts";
 
 /**
- * Alters what the index of a stopped node says about itself, and saves the index like a node that has it. Returns the checkpoint's name.
- * `without`: rows to remove.
+ * Changes the metadata in the index of a stopped node, and saves the index as a node would. Returns the checkpoint's
+ * name. `without`: rows to remove.
  */
 export async function saveAltered(
   scene: TrimScene,
@@ -39,7 +39,7 @@ export async function saveAltered(
         await kv.capture(dir);
         return captured;
       },
-      // Saved whatever the store contains.
+      // It is saved regardless of the content of the store.
       agrees: () => Promise.resolve(false),
     },
     forced: true,

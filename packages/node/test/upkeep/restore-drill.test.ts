@@ -14,7 +14,7 @@ import { put, type TrimScene, trimScene, twoCheckpoints } from "./trim-scene.ts"
 
 const EVERY = 10_000_000;
 
-/** Returns the drill of a node whose clock stands still, and its events. */
+/** Returns the drill of a node whose clock does not advance, and its events. */
 async function drill(scene: TrimScene, node: string, store = scene.store, log?: TxLog) {
   const clock = manualClock();
   const verified: [LastVerified, boolean][] = [];
@@ -82,7 +82,7 @@ it("a drill reports a checkpoint that cannot be restored, marks nothing, and con
   expect((await readdir(path.join(scene.folder, "checkpoints"))).join()).not.toContain("verified");
 });
 
-it("a drill withdraws the mark of a checkpoint that was damaged since, so that the log is not trimmed for it", async () => {
+it("a drill removes the mark of a checkpoint that has been damaged since, so that the log is not trimmed because of it", async () => {
   const scene = await trimScene("nats");
   const [older, newer] = await twoCheckpoints(scene);
   const log = await scene.openLog();
@@ -129,7 +129,7 @@ it("a drill looks again soon while there is no checkpoint", async () => {
   expect(await next()).toBe(EVERY * 0.1);
 });
 
-it("a drill stops at once in the middle of a verification, and leaves no files", async () => {
+it("a drill stops immediately in the middle of a verification, and leaves no files", async () => {
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   let opened = false;
@@ -148,7 +148,7 @@ it("a drill stops at once in the middle of a verification, and leaves no files",
   expect(await readdir(path.join(scene.folder, "checkpoints", "reservations"))).toEqual([]);
 });
 
-it("the node's status shows how the last drill ended, and its checkpoint", async () => {
+it("the node's status shows the outcome of the last drill, and its checkpoint", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   const archive = path.join(scene.folder, "checkpoints", `${newer}.tar`);
@@ -175,7 +175,7 @@ it("the node's status shows how the last drill ended, and its checkpoint", async
   expect(lastVerified).toMatchObject({ name: newer });
 });
 
-it("a drill does not fail if a missing checkpoint is requested, which is reported to the caller", async () => {
+it("a drill does not fail if a missing checkpoint is requested; the error is returned to the caller", async () => {
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   const node = await scene.start("a");

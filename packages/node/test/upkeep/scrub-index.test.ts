@@ -9,7 +9,7 @@ import { scrubPause, startScrub } from "../../src/upkeep/scrub-index.ts";
 const EVERY = 10_000_000;
 const TOTAL = 1_000;
 
-/** Returns a scrub with a clock that stands still, of an index whose pass is `compare`, and its events. */
+/** Returns a scrub of an index whose pass is `compare`, with a clock that does not advance, and its events. */
 function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number | undefined = EVERY) {
   const clock = manualClock();
   const told: NodeEvent[] = [];
@@ -20,7 +20,7 @@ function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number
   const logger = pino({ level: "silent" });
   const work = startScrub({ index: { scrub: compare }, every, events, logger, suspect, clock });
   onTestFinished(() => work?.stop());
-  /** Returns how long the scrub is going to wait, after letting that time pass. */
+  /** Returns how long the scrub waits next, after advancing the clock by that time. */
   const wait = async (): Promise<number> => {
     await vi.waitFor(() => expect(clock.waits()).toHaveLength(1));
     const ms = (clock.waits()[0] ?? 0) - clock.now();
@@ -73,7 +73,7 @@ it("a scrub reports damage and errors of the system by their codes, and tries ag
   expect(failed).toMatchObject(codes.map((code) => ({ work: "scrub", error: { code } })));
 });
 
-it("a scrub ends during a pause, without suspecting the index", async () => {
+it("a scrub ends during a pause without reporting damage", async () => {
   const { told, suspected, wait, work } = scrubbing(async (options) => {
     await whole(options);
     options.signal.throwIfAborted();

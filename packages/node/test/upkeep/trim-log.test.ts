@@ -47,7 +47,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     expect((await first.status()).join).toMatchObject({ restoredFrom: null, movedAside: [] });
   });
 
-  it("can be joined from the checkpoint that it was trimmed for if the newest is damaged", async () => {
+  it("can be joined from the checkpoint up to which it was trimmed if the newest one is damaged", async () => {
     const scene = await trimScene(kind);
     const [older, newer] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -80,7 +80,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     expect(join.skipped).toMatchObject([{ code: "CHECKPOINT_CORRUPT" }, { code: "CHECKPOINT_INCOMPLETE" }]);
   });
 
-  it("lists where it looked if no checkpoint was found, because an unmounted folder looks like a new one", async () => {
+  it("causes an error that lists the searched stores if no checkpoint was found, because an unmounted folder looks like a new one", async () => {
     const scene = await trimScene(kind);
     const [older] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -119,7 +119,7 @@ describe("how far a log may be trimmed", () => {
   it.each([
     ["no store is said to be shared", "shared-store", false],
     ["no checkpoint is verified", "2 not verified", true],
-  ] as const)("is not at all while %s", async (_, because, shared) => {
+  ] as const)("is nothing while %s", async (_, because, shared) => {
     const scene = await trimScene("embedded", shared);
     const names = await twoCheckpoints(scene);
     if (!shared) for (const name of names) await scene.verify(name);

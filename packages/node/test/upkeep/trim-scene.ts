@@ -14,7 +14,7 @@ import { type TrimOptions } from "../../src/upkeep/plan-trim.ts";
 import { type VerifiedCheckpoint, verifyCheckpoint } from "../../src/checkpoints/verify-checkpoint.ts";
 import { startNatsServer } from "../../testing/nats-server.ts";
 
-/** What a test chooses of a node. */
+/** The options of a node that a test sets. */
 export interface SceneParts {
   readonly verifyEvery?: number;
   readonly trim?: System["trim"];

@@ -48,7 +48,7 @@ export class EventSource {
   }
 }
 
-/** Reads a stream by those rules of server-sent events that Cairn uses. */
+/** Parses a stream by the subset of the rules of server-sent events that Cairn uses. */
 async function* readEvents(response: IncomingMessage): AsyncGenerator<SentEvent, void> {
   let rest = "";
   response.setEncoding("utf8");

@@ -42,7 +42,7 @@ it("a scheduler alternates between the reader that was served least and the one 
   await held.next();
   await Promise.all(all);
   expect(held.begun[0]).toBe("first");
-  // Whichever kind of slot comes next, both newcomers are read before the earlier readers are done.
+  // Whichever kind of slot is next, both newcomers are served before the earlier readers are done.
   const { begun } = held;
   expect(begun.indexOf("new 2")).toBeLessThan(begun.indexOf("old 3"));
   expect(begun.indexOf("old 1")).toBeLessThan(4);

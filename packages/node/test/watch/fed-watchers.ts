@@ -19,7 +19,7 @@ export class FedWatchers {
     return this.#fed.errors;
   }
 
-  /** The watchers that came, left, or were cut off. */
+  /** The watchers that joined, left, or were cut off. */
   get listened(): readonly string[] {
     return this.#fed.told;
   }

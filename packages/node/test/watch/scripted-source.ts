@@ -11,7 +11,7 @@ export class ScriptedSource implements WatchSource {
   floor = 0;
   /** Set to make reads fail. */
   error: Error | undefined;
-  /** Awaited by each read, which is of a bucket or of everything. */
+  /** Awaited by each read, whether of a bucket or of everything. */
   before: (bucket: string | undefined) => Promise<void> = () => Promise.resolve();
   /** The positions after which reads began. */
   readonly reads: number[] = [];

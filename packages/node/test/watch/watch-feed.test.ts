@@ -71,7 +71,7 @@ describe("a feed", () => {
     for (const one of watches) await one.return?.();
   });
 
-  it("delivers everything once while more comes than a page holds and watchers come and go", async () => {
+  it("delivers everything once while more arrives than a page holds and watchers join and leave", async () => {
     fed.begin({ pageTransactions: 7, recentTransactions: 20 });
     fed.append(300);
     const readers = [0, 50, 150, 299].map((from) => ({ from, reader: fed.open({ from }) }));
@@ -108,7 +108,7 @@ describe("a watcher that has read further than the feed had published", () => {
 });
 
 describe("the past", () => {
-  it("that was removed is refused with the transaction at which a watch can begin", async () => {
+  it("that was removed is refused with the first transaction at which a watch can begin", async () => {
     fed.append(100);
     fed.source.floor = 50;
     await using gone = fed.open({ from: 49 });

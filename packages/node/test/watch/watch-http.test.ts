@@ -35,7 +35,7 @@ async function startNode(): Promise<void> {
 }
 
 describe("GET /api/v1/watch", () => {
-  it("sends server-sent events: where it begins, then each transaction with its id", async () => {
+  it("sends server-sent events: its beginning, then each transaction with its id", async () => {
     await using watch = await EventSource.open(url);
     expect(watch.response).toMatchObject({
       statusCode: 200,
@@ -103,7 +103,7 @@ describe("GET /api/v1/watch", () => {
 
   it("is cut off with the position to resume from when the node stops, without delaying the stop", async () => {
     const times: number[] = [];
-    // Otherwise requests under way would get 2 s every time; a busy machine takes as long only now and then.
+    // Otherwise every stop would wait 2 s for pending requests; a busy machine takes that long only occasionally.
     while (times.length < 10 && !(Math.min(...times) < 1_800)) {
       if (times.length > 0) await startNode();
       const txId = await submit(node, ["put", "pods", "a", 1]);
@@ -173,7 +173,7 @@ describe("GET /api/v1/watch", () => {
     );
   });
 
-  it("leaves nothing behind when clients go away", async () => {
+  it("leaves nothing behind when clients disconnect", async () => {
     const sockets = await Promise.all(
       Array.from({ length: 20 }, async () => {
         const socket = connect(Number(new URL(url).port), "127.0.0.1");

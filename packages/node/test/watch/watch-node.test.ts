@@ -53,7 +53,7 @@ describe("a watch", () => {
     ]);
   });
 
-  it("delivers only what took effect: no aborted transactions, duplicates or deletions of missing documents", async () => {
+  it("delivers only effective changes: no aborted transactions, duplicates or deletions of missing documents", async () => {
     await node.submit({ id: "once", ops: [["put", "pods", "a", 1]] });
     await node.submit({ id: "once", ops: [["put", "pods", "a", 1]] });
     await submit(node, ["match", "pods", "a", 99], ["put", "pods", "a", 2]);
@@ -71,7 +71,7 @@ describe("a watch", () => {
     ]);
   });
 
-  it("delivers the same live as later", async () => {
+  it("delivers the same changes live and later", async () => {
     await using live = WatchReader.of(node, { from: 1 });
     await live.next();
     await submit(node, ["put", "pods", "a", 1], ["put", "pods", "b/c", 2]);
@@ -117,12 +117,12 @@ describe("a watch", () => {
     expect(await later.transactions(2)).toEqual(["2: put pods default/a 1", "4: evict pods default/secret"]);
   });
 
-  it("does not deliver to a slow reader what was evicted in the meantime", async () => {
+  it("does not deliver documents to a slow reader that were evicted in the meantime", async () => {
     await using live = WatchReader.of(node);
     await live.next();
     await submit(node, ["put", "pods", "first", 1]);
     await live.transactions(1);
-    // These changes wait for the reader when the eviction comes.
+    // These changes are queued for the reader when the eviction happens.
     await submit(node, ["put", "pods", "secret", 1], ["put", "pods", "a", 1]);
     await submit(node, ["evict", "pods", "secret"]);
     await using other = WatchReader.of(node, { from: 3 });

@@ -47,7 +47,7 @@ export class WatchReader {
   }
 }
 
-/** Returns the transactions up to the id `last`, and how the watch ended if it ended before. */
+/** Returns the transactions up to the id `last`, and the way the watch ended if it ended before that. */
 export async function readTo(
   reader: WatchReader,
   last: number,

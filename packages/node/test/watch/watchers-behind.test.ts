@@ -33,7 +33,7 @@ describe("a watcher that reconnects to a feed", () => {
     expect(await readTo(first, 54)).toEqual({ ids: range(52, 54) });
   });
 
-  it("gets the recent past however much was published before", async () => {
+  it("gets the recent past, however much was published before it", async () => {
     fed.begin({ recentBytes: 20_000 });
     await using first = fed.open();
     await first.next();
@@ -72,7 +72,7 @@ describe("a watcher that reconnects to a feed", () => {
     for (const one of batches) await one.return?.();
   });
 
-  it("is not cut off if it reconnects to more than a queue holds, whatever comes in the meantime", async () => {
+  it("is not cut off if it reconnects to more changes than a queue holds, whatever arrives in the meantime", async () => {
     fed.begin({ queue: { bytes: 10_000, batches: 4 }, recentPageBytes: 1_000 });
     await using first = fed.open();
     await first.next();

@@ -41,7 +41,7 @@ test("background threads are not throttled once hurry is aborted, however busy t
   expect(late.shared[BUSY]).toBe(0);
 });
 
-test("packing to a file on threads observes hurry", async () => {
+test("packing to a file on threads respects hurry", async () => {
   const dir = await temporaryDirectory();
   await writeFiles(join(dir, "in"), { a: Buffer.alloc(1_000_000) });
   const file = await open(join(dir, "out"), "w");
@@ -70,7 +70,7 @@ test("a thread sleeps only while another one is busy", () => {
   expect(pausesOf(() => other.pause())).toHaveLength(1);
 });
 
-test.each([1, 2, 3])("a throttle with %i passes lets bytes through at the given rate", (passes) => {
+test.each([1, 2, 3])("a throttle with %i passes limits bytes to the given rate", (passes) => {
   const here = new Throttle();
   here.setBusy(true);
   here.setRate(10_000_000);
@@ -96,7 +96,7 @@ test("the throttle pauses once for several small pieces", () => {
   expect(pauses[0]).toBeCloseTo(65.536, 1);
 });
 
-test("the background rate grows with the number of processors, and observes the time limit", () => {
+test("the background rate grows with the number of processors, and respects the time limit", () => {
   const MiB = 1024 * 1024;
   expect(backgroundRate(1, undefined, 2)).toBe(24 * MiB);
   expect(backgroundRate(1e12, undefined, 8)).toBe(96 * MiB);

@@ -10,14 +10,14 @@ function pieces(text: string): Readable {
   return Readable.from([Buffer.from(text)], { objectMode: false });
 }
 
-/** Makes a test that runs as root act as another user until it ends, since permissions do not apply to root. */
+/** Lets a test that runs as root act as another user until it ends, since permissions do not apply to root. */
 function withoutPrivileges(): void {
   if (process.getuid?.() !== 0) return;
   process.seteuid?.(65_534);
   onTestFinished(() => process.seteuid?.(0));
 }
 
-test("nothing is made on disk before the first write", async () => {
+test("nothing is created on disk before the first write", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "a", "b") });
   await store.list("");
@@ -38,7 +38,7 @@ test("the store's clock is the file system's", async () => {
   expect(await readdir(dir)).toEqual([]);
 });
 
-test("a folder that vanished is unreachable, not empty, and is not made again", async () => {
+test("a folder that vanished is unreachable, not empty, and is not created again", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "store") });
   await store.create("a.json", "1");
@@ -114,7 +114,7 @@ test("an error that is not the file system's stays unchanged", () => {
   expect(folderError(bug, "writing a.tar", "file:///store")).toBe(bug);
 });
 
-test("temporary files of dead writers are removed at the next upload, but those being written stay", async () => {
+test("temporary files of dead writers are removed at the next upload, but those being written are kept", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir, temporaryGraceMs: 60_000 });
   await writeFile(join(dir, ".tmp-dead"), "half");
@@ -135,7 +135,7 @@ test("hidden files, folders and dangling links are not listed", async () => {
   expect(await store.list("")).toEqual([]);
 });
 
-test("a process that died while replacing a file delays the next one for seconds only", async () => {
+test("a process that died while replacing a file delays the next one only for seconds", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir });
   await store.create("in-progress.json", "1");
@@ -148,7 +148,7 @@ test("a process that died while replacing a file delays the next one for seconds
   expect(await readdir(dir)).toEqual(["in-progress.json"]);
 });
 
-test("a manifest larger than is possible is refused without being read", async () => {
+test("a manifest of an impossible size is refused without being read", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir });
   await writeFile(join(dir, "a.json"), "");

@@ -51,7 +51,7 @@ test.each([
   expect(told).not.toContain(KEY.secretAccessKey);
 });
 
-test("a redirect that names the region in a header leads to the right setting", async () => {
+test("a redirect that names the region in a header leads to an error that names the right setting", async () => {
   const headers = { "x-amz-bucket-region": "eu-west-1" };
   const { endpoint } = await answeringServer(() => ({
     status: 301,
@@ -88,7 +88,7 @@ test("a service that does not exist, or drops every connection, is unreachable",
   });
 });
 
-test("a silent service is given up on", async () => {
+test("a request to a silent service is given up", async () => {
   const silent = createServer(() => undefined);
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => void silent.close());

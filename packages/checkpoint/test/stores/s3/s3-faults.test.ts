@@ -28,7 +28,7 @@ async function runSeed(seed: number, dir: string): Promise<SeedOutcome> {
 }
 
 test(
-  `with faults at random requests, each of ${SEEDS} uploads is complete or leaves nothing, and each restore gives the right bytes or an error with a code`,
+  `with faults at random requests, each of ${SEEDS} uploads is complete or leaves nothing, and each restore returns the right bytes or an error with a code`,
   { timeout: 180_000 + SEEDS * PER_SEED_MS },
   async () => {
     const dir = await temporaryDirectory();

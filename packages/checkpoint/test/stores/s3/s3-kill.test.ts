@@ -11,12 +11,12 @@ import { testSource } from "../../support/test-source.ts";
 const CHILD = fileURLToPath(new URL("../../../dist/test/support/s3-saving-child.js", import.meta.url));
 const BYTES = 40_000_000;
 const LEASE_MS = 12_000;
-/** A grace period by which any upload was begun before now, by any clock. */
+/** A grace period with which every upload counts as begun earlier, by any clock. */
 const NO_GRACE = -60_000;
 
 const place = s3Places();
 
-test("the upload of a killed node stays while its lease is valid, and is aborted by the next sweep", async () => {
+test("the upload of a killed node is kept while its lease is valid, and is aborted by the next sweep", async () => {
   const { s3, prefix, store, lying } = place();
   const dir = await temporaryDirectory();
   const proxy = await s3FaultProxy({ to: s3.endpoint });

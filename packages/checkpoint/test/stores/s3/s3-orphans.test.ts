@@ -49,7 +49,7 @@ test("if uploads are listed only by their full key, a sweep finds those that an 
   expect(server.asked.filter(({ query }) => query.has("uploads"))).toHaveLength(1);
 });
 
-test("an upload that a live lease names is left alone", async () => {
+test("an upload that a live lease names is not aborted", async () => {
   const server = await memoryS3({ uploadsByKey: true });
   const store = server.store();
   leaveUpload(server, FIRST);

@@ -9,7 +9,7 @@ import { testSource } from "../../support/test-source.ts";
 
 const ARCHIVE = "checkpoint-7-2026-11-20T06-00-00.000Z-00000001.tar";
 
-/** Leaves an upload that was begun `ageMs` ago, as a killed process does. */
+/** Leaves an upload that was begun `ageMs` ago, as a killed process would. */
 function leaveUpload(server: MemoryS3, name: string, ageMs: number): void {
   server.uploads.set(name, { key: `cairn/test/${name}`, at: new Date(Date.now() - ageMs), parts: new Map() });
 }
@@ -59,7 +59,7 @@ test("a service that does not list uploads is swept all the same, and a failing 
   expect((await sweep(store, testSource())).failed).toMatchObject([{ error: { code: "STORE_UNREACHABLE" } }]);
 });
 
-test("missing permission to abort unfinished uploads is reported once, and they are left alone", async () => {
+test("missing permission to abort unfinished uploads is reported once, and the uploads are not touched", async () => {
   const server = await memoryS3();
   const onNotice = vi.fn<(sentence: string) => void>();
   const store = server.store({ onNotice });
@@ -76,7 +76,7 @@ test("missing permission to abort unfinished uploads is reported once, and they 
   expect(server.uploads.size).toBe(1);
 });
 
-test("if nothing may be removed, checkpoints are saved one after the other, and sweeps leave them alone", async () => {
+test("if nothing may be removed, checkpoints are saved one after the other, and sweeps do not touch them", async () => {
   const server = await memoryS3({ noDelete: true });
   const store = server.store();
   const source = testSource();

@@ -115,7 +115,7 @@ test.each([
     await vi.waitFor(() => expect(server.asked.some(isPart)).toBe(true));
     if (how === "abort") stop.abort(new Error("the content failed"));
     if (how === "content") throw new Error("the content failed");
-    // A failing part must be reported without waiting for the others.
+    // A failed part must be reported without waiting for the others.
     await new Promise(() => undefined);
   }
   const upload = store.upload("a.tar", Readable.from(content(), { objectMode: false }), {
@@ -197,7 +197,7 @@ test("a broken range continues where it broke", async () => {
   expect(server.asked.length).toBeGreaterThan(8);
 });
 
-test("a range that repeatedly returns no data is given up on with a clear error", async () => {
+test("a download whose ranges repeatedly return no data fails with a clear error", async () => {
   const server = await memoryS3();
   const store = server.store(PARTS);
   await store.upload("a.tar", pieces(CONTENT));
@@ -327,7 +327,7 @@ test("an upload whose result cannot be checked is not a success", async () => {
   expect(error).toMatchObject({ code: "STORE_UNREACHABLE" });
 });
 
-test("an outage of the service during a transfer ends neither an upload nor a download", async () => {
+test("an outage of the service during a transfer ends neither uploads nor downloads", async () => {
   const server = await memoryS3();
   const store = server.store(PARTS);
   let away = 0;

@@ -26,7 +26,7 @@ const ids = fc.maxSafeNat();
 const bytes = fc.uint8Array({ maxLength: 40 });
 
 describe("a row with a checksum", () => {
-  it("returns the content that was sealed, whatever its size", () => {
+  it("returns the sealed content, whatever its size", () => {
     fc.assert(
       fc.property(bytes, bytes, (key, content) => {
         expect(unsealed(key, sealed(key, content))).toEqual(Buffer.from(content));
@@ -91,13 +91,13 @@ describe("the state row", () => {
     birth: { log: "log-1", offset: 0 },
   });
 
-  it("contains what was written, and is INDEX_CORRUPT when any of its bits is flipped", async () => {
+  it("contains the written values, and is INDEX_CORRUPT when any of its bits is flipped", async () => {
     const value = encodeState(state);
     expect(await readAs(value)).toEqual(state);
     for (const damaged of flipped(value)) await expect(readAs(damaged)).rejects.toThrow(CORRUPT);
   });
 
-  it("is recognized as another version's, with a checksum or, before version 4, without", async () => {
+  it("is recognized as another version's, with or (before version 4) without a checksum", async () => {
     const other = expect.objectContaining({ code: "INDEX_VERSION" }) as unknown;
     await expect(readAs(encodeState({ ...state, version: INDEX_VERSION + 1 }))).rejects.toThrow(other);
     await expect(readAs(Buffer.from(JSON.stringify({ ...state, version: 3 })))).rejects.toThrow(other);

@@ -20,7 +20,7 @@ export function messagesOf(transactions: readonly Transaction[]): LogMessage[] {
   ];
 }
 
-/** Cuts the messages into runs of these lengths and one with the rest. */
+/** Cuts the messages into runs of these lengths, and one run with the rest. */
 export function cut(messages: readonly LogMessage[], lengths: readonly number[]): LogMessage[][] {
   const runs: LogMessage[][] = [];
   let from = 0;

@@ -1,7 +1,10 @@
 import { CairnError, type KvOperation, type KvStore } from "@cairn/kv";
 import { expect } from "vitest";
 
-/** `lost`: the store continues without the batch. `unknown`: the store ends as on a full disk, with or without the batch, and is reopened. */
+/**
+ * `lost`: the store continues without the batch. `unknown`: the store fails as on a full disk, with or without the
+ * batch, and is reopened.
+ */
 export type Fault = "lost" | "unknown, written" | "unknown, not written";
 
 /** The faults of future calls; false for success. */

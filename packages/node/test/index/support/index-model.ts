@@ -3,8 +3,8 @@ import { compareKeys, type ModelVersion } from "./model-version.ts";
 import { PoliciesModel } from "./policies-model.ts";
 
 /**
- * The index as a pure fold in plain maps: what the index must contain after any prefix of a log, written without knowledge of its rows.
- * Message 1 is the birth record, so the first transaction is 2.
+ * The index as a pure fold in plain maps: what the index must contain after any prefix of a log, independent of its row
+ * format. Message 1 is the birth record, so the first transaction is 2.
  */
 export class IndexModel {
   txId = 1;

@@ -8,7 +8,9 @@ interface Due {
   readonly revision: number;
 }
 
-/** The policies of docs/policies.md in plain lists: what is due, what is scanned, which events are kept. */
+/**
+ * The policies of docs/policies.md in plain lists: the documents that are due or scanned, and the events that are kept.
+ */
 export class PoliciesModel {
   revision: number | null = null;
   value: Policies = {};

@@ -92,7 +92,7 @@ describe("an embedded log", () => {
     await log.close();
   });
 
-  it("reports a full disk, keeps what it acknowledged, and continues when there is room", async () => {
+  it("reports a full disk, keeps what it acknowledged, and continues when there is space", async () => {
     // A limit on the size of files simulates a full disk: the write-ahead log reaches it in the middle of a record.
     const child = inProcess(
       `

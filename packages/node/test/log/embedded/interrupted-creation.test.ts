@@ -29,7 +29,7 @@ describe("a log whose creation was interrupted by a power loss", () => {
     await again.close();
   };
 
-  it("is created again by itself, whatever files exist", async () => {
+  it("is created again automatically, whatever files exist", async () => {
     const whole = join(folder, "whole");
     const log = await openEmbeddedTxLog({ path: whole });
     await log.create(bytes);
@@ -62,7 +62,7 @@ describe("a log whose creation was interrupted by a power loss", () => {
     }
   });
 
-  it("reports where the files of the earlier attempt are", async () => {
+  it("reports the location of the files of the earlier attempt", async () => {
     await mkdir(path);
     await writeFile(join(path, "being-made"), "");
     await writeFile(join(path, "CURRENT"), "MANIFEST-000001\n");
@@ -94,7 +94,7 @@ describe("a log whose creation was interrupted by a power loss", () => {
     await log.close();
   });
 
-  it("does not keep a node with an equally incomplete db-dir from starting", async () => {
+  it("does not keep a node if its db-dir is equally incomplete from starting", async () => {
     const dbDir = join(folder, "index");
     for (const current of [undefined, "", "MANIFEST-000001\n", "MANIFEST-000002\n"]) {
       for (const part of ["live", "lock"]) {

@@ -6,7 +6,7 @@ import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts"
 import { bytes } from "../../../testing/log-messages.ts";
 import { openWith, PAGE, pagesBetween, type WrittenLog, without, writeLog } from "./torn-states.ts";
 
-/** Last groups: within a page, over several, over several blocks of LevelDB, and of many messages. */
+/** Last groups: within one page, across several pages, across several blocks of LevelDB, and with many messages. */
 const LAST_GROUPS = [[60], [20_000], [100_000], Array.from({ length: 120 }, () => 300)] as const;
 
 describe("an embedded log after a power loss during its last append", () => {
@@ -73,7 +73,7 @@ describe("an embedded log after a power loss during its last append", () => {
     }
   });
 
-  it("keeps a copy of what it cuts off, and reports its size once", async () => {
+  it("keeps a copy of the bytes that it cuts off, and reports their size once", async () => {
     const { answered, all, ...log } = await written([20_000]);
     const content = without(log.content, [answered.bytes + 5_000, answered.bytes + 9_000]);
     await writeInto(log, content);
@@ -130,7 +130,7 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
     await log.create(bytes);
     for (let n = 2; n <= 20; n += 1) await log.append(bytes(`${n}`));
     await cp(path, before, { recursive: true });
-    // Removing messages ends with a compaction, which writes what is in memory to a table.
+    // Removing messages ends with a compaction, which writes the rows in memory to a table.
     await log.trim?.(2);
     await log.close();
     manifest = (await readdir(path)).find((name) => name.startsWith("MANIFEST")) ?? "";

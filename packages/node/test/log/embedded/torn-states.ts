@@ -47,7 +47,7 @@ export async function writeLog(folder: string, groups: readonly (readonly number
   return { path, wal, content: await readFile(join(path, wal)), groups: ends };
 }
 
-/** Opens a copy of the log with another write-ahead log; throws unless its messages are what was written. */
+/** Opens a copy of the log with another write-ahead log; throws unless its messages are the written ones. */
 export async function openWith(log: WrittenLog, content: Uint8Array): Promise<Opened> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-torn-"));
   const path = join(folder, "log");

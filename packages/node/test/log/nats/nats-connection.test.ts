@@ -28,7 +28,7 @@ describe("connecting to NATS", () => {
     return server;
   };
 
-  it("gives up at once when no server listens, and names the address", async () => {
+  it("gives up immediately if no server listens, and names the address", async () => {
     const port = await freePort();
     const begun = performance.now();
     const connectTimeoutMs = 120_000;
@@ -61,7 +61,7 @@ describe("connecting to NATS", () => {
     await once(silent, "close");
   });
 
-  it("uses those servers of a list that respond", async () => {
+  it("uses the servers in a list that respond", async () => {
     const server = await started();
     const log = await openNatsTxLog({ servers: [`nats://127.0.0.1:${await freePort()}`, server.url] });
     await log.create(bytes);
@@ -69,7 +69,7 @@ describe("connecting to NATS", () => {
     await log.close();
   });
 
-  it("takes user and password from the options or from the address", async () => {
+  it("accepts user and password in the options or in the address", async () => {
     const server = await started("--user", "alice", "--pass", "se cret");
     for (const options of [
       { servers: server.url, user: "alice", password: "se cret" },
@@ -81,7 +81,7 @@ describe("connecting to NATS", () => {
     }
   });
 
-  it("takes a token from the options or from the address", async () => {
+  it("accepts a token in the options or in the address", async () => {
     const server = await started("--auth", "t0ken");
     for (const options of [
       { servers: server.url, token: "t0ken" },
@@ -109,7 +109,7 @@ describe("connecting to NATS", () => {
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain("wr0ng");
   });
 
-  it("takes the seed of an nkey from a file", async () => {
+  it("reads the seed of an nkey from a file", async () => {
     const folder = await mkdtemp(join(tmpdir(), "cairn-nkey-"));
     cleanups.push(() => rm(folder, { recursive: true }));
     const user = nkeys.createUser();
@@ -157,7 +157,7 @@ describe("connecting to NATS", () => {
     await log.close();
   });
 
-  it("reports at once what the user of the log may not do", async () => {
+  it("immediately reports the permissions that the user of the log lacks", async () => {
     const folder = await mkdtemp(join(tmpdir(), "cairn-permissions-"));
     cleanups.push(() => rm(folder, { recursive: true }));
     const config = join(folder, "server.conf");

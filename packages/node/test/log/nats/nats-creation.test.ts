@@ -66,7 +66,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("writes one birth record, with one id, when sixteen nodes begin at once", async () => {
+  it("writes one birth record, with one id, when sixteen nodes start simultaneously", async () => {
     const logs = await Promise.all(
       Array.from({ length: 16 }, () => openNatsTxLog({ servers: server.url, stream })),
     );
@@ -80,7 +80,7 @@ describe("creating a log on NATS", () => {
     await Promise.all(logs.map((log) => log.close()));
   });
 
-  it("does not create a stream without permission, and says what to do", async () => {
+  it("does not create a stream without permission, and explains what to do", async () => {
     await withLog(
       async (log) => {
         await expect(log.create(bytes)).rejects.toMatchObject({
@@ -104,7 +104,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("writes no birth record into a stream that was emptied, whose history may exist elsewhere", async () => {
+  it("writes no birth record into an emptied stream, whose history may exist elsewhere", async () => {
     await withLog(async (log) => {
       await log.create(bytes);
       await log.append(bytes("one"));
@@ -139,7 +139,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("restores its id in a description that lost it, but not in that of another stream in its place", async () => {
+  it("restores its id in a description that lost it, but not in the description of a different stream in its place", async () => {
     await withLog(async (log) => {
       await log.create(bytes);
       const id = await log.id();
@@ -169,7 +169,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("refuses a stream that removes messages once they are read", async () => {
+  it("refuses a stream that removes messages after they are read", async () => {
     await makeStream({ retention: RetentionPolicy.Workqueue });
     await withLog(async (log) => {
       await expect(log.create(bytes)).rejects.toMatchObject({
@@ -180,7 +180,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("refuses a stream that does not take the log's subject", async () => {
+  it("refuses a stream that does not include the log's subject", async () => {
     await makeStream({ subjects: [`${stream}.a`, `${stream}.b`] });
     await withLog(async (log) => {
       await expect(log.create(bytes)).rejects.toMatchObject({

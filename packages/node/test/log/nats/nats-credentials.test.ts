@@ -35,7 +35,7 @@ describe("credentials of NATS", () => {
     ["credentialsFile", "credentials-file", "credentials"],
     ["nkeySeedFile", "nkey-seed-file", "the seed of an nkey"],
   ] as const)(
-    "in a file without any are refused before anything is connected: %s",
+    "are refused before any connection is made if the file contains none: %s",
     async (option, parameter, words) => {
       for (const text of [
         "",
@@ -76,7 +76,7 @@ describe("credentials of NATS", () => {
       hint: expect.stringContaining("renewing it is enough"),
     };
     await vi.waitFor(async () => await expect(log.id()).rejects.toMatchObject(expired), PATIENT);
-    // The server counts in whole seconds.
+    // The server measures time in whole seconds.
     await vi.waitFor(async () => {
       const opened = openNatsTxLog({ servers: server.url, credentialsFile }).then((late) => late.close());
       await expect(opened).rejects.toMatchObject(expired);

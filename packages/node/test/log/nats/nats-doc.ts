@@ -3,14 +3,14 @@ import { join } from "node:path";
 
 const DOC = readFileSync(join(import.meta.dirname, "../../../../../docs/nats.md"), "utf8");
 
-/** A row of the table of rights in docs/nats.md. */
+/** A row of the table of permissions in docs/nats.md. */
 export interface Right {
   readonly who: string;
   readonly may: "publish" | "subscribe";
   readonly subject: string;
 }
 
-/** Returns the rights that users of a log on the stream `cairn` need, from docs/nats.md. */
+/** Returns the permissions that users of a log on the stream `cairn` need, from docs/nats.md. */
 export function documentedRights(): Right[] {
   return rows("Permissions").map(([who = "", may, subject = ""]) => {
     if (may !== "publish" && may !== "subscribe") throw new Error(`docs/nats.md: what is ${may}?`);
@@ -18,7 +18,7 @@ export function documentedRights(): Right[] {
   });
 }
 
-/** Returns the settings of a stream in docs/nats.md: as Cairn creates it, and the effect of another value. */
+/** Returns the settings of a stream in docs/nats.md: the value that Cairn sets, and the effect of a different value. */
 export function documentedSettings(): { setting: string; made: string; otherwise: string }[] {
   return rows("The stream's settings").map(([setting = "", made = "", otherwise = ""]) => ({
     setting: unquoted(setting),

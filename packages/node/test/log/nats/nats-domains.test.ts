@@ -66,7 +66,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     const [near, far] = [await open(hub), await open(leaf)];
     await Promise.all([near.create(bytes), far.create(bytes)]);
     await joined(near, far);
-    // After this, their positions differ: the hub's stream has one more message, which the leaf's does not take.
+    // After this, their positions differ: the hub's stream has one more message, which the leaf's does not receive.
     await asOperator(async (manager) => {
       await manager.streams.update(stream, { subjects: [`${stream}.tx`, `${stream}.other`] });
     });

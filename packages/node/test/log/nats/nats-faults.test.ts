@@ -46,7 +46,7 @@ describe("writing to a log on NATS", () => {
     for (const [name, position] of positions) expect(seen[position - 1]).toBe(name);
   });
 
-  it("stores once a message whose acknowledgement was lost with the connection", async () => {
+  it("stores a message only once if its acknowledgement was lost with the connection", async () => {
     const proxy = await startMutableProxy(nats.server.port);
     const log = await nats.open({ servers: `nats://127.0.0.1:${proxy.port}` });
     await log.append(bytes("known"));
@@ -86,7 +86,7 @@ describe("writing to a log on NATS", () => {
     expect(appended.map(({ position }) => position)).toEqual(Array.from({ length: 1_000 }, (_, n) => n + 2));
   });
 
-  it("gives up an append at its deadline if the server stays unreachable", async () => {
+  it("gives up on an append at its deadline if the server is still unreachable", async () => {
     const other = await startNatsServer();
     const log = await nats.open({ servers: other.url, appendDeadlineMs: 300 });
     await other.kill();

@@ -38,7 +38,7 @@ export class NatsFixture {
     return this.#part().server;
   }
 
-  /** A connection separate from those of the logs. */
+  /** A connection that no log uses. */
   get client(): NatsConnection {
     return this.#part().client;
   }

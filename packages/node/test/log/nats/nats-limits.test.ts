@@ -43,7 +43,7 @@ describe("a stream or a server with limits of its own", () => {
     return JSON.parse(Buffer.from(data).toString()) as Answer;
   }
 
-  /** Creates a stream with settings that a server may not know; returns how the server reports it. */
+  /** Creates a stream with settings that a server may not know; returns the server's description of it. */
   async function made(settings: object): Promise<{ stream: string; answer: Answer }> {
     streams += 1;
     const stream = `log-${streams}`;
@@ -81,7 +81,7 @@ describe("a stream or a server with limits of its own", () => {
     await more;
   });
 
-  it("reports how many consumers it allows, and what to do, to readers and as a warning", async () => {
+  it("causes readers and a warning to report the number of consumers that it allows, and what to do", async () => {
     const { stream } = await made({ max_consumers: 1 });
     const [first, second] = [await open(stream), await open(stream)];
     await first.create(bytes);

@@ -64,7 +64,7 @@ function echo(peers: PeerChannel, name: string, refused: CairnError[] = []): () 
 }
 
 describe("nodes with the same log on NATS", () => {
-  it("are all asked, and may all answer several times", async () => {
+  it("are all asked, and may each answer several times", async () => {
     const url = await server();
     const [asking, one, two] = [await open(url), await open(url), await open(url)];
     await asking.log.create(() => bytes("birth"));
@@ -78,7 +78,7 @@ describe("nodes with the same log on NATS", () => {
     expect(await asking.log.bounds()).toEqual({ first: 1, last: 1 });
   });
 
-  it("learn at once that there is no other node", async () => {
+  it("learn immediately that there is no other node", async () => {
     const { log, peers } = await open(await server());
     await log.create(() => bytes("birth"));
     const begun = performance.now();
@@ -121,7 +121,7 @@ describe("nodes with the same log on NATS", () => {
   });
 });
 
-describe("a node without the permissions", () => {
+describe("a node without permissions", () => {
   it("learns once that it may not listen, and continues with its log", async () => {
     const url = await server(`{ subscribe: { deny: ["_CAIRN.>"] } }`);
     const admin = await open(url);
@@ -165,7 +165,7 @@ describe("a node without the permissions", () => {
 });
 
 describe("a question", () => {
-  it("is not asked if the log's stream would store it", async () => {
+  it("is not published if the log's stream would store it", async () => {
     const url = await server();
     const client = await connect({ servers: url, user: "admin", pass: "a" });
     const manager = await client.jetstreamManager();

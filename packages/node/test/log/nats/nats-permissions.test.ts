@@ -20,7 +20,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
-/** Starts a server with these users (`node`, … with the password `n`), and an `admin` with all rights. */
+/** Starts a server with these users (`node`, … with the password `n`), and an `admin` with all permissions. */
 async function serverWith(users: Readonly<Record<string, string>>): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-permissions-"));
   cleanups.push(() => rm(folder, { recursive: true }));
@@ -72,7 +72,7 @@ async function asAdmin(servers: string): Promise<JetStreamManager> {
   return await client.jetstreamManager();
 }
 
-/** Returns the rights of a node that others can ask, with its own inboxes, from docs/nats.md. */
+/** Returns the permissions of a node that others can ask, with its own inboxes, from docs/nats.md. */
 function nodePermissions(name: string): string {
   const rights = RIGHTS.filter(({ who }) => who === "all" || who.startsWith("nodes"));
   const needed = rights
@@ -94,8 +94,8 @@ async function reading(log: TxLog): Promise<void> {
   for await (const _ of log.read(1, { signal: new AbortController().signal })) return;
 }
 
-describe("the rights that docs/nats.md lists", () => {
-  it("are enough, and none is reported missing", async () => {
+describe("the permissions that docs/nats.md lists", () => {
+  it("are sufficient, and none is reported as missing", async () => {
     const log = await openedWith(allowing(NEEDED));
     await useAll(log);
     expect(await log.inspect?.()).toEqual([]);
@@ -112,7 +112,7 @@ describe("the rights that docs/nats.md lists", () => {
     });
   });
 
-  it("are less than what the hint of an error asks for, which is enough", async () => {
+  it("are fewer than those that the hint of an error asks for, which are sufficient", async () => {
     const hinted = [
       ...rightsTo("publish", ["cairn.tx", "$JS.API.>"]),
       ...rightsTo("subscribe", ["_INBOX.>"]),
@@ -120,7 +120,7 @@ describe("the rights that docs/nats.md lists", () => {
     await useAll(await openedWith(allowing(hinted)));
   });
 
-  it("let a stream be created, described and trimmed by a user with the rights for that", async () => {
+  it("allow a user to create, describe and trim a stream", async () => {
     const url = await serverWith({ maker: allowing([...NEEDED, ...MAKING, ...TRIMMING]) });
     const log = await open(url, "maker");
     await log.create(bytes);
@@ -129,7 +129,7 @@ describe("the rights that docs/nats.md lists", () => {
     expect(await log.bounds()).toEqual({ first: 2, last: 2 });
   });
 
-  it("let an unused log be removed by a user with the right for that, and report a missing one", async () => {
+  it("allow a user to remove an unused log, and a missing one is reported", async () => {
     const allowed = [...NEEDED, ...MAKING, ...RECOVERING];
     const log = await open(await serverWith({ maker: allowing(allowed) }), "maker");
     await log.create(bytes);
@@ -160,7 +160,7 @@ describe("the rights that docs/nats.md lists", () => {
     },
   );
 
-  it("are named when a description cannot be corrected, and the hint corrects it", async () => {
+  it("are named when a description cannot be corrected, and following the hint corrects it", async () => {
     const url = await serverWith({ reader: allowing(NEEDED), maker: allowing([...NEEDED, ...MAKING]) });
     const [reader, maker] = [await open(url, "reader"), await open(url, "maker")];
     await maker.create(bytes);
@@ -178,13 +178,13 @@ describe("the rights that docs/nats.md lists", () => {
     expect(stream).toBe("cairn");
     await redescribe(told);
     expect(await reader.inspect?.(id)).toEqual([]);
-    // With the right to do it, a node corrects it by itself.
+    // With the permission to do it, a node corrects it by itself.
     await redescribe("managed by others");
     expect(await maker.inspect?.(id)).toEqual([]);
     expect((await manager.streams.info("cairn")).config.description).toContain(id);
   });
 
-  it("let nodes ask one another, each with inboxes that no other user may subscribe to", async () => {
+  it("allow nodes to ask one another, each with inboxes that no other user may subscribe to", async () => {
     const url = await serverWith({ one: nodePermissions("one"), two: nodePermissions("two") });
     const admin = await open(url, "admin");
     await admin.create(bytes);
@@ -220,8 +220,8 @@ describe("the rights that docs/nats.md lists", () => {
   });
 });
 
-describe("a user of NATS without a right that a log needs", () => {
-  it("learns which one when nothing can be pulled, from reading and from inspecting the log", async () => {
+describe("a user of NATS without a permission that a log needs", () => {
+  it("gets an error that names it if nothing can be pulled, when reading and when inspecting the log", async () => {
     const log = await openedWith(`publish: { deny: ["$JS.API.CONSUMER.MSG.NEXT.>"] }`);
     const failure = {
       code: "LOG_UNREACHABLE",
@@ -236,7 +236,7 @@ describe("a user of NATS without a right that a log needs", () => {
     expect(await log.append(bytes("one"))).toEqual({ position: 2, duplicate: false });
   });
 
-  it("learns which one when no answer can arrive, whatever it asks", async () => {
+  it("gets an error that names it if no response can arrive, whatever the request", async () => {
     const log = await openedWith(`subscribe: { deny: ["_INBOX.>"] }`);
     const failure = {
       code: "LOG_UNREACHABLE",
@@ -248,8 +248,8 @@ describe("a user of NATS without a right that a log needs", () => {
     await expect(reading(log)).rejects.toMatchObject(failure);
   });
 
-  it("learns which one when no message can arrive, even though everything else is answered", async () => {
-    // Answers come to _INBOX.<id>.<number>, what is pulled to _INBOX.<id>.<slot>.<number>.
+  it("gets an error that names it if no message can arrive, even though all other requests are answered", async () => {
+    // Responses are sent to _INBOX.<id>.<number>, and pulled messages to _INBOX.<id>.<slot>.<number>.
     const log = await openedWith(`subscribe: { deny: ["_INBOX.*.*.*"] }`);
     expect(await log.bounds()).toEqual({ first: 1, last: 1 });
     await expect(reading(log)).rejects.toMatchObject({ code: "LOG_UNREACHABLE", hint: /_INBOX/ });
@@ -265,7 +265,7 @@ it.each(["a.*", ">", "a b", ".a", "a.", "$JS", "$SYS.x", ""])(
   },
 );
 
-it("a log refuses a stream that would store answers, and warns of all its other subjects", async () => {
+it("a log refuses a stream that would store responses, and warns of all its other subjects", async () => {
   const url = await serverWith({});
   const own = await open(url, "admin", "cairn.inbox");
   const other = await open(url, "admin", "elsewhere");

@@ -70,7 +70,7 @@ describe("reading a log on NATS", () => {
     expect(seen.slice(1)).toEqual(["old 2", "old 3", "old 4", "old 5"]);
   });
 
-  it("begins later, and ends following, when the requested messages were trimmed", async () => {
+  it("begins later, and ends the following, if the requested messages were trimmed", async () => {
     const log = await nats.open();
     for (let n = 2; n <= 9; n += 1) await log.append(bytes(`${n}`));
     await nats.manager.streams.purge(nats.stream, { seq: 5 });
@@ -156,7 +156,7 @@ describe("reading a log on NATS", () => {
       void log.append(bytes("next"));
     });
     expect(read).toBe(31);
-    // If they came only with heartbeats, each of the thirty would have taken at least one interval.
+    // If messages arrived only with heartbeats, each of the thirty would have taken at least one interval.
     expect(performance.now() - begun).toBeLessThan(60_000);
   });
 });

@@ -23,7 +23,7 @@ function streamWith(changes: Partial<StreamUpdateConfig> & object): StreamConfig
 }
 
 describe("the settings of a log's stream", () => {
-  it("lose nothing if Cairn created the stream", () => {
+  it("are safe if Cairn created the stream", () => {
     expect(unsafeSettings(streamWith({}))).toEqual([]);
   });
 
@@ -63,12 +63,12 @@ describe("the settings of a log's stream", () => {
     expect(unsafeSettings(streamWith({ ...settings, ...cured }))).toEqual([]);
   });
 
-  it("warn of storage in memory, for which only another stream helps", () => {
+  it("cause a warning for storage in memory, which only a different stream can correct", () => {
     const told = unsafeSettings({ ...streamWith({}), storage: StorageType.Memory });
     expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.stringContaining("begin another log") }]);
   });
 
-  it("are those of docs/nats.md, with the effect of each", () => {
+  it("match docs/nats.md, with the effect of each", () => {
     const documented = documentedSettings();
     const told = (word: string): string[] =>
       documented.filter(({ otherwise }) => otherwise.startsWith(word)).map(({ setting }) => setting);

@@ -52,7 +52,7 @@ describe("TLS with NATS", () => {
     await log.close();
   }
 
-  it("names what a server that asks for a certificate needs, and connects with it", async () => {
+  it("names the parameters that a server needs if it asks for a certificate, and connects with them", async () => {
     await expect(opening(ca)).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
       message: expect.stringContaining("requires a certificate from this node"),
@@ -147,7 +147,7 @@ describe("TLS with NATS", () => {
     return (waiting.address() as AddressInfo).port;
   }
 
-  it("reports to callers why a connection does not come back", async () => {
+  it("reports to callers why a connection cannot be restored", async () => {
     const lax = await started(`ca_file: "${file("authority")}"`);
     cleanups.push(() => lax.close());
     const log = await openNatsTxLog({ servers: `tls://localhost:${lax.port}`, tls: ca });
