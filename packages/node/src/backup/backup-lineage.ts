@@ -5,15 +5,20 @@ import { decodeMessage } from "../transactions/transaction-codec.ts";
 import { BackupLog } from "./backup-log.ts";
 import { listBackups } from "./segments/segment-name.ts";
 
-/** What the backup of a log shows of its beginning. */
+/** The beginning of a log, as far as its backup shows it. */
 export interface LogOrigin {
-  /** The log that it continues; undefined if it continues none, or if the backup no longer has the birth record. */
+  /** The log that it continues; undefined if it continues none, or if the backup no longer holds the birth record. */
   readonly continues: ContinuedLog | undefined;
-  /** When it was begun (ms since 1970), by the clock of the log's server; undefined if the backup no longer has the birth record. */
+  /**
+   * The time at which it was created (ms since 1970), by the clock of the log's server; undefined if the backup no
+   * longer holds the birth record.
+   */
   readonly begunAt: number | undefined;
 }
 
-/** The logs that have a backup in a store, by id; undefined for one that was not read, because it is the only one. */
+/**
+ * The logs that have a backup in a store, by id; the value is undefined for the only log in a store, which is not read.
+ */
 export type Lineage = ReadonlyMap<string, LogOrigin | undefined>;
 
 /**
@@ -29,8 +34,8 @@ export async function readLineage(store: CheckpointStore, known: Lineage = new M
 }
 
 /**
- * Returns the logs that nothing has taken the place of: those that no other one continues and, of several that were recovered from one log at
- * different points, only the one that was begun last.
+ * Returns the logs that have not been replaced: those that no other log continues and, of several that were recovered
+ * from one log at different points, only the one that was created last.
  */
 export function newestLogs(lineage: Lineage): string[] {
   const continued = new Set([...lineage.values()].map((origin) => origin?.continues?.log));
@@ -45,8 +50,8 @@ export function newestLogs(lineage: Lineage): string[] {
 }
 
 /**
- * Returns the log that nothing has taken the place of; undefined if there is none. Throws `CONFIG_INVALID` if there are several: it cannot be
- * known which of them is meant.
+ * Returns the log that has not been replaced; undefined if there is none. Throws `CONFIG_INVALID` if there are several,
+ * since the choice would be ambiguous.
  */
 export function newestLog(lineage: Lineage, location: string): string | undefined {
   const ends = newestLogs(lineage);
@@ -60,14 +65,17 @@ export function newestLog(lineage: Lineage, location: string): string | undefine
   );
 }
 
-/** Returns the log that has taken the place of another one: it continues it, or was recovered later from the same log; undefined if none has. */
+/**
+ * Returns the log that replaced another log, because it continues that log or was recovered later from the same one;
+ * undefined if there is none.
+ */
 export function successorOf(lineage: Lineage, logId: string): string | undefined {
   const root = rootOf(lineage, logId);
   const found = newestLogs(lineage).find((id) => rootOf(lineage, id) === root);
   return found === logId ? undefined : found;
 }
 
-/** Returns the first log to which a log leads back, as far as that is known. */
+/** Returns the earliest known log that a log continues, directly or indirectly. */
 function rootOf(lineage: Lineage, logId: string): string {
   const seen = new Set<string>();
   let id = logId;

@@ -9,9 +9,9 @@ import { type Lineage, newestLog, readLineage, successorOf } from "./backup-line
 /** Options for a {@link BackupReader}. */
 export interface BackupReaderOptions {
   readonly store: CheckpointStore;
-  /** The log to read. By default the newest one in the store, and from then on whatever takes its place. */
+  /** The log to read. Defaults to the newest one in the store and, later, to any log that replaces it. */
   readonly logId?: string;
-  /** The time from one listing to the next, and from one search for a log in place of this one to the next (ms). */
+  /** The interval between listings, and between searches for a log that replaces this one (ms). */
   readonly every: number;
   readonly clock?: Clock;
   /** Aborts every wait for the store. */
@@ -35,7 +35,9 @@ export class BackupReader implements TxLog {
   #lineage: Lineage = new Map();
   #log: BackupLog | undefined;
   #logId: string | undefined;
-  /** The log in place of the one that is read; read from the next {@link exists} on, with which joining begins. */
+  /**
+   * The log that replaces the current one; it is read from the next call of {@link exists}, with which joining begins.
+   */
   #next: string | undefined;
 
   constructor(options: BackupReaderOptions) {
@@ -145,7 +147,7 @@ export class BackupReader implements TxLog {
     return this.#log;
   }
 
-  /** Ends the reading once another log has taken the place of the one that is read. */
+  /** Ends the reading once another log has replaced the one that is read. */
   async #searchNext(reading: AbortController, signal: AbortSignal): Promise<void> {
     const { logId, every, clock = systemClock } = this.#options;
     const current = this.#logId;
@@ -177,19 +179,15 @@ export class BackupReader implements TxLog {
 }
 
 function continued(name: string, next: string): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `The log "${name}" was recovered: the log ${next} goes on in its place.`,
-    {
-      hint: "The node continues with that log.",
-    },
-  );
+  return new CairnError("LOG_DIFFERENT", `The log "${name}" was recovered: the log ${next} replaces it.`, {
+    hint: "The node continues with that log.",
+  });
 }
 
 function continuedElsewhere(logId: string, next: string, location: string): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
-    `The log ${next} in ${location} goes on in place of the log ${logId} that this node reads.`,
+    `The log ${next} in ${location} replaces the log ${logId} that this node reads.`,
     {
       hint: `Remove log-id from the configuration, or set it to ${next}, and restart the node.`,
     },

@@ -9,20 +9,24 @@ import { type FurthestBackup, furthestBackup } from "./furthest-backup.ts";
 
 /** A backup that holds transactions that a log does not. */
 export interface BackupBeyond {
-  /** The id of the log that was backed up: the same log, which lost its end, one that it continues, or one in whose place it was begun. */
+  /**
+   * The id of the log that was backed up: the same log, which lost its end, a log that it continues, or a log that it
+   * replaced.
+   */
   readonly logId: string;
   readonly store: CheckpointStore;
   /** The last transaction that both hold. */
   readonly shared: TxId;
-  /** The last transaction that both, or a backup before this one in the list, have. */
+  /** The last transaction that both hold, or that an earlier backup in the list holds. */
   readonly listed: TxId;
   /** The last transaction in the backup. */
   readonly last: TxId;
 }
 
 /**
- * Returns the backups in `stores` that hold what a log has lost, what the log before it had when it was continued, or what a log had that was
- * given up because the one before was continued at an earlier point. A transaction that several of them hold counts with the first.
+ * Returns the backups in `stores` that hold transactions which a log has lost, or which were in an earlier log after
+ * the point at which it was continued, or in a log that was abandoned because an earlier log was continued at an
+ * earlier point. A transaction in several backups is attributed to the first of them.
  */
 export async function backupsBeyond(
   log: TxLog,
@@ -62,7 +66,10 @@ async function lineageIn(stores: readonly CheckpointStore[]): Promise<Lineage> {
   return found;
 }
 
-/** Returns logs in an order in which each comes before those that it continues: what they have in common then counts with the later one. */
+/**
+ * Returns logs in an order in which each precedes those that it continues, so that their common transactions are
+ * attributed to the later log.
+ */
 function newestFirst(lineage: Lineage, logIds: readonly string[]): string[] {
   const depth = (logId: string, seen: readonly string[] = []): number => {
     const next = lineage.get(logId)?.continues?.log;
@@ -71,7 +78,7 @@ function newestFirst(lineage: Lineage, logIds: readonly string[]): string[] {
   return logIds.toSorted((a, b) => depth(b) - depth(a));
 }
 
-/** Returns the last transaction of a log that belongs to the history of another one; undefined if none is known. */
+/** Returns the last transaction of a log that belongs to the history of another log; undefined if none is known. */
 async function lastOfEach(
   earlier: EarlierLogs,
   logId: string,

@@ -112,7 +112,7 @@ function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void
   }
 }
 
-/** Checks the backup of the log against the log: only here are both known. */
+/** Checks the log's backup against the log, since only here both are known. */
 function checkLogBackup(
   txLog: ModuleUse<"tx-log">,
   { common }: ModuleUse<"kv-store">,
@@ -122,7 +122,7 @@ function checkLogBackup(
   const every = settings.find(({ path }) => path.at(-2) === "log-backup" && path.at(-1) === "every");
   const isBackedUp = common.checkpointer?.common["log-backup"] !== undefined;
   if (isBackedUp && every !== undefined && txLog.id === logBackupTxLog.id) {
-    const message = "This node reads its log from a backup, so that it cannot back the log up.";
+    const message = "This node reads its log from a backup, so it cannot back the log up.";
     problems.add(every.origin, every.path.slice(0, -1), message, {
       hint: "Remove log-backup from the checkpointer: the nodes that write the log back it up.",
     });
@@ -130,7 +130,7 @@ function checkLogBackup(
   const isDelayed = given("replay-budget") !== undefined && given("refresh-after") === undefined;
   if (txLog.common.trim !== undefined && isDelayed && !isBackedUp) {
     notices.add(
-      "The log is not trimmed while replay-budget saves no checkpoint: set refresh-after of the checkpointer, or back the log up with log-backup.",
+      "The log is not trimmed while replay-budget prevents checkpoints: set refresh-after of the checkpointer, or back the log up with log-backup.",
     );
   }
 }

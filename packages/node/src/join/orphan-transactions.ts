@@ -34,9 +34,10 @@ interface LoggedHeader {
 }
 
 /**
- * Yields the committed transactions of an index after `shared`, in order, reconstructed from the index's rows. Aborted transactions and
- * duplicates had no effect and are omitted. Each transaction has an id, its own or one derived from its content, so that loading it twice
- * applies it once. `after`: only those after this transaction, which is not before `shared`.
+ * Yields the committed transactions of an index after `shared`, in order, reconstructed from the index's rows. Aborted
+ * transactions and duplicates had no effect and are omitted. Each transaction has an id, its own or one derived from
+ * its content, so that loading it twice applies it once. `after`: returns only those after this transaction, which is
+ * not before `shared`.
  */
 export async function* orphanTransactions(
   kv: KvReader,
@@ -153,8 +154,8 @@ async function documentOf(
 }
 
 /**
- * Derives an id from the content, so that all nodes and backups that hold the same orphan derive the same id: also those whose index ends in a
- * later log, which continues the orphan's.
+ * Derives an id from the content, so that all nodes and backups with the same orphan derive the same id, even if their
+ * index ends in a later log that continues the orphan's log.
  */
 function contentId({ txId, time }: Origin, ops: string): string {
   const hash = createHash("sha256").update(`${txId}\n${time}\n${ops}`).digest("hex");

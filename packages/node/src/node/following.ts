@@ -222,7 +222,9 @@ function startCheckpointing(
   return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
 }
 
-/** Returns what finds the logs before a log in its store. They never change, so that they are read once. */
+/**
+ * Returns a function that finds the earlier logs of a log in its store. They never change, so they are read only once.
+ */
 function earlierEnds(store: CheckpointStore, { birth }: LogIdentity): () => Promise<readonly EarlierEnd[]> {
   let known: Awaited<ReturnType<EarlierLogs["ends"]>> | undefined;
   return async () => (known ??= await new EarlierLogs([store]).ends(birth));

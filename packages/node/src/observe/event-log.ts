@@ -3,7 +3,7 @@ import type { CairnError, ErrorCode } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "./node-event.ts";
 
-/** The time after which a failure of the backup that lasts is logged again (ms). */
+/** The interval at which a lasting failure of the backup is logged again (ms). */
 const REMIND_MS = 3_600_000;
 
 /** Returns a listener that writes a node's events to its log as readable lines, with their figures as fields. */
@@ -21,8 +21,8 @@ export function eventLog(logger: Logger, now: () => number = Date.now): NodeEven
 }
 
 /**
- * Decides which looks at the log's backup are worth a line. There is one every minute or so: only that it works, that it fails, and for how
- * long already.
+ * Decides which looks at the log's backup are logged. There is one about every minute, but only the first success,
+ * failures and their duration are logged.
  */
 class BackupLines {
   readonly #logger: Logger;
@@ -37,14 +37,16 @@ class BackupLines {
 
   ended({ outcome, covered }: { readonly outcome: string; readonly covered: unknown }): void {
     const failures = this.#failing?.count;
-    // Of a node's own looks, one that wrote shows that it works; after a failure, any look does.
+    // A node's own look shows that the backup works if it wrote something; after a failure, any look shows it.
     if (this.#works || (outcome !== "written" && failures === undefined)) return;
     this.#logger.info({ covered, ...(failures === undefined ? {} : { failures }) }, "the log is backed up");
     this.#works = true;
     this.#failing = undefined;
   }
 
-  /** Counts a failure. Returns whether it is worth a line: it is the first with this code, or the last line was long ago. */
+  /**
+   * Counts a failure. Returns whether to log it: it is the first with this code, or the last line was logged long ago.
+   */
   isNews({ code }: CairnError): boolean {
     const last = this.#failing;
     const failures = (last?.count ?? 0) + 1;

@@ -177,7 +177,9 @@ async function findReadable(
     : { history, identity, last: backup.last, source: "backup", backup, covered: backup.covered };
 }
 
-/** Returns the number and the size of the segments that are read, also of the logs that this one continues. */
+/**
+ * Returns the number and the size of the segments that are read, including those of the logs that this one continues.
+ */
 async function segmentsRead(
   { backup, history, identity }: Readable,
   from: TxId,

@@ -21,17 +21,22 @@ export interface RestoreIndexOptions {
   readonly store: CheckpointStore;
   /** The folder of the index, which must not exist or be empty. */
   readonly dir: string;
-  /** A transaction, or the last one at or before a time. Defaults to the last one that the store leads to. */
+  /**
+   * A transaction, or the last one at or before a time. Defaults to the last one that can be reached from the store.
+   */
   readonly at?: { readonly txId: TxId } | { readonly time: Date };
   /** The id of the log, if the store contains several. */
   readonly logId?: string;
   readonly signal?: AbortSignal;
 }
 
-/** An index in a folder of its own, open for reading. Nothing changes it. */
+/** An index in a separate folder, open for reading. Nothing changes it. */
 export interface RestoredIndex {
   readonly dir: string;
-  /** The last transaction in it, its time, and the digest of the content: the same as that of a node at this transaction. */
+  /**
+   * The last transaction in it, its time, and the digest of the content, which equals that of a node at this
+   * transaction.
+   */
   readonly txId: TxId;
   readonly time: string;
   readonly digest: string;
@@ -115,7 +120,7 @@ async function open(dir: string, digest: string, exact: boolean): Promise<Restor
   };
 }
 
-/** Returns those of `logs` of which no other log in the store has taken the place, as far as their backups show. */
+/** Returns those of `logs` that no other log in the store has replaced, as far as their backups show. */
 export async function latestOf(
   store: CheckpointStore,
   logs: ReadonlyMap<string, string>,
@@ -124,7 +129,7 @@ export async function latestOf(
   const lineage = await readLineage(store);
   const newest = new Set(newestLogs(lineage));
   const continued = new Set([...lineage.values()].map((origin) => origin?.continues?.log));
-  // Of a log without a backup, only others show what it is.
+  // If a log has no backup, only the backups of other logs mention it.
   const isLatest = (id: string): boolean => (lineage.has(id) ? newest.has(id) : !continued.has(id));
   return new Map([...logs].filter(([id]) => isLatest(id)));
 }

@@ -130,14 +130,15 @@ describe("a log with a backup that lost its end, or whose end was abandoned", ()
     const third = await a.digest();
     await backedUp(a, third.txId);
 
-    // The first log's end, and all of the second, are in no log any more: each transaction is printed once.
+    // The end of the first log and all of the second are no longer in any log; each transaction is printed once.
     const printed = await run(scene, "log", "orphans", "--from-backup");
     const lines = printed.stdout.trimEnd().split("\n");
     expect(lines.filter((line) => line.includes('"first"'))).toHaveLength(end - 10);
     expect(lines.filter((line) => line.includes('"second"'))).toHaveLength(10);
     expect(new Set(lines).size).toBe(end);
     expect(printed.stderr).toContain(`only it contains transactions 11 to ${second}; `);
-    // The node's own index that was moved aside has the same, under the same ids: loading both loads each once.
+    // The node's own index, which was moved aside, contains the same transactions with the same ids, so loading both
+    // outputs applies each transaction once.
     const env = {
       NATS_URL: scene.nats.url,
       CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints"),

@@ -6,7 +6,7 @@ import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { readerParts } from "./reader-scene.ts";
 import { BACKED_UP, backedUp } from "./recovery-scene.ts";
 
-describe("commands with the configuration, or the address, of a node that reads a backup", () => {
+describe("commands with the configuration or the address of a node that reads a backup", () => {
   let scene: ClusterScene;
   beforeEach(async () => {
     scene = await ClusterScene.open();
@@ -21,7 +21,7 @@ describe("commands with the configuration, or the address, of a node that reads 
     return ["--url", reader.url ?? ""];
   };
 
-  it("cairn status --wait waits for the first segments, and says what is missing until then", async () => {
+  it("cairn status --wait waits for the first segments, and reports what is missing until then", async () => {
     const node = await startReader();
     const early = await run("status", "--wait", "PT0.5S", ...node);
     expect(early).toMatchObject({
@@ -40,7 +40,7 @@ describe("commands with the configuration, or the address, of a node that reads 
     await scene.stop(writer);
   });
 
-  it("cairn log backup status, list and verify look into the store from which the node reads", async () => {
+  it("cairn log backup status, list and verify inspect the store from which the node reads", async () => {
     const writer = await scene.ready("writer", { parts: BACKED_UP });
     await backedUp(writer, await put(writer, 0, 5, "value"));
     const folder = { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "checkpoints" };
@@ -51,7 +51,7 @@ describe("commands with the configuration, or the address, of a node that reads 
     );
     expect((await run("log", "backup", "list", ...config)).stdout).toContain(".segment");
     expect((await run("log", "backup", "verify", ...config)).stdout).toContain(
-      "is whole: transactions 1 to 6",
+      "is intact: transactions 1 to 6",
     );
     expect((await run("log", "backup", "prune", "--through", "3", ...config)).stderr).toMatch(
       /^USAGE: .*\n {2}hint: .* a node that writes the log/,
@@ -60,7 +60,7 @@ describe("commands with the configuration, or the address, of a node that reads 
 });
 
 describe("cairn status --wait of a node whose log is behind its backup", () => {
-  it("ends once the node is ready, which says what only the backup has", async () => {
+  it("ends once the node is ready, and reports what only the backup holds", async () => {
     const scene = await ClusterScene.open();
     try {
       const first = await scene.ready("a", { parts: BACKED_UP });

@@ -73,7 +73,7 @@ describe("a node that reads its log from a store with the backups of several log
     expect(await second.digest()).toEqual(expected);
   });
 
-  it("leaves a log that was given up for one that begins earlier, which a new one reads at once", async () => {
+  it("leaves an abandoned log for one that begins earlier, which a new reader reads immediately", async () => {
     await isCovered(writer);
     const { store } = watchedStore(scene);
     const reader = await scene.ready("reader", { parts: readerParts(store) });

@@ -244,7 +244,7 @@ test.each([
   [{ "replay-budget": "PT5M" }, "replay-budget"],
   [{ "replay-budget": "PT5M", "refresh-after": "P1D" }, undefined],
   [{ "replay-budget": "PT5M", "log-backup": { every: "PT1M" } }, undefined],
-])("with a trimmed log, %j is told of as %s", async (change, notice) => {
+])("with a trimmed log, %j causes the notice %s", async (change, notice) => {
   const object = {
     ...wrapped({ ...BASE, "approx-frequency": "PT6H", ...change }),
     "cairn/tx-log": { trim: { keep: "PT1H" } },

@@ -20,10 +20,10 @@ export function requireContinuation(before: SegmentPlace, after: Segment): void 
   throw differentHistories(before, segmentPlace(after), seam);
 }
 
-/** A segment in its file, without its messages. */
+/** The file and the range of a segment, without its messages. */
 export interface SegmentPlace extends TxRange {
   readonly file: string;
-  /** The SHA-256 of the anchor of the last message, or the first digits of it. */
+  /** The SHA-256 of the anchor of the last message, or its first digits. */
   readonly end: string;
 }
 
@@ -49,14 +49,14 @@ export function contradictedBy(segment: Segment, listed: readonly SegmentFile[])
   return listed.filter((one) => first <= one.last && one.last <= last && !holdsEnd(segment, one));
 }
 
-/** Returns `LOG_REGRESSED`: two segments hold different messages as a transaction. */
+/** Returns `LOG_REGRESSED`, because two segments hold different messages for the same transaction. */
 export function differentHistories(before: SegmentPlace, after: SegmentPlace, txId: TxId): CairnError {
   const [one, other] = [after, before].map(
     ({ first, last, file }) => `of transactions ${first} to ${last} (${file})`,
   );
   return new CairnError(
     "LOG_REGRESSED",
-    `In the backup, the segment ${one} does not agree with the one ${other}: they are of different histories, and differ in transaction ${txId}.`,
+    `In the backup, the segment ${one} contradicts the segment ${other}: they belong to different histories, and differ in transaction ${txId}.`,
     {
       hint: "The log lost its end while a node was writing the backup. cairn log backup verify -f FILE compares the segments with the log and names those that the log contradicts; remove only those. If the log no longer holds these transactions, keep the history that the checkpoints agree with, which verify tells, too, and move the other files out of the folder.",
     },

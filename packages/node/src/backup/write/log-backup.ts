@@ -35,9 +35,9 @@ export interface LogBackupParts {
   readonly of: SegmentHeader["log"];
   readonly node: string;
   readonly options: LogBackupOptions;
-  /** As in {@link RemovalRules}. Without it, no segment is removed because of its age. */
+  /** See {@link RemovalRules}. Without it, no segment is removed because of its age. */
   readonly verifiedUpTo?: RemovalRules["verifiedUpTo"];
-  /** As in {@link RemovalRules}. */
+  /** See {@link RemovalRules}. */
   readonly earlier?: RemovalRules["earlier"];
   /** The segments that this node has read. Defaults to those that this backup reads. */
   readonly reads?: SegmentReads;
@@ -227,7 +227,7 @@ export class LogBackup {
       clock: this.#clock,
       signal: this.#stop.signal,
     });
-    // A look after a failure is reported even if it found nothing to do: it shows that the failure is over.
+    // A look after a failure is reported even if it found nothing to do, because it shows that the failure is over.
     const run = work ?? (this.#state.failures > 0 ? this.#parts.events?.begin("backup") : undefined);
     const isWhole = missingIn(look.covered, { first: look.logBegin, last: look.logEnd }).count === 0;
     const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;

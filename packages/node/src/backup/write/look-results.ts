@@ -50,7 +50,7 @@ export class LookResults {
     if (segment.isNew) this.#onWritten?.(segment, kind);
   }
 
-  /** Notes that a segment was removed, perhaps one of an earlier log. */
+  /** Records that a segment, possibly of an earlier log, was removed. */
   remove({ name }: Pick<SegmentFile, "name">): void {
     this.removed.push(name);
     this.segments = this.segments.filter((segment) => segment.name !== name);

@@ -146,7 +146,7 @@ async function exclusively<T>(target: BackupTarget, work: () => Promise<T>): Pro
     await systemClock.wait(LEASE_RETRY_MS, target.signal);
   }
   throw new CairnError("CONFLICT", `A node is writing to the log backup in ${target.store.location}.`, {
-    hint: "Nothing was removed. Run the command again; if a node was stopped while it was writing, ten minutes after that.",
+    hint: "Nothing was removed. Run the command again; if a node was stopped while it was writing, wait ten minutes first.",
   });
 }
 
@@ -155,7 +155,7 @@ function beyondLog(through: TxId, logEnd: TxId): CairnError {
     "CONFLICT",
     `There is no transaction ${through} yet: the log ends with transaction ${logEnd}.`,
     {
-      hint: `Nothing was removed. Name a transaction up to ${logEnd}.`,
+      hint: `Nothing was removed. Specify a transaction up to ${logEnd}.`,
     },
   );
 }

@@ -17,11 +17,11 @@ export interface RemovalRules {
    * of another version is built from the beginning, which only the backup may still hold.
    */
   readonly verifiedUpTo: () => Promise<TxId | undefined>;
-  /** Returns the logs that this one continues, newest first, as far as they are known. By default there are none. */
+  /** Returns the known logs that this one continues, newest first. Defaults to none. */
   readonly earlier?: (() => Promise<readonly EarlierEnd[]>) | undefined;
 }
 
-/** A log that another one continues, and its last transaction that belongs to the history of both. */
+/** A log that another log continues, and the last transaction that belongs to the history of both. */
 export interface EarlierEnd {
   readonly logId: string;
   readonly last: TxId;
@@ -34,7 +34,7 @@ export interface RemovalPlace {
   readonly node: string;
 }
 
-/** Any offset above 0: a log that is continued may have checkpoints of the later log that need it. */
+/** Any offset above 0: checkpoints of a later log may need the log that it continues. */
 const CONTINUED = 1;
 const MAX_PAUSE_MS = 3_600_000;
 const MIN_PAUSE_MS = 1_000;
@@ -69,8 +69,9 @@ function oldSegments(segments: readonly SegmentFile[], keep: number, now: number
 }
 
 /**
- * Removes the old segments of a log and of those that it continues, the earliest log first: the later ones name the earlier ones. Returns
- * the names of the removed ones. `now`: by the store's clock. Errors: those of the store and the log.
+ * Removes the old segments of a log and of the logs that it continues, beginning with the earliest log, since later
+ * logs name earlier ones. Returns the names of the removed segments. `now` is by the store's clock. Throws the errors
+ * of the store and the log.
  */
 export async function removeOldLineage(
   place: RemovalPlace,
@@ -91,9 +92,10 @@ export async function removeOldLineage(
 }
 
 /**
- * Removes the oldest segments that are older than `keep`, that no listed checkpoint and no node that is restoring one needs, and that a
- * verified checkpoint covers. Returns their names. `now`: by the store's clock. `shared`: the last transaction that matters for an index;
- * what a log holds beyond the point at which another one continues it is kept for its age alone. Errors: those of the store and the log.
+ * Removes the oldest segments that are older than `keep`, that no listed checkpoint and no restoring node needs, and
+ * that a verified checkpoint covers. Returns their names. `now` is by the store's clock. `shared` is the last
+ * transaction that is relevant for an index; transactions after the point at which another log continues this one are
+ * kept only according to their age. Throws the errors of the store and the log.
  */
 export async function removeOldSegments(
   place: RemovalPlace,

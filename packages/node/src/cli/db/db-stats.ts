@@ -67,9 +67,7 @@ async function measureFiles(dir: string): Promise<Files> {
 function fields({ place, kind, files, state }: Stats): [string, string][] {
   const { tables, tableBytes, bytes } = files;
   const inTables =
-    tables === 0
-      ? "none of it in tables"
-      : `${formatBytes(tableBytes)} of it in ${formatNumberOf(tables, "table")}`;
+    tables === 0 ? "none in tables" : `${formatBytes(tableBytes)} in ${formatNumberOf(tables, "table")}`;
   const shown: [string, string][] = [
     ["Place", `${place} (${kind})`],
     ["Files", `${formatBytes(bytes)}, ${inTables}`],

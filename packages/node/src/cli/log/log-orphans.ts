@@ -151,7 +151,7 @@ async function printOrphans(index: QuarantinedIndex, printing: Printing): Promis
   }
 }
 
-/** Prints the transactions that only `index` contains. `listed`: those up to there have been printed. */
+/** Prints the transactions that only `index` contains. Those up to `listed` have already been printed. */
 async function printReadable(index: QuarantinedIndex, printing: Printing, listed = 0): Promise<void> {
   const { log, identity, provider, terminal } = printing;
   const { kv, state } = await openIndex(provider, index.live);

@@ -152,7 +152,7 @@ function scrubFields({ index }: NodeStatus, now: number): Field[] {
   const { at, durationMs, bytes } = lastScrub;
   const compared =
     bytes === 0
-      ? "nothing: the index has no tables yet"
+      ? "none, because the index has no tables yet"
       : `${formatBytes(bytes)} in ${formatDuration(durationMs)}`;
   return [["Scrubbed", `${compared}, ${formatRelative(at, now)}`]];
 }
@@ -257,7 +257,7 @@ function backupFields({ logBackup = null }: NodeStatus, now: number): Field[] {
 }
 
 function unknownUntilLooked(hasFailed: boolean): string {
-  return hasFailed ? "unknown until a look succeeds" : "unknown until the node has looked";
+  return hasFailed ? "unknown until a look succeeds" : "unknown until the first look";
 }
 
 /** Returns the reason why no checkpoint is shown. */

@@ -56,7 +56,7 @@ export async function withBackup<T>(
   };
   try {
     return await withLog(options, terminal, async (log, system) => {
-      // A node that reads the backup has no other log that it could be compared with.
+      // A node that reads the backup has no other log with which the backup could be compared.
       if (log.backup !== undefined && place === undefined) return await alone(log.backup.store);
       const identity = await readLogIdentity(log);
       if (identity === undefined || (options.log ?? identity.id) !== identity.id)
@@ -106,7 +106,7 @@ async function chooseBackup(store: CheckpointStore, asked: string | undefined): 
     held.push(`${id} (transactions ${ranges.join(", ")})`);
   }
   throw new UsageError(
-    `${store.location} has backups of several logs, of which none is known to continue the others: ${held.join("; ")}.`,
+    `${store.location} contains backups of several logs, none of which is known to continue the others: ${held.join("; ")}.`,
     "Choose one with --log ID.",
   );
 }

@@ -48,8 +48,8 @@ const logBackup = mapOf(
     const { every, keep } = values;
     if (typeof keep === "number" && keep < every) {
       return fail(
-        "keep is shorter than every: a segment would be old before the next one is written.",
-        "Give keep several times every, such as P7D, or all.",
+        "keep is shorter than every: segments would expire before the next one is written.",
+        "Set keep to a multiple of every, such as P7D, or to all.",
       );
     }
     return omitUndefined(values);
@@ -170,11 +170,11 @@ export const checkpointer = defineModule({
     const about = "segments of the log backup are removed only once a verified checkpoint covers them";
     if (verifyEvery === undefined)
       return [
-        `keep of log-backup has no effect without verify-every, unless somebody runs cairn checkpoint verify: ${about}.`,
+        `keep of log-backup has no effect without verify-every, unless you run cairn checkpoint verify: ${about}.`,
       ];
     if (frequency === undefined || backup.keep >= frequency) return [];
     return [
-      `keep of log-backup is shorter than approx-frequency, so that segments stay longer: ${about}. To keep them for less, save checkpoints more often.`,
+      `keep of log-backup is shorter than approx-frequency, so segments are kept for longer: ${about}. To keep them for less time, save checkpoints more often.`,
     ];
   },
   common: ({ "log-backup": backup, compression }) =>

@@ -18,7 +18,7 @@ export const logBackupTxLog = defineModule({
     "log-id": optional(
       textLike(/^\S+$/, "the id of a log, which cairn log status shows"),
       "The log to read.",
-      "the only one in the store, or the newest of several that were recovered from one another",
+      "the only one in the store, or the newest of several of which each was recovered from another",
     ),
     every: withDefault(duration(), 10_000, "How often the store is listed for new segments."),
     "on-log-mismatch": txLogParameters["on-log-mismatch"],

@@ -25,7 +25,7 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly check?: (
     values: ParameterValues<P>,
   ) => { message: string; hint: string; parameter?: string } | undefined;
-  /** Returns sentences about parameters that do little together, each with what to do. */
+  /** Returns sentences about parameters that have little effect in combination, each with the remedy. */
   readonly notices?: (values: ParameterValues<P>) => readonly string[];
   /** Returns the parameters that are read by the node itself. */
   readonly common: (values: ParameterValues<P>) => CommonValues[K];

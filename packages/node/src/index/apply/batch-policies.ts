@@ -134,7 +134,7 @@ export class BatchPolicies {
    */
   after(txId: TxId, time: number, touched: readonly (KeyState | undefined)[]): Promise<void> | undefined {
     this.#expiry?.expire(txId, time);
-    // A sweep is part of the first transaction of its batch.
+    // A sweep belongs to the first transaction of its batch.
     if (this.#swept !== undefined && txId === this.#before.txId + 1) this.#clean(this.#swept, touched);
     const [scan] = scans(this.#before);
     return scan === undefined ? undefined : this.#scan(scan, touched);

@@ -22,17 +22,18 @@ import {
 } from "../rows/version-values.ts";
 
 /*
- * History is swept cyclically: from time to time a number of rows in proportion to the versions superseded since, so that a version costs
- * the same whatever the size of the index, and a changed bound needs no other work. These constants are part of the index version.
+ * History is swept cyclically: at intervals, a number of rows proportional to the number of versions superseded since
+ * the previous sweep is examined. The cost of a version is therefore independent of the size of the index, and a
+ * changed bound needs no additional work. These constants are part of the index version.
  */
 /** The number of transactions from one sweep to the next. */
 const SWEEP_EVERY = 256;
 /**
- * The rows that a sweep examines for each version superseded since the last one. With 2, rows beyond their bound are at most about a third
- * of those within it.
+ * The number of rows that a sweep examines for each version superseded since the previous sweep. With 2, the number of
+ * rows beyond their bound is at most about a third of the number within it.
  */
 const ROWS_PER_VERSION = 2;
-/** The bounds of the number of rows that a sweep examines. */
+/** The limits on the number of rows that a sweep examines. */
 const MIN_ROWS = 512;
 const MAX_ROWS = 65_536;
 /** Versions superseded within this number of transactions are kept for paged lists and lagging watchers. */
@@ -61,11 +62,11 @@ export function untilSweep(txId: TxId): number {
   return (SWEEP_EVERY - (txId % SWEEP_EVERY)) % SWEEP_EVERY;
 }
 
-/** What a sweep knows of the transaction that it is part of. */
+/** The transaction to which a sweep belongs. */
 export interface SweepTime {
   readonly txId: TxId;
   readonly time: number;
-  /** The number of versions that were superseded since the last sweep. */
+  /** The number of versions that have been superseded since the previous sweep. */
   readonly superseded: number;
 }
 
@@ -104,12 +105,12 @@ interface Written {
   readonly time: number;
 }
 
-/** What a sweep knows of the key whose versions it examines. */
+/** The state of a sweep for the key whose versions it examines. */
 interface CurrentKey {
   stem: Uint8Array;
   /** The number of its versions that were seen and are kept. */
   seen: number;
-  /** The write that superseded the version examined next; undefined if it was not looked up, or need not be. */
+  /** The write that superseded the next version to examine; undefined if it has not been looked up or is not needed. */
   newer: Written | undefined;
 }
 
@@ -157,8 +158,8 @@ class Sweep {
   }
 
   /**
-   * Examines a page of versions. Returns the key before which to continue (`isJump`: in a new reading, because the rows that follow were
-   * removed), or "stopped" if the budget is exhausted.
+   * Examines a page of versions. Returns the key before which to continue (with `isJump` if in a new reading, because
+   * the next rows were removed), or "stopped" if the budget is exhausted.
    */
   async #versions(segment: Segment, rows: readonly KvRow[], key: CurrentKey): Promise<Page | "stopped"> {
     const { bucket, bound } = segment;
@@ -202,7 +203,7 @@ class Sweep {
     return { next, isJump: false };
   }
 
-  /** Removes all versions of a key up to the first of `rows`, which are all that there are, newest first. */
+  /** Removes all versions of a key up to the first of `rows`, which contains every remaining version, newest first. */
   #remove(rows: readonly KvRow[], bucket: string, newer: Written): void {
     const { versions, floors } = this.swept;
     for (const [key, value] of rows) {
@@ -227,7 +228,10 @@ class Sweep {
     return revision <= this.#now.txId - RECENT_TRANSACTIONS;
   }
 
-  /** Returns the writes that superseded the newest versions of the keys of a page, each at the place of its version in the page. */
+  /**
+   * Returns the writes that superseded the newest versions of the keys in a page, each at the index of its version in
+   * the page.
+   */
   async #supersedingAll(rows: readonly KvRow[], before: Uint8Array): Promise<(Written | undefined)[]> {
     const places: number[] = [];
     const rowKeys: Buffer[] = [];
@@ -287,7 +291,7 @@ class Sweep {
     return isDone ? gte : undefined;
   }
 
-  /** Examines a page of tombstones. Those that are old, and whose key has no older versions, are removed. */
+  /** Examines a page of tombstones, and removes those that are old and whose key has no older versions. */
   async #tombstones({ bound: { age } }: Segment, rows: readonly KvRow[]): Promise<Page> {
     this.budget -= rows.length;
     const old = rows.filter(([key, value]) => {
@@ -319,7 +323,7 @@ function writtenBy(value: VersionValue): Written {
   return { revision: versionValueRevision(value), time: versionValueTime(value) };
 }
 
-/** Returns whether a version row is of the key with a stem. */
+/** Returns whether a version row belongs to the key with the given stem. */
 function isOfStem(versionKey: Uint8Array, stem: Uint8Array): boolean {
   return versionKey.length === 1 + stem.length + ID_BYTES && versionStem(versionKey).equals(stem);
 }

@@ -129,7 +129,7 @@ export class KeyStates {
     return this.#keys;
   }
 
-  /** Returns the number of versions that the batch superseded in buckets that `isMeant`. */
+  /** Returns the number of versions that the batch superseded in buckets for which `isMeant` returns true. */
   superseded(isMeant: (bucket: string) => boolean): number {
     let count = 0;
     for (const { name, superseded } of this.#buckets.values()) if (isMeant(name)) count += superseded;

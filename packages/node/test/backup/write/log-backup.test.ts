@@ -105,13 +105,13 @@ it("a backup reports each failure, what is exposed in the meantime, and its reco
   expect(told.filter(({ stage }) => stage === "begun")).toHaveLength(told.length / 2);
   const info = lines.filter(({ level }) => level >= 30).map(({ msg }) => msg);
   expect(info.filter((msg) => msg === "the log is backed up")).toHaveLength(2);
-  // Only the first of failures that follow one another is worth a line.
+  // Only the first of several consecutive failures is logged.
   expect(info.filter((msg) => msg.startsWith("backing up the log failed: "))).toHaveLength(1);
   const again = lines.filter(({ msg }) => msg === "the log is backed up").at(-1);
   expect(again).toMatchObject({ failures });
 });
 
-it("a failure of a backup that lasts is logged first, when it changes, hourly with a count, and at its end", () => {
+it("a lasting failure of a backup is logged at its beginning, when it changes, hourly with a count, and at its end", () => {
   let now = 0;
   const events = new EventDispatcher((error) => {
     throw error;

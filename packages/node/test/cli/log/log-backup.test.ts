@@ -164,7 +164,7 @@ describe("cairn log backup", () => {
     await withTarget((target) => writeRuns(target, 30, 36));
     const both = await run("verify", store);
     expect(both.stdout).toMatch(
-      /^LOG_REGRESSED: .* transactions 30 to 35 \(log-\S+\.segment\) does not agree with the one of transactions 15 to 36 \(log-\S+\.segment\): .* differ in transaction 32\. .* cairn log backup verify -f FILE/,
+      /^LOG_REGRESSED: .* transactions 30 to 35 \(log-\S+\.segment\) contradicts the segment of transactions 15 to 36 \(log-\S+\.segment\): .* differ in transaction 32\. .* cairn log backup verify -f FILE/,
     );
     // As the hint explains, the log decides which of the two is right, and only the other one is named and removed.
     const decided = await configured("verify");

@@ -22,7 +22,7 @@ describe("a refused prune of a log backup", () => {
   const prune = async (through: number): ReturnType<typeof run> =>
     await run(scene, "log", "backup", "prune", "--through", `${through}`);
 
-  /** Runs the commands that a hint names, in their order. */
+  /** Runs the commands in a hint, in order. */
   const follow = async (hint: string): Promise<void> => {
     const commands = Array.from(
       hint.matchAll(/cairn (checkpoint create|checkpoint verify)/g),
@@ -35,7 +35,7 @@ describe("a refused prune of a log backup", () => {
     }
   };
 
-  it("names the commands after which it is done: no verified checkpoint, or one that ends earlier", async () => {
+  it("names the commands after which it succeeds if there is no verified checkpoint, or only one that ends earlier", async () => {
     const first = await put(node, 0, 5, "first");
     await backedUp(node, first);
     const uncovered = await prune(first);
@@ -62,7 +62,7 @@ describe("a refused prune of a log backup", () => {
   });
 });
 
-it("a prune waits for the node that writes, and takes over the lease of one that died, as its hint says", async () => {
+it("a prune waits for the node that writes, and takes over the lease of a dead one, as its hint explains", async () => {
   const { scene, id, older, store, configured, withTarget } = await backupCommands(1, 11, 32);
   await scene.verify(older);
   const lease = path.join(store, backupLease(id));
@@ -71,7 +71,7 @@ it("a prune waits for the node that writes, and takes over the lease of one that
   expect([code, stderr]).toEqual([
     1,
     expect.stringMatching(
-      /^CONFLICT: A node is writing .*\n {2}hint: Nothing was removed\. .* ten minutes after that\.\n$/,
+      /^CONFLICT: A node is writing .*\n {2}hint: Nothing was removed\. .* wait ten minutes first\.\n$/,
     ),
   ]);
   expect(await withTarget(runs)).toEqual(["1-10", "11-31"]);

@@ -13,7 +13,10 @@ const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last:
 /** The length of a log in which each key is written and deleted repeatedly; every tenth transaction writes another bucket. */
 const TRANSACTIONS = 3_000;
 const KEYS = 23;
-/** The number of transactions within which sweeps examine all versions of these logs: some thousand, of which a sweep examines 512. */
+/**
+ * The number of transactions within which sweeps examine all versions of these logs, which have some thousands of
+ * versions, of which a sweep examines 512.
+ */
 const CYCLE = 900;
 
 function operation(position: number): TxOperation {
@@ -145,7 +148,7 @@ describe("history removed by a policy", () => {
     expect(await at(index, "never", 6)).toBeUndefined();
   });
 
-  it("is the oldest part of a history that is longer than what a sweep examines", async () => {
+  it("is the oldest part of a history that exceeds the work of one sweep", async () => {
     const written = 2_000;
     const log: LogMessage[] = [{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }];
     const add = (...ops: TxOperation[]): void => {
@@ -164,7 +167,7 @@ describe("history removed by a policy", () => {
       await index.apply(log.slice(from, from + 128));
       const { versions } = await index.history(document, written);
       const newest = Math.min(index.state.txId, written + 1);
-      // A gap would show as a revision that is missing between two others.
+      // A gap would appear as a missing revision between two others.
       expect(versions.map(({ revision }) => revision)).toEqual(versions.map((_, place) => newest - place));
       lengths.add(versions.length);
     }

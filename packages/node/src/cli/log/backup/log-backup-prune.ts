@@ -110,7 +110,7 @@ async function prune(
   if (configured === undefined) {
     throw new UsageError(
       "Pruning compares the log backup with its log, which needs a configuration.",
-      "Give the configuration of a node that writes the log with -f.",
+      "Specify the configuration of a node that writes the log with -f.",
     );
   }
   const { signal, forget } = interruptible(terminal, "segments may have been removed");
