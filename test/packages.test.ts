@@ -66,7 +66,7 @@ afterAll(async () => await rm(folder, { recursive: true, force: true }));
 describe("the packages, when installed from their tarballs into an empty folder", () => {
   it.each([
     ["by default", []],
-    ["also under the export condition of this repository's tests", ["--conditions=cairn-source"]],
+    ["with the export condition of this repository's tests, too", ["--conditions=cairn-source"]],
   ])("run in a program %s", async (_, options) => {
     await writeFile(place("program.js"), PROGRAM);
     const { stdout } = await run(process.execPath, [...options, "program.js"], { cwd: folder });

@@ -4,8 +4,8 @@ import { ratioTarget, type Row } from "../harness/row.ts";
 
 const LEVEL = "classic-level";
 const EMBEDDED = "cairn, embedded";
-const LEVEL_ALONE = "classic-level, one by one";
-const EMBEDDED_ALONE = "cairn, one by one";
+const LEVEL_ALONE = "classic-level, sequential";
+const EMBEDDED_ALONE = "cairn, sequential";
 const LEVEL_DECODED = "classic-level, beyond ASCII";
 const EMBEDDED_DECODED = "cairn, beyond ASCII";
 const CONSTANT = "fastify, a constant";
@@ -18,7 +18,7 @@ const HTTP_READS = 200_000;
 /** Reading documents by their keys, compared with the underlying store and with a server that looks up nothing. */
 export const reads: Row = {
   name: "reads",
-  title: "documents read by their keys at random, 32 at once, and one after the other",
+  title: "documents read by random keys, 32 concurrently, and sequentially",
   async prepare(workspace) {
     const { count } = workspace.records;
     const dir = workspace.fresh("read");

@@ -8,7 +8,7 @@ const CAIRN = "cairn";
 /** Building an index from the log, compared with only reading the same stream. */
 export const replay: Row = {
   name: "replay",
-  title: "an index from the log, against draining the same stream and doing nothing",
+  title: "an index from the log, against only draining the same stream",
   async prepare(workspace) {
     const log = await workspace.log();
     const documents = workspace.records.count;

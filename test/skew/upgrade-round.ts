@@ -150,10 +150,7 @@ export class UpgradeRound {
       const status = await this.#startAs(member, NEW);
       if (member.build !== NEW) return await this.#stay();
       if (!this.#isTrimmed && status.join.restoredFrom === null)
-        this.#cluster.violated(
-          member,
-          "an upgraded node did not restore the checkpoint that was made for it",
-        );
+        this.#cluster.violated(member, "an upgraded node did not restore the checkpoint created for it");
     }
   }
 

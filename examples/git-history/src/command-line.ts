@@ -104,5 +104,5 @@ function wholeNumber(option: string, value: string | undefined): number | undefi
 }
 
 function wrong(message: string, cause?: unknown): HistoryError {
-  return new HistoryError(message, { hint: "Say --help for what there is.", cause });
+  return new HistoryError(message, { hint: "Use --help to list them.", cause });
 }

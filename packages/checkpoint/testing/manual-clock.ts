@@ -1,6 +1,6 @@
 import type { Clock } from "../src/index.ts";
 
-/** A clock that stands still until a test moves it. */
+/** A clock that advances only when a test advances it. */
 export interface ManualClock extends Clock {
   /** Advances the clock by `ms`; every wait that ends by then is resolved. */
   advance(ms: number): void;

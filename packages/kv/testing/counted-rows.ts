@@ -17,7 +17,7 @@ export class CountedWriter {
   #stopped = false;
   #waiting: { readonly count: number; readonly resolve: () => void }[] = [];
 
-  /** Begins writing at once, with `rows` rows per batch. */
+  /** Begins writing immediately, with `rows` rows per batch. */
   constructor(store: KvStore, size: { readonly rows: number; readonly valueBytes: number }) {
     this.#store = store;
     this.#rows = size.rows;

@@ -23,7 +23,7 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     expect(await rowsOf(await bench.open("capture"))).toEqual([]);
   });
 
-  it("captures into an empty directory, and leaves only what the copy needs", async () => {
+  it("captures into an empty directory, and leaves only the files that the copy needs", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")]);
     await mkdir(bench.path("capture"));
@@ -100,7 +100,7 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     }
   });
 
-  it("captures into two directories at once", async () => {
+  it("captures into two directories concurrently", async () => {
     const store = await bench.open("store");
     const writer = new CountedWriter(store, { rows: 20, valueBytes: 100 });
     await writer.reached(200);

@@ -10,8 +10,8 @@ export function kvRangeSuite(bench: KvStoreBench): void {
   const all = ["a", "b", "d", "e"];
   const cases: [string, KvRange, string[]][] = [
     ["everything", {}, all],
-    ["gte a key that is there", { gte: bytes("b") }, ["b", "d", "e"]],
-    ["gte a key between", { gte: bytes("c") }, ["d", "e"]],
+    ["gte an existing key", { gte: bytes("b") }, ["b", "d", "e"]],
+    ["gte a key between two others", { gte: bytes("c") }, ["d", "e"]],
     ["gte a key before all", { gte: bytes("A") }, all],
     ["gte a key after all", { gte: bytes("f") }, []],
     ["gt", { gt: bytes("b") }, ["d", "e"]],
@@ -21,7 +21,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     ["gte and lt", { gte: bytes("b"), lt: bytes("e") }, ["b", "d"]],
     ["gt and lte", { gt: bytes("a"), lte: bytes("d") }, ["b", "d"]],
     ["bounds that cross", { gte: bytes("e"), lt: bytes("b") }, []],
-    ["a bound of no bytes", { gte: new Uint8Array(0) }, all],
+    ["an empty bound", { gte: new Uint8Array(0) }, all],
   ];
 
   it.each(cases)("return %s, forwards and backwards", async (_, range, expected) => {

@@ -15,7 +15,7 @@ import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
 /** The properties of an implementation that the suite needs. */
 export interface KvStoreSuiteOptions {
   readonly provider: KvProvider;
-  /** The folder in which test directories are made. Defaults to the system's directory for temporary files. */
+  /** The folder in which test directories are created. Defaults to the system's directory for temporary files. */
   readonly tempDir?: string;
 }
 

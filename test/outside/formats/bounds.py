@@ -6,7 +6,7 @@ EVERY, RECENT = 64, 1000
 
 
 def may_be_gone(fold, key):
-    """Returns whether a row may be missing that a fold without bounds has."""
+    """Returns whether a row that a fold without bounds has may be missing."""
     is_tombstone = key[:1] == b"d"
     own = key[1:] if is_tombstone else key[1:-8]
     bucket = own[: own.index(0)].decode()

@@ -1,4 +1,4 @@
-"""Checks a checkpoint in a folder as docs/checkpoint-format.md says ("Reading: what must be checked")."""
+"""Checks a checkpoint in a folder as docs/checkpoint-format.md requires ("Reading: what must be checked")."""
 
 import hashlib
 import json

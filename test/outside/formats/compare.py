@@ -23,7 +23,7 @@ def differences(fold, rows):
     """Returns a sentence for each difference, and the number of rows that history bounds removed."""
     wrong = [f"{_named(key)}: {why}" for key, value in rows.items() if (why := problem(key, value)) is not None]
     expected = fold.rows()
-    # While fields are being built, their rows differ from node to node.
+    # While fields are being built, their rows differ between nodes.
     if any(key[:1] in b"bz" for key in rows):
         rows = {key: value for key, value in rows.items() if key[:1] not in b"bzfv"}
         expected = {key: value for key, value in expected.items() if key[:1] not in b"fv"}
@@ -62,7 +62,7 @@ def _holes(fold, gone, rows):
 
 
 def _counters(fold, gone, rows, expected):
-    """Once history was removed, a bucket's counters say where it begins to be complete."""
+    """Once history has been removed, a bucket's counters state where the complete history begins."""
     wrong = []
     for bucket in {key[1 : key.index(0)] for key in gone}:
         key = b"n" + bucket

@@ -10,7 +10,7 @@ FIRST_LINE = re.compile(rb"([0-9a-f]{16}) ([0-9a-f]{16})(?: [!-~]{1,64})?\n")
 
 
 class Refused(Exception):
-    """A message without meaning; its outcome contains the reason."""
+    """A rejected message; its outcome contains the reason."""
 
 
 def log_tag(log_id):
@@ -23,7 +23,7 @@ def has_checksum(payload):
 
 
 def read(payload):
-    """Returns the log tag, the random part, and what follows the first line."""
+    """Returns the log tag, the random part, and the bytes after the first line."""
     if len(payload) <= SHORTEST or not payload.startswith(PREFIX):
         raise Refused("Cairn 0.1.0 wrote it" if payload.startswith(b"cairn/1 ") else "not a message of Cairn")
     if not has_checksum(payload):

@@ -9,7 +9,7 @@ TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class Map(dict):
-    """An object. `repeated`: it has a name twice, of which the last one counts."""
+    """An object. `repeated`: whether it repeats a name, in which case the last value counts."""
 
     repeated = False
 

@@ -12,7 +12,7 @@ import frame
 
 
 class Damaged(Exception):
-    """Something differs from what was written."""
+    """The data differs from the written data."""
 
 
 async def jetstream(url, stream):

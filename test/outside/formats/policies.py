@@ -1,4 +1,4 @@
-"""Which policies are valid, and which documents and events they apply to (docs/policies.md)."""
+"""Determines which policies are valid, and to which documents and events they apply (docs/policies.md)."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from frame import Refused
 from json_text import byte_length, field_of, field_text, is_well_formed, rewritten
 
 ANY_REASON = "policies:"
-"""Nodes word the sentence (docs/log-format.md), so that a reader knows only that there is one."""
+"""Nodes choose the wording (docs/log-format.md), so a reader knows only that there is a sentence."""
 
 PART = r"([0-9]+(?:[.,][0-9]+)?)"
 DURATION = re.compile(f"P(?=.)(?:{PART}W)?(?:{PART}D)?(?:T(?=.)(?:{PART}H)?(?:{PART}M)?(?:{PART}S)?)?")

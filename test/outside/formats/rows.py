@@ -74,7 +74,7 @@ def is_deletion(value):
 
 
 def problem(key, value):
-    """Returns what is wrong with a single row, or None."""
+    """Returns the error in a single row, or None."""
     kind = key[:1]
     if kind in b"cdh":
         own = key[1:-8] if kind == b"h" else key[1:]

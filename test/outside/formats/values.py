@@ -100,7 +100,7 @@ def policies(random, history):
 
 
 def lines(random):
-    """Returns what follows the first line of a foreign message; most are slightly wrong."""
+    """Returns the bytes after the first line of a foreign message; most of them are slightly wrong."""
     header = random.choice((random.choice(HEADERS), {"ops": [["put", "pods", key(random)]]}, {"ops": [["event"]]}, {"ops": [["configure"]]}))
     listed = header.get("ops") or []
     needed = sum(isinstance(one, list) and one[:1] in (["put"], ["event"], ["configure"]) for one in listed)

@@ -95,7 +95,7 @@ def bytes_of(value, most):
 def before_call(context, case, kwargs):
     name = case.operation.definition.raw["operationId"]
     query = case.query = case.query or {}
-    # A node waits for a future transaction until the request's timeout, and none comes.
+    # A node would wait for a future transaction until the request's timeout, but none is written.
     waits = name == "getTransaction" or ("min-tx" in query or "as-of" in query) and name != "watch"
     if waits:
         query.setdefault("timeout", "PT0.02S")
@@ -136,7 +136,7 @@ def before_call(context, case, kwargs):
         case.body = BODIES[name](case.body)
     elif name.startswith("put"):
         kept = numbers_kept(case.body)
-        # schemathesis examines a body that a hook sets again, and then takes null for a missing body.
+        # schemathesis examines a body again after a hook has set it, and then treats null as a missing body.
         if kept != case.body:
             case.body = kept
 

@@ -148,7 +148,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
   });
 
   test.each(["none", "gzip"] as const)(
-    "abandoned packing keeps no file open, whoever abandons it, with compression %s",
+    "abandoned packing keeps no file open, regardless of which side abandons it, with compression %s",
     async (compression) => {
       const dir = await temporaryDirectory();
       const input = join(dir, "in");

@@ -43,7 +43,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
       [...ENTRIES, { path: "000009.ldb", content: Buffer.from("x") }],
     ],
     ["a file twice", [...ENTRIES, first]],
-    ["a path that leads out", [...ENTRIES, { path: "../escape", content: Buffer.from("x") }]],
+    ["a path that leads outside", [...ENTRIES, { path: "../escape", content: Buffer.from("x") }]],
     ["an absolute path", [...ENTRIES, { path: "/tmp/escape", content: Buffer.from("x") }]],
     ["a folder", [{ path: "folder/", type: "Directory" }, ...ENTRIES]],
     ["a file in a folder", [...ENTRIES, { path: "folder/CURRENT", content: Buffer.from("x") }]],
@@ -61,7 +61,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
       [{ path: "x", type: "ExtendedHeader", content: Buffer.from("18 path=../escape\n") }, ...ENTRIES],
     ],
     [
-      "a file longer than the manifest says",
+      "a file that is longer than its entry in the manifest",
       [{ path: "000001.ldb", content: Buffer.alloc(40_001, "one ") }, ...ENTRIES.slice(1)],
     ],
     [
@@ -69,7 +69,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
       [{ path: "000001.ldb", content: Buffer.alloc(40_000, "eno ") }, ...ENTRIES.slice(1)],
     ],
     [
-      "two files' contents swapped by name",
+      "two files with swapped names",
       [
         { path: "CURRENT", content: FILES.LOG },
         { path: "LOG", content: FILES.CURRENT },

@@ -340,7 +340,7 @@ test("an aborted restore ends with the signal's reason and leaves nothing", asyn
 });
 
 test.each(["list", "read", "create"] as const)(
-  "a restore that is aborted while a store does not respond to %s ends at once, and a late response leaves nothing",
+  "a restore that is aborted while a store does not respond to %s ends immediately, and a late response leaves nothing",
   async (silent) => {
     const dir = await temporaryDirectory();
     const { store } = await threeCheckpoints(dir);

@@ -44,9 +44,9 @@ test.each([
   ["a pipe", (file: string) => execFileSync("mkfifo", [file])],
   ["a folder", (file: string) => mkdir(file)],
   ["an endless device", (file: string) => symlink("/dev/zero", file)],
-  ["a link that leads nowhere", (file: string) => symlink("nowhere", file)],
+  ["a dangling link", (file: string) => symlink("nowhere", file)],
   ["a link in a circle", (file: string) => symlink("in-progress-log-a.json", file)],
-])("%s in place of the lease is refused at once, and does not hinder a restore", async (_what, put) => {
+])("%s in place of the lease is refused immediately, and does not hinder a restore", async (_what, put) => {
   const { store, folder, dir, name } = await savedStore();
   await put(join(folder, "in-progress-log-a.json"));
   const source = testSource();

@@ -132,7 +132,7 @@ const full = new CairnError("STORE_FULL", "The store is full.");
 const failures: [string, StoreFaults][] = [
   ["the upload fails", { fail: ({ method }) => (method === "upload" ? full : undefined) }],
   [
-    "the answer to the upload is lost",
+    "the response to the upload is lost",
     { failAfter: ({ method }) => (method === "upload" ? full : undefined) },
   ],
   [
@@ -142,7 +142,7 @@ const failures: [string, StoreFaults][] = [
     },
   ],
   [
-    "the manifest is written and its answer says otherwise",
+    "the manifest is written but the response reports a failure",
     {
       failAfter: ({ method, name }) =>
         method === "create" && name.startsWith("checkpoint-") ? full : undefined,

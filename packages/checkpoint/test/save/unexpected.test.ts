@@ -10,9 +10,9 @@ const thrown: [string, unknown][] = [
   ["a text", "no"],
   ["nothing", undefined],
   ["null", null],
-  ["an object that cannot be made a text", Object.create(null)],
+  ["an object that cannot be converted to a string", Object.create(null)],
   ["a symbol", Symbol("odd")],
-  ["an error of memory that is used up", new RangeError("Array buffer allocation failed")],
+  ["an out-of-memory error", new RangeError("Array buffer allocation failed")],
 ];
 
 test.each(thrown)("a store that throws %s fails that round and no other", async (_what, error) => {
@@ -93,7 +93,7 @@ test("rounds missed while the process was suspended for days are dropped: one lo
   expect(source.captures).toBe(2);
 });
 
-test("during a round that takes longer than a period no other round starts, and missed ones are not made up for", async () => {
+test("during a round that takes longer than a period no other round starts, and missed rounds are not made up for", async () => {
   let sweeping: ManualClock | undefined;
   const { clock, source, checkpointer, events, look } = await start(
     {},

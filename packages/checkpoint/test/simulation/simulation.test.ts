@@ -23,7 +23,7 @@ test.each(SEEDS)(
 );
 
 describe("five nodes", () => {
-  test("save one checkpoint per period, never two at once, and share the work", async () => {
+  test("save one checkpoint per period, never two concurrently, and share the work", async () => {
     const report = await simulate(usualConditions(7, 5, 600));
     expectOrder(report);
     expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(0.95);
@@ -57,7 +57,7 @@ async function cost(change: Partial<Conditions>): Promise<Report> {
   return simulate({ ...usualConditions(3, 2, 100), ...change });
 }
 
-test("the cost of a look depends on the checkpoints kept, not on all that were ever saved", async () => {
+test("the cost of a look depends on the kept checkpoints, not on all that were ever saved", async () => {
   const [short, long] = [await cost({ periods: 60 }), await cost({ periods: 300 })];
   expect(long.longestListing).toBe(short.longestListing);
   expect(long.listsPerLook).toBeCloseTo(short.listsPerLook, 0);

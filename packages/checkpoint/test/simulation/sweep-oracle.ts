@@ -14,7 +14,7 @@ export interface SweepOracle {
   check(): Promise<void>;
 }
 
-/** Records the store's content before a sweep. `direct` reaches the store at once. */
+/** Records the store's content before a sweep. `direct` reaches the store without delay. */
 export async function beforeSweep(
   contents: StoreContents,
   seen: Witness,
@@ -40,7 +40,8 @@ export async function beforeSweep(
         reserved.has(name) || reservedBefore.has(name) || name === verified;
       const listed = new Set(seen.listed().map(({ name }) => name));
       for (const name of outdated) {
-        if (listed.has(name) && !isExcused(name)) seen.violate("retention removes what is outdated", name);
+        if (listed.has(name) && !isExcused(name))
+          seen.violate("retention removes outdated checkpoints", name);
       }
       for (const [file, held] of leftovers) {
         const checkpoint = parseCheckpointFile(file)?.checkpoint ?? "";

@@ -101,10 +101,10 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
     const sha256 = archive === undefined ? "" : createHash("sha256").update(archive).digest("hex");
     if (sha256 !== manifest.archive.sha256) violate("every listed checkpoint is whole", name);
     if (archive !== undefined && manifest.txId > transactionIn(archive)) {
-      violate("no checkpoint says more than its data holds", name);
+      violate("no checkpoint claims more than its data holds", name);
     }
     if (exclusive && holder !== by) {
-      violate("nobody publishes after losing the lease", `${name} by ${by.node}`);
+      violate("no process publishes after losing the lease", `${name} by ${by.node}`);
     }
     unpublished.delete(name);
     const checkpoint = { name, parsed, manifest, by };

@@ -51,12 +51,12 @@ export async function answeringServer(answer: (asked: Asked) => Answer): Promise
   return { endpoint: `http://127.0.0.1:${port}`, asked };
 }
 
-/** Returns an error document as S3 writes it. */
+/** Returns an error document in S3's format. */
 export function errorDocument(code: string, more = ""): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>It says ${code}.</Message>${more}<RequestId>1</RequestId></Error>`;
 }
 
-/** Returns a page of a listing as S3 writes it, with made-up sizes and times unless they are given. */
+/** Returns a page of a listing in S3's format, with arbitrary sizes and times unless they are given. */
 export function listingPage(
   names: readonly string[],
   next?: string,

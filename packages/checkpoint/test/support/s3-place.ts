@@ -29,7 +29,7 @@ export function s3Places(options: { readonly conditions?: boolean } = {}): () =>
   });
   afterAll(() => s3?.close());
   return () => {
-    if (s3 === undefined) throw new Error("A place is made in a test.");
+    if (s3 === undefined) throw new Error("A place must be created in a test.");
     return placeIn(s3);
   };
 }

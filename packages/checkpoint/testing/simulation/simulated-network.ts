@@ -19,8 +19,9 @@ export interface Network {
   /** The number of pieces of an upload. */
   readonly pieces: number;
   /**
-   * Called just before a request is sent and just after it was done: the moments at which a process may end. Before, it must not freeze:
-   * that a process stands still between looking at its clock and sending, no client of any store can rule out.
+   * Called just before a request is sent and just after it was done: the moments at which a process may end. Before
+   * that, it must not freeze, because no client of any store can rule out that its process is suspended between reading
+   * the clock and sending.
    */
   onStep(life: NodeLife, kind: RequestKind, when: "before" | "after"): void;
 }

@@ -13,7 +13,7 @@ export interface Transport {
   transfer(bytes: number): Promise<void>;
 }
 
-/** A file as the store holds it. */
+/** A stored file. */
 export interface SimulatedFile {
   readonly content: Buffer;
   readonly modifiedAt: number;
@@ -37,7 +37,7 @@ export interface StoreContents {
   readonly exclusive: boolean;
   /** Whether conditional writes really are exclusive. If not, another node may write a file between the check and the write. */
   readonly atomic: boolean;
-  /** The number of writes, from which tags are made. */
+  /** The number of writes, from which tags are generated. */
   writes: number;
 }
 

@@ -8,7 +8,7 @@ export interface Series {
   readonly label?: (value: number) => string;
   /** The distance of labels from their points, so that a steep line does not cross them. */
   readonly aside?: number;
-  /** Whether labels stand below the points, so that those of two lines do not meet. */
+  /** Whether labels are below the points, so that those of two lines do not overlap. */
   readonly below?: boolean;
 }
 

@@ -24,7 +24,7 @@ export async function checkLogsOnOpening(dir: string): Promise<number | undefine
   } catch (error) {
     const missing = ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
     if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // Files that disappear or change show that another process is writing them, which is then the error to report.
+    // If files disappear or change, another process is writing them, and that is the error to report.
     if (await isLockedElsewhere(dir)) throw locked(dir, error);
     // LevelDB reports missing files more clearly.
     if (isCairnError(error)) throw error;

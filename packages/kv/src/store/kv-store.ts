@@ -85,17 +85,20 @@ export interface KvStats {
 /**
  * An ordered key-value store.
  *
- * - `batch` is atomic: after a crash of the process all of it exists or none. Batches survive in order: if one exists, so do all earlier
+ * - `batch` is atomic: after a crash of the process all of it exists or none. Batches survive in order: if one exists,
+ *   so do all earlier
  * ones. It resolves when readers of this process see it; with `sync: true`, when it would also survive a power loss.
- * - A batch that failed because of the disk (`DISK_FULL`, `SYSTEM_REFUSED`, `INDEX_CORRUPT`) is the last one: whether it exists is known only
- *   after opening the store again, and until then every further batch throws the same error.
+ * - A batch that failed because of the disk (`DISK_FULL`, `SYSTEM_REFUSED`, `INDEX_CORRUPT`) is the last one: whether
+ *   it exists is known only after opening the store again, and until then every further batch throws the same error.
  * - Readers never see part of a batch, and never wait for writers.
  * - Damaged data is never returned: reads and captures throw `INDEX_CORRUPT`, and the node rebuilds its index.
- * - `capture` writes a copy of the store's files to `dir`, which it makes and which must not exist or be empty. The copy is *some* prefix of the
- *   batch history, not older than the call; writers do not wait. The copy can be opened with the provider's `open`. A failed capture removes
- *   what it made. Damage in the copy is `INDEX_CORRUPT`. With `unchecked` damage may go unnoticed: the caller compares LevelDB's tables itself
- *   (`checkTable` of `@cairn/kv/tables`), since it reads all of them anyway.
- * - `close` waits for running operations, including captures; afterwards every method throws `NOT_READY`. It may be called twice.
+ * - `capture` writes a copy of the store's files to `dir`, which it makes and which must not exist or be empty. The
+ *   copy is *some* prefix of the batch history, not older than the call; writers do not wait. The copy can be opened
+ *   with the provider's `open`. A failed capture removes its files. Damage in the copy is `INDEX_CORRUPT`. With
+ *   `unchecked` damage may go unnoticed: the caller compares LevelDB's tables itself (`checkTable` of
+ *   `@cairn/kv/tables`), since it reads all of them anyway.
+ * - `close` waits for running operations, including captures; afterwards every method throws `NOT_READY`. It may be
+ *   called twice.
  */
 export interface KvStore extends KvReader {
   /** Copies keys and values before it returns, so that the caller may reuse their memory. `sync` defaults to false. */

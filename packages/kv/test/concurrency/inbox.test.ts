@@ -32,7 +32,7 @@ test("a failure is thrown to all waiting takers, and to later ones once the queu
   const inbox = new Inbox<number>();
   const waiting = [inbox.take(), inbox.take()];
   inbox.fail(new Error("the reason"));
-  inbox.fail(new Error("what came of it"));
+  inbox.fail(new Error("the result of it"));
   for (const one of waiting) await expect(one).rejects.toThrow("the reason");
   inbox.put(1);
   expect(await inbox.take()).toBe(1);

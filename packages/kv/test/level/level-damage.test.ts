@@ -79,7 +79,7 @@ describe("opening a directory that is not a whole database", () => {
   it.each([
     ["zeros", "\0".repeat(16)],
     ["a folder", "."],
-    ["what is above it", "../other"],
+    ["a parent folder", "../other"],
     ["another file", "LOCK\n"],
   ])("throws INDEX_CORRUPT if CURRENT names %s, even if tables are compared first", async (_, content) => {
     await closedStore();

@@ -58,7 +58,7 @@ describe("removed rows are in the files until they are purged, and not afterward
       },
     ],
     [
-      "in a table of its own",
+      "in a separate table",
       async (store, secret) => {
         await fill(store, 1_000);
         await store.batch([put("row 000500", Buffer.concat([Buffer.from(secret), randomBytes(5 << 20)]))]);
@@ -67,7 +67,7 @@ describe("removed rows are in the files until they are purged, and not afterward
       },
     ],
     [
-      "in a table beside what removed it, where a snapshot made a compaction keep both",
+      "in a table together with its removal, where a snapshot made a compaction keep both",
       async (store, secret) => {
         await fill(store, 5_000);
         await store.batch([put("row 000500", secret)]);
@@ -79,7 +79,7 @@ describe("removed rows are in the files until they are purged, and not afterward
       },
     ],
     [
-      "in a table of its own with what removed it",
+      "in a separate table together with its removal",
       async (store, secret) => {
         await store.batch([put("row 000500", Buffer.concat([Buffer.from(secret), randomBytes(5 << 20)]))]);
         const snapshot = store.snapshot();

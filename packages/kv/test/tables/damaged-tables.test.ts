@@ -135,12 +135,12 @@ describe("a block compressed with Snappy", () => {
 
   it.each([
     ["nothing", []],
-    ["no end of its length", [0x80, 0x80]],
-    ["a literal that is cut off", [4, 12, 97]],
+    ["a length without an end", [0x80, 0x80]],
+    ["a truncated literal", [4, 12, 97]],
     ["a copy from before its beginning", [8, 0, 97, 2 << 2, 9]],
-    ["more than it says", [1, 4, 97, 98]],
-    ["less than it says", [9, 0, 97]],
-    ["a length that no memory should be taken for", [0xff, 0xff, 0xff, 0xff, 0x0f, 0]],
+    ["more bytes than its stated length", [1, 4, 97, 98]],
+    ["fewer bytes than its stated length", [9, 0, 97]],
+    ["a length for which no memory should be allocated", [0xff, 0xff, 0xff, 0xff, 0x0f, 0]],
   ])("is invalid with %s", (_, bytes) => {
     expect(unsnappy(Uint8Array.from(bytes))).toBeUndefined();
   });

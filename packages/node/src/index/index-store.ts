@@ -104,8 +104,8 @@ export class IndexStore {
 
   /**
    * Applies the messages that follow the index, in batches; decodes a batch while the previous one is written. Readers
-   * see only whole batches. An error leaves the index at the end of the last whole batch. Returns the numbers of what
-   * was applied.
+   * see only whole batches. An error leaves the index at the end of the last whole batch. Returns the counts of applied
+   * messages.
    */
   async apply(messages: readonly LogMessage[]): Promise<AppliedCounts> {
     let committed = 0;

@@ -56,7 +56,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ progress }) => (progress === null || progress.total === 0 ? null : progress.done / progress.total),
   ],
   cairn_orphan_transactions: [
-    "Transactions that the log lost and only indexes in quarantine know.",
+    "Transactions that the log lost and that only indexes in quarantine contain.",
     ({ join }) => join.orphans,
   ],
   cairn_checkpoint_last_tx: [

@@ -111,13 +111,13 @@ function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: 
   const registers = [registry];
   const removed = new Counter({
     name: "cairn_sweep_removed_total",
-    help: "What sweeps removed from the store, by reason.",
+    help: "Files that sweeps removed from the store, by reason.",
     labelNames: ["reason"],
     registers,
   });
   const undeletable = new Counter({
     name: "cairn_sweep_failed_removals_total",
-    help: "What sweeps failed to remove.",
+    help: "Files that sweeps failed to remove.",
     registers,
   });
   const skipped = new Counter({

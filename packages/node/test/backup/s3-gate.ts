@@ -26,7 +26,7 @@ export interface S3Gate {
 export const ALL: S3Rights = { put: true, delete: true };
 export const GET_AND_LIST: S3Rights = { put: false, delete: false };
 
-/** Starts the small S3 service, which is stopped with the test. Returns a function that makes gates to its bucket. */
+/** Starts the small S3 service, which is stopped with the test. Returns a function that creates gates to its bucket. */
 export async function s3Service(
   options: { readonly conditions?: boolean } = {},
 ): Promise<(rights: S3Rights, keysPerPage?: number) => Promise<S3Gate>> {

@@ -165,19 +165,19 @@ describe("wrong usage", () => {
     ["too many arguments", ["get", "pods", "a", "b"]],
     ["a group without a command", ["tx"]],
     ["nothing at all", []],
-    ["a count that is none", ["list", "pods", "--limit", "ten"]],
-    ["a line before the first", ["load", "-", "--from-line", "0"]],
-    ["an address that is none", ["status", "--url", "ftp://localhost:3000"]],
-    ["a file that is not there", ["load", "/no/such/file.ndjson"]],
-    ["a directory for a file", ["load", "/"]],
-    ["a document that is no JSON", ["tx", "put", "pods", "x", "{cpu: 1}"]],
+    ["an invalid count", ["list", "pods", "--limit", "ten"]],
+    ["a line number before the first", ["load", "-", "--from-line", "0"]],
+    ["an invalid address", ["status", "--url", "ftp://localhost:3000"]],
+    ["a missing file", ["load", "/no/such/file.ndjson"]],
+    ["a directory in place of a file", ["load", "/"]],
+    ["a document that is not JSON", ["tx", "put", "pods", "x", "{cpu: 1}"]],
     [
       "preconditions that exclude each other",
       ["tx", "put", "p", "x", "1", "--if-absent", "--if-revision", "1"],
     ],
-    ["a store that is no folder", ["checkpoint", "list", "gs://bucket/prefix"]],
-    ["a restore to nowhere", ["checkpoint", "restore", "."]],
-    ["a log level that is none", ["start", "--log-level", "loud"]],
+    ["a store that is not a folder", ["checkpoint", "list", "gs://bucket/prefix"]],
+    ["a restore without a target", ["checkpoint", "restore", "."]],
+    ["an invalid log level", ["start", "--log-level", "loud"]],
   ])("(%s) exits with 2 and a sentence on standard error", async (_what, argv) => {
     const { code, stdout, stderr } = await cairn(argv);
     expect([code, stdout]).toEqual([2, ""]);

@@ -229,7 +229,7 @@ describe("errors", () => {
     expect([one.node.refused, two.node.refused]).toEqual([2, 1]);
   });
 
-  it("come at once after an abort, even during a pause", async () => {
+  it("are thrown immediately after an abort, even during a pause", async () => {
     const stop = new AbortController();
     const call = client([nobody]).get("pods", "x", { signal: stop.signal });
     stop.abort(new Error("enough"));
@@ -298,7 +298,7 @@ describe("a watch", () => {
     })();
     for (let n = 1; n <= 40; n += 1) {
       await client().put("watched", "k", n);
-      // The next change comes over another connection; a watch that is behind would see several at once.
+      // The next change arrives over another connection; a watch that is behind would see several at the same time.
       if (n % 5 === 0) await expect.poll(() => seen.length).toBe(n);
     }
     await watching;

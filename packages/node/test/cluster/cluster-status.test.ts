@@ -179,7 +179,7 @@ describe("cairn status --cluster", () => {
 
 describe("cairn status --cluster --digest", () => {
   it.each(ENDING_SIGNALS)(
-    "removes its rebuild when it is ended by %s, and makes no claims about the nodes",
+    "removes its rebuild when it is ended by %s, and reports no verdict on the nodes",
     async (signal) => {
       const a = await scene.ready("a");
       await put(a, 0, 5, "right");

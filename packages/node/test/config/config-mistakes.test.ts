@@ -32,7 +32,7 @@ test("there are enough mistakes", () => {
   expect(MISTAKES.length).toBeGreaterThanOrEqual(80);
 });
 
-test("all problems are reported at once, from the top of the file down", async () => {
+test("all problems are reported together, in the order of the file", async () => {
   const problems = await problemsOf({
     json: '{"cairn/http-server": {"port": "x", "hots": 1},\n "cairn/nodes": {},\n "cairn/tx-log": {"paht": "x"}}',
     edn: '{:cairn/node {:id "/"}}',
@@ -97,11 +97,11 @@ function s3(parameter: string): string {
 
 test.each([
   ["a KMS key without KMS", '"kms-key-id": "k"', /kms-key-id needs encryption by KMS/],
-  ["a class that cannot be read at once", '"storage-class": "DEEP_ARCHIVE"', /DEEP_ARCHIVE/],
-  ["parts that S3 does not take", '"part-size": 1048576', /5242880/],
+  ["a storage class that cannot be read immediately", '"storage-class": "DEEP_ARCHIVE"', /DEEP_ARCHIVE/],
+  ["parts of a size that S3 does not accept", '"part-size": 1048576', /5242880/],
   ["an address in place of a bucket", '"bucket": "s3://bucket/prefix"', /without s3:\/\//],
   ["a prefix with an empty part", '"prefix": "a//b"', /without parts that are empty/],
-  ["a prefix that leads upwards", '"prefix": "x/../y"', /without parts that are empty/],
+  ["a prefix that leads to a parent", '"prefix": "x/../y"', /without parts that are empty/],
   [
     "a profile and a key",
     '"credentials": {"profile": "p", "access-key-id": "i", "secret-access-key": "k"}',

@@ -59,9 +59,9 @@ describe("an editor with the schema accepts", () => {
     ],
     ["a package as a module", { "cairn/index-store": { "kv-store": "@me/store#create" } }],
     ["the key that names the schema", { $schema: "./cairn.schema.json" }],
-    ["null for what is taken away", { "cairn/node": { id: null }, "cairn/http-server": null }],
+    ["null for removed parts", { "cairn/node": { id: null }, "cairn/http-server": null }],
     ["a server that is turned off", { "crux.http-server/server": false }],
-    ["text of digits for a number", { "cairn/http-server": { port: "8080" } }],
+    ["a string of digits in place of a number", { "cairn/http-server": { port: "8080" } }],
     [
       "addresses without a scheme",
       { "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: "a:1,b" } },
@@ -86,18 +86,18 @@ describe("an editor with the schema marks", () => {
   const ONLY_THE_READER = new Set([
     // Mistakes that depend on the rest of the file, or on the environment.
     "names: a shared module that nothing names",
-    "modules: a keyword that leads nowhere",
-    "modules: text that leads nowhere",
+    "modules: a keyword of an unknown module",
+    "modules: a string of an unknown module",
     "values: a variable that is not set",
     "values: a variable that is never closed",
-    "values: a store where the index restores to",
+    "values: a store in the folder to which the index restores",
     "values: a log in the index itself",
     "names: a misspelt server turned off",
     "older systems: a server under both names",
     // Mistakes that JSON cannot express.
     "durations: the frequency (Duration/ofHour 6)",
     "durations: the frequency (Duration/ofHours)",
-    "values: a path made by Java",
+    "values: a path created by Java",
     "older systems: a duration that is parsed by code",
   ]);
   const mistakes = MISTAKES.filter(({ title }) => !title.startsWith("syntax:"));

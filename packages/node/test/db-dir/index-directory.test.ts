@@ -30,7 +30,10 @@ async function moveAside(content: string, code: "INDEX_CORRUPT" | "LOG_REGRESSED
 describe("a db-dir", () => {
   it.each([
     ["a file in its place", async () => await writeFile(path.join(folder, "other"), "")],
-    ["a file above it", async () => await writeFile(path.join(folder, "other"), "").then(() => "below")],
+    [
+      "a file in place of a parent",
+      async () => await writeFile(path.join(folder, "other"), "").then(() => "below"),
+    ],
   ])("cannot be acquired with %s, and reports it", async (_, prepare) => {
     const below = (await prepare()) ?? "";
     await expect(IndexDirectory.acquire(path.join(folder, "other", below))).rejects.toMatchObject({

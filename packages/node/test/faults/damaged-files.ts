@@ -128,7 +128,7 @@ export async function link(damaged: Damaged): Promise<string> {
   ]);
   await rm(path.join(store, name), { recursive: true, force: true });
   await symlink(to, path.join(store, name));
-  return `${name} made a link to ${to}`;
+  return `${name} replaced by a link to ${to}`;
 }
 
 /** Changes a file's modification time. */

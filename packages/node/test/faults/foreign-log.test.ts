@@ -46,7 +46,7 @@ function cutAtRandom(messages: readonly LogMessage[], random: () => number): Log
 }
 
 it(
-  `foreign messages of ${SEEDS} seeds result in the same rows one by one, at once and in any batches`,
+  `foreign messages of ${SEEDS} seeds result in the same rows whether they are applied individually, in one batch or in any batches`,
   async () => {
     let committed = 0;
     for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {

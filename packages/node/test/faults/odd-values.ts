@@ -59,7 +59,10 @@ const ODD_TEXTS: readonly [() => string, ...(() => string)[]] = [
   () => "\u{0}".repeat(5_000),
 ];
 
-/** Returns `text` with one of its fields, at any depth, made odd, omitted or repeated; or another string altogether. */
+/**
+ * Returns `text` with one of its fields, at any depth, replaced by an odd value, omitted or repeated; or an unrelated
+ * string.
+ */
 export function spoilRecord(text: string, chance: Chance): string {
   let record: unknown;
   try {

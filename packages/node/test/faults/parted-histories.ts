@@ -24,24 +24,25 @@ interface Stored {
 /** The ways in which a history may be changed, starting at `at`. */
 const WAYS: Readonly<Record<string, (history: Stored[], at: number, random: () => number) => Stored[]>> = {
   "the same": (history) => history,
-  "one message is another one": (history, at, random) => history.toSpliced(at, 1, written(at, random)),
+  "one message was replaced by another": (history, at, random) =>
+    history.toSpliced(at, 1, written(at, random)),
   "one payload was stored at another time": (history, at) => {
     const [found] = history.slice(at, at + 1);
     return found === undefined ? history : history.toSpliced(at, 1, { ...found, at: found.at + 1 });
   },
   "one message is missing": (history, at) => history.toSpliced(at, 1),
-  "one message is there twice": (history, at) => history.toSpliced(at, 0, ...history.slice(at, at + 1)),
-  "two messages changed their places": (history, at) =>
+  "one message is duplicated": (history, at) => history.toSpliced(at, 0, ...history.slice(at, at + 1)),
+  "two messages were swapped": (history, at) =>
     history.toSpliced(at, 2, ...history.slice(at, at + 2).toReversed()),
-  "the end was lost and written anew": (history, at, random) => [
+  "the end was lost and written again": (history, at, random) => [
     ...history.slice(0, at),
     ...history.slice(at).map((_one, index) => written(at + index, random)),
   ],
-  "the end was lost and sent again as it was": (history, at) => [
+  "the end was lost and sent again unchanged": (history, at) => [
     ...history.slice(0, at),
     ...history.slice(at).map(({ payload, at: time }) => ({ payload, at: time + 1_000 })),
   ],
-  "a part was lost, and the same bytes end it": (history, at, random) => {
+  "a part was lost, and the log ends with the same bytes": (history, at, random) => {
     const count = 1 + Math.floor(random() * 20);
     const others = history.slice(at, at + count).map((_one, index) => written(at + index, random));
     return history.toSpliced(at, others.length, ...others);

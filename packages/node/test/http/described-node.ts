@@ -97,22 +97,22 @@ export class DescribedNode {
     const answer = await send(this.#url, method, at ?? operation.path, body, headers);
     check(answer.status === status, `${id} answers ${answer.status}, not ${status}: ${answer.text}`);
     const described = responses[String(status)];
-    if (described === undefined) throw new Error(`${id} does not say that it answers ${status}`);
+    if (described === undefined) throw new Error(`${id} does not document the response ${status}`);
     for (const name of ["cairn-tx", "etag", "link", "location"]) {
       if (answer.headers[name] === undefined || status >= 400) continue;
       const named = Object.keys(described.headers ?? {}).map((one) => one.toLowerCase());
-      check(named.includes(name), `${id} ${status} does not say that it has ${name}`);
+      check(named.includes(name), `${id} ${status} does not document ${name}`);
     }
     this.seen.add(`${id} ${status}`);
     const [[type, { schema }] = [undefined, { schema: {} }]] = Object.entries(described.content ?? {});
     const given = answer.headers["content-type"]?.split(";")[0];
     check(given === type, `${id} ${status} is ${given}, not ${type}`);
     if (type !== "application/json") return undefined;
-    // The final line break makes a terminal show its prompt on a new line.
+    // Because of the final line break, a terminal shows its prompt on a new line.
     check(/[^\n]\n$/.test(answer.text), `${id} ${status} does not end with one line break: ${answer.text}`);
     const { "content-length": length } = answer.headers;
     const isWhole = length === undefined || Number(length) === Buffer.byteLength(answer.text);
-    check(isWhole, `${id} ${status} says that it has ${length} bytes`);
+    check(isWhole, `${id} ${status} declares ${length} bytes`);
     const json = JSON.parse(answer.text) as unknown;
     const told = publishedOperations.get(id)?.responses[String(status)]?.content?.[type]?.schema ?? {};
     for (const validate of [validator(schema), validator(told, "published")]) {
@@ -124,7 +124,7 @@ export class DescribedNode {
     check(hint?.includes("docs/") !== true, `${id} ${status} sends to a file: ${hint}`);
     check(
       described.description.includes(`\`${code}\``),
-      `${id} does not say that it answers ${status} ${code}`,
+      `${id} does not document the response ${status} ${code}`,
     );
     return json;
   }

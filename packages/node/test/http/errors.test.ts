@@ -15,7 +15,7 @@ describe("every error", () => {
     ["a method of another route", "DELETE", "/status", {}, 405, "METHOD_NOT_ALLOWED"],
     ["malformed JSON", "PUT", "/api/v1/pods/x", { body: "{", headers: JSON_BODY }, 400, "TX_INVALID"],
     [
-      "bytes that are no UTF-8",
+      "bytes that are not UTF-8",
       "PUT",
       "/api/v1/pods/x",
       { body: Buffer.from([34, 255, 34]) },
@@ -43,7 +43,7 @@ describe("every error", () => {
       "REQUEST_INVALID",
     ],
     [
-      "a media type that is none",
+      "an invalid media type",
       "PUT",
       "/api/v1/pods/x",
       { body: "1", headers: { "content-type": ";;" } },
@@ -51,7 +51,7 @@ describe("every error", () => {
       "REQUEST_INVALID",
     ],
     ["an unknown parameter", "GET", "/status?verbose=1", {}, 400, "REQUEST_INVALID"],
-    ["a document that is not there", "GET", "/api/v1/pods/x", {}, 404, "NOT_FOUND"],
+    ["a missing document", "GET", "/api/v1/pods/x", {}, 404, "NOT_FOUND"],
     ["a delete with an empty JSON body is none", "DELETE", "/api/v1/pods/x", { headers: JSON_BODY }, 200, ""],
   ] as const)(
     "of %s has a code, a sentence and a hint",
@@ -113,7 +113,7 @@ describe("every error", () => {
   });
 
   test.each([
-    ["what is not HTTP", "hello\r\n\r\n", 400],
+    ["bytes that are not HTTP", "hello\r\n\r\n", 400],
     [
       "headers that are too long",
       `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${"x".repeat(20_000)}\r\n\r\n`,

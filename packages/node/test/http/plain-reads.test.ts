@@ -37,7 +37,7 @@ const REQUESTS: [what: string, path: string, headers?: Headers][] = [
   ["a document with a request id", "/api/v1/pods/web-0", { "x-request-id": "mine-1" }],
   ["a document for the page", "/api/v1/pods/web-0", { origin: PAGE }],
   ["a document for another page", "/api/v1/pods/web-0", { origin: "https://other.example" }],
-  ["a document at another name of this machine", "/api/v1/pods/web-0", { host: "LOCALHOST:3000" }],
+  ["a document under another name of this machine", "/api/v1/pods/web-0", { host: "LOCALHOST:3000" }],
   ["a document at another host", "/api/v1/pods/web-0", { host: "page.example" }],
   ["a document that the client already has", "/api/v1/pods/web-0", { "if-none-match": '"2"' }],
   ["a document that has changed", "/api/v1/pods/web-0", { "if-match": '"1"' }],
@@ -96,7 +96,7 @@ async function answersWhileClosing(
 
 describe.each(SERVERS)("on a server %s", (_, options) => {
   it.each(REQUESTS)(
-    "a request for %s gets the same answer as with a parameter",
+    "a request for %s gets the same response as with a parameter",
     async (_what, path, headers = {}) => {
       await using one = await served(options);
       const plain = await one.raw("GET", path, { headers });

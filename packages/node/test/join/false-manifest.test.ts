@@ -8,10 +8,10 @@ import { trimOptions, trimScene, twoCheckpoints } from "../upkeep/trim-scene.ts"
 
 /** False claims of manifests about archives that are intact. */
 const LIES: readonly (readonly [string, (manifest: Manifest) => Partial<Manifest>])[] = [
-  ["how many documents there are", ({ documents }) => ({ documents: documents + 1 })],
-  ["when its last transaction was", () => ({ txTime: "2026-11-20T06:12:26.123Z" })],
-  ["what its chains are", ({ chains = [] }) => ({ chains: chains.slice(1) })],
-  ["where its log begins", ({ log }) => ({ log: { ...log, offset: log.offset + 1 } })],
+  ["the number of documents", ({ documents }) => ({ documents: documents + 1 })],
+  ["the time of its last transaction", () => ({ txTime: "2026-11-20T06:12:26.123Z" })],
+  ["its chains", ({ chains = [] }) => ({ chains: chains.slice(1) })],
+  ["the beginning of its log", ({ log }) => ({ log: { ...log, offset: log.offset + 1 } })],
 ];
 
 it.each(LIES)(

@@ -130,7 +130,7 @@ it("a node joins from another store if one is unreachable, and reports it", asyn
 
 it.each([
   ["the only one", []],
-  ["beside an empty one", ["empty"]],
+  ["together with an empty one", ["empty"]],
 ])("a store that cannot be reached, %s, is waited for and never mistaken for empty", async (_, others) => {
   const [, newer = ""] = await mirrored();
   let isAway = true;

@@ -72,7 +72,7 @@ describe("a node whose index is damaged on disk", () => {
     await damage();
     const node = await start();
     await vi.waitFor(async () => {
-      // A read is needed: it makes an idle node notice.
+      // A read is needed so that an idle node notices.
       expect(await node.get(key("k7"))).toMatchObject({ json: JSON.stringify(documentOf("k7")) });
     });
     expect(await node.digest()).toMatchObject({ digest });
@@ -129,5 +129,5 @@ function refusesRestored(): KvProvider {
 }
 
 function refuse(): Promise<never> {
-  return Promise.reject(new CairnError("INDEX_CORRUPT", "A block is not what it was."));
+  return Promise.reject(new CairnError("INDEX_CORRUPT", "A block has changed."));
 }

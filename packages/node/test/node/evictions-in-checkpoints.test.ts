@@ -81,7 +81,7 @@ it("a node lists for an eviction exactly those checkpoints from which the conten
 it.each<[what: string, log: Partial<TxLog> | undefined]>([
   ["of a history that the log lost", { fetch: () => Promise.resolve(undefined) }],
   [
-    "of a log that cannot be asked",
+    "of a log that does not respond",
     { fetch: () => Promise.reject(new CairnError("LOG_UNREACHABLE", "Away.")) },
   ],
   ["without a log", undefined],

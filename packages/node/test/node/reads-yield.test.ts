@@ -25,7 +25,7 @@ async function start(kvProvider: KvProvider): Promise<CairnNode> {
 const reads: [string, (node: CairnNode) => Promise<unknown>][] = [
   ["documents", (node) => node.get(key)],
   ["documents of the past", (node) => node.get(key, { asOf: { txId: 2 } })],
-  ["documents that are not there", (node) => node.get({ ...key, name: "b" })],
+  ["missing documents", (node) => node.get({ ...key, name: "b" })],
   ["lists", (node) => node.list({ bucket: "pods" })],
   ["histories", (node) => node.history(key)],
   ["outcomes", (node) => node.await(2)],

@@ -331,8 +331,8 @@ describe("events", () => {
   it.each([
     ["no object", { reason: "x" }, '"object" must be a string of 1 to 1536 bytes'],
     ["a time that is a number", { object: "a", reason: "x", time: 1 }, "not the number 1."],
-    ["a time that is no number", { object: "a", reason: "x", time: "today" }, "nanoseconds"],
-    ["a field that is none", { object: "a", reason: "x", level: "y" }, '"level"'],
+    ["a time that is not a number", { object: "a", reason: "x", time: "today" }, "nanoseconds"],
+    ["an invalid field", { object: "a", reason: "x", level: "y" }, '"level"'],
   ])("with %s are refused", async (_what, event, told) => {
     const { url } = await start();
     const { status, json } = await call(`${url}/api/v1/events`, "POST", event);

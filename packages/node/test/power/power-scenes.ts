@@ -61,14 +61,14 @@ export const ORACLES: Readonly<Record<string, (folder: string, told: readonly st
         }
         const { first, last } = await log.bounds();
         if (last < stored) throw new Error(`${last} messages are left of ${stored}`);
-        if (first < trimmed) throw new Error(`the messages from ${first} on are there again`);
+        if (first < trimmed) throw new Error(`the messages starting with ${first} exist again`);
         for (let position = first; position <= last; position += 1) {
           const found = Buffer.from((await log.fetch(position))?.payload ?? []);
           if (!found.equals(payload(position, found.length)) || found.length === 0)
             throw new Error(`message ${position} is another one`);
         }
         const next = await log.append(payload(last + 1, 10));
-        if (next.position !== last + 1) throw new Error("it does not go on");
+        if (next.position !== last + 1) throw new Error("it does not continue");
       } finally {
         await log.close();
       }

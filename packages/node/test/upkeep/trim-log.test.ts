@@ -97,7 +97,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     });
   });
 
-  it("is trimmed by a node that verifies its checkpoints, and reports both", async () => {
+  it("is trimmed by a node that verifies its checkpoints, and the node reports both", async () => {
     const scene = await trimScene(kind);
     const node = await scene.start("node", { verifyEvery: 200, trim: { keep: 1 } });
     await node.ready;
@@ -117,7 +117,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
 
 describe("how far a log may be trimmed", () => {
   it.each([
-    ["no store is said to be shared", "shared-store", false],
+    ["no store is declared as shared", "shared-store", false],
     ["no checkpoint is verified", "2 not verified", true],
   ] as const)("is nothing while %s", async (_, because, shared) => {
     const scene = await trimScene("embedded", shared);

@@ -70,7 +70,7 @@ export function range(from: number, to: number): number[] {
 /** Returns `7: put pods default/a {"n":1}, delete pods default/b`, for example. */
 export function describeEvent({ txId, changes }: Extract<WatchEvent, { type: "tx" }>): string {
   const told = changes.map(({ op, bucket, namespace, name, revision, json }) => {
-    if (revision !== txId) throw new Error(`${name} is told with revision ${revision} by ${txId}`);
+    if (revision !== txId) throw new Error(`${name} is delivered with revision ${revision} by ${txId}`);
     return [op, bucket, `${namespace}/${name}`, json].filter((part) => part !== undefined).join(" ");
   });
   return `${txId}: ${told.join(", ")}`;

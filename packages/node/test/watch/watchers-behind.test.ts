@@ -62,7 +62,7 @@ describe("a watcher that reconnects to a feed", () => {
     while (ids.at(-1) !== 3_001) {
       const given = await Promise.all(batches.map(async (one) => (await one.next()).value));
       const [page] = given;
-      // Of 2.8 MB that every watcher has yet to read, no more than this is written at once.
+      // Of the 2.8 MB that every watcher has yet to read, no more than this is written at a time.
       expect(eventStreamText(page ?? []).length).toBeLessThan(128 * 1024);
       if (fed.feed.watchers === 1) expect(new Set(given).size).toBe(1);
       for (const event of page ?? []) if (event.type === "tx") ids.push(event.txId);

@@ -219,7 +219,7 @@ test("an error of the program stays unchanged", () => {
   expect(s3Error(bug, request)).toBe(bug);
 });
 
-test("a missing region and missing credentials are reported with what to set", () => {
+test("a missing region and missing credentials are reported with the parameters to set", () => {
   const request = {
     doing: "listing",
     permission: "s3:ListBucket",

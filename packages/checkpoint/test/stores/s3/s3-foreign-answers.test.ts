@@ -20,7 +20,7 @@ test.each([
     "STORE_UNREACHABLE",
     /returned status 200 and a response that is not from S3/,
   ],
-  ["a page that is XML, too", 200, "<html><body>ok</body></html>", "STORE_UNREACHABLE", /not a listing/],
+  ["a page that is also XML", 200, "<html><body>ok</body></html>", "STORE_UNREACHABLE", /not a listing/],
   ["nothing", 200, "", "STORE_UNREACHABLE", /not a listing/],
   [
     "a refusing page",
@@ -37,15 +37,21 @@ test.each([
     /returned status 502 and a response/,
   ],
   [
-    "a way to a login page",
+    "a redirect to a login page",
     302,
     LOGIN_PAGE,
     "STORE_UNREACHABLE",
     /returned status 302 and (?:a response|redirected)/,
   ],
-  ["a way without a page", 301, "", "STORE_UNREACHABLE", /redirected to https:\/\/login\.example\.net\./],
   [
-    "a page for what is not there",
+    "a redirect without a body",
+    301,
+    "",
+    "STORE_UNREACHABLE",
+    /redirected to https:\/\/login\.example\.net\./,
+  ],
+  [
+    "a page about a missing resource",
     404,
     LOGIN_PAGE,
     "STORE_UNREACHABLE",
@@ -68,8 +74,8 @@ test.each([
 });
 
 test.each([
-  ["does not say where it goes on", undefined],
-  ["begins with its first page again and again", "1"],
+  ["has no continuation token", undefined],
+  ["repeats its first page again and again", "1"],
 ])("a listing that is cut short and %s does not count as complete", async (_what, token) => {
   const next = token === undefined ? "" : `<NextContinuationToken>${token}</NextContinuationToken>`;
   const body = `<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>${next}</ListBucketResult>`;

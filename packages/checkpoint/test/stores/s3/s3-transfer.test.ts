@@ -98,7 +98,7 @@ test("a part whose response was lost, and one that failed, are sent again", asyn
 test.each([
   ["the content fails", "content"],
   ["it is aborted", "abort"],
-  ["a part fails for good", "part"],
+  ["a part fails permanently", "part"],
 ])("when %s in the middle of an upload, nothing is left, not even its parts", async (_what, how) => {
   const server = await memoryS3();
   const store = server.store(PARTS);

@@ -58,7 +58,7 @@ export function differentHistories(before: SegmentPlace, after: SegmentPlace, tx
     "LOG_REGRESSED",
     `In the backup, the segment ${one} contradicts the segment ${other}: they belong to different histories, and differ in transaction ${txId}.`,
     {
-      hint: "The log lost its end while a node was writing the backup. cairn log backup verify -f FILE compares the segments with the log and names those that the log contradicts; remove only those. If the log no longer holds these transactions, keep the history that the checkpoints agree with, which verify tells, too, and move the other files out of the folder.",
+      hint: "The log lost its end while a node was writing the backup. cairn log backup verify -f FILE compares the segments with the log and names those that the log contradicts; remove only those. If the log no longer holds these transactions, keep the history that agrees with the checkpoints, which verify also reports, and move the other files out of the folder.",
     },
   );
 }

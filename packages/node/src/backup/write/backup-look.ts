@@ -79,7 +79,7 @@ const EARLIEST_PART = 0.9;
 /** How long a measured offset of the store's clock from this machine's is used (ms). */
 const CLOCK_ASKED_MS = 3_600_000;
 /**
- * Looks at the backup of a log once: writes what it lacks, merges small segments, and removes those that were merged. A
+ * Looks at the backup of a log once: writes missing segments, merges small ones, and removes those that were merged. A
  * look that finds nothing to do lists once and writes nothing. Errors: those of the store and the log; `LOG_REGRESSED`
  * if the log does not continue the backup.
  *

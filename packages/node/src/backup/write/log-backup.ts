@@ -54,7 +54,7 @@ export interface LogBackupParts {
   readonly random?: () => number;
 }
 
-/** What a node knows about the backup. Times are in ISO 8601, by this machine's clock. */
+/** A node's information about the backup. Times are in ISO 8601, by this machine's clock. */
 interface State {
   /** When the last successful look ended; null before the first. */
   readonly look: BackupLook | null;

@@ -2,7 +2,7 @@ import type { CairnError } from "@cairn/kv";
 import { inOrder, type SegmentFile, versionOf } from "../segments/segment-name.ts";
 import type { WrittenSegment } from "./write-segments.ts";
 
-/** What a node remembers from one look to the next. */
+/** The state that a node keeps between looks. */
 export interface BackupMemory {
   /** The store's clock minus this machine's (ms), and when it was measured; undefined before that. */
   storeClock: { readonly aheadMs: number; readonly askedAt: number } | undefined;
@@ -29,7 +29,7 @@ export function forgetRemoved({ damaged }: BackupMemory, segments: readonly Segm
 /** Called as soon as a segment is written, because a later step may fail. */
 export type OnWritten = (segment: WrittenSegment, kind: "written" | "merged") => void;
 
-/** What a look has done so far, and the resulting content of the backup. */
+/** The results of a look so far, and the resulting content of the backup. */
 export class LookResults {
   readonly written: WrittenSegment[] = [];
   readonly merged: WrittenSegment[] = [];

@@ -132,7 +132,10 @@ async function lastShared(
   return low === 0 ? 0 : content.header.first + low - 1;
 }
 
-/** Runs `work` while no node writes or merges. Otherwise a node could write again what it read before the removal. */
+/**
+ * Runs `work` while no node writes or merges. Otherwise a node could write messages again that it read before the
+ * removal.
+ */
 async function exclusively<T>(target: BackupTarget, work: () => Promise<T>): Promise<T> {
   for (let tries = 0; tries < LEASE_TRIES; tries += 1) {
     const { lease } = await listBackup(target.store, target.of.id);

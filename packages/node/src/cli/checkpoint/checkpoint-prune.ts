@@ -49,7 +49,7 @@ export const addCheckpointPrune: AddCommand = (parent, terminal) => {
       "cairn checkpoint prune -f cairn.edn --other-logs",
     ],
   )
-    .option("--dry-run", "only print what would be removed and what stays, and why")
+    .option("--dry-run", "only print what would be removed or kept, and why")
     .option(
       "--retain-newer-than <duration>",
       "keep those younger than this (default: the configured policy)",

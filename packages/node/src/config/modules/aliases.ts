@@ -98,7 +98,7 @@ export interface Replacement {
   readonly id: string;
   /** Strings with variables that the operator sets. */
   readonly parameters: Readonly<Record<string, string>>;
-  /** A note that tells the operator what to do. */
+  /** A note that explains what the operator should do. */
   readonly note: string;
 }
 

@@ -108,7 +108,7 @@ export class EvictionPurge {
     return stems;
   }
 
-  /** Returns what blocks the purge; undefined once it is done and recorded. */
+  /** Returns the cause that blocks the purge; undefined once it is done and recorded. */
   async #go(
     { txId, purge }: { txId: TxId; purge: KvPurge },
     options: KvPurging,

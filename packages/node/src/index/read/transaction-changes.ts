@@ -153,7 +153,10 @@ async function* wantedTransactions(
   if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));
 }
 
-/** Reads the documents that expired with these transactions, whatever their outcomes; a bounded number for each. */
+/**
+ * Reads the documents that expired with these transactions, whatever their outcomes; their number is bounded for each
+ * transaction.
+ */
 async function expiredWithin(
   reader: KvReader,
   { bucket, namespace }: ChangesQuery,

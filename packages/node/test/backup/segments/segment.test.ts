@@ -46,7 +46,7 @@ function small(codec: SegmentCodec): Promise<{ file: string; content: Buffer }> 
 }
 
 describe("a segment", () => {
-  it("returns what was written, with any payloads, times and positions", async () => {
+  it("returns the written messages, with any payloads, times and positions", async () => {
     await fc.assert(
       fc.asyncProperty(
         someMessages,

@@ -34,7 +34,7 @@ describe("a cluster without faults", () => {
     expect(report.segments).toBeLessThan(70);
   });
 
-  it("writes at once when a segment is full, and not once for each node", async () => {
+  it("writes immediately when a segment is full, and not once for each node", async () => {
     const conditions = { ...usualConditions(4, 10, 6), messagesPerPeriod: 60, messageBytes: 1_000_000 };
     const report = await simulateBackup(conditions);
     expect(report.violations).toEqual([]);

@@ -163,7 +163,7 @@ it.each([
   expect(missingIn(runs, range)).toEqual({ count, first });
 });
 
-it("a backup does not know what is exposed once the log has lost its end", async () => {
+it("a backup cannot determine what is exposed once the log has lost its end", async () => {
   await covered(1);
   const lost = { position: 2, time: Date.now(), payload: Buffer.from("lost") };
   const [first] = await takeMessages(scene.log, 1, 1);

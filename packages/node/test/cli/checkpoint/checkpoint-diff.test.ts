@@ -38,7 +38,7 @@ async function changedScene(): Promise<{ scene: TrimScene; older: string; newer:
   return { scene, older, newer };
 }
 
-it("checkpoint diff prints what was added, changed and removed between two checkpoints, and leaves nothing behind", async () => {
+it("checkpoint diff prints the documents added, changed and removed between two checkpoints, and leaves nothing behind", async () => {
   const { scene, older, newer } = await changedScene();
   const before = await readdir(scene.folder);
   const { code, stdout } = await diff(scene, `checkpoints/${older}`, "checkpoints", "--staging", ".");

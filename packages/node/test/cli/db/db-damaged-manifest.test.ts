@@ -25,17 +25,17 @@ it.each<[what: string, damage: Damage, told: (live: string, manifest: string) =>
     (live, manifest) => `The manifest ${path.join(live, manifest)} is damaged. It is empty.`,
   ],
   [
-    "whose manifest is cut",
+    "whose manifest is truncated",
     (live, manifest) => truncate(path.join(live, manifest), 20),
     (live, manifest) => `The manifest ${path.join(live, manifest)} is damaged. A version edit `,
   ],
   [
-    "whose manifest is something else",
+    "whose manifest is not a manifest",
     (live, manifest) => writeFile(path.join(live, manifest), "x".repeat(100)),
     (live, manifest) => `The manifest ${path.join(live, manifest)} is damaged. A version edit `,
   ],
   [
-    "whose manifest is gone",
+    "whose manifest is missing",
     (live, manifest) => rm(path.join(live, manifest)),
     (live, manifest) =>
       `The database in ${live} lacks the manifest ${manifest}, which its file CURRENT names.`,
@@ -46,7 +46,7 @@ it.each<[what: string, damage: Damage, told: (live: string, manifest: string) =>
     (live) => `The file ${path.join(live, "CURRENT")} is damaged: it names no manifest.`,
   ],
   [
-    "whose CURRENT is cut",
+    "whose CURRENT is truncated",
     (live) => truncate(path.join(live, "CURRENT"), 5),
     (live) => `The file ${path.join(live, "CURRENT")} is damaged: it names no manifest.`,
   ],

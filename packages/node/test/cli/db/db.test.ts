@@ -65,12 +65,12 @@ const json = (text: string): Buffer => Buffer.from(text);
 describe("cairn db check", () => {
   it.each([
     [
-      "a document that is no JSON",
+      "a document that is not JSON",
       put(web, encodeVersion(web, 3, 0, json("{"))),
       "document pods/default/web: its document is not JSON",
     ],
     [
-      "a document that is cut short",
+      "a truncated document",
       put(web, json("{}")),
       "document pods/default/web: its checksum does not match its key and value",
     ],
@@ -80,12 +80,12 @@ describe("cairn db check", () => {
       "its revision 9 is outside transactions 1 to 3",
     ],
     [
-      "a document of another key",
+      "a document under another key",
       put(web, encodeVersion(team, 3, 0, json("1"))),
       "document pods/default/web: its checksum does not match its key and value",
     ],
     [
-      "a document where the key was deleted",
+      "a document of a deleted key",
       put(team, encodeVersion(team, 3, 0, json("1"))),
       "tombstone pods/team/db: its key has a document as well",
     ],
@@ -99,8 +99,12 @@ describe("cairn db check", () => {
       { type: "del", key: counters },
       "counter pods: the bucket has documents or tombstones, but no counters",
     ],
-    ["a row of no kind", put(Buffer.from("\u0001x"), json("")), "its kind is unknown to this version"],
-    ["a key that is cut short", put(Buffer.from("cpods\0web"), json("")), "its key is truncated"],
+    [
+      "a row of an unknown kind",
+      put(Buffer.from("\u0001x"), json("")),
+      "its kind is unknown to this version",
+    ],
+    ["a truncated key", put(Buffer.from("cpods\0web"), json("")), "its key is truncated"],
     ["a state that cannot be read", put(STATE_ROW_KEY, json("{}")), "its state row is not readable"],
   ] satisfies [string, KvOperation, string][])(
     "finds %s, and reports where",
@@ -160,7 +164,7 @@ describe("a place", () => {
     );
   });
 
-  it("leaves nothing behind, wherever the copy is made", async () => {
+  it("leaves nothing behind, wherever the copy is created", async () => {
     const staging = path.join(folder, "staging-of-mine");
     await mkdir(staging);
     await db("check", "n-index", "--staging", staging);

@@ -178,7 +178,7 @@ describe("the hint for a refused value of an older system", () => {
     ["a parameter", "{:xtdb/index-store {:kv-store {:xtdb/module xtdb.rocksdb/->kv-store :sync? true}}}"],
     ["a top-level key", "{:xtdb/document-store {}}"],
     ["a file", '{:xtdb/index-store {:kv-store {:db-dir (io/file "/d")}}}'],
-    ["code of one's own", '{:xtdb/tx-log (my-log "x")}'],
+    ["custom code", '{:xtdb/tx-log (my-log "x")}'],
     ["a quoted list", "{:xtdb/query-engine {:fn-allow-list '[a/b]}}"],
     ["a backquote", "{:xtdb/tx-log {:xtdb/module `xtdb.kafka/->tx-log}}"],
   ])("%s: leads to a file that is accepted", async (_what, text) => {

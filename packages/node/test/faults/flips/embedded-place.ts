@@ -70,7 +70,7 @@ export class PristineNode {
     const { id } = messages;
     const acknowledged = messages.found.slice(1).map(({ position, time }) => {
       const transaction = told.get(position);
-      if (transaction === undefined) throw new Error(`Nobody was told of ${position}.`);
+      if (transaction === undefined) throw new Error(`No client received ${position}.`);
       return { txId: position, transaction, time };
     });
     return new PristineNode(place, id, acknowledged);

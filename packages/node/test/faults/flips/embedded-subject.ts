@@ -128,5 +128,5 @@ async function changes(node: CairnNode, upTo: number): Promise<string[]> {
     }
     if (event.txId >= upTo && !("ahead" in event)) return found;
   }
-  throw new Refused("TX_TIMEOUT", `a watch was not told of transaction ${upTo}`);
+  throw new Refused("TX_TIMEOUT", `a watch did not receive transaction ${upTo}`);
 }

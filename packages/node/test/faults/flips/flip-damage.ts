@@ -57,7 +57,7 @@ export async function flipSomewhere(
   }
 }
 
-/** Returns an offset anywhere, at the end, where indexes, filters and footers are, or at the beginning. */
+/** Returns a random offset: anywhere, near the end (where indexes, filters and footers are), or near the beginning. */
 function placeIn(size: number, chance: Chance): number {
   const where = chance.next();
   if (where < 0.55) return chance.below(size);

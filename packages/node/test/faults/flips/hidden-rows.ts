@@ -3,7 +3,7 @@ import type { FlipOracle } from "./flip-oracle.ts";
 import type { Answer, Answers, Question } from "./question.ts";
 
 /**
- * Classifies a wrong answer that a row hidden from LevelDB can explain: `absent` if it merely lacks something, `older`
+ * Classifies a wrong answer that a row hidden from LevelDB can explain: `absent` if something is only missing, `older`
  * if an earlier row of the same key became visible. Returns undefined if a hidden row cannot be the reason, in which
  * case the answer is wrong.
  */

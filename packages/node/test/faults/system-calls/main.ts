@@ -41,7 +41,7 @@ if (failures.length > 0) {
 await rm(folder, { recursive: true, force: true });
 
 function buildLibrary(): void {
-  if (process.platform !== "linux") fail("System calls are only made to fail on Linux (LD_PRELOAD).");
+  if (process.platform !== "linux") fail("Failing system calls can be injected only on Linux (LD_PRELOAD).");
   const built = spawnSync("gcc", ["-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], {
     encoding: "utf8",
   });

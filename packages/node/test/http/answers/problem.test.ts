@@ -42,7 +42,7 @@ const REFUSED: Asked[] = [
   ["another method", "PATCH", "/status"],
   ["a parameter", "GET", "/status?x=1"],
   ["a large body", "PUT", "/api/v1/pods/x", `"${"x".repeat(2_000)}"`],
-  ["a body that is none", "PUT", "/api/v1/pods/x", "{"],
+  ["an invalid body", "PUT", "/api/v1/pods/x", "{"],
   ["a line of a batch", "POST", "/api/v1/tx/batch", "{"],
   ["policies", "PUT", "/api/v1/policies", '{"index":{}}'],
 ];

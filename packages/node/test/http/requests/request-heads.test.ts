@@ -20,7 +20,7 @@ describe("a request whose client waits for 100 Continue", () => {
     ["POST /api/v1/tx/batch", ["Content-Length: 9", "Content-Type: text/html"], 415],
     ["POST /api/v1/tx", ["Content-Length: 9", 'If-Match: "7"'], 400],
     ["PUT /api/v1/pods/x", ["Content-Length: 9", "Origin: http://elsewhere.example"], 403],
-  ])("%s with %j gets %i at once, and its connection ends", async (line, headers, status) => {
+  ])("%s with %j immediately gets %i, and its connection ends", async (line, headers, status) => {
     await using served = await serve();
     const head = [`${line} HTTP/1.1`, "Host: localhost", "Expect: 100-continue", ...headers];
     const answer = await answersTo(served.server.port, head);

@@ -43,7 +43,7 @@ describe("a message that no node wrote for this log", () => {
     ["that begins another log", encodeBirthRecord({ log: "log-2", offset: 0 }), /written for another log/],
     ["that begins this log again", encodeBirthRecord({ ...birth, offset: 7 }), /only the first message/],
     [
-      "that says it continues this log, in its middle",
+      "that claims to continue this log, in its middle",
       encodeBirthRecord({
         log: "log-1",
         offset: 2,

@@ -122,7 +122,7 @@ describe("the chains", () => {
 
   it.each<[string, Transaction["ops"][number]]>([
     ["whether it took effect", ["match", "things", "a", 2]],
-    ["how many documents there are", ["evict", "things", "a"]],
+    ["the number of documents", ["evict", "things", "a"]],
     ["what it wrote", ["delete", "things", "a"]],
   ])("depend on the outcome of every transaction: %s", async (_what, op) => {
     const [first] = logOf(1);

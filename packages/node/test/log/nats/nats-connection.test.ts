@@ -209,10 +209,10 @@ describe("connecting to NATS", () => {
   });
 
   it.each([
-    ["its address is taken for that address", "address", "tls://127.0.0.1", true],
-    ["its address is not taken for a name", "address", "tls://localhost", false],
-    ["a name is taken for that name", "name", "tls://localhost", true],
-    ["a name is not taken for an address", "name", "tls://127.0.0.1", false],
+    ["its address is accepted for that address", "address", "tls://127.0.0.1", true],
+    ["its address is not accepted for a name", "address", "tls://localhost", false],
+    ["a name is accepted for that name", "name", "tls://localhost", true],
+    ["a name is not accepted for an address", "name", "tls://127.0.0.1", false],
   ])("checks a server's certificate for %s", async (_what, certificate, server, isTaken) => {
     const { port } = await started(
       "--tls",

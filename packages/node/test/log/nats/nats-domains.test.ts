@@ -124,7 +124,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     expect(await (await open(leaf)).exists()).toBe(false);
   });
 
-  it("needs the name of the domain on a leaf node without JetStream, and says so", async () => {
+  it("needs the name of the domain on a leaf node without JetStream, and reports that", async () => {
     const near = await open(hub);
     await near.create(bytes);
     const config = join(folder, "plain.conf");

@@ -60,9 +60,9 @@ describe("a stream or a server with limits of its own", () => {
   }
 
   it.each([
-    ["none but the server's for one request", {}],
-    ["how long a consumer may be idle", { consumer_limits: { inactive_threshold: nanos(500) } }],
-    ["what may wait for acknowledgement", { consumer_limits: { max_ack_pending: 10 } }],
+    ["only the server's limit on one request", {}],
+    ["a limit on the idle time of a consumer", { consumer_limits: { inactive_threshold: nanos(500) } }],
+    ["a limit on unacknowledged messages", { consumer_limits: { max_ack_pending: 10 } }],
   ])("is read like any other stream: %s", async (_, limits) => {
     const { stream } = await made(limits);
     const log = await open(stream);
@@ -108,7 +108,7 @@ describe("a stream or a server with limits of its own", () => {
 
   it.each([
     ["counters alone", "allow_msg_counter", true],
-    ["numbers from 1000 on", "first_seq", 1_000],
+    ["numbers starting with 1000", "first_seq", 1_000],
   ])("is refused if it sets %s, by servers that know this setting", async (_, setting, value) => {
     const { stream, answer } = await made({ [setting]: value, allow_direct: true });
     const log = await open(stream);
@@ -139,7 +139,7 @@ describe("a stream or a server with limits of its own", () => {
     expect(performance.now() - begun).toBeLessThan(20_000);
   });
 
-  it("lets the creation of a log end at once when it is aborted", async () => {
+  it("lets the creation of a log end immediately when it is aborted", async () => {
     const { stream } = await made({ max_bytes: 4, discard: "new" });
     const stop = new AbortController();
     const log = await open(stream, { signal: stop.signal });

@@ -1,4 +1,4 @@
-;; For each line, a text in hexadecimal UTF-16: what Clojure's reader makes of it, as edn/plain-form.ts prints it, or "!" and why it refuses.
+;; For each line, a text in hexadecimal UTF-16: the value that Clojure's reader returns for it, as edn/plain-form.ts prints it, or "!" and the reason why it refuses.
 (require '[clojure.edn :as edn] '[clojure.string :as str])
 (import '(java.io PushbackReader StringReader))
 
