@@ -4,7 +4,7 @@ import { BROKEN_CLUSTERS } from "./clusters/all-clusters.ts";
 
 /** Codes whose hint is not a remedy, each with the reason. */
 const WITHOUT_CURE: Partial<Record<ErrorCode, string>> = {
-  INTERNAL: "an unexpected error has no known cure; its hint asks for a report",
+  INTERNAL: "an unexpected error has no known remedy; its hint asks for a report",
 };
 
 it("every error code that has a remedy is shown by a broken cluster", () => {

@@ -68,7 +68,7 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
   },
   {
     name: "segment-damaged-log-trimmed",
-    failure: "the log was trimmed, and a segment that alone has what was trimmed is damaged",
+    failure: "the log was trimmed, and the only segment with the trimmed transactions is damaged",
     codes: ["SEGMENT_CORRUPT"],
     async break(scene) {
       await backedUp(scene);

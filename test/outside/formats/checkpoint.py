@@ -38,7 +38,7 @@ def manifest(store, name):
     listed = [file["name"] for file in value["files"]]
     need(len(set(listed)) == len(listed) and all(map(PLAIN.fullmatch, listed)), "its names are not plain, or are there twice")
     need(listed == sorted(listed), "its names are not in order")
-    need(len(value["chains"]) <= 250 and all(one["txId"] <= value["txId"] for one in value["chains"]), "its chains go on")
+    need(len(value["chains"]) <= 250 and all(one["txId"] <= value["txId"] for one in value["chains"]), "its chains continue beyond it")
     need(value["format"]["archive"] in ("tar/1", "tar+gzip/1"), "its archive is of another format")
     return value
 

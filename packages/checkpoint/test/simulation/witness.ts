@@ -99,7 +99,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
     // such a checkpoint.
     if (!exclusive && archive === undefined) return;
     const sha256 = archive === undefined ? "" : createHash("sha256").update(archive).digest("hex");
-    if (sha256 !== manifest.archive.sha256) violate("every listed checkpoint is whole", name);
+    if (sha256 !== manifest.archive.sha256) violate("every listed checkpoint is complete", name);
     if (archive !== undefined && manifest.txId > transactionIn(archive)) {
       violate("no checkpoint claims more than its data holds", name);
     }
@@ -136,7 +136,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
   }
 
   function archiveRemoved(name: string, by: NodeLife): void {
-    if (published.has(name)) violate("every listed checkpoint is whole", `${name} lost its archive`);
+    if (published.has(name)) violate("every listed checkpoint is complete", `${name} lost its archive`);
     if (isRestored(name)) violate("a reserved checkpoint stays", name);
     const owner = unpublished.get(name);
     unpublished.delete(name);

@@ -98,7 +98,7 @@ async function forge(place: string, at: number): Promise<void> {
   const messages: LogMessage[] = [];
   for (let position = 1; position <= identity.bounds.last; position += 1) {
     const message = await log.fetch(position);
-    if (message === undefined) throw new Error("the log is whole");
+    if (message === undefined) throw new Error("the log is intact");
     const payload = encodeTransaction({ ops: [["put", "things", "default/forged", at]] }, identity.id);
     messages.push(position === at ? { ...message, payload } : message);
   }

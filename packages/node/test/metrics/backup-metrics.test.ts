@@ -12,11 +12,11 @@ beforeEach(async () => {
 });
 afterEach(() => scene.close());
 
-it("the metrics of a log backup stay while its looks fail, and say so from the first look on", async () => {
+it("the metrics of a log backup are kept while its looks fail, and report the failures starting with the first look", async () => {
   let isDown = true;
   const folder = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
   const store = faultyStore(folder, {
-    // Only looks ask for the folder of one log; a node that joins lists all.
+    // Only looks list the folder of one log; a joining node lists all.
     fail: ({ name }) => (isDown && /^log-./.test(name) ? unreachable() : undefined),
   });
   const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
@@ -28,7 +28,7 @@ it("the metrics of a log backup stay while its looks fail, and say so from the f
   const failing = async (): Promise<void> => {
     await vi.waitFor(async () => expect((await read())("failed_looks")).toBeGreaterThan(0), 20_000);
   };
-  // Nothing is known of the backup yet.
+  // The content of the backup is not known yet.
   await failing();
   const first = await read();
   expect([first("period_seconds"), first("exposed_transactions")]).toEqual([0.2, undefined]);

@@ -153,7 +153,7 @@ describe("a message of the log", () => {
     ["an id that is null", '{"ops":[["delete","fx","a"]],"id":null}'],
     ["an empty id", '{"ops":[["delete","fx","a"]],"id":""}'],
     ["an id that is too long", `{"ops":[["delete","fx","a"]],"id":"${"x".repeat(257)}"}`],
-    ["an id that is no Unicode", '{"ops":[["delete","fx","a"]],"id":"\\ud800"}'],
+    ["an id that is not valid Unicode", '{"ops":[["delete","fx","a"]],"id":"\\ud800"}'],
     ["a key written twice", '{"ops":[["put","fx","default/a"],["put","fx","a"]]}\n1\n2'],
     ["policies set twice", '{"ops":[["configure"],["configure"]]}\n{}\n{}'],
     ["too few documents", '{"ops":[["put","fx","a"]]}'],
@@ -226,7 +226,7 @@ describe("an invalid transaction is refused before it is sent", () => {
     ["infinity", { ops: [["put", "pods", "x", Infinity]] }, /JSON cannot represent/],
     ["a document that is missing", { ops: [["put", "pods", "x", undefined]] }, /JSON value/],
     ["a document nested too deeply", { ops: [["put", "pods", "x", deep]] }, /nested too deeply/],
-    ["an id that is no Unicode", { ops: [["delete", "pods", "x"]], id: "\ud800" }, /id must be valid/],
+    ["an id that is not valid Unicode", { ops: [["delete", "pods", "x"]], id: "\ud800" }, /id must be valid/],
     ["an empty id", { ops: [["delete", "pods", "x"]], id: "" }, /id is text/],
   ];
   it.each(refused)("%s", (_, value, message) => {

@@ -25,7 +25,7 @@ export class EventRows {
     this.#from = from;
   }
 
-  /** Reads the events that may be removed up to `time` while `recorded` events arrive in `transactions`. */
+  /** Reads the events that may be removed up to `time` while `recorded` new events arrive in `transactions`. */
   static async load(
     bound: Bound,
     reader: KvReader,
@@ -57,7 +57,7 @@ export class EventRows {
     return this.#count;
   }
 
-  /** The time before which there is no event, as in {@link IndexState}. */
+  /** The time before which there are no events; see {@link IndexState}. */
   get from(): number {
     return this.#from;
   }
@@ -74,13 +74,13 @@ export class EventRows {
     const last = this.#remove(time, events.length + MAX_EXTRA_REMOVALS);
     if (last !== undefined) this.#from = Math.max(this.#from, milliseconds(eventRowTime(last)));
     for (const key of keys) {
-      // Events may report times that are older than those of events removed before.
+      // Events may have times that are older than those of already removed events.
       if (last === undefined || Buffer.compare(key, last) > 0)
         this.#from = Math.min(this.#from, milliseconds(eventRowTime(key)));
     }
   }
 
-  /** Removes the oldest events, as far as they are beyond the bounds, and `most` of them. Returns the key of the last one. */
+  /** Removes the oldest events that are beyond the bounds, at most `most` of them. Returns the key of the last one. */
   #remove(time: number, most: number): Uint8Array | undefined {
     const oldest = oldestEventTime(this.#bound, time);
     let last: Uint8Array | undefined;
@@ -100,7 +100,7 @@ export class EventRows {
   }
 }
 
-/** The events of an index: their number, and the time before which there is none (ms since 1970). */
+/** The number of events in an index, and the time before which there are none (ms since 1970). */
 interface StoredEvents {
   readonly count: number;
   readonly from: number;

@@ -25,7 +25,7 @@ import type { StatePolicies } from "../rows/index-state.ts";
 /** The maximum number of due rows that a transaction examines. Part of the index version. */
 const DUE_PER_TRANSACTION = 100;
 
-/** Returns whether any document may be due at `time`; `from` as in {@link IndexState}. */
+/** Returns whether any document may be due at `time`. For `from`, see {@link IndexState}. */
 export async function hasDue(reader: KvReader, time: number, from = 0): Promise<boolean> {
   if (from > time) return false;
   for await (const rows of reader.range({ ...dueWithin(from, time), limit: 1 })) return rows.length > 0;
@@ -61,7 +61,7 @@ export class Expiry {
     this.#from = from;
   }
 
-  /** The time before which no document is due, as in {@link IndexState}. */
+  /** The time before which no document is due; see {@link IndexState}. */
   get from(): number {
     return this.#from;
   }

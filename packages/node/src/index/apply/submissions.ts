@@ -34,7 +34,7 @@ export class Submissions {
     this.#remembered = remembered;
   }
 
-  /** Reads what is remembered of the ids of `messages`, which follow transaction `before`. */
+  /** Reads the stored records of the ids of `messages`, which follow transaction `before`. */
   static async load(
     messages: readonly IndexedMessage[],
     before: TxId,
@@ -86,7 +86,10 @@ export class Submissions {
     }
   }
 
-  /** Reads the ids of transactions up to `floor`. Those up to `after` were removed before: reading over removed rows is slow. */
+  /**
+   * Reads the ids of transactions up to `floor`. Skips those up to `after`, which have been removed, because reading
+   * past removed rows is slow.
+   */
   async #loadExpired(
     { after, floor }: { readonly after: TxId; readonly floor: TxId },
     reader: KvReader,

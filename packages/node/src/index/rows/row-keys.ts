@@ -193,7 +193,7 @@ export function nanoseconds(time: number): bigint {
   return BigInt(time) * NS_PER_MS;
 }
 
-/** Converts a time of events (ns) to milliseconds, rounded down. */
+/** Converts the time of an event (ns) to milliseconds, rounded down. */
 export function milliseconds(time: bigint): number {
   return Number(time / NS_PER_MS);
 }

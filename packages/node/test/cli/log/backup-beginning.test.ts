@@ -42,7 +42,7 @@ describe("cairn log backup verify", () => {
     const { id, older, store, scene, configured, withTarget } = commands;
     await rm(path.join(store, beginFile(id, 11)));
     // The store alone does not show which messages the log still holds.
-    expect((await commands.run("verify", store)).stdout).toContain("no .begin file says");
+    expect((await commands.run("verify", store)).stdout).toContain("no .begin file records");
     const { code, stdout } = await configured("verify");
     expect([code, stdout]).toEqual([
       1,

@@ -143,7 +143,7 @@ class FlipRound {
     if (end === "halted") {
       // The log is the truth: while it is intact, a node has no reason to halt.
       if (!this.#isLogDamaged)
-        throw new Error(`The log is whole, and the node halted: ${failure?.code} ${failure?.message}`);
+        throw new Error(`The log is intact, but the node halted: ${failure?.code} ${failure?.message}`);
       this.#count(`halted: ${failure?.code}`);
     } else if (end === "right") {
       const { movedAside, skipped } = await this.node.with((subject) => subject.health());

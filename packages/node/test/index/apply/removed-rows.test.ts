@@ -9,7 +9,7 @@ import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/
 
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
-/** Small, so that ids are forgotten in a short log. */
+/** Small, so that ids are forgotten even in a short log. */
 const REMEMBERED = 50;
 const TRANSACTIONS = 600;
 
@@ -29,7 +29,7 @@ function log(): LogMessage[] {
     ];
     if (position === 2)
       ops.push(["configure", { expire: { jobs: { after: "PT20S" } }, events: { keep: 30 } }]);
-    // A shorter rule: what is written from now on is due earlier.
+    // A shorter rule: documents written from now on are due earlier.
     if (position === 300)
       ops.push(["configure", { expire: { jobs: { after: "PT3S" } }, events: { keep: 30 } }]);
     const payload = encodeTransaction({ ops, id: `id-${position}` }, birth.log);
@@ -46,11 +46,13 @@ function eventTime(position: number): { time?: string } {
 
 interface Reading {
   readonly kind: string;
-  /** The number of rows removed earlier that the reading passed over, other than those with the same time as the first one. */
+  /**
+   * The number of already removed rows that the reading passed, not counting those with the same time as the first one.
+   */
   readonly passed: number;
 }
 
-/** Applies a log in runs of messages, and reports what each reading of a queue of rows passed over. */
+/** Applies a log in runs of messages, and reports the rows that each reading of a queue passed. */
 async function applied(run: number): Promise<{ kv: KvStore; state: IndexState; readings: Reading[] }> {
   const kv = await memoryProvider().open("/nonexistent/in-memory");
   opened.push(kv);
@@ -97,16 +99,17 @@ function timeOf(key: string): string {
 }
 
 describe("rows that are removed in the order of their times", () => {
-  it.each(["e", "q", "j"])("are not passed over by later readings (%s)", async (kind) => {
+  it.each(["e", "q", "j"])("are not visited by later readings (%s)", async (kind) => {
     const { readings } = await applied(1);
     const ofKind = readings.filter((one) => one.kind === kind);
     expect(ofKind.length).toBeGreaterThan(TRANSACTIONS / 2);
-    // A rule that has become shorter lets older documents be due before those that were removed last: once, and by 17 s here.
+    // After a rule has become shorter, documents may be due earlier than those that were removed last: here once, by 17
+    // s.
     expect(Math.max(...ofKind.map(({ passed }) => passed))).toBeLessThanOrEqual(17);
     expect(ofKind.filter(({ passed }) => passed > 1).length).toBeLessThanOrEqual(2);
   });
 
-  it("are the same however the log is cut", async () => {
+  it("are the same however the log is divided", async () => {
     const { kv, state } = await applied(1);
     const { kv: other } = await applied(97);
     expect(await readState(other)).toEqual(await readState(kv));
@@ -115,7 +118,7 @@ describe("rows that are removed in the order of their times", () => {
     expect(await rowsOf(other)).toEqual(await rowsOf(kv));
   });
 
-  it("leave the newest events, and nothing that is due", async () => {
+  it("leave the newest events, and no documents that are due", async () => {
     const { kv, state } = await applied(10);
     const times: bigint[] = [];
     for await (const rows of kv.range({ gte: Buffer.from("e"), lt: Buffer.from("f") }))

@@ -83,7 +83,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
         { code: "LOG_UNSAFE", hint: `nats stream edit ${stream} --subjects=${stream}.tx.` },
         {
           code: "LOG_UNSAFE",
-          message: expect.stringContaining('in the domain "leaf" also takes'),
+          message: expect.stringContaining('in the domain "leaf" also captures'),
           hint: /leaf node/,
         },
       ]),
