@@ -61,8 +61,8 @@ export interface StoreFindings {
 /** Options for creating and removing small files. */
 export interface ChangeOptions {
   /**
-   * Whether the change survives a power loss once the call resolves. Defaults to true. Leases need not: each flush of a disk delays whatever
-   * else is being flushed there, such as a log.
+   * Whether the change survives a power loss once the call resolves. Defaults to true. False for leases, because each
+   * flush delays other data that is being flushed to the disk, such as a log.
    */
   readonly durable?: boolean;
 }

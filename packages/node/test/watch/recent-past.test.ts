@@ -44,7 +44,7 @@ describe("the recent past", () => {
     expect(kept(past)).toEqual([3, 4, 5]);
   });
 
-  it("is divided into pages without gaps, of watched changes only", () => {
+  it("is divided into pages without gaps, which contain only watched changes", () => {
     const past = new RecentPast(KEPT);
     const buckets = ["pods", "nodes", "pods"];
     for (let txId = 1; txId <= 21; txId += 1) past.add([event(txId, { bucket: buckets[txId % 3] ?? "" })]);

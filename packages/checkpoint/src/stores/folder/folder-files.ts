@@ -68,7 +68,7 @@ export async function removeDeadTemporaries(root: string, before: number): Promi
   }
 }
 
-/** Removes a file, durably if `durable`; does nothing if it no longer exists. */
+/** Removes a file, durably if `durable`. Does nothing if it no longer exists. */
 export async function removeFile(path: string, durable: boolean): Promise<void> {
   try {
     await unlink(path);

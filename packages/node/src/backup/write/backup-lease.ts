@@ -6,7 +6,7 @@ import { type BackupListing, backupLease } from "../segments/segment-name.ts";
 const MIN_LEASE_MS = 10_000;
 const MAX_LEASE_MS = 600_000;
 
-/** A lease that a power loss removes, or brings back, is taken again, or taken over when it is old. */
+/** A lease that a power loss removes is acquired again; one that it restores is taken over once it is old. */
 const NOT_DURABLE = { durable: false } as const;
 
 /** The location of a lease, and the node that takes it. */

@@ -45,7 +45,7 @@ describe("a time in an address", () => {
   it.each([
     ["2026-11-20T06:12:26.123Z", "2026-11-20T06:12:26.123Z"],
     ["2026-11-20T07:12:26.123+01:00", "2026-11-20T06:12:26.123Z"],
-    // As generated Python writes times, with a zone and without; and with an unescaped +.
+    // Times in the form of generated Python clients, with and without a zone, and with an unescaped +.
     ["2026-11-20T06:12:26.123000+0000", "2026-11-20T06:12:26.123Z"],
     ["2026-11-20T06:12:26.123000", "2026-11-20T06:12:26.123Z"],
     ["2026-11-20T07:12:26.123 01:00", "2026-11-20T06:12:26.123Z"],
