@@ -33,8 +33,8 @@ const WAYS: readonly (readonly [string, Part])[] = [
 ];
 
 /**
- * Simulates one run; returns how long (ms of virtual time) it took until the wrong node and another one knew, and until the wrong node was
- * right again.
+ * Simulates one run. Returns the virtual time (ms) until the wrong node and another one detected the difference, and
+ * until the wrong node was right again.
  */
 async function partOne(
   { count, seed, reach }: { readonly count: number; readonly seed: number; readonly reach: Reach },

@@ -95,7 +95,9 @@ const INSERTED = [
   "\u00e9",
 ];
 
-/** Returns the line of operations and the documents of one transaction: mostly one that a node might have written. */
+/**
+ * Returns the line of operations and the documents of one transaction, which in most cases a node could have written.
+ */
 function body(random: () => number, pick: Pick): string {
   if (random() < 0.02)
     return pick(['{"birth":{"log":"log-1","offset":0}}', '{"birth":{"log":"x","offset":3}}', "[]", "null"]);

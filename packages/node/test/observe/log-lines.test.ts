@@ -21,7 +21,8 @@ class FullTxLog extends FaultyTxLog {
   full = false;
 
   override async append(...message: Parameters<FaultyTxLog["append"]>): ReturnType<FaultyTxLog["append"]> {
-    if (this.full) throw new CairnError("LOG_FULL", "The log takes no more.", { hint: "Make room." });
+    if (this.full)
+      throw new CairnError("LOG_FULL", "The log accepts no more messages.", { hint: "Free some space." });
     return await super.append(...message);
   }
 }
@@ -97,7 +98,11 @@ it("a node logs once that the log refuses transactions, and once that it accepts
   await put(node, "k4");
   await put(node, "k5");
   expect(lines.filter(({ msg }) => /refused|accepts transactions/.test(msg))).toMatchObject([
-    { code: "LOG_FULL", hint: "Make room.", msg: "Transactions are refused: The log takes no more." },
+    {
+      code: "LOG_FULL",
+      hint: "Free some space.",
+      msg: "Transactions are refused: The log accepts no more messages.",
+    },
     { refused: 2, msg: "The log accepts transactions again." },
   ]);
 });

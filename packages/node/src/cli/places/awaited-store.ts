@@ -4,7 +4,7 @@ import type { System } from "../../api/system.ts";
 import { formatDuration } from "../terminal/quantities.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
-/** The time after which a call is reported: long enough for a distant store that works. */
+/** The time after which a call is reported; a distant store that works responds earlier. */
 const PATIENCE_MS = 5_000;
 
 /**

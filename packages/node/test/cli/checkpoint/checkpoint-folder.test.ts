@@ -160,7 +160,7 @@ describe("checkpoint restore", () => {
   test("--at-tx uses the newest at or before a transaction, and falls back to the one before it", async () => {
     const [, second = ""] = await saveCheckpoints(5, 8, 12);
     const { stderr: notice } = await run("restore", "store", "--at-tx", "11", "-o", "out");
-    expect(notice).toMatch(/^notice: .* before transaction 11; no log backup .*\n$/);
+    expect(notice).toMatch(/^notice: .* before transaction 11: .*, and no log backup .*\n$/);
     expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 8\n");
     await damage(second);
     const { stderr } = await run("restore", "store", "--at-tx", "8", "-o", "older");

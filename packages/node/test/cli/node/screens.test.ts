@@ -214,7 +214,7 @@ describe("the status screen", () => {
       exposed: { transactions: null, since: null },
     };
     expect(await screen({ logBackup: { ...BACKUP, ...unknown } })).toContain(
-      "Log backup  unknown until the node",
+      "Log backup  unknown until the first look",
     );
     const empty = { ...BACKUP, covered: [], segments: 0, bytes: 0 };
     expect(await screen({ logBackup: empty })).toContain("Log backup  nothing; exposed: ");
