@@ -7,7 +7,7 @@ import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
-/** The number of reads that only a node which never yields reaches. */
+/** A number of reads that is reached only if the node never yields. */
 const MOST_READS = 100_000;
 const key = { bucket: "pods", namespace: "default", name: "a" };
 

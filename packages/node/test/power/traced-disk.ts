@@ -170,7 +170,7 @@ export class TracedDisk {
     }
   }
 
-  /** Returns how many changes of a file, and of names, there are now: those that a flush beginning now covers. */
+  /** Returns the current numbers of changes of a file and of names: a flush that begins now covers these. */
   mark(): (file: TracedFile | undefined) => number {
     const names = this.#names.length;
     const counts = new Map<TracedFile, number>();

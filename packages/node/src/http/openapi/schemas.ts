@@ -106,7 +106,7 @@ const ERROR_CODE = oneOf(...ERROR_CODES);
 /** Fields next to some errors. */
 const ERROR_DETAILS = {
   limit: described(COUNT, "413: the maximum number of bytes that are accepted."),
-  txId: described(TX_ID, "A write whose outcome was not awaited: its transaction, which is stored."),
+  txId: described(TX_ID, "The stored transaction of a write whose outcome was not awaited."),
   floor: described(TX_ID, "410 of a watch: the earliest transaction after which it can begin."),
   reason: described(TEXT, "410 of a watch: `compacted` or `regressed`."),
   line: described(COUNT, "A batch: the number of the line that failed, from 1."),

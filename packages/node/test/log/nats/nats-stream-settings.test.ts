@@ -37,7 +37,7 @@ describe("the settings of a log's stream", () => {
     // Debian's server does not know this setting; newer servers report it in this form.
     ["before they are stored", { persist_mode: "async" }],
     ["counters", { allow_msg_counter: true }],
-    ["from 1000 on", { first_seq: 1_000, description: "made by others" }],
+    ["numbers its messages from 1000", { first_seq: 1_000, description: "made by others" }],
   ])("are refused if they lose acknowledged messages: %s, %j", (words, settings) => {
     expect(() => unsafeSettings(streamWith(settings))).toThrow(
       expect.objectContaining({ code: "CONFIG_INVALID", message: expect.stringContaining(words) }),
