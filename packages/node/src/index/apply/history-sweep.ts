@@ -164,7 +164,7 @@ class Sweep {
   async #versions(segment: Segment, rows: readonly KvRow[], key: CurrentKey): Promise<Page | "stopped"> {
     const { bucket, bound } = segment;
     const isLookedUp = bound.keep === 0 || bound.age !== Infinity;
-    const superseding = isLookedUp ? await this.#supersedingAll(rows, key.stem) : [];
+    const superseding = isLookedUp ? await this.#supersedingAll(bound, rows, key.stem) : [];
     let next = rows[0]?.[0] ?? new Uint8Array(0);
     for (let at = 0; at < rows.length; at += 1) {
       const [versionKey, value] = rows[at] as KvRow;
@@ -230,15 +230,21 @@ class Sweep {
 
   /**
    * Returns the writes that superseded the newest versions of the keys in a page, each at the index of its version in
-   * the page.
+   * the page; undefined for versions that cannot be beyond the bound.
    */
-  async #supersedingAll(rows: readonly KvRow[], before: Uint8Array): Promise<(Written | undefined)[]> {
+  async #supersedingAll(
+    bound: Bound,
+    rows: readonly KvRow[],
+    before: Uint8Array,
+  ): Promise<(Written | undefined)[]> {
     const places: number[] = [];
     const rowKeys: Buffer[] = [];
     let stem = before;
-    for (const [at, [key]] of rows.entries()) {
+    for (const [at, [key, value]] of rows.entries()) {
       if (isOfStem(key, stem)) continue;
       stem = versionStem(key);
+      // It was superseded later than it was written, so a version that is too young for its bound need not be looked up.
+      if (!this.#isBeyond(bound, 1, writtenBy(checkedVersion(key, value)))) continue;
       places.push(at);
       rowKeys.push(Buffer.concat([Buffer.from([ROW.document]), stem]));
     }
