@@ -44,7 +44,7 @@ export function kvConcurrencySuite(bench: KvStoreBench): void {
         expect(text(await store.get(bytes(numbered(before))))).toBe(
           before === 0 ? undefined : "x".repeat(1_000),
         );
-        // A store that returns values synchronously leaves yielding to its callers.
+        // A store that returns values synchronously does not yield to the event loop; its callers must.
         await setImmediate();
       }
     };

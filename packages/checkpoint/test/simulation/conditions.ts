@@ -54,7 +54,7 @@ export interface Conditions {
   readonly upload: readonly [number, number];
   /** The resolution of the store's clock. */
   readonly storeTick: number;
-  /** The writes, in periods, that are replayed within the replay-budget; no budget by default. */
+  /** The replay budget: the number of periods whose writes can be replayed within it. Defaults to no budget. */
   readonly replayBudget?: number;
   readonly retention: { readonly retainAtLeast: number; readonly retainNewerThan: number };
   readonly storm: Storm;

@@ -19,7 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   log: async () => (await import("./log/log.ts")).addLog,
 };
 
-/** Loads the command `name`; if there is none of that name, all commands, for the help and for suggestions. */
+/** Loads the command `name`. If there is no such command, loads all of them, for the help and for suggestions. */
 export async function loadCommands(name?: string): Promise<readonly AddCommand[]> {
   const one = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (one !== undefined) return [await one()];

@@ -47,7 +47,7 @@ const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
 /** Returns the reaction to an error that occurred while opening the log, joining, or following the log. */
 export function reactionTo(error: CairnError, during: "opening" | "joining" | "following"): FailureReaction {
   const { meaning } = systemCauseOf(error) ?? {};
-  // The obstacle disappears by itself, usually within moments.
+  // The condition is temporary, and usually clears within moments.
   if (meaning === "wait") return { kind: "retry", failed: false };
   // Unlike a configuration, permissions can be granted while the node runs.
   if (meaning === "denied" && error.code === "CONFIG_INVALID") return { kind: "retry", failed: true };

@@ -13,7 +13,7 @@ function at(of: readonly LogMessage[], position: number): LogMessage {
   return message;
 }
 
-describe("a backup that contains messages of a suspended writer which the log has lost", () => {
+describe("a backup that contains a suspended writer's messages, which the log has lost", () => {
   let scene: BackupScene;
   let messages: LogMessage[];
   beforeEach(async () => {

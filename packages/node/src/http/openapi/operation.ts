@@ -99,7 +99,7 @@ const ANY_REQUEST: NonNullable<Operation["errors"]> = [
 /** The errors of every operation that may have a body, whether it needs one or not. */
 const ANY_BODY: NonNullable<Operation["errors"]> = ["TX_INVALID", ["REQUEST_INVALID", 415], "TX_TOO_LARGE"];
 
-/** The errors of every read; a linearizable read appends to the log. */
+/** The errors of every read. They include those of the log, because a linearizable read appends to it. */
 export const READ_ERRORS = [
   "NOT_READY",
   "INDEX_CORRUPT",

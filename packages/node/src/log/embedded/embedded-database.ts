@@ -145,7 +145,7 @@ async function checkTables(path: string): Promise<UncheckedTables | undefined> {
   }
 }
 
-/** Returns whether the disk has room for the tables that opening writes from the contents of the write-ahead log. */
+/** Returns whether the disk has room for the tables that LevelDB writes from its write-ahead log when it is opened. */
 export async function hasRoomToOpen(path: string): Promise<boolean> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize > 4 * WRITE_BUFFER_BYTES;

@@ -3,7 +3,7 @@ import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
 import { serve } from "../served-node.ts";
 
-/** Sends a request with these lines and body; returns status and body of the answer. */
+/** Sends a request with these lines and this body. Returns the status code and the raw response. */
 async function ask(port: number, lines: readonly string[], body = ""): Promise<[number, string]> {
   const socket = connect(port, "127.0.0.1");
   socket.write([...lines, `Content-Length: ${body.length}`, "Connection: close", "", body].join("\r\n"));

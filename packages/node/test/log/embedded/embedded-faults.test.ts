@@ -22,7 +22,7 @@ describe("an embedded log", () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  /** Runs `body`, in which `log` is the log, in another process; yields the lines that it prints. */
+  /** Runs `body` in another process, with `log` bound to the opened log. Returns the process. */
   const inProcess = (body: string, limit = "true"): ChildProcessByStdio<null, Readable, null> => {
     const script = `
       import { openEmbeddedTxLog } from ${JSON.stringify(moduleUrl("embedded/embedded-tx-log"))};

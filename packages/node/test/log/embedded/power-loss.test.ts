@@ -6,7 +6,7 @@ import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts"
 import { bytes } from "../../../testing/log-messages.ts";
 import { openWith, PAGE, pagesBetween, type WrittenLog, without, writeLog } from "./torn-states.ts";
 
-/** Last groups: within one page, across several pages, across several blocks of LevelDB, and with many messages. */
+/** The sizes of the last group: it fits in one page, spans several pages, spans several blocks of LevelDB, or has many messages. */
 const LAST_GROUPS = [[60], [20_000], [100_000], Array.from({ length: 120 }, () => 300)] as const;
 
 describe("an embedded log after a power loss during its last append", () => {
