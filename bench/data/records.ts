@@ -36,6 +36,14 @@ export class Records {
   }
 }
 
+/** Shares no factor with usual counts, so that multiples of it visit every record before they repeat any. */
+const SCATTER = 514_229;
+
+/** Returns the index of the `n`-th of `count` records in scattered order. */
+export function scattered(n: number, count: number): number {
+  return (n * SCATTER) % count;
+}
+
 /** Returns a record's key of 24 bytes. */
 export function recordKey(index: number): string {
   return KEY_PREFIX + String(index).padStart(KEY_LENGTH - KEY_PREFIX.length, "0");

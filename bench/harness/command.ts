@@ -4,10 +4,18 @@ import { randomUUID } from "node:crypto";
 import { open, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 
-/** Runs a program and waits until it exits. Throws if it is missing or fails. */
-export async function run(command: string, args: readonly string[]): Promise<void> {
-  const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+/** Runs a program with `input` on its stdin, and waits until it exits. Throws if it is missing or fails. */
+export async function run(
+  command: string,
+  args: readonly string[],
+  input: Iterable<string> = [],
+): Promise<void> {
+  const child = spawn(command, args, { stdio: ["pipe", "ignore", "pipe"] });
+  // A program that is missing or exits early is reported by its exit.
+  pipeline(Readable.from(input), child.stdin).catch(() => undefined);
   const stderr: Buffer[] = [];
   child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
   const [code] = (await once(child, "close")) as [number | null];

@@ -2,6 +2,9 @@ import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
+/** 1 Gbit/s in bytes per second. */
+export const GIGABIT_PER_SECOND = 125_000_000;
+
 /** A relay to a server with the bandwidth of a network. */
 export interface LimitedLink {
   /** The port on 127.0.0.1. */

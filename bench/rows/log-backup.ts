@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BucketServer } from "../data/bucket.ts";
+import { GIGABIT_PER_SECOND } from "../harness/limited-link.ts";
 import { nodeConfig, type StorePlace } from "../data/node-config.ts";
 import { levelDir, type Workspace } from "../data/workspace.ts";
 import { type Contestant, ratioTarget, type Row, type Target } from "../harness/row.ts";
@@ -16,8 +17,6 @@ const BACKED_UP = "backup each second";
 /** The fraction of the documents that change. */
 const CHANGED_PART = 0.01;
 const WRITER_SECONDS = 10;
-/** The rate of the link: 1 Gbit/s. */
-const LINK_BYTES_PER_SECOND = 125_000_000;
 
 /** Building an index from segments in a folder and in S3, compared with building it from the log itself. */
 export const logBackup: Row = {
@@ -25,7 +24,7 @@ export const logBackup: Row = {
   title: "an index from the segments of a log, against the log itself",
   async prepare(workspace) {
     const log = await workspace.log();
-    const server = await BucketServer.start(LINK_BYTES_PER_SECOND);
+    const server = await BucketServer.start(GIGABIT_PER_SECOND);
     workspace.atClose(() => server.close());
     const folder = workspace.fresh("backup");
     const bucket = server.place(randomUUID());

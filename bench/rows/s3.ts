@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BucketServer } from "../data/bucket.ts";
+import { GIGABIT_PER_SECOND } from "../harness/limited-link.ts";
 import { run } from "../harness/command.ts";
 import type { Workspace } from "../data/workspace.ts";
 import { type Comparison, ratioTarget, type Row } from "../harness/row.ts";
@@ -12,8 +13,6 @@ const UPLOAD = "lib-storage's upload";
 const DOWNLOAD = "ranged download + sync";
 
 const MIB = 1024 * 1024;
-/** The rate of the link: 1 Gbit/s. */
-const LINK_BYTES_PER_SECOND = 125_000_000;
 const FILE_MIB = 2;
 /** The bytes of the files for each record: 1 GB for the default `--size`. */
 const BYTES_PER_RECORD = 1_000;
@@ -30,7 +29,7 @@ export const s3: Row = { name: "s3", title: TITLE, prepare: async (workspace) =>
 export const s3Link: Row = {
   name: "s3-link",
   title: `${TITLE}, over 1 Gbit/s`,
-  prepare: async (workspace) => await compare(workspace, LINK_BYTES_PER_SECOND),
+  prepare: async (workspace) => await compare(workspace, GIGABIT_PER_SECOND),
 };
 
 /** Prepares the comparison; with `bytesPerSecond`, over a link with that rate in each direction. */

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { levelProvider } from "@cairn/kv";
 import { type CairnNode, startNode } from "@cairn/node";
-import { BUCKET, recordKey, Records } from "../data/records.ts";
+import { BUCKET, recordKey, Records, scattered } from "../data/records.ts";
 import type { Figures } from "../harness/figures.ts";
 
 const POLL_MS = 50;
@@ -42,7 +42,7 @@ export async function changeAndBackUp(input: {
   readonly changes: number;
 }): Promise<Figures> {
   const records = new Records(input.records);
-  const changed = Array.from({ length: input.changes }, (_, change) => (change * 514_229) % input.records);
+  const changed = Array.from({ length: input.changes }, (_, n) => scattered(n, input.records));
   let uploaded = { written: 0, merged: 0 };
   const withNode = async <T>(config: object, work: (node: CairnNode) => Promise<T>): Promise<T> => {
     const node = await startNode(config, {

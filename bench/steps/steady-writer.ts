@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { Records, recordKey } from "../data/records.ts";
+import { recordKey, Records, scattered } from "../data/records.ts";
 import type { Figures } from "../harness/figures.ts";
 
 const ROWS_PER_BATCH = 10;
@@ -97,8 +97,7 @@ function batches(count: number): () => readonly WrittenRow[] {
   return () =>
     Array.from({ length: ROWS_PER_BATCH }, () => {
       next += 1;
-      // A stride that shares no factor with the count visits every record before it repeats any.
-      const index = (next * 514_229) % count;
+      const index = scattered(next, count);
       return { key: recordKey(index), value: Buffer.from(records.document(next)) };
     });
 }

@@ -11,6 +11,7 @@ import {
   type HistoryEnd,
 } from "../transactions/birth-record.ts";
 import { BackupLog } from "./backup-log.ts";
+import type { EarlierEnd } from "./write/remove-segments.ts";
 
 /** A log that another one continues, read from its backup. */
 export interface EarlierLog {
@@ -71,10 +72,8 @@ export class EarlierLogs {
    * Returns the known earlier logs, newest first, each with its last transaction that belongs to the later log's
    * history.
    */
-  async ends(
-    birth: BirthRecord | undefined,
-  ): Promise<readonly { readonly logId: string; readonly last: TxId }[]> {
-    const ends: { logId: string; last: TxId }[] = [];
+  async ends(birth: BirthRecord | undefined): Promise<readonly EarlierEnd[]> {
+    const ends: EarlierEnd[] = [];
     let continues = birth?.continues;
     while (continues !== undefined) {
       ends.push({ logId: continues.log, last: continues.anchor.txId });

@@ -226,7 +226,7 @@ function startCheckpointing(
  * Returns a function that finds the earlier logs of a log in its store. They never change, so they are read only once.
  */
 function earlierEnds(store: CheckpointStore, { birth }: LogIdentity): () => Promise<readonly EarlierEnd[]> {
-  let known: Awaited<ReturnType<EarlierLogs["ends"]>> | undefined;
+  let known: readonly EarlierEnd[] | undefined;
   return async () => (known ??= await new EarlierLogs([store]).ends(birth));
 }
 

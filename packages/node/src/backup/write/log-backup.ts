@@ -56,7 +56,7 @@ export interface LogBackupParts {
 
 /** A node's information about the backup. Times are in ISO 8601, by this machine's clock. */
 interface State {
-  /** When the last successful look ended; null before the first. */
+  /** The result of the last successful look; null before the first. */
   readonly look: BackupLook | null;
   readonly lookedAt: string | null;
   readonly nextLookAt: string | null;

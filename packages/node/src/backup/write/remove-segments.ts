@@ -13,8 +13,8 @@ export interface RemovalRules {
   /** The age from which a segment may be removed (ms, by the store's clock). */
   readonly keep: number;
   /**
-   * Returns the last transaction of a verified checkpoint from which nodes of this version can continue; undefined if there is none. An index
-   * of another version is built from the beginning, which only the backup may still hold.
+   * Returns the last transaction of a verified checkpoint from which nodes of this version can continue; undefined if
+   * there is none. An index of another version is built from the beginning, which only the backup may still hold.
    */
   readonly verifiedUpTo: () => Promise<TxId | undefined>;
   /** Returns the known logs that this one continues, newest first. Defaults to none. */

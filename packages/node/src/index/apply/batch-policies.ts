@@ -6,7 +6,7 @@ import { EventRows } from "./event-rows.ts";
 import { FieldChanges } from "../fields/field-changes.ts";
 import { addFieldRows, makeRowsAhead } from "./field-rows.ts";
 import { fieldWorkRows, begunFields, type FieldKnowledge } from "../fields/field-builds.ts";
-import { untilSweep, type Swept, sweepHistory, type SweepTime } from "./history-sweep.ts";
+import { untilSweep, type Swept, sweepHistory, type SweepingTransaction } from "./history-sweep.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import {
@@ -81,7 +81,7 @@ export class BatchPolicies {
     return batch;
   }
 
-  async #sweep(history: ActivePolicies["history"], now: SweepTime): Promise<void> {
+  async #sweep(history: ActivePolicies["history"], now: SweepingTransaction): Promise<void> {
     this.#swept = await sweepHistory(this.#reader, history, this.#before.sweep, now);
     for (const rowKey of this.#swept.tombstones) {
       const { bucket, namespace, name } = parseDocumentRowKey(rowKey);

@@ -15,7 +15,6 @@ import {
 import {
   checkedVersion,
   readAllNewest,
-  readNewest,
   type VersionValue,
   versionValueRevision,
   versionValueTime,
@@ -63,7 +62,7 @@ export function untilSweep(txId: TxId): number {
 }
 
 /** The transaction to which a sweep belongs. */
-export interface SweepTime {
+export interface SweepingTransaction {
   readonly txId: TxId;
   readonly time: number;
   /** The number of versions that have been superseded since the previous sweep. */
@@ -75,7 +74,7 @@ export async function sweepHistory(
   reader: KvReader,
   history: ActivePolicies["history"],
   cursor: SweepCursor | undefined,
-  now: SweepTime,
+  now: SweepingTransaction,
 ): Promise<Swept> {
   const sweep = new Sweep(reader, now, cursor);
   const segments = [...history].toSorted(([a], [b]) => (a < b ? -1 : 1)).flatMap(segmentsOf);
@@ -119,10 +118,10 @@ class Sweep {
   /** The number of rows that may still be examined or removed. */
   budget: number;
   readonly #reader: KvReader;
-  readonly #now: SweepTime;
+  readonly #now: SweepingTransaction;
   #resume: SweepCursor | undefined;
 
-  constructor(reader: KvReader, now: SweepTime, resume: SweepCursor | undefined) {
+  constructor(reader: KvReader, now: SweepingTransaction, resume: SweepCursor | undefined) {
     this.#reader = reader;
     this.#now = now;
     this.#resume = resume;
@@ -263,13 +262,13 @@ class Sweep {
     const lt = versionRowKey(rowKey, Number.MAX_SAFE_INTEGER);
     for await (const rows of this.#reader.range({ gt: versionKey, lt, limit: 1 }))
       for (const [key, value] of rows) return writtenBy(checkedVersion(key, value));
-    const newest = await readNewest(this.#reader, rowKey);
+    const [newest] = await readAllNewest(this.#reader, [rowKey]);
     return newest && writtenBy(newest);
   }
 
   /**
-   * Removes a key's versions up to `newest`, oldest first; returns the first possible key of its versions, or undefined if the budget ran
-   * out.
+   * Removes a key's versions up to `newest`, oldest first. Returns the first possible row key of its versions, or
+   * undefined if the budget was exhausted.
    */
   async #removeUpTo(newest: Uint8Array, bucket: string, newer: Written): Promise<Uint8Array | undefined> {
     const gte = asKind(Buffer.concat([Buffer.alloc(1), versionStem(newest)]), ROW.version);

@@ -73,7 +73,7 @@ export async function readNewest(reader: KvReader, rowKey: Uint8Array): Promise<
   return checkedVersion(rowKey, document) ?? checkedVersion(tombstoneKey, tombstone);
 }
 
-/** Reads the newest versions of keys, as {@link readNewest} does. */
+/** Like {@link readNewest} for many keys. It reads tombstones only for keys without a document. */
 export async function readAllNewest(
   reader: KvReader,
   rowKeys: readonly Uint8Array[],
