@@ -12,7 +12,7 @@ export function eventLog(logger: Logger, now: () => number = Date.now): NodeEven
   return (event) => {
     if (event.stage === "begun") logBegun(logger, event);
     else if (event.stage === "failed")
-      logFailed(logger, event, event.work === "backup" && !backup.isNews(event.error));
+      logFailed(logger, event, event.work === "backup" && !backup.countFailure(event.error));
     else {
       if (event.work === "backup") backup.ended(event);
       logEnded(logger, event);
@@ -47,7 +47,7 @@ class BackupLines {
   /**
    * Counts a failure. Returns whether to log it: it is the first with this code, or the last line was logged long ago.
    */
-  isNews({ code }: CairnError): boolean {
+  countFailure({ code }: CairnError): boolean {
     const last = this.#failing;
     const failures = (last?.count ?? 0) + 1;
     this.#works = false;
@@ -103,16 +103,15 @@ function logFailed(
   isRepeated: boolean,
 ): void {
   const { code, hint, cause } = error;
-  // A scrub is always in progress, so a stopping node always aborts one.
-  const level = isRepeated
-    ? "debug"
-    : code !== "NOT_READY"
-      ? FAILED_LEVEL[work]
-      : work === "scrub"
-        ? "debug"
-        : "info";
+  const level = isRepeated ? "debug" : levelOf(work, code);
   const unexpected = code === "INTERNAL" ? { err: cause } : {};
   logger[level]({ run, code, hint, ms, bytes, ...unexpected }, `${FAILED[work]}: ${error.message}`);
+}
+
+function levelOf(work: Work, code: ErrorCode): "debug" | "info" | "warn" | "error" {
+  if (code !== "NOT_READY") return FAILED_LEVEL[work];
+  // A scrub is always in progress, so a stopping node always aborts one.
+  return work === "scrub" ? "debug" : "info";
 }
 
 function logEnded(logger: Logger, event: WorkEnded): void {
