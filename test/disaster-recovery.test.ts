@@ -4,7 +4,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { testS3, type TestS3 } from "@cairn/localstack";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFailed } from "vitest";
 import { CAIRN, ROOT } from "./support/cairn-process.ts";
 import { freePorts, movePorts } from "./support/moved-ports.ts";
 import { fencedBlocks } from "./support/readme-blocks.ts";
@@ -12,11 +12,11 @@ import { fencedBlocks } from "./support/readme-blocks.ts";
 describe("docs/disaster-recovery.md", () => {
   let folder = "";
   let s3: TestS3;
-  beforeAll(async () => {
+  beforeEach(async () => {
     folder = await mkdtemp(path.join(tmpdir(), "cairn-disaster-"));
     s3 = await testS3();
   });
-  afterAll(async () => {
+  afterEach(async () => {
     await s3?.close();
     await rm(folder, { recursive: true, force: true });
   });
@@ -50,6 +50,7 @@ describe("docs/disaster-recovery.md", () => {
       stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";
+    onTestFailed(() => console.error(output));
     for (const stream of [shell.stdout, shell.stderr])
       stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
     const [code] = (await once(shell, "close")) as [number | null];

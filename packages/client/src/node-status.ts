@@ -54,7 +54,9 @@ export interface NodeStatus {
     readonly id: string | null;
     readonly firstTxId: TxId | null;
     readonly lastTxId: TxId | null;
-    /** Whether the log is reachable; null before the first attempt. */
+    /**
+     * Whether the log responds and, after an interruption, is known to be the same log; null before the first attempt.
+     */
     readonly reachable: boolean | null;
     /** Whether the log exists: false before its creation and after its deletion; null while unknown. */
     readonly exists: boolean | null;

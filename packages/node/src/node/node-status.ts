@@ -18,6 +18,7 @@ export type StatusParts = Pick<
   | "reportedPhase"
   | "log"
   | "logName"
+  | "isLogAway"
   | "identity"
   | "index"
   | "report"
@@ -143,15 +144,38 @@ interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
 }
 
 /**
+ * A log that responds after an interruption may be another one than before it, so its bounds must not be reported as
+ * those of the log that the node was following.
+ */
+const NOT_COMPARED: LogLook = {
+  reachable: false,
+  exists: null,
+  problem: {
+    code: "LOG_UNREACHABLE",
+    message: "The log responds again, but the node has not compared it with its index yet.",
+    hint: "The node does this within a few seconds, and then continues to read the log. cairn status --wait PT1M waits for it.",
+  },
+};
+
+/**
  * Checks whether the log responds and exists; null means unknown. A log that has not been created yet, or was deleted, is not unreachable.
  */
-async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">): Promise<LogLook> {
+async function lookAtLog(
+  parts: Pick<StatusParts, "log" | "failure" | "isLogAway" | "identity">,
+): Promise<LogLook> {
+  const { log, failure, isLogAway, identity } = parts;
   // Opening the log is the first step, so only the log itself can be the obstacle.
   if (log === undefined) return { reachable: failure === undefined ? null : false, exists: null };
   try {
     const refusals: CairnError[] = [];
     const bounds = await askBounds(log, (error) => refusals.push(error));
-    if (bounds !== undefined) return { reachable: true, exists: true, bounds };
+    if (bounds !== undefined) {
+      // The node may have noticed another log in the meantime.
+      const isOther = identity !== undefined && parts.identity !== identity;
+      return isLogAway || parts.isLogAway || isOther
+        ? NOT_COMPARED
+        : { reachable: true, exists: true, bounds };
+    }
     const [refusal] = refusals;
     if (refusal === undefined) return { reachable: false, exists: null };
     if ((await doesExist(log)) === false) return { reachable: true, exists: false };

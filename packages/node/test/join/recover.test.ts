@@ -45,7 +45,7 @@ async function start(id: string, regressed: "halt" | "rebuild" = "rebuild"): Pro
   const module = nats === undefined ? "cairn.embedded/->tx-log" : "cairn.nats/->tx-log";
   const node = await startNode(
     {
-      "cairn/http-server": null,
+      "cairn/http-server": { host: "127.0.0.1", port: 0 },
       "cairn/tx-log": { "cairn/module": module, "on-log-mismatch": { regressed } },
     },
     { env: environment(id), cwd: folder },
@@ -333,4 +333,21 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect(await put(c, "k1", 8)).toBe(7);
     expect((await c.history(key("k1"))).versions.map(({ json }) => json)).not.toContain("6");
   });
+});
+
+it("status --wait waits for a node until it follows the recovered log", async () => {
+  nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
+  const node = await started("a");
+  for (const value of [1, 2, 3]) await put(node, "kept", value);
+  const name = await checkpoint(node);
+  const { id: lost } = (await node.status()).log;
+  await loseLog();
+  const begun = JSON.parse((await log("recover", "--from", name, "--json")).stdout) as { id: string };
+  const terminal = new CapturedTerminal({ cwd: folder, env: environment("cli") });
+  const waited = await cairn(["status", "--wait", "PT1M", "--json", "--url", node.url ?? ""], terminal);
+  expect(JSON.parse(waited.stdout)).toMatchObject({
+    phase: "ready",
+    log: { id: begun.id, firstTxId: 5, lastTxId: 5 },
+  });
+  expect(begun.id).not.toBe(lost);
 });

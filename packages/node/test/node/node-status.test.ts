@@ -27,6 +27,7 @@ it("the status never reports a failed node without its failure, even if the node
     recovery: { retries: true, nextTryAt: undefined },
     log,
     logName: "cairn",
+    isLogAway: false,
     identity: undefined,
     index: undefined,
     report: new JoinReport(),
@@ -36,4 +37,24 @@ it("the status never reports a failed node without its failure, even if the node
   const ask = async () => await nodeStatus("a", parts, { stalled: null, divergence: null, logWarnings: [] });
   expect(await ask()).toMatchObject({ phase: "restoring", failure: null });
   expect(await ask()).toMatchObject({ phase: "failed", failure: { code: "LOG_DIFFERENT" } });
+});
+
+it("the bounds of a log that was not compared yet are not reported as those of the node's log", async () => {
+  const parts: StatusParts = {
+    phase: "ready",
+    reportedPhase: "ready",
+    failure: undefined,
+    recovery: { retries: true, nextTryAt: undefined },
+    log: { name: "cairn", bounds: () => Promise.resolve({ first: 1, last: 1 }) } as unknown as TxLog,
+    logName: "cairn",
+    isLogAway: true,
+    identity: undefined,
+    index: undefined,
+    report: new JoinReport(),
+    services: undefined,
+    observation: { lastResults: new LastResults() },
+  };
+  const { log } = await nodeStatus("a", parts, { stalled: null, divergence: null, logWarnings: [] });
+  expect(log).toMatchObject({ firstTxId: null, lastTxId: null, reachable: false, exists: null });
+  expect(log.warnings.map(({ code }) => code)).toEqual(["LOG_UNREACHABLE"]);
 });

@@ -43,7 +43,7 @@ export const addStatus: AddCommand = (parent, terminal) => {
   ])
     .option(
       "--wait <duration>",
-      "first wait up to this long until the node runs and is ready",
+      "first wait up to this long until the node is ready and reads its log",
       durationOption("--wait", 1),
     )
     .option("--cluster", "ask all nodes that have the configured log open")
@@ -105,7 +105,10 @@ async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise
   requireNodes(1, options.expect);
 }
 
-/** Reads the status; given `waitMs`, waits until the phase is ready. Throws `NOT_READY` if it is not ready in time. */
+/**
+ * Reads the status; given `waitMs`, waits until the node is ready and reads its log. Throws `NOT_READY` if that takes
+ * longer. A node whose log is unreachable still serves its index, but the log may be another one when it responds again.
+ */
 async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
   if (waitMs === undefined) return (await node.json({ path: "/status" })) as NodeStatus;
   // The signal also ends a request: a node whose log is unreachable takes seconds to respond, and a frozen node never does.
@@ -114,7 +117,7 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
   for (;;) {
     try {
       last = (await node.json({ path: "/status", signal })) as NodeStatus;
-      if (last.phase === "ready") return last;
+      if (last.phase === "ready" && last.log.reachable !== false) return last;
       // Nodes of earlier versions do not report whether they try again by themselves.
       const isOver = last.phase === "failed" && last.failure?.retries !== true;
       if (isOver || signal.aborted) throw notReady(last);
@@ -127,10 +130,11 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
   }
 }
 
-function notReady({ node, phase, failure }: NodeStatus): CairnError {
-  const state = phase === "failed" ? "has failed" : `is ${phase}`;
-  const why = failure === null ? "." : `: ${failure.code}: ${failure.message}`;
+function notReady({ node, phase, failure, log }: NodeStatus): CairnError {
+  const state = phase === "failed" ? "has failed" : phase === "ready" ? "cannot read its log" : `is ${phase}`;
+  const cause = failure ?? (phase === "ready" ? log.warnings.at(-1) : undefined);
+  const why = cause === undefined ? "." : `: ${cause.code}: ${cause.message}`;
   return new CairnError("NOT_READY", `${node} ${state}${why}`, {
-    hint: failure?.hint ?? "cairn status shows its progress.",
+    hint: cause?.hint ?? "cairn status shows its progress.",
   });
 }
