@@ -11,7 +11,7 @@ import {
   requireContinuation,
   type SegmentPlace,
 } from "./segments/continuation.ts";
-import { inArrays } from "./segments/segment-messages.ts";
+import { SegmentBuffers } from "./segments/segment-buffers.ts";
 import { readSegment } from "./segments/read-segment.ts";
 import { inLogTerms, readOnly } from "./backup-errors.ts";
 import { corruptSegment, type Segment, type SegmentHeader } from "./segments/segment.ts";
@@ -143,7 +143,8 @@ export class BackupLog implements TxLog {
       fetched !== undefined && holds(fetched, txId) ? fetched : await this.#load(txId, undefined);
     if (segment === undefined) return undefined;
     this.#fetched = segment;
-    return segment.messages.get(txId);
+    // A reading may release the segment.
+    return segment.messages.copy(txId);
   }
 
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
@@ -153,9 +154,10 @@ export class BackupLog implements TxLog {
     const { offset } = await this.#identity(segments);
     let next = from + offset;
     let before: SegmentPlace | undefined;
+    const buffers = new SegmentBuffers();
     const ahead = new Map<TxId, Promise<Segment | undefined>>();
     const loading = (txId: TxId): Promise<Segment | undefined> => {
-      const segment = ahead.get(txId) ?? this.#load(txId, signal);
+      const segment = ahead.get(txId) ?? this.#load(txId, signal, buffers);
       ahead.set(txId, segment);
       // A reader that ends early never awaits the segment that was prefetched.
       segment.catch(() => undefined);
@@ -189,12 +191,13 @@ export class BackupLog implements TxLog {
       });
       if (successor !== undefined) {
         requireContinuation(segmentPlace(segment), successor);
-        void following(successor).catch(() => undefined);
       } else ahead.clear();
       if (signal.aborted) return;
       this.#fetched = segment;
-      yield* inArrays(segment.messages.from(next), options);
+      yield* segment.messages.copies(next, options);
       before = segmentPlace(segment);
+      if (this.#fetched === segment) this.#fetched = undefined;
+      segment.release();
       next = before.last + 1;
     }
   }
@@ -209,8 +212,12 @@ export class BackupLog implements TxLog {
    * do, and `LOG_REGRESSED` if an intact segment holds a different message at one of its positions, because only the
    * log shows which of the two is right.
    */
-  async #load(txId: TxId, signal: AbortSignal | undefined): Promise<Segment | undefined> {
-    const segment = await this.#loadUnchecked(txId, signal);
+  async #load(
+    txId: TxId,
+    signal: AbortSignal | undefined,
+    buffers?: SegmentBuffers,
+  ): Promise<Segment | undefined> {
+    const segment = await this.#loadUnchecked(txId, signal, buffers);
     if (segment === undefined) return undefined;
     for (const file of contradictedBy(segment, await this.#segments())) {
       const other = await this.#readUsable(file, signal).catch((error: unknown) => {
@@ -223,14 +230,18 @@ export class BackupLog implements TxLog {
     return segment;
   }
 
-  async #loadUnchecked(txId: TxId, signal: AbortSignal | undefined): Promise<Segment | undefined> {
+  async #loadUnchecked(
+    txId: TxId,
+    signal: AbortSignal | undefined,
+    buffers: SegmentBuffers | undefined,
+  ): Promise<Segment | undefined> {
     let damage: CairnError | undefined;
     // If the segment has been merged into another one since the listing, list again.
     for (const fresh of [false, true]) {
       damage = undefined;
       for (const file of segmentsWith(await this.#segments(fresh), txId)) {
         try {
-          const segment = await this.#readUsable(file, signal);
+          const segment = await this.#readUsable(file, signal, buffers);
           if (segment === undefined) continue;
           if (damage !== undefined) this.#options.onDamage?.(damage);
           return segment;
@@ -245,11 +256,15 @@ export class BackupLog implements TxLog {
   }
 
   /** Reads a segment; undefined if it has been removed. Remembers damaged segments, so that they are not read again. */
-  async #readUsable(file: SegmentFile, signal: AbortSignal | undefined): Promise<Segment | undefined> {
+  async #readUsable(
+    file: SegmentFile,
+    signal: AbortSignal | undefined,
+    buffers?: SegmentBuffers,
+  ): Promise<Segment | undefined> {
     const known = this.#damaged.get(versionOf(file));
     if (known !== undefined) throw known;
     try {
-      const segment = await inLogTerms(readSegment(this.#options.store, file, signal));
+      const segment = await inLogTerms(readSegment(this.#options.store, file, signal, buffers));
       if (segment === undefined) return undefined;
       this.#log ??= segment.header.log;
       if (segment.header.log.offset !== this.#log.offset)

@@ -66,6 +66,32 @@ export class SegmentMessages implements Iterable<LogMessage> {
     return { position, time, nanoseconds, payload: this.#plain.subarray(lineEnd + 1, lineEnd + 1 + length) };
   }
 
+  /** Returns the message of a transaction as {@link get} does, but with a payload of its own. */
+  copy(txId: TxId): LogMessage | undefined {
+    const message = this.get(txId);
+    return message === undefined ? undefined : { ...message, payload: Buffer.from(message.payload) };
+  }
+
+  /** Yields copies of the messages, starting with that of a transaction, in batches within the bounds of a reading. */
+  *copies(txId: TxId, options: LogReadOptions): Generator<readonly LogMessage[], void, void> {
+    const { maxMessages = DEFAULT_MESSAGES, maxBytes = DEFAULT_BYTES } = options;
+    let batch: LogMessage[] = [];
+    let bytes = 0;
+    for (let next = txId; next < this.#first + this.length; next += 1) {
+      const message = this.copy(next);
+      if (message === undefined) return;
+      const { length } = message.payload;
+      if (batch.length >= maxMessages || (batch.length > 0 && bytes + length > maxBytes)) {
+        yield batch;
+        batch = [];
+        bytes = 0;
+      }
+      batch.push(message);
+      bytes += length;
+    }
+    if (batch.length > 0) yield batch;
+  }
+
   /** Yields the messages, starting with that of a transaction. */
   *from(txId: TxId): Generator<LogMessage, void, void> {
     for (let next = txId; next < this.#first + this.length; next += 1) {
@@ -137,24 +163,4 @@ function parseDigits(bytes: Buffer, from: number, to: number): number {
     value = value * 10 + digit;
   }
   return Number.isSafeInteger(value) ? value : -1;
-}
-
-/** Yields messages in batches within the bounds of a reading. */
-export function* inArrays(
-  messages: Iterable<LogMessage>,
-  { maxMessages = DEFAULT_MESSAGES, maxBytes = DEFAULT_BYTES }: LogReadOptions,
-): Generator<readonly LogMessage[], void, void> {
-  let batch: LogMessage[] = [];
-  let bytes = 0;
-  for (const message of messages) {
-    const { length } = message.payload;
-    if (batch.length >= maxMessages || (batch.length > 0 && bytes + length > maxBytes)) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(message);
-    bytes += length;
-  }
-  if (batch.length > 0) yield batch;
 }

@@ -19,6 +19,8 @@ import { backupFolder, parseSegmentName, type SegmentName, segmentFile } from ".
  */
 const FORMAT = "cairn-segment/1";
 const NEWLINE = 0x0a;
+/** The smallest chunk size that zlib accepts. */
+const MIN_CHUNK_BYTES = 64;
 /**
  * The maximum size of a segment, compressed or not, that is read. Segments are filled up to 8 MiB, but one may consist
  * of a single message, and the largest message of a log has 64 MiB.
@@ -63,6 +65,8 @@ export interface Segment {
   readonly file: string;
   readonly header: SegmentHeader;
   readonly messages: SegmentMessages;
+  /** Gives the memory back. After that, neither the messages nor views of their payloads may be used. */
+  readonly release: () => void;
 }
 
 /** The input of {@link encodeSegment}. */
@@ -120,7 +124,11 @@ const LINE_END = Buffer.from("\n");
  * Decodes a segment, and compares its digest, its name and its messages with each other before it returns any of them. Throws
  * `SEGMENT_CORRUPT`.
  */
-export async function decodeSegment(file: string, content: Buffer): Promise<Segment> {
+export async function decodeSegment(
+  file: string,
+  content: Buffer,
+  release: () => void = () => undefined,
+): Promise<Segment> {
   const name = parseSegmentName(file);
   if (name === undefined) throw corruptSegment(file, "its name is not that of a segment");
   const endAt = content.lastIndexOf(NEWLINE, content.length - 2) + 1;
@@ -144,7 +152,7 @@ export async function decodeSegment(file: string, content: Buffer): Promise<Segm
   const last = messages.get(header.last);
   if (messages.length !== end.messages || last === undefined || anchorOf(last).sha256 !== header.end)
     throw corruptSegment(file, "its last message does not match its header");
-  return { file, header, messages };
+  return { file, header, messages, release };
 }
 
 /** Returns `SEGMENT_CORRUPT`: a file of a log backup differs from what was written. */
@@ -192,8 +200,11 @@ function misnamed(
 
 async function unzipped(file: string, stored: Buffer, bytes: number): Promise<Buffer> {
   try {
-    // One extra byte, so that excess content shows in the length.
-    return await unzip(stored, { maxOutputLength: bytes + 1 });
+    // One extra byte, so that excess content shows in the length. A single chunk, so that nothing is copied.
+    return await unzip(stored, {
+      maxOutputLength: bytes + 1,
+      chunkSize: Math.max(bytes + 1, MIN_CHUNK_BYTES),
+    });
   } catch (error) {
     throw corruptSegment(file, `its messages cannot be decompressed: ${errorMessage(error)}`, error);
   }
