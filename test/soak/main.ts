@@ -40,7 +40,7 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     power: { file: "packages/node/test/power/traced-power-loss.test.ts", rounds: 2_000 },
     flips: { file: "packages/node/test/faults/flips/flips.test.ts", rounds: 1_000 },
     nemesis: { file: "test/nemesis/nemesis.test.ts", minutes: 60 },
-    "backup-reader": { file: "packages/node/test/backup/reader-soak.test.ts", rounds: 60 },
+    "backup-reader": { file: "packages/node/test/backup/reader-soak.test.ts", minutes: 60 },
     fuzz: { file: "packages/node/test/faults/store-fuzz.test.ts", rounds: 1_000 },
   };
 
