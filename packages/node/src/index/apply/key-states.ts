@@ -157,7 +157,7 @@ export class KeyStates {
     const keys = this.#keys;
     const buckets = [...this.#buckets.values()];
     const counters = buckets.map(({ name }) => counterRowKey(name));
-    const values = await reader.getMany([...keys.map(({ rowKey }) => rowKey), ...counters]);
+    const values = await readRows(reader, [...keys.map(({ rowKey }) => rowKey), ...counters]);
     for (const [index, key] of keys.entries()) {
       key.document = checkedVersion(key.rowKey, values[index]);
       key.before = key.document;
@@ -176,7 +176,7 @@ export class KeyStates {
     const absent = this.#keys.filter((key) => key.before === undefined && key.bucket.tombstones > 0);
     if (absent.length === 0) return;
     const rowKeys = absent.map(({ rowKey }) => asKind(rowKey, ROW.tombstone));
-    const values = await reader.getMany(rowKeys);
+    const values = await readRows(reader, rowKeys);
     for (const [index, key] of absent.entries()) {
       key.tombstone = checkedVersion(rowKeys[index] ?? key.rowKey, values[index]);
       key.storedTombstone = key.tombstone !== undefined;
@@ -263,6 +263,20 @@ export class KeyStates {
     bucket.superseded += 1;
     this.#rows.push({ type: "put", key: versionRowKey(rowKey, versionValueRevision(value)), value });
   }
+}
+
+/**
+ * The maximum number of rows that are read one by one. If they are in memory, this takes microseconds, while a request
+ * to another thread is a good part of the latency of a single write.
+ */
+const MAX_SINGLE_READS = 8;
+
+async function readRows(
+  reader: KvReader,
+  keys: readonly Uint8Array[],
+): Promise<readonly (Uint8Array | undefined)[]> {
+  if (keys.length > MAX_SINGLE_READS) return await reader.getMany(keys);
+  return await Promise.all(keys.map((key) => reader.get(key)));
 }
 
 async function loadVersions(key: KeyState, versions: Uint8Array[], reader: KvReader): Promise<void> {

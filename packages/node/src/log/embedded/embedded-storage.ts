@@ -28,6 +28,8 @@ import {
 import { endCreation } from "./embedded-creation.ts";
 import { FolderNames } from "./folder-names.ts";
 import type { Appended, PendingAppend } from "../group-commit.ts";
+import { RecentMessages } from "./recent-messages.ts";
+import type { LogMessage, LogReadOptions } from "../tx-log.ts";
 import { keysBetween, readContents, type LogContents, MessageIdMemory } from "./embedded-contents.ts";
 
 function nothing(): LogContents {
@@ -47,6 +49,7 @@ export class EmbeddedStorage {
    * changes it.
    */
   #last = 0;
+  readonly #recent = new RecentMessages();
   /**
    * The error of a failed write, until reopening shows whether the data was stored. Every later write reopens the
    * database first.
@@ -99,6 +102,11 @@ export class EmbeddedStorage {
     return this.database;
   }
 
+  /** Returns the newest messages, starting with a position, as in {@link RecentMessages.from}. */
+  recent(position: number, options: LogReadOptions): readonly LogMessage[] | undefined {
+    return position < this.first ? undefined : this.#recent.from(position, options);
+  }
+
   /** Returns whether `database` is still in use. */
   uses(database: Database): boolean {
     return this.#damage === undefined && this.#database === database;
@@ -128,6 +136,7 @@ export class EmbeddedStorage {
   async close(): Promise<void> {
     const database = this.#database;
     this.#database = undefined;
+    this.#recent.clear();
     this.#stopChecking.abort();
     await this.#checking;
     await database?.close();
@@ -195,6 +204,7 @@ export class EmbeddedStorage {
     const { messageIds } = this.#contents;
     const time = Date.now();
     const rows: RowChange[] = [];
+    const messages: LogMessage[] = [];
     const fresh = new Map<string, number>();
     let last = this.#last;
     const appended = group.map(({ payload, messageId }): Appended => {
@@ -202,13 +212,14 @@ export class EmbeddedStorage {
       if (known !== undefined) return { position: known, duplicate: true };
       last += 1;
       rows.push({ type: "put", key: positionKey(last), value: encodeRow(time, payload) });
+      messages.push({ position: last, time, payload });
       if (messageId !== undefined) {
         fresh.set(messageId, last);
         rows.push({ type: "put", key: messageIdKey(last), value: encodeRow(time, Buffer.from(messageId)) });
       }
       return { position: last, duplicate: false };
     });
-    if (rows.length > 0) await this.#write(last, rows);
+    if (rows.length > 0) await this.#write(last, rows, messages);
     for (const [messageId, position] of fresh) this.#contents.messageIds.add(messageId, position, time);
     return appended;
   }
@@ -240,10 +251,10 @@ export class EmbeddedStorage {
   }
 
   /**
-   * Writes rows up to the position `last`. A failed write leaves the write-ahead log in an unknown state: the data may be stored or not,
+   * Writes rows up to the position `last`, which contain `messages`. A failed write leaves the write-ahead log in an unknown state: the data may be stored or not,
    * and later writes could be lost. Reopening resolves this.
    */
-  async #write(last: number, rows: readonly RowChange[]): Promise<void> {
+  async #write(last: number, rows: readonly RowChange[], messages: readonly LogMessage[]): Promise<void> {
     try {
       await this.#batch(this.database, last, rows);
     } catch (error) {
@@ -252,6 +263,7 @@ export class EmbeddedStorage {
       if (this.#last < last) throw databaseError(this.path, error);
     }
     this.#last = last;
+    this.#recent.add(messages);
     this.#onChange();
   }
 

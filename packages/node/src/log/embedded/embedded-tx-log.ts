@@ -126,6 +126,12 @@ class EmbeddedTxLog implements TxLog {
         await this.#untilChanged(options.signal);
         continue;
       }
+      const recent = storage.recent(next, options);
+      if (recent !== undefined) {
+        next += recent.length;
+        yield recent;
+        continue;
+      }
       try {
         for await (const messages of storedMessages(database, positionKey(next), options)) {
           if (!usable()) return;
