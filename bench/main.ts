@@ -17,6 +17,7 @@ import { restore } from "./rows/restore.ts";
 import { s3, s3Link } from "./rows/s3.ts";
 import { watch } from "./rows/watch.ts";
 import { writer } from "./rows/writer.ts";
+import { writes } from "./rows/writes.ts";
 
 const ROWS: readonly Row[] = [
   replay,
@@ -24,6 +25,7 @@ const ROWS: readonly Row[] = [
   restore,
   join,
   writer,
+  writes,
   s3,
   s3Link,
   watch,

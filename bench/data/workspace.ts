@@ -106,9 +106,19 @@ export class Workspace {
     }
   }
 
-  async #fill(what: string, fill: typeof fillLog): Promise<FilledLog> {
+  /** Returns the server of the logs. */
+  natsServer(): Promise<NatsTestServer> {
     this.#server ??= startNatsServer({ storeDir: join(this.dir, "nats") });
-    const { url } = await this.#server;
+    return this.#server;
+  }
+
+  /** Reports progress. */
+  get onProgress(): (what: string) => void {
+    return this.#options.onProgress;
+  }
+
+  async #fill(what: string, fill: typeof fillLog): Promise<FilledLog> {
+    const { url } = await this.natsServer();
     this.#options.onProgress(`filling ${what}`);
     return { url, stream: await fill(url, this.records) };
   }

@@ -16,47 +16,75 @@ import type { Figures } from "./figures.ts";
 const POLL_SHARE = 0.02;
 const MAX_POLL_MS = 100;
 
+/** A process that serves HTTP. */
+export interface ServerProcess {
+  readonly port: number;
+  readonly pid: number;
+  /** The time from the start until the first successful response (s). */
+  readonly startSeconds: number;
+  stop(): Promise<void>;
+}
+
 /** Starts `cairn start` as a process, measures until GET /health/ready returns 200, and stops it. */
 export async function joinAsProcess(
   choice: Omit<NodeChoice, "port"> & { readonly documents: number },
 ): Promise<Figures> {
-  const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
-  const config = join(choice.dir, "cairn.json");
-  const logPath = join(choice.dir, "node.log");
-  await writeFile(config, JSON.stringify(nodeConfig({ ...choice, port })));
-  const output = await open(logPath, "w");
-  const command = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
   await touchPages();
-  const begin = performance.now();
-  const child = spawn(process.execPath, [command, "start", "-f", config], {
-    stdio: ["ignore", output.fd, output.fd],
-    env: cleanEnvironment(),
-    cwd: choice.dir,
-  });
-  const exited = once(child, "exit");
+  const node = await startNodeProcess(choice);
   try {
-    while (!(await isReady(url))) {
-      if (child.exitCode !== null || child.pid === undefined)
-        throw new Error(`cairn start exited: ${await readFile(logPath, "utf8")}`);
-      await delay(Math.min(MAX_POLL_MS, (performance.now() - begin) * POLL_SHARE));
-    }
-    const seconds = (performance.now() - begin) / 1000;
-    const peak = peakMemory(child.pid);
-    const { index } = (await (await fetch(`${url}/status`)).json()) as NodeStatus;
+    const peak = peakMemory(node.pid);
+    const { index } = (await (await fetch(`http://127.0.0.1:${node.port}/status`)).json()) as NodeStatus;
     if (index.documents !== choice.documents)
       throw new Error(`the node has ${index.documents} documents instead of ${choice.documents}`);
-    return { s: seconds, "peak MB": peak };
+    return { s: node.startSeconds, "peak MB": peak };
   } finally {
-    child.kill("SIGTERM");
-    await exited;
-    await output.close();
+    await node.stop();
   }
 }
 
-async function isReady(url: string): Promise<boolean> {
+/** Starts `cairn start` in `dir`, which must exist, and waits until it is ready. */
+export async function startNodeProcess(choice: Omit<NodeChoice, "port">): Promise<ServerProcess> {
+  const port = await freePort();
+  const config = join(choice.dir, "cairn.json");
+  await writeFile(config, JSON.stringify(nodeConfig({ ...choice, port })));
+  const command = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
+  const args = [command, "start", "-f", config];
+  return await startServer(process.execPath, args, { dir: choice.dir, port, path: "/health/ready" });
+}
+
+/** Starts a program, and waits until GET `path` succeeds. Its output goes to a file in `dir`. */
+export async function startServer(
+  program: string,
+  args: readonly string[],
+  { dir, port, path }: { readonly dir: string; readonly port: number; readonly path: string },
+): Promise<ServerProcess> {
+  const logPath = join(dir, "output.log");
+  const output = await open(logPath, "w");
+  const begin = performance.now();
+  const child = spawn(program, args, {
+    stdio: ["ignore", output.fd, output.fd],
+    env: cleanEnvironment(),
+    cwd: dir,
+  });
+  const exited = once(child, "exit");
+  const stop = async (): Promise<void> => {
+    child.kill("SIGTERM");
+    await exited;
+    await output.close();
+  };
+  while (!(await succeeds(`http://127.0.0.1:${port}${path}`))) {
+    if (child.exitCode !== null || child.pid === undefined) {
+      await output.close();
+      throw new Error(`${program} exited: ${await readFile(logPath, "utf8")}`);
+    }
+    await delay(Math.min(MAX_POLL_MS, (performance.now() - begin) * POLL_SHARE));
+  }
+  return { port, pid: child.pid ?? 0, startSeconds: (performance.now() - begin) / 1000, stop };
+}
+
+async function succeeds(url: string): Promise<boolean> {
   try {
-    const response = await fetch(`${url}/health/ready`);
+    const response = await fetch(url);
     await response.arrayBuffer();
     return response.ok;
   } catch (error) {

@@ -1,9 +1,10 @@
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { startNode } from "@cairn/node";
 import { fastify } from "fastify";
 import { executionsConfig, execution } from "../data/executions.ts";
 import type { Figures } from "../harness/figures.ts";
+import { openConnection, sendRequest } from "../harness/http-connection.ts";
 
 /** The server: a node with the executions in `dir`, or without `dir` a route that returns a constant of the same size. */
 export interface ServedReads {
@@ -61,7 +62,9 @@ export async function serveReads({ dir, servers, port }: ServedReads): Promise<F
 
 /** Reads random documents over several connections, one after another on each. */
 export async function askReads({ port, count, reads, linearizable = false }: AskedReads): Promise<Figures> {
-  const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, async () => await open(port)));
+  const sockets = await Promise.all(
+    Array.from({ length: CONNECTIONS }, async () => await openConnection(port)),
+  );
   const query = linearizable ? "?linearizable=true" : "";
   let state = 1;
   const many = async (total: number): Promise<void> => {
@@ -70,7 +73,7 @@ export async function askReads({ port, count, reads, linearizable = false }: Ask
       while (left > 0) {
         left -= 1;
         state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-        await ask(
+        await sendRequest(
           socket,
           `GET /api/v1/executions/${execution(state % count).key}${query} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
         );
@@ -85,7 +88,7 @@ export async function askReads({ port, count, reads, linearizable = false }: Ask
   const seconds = (performance.now() - begin) / 1000;
   const [socket] = sockets;
   // Ends the server, whichever kind it is.
-  if (socket !== undefined) await ask(socket, STOP, /^HTTP\/1.1 20[01]/);
+  if (socket !== undefined) await sendRequest(socket, STOP, /^HTTP\/1.1 20[01]/);
   for (const one of sockets) one.destroy();
   return { "reads/s": reads / seconds };
 }
@@ -94,37 +97,4 @@ export async function askReads({ port, count, reads, linearizable = false }: Ask
 async function waitUntilReady(port: number, count: number): Promise<void> {
   const url = `http://127.0.0.1:${port}/api/v1/executions/${execution(count - 1).key}`;
   while ((await fetch(url)).status !== 200) await delay(20);
-}
-
-async function open(port: number): Promise<Socket> {
-  for (;;) {
-    const socket = connect(port, "127.0.0.1").setNoDelay();
-    const connected = await new Promise<boolean>((resolve) => {
-      socket.once("connect", () => resolve(true));
-      socket.once("error", () => resolve(false));
-    });
-    if (connected) return socket;
-    // The server does not listen yet.
-    await delay(20);
-  }
-}
-
-/** Sends a request and waits for the complete response. */
-async function ask(socket: Socket, request: string, expected = /^HTTP\/1.1 200/): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    let text = "";
-    let length = -1;
-    const take = (chunk: Buffer): void => {
-      text += chunk.toString("latin1");
-      const head = text.indexOf("\r\n\r\n");
-      if (head < 0) return;
-      if (length < 0) length = head + 4 + Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
-      if (text.length < length) return;
-      socket.off("data", take);
-      if (expected.test(text)) resolve();
-      else reject(new Error(`the answer is ${text.slice(0, 200)}`));
-    };
-    socket.on("data", take);
-    socket.write(request);
-  });
 }

@@ -1,0 +1,62 @@
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { freePort } from "@cairn/node/testing";
+import { type ServerProcess, startServer } from "./node-process.ts";
+
+const FOLDER = fileURLToPath(new URL("../../node_modules/.cache/etcd", import.meta.url));
+/** The module cannot be installed directly, because its go.mod replaces other modules. */
+const PROGRAM = `package main
+
+import (
+	"os"
+
+	"go.etcd.io/etcd/server/v3/etcdmain"
+)
+
+func main() { etcdmain.Main(os.Args) }
+`;
+
+/**
+ * Returns the path of etcd: the newest version, built from its Go module, or without Go the installed one. Undefined if
+ * there is neither.
+ */
+export async function findEtcd(onProgress: (what: string) => void): Promise<string | undefined> {
+  const built = join(FOLDER, "etcd");
+  if (existsSync(built)) return built;
+  if (spawnSync("go", ["version"]).status === 0) {
+    onProgress("building etcd from its Go module");
+    await mkdir(FOLDER, { recursive: true });
+    await writeFile(join(FOLDER, "main.go"), PROGRAM);
+    const commands = [
+      ["mod", "init", "example.org/etcd"],
+      ["mod", "tidy"],
+      ["build", "-o", built, "."],
+    ];
+    for (const args of existsSync(join(FOLDER, "go.mod")) ? commands.slice(1) : commands) {
+      const { status, stderr } = spawnSync("go", args, { cwd: FOLDER, encoding: "utf8" });
+      if (status !== 0) onProgress(`go ${args.join(" ")} failed: ${stderr}`);
+    }
+    if (existsSync(built)) return built;
+  }
+  return spawnSync("etcd", ["--version"]).status === 0 ? "etcd" : undefined;
+}
+
+/** Starts etcd with its defaults, which flush every write before the response, with its data in `dir`. */
+export async function startEtcd(program: string, dir: string): Promise<ServerProcess> {
+  await mkdir(dir);
+  const [port, peerPort] = [await freePort(), await freePort()];
+  const [url, peerUrl] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`];
+  const args = Object.entries({
+    "--data-dir": join(dir, "data"),
+    "--listen-client-urls": url,
+    "--advertise-client-urls": url,
+    "--listen-peer-urls": peerUrl,
+    "--initial-advertise-peer-urls": peerUrl,
+    "--initial-cluster": `default=${peerUrl}`,
+    "--log-level": "error",
+  }).flat();
+  return await startServer(program, args, { dir, port, path: "/health" });
+}

@@ -1,0 +1,84 @@
+import { randomUUID } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import type { Workspace } from "../data/workspace.ts";
+import { findEtcd, startEtcd } from "../harness/etcd.ts";
+import { type ServerProcess, startNodeProcess } from "../harness/node-process.ts";
+import { type Contestant, ratioTarget, type Row, type Target } from "../harness/row.ts";
+
+const SECONDS = 5;
+const KNOWN_KEYS = 10_000;
+
+const EMBEDDED = "cairn, embedded log";
+const OVERWRITING = "cairn, embedded log, overwriting";
+const ON_NATS = "cairn, NATS";
+const ETCD = "etcd, HTTP gateway";
+const PUBLISHED = "NATS, synchronous publish";
+
+/** Writing documents over HTTP until each can be read, compared with etcd and with NATS alone. */
+export const writes: Row = {
+  name: "writes",
+  title: "PUT over HTTP until the document can be read, on 1, 32 and 128 connections",
+  async prepare(workspace) {
+    const embedded = await startNode(workspace, undefined);
+    const { url } = await workspace.natsServer();
+    const onNats = await startNode(workspace, url);
+    const program = await findEtcd(workspace.onProgress);
+    const etcd = program === undefined ? undefined : await startEtcd(program, workspace.fresh("etcd"));
+    if (etcd === undefined)
+      workspace.onProgress("there is neither Go nor etcd (Debian: etcd-server), so etcd is left out");
+    else workspace.atClose(() => etcd.stop());
+    const putting = (
+      name: string,
+      server: ServerProcess,
+      connections: number,
+      keys?: number,
+    ): Contestant => ({
+      name: on(name, connections),
+      run: () =>
+        workspace.run("ask writes", {
+          port: server.port,
+          connections,
+          seconds: SECONDS,
+          server: server === etcd ? "etcd" : "cairn",
+          ...(keys === undefined ? {} : { keys }),
+        }),
+    });
+    const publishing = (concurrent: number): Contestant => ({
+      name: on(PUBLISHED, concurrent),
+      run: () =>
+        workspace.run("publish steadily", {
+          url,
+          stream: `writes-${randomUUID()}`,
+          concurrent,
+          seconds: SECONDS,
+        }),
+    });
+    const contestants = [1, 32, 128].flatMap((connections) => [
+      ...(etcd === undefined ? [] : [putting(ETCD, etcd, connections)]),
+      putting(EMBEDDED, embedded, connections),
+      putting(OVERWRITING, embedded, connections, KNOWN_KEYS),
+      putting(ON_NATS, onNats, connections),
+      publishing(connections),
+    ]);
+    return { contestants, targets: etcd === undefined ? [] : BESIDE_ETCD };
+  },
+};
+
+const BESIDE_ETCD: readonly Target[] = [
+  ratioTarget("p50, ms", on(EMBEDDED, 1), on(ETCD, 1), { atMost: 1 }),
+  ratioTarget("puts/s", on(EMBEDDED, 32), on(ETCD, 32), { atLeast: 1.2 }),
+  ratioTarget("p99, ms", on(EMBEDDED, 32), on(ETCD, 32), { atMost: 1 }),
+];
+
+function on(name: string, connections: number): string {
+  return `${name}, ${connections} at once`;
+}
+
+async function startNode(workspace: Workspace, url: string | undefined): Promise<ServerProcess> {
+  const dir = workspace.fresh("writes");
+  await mkdir(dir);
+  const log = url === undefined ? {} : { log: { url, stream: `writes-${randomUUID()}` } };
+  const node = await startNodeProcess({ dir, ...log });
+  workspace.atClose(() => node.stop());
+  return node;
+}

@@ -1,0 +1,71 @@
+import type { Socket } from "node:net";
+import type { Figures } from "../harness/figures.ts";
+import { openConnection, sendRequest } from "../harness/http-connection.ts";
+
+/** The load of the clients. */
+export interface AskedWrites {
+  readonly port: number;
+  readonly connections: number;
+  readonly seconds: number;
+  readonly server: "cairn" | "etcd";
+  /** The number of keys, which are written again and again in a scattered order; undefined if every key is new. */
+  readonly keys?: number;
+}
+
+const DOCUMENT = JSON.stringify({ v: "x".repeat(300) });
+const WARMUP_MS = 1_000;
+/** A prime, so that a multiple of it visits every key before it repeats one. */
+const STRIDE = 7_919_000_027;
+const MANY_KEYS = 1e12;
+
+/** Writes documents over several connections, one after another on each, until each can be read. */
+export async function askWrites(load: AskedWrites): Promise<Figures> {
+  const { port, connections, seconds, server, keys = MANY_KEYS } = load;
+  const sockets = await Promise.all(Array.from({ length: connections }, () => openConnection(port)));
+  // Rounds share a server, so new keys must differ from those of earlier rounds.
+  const begun = keys === MANY_KEYS ? Date.now() * 1_000 : 0;
+  const request = server === "cairn" ? putDocument : putIntoEtcd;
+  const latencies: number[] = [];
+  let count = begun;
+  const measureFrom = performance.now() + WARMUP_MS;
+  const measureTo = measureFrom + seconds * 1_000;
+  const write = async (socket: Socket): Promise<void> => {
+    for (let at = performance.now(); at < measureTo;) {
+      count += 1;
+      await sendRequest(socket, request(`k${(count * STRIDE) % keys}`), CREATED);
+      const end = performance.now();
+      if (at >= measureFrom && end <= measureTo) latencies.push(end - at);
+      at = end;
+    }
+  };
+  await Promise.all(sockets.map(write));
+  for (const socket of sockets) socket.destroy();
+  return latencyFigures("puts/s", latencies, seconds);
+}
+
+/** Returns the rate, and percentiles of the latencies (ms). */
+export function latencyFigures(rate: string, latencies: number[], seconds: number): Figures {
+  const sorted = latencies.toSorted((a, b) => a - b);
+  const percentile = (part: number): number => sorted[Math.floor(sorted.length * part)] ?? Number.NaN;
+  return {
+    [rate]: sorted.length / seconds,
+    "p50, ms": percentile(0.5),
+    "p99, ms": percentile(0.99),
+    "p99.9, ms": percentile(0.999),
+  };
+}
+
+const CREATED = /^HTTP\/1.1 20[01]/;
+
+function putDocument(key: string): string {
+  return requestText("PUT", `/api/v1/writes/${key}`, DOCUMENT);
+}
+
+function putIntoEtcd(key: string): string {
+  const [encodedKey, value] = [key, DOCUMENT].map((text) => Buffer.from(text).toString("base64"));
+  return requestText("POST", "/v3/kv/put", JSON.stringify({ key: encodedKey, value }));
+}
+
+function requestText(method: string, path: string, body: string): string {
+  return `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+}
