@@ -16,6 +16,7 @@ export { memoryProvider } from "./level/memory-kv-store.ts";
 
 /** For programs that open a LevelDB themselves. */
 export { openKeepingLogs } from "./level/kept-logs.ts";
+export { writeRows } from "./level/write-rows.ts";
 export {
   claimDirectory,
   type ClaimedDirectory,

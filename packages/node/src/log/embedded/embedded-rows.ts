@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 import { basename } from "node:path";
-import { type BatchEnding, CairnError } from "@cairn/kv";
+import { type BatchEnding, CairnError, type KvOperation } from "@cairn/kv";
 import { ofFirstVersion } from "../log-identity.ts";
 import type { LogMessage } from "../tx-log.ts";
 
@@ -90,11 +90,6 @@ function readUint64(bytes: Uint8Array, offset: number): number {
   return view.getUint32(0) * 0x1_0000_0000 + view.getUint32(4);
 }
 
-/** A row to store, or the key of one to remove. */
-export type RowChange =
-  | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
-  | { readonly type: "del"; readonly key: Uint8Array };
-
 // LevelDB's format of a batch (db/write_batch.cc): sequence number and count, then for each row a byte for its type, the key and the value,
 // both preceded by their lengths as varints.
 const BATCH_HEADER_BYTES = 12;
@@ -109,7 +104,7 @@ const ROW_HEAD = Uint8Array.of(PUT, BATCH_END_KEY.length, ...BATCH_END_KEY, VALU
  * Returns a batch of `changes`, after which `last` is the log's last position, with a final row that contains the batch's size: after a
  * power loss, this row shows where the batch began, and thus whether anything else is missing.
  */
-export function endedBatch(changes: readonly RowChange[], last: number): RowChange[] {
+export function endedBatch(changes: readonly KvOperation[], last: number): KvOperation[] {
   const value = Buffer.alloc(VALUE_BYTES);
   let bytes = BATCH_HEADER_BYTES + ROW_HEAD.length + VALUE_BYTES;
   for (const change of changes) {
@@ -123,7 +118,7 @@ export function endedBatch(changes: readonly RowChange[], last: number): RowChan
 }
 
 /** Returns the changes that remove the rows with these keys. */
-export function removalOf(keys: readonly Uint8Array[]): RowChange[] {
+export function removalOf(keys: readonly Uint8Array[]): KvOperation[] {
   return keys.map((key) => ({ type: "del", key }));
 }
 

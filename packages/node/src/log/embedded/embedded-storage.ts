@@ -1,7 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { CairnError, checkUnchecked, isCairnError, syncFolder, type UncheckedTables } from "@cairn/kv";
+import {
+  CairnError,
+  checkUnchecked,
+  isCairnError,
+  type KvOperation,
+  syncFolder,
+  type UncheckedTables,
+  writeRows,
+} from "@cairn/kv";
 import { usedLog } from "../log-identity.ts";
 import {
   encodeHead,
@@ -13,7 +21,6 @@ import {
   POSITIONS_BEGIN,
   endedBatch,
   removalOf,
-  type RowChange,
 } from "./embedded-rows.ts";
 import {
   damagedFile,
@@ -203,7 +210,7 @@ export class EmbeddedStorage {
     if (this.#failure !== undefined) await this.#recover(this.#failure);
     const { messageIds } = this.#contents;
     const time = Date.now();
-    const rows: RowChange[] = [];
+    const rows: KvOperation[] = [];
     const messages: LogMessage[] = [];
     const fresh = new Map<string, number>();
     let last = this.#last;
@@ -254,7 +261,7 @@ export class EmbeddedStorage {
    * Writes rows up to the position `last`, which contain `messages`. A failed write leaves the write-ahead log in an unknown state: the data may be stored or not,
    * and later writes could be lost. Reopening resolves this.
    */
-  async #write(last: number, rows: readonly RowChange[], messages: readonly LogMessage[]): Promise<void> {
+  async #write(last: number, rows: readonly KvOperation[], messages: readonly LogMessage[]): Promise<void> {
     try {
       await this.#batch(this.database, last, rows);
     } catch (error) {
@@ -271,8 +278,8 @@ export class EmbeddedStorage {
    * Writes a batch; rows are changed in no other way. Batches are synced one by one, so a power loss can leave only the
    * last batch incomplete, and that one has not been acknowledged.
    */
-  async #batch(database: Database, last: number, changes: readonly RowChange[]): Promise<void> {
-    await database.batch(endedBatch(changes, last), { sync: true });
+  async #batch(database: Database, last: number, changes: readonly KvOperation[]): Promise<void> {
+    await writeRows(database, endedBatch(changes, last), { sync: true });
     await this.#names.flush();
   }
 

@@ -1,0 +1,24 @@
+import type { ClassicLevel } from "classic-level";
+import type { KvOperation } from "../store/kv-store.ts";
+
+/**
+ * Writes rows as one batch. Adds them to a native batch one by one, since an array would be read property by property,
+ * at three times the cost.
+ */
+export async function writeRows(
+  level: ClassicLevel<Uint8Array, Uint8Array>,
+  operations: Iterable<KvOperation>,
+  { sync = false }: { readonly sync?: boolean } = {},
+): Promise<void> {
+  const batch = level.batch();
+  try {
+    for (const operation of operations) {
+      if (operation.type === "put") batch.put(operation.key, operation.value);
+      else batch.del(operation.key);
+    }
+  } catch (error) {
+    await batch.close();
+    throw error;
+  }
+  await batch.write(sync ? { sync } : {});
+}
