@@ -2,12 +2,16 @@ import { errorMessage } from "@cairn/kv";
 import { sweepStore } from "../retain/sweep.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import { describeHolder, type HeldLease, heldLease } from "../store/lease-record.ts";
-import { checkpointFiles, type StoredCheckpoint } from "../store/list-checkpoints.ts";
+import {
+  checkpointFiles,
+  findNewest,
+  NOTHING_FOUND,
+  type StoredCheckpoint,
+} from "../store/list-checkpoints.ts";
 import { type Clock, systemClock } from "../timing/clock.ts";
 import { type Archiving, archivingOnDisk } from "./capture.ts";
 import type { CheckpointerEvent, RoundStep } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
-import { findNewest, NOTHING_FOUND } from "./find-newest.ts";
 import { acquireLease, leaseDuration } from "./lease.ts";
 import { saveCheckpoint, type SaveOptions } from "./save-checkpoint.ts";
 import { decideRound, type RoundSituation, type SkipReason } from "./schedule.ts";

@@ -1,5 +1,6 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import { unlessAborted } from "../timing/unless-aborted.ts";
+import { type CheckpointSource, isCurrentFormat } from "./checkpoint-source.ts";
 import type { CheckpointStore, StoredFile } from "./checkpoint-store.ts";
 import {
   CHECKPOINT_PREFIX,
@@ -55,6 +56,16 @@ export interface CheckpointList {
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
+/** The result of a search for the newest checkpoint. */
+export interface FoundNewest {
+  readonly newest: StoredCheckpoint | undefined;
+  /** Whether a newer one was skipped because it is known to be damaged. */
+  readonly isNewerDamaged: boolean;
+}
+
+/** The result if no search was made. */
+export const NOTHING_FOUND: FoundNewest = { newest: undefined, isNewerDamaged: false };
+
 /**
  * Lists the checkpoints of all logs in `store`. Never fails because of the store's content. Throws the store's errors
  * (`STORE_*`) and the reason of `signal`.
@@ -90,6 +101,28 @@ export async function checkpointFiles(
     });
   }
   return [...found.values()].toSorted((a, b) => newestFirst(a.parsed, b.parsed));
+}
+
+/** Returns the newest checkpoint of a log that nodes with this source can restore, as far as is known. */
+export async function findNewest(
+  store: CheckpointStore,
+  listed: readonly CheckpointFiles[],
+  source: CheckpointSource,
+  logId: string,
+): Promise<FoundNewest> {
+  let isNewerDamaged = false;
+  for await (const found of readCheckpoints(store, listed)) {
+    if ("error" in found || found.manifest.log.id !== logId) continue;
+    if (!isCurrentFormat(source.format, found.manifest)) continue;
+    // If a damaged checkpoint counted as the newest, it would not be replaced before the next write.
+    if (found.damaged || source.isDamaged?.(found.name) === true) {
+      isNewerDamaged = true;
+      continue;
+    }
+    if (source.agrees === undefined || (await source.agrees(found.manifest, found.name)))
+      return { newest: found, isNewerDamaged };
+  }
+  return { newest: undefined, isNewerDamaged };
 }
 
 /** Reads the manifests of `listed` one after the other, on demand. */
