@@ -61,7 +61,7 @@ it("nodes of two logs that save to one folder all keep saving and warn, and foll
   const { id } = (await b.status()).log;
   expect(warning).toMatchObject({
     message: expect.stringContaining(`b saved checkpoint-`),
-    hint: expect.stringContaining("Give one of the two a folder or prefix of its own, and restart its nodes"),
+    hint: expect.stringContaining("Give one of the two logs its own folder or prefix, and restart its nodes"),
   });
   expect(warning?.message).toContain(id);
   const lines = a.lines.filter((line) => line.includes("The nodes of another log"));

@@ -3,7 +3,7 @@ export { ARCHIVE_FORMATS, DAMAGE_CODES, type CapturedState, type Manifest } from
 export { CHECKPOINT_PREFIX, newestFirst, parseCheckpointName } from "./store/checkpoint.ts";
 export type { CheckpointSource } from "./store/checkpoint-source.ts";
 
-/** The contract of a checkpoint store, and what its implementations share. */
+/** The contract of a checkpoint store, and the code that its implementations share. */
 export type {
   ChangeOptions,
   CheckpointStore,

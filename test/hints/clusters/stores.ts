@@ -130,7 +130,7 @@ export const STORES: readonly BrokenCluster[] = [
       ]);
       return { output: `${first.stderr}${second.stderr}` };
     },
-    hint: /Wait until it has ended; the status shows its progress/,
+    hint: /Wait until it has ended. The status shows its progress/,
     async follow(scene) {
       await scene.waitForStatus("a", ({ checkpoints }) => checkpoints.running === null);
       await scene.runStep("checkpoint create");
@@ -164,7 +164,7 @@ export const STORES: readonly BrokenCluster[] = [
       await saveUntilNoticed(scene);
       return { status: "a" };
     },
-    hint: /Give one of the two a folder or prefix of its own, and restart its nodes/,
+    hint: /Give one of the two logs its own folder or prefix, and restart its nodes/,
     async follow(scene) {
       const env = { CAIRN_CHECKPOINT_PATH: scene.path("others") };
       await scene.restart("b", { settings: { "cairn/tx-log": { stream: "others" } }, env });
@@ -182,7 +182,7 @@ export const STORES: readonly BrokenCluster[] = [
       await saveUntilNoticed(scene);
       return { status: "a" };
     },
-    hint: /Give each node an id of its own \(.*, CAIRN_NODE_ID\), and restart both/,
+    hint: /Give each node its own id \(.*, CAIRN_NODE_ID\), and restart both/,
     async follow(scene) {
       await scene.restart("b", { env: { CAIRN_NODE_ID: "b" } });
       await scene.restart("a");

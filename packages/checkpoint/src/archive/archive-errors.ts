@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv/threads";
 import type { Manifest } from "../store/checkpoint.ts";
 
-const HINT = "An older checkpoint is tried next. Remove this one, or copy it again from an intact store.";
+const HINT = "Remove this checkpoint, or copy it again from an intact store. An older one is tried next.";
 
 /** Returns `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` completes the clause "it is damaged". */
 export function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnError {
@@ -19,7 +19,7 @@ export function truncatedUpload(archive: string, has: number, sent: number): Cai
     "CHECKPOINT_INCOMPLETE",
     `The store kept ${has} of the ${sent} bytes of ${archive}.`,
     {
-      hint: "Nothing was published. If it happens again, the store does not preserve written data.",
+      hint: "Nothing was published. If this happens again, replace the store: it does not preserve the data written to it.",
     },
   );
 }

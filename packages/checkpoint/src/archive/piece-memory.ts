@@ -1,7 +1,7 @@
 import { Inbox } from "@cairn/kv/threads";
 import { BLOCK } from "./tar-format.ts";
 
-/** The maximum size of a piece in bytes. Most of LevelDB's tables are smaller, and thus form a single piece. */
+/** The maximum size of a piece in bytes. Most LevelDB tables are smaller, so each forms a single piece. */
 export const PIECE_BYTES = 4 * 1024 * 1024;
 
 /**

@@ -17,9 +17,9 @@ export interface UnreachableStore {
 
 /** Options for finding candidates. */
 export interface FindOptions {
-  /** Only checkpoints of this log. Defaults to those of all logs. */
+  /** If it is given, only checkpoints of this log are found. Defaults to all logs. */
   readonly logId?: string;
-  /** Only the checkpoint of this name; no other manifest is read. Optional. */
+  /** If it is given, only the checkpoint of this name is found, and no other manifest is read. */
   readonly name?: string;
   /** Called with each checkpoint that cannot be used, and its store. */
   readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
@@ -30,8 +30,9 @@ export interface FindOptions {
 }
 
 /**
- * Yields the checkpoints of `stores`, newest first; equal ones in the order of the stores. Manifests are read on demand. A store that fails
- * is reported and skipped; if all fail, the first error (`STORE_*`) is thrown, so that unreachable stores never look like empty ones.
+ * Yields the checkpoints of `stores`, newest first, and equal ones in the order of the stores. Manifests are read on
+ * demand. A store that fails is reported and skipped. If all stores fail, the first error (`STORE_*`) is thrown, so
+ * that unreachable stores never appear to be empty.
  */
 export async function* findCandidates(
   stores: readonly CheckpointStore[],
@@ -80,7 +81,7 @@ function otherLog({ name, manifest }: StoredCheckpoint): CairnError {
     "LOG_DIFFERENT",
     `${name} belongs to the log ${manifest.log.name} (${manifest.log.id}).`,
     {
-      hint: "It is left untouched. If the clusters should not share a store, give each its own.",
+      hint: "If the clusters should not share a store, give each one its own. The checkpoint is left untouched.",
     },
   );
 }

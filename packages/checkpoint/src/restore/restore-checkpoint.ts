@@ -29,7 +29,7 @@ export interface RestoreProgress {
 
 /** Options for a restore. */
 export interface RestoreOptions {
-  /** The stores, in order of preference between equal checkpoints. */
+  /** The stores. If two contain equal checkpoints, the earlier one is preferred. */
   readonly stores: readonly CheckpointStore[];
   /**
    * The folder in which checkpoints are unpacked and verified. It must be on the same file system as `targetDir`, and
@@ -41,15 +41,17 @@ export interface RestoreOptions {
   /** This node's id, for the reservation. */
   readonly node: string;
   /**
-   * Returns whether a reservation may be written to a store. By default, it may be written to all stores. Nothing else
-   * is ever written.
+   * Returns whether a reservation may be written to a store. By default, it may be written to every store. A restore
+   * writes nothing else to a store.
    */
   readonly reserveIn?: (store: CheckpointStore) => boolean;
-  /** Only checkpoints of this log. Defaults to those of all logs. */
+  /** If it is given, only checkpoints of this log are restored. Defaults to all logs. */
   readonly logId?: string;
-  /** Only the checkpoint of this name. Optional. */
+  /** If it is given, only the checkpoint of this name is restored. */
   readonly name?: string;
-  /** Returns true if a candidate may be used, otherwise the reason. An error that it throws ends the restore. */
+  /**
+   * Returns true if a candidate may be used, and otherwise the reason. If it throws, the restore ends with its error.
+   */
   readonly accept: (manifest: Manifest) => Promise<true | CairnError>;
   /** Inspects the unpacked files before they are moved to `targetDir`. A `CHECKPOINT_*` or `INDEX_*` error skips the candidate. */
   readonly verify?: (dir: string, manifest: Manifest) => Promise<void>;
@@ -63,7 +65,10 @@ export interface RestoreOptions {
   readonly clock?: Clock;
 }
 
-/** The result of a restore: `restored` is undefined if there was no candidate; `skipped` lists the rest, with reasons. */
+/**
+ * The result of a restore. `restored` is undefined if no candidate could be restored; `skipped` lists the rejected
+ * ones, with the reasons.
+ */
 export interface RestoreResult {
   readonly restored:
     | { readonly name: string; readonly store: string; readonly manifest: Manifest }
@@ -74,8 +79,8 @@ export interface RestoreResult {
 const RETRY_BACKOFF = { firstMs: 200, maxMs: 60_000 };
 const RELEASE_TIMEOUT_MS = 1_000;
 /**
- * Error codes that do not reflect on a candidate. Its store is not tried again, and the restore does not end as if
- * there were no candidate.
+ * Error codes that do not reflect on a candidate. After such an error, the store is not tried again, and the restore
+ * does not end as if there were no candidate.
  */
 const STORE_ERRORS = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 
@@ -173,7 +178,8 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
   const { stagingDir, targetDir, signal, onProgress } = options;
   const dir = join(stagingDir, `restore-${randomBytes(4).toString("hex")}`);
   try {
-    // This comes after the reservation: a sweep that has not seen the reservation has removed the manifest by now.
+    // The manifest is read after the reservation is made: a sweep that did not find the reservation has removed the
+    // manifest by now.
     const published = await unlessAborted(store.read(checkpointFile(name, "manifest")), signal);
     if (published === undefined) throw sweptAway(name);
     const archive = await store.open(manifest.archive.name, signal === undefined ? {} : { signal });
@@ -225,7 +231,7 @@ function unreadable({ name, manifest }: Candidate): CairnError | undefined {
     "INDEX_VERSION",
     `${name} has the archive format ${archive}, which this version cannot read.`,
     {
-      hint: "It was written by another version of Cairn; run that version, or let this one start again.",
+      hint: "Run the version of Cairn that wrote it, or let this one start again.",
     },
   );
 }
@@ -233,7 +239,7 @@ function unreadable({ name, manifest }: Candidate): CairnError | undefined {
 async function requireEmpty(dir: string): Promise<void> {
   if (await removeEmpty(dir)) return;
   throw new CairnError("CONFLICT", `${dir} is not empty. A checkpoint is restored only to a new directory.`, {
-    hint: "Name another directory, or move this one away.",
+    hint: "Choose another directory, or move this one away.",
   });
 }
 
@@ -252,11 +258,11 @@ async function removeEmpty(dir: string): Promise<boolean> {
 
 function sweptAway(name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `${name} was removed just before it was restored.`, {
-    hint: "A retention policy removed it; a newer one exists.",
+    hint: "Restore a newer checkpoint: a retention policy has removed this one.",
   });
 }
 
-/** A value for each file of a folder that changes with the file's content. */
+/** For each file of a folder, a value that changes with the file's content. */
 export type FileMarks = ReadonlyMap<string, string>;
 
 /** Reads the marks of all files of a folder. */

@@ -18,17 +18,17 @@ import {
 } from "./retention.ts";
 import { deadArchives, ownCheckpoints, removeCheckpoint, removeLeftovers } from "./sweep.ts";
 
-/** Options for pruning a store. No node need be running. */
+/** Options for pruning a store. No node needs to be running. */
 export interface PruneOptions {
   readonly store: CheckpointStore;
-  /** The log that the policy applies to. Optional: without it every checkpoint stays. */
+  /** The log to which the policy applies. If it is absent, every checkpoint is kept. */
   readonly logId?: string;
   readonly policy?: RetentionPolicy;
-  /** The format that nodes of this version restore. */
+  /** The format that nodes of this version can restore. */
   readonly format: NonNullable<CheckpointSource["format"]>;
   /**
-   * As in {@link CheckpointSource}. If absent, the log was not consulted, so the newest checkpoints by time are kept as
-   * well as the newest by transaction.
+   * As in {@link CheckpointSource}. If it is absent, the log was not consulted, so both the newest checkpoints by time
+   * and the newest by transaction are kept.
    */
   readonly agrees?: (manifest: Manifest) => Promise<boolean>;
   /** Whether checkpoints of other logs are removed once there are enough of this one. Defaults to false. */
@@ -39,13 +39,13 @@ export interface PruneOptions {
    */
   readonly lost?: boolean;
   /**
-   * Whether unusable checkpoints are removed once they have not been written to for an hour, and those of this log with
-   * a mark of damage once there are enough others. Defaults to false.
+   * Whether unusable checkpoints are removed once they have not been written to for an hour, and whether checkpoints of
+   * this log with a mark of damage are removed once there are enough others. Defaults to false.
    */
   readonly damaged?: boolean;
 }
 
-/** A removable item in a store. `bytes` is the size of its archive; `txId` and `takenAt` are those of its name. */
+/** A removable item in a store. `bytes` is the size of its archive; `txId` and `takenAt` come from its name. */
 export interface PruneEntry extends RetentionDecision {
   readonly kind: "checkpoint" | "damaged" | "leftover" | "reservation";
   readonly txId: number | null;
@@ -204,7 +204,7 @@ function decideUsable(options: PruneOptions, own: OwnDecision | undefined, enoug
   if (!decision.keep || own === undefined || own.isLost === true) return decision;
   if (own.damaged === true) {
     const because = "it was found damaged";
-    // That finding may be wrong, for example because of a bad disk.
+    // The damage may be in the node that found it, for example in its disk.
     return options.damaged === true && !enough
       ? { keep: true, because: `${because}, and there are too few others to restore from` }
       : { keep: options.damaged !== true, because };
@@ -217,7 +217,7 @@ function decideUsable(options: PruneOptions, own: OwnDecision | undefined, enoug
 function decideDamaged({ damaged }: PruneOptions, { code }: CairnError, unwrittenMs: number): Decision {
   const because = `it cannot be used (${code})`;
   if (damaged !== true || code === "STORE_DENIED") return { keep: true, because };
-  // A checkpoint that is being copied looks just like a damaged one.
+  // A checkpoint that is being copied cannot be distinguished from a damaged one.
   return unwrittenMs < DAMAGE_GRACE_MS
     ? { keep: true, because: `${because}, but was written to within the last hour` }
     : { keep: false, because };

@@ -13,9 +13,11 @@ export interface RetainedCheckpoint {
   readonly name: string;
   /** Milliseconds since 1970 by the store's clock. */
   readonly takenAt: number;
-  /** Whether nodes of this version can restore it; only those count towards `retainAtLeast`. */
+  /**
+   * Whether nodes of this version can restore it. Only checkpoints that they can restore count towards `retainAtLeast`.
+   */
   readonly current: boolean;
-  /** Whether it has been verified. The newest verified one always stays. Defaults to false. */
+  /** Whether it has been verified. The newest verified checkpoint is always kept. Defaults to false. */
   readonly verified?: boolean;
   /** Whether it was found damaged, in which case it does not count towards `retainAtLeast`. Defaults to false. */
   readonly damaged?: boolean;
@@ -35,11 +37,11 @@ export interface RetentionDecision {
 const OTHER_FORMAT_GRACE_MS = 86_400_000;
 
 /**
- * Decides which of `checkpoints` (of one log, newest first) are kept: the newest `retainAtLeast` that nodes can restore
- * (none found damaged) and, if a duration is given, those taken within `retainNewerThan` of `now`; a time in the future
- * counts as now. Without a policy, all are kept. None is removed while there are fewer than `retainAtLeast` newer ones
- * that nodes can restore. The newest verified one is always kept, and those that only another version can restore are
- * kept for a day.
+ * Decides which of `checkpoints` (of one log, newest first) are kept: the newest `retainAtLeast` that nodes can
+ * restore, without those found damaged, and, if a duration is given, those taken within `retainNewerThan` of `now`. A
+ * time in the future counts as now. Without a policy, all are kept. No checkpoint is removed while there are fewer than
+ * `retainAtLeast` newer ones that nodes can restore. The newest verified one is always kept, and those that only
+ * another version can restore are kept for a day.
  */
 export function decideRetention(
   checkpoints: readonly RetainedCheckpoint[],

@@ -118,8 +118,8 @@ async function tidyUploads(
 export async function removeCheckpoint(store: CheckpointStore, name: string): Promise<void> {
   // The manifest is removed first, so that a reader that still finds it can rely on the archive.
   await store.remove(checkpointFile(name, "manifest"));
-  // A restore creates a reservation and then reads the manifest again. So either it has found the manifest missing, or
-  // its reservation is visible by now, and the archive is kept until the reservation ends.
+  // A restore creates a reservation and then reads the manifest again. Therefore, either the restore has found the
+  // manifest missing, or its reservation is visible by now, and the archive is kept until the reservation ends.
   if ((await readReservations(store)).reserved.has(name)) return;
   await removeLeftovers(store, name);
 }
@@ -147,8 +147,8 @@ async function outdated(
 }
 
 /**
- * Returns the names of archives without a manifest that have not been written to for `graceMs` (default: an hour) and are not being
- * uploaded.
+ * Returns the names of checkpoints whose archives have no manifest, have not been written to for `graceMs` (default: an
+ * hour), and are not being uploaded.
  */
 export async function deadArchives(
   store: CheckpointStore,
@@ -187,7 +187,7 @@ export async function ownCheckpoints(
 ): Promise<{ readonly own: RetainedCheckpoint[]; readonly lost: string[] }> {
   const own: RetainedCheckpoint[] = [];
   const lost: string[] = [];
-  /** The history chain of the checkpoints that count, by transaction. */
+  /** The values of the history chain in the checkpoints that count, by transaction. */
   const known = new Map<number, string>();
   for await (const checkpoint of found) {
     if ("error" in checkpoint || checkpoint.manifest.log.id !== logId) continue;

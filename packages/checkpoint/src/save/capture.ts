@@ -11,7 +11,7 @@ export interface Capture {
   readonly dir: string;
   /** The state of the index, as read from the copy. */
   readonly state: CapturedState;
-  /** Removes the copy, whose links would otherwise occupy space that the index has freed. */
+  /** Removes the copy. Otherwise, its links would occupy space that the index has freed. */
   drop(): Promise<void>;
 }
 
@@ -83,8 +83,8 @@ function prefixOf(owner: string): string {
 }
 
 /**
- * The creation of an archive from an index. It is an interface because the simulation of many nodes has no disk to copy
- * to.
+ * The creation of an archive from an index. It is an interface because the simulation of many nodes does not copy
+ * anything to a disk.
  */
 export interface Archiving {
   readonly directory: typeof captureDirectory;

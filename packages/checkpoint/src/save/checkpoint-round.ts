@@ -22,8 +22,8 @@ export interface TakeOptions {
   readonly source: CheckpointSource;
   readonly options: SaveOptions["options"] & Pick<CheckpointerOptions, "refreshAfter" | "replayBudget">;
   /**
-   * Whether to save even if the newest checkpoint is recent, but not if nothing has changed or another node is
-   * uploading. Defaults to false.
+   * Whether to save even if the newest checkpoint is recent. Even then, nothing is saved if nothing has changed or
+   * another node is uploading. Defaults to false.
    */
   readonly forced?: boolean;
   readonly signal?: AbortSignal;
@@ -33,15 +33,18 @@ export interface TakeOptions {
   readonly clock?: Clock;
   /** How long the lease is valid without being renewed (ms). Defaults to a time that suits `approxFrequency`. */
   readonly leaseMs?: number;
-  /** Defaults to the disk. */
+  /** Defaults to {@link archivingOnDisk}. */
   readonly archiving?: Archiving;
-  /** The memory of earlier rounds. Optional. */
+  /** The memory of earlier rounds. */
   readonly memory?: LookMemory;
 }
 
 interface Look {
   readonly newest: StoredCheckpoint | undefined;
-  /** The time at which `newest` counts as taken, by the store's clock; never later than `storeNow` if there is a memory. */
+  /**
+   * The time at which `newest` counts as taken, by the store's clock. If there is a memory, it is never later than
+   * `storeNow`.
+   */
   readonly takenAt: number | undefined;
   readonly storeNow: number;
   readonly storeAhead: number;
@@ -51,8 +54,8 @@ interface Look {
 type Due = Look & { readonly logId: string };
 
 /**
- * The result of a round. `newest` is this log's newest checkpoint known to the round, `storeNow` the store's time when
- * it looked, and `storeAhead` the lead of that over this machine's clock (ms).
+ * The result of a round. `newest` is this log's newest checkpoint as far as the round knows, `storeNow` is the store's
+ * time at the look, and `storeAhead` is how far the store's clock is ahead of this machine's (ms).
  */
 export type TakeOutcome = Look &
   (
@@ -61,9 +64,7 @@ export type TakeOutcome = Look &
         readonly outcome: "skipped";
         readonly reason: SkipReason;
         readonly because: string;
-        /**
-         * Present if another node's lease is the reason, unless that lease was acquired or released in the meantime.
-         */
+        /** Present if another node's lease is the reason, unless the lease was acquired or released in the meantime. */
         readonly lease?: HeldLease;
       }
   );
@@ -103,7 +104,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
   }
   take.memory?.held(lease.nonce);
   try {
-    // Another node may have saved one between the first look and the lease.
+    // Another node may have saved a checkpoint between the first look and the acquisition of the lease.
     const now = await look(take);
     if ("outcome" in now) return now;
     const stop = signal === undefined ? lease.lost : AbortSignal.any([signal, lease.lost]);
@@ -157,7 +158,7 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   return { ...seen, outcome: "skipped", reason, because: decision.because };
 }
 
-/** Estimates the replay time after the newest checkpoint, if there is a budget on which the decision may depend. */
+/** Estimates the replay time after the newest checkpoint, if the decision may depend on a replay budget. */
 async function tailAfter(
   { source, options: { replayBudget: budgetMs }, forced }: TakeOptions,
   newest: StoredCheckpoint | undefined,
@@ -177,15 +178,15 @@ export interface RoundParts {
   readonly onEvent: (event: CheckpointerEvent) => void;
   /** Called at each step; `bytes` is the number of bytes of the index packed so far. */
   readonly onStep: (step: RoundStep, bytes: number) => void;
-  /** Defaults to the disk. */
+  /** Defaults to {@link archivingOnDisk}. */
   readonly archiving: Archiving | undefined;
 }
 
 /** Runs rounds, one after the other, in one capture directory. */
 export interface Rounds {
   /**
-   * Takes a checkpoint or skips it, sweeps after taking one, and reports both as events. Throws the error with which
-   * the checkpoint failed.
+   * Takes a checkpoint or skips it, sweeps after taking one, and reports both as events. If the checkpoint fails,
+   * throws its error.
    */
   run(round: {
     readonly forced: boolean;
@@ -212,7 +213,8 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     } catch (error) {
       const path = options.checkpointDir;
       const message = `The capture directory ${path} could not be removed: ${errorMessage(error)}`;
-      const hint = "It is empty and does no harm; the node removes it later, or you can remove it by hand.";
+      const hint =
+        "Remove it by hand, or leave it to the node, which removes it later. It is empty and does no harm.";
       onEvent({ type: "warning", about: "capture-directory", message, hint });
     }
   }
@@ -235,7 +237,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     dropDirectory,
     async run(round) {
       const startedAt = clock.now();
-      // The number of bytes packed, reported with a failure.
+      // The number of bytes packed so far. A failure is reported with it.
       let packed = 0;
       onEvent({ type: "begun", forced: round.forced });
       try {

@@ -8,8 +8,9 @@ import type { SaveStep } from "./save-checkpoint.ts";
 export type RoundStep = "looking" | SaveStep | "sweeping";
 
 /**
- * The events that a checkpointer reports as they happen; durations are in milliseconds. Each `begun` is followed by exactly one of `taken`,
- * `skipped` and `failed`, each `sweep-begun` by one of `swept` and `sweep-failed`, however the round ends.
+ * The events that a checkpointer reports as they happen. Durations are in milliseconds. However the round ends, each
+ * `begun` is followed by exactly one of `taken`, `skipped` and `failed`, and each `sweep-begun` by exactly one of
+ * `swept` and `sweep-failed`.
  */
 export type CheckpointerEvent =
   | { readonly type: "begun"; readonly forced: boolean }
@@ -30,10 +31,13 @@ export type CheckpointerEvent =
   | { readonly type: "sweep-begun" }
   | ({ readonly type: "swept"; readonly durationMs: number } & SweepReport)
   | { readonly type: "sweep-failed"; readonly error: unknown; readonly durationMs: number }
-  /** A problem that an operator should look at, although checkpoints continue. */
+  /** A problem that needs an operator's attention, although checkpoints continue. */
   | ({ readonly type: "warning" } & CheckpointerWarning);
 
-/** The state of a checkpointer. Times are milliseconds since 1970 by this machine's clock; `takenAt` is by the store's clock. */
+/**
+ * The state of a checkpointer. Times are milliseconds since 1970 by this machine's clock, except `takenAt`, which is by
+ * the store's clock.
+ */
 export interface CheckpointerStatus {
   /** The log's newest checkpoint at the last look, no matter which node saved it. */
   readonly last: {
@@ -42,7 +46,7 @@ export interface CheckpointerStatus {
     readonly takenAt: string;
     readonly bytes: number;
   } | null;
-  /** The lead of the store's clock over this machine's at the last look (ms); null before the first look. */
+  /** How far the store's clock was ahead of this machine's at the last look (ms); null before the first look. */
   readonly storeAhead: number | null;
   /** The time of the last successful look. */
   readonly lastCheckAt: number | null;
@@ -50,8 +54,8 @@ export interface CheckpointerStatus {
   /** The running round; `bytes` is the number of bytes of the index packed so far. */
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;
   /**
-   * The reason why the last round saved nothing (a word and a sentence); null if it saved or failed, and before the
-   * first round.
+   * The reason why the last round saved nothing (a word and a sentence). It is null if the round saved or failed, and
+   * before the first round.
    */
   readonly skipped: { readonly at: number; readonly reason: SkipReason; readonly because: string } | null;
   /** The last warning of each kind; warnings are never withdrawn. */

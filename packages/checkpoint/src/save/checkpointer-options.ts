@@ -4,11 +4,11 @@ import type { CheckpointStore } from "../store/checkpoint-store.ts";
 /** The checkpointer's parameters, named as in docs/configuration.md; durations are in milliseconds. */
 export interface CheckpointerOptions {
   readonly store: CheckpointStore;
-  /** The approximate time between two checkpoints of the cluster, not of this node. More than 0. */
+  /** The approximate time between two checkpoints of the cluster, not of this node. It must be greater than 0. */
   readonly approxFrequency: number;
-  /** The stores to restore from when joining; defaults to `[store]`. Never written to. */
+  /** The stores to restore from when joining. They are never written to. Defaults to `[store]`. */
   readonly restoreFrom?: readonly CheckpointStore[];
-  /** The folder of captures before they are uploaded. */
+  /** The folder that contains captures until they are uploaded. */
   readonly checkpointDir: string;
   /**
    * The owner of the captures: the first round removes what earlier processes of this owner left. Two processes may
@@ -19,11 +19,14 @@ export interface CheckpointerOptions {
   readonly keepDirBetweenCheckpoints: boolean;
   readonly keepDirOnClose: boolean;
   readonly retentionPolicy?: RetentionPolicy;
-  /** The age of the newest checkpoint (ms) above which another one is saved even if nothing has changed. Optional. */
+  /**
+   * The age of the newest checkpoint (ms) above which another one is saved even if nothing has changed. By default,
+   * none is.
+   */
   readonly refreshAfter?: number;
   /**
    * Nothing is saved while replaying the transactions after the newest checkpoint would take less time than this.
-   * Optional.
+   * Defaults to no budget.
    */
   readonly replayBudget?: number;
   readonly checkpointOnClose: boolean;
@@ -31,8 +34,8 @@ export interface CheckpointerOptions {
   readonly verifyEvery?: number;
   readonly compression: "none" | "gzip";
   /**
-   * The delay of the first look after the node has become ready; short and random by default. This is not a
-   * configuration parameter, but for programs whose node should look only on request.
+   * The delay of the first look after the node has become ready. By default, it is short and random. This is not a
+   * configuration parameter; it is meant for programs whose node should look only on request.
    */
   readonly firstLookAfter?: number;
 }

@@ -31,7 +31,7 @@ export class StatusKeeper {
     return this.#status;
   }
 
-  /** Records that the next look is due in `delay` ms, or has begun (null). */
+  /** Records that the next look is due in `delay` ms or, if `delay` is null, that it has begun. */
   plan(delay: number | null): void {
     this.#set({ nextCheckAt: delay === null ? null : this.#clock.now() + delay });
   }
@@ -71,7 +71,7 @@ export class StatusKeeper {
     this.#set({ skipped: null, lastFailure: { at: this.#clock.now(), code, message, hint } });
   }
 
-  /** Records a warning in place of the last one of its kind. */
+  /** Records a warning, which replaces the last one of its kind. */
   warned(warning: CheckpointerWarning): void {
     const others = this.#status.warnings.filter(({ about }) => about !== warning.about);
     this.#set({ warnings: [...others, { ...warning, at: this.#clock.now() }] });

@@ -8,16 +8,16 @@ import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import { StatusKeeper } from "./checkpointer-status.ts";
 import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
 
-/** The dependencies of a checkpointer. Clock and randomness default to the machine's. */
+/** The dependencies of a checkpointer. The clock and the random numbers default to the machine's. */
 export interface CheckpointerParts {
   readonly source: CheckpointSource;
   readonly options: CheckpointerOptions;
   readonly clock?: Clock;
   /** Returns a random number, at least 0 and below 1. */
   readonly random?: () => number;
-  /** Called with each event. If it throws, the status reports that, without any other effect. */
+  /** Called with each event. If it throws, the status reports the error, which has no other effect. */
   readonly onEvent?: (event: CheckpointerEvent) => void;
-  /** How copies are created and packed. Defaults to the disk. */
+  /** How copies are created and packed. Defaults to {@link archivingOnDisk}. */
   readonly archiving?: Archiving;
 }
 
@@ -31,15 +31,15 @@ export interface RequestedRound {
 export interface Checkpointer {
   /**
    * Saves now, even if the newest checkpoint is recent. `begun` resolves when the round has begun, `done` when it has
-   * ended; both reject with `CHECKPOINT_RUNNING` while another round saves, and with `NOT_READY` after `stop`. Waits
-   * for a scheduled look that saves nothing.
+   * ended; both reject with `CHECKPOINT_RUNNING` while another round saves, and with `NOT_READY` after `stop`. If a
+   * scheduled look is running, waits for it unless it saves.
    */
   checkpointNow(): RequestedRound;
   status(): CheckpointerStatus;
   /**
    * Ends the schedule and waits up to `timeoutMs` (default 10,000) for a running round, and for the checkpoint on close
    * if one is configured and `save` is not false. Then aborts the round, and waits at most one more second for a store
-   * that does not respond. Afterwards, nothing reads the index. May be called twice.
+   * that does not respond. Afterwards, nothing reads the index. It may be called repeatedly.
    */
   stop(options?: StopOptions): Promise<void>;
 }
@@ -54,7 +54,10 @@ export interface StopOptions {
 const STOP_TIMEOUT_MS = 10_000;
 const ABORT_TIMEOUT_MS = 1_000;
 
-/** Starts looking at the store, soon and then about once a period, and saves a checkpoint if no other node has. */
+/**
+ * Starts looks at the store, the first one soon and the others about once per period. A look saves a checkpoint if no
+ * other node has saved one.
+ */
 export function startCheckpointer(parts: CheckpointerParts): Checkpointer {
   const checkpointer = new ScheduledCheckpointer(parts);
   checkpointer.start();
@@ -69,7 +72,7 @@ class ScheduledCheckpointer implements Checkpointer {
   readonly #scheduleEnd = new AbortController();
   readonly #upload = new AbortController();
   readonly #status: StatusKeeper;
-  /** The running round; `forced` unless it is a scheduled one. */
+  /** The running round. It is `forced` unless it was scheduled. */
   #running: { readonly forced: boolean; readonly ended: Promise<void> } | undefined;
   #schedule: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
@@ -118,7 +121,10 @@ class ScheduledCheckpointer implements Checkpointer {
     return { begun: Promise.reject(refusal), done: Promise.reject(refusal) };
   }
 
-  /** Requests a round after a scheduled look. The look counts as a running save only if it results in a checkpoint. */
+  /**
+   * Requests a round that begins after a scheduled look. The look counts as a running save only if it saves a
+   * checkpoint.
+   */
   #afterLook(): RequestedRound {
     const requested = (async () => {
       while (this.#isLooking()) await this.#status.nextStep();
@@ -171,7 +177,7 @@ class ScheduledCheckpointer implements Checkpointer {
         random: this.#random(),
       });
     } catch {
-      // The round has reported its error. The next round follows, whatever the error was.
+      // The round has reported its error. The schedule continues, whatever the error was.
       return retryDelay(approxFrequency, this.#failures, this.#random());
     }
   }
@@ -233,7 +239,7 @@ class ScheduledCheckpointer implements Checkpointer {
   async #abortAfter(ms: number, ended: AbortSignal): Promise<void> {
     if (!(await this.#clock.wait(ms, ended))) return;
     this.#upload.abort(stoppedAfter(ms));
-    // A store may never respond, but a capture always ends, and reads the index until then.
+    // A store may never respond. A capture always ends, but it reads the index until then.
     do {
       if (!(await this.#clock.wait(ABORT_TIMEOUT_MS, ended))) return;
     } while (this.status().running?.step === "capturing");
@@ -248,7 +254,7 @@ function stopped(): CairnError {
 
 function alreadyRunning(): CairnError {
   return new CairnError("CHECKPOINT_RUNNING", "A checkpoint is already being saved.", {
-    hint: "Wait until it has ended; the status shows its progress.",
+    hint: "Wait until it has ended. The status shows its progress.",
   });
 }
 
@@ -258,7 +264,7 @@ function stoppedAfter(timeoutMs: number): CairnError {
     "NOT_READY",
     `The node stopped before the checkpoint was saved, after waiting ${timeoutMs} ms.`,
     {
-      hint: "Nothing was published; the next node that looks saves one.",
+      hint: "Leave the checkpoint to the next node that looks at the store. Nothing was published.",
     },
   );
 }

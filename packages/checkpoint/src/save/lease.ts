@@ -35,15 +35,18 @@ export function leaseDuration(approxFrequency: number): number {
 export interface Lease {
   /** A random value that identifies this lease in the store's file. */
   readonly nonce: string;
-  /** Aborted when another node has taken over the lease, or may have: with `CONFLICT`, or the reason why it could not be renewed. */
+  /**
+   * Aborted once another node has taken over the lease, or may have done so. The reason is `CONFLICT`, or the error
+   * with which the renewal failed.
+   */
   readonly lost: AbortSignal;
   /** Sets the progress that the next renewal publishes. */
   note(progress: { readonly archive?: string; readonly bytes: number }): void;
   /** Records that the upload has ended, and left nothing unfinished. */
   settle(): void;
   /**
-   * Renews the lease now, so that it is valid for a while; must be called before publishing. Throws the reason if the
-   * lease is lost.
+   * Renews the lease now, so that it stays valid for a while. Must be called before publishing. If the lease is lost,
+   * throws the reason.
    */
   confirm(): Promise<void>;
   /** Ends the lease. Does nothing if it is lost. */
@@ -54,18 +57,21 @@ export interface Lease {
 export interface LeaseOptions {
   /** The node's id. */
   readonly owner: string;
-  /** The log of the lease: each log has its own. */
+  /** The log of the lease. Each log has its own lease. */
   readonly logId: string;
-  /** The time it is valid without being renewed (ms), at most {@link MAX_CREDIBLE_LEASE_MS}; renewed three times within this time. */
+  /**
+   * How long the lease is valid without being renewed (ms): at most {@link MAX_CREDIBLE_LEASE_MS}. It is renewed three
+   * times within this time.
+   */
   readonly ttlMs: number;
   readonly clock: Clock;
-  /** Once aborted, the lease is no longer renewed, although it is not released. */
+  /** Once aborted, the lease is no longer renewed, but it is not released. */
   readonly signal?: AbortSignal;
   /** Called if another process holds it. */
   readonly onHeld?: (lease: LeaseRecord, storeNow: number) => void;
 }
 
-/** Acquires the lease; undefined while another process holds it. Takes over an expired one. */
+/** Acquires the lease. Returns undefined while another process holds it. Takes over a lease that has expired. */
 export async function acquireLease(
   store: CheckpointStore,
   options: LeaseOptions,
@@ -103,13 +109,13 @@ class OwnRecord {
   /** Archives whose uploads earlier holders may have left unfinished. */
   unfinished: readonly string[] = [];
   /**
-   * When the last renewal expires by this machine's clock, counted from before the request, so that it is never later
-   * than in the store.
+   * The time at which the last renewal expires, by this machine's clock. It is counted from before the request, so that
+   * it is never later than the time in the store.
    */
   validUntil = 0;
   readonly #store: CheckpointStore;
   readonly #options: LeaseOptions;
-  /** The time at which this lease began, by the store's clock; every renewal repeats it. */
+  /** The time at which this lease began, by the store's clock. Every renewal repeats it. */
   #since: string | undefined;
 
   constructor(store: CheckpointStore, options: LeaseOptions) {
@@ -156,9 +162,9 @@ class OwnLease implements Lease {
   readonly #renewing: Promise<void>;
   readonly #expiring: Promise<void>;
   #tag: string;
-  /** By this machine's clock. */
+  /** The time until which the lease is held, by this machine's clock. */
   #heldUntil: number;
-  /** The error of the last renewal, if it failed; it is reported if the lease expires. */
+  /** The error of the last renewal, if it failed. It is reported if the lease expires. */
   #renewalError: unknown;
   #queue: Promise<void> = Promise.resolve();
   #isSettled = false;
@@ -208,7 +214,7 @@ class OwnLease implements Lease {
   }
 
   async confirm(): Promise<void> {
-    // Repeat if the response came so late that the lease could expire before the manifest is written.
+    // The renewal is repeated if the response came so late that the lease could expire before the manifest is written.
     do await this.#renewNext();
     while (this.#heldUntil - this.#clock.now() < this.#record.ttlMs / 2);
   }
@@ -218,7 +224,7 @@ class OwnLease implements Lease {
     await this.#renewing;
     await this.#expiring;
     await this.#queue;
-    // An aborted lease that is not lost is ended, so that other nodes need not wait.
+    // A lease that was aborted but not lost is ended, so that other nodes do not have to wait.
     const taken = this.#clock.now() >= this.#heldUntil || isCairnError(this.lost.reason, "CONFLICT");
     if (this.lost.aborted && taken) return;
     const record = this.#record;
@@ -226,7 +232,7 @@ class OwnLease implements Lease {
       if (this.#isSettled) record.progress = { bytes: 0 };
       const leavesUploads =
         this.#store.tidy !== undefined && (record.progress.archive ?? record.unfinished[0]) !== undefined;
-      // If files cannot be removed, or sweeps have to find unfinished uploads, the file remains as an ended lease.
+      // If files cannot be removed, or if sweeps have to find unfinished uploads, the file remains as an ended lease.
       if (leavesUploads || this.#store.describe?.()?.canDelete === false) {
         await this.#store.replace(this.#file, record.ended(), this.#tag);
         return;
@@ -234,15 +240,12 @@ class OwnLease implements Lease {
       const current = await this.#store.read(this.#file);
       if (current?.tag === this.#tag) await this.#store.remove(this.#file);
     } catch (error) {
-      // The checkpoint has been saved, and a lease that cannot be removed expires.
+      // The error is ignored: the checkpoint has been saved, and a lease that cannot be removed expires.
       if (!isCairnError(error)) throw error;
     }
   }
 
-  /**
-   * Renews after the renewal in progress. If there were two at once, each would find that the other has changed the
-   * tag.
-   */
+  /** Renews after the renewal in progress. If two ran at once, each would find that the other has changed the tag. */
   #renewNext(): Promise<void> {
     const next = this.#queue.then(() => this.#renew());
     this.#queue = next.catch(() => undefined);
@@ -294,7 +297,7 @@ async function keepRenewing(
   lost: AbortController,
 ): Promise<void> {
   let before: number | undefined;
-  // Renewals are counted rather than time, because a suspended process has not tried to upload in the meantime.
+  // Renewals are counted instead of time, because a suspended process does not try to upload in the meantime.
   let renewalsWithoutProgress = 0;
   while (await clock.wait(ttlMs / 3, ended)) {
     const now = uploaded();
@@ -320,19 +323,19 @@ function stalled(): CairnError {
     "STORE_UNREACHABLE",
     "The store has not accepted a byte of the upload for ten minutes.",
     {
-      hint: "Nothing was published, and other nodes may upload; check the store and the network to it.",
+      hint: "Check the store and the network to it. Nothing was published, and other nodes may upload.",
     },
   );
 }
 
 function leaseRanOut(): CairnError {
   return new CairnError("CONFLICT", "The lease of this upload expired before it was renewed.", {
-    hint: "This process was suspended or lost the store for longer than the lease; nothing was published.",
+    hint: "Check why this process was suspended, or could not reach the store, for longer than the lease. Nothing was published.",
   });
 }
 
 function leaseLost(): CairnError {
   return new CairnError("CONFLICT", "Another node has taken over the lease of this upload.", {
-    hint: "This process was suspended or lost the store for longer than the lease; nothing was published.",
+    hint: "Check why this process was suspended, or could not reach the store, for longer than the lease. Nothing was published.",
   });
 }

@@ -5,7 +5,7 @@ import type { LeaseRecord } from "../store/lease-record.ts";
 import type { Clock } from "../timing/clock.ts";
 import { MAX_GRANTED_LEASE_MS } from "./lease.ts";
 
-/** A problem that an operator should know about although checkpoints continue: a sentence and a hint. */
+/** A problem that an operator should know about, although checkpoints continue. It has a sentence and a hint. */
 export interface CheckpointerWarning {
   readonly about: "future-checkpoint" | "same-node-id" | "other-log" | "capture-directory";
   readonly message: string;
@@ -20,7 +20,7 @@ export interface LookMemory {
    * until the recorded time.
    */
   takenAt(newest: StoredCheckpoint, storeNow: number): number;
-  /** Records a look. Reads at most a few manifests: those of checkpoints that were taken since this process started. */
+  /** Records a look. Reads the manifests of checkpoints that were taken since this process started, but only a few. */
   sawStore(seen: SeenStore): Promise<void>;
   /** Records a checkpoint that this process saved. */
   saved(checkpoint: StoredCheckpoint): void;
@@ -28,7 +28,10 @@ export interface LookMemory {
   held(nonce: string): void;
   /** Records that another process holds the lease. */
   sawLease(lease: LeaseRecord, storeNow: number): void;
-  /** Returns whether an earlier process of this node left a held lease: one with the node's id, not renewed since this process started. */
+  /**
+   * Returns whether an earlier process of this node left a held lease behind: the lease has the node's id, and was not
+   * renewed since this process started.
+   */
   leftBehind(lease: LeaseRecord, storeNow: number): boolean;
 }
 
@@ -60,7 +63,7 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
   const startedAt = clock.now();
   /** The time at which this process started, by the store's clock; undefined before its first look. */
   let start: number | undefined;
-  // The time of this process's last checkpoint. An earlier one with this node's id may also be its own.
+  // The time of this process's last checkpoint. An earlier checkpoint with this node's id may also be its own.
   let lastTakenAt = 0;
   // The newest checkpoint if its recorded time is in the future, and the store's time when it was first seen.
   let future: { readonly name: string; readonly seenAt: number } | undefined;
@@ -80,8 +83,8 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
 
   /**
    * Returns whether a lease was renewed since this process started, so that no earlier process of this node left it. A
-   * lease without that time counts as one of maximum duration, because the earlier process may have had another
-   * frequency.
+   * lease that does not record its renewal counts as one of maximum duration, because the earlier process may have been
+   * configured with another frequency.
    */
   const renewed = ({ renewedAt, expiresAt }: LeaseRecord, storeNow: number): boolean =>
     (renewedAt === undefined ? Date.parse(expiresAt) - MAX_GRANTED_LEASE_MS : Date.parse(renewedAt)) >
@@ -93,7 +96,7 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
     onWarning({
       about: "same-node-id",
       message: `Another process uses this node's id, ${node}: ${evidence}.`,
-      hint: "No checkpoint is harmed, but the two cannot be told apart. Give each node an id of its own (cairn/node > id, CAIRN_NODE_ID), and restart both: this node repeats the warning until then.",
+      hint: "Give each node its own id (cairn/node > id, CAIRN_NODE_ID), and restart both: this node repeats the warning until then. No checkpoint is harmed, but the two nodes cannot be distinguished.",
     });
   }
 
@@ -146,7 +149,7 @@ function fromFuture(name: string, takenAt: number, storeNow: number): Checkpoint
   return {
     about: "future-checkpoint",
     message: `${name} was taken ${ahead} s after the store's current time, according to its manifest; it counts as taken now.`,
-    hint: "The store's clock was wrong then or is now, or the file comes from another store; checkpoints continue as usual.",
+    hint: "Check the store's clock, which was wrong then or is wrong now, unless the file comes from another store. Checkpoints continue as usual.",
   };
 }
 
@@ -154,7 +157,7 @@ function ofOtherLog({ name, manifest }: StoredCheckpoint): CheckpointerWarning {
   const { log, node } = manifest;
   return {
     about: "other-log",
-    message: `The nodes of another log save their checkpoints here, too: ${node} saved ${name} of the log ${log.name} (${log.id}).`,
-    hint: "Nothing is mixed, and neither log waits for the other or removes what the other saved; but commands list and prune both. Give one of the two a folder or prefix of its own, and restart its nodes; the other nodes repeat this warning until they are restarted.",
+    message: `The nodes of another log also save their checkpoints here: ${node} saved ${name} of the log ${log.name} (${log.id}).`,
+    hint: "Give one of the two logs its own folder or prefix, and restart its nodes; the other nodes repeat this warning until they are restarted. Nothing is mixed, and neither log waits for the other or removes its checkpoints, but commands list and prune both.",
   };
 }

@@ -42,24 +42,24 @@ export interface SaveOptions {
   readonly onStep: (step: SaveStep, bytes: number) => void;
 }
 
-/** The number of newest other checkpoints at whose transactions a manifest records the history of its index. */
+/** The number of other checkpoints, newest first, at whose transactions a manifest records the history of its index. */
 const MAX_OTHER_CHECKPOINTS = 64;
 
-// Pauses of 200, 400 and 800 ms in addition to the retries of the store itself: enough to determine whether a request
-// whose response was lost succeeded.
+// Pauses of 200, 400 and 800 ms, in addition to the retries of the store itself, suffice to determine whether a request
+// succeeded although its response was lost.
 const PUBLISH_TRIES = 4;
 const PUBLISH_BACKOFF = { firstMs: 100, maxMs: 800 };
 
 /**
- * Captures, packs, uploads and publishes a checkpoint. After a failure, it is not listed, and uploaded files are
- * removed as far as the store allows; a later sweep removes the rest. Throws `INDEX_CORRUPT` if the copy is damaged,
- * which is also reported to the source.
+ * Captures, packs, uploads and publishes a checkpoint. After a failure, the checkpoint is not listed, and uploaded
+ * files are removed as far as the store allows; a later sweep removes the rest. If the copy is damaged, throws
+ * `INDEX_CORRUPT`, and also reports the damage to the source.
  */
 export async function saveCheckpoint(save: SaveOptions): Promise<StoredCheckpoint> {
   try {
     return await captureAndUpload(save);
   } catch (error) {
-    // Errors from the store already have codes, so an error from the system concerns the capture.
+    // Errors from the store already have codes, so an error from the system must concern the capture.
     throw diskError(error, save.options.checkpointDir);
   }
 }
@@ -109,7 +109,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
     if (uploaded.bytes !== packed.bytes) throw truncatedUpload(archive, uploaded.bytes, packed.bytes);
     onStep("publishing", packed.bytes);
     const manifest = manifestOf(save, capture.state, takenAt, { ...packed, name: archive });
-    // A process that was suspended for longer than the lease must not publish next to its successor.
+    // A process that was suspended for longer than the lease must not publish in addition to its successor.
     await lease.confirm();
     signal.throwIfAborted();
     await publishManifest(store, checkpointFile(name, "manifest"), encodeManifest(manifest), clock, () =>
@@ -172,7 +172,7 @@ export async function publishManifest(
       // An earlier attempt may have succeeded even though its response was lost.
       if ((await store.read(file))?.text === text) return;
       throw new CairnError("CONFLICT", `${file} is already in ${store.location}.`, {
-        hint: "Another process wrote it under the same random name; the next round chooses a new one.",
+        hint: "Wait for the next round, which chooses a new name. Another process wrote a file under the same random name.",
       });
     } catch (error) {
       if (!isCairnError(error, "STORE_UNREACHABLE") || tries === PUBLISH_TRIES) throw error;
@@ -187,8 +187,8 @@ export async function publishManifest(
  */
 async function unpublish(store: CheckpointStore, name: string, reason: unknown): Promise<void> {
   try {
-    // This includes the manifest: if only the response was lost, the manifest exists, and other nodes may already rely
-    // on the checkpoint.
+    // The manifest is removed, too: if only the response was lost, it exists, and other nodes may already rely on the
+    // checkpoint.
     const isReserved = (await readReservations(store)).reserved.has(name);
     if (isReserved || (await store.read(checkpointFile(name, "verified"))) !== undefined) return;
     await removeCheckpoint(store, name);
@@ -202,8 +202,8 @@ async function unpublish(store: CheckpointStore, name: string, reason: unknown):
 }
 
 /**
- * Returns whether a failed, unlisted upload has left nothing behind. If that cannot be determined now, it is left to
- * the next sweep.
+ * Returns whether a failed, unlisted upload has left nothing behind. If this cannot be determined now, the cleanup is
+ * left to the next sweep.
  */
 async function isTidy(store: CheckpointStore, archive: string): Promise<boolean> {
   try {

@@ -28,14 +28,14 @@ export function firstLookDelay(approxFrequency: number, random: number): number 
   return random * Math.min(approxFrequency * FIRST_LOOK_PART, MAX_FIRST_LOOK_MS);
 }
 
-/** The facts that determine the time of the next look. Times are milliseconds since 1970 by the store's clock. */
+/** The facts on which the time of the next look depends. Times are milliseconds since 1970 by the store's clock. */
 export interface LookSituation {
   readonly approxFrequency: number;
   /** The time at which the newest checkpoint of this log was taken; undefined if there is none. */
   readonly newestTakenAt: number | undefined;
   /** The time of the look that has just ended. */
   readonly storeNow: number;
-  /** Whether another node was uploading. The result of that is known long before a period is over. */
+  /** Whether another node was uploading. The outcome of its upload is known long before a period is over. */
   readonly leased?: boolean;
   /**
    * The remaining validity (ms) of a lease that an earlier process of this node left behind, if any. No process renews
@@ -46,9 +46,10 @@ export interface LookSituation {
 }
 
 /**
- * Returns the time until the next look (ms): until the newest checkpoint is 0.9 to 1.1 periods old or, if it is already older or there is
- * none, that long after this look. Any number of nodes save about one checkpoint per period: simulated 1.00 with one node, 1.07 with five,
- * 1.11 with a hundred; the longest gap is 1.10 periods.
+ * Returns the time until the next look (ms). The look is due when the newest checkpoint is 0.9 to 1.1 periods old or,
+ * if it is already older or there is none, that long after this look. Any number of nodes save about one checkpoint per
+ * period: in simulations, one node saves 1.00, five save 1.07, and a hundred save 1.11. The longest gap is 1.10
+ * periods.
  */
 export function nextLookDelay(situation: LookSituation): number {
   const { approxFrequency, newestTakenAt, storeNow, leased = false, leftBehindFor, random } = situation;
@@ -65,7 +66,7 @@ function afterLease(left: number | undefined): number {
 }
 
 /**
- * Returns the time to wait after a failed round (ms): it grows up to about a quarter of a period, so that a store that
+ * Returns the time to wait after a failed round (ms). It grows up to about a quarter of a period, so that a store that
  * was unreachable for a long time has a checkpoint soon after it recovers. `failures` is at least 1.
  */
 export function retryDelay(approxFrequency: number, failures: number, random: number): number {
@@ -74,9 +75,9 @@ export function retryDelay(approxFrequency: number, failures: number, random: nu
 }
 
 /**
- * Returns how long an upload may take while it yields to the node's other work (ms). When it ends, the checkpoint is
- * that old, and no other node begins one in the meantime. docs/checkpointing.md explains how to choose a frequency for
- * which this suffices.
+ * Returns how long an upload may take while it yields to the node's other work (ms). When the upload ends, the
+ * checkpoint is that old, and no other node has begun one in the meantime. docs/checkpointing.md explains how to choose
+ * a frequency for which this suffices.
  */
 export function uploadTime(approxFrequency: number): number {
   return approxFrequency / 20;
@@ -85,12 +86,12 @@ export function uploadTime(approxFrequency: number): number {
 /** The reason why a round saves nothing. */
 export type SkipReason = "empty" | "unchanged" | "recent" | "leased" | "short-tail";
 
-/** The decision of a round, and the reason (a sentence). */
+/** The decision of a round, and the reason, which is a sentence. */
 export type RoundDecision =
   | { readonly save: true; readonly because: string }
   | { readonly save: false; readonly reason: SkipReason; readonly because: string };
 
-/** The facts that determine a round's decision. */
+/** The facts on which a round's decision depends. */
 export interface RoundSituation {
   readonly approxFrequency: number;
   readonly refreshAfter?: number;
@@ -101,14 +102,14 @@ export interface RoundSituation {
   /** Whether a checkpoint newer than `newest` is known to be damaged and must be replaced. Defaults to false. */
   readonly isNewerDamaged?: boolean;
   /**
-   * The estimated time that a joining node would need to replay the transactions after `newest`, and the time below
+   * The estimated time that a joining node would need to replay the transactions after `newest`, and the budget below
    * which nothing is saved (ms). Undefined if there is no such budget, or if not every node could read those
    * transactions.
    */
   readonly tail?: { readonly replayMs: number; readonly budgetMs: number } | undefined;
   /** The last transaction of this node's index; undefined if it has none. */
   readonly txId: number | undefined;
-  /** By the store's clock. */
+  /** The time of the round, by the store's clock. */
   readonly storeNow: number;
 }
 
@@ -127,7 +128,7 @@ export function decideRound(situation: RoundSituation): RoundDecision {
   if (txId === undefined) return skip("empty", "The index has no transactions yet.");
   if (newest === undefined) return { save: true, because: "There is no checkpoint yet." };
   const age = Math.max(0, storeNow - newest.takenAt);
-  // This is the earliest time at which a node schedules a look; clocks and timers may be off by a millisecond.
+  // No node schedules a look before this age. Clocks and timers may be off by a millisecond.
   if (!forced && age + 1 < approxFrequency * EARLIEST) {
     return skip("recent", `The newest checkpoint is only ${age} ms old.`);
   }

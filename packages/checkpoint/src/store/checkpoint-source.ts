@@ -9,39 +9,39 @@ export interface CheckpointSource {
   /** Cairn's version, for manifests. */
   readonly version: string;
   /**
-   * Returns the index's current position; undefined if there are no transactions. Must be cheap, because it is called
-   * to decide whether to copy anything.
+   * Returns the index's current position; undefined if there are no transactions. It must be cheap, because it is
+   * called before the decision whether to copy anything.
    */
   position(): Promise<{ readonly logId: string; readonly txId: number } | undefined>;
   /**
    * Creates `dir`, copies the files of the index into it, and returns the state that it reads from the copy. The files
    * in `dir`, which must be plain files without folders, become the checkpoint. Tables of LevelDB need not be compared
-   * with their checksums, since packing does that. Chains in the state include their values at `others`, the
-   * transactions at which other checkpoints end, where known.
+   * with their checksums, since packing does that. The chains in the state include their values at `others`, the
+   * transactions at which other checkpoints end, as far as these values are known.
    */
   capture(dir: string, others?: readonly number[]): Promise<CapturedState>;
   /** Called when a copy, and therefore the index, turns out to be damaged (`INDEX_CORRUPT`). Nothing was published. */
   onDamage?(error: CairnError): void;
   /**
-   * The format of the files that `capture` creates. If given, checkpoints in other formats count neither as the newest
-   * nor as retained.
+   * The format of the files that `capture` creates. If it is given, checkpoints in other formats count neither as the
+   * newest nor as retained.
    */
   readonly format?: CapturedState["format"];
   /**
-   * Returns whether the log still contains the transactions of the checkpoint `name`, which has the log's id. A
-   * checkpoint with transactions that the log lost would count as the newest forever. Optional; by default, all agree.
-   * If it throws, the round ends and nothing is saved.
+   * Returns whether the log still contains the transactions of the checkpoint `name`, which has the log's id.
+   * Otherwise, a checkpoint with transactions that the log has lost would count as the newest forever. By default, all
+   * checkpoints agree. If it throws, the round ends and nothing is saved.
    */
   agrees?(manifest: Manifest, name: string): Promise<boolean>;
   /**
    * Returns the estimated time to replay the transactions after a checkpoint (ms); undefined if not every joining node
-   * could read all of them. Called for the newest checkpoint, and only if a budget is set. Optional; without it, the
+   * could read all of them. Called only for the newest checkpoint, and only if a budget is set. If it is absent, the
    * budget has no effect.
    */
   replayTimeMs?(manifest: Manifest): Promise<number | undefined>;
   /**
-   * Returns whether this checkpoint is known to be damaged, so that it does not count as the newest. Optional; by
-   * default, none is.
+   * Returns whether this checkpoint is known to be damaged, so that it does not count as the newest. By default, none
+   * is.
    */
   isDamaged?(name: string): boolean;
 }

@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 
 /** A file in a listing of a checkpoint store. */
 export interface StoredFile {
-  /** Relative to the store, without a leading slash; folders are separated by `/` on every system. */
+  /** The name within the store, without a leading slash. Folders are separated by `/` on every system. */
   readonly name: string;
   readonly bytes: number;
   /** The time of the last write, by the store's clock (milliseconds since 1970). */
@@ -12,7 +12,7 @@ export interface StoredFile {
 /** The content of a small file, with the tag that {@link CheckpointStore.replace} compares. */
 export interface TaggedText {
   readonly text: string;
-  /** Opaque; different content has a different tag. */
+  /** An opaque value. Different content has a different tag. */
   readonly tag: string;
 }
 
@@ -20,7 +20,7 @@ export interface TaggedText {
 export interface DirectContent {
   /**
    * Writes all of it to the descriptor `file`, and returns the number of bytes. If writing fails, throws the error that
-   * `explain` returns for the failure. Nothing is written to the file after that.
+   * `explain` returns for the failure. Nothing is written to the file after the promise settles.
    */
   writeTo(
     file: number,
@@ -37,11 +37,11 @@ export type StoredContent = Readable & {
 /** Options for an upload. */
 export interface UploadOptions {
   readonly signal?: AbortSignal;
-  /** The same content for stores that write it to a file; they may use this instead of the stream. */
+  /** The same content, for stores that write it to a file. They may use it instead of the stream. */
   readonly direct?: DirectContent;
   /**
-   * The approximate number of bytes, overestimated rather than underestimated. A store that uploads in parts chooses
-   * their size accordingly.
+   * The approximate number of bytes. The true number is rarely larger. A store that uploads in parts chooses the size
+   * of the parts accordingly.
    */
   readonly expectedBytes?: number;
 }
@@ -50,7 +50,7 @@ export interface UploadOptions {
 export interface StoreFindings {
   /** Like {@link CheckpointStore.exclusive}. */
   readonly exclusive: boolean;
-  /** Whether files can be removed. If not, this has been reported, and callers need not try. */
+  /** Whether files can be removed. If they cannot, this has been reported, and callers do not need to try. */
   readonly canDelete: boolean;
   /** Whether a part of a file can be read without the rest. */
   readonly ranges: boolean;
@@ -61,15 +61,14 @@ export interface StoreFindings {
 /** Options for creating and removing small files. */
 export interface ChangeOptions {
   /**
-   * Whether the change survives a power loss once the call resolves. Defaults to true. False for leases, because each
-   * flush delays other data that is being flushed to the disk, such as a log.
+   * Whether the change survives a power loss once the call resolves. Defaults to true. It is false for leases, because
+   * each flush delays other data that is being flushed to the disk, such as a log.
    */
   readonly durable?: boolean;
 }
 
 /**
- * A store of checkpoints: a flat set of named files, in a folder or in S3. An implementation only stores files; it need
- * not know the meaning of names and contents (archives, manifests, leases).
+ * A store of checkpoints: a flat set of named files, in a folder or in S3. An implementation only stores files; it does not need to know what their names and contents mean (archives, manifests, leases).
  *
  * - Names also come from manifests and users: methods with a `name` reject invalid names as `requireStoreName` of this
  *   package does.
@@ -79,18 +78,18 @@ export interface ChangeOptions {
  * - Methods that may take long accept an AbortSignal; an aborted write leaves nothing listed behind.
  */
 export interface CheckpointStore {
-  /** For messages and /status: `file:///…` or `s3://bucket/prefix`; never with credentials. */
+  /** The location for messages and /status: `file:///…` or `s3://bucket/prefix`. It never contains credentials. */
   readonly location: string;
   /** The identity of the store, if {@link location} does not identify it; {@link isSamePlace} compares it. */
   readonly identity?: string;
   /**
-   * Lists the files whose names begin with `prefix`, in name order. Returns an empty list if the store was never
-   * written to.
+   * Lists the files whose names begin with `prefix`, in name order. Returns an empty list if nothing was ever written
+   * to the store.
    */
   list(prefix: string): Promise<StoredFile[]>;
   /**
-   * Writes a file of any size from a stream. Resolves once the file is durable. Never overwrites; throws `CONFLICT`
-   * instead.
+   * Writes a file of any size from a stream. Resolves once the file is durable. Never overwrites a file, but throws
+   * `CONFLICT`.
    */
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
   /** Returns the content as a stream. Throws `NOT_FOUND` if the file does not exist. */
@@ -103,24 +102,24 @@ export interface CheckpointStore {
   replace(name: string, text: string, tag: string): Promise<{ tag: string } | false>;
   /** Removes a file; does nothing if it does not exist. */
   remove(name: string, options?: ChangeOptions): Promise<void>;
-  /** Returns the current time by the store's own clock, in milliseconds since 1970. */
+  /** Returns the current time by the store's clock, in milliseconds since 1970. */
   now(): Promise<number>;
   /** Whether only one of several concurrent calls of {@link create} succeeds. */
   readonly exclusive: boolean;
   /**
-   * Whether every node of the cluster can read files that one of them writes. Defaults to unknown, in which case the
-   * log is not trimmed on the basis of its checkpoints.
+   * Whether every node of the cluster can read the files that one of them writes. If it is absent, this is unknown, and
+   * the log is not trimmed on the basis of the store's checkpoints.
    */
   readonly shared?: boolean;
   /** Whether every write is rejected, for stores that are used only for restoring. Defaults to false. */
   readonly readOnly?: boolean;
-  /** Returns the capabilities that the store has detected; undefined before detection. Optional. */
+  /** Returns the capabilities that the store has detected; undefined before the detection. */
   describe?(): StoreFindings | undefined;
   /**
-   * Frees the space of unlisted uploads of dead writers: those of files for which `isDead` is true that began before
-   * `before` (by the store's clock), and those of `unfinished`, whenever they began, because some services list uploads
-   * only by their exact name. Returns the names. Optional; not needed by stores in which such uploads are listed or
-   * disappear by themselves.
+   * Frees the space of unlisted uploads of dead writers: uploads for which `isDead` returns true and which began before
+   * `before` (by the store's clock), and those named in `unfinished`, whenever they began, because some services list
+   * uploads only by their exact name. Returns the names. Stores in which such uploads are listed, or disappear by
+   * themselves, do not need this method.
    */
   tidy?(options: {
     readonly before: number;

@@ -41,7 +41,8 @@ export function parseCheckpointName(text: string): CheckpointName | undefined {
   const [, tx = "", day = "", hours = "", minutes = "", seconds = "", suffix = ""] = match;
   const name = { txId: Number(tx), takenAt: Date.parse(`${day}T${hours}:${minutes}:${seconds}Z`), suffix };
   if (!Number.isSafeInteger(name.txId) || Number.isNaN(name.takenAt)) return undefined;
-  // 2026-02-31 is parsed as a day in March, so only a string that formats back to itself is a valid name.
+  // 2026-02-31 is parsed as a day in March, so only a string that survives parsing and formatting unchanged is a valid
+  // name.
   return formatCheckpointName(name) === text ? name : undefined;
 }
 
@@ -64,8 +65,8 @@ export function parseCheckpointFile(
 }
 
 /**
- * Orders names newest first: by numeric transaction id, then time, then suffix, so that the order is the same on every
- * node.
+ * Orders names newest first: by numeric transaction id, then by time, then by suffix, so that the order is the same on
+ * every node.
  */
 export function newestFirst(a: CheckpointName, b: CheckpointName): number {
   if (a.txId !== b.txId) return b.txId - a.txId;
@@ -75,21 +76,27 @@ export function newestFirst(a: CheckpointName, b: CheckpointName): number {
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hexadecimal digits");
 const Position = z.int().min(0);
-/** The schema of names in an archive: plain file names only, so that nothing can be written outside of the target directory. */
+/**
+ * The schema of names in an archive: only plain file names are valid, so that nothing can be written outside the target
+ * directory.
+ */
 export const FileName = z
   .string()
   .max(255)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "expected a plain file name");
 
 /**
- * An index's digests of its log's whole history up to a transaction. Two values at the same transaction can be
+ * An index's digests of the whole history of its log up to a transaction. Values at the same transaction can be
  * compared.
  */
 const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sha256 });
-/** The number of chain values in a manifest: the newest, some increasingly older ones, and those at which other checkpoints end. */
+/**
+ * The maximum number of chain values in a manifest: the newest, some at increasing distances before it, and those at
+ * which other checkpoints end.
+ */
 const MAX_CHAIN_VALUES = 250;
 
-/** The format of a manifest; anything else is not a checkpoint. Source: docs/checkpoint-format.md. */
+/** The format of a manifest, as specified in docs/checkpoint-format.md. Anything else is not a checkpoint. */
 export const ManifestSchema = z.object({
   format: z.object({ index: z.int(), kv: z.string(), archive: z.string() }),
   log: z.object({ id: z.string().min(1), name: z.string().min(1), offset: Position }),
@@ -99,8 +106,8 @@ export const ManifestSchema = z.object({
   /** Absent in indexes of formats before version 5. */
   chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES).optional(),
   /**
-   * The transaction up to which the files contain no evicted content. Absent in versions of Cairn that did not check
-   * this.
+   * The transaction up to which the files contain no evicted content. Absent in manifests by versions of Cairn that did
+   * not check this.
    */
   purged: Position.optional(),
   takenAt: z.iso.datetime(),
@@ -111,10 +118,16 @@ export const ManifestSchema = z.object({
   version: z.string(),
 });
 
-/** A checkpoint's manifest, as stored next to its archive. Times are ISO 8601 in UTC, sizes are in bytes, digests are lower-case hex. */
+/**
+ * A checkpoint's manifest, as stored next to its archive. Times are in ISO 8601 and UTC, sizes in bytes, and digests in
+ * lower-case hexadecimal.
+ */
 export type Manifest = z.infer<typeof ManifestSchema>;
 
-/** The part of a manifest that comes from the index itself. Read from the captured copy, never from the live index. */
+/**
+ * The part of a manifest that comes from the index itself. It is read from the captured copy, never from the live
+ * index.
+ */
 export type CapturedState = Pick<
   Manifest,
   "log" | "txId" | "txTime" | "anchor" | "chains" | "purged" | "documents"
@@ -129,13 +142,13 @@ export const DAMAGE_CODES: ReadonlySet<string> = new Set([
   "INDEX_CORRUPT",
 ]);
 
-/** Archive formats that this version writes and reads. Source: docs/checkpoint-format.md. */
+/** The archive formats that this version writes and reads (docs/checkpoint-format.md). */
 export const ARCHIVE_FORMATS = { none: "tar/1", gzip: "tar+gzip/1" } as const;
 
 const [COMMA, BRACKET, BRACE] = [0x2c, 0x5b, 0x7b];
 
 const HINT =
-  "Other checkpoints are not affected. If no node is writing this one, remove its files from the store.";
+  "If no node is writing this checkpoint, remove its files from the store. Other checkpoints are not affected.";
 
 function corrupt(name: string, why: string, cause?: unknown): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `The manifest of ${name} is invalid: ${why}.`, {
@@ -144,7 +157,7 @@ function corrupt(name: string, why: string, cause?: unknown): CairnError {
   });
 }
 
-/** Encodes a manifest as the JSON that is stored. */
+/** Encodes a manifest as JSON for the store. */
 export function encodeManifest(manifest: Manifest): string {
   const text = JSON.stringify(ManifestSchema.parse(manifest), null, 1);
   const checked = text.slice(0, -ENDING.length);
@@ -153,7 +166,10 @@ export function encodeManifest(manifest: Manifest): string {
 
 const ENDING = "\n}";
 
-/** Returns the last member of a manifest: a checksum of the text before its comma. Without it, a changed digit would not be noticed. */
+/**
+ * Returns the last member of a manifest: a checksum of the text before its comma. Without it, a changed digit would
+ * remain unnoticed.
+ */
 function checksumMember(checked: string): string {
   return `,\n "sha256": "${createHash("sha256").update(checked).digest("hex")}"`;
 }
@@ -167,7 +183,7 @@ function isWhole(text: string, value: unknown): boolean {
 
 /**
  * Decodes the manifest of the checkpoint `name`. Throws `CHECKPOINT_CORRUPT` if it is not a manifest or belongs to
- * another checkpoint. Unknown fields, which a later version may have added, are dropped.
+ * another checkpoint. Drops unknown fields, which a later version may have added.
  */
 export function decodeManifest(name: string, text: string): Manifest {
   if (isTooIntricate(text)) throw corrupt(name, "it has far more entries than a manifest of its length");
@@ -197,7 +213,7 @@ const MIN_CHARACTERS_PER_PART = 20;
 const SMALL_TEXT_LENGTH = 100_000;
 
 /**
- * Returns whether parsing would take many times the string's memory, which never happens for results of {@link
+ * Returns whether parsing would take many times the string's memory, which is never the case for results of {@link
  * encodeManifest}.
  */
 function isTooIntricate(text: string): boolean {

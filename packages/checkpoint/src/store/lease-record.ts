@@ -9,7 +9,7 @@ export const LEASE_PREFIX = "in-progress";
 /** The lease of earlier versions, which was shared by all logs. While it is live, no node of any log uploads. */
 export const SHARED_LEASE = `${LEASE_PREFIX}.json`;
 
-/** The maximum number of recorded unfinished uploads, which would accumulate in stores where none can be aborted. */
+/** The maximum number of unfinished uploads that are recorded. They accumulate in stores where none can be aborted. */
 const MAX_UNFINISHED = 16;
 
 const LEASE_NAME = /^in-progress(?:-[A-Za-z0-9._-]+)?\.json$/;
@@ -31,9 +31,9 @@ export const LeaseSchema = z.object({
   owner: z.string(),
   // This identifies the process, because `owner` is a node's id, which a second process may have by mistake.
   nonce: z.string(),
-  // The archive that is being uploaded; sweeps leave it alone. Absent before the upload.
+  // The archive that is being uploaded, which sweeps leave alone. Absent before the upload.
   archive: z.string().optional(),
-  // Archives whose uploads earlier holders may have left unfinished; sweeps find them by name.
+  // Archives whose uploads earlier holders may have left unfinished. Sweeps find them by name.
   unfinished: z.array(z.string()).optional(),
   progress: z.object({ bytes: z.number() }),
   since: z.iso.datetime().optional(),
@@ -41,7 +41,7 @@ export const LeaseSchema = z.object({
   expiresAt: z.iso.datetime(),
 });
 
-/** A lease as stored; times are by the store's clock. */
+/** A lease as it is stored. Times are by the store's clock. */
 export type LeaseRecord = z.infer<typeof LeaseSchema>;
 
 /** A lease, and its file in the store. */
@@ -109,7 +109,7 @@ export function isLive(lease: LeaseRecord, now: number): boolean {
   return left > 0 && left <= MAX_CREDIBLE_LEASE_MS;
 }
 
-/** Another process that is uploading, according to its lease; times are by the store's clock. */
+/** Another process that is uploading, according to its lease. Times are by the store's clock. */
 export interface HeldLease {
   readonly owner: string;
   /** Bytes of the index packed so far. */

@@ -13,7 +13,7 @@ import {
   parseCheckpointName,
 } from "./checkpoint.ts";
 
-/** A checkpoint in a store. It has a manifest, and its archive has the size given in the manifest. */
+/** A checkpoint in a store. It has a manifest, and its archive has the size that the manifest gives. */
 export interface StoredCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
@@ -50,7 +50,10 @@ export interface CheckpointListing extends Omit<Manifest, "files"> {
   readonly damaged: boolean;
 }
 
-/** The content of a store: the checkpoints, newest first, and those that cannot be used. Foreign files are in neither list. */
+/**
+ * The content of a store: the checkpoints, newest first, and the ones that cannot be used. Neither list contains
+ * foreign files.
+ */
 export interface CheckpointList {
   readonly checkpoints: readonly CheckpointListing[];
   readonly skipped: readonly SkippedCheckpoint[];
@@ -63,11 +66,11 @@ export interface FoundNewest {
   readonly isNewerDamaged: boolean;
 }
 
-/** The result if no search was made. */
+/** The result without a search. */
 export const NOTHING_FOUND: FoundNewest = { newest: undefined, isNewerDamaged: false };
 
 /**
- * Lists the checkpoints of all logs in `store`. Never fails because of the store's content. Throws the store's errors
+ * Lists the checkpoints of all logs in `store`. No content of the store makes it fail. Throws the store's errors
  * (`STORE_*`) and the reason of `signal`.
  */
 export async function listCheckpoints(store: CheckpointStore, signal?: AbortSignal): Promise<CheckpointList> {
@@ -174,7 +177,7 @@ function archiveFault(
     "CHECKPOINT_INCOMPLETE",
     `The archive of ${name} ${has}, but its manifest records ${manifest.archive.bytes}.`,
     {
-      hint: "Something other than Cairn removed or changed it: look for life-cycle rules and unfinished copies.",
+      hint: "Check for life-cycle rules and unfinished copies: something other than Cairn removed or changed it.",
     },
   );
 }

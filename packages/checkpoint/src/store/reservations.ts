@@ -9,11 +9,11 @@ import type { Clock } from "../timing/clock.ts";
 export const RESERVATIONS = "reservations/";
 
 /**
- * The validity of a reservation (ms), within which it is renewed three times. After a crash, the checkpoint is kept for
- * that long.
+ * How long a reservation is valid without being renewed (ms). It is renewed three times within this time. After a
+ * crash, the checkpoint is kept for that long.
  */
 const RESERVATION_MS = 300_000;
-/** The time (ms) after which an unrenewed reservation has ended, whatever expiry it states. */
+/** The time after which a reservation that is not renewed has ended, whatever expiry time it states (ms). */
 const MAX_RESERVATION_MS = 2 * RESERVATION_MS;
 
 /** The pattern of the names that {@link reserve} generates. */
@@ -30,7 +30,10 @@ export interface Reservation {
   release(): Promise<void>;
 }
 
-/** Makes sweeps keep `checkpoint`. Best effort: if the store rejects it, there is nothing to release. */
+/**
+ * Makes sweeps keep `checkpoint`. This is a best effort: if the store rejects the reservation, there is nothing to
+ * release.
+ */
 export async function reserve(
   store: CheckpointStore,
   checkpoint: string,
@@ -74,9 +77,9 @@ export async function readReservations(
   const now = await store.now();
   const mayRemove = store.describe?.()?.canDelete !== false;
   for (const { name, bytes, modifiedAt } of files) {
-    // Other files in that folder are foreign, and need not be read repeatedly.
+    // Other files in that folder are foreign, and do not have to be read again and again.
     if (!OWN_NAME.test(name) || bytes > MAX_RECORD_LENGTH) continue;
-    // Reservations accumulate in stores where none can be removed: those that have certainly ended are not read.
+    // In stores where reservations cannot be removed, they accumulate, so those that have certainly ended are not read.
     if (!mayRemove && modifiedAt + MAX_RESERVATION_MS <= now) continue;
     const reservation = await readStoredRecord(store, name, ReservationSchema);
     if (reservation === undefined) continue;

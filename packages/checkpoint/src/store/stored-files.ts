@@ -33,7 +33,7 @@ export function tooLarge(name: string, bytes: number): CairnError {
     "CHECKPOINT_CORRUPT",
     `${name} has ${bytes} bytes, which is too large for a file of this kind.`,
     {
-      hint: "Cairn did not write it; remove it from the store.",
+      hint: "Remove it from the store: Cairn did not write it.",
     },
   );
 }
@@ -41,21 +41,21 @@ export function tooLarge(name: string, bytes: number): CairnError {
 /** Returns the error for a folder, pipe or device in place of a small file. */
 export function notAFile(name: string): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `${name} is not a plain file.`, {
-    hint: "Cairn did not create it; remove it from the store.",
+    hint: "Remove it from the store: Cairn did not create it.",
   });
 }
 
 /** Returns the error for a file that already exists. */
 export function alreadyThere(name: string, location: string): CairnError {
   return new CairnError("CONFLICT", `${name} is already in ${location}.`, {
-    hint: "Files in a store are never overwritten; another process wrote one with this name.",
+    hint: "Find the process that wrote this file. Files in a store are never overwritten.",
   });
 }
 
 /** Returns the error for a file that does not exist. */
 export function notThere(name: string, location: string): CairnError {
   return new CairnError("NOT_FOUND", `${name} is not in ${location}.`, {
-    hint: "It may just have been removed by a retention policy.",
+    hint: "List the files of the store again: a retention policy may just have removed this one.",
   });
 }
 

@@ -31,7 +31,8 @@ export async function markVerified(
   const { node, digest, archive } = found;
   const verification = VerificationSchema.parse({ verifiedAt, node, digest, archive: archive.sha256 });
   const text = `${JSON.stringify(verification, null, 1)}\n`;
-  // If several nodes mark a checkpoint at once, any of the marks will do, because they are equivalent.
+  // If several nodes mark a checkpoint at once, it does not matter whose mark remains, because the marks are
+  // equivalent.
   const before = await store.read(file);
   if (before === undefined) await store.create(file, text);
   else await store.replace(file, text, before.tag);
@@ -42,9 +43,10 @@ export async function markVerified(
 }
 
 /**
- * Marks checkpoints as damaged instead of verified, so that every node sees it in the listing: they do not count as
- * saved, and neither trimming nor retention relies on them. Damage that is visible in the listing or the manifest gets
- * no mark, because such a checkpoint may still be being copied.
+ * Marks checkpoints as damaged instead of verified, so that every node sees the damage in the listing. Damaged
+ * checkpoints do not count as saved, and neither trimming nor retention relies on them. Damage that is visible in the
+ * listing or the manifest gets no mark, because such a checkpoint may be incomplete only because it is still being
+ * copied.
  */
 export async function markDamaged(
   store: CheckpointStore,

@@ -12,7 +12,7 @@ import {
 /** Options for a store in memory; `now` is its clock. */
 export interface MemoryStoreOptions {
   readonly now?: () => number;
-  /** A part of the store's location. Defaults to `store`. */
+  /** The name in the store's location. Defaults to `store`. */
   readonly name?: string;
 }
 

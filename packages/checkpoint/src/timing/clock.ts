@@ -6,7 +6,7 @@ export interface Clock {
   wait(ms: number, signal?: AbortSignal): Promise<boolean>;
 }
 
-/** The maximum delay of setTimeout; a longer timer would fire immediately. */
+/** The maximum delay of setTimeout. A longer timer would fire immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** The machine's clock and timers. Waiting keeps the process alive. */

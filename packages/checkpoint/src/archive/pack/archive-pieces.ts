@@ -14,9 +14,9 @@ export interface PackedFiles {
   readonly dir: string;
   /** The names of plain files, in archive order. */
   readonly names: readonly string[];
-  /** The memory of a {@link Throttle}. Optional; without it, the rate is not limited. */
+  /** The memory of a {@link Throttle}. If it is absent, the rate is not limited. */
   readonly throttle?: Int32Array;
-  /** The `names` of LevelDB tables, which are compared with their checksums while being packed. */
+  /** Those of `names` that are LevelDB tables. Their blocks are compared with their checksums during packing. */
   readonly tables: ReadonlySet<string>;
 }
 
@@ -30,15 +30,18 @@ export interface PackedArchive {
   /** The size of the archive as stored, after compression, in bytes. */
   readonly bytes: number;
   readonly sha256: string;
-  /** The files in archive order. Digests are lower-case hex. */
+  /** The files in archive order. Digests are in lower-case hexadecimal. */
   readonly files: Manifest["files"];
 }
 
 /**
- * The number of times the reading thread processes each byte: to read it, to check a table's checksums, and to compute the file's digest.
+ * The number of times the reading thread processes each byte: it reads the byte, checks the table's checksum, and
+ * computes the file's digest.
  */
 const READING_PASSES = 3;
-/** The number of times the packing thread processes each byte: to compute the archive's digest, and to write the archive. */
+/**
+ * The number of times the packing thread processes each byte: it computes the archive's digest, and writes the archive.
+ */
 export const PACKING_PASSES = 2;
 
 /** The plain tar pieces of an archive. A piece is valid until the next one is requested. */
@@ -90,7 +93,7 @@ export async function* tarPieces(
 }
 
 /**
- * Compresses plain pieces on request, and returns the archive's digests; `files` is complete once `plain` has ended.
+ * Compresses plain pieces if requested, and returns the archive's digests. `files` is complete once `plain` has ended.
  */
 export async function* archivePieces(
   plain: Pieces,
@@ -128,8 +131,8 @@ export async function* archiveHere(
 }
 
 function gzipped(plain: Pieces): Pieces {
-  // LevelDB has already compressed its tables, so the fastest level achieves nearly all that is possible. Errors from
-  // the source reach the reader through the destroyed stream, so the callback ignores them.
+  // LevelDB has already compressed its tables, so the fastest compression level achieves nearly the same size as any
+  // other. Errors from the source reach the reader through the destroyed stream, so the callback ignores them.
   return pipeline(
     Readable.from(copied(plain), { objectMode: false }),
     createGzip({ level: 1 }),
@@ -169,7 +172,7 @@ function readFully(file: number, target: Buffer, name: string, throttle: Throttl
 
 function changed(name: string, how: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `${name} ${how} while it was packed.`, {
-    hint: "The captured files must not change: look for another program that modifies them. The next checkpoint starts afresh.",
+    hint: "Find the program that modifies the captured files, and stop it: they must not change. The next checkpoint starts afresh.",
   });
 }
 
@@ -179,7 +182,7 @@ export function notPlain(name: string): CairnError {
     "CHECKPOINT_CORRUPT",
     `The capture holds ${JSON.stringify(name)}, which is not a plain file.`,
     {
-      hint: "A checkpoint consists of plain files only; remove it from the captured directory.",
+      hint: "Remove it from the captured directory: a checkpoint consists of plain files only.",
     },
   );
 }

@@ -21,7 +21,8 @@ import {
 } from "./archive-pieces.ts";
 import { SLICE_BYTES, Throttle } from "./throttle.ts";
 
-// Two threads run this module: one reads files as plain tar pieces, the other makes an archive of them and writes or sends it.
+// Two threads run this module: one reads files as plain tar pieces, and the other turns them into an archive, which it
+// writes or sends.
 
 /** The start data of the reading thread. */
 export interface ReadOrder extends PackedFiles {
@@ -31,21 +32,29 @@ export interface ReadOrder extends PackedFiles {
 /** The start data of the packing thread. */
 export interface PackOrder extends ArchiveOrder {
   readonly role: "pack";
-  /** The descriptor to write to. If absent, the archive is sent: `pieces` pieces at once, then one for each {@link PackRequest}. */
+  /**
+   * The descriptor to write to. If it is absent, the archive is sent: `pieces` pieces at once, and one more for each
+   * {@link PackRequest}.
+   */
   readonly file?: number;
   readonly pieces: number;
 }
 
-/** Sent to the packing thread for each piece taken. */
+/** Sent to the packing thread for each piece that the receiver takes. */
 export type PackRequest = "one more";
 
-/** Sent by the packing thread: its progress and, without a file, pieces of the archive; then the result or the failure. */
+/**
+ * Sent by the packing thread: its progress and, if there is no file, pieces of the archive; finally the result or the
+ * failure.
+ */
 export type PackMessage =
   | { readonly done: number; readonly piece?: ArrayBuffer }
   | { readonly packed: PackedArchive }
   | { readonly failed: SentError; readonly writing: boolean };
 
-/** Sent by the reading thread: pieces, whose memory is sent back; then a description of the files, or the failure. */
+/**
+ * Sent by the reading thread: pieces, whose memory is sent back; finally a description of the files, or the failure.
+ */
 type ReadMessage =
   | { readonly memory: ArrayBuffer; readonly bytes: number }
   | { readonly files: Manifest["files"] }
@@ -53,7 +62,7 @@ type ReadMessage =
 
 /** The number of pieces, enough to keep both threads busy. */
 const PIECES = 4;
-/** The number of bytes between two progress reports. The receiver has other work to do. */
+/** The number of bytes between two progress reports. It is large because the receiver has other work to do. */
 const REPORT_BYTES = 16 * 1024 * 1024;
 /**
  * The number of bytes between two flushes. Larger flushes would block other users of the disk, and smaller ones would

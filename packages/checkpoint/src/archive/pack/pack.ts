@@ -18,26 +18,24 @@ export interface PackOptions {
   /** Defaults to `none`. */
   readonly compression?: "none" | "gzip";
   /**
-   * Whether the directory is a LevelDB. If so, every table is compared with its checksums as it is packed
-   * (`INDEX_CORRUPT`), and tables that do not belong to the database are omitted. Defaults to false.
+   * Whether the directory contains a LevelDB database. If so, every table is compared with its checksums as it is
+   * packed (`INDEX_CORRUPT`), and tables that do not belong to the database are omitted. Defaults to false.
    */
   readonly tables?: boolean;
   /** Called occasionally with the number of uncompressed bytes packed so far. */
   readonly onProgress?: (bytes: number) => void;
-  /** Whether to use worker threads. By default, they are used for sufficiently large files. */
+  /** Whether to use worker threads. By default, they are used if the files are large enough. */
   readonly threads?: boolean;
   /**
-   * The approximate time that writing to a file may take while this thread is busy (ms). By default, the rate is the
-   * one that suits this thread best.
+   * The approximate time that writing to a file may take while this thread is busy (ms). Defaults to the time that
+   * results from the rate that suits this thread best.
    */
   readonly withinMs?: number;
   /** Once aborted, the work runs at full speed even though this thread is busy. */
   readonly hurry?: AbortSignal | undefined;
 }
 
-/**
- * An archive that is packed as it is consumed: nothing is read before that, and nothing additional is written to disk.
- */
+/** An archive that is packed while it is consumed: nothing is read before that, and no other file is written. */
 export interface Packing {
   readonly archive: Readable;
   /**
@@ -45,7 +43,7 @@ export interface Packing {
    * consumed.
    */
   readonly direct?: DirectContent;
-  /** Returns the approximate length of the archive in bytes. Overestimates rather than underestimates it. */
+  /** Returns the approximate length of the archive in bytes. The true length is rarely larger. */
   expectedBytes?(): Promise<number>;
   /** Returns the result. Throws until the archive has been read to its end. */
   result(): PackedArchive;
@@ -60,7 +58,7 @@ interface Writing {
 }
 
 const TABLE = /\.(ldb|sst)$/;
-/** The number of pieces in flight from the worker to this thread, of at most 4 MiB each. */
+/** The number of pieces, of at most 4 MiB each, that are in flight from the worker to this thread. */
 const PIECES_IN_FLIGHT = 3;
 const writeFile = promisify(write);
 
@@ -124,7 +122,7 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
     result() {
       if (packed === undefined) {
         throw new CairnError("CHECKPOINT_INCOMPLETE", "The archive was not read to its end.", {
-          hint: "The upload stopped early; the next checkpoint starts afresh.",
+          hint: "Wait for the next checkpoint, which starts afresh. The upload of this one stopped early.",
         });
       }
       return packed;
@@ -156,13 +154,13 @@ async function writeHere(
 
 /** Ends the generator, which would otherwise leave the file that it is reading open. */
 async function closePieces(pieces: ReturnType<typeof archiveHere>): Promise<void> {
-  // The return value is not used.
+  // The generator requires a return value, but it is not used.
   await pieces.return({ bytes: 0, sha256: "", files: [] });
 }
 
 /**
  * Packs and writes on worker threads, at `bytesPerSecond` while this thread is busy. Nothing is written to `file` after
- * that.
+ * the promise settles.
  */
 async function writeOnThreads(
   order: ArchiveOrder,
@@ -225,7 +223,7 @@ function startThreads(order: Omit<PackOrder, "role">): ThreadPair<PackMessage> {
 
 function endedEarly(): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", "A thread that packed the archive ended early.", {
-    hint: "Nothing was published; the next checkpoint starts afresh.",
+    hint: "Wait for the next checkpoint, which starts afresh. Nothing was published.",
   });
 }
 

@@ -18,11 +18,11 @@ const FIELDS = 3;
 const SPARE_BYTES_PER_SECOND = 12 * 1024 * 1024;
 
 /**
- * Returns the rate of background threads while the main thread is busy, in bytes per second. On two processors the p99
+ * Returns the rate of background threads while the main thread is busy, in bytes per second. On two processors, the p99
  * latency of a concurrent writer was 1.2 times its normal value at 16 MB/s, 3 times at 80 MB/s and 12 times at full
- * speed, regardless of the threads' priority (`pnpm bench --only writer`): other threads wait not only for these, but
- * also for the work that these cause in the kernel and in V8. The rate is higher only if all `bytes` would otherwise
- * take longer than `withinMs`.
+ * speed, regardless of the threads' priority (`pnpm bench --only writer`): other threads wait not only for the
+ * background threads, but also for the work that these cause in the kernel and in V8. The rate is higher only if all
+ * `bytes` would otherwise take longer than `withinMs`.
  */
 export function backgroundRate(
   bytes: number,
@@ -92,7 +92,7 @@ export interface Throttling {
 const SAMPLE_MS = 25;
 /** The utilization up to which this thread counts as idle. Sampling and receiving progress messages alone take 1 %. */
 const IDLE_UTILIZATION = 0.02;
-/** The number of samples of which the majority decides, so that a single task does not. */
+/** The number of samples. Their majority decides, so that a single task does not change the result. */
 const SAMPLES = 5;
 
 /**
@@ -102,7 +102,7 @@ const SAMPLES = 5;
 export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal): Throttling {
   const throttle = new Throttle();
   throttle.setRate(bytesPerSecond);
-  // This applies until the first samples are available.
+  // Until the first samples are available, this thread counts as busy.
   throttle.setBusy(hurry?.aborted !== true);
   let before = performance.eventLoopUtilization();
   let samples: boolean[] = [];

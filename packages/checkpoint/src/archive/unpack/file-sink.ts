@@ -15,7 +15,7 @@ export interface FilePiece {
   readonly memory: ArrayBuffer;
   readonly bytes: number;
   /**
-   * Whether the piece is the first and whether it is the last of its file; both are true for a small or an empty file.
+   * Whether the piece is the first, and whether it is the last, of its file. For a small or empty file, both are true.
    */
   readonly first: boolean;
   readonly last: boolean;
@@ -25,7 +25,7 @@ export interface FilePiece {
 export interface FileSink {
   /** Waits for memory for the next piece; {@link take} gives it back. */
   memory(): Promise<ArrayBuffer>;
-  /** Takes a piece. It may be written later, in which case a later call throws the error of writing it. */
+  /** Takes a piece. The piece may be written later; if that fails, a later call throws the error. */
   take(piece: FilePiece): Promise<void>;
   /** Waits until all files are durable. Throws the first error. */
   end(): Promise<void>;
@@ -39,15 +39,18 @@ export interface FileWriter {
   end(): Promise<void>;
 }
 
-/** Sent to the writing thread: pieces, then the end. */
+/** Sent to the writing thread: pieces, and finally the end. */
 export type WriteRequest = FilePiece | "end";
 
-/** Sent by the writing thread: the memory of every piece, even after a failure; then that all files are flushed, or the failure. */
+/**
+ * Sent by the writing thread: the memory of every piece, even after a failure; finally the confirmation that all files
+ * are flushed, or the failure.
+ */
 export type WriteMessage =
   | { readonly memory: ArrayBuffer; readonly failed?: SentError }
   | { readonly ended: true; readonly failed?: SentError };
 
-/** The number of files flushed concurrently, since a flush is mostly waiting. */
+/** The number of files that are flushed concurrently. A flush consists mostly of waiting. */
 const MAX_FLUSHES = 8;
 /** The number of pieces, enough to keep both threads busy. */
 const PIECES = 4;
@@ -56,8 +59,8 @@ const flush = promisify(fsync);
 const closeFile = promisify(close);
 
 /**
- * Returns a writer of the files of `manifest` in `dir`, which flushes each file while the next ones are written. Throws
- * `CHECKPOINT_CORRUPT` for a file with a different SHA-256. Writes synchronously.
+ * Returns a writer that creates the files of `manifest` in `dir`, and flushes each file while the next ones are
+ * written. Throws `CHECKPOINT_CORRUPT` for a file with a different SHA-256. Writes synchronously.
  */
 export function fileWriter(dir: string, manifest: Manifest): FileWriter {
   const digests = new Map(manifest.files.map(({ name, sha256 }) => [name, sha256]));

@@ -91,7 +91,7 @@ export async function receiveArchive(receiving: Receiving): Promise<void> {
   if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
 }
 
-/** Returns the archive unchanged, as a source that throws if the length differs from that in the manifest. */
+/** Returns the archive unchanged, as a source that throws if the length differs from the one in the manifest. */
 function ofExpectedLength(
   { manifest, source, onProgress }: Receiving,
   digest: (bytes: Buffer) => void,

@@ -4,7 +4,7 @@ import type { Manifest } from "../../store/checkpoint.ts";
 import { fileWriter, sinkOnThread, type WriteMessage, type WriteRequest } from "./file-sink.ts";
 import { chunkSource, fileSource, receiveArchive } from "./receive-archive.ts";
 
-// Two threads run this module: one takes the archive apart and verifies it, the other writes and flushes its files.
+// Two threads run this module: one takes the archive apart and verifies it, and the other writes and flushes its files.
 
 /** The start data of the writing thread. */
 export interface WriteOrder {
@@ -30,7 +30,7 @@ export interface SharedChunks {
   readonly size: number;
 }
 
-/** Sent to the unpacking thread if there is no file: the number of bytes in each filled chunk, then the end. */
+/** Sent to the unpacking thread if there is no file: the number of bytes in each filled chunk, and finally the end. */
 export type UnpackRequest = { readonly chunk: number; readonly bytes: number } | "end";
 
 /**
@@ -79,7 +79,7 @@ function serveWrites({ dir, manifest }: WriteOrder, peer: MessagePort): void {
   const writer = fileWriter(dir, manifest);
   let failed: SentError | undefined;
   // Requests arrive while another one is being served. Each waits for the previous one, because the pieces of a file
-  // are in order.
+  // must stay in order.
   let before: Promise<void> = Promise.resolve();
 
   async function attempt(work: () => Promise<void>): Promise<{ failed?: SentError }> {

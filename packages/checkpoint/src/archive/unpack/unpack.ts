@@ -19,8 +19,8 @@ export interface UnpackOptions {
 }
 
 /**
- * The number of chunks in flight to the worker. They are in shared memory, because each would be copied twice if sent
- * as a message.
+ * The number of chunks in flight to the worker. They are in shared memory, because a chunk that is sent as a message is
+ * copied twice.
  */
 const CHUNKS = 8;
 const CHUNK_BYTES = 256 * 1024;
@@ -35,7 +35,7 @@ interface Target {
 /**
  * Creates `dir`, writes the files of an archive into it, and verifies everything against the manifest while streaming.
  * Throws `CHECKPOINT_CORRUPT` for content that is not in the manifest, `CHECKPOINT_INCOMPLETE` for missing content, and
- * `DISK_FULL`; after a failure, the caller removes `dir`. Never writes more than the manifest lists. On success
+ * `DISK_FULL`. After a failure, the caller removes `dir`. Never writes more than the manifest lists. After a success,
  * everything has been flushed.
  */
 export async function unpackArchive(
@@ -116,7 +116,7 @@ async function unpackOnThreads(
     }
   }
 
-  /** Sends the archive to the worker. Ends only by failing. */
+  /** Sends the archive to the worker. Never resolves; rejects if the archive cannot be read. */
   async function feed(): Promise<never> {
     const source = chunkSource(archive);
     for (let bytes = CHUNK_BYTES; bytes === CHUNK_BYTES;) {

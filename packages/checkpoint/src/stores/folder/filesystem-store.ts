@@ -36,8 +36,8 @@ export interface FilesystemStoreOptions {
   /** The time without writes after which the writer of a temporary file counts as dead (ms). Defaults to an hour. */
   readonly temporaryGraceMs?: number;
   /**
-   * A folder in a folder of this process, used to remember that the store is on a volume: after a restart without that volume the store is
-   * unreachable instead of empty. Optional.
+   * A folder within a folder of this process, in which the store remembers that it is on a volume: after a restart
+   * without that volume, the store is unreachable instead of empty. By default, nothing is remembered.
    */
   readonly rememberIn?: string;
 }
@@ -58,8 +58,8 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   };
 
   /**
-   * Returns whether the folder exists. Throws if it has disappeared, which means that a volume was unmounted, not that
-   * the store is empty.
+   * Returns whether the folder exists. If it has disappeared, throws, because that means that a volume was unmounted,
+   * not that the store is empty.
    */
   async function isThere(): Promise<boolean> {
     try {
@@ -79,7 +79,8 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
   async function temporary(name: string): Promise<Awaited<ReturnType<typeof createTemporary>>> {
     const before = await isThere();
-    // It is always next to the archives, where temporary files of dead writers are searched for.
+    // The temporary file is always next to the archives, because that is where sweeps search for temporary files of
+    // dead writers.
     const file = await createTemporary(root);
     try {
       if (name.includes("/")) await makeOwnFolder(dirname(pathOf(name)));
@@ -145,7 +146,8 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
           bytes = await direct.writeTo(file.handle.fd, { explain, signal });
           content.destroy();
         } else {
-          // This is done only if the stream is read; an unhandled error of the stream would end the process.
+          // The signal is added only if the stream is read, because an unhandled error of the stream would end the
+          // process.
           if (signal !== undefined) addAbortSignal(signal, content);
           for await (const chunk of content) {
             await writeAll(file.handle, chunk, doing, location);
@@ -231,7 +233,7 @@ async function makeOwnFolder(path: string): Promise<void> {
 
 function linked(path: string): CairnError {
   return new CairnError("STORE_DENIED", `${path} is a link, and Cairn does not write outside its store.`, {
-    hint: "Remove the link; Cairn creates the folder when it needs it.",
+    hint: "Remove the link. Cairn creates the folder when it needs it.",
   });
 }
 

@@ -2,7 +2,8 @@ import { CairnError, errorMessage, systemErrorCode, systemErrorOf, systemRefused
 
 /**
  * Converts file system errors about a store's folder to `STORE_*`, and shortages of this process or machine to
- * `SYSTEM_REFUSED`, which does not reflect on the store; `doing` completes "while". Returns other errors unchanged.
+ * `SYSTEM_REFUSED`, which does not reflect on the store; `doing` completes "while". Other errors are returned
+ * unchanged.
  */
 export function folderError(error: unknown, doing: string, location: string): unknown {
   const code = systemErrorCode(error);
@@ -12,7 +13,7 @@ export function folderError(error: unknown, doing: string, location: string): un
   if (code === "EROFS") {
     return new CairnError(
       "STORE_DENIED",
-      `The checkpoint store ${location} is on a read-only file system (${code}): nothing can be written to it.`,
+      `The checkpoint store ${location} is on a read-only file system (${code}), so nothing can be written to it.`,
       {
         hint: "Mount it writable. If it was not mounted read-only on purpose, its disk is failing: check the kernel's log.",
         cause: error,
@@ -34,7 +35,7 @@ export function folderError(error: unknown, doing: string, location: string): un
       "STORE_FULL",
       `The checkpoint store ${location} has no space left for ${doing} (${code}).`,
       {
-        hint: "Free some space there or set a retention-policy; the store is unchanged.",
+        hint: "Free some space there, or set a retention-policy. The store is unchanged.",
         cause: error,
       },
     );

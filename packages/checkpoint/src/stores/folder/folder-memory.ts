@@ -19,7 +19,7 @@ export class FolderMemory {
   #remembered: number | undefined;
   #wasRead = false;
 
-  /** `memoryDir` is in a folder that belongs to the process; nothing is remembered while that folder does not exist. */
+  /** `memoryDir` is in a folder of the process. Nothing is remembered while that folder does not exist. */
   constructor(folder: string, memoryDir: string) {
     this.#folder = folder;
     const name = createHash("sha256").update(folder).digest("hex").slice(0, 16);
@@ -35,7 +35,7 @@ export class FolderMemory {
       "STORE_UNREACHABLE",
       `The checkpoint store ${location} is empty, and the volume on which it had checkpoints is not mounted there.`,
       {
-        hint: `Mount it; a node continues by itself. To start a new store in this folder, remove ${this.#file}.`,
+        hint: `Mount it; a running node then continues by itself. To start a new store in this folder, remove ${this.#file}.`,
       },
     );
   }

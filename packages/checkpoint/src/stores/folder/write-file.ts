@@ -23,7 +23,7 @@ export async function createTemporary(folder: string): Promise<TemporaryFile> {
   return { path, handle: await open(path, "wx") };
 }
 
-/** Closes a temporary file, and removes it if it still exists. */
+/** Closes a temporary file, and removes the file if it still exists. */
 export async function discard(file: TemporaryFile): Promise<void> {
   await file.handle.close();
   await rm(file.path, { force: true });
@@ -40,9 +40,9 @@ export async function fill(file: TemporaryFile, text: string): Promise<void> {
 }
 
 /**
- * Links a finished temporary file to the name `target`; `done` is false if that name exists. The temporary file is
- * removed in any case. `atomic` is false if several concurrent writers may have succeeded. Nothing is flushed to the
- * disk unless `durable`.
+ * Links a finished temporary file to the name `target`; `done` is false if that name already exists. The temporary file
+ * is removed in any case. `atomic` is false if several concurrent writers may have succeeded. Nothing is flushed to the
+ * disk unless `durable` is true.
  */
 export async function publishNew(
   file: TemporaryFile,
@@ -63,12 +63,13 @@ export async function publishNew(
 
 async function nameFile(file: TemporaryFile, target: string): Promise<{ done: boolean; atomic: boolean }> {
   try {
-    // A rename would overwrite. Of several links to one name, only the first succeeds.
+    // A rename would overwrite the file. If several processes link to one name, only the first succeeds.
     await link(file.path, target);
     return { done: true, atomic: true };
   } catch (error) {
     if (systemErrorCode(error) === "EEXIST") {
-      // A network file system repeats a link whose response was lost, and then finds its own link: the file then has two names.
+      // A network file system repeats a link operation whose response was lost, and may then find its own link. In that
+      // case, the file has two names.
       return { done: (await file.handle.stat()).nlink > 1, atomic: true };
     }
     if (!isLinkRefusal(error)) throw error;
@@ -102,17 +103,18 @@ export async function replaceIfUnchanged(
   tag: string,
   currentTag: () => Promise<string | undefined>,
 ): Promise<boolean> {
-  // The claim is named after the content to be replaced, so that replacing other content uses another claim and need
-  // not wait.
+  // The claim is named after the content to be replaced, so that a process that replaces other content uses another
+  // claim and does not have to wait.
   const claim = join(root, `${TEMPORARY_PREFIX}claim-${basename(target)}-${tag.slice(0, 16)}`);
   try {
-    // This is done before claiming: a process that dies while it holds the claim delays the others, so little may be
-    // done while holding it.
+    // The file is flushed before the claim is taken: a process that dies while it holds the claim delays the others, so
+    // it should hold the claim only briefly.
     await file.handle.sync();
     // Both times come from the file system, because this machine's clock may differ.
     if (!(await take(claim, (await file.handle.stat()).mtimeMs))) return false;
     try {
-      // This is checked after claiming, because an earlier holder of the same claim may have changed the content.
+      // The tag is compared after the claim is taken, because an earlier holder of the same claim may have changed the
+      // content.
       if ((await currentTag()) !== tag) return false;
       await rename(file.path, target);
     } finally {

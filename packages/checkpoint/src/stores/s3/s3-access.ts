@@ -41,7 +41,8 @@ export function s3Access(settings: S3Settings): S3Access {
   const { location, bucket, region, profile } = settings;
   let client: Promise<S3> | undefined;
   let lastDate: number | undefined;
-  // Aborts requests without their own signal. It is replaced after each close, since the store may be used again.
+  // This controller aborts requests that have no signal of their own. It is replaced after each close, because the
+  // store may be used again.
   let closing = new AbortController();
   const connected = (): Promise<S3> =>
     (client ??= connect(settings, (date) => {
@@ -76,7 +77,7 @@ export function s3Access(settings: S3Settings): S3Access {
       // Retries of a request would keep the process alive long after its result is useful.
       closing.abort(closed(location));
       closing = new AbortController();
-      // If the client could not be created, its users have received the error.
+      // If the client could not be created, its callers have received the error.
       await made?.then(
         (s3) => s3.destroy(),
         () => undefined,
@@ -90,19 +91,19 @@ function closed(location: string): CairnError {
     "STORE_UNREACHABLE",
     `The checkpoint store ${location} was closed before it responded.`,
     {
-      hint: "The program that uses it is stopping.",
+      hint: "Repeat the operation once the program runs again: it is stopping.",
     },
   );
 }
 
-/** Creates the client. Loads the SDK only here: it is large, and most processes have no store in S3. */
+/** Creates the client. Only this function loads the SDK, which is large, because most processes have no store in S3. */
 async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<S3> {
-  // This is a warning about the next major version of Node, which does not concern operators.
+  // The SDK would warn about the next major version of Node, which does not concern operators.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
   const sdk = await import("@aws-sdk/client-s3");
   const { credentials, endpoint, region, requestTimeout, concurrency } = settings;
   const checksums = settings.checksums === "when-supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
-  // This suffices for small requests in addition to two transfers.
+  // This number of sockets suffices for small requests in addition to two transfers.
   const agent = { keepAlive: true, maxSockets: 2 * concurrency + 8 };
   const s3 = new sdk.S3({
     ...(region === undefined ? {} : { region }),
@@ -112,12 +113,13 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
     maxAttempts: settings.maxAttempts,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
-    // This saves a round trip per part; a refusal would have arrived when the upload began.
+    // Without the header, each part needs one round trip less. A refusal would have arrived when the upload began.
     expectContinueHeader: false,
     customUserAgent: "cairn",
     requestHandler: {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeout),
-      // This limits silence rather than whole requests, because a large part may take a long time on a slow connection.
+      // The timeout limits silence instead of whole requests, because a large part may take a long time on a slow
+      // connection.
       socketTimeout: requestTimeout,
       httpAgent: agent,
       httpsAgent: agent,
@@ -130,7 +132,7 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
       if (date !== undefined) onDate(date);
       return answer;
     },
-    // This is the innermost step, so that refusals also pass through it.
+    // The middleware is the innermost step, so that refusals also pass through it.
     { step: "deserialize", priority: "low", name: "cairnDate" },
   );
   return s3;

@@ -1,8 +1,8 @@
 import { Readable } from "node:stream";
 
 /**
- * The received part of a body, which may have been interrupted. It is kept in chunks as received, because joining them
- * would cost more than anything else.
+ * The received part of a body, which may have been interrupted. The chunks are kept as they were received, because
+ * joining them would cost more than anything else.
  */
 export interface PartialBody {
   /** The maximum number of bytes of the body. */
@@ -16,7 +16,7 @@ export function emptyBody(room: number): PartialBody {
   return { room, chunks: [], filled: 0 };
 }
 
-/** A body with unexpected content, which is never caused by the network. */
+/** The error for a body with unexpected content, which is never caused by the network. */
 export class BodyMismatch extends Error {}
 
 /**

@@ -5,10 +5,10 @@ import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
 import { askRange, fetchRange } from "./s3-range.ts";
 import type { RangeAnswer } from "./s3-range.ts";
 
-/** The size of the first range. It is received immediately, so that no connection waits for the reader. */
+/** The size of the first range. The range is received immediately, so that no connection waits for the reader. */
 const FIRST_RANGE_BYTES = 256 * 1024;
-// This is less than half of a part, because received data is in many small buffers, which take more memory than their
-// content.
+// A range is smaller than half a part, because received data is in many small buffers, which take more memory than
+// their content.
 const RANGE_BYTES = 3 * 1024 * 1024;
 
 /** Returns the object's content in order, fetched in concurrent ranges. At most as many ranges are in memory as may be in flight. */
@@ -87,7 +87,7 @@ function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
       }
     },
     destroy(error, done) {
-      stop.abort(error ?? new Error("The reader has left."));
+      stop.abort(error ?? new Error("The reader has stopped reading."));
       done(error);
     },
   });

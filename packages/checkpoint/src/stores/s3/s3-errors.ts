@@ -3,11 +3,11 @@ import type { ErrorCode } from "@cairn/kv";
 
 /** A service's refusal. */
 export interface Refusal {
-  /** The HTTP status; 0 without a response. */
+  /** The HTTP status; 0 if there was no response. */
   readonly status: number;
   /** The service's error code, such as `NoSuchKey`. */
   readonly word: string;
-  /** The number of attempts: an earlier attempt of a repeated request may have succeeded. */
+  /** The number of attempts. If there were several, an earlier one may have succeeded. */
   readonly attempts: number;
 }
 
@@ -42,7 +42,7 @@ function unknownKmsKey({ bucket }: S3Request): Explanation {
   ];
 }
 
-/** Explanations of error codes whose meaning differs from that of the status. */
+/** Explanations of error codes that mean something other than the status. */
 const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   NoSuchBucket: ({ bucket }) => [
     "STORE_UNREACHABLE",
@@ -53,7 +53,7 @@ const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   SignatureDoesNotMatch: () => [
     "STORE_DENIED",
     "the secret key does not belong to the access key",
-    `${CREDENTIALS} A proxy that changes the host or the path does this too.`,
+    `${CREDENTIALS} A proxy that changes the host or the path also causes this error.`,
   ],
   ExpiredToken: () => ["STORE_DENIED", "the session token has expired", "Renew the credentials."],
   InvalidToken: () => ["STORE_DENIED", "the session token is not valid", CREDENTIALS],
@@ -184,7 +184,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     (status >= 500 && status !== 501) ||
     status === 408 ||
     status === 409 ||
-    // The condition failed because of an object that has since been removed.
+    // 412: the condition failed because of an object that has since been removed.
     status === 412 ||
     status === 429
   ) {
@@ -205,7 +205,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   return [
     "STORE_DENIED",
     `the service refused the request (${said})`,
-    "Check region, endpoint and force-path-style? of the store, which differ from service to service; the message above is the service's own.",
+    "Check region, endpoint and force-path-style? of the store, which differ from service to service; the message above comes from the service.",
   ];
 }
 
@@ -214,7 +214,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
  * for any other.
  */
 function foreignAnswer(error: unknown, word: string, region: string | undefined): string | undefined {
-  // The SDK could not parse the response; the rest of its message is for programmers.
+  // The SDK could not parse the response. The rest of its message is meant for programmers.
   if (errorMessage(error).includes("Deserialization error")) return "a response that is not from S3";
   const target = fieldOf(fieldOf(fieldOf(error, "$response"), "headers"), "location");
   if (word !== SILENT_WORD || region !== undefined || typeof target !== "string") return undefined;

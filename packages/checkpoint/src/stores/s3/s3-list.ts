@@ -4,7 +4,9 @@ import type { S3Access } from "./s3-access.ts";
 import { pauseBefore } from "./s3-pause.ts";
 import { isStoreName } from "../../store/stored-files.ts";
 
-/** Lists the files whose names begin with `prefix`, in the order of their names. One request per thousand objects. */
+/**
+ * Lists the files whose names begin with `prefix`, in the order of their names. Sends one request per thousand objects.
+ */
 export async function listObjects(access: S3Access, prefix: string): Promise<StoredFile[]> {
   const { bucket, prefix: own, location } = access.settings;
   const doing = "listing its files";
@@ -37,7 +39,7 @@ export async function listObjects(access: S3Access, prefix: string): Promise<Sto
       files.push({ name, bytes: Size, modifiedAt: LastModified.getTime() });
     }
     token = IsTruncated === true ? page.NextContinuationToken : undefined;
-    // A part of the store must not be mistaken for all of it, nor may the same page be requested forever.
+    // A part of the store must not be mistaken for the whole, and the same page must not be requested forever.
     if (IsTruncated === true && (token === undefined || token === "" || token === ContinuationToken))
       throw unexpectedResponse(
         location,
@@ -53,13 +55,16 @@ function decoded(key: string | undefined): string | undefined {
   try {
     return decodeURIComponent(key.replaceAll("+", " "));
   } catch (error) {
-    // A foreign name: in Cairn's names only slashes are encoded.
+    // The name is foreign: in Cairn's names, only slashes are encoded.
     if (error instanceof URIError) return undefined;
     throw error;
   }
 }
 
-/** Returns whether an object that was just written is listed. Tries a few times: some services list late. */
+/**
+ * Returns whether an object that was just written is listed. Tries a few times, because some services list new objects
+ * late.
+ */
 export async function listsObject(access: S3Access, Key: string, signal: AbortSignal): Promise<boolean> {
   for (let attempt = 0; attempt < access.settings.maxAttempts; attempt++) {
     if (attempt > 0) await pauseBefore(attempt - 1);

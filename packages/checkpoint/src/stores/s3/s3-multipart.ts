@@ -6,16 +6,19 @@ import type { Part, PartMemory } from "./s3-parts.ts";
 import { persist } from "./s3-pause.ts";
 import { abortUpload } from "./s3-unfinished.ts";
 
-/** An upload in parts. It occupies space in the bucket until it is completed or aborted, although nothing is listed. */
+/** An upload in parts. It occupies space in the bucket until it is completed or aborted, although it is not listed. */
 export interface MultipartUpload {
-  /** Sends a part, in any order and concurrently. Its memory belongs to the caller again afterwards. */
+  /**
+   * Sends a part. Parts may be sent concurrently and in any order. Afterwards, the memory of the part belongs to the
+   * caller again.
+   */
   send(part: Part, signal: AbortSignal): Promise<void>;
   /** Creates the object. The service may have created it even after an error. */
   complete(options: {
     readonly onlyIfAbsent: boolean;
     readonly signal: AbortSignal | undefined;
   }): Promise<void>;
-  /** Frees the parts sent. Does nothing if the upload is completed. */
+  /** Frees the parts that were sent. Does nothing if the upload is completed. */
   abort(signal: AbortSignal): Promise<void>;
   /** Whether a response to the upload's creation was lost, so that another upload of this name may exist. */
   readonly doubtful: boolean;
@@ -31,7 +34,7 @@ export interface NewObject {
 /** The metadata field of {@link NewObject.nonce}. */
 export const NONCE_FIELD = "cairn-upload";
 
-/** The number of attempts to abort before the rest is left to `tidy`. */
+/** The number of attempts to abort an upload before it is left to `tidy`. */
 const MAX_ABORTS = 3;
 
 /** Starts an upload in parts. */
@@ -98,7 +101,7 @@ export async function beginMultipart(
     async abort(stop) {
       for (let time = 0; time < MAX_ABORTS; time++) {
         await abortUpload(access, target.Key, UploadId, stop);
-        // A part that was in flight may arrive after the abort, and would then be kept.
+        // A part that was in flight may arrive after the abort and remain.
         const gone = await access.call(
           async (s3, options) => {
             await s3.listParts({ ...target, UploadId, MaxParts: 1 }, options);
@@ -130,7 +133,7 @@ export function lengthDiffers(
     "CHECKPOINT_INCOMPLETE",
     `${location} keeps ${keeps} of the ${sent} bytes of ${name}.`,
     {
-      hint: "Nothing was published. If it happens again, the service does not preserve written data.",
+      hint: "Nothing was published. If this happens again, use another service: this one does not preserve the data written to it.",
     },
   );
 }
@@ -146,8 +149,8 @@ export interface Sending {
 }
 
 /**
- * Sends all parts, with the configured concurrency. Throws the first error at once, even while the source of the parts is being awaited.
- * Nothing is in flight after the end.
+ * Sends all parts, with the configured concurrency. Throws the first error at once, even while it waits for the source
+ * of the parts. After it has ended, nothing is in flight.
  */
 export async function sendParts(
   access: S3Access,

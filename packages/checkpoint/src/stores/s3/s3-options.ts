@@ -6,25 +6,34 @@ export type S3Credentials =
   | { readonly profile: string }
   | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string };
 
-/** When checksums are sent with requests: always, or only if S3 requires them. Many services only support the latter. */
+/**
+ * Whether checksums are sent with all requests that can have them, or only if S3 requires them. Many services support
+ * only the latter.
+ */
 export type S3Checksums = "when-required" | "when-supported";
 
 /** Options for a store in S3. Sizes are in bytes, times in milliseconds. */
 export interface S3StoreOptions {
   readonly bucket: string;
-  /** Precedes every name, separated by a slash. Defaults to none. */
+  /** The prefix of every name, from which a slash separates it. Defaults to none. */
   readonly prefix?: string;
-  /** Defaults to `AWS_REGION` or the region of the profile; with an endpoint to `us-east-1`, since it rarely matters there. */
+  /**
+   * The region. Defaults to `AWS_REGION` or the region of the profile or, if there is an endpoint, to `us-east-1`,
+   * because the region rarely matters there.
+   */
   readonly region?: string;
   /** The URL of a service other than Amazon's. Defaults to `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`. */
   readonly endpoint?: string;
   /** Whether the bucket is in the path instead of the host name. Defaults to true with an endpoint. */
   readonly forcePathStyle?: boolean;
   readonly credentials?: S3Credentials;
-  /** Only for archives. Small files are read and overwritten too often for any class other than the standard one. */
+  /**
+   * The storage class of archives. Small files are read and overwritten too often for any class other than the standard
+   * one.
+   */
   readonly storageClass?: string;
   readonly serverSideEncryption?: "AES256" | "aws:kms" | "aws:kms:dsse";
-  /** Only with `aws:kms` or `aws:kms:dsse`. Defaults to the account's own key. */
+  /** The KMS key, which is used only with `aws:kms` or `aws:kms:dsse`. Defaults to the account's key. */
   readonly kmsKeyId?: string;
   readonly checksums?: S3Checksums;
   /** The minimum size of a part (5 MiB or more). Parts are larger if an archive would need more than 8,000, so that S3's limit of 10,000 is never reached. */
@@ -39,18 +48,21 @@ export interface S3StoreOptions {
   readonly readOnly?: boolean;
   /** Called once for each optional operation that the service or the credentials do not permit. */
   readonly onNotice?: (sentence: string) => void;
-  /** The environment with the `AWS_*` variables. Defaults to that of this process. */
+  /** The environment with the `AWS_*` variables. Defaults to the environment of this process. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-/** Options with defaults applied where that is possible without a request. */
+/** The options, to which defaults were applied as far as that is possible without a request. */
 export interface S3Settings {
   readonly bucket: string;
-  /** Empty, or ends with a slash. */
+  /** The prefix, which is empty or ends with a slash. */
   readonly prefix: string;
   /** The address that commands take: `s3://bucket/prefix`. */
   readonly address: string;
-  /** The address with the endpoint, if there is one. For messages, and as identity: two services may have buckets of the same name. */
+  /**
+   * The address with the endpoint, if there is one. It is used in messages and as the identity, because two services
+   * may have buckets of the same name.
+   */
   readonly location: string;
   readonly region: string | undefined;
   readonly endpoint: string | undefined;
@@ -72,7 +84,7 @@ export interface S3Settings {
   readonly storage: { readonly StorageClass?: StorageClass };
 }
 
-/** Other services have classes that are not in the SDK's types. */
+/** The type is a placeholder: other services have classes that the SDK's types do not contain. */
 type StorageClass = "STANDARD";
 
 /** Applies defaults and the environment to options. */
@@ -121,7 +133,7 @@ function folderOf(prefix: string): string {
   throw new CairnError(
     "CONFIG_INVALID",
     `The prefix ${JSON.stringify(prefix)} has a part that is empty, . or .., which not every S3 service preserves.`,
-    { hint: "Remove that part, and use a prefix such as cairn/production." },
+    { hint: "Remove that part: use a prefix such as cairn/production." },
   );
 }
 

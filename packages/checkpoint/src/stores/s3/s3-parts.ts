@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 
-/** A part of an upload; `body` is valid until it is returned to the pool. */
+/** A part of an upload. Its `body` is valid until it is returned to the pool. */
 export interface Part {
   /** The number of the part, starting with 1. */
   readonly number: number;
@@ -27,8 +27,8 @@ const MAX_PART_BYTES = 4096 * MIB - MIB;
 const EQUAL_PARTS = 8_000;
 
 /**
- * Returns the size of each part. The parts for `expectedBytes` have equal sizes; then sizes double repeatedly, so that
- * 5 TiB fits in 10,000 parts even if the size is unknown.
+ * Returns the size of each part. The parts for `expectedBytes` have equal sizes. After them, the size doubles
+ * repeatedly, so that 5 TiB fit into 10,000 parts even if the size is unknown.
  */
 export function partSizes(least: number, expectedBytes = 0): (number: number) => number {
   const needed = Math.ceil(expectedBytes / EQUAL_PARTS / MIB) * MIB;
@@ -44,12 +44,12 @@ export function partSizes(least: number, expectedBytes = 0): (number: number) =>
 
 /** A pool of at most `count` reused buffers. */
 export interface PartMemory {
-  /** Waits until one is free. */
+  /** Waits until a buffer is free. */
   take(bytes: number): Promise<Buffer>;
   giveBack(memory: Buffer): void;
 }
 
-/** Creates a pool of at most `count` buffers; none is allocated before it is needed. */
+/** Creates a pool of at most `count` buffers, none of which is allocated before it is needed. */
 export function partMemory(count: number): PartMemory {
   const free: Buffer[] = [];
   const waiting: (() => void)[] = [];
@@ -83,7 +83,7 @@ export async function* cutParts(
   for await (const chunk of content) {
     let rest = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
     while (rest.length > 0) {
-      // This is done only if more follows; otherwise the last part would be empty.
+      // A full part is passed on only when more content follows, because the last part would otherwise be empty.
       if (filled === body.length) {
         yield { number, body, last: false };
         number += 1;

@@ -13,7 +13,7 @@ export type EtagStyle = "quoted" | "bare";
 export interface S3Findings extends StoreFindings {
   /** Whether the service can write an object only if it does not exist. */
   readonly creates: boolean;
-  /** Undefined if conditional replacement does not work. */
+  /** The notation for conditional replacement; undefined if that does not work. */
   readonly ifMatch: EtagStyle | undefined;
 }
 
@@ -52,11 +52,11 @@ export async function probe(access: S3Access): Promise<S3Findings> {
         status === 403 || status === 405 || status === 501 ? false : status === 404 || undefined,
     });
   const own = `${prefix}${PROBE_PREFIX}${randomBytes(8).toString("hex")}`;
-  // The object does not exist, so that nothing is left behind if objects may not be removed.
+  // The name is one that does not exist, so that nothing is left behind if objects may not be removed.
   const canDelete = await remove(own);
   const Key = canDelete ? own : `${prefix}${PROBE_PREFIX}kept`;
   let attempt = 0;
-  /** Returns the ETag, or the status of a refusal if that is one of `refusals`. */
+  /** Writes the object. Returns its ETag, or the status of a refusal if `refusals` contains it. */
   const put = (condition: object, refusals: readonly number[]): Promise<string | number> =>
     access.call<string, number>(
       async (s3, options) => {
@@ -110,7 +110,7 @@ function unlisted({ location }: S3Settings): CairnError {
     "STORE_DENIED",
     `The checkpoint store ${location} does not list an object that was just written, so checkpoints in it would not be found.`,
     {
-      hint: "Nothing was saved. Give the store another `prefix`, of letters, digits, dashes and slashes; if that does not help, the service cannot be used.",
+      hint: "Give the store another `prefix` that consists of letters, digits, dashes and slashes. If that does not help, use another service. Nothing was saved.",
     },
   );
 }

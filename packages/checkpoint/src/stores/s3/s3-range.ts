@@ -5,7 +5,7 @@ import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
 import { pauseBefore, persist } from "./s3-pause.ts";
 import { notThere } from "../../store/stored-files.ts";
 
-/** A range of an object: from `start` up to but not including `end`, in the version with this ETag. */
+/** A range of an object, from `start` up to but not including `end`, in the version that has this ETag. */
 export interface ByteRange {
   readonly name: string;
   readonly start: number;
@@ -19,7 +19,7 @@ export interface RangeAnswer {
   /** The size of the whole object. */
   readonly size: number;
   readonly etag: string | undefined;
-  /** Whether the service sent everything instead of the range. */
+  /** Whether the service sent the whole object instead of the range. */
   readonly whole: boolean;
 }
 
@@ -114,7 +114,7 @@ function changed(name: string, location: string): CairnError {
     "CHECKPOINT_CORRUPT",
     `${name} in ${location} was replaced while it was being read.`,
     {
-      hint: "Cairn never overwrites archives; find out which program does.",
+      hint: "Find the program that overwrites archives, and stop it: Cairn never does.",
     },
   );
 }

@@ -7,8 +7,8 @@ import { pauseBefore } from "./s3-pause.ts";
 import { conditionTag, type S3Findings } from "./s3-probe.ts";
 
 /**
- * A small file with the ETag for conditions. Its tag is computed from the content, because not every service always
- * returns the same ETag.
+ * A small file, with the ETag that conditions use. Its tag is computed from the content, because not every service
+ * always returns the same ETag.
  */
 export interface SmallFile extends TaggedText {
   readonly etag: string;
@@ -85,7 +85,7 @@ async function put(access: S3Access, name: string, text: string, condition: obje
   );
 }
 
-/** Like `put`, but tries again after a conflict with another writer. Returns whether the file was written. */
+/** Calls `put`, and again after each conflict with another writer. Returns whether the file was written. */
 async function putWithRetry(
   access: S3Access,
   name: string,
@@ -105,7 +105,7 @@ async function putWithRetry(
     "STORE_UNREACHABLE",
     `${name} could not be written to ${access.settings.location}: other processes kept writing it.`,
     {
-      hint: "The write is retried.",
+      hint: "Wait: the write is retried.",
     },
   );
 }

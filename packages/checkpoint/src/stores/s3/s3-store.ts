@@ -27,9 +27,12 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   const notice = options.onNotice ?? (() => undefined);
   let probing: Promise<S3Findings> | undefined;
   let findings: S3Findings | undefined;
-  /** The latest returned date. The servers of one service may differ, and time must not appear to go backwards. */
+  /**
+   * The latest date that was returned. The clocks of a service's servers may differ, and time must not appear to go
+   * backwards.
+   */
   let latest = 0;
-  /** Whether aborting uploads may be tried; false once it has been refused, which is reported. */
+  /** Whether aborting uploads may be tried. False once an abort was refused, which is reported. */
   let mayAbort = true;
 
   function requireWritable(doing: string): void {
@@ -50,7 +53,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       if (!answer.canDelete) noticeNoDelete();
       if (!answer.exclusive) {
         notice(
-          `${location} does not support conditional writes; two nodes may upload at once, which wastes traffic but does no harm.`,
+          `${location} does not support conditional writes, so two nodes may upload at once. That wastes traffic but does no harm.`,
         );
       }
       return answer;
@@ -65,7 +68,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
 
   function noticeNoDelete(): void {
     notice(
-      `These credentials may not delete objects in ${location} (s3:DeleteObject); old checkpoints stay until a life-cycle rule or an operator removes them.`,
+      `These credentials may not delete objects in ${location} (s3:DeleteObject), so old checkpoints stay until a life-cycle rule or an operator removes them.`,
     );
   }
 
@@ -139,7 +142,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
         if (!isCairnError(error, "STORE_DENIED")) throw error;
         mayAbort = false;
         notice(
-          `These credentials may not abort multipart uploads in ${location} (s3:AbortMultipartUpload); parts left by killed nodes stay until a life-cycle rule removes them.`,
+          `These credentials may not abort multipart uploads in ${location} (s3:AbortMultipartUpload), so parts left by killed nodes stay until a life-cycle rule removes them.`,
         );
         return [];
       }

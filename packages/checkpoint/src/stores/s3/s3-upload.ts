@@ -26,7 +26,10 @@ interface StoredObject {
   readonly nonce: string | undefined;
 }
 
-/** Writes `content` as the object `name`, in parts if it needs more than one. The object exists completely afterwards, or not at all. */
+/**
+ * Writes `content` as the object `name`, in several parts if necessary. Afterwards, the object exists completely or not
+ * at all.
+ */
 export async function uploadContent(
   access: S3Access,
   findings: Pick<S3Findings, "creates">,
@@ -52,8 +55,8 @@ export async function uploadContent(
     const first = await unlessAborted(parts.next(), signal);
     if (first.done === true) return { bytes };
     signal?.throwIfAborted();
-    // This check comes before anything is sent: not every service supports conditions, and none evaluates them before
-    // it has received everything. Relying on that would be cheaper than a further request only for a small object.
+    // The check comes before anything is sent: not every service supports conditions, and none evaluates them before it
+    // has received the whole object. Only for a small object is that cheaper than a further request.
     const isComparedThere = findings.creates && first.value.last;
     if (!isComparedThere && (await look(access, name, signal)) !== undefined)
       throw alreadyThere(name, location);
@@ -75,7 +78,10 @@ export async function uploadContent(
   }
 }
 
-/** Completes the upload, and checks the object itself: a response may be lost, and some services report failure after success. */
+/**
+ * Completes the upload, and checks the object itself, because a response may be lost, and some services report a
+ * failure after a success.
+ */
 async function complete(
   access: S3Access,
   findings: Pick<S3Findings, "creates">,
@@ -134,7 +140,7 @@ async function putWhole(
       unless: ({ status }) => (status === 412 ? true : undefined),
     },
   );
-  // The first attempt of a repeated request may have succeeded.
+  // If the request was repeated, its first attempt may have succeeded.
   if (taken && (await look(access, name, signal))?.nonce !== nonce) throw alreadyThere(name, location);
 }
 
@@ -177,7 +183,7 @@ async function tidy(
     }
   };
   if (upload !== undefined) await attempt(() => upload.abort(signal));
-  // This applies even if the response to the upload's creation was lost.
+  // The upload may exist even if the response to its creation was lost.
   if (inParts) await attempt(() => abortUploadsOf(access, name, signal));
   await attempt(async () => {
     if ((await look(access, name, signal))?.nonce !== nonce) return;
