@@ -19,7 +19,7 @@ import { faultyStore, unreachable } from "./faulty-store.ts";
 const FORMAT = { index: 1, kv: "test/1" };
 const broken = new CairnError("STORE_FULL", "broken!");
 
-/** Tests what nodes do with a store, with and without failures: saving, listing, restoring and sweeping. */
+/** Tests the operations of nodes on a store, with and without failures: saving, listing, restoring and sweeping. */
 export function checkpointCycleSuite(name: string, opened: () => Promise<CheckpointStore>): void {
   describe(`${name} serves nodes`, () => {
     test("two checkpoints are listed newest first, with the content of their manifests, and each is restored byte for byte", async () => {
@@ -76,7 +76,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect(await readdir(join(dir, "live"))).toEqual(["precious"]);
     });
 
-    test("a failed restore leaves no directory, and the directory does not exist before a restore is complete", async () => {
+    test("a failed restore leaves no directory, and no directory exists before a restore is complete", async () => {
       const { store, dir, save, restore } = await scene(opened);
       await save(1);
       const cut = faultyStore(store, { cutAfter: () => 10_000 });
@@ -88,7 +88,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
     });
 
     test.each(["upload", "create"] as const)(
-      "when %s fails while saving, the error is thrown and the store contains no file of the checkpoint",
+      "if %s fails during a save, the error is thrown, and the store contains no file of the checkpoint",
       async (method) => {
         const { store, save } = await scene(opened);
         const failing = faultyStore(store, {
@@ -101,7 +101,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       },
     );
 
-    test("removing a checkpoint removes all its files, even without a manifest", async () => {
+    test("the removal of a checkpoint removes all its files, even if it has no manifest", async () => {
       const { store, save } = await scene(opened);
       await save(1);
       const [first] = (await listCheckpoints(store)).checkpoints;
@@ -114,7 +114,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       expect(await store.list("")).toEqual([]);
     });
 
-    test("if removing fails halfway, the checkpoint is no longer listed even though its archive is left", async () => {
+    test("if a removal fails halfway, the checkpoint is no longer listed, although its archive remains", async () => {
       const { store, save } = await scene(opened);
       await save(1);
       const [first] = (await listCheckpoints(store)).checkpoints;

@@ -6,9 +6,9 @@ import { checkpointCycleSuite } from "./checkpoint-cycle-suite.ts";
 
 /** The store under test. */
 export interface CheckpointStoreSuite {
-  /** Makes a new store that nothing has been written to, and cleans it up when the test ends. */
+  /** Creates a store to which nothing has been written, and removes it when the test ends. */
   readonly open: () => Promise<CheckpointStore>;
-  /** Opens the same store again, as another node would. Optional: for stores that can be shared. */
+  /** Opens the same store again, as another node would. Only for stores that can be shared. */
   readonly reopen?: (store: CheckpointStore) => Promise<CheckpointStore>;
 }
 
@@ -24,8 +24,8 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
 
   checkpointCycleSuite(name, opened);
 
-  describe(`${name} keeps the contract of a checkpoint store`, () => {
-    test("a store that was never written to is listed as empty", async () => {
+  describe(`${name} fulfils the contract of a checkpoint store`, () => {
+    test("a store to which nothing was written is listed as empty", async () => {
       expect(await (await opened()).list("")).toEqual([]);
     });
 
@@ -54,7 +54,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       }
     });
 
-    test("an upload never overwrites", async () => {
+    test("an upload never overwrites a file", async () => {
       const store = await opened();
       await store.upload("a.tar", Readable.from([Buffer.from("first")]));
       await expect(store.upload("a.tar", Readable.from([Buffer.from("second")]))).rejects.toMatchObject({
@@ -137,7 +137,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await store.list("")).toEqual([]);
     });
 
-    test("removing a file does nothing if the file does not exist", async () => {
+    test("the removal of a file that does not exist does nothing", async () => {
       const store = await opened();
       await store.remove("a.json");
       await store.remove("reservations/a.json");
@@ -180,7 +180,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect((await collect(await store.open("a.tar"))).length).toBe(3_000_000);
     });
 
-    test("the store's clock does not go back", async () => {
+    test("the store's clock never goes backwards", async () => {
       const store = await opened();
       await store.create("a.json", "1");
       const first = await store.now();
@@ -188,7 +188,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(second).toBeGreaterThanOrEqual(first);
     });
 
-    test("of concurrent creations of one file exactly one succeeds, if the store is exclusive", async () => {
+    test("if the store is exclusive, exactly one of several concurrent creations of a file succeeds", async () => {
       const store = await opened();
       const others = await Promise.all(Array.from({ length: 8 }, () => reopen?.(store) ?? store));
       const won = await Promise.all(others.map((other, at) => other.create("a.json", `writer ${at}`)));
@@ -197,7 +197,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       if (store.exclusive) expect((await store.read("a.json"))?.text).toBe(`writer ${winner}`);
     });
 
-    test("of concurrent replacements of one file with one tag exactly one succeeds, if the store is exclusive", async () => {
+    test("if the store is exclusive, exactly one of several concurrent replacements with the same tag succeeds", async () => {
       const store = await opened();
       await store.create("a.json", "0");
       const tag = (await store.read("a.json"))?.tag ?? "";
@@ -206,7 +206,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       if (store.exclusive) expect(won.filter((one) => one !== false)).toHaveLength(1);
     });
 
-    test("another node sees what one node writes", async () => {
+    test("a node sees the files that another node writes", async () => {
       const store = await opened();
       const other = (await reopen?.(store)) ?? store;
       await store.upload("a.tar", Readable.from([Buffer.from("content")]));

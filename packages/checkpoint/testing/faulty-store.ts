@@ -10,13 +10,13 @@ export interface StoreCall {
   readonly nth: number;
 }
 
-/** The faults, evaluated at every call; all are optional. They may be changed while the store is in use. */
+/** The faults, which are evaluated at every call. They may be changed while the store is in use. */
 export interface StoreFaults {
   /** Awaited before the call, to delay it or to let something else happen first. */
   before?: (call: StoreCall) => Promise<void>;
   /** Returns an error with which the call fails before anything is done. */
   fail?: (call: StoreCall) => CairnError | undefined;
-  /** Returns an error with which the call fails after it is done, as if its response were lost. */
+  /** Returns an error with which the call fails after it has taken effect, as if its response were lost. */
   failAfter?: (call: StoreCall) => CairnError | undefined;
   /** Returns the number of bytes after which an opened file breaks off with `STORE_UNREACHABLE`. */
   cutAfter?: (name: string) => number | undefined;
@@ -28,10 +28,12 @@ export interface StoreFaults {
 
 /** Returns the error of a store that does not respond. */
 export function unreachable(): CairnError {
-  return new CairnError("STORE_UNREACHABLE", "The store does not answer.", { hint: "A test said so." });
+  return new CairnError("STORE_UNREACHABLE", "The store does not respond.", {
+    hint: "Change the test, which has injected this error.",
+  });
 }
 
-/** Returns `store` with faults. Without any it behaves exactly like `store`. */
+/** Returns `store` with faults. Without faults, it behaves exactly like `store`. */
 export function faultyStore(store: CheckpointStore, faults: StoreFaults): CheckpointStore {
   const counts = new Map<StoreCall["method"], number>();
 

@@ -2,7 +2,7 @@ import type { Clock } from "../src/index.ts";
 
 /** A clock that advances only when a test advances it. */
 export interface ManualClock extends Clock {
-  /** Advances the clock by `ms`; every wait that ends by then is resolved. */
+  /** Advances the clock by `ms`, and resolves every wait that ends by then. */
   advance(ms: number): void;
   /** Returns the times for which callers are waiting, earliest first. */
   waits(): number[];

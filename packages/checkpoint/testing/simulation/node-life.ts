@@ -6,7 +6,7 @@ export interface NodeLife {
   readonly node: string;
   /** The clock of the process's machine, which may be wrong, and its timers. */
   readonly clock: Clock;
-  /** Calls `work` immediately, when the process continues, or never. Returns whether `work` was called. */
+  /** Calls `work` immediately, once the process continues, or never. Returns whether it called `work` immediately. */
   deliver(work: () => void): boolean;
   isDead(): boolean;
   isFrozen(): boolean;

@@ -1,11 +1,11 @@
-/** Random numbers that are the same for the same seed. */
+/** Random numbers that depend only on the seed. */
 export interface SeededRandom {
   /** Returns a number of at least 0 and below 1. */
   next(): number;
   between(low: number, high: number): number;
-  /** Returns a number between `low` and `high`, evenly distributed by magnitude: for durations of seconds to days. */
+  /** Returns a number between `low` and `high`, evenly distributed by magnitude, for durations from seconds to days. */
   magnitude(low: number, high: number): number;
-  /** Returns the time until an event that happens every `mean` on average, equally likely at any instant. */
+  /** Returns the time until an event that is equally likely at any instant and happens every `mean` on average. */
   after(mean: number): number;
   chance(probability: number): boolean;
   pick<T>(values: readonly T[]): T | undefined;

@@ -19,14 +19,14 @@ export interface Network {
   /** The number of pieces of an upload. */
   readonly pieces: number;
   /**
-   * Called just before a request is sent and just after it was done: the moments at which a process may end. Before
-   * that, it must not freeze, because no client of any store can rule out that its process is suspended between reading
-   * the clock and sending.
+   * Called just before a request is sent and just after it was executed: the moments at which a process may end. The
+   * process must not freeze before the request, because no client of any store can exclude that its process is
+   * suspended between reading the clock and sending.
    */
   onStep(life: NodeLife, kind: RequestKind, when: "before" | "after"): void;
 }
 
-/** Returns the transport of `life` over `network`. A request that was sent is done even if its sender has ended. */
+/** Returns the transport of `life` over `network`. A request that was sent is executed even if its sender has ended. */
 export function transportOf(life: NodeLife, network: Network): Transport {
   const { time, random, failing } = network;
   return {

@@ -7,7 +7,7 @@ export type RequestKind = "list" | "upload" | "open" | "read" | "create" | "repl
 
 /** The transport between a node and the store, which takes time and may fail. */
 export interface Transport {
-  /** Does `work` at the store, at one instant of its time, and returns the result. */
+  /** Runs `work` at the store, at one instant of its time, and returns the result. */
   request<T>(kind: RequestKind, work: () => T): Promise<T>;
   /** Resolves when a piece of an upload has arrived. */
   transfer(bytes: number): Promise<void>;

@@ -1,14 +1,14 @@
-/** A line of points over the categories of the horizontal axis; undefined if there is none. */
+/** A line of points over the categories of the horizontal axis. A point is undefined if there is none. */
 export interface Series {
   readonly name: string;
   /** A class of {@link STYLE}. */
   readonly look: "first" | "second" | "third";
   readonly values: readonly (number | undefined)[];
-  /** The labels of the points. Optional. */
+  /** Returns the label of a point. By default, points have no labels. */
   readonly label?: (value: number) => string;
   /** The distance of labels from their points, so that a steep line does not cross them. */
   readonly aside?: number;
-  /** Whether labels are below the points, so that those of two lines do not overlap. */
+  /** Whether labels are below the points, so that the labels of two lines do not overlap. */
   readonly below?: boolean;
 }
 
@@ -50,7 +50,7 @@ const STYLE = `
       .line { fill: none } .v { stroke: none }
     }`;
 
-/** Returns the picture as SVG, with a background of its own, so that it is readable on light and dark pages. */
+/** Returns the picture as SVG. It has its own background, so that it is readable on light and dark pages. */
 export function drawChart(chart: Chart): string {
   const width = WIDTH * chart.panels.length;
   const panels = chart.panels.map((panel, at) => {

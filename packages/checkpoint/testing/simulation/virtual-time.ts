@@ -1,4 +1,4 @@
-/** A planned event; `fire` returns whether any code may continue because of it. */
+/** A planned event. Its `fire` returns whether any code may continue because of the event. */
 interface Planned {
   readonly at: number;
   readonly order: number;
@@ -10,7 +10,10 @@ interface Planned {
 export interface VirtualTime {
   /** Returns the time in milliseconds since 1970. */
   now(): number;
-  /** Plans `fire`, and returns a function that cancels it. Events at the same time fire in the order of planning. */
+  /**
+   * Plans `fire`, and returns a function that cancels it. Events at the same time fire in the order in which they were
+   * planned.
+   */
   plan(delay: number, fire: () => boolean): () => void;
   /** Fires all events planned until `until`. */
   run(until: number): Promise<void>;
@@ -45,7 +48,7 @@ export function virtualTime(start = Date.parse("2026-11-20T06:00:00.000Z")): Vir
   };
 }
 
-/** Resolves once all pending promises and ticks are settled: simulated code waits for nothing outside of virtual time. */
+/** Resolves once all pending promises and ticks are settled: simulated code waits for nothing outside virtual time. */
 function settled(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
