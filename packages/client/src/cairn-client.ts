@@ -30,9 +30,10 @@ import {
 import { watchTransactions } from "./watch-transactions.ts";
 
 /**
- * A client of the nodes of one log, over HTTP. Calls go to one node until it fails, then to the next. Transient failures are retried;
- * writes carry an idempotency id, so they are applied once. Reads never return a state older than what this client wrote or saw
- * (unless `readYourWrites` is false). A key is `namespace/name`, or just a name in the namespace `default`.
+ * An HTTP client for the nodes of one log. Calls go to one node until it fails, and then to the next. Transient
+ * failures are retried. Writes carry an idempotency id, so they are applied once. Unless `readYourWrites` is false,
+ * reads never return a state that is older than the state that this client wrote or saw before. A key is
+ * `namespace/name`, or just a name in the namespace `default`.
  */
 export class CairnClient {
   readonly #pool: NodePool;
@@ -54,8 +55,8 @@ export class CairnClient {
   }
 
   /**
-   * Returns the last transaction that this client wrote or saw. Passed as `minTx` to another client, it guarantees that
-   * one at least the same view.
+   * Returns the last transaction that this client wrote or saw. Another client to which it is passed as `minTx` sees at
+   * least the same state.
    */
   get lastTx(): TxId {
     return this.#lastTx;
@@ -80,7 +81,10 @@ export class CairnClient {
     }
   }
 
-  /** Yields the documents of a bucket in key order, all as of one transaction. Pages are fetched as they are consumed. */
+  /**
+   * Yields the documents of a bucket in key order, all as of the same transaction. Pages are fetched as they are
+   * consumed.
+   */
   async *list<T = Json>(
     bucket: string,
     query: ClientListQuery = {},
@@ -118,12 +122,12 @@ export class CairnClient {
     } while (cursor !== undefined);
   }
 
-  /** Writes a document. With `ifRevision`, throws `CONFLICT` unless the document is at that revision. */
+  /** Writes a document. If `ifRevision` is given, throws `CONFLICT` unless the document is at that revision. */
   async put(bucket: string, key: string, document: Json, options: WriteOptions = {}): Promise<Written> {
     return await this.#write(["put", bucket, key, document], options);
   }
 
-  /** Deletes a document if it exists. With `ifRevision`, throws `CONFLICT` unless it is at that revision. */
+  /** Deletes a document if it exists. If `ifRevision` is given, throws `CONFLICT` unless it is at that revision. */
   async delete(bucket: string, key: string, options: WriteOptions = {}): Promise<Written> {
     return await this.#write(["delete", bucket, key], options);
   }

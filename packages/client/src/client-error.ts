@@ -1,4 +1,4 @@
-/** The codes of errors that nodes return; docs/errors.md explains each. */
+/** The codes of the errors that nodes return. docs/errors.md explains each of them. */
 export type ErrorCode =
   | "CONFIG_INVALID"
   | "CONFIG_SYNTAX"
@@ -39,8 +39,9 @@ export type ErrorCode =
   | "INTERNAL";
 
 /**
- * A failed call: the error that a node returned, with its code and HTTP status or, if no node responded, with the `code` `UNREACHABLE`
- * and `status` 0. `details` holds the other fields of the response body, such as `txId` or `floor`.
+ * The error of a failed call. If a node returned it, it has the node's `code` and the HTTP `status`. If no node
+ * responded, its `code` is `UNREACHABLE` and its `status` is 0. `details` contains the other fields of the response
+ * body, such as `txId` or `floor`.
  */
 export class CairnClientError extends Error {
   readonly code: ErrorCode | "UNREACHABLE";
@@ -67,12 +68,12 @@ export class CairnClientError extends Error {
   }
 }
 
-/** Returns the error `UNREACHABLE`: no node responded; `url` is the last address tried. */
+/** Returns the error `UNREACHABLE`, for the case that no node responded. `url` is the last address that was tried. */
 export function unreachable(url: string, cause: unknown): CairnClientError {
   const reason =
     cause instanceof Error ? (cause.cause instanceof Error ? cause.cause : cause).message : String(cause);
   return new CairnClientError("UNREACHABLE", `No Cairn node responds at ${url} (${reason}).`, {
-    hint: "Check the addresses, and that a node is running there.",
+    hint: "Check the addresses, and make sure that a node is running there.",
     cause,
   });
 }

@@ -4,16 +4,18 @@ import type { DocumentKey, Json, Revision, TxId } from "./transaction.ts";
 export interface ClientOptions {
   /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that responds is used until it fails. */
   readonly urls: string | readonly string[];
-  /** The nodes' auth-token. */
+  /** The `auth-token` of the nodes. */
   readonly token?: string;
   /**
-   * How long a request is retried, with pauses, before its last error is thrown; defaults to 30,000 ms. With 0, each
-   * node is tried once.
+   * How long a request is retried, with pauses, before its last error is thrown. Defaults to 30,000 ms. If it is 0,
+   * each node is tried once.
    */
   readonly retryForMs?: number;
-  /** The time that a node may take for a response, in addition to any requested waiting time; defaults to 10,000 ms. */
+  /** The time that a node may take for a response, in addition to any requested waiting time. Defaults to 10,000 ms. */
   readonly attemptMs?: number;
-  /** Whether reads wait until the node has indexed everything that this client wrote or saw before; defaults to true. */
+  /**
+   * Whether reads wait until the node has indexed everything that this client wrote or saw before. Defaults to true.
+   */
   readonly readYourWrites?: boolean;
   /** A replacement for the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch;
@@ -29,7 +31,7 @@ export interface CallOptions {
 export interface ClientReadOptions extends CallOptions {
   /** The transaction that the node must have indexed before it reads. */
   readonly minTx?: TxId;
-  /** The time to wait for that transaction before `TX_TIMEOUT`; defaults to 30,000 ms. */
+  /** How long to wait for that transaction before `TX_TIMEOUT` is thrown. Defaults to 30,000 ms. */
   readonly timeoutMs?: number;
   /** Whether to read from the index even if the node is not ready. */
   readonly stale?: boolean;
@@ -37,7 +39,7 @@ export interface ClientReadOptions extends CallOptions {
   readonly linearizable?: boolean;
 }
 
-/** A transaction's id, or an instant (ISO-8601, or a Date). */
+/** A transaction's id, or an instant (an ISO 8601 string or a Date). */
 export type PointInTime = TxId | string | Date;
 
 /** A document with its key and revision. */
@@ -48,7 +50,7 @@ export interface ClientDocument<T = Json> {
   readonly document: T;
 }
 
-/** One version of a document; a deletion has none. */
+/** One version of a document. A deletion has no document. */
 export interface ClientVersion<T = Json> {
   readonly revision: Revision;
   readonly txTime: string;
@@ -61,13 +63,15 @@ export interface ClientListQuery extends ClientReadOptions {
   readonly namespace?: string;
   readonly prefix?: string;
   readonly asOf?: PointInTime;
-  /** A filter `field:value` on an indexed field; if there are several, all must match. */
+  /** A filter `field:value` on an indexed field. If there are several filters, all must match. */
   readonly where?: string | readonly string[];
-  /** The number of documents per page: 1 to 1,000; defaults to 100. */
+  /** The number of documents per page, from 1 to 1,000. Defaults to 100. */
   readonly pageSize?: number;
 }
 
-/** A page of a list as of `txId`, from which a watch can follow without a gap. `next` is undefined on the last page. */
+/**
+ * A page of a list as of `txId`, from which a watch can continue without a gap. `next` is undefined on the last page.
+ */
 export interface ClientPage<T = Json> {
   readonly txId: TxId;
   readonly documents: readonly ClientDocument<T>[];
@@ -76,18 +80,18 @@ export interface ClientPage<T = Json> {
 
 /** Options for a write. */
 export interface WriteOptions extends CallOptions {
-  /** The revision that the document must be at (null: absent), otherwise `CONFLICT`. */
+  /** The revision at which the document must be, or null if it must not exist. Otherwise, `CONFLICT` is thrown. */
   readonly ifRevision?: Revision | null;
-  /** The idempotency id; defaults to a random one. */
+  /** The idempotency id. Defaults to a random one. */
   readonly id?: string;
   /**
-   * The time to wait until the write is stored and indexed; defaults to 30,000 ms. After that, `TX_TIMEOUT` is thrown.
-   * Its details name the transaction if it is known to be stored; otherwise the outcome is unknown.
+   * How long to wait until the write is stored and indexed. Defaults to 30,000 ms. After that, `TX_TIMEOUT` is thrown.
+   * If the transaction is known to be stored, the error's details name it; otherwise, the outcome is unknown.
    */
   readonly timeoutMs?: number;
 }
 
-/** The transaction that wrote a document; `txId` is its new revision. */
+/** The transaction that wrote a document. Its `txId` is the document's new revision. */
 export interface Written {
   readonly txId: TxId;
   readonly txTime: string;
@@ -97,15 +101,15 @@ export interface Written {
 export interface ClientWatchQuery extends CallOptions {
   readonly bucket?: string;
   readonly namespace?: string;
-  /** The transaction after which to begin; defaults to now. */
+  /** The transaction after which the watch begins. Defaults to the current one. */
   readonly from?: TxId;
-  /** Called between transactions with the position up to which nothing was missed, after which a later watch can begin. */
+  /** Called between transactions with the position up to which nothing was missed. A later watch can begin after it. */
   readonly onPosition?: (txId: TxId) => void;
   /** Called with the reason each time a node is abandoned, before the next one is tried. */
   readonly onReconnect?: (error: Error) => void;
 }
 
-/** A transaction's change to one key; only a put contains the document. */
+/** A transaction's change to one key. Only a put contains the document. */
 export interface ClientChange<T = Json> extends DocumentKey {
   readonly op: "put" | "delete" | "evict";
   readonly revision: Revision;
@@ -126,7 +130,7 @@ export interface ClientEvent {
   readonly reason: string;
   readonly message?: string;
   readonly bucket?: string;
-  /** Nanoseconds since 1970 in decimal digits. */
+  /** The time in nanoseconds since 1970, as a string of decimal digits. */
   readonly time: string;
   readonly type?: string;
   readonly source?: string;

@@ -27,7 +27,7 @@ export async function* readEventStream(text: AsyncIterable<string>): AsyncGenera
   }
 }
 
-/** Parses a block; undefined if it has no data, such as a comment. */
+/** Parses a block; undefined if it has no data, as in the case of a comment. */
 function parseEvent(block: string): SentEvent | undefined {
   let event = "message";
   const data: string[] = [];

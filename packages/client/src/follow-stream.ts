@@ -2,7 +2,7 @@ import type { ClientTransaction } from "./client-types.ts";
 import { readEventStream } from "./event-stream-reader.ts";
 import type { TxId } from "./transaction.ts";
 
-/** The silence after which a connection counts as dead. Nodes send heartbeats every 10 s. */
+/** The duration of silence after which a connection counts as dead. Nodes send heartbeats every 10 s. */
 export const SILENCE_MS = 35_000;
 
 /**
@@ -20,15 +20,15 @@ export interface WatchedNodes {
   /** Opens the current node's stream after this position, and returns its text. */
   open(position: WatchPosition): Promise<AsyncIterable<string>>;
   /**
-   * Called when the current node's stream has ended or could not be opened; `failures` is the number of such failures
-   * since anything last arrived. Resolves when the next node may be tried; throws if no node can continue.
+   * Called when the current node's stream has ended or could not be opened. `failures` is the number of such failures
+   * since anything last arrived. Resolves when the next node may be tried. Throws if no node can continue.
    */
   onEnd(reason: unknown, failures: number, from: TxId | undefined): Promise<void>;
 }
 
 /**
- * The error if a node has ended the watch cleanly. `regressed` means that the log lost transactions that had been sent,
- * so no node can continue.
+ * The error that is thrown if a node has ended the watch cleanly. `regressed` means that the log lost transactions that
+ * had been sent, so no node can continue.
  */
 export class WatchEndedError extends Error {
   readonly regressed: boolean;
@@ -54,7 +54,7 @@ export interface FollowStreamOptions {
   readonly onPosition?: ((txId: TxId) => void) | undefined;
 }
 
-/** A transaction, and its JSON as it arrived. */
+/** A transaction, and its JSON as it was received. */
 export interface FollowedTransaction<T> {
   readonly transaction: ClientTransaction<T>;
   readonly json: string;

@@ -1,4 +1,7 @@
-/** The number of values after which to search for cycles. Few values contain cycles, but every value is traversed. */
+/**
+ * The number of traversed values after which a search for cycles begins. Every value is traversed, but few contain
+ * cycles.
+ */
 const MAX_VALUES_BEFORE_CYCLE_CHECK = 100_000;
 
 /**
@@ -12,7 +15,7 @@ export function jsonProblem(
   root: unknown,
   maxDepth = Number.POSITIVE_INFINITY,
 ): string | undefined {
-  // This is an explicit stack, because a value may be nested deeper than the call stack allows.
+  // The traversal uses an explicit stack, because a value may be nested more deeply than the call stack allows.
   const rest: unknown[] = [root];
   /** The depths of the values in `rest`. */
   const depths: number[] = [0];
@@ -25,7 +28,7 @@ export function jsonProblem(
       case "number":
         if (!Number.isFinite(value)) return `${what} contains a number that JSON cannot represent`;
         if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
-          return `the integer ${value} is beyond 2^53 - 1 and would lose digits; store it as a string`;
+          return `the integer ${value} is beyond 2^53 - 1 and would lose digits. Store it as a string`;
         }
         break;
       case "string":
@@ -37,7 +40,7 @@ export function jsonProblem(
           return `${what} must be a JSON value, not ${nameOf(value)}`;
         if (depth === maxDepth) {
           if (hasCycle(root)) return `${what} contains itself, which JSON does not allow`;
-          return `${what} is nested too deeply: lists and maps can be nested at most ${maxDepth} levels deep; store it as a string`;
+          return `${what} is nested too deeply: lists and maps can be nested at most ${maxDepth} levels deep. Store it as a string`;
         }
         for (const inner of iterate(value)) {
           rest.push(inner);

@@ -5,9 +5,9 @@ import { type NodeRequest, sendRequest } from "./node-request.ts";
 /** A request to any node of the pool. */
 export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signal"> {
   readonly method?: "GET" | "POST";
-  /** Sent as JSON. */
+  /** The body, which is sent as JSON. */
   readonly body?: unknown;
-  /** The requested waiting time of the node, which is added to the time limit of an attempt. */
+  /** How long the node was requested to wait. This time is added to the time limit of an attempt. */
   readonly waitMs?: number | undefined;
 }
 
@@ -24,9 +24,10 @@ const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2000;
 
 /**
- * Nodes that share one log. A request goes to the node that responded last and, if that node fails, to the next. Errors
- * that may not occur at another node, or at the same one later, are retried for a while; any other error is thrown
- * immediately. Requests must be safe to repeat: reads, and writes with an idempotency id.
+ * Nodes that share one log. A request goes to the node that responded most recently and, if that node fails, to the
+ * next one. After an error that might not occur at another node, or at the same node later, the request is retried for
+ * a while. Any other error is thrown immediately. Requests must be safe to repeat: reads, and writes with an
+ * idempotency id.
  */
 export class NodePool {
   readonly #options: PoolOptions;
@@ -56,10 +57,10 @@ export class NodePool {
       } catch (error) {
         request.signal?.throwIfAborted();
         if (!(error instanceof CairnClientError)) throw error;
-        // The node may be stuck while others are not. This call has run out of time, but the next one should use
+        // This node may be stuck although others are not. This call has run out of time, but the next one should use
         // another node.
         if (error.code === "TX_TIMEOUT") this.leave(at);
-        // The node has no access to the log, and will not get any, so only another node may accept a transaction.
+        // This node cannot write to the log, and never will, so only another node may accept a transaction.
         const isElsewhere = error.code === "LOG_READ_ONLY";
         if (!isElsewhere && !isTransient(error)) throw error;
         this.leave(at);

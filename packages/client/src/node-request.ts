@@ -3,9 +3,12 @@ import { CairnClientError, type ErrorCode } from "./client-error.ts";
 /** A request to a node. */
 export interface NodeRequest {
   readonly method?: "GET" | "POST" | "PUT" | "DELETE";
-  /** The path, starting with `/`, escaped. */
+  /** The path, which starts with `/` and is escaped. */
   readonly path: string;
-  /** The query parameters, not escaped. An undefined value is omitted; each value of an array becomes a parameter of that name. */
+  /**
+   * The query parameters, which are not escaped. An undefined value is omitted. Each value of an array becomes a
+   * parameter of that name.
+   */
   readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
   /** The body, which is JSON unless `headers` specifies otherwise. */
   readonly body?: string | Uint8Array | undefined;
@@ -25,7 +28,7 @@ export interface AnswerHeaders {
   get(name: string): string | null;
 }
 
-/** A function that sends one HTTP request and is called like `fetch`. */
+/** A function that sends one HTTP request. It is called like `fetch`. */
 export type Transport<A extends NodeAnswer> = (
   url: string,
   request: {
@@ -36,14 +39,14 @@ export type Transport<A extends NodeAnswer> = (
   },
 ) => Promise<A>;
 
-/** A node and how to reach it. `url` has no trailing slash. */
+/** A node, and the means to reach it. `url` has no trailing slash. */
 export interface NodeAddress<A extends NodeAnswer> {
   readonly url: string;
   readonly token: string | undefined;
   readonly transport: Transport<A>;
 }
 
-/** A completely read response. */
+/** A response that was read completely. */
 export interface JsonAnswer {
   readonly headers: AnswerHeaders;
   readonly body: unknown;

@@ -1,6 +1,9 @@
 import type { TxId } from "./transaction.ts";
 
-/** The phase of a node's life. `failed`: it stopped itself for the reason in `failure`; it stays live but is not ready. */
+/**
+ * The phase of a node's life. In the phase `failed`, the node has stopped its work for the reason in `failure`: it is
+ * live but not ready.
+ */
 export type Phase = "restoring" | "replaying" | "ready" | "stopping" | "failed";
 
 /** A checkpoint as listed by GET /api/v1/checkpoints. */
@@ -19,7 +22,10 @@ export interface CheckpointSummary {
   readonly damaged?: true;
 }
 
-/** A checkpoint that was read back, opened and verified at `verifiedAt` by the store's clock. `digest` is that of its content. */
+/**
+ * A checkpoint that was read back, opened and verified at `verifiedAt` by the store's clock. `digest` is the digest of
+ * its content.
+ */
 export interface VerifiedSummary {
   readonly name: string;
   readonly txId: TxId;
@@ -29,8 +35,9 @@ export interface VerifiedSummary {
 }
 
 /**
- * The values of the two chains over a log at a transaction, 64 hexadecimal digits each (docs/log-format.md): `history` covers all messages
- * up to it, `effects` the results of applying them. Equal values mean an equal history; effects are compared within one index version.
+ * The values of a log's two chains at a transaction, each of 64 hexadecimal digits (docs/log-format.md). `history`
+ * covers all messages up to the transaction, and `effects` covers the results of applying them. Equal values mean an
+ * equal history. Effects can be compared only within one index version.
  */
 export interface ChainValue {
   readonly txId: TxId;
@@ -38,10 +45,10 @@ export interface ChainValue {
   readonly effects: string;
 }
 
-/** The chain values, the newest first, then those at earlier links. */
+/** The chain values: first the newest, then those at earlier links. */
 export type Chains = readonly ChainValue[];
 
-/** The response of GET /status; docs/http.md explains each field. Null means none. */
+/** The response to GET /status. docs/http.md explains each field. Null means that there is no value. */
 export interface NodeStatus {
   readonly node: string;
   readonly version: string;
@@ -49,7 +56,10 @@ export interface NodeStatus {
   readonly log: {
     /** The name of the log; null until the log is open, unless the configuration names it. */
     readonly name: string | null;
-    /** The addresses of its servers, or its folder; null until the log is open. Not reported by nodes of earlier versions. */
+    /**
+     * The addresses of its servers, or its folder; null until the log is open. Nodes of earlier versions do not report
+     * it.
+     */
     readonly location?: string | null;
     readonly id: string | null;
     readonly firstTxId: TxId | null;
@@ -61,8 +71,8 @@ export interface NodeStatus {
     /** Whether the log exists: false before its creation and after its deletion; null while unknown. */
     readonly exists: boolean | null;
     /**
-     * The backup from which the node reads the log: its store, when its newest segment was written (by the store's
-     * clock), and the age of that segment. Null if the node reads the log itself.
+     * The backup from which the node reads the log: its store, the time at which its newest segment was written (by the
+     * store's clock), and the age of that segment. Null if the node reads the log itself.
      */
     readonly backup: {
       readonly location: string;
@@ -81,7 +91,10 @@ export interface NodeStatus {
     readonly version: number;
     readonly lag: number | null;
     readonly chains: Chains;
-    /** Present if another node or a checkpoint has a different history than this index, and it is not yet known which is right. */
+    /**
+     * Present if another node or a checkpoint has a different history from this index, and it is not yet known which
+     * one is correct.
+     */
     readonly divergence: {
       readonly since: string;
       readonly code: string;
@@ -95,14 +108,14 @@ export interface NodeStatus {
        */
       readonly state: "open" | "waiting" | "comparing";
     } | null;
-    /** The last scrub since the node was started that found every table intact; `at` is its end. */
+    /** The last scrub since the node's start that found every table intact. `at` is the time at which it ended. */
     readonly lastScrub: { readonly at: string; readonly durationMs: number; readonly bytes: number } | null;
     /** Present if files of the index were removed under the running node. */
     readonly warning?: { readonly code: string; readonly message: string; readonly hint: string };
   };
   readonly join: {
     readonly restoredFrom: { readonly name: string; readonly store: string; readonly txId: TxId } | null;
-    /** Skipped checkpoints, newest first; `store` is the location of their store. */
+    /** Skipped checkpoints, newest first. `store` is the location of their store. */
     readonly skipped: readonly {
       readonly name: string;
       readonly store: string;
@@ -115,7 +128,10 @@ export interface NodeStatus {
       readonly code: string;
       readonly message: string;
     }[];
-    /** The number of transactions that only indexes in `quarantine/` contain, from any start; `cairn log orphans` prints them. */
+    /**
+     * The number of transactions that only indexes in `quarantine/` contain, whenever they were moved there. `cairn log
+     * orphans` prints them.
+     */
     readonly orphans: number;
     readonly replayed: number;
     readonly readyAfterMs: number | null;
@@ -127,8 +143,8 @@ export interface NodeStatus {
     readonly etaMs: number | null;
   } | null;
   /**
-   * Present if there has been no progress since `since` although work remains; docs/operations.md explains each
-   * `waitingFor`.
+   * Present if there has been no progress since `since`, although work remains. docs/operations.md explains each value
+   * of `waitingFor`.
    */
   readonly stalled: {
     readonly phase: Phase;
@@ -148,7 +164,7 @@ export interface NodeStatus {
       /** The age by the store's clock if the clock is known, as in `lastVerified`. */
       readonly ageMs: number;
     } | null;
-    /** The newest checkpoint that this node has saved since it was started; `at` is by the node's clock. */
+    /** The newest checkpoint that this node has saved since its start. `at` is by the node's clock. */
     readonly lastSaved: {
       readonly name: string;
       readonly txId: TxId;
@@ -156,11 +172,17 @@ export interface NodeStatus {
       readonly at: string;
       readonly durationMs: number;
     } | null;
-    /** The newest verification of a checkpoint of this log by any node; `durationMs` is null if another node performed it. */
+    /**
+     * The newest verification of a checkpoint of this log by any node. `durationMs` is null if another node performed
+     * it.
+     */
     readonly lastVerified:
       | (VerifiedSummary & { readonly ageMs: number; readonly durationMs: number | null })
       | null;
-    /** The result of this node's last verification since it was started. If it failed, `name` is null and `message` names the checkpoint. */
+    /**
+     * The result of this node's last verification since its start. If it failed, `name` is null and `message` names the
+     * checkpoint.
+     */
     readonly lastDrill: {
       readonly at: string;
       readonly durationMs: number;
@@ -171,22 +193,22 @@ export interface NodeStatus {
       readonly hint: string | null;
     } | null;
     /**
-     * The time of the last successful look at the store; null before the first. Not reported by nodes of earlier
-     * versions.
+     * The time of the last successful look at the store; null before the first look. Nodes of earlier versions do not
+     * report it.
      */
     readonly lastCheckAt?: string | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
     /**
-     * The reason why the node's last round saved nothing; null if it saved or failed, and before the first round.
-     * `because` is a sentence.
+     * The reason why the node's last round saved nothing. It is null if the round saved or failed, and before the first
+     * round. `because` is a sentence.
      */
     readonly skipped: {
       readonly at: string;
       readonly reason: "empty" | "unchanged" | "recent" | "leased" | "short-tail";
       readonly because: string;
     } | null;
-    /** Problems that need attention although checkpoints are being saved, each kind once. */
+    /** Problems that need attention although checkpoints are being saved. There is at most one of each kind. */
     readonly warnings: readonly {
       readonly at: string;
       readonly about: string;
@@ -199,7 +221,7 @@ export interface NodeStatus {
       readonly message: string;
       readonly hint: string | null;
     } | null;
-    /** The capabilities that the store has detected; null before that, and for stores that detect nothing. */
+    /** The capabilities that the store has detected. Null before the detection, and for stores that detect nothing. */
     readonly store: {
       readonly location: string;
       /** Whether only one of several concurrent writers of a file can succeed. */
@@ -217,9 +239,12 @@ export interface NodeStatus {
     readonly code: string;
     readonly message: string;
     readonly hint: string | null;
-    /** Whether the node tries again by itself; false once it has halted. Not reported by nodes of earlier versions. */
+    /** Whether the node tries again by itself. False once it has halted. Nodes of earlier versions do not report it. */
     readonly retries?: boolean;
-    /** The time of the next attempt; null while the node tries, waits for its log or store to change, or has halted. */
+    /**
+     * The time of the next attempt. Null while an attempt is running, while the node waits for its log or store to
+     * change, and once it has halted.
+     */
     readonly nextTryAt?: string | null;
   } | null;
 }
@@ -228,22 +253,22 @@ export interface NodeStatus {
 export interface LogBackupStatus {
   /** The location of its store. */
   readonly location: string;
-  /** About how often the cluster writes a segment (ms). */
+  /** The approximate interval at which the cluster writes a segment (ms). */
   readonly everyMs: number;
-  /** The last 10 runs of transactions that it holds without a hole; null before the first look. */
+  /** The last 10 runs of transactions that the backup contains without a hole; null before the first look. */
   readonly covered: readonly { readonly first: TxId; readonly last: TxId }[] | null;
   readonly segments: number | null;
   readonly bytes: number | null;
   /**
-   * The loss if the log's servers were lost now: the number of transactions in this node's index that were not in the
+   * What would be lost with the log's servers now: the number of transactions in this node's index that were not in the
    * backup at this node's last look, and the time since which there have been such transactions, by this node's clock.
-   * Null while unknown, that is, before the first look and after the log has lost its end.
+   * Null while this is unknown, that is, before the first look and after the log has lost its end.
    */
   readonly exposed: { readonly transactions: number | null; readonly since: string | null };
-  /** When the last successful look ended. */
+  /** The time at which the last successful look ended. */
   readonly lastLookAt: string | null;
   readonly nextLookAt: string | null;
-  /** The number of failed looks since then. Not reported by nodes of earlier versions. */
+  /** The number of looks that have failed since then. Nodes of earlier versions do not report it. */
   readonly failedLooks?: number;
   /** This node's writes to the backup since it became ready. */
   readonly written: { readonly segments: number; readonly bytes: number };

@@ -9,12 +9,15 @@ export type PolicyDuration = string | number;
 
 /** The rule by which documents of a bucket expire: `after` their last write, if every field of `when` has one of its values. */
 export interface ExpirePolicy {
-  /** The documents that expire; defaults to all of the bucket. A nested field is written `outer.inner`. */
+  /** The documents that expire. Defaults to all documents of the bucket. A nested field is written as `outer.inner`. */
   readonly when?: { readonly [field: string]: FieldValues };
   readonly after: PolicyDuration;
 }
 
-/** A bound on the kept items: at most `keep` of them, and none older than `for`. An absent field sets no bound. */
+/**
+ * A bound on the items that are kept: at most `keep` items, none of which is older than `for`. An absent field sets no
+ * bound.
+ */
 export interface BoundPolicy {
   readonly keep?: number;
   readonly for?: PolicyDuration;
@@ -22,17 +25,17 @@ export interface BoundPolicy {
 
 /** Rules that affect the results of every node. They are stored in the log (docs/policies.md). */
 export interface Policies {
-  /** The fields that lists can be filtered by, by bucket. A nested field is written `outer.inner`. */
+  /** For each bucket, the fields by which lists can be filtered. A nested field is written as `outer.inner`. */
   readonly indexes?: { readonly [bucket: string]: readonly string[] };
   /** The rules for expiry, by bucket. */
   readonly expire?: { readonly [bucket: string]: ExpirePolicy };
   /** The bound on the history of each document, by bucket. */
   readonly history?: { readonly [bucket: string]: BoundPolicy };
-  /** The bound on recorded events, of all nodes and buckets together; defaults to 100,000 of any age. */
+  /** The bound on recorded events of all nodes and buckets together. Defaults to 100,000 events of any age. */
   readonly events?: BoundPolicy;
 }
 
-/** The policies in force; `revision` is the transaction that set them, null if none did. */
+/** The policies in force. `revision` is the transaction that set them; null if they were never set. */
 export interface PolicyState {
   readonly revision: number | null;
   readonly policies: Policies;

@@ -13,7 +13,7 @@ export function bucketPath(bucket: string): string {
   return `/api/v1/${encodeURIComponent(bucket)}`;
 }
 
-/** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Checks neither part. */
+/** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Neither part is checked. */
 export function splitKey(key: string): { namespace: string; name: string } {
   const slash = key.indexOf("/");
   return slash < 0

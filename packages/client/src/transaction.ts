@@ -1,6 +1,6 @@
 import type { Policies } from "./policies.ts";
 
-/** A transaction's id: its position in the log plus the log's offset. A safe integer. */
+/** A transaction's id: its position in the log plus the log's offset. It is a safe integer. */
 export type TxId = number;
 
 /** The id of the transaction that last wrote a key. */
@@ -26,7 +26,7 @@ export interface EventRecord {
   /** The bucket of the object. */
   readonly bucket?: string;
   /**
-   * The time in nanoseconds since 1970, as a string of digits, because a JSON number would lose precision; defaults to
+   * The time in nanoseconds since 1970, as a string of digits, because a JSON number would lose precision. Defaults to
    * the transaction's time.
    */
   readonly time?: string;
@@ -38,9 +38,9 @@ export interface EventRecord {
 
 /**
  * One operation, in the form of POST /api/v1/tx. `key` is `namespace/name` (split at the first `/`), or a name alone,
- * which is in the namespace `default`. `match` aborts the transaction unless the key is at that revision (null if
- * absent). `configure` sets the policies; with a revision, it aborts the transaction unless they are at that revision
- * (null if never set).
+ * which is in the namespace `default`. `match` aborts the transaction unless the key is at that revision (null if it
+ * does not exist). `configure` sets the policies. With a revision, it aborts the transaction unless the policies are at
+ * that revision (null if they were never set).
  */
 export type TxOperation =
   | readonly ["put", bucket: string, key: string, document: Json]
@@ -51,7 +51,8 @@ export type TxOperation =
   | readonly ["configure", policies: Policies, revision?: Revision | null];
 
 /**
- * Operations that all take effect or none. With an `id` that the client chooses, they are applied once, however often they are submitted.
+ * Operations of which either all or none take effect. If the client chooses an `id`, they are applied once, however
+ * often they are submitted.
  */
 export interface Transaction {
   readonly ops: readonly TxOperation[];
@@ -59,7 +60,7 @@ export interface Transaction {
   readonly id?: string;
 }
 
-/** The outcome of a transaction. `txTime` is ISO-8601 in UTC with milliseconds. */
+/** The outcome of a transaction. `txTime` is in ISO 8601 and UTC, with milliseconds. */
 export interface TxOutcome {
   readonly txId: TxId;
   readonly txTime: string;

@@ -24,11 +24,11 @@ export async function* watchTransactions<T>(
     },
     onEnd: async (reason: unknown, failures: number): Promise<void> => {
       const error = reason instanceof WatchEndedError ? ended(reason) : reason;
-      // If no node ever responded, the addresses are wrong.
+      // If no node has ever responded, the addresses are wrong.
       if (!answered || !(error instanceof CairnClientError) || !mayContinue(error)) throw error;
       onReconnect?.(error);
       if (at !== undefined) pool.leave(at);
-      // There is no pause the first time, because another node has the next transaction.
+      // There is no pause after the first failure, because another node has the next transaction.
       await wait(failures === 1 ? 0 : roundBackoffMs(failures), signal).catch((aborted: unknown) => {
         if (signal?.aborted !== true) throw aborted;
       });
@@ -81,7 +81,7 @@ function ended({ message, regressed }: WatchEndedError): CairnClientError {
 }
 
 /** The hint if no node can continue a watch. */
-export const LIST_FIRST = "List the documents, then watch from the transaction that the list returns.";
+export const LIST_FIRST = "List the documents, and then watch from the transaction that the list returns.";
 
 function mayContinue(error: CairnClientError): boolean {
   return isTransient(error) || error.code === "NOT_READY";
