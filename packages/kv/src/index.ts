@@ -14,7 +14,7 @@ export { LEVEL_FORMAT, levelProvider } from "./level/level-kv-store.ts";
 export type { LevelOptions } from "./level/level-options.ts";
 export { memoryProvider } from "./level/memory-kv-store.ts";
 
-/** For programs that open a LevelDB themselves. */
+/** For programs that open LevelDB databases themselves. */
 export { openKeepingLogs } from "./level/kept-logs.ts";
 export { writeRows } from "./level/write-rows.ts";
 export {
@@ -25,7 +25,7 @@ export {
 } from "./level/directory-claim.ts";
 export { checkBeforeOpening, checkUnchecked, type UncheckedTables } from "./level/checks-on-opening.ts";
 
-/** For programs that read or repair the files of a LevelDB. */
+/** For programs that read or repair the files of a LevelDB database. */
 export { captureLevelDb } from "./capture/live-capture.ts";
 export { crc32cOf } from "./files/crc32c.ts";
 export { type BatchEnding, findTornEdit, findTornTail, type TornTail } from "./files/torn-tail.ts";

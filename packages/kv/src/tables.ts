@@ -1,3 +1,3 @@
-// A separate entry point, so that worker threads that check tables need not load LevelDB.
+// This is a separate entry point, so that worker threads that check tables do not have to load LevelDB.
 export { checkTable, checkTableBytes } from "./tables/check-table.ts";
 export { CairnError, systemErrorCode } from "./errors/errors.ts";

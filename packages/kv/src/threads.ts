@@ -1,4 +1,4 @@
-// A separate entry point, so that worker threads need not load LevelDB.
+// This is a separate entry point, so that worker threads do not have to load LevelDB.
 export { CairnError, systemErrorCode } from "./errors/errors.ts";
 export { Inbox } from "./concurrency/inbox.ts";
 export { type Paired, startThreadPair, type ThreadPair } from "./concurrency/thread-pair.ts";

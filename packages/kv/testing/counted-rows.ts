@@ -5,8 +5,8 @@ import type { KvOperation, KvReader, KvStore } from "../src/store/kv-store.ts";
 const COUNT = Buffer.from("count");
 
 /**
- * Writes counted rows as fast as the store takes them until it is stopped. Every batch also records how many rows there
- * are after it, so that a prefix of the history can be distinguished from anything else.
+ * Writes counted rows as fast as the store accepts them, until it is stopped. Every batch also records the number of
+ * rows after it, so that a prefix of the history can be distinguished from any other content.
  */
 export class CountedWriter {
   readonly #store: KvStore;
@@ -23,7 +23,7 @@ export class CountedWriter {
     this.#rows = size.rows;
     this.#valueBytes = size.valueBytes;
     this.#running = this.#write();
-    // `until` and `stop` throw the failure; it is not unhandled before they are called.
+    // The failure is thrown by `until` and `stop`, and must not count as unhandled before they are called.
     this.#running.catch(() => {});
   }
 
@@ -41,7 +41,7 @@ export class CountedWriter {
     await Promise.race([reached, this.#running]);
   }
 
-  /** Stops after the current batch; throws the error of a failed batch. */
+  /** Stops after the current batch. If a batch failed, throws its error. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;
@@ -67,7 +67,7 @@ export function countedBatch(count: number, rows: number, valueBytes: number): K
   return operations;
 }
 
-/** Returns row number `index`: keys are not in writing order, and no two rows have the same value. */
+/** Returns row number `index`. Keys are not in the order of writing, and no two rows have the same value. */
 export function countedRow(index: number, valueBytes: number): { key: Uint8Array; value: Uint8Array } {
   const hash = createHash("sha256").update(String(index)).digest();
   const key = Buffer.concat([Buffer.from("row "), hash.subarray(0, 8), Buffer.from(` ${index}`)]);
@@ -78,8 +78,8 @@ export function countedRow(index: number, valueBytes: number): { key: Uint8Array
 }
 
 /**
- * Expects that the rows of a store are exactly the first ones that counted writers wrote, each with its content,
- * and match the store's count. Returns their number.
+ * Expects the rows of a store to be exactly the first rows that counted writers wrote, each with its content, and their
+ * number to match the store's count. Returns the number.
  */
 export async function expectWhole(reader: KvReader): Promise<number> {
   const stored = await reader.get(COUNT);
@@ -90,7 +90,8 @@ export async function expectWhole(reader: KvReader): Promise<number> {
     for (const [key, value] of page) {
       const index = Buffer.from(value.buffer, value.byteOffset, value.byteLength).readUInt32BE(0);
       const expected = countedRow(index, value.length);
-      if (index >= count || seen[index] === 1) expect.fail(`row ${index} should not be there, or not twice`);
+      if (index >= count || seen[index] === 1)
+        expect.fail(`row ${index} should not exist, or should exist only once`);
       if (Buffer.compare(key, expected.key) !== 0 || Buffer.compare(value, expected.value) !== 0) {
         expect.fail(`row ${index} is not as it was written`);
       }

@@ -33,7 +33,7 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     expect(names).not.toContain("LOG");
   });
 
-  it("leaves only plain files with short names in a copy that was opened and closed", async () => {
+  it("leaves only plain files with short names in a copy that has been opened and closed", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")]);
     await store.capture(bench.path("capture"));
@@ -83,8 +83,9 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     expect((await second.getMany([bytes("a"), bytes("b")])).map(text)).toEqual(["1", "2"]);
   });
 
-  it("captures exactly a prefix, not older than the call, while a writer never pauses", async () => {
-    // A store per round: rows written during a slow capture would make the next capture even slower.
+  it("captures exactly a prefix that is not older than the call, while a writer writes without a pause", async () => {
+    // Each round has its own store, because rows that are written during a slow capture would make the next capture
+    // even slower.
     for (let round = 1; round <= 4; round++) {
       const store = await bench.open(`store ${round}`);
       const writer = new CountedWriter(store, { rows: 50, valueBytes: 100 });

@@ -25,7 +25,7 @@ export function kvConcurrencySuite(bench: KvStoreBench): void {
     expect(rows.every(([, value]) => value === "9")).toBe(true);
   });
 
-  it("shows a read everything acknowledged before it, even during captures and compactions", async () => {
+  it("shows to each read everything that was acknowledged before it, even during captures and compactions", async () => {
     const store = await bench.open("store");
     const last = 200;
     let acknowledged = 0;
@@ -44,7 +44,7 @@ export function kvConcurrencySuite(bench: KvStoreBench): void {
         expect(text(await store.get(bytes(numbered(before))))).toBe(
           before === 0 ? undefined : "x".repeat(1_000),
         );
-        // A store that returns values synchronously does not yield to the event loop; its callers must.
+        // A store that returns values synchronously does not yield to the event loop, so its callers must.
         await setImmediate();
       }
     };

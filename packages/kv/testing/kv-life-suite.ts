@@ -9,7 +9,7 @@ export function kvLifeSuite(bench: KvStoreBench): void {
     expect(await rowsOf(store)).toEqual([]);
   });
 
-  it("still has every row after closing and reopening, if it is persistent", async () => {
+  it("still has every row after it is closed and reopened, if it is persistent", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")], { sync: true });
     await store.batch([put("b", "2")]);

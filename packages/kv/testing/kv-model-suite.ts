@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import type { KvOperation, KvRange, KvReader, KvSnapshot, KvStore } from "../src/store/kv-store.ts";
 import type { KvStoreBench } from "./kv-store-bench.ts";
 
-// Keys in hexadecimal sort in the order of their bytes, so that a plain map of rows can be the model.
+// Keys in hexadecimal are sorted like their bytes, so a plain map of rows can be the model.
 type Rows = Map<string, string>;
 type Command =
   | {
@@ -20,7 +20,7 @@ interface ModelRange {
   readonly limit: number | undefined;
 }
 
-// Few different bytes, so that keys collide and one is often a prefix of another.
+// Keys consist of few different bytes, so that they collide, and are often prefixes of each other.
 const key = fc
   .array(fc.constantFrom("00", "01", "7f", "80", "ff"), { minLength: 1, maxLength: 3 })
   .map((parts) => parts.join(""));

@@ -12,7 +12,10 @@ export function token(): string {
   return randomBytes(48).toString("base64url");
 }
 
-/** The length of pieces to search for: compression may replace four bytes that occur earlier, but some piece stays whole. */
+/**
+ * The length of the pieces to search for. Compression may replace four bytes that occur earlier, but some piece of this
+ * length stays whole.
+ */
 const PIECE = 16;
 
 /** Returns the names of the files below `dir` that contain `wanted`, or a piece of it. */
@@ -38,7 +41,7 @@ async function contentOf(path: string): Promise<Buffer> {
   }
 }
 
-/** Options of a purge that runs work sequentially, as the only writer of a store does. */
+/** The options of a purge that runs its work directly, because the store has no other writer. */
 export const ALONE: KvPurging = { withinMs: 60_000, alone: (work) => work() };
 
 function only(key: string): KvPurgeRange {
@@ -51,7 +54,7 @@ async function purged(store: KvStore, keys: readonly string[]): Promise<KvPurged
 
 /** Tests the contract of `purge`, if a store supports it, as a part of the suite. */
 export function kvPurgeSuite(bench: KvStoreBench): void {
-  it("leaves nothing of purged rows in a capture, and everything else unchanged", async () => {
+  it("leaves nothing of purged rows in a capture, and leaves everything else unchanged", async () => {
     const store = await bench.open("store");
     if (store.purge === undefined) return;
     const [removed, replaced, kept] = [token(), token(), token()];
@@ -68,7 +71,7 @@ export function kvPurgeSuite(bench: KvStoreBench): void {
     expect(await filesWith(bench.path("capture"), kept)).not.toEqual([]);
   });
 
-  it("purges while it is being written to, and loses nothing", async () => {
+  it("purges during writes, and loses nothing", async () => {
     const store = await bench.open("store");
     if (store.purge === undefined) return;
     const removed = token();
@@ -90,7 +93,7 @@ export function kvPurgeSuite(bench: KvStoreBench): void {
     );
   });
 
-  it("keeps what an open snapshot reads, and reports the snapshot or is not delayed by it", async () => {
+  it("keeps the rows that an open snapshot reads, and either reports the snapshot or is not delayed by it", async () => {
     const store = await bench.open("store");
     if (store.purge === undefined) return;
     const removed = token();

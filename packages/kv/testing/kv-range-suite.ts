@@ -99,7 +99,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect(count).toBe(5064);
   });
 
-  it("return the state at the call, whatever is written before and during reading", async () => {
+  it("return the state at the time of the call, regardless of later writes", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 3000 }, (_, index) => put(numbered(index), "old")));
     const range = store.range({});
@@ -112,7 +112,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect([...seen]).toEqual(["old"]);
   });
 
-  it("can be left early, and then do not delay closing", async () => {
+  it("can be left early, and then do not delay the store's closing", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 3000 }, (_, index) => put(numbered(index), "x")));
     for await (const rows of store.range({})) {

@@ -20,7 +20,7 @@ export function del(key: string): KvOperation & { type: "del" } {
   return { type: "del", key: bytes(key) };
 }
 
-/** Formats a number as a string that sorts in numerical order. */
+/** Formats a number as a string, so that strings sort in numerical order. */
 export function numbered(value: number): string {
   return String(value).padStart(8, "0");
 }

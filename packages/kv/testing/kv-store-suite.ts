@@ -77,7 +77,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await store.get(bytes("b"))).toBeUndefined();
   });
 
-  it("returns a value or a promise, and reports errors only by promises", async () => {
+  it("returns a value or a promise, and reports errors only through promises", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")]);
     const snapshot = store.snapshot();
@@ -88,7 +88,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     await store.close();
     const refused = [store, snapshot].map((reader) => reader.get(bytes("a")));
     for (const one of [...given, ...refused]) {
-      // Callers distinguish the two like this, so as not to await a value.
+      // Callers distinguish the two in this way, so that they do not await a value.
       expect(one === undefined || one instanceof Uint8Array || one instanceof Promise).toBe(true);
     }
     expect((await Promise.all(given)).map((one) => text(one as Uint8Array | undefined))).toEqual([
@@ -113,14 +113,14 @@ function readingAndWriting(bench: KvStoreBench): void {
     for (const [index, value] of values.entries()) expect(await read(numbered(index))).toBe(value);
     expect(await read("invalid")).toBe(Buffer.from(invalid).toString("utf8"));
     expect(await read("nobody")).toBeUndefined();
-    // More reads than a store completes before it yields; all complete before it closes.
+    // There are more reads than a store completes before it yields, and all complete before it closes.
     const many = Promise.all(Array.from({ length: 1_000 }, () => read(numbered(1))));
     await store.close();
     expect(new Set(await many)).toEqual(new Set(["plain"]));
     await expect(read(numbered(1))).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("keeps any bytes: empty values, zeros, and values of a megabyte", async () => {
+  it("preserves all bytes: empty values, zeros, and values of a megabyte", async () => {
     const store = await bench.open("store");
     const large = new Uint8Array(1 << 20).map((_, index) => (index * 31) & 0xff);
     const key = Uint8Array.of(0, 255, 0);
@@ -156,7 +156,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await rowsOf(store)).toEqual([["b", "2"]]);
   });
 
-  it("lets the last change to a key in a batch win", async () => {
+  it("applies the last of several changes to a key in a batch", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1"), del("a"), put("a", "2"), put("b", "1"), del("b")]);
     expect(await rowsOf(store)).toEqual([["a", "2"]]);
@@ -169,7 +169,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await rowsOf(store)).toEqual([]);
   });
 
-  it("writes nothing of a batch that has a change without a key", async () => {
+  it("writes nothing of a batch in which a change has no key", async () => {
     const store = await bench.open("store");
     const broken = { type: "del", key: undefined } as unknown as ReturnType<typeof del>;
     await expect(store.batch([put("a", "1"), broken])).rejects.toThrow(/key|undefined/i);
@@ -178,7 +178,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await rowsOf(store)).toEqual([["b", "1"]]);
   });
 
-  it("returns many values in the order of the requested keys, undefined among them", async () => {
+  it("returns many values in the order of the requested keys, with undefined for missing ones", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1"), put("b", "2")]);
     const keys = [bytes("b"), bytes("none"), bytes("a"), bytes("b")];
@@ -186,7 +186,7 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await store.getMany([])).toEqual([]);
   });
 
-  it("removes five hundred rows in a different order from that in which they were added", async () => {
+  it("removes five hundred rows in a different order from the one in which they were added", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 500 }, (_, index) => put(numbered(index), "x")));
     for (let index = 0; index < 520; index++) await store.batch([del(numbered((index * 197) % 520))]);
@@ -234,7 +234,7 @@ function snapshots(bench: KvStoreBench): void {
     await expect(rowsOf(snapshot)).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("closes a store even though a snapshot is still open", async () => {
+  it("closes a store although a snapshot is still open", async () => {
     const store = await bench.open("store");
     const snapshot = store.snapshot();
     await store.close();

@@ -68,7 +68,7 @@ export const NODES: readonly BrokenCluster[] = [
       await rm(scene.path("b", "b-index", "live"), { recursive: true });
       return { status: "b" };
     },
-    hint: /stop the node and start it again, and it rebuilds its index/,
+    hint: /Stop the node and start it again\. It then rebuilds its index/,
     follow: async (scene) => await scene.restart("b"),
   },
   {
@@ -96,7 +96,7 @@ export const NODES: readonly BrokenCluster[] = [
       await writeUntilFailure(scene, "a");
       return { status: "a" };
     },
-    hint: /Free some space: a node then continues by itself/,
+    hint: /Free some space: a running node then continues by itself/,
     follow: async (scene) => await scene.step("remove an unrelated file", () => freeDisk(scene, "a")),
   },
   {

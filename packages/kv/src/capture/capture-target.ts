@@ -19,12 +19,12 @@ export interface CaptureFileSystem {
   /** Writes a new file. Throws `EEXIST` if it exists, since it could be a link to a file that the source uses. */
   write(path: string, bytes: Uint8Array): Promise<void>;
   link(source: string, target: string): Promise<void>;
-  /** `mode` takes the flags of `copyFile` in node:fs. */
+  /** Copies a file. `mode` accepts the flags of `copyFile` in node:fs. */
   copy(source: string, target: string, mode: number): Promise<void>;
   size(path: string): Promise<number>;
   /** Removes a file; does nothing if the file does not exist. */
   removeFile(path: string): Promise<void>;
-  /** Removes a directory if it is empty, so that other files are kept. */
+  /** Removes a directory only if it is empty, so that files of others are kept. */
   removeDirectory(path: string): Promise<void>;
 }
 
@@ -46,12 +46,12 @@ export class CaptureTarget {
   readonly #source: string;
   readonly #target: string;
   readonly #files: CaptureFileSystem;
-  /** All files in the target with their sizes. A failed capture must remove them. */
+  /** All files in the target, with their sizes. A failed capture must remove them. */
   readonly #bytes = new Map<string, number>();
-  /** The tables among them. Manifest, CURRENT and logs are in neither set. */
+  /** The tables among the files, linked or copied. The manifest, CURRENT and the logs are in neither set. */
   #linked = new Set<string>();
   #copied = new Set<string>();
-  /** Whether to try links; false once the file system has refused one for a reason that applies to every file. */
+  /** Whether to try links. False once the file system has refused a link for a reason that applies to every file. */
   #linksWork = true;
 
   constructor(source: string, target: string, files: CaptureFileSystem) {
@@ -84,15 +84,15 @@ export class CaptureTarget {
         if (code !== "EMLINK") this.#linksWork = false;
       }
     }
-    // Shares the blocks if the file system can; otherwise this is a plain copy.
+    // The copy shares blocks with the source if the file system supports that. Otherwise, it is a plain copy.
     if (!(await this.copy(name, constants.COPYFILE_FICLONE))) return false;
     this.#copied.add(name);
     return true;
   }
 
   /**
-   * Copies a file with at least the length that it has at the time of the call. Returns false if the source no longer
-   * contains the file.
+   * Copies a file. The copy has at least the length that the file has at the time of the call. Returns false if the
+   * source no longer contains the file.
    */
   async copy(name: string, mode = 0): Promise<boolean> {
     // The file is recorded before it is complete, so that an incomplete copy is removed as well.

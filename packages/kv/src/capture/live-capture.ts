@@ -12,8 +12,8 @@ import { captureFileSystem, type CaptureFileSystem, CaptureTarget } from "./capt
 export interface CaptureOptions {
   readonly fileSystem?: CaptureFileSystem;
   /**
-   * The maximum number of times that the capture starts over with the logs (default 20), and of manifest reads per copy
-   * of the logs (default 100).
+   * The maximum number of times that the capture starts again with the logs (default 20), and the maximum number of
+   * manifest reads per copy of the logs (default 100).
    */
   readonly maxStarts?: number;
   readonly maxReads?: number;
@@ -25,11 +25,12 @@ export interface CaptureOptions {
 const PARALLEL_LINKS = 4;
 
 /**
- * Copies the LevelDB in `source`, which may be open and written to, into `target`, which it creates (`CONFLICT` if it
- * is not empty). The copy is a prefix of the batch history that contains everything written before the call. Tables are
- * shared by hard links if the file system supports them; opening, writing to or removing the copy does not affect the
- * source. After a failure, everything that was created is removed. Throws `INDEX_CORRUPT` (no complete database in
- * `source`, or a damaged one), `DISK_FULL`, `CHECKPOINT_INCOMPLETE` (files kept vanishing).
+ * Copies the LevelDB database in `source`, which may be open and in use, into `target`, which it creates (`CONFLICT` if
+ * it is not empty). The copy is a prefix of the batch history that contains everything written before the call. Tables
+ * are shared by hard links if the file system supports them. The source is not affected when the copy is opened,
+ * written to or removed. After a failure, everything that was created is removed. Throws `INDEX_CORRUPT` (`source`
+ * contains no complete database, or a damaged one), `DISK_FULL`, and `CHECKPOINT_INCOMPLETE` (files vanished
+ * repeatedly).
  */
 export async function captureLevelDb(
   source: string,
@@ -40,7 +41,7 @@ export async function captureLevelDb(
   const created = await files.makeDirectory(target);
   if ((await files.list(target)).length > 0) {
     throw new CairnError("CONFLICT", `Nothing was captured into ${target}, because it is not empty.`, {
-      hint: "Name an empty directory, or one that does not exist.",
+      hint: "Choose an empty directory, or one that does not exist.",
     });
   }
   const place = new CaptureTarget(source, target, files);
@@ -55,7 +56,7 @@ export async function captureLevelDb(
     const code = systemErrorCode(error);
     if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
     throw new CairnError("DISK_FULL", `There is no space left to capture the index into ${target}.`, {
-      hint: "Free some space, or capture into a directory on the file system of the index, where a capture takes almost no space.",
+      hint: "Free some space, or capture into a directory on the file system of the index, where a capture needs almost no space.",
       cause: error,
     });
   }
@@ -91,7 +92,7 @@ async function capture(
     "CHECKPOINT_INCOMPLETE",
     `The files in ${source} changed faster than they were captured.`,
     {
-      hint: "The index itself is intact, and the next checkpoint tries again; look for another program that removes files there.",
+      hint: "Find the program that removes files there, and stop it. The index itself is intact, and the next checkpoint starts afresh.",
     },
   );
 }
@@ -103,20 +104,22 @@ interface CopiedLogs {
 }
 
 /**
- * Copies the logs before the manifest is read: a memtable that is flushed in between is then in both. In the opposite order its rows would
- * be in a table that the manifest does not name and in a log that no longer exists, and nothing would show that they are missing.
+ * Copies the logs before the manifest is read: a memtable that is flushed in between is then in both. In the opposite
+ * order, its rows would be in a table that the manifest does not name and in a log that no longer exists, and their
+ * absence would remain unnoticed.
  */
 async function copyLogs(source: string, place: CaptureTarget, files: CaptureFileSystem): Promise<CopiedLogs> {
   const copied: number[] = [];
   const absent: number[] = [];
-  // The newest log is copied first, because a log is complete once there is a newer one. It is copied rather than
-  // linked, because the database still writes to it.
+  // The newest log is copied first, because a log is complete once there is a newer one. It is copied, not linked,
+  // because the database still writes to it.
   for (const log of levelFileNumbers(await listSource(source, files), "log").toReversed()) {
     const whole = await place.copy(levelFileName(log, "log"));
     (whole ? copied : absent).push(log);
   }
-  // A listing may miss a log created while it ran, even if it shows a newer one. A second listing is certain to show it, if it comes before
-  // the manifest: a log flushed between manifest and listing would be needed, but no longer listed.
+  // A listing may miss a log that was created while the listing ran, even if it shows a newer one. A second listing is
+  // certain to show that log. It must come before the manifest is read: a log that is flushed between the manifest and
+  // the listing is needed but no longer listed.
   const newest = copied[0] ?? 0;
   for (const log of levelFileNumbers(await files.list(source), "log")) {
     if (log < newest && !copied.includes(log)) absent.push(log);
@@ -134,7 +137,7 @@ async function listSource(source: string, files: CaptureFileSystem): Promise<rea
 
 function noDatabase(source: string, cause: unknown): CairnError {
   return new CairnError("INDEX_CORRUPT", `There is no complete LevelDB database in ${source}.`, {
-    hint: "Name the directory that holds the file CURRENT, or restore the index from a checkpoint.",
+    hint: "Specify the directory that contains the file CURRENT, or restore the index from a checkpoint.",
     cause,
   });
 }
@@ -143,7 +146,7 @@ function noDatabase(source: string, cause: unknown): CairnError {
 function noManifest(source: string, name: string, cause: unknown): CairnError {
   const message = `The database in ${source} lacks the manifest ${name}, which its file CURRENT names.`;
   return new CairnError("INDEX_CORRUPT", message, {
-    hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
+    hint: "Restore the index from a checkpoint. The transaction log contains all of its data.",
     cause,
   });
 }
@@ -158,8 +161,8 @@ interface CapturedManifest {
 }
 
 /**
- * Links exactly the live tables. If the copy contained another table, opening the copy could reuse its number and
- * truncate a file that the source uses. Returns undefined if an absent log is needed after all.
+ * Links exactly the live tables. If the copy contained another table, LevelDB could reuse its number when it opens the
+ * copy, and truncate a file that the source uses. Returns undefined if an absent log is needed after all.
  */
 async function linkTables(
   source: string,
@@ -187,7 +190,7 @@ async function linkTables(
     });
     if (!gone) return current;
   }
-  // As with a missing log that is needed, start over, or give up after too many starts.
+  // As if a needed log were missing, the capture starts again, or fails after too many starts.
   return undefined;
 }
 

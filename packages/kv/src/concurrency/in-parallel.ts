@@ -1,6 +1,6 @@
 /**
  * Runs `work` on every item, at most `width` at a time. After the first failure, no further items are started. The
- * failure is thrown once the running ones have ended, so that nothing is running when the caller cleans up.
+ * failure is thrown once the running items have ended, so that nothing is running when the caller cleans up.
  */
 export async function inParallel<T>(
   items: Iterable<T>,

@@ -28,7 +28,7 @@ export class Inbox<T> {
     for (const taker of this.#takers.splice(0)) taker.refuse(error);
   }
 
-  /** Takes the next value; waits for one if the queue is empty. */
+  /** Takes the next value. If the queue is empty, waits for one. */
   async take(): Promise<T> {
     const one = this.#held.shift();
     if (one !== undefined) return one;

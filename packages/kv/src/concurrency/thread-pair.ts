@@ -11,7 +11,7 @@ export interface ThreadStart {
 /** The `workerData` of a thread of a pair: its start data, and its end of the channel between the two. */
 export type Paired<Order> = Order & { readonly peer: MessagePort };
 
-/** Two threads that work together; the calling thread communicates with the first. */
+/** Two threads that work together. The calling thread communicates with the first one. */
 export interface ThreadPair<Message> {
   readonly worker: Worker;
   /** The messages of the first thread. Fails with the error that ended either thread. */

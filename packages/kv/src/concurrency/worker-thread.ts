@@ -2,10 +2,14 @@ import { constants, setPriority } from "node:os";
 import { type Transferable, Worker } from "node:worker_threads";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 
-/** The number of bytes above which a worker thread pays off. Fewer bytes are processed before a thread has started. */
+/**
+ * The number of bytes above which a worker thread is worthwhile. Fewer bytes are processed before a thread has started.
+ */
 export const MIN_BYTES_FOR_THREAD = 16 * 1024 * 1024;
 
-/** An error in a message between threads. Of an `Error` object, only name, message and stack would arrive. */
+/**
+ * An error in a message between threads. If an `Error` object were sent, only its name, message and stack would arrive.
+ */
 export interface SentError {
   readonly message: string;
   /** Present for a {@link CairnError}. */
@@ -31,7 +35,10 @@ export function receiveError({ message, cairn, system }: SentError): Error {
   return system === undefined ? error : Object.assign(error, { code: system });
 }
 
-/** Starts `<name>.js`, which in a build is next to the module whose `import.meta.url` is `moduleUrl`. Transfers `transferList` to it. */
+/**
+ * Starts `<name>.js`, which, in a build, is next to the module whose `import.meta.url` is `moduleUrl`. Transfers
+ * `transferList` to it.
+ */
 export function startWorker(
   moduleUrl: string,
   name: string,
@@ -50,8 +57,8 @@ export function startWorker(
 const INPUT_TYPE = /"?--input-type(?:=|\s+)[\w-]+"?/g;
 
 /**
- * Removes --input-type, which is for programs passed as text. A thread inherits it from the command line or
- * NODE_OPTIONS, and fails.
+ * Removes the option --input-type, which is meant for programs that are passed as text. A thread inherits it from the
+ * command line or NODE_OPTIONS, and then fails.
  */
 function withoutInputType(): { execArgv?: string[]; env?: NodeJS.ProcessEnv } {
   const { NODE_OPTIONS: options = "" } = process.env;

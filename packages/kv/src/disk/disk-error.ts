@@ -11,14 +11,17 @@ const UNUSABLE: Readonly<Record<string, string>> = {
   EBUSY: "a part of it is a mount point, or in use",
 };
 
-/** Converts system errors about a local folder to `DISK_FULL`, `SYSTEM_REFUSED` or `CONFIG_INVALID`. Returns other errors unchanged. */
+/**
+ * Converts system errors about a local folder to `DISK_FULL`, `SYSTEM_REFUSED` or `CONFIG_INVALID`. Other errors are
+ * returned unchanged.
+ */
 export function diskError(error: unknown, dir: string): unknown {
   const code = systemErrorCode(error);
   if (error instanceof CairnError || code === undefined) return error;
   const system = systemErrorOf(error);
   if (system?.meaning === "full") {
     return new CairnError("DISK_FULL", `The disk of ${dir} has no space left (${code}).`, {
-      hint: "Free some space; partially written files are removed.",
+      hint: "Free some space. Partially written files are removed.",
       cause: error,
     });
   }

@@ -4,9 +4,9 @@ import { CairnError, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf } from "../errors/system-errors.ts";
 
 /**
- * Creates a folder and its missing parents. Returns the topmost folder created; undefined if all existed. Node's own
- * recursive `mkdir` never ends if a file system reports ENOENT below an existing folder, as /proc does; this function
- * throws `CONFIG_INVALID` instead.
+ * Creates a folder and its missing parents. Returns the topmost folder that it created; undefined if all existed. In
+ * Node, a recursive `mkdir` never ends if a file system reports ENOENT below an existing folder, as /proc does. This
+ * function throws `CONFIG_INVALID` instead.
  */
 export async function makeFolder(dir: string): Promise<string | undefined> {
   const missing: string[] = [];
@@ -54,12 +54,12 @@ function refused(dir: string, folder: string): CairnError {
     "CONFIG_INVALID",
     `The folder ${dir} cannot be created: nothing can be created at ${folder}.`,
     {
-      hint: "Its file system does not accept new folders, or a parent folder was removed in the meantime; configure another folder.",
+      hint: "Configure another folder: the file system does not accept new folders, or a parent folder was removed in the meantime.",
     },
   );
 }
 
-/** Returns the names of everything in a folder; empty if the folder does not exist. */
+/** Returns the names of all entries of a folder; none if the folder does not exist. */
 export async function namesIn(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
@@ -69,7 +69,7 @@ export async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** The errors of file systems that cannot flush a folder. On these, flushing the file suffices. */
+/** The errors of file systems that cannot flush a folder. On these file systems, it suffices to flush the file. */
 const NO_FOLDER_SYNC = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EPERM"]);
 
 /** Flushes a folder, which makes the names in it durable. */
@@ -95,12 +95,12 @@ export async function syncFile(path: string): Promise<void> {
 }
 
 /**
- * Errors of link(2): hard links are unsupported on this file system, impossible across file systems, or not permitted,
- * or the file has too many.
+ * Errors of link(2): hard links are not supported by this file system, not possible across file systems, or not
+ * permitted, or the file has too many of them.
  */
 const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
 
-/** Returns whether a hard link failed because it is not possible here, so that the caller should copy instead. */
+/** Returns whether a hard link failed because it is not possible here. If so, the caller should copy the file. */
 export function isLinkRefusal(error: unknown): boolean {
   return NO_LINKS.has(systemErrorCode(error) ?? "");
 }

@@ -45,8 +45,9 @@ export const ERROR_CODES = [
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /**
- * The error class of Cairn: a stable `code`, a one-sentence message that describes what happened, a `hint` that
- * describes what to do, and the underlying error, if any, as `cause`. Tests and programs should only depend on `code`.
+ * The error class of Cairn. An error has a stable `code`, a one-sentence message that describes what happened, a `hint`
+ * that says what to do, and the underlying error, if any, as its `cause`. Tests and programs should depend only on
+ * `code`.
  */
 export class CairnError extends Error {
   readonly code: ErrorCode;

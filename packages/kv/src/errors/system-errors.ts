@@ -4,8 +4,7 @@ import { CairnError, type ErrorCode, errorMessage, systemErrorCode } from "./err
  * The response to an error of the operating system. Such an error never reflects on a file's content, so it is never a
  * reason to move an index aside, to treat a checkpoint as damaged, or to rebuild anything.
  *
- * - `wait`: the process or the machine has run out of a resource that will become available again. Reject the request,
- *   and try again.
+ * - `wait`: the process or the machine has run out of a resource that will become available again. Reject the request, and try again later.
  * - `full`: the disk is full. Reject writes until there is space, and try again.
  * - `denied`: the process lacks a permission that an operator must grant. Report what to change, and try again.
  * - `failing`: the device is failing, which an operator must examine. Try again, since a cable may have been the cause.
@@ -19,7 +18,10 @@ export interface SystemError {
   readonly what: string;
 }
 
-/** The only table of system errors. `text` matches strerror of glibc, musl and macOS, which is all that LevelDB's messages contain. */
+/**
+ * The only table of system errors. `text` matches the strings that strerror returns in glibc, musl and macOS, because
+ * LevelDB's messages contain nothing else.
+ */
 const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
   {
     errno: "ENFILE",
@@ -69,14 +71,17 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
   },
 ];
 
-/** The beginning of LevelDB's messages about files; those about their content begin with "Corruption: ". */
+/** The beginning of LevelDB's messages about files; messages about their content begin with "Corruption: ". */
 const LEVEL_IO_ERROR = /^(?:IO error|NotFound): /;
-/** The maximum number of causes to follow. Errors are nested a few levels at most, and one may be its own cause. */
+/**
+ * The maximum number of causes that are followed. Errors are nested a few levels deep at most, but one may be its own
+ * cause.
+ */
 const MAX_CAUSES = 8;
 
 /**
- * Returns the error of the operating system underlying `error`, recognised by its code or by LevelDB's message. Undefined for any other
- * error, and for errors of Cairn.
+ * Returns the error of the operating system that underlies `error`, which is recognized by its code or by LevelDB's
+ * message; undefined for any other error, and for errors of Cairn.
  */
 export function systemErrorOf(error: unknown): SystemError | undefined {
   let at = error;
@@ -89,7 +94,7 @@ export function systemErrorOf(error: unknown): SystemError | undefined {
   return undefined;
 }
 
-/** Returns the operating-system error behind a Cairn error, if there is one. */
+/** Returns the error of the operating system that underlies a Cairn error, if there is one. */
 export function systemCauseOf(error: CairnError): SystemError | undefined {
   return systemErrorOf(error.cause);
 }
@@ -110,7 +115,7 @@ function namedBy(code: string | undefined): SystemError | undefined {
 
 function saidBy(message: string): SystemError | undefined {
   if (!LEVEL_IO_ERROR.test(message)) return undefined;
-  // The path before the reason may contain any words.
+  // The path that precedes the reason may contain any words.
   const reason = message.slice(message.lastIndexOf(": ") + 2);
   return SYSTEM_ERRORS.find(({ text }) => text.test(reason));
 }
@@ -119,16 +124,19 @@ function saidBy(message: string): SystemError | undefined {
 const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; readonly hint: string }>> = {
   wait: {
     code: "SYSTEM_REFUSED",
-    hint: "Nothing is lost, and a node continues by itself. If it happens again, raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory.",
+    hint: "Wait: a running node continues by itself. If this happens again, raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory. Nothing is lost.",
   },
-  full: { code: "DISK_FULL", hint: "Free some space: a node then continues by itself. Nothing is lost." },
+  full: {
+    code: "DISK_FULL",
+    hint: "Free some space: a running node then continues by itself. Nothing is lost.",
+  },
   denied: {
     code: "CONFIG_INVALID",
     hint: "Give the user of this process access; a running node then continues by itself. Nothing was deleted.",
   },
   failing: {
     code: "SYSTEM_REFUSED",
-    hint: "Nothing was deleted or moved. Check the disk and the kernel's log; a node tries again, and continues by itself once the disk works.",
+    hint: "Check the disk and the kernel's log. A running node tries again, and continues by itself once the disk works. Nothing was deleted or moved.",
   },
 };
 

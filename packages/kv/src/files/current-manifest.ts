@@ -5,7 +5,7 @@ import { decodeManifestFile, type LevelManifest } from "./level-manifest.ts";
 
 const MANIFEST_NAME = /^MANIFEST-\d+$/;
 
-/** The manifest of a LevelDB, as stored and decoded. */
+/** The manifest of a LevelDB database, both as stored and as decoded. */
 export interface CurrentManifest {
   readonly path: string;
   readonly bytes: Buffer;
@@ -13,8 +13,8 @@ export interface CurrentManifest {
 }
 
 /**
- * Reads the manifest of the LevelDB in `dir`. Throws `INDEX_CORRUPT` if CURRENT names no manifest, or if the manifest
- * cannot be decoded.
+ * Reads the manifest of the LevelDB database in `dir`. Throws `INDEX_CORRUPT` if CURRENT names no manifest, or if the
+ * manifest cannot be decoded.
  */
 export async function readCurrentManifest(dir: string): Promise<CurrentManifest> {
   const path = await currentManifestPath(dir);
@@ -23,8 +23,8 @@ export async function readCurrentManifest(dir: string): Promise<CurrentManifest>
 }
 
 /**
- * Returns the path of the manifest of the LevelDB in `dir`. Throws `INDEX_CORRUPT` if CURRENT names no manifest or is
- * not a file.
+ * Returns the path of the manifest of the LevelDB database in `dir`. Throws `INDEX_CORRUPT` if CURRENT names no
+ * manifest or is not a file.
  */
 export async function currentManifestPath(dir: string): Promise<string> {
   const current = join(dir, "CURRENT");
@@ -45,6 +45,6 @@ export function manifestNameIn(current: string, content: Uint8Array): string {
 
 function namesNone(current: string): CairnError {
   return new CairnError("INDEX_CORRUPT", `The file ${current} is damaged: it names no manifest.`, {
-    hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
+    hint: "Restore the index from a checkpoint. The transaction log contains all of its data.",
   });
 }

@@ -5,7 +5,7 @@ import { inParallel } from "../concurrency/in-parallel.ts";
 import { namesIn } from "../disk/folders.ts";
 import type { KvStats } from "../store/kv-store.ts";
 
-/** The extensions of tables; `sst` is used by old versions of LevelDB. */
+/** The extensions of tables. Old versions of LevelDB use `sst`. */
 const TABLE_EXTENSIONS = ["ldb", "sst"] as const;
 type Extension = "log" | (typeof TABLE_EXTENSIONS)[number];
 
@@ -35,22 +35,22 @@ export function levelFileNumbers(names: readonly string[], extension: Extension)
 }
 
 /**
- * The files that LevelDB creates before CURRENT, which turns them into a database. If the process ends at that point,
- * only these files exist; if CURRENT is lost later, there are also files with higher numbers.
+ * The files that LevelDB creates before CURRENT, which turns them into a database. If the process ends before it
+ * creates CURRENT, only these files exist. If CURRENT is lost later, there are also files with higher numbers.
  */
 const UNFINISHED = new Set(["LOCK", "LOG", "LOG.old", "MANIFEST-000001", "000001.dbtmp"]);
 
 /**
- * Returns whether `dir` contains a LevelDB. False if it does not exist or is practically empty. Throws `INDEX_CORRUPT`
- * for any other content.
+ * Returns whether `dir` contains a LevelDB database: false if the directory does not exist or is practically empty.
+ * Throws `INDEX_CORRUPT` for any other content.
  */
 export async function holdsLevelDb(dir: string): Promise<boolean> {
   const names = await namesInDirectory(dir);
   if (names.includes("CURRENT")) return true;
   const foreign = names.find((name) => !UNFINISHED.has(name));
   if (foreign === undefined) return false;
-  throw new CairnError("INDEX_CORRUPT", `${dir} holds files such as ${foreign}, but no index.`, {
-    hint: "Name an empty directory, or one that contains an index; nothing there was changed.",
+  throw new CairnError("INDEX_CORRUPT", `${dir} contains files such as ${foreign}, but no index.`, {
+    hint: "Specify an empty directory, or one that contains an index. Nothing there was changed.",
   });
 }
 
@@ -60,7 +60,7 @@ async function namesInDirectory(dir: string): Promise<string[]> {
   } catch (error) {
     if (systemErrorCode(error) !== "ENOTDIR") throw error;
     throw new CairnError("INDEX_CORRUPT", `${dir} is a file, not the directory of an index.`, {
-      hint: "Name an empty directory, or one that contains an index.",
+      hint: "Specify an empty directory, or one that contains an index.",
       cause: error,
     });
   }

@@ -2,7 +2,7 @@ import { CairnError, isCairnError } from "../errors/errors.ts";
 import { LevelRecordReader, recordsOf } from "./level-records.ts";
 import { VarintReader } from "./varint-reader.ts";
 
-// The tags of a version edit (db/version_edit.cc of LevelDB; 8 is no longer in use).
+// The tags of a version edit (db/version_edit.cc of LevelDB). The tag 8 is no longer in use.
 const COMPARATOR = 1;
 const LOG_NUMBER = 2;
 const NEXT_FILE = 3;
@@ -15,7 +15,7 @@ const PREVIOUS_LOG_NUMBER = 9;
 /** The content of a LevelDB manifest after all its version edits. */
 export interface LevelManifest {
   readonly comparator: string;
-  /** The number of the log below which all rows of logs are in tables. */
+  /** The number of a log. All rows of logs with lower numbers are in tables. */
   readonly logNumber: number;
   /** A log that counts although it is below `logNumber`; always 0 in manifests of current versions of LevelDB. */
   readonly previousLogNumber: number;
@@ -33,11 +33,11 @@ export interface LevelManifest {
    * written on opening.
    */
   readonly pointers: ReadonlyMap<number, Uint8Array>;
-  /** The offset after the last complete edit, which may be followed by one that was being written. */
+  /** The offset after the last complete edit. It may be followed by an edit that was being written. */
   readonly end: number;
 }
 
-/** Decodes a manifest. `INDEX_CORRUPT` if the bytes are not a complete LevelDB manifest. */
+/** Decodes a manifest. Throws `INDEX_CORRUPT` if the bytes are not a complete LevelDB manifest. */
 export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   const tables = new Map<number, number>();
   const bounds = new Map<number, readonly [Uint8Array, Uint8Array]>();
@@ -76,7 +76,7 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
         ]);
       } else throw corrupt(`has the unknown tag ${tag}`);
     }
-    // An edit that moves a table to another level deletes and adds it: LevelDB deletes first.
+    // An edit that moves a table to another level deletes the table and adds it again, and LevelDB deletes first.
     for (const [level, number, size, ends] of added) {
       tables.set(number, size);
       bounds.set(number, ends);
@@ -132,7 +132,7 @@ export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManife
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
     const why = bytes.length === 0 ? "It is empty." : error.message;
     throw new CairnError("INDEX_CORRUPT", `The manifest ${path} is damaged. ${why}`, {
-      hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
+      hint: "Restore the index from a checkpoint. The transaction log contains all of its data.",
       cause: error,
     });
   }
@@ -146,7 +146,7 @@ export function needsLog(manifest: LevelManifest, log: number): boolean {
 // A sequence number and a type follow each row's key.
 const KEY_SUFFIX_BYTES = 8;
 
-/** Returns a copy of the row's key in one of LevelDB's keys. */
+/** Returns a copy of the row's key that one of LevelDB's keys contains. */
 export function rowKeyOf(key: Uint8Array): Uint8Array {
   return key.slice(0, Math.max(0, key.length - KEY_SUFFIX_BYTES));
 }

@@ -2,10 +2,10 @@ import type { FileHandle } from "node:fs/promises";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
 import { CairnError } from "../errors/errors.ts";
 
-// LevelDB's log format (doc/log_format.md of LevelDB): blocks of 32 KiB, in them records of a 7-byte header (masked
-// CRC-32C, length, type) and a payload; a payload that does not fit into a block continues in the next one as
-// fragments.
-/** The size of all blocks except the last one of a file. */
+// LevelDB's log format (doc/log_format.md of LevelDB) consists of blocks of 32 KiB. A block contains records, each with
+// a 7-byte header (masked CRC-32C, length, type) and a payload. A payload that does not fit into a block is split into
+// fragments, which continue in the next block.
+/** The size of every block except the last one of a file. */
 export const BLOCK_BYTES = 32_768;
 /** The size of the header before each record, and before each fragment of one. */
 export const HEADER_BYTES = 7;
@@ -66,7 +66,7 @@ export class LevelRecordReader {
   #join(type: number, payload: Uint8Array, offset: number): Uint8Array | undefined {
     const begins = type === FULL || type === FIRST;
     if (!begins && type !== MIDDLE && type !== LAST) throw corrupt(offset, `the unknown type ${type}`);
-    // Old versions left an empty first fragment at the end of a block, which LevelDB ignores too.
+    // Old versions left an empty first fragment at the end of a block. LevelDB also ignores it.
     if (begins && this.#fragments.every((part) => part.length === 0)) this.#fragments = [];
     if (begins === this.#fragments.length > 0) {
       throw corrupt(offset, "a fragment that does not follow the one before");
@@ -105,15 +105,15 @@ export async function* recordsInFile(
 }
 
 /**
- * Returns the offset of the record that follows one ending at `end`. A header is never split, so the end of a block may
- * remain empty.
+ * Returns the offset of the record that follows a record ending at `end`. A header is never split, so the end of a
+ * block may remain empty.
  */
 export function recordBegin(end: number): number {
   const room = BLOCK_BYTES - (end % BLOCK_BYTES);
   return room < HEADER_BYTES ? end + room : end;
 }
 
-/** Returns the end of a record of `bytes` that follows one ending at `start`. */
+/** Returns the end of a record with a payload of `bytes` that follows a record ending at `start`. */
 export function recordEnd(start: number, bytes: number): number {
   let at = start;
   let left = bytes;

@@ -1,6 +1,6 @@
 /**
- * Decompresses a Snappy block; undefined if the input is not one. Format: google/snappy format_description.txt. It is
- * used only for the few blocks that are examined here; LevelDB decompresses its own reads.
+ * Decompresses a Snappy block (format_description.txt of google/snappy); undefined if the input is not one. This
+ * function is used only for the few blocks that Cairn examines; LevelDB decompresses the blocks that it reads itself.
  */
 export function unsnappy(block: Uint8Array): Uint8Array | undefined {
   let position = 0;
@@ -11,13 +11,14 @@ export function unsnappy(block: Uint8Array): Uint8Array | undefined {
     size += (byte & 0x7f) * 2 ** shift;
     if (byte < 0x80) break;
   }
-  // Three bytes represent 64 at most.
+  // Three bytes of input represent at most 64 bytes of output.
   if (size > block.length * 32) return undefined;
   const output = new Uint8Array(size);
   let filled = 0;
   while (position < block.length) {
     const tag = block[position++] ?? 0;
-    // 0: a literal, whose length follows in 1 to 4 bytes if it is above 60. Otherwise a copy, with an offset of 1, 2 or 4 bytes.
+    // The kind 0 is a literal, whose length follows in 1 to 4 bytes if it is above 60. Any other kind is a copy, with
+    // an offset of 1, 2 or 4 bytes.
     const kind = tag & 3;
     let length = (tag >>> 2) + 1;
     if (kind === 0) {
@@ -38,7 +39,7 @@ export function unsnappy(block: Uint8Array): Uint8Array | undefined {
       length = ((tag >>> 2) & 7) + 4;
     }
     if (offset === 0 || offset > filled || filled + length > size) return undefined;
-    // The loop copies byte by byte, because a copy may overlap with its own output, which then repeats.
+    // The loop copies byte by byte, because a copy may overlap its own output, which then repeats.
     for (const end = filled + length; filled < end; filled++) output[filled] = output[filled - offset] ?? 0;
   }
   return filled === size ? output : undefined;

@@ -16,12 +16,12 @@ import {
   recordsOf,
 } from "./level-records.ts";
 
-/** The unit that a disk writes atomically, in bytes; a file system page contains several. */
+/** The unit that a disk writes atomically, in bytes. A page of a file system contains several sectors. */
 const SECTOR_BYTES = 512;
 /** The unit that a file system writes to the disk, in bytes. */
 const PAGE_BYTES = 4_096;
 
-/** The mark in the last bytes of each batch that shows where the batch begins. */
+/** The mark in the last bytes of each batch. It shows where the batch begins. */
 export interface BatchEnding {
   readonly bytes: number;
   /** Returns the size in bytes of the batch that ends with `ending`; undefined if `ending` is not such a mark. */
@@ -38,11 +38,11 @@ export interface TornTail {
 }
 
 /**
- * Finds the batch that was being written to the closed LevelDB in `dir` when the power failed or the process died. It
- * requires that every batch is synced and ends with `ending`: a record is then written only after the one before it was
- * synced, so only the last record of the newest log can be incomplete, and it was never acknowledged. Throws
- * `INDEX_CORRUPT` if the bytes cannot be explained that way. The pages of a file reach the disk in any order; missing
- * ones are read as zeros or are beyond the end of the file.
+ * Finds the batch that was being written to the closed LevelDB database in `dir` when the power failed or the process
+ * died. Every batch must have been synced, and must end with `ending`. A record is then written only after the previous
+ * one was synced, so only the last record of the newest log can be incomplete, and it was never acknowledged. Throws
+ * `INDEX_CORRUPT` if the bytes cannot be explained in this way. The pages of a file reach the disk in any order.
+ * Missing pages are read as zeros, or are beyond the end of the file.
  */
 export async function findTornTail(dir: string, ending: BatchEnding): Promise<TornTail | undefined> {
   for (const number of levelFileNumbers(await readdir(dir), "log").toReversed()) {
@@ -64,21 +64,21 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
   if (bytes.subarray(start).every((byte) => byte === 0)) return tail;
   if (!hasRecordBehind(bytes, begin)) {
     const isAlone = found === undefined || recordEnd(start, found.batchBytes) === bytes.length;
-    // A batch with both ends and no gap between them was written completely, and has changed since.
+    // A batch that has both ends and no gap between them was written completely, and was changed later.
     const isCutOff = found === undefined && problem === undefined;
     if (isAlone && (isCutOff || lacksSectors(bytes, begin))) return tail;
   }
   throw new CairnError("INDEX_CORRUPT", `The write-ahead log ${path} is damaged at byte ${start}.`, {
-    hint: "Restore the folder from a copy.",
+    hint: "Restore the folder from a copy of it.",
     ...(problem === undefined ? {} : { cause: problem }),
   });
 }
 
 /**
- * Finds the manifest entry that was being written to the closed LevelDB in `dir` when the power failed: the entry or a
- * table that it names did not reach the disk. LevelDB flushes the tables' names, then the entry, and only then removes
- * the files that the entry replaces. If all of these still exist, nothing is lost without the entry. Undefined if there
- * is no such entry.
+ * Finds the manifest entry that was being written to the closed LevelDB database in `dir` when the power failed, if the
+ * entry or a table that it names did not reach the disk; undefined if there is no such entry. LevelDB flushes the names
+ * of the tables, then flushes the entry, and only then removes the files that the entry replaces. If all of these files
+ * still exist, nothing is lost without the entry.
  */
 export async function findTornEdit(dir: string): Promise<TornTail | undefined> {
   const path = await currentManifestPath(dir);
@@ -139,8 +139,8 @@ function wholeRecords(bytes: Buffer): WholeRecords {
 }
 
 /**
- * Returns whether a complete record or first fragment begins after `start`. Every offset is tried, because an earlier
- * header may be lost.
+ * Returns whether a complete record, or the first fragment of one, begins after `start`. Every offset is tried, because
+ * an earlier header may be lost.
  */
 function hasRecordBehind(bytes: Buffer, start: number): boolean {
   for (let at = start + 1; at + HEADER_BYTES <= bytes.length; at++) {
@@ -154,7 +154,7 @@ function hasRecordBehind(bytes: Buffer, start: number): boolean {
   return false;
 }
 
-/** Returns the ending of the last batch, if the last bytes of the file are one. */
+/** Returns the ending of the last batch if the last bytes of the file are an ending. */
 function endingOf(
   bytes: Buffer,
   ending: BatchEnding,
@@ -170,7 +170,8 @@ function endingOf(
 }
 
 /**
- * Returns whether a sector starting with the one at `start` (the first and last may be partial), or the end of a page, was never written.
+ * Returns whether a sector, from the one at `start` on, or the end of a page was never written. The first and the last
+ * sector may be partial.
  */
 function lacksSectors(bytes: Buffer, start: number): boolean {
   for (let from = start; from < bytes.length;) {

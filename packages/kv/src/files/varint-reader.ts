@@ -19,8 +19,8 @@ export class VarintReader {
   }
 
   /**
-   * Reads a varint: seven bits per byte, the lowest first. It multiplies rather than shifts, because numbers may exceed
-   * 32 bits (sequence numbers have 56).
+   * Reads a varint, which has seven bits per byte, the lowest first. The function multiplies instead of shifting,
+   * because numbers may exceed 32 bits (sequence numbers have 56).
    */
   number(): number {
     let value = 0;
@@ -33,7 +33,7 @@ export class VarintReader {
     throw this.#damaged("has a number with too many bytes");
   }
 
-  /** Reads the next `length` bytes; by default a varint before the bytes gives their length. */
+  /** Reads the next `length` bytes. By default, a varint before the bytes gives their number. */
   bytes(length = this.number()): Uint8Array {
     const start = this.position;
     this.position += length;

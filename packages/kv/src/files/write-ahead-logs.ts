@@ -8,11 +8,11 @@ import { BLOCK_BYTES, LevelRecordReader, recordsInFile } from "./level-records.t
 import { BATCH_HEADER_BYTES, countChanges } from "./write-batch.ts";
 
 /**
- * Checks that the write-ahead logs of the closed LevelDB in `dir` contain the batches without a gap. LevelDB itself
- * ignores damage in its logs: after a power loss it opens without an error and without the batches of a page that was
- * never written, although it has later ones. A missing or never written tail is not damage, because a prefix remains.
- * Throws `INDEX_CORRUPT`, naming the damaged log and the offset. Returns the sequence number of the next batch,
- * undefined if the logs contain no batch.
+ * Checks that the write-ahead logs of the closed LevelDB database in `dir` contain the batches without a gap. LevelDB
+ * itself ignores damage in its logs: after a power loss, it opens without an error and lacks the batches of a page that
+ * was never written, although it has later ones. A tail that is missing or was never written is not damage, because a
+ * prefix remains. If there is damage, throws `INDEX_CORRUPT` with the name of the log and the offset. Returns the
+ * sequence number of the next batch; undefined if the logs contain no batch.
  */
 export async function checkWriteAheadLogs(dir: string): Promise<number | undefined> {
   const { manifest } = await readCurrentManifest(dir);
@@ -64,7 +64,8 @@ class WriteAheadLog {
         const sequence = Number(view.getBigUint64(0, true));
         if (sequence < (next ?? from.least) || sequence > (next ?? from.most)) throw this.#damaged();
         const count = view.getUint32(8, true);
-        // If a page of a large batch is missing, or contains another page's bytes, each of the remaining fragments is valid by itself.
+        // If a page of a large batch is missing or contains the bytes of another page, each of the remaining fragments
+        // is still valid by itself.
         if (countChanges(batch) !== count) throw this.#damaged();
         next = sequence + count;
       }
@@ -81,7 +82,7 @@ class WriteAheadLog {
       yield* recordsInFile(file, this.#reader);
     } catch (error) {
       if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-      // When the power failed, the file had been extended but its content had not been written, so the file system
+      // Before the power failed, the file had been extended but its content had not been written, so the file system
       // returns zeros.
       if (!this.#last || !(await isZero(file, this.#reader.end, size))) throw this.#damaged(error);
     }
@@ -90,7 +91,7 @@ class WriteAheadLog {
   #damaged(cause?: unknown): CairnError {
     const where = `byte ${this.#reader.end} of the write-ahead log ${this.#name}`;
     return new CairnError("INDEX_CORRUPT", `The index in ${this.#dir} is damaged near ${where}.`, {
-      hint: "Restore it from a checkpoint; the transaction log contains all of its data.",
+      hint: "Restore it from a checkpoint. The transaction log contains all of its data.",
       ...(cause === undefined ? {} : { cause }),
     });
   }

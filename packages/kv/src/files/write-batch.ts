@@ -27,7 +27,7 @@ export function* changesOf(batch: Uint8Array): Generator<BatchChange, void, unde
   }
 }
 
-/** Returns the number of changes in a batch; undefined if it is damaged. */
+/** Returns the number of changes in a batch; undefined if the batch is damaged. */
 export function countChanges(batch: Uint8Array): number | undefined {
   let count = 0;
   try {
@@ -41,6 +41,6 @@ export function countChanges(batch: Uint8Array): number | undefined {
 
 function noBatch(): CairnError {
   return new CairnError("INDEX_CORRUPT", "A batch of a write-ahead log is malformed.", {
-    hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
+    hint: "Restore the index from a checkpoint. The transaction log contains all of its data.",
   });
 }

@@ -21,30 +21,31 @@ import { closed, explainOperation } from "./level-errors.ts";
 import type { ClaimedDirectory } from "./directory-claim.ts";
 
 /**
- * The size up to which databases are checked before opening (docs/operations.md, "Damage on the disk"). Starting a
- * thread for them would take too long.
+ * The size up to which databases are checked before opening (docs/operations.md, "Damage on the disk"). It would take
+ * too long to start a thread for them.
  */
 const MAX_BYTES_BEFORE_OPENING = MIN_BYTES_FOR_THREAD;
 
-/** A folder in the directory of a LevelDB, which ignores folders. */
+/** A folder in the directory of a LevelDB database. LevelDB ignores folders. */
 export const UNCHECKED_FOLDER = "unchecked";
 const PARALLEL_LINKS = 4;
 const MAX_THREADS = 4;
 
-/** Tables that have yet to be compared with their checksums. */
+/** Tables that have not been compared with their checksums yet. */
 export interface UncheckedTables {
   /** A folder of links to the tables. */
   readonly dir: string;
   readonly numbers: readonly number[];
-  /** Their approximate total size. */
+  /** The approximate total size of the tables. */
   readonly bytes: number;
 }
 
 /**
- * Compares the tables of the closed LevelDB in `dir` with their checksums. If they are large, links them to a folder instead, and returns
- * what {@link checkUnchecked} has to compare while the database is in use: without the links, a compaction could rewrite the rows that damage
- * left visible, with valid checksums, and remove the damaged table before it is compared. If an earlier process ended and left such links,
- * all tables and those links are compared right away. Errors: `INDEX_CORRUPT`, and those of the system.
+ * Compares the tables of the closed LevelDB database in `dir` with their checksums. If the tables are large, links them
+ * to a folder instead, and returns the tables that {@link checkUnchecked} must compare while the database is in use.
+ * Without the links, a compaction could rewrite the rows that damage left visible, with valid checksums, and remove the
+ * damaged table before it is compared. If an earlier process has left such links behind, all tables and links are
+ * compared at once. Throws `INDEX_CORRUPT` and errors of the system.
  */
 export async function checkBeforeOpening(dir: string): Promise<UncheckedTables | undefined> {
   const tables = await liveTables(dir);
@@ -60,8 +61,8 @@ export async function checkBeforeOpening(dir: string): Promise<UncheckedTables |
     return undefined;
   }
   await mkdir(folder, { recursive: true });
-  // A damaged key can make LevelDB terminate the process, perhaps on opening. This may be how the process that left
-  // links ended.
+  // A damaged key can make LevelDB terminate the process, perhaps when it opens the database. The process that left the
+  // links may have ended in this way.
   if (left.length === 0 && (await linkAll(dir, live, folder))) return { dir: folder, numbers: live, bytes };
   const { signal } = new AbortController();
   await checkOnThreads(dir, live, signal);
@@ -71,7 +72,7 @@ export async function checkBeforeOpening(dir: string): Promise<UncheckedTables |
 
 /**
  * Compares tables on worker threads, and removes their links. Calls `onChecked` with the size of each table. Throws
- * `INDEX_CORRUPT` and errors of the system. The links remain after an error, and when `signal` is aborted.
+ * `INDEX_CORRUPT` and errors of the system. The links remain after an error, and if `signal` is aborted.
  */
 export async function checkUnchecked(
   { dir, numbers }: UncheckedTables,
@@ -83,8 +84,8 @@ export async function checkUnchecked(
 }
 
 /**
- * Uses as many threads as there are processors, because a node is waiting for the result. The first failure ends all of
- * them.
+ * Uses as many threads as there are processors, because a node is waiting for the result. The first failure ends all
+ * threads.
  */
 async function checkOnThreads(
   dir: string,
@@ -113,8 +114,8 @@ async function checkWhole(path: string): Promise<void> {
 }
 
 /**
- * Links tables to `folder`. Returns false if the file system does not support links. Missing tables are left for
- * LevelDB to report.
+ * Links tables to `folder`. Returns false if the file system does not support links. LevelDB reports missing tables
+ * later.
  */
 async function linkAll(dir: string, numbers: readonly number[], folder: string): Promise<boolean> {
   try {
@@ -134,9 +135,12 @@ async function linkAll(dir: string, numbers: readonly number[], folder: string):
   }
 }
 
-/** Compares the tables of an open store with their checksums: those of earlier processes once, and all of them on request. */
+/**
+ * Compares the tables of an open store with their checksums: tables of earlier processes once, and all tables on
+ * request.
+ */
 export class TableChecks {
-  /** The error of a damaged table, once one is found. Data that could come from the table must not be served. */
+  /** The error of a damaged table, once one is found. Data that may come from that table must not be served. */
   damage: CairnError | undefined;
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
@@ -170,17 +174,17 @@ export class TableChecks {
   }
 
   /**
-   * Waits for the comparison that {@link beginUrgent} started, and throws its error. Only the last `onProgress` passed is called, with
-   * bytes.
+   * Waits for the comparison that {@link beginUrgent} started, and throws its error. If there are several calls, only
+   * the last `onProgress` is called. It receives numbers of bytes.
    */
   async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
     if (onProgress !== undefined) this.#onProgress = onProgress;
     await this.#checked;
   }
 
-  /** Like {@link scrubTables}; `NOT_READY` if the store is closed in the meantime. */
+  /** Like {@link scrubTables}. Throws `NOT_READY` if the store is closed in the meantime. */
   async scrub({ pause, signal }: KvScrub): Promise<number> {
-    // Tables that have replaced the store's tables do not reflect on those.
+    // If other files have replaced the store's tables, they show nothing about the store.
     if (!(await this.#claim.isThere())) return 0;
     const options = { pause, signal: AbortSignal.any([signal, this.#stop.signal]) };
     return await this.#track(scrubTables(this.#dir, options));

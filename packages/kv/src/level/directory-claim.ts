@@ -6,9 +6,10 @@ import { isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { innermost, locked } from "./level-errors.ts";
 
 /**
- * The directories that this process has open, by device and inode. LevelDB's own lock is not sufficient within a
- * process: through another path, it opens the same directory a second time, and by refusing the same path, it loses its
- * lock against other processes (closing any descriptor of a file releases the process's fcntl locks on it).
+ * The directories that this process has open, by device and inode. LevelDB's lock is not sufficient within a process:
+ * LevelDB opens the same directory a second time through another path and, when it refuses to open the same path again,
+ * loses its lock against other processes, because closing any descriptor of a file releases the process's fcntl locks
+ * on it.
  */
 const openDirectories = new Set<string>();
 
@@ -19,7 +20,7 @@ export interface ClaimedDirectory {
   isThere(): Promise<boolean>;
 }
 
-/** Claims a directory within this process. `INDEX_LOCKED` if it is already claimed. */
+/** Claims a directory within this process. Throws `INDEX_LOCKED` if it is already claimed. */
 export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
   const identity = await identityOf(dir);
   if (openDirectories.has(identity)) throw locked(dir);
@@ -44,7 +45,8 @@ async function identityOf(dir: string): Promise<string> {
 }
 
 /**
- * Returns whether another process has the LevelDB in `dir` open. Does not touch its files. Only for directories claimed by this process.
+ * Returns whether another process has the LevelDB database in `dir` open. Does not change its files. Only for
+ * directories that this process has claimed.
  */
 export async function isLockedElsewhere(dir: string): Promise<boolean> {
   try {
@@ -57,9 +59,9 @@ export async function isLockedElsewhere(dir: string): Promise<boolean> {
 }
 
 /**
- * Runs `work` while no other process can open the LevelDB in `dir`, by opening an empty database elsewhere whose lock
- * file is that of `dir`. Only for directories that this process has claimed. Throws `INDEX_LOCKED` if another process
- * has it open.
+ * Runs `work` while no other process can open the LevelDB database in `dir`. To that end, it opens an empty database
+ * elsewhere, whose lock file is the one of `dir`. Only for directories that this process has claimed. Throws
+ * `INDEX_LOCKED` if another process has the database open.
  */
 export async function whileLocked<T>(dir: string, work: () => Promise<T>): Promise<T> {
   const probe = await mkdtemp(join(tmpdir(), "cairn-lock-"));

@@ -14,9 +14,9 @@ import { innermost, locked } from "./level-errors.ts";
 import { isLockedElsewhere } from "./directory-claim.ts";
 
 /**
- * Checks the write-ahead logs of the LevelDB in `dir` before LevelDB opens it. Returns the result of {@link
- * checkWriteAheadLogs}, undefined if that is unknown. Throws `INDEX_CORRUPT`, and `INDEX_LOCKED` if another process
- * writes them in the meantime.
+ * Checks the write-ahead logs of the database in `dir` before LevelDB opens it. Returns the result of {@link
+ * checkWriteAheadLogs}; undefined if the result is unknown. Throws `INDEX_CORRUPT`, and `INDEX_LOCKED` if another
+ * process writes the logs in the meantime.
  */
 export async function checkLogsOnOpening(dir: string): Promise<number | undefined> {
   try {
@@ -24,7 +24,7 @@ export async function checkLogsOnOpening(dir: string): Promise<number | undefine
   } catch (error) {
     const missing = ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
     if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // If files disappear or change, another process is writing them, and that is the error to report.
+    // If files disappear or change because another process is writing them, that is the error to report.
     if (await isLockedElsewhere(dir)) throw locked(dir, error);
     // LevelDB reports missing files more clearly.
     if (isCairnError(error)) throw error;
@@ -37,11 +37,11 @@ type Database = ClassicLevel<Uint8Array, Uint8Array>;
 /** Copies of the write-ahead logs that LevelDB must recover. They are kept until the recovery is proven complete. */
 interface KeptLogs {
   /**
-   * Applies the batches that LevelDB skipped, then removes the copies. Must be called after opening and before the
-   * database is used.
+   * Applies the batches that LevelDB skipped, and then removes the copies. Must be called after the database is opened
+   * and before it is used.
    */
   settle(level: Database): Promise<void>;
-  /** Removes the copies, when another process has the database open and recovers the logs itself. */
+  /** Removes the copies. For the case that another process has the database open and recovers the logs itself. */
   drop(): Promise<void>;
 }
 
@@ -59,19 +59,22 @@ async function requireUnseen(dir: string): Promise<void> {
     if (systemErrorCode(error) === "ENOENT") return;
     throw error;
   }
-  throw Object.assign(new Error(`LevelDB could not look at ${join(dir, "CURRENT")}`), { code: "EIO" });
+  throw Object.assign(new Error(`LevelDB could not examine ${join(dir, "CURRENT")}`), { code: "EIO" });
 }
 
 /** The known facts about a database before it is opened. */
 export interface BeforeOpening {
   readonly exists: boolean;
-  /** The sequence number after the last batch of its write-ahead logs, which have been checked; undefined if that is not known. */
+  /**
+   * The sequence number after the last batch of the write-ahead logs, which have been checked; undefined if it is
+   * unknown.
+   */
   readonly end: number | undefined;
 }
 
 /**
- * Opens the database that `make` creates for `dir`, with everything in its write-ahead logs. After a failure the database is closed, and
- * the next opening completes the recovery.
+ * Opens the database that `make` creates for `dir`, with everything in its write-ahead logs. After a failure, the
+ * database is closed, and the next attempt to open it completes the recovery.
  */
 export async function openKeepingLogs(
   make: () => Database,
@@ -79,7 +82,7 @@ export async function openKeepingLogs(
   { exists, end }: BeforeOpening,
 ): Promise<Database> {
   const kept = exists ? await keepLogs(dir, end) : undefined;
-  // Not constructed earlier: a ClassicLevel opens itself once it is constructed.
+  // The database is not constructed earlier, because a ClassicLevel opens itself once it is constructed.
   const level = make();
   try {
     await level.open();
@@ -98,11 +101,12 @@ export async function openKeepingLogs(
 }
 
 /**
- * Keeps the write-ahead logs of the closed LevelDB in `dir`, which must have been checked, until the database is open.
+ * Keeps the write-ahead logs of the closed LevelDB database in `dir` until it is open. The logs must have been checked.
  *
- * LevelDB skips a write-ahead log that it cannot open or read (EMFILE, ENOMEM, EIO), reports no error, and removes the file: without
- * another link to the file, a momentary lack of descriptors would lose everything in it. If the sequence numbers do not prove that LevelDB
- * read every log, the batches are applied again. That is idempotent, because an unused database cannot hold anything newer.
+ * LevelDB skips a write-ahead log that it cannot open or read (EMFILE, ENOMEM, EIO), reports no error, and removes the
+ * file. Without another link to the file, a momentary lack of descriptors would lose everything in it. If the sequence
+ * numbers do not prove that LevelDB has read every log, the batches are applied again. This is idempotent, because a
+ * database that is not in use yet cannot contain anything newer.
  */
 async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs> {
   const kept = join(dir, KEPT_FOLDER);
@@ -110,11 +114,13 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   const removeCopies = async (): Promise<void> => {
     await rename(kept, preparing);
     await rm(preparing, { recursive: true, force: true });
-    // If the copies reappeared after a power loss, they would overwrite newer data. Flushed last: removed files need no flush.
+    // If the copies reappeared after a power loss, they would overwrite newer data. The folder is flushed last, because
+    // removed files need no flush.
     await syncFolder(dir);
   };
   await rm(preparing, { recursive: true, force: true });
-  // The copies left by an interrupted opening are the full logs; those in `dir` may be parts of them.
+  // If an attempt to open the database was interrupted, the copies that it left are the complete logs, and the logs in
+  // `dir` may be parts of them.
   const isRepeated = (await readdir(dir)).includes(KEPT_FOLDER);
   let provable = false;
   if (!isRepeated) {
@@ -147,7 +153,7 @@ async function logsToKeep(
   try {
     ({ manifest } = await readCurrentManifest(dir));
   } catch (error) {
-    // Without a manifest LevelDB cannot open the database, and its own error is clearer.
+    // Without a manifest, LevelDB cannot open the database, and its error is clearer.
     if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) return { names: [], lastSequence: 0 };
     throw error;
   }

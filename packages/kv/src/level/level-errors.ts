@@ -1,20 +1,21 @@
 import { CairnError, errorMessage, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
-// On opening, a file named by the manifest is missing or not a file, or the file system itself is damaged (EUCLEAN).
+// When the database was opened, a file that the manifest names was missing or not a file, or the file system itself was
+// damaged (EUCLEAN).
 const MISSING_OR_DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|cleaning/;
-/** The pattern of read errors in the calling thread, which have no code. */
+/** The pattern of errors without a code, which occur when the calling thread reads. */
 const IO_ERROR = /^IO error: /;
 
-/** Returns the error that abstract-level wraps when opening fails, otherwise the error itself. */
+/** Returns the error that abstract-level wraps if the database could not be opened, and otherwise the error itself. */
 export function innermost(error: unknown): unknown {
   if (systemErrorCode(error) !== "LEVEL_DATABASE_NOT_OPEN") return error;
   return error instanceof Error && error.cause !== undefined ? error.cause : error;
 }
 
 /**
- * The error for users when the index in `dir` could not be opened. A refusal by the system (system-errors.ts) never
- * becomes `INDEX_CORRUPT`, but a missing file of the database does.
+ * Returns the error for users if the index in `dir` could not be opened. A refusal by the system (system-errors.ts)
+ * never becomes `INDEX_CORRUPT`, but a missing file of the database does.
  */
 export function explainOpening(error: unknown, dir: string): unknown {
   if (error instanceof CairnError) return error;
@@ -26,16 +27,19 @@ export function explainOpening(error: unknown, dir: string): unknown {
   if (refused !== undefined) return refused;
   if (code === "LEVEL_CORRUPTION" || code === "EISDIR" || MISSING_OR_DAMAGED.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} cannot be read: ${message}.`, {
-      hint: "Restore it from a checkpoint; the transaction log contains all of its data.",
+      hint: "Restore it from a checkpoint. The transaction log contains all of its data.",
       cause,
     });
   }
   return cause;
 }
 
-/** Returns the error for users when an operation on an open store failed. Errors about its arguments are returned unchanged. */
+/**
+ * Returns the error for users if an operation on an open store failed. Errors about the arguments of the operation are
+ * returned unchanged.
+ */
 export function explainOperation(error: unknown, dir: string): unknown {
-  // Such an error is more specific, because a capture that runs out of space names another folder.
+  // An error with a code is more specific: if a capture runs out of space, its error names another folder.
   if (error instanceof CairnError) return error;
   const code = systemErrorCode(error);
   const message = errorMessage(error);
@@ -43,12 +47,12 @@ export function explainOperation(error: unknown, dir: string): unknown {
   if (code === "LEVEL_SNAPSHOT_NOT_OPEN") {
     return new CairnError("NOT_READY", "The snapshot was closed before it was read.", { cause: error });
   }
-  // LevelDB opens a table when it is first read, and may then lack a descriptor, memory or permission.
+  // LevelDB opens a table when it first reads it, and may then lack a descriptor, memory or permission.
   const refused = refusedBySystem(error, dir);
   if (refused !== undefined) return refused;
   if (code === "LEVEL_CORRUPTION" || code === "LEVEL_IO_ERROR" || IO_ERROR.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} can no longer be used: ${message}.`, {
-      hint: "Check the disk, then start again; the index is checked, and restored from a checkpoint if it is damaged.",
+      hint: "Check the disk, and start again. The index is then checked, and restored from a checkpoint if it is damaged.",
       cause: error,
     });
   }
@@ -81,7 +85,7 @@ export function closed(dir: string): CairnError {
 /** Returns the error for an index that is already open. */
 export function locked(dir: string, cause?: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The index in ${dir} is already in use.`, {
-    hint: "Stop the other node that uses it, or give each node a directory of its own.",
+    hint: "Stop the other node that uses it, or give each node its own directory.",
     ...(cause === undefined ? {} : { cause }),
   });
 }
@@ -91,7 +95,7 @@ function denied(dir: string, cause: unknown): CairnError {
     "CONFIG_INVALID",
     `The index in ${dir} cannot be read and written by this user: ${errorMessage(cause)}.`,
     {
-      hint: "Give the user of this process access to the directory and all files in it, or name another one.",
+      hint: "Give the user of this process access to the directory and all files in it, or choose another directory.",
       cause,
     },
   );
@@ -99,7 +103,7 @@ function denied(dir: string, cause: unknown): CairnError {
 
 function full(dir: string, cause: unknown): CairnError {
   return new CairnError("DISK_FULL", `There is no space left for the index in ${dir}.`, {
-    hint: "Free some space: a node then continues by itself. Existing data is kept.",
+    hint: "Free some space: a running node then continues by itself. Existing data is kept.",
     cause,
   });
 }
@@ -108,9 +112,9 @@ function full(dir: string, cause: unknown): CairnError {
 export function filesGone(dir: string): CairnError {
   return new CairnError(
     "INDEX_CORRUPT",
-    `The files of the index in ${dir} were removed or replaced while it was open; it is still served from open files.`,
+    `The files of the index in ${dir} were removed or replaced while it was open. It is still served from open files.`,
     {
-      hint: "Nothing is lost: stop the node and start it again, and it rebuilds its index from a checkpoint and the log. Then find out what removed the files.",
+      hint: "Stop the node and start it again. It then rebuilds its index from a checkpoint and the log, and nothing is lost. Then find out what removed the files.",
     },
   );
 }

@@ -38,7 +38,7 @@ import { PointReads } from "./point-reads.ts";
 import { writeRows } from "./write-rows.ts";
 import { checkBeforeOpening, TableChecks, type UncheckedTables } from "./checks-on-opening.ts";
 
-/** The format of captured files; a store in memory captures into the same format. */
+/** The format of captured files. A store in memory captures into the same format. */
 export const LEVEL_FORMAT = "leveldb/1";
 
 /** Returns a provider of stores in LevelDB, one per directory. */
@@ -116,7 +116,10 @@ class LevelKvStore extends LevelReader implements KvStore {
     this.#checks = new TableChecks(dir, claim);
   }
 
-  /** Starts comparing tables of earlier processes with their checksums: all in the background, or those in `unchecked` at full speed. */
+  /**
+   * Starts comparing tables of earlier processes with their checksums: either all tables in the background, or the
+   * tables in `unchecked` at full speed.
+   */
   compare(isOld: boolean, unchecked: UncheckedTables | undefined): void {
     if (isOld) this.#checks.begin();
     if (unchecked !== undefined) this.#checks.beginUrgent(unchecked);
@@ -186,7 +189,7 @@ class LevelKvStore extends LevelReader implements KvStore {
       if (failure instanceof CairnError && failure.code !== "NOT_READY") this.#failure ??= failure;
       throw failure;
     }
-    // This is for batches that were already being written when another one failed.
+    // The check is repeated for batches that were already being written when another one failed.
     const broken = this.#failure ?? this.#damage;
     if (broken !== undefined) throw broken;
   }
@@ -203,8 +206,8 @@ class LevelKvStore extends LevelReader implements KvStore {
   }
 
   /**
-   * Captures the store. Refuses if another database has replaced the files, because its copy would pass for a copy of
-   * this store.
+   * Captures the store. Refuses if another database has replaced the files, because a copy of that database would pass
+   * for a copy of this store.
    */
   async #capture(dir: string, options: { unchecked?: boolean }): Promise<KvCapture> {
     if (!(await this.#claim.isThere())) throw filesGone(this.#dir);
@@ -213,7 +216,8 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   async compact(): Promise<void> {
     this.#assertUsable();
-    // LevelDB treats an open end as an empty range; dead rows above this key, if any, are removed by later compactions.
+    // LevelDB treats an open end as an empty range. If there are dead rows above this key, later compactions remove
+    // them.
     const end = new Uint8Array(256).fill(0xff);
     await this.#track(this.#level.compactRange(new Uint8Array(0), end));
   }
@@ -246,8 +250,8 @@ class LevelKvStore extends LevelReader implements KvStore {
     await Promise.allSettled(this.#running);
     await Promise.all([this.#reads.idle(), this.#texts.idle()]);
     await this.#level.close();
-    // The claim is released last: until LevelDB has closed, another opening in this process would make it lose its
-    // lock.
+    // The claim is released last. Until LevelDB has closed the database, another attempt to open it in this process
+    // would make LevelDB lose its lock.
     this.#claim.release();
   }
 

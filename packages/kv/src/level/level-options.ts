@@ -1,8 +1,11 @@
-/** Options for LevelDB; sizes are in bytes. */
+/** Options for LevelDB. Sizes are in bytes. */
 export interface LevelOptions {
-  /** The size of rows kept in memory, and in the log that recovery reads, before they become a table. Defaults to 24 MiB. */
+  /**
+   * The size of the rows that are kept in memory, and in the log that recovery reads, before they become a table.
+   * Defaults to 24 MiB.
+   */
   readonly writeBufferSize?: number;
-  /** The size of table blocks cached in memory. Defaults to 16 MiB. */
+  /** The size of the cache for table blocks in memory. Defaults to 16 MiB. */
   readonly cacheSize?: number;
   /** Whether tables are compressed with Snappy. Defaults to true. */
   readonly compression?: boolean;
@@ -10,7 +13,7 @@ export interface LevelOptions {
   readonly maxOpenFiles?: number;
 }
 
-/** Defaults that differ from LevelDB's own. */
+/** The defaults that differ from those of LevelDB. */
 export const LEVEL_DEFAULTS = { writeBufferSize: 24 << 20, cacheSize: 16 << 20, compression: true };
 
 /** Options for a read whose value is bytes. */
@@ -37,9 +40,9 @@ export const RANGE_AS_TEXT = {
 const READS_PER_CACHE_FILL = 8;
 
 /**
- * The options of consecutive single reads. Caching a block costs a fifth of reading it, and evicts another one. Even if
- * only some reads add their blocks, frequently read blocks soon get into the cache and stay there, whereas blocks that
- * are read once rarely do.
+ * The options of consecutive single reads. Caching a block costs a fifth of reading it, and evicts another one.
+ * Although only some reads add their blocks, blocks that are read frequently soon get into the cache and stay there,
+ * whereas blocks that are read once rarely do.
  */
 export class SingleReads<Options extends object> {
   readonly #filling: Options & { readonly fillCache: true };

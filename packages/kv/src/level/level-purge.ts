@@ -13,7 +13,7 @@ import { UNCHECKED_FOLDER } from "./checks-on-opening.ts";
 export interface PurgedLevel {
   readonly dir: string;
   readonly readers: OpenReaders;
-  /** Calls LevelDB's own `CompactRange`; the range includes both keys. */
+  /** Calls `CompactRange` of LevelDB. The range includes both keys. */
   readonly compact: (begin: Uint8Array, end: Uint8Array) => Promise<void>;
   readonly store: Pick<KvStore, "getMany" | "batch">;
   /** Throws if the store may no longer be written to. */
@@ -33,13 +33,13 @@ const MAX_TRIES = 4;
 /**
  * Overwrites the data of removed rows in LevelDB's files.
  *
- * A table's number shows what it can contain. Once there are no earlier readers and the memtable is flushed, all
- * removed rows are in tables with numbers below the next one (`#since`): a table that a compaction writes afterwards
- * contains nothing that was removed before. Removed rows are therefore gone when no live table with a lower number
+ * A table's number shows which rows it can contain. Once there are no earlier readers and the memtable is flushed, all
+ * removed rows are in tables with numbers below the next one (`#since`). A table that a compaction writes afterwards
+ * contains no row that was removed before. Therefore, removed rows are gone once no live table with a lower number
  * overlaps the ranges, and the files of tables that are no longer live have been removed.
  *
  * LevelDB does not compact the deepest level that has tables of a range, where a removed row can stay next to its
- * deletion. Such a table is rewritten by writing one of its rows again unchanged.
+ * deletion. To have such a table rewritten, the purge writes one of its rows again, unchanged.
  */
 export class LevelPurge implements KvPurge {
   readonly #level: PurgedLevel;
@@ -99,8 +99,8 @@ export class LevelPurge implements KvPurge {
   }
 
   /**
-   * Returns whether all old files have been removed: LevelDB removes a file at the end of the first flush or compaction after its last
-   * reader.
+   * Returns whether all old files have been removed: LevelDB removes a file at the end of the first flush or compaction
+   * after the file's last reader has closed.
    */
   async #removeOldFiles(since: number, end: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { readers } = this.#level;
@@ -116,7 +116,7 @@ export class LevelPurge implements KvPurge {
   async #hasOldFiles(since: number): Promise<boolean> {
     const manifest = await this.#manifest();
     const names = await readdir(this.#level.dir);
-    // These folders contain links to tables and logs, which an opening keeps until it is complete.
+    // These folders contain links to tables and logs, which are kept until the database is completely open.
     if (names.some((name) => OPENING_FOLDERS.has(name))) return true;
     return (
       tableNumbers(names).some((number) => number < since && !manifest.tables.has(number)) ||
@@ -145,8 +145,8 @@ export class LevelPurge implements KvPurge {
 
   /**
    * Makes the last compaction of each level end at another key, because the next manifest will name these keys as well.
-   * A row that is rewritten is flushed to the level above the first one that contains its key; rewritten once more, it
-   * is flushed to the level above that. It is thus compacted through all levels.
+   * A row that is rewritten is flushed to the level above the first level that contains its key. If it is rewritten
+   * once more, it is flushed to the level above that, so that it is eventually compacted through all levels.
    */
   async #movePointers(alone: KvPurging["alone"]): Promise<void> {
     const { bounds, levels } = await this.#manifest();
@@ -162,8 +162,8 @@ export class LevelPurge implements KvPurge {
 
   /**
    * Writes a key between the first and the last of each table, so that compacting it rewrites the table. Rows do not
-   * change. If there is only a removed key, it is removed again; that deletion remains in the new table while an
-   * earlier state is being read.
+   * change. If the table has only a removed key there, the key is removed again. That deletion remains in the new table
+   * while an earlier state is being read.
    */
   async #touch(
     tables: readonly Pick<LevelTable, "first" | "last">[],
@@ -200,8 +200,8 @@ export class LevelPurge implements KvPurge {
 }
 
 /**
- * Returns a key after `first` and not after `last`, as short as possible. Neither of the two needs to exist as a row
- * any longer.
+ * Returns the shortest possible key that is after `first` and not after `last`. Rows with these two keys do not have to
+ * exist any longer.
  */
 function between(first: Uint8Array, last: Uint8Array): Uint8Array {
   const differsAt = last.findIndex((byte, at) => byte !== first[at]);

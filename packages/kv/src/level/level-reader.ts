@@ -2,11 +2,11 @@ import { explainOperation } from "./level-errors.ts";
 import type { OpenReaders } from "./open-readers.ts";
 import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from "../store/kv-store.ts";
 
-// A page of a range has at most this many rows, and ends after this many bytes.
+// A page of a range has at most this number of rows, and ends after this number of bytes.
 const PAGE_ROWS = 1000;
 const PAGE_BYTES = 256 * 1024;
 
-/** The members that are used of the iterators of both implementations of abstract-level. */
+/** The members of iterators that are used. Both implementations of abstract-level have them. */
 interface LevelIterator<Part> {
   nextv(size: number): Promise<[Part, Part][]>;
   close(): Promise<void>;
@@ -17,7 +17,7 @@ export interface LevelSnapshot {
   close(): Promise<void>;
 }
 
-/** The members used that classic-level and memory-level have in common; keys and values are bytes. */
+/** The members that are used of classic-level and memory-level. Keys and values are bytes. */
 export interface ByteLevel {
   get(key: Uint8Array, options?: { snapshot: LevelSnapshot }): Promise<Uint8Array | undefined>;
   getMany(keys: Uint8Array[], options?: { snapshot: LevelSnapshot }): Promise<(Uint8Array | undefined)[]>;
@@ -27,7 +27,7 @@ export interface ByteLevel {
   close(): Promise<void>;
 }
 
-/** Reads the current state of a {@link ByteLevel}, or that of a snapshot. `place` is used in messages. */
+/** Reads the current state of a {@link ByteLevel}, or the state of a snapshot. `place` is used in messages. */
 export class LevelReader implements KvReader {
   readonly #level: ByteLevel;
   readonly #place: string;
@@ -72,8 +72,7 @@ export class LevelReader implements KvReader {
     encodings: object,
   ): AsyncIterable<readonly (readonly [Part, Part])[]> {
     try {
-      // The iterator is created here rather than when the loop starts, so that the rows are those at the time of the
-      // call.
+      // The iterator is created here, and not when the loop starts, so that it yields the rows as of the call.
       const options = { ...range, ...this.#options, ...encodings, highWaterMarkBytes: PAGE_BYTES };
       return new RowPages(this.#level.iterator<Part>(options), this.#place, this.#readers?.open());
     } catch (error) {

@@ -22,9 +22,9 @@ import { makeFolder } from "../disk/folders.ts";
 type Rows = MemoryLevel<Uint8Array, Uint8Array>;
 
 /**
- * Returns a provider of stores in memory. `open` loads the rows of a LevelDB in the directory (such as a restored
- * checkpoint); without one, the directory is not even created. Only `capture` writes files, in LevelDB's format, so
- * that checkpoints can be exchanged with {@link levelProvider}.
+ * Returns a provider of stores in memory. `open` loads the rows of a LevelDB database in the directory, such as a
+ * restored checkpoint. If there is none, it does not even create the directory. Only `capture` writes files, in
+ * LevelDB's format, so that checkpoints can be exchanged with {@link levelProvider}.
  */
 export function memoryProvider(): KvProvider {
   return {
@@ -32,7 +32,7 @@ export function memoryProvider(): KvProvider {
     persistent: false,
     async open(place) {
       const dir = resolve(place);
-      // The package is loaded here, because most nodes do not use it and would start more slowly.
+      // The package is loaded here, because most nodes do not use it, and would otherwise start more slowly.
       const memory = await import("memory-level");
       const rows: Rows = new memory.MemoryLevel({
         keyEncoding: "view",
@@ -75,7 +75,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
     } catch (error) {
       throw explainOperation(error, this.#place);
     }
-    // Nothing here waits for a disk, so without yielding to the event loop, a writer would block everything else.
+    // Nothing here waits for a disk, so a writer that did not yield to the event loop would block everything else.
     await setImmediate();
   }
 
@@ -120,7 +120,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
       const created = (await makeFolder(dir)) !== undefined;
       if ((await readdir(dir)).length > 0) {
         throw new CairnError("CONFLICT", `Nothing was captured into ${dir}, because it is not empty.`, {
-          hint: "Name an empty directory, or one that does not exist.",
+          hint: "Choose an empty directory, or one that does not exist.",
         });
       }
       try {

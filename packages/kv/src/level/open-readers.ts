@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 /**
- * Keeps track of readers of earlier states of a store: snapshots, ranges and multi-row reads. For their sake, LevelDB
+ * Keeps track of readers of earlier states of a store: snapshots, ranges and multi-row reads. For such readers, LevelDB
  * keeps rows that have been removed since, even in tables that it rewrites.
  */
 export class OpenReaders {

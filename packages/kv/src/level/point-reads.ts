@@ -12,11 +12,14 @@ interface Waiting<Value> {
 }
 
 /**
- * The number of reads per turn. Reads from memory take microseconds, so these block the event loop for a millisecond or
- * two.
+ * The number of reads per turn. A read from memory takes microseconds, so a turn blocks the event loop for a
+ * millisecond or two.
  */
 const MAX_READS_PER_TURN = 256;
-/** The time after which reads stop in a turn. It matters for large rows, and for callers that work between reads. */
+/**
+ * The time after which a turn starts no more reads. It matters for large rows, and for callers that do other work
+ * between reads.
+ */
 const MAX_TURN_MS = 5;
 /**
  * The time above which a read counts as slow, because it came from a disk, or waited for a processor or the garbage
@@ -27,8 +30,8 @@ const SLOW_MS = 0.25;
 const SLOW_SHARE = 1 / 20;
 const SLOW_ALLOWANCE_MS = 20;
 /**
- * The number of requests in flight. One of libuv's four threads is left to others. More requests with fewer rows would
- * cost more than they gain.
+ * The number of requests in flight. One of libuv's four threads is left for other work. More requests with fewer rows
+ * would cost more than they gain.
  */
 const MAX_IN_FLIGHT = 3;
 /** The number of rows per request. A thread reads them in sequence, perhaps each one from the disk. */
@@ -37,7 +40,7 @@ const MAX_ROWS_PER_REQUEST = 32;
 /**
  * Reads single rows. Rows in memory are read synchronously, because passing a read to a thread and back costs more than
  * the read itself. If reads repeatedly take longer, the rows come from a disk. Reads then go to other threads until the
- * event loop has made up for the time, and concurrent reads are combined.
+ * event loop has made up for the lost time, and concurrent reads are combined.
  */
 export class PointReads<Value> {
   readonly #rows: RowReads<Value>;
@@ -74,7 +77,7 @@ export class PointReads<Value> {
     });
   }
 
-  /** Waits until all reads have ended. Must be called once, when no more reads follow. */
+  /** Waits until all reads have ended. Must be called only once, when no more reads follow. */
   async idle(): Promise<void> {
     if (this.#inFlight === 0 && this.#keys.length === 0) return;
     await new Promise<void>((resolve) => {
@@ -102,7 +105,10 @@ export class PointReads<Value> {
     }
   }
 
-  /** Schedules the waiting reads for a later turn; otherwise a caller that awaits one read after another would block the event loop. */
+  /**
+   * Schedules the waiting reads for a later turn. Otherwise, a caller that awaits one read after another would block
+   * the event loop.
+   */
   #plan(): void {
     if (this.#isPlanned) return;
     this.#isPlanned = true;

@@ -33,7 +33,8 @@ export function tablesOf({ tables, bounds }: LevelManifest): LevelTable[] {
 }
 
 /**
- * Splits large ranges, and joins those that are in the same tables or close to each other. Returns them in key order.
+ * Splits large ranges, and joins ranges that are in the same tables or close to each other. Returns the pieces in key
+ * order.
  */
 export function piecesOf(
   ranges: readonly Pick<KvPurgeRange, "gte" | "lt">[],

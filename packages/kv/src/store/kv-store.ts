@@ -1,17 +1,20 @@
 import type { CairnError } from "../errors/errors.ts";
 
-/** A row: key and value, both bytes. Keys are ordered by their unsigned bytes. */
+/** A row: a key and a value, both as bytes. Keys are ordered by their unsigned bytes. */
 export type KvRow = readonly [key: Uint8Array, value: Uint8Array];
 
-/** A row as text: key and value decoded as UTF-8. */
+/** A row as text: a key and a value, both decoded as UTF-8. */
 export type KvTextRow = readonly [key: string, value: string];
 
-/** One change in a batch. Within a batch the order counts: the last change to a key wins. */
+/** One change in a batch. Within a batch, the order matters: the last change to a key wins. */
 export type KvOperation =
   | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly type: "del"; readonly key: Uint8Array };
 
-/** The rows to read, in key order (`reverse`: starting with the last). Has at most one lower and one upper bound. */
+/**
+ * The rows to read, in key order or, with `reverse`, in the opposite order. There is at most one lower and one upper
+ * bound.
+ */
 export interface KvRange {
   /** The lower bound, inclusive (`gte`) or exclusive (`gt`). Defaults to the first row. */
   readonly gte?: Uint8Array;
@@ -34,36 +37,46 @@ export type KvText = string | undefined | Promise<string | undefined>;
 /** Reads the current state of a store, or a {@link KvSnapshot}. */
 export interface KvReader {
   /**
-   * Returns the value of `key`. Errors reject a promise, and are never thrown synchronously. An implementation that returns values
-   * synchronously has to return a promise now and then, so that callers that read many values yield to the event loop.
+   * Returns the value of `key`. Errors reject a promise, and are never thrown synchronously. An implementation that
+   * returns values synchronously must return a promise from time to time, so that callers that read many values yield
+   * to the event loop.
    */
   get(key: Uint8Array): KvValue;
   /**
-   * Like `get`, with the value decoded as UTF-8 (invalid bytes become U+FFFD). Optional: for stores that decode faster than their callers.
+   * Like `get`, with the value decoded as UTF-8 (invalid bytes become U+FFFD). Only for stores that decode faster than
+   * their callers.
    */
   getText?(key: Uint8Array): KvText;
   /** Returns the values of `keys` in the same order, all from one state of the store; undefined for keys that do not exist. */
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /**
-   * Yields the rows of `range` in order, in non-empty arrays of bounded size, all from the state at the call. Leaving the loop early
-   * releases the iterator; a range that is never iterated holds it until the store is closed.
+   * Yields the rows of `range` in order, in non-empty arrays of bounded size, all from the state at the time of the
+   * call. If the loop is left early, the iterator is released. If the range is never iterated, the iterator is held
+   * until the store is closed.
    */
   range(range: KvRange): AsyncIterable<readonly KvRow[]>;
   /**
-   * Like `range`, with keys and values decoded as UTF-8 (invalid bytes become U+FFFD, so keys may become equal). For callers that examine
-   * many rows: text costs a third of what bytes cost. Optional: for stores that decode faster than their callers.
+   * Like `range`, with keys and values decoded as UTF-8 (invalid bytes become U+FFFD, so keys may become equal). It is
+   * meant for callers that examine many rows, because text costs a third as much as bytes. Only for stores that decode
+   * faster than their callers.
    */
   rangeText?(range: KvRange): AsyncIterable<readonly KvTextRow[]>;
 }
 
-/** An immutable state of a store. Holds resources until closed, which may be done twice; reads afterwards throw `NOT_READY`. */
+/**
+ * An immutable state of a store. It holds resources until it is closed, which may be done repeatedly. Afterwards, reads
+ * throw `NOT_READY`.
+ */
 export interface KvSnapshot extends KvReader {
   close(): Promise<void>;
 }
 
 /** The result of a capture, for logs and benchmarks. */
 export interface KvCapture {
-  /** The number of tables shared by hard links, and of those copied because links were not possible. */
+  /**
+   * The number of tables that are shared by hard links, and the number of tables that were copied because links were
+   * not possible.
+   */
   readonly linked: number;
   readonly copied: number;
   /** The size of all files in the captured directory. */
@@ -76,8 +89,8 @@ export interface KvStats {
   readonly bytes: number;
   readonly files: number;
   /**
-   * Present if the files or the folder of the open store were removed: `INDEX_CORRUPT`, with a hint. Reads are served from files that are
-   * still open, until the store is closed.
+   * Present if the files or the folder of the open store were removed. The error is `INDEX_CORRUPT`, with a hint. Until
+   * the store is closed, reads are served from files that are still open.
    */
   readonly missing?: CairnError;
 }
@@ -85,78 +98,79 @@ export interface KvStats {
 /**
  * An ordered key-value store.
  *
- * - `batch` is atomic: after a crash of the process all of it exists or none. Batches survive in order: if one exists,
- *   so do all earlier
- * ones. It resolves when readers of this process see it; with `sync: true`, when it would also survive a power loss.
- * - A batch that failed because of the disk (`DISK_FULL`, `SYSTEM_REFUSED`, `INDEX_CORRUPT`) is the last one: whether
- *   it exists is known only after opening the store again, and until then every further batch throws the same error.
- * - Readers never see part of a batch, and never wait for writers.
+ * - `batch` is atomic: after a crash of the process, either all or none of it exists. Batches survive in order: if one
+ *   exists, all earlier ones also exist. The call resolves once readers of this process see the batch or, with
+ *   `sync: true`, once it would also survive a power loss.
+ * - If a batch fails because of the disk (`DISK_FULL`, `SYSTEM_REFUSED`, `INDEX_CORRUPT`), it is the last one: whether
+ *   it exists is known only once the store has been opened again, and until then, every further batch throws the same
+ *   error.
+ * - Readers never see a part of a batch, and never wait for writers.
  * - Damaged data is never returned: reads and captures throw `INDEX_CORRUPT`, and the node rebuilds its index.
- * - `capture` writes a copy of the store's files to `dir`, which it makes and which must not exist or be empty. The
- *   copy is *some* prefix of the batch history, not older than the call; writers do not wait. The copy can be opened
- *   with the provider's `open`. A failed capture removes its files. Damage in the copy is `INDEX_CORRUPT`. With
- *   `unchecked` damage may go unnoticed: the caller compares LevelDB's tables itself (`checkTable` of
- *   `@cairn/kv/tables`), since it reads all of them anyway.
- * - `close` waits for running operations, including captures; afterwards every method throws `NOT_READY`. It may be
- *   called twice.
+ * - `capture` writes a copy of the store's files to `dir`, which must be empty or not exist. The copy contains *some*
+ *   prefix of the batch history that is not older than the call. Writers do not wait. The provider's `open` can open
+ *   the copy. A failed capture removes its files. If the copy is damaged, the capture throws `INDEX_CORRUPT`. With
+ *   `unchecked`, damage may remain unnoticed: the caller must compare LevelDB's tables with their checksums
+ *   (`checkTable` of `@cairn/kv/tables`), because it reads all of them anyway.
+ * - `close` waits for running operations, including captures. Afterwards, every method throws `NOT_READY`. It may be
+ *   called repeatedly.
  */
 export interface KvStore extends KvReader {
   /** Copies keys and values before it returns, so that the caller may reuse their memory. `sync` defaults to false. */
   batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void>;
   snapshot(): KvSnapshot;
-  /** `unchecked` defaults to false. */
+  /** Captures the store into `dir`. `unchecked` defaults to false. */
   capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture>;
-  /** Rewrites all files without dead rows. Rows do not change. */
+  /** Rewrites all files, without dead rows. The live rows do not change. */
   compact(): Promise<void>;
   /**
-   * Prepares to overwrite the data that the store's files still contain of rows in `ranges` that were removed or
-   * replaced before this call. Rows do not change. Optional; for stores that can determine when that data is gone.
+   * Prepares to overwrite the data of rows in `ranges` that were removed or replaced before this call but are still in
+   * the store's files. Live rows do not change. Only for stores that can determine when that data is gone.
    */
   purge?(ranges: readonly KvPurgeRange[]): KvPurge;
   stats(): Promise<KvStats>;
   /**
-   * Resolves when everything that {@link KvOpening.check} requested has been compared; immediately if nothing was
-   * requested. Throws `INDEX_CORRUPT` if something is damaged, and `SYSTEM_REFUSED` or similar if it could not be read.
-   * Calls `onProgress` with the number of bytes compared and the total. Optional; for stores on a disk.
+   * Resolves when everything that {@link KvOpening.check} requested has been compared, and immediately if nothing was
+   * requested. Throws `INDEX_CORRUPT` if something is damaged, and `SYSTEM_REFUSED` or a similar error if it could not
+   * be read. Calls `onProgress` with the number of bytes compared and the total. Only for stores on a disk.
    */
   checked?(onProgress?: (done: number, total: number) => void): Promise<void>;
   /**
    * Compares everything on the disk with its checksums, and returns the number of bytes compared. Awaits `pause` after
    * each small piece, with the number of bytes compared and the total, so that the caller can spread the work. Throws
-   * `INDEX_CORRUPT`, which readers also receive from then on; `SYSTEM_REFUSED` or similar if something could not be
-   * read, which changes nothing; and the reason of `signal`. Optional; for stores on a disk.
+   * `INDEX_CORRUPT`, which readers also receive from then on. Throws `SYSTEM_REFUSED` or a similar error if something
+   * could not be read, without further consequences, and the reason of `signal`. Only for stores on a disk.
    */
   scrub?(options: KvScrub): Promise<number>;
   close(): Promise<void>;
 }
 
-/** A range whose removed rows are to be purged from the files: from `gte` up to but not including `lt`. */
+/** A range from `gte` up to but not including `lt`, whose removed rows are to be purged from the files. */
 export interface KvPurgeRange {
   readonly gte: Uint8Array;
   readonly lt: Uint8Array;
-  /** Returns whether a removed key itself must be purged, and not only its value. Defaults to false for all keys. */
+  /** Returns whether a removed key must be purged in addition to its value. By default, no keys are purged. */
   readonly keys?: (key: Uint8Array) => boolean;
 }
 
 /**
- * The state of a purge. `gone`: no file of the store contains the removed data. `unfinished`: the time ran out. `read`:
- * an open snapshot or range still needs the data. `named`: only a removed key remains, in a file that is replaced when
- * the store is opened again.
+ * The state of a purge. `gone` means that no file of the store contains the removed data; `unfinished` that the time
+ * ran out; `read` that an open snapshot or range still needs the data; and `named` that only a removed key remains, in
+ * a file that is replaced when the store is opened again.
  */
 export type KvPurged = "gone" | "unfinished" | "read" | "named";
 
 /** Purges removed rows from a store's files, in pieces that take seconds at most. */
 export interface KvPurge {
   /**
-   * Continues where the last run ended; only one may run at a time. Does not block readers and writers. Throws
-   * `INDEX_CORRUPT`, errors of a batch, and the reason of `signal`; after an error, the purge can be run again.
+   * Continues where the last run ended. Only one may run at a time. Does not block readers and writers. Throws
+   * `INDEX_CORRUPT`, errors of a batch, and the reason of `signal`. After an error, the purge can be run again.
    */
   run(options: KvPurging): Promise<KvPurged>;
 }
 
 /** Options for running a purge. */
 export interface KvPurging {
-  /** The time after which no further piece begins (ms). */
+  /** The time after which no further piece is started (ms). */
   readonly withinMs: number;
   /** Runs `work`, a read and a batch, while nothing else writes to the store. */
   readonly alone: (work: () => Promise<void>) => Promise<void>;
@@ -183,18 +197,18 @@ export interface KvOpening {
 /** Opens stores of one kind. A kv-store module creates such a provider. */
 export interface KvProvider {
   /**
-   * The format of captured files, such as `leveldb/1`. Checkpoints record it, and only those in the same format are
-   * restored.
+   * The format of captured files, such as `leveldb/1`. Checkpoints record it, and only checkpoints in the same format
+   * are restored.
    */
   readonly format: string;
   /** Whether rows survive closing and opening the same directory. */
   readonly persistent: boolean;
   /**
-   * Opens the store in `dir` (a live, captured or restored directory). A missing or empty directory becomes a new,
-   * empty store; one with other files but no database is `INDEX_CORRUPT`. After a captured directory has been opened
-   * and closed, it must still contain only plain files, with names of at most 100 bytes, because a checkpoint consists
-   * of them. Throws `INDEX_LOCKED` (this or another process has it open), `INDEX_CORRUPT` (it cannot be read, or has a
-   * gap), `DISK_FULL`, `CONFIG_INVALID` (this user may not write there).
+   * Opens the store in `dir`, which may be a live, captured or restored directory. A missing or empty directory becomes
+   * a new, empty store. After a captured directory has been opened and closed, it must still contain only plain files,
+   * with names of at most 100 bytes, because a checkpoint consists of such files. Throws `INDEX_LOCKED` (this or
+   * another process has it open), `INDEX_CORRUPT` (it cannot be read, has a gap, or contains other files but no
+   * database), `DISK_FULL`, and `CONFIG_INVALID` (this user may not write there).
    */
   open(dir: string, options?: KvOpening): Promise<KvStore>;
 }

@@ -14,14 +14,14 @@ import type { SentError } from "../concurrency/worker-thread.ts";
 const BACKGROUND_SHARE = 0.25;
 
 /**
- * Compares the tables that the open LevelDB in `dir` has at the time of the call with their checksums, slowly and, if
- * they are large, on a thread with low priority. Throws `INDEX_CORRUPT` for the first damaged table. Returns early when
- * `signal` is aborted.
+ * Compares with their checksums the tables that the open LevelDB database in `dir` has at the time of the call. It does
+ * so slowly and, if they are large, on a thread with low priority. Throws `INDEX_CORRUPT` for the first damaged table.
+ * Returns early when `signal` is aborted.
  */
 export async function checkLiveTables(dir: string, signal: AbortSignal): Promise<void> {
-  // Only tables named by the manifest are compared, because others may still be being written.
+  // Only tables that the manifest names are compared, because others may be incomplete.
   const tables = await liveTables(dir);
-  // A directory that was removed does not mean that its content was damaged.
+  // If the directory was removed, that does not mean that its content was damaged.
   if (tables === undefined) return;
   let bytes = 0;
   for (const size of tables.values()) bytes += size;
@@ -51,7 +51,10 @@ export interface ThreadCheckOrder extends CheckOrder {
   readonly isUrgent: boolean;
 }
 
-/** Sent by the thread: the bytes of each undamaged table, and finally that all are undamaged, or the failure. */
+/**
+ * Sent by the thread: the number of bytes of each undamaged table; finally the confirmation that all are undamaged, or
+ * the failure.
+ */
 export interface CheckReport {
   readonly checked?: number;
   readonly failed?: SentError;
@@ -89,8 +92,8 @@ export async function withTable(
 }
 
 /**
- * Compares tables on a worker thread, and calls `onChecked` with the bytes of each undamaged one. Throws `INDEX_CORRUPT` for the first damaged
- * table. Returns early when `signal` is aborted.
+ * Compares tables on a worker thread, and calls `onChecked` with the size of each undamaged one. Throws `INDEX_CORRUPT`
+ * for the first damaged table. Returns early when `signal` is aborted.
  */
 export async function checkOnThread(
   order: ThreadCheckOrder,
@@ -121,15 +124,15 @@ function endedEarly(): Error {
 }
 
 /**
- * Returns the file names of the live tables of the closed LevelDB in `dir`. Other tables may exist, because an
- * interrupted compaction, even one that started on opening, leaves half a table behind. Throws `CHECKPOINT_INCOMPLETE`
- * if one is missing, because the rest would look like a database with fewer rows.
+ * Returns the file names of the live tables of the closed LevelDB database in `dir`. Other tables may exist, because an
+ * interrupted compaction leaves half a table behind, even if it started when the database was opened. Throws
+ * `CHECKPOINT_INCOMPLETE` if a live table is missing, because the others would look like a database with fewer rows.
  */
 export async function liveTableNames(dir: string): Promise<Set<string>> {
   return new Set((await liveTableBounds(dir)).keys());
 }
 
-/** Like {@link liveTableNames}, each with the keys of its first and its last row. */
+/** Like {@link liveTableNames}, but with the keys of the first and the last row of each table. */
 export async function liveTableBounds(dir: string): Promise<Map<string, readonly [Uint8Array, Uint8Array]>> {
   const live = (await liveManifest(dir))?.bounds;
   if (live === undefined) throw incomplete(dir, "its file CURRENT, or the manifest that CURRENT names");
@@ -146,11 +149,14 @@ export async function liveTableBounds(dir: string): Promise<Map<string, readonly
 
 function incomplete(dir: string, what: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `The capture in ${dir} lacks ${what}.`, {
-    hint: "Another program removed it; nothing was published, and the next checkpoint starts afresh.",
+    hint: "Find the program that removed it. Nothing was published, and the next checkpoint starts afresh.",
   });
 }
 
-/** Returns the sizes of the tables that the manifest of the LevelDB in `dir` names, by number. Undefined if there is no database. */
+/**
+ * Returns the sizes of the tables that the manifest of the LevelDB database in `dir` names, by number. Undefined if
+ * there is no database.
+ */
 export async function liveTables(dir: string): Promise<ReadonlyMap<number, number> | undefined> {
   return (await liveManifest(dir))?.tables;
 }

@@ -5,17 +5,21 @@ import { CairnError } from "../errors/errors.ts";
 import { unsnappy } from "../files/snappy.ts";
 import { VarintReader } from "../files/varint-reader.ts";
 
-// LevelDB's table format (doc/table_format.md of LevelDB): blocks, each with a trailer of its compression and its checksum;
-// a footer at the end names the index of the blocks and that of the filters.
-// The footer: two block handles, padded to 40 bytes, and a magic number of 8 bytes, here in two halves.
+// LevelDB's table format (doc/table_format.md of LevelDB) consists of blocks, each with a trailer that contains its
+// compression and its checksum, and a footer at the end, which names the index of the blocks and the index of the
+// filters. The footer consists of two block handles, padded to 40 bytes, and a magic number of 8 bytes, here in two
+// halves.
 const FOOTER_BYTES = 48;
 const MAGIC = [0x8b80fb57, 0xdb477524] as const;
-/** The size of a block's trailer: a compression byte (0: none, 1: Snappy), then the masked CRC-32C of the content and that byte. */
+/**
+ * The size of a block's trailer: a compression byte (0: none, 1: Snappy), followed by the masked CRC-32C of the content
+ * and that byte.
+ */
 export const TRAILER_BYTES = 5;
 const COMPRESSED = 1;
-// The footer first names the index of the filters, then that of the rows.
+// The footer first names the index of the filters, and then the index of the rows.
 const INDEX_ROOT = 1;
-// It is small enough that computing the checksums of one read does not block anything for long.
+// The size is small enough that computing the checksums of one read does not block anything for long.
 const READ_BYTES = 128 * 1024;
 
 /** A block of a table. */
@@ -23,7 +27,10 @@ export interface Block {
   readonly offset: number;
   /** The size in bytes, without the trailer. */
   readonly size: number;
-  /** An upper bound of the keys in the block, as one of LevelDB's keys. Undefined for a filter, or if not requested. */
+  /**
+   * An upper bound of the keys in the block, in the form of LevelDB's keys. Undefined for a filter, and if it was not
+   * requested.
+   */
   readonly upTo: Uint8Array | undefined;
 }
 
@@ -34,9 +41,9 @@ export type Read = (position: number, length: number) => Buffer | Promise<Buffer
 export type Pause = (busyMs: number, bytes: number) => Promise<void>;
 
 /**
- * Compares every block of a table with its checksum. LevelDB, as built here, does not do so on reads, so a flipped bit
- * would be served as if it had been written. Throws `INDEX_CORRUPT` for the first block that differs. Uses 128 KiB of
- * memory, or the size of the table's index (a hundredth of the table) if that is larger.
+ * Compares every block of a table with its checksum. LevelDB, as it is built here, does not do so when it reads, so a
+ * flipped bit would be served as if it had been written. Throws `INDEX_CORRUPT` for the first block that differs. Uses
+ * 128 KiB of memory, or the size of the table's index (a hundredth of the table) if that is larger.
  */
 export async function checkTable(path: string, pause?: Pause): Promise<void> {
   const file = await open(path);
@@ -55,7 +62,10 @@ export async function checkTable(path: string, pause?: Pause): Promise<void> {
   }
 }
 
-/** Like {@link checkTable}, but reads synchronously: for a worker thread, which then does not use the shared I/O threads. */
+/**
+ * Like {@link checkTable}, but reads synchronously. It is meant for worker threads, which then do not use the shared
+ * I/O threads.
+ */
 export async function checkTableSync(path: string, pause: Pause): Promise<void> {
   const file = openSync(path, "r");
   try {
@@ -71,7 +81,7 @@ export async function checkTableSync(path: string, pause: Pause): Promise<void> 
   }
 }
 
-/** Like {@link checkTable} for a table whose content is already in memory; `path` is only used in messages. */
+/** Like {@link checkTable}, for a table whose content is already in memory. `path` is used only in messages. */
 export async function checkTableBytes(path: string, bytes: Buffer, pause?: Pause): Promise<void> {
   const read = (position: number, length: number): Buffer => {
     if (position + length > bytes.length) throw truncatedTable(path);
@@ -92,7 +102,10 @@ async function checkBlocks(path: string, size: number, read: Read, pause?: Pause
   }
 }
 
-/** Returns all blocks of the table, in offset order; with keys only on request, since few callers need them. */
+/**
+ * Returns all blocks of the table, in the order of their offsets. The keys are included only on request, because few
+ * callers need them.
+ */
 export async function findBlocks(path: string, size: number, read: Read, withKeys = false): Promise<Block[]> {
   if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
   const footer = await read(size - FOOTER_BYTES, FOOTER_BYTES);
@@ -106,7 +119,7 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
     if (root.offset + root.size + TRAILER_BYTES > size) throw truncatedTable(path);
     const bytes = await read(root.offset, root.size + TRAILER_BYTES);
     checkBlock(path, bytes, 0, root.size);
-    // This is a copy, because keys are parts of it, and the next read overwrites these bytes.
+    // The content is copied, because keys are parts of it, and the next read overwrites these bytes.
     const content = Uint8Array.prototype.slice.call(bytes, 0, root.size);
     // A filter has no rows.
     const keys = withKeys && at === INDEX_ROOT;
@@ -120,13 +133,15 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
 function* entries(content: Uint8Array | undefined, path: string, withKeys: boolean): Generator<Block> {
   if (content === undefined || content.length < 4) throw unreadable(path);
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
-  // A block ends with the offsets of its restart points and their number, 4 bytes each, which only binary searches use.
+  // A block ends with the offsets of its restart points and their number, each of 4 bytes. Only binary searches use
+  // them.
   const restarts = view.getUint32(content.length - 4, true);
   const end = content.length - 4 - 4 * restarts;
   const reader = new VarintReader(content, () => unreadable(path));
   let key: Uint8Array = new Uint8Array(0);
   while (reader.position < end) {
-    // An entry: the length that its key shares with the previous key, those of the rest of the key and of the value, then the rest.
+    // An entry begins with three lengths: of the part of its key that is shared with the previous key, of the rest of
+    // the key, and of the value. The rest of the key and the value follow.
     const shared = reader.number();
     const restBytes = reader.number();
     reader.number();
@@ -144,7 +159,7 @@ function blockHandle(reader: VarintReader): Pick<Block, "offset" | "size"> {
   return { offset, size: reader.number() };
 }
 
-/** Groups adjacent blocks into reads of at most {@link READ_BYTES}; a larger block is read alone. */
+/** Groups adjacent blocks into reads of at most {@link READ_BYTES}. A larger block is read alone. */
 function* runs(blocks: readonly Block[]): Generator<readonly Block[]> {
   let run: Block[] = [];
   let start = 0;
@@ -179,6 +194,6 @@ function unreadable(path: string): CairnError {
 
 function damaged(path: string, how: string): CairnError {
   return new CairnError("INDEX_CORRUPT", `The table ${path} is damaged: ${how}.`, {
-    hint: "The node moves the index aside and rebuilds it. Check the disk.",
+    hint: "Check the disk. The node moves the index aside and rebuilds it.",
   });
 }

@@ -6,16 +6,17 @@ import { levelFileName } from "../files/level-files.ts";
 import type { KvScrub } from "../store/kv-store.ts";
 
 /**
- * Compares every block of the tables that the open LevelDB in `dir` has at the time of the call, and its manifest, with
- * their checksums. Returns the number of table bytes compared; tables that a compaction removes in the meantime are
- * skipped. Throws `INDEX_CORRUPT` for the first that is damaged or missing, the system's error for one that cannot be
- * read, and the reason of `signal` once that is aborted. Uses as much memory as {@link checkTable}.
+ * Compares with their checksums the manifest of the open LevelDB database in `dir`, and every block of the tables that
+ * the database has at the time of the call. Returns the number of table bytes compared. Tables that a compaction
+ * removes in the meantime are skipped. Throws `INDEX_CORRUPT` for the first file that is damaged or missing, the
+ * system's error for a file that cannot be read, and the reason of `signal` once it is aborted. Uses as much memory as
+ * {@link checkTable}.
  *
- * Write-ahead logs are not compared: their rows are served from memory, and they are checked before they are next read,
- * on opening.
+ * Write-ahead logs are not compared: their rows are served from memory, and the logs are checked before they are next
+ * read, when the database is opened.
  */
 export async function scrubTables(dir: string, { pause, signal }: KvScrub): Promise<number> {
-  // A directory that was removed does not mean that its content was damaged.
+  // If the directory was removed, that does not mean that its content was damaged.
   const tables = (await liveTables(dir)) ?? new Map<number, number>();
   let total = 0;
   for (const size of tables.values()) total += size;
@@ -41,6 +42,6 @@ export async function scrubTables(dir: string, { pause, signal }: KvScrub): Prom
 function missing(dir: string, number: number): CairnError {
   const path = join(dir, levelFileName(number, "ldb"));
   return new CairnError("INDEX_CORRUPT", `The table ${path} is missing.`, {
-    hint: "The node moves the index aside and rebuilds it. Find out what removed the file.",
+    hint: "Find out what removed the file. The node moves the index aside and rebuilds it.",
   });
 }

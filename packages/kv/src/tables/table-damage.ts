@@ -9,7 +9,8 @@ export interface TableDamage {
   readonly offset: number;
   readonly bytes: number;
   /**
-   * The bounds of the keys of its rows: above `after` (undefined: no lower bound), up to `upTo` (undefined: no upper bound, or no rows).
+   * The bounds of the keys of its rows: they are above `after`, and `upTo` is the last possible key. If `after` is
+   * undefined, there is no lower bound; if `upTo` is undefined, there is no upper bound, or there are no rows.
    */
   readonly after: Uint8Array | undefined;
   readonly upTo: Uint8Array | undefined;
@@ -17,9 +18,9 @@ export interface TableDamage {
 }
 
 /**
- * Yields every damaged part of the table at `path`, in the order of their offsets; if the table's own index is damaged,
- * the whole table. Calls `onRead` with the size of each compared block. Holds the table's index and its largest block
- * in memory.
+ * Yields every damaged part of the table at `path`, in the order of the offsets. If the table's index is damaged,
+ * yields the whole table. Calls `onRead` with the size of each block that it has compared. Holds the table's index and
+ * its largest block in memory.
  */
 export async function* findTableDamage(
   path: string,
