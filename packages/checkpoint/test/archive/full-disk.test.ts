@@ -10,10 +10,10 @@ import { testSource } from "../support/test-source.ts";
 
 const CHILD = fileURLToPath(new URL("../../dist/test/support/limited-child.js", import.meta.url));
 
-test("on a full file system saving fails with STORE_FULL and restoring with DISK_FULL, and both clean up", async () => {
+test("on a full file system, a save fails with STORE_FULL and a restore with DISK_FULL, and both clean up", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "store") });
-  // The archive contains a file of 100,000 bytes, and the process below may not write more than 51,200 to a file.
+  // The archive contains a file of 100,000 bytes, and the process below may not write more than 51,200 bytes to a file.
   const name = await takeAt(1, store, testSource(), dir);
   const script = `ulimit -f 50 && exec "$0" "$1" "$2" "$3"`;
   const answer = execFileSync("bash", ["-c", script, process.execPath, CHILD, dir, join(dir, "store")]);

@@ -63,7 +63,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
   });
 
   test.each(["none", "gzip"] as const)(
-    "a file larger than a piece survives, with compression %s",
+    "a file larger than a piece is packed and unpacked unchanged, with compression %s",
     async (compression) => {
       const dir = await temporaryDirectory();
       const files = { "000001.ldb": Buffer.alloc(9_000_001, "large "), CURRENT: Buffer.from("x") };
@@ -90,7 +90,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     expect(seen).toEqual(seen.toSorted((a, b) => a - b));
   });
 
-  test("a folder, a symbolic link or a name that is not plain ends packing", async () => {
+  test("packing ends at a folder, a symbolic link or a name that is not plain", async () => {
     const dir = await temporaryDirectory();
     await mkdir(join(dir, "folder", "inner"), { recursive: true });
     await mkdir(join(dir, "link"));
@@ -103,7 +103,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     }
   });
 
-  test("a file that becomes shorter while it is packed ends packing without a result to publish", async () => {
+  test("packing ends without a result to publish if a file becomes shorter in the meantime", async () => {
     const dir = await temporaryDirectory();
     await writeFiles(dir, { "000001.ldb": Buffer.alloc(60_000_000) });
     const packing = packDirectory(dir, { threads });
@@ -148,7 +148,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
   });
 
   test.each(["none", "gzip"] as const)(
-    "abandoned packing keeps no file open, regardless of which side abandons it, with compression %s",
+    "if packing is abandoned by either side, no file stays open, with compression %s",
     async (compression) => {
       const dir = await temporaryDirectory();
       const input = join(dir, "in");
@@ -173,7 +173,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     },
   );
 
-  test("a damaged table ends packing, and half a table that does not belong to the database is not packed", async () => {
+  test("packing ends at a damaged table, and omits half a table that does not belong to the database", async () => {
     const dir = join(await temporaryDirectory(), "in");
     const store = await levelProvider().open(dir);
     for (let row = 0; row < 100; row++) {
@@ -182,7 +182,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await store.compact();
     await store.close();
     const table = (await readdir(dir)).find((name) => name.endsWith(".ldb")) ?? "";
-    // Such a table is left by an interrupted compaction.
+    // An interrupted compaction leaves such a table behind.
     await writeFile(join(dir, "000999.ldb"), "half a table");
     const packing = packDirectory(dir, { threads, tables: true });
     await buffer(packing.archive);
@@ -197,7 +197,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await buffer(packDirectory(dir, { threads }).archive);
   });
 
-  test("a file that is removed before it is read ends packing with a clear message", async () => {
+  test("packing ends with a clear message if a file is removed before it is read", async () => {
     const dir = join(await temporaryDirectory(), "in");
     await writeFiles(dir, { a: randomBytes(40_000_000), b: Buffer.from("b") });
     const { archive } = packDirectory(dir, { threads });
@@ -225,7 +225,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     },
   );
 
-  test("a progress callback that throws ends packing and unpacking, not the process", async () => {
+  test("if a progress callback throws, packing or unpacking ends, but not the process", async () => {
     const dir = await temporaryDirectory();
     const files = { a: randomBytes(9_000_000) };
     await writeFiles(join(dir, "in"), files);
@@ -262,7 +262,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
   });
 });
 
-test("a program passed on the command line can pack on threads", async () => {
+test("a program that is passed on the command line can pack on threads", async () => {
   const dir = await temporaryDirectory();
   await writeFiles(join(dir, "in"), someFiles());
   const program = `

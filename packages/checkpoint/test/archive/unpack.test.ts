@@ -17,7 +17,7 @@ const FILES = {
 };
 const ENTRIES: ForgedEntry[] = Object.entries(FILES).map(([path, content]) => ({ path, content }));
 
-/** Unpacks an archive of `entries`; the manifest has the archive's digest, so that only the content can be at fault. */
+/** Unpacks an archive of `entries`. The manifest has the archive's digest, so that only the content can be wrong. */
 async function unpackForged(
   entries: readonly ForgedEntry[],
   threads: boolean,
@@ -86,7 +86,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await expect(unpacked).rejects.toThrow("000001.ldb is not in its archive");
   });
 
-  test("an archive with another digest is refused even though every file is correct", async () => {
+  test("an archive with another digest is refused even if every file is correct", async () => {
     const changed = unpackForged(ENTRIES, threads, (manifest) => ({
       ...manifest,
       archive: { ...manifest.archive, sha256: "0".repeat(64) },
@@ -129,7 +129,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     expect(allowed).toBeLessThan(5_000_000);
   });
 
-  test("reading an endless archive stops where the manifest ends", async () => {
+  test("an endless archive is read only to the end of the manifest", async () => {
     const dir = join(await temporaryDirectory(), "out");
     const archive = forgeArchive(ENTRIES);
     let sent = 0;
@@ -141,11 +141,11 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     });
     const unpacking = unpackArchive(endless, dir, manifestOf(archive, FILES), { threads });
     await expect(unpacking).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
-    // The number of pieces that may be in flight to another thread.
+    // On threads, more pieces may be in flight.
     expect(sent).toBeLessThan(threads ? 50 : 10);
   });
 
-  test("unpacking a compressed archive that exceeds the manifest stops at the first extra file", async () => {
+  test("a compressed archive that exceeds the manifest is unpacked only up to the first extra file", async () => {
     const dir = join(await temporaryDirectory(), "out");
     const bomb = gzipSync(forgeArchive([...ENTRIES, { path: "bomb", content: Buffer.alloc(50_000_000) }]));
     const manifest = manifestOf(bomb, FILES);
@@ -166,7 +166,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     });
   });
 
-  test("aborted unpacking ends with the signal's reason and releases the stream", async () => {
+  test("unpacking that is aborted ends with the signal's reason, and releases the stream", async () => {
     const dir = join(await temporaryDirectory(), "out");
     const archive = forgeArchive(ENTRIES);
     const stop = new AbortController();
@@ -198,7 +198,8 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
         const out = join(dir, String(round));
         const spoiled = damages.reduce((bytes, one) => spoil(bytes, one), archive);
         const same = spoiled.equals(archive);
-        // In every second round the manifest has the digest of the changed archive: then the files' own digests must differ.
+        // In every second round, the manifest has the digest of the changed archive, so the digests of the files must
+        // differ.
         const manifest = round % 2 === 0 ? manifestOf(spoiled, FILES) : manifestOf(archive, FILES);
         try {
           await unpackArchive(streamOf(spoiled, 4096), out, manifest, { threads });

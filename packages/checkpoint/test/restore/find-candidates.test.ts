@@ -19,7 +19,7 @@ test("empty stores have no candidates", async () => {
   expect(await found([memoryStore(), memoryStore()])).toEqual([]);
 });
 
-test("it is an error if no store can be read", async () => {
+test("if no store can be read, an error is thrown", async () => {
   const away = faultyStore(memoryStore(), { fail: unreachable });
   await expect(found([away])).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
   await expect(found([away, away])).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
@@ -34,7 +34,7 @@ test("an unreachable store is reported, and the others are read", async () => {
 });
 
 test("a process that lacks resources does not restore an older checkpoint from another store", async () => {
-  const refused = new CairnError("SYSTEM_REFUSED", "This process has as many files open as it may.");
+  const refused = new CairnError("SYSTEM_REFUSED", "This process has reached its limit of open files.");
   const exhausted = faultyStore(memoryStore({ name: "exhausted" }), { fail: () => refused });
   const dir = await temporaryDirectory();
   const other = memoryStore({ name: "other" });

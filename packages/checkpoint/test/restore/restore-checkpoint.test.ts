@@ -12,7 +12,7 @@ import { testSource } from "../support/test-source.ts";
 import { filesAt } from "../support/index-files.ts";
 import { namesIn, restore, restoredIn, takeAt } from "../support/rounds.ts";
 
-/** A clock whose pauses between retries take no time; waits of minutes last until they are aborted. */
+/** A clock whose pauses between retries take no time. Waits of minutes last until they are aborted. */
 const still = manualClock();
 const hurried: Clock = {
   ...still,
@@ -97,7 +97,7 @@ const damages: [string, string, (store: CheckpointStore, name: string) => Promis
     },
   ],
   [
-    "another checkpoint's archive of equal size",
+    "another checkpoint's archive of the same size",
     "CHECKPOINT_CORRUPT",
     async (store, name) => {
       const archives = (await store.list("checkpoint-")).filter((file) => file.name.endsWith(".tar"));
@@ -223,7 +223,7 @@ test("a restore retries the same checkpoint after a stream was interrupted", asy
   expect(await restoredIn(dir)).toEqual(digestsOf(filesAt(10)));
 });
 
-test("a restore gives up on a stream that is interrupted every time, and leaves nothing behind", async () => {
+test("a restore fails if its stream is interrupted every time, and leaves nothing behind", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   let opened = 0;
@@ -250,7 +250,7 @@ test("bytes that change or are lost in transit lead to an older checkpoint, neve
   expect(await restoredIn(join(dir, "2"))).toEqual(digestsOf(filesAt(2)));
 });
 
-test("a restore from a store that cannot be written to works without a reservation", async () => {
+test("a restore works without a reservation if the store cannot be written to", async () => {
   const dir = await temporaryDirectory();
   const { store, names } = await threeCheckpoints(dir);
   const denied = new CairnError("STORE_DENIED", "This is a mirror.");
@@ -326,7 +326,7 @@ test("a restore reports progress in bytes of the archive, up to its size", async
   expect(seen.at(-1)).toBe(1);
 });
 
-test("an aborted restore ends with the signal's reason and leaves nothing", async () => {
+test("an aborted restore ends with the signal's reason, and leaves nothing behind", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   const stop = new AbortController();
@@ -340,7 +340,7 @@ test("an aborted restore ends with the signal's reason and leaves nothing", asyn
 });
 
 test.each(["list", "read", "create"] as const)(
-  "a restore that is aborted while a store does not respond to %s ends immediately, and a late response leaves nothing",
+  "a restore that is aborted while a store does not respond to %s ends immediately, and a late response leaves nothing behind",
   async (silent) => {
     const dir = await temporaryDirectory();
     const { store } = await threeCheckpoints(dir);
@@ -377,7 +377,7 @@ test("a reservation that a store makes after the restore was aborted is released
   await vi.waitFor(() => expect(removed).toEqual([expect.stringMatching(/^reservations\//)]));
 });
 
-test("a store keeps working after being copied to another location or kind of store", async () => {
+test("a store still works after it is copied to another location or kind of store", async () => {
   const dir = await temporaryDirectory();
   const folder = filesystemStore({ path: join(dir, "store") });
   const name = await takeAt(4, folder, testSource(), dir);

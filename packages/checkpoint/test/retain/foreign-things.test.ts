@@ -20,7 +20,7 @@ async function savedStore(): Promise<{ store: CheckpointStore; folder: string; d
   return { store, folder, dir, name: await takeAt(1, store, testSource(), dir) };
 }
 
-test("links that lead nowhere, in a circle or through a file hide no checkpoint", async () => {
+test("links that lead nowhere, in a circle or through a file do not hide any checkpoint", async () => {
   const { store, folder, name } = await savedStore();
   await symlink("nowhere", join(folder, "checkpoint-gone"));
   await symlink("checkpoint-loop", join(folder, "checkpoint-loop"));
@@ -29,7 +29,7 @@ test("links that lead nowhere, in a circle or through a file hide no checkpoint"
   expect(checkpoints.map((one) => one.name)).toEqual([name]);
 });
 
-test("old folders and links with the names of unfinished files neither stop a save nor are removed", async () => {
+test("old folders and links with the names of unfinished files do not stop a save, and are not removed", async () => {
   const { store, folder, dir } = await savedStore();
   await mkdir(join(folder, ".tmp-folder"));
   await symlink(".tmp-link", join(folder, ".tmp-link"));
@@ -55,7 +55,7 @@ test.each([
   expect((await restore([store], dir)).restored?.name).toBe(name);
 });
 
-test("a restore writes no reservation through a link that leads out of the store, and leaves nothing", async () => {
+test("a restore writes no reservation through a link that leads out of the store, and leaves nothing behind", async () => {
   const { store, folder, dir, name } = await savedStore();
   const outside = join(dir, "outside");
   await mkdir(outside);

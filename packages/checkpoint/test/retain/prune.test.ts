@@ -40,7 +40,7 @@ function said(plan: readonly PruneEntry[]): [number | null, boolean, string][] {
   return plan.map(({ txId, keep, because }) => [txId, keep, because]);
 }
 
-test("a plan gives a decision and a reason for everything and changes nothing; pruning carries it out", async () => {
+test("a plan gives a decision and a reason for everything and changes nothing, and pruning carries it out", async () => {
   const { store, save, plan } = await scene();
   const names = await save(1, 2, 3);
   const before = await namesIn(store);
@@ -55,7 +55,7 @@ test("a plan gives a decision and a reason for everything and changes nothing; p
   expect(await namesIn(store)).toEqual(before.filter((name) => !name.startsWith(names[0] ?? "")));
 });
 
-test("without a policy every checkpoint is kept", async () => {
+test("without a policy, every checkpoint is kept", async () => {
   const { save, plan } = await scene();
   await save(1, 2);
   expect((await plan()).map(({ keep }) => keep)).toEqual([true, true]);

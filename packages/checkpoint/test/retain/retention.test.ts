@@ -21,11 +21,11 @@ function kept(checkpoints: RetainedCheckpoint[], policy: RetentionPolicy | undef
     .map(({ name }) => name);
 }
 
-test("without a policy everything is kept", () => {
+test("without a policy, everything is kept", () => {
   expect(kept(aged(0, 2, 400), undefined)).toHaveLength(3);
 });
 
-test("retain-at-least alone keeps exactly that many", () => {
+test("retain-at-least alone keeps exactly that number of checkpoints", () => {
   expect(kept(aged(0), { retainAtLeast: 1 })).toEqual(["0 days"]);
   expect(kept(aged(0, 2), { retainAtLeast: 1 })).toEqual(["0 days"]);
   expect(kept(aged(0, 2), { retainAtLeast: 2 })).toEqual(["0 days", "2 days"]);
@@ -91,7 +91,7 @@ test("every decision has a reason", () => {
   ]);
 });
 
-test("in any store, the newest restorable checkpoint is kept, and at least as many as requested", () => {
+test("in any store, the newest restorable checkpoint is kept, and so are at least as many as requested", () => {
   const checkpoint = fc.record({ takenAt: fc.integer({ min: 0, max: 2 * NOW }), current: fc.boolean() });
   const policy = fc.oneof(
     fc.record({ retainAtLeast: fc.integer({ min: 1, max: 5 }) }),

@@ -15,7 +15,7 @@ async function txIdsIn(store: CheckpointStore): Promise<number[]> {
   return (await listCheckpoints(store)).checkpoints.map(({ txId }) => txId);
 }
 
-test("with retain-at-least 2 the store contains two checkpoints, starting with the second one", async () => {
+test("with retain-at-least 2, the store contains two checkpoints from the second save on", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -29,7 +29,7 @@ test("with retain-at-least 2 the store contains two checkpoints, starting with t
   expect(await txIdsIn(store)).toEqual([3, 2]);
 });
 
-test("age is measured by the store's clock, not by this machine's", async () => {
+test("age is measured by the store's clock, not by this machine's clock", async () => {
   const dir = await temporaryDirectory();
   let now = START;
   const store = memoryStore({ now: () => now });
@@ -73,7 +73,7 @@ test("checkpoints that only another version can restore are removed after a day,
   expect(await txIdsIn(store)).toEqual([3]);
 });
 
-test("checkpoints that the log has lost neither displace others nor are removed unless that is requested", async () => {
+test("checkpoints that the log has lost do not displace others, and are not removed unless that is requested", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const source = testSource();
@@ -84,7 +84,7 @@ test("checkpoints that the log has lost neither displace others nor are removed 
   expect(await txIdsIn(store)).toEqual([1000, 501]);
 });
 
-test("a checkpoint loses its manifest first, then its marks, then its archive", async () => {
+test("a checkpoint first loses its manifest, then its marks, and finally its archive", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const name = await takeAt(1, memory, testSource(), dir);
@@ -200,7 +200,7 @@ test("a reservation made during a sweep keeps the archive that is being read", a
   const old = await takeAt(1, memory, source, dir);
   await takeAt(2, memory, source, dir);
   const sweeping = faultyStore(memory, {
-    // The sweep has read the reservations and is about to remove the manifest: now a restore begins.
+    // The sweep has read the reservations and is about to remove the manifest when a restore begins.
     before: async ({ method, name }) => {
       if (method !== "remove" || name !== `${old}.json`) return;
       const expiresAt = new Date(Date.now() + HOUR).toISOString();

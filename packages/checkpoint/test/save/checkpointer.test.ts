@@ -107,7 +107,7 @@ test("an unexpected error does not stop the schedule", async () => {
   expect(checkpointer.status().last).toMatchObject({ txId: 1 });
 });
 
-test("a failed sweep is reported, and the checkpoint is saved all the same", async () => {
+test("a failed sweep is reported, and the checkpoint stays saved", async () => {
   const denied = new CairnError("STORE_DENIED", "Nothing may be listed.");
   const { checkpointer, events, store } = await start(
     { retentionPolicy: { retainAtLeast: 1 } },
@@ -142,7 +142,7 @@ test("a request saves immediately even if the newest checkpoint is recent, but n
   expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });
 });
 
-test("a request is refused while a round runs; a scheduled look waits for the round", async () => {
+test("while a round runs, a request is refused, and a scheduled look waits", async () => {
   const { clock, source, checkpointer, events } = await start();
   const release = holdCapture(source);
   const { done } = checkpointer.checkpointNow();
@@ -160,7 +160,7 @@ test("a request is refused while a round runs; a scheduled look waits for the ro
   );
 });
 
-test("requests are refused after stopping", async () => {
+test("requests are refused after the stop", async () => {
   const { checkpointer } = await start();
   await checkpointer.stop();
   await expect(checkpointer.checkpointNow().begun).rejects.toMatchObject({ code: "NOT_READY" });
@@ -200,7 +200,7 @@ test("an upload that exceeds the time limit is aborted, and none of it is listed
   await expect(readdir(join(dir, "capture"))).rejects.toMatchObject({ code: "ENOENT" });
 });
 
-test("a checkpointer saves once more when it is stopped, if configured and if something has changed", async () => {
+test("when it is stopped, a checkpointer saves once more if that is configured and something has changed", async () => {
   const { checkpointer, source, store } = await start({ checkpointOnClose: true });
   await checkpointer.checkpointNow().done;
   source.txId = 2;

@@ -57,6 +57,6 @@ test("a cluster with one folder saves about one checkpoint per period, whatever 
   await Promise.all(checkpointers.map((one) => one.stop()));
   const times = taken.toSorted((a, b) => a - b);
   const gaps = times.slice(1).map((time, at) => time - (times[at] ?? 0));
-  // Never earlier than the schedule allows; how much later depends on the load of the machine.
+  // No checkpoint is earlier than the schedule allows. How much later it is depends on the load of the machine.
   expect(Math.min(...gaps)).toBeGreaterThanOrEqual(0.9 * approxFrequency - 10);
 });

@@ -37,13 +37,13 @@ function startChild(dir: string, node: string): Child {
   };
 }
 
-test("however often a node is killed while saving, only whole checkpoints are listed and the next round succeeds", async () => {
+test("however often a node is killed during a save, only whole checkpoints are listed, and the next round succeeds", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "store"), temporaryGraceMs: 0 });
   for (let round = 0; round < 12; round++) {
     const child = startChild(dir, "node-1");
     await child.saved();
-    // At a random instant of one of the next rounds, which take a few milliseconds each.
+    // The process is killed at a random instant of one of the next rounds, each of which takes a few milliseconds.
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
     await child.kill();
 

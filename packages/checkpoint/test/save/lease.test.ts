@@ -67,7 +67,7 @@ test("a slowly renewed lease is valid from the request, not from the store's res
   await vi.waitFor(() => expect(lease?.lost.aborted).toBe(true));
 });
 
-test("confirming a lease renews it again if the response came so late that little time is left", async () => {
+test("a lease that is being confirmed is renewed again if the response came so late that little time is left", async () => {
   const clock = manualClock();
   let slow = 31_000;
   const asked = vi.fn<() => void>();
@@ -75,7 +75,7 @@ test("confirming a lease renews it again if the response came so late that littl
     before: async ({ method }) => {
       if (method !== "replace") return;
       asked();
-      // Not with `advance`, which would also fire the timer of a renewal.
+      // The test does not use `advance`, which would also fire the timer of a renewal.
       jumped += slow;
       slow = 0;
     },
@@ -88,7 +88,7 @@ test("confirming a lease renews it again if the response came so late that littl
   expect(asked).toHaveBeenCalledTimes(3);
 });
 
-test("releasing a lease leaves a successor's lease unchanged", async () => {
+test("the release of a lease leaves a successor's lease unchanged", async () => {
   const store = memoryStore();
   const lease = await held(store, manualClock(Date.now()));
   await takeOver(store);
@@ -96,7 +96,7 @@ test("releasing a lease leaves a successor's lease unchanged", async () => {
   expect((await store.read(LEASE))?.text).toBe(OTHERS);
 });
 
-test("if creating is not exclusive, only the last writer has the lease", async () => {
+test("if creation is not exclusive, only the last writer has the lease", async () => {
   const memory = memoryStore();
   const store: CheckpointStore = {
     ...memory,

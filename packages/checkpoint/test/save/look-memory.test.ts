@@ -9,7 +9,7 @@ import { take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 import type { TestSource } from "../support/test-source.ts";
 
-/** Saves a checkpoint into `store` as a process that sees the store's clock `ahead` would. */
+/** Saves a checkpoint into `store`, as a process would for which the store's clock is `ahead`. */
 async function saveAhead(store: CheckpointStore, source: TestSource, ahead = 0): Promise<void> {
   const elsewhere = { ...store, now: async () => (await store.now()) + ahead };
   expect(await take(elsewhere, source, await temporaryDirectory())).toMatchObject({ outcome: "taken" });
@@ -55,7 +55,7 @@ test("a second process with this node's id is recognised by its checkpoint, and 
   expect((await listCheckpoints(store)).checkpoints.map(({ txId }) => txId)).toEqual([8, 7, 1]);
 });
 
-test("a second process with this node's id is recognised by the lease that it keeps renewing", async () => {
+test("a second process with this node's id is recognised by its lease, which it keeps renewing", async () => {
   const { checkpointer, clock, store, source, events } = await start();
   const other = testSource(source.node);
   const gate = new EventEmitter();
@@ -107,7 +107,7 @@ test("neither earlier processes of the node nor its own checkpoints count as a s
   expect([...warnings(events), ...warnings(again)]).toEqual([]);
 });
 
-test("two processes with one node id and one store keep saving, and both report it", async () => {
+test("two processes with the same node id and the same store keep saving, and both report the problem", async () => {
   const store = memoryStore();
   const told: CheckpointerEvent[][] = [[], []];
   const twins = await Promise.all(
@@ -136,7 +136,7 @@ test("two processes with one node id and one store keep saving, and both report 
   expect((await listCheckpoints(store)).skipped).toEqual([]);
 });
 
-test("the newest checkpoint is replaced once when another node has found it damaged, even though nothing was written", async () => {
+test("if another node has found the newest checkpoint damaged, it is replaced once, even if nothing was written", async () => {
   const { store, source, look, checkpointer } = await start();
   await look();
   const name = checkpointer.status().last?.name ?? "";
@@ -149,7 +149,7 @@ test("the newest checkpoint is replaced once when another node has found it dama
   expect(checkpointer.status().last?.name).not.toBe(name);
 });
 
-test("a checkpoint that the source knows to be damaged does not count as the newest: the next round saves", async () => {
+test("a checkpoint that the source knows to be damaged does not count as the newest, so the next round saves", async () => {
   const { store, source, look, checkpointer } = await start();
   await look();
   const name = checkpointer.status().last?.name ?? "";

@@ -16,7 +16,7 @@ async function lost(): Promise<never> {
   throw new CairnError("CONFLICT", "The lease is lost.");
 }
 
-test("publishing is not retried once the lease is lost", async () => {
+test("publication is not retried once the lease is lost", async () => {
   const store = memoryStore();
   const failing = faultyStore(store, {
     fail: ({ method, nth }) => (method === "create" && nth === 1 ? unreachable() : undefined),
@@ -30,7 +30,7 @@ test("publishing is not retried once the lease is lost", async () => {
   expect(await namesIn(store)).toEqual(["m.json"]);
 });
 
-test("nothing is published if a response arrives after the lease ran out", async () => {
+test("nothing is published if a response arrives after the lease has expired", async () => {
   const dir = await temporaryDirectory();
   const clock = manualClock();
   const memory = memoryStore({ now: clock.now });

@@ -117,7 +117,7 @@ test("an index without transactions counts as unchanged", () => {
   expect(decideRound(empty)).toMatchObject({ save: false, reason: "empty" });
 });
 
-test("on request a changed index is saved however recent the newest checkpoint is", () => {
+test("on request, a changed index is saved however recent the newest checkpoint is", () => {
   const recent = { ...situation, newest: { txId: 10, takenAt: NOW }, forced: true };
   expect(decideRound(recent)).toMatchObject({ save: true });
 });
@@ -171,7 +171,7 @@ test.each([1, 5, 100])("a cluster of %i nodes saves about one checkpoint per per
   expect(longestGap).toBeLessThan(1.15);
 });
 
-/** Simulates nodes with ever-changing indexes that follow the schedule over one store; times are in periods. */
+/** Simulates nodes with ever-changing indexes that follow the schedule and share one store. Times are in periods. */
 function simulate(nodes: number, periods: number): { perPeriod: number; longestGap: number } {
   let state = 42;
   const random = (): number => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;

@@ -24,7 +24,7 @@ test("an upload without progress for ten minutes is aborted, so that its lease e
   const uploading = vi.fn<() => void>();
   const store: CheckpointStore = {
     ...memory,
-    // Accepts no data until it is aborted.
+    // This upload accepts no data until it is aborted.
     async upload(_name, content, { signal = new AbortController().signal } = {}) {
       uploading();
       await once(signal, "abort");
@@ -44,11 +44,11 @@ test("an upload without progress for ten minutes is aborted, so that its lease e
   expect(await namesIn(store)).toEqual([]);
 });
 
-test("a slow upload keeps its lease, and so does the time before it", async () => {
+test("a lease is kept during a slow upload, and during the time before it", async () => {
   const clock = manualClock();
   const store = memoryStore({ now: clock.now });
   const lease = await acquireLease(store, { owner: "node-1", logId: "log-a", ttlMs: 60_000, clock });
-  // Copying the index may take a long time, and has no progress in bytes.
+  // Copying the index may take a long time and makes no progress in bytes.
   for (let renewal = 0; renewal < 40; renewal++) await third(store, clock);
   for (let bytes = 0; bytes < 3; bytes++) {
     lease?.note({ archive: "a.tar", bytes });

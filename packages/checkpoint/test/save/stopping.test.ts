@@ -67,7 +67,7 @@ test("a round whose store responds after the node has stopped captures and publi
   expect(types(events)).toEqual(["begun", "failed"]);
 });
 
-test("an upload runs at full speed once the node stops, and so does the one on close", async () => {
+test("once the node stops, both a running upload and the upload on close run at full speed", async () => {
   const packed: PackOptions[] = [];
   const { checkpointer, source } = await start({ checkpointOnClose: true }, {}, undefined, {
     archiving: {

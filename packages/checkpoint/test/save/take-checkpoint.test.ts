@@ -70,7 +70,7 @@ test("checkpoints of another log, of another format or lost by the log do not co
   expect(await take(store, source, dir, { forced: false })).toMatchObject({ outcome: "taken" });
 });
 
-test("a tail that is replayed within the budget is saved only on request, or in place of a damaged checkpoint", async () => {
+test("a tail that can be replayed within the budget is saved only on request, or to replace a damaged checkpoint", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();
   const damaged = new Set<string>();
@@ -153,7 +153,7 @@ const failures: [string, StoreFaults][] = [
     { fail: ({ method }) => (method === "replace" ? full : undefined) },
   ],
 ];
-test.each(failures)("when %s, the error is thrown and nothing new is listed", async (_what, faults) => {
+test.each(failures)("if %s, the error is thrown, and nothing new is listed", async (_what, faults) => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const source = testSource();
@@ -163,7 +163,7 @@ test.each(failures)("when %s, the error is thrown and nothing new is listed", as
   expect(await take(memory, source, dir)).toMatchObject({ outcome: "taken" });
 });
 
-test("a lost response to writing the manifest is not a failure: the manifest is read again", async () => {
+test("if the response to writing the manifest is lost, the manifest is read again, and the save does not fail", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   let lost = 0;
@@ -175,7 +175,7 @@ test("a lost response to writing the manifest is not a failure: the manifest is 
   expect((await listCheckpoints(memory)).checkpoints).toHaveLength(1);
 });
 
-test("a store that silently drops bytes is noticed before anything is published", async () => {
+test("the loss of bytes by a store is detected before anything is published", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const store = {
@@ -239,7 +239,7 @@ test("the lease of a node that died is taken over once it has expired by the sto
       return neverAgain;
     };
   });
-  // The clock of the other process does not advance, so it does not renew its lease, like a dead process.
+  // The clock of the other process does not advance, so the process does not renew its lease, as if it were dead.
   void take(store, dead, join(dir, "dead"), { clock: manualClock() });
   await captured;
   now += 59_000;
@@ -248,7 +248,7 @@ test("the lease of a node that died is taken over once it has expired by the sto
   expect(await take(store, testSource(), dir)).toMatchObject({ outcome: "taken" });
 });
 
-test("a process suspended for longer than its lease publishes nothing next to its successor", async () => {
+test("a process that was suspended for longer than its lease publishes nothing in addition to its successor", async () => {
   const dir = await temporaryDirectory();
   let now = Date.parse("2026-11-20T06:00:00.000Z");
   const store = memoryStore({ now: () => now });
@@ -307,7 +307,7 @@ test("an unreadable lease is valid for ten minutes", async () => {
   expect(await take(store, testSource(), dir)).toMatchObject({ outcome: "taken" });
 });
 
-test("an aborted round ends with the signal's reason and leaves nothing", async () => {
+test("an aborted round ends with the signal's reason, and leaves nothing behind", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: join(dir, "store") });
   const stop = new AbortController();

@@ -7,7 +7,7 @@ import { namesIn, sweep, take, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 import type { TestSource } from "../support/test-source.ts";
 
-/** Returns a node with a different log from that of `testSource()`. */
+/** Returns a node whose log differs from the one of `testSource()`. */
 function otherSource(logId = "log-b", node = "node-b"): TestSource {
   return Object.assign(testSource(node), { logId });
 }
@@ -49,7 +49,7 @@ test("no node uploads while a lease of an earlier version, which names no log, i
   }
 });
 
-test("retention of one log leaves checkpoints of another log alone", async () => {
+test("the retention policy of one log does not affect checkpoints of another log", async () => {
   const store = memoryStore();
   const dir = await temporaryDirectory();
   const mine = testSource();
@@ -68,7 +68,7 @@ test("another log whose nodes save to the same store is reported once, with its 
   for (const round of [1, 2]) {
     for (const other of [otherSource(), otherSource("log-c", "node-c")]) {
       clock.advance(5_000);
-      // After this log's own checkpoints, since names are listed by transaction.
+      // The other log's checkpoint comes after this log's checkpoints, because names are listed by transaction.
       await takeAt(round, store, other, await temporaryDirectory());
     }
     source.txId += 10;

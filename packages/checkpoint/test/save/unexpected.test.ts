@@ -15,7 +15,7 @@ const thrown: [string, unknown][] = [
   ["an out-of-memory error", new RangeError("Array buffer allocation failed")],
 ];
 
-test.each(thrown)("a store that throws %s fails that round and no other", async (_what, error) => {
+test.each(thrown)("a store that throws %s makes only that round fail", async (_what, error) => {
   const memory = memoryStore();
   let fail = true;
   const store: CheckpointStore = {
@@ -32,7 +32,7 @@ test.each(thrown)("a store that throws %s fails that round and no other", async 
 });
 
 test.each(["upload", "create", "replace", "read", "now", "remove"] as const)(
-  "a store whose %s throws synchronously fails that round and no other",
+  "a store whose %s throws synchronously makes only that round fail",
   async (method) => {
     let time = Date.now;
     const memory = memoryStore({ now: () => time() });
@@ -51,7 +51,7 @@ test.each(["upload", "create", "replace", "read", "now", "remove"] as const)(
     expect(checkpointer.status().nextCheckAt).not.toBeNull();
     fail = false;
     source.txId += 1;
-    // A lease that could not be removed may be left.
+    // A lease that could not be removed may remain.
     await vi.waitFor(async () => {
       await look();
       expect(checkpointer.status().last).toMatchObject({ txId: source.txId });
@@ -80,7 +80,7 @@ test.each(["begun", "taken", "skipped", "sweep-begun", "swept"])(
   },
 );
 
-test("rounds missed while the process was suspended for days are dropped: one look, and the next a period later", async () => {
+test("rounds that were missed while the process was suspended for days are dropped: one look follows, and the next a period later", async () => {
   const { clock, source, checkpointer, events, look } = await start();
   await look();
   source.txId += 1;
@@ -93,7 +93,7 @@ test("rounds missed while the process was suspended for days are dropped: one lo
   expect(source.captures).toBe(2);
 });
 
-test("during a round that takes longer than a period no other round starts, and missed rounds are not made up for", async () => {
+test("during a round that takes longer than a period, no other round starts, and missed rounds are not repeated", async () => {
   let sweeping: ManualClock | undefined;
   const { clock, source, checkpointer, events, look } = await start(
     {},

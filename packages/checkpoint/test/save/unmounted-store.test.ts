@@ -7,7 +7,10 @@ import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
-/** Linux's memory file system: the only volume besides the disk that every machine has mounted and every user may write to. */
+/**
+ * The memory file system of Linux. Apart from the disk, it is the only volume that every machine has mounted and to
+ * which every user may write.
+ */
 const VOLUME = "/dev/shm";
 
 /** Returns a store on a volume below `<dir>/mnt`, which can be unmounted and mounted again. */
@@ -95,7 +98,7 @@ test("a store that was moved from its volume to the disk, with its checkpoints, 
   expect(await open(mountPoint).list("checkpoint-")).toEqual([]);
 });
 
-test("removing the file that the hint names allows the store to be used without the volume", async () => {
+test("once the file that the hint names is removed, the store can be used without the volume", async () => {
   const { dir, mountPoint, mount, unmount, open } = await scene();
   await mount();
   const source = testSource();

@@ -1,7 +1,7 @@
 import { seededRandom } from "../../testing/simulation/seeded-random.ts";
 
 /**
- * The faults that occur, and their frequency; each `…Every` is a mean in periods of one node, `Infinity` means never.
+ * The faults that occur, and their frequency. Each `…Every` is a mean in periods of one node; `Infinity` means never.
  */
 export interface Storm {
   readonly crashEvery: number;
@@ -11,7 +11,7 @@ export interface Storm {
   readonly pauseOfWritesEvery: number;
   /** The fraction of a saving node's requests just before or after which the node dies or freezes. */
   readonly atStep: number;
-  /** The fraction of all requests that are not done, or done with the response lost. */
+  /** The fraction of all requests that are not executed, or are executed but whose response is lost. */
   readonly failing: number;
   /** The request (starting with 1) at which its sender is killed or frozen, whatever else happens. */
   readonly once?: { readonly request: number; readonly does: "die before" | "die after" | "freeze after" };
@@ -46,8 +46,8 @@ export interface Conditions {
   readonly periods: number;
   readonly period: number;
   /**
-   * Whether the store's conditional writes are exclusive; `"claimed"`: the store claims that they are, but they are
-   * not.
+   * Whether the store's conditional writes are exclusive. With `"claimed"`, the store claims that they are, but they
+   * are not.
    */
   readonly exclusive: boolean | "claimed";
   /** The shortest and the longest duration of an upload. */
@@ -62,7 +62,10 @@ export interface Conditions {
 
 const HOUR = 3_600_000;
 
-/** Returns a cluster as in the documentation: PT6H, uploads of a minute or two, three checkpoints or two days kept. */
+/**
+ * Returns the conditions of the documentation: a period of PT6H, uploads of a minute or two, and a retention of three
+ * checkpoints or two days.
+ */
 export function usualConditions(seed: number, nodes: number, periods: number): Conditions {
   return {
     seed,
@@ -77,7 +80,7 @@ export function usualConditions(seed: number, nodes: number, periods: number): C
   };
 }
 
-/** Returns a cluster that only the seed chooses: its size, its period, its store, and its faults. */
+/** Returns conditions that are chosen entirely by the seed: the cluster's size, period, store and faults. */
 export function anyConditions(seed: number, nodePeriods: number): Conditions {
   const random = seededRandom(seed);
   const nodes = random.pick([1, 2, 3, 5, 5, 8, 20]) ?? 1;

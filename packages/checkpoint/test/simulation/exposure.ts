@@ -1,22 +1,25 @@
 import type { VirtualTime } from "../../testing/simulation/virtual-time.ts";
 
 /**
- * The time that the cluster spent without a new checkpoint even though a node ran, the store responded, and there was
+ * The time that the cluster spent without a new checkpoint although a node ran, the store responded, and there was
  * something new.
  */
 export interface Exposure {
-  /** Counts the time so far; to be called before anything that the conditions depend on changes. */
+  /** Counts the time so far. Must be called before a change to anything on which the conditions depend. */
   advance(): void;
   /** Records that a node was killed or froze while saving: its work is lost, and its lease has to expire. */
   interrupt(): void;
   published(): void;
   /** Returns all unexcused time (ms). */
   total(): number;
-  /** Returns the longest gap (ms) by how many savers were interrupted in it; one still open counts. */
+  /**
+   * Returns the longest gap (ms) for each number of savers that were interrupted in it. A gap that is still open
+   * counts.
+   */
   longest(): ReadonlyMap<number, number>;
 }
 
-/** Measures exposure; `isExposed` returns whether nothing excuses a gap now. */
+/** Measures exposure. `isExposed` returns whether nothing excuses a gap now. */
 export function measureExposure(time: VirtualTime, isExposed: () => boolean): Exposure {
   const longest = new Map<number, number>();
   let since = time.now();

@@ -24,7 +24,7 @@ export interface FaultParts {
 /** The running faults of a simulation. */
 export interface Faults {
   onStep(life: NodeLife, when: "before" | "after"): void;
-  /** Records that a round failed with `error`; an error that no fault explains is a violation. */
+  /** Records that a round failed with `error`. An error that no fault explains is a violation. */
   explain(error: unknown): void;
 }
 
@@ -50,7 +50,7 @@ export function startFaults(parts: FaultParts): Faults {
   }
 
   function startAgain(node: SimulatedNode): void {
-    // Often restarted immediately, as by a supervisor, sometimes after days.
+    // The node is often restarted immediately, as by a supervisor, but sometimes only after days.
     time.plan(random.magnitude(1_000, 3 * period), () => {
       exposure.advance();
       if (node.life() === undefined) node.start();

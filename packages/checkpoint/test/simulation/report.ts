@@ -12,9 +12,12 @@ export interface Report {
   readonly periods: number;
   readonly uploads: number;
   readonly uploadsPerPeriod: number;
-  /** The longest gap in periods: without an interrupted saver, with one, and with more. */
+  /** The longest gap in periods: with no interrupted saver, with one, and with more. */
   readonly longestGap: { readonly plain: number; readonly interrupted: number; readonly oftener: number };
-  /** The longest gap's excess over the limit: 1.5 periods and a lease, plus half a period for each saver interrupted in it. */
+  /**
+   * How far the longest gap exceeds the limit, which is 1.5 periods and a lease, plus half a period for each saver that
+   * was interrupted in the gap.
+   */
   readonly gapBeyondLimit: number;
   readonly mostAtOnce: number;
   /** The fraction of all uploads. */

@@ -8,7 +8,9 @@ import type { NodeLife } from "../../testing/simulation/node-life.ts";
 import type { SeededRandom } from "../../testing/simulation/seeded-random.ts";
 import type { StoreContents, StoreWatcher } from "../../testing/simulation/simulated-store.ts";
 
-/** Restores the newest checkpoint now and then, as slowly as possible, and marks it as verified on success. */
+/**
+ * Restores the newest checkpoint from time to time, as slowly as possible, and marks it as verified if that succeeds.
+ */
 export interface Restorer {
   /**
    * Returns whether it may rely on the archive of `name`: it has held a reservation without a lapse, and has found the
@@ -45,7 +47,7 @@ export function startRestorer(
       next.written?.(name, file, before);
       if (!name.startsWith(RESERVATIONS) || before === undefined) return;
       const { expiresAt } = JSON.parse(before.content.toString("utf8")) as { expiresAt: string };
-      // Renewed too late: a sweep may have passed in between.
+      // The reservation was renewed too late, so a sweep may have run in between.
       if (Date.parse(expiresAt) <= contents.now()) counted = undefined;
     },
   });

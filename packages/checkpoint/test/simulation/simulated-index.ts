@@ -10,7 +10,7 @@ export const LOG_ID = "log-a";
 
 const PIECES = 8;
 const PIECE_BYTES = 128;
-/** The size of every simulated archive: a unit, so that bytes count uploads. */
+/** The size of every simulated archive. It serves as a unit, so that bytes count uploads. */
 export const ARCHIVE_BYTES = PIECES * PIECE_BYTES;
 
 /** The transaction log that all nodes follow; writes to it pause and resume. */
@@ -39,7 +39,10 @@ export function simulatedLog(time: VirtualTime, msPerTx: number): SimulatedLog {
   };
 }
 
-/** Returns a node's index, and its archiving: a copy takes `captureMs`, during which the log continues; a transaction is replayed in 1 ms. */
+/**
+ * Returns a node's index, and its archiving: a copy takes `captureMs`, during which the log continues, and a
+ * transaction is replayed in 1 ms.
+ */
 export function simulatedIndex(
   life: NodeLife,
   log: SimulatedLog,

@@ -11,7 +11,7 @@ export interface SimulatedNode {
   readonly life: () => NodeLife | undefined;
   start(): void;
   kill(): void;
-  /** Shuts the node down cleanly; it has ended when the promise resolves. */
+  /** Shuts the node down cleanly. The node has ended once the promise resolves. */
   stop(timeoutMs: number): Promise<void>;
   /** Returns the total time that the node ran (ms). */
   ran(): number;

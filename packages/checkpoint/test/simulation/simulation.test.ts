@@ -7,7 +7,7 @@ import { simulate } from "./simulate.ts";
 const SEEDS = Array.from({ length: 30 }, (_, at) => at + 1);
 const HOUR = 3_600_000;
 
-/** Expects what must hold for every cluster, whatever happens to it. */
+/** Expects the rules that must hold for every cluster, whatever happens to it. */
 function expectOrder(report: Report): void {
   expect(report.violations).toEqual([]);
   if (report.conditions.exclusive !== true) return;

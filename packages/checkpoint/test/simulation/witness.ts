@@ -51,7 +51,7 @@ export interface Witness {
   /** Returns whether `life` holds the lease, or uploads. */
   isSaving(life: NodeLife): boolean;
   violate(rule: string, what: string): void;
-  /** Records that `life` has ended; its unfinished upload never arrives. */
+  /** Records that `life` has ended. Its unfinished upload never arrives. */
   died(life: NodeLife): void;
   counted(): Counted;
 }
@@ -72,7 +72,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
   const violations: Violation[] = [];
   const published = new Map<string, Published>();
   const uploading = new Map<string, NodeLife>();
-  /** The processes that uploaded archives whose manifests have yet to arrive, by name. */
+  /** The processes that uploaded archives whose manifests have not arrived yet, by name. */
   const unpublished = new Map<string, NodeLife>();
   const byNode = new Map<string, number>();
   let holder: NodeLife | undefined;
@@ -86,7 +86,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
   const listed = (): Published[] =>
     [...published.values()].toSorted((a, b) => newestFirst(a.parsed, b.parsed));
   const isVerified = (one: Published): boolean => files.has(checkpointFile(one.name, "verified"));
-  // At the very instant at which a process continues, it has not yet looked at its clock.
+  // At the very instant at which a process continues, it has not read its clock yet.
   const running = (): NodeLife[] =>
     [...uploading.values()].filter((life) => !life.isFrozen() && life.thawedAt() < time.now());
 
@@ -95,8 +95,8 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
     if (parsed === undefined) return violate("names are checkpoints' names", name);
     const manifest = decodeManifest(name, file.content.toString("utf8"));
     const archive = files.get(checkpointFile(name, "archive"))?.content;
-    // Where creating is two steps, a process may freeze between them and find its archive swept; every reader skips
-    // such a checkpoint.
+    // If creation takes two steps, a process may freeze between them, and its archive may be swept in the meantime.
+    // Every reader skips such a checkpoint.
     if (!exclusive && archive === undefined) return;
     const sha256 = archive === undefined ? "" : createHash("sha256").update(archive).digest("hex");
     if (sha256 !== manifest.archive.sha256) violate("every listed checkpoint is complete", name);
@@ -124,7 +124,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
     const [newest] = listed();
     const is = published.get(name);
     published.delete(name);
-    // Only a node that could not find out whether its manifest was written may remove it.
+    // Only the node that could not determine whether its manifest was written may remove it.
     if (newest?.name === name && is?.by !== by) violate("the newest checkpoint stays", name);
     if (
       is !== undefined &&

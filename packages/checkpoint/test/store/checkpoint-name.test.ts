@@ -5,12 +5,12 @@ import { formatCheckpointName, parseCheckpointFile } from "../../src/store/check
 
 const TIME = Date.parse("2026-11-20T06:12:26.123Z");
 
-test("a name contains transaction and time, without colons", () => {
+test("a name contains the transaction and the time, without colons", () => {
   const name = formatCheckpointName({ txId: 1000, takenAt: TIME, suffix: "1f3a9c0e" });
   expect(name).toBe("checkpoint-1000-2026-11-20T06-12-26.123Z-1f3a9c0e");
 });
 
-test("parsing every formatted name returns its parts", () => {
+test("every formatted name can be parsed into its parts", () => {
   fc.assert(
     fc.property(
       fc.maxSafeNat(),
@@ -43,7 +43,7 @@ test.each([
   expect(parseCheckpointName(name)).toBeUndefined();
 });
 
-test("the files of a checkpoint are distinguished from each other and from foreign files", () => {
+test("the files of a checkpoint can be distinguished from each other and from foreign files", () => {
   const checkpoint = "checkpoint-1-2026-11-20T06-12-26.123Z-1f3a9c0e";
   expect(parseCheckpointFile(`${checkpoint}.tar`)).toEqual({ checkpoint, part: "archive" });
   expect(parseCheckpointFile(`${checkpoint}.json`)).toEqual({ checkpoint, part: "manifest" });

@@ -27,7 +27,7 @@ test.each([
   ["no files", JSON.stringify({ ...someManifest(), files: [] })],
   ["a different transaction than its name", JSON.stringify({ ...someManifest(), txId: 1001 })],
   [
-    "a different time than its name",
+    "a different time from its name",
     JSON.stringify({ ...someManifest(), takenAt: "2026-11-20T06:12:26.124Z" }),
   ],
   [

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 
-/** A request as received. */
+/** A request as it was received. */
 export interface Asked {
   readonly method: string;
   /** The path and the query. */
@@ -12,12 +12,12 @@ export interface Asked {
   readonly body: Buffer;
 }
 
-/** A response; `reset` resets the connection instead. */
+/** A response. With `reset`, the connection is reset instead. */
 export type Answer =
   | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string | Buffer }
   | "reset";
 
-/** A real HTTP server that sends the responses that a test chooses; it is stopped with the test. */
+/** A real HTTP server that sends the responses that a test chooses. It is stopped at the end of the test. */
 export interface AnsweringServer {
   readonly endpoint: string;
   readonly asked: Asked[];

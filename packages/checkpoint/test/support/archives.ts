@@ -4,7 +4,7 @@ import { Header } from "tar";
 import type { Manifest } from "../../src/index.ts";
 import { NAME, someManifest } from "./manifests.ts";
 
-/** An entry that a test chooses, even one that no checkpoint may have. */
+/** An entry that a test chooses. It may be one that no checkpoint can have. */
 export interface ForgedEntry {
   readonly path: string;
   readonly content?: Uint8Array;
@@ -12,7 +12,7 @@ export interface ForgedEntry {
   readonly linkpath?: string;
 }
 
-/** Returns a tar archive of any entries. */
+/** Returns a tar archive of `entries`, which may be arbitrary. */
 export function forgeArchive(entries: readonly ForgedEntry[]): Buffer {
   const parts: Buffer[] = [];
   for (const { path, content = Buffer.alloc(0), type = "File", linkpath } of entries) {

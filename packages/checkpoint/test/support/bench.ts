@@ -29,7 +29,7 @@ export interface Bench {
   look(): Promise<void>;
 }
 
-/** Starts a bench, which is stopped with the test at the latest. */
+/** Starts a bench, which is stopped at the end of the test at the latest. */
 export async function start(
   change: Partial<CheckpointerOptions> = {},
   faults: StoreFaults = {},
@@ -80,7 +80,7 @@ export async function start(
   };
 }
 
-/** Lets captures wait until the returned function is called. */
+/** Makes captures wait until the returned function is called. */
 export function holdCapture(source: TestSource): () => void {
   const gate = new EventEmitter();
   source.beforeCapture = async () => void (await once(gate, "open"));

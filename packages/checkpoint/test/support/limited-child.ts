@@ -1,4 +1,4 @@
-// A process that may not write large files: saves to one store, restores from another, and prints the error codes.
+// This process may not write large files. It saves to one store, restores from another, and prints the error codes.
 // node limited-child.js DIR STORE
 import { join } from "node:path";
 import { isCairnError } from "@cairn/kv";

@@ -9,7 +9,10 @@ import { errorDocument, listingPage } from "./answering-server.ts";
 
 /** The differences between a service and Amazon's. */
 export interface S3Quirks {
-  /** The handling of If-None-Match and If-Match when writing: compared, ignored, refused, or compared with an ETag without quotes. */
+  /**
+   * How writes treat If-None-Match and If-Match: they compare, ignore or refuse them, or compare them with an ETag
+   * without quotes.
+   */
   conditions?: "honoured" | "ignored" | "refused" | "bare";
   /** Whether Range is ignored, so that everything is sent. */
   noRanges?: boolean;
@@ -22,11 +25,11 @@ export interface S3Quirks {
   /** Replaces the response to a request. Returns whether it did so. */
   interfere?: (asked: S3Asked, response: ServerResponse) => boolean;
   /**
-   * Receives every response with a range or file before it is sent, and may send a different one. Returns whether it
-   * did so.
+   * Called with every response that contains a range or a file, before it is sent. May send a different response.
+   * Returns whether it did so.
    */
   spoilBody?: (asked: S3Asked, body: Buffer, response: ServerResponse) => boolean;
-  /** Returns whether to lose the response after the request has been done. */
+  /** Returns whether to lose the response after the request has been executed. */
   loseAnswer?: (asked: S3Asked) => boolean;
 }
 
@@ -46,20 +49,20 @@ interface Stored {
   readonly headers: Record<string, string>;
 }
 
-/** An S3 service in memory that speaks HTTP, with one bucket; its quirks may be changed while it is used. */
+/** An S3 service in memory that speaks HTTP and has one bucket. Its quirks may be changed while it is in use. */
 export interface MemoryS3 {
   readonly endpoint: string;
   readonly quirks: S3Quirks;
   readonly asked: S3Asked[];
   readonly objects: Map<string, Stored>;
   readonly uploads: Map<string, { readonly key: string; at: Date; readonly parts: Map<number, Buffer> }>;
-  /** Returns a store in its bucket, closed with the test. */
+  /** Returns a store in its bucket. The store is closed at the end of the test. */
   store(options?: Partial<S3StoreOptions>): CheckpointStore;
 }
 
 const BUCKET = "checkpoints";
 
-/** Starts a service on a free port, which is stopped with the test. */
+/** Starts a service on a free port. The service is stopped at the end of the test. */
 export async function memoryS3(quirks: S3Quirks = {}): Promise<MemoryS3> {
   const objects: MemoryS3["objects"] = new Map();
   const uploads: MemoryS3["uploads"] = new Map();

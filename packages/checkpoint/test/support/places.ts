@@ -4,14 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 
-/** Creates a directory that is removed with the test. */
+/** Creates a directory that is removed at the end of the test. */
 export async function temporaryDirectory(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "cairn-checkpoint-"));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
   return dir;
 }
 
-/** Returns the digests of the files of a directory: comparing large buffers one byte at a time takes seconds. */
+/** Returns the digests of a directory's files, because it takes seconds to compare large buffers byte by byte. */
 export async function contentsOf(dir: string): Promise<Record<string, string>> {
   const found: Record<string, Buffer> = {};
   for (const name of (await readdir(dir)).toSorted()) found[name] = await readFile(join(dir, name));

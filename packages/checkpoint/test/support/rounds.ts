@@ -29,7 +29,7 @@ export function take(
   return takeCheckpoint({ source, forced: true, ...change, options: { ...options, ...change.options } });
 }
 
-/** Saves a checkpoint of `source` at `txId`, with content of this transaction only, and returns its name. */
+/** Saves a checkpoint of `source` at `txId`, with only the content of this transaction, and returns its name. */
 export async function takeAt(
   txId: number,
   store: CheckpointStore,
@@ -43,7 +43,7 @@ export async function takeAt(
   return outcome.checkpoint.name;
 }
 
-/** Restores from `stores` to `<dir>/live`; accepts everything except as changed by the test. */
+/** Restores from `stores` to `<dir>/live`. Unless the test specifies otherwise, every checkpoint is accepted. */
 export function restore(
   stores: readonly CheckpointStore[],
   dir: string,

@@ -4,8 +4,8 @@ import type { S3Request } from "./s3-request.ts";
 export type ConditionAnswer = "go on" | 412 | 404;
 
 /**
- * Compares conditions of writes in place of a service that ignores them. Knows only the objects that passed here, so everything has to
- * be written through this object.
+ * Compares the conditions of writes in place of a service that ignores them. It knows only the objects that were
+ * written through it, so everything must be written through it.
  */
 export class S3Conditions {
   readonly #tags = new Map<string, string>();

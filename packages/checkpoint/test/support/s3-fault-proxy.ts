@@ -10,20 +10,20 @@ import type { Said } from "./s3-passing.ts";
 import { s3Request } from "./s3-request.ts";
 import type { S3Request, S3RequestKind } from "./s3-request.ts";
 
-/** The traffic of one kind of request; bytes are those of bodies. */
+/** The traffic of one kind of request. Bytes are counted in bodies only. */
 export interface S3Traffic {
   requests: number;
   bytesSent: number;
   bytesReceived: number;
 }
 
-/** A real HTTP proxy between an S3 client and a service, which is stopped with the test. */
+/** A real HTTP proxy between an S3 client and a service. The proxy is stopped at the end of the test. */
 export interface S3FaultProxy {
   readonly endpoint: string;
-  /** The faults to inject; may be changed at any time. */
+  /** The faults to inject. They may be changed at any time. */
   plan: FaultPlan;
   /**
-   * The number of bytes of objects after which the connection that sent the last of them is closed; the count then
+   * The number of bytes of objects after which the connection that sent the last of them is closed. The count then
    * starts again.
    */
   breakEvery: number;

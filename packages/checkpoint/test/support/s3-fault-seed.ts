@@ -20,14 +20,14 @@ export interface SeedOutcome {
 }
 
 const MIB = 1024 * 1024;
-/** A size of three parts, the last one short. */
+/** A size that needs three parts, of which the last is short. */
 const BYTES = 11 * MIB;
 const SOME = 0.12;
 const MOST = 0.95;
-/** The kinds that may fail nearly always. If the others did, the next sweep could not clean up. */
+/** The kinds of requests that may fail nearly always. If the other kinds did, the next sweep could not clean up. */
 const BROKEN: readonly S3RequestKind[] = ["begin", "part", "complete", "put", "get"];
 
-/** Returns a seed's faults: some at any request, and with every third seed most requests of one kind. */
+/** Returns a seed's faults. Some are at any request; with every third seed, most requests of one kind also fail. */
 export function planOf(seed: number): FaultPlan {
   const some = seededFaults(seed, SOME);
   if (seed % 3 !== 0) return some;
@@ -36,7 +36,7 @@ export function planOf(seed: number): FaultPlan {
   return (request) => (request.kind === broken ? most(request) : some(request));
 }
 
-/** Uploads and reads back through faults, with only a store; throws if the outcome is not one of those allowed. */
+/** Uploads and reads back through faults, using only a store. Throws if the outcome is not allowed. */
 export async function uploadThroughFaults(
   seed: number,
   store: CheckpointStore,
@@ -62,7 +62,9 @@ export async function uploadThroughFaults(
   return { saved, restored, faults: proxy.happened.length };
 }
 
-/** Like {@link uploadThroughFaults}, with whole rounds: lease, archive, manifest, reservation. */
+/**
+ * Like {@link uploadThroughFaults}, but with whole rounds: the lease, the archive, the manifest and the reservation.
+ */
 export async function roundThroughFaults(
   seed: number,
   store: CheckpointStore,
@@ -97,7 +99,7 @@ export async function roundThroughFaults(
   return { saved, restored, faults: proxy.happened.length };
 }
 
-/** Requires that the next sweep removes what a failed round left behind: no archive remains without its manifest. */
+/** Requires that the next sweep removes the leftovers of a failed round: no archive remains without its manifest. */
 async function requireSwept(
   store: CheckpointStore,
   logId: string,
@@ -112,7 +114,7 @@ async function requireSwept(
     throw new Error(`after a sweep there was ${lying.join()}`);
 }
 
-/** Returns `ok`, or the code of the error; throws an error without a code. */
+/** Returns `ok`, or the code of the error. Throws an error that has no code. */
 async function codeOf(work: () => Promise<unknown>): Promise<string> {
   try {
     await work();

@@ -3,23 +3,26 @@ import type { S3Request, S3RequestKind } from "./s3-request.ts";
 
 /** A fault of one request. */
 export type S3Fault =
-  /** Responded in place of the service, which never receives the request. */
+  /** The response is sent in place of the service, which never receives the request. */
   | "500"
   | "503"
   | "409"
   | "412"
-  /** The connection is reset when half of the request's body has arrived. */
+  /** The connection is reset once half of the request's body has arrived. */
   | "reset while sending"
-  /** The service does what is requested; then the connection is reset instead of a response. */
+  /** The service executes the request, and the connection is reset in place of a response. */
   | "answer lost"
-  /** The service does what is requested; then nothing is sent. */
+  /** The service executes the request, and no response is sent. */
   | "no answer"
-  /** The response's body: reset after half of it; half of it despite its stated length; in drops; half of it and then silence. */
+  /**
+   * The body of the response: the connection is reset after half of it; only half of it is sent despite its stated
+   * length; it is sent in small drops; or half of it is followed by silence.
+   */
   | "reset while receiving"
   | "short body"
   | "slow body"
   | "silence"
-  /** A 200 whose body is an error document; the service never receives the request. */
+  /** A 200 whose body is an error document. The service never receives the request. */
   | "error in 200";
 
 /** Decides what happens to a request. */
@@ -57,8 +60,8 @@ function isPossible(fault: S3Fault, { onlyIfAbsent, onlyIfTag }: S3Request): boo
 }
 
 /**
- * Returns faults at about `rate` of all requests. Which ones depends on the seed, on what is requested and on how often it was requested
- * before, but not on the order of concurrent requests.
+ * Returns faults at about `rate` of all requests. Which requests are affected depends on the seed, on the request, and
+ * on how often it was sent before, but not on the order of concurrent requests.
  */
 export function seededFaults(seed: number, rate: number): FaultPlan {
   const asked = new Map<string, number>();

@@ -3,7 +3,7 @@ import type { Agent, IncomingHttpHeaders, IncomingMessage, ServerResponse } from
 import { setTimeout as delay } from "node:timers/promises";
 import type { S3Fault } from "./s3-faults.ts";
 
-/** The response of a service; `body` has not been read. */
+/** The response of a service, whose `body` has not been read. */
 export interface Said {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
@@ -14,19 +14,22 @@ const HOPS = new Set(["connection", "keep-alive", "transfer-encoding"]);
 const DROP = 64 * 1024;
 const BETWEEN_DROPS_MS = 2;
 
-/** Forwards a request, or only the first half of its body: then returns undefined, since there is no response. */
+/**
+ * Forwards a request, or only the first half of its body. In the latter case, returns undefined, because there is no
+ * response.
+ */
 export async function passOn(
   incoming: IncomingMessage,
   to: { readonly hostname: string; readonly port: string; readonly agent: Agent },
   { half, onBytes }: { readonly half: boolean; readonly onBytes: (bytes: number) => void },
 ): Promise<Said | undefined> {
   const { method, url, headers } = incoming;
-  // With the host name that the client signed.
+  // The host name must be the one that the client signed.
   const outgoing = ask({ ...to, method, path: url, headers });
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     outgoing.on("response", resolve).on("error", reject);
   });
-  // Handled below, unless the request is abandoned before.
+  // The error is handled below, unless the request is abandoned before that.
   answered.catch(() => undefined);
   const most = half ? Math.floor(Number(headers["content-length"] ?? 0) / 2) : Number.POSITIVE_INFINITY;
   let sent = 0;
@@ -61,8 +64,8 @@ async function* once(content: Buffer): AsyncGenerator<Buffer, void, undefined> {
 }
 
 /**
- * Sends a response with the given fault. `onBytes` is called with what is sent to the client, and may request that the
- * connection break there.
+ * Sends a response with the given fault. `onBytes` is called with the bytes that are sent to the client, and may
+ * request that the connection break there.
  */
 export async function answerWith(
   { status, headers, body }: Said,
@@ -82,7 +85,7 @@ export async function answerWith(
       sent += piece.length;
       if (!outgoing.write(piece)) await settled(outgoing, "drain");
       if (onBytes(piece.length)) {
-        // A reset would also discard what is in the kernels' buffers, and how much that is depends on the load.
+        // A reset would also discard the content of the kernels' buffers, the amount of which depends on the load.
         outgoing.socket?.destroySoon();
         return;
       }
@@ -91,7 +94,7 @@ export async function answerWith(
     }
     if (sent < most) continue;
     if (fault === "reset while receiving") outgoing.socket?.resetAndDestroy();
-    // A clean end, like that of a proxy that gave up: only the length shows that something is missing.
+    // The end is clean, as if a proxy had abandoned the response: only the length shows that something is missing.
     if (fault === "short body") outgoing.socket?.destroySoon();
     return;
   }

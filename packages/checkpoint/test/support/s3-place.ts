@@ -10,14 +10,15 @@ import type { CheckpointStore, S3StoreOptions } from "../../src/index.ts";
 export interface S3Place {
   readonly s3: TestS3;
   readonly prefix: string;
-  /** Opens a store at this location, which is closed with the test. */
+  /** Opens a store at this location. The store is closed at the end of the test. */
   store(options?: Partial<S3StoreOptions>): CheckpointStore;
   /**
-   * Returns the names at this location, read without any part of a store: objects, and unfinished uploads with `?uploads` after their key.
-   * Not every service lists uploads except by their full key: those of `begun` are requested one by one.
+   * Returns the names at this location, read without any part of a store: objects, and unfinished uploads with
+   * `?uploads` after their key. Some services list uploads only by their full key, so the uploads of `begun` are
+   * requested one by one.
    */
   lying(begun?: Iterable<string>): Promise<string[]>;
-  /** The client with which {@link lying} looks. */
+  /** The client that {@link lying} uses. */
   readonly client: S3;
 }
 

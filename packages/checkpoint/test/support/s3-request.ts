@@ -22,7 +22,10 @@ export interface S3Request {
   readonly key: string;
   /** The detail that distinguishes requests of one kind and key: the number of a part, a range, a prefix. */
   readonly detail: string;
-  /** The only condition of a write: `*` if there must be no object, otherwise an ETag without quotes. */
+  /**
+   * The only condition of a write, if there is one: the object does not exist, or it has the ETag `onlyIfTag` (without
+   * quotes).
+   */
   readonly onlyIfAbsent: boolean;
   readonly onlyIfTag: string | undefined;
 }

@@ -1,4 +1,4 @@
-// A process that saves one checkpoint into a bucket: node s3-saving-child.js '{"store", "dir", "bytes", "leaseMs"}'
+// This process saves one checkpoint into a bucket: node s3-saving-child.js '{"store", "dir", "bytes", "leaseMs"}'
 import { randomBytes } from "node:crypto";
 import { s3Store } from "../../src/index.ts";
 import type { S3StoreOptions } from "../../src/index.ts";

@@ -1,4 +1,4 @@
-// A process that saves checkpoints into a folder until it is killed: node saving-child.js STORE CAPTURE NODE
+// This process saves checkpoints into a folder until it is killed: node saving-child.js STORE CAPTURE NODE
 import { isCairnError } from "@cairn/kv";
 import { filesystemStore, takeCheckpoint } from "../../src/index.ts";
 import { sweepStore } from "../../src/retain/sweep.ts";

@@ -8,7 +8,7 @@ export interface TestSource extends CheckpointSource {
   logId: string;
   txId: number;
   files: Record<string, Uint8Array>;
-  /** The number of captures begun. */
+  /** The number of captures that have begun. */
   captures: number;
   lostBeyond: number;
   /** Awaited at the beginning of a capture. */

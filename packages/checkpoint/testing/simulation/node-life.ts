@@ -6,7 +6,10 @@ export interface NodeLife {
   readonly node: string;
   /** The clock of the process's machine, which may be wrong, and its timers. */
   readonly clock: Clock;
-  /** Calls `work` immediately, once the process continues, or never. Returns whether it called `work` immediately. */
+  /**
+   * Calls `work` immediately or, if the process is frozen, once it continues. Never calls it if the process has ended.
+   * Returns whether it called `work` immediately.
+   */
   deliver(work: () => void): boolean;
   isDead(): boolean;
   isFrozen(): boolean;

@@ -31,7 +31,7 @@ test("background threads are not throttled once hurry is aborted, however busy t
   }, 1);
   onTestFinished(() => clearInterval(working));
   let looks = 0;
-  // More samples than are needed to find an idle thread idle.
+  // There are more samples than it takes to find a thread idle.
   await vi.waitFor(() => expect((looks += 1)).toBeGreaterThan(8), { interval: 25, timeout: 30_000 });
   expect(throttling.shared[BUSY]).toBe(1);
   hurry.abort();
@@ -53,7 +53,7 @@ test("packing to a file on threads respects hurry", async () => {
   expect(looked).toHaveBeenCalled();
 });
 
-/** Returns how long threads slept during `work`, in milliseconds. */
+/** Returns the durations for which threads slept during `work`, in milliseconds. */
 function pausesOf(work: () => void): number[] {
   const wait = vi.spyOn(Atomics, "wait").mockReturnValue("timed-out");
   onTestFinished(() => wait.mockRestore());
@@ -100,7 +100,7 @@ test("the background rate grows with the number of processors, and respects the 
   const MiB = 1024 * 1024;
   expect(backgroundRate(1, undefined, 2)).toBe(24 * MiB);
   expect(backgroundRate(1e12, undefined, 8)).toBe(96 * MiB);
-  // 100 GB within 18 minutes, a twentieth of six hours; and 1 GB within three seconds.
+  // The limits are 100 GB within 18 minutes, which is a twentieth of six hours, and 1 GB within three seconds.
   expect(backgroundRate(100e9, uploadTime(6 * 3_600_000), 2)).toBeCloseTo(100e9 / 1_080);
   expect(backgroundRate(1e9, uploadTime(60_000), 2)).toBeCloseTo(1e9 / 3);
 });

@@ -10,7 +10,7 @@ function pieces(text: string): Readable {
   return Readable.from([Buffer.from(text)], { objectMode: false });
 }
 
-/** Lets a test that runs as root act as another user until it ends, since permissions do not apply to root. */
+/** Makes a test that runs as root act as another user until it ends, because permissions do not apply to root. */
 function withoutPrivileges(): void {
   if (process.getuid?.() !== 0) return;
   process.seteuid?.(65_534);
@@ -69,7 +69,7 @@ test("a folder without permissions is denied", async () => {
   await mkdir(join(dir, "locked"), { mode: 0o700 });
   await mkdir(join(dir, "read-only"));
   await writeFile(join(dir, "read-only", "a.json"), "1");
-  // Independent of the umask.
+  // The mode must not depend on the umask.
   await chmod(join(dir, "read-only", "a.json"), 0o444);
   await chmod(join(dir, "read-only"), 0o555);
   withoutPrivileges();
@@ -109,12 +109,12 @@ test.each([
   });
 });
 
-test("an error that is not the file system's stays unchanged", () => {
+test("an error that does not come from the file system stays unchanged", () => {
   const bug = new TypeError("a bug");
   expect(folderError(bug, "writing a.tar", "file:///store")).toBe(bug);
 });
 
-test("temporary files of dead writers are removed at the next upload, but those being written are kept", async () => {
+test("temporary files of dead writers are removed at the next upload, but files that are being written are kept", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir, temporaryGraceMs: 60_000 });
   await writeFile(join(dir, ".tmp-dead"), "half");
@@ -135,7 +135,7 @@ test("hidden files, folders and dangling links are not listed", async () => {
   expect(await store.list("")).toEqual([]);
 });
 
-test("a process that died while replacing a file delays the next one only for seconds", async () => {
+test("a process that died while it replaced a file delays the next one by only a few seconds", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir });
   await store.create("in-progress.json", "1");
@@ -156,11 +156,11 @@ test("a manifest of an impossible size is refused without being read", async () 
   await expect(store.read("a.json")).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
 });
 
-test("a file opened for a reader that was aborted in the meantime fails for that reader, and does not end the process", async () => {
+test("a file that was opened for a reader that has been aborted fails for that reader, and does not end the process", async () => {
   const dir = await temporaryDirectory();
   await writeFile(join(dir, "a.tar"), "content");
   const stream = await filesystemStore({ path: dir }).open("a.tar", { signal: AbortSignal.abort() });
-  // No listener: an unhandled error would end the process, and this run.
+  // There is no listener, so an unhandled error would end the process, and with it this run.
   await vi.waitFor(() => expect(stream.closed).toBe(true));
   await expect(stream.toArray()).rejects.toThrow("aborted");
 });

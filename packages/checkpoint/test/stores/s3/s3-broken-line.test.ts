@@ -24,7 +24,7 @@ test(
       came.update(piece as Buffer);
     expect(came.digest("hex")).toBe(sent.digest("hex"));
     const { bytesReceived } = proxy.traffic("get");
-    // Without breaks the test would prove nothing.
+    // Without breaks, the test would prove nothing.
     expect(proxy.happened.length).toBeGreaterThanOrEqual(BREAKS);
     expect(bytesReceived / bytes).toBeLessThan(1.05);
     if (process.env["CAIRN_SOAK_ROUNDS"] !== undefined)

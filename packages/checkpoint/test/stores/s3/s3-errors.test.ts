@@ -88,7 +88,7 @@ test("a service that does not exist, or drops every connection, is unreachable",
   });
 });
 
-test("a request to a silent service is given up", async () => {
+test("a request to a service that stays silent is abandoned", async () => {
   const silent = createServer(() => undefined);
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => void silent.close());
@@ -142,7 +142,7 @@ test("a read-only store refuses every write before it is sent", async () => {
   expect(asked).toEqual([]);
 });
 
-test("a refusal without a reason is reported with its status alone", async () => {
+test("a refusal without a reason is reported with only its status", async () => {
   const { endpoint } = await answeringServer(() => ({ status: 503 }));
   await expect(storeAt(endpoint, { maxAttempts: 1 }).list("")).rejects.toMatchObject({
     message: expect.stringMatching(/: it responded with 503\.$/),
@@ -206,7 +206,7 @@ test("buckets of the same name on two services are different stores, and message
   }
 });
 
-test("an error of the program stays unchanged", () => {
+test("an error in the program stays unchanged", () => {
   const bug = new TypeError("a bug");
   const request = {
     doing: "listing",

@@ -39,7 +39,7 @@ test(
         outcomes.push(await runSeed(seed, dir));
     };
     const workers = Array.from({ length: AT_ONCE }, worker);
-    // After a failure the other seeds complete, and leave nothing.
+    // After a failure, the other seeds complete, and leave nothing behind.
     await Promise.all(workers).finally(async () => {
       waiting.length = 0;
       await Promise.allSettled(workers);

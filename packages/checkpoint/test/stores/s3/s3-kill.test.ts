@@ -11,7 +11,7 @@ import { testSource } from "../../support/test-source.ts";
 const CHILD = fileURLToPath(new URL("../../../dist/test/support/s3-saving-child.js", import.meta.url));
 const BYTES = 40_000_000;
 const LEASE_MS = 12_000;
-/** A grace period with which every upload counts as begun earlier, by any clock. */
+/** A grace period with which every upload counts as having begun earlier, whatever the clock. */
 const NO_GRACE = -60_000;
 
 const place = s3Places();
@@ -45,7 +45,7 @@ test("the upload of a killed node is kept while its lease is valid, and is abort
   const source = testSource("other");
   await sweep(other, source, { orphanGraceMs: NO_GRACE });
   expect((await lying(proxy.begun)).toSorted()).toEqual(left);
-  // By the service's clock, which is that of another process.
+  // The time is by the service's clock, which is the clock of another process.
   await expect
     .poll(
       async () => {

@@ -45,7 +45,7 @@ test("if uploads are listed only by their full key, a sweep finds those that an 
   expect([...server.uploads.keys()]).toEqual([UNNAMED]);
   server.asked.length = 0;
   await sweep(store, testSource());
-  // By the prefix that all archives have, for services that list by prefix.
+  // One request lists by the prefix of all archives, for services that can list by prefix.
   expect(server.asked.filter(({ query }) => query.has("uploads"))).toHaveLength(1);
 });
 
@@ -66,7 +66,7 @@ test("an upload that a live lease names is not aborted", async () => {
   expect(server.uploads.size).toBe(0);
 });
 
-test("the lease names the archive before its upload begins, and so does that of its successor", async () => {
+test("the lease names the archive before its upload begins, and so does the successor's lease", async () => {
   const server = await memoryS3({ uploadsByKey: true });
   const { source, dir } = await largeSource();
   const named: (string | undefined)[] = [];

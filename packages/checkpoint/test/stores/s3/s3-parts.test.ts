@@ -6,7 +6,7 @@ import { cutParts, partMemory, partSizes } from "../../../src/stores/s3/s3-parts
 const MIB = 1024 ** 2;
 const TIB = 1024 ** 4;
 
-/** Returns how many parts `bytes` need; 10,001 stands for too many. */
+/** Returns the number of parts for `bytes`. The result 10,001 stands for too many. */
 function partsOf(bytes: number, sizeOf: (number: number) => number): number {
   let rest = bytes;
   for (let number = 1; number <= 10_000; number++) {

@@ -18,7 +18,7 @@ test("a service that refuses every condition is found to support ranges", async 
   expect([...server.objects.keys()]).toEqual(["cairn/test/a.json"]);
 });
 
-test("an upload that conflicts with an object that has since been removed can be retried, and leaves nothing", async () => {
+test("an upload that conflicts with an object that has since been removed can be retried, and leaves nothing behind", async () => {
   const { s3, store, lying } = place();
   const proxy = await s3FaultProxy({ to: s3.endpoint });
   const writer = store({ endpoint: proxy.endpoint });
@@ -31,7 +31,7 @@ test("an upload that conflicts with an object that has since been removed can be
   expect(await upload()).toEqual({ bytes: 9_000_000 });
 });
 
-test("an upload whose completion repeatedly gets a 200 with an error leaves nothing", async () => {
+test("an upload whose completion repeatedly receives a 200 with an error leaves nothing behind", async () => {
   const { s3, store, lying } = place();
   const proxy = await s3FaultProxy({ to: s3.endpoint });
   proxy.plan = ({ kind }) => (kind === "complete" ? "error in 200" : undefined);

@@ -38,7 +38,7 @@ checkpointStoreSuite("a store behind a proxy that adds conditional writes", {
   reopen,
 });
 
-test("a store finds out whether the service compares before it writes, directly and through a proxy that does", async () => {
+test("a store detects whether the service compares before it writes, both directly and through a proxy that does", async () => {
   const compared = withConditions().store();
   const { s3, store } = without();
   const ignored = store();

@@ -45,7 +45,7 @@ test("an upload that takes hours is not aborted while its lease is renewed, nor 
   expect(server.uploads.size).toBe(0);
 });
 
-test("a service that does not list uploads is swept all the same, and a failing one is reported", async () => {
+test("a service that does not list uploads is also swept, and a service that fails is reported", async () => {
   const server = await memoryS3();
   const store = server.store();
   let status = 501;
@@ -82,7 +82,7 @@ test("if nothing may be removed, checkpoints are saved one after the other, and 
   const source = testSource();
   const dir = await temporaryDirectory();
   for (const txId of [1, 2, 3]) {
-    // The lease of the previous round has ended, even though it cannot be removed.
+    // The lease of the previous round has ended, although it cannot be removed.
     await takeAt(txId, store, source, dir);
     expect(await sweep(store, source, { policy: { retainAtLeast: 1 } })).toEqual({ removed: [], failed: [] });
   }

@@ -63,7 +63,7 @@ test("a large file is uploaded in parts with bounded concurrency, and downloaded
   await expectWhole(server, store);
   const ranges = server.asked.flatMap(({ range }) => (range === undefined ? [] : [boundsOf(range)]));
   expect(ranges.length).toBeGreaterThan(3);
-  // Each byte was fetched once.
+  // Each byte was fetched exactly once.
   let next = 0;
   for (const { first, last } of ranges.toSorted((a, b) => a.first - b.first)) {
     expect(first).toBe(next);
@@ -133,7 +133,7 @@ test("an upload whose completion succeeded without a response has succeeded", as
   await expectWhole(server, store);
 });
 
-test("a completion with status 200 and an error fails, and leaves nothing", async () => {
+test("a completion with status 200 and an error fails, and leaves nothing behind", async () => {
   const server = await memoryS3();
   server.quirks.interfere = (asked, response) => {
     if (!isComplete(asked)) return false;
@@ -245,7 +245,7 @@ test("an archive that is replaced while it is read is reported, and not mixed", 
   await expect(digestOf(content)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
 });
 
-test("a service is probed once, which leaves nothing", async () => {
+test("a service is probed once, and the probe leaves nothing behind", async () => {
   const server = await memoryS3();
   const store = server.store();
   expect(store.describe?.()).toBeUndefined();
@@ -262,7 +262,7 @@ test("a service is probed once, which leaves nothing", async () => {
   expect(server.asked).toHaveLength(1);
 });
 
-test("with credentials that cannot remove, everything else works, and the restriction is reported once", async () => {
+test("with credentials that do not permit removals, everything else works, and the restriction is reported once", async () => {
   const server = await memoryS3({ noDelete: true });
   const onNotice = vi.fn<(sentence: string) => void>();
   const store = server.store({ onNotice });
@@ -331,7 +331,7 @@ test("an outage of the service during a transfer ends neither uploads nor downlo
   const server = await memoryS3();
   const store = server.store(PARTS);
   let away = 0;
-  // More failures than the retries of one request can overcome.
+  // There are more failures than the retries of one request can overcome.
   server.quirks.interfere = (asked, response) => {
     const isMoved = isPart(asked) || (asked.range !== undefined && !asked.range.startsWith("bytes=0-"));
     if (!isMoved || away >= 7) return false;
@@ -345,7 +345,7 @@ test("an outage of the service during a transfer ends neither uploads nor downlo
   expect(away).toBe(7);
 });
 
-test("with checksums each part has one, and the completion lists them all", async () => {
+test("with checksums, each part has one, and the completion lists them all", async () => {
   const server = await memoryS3();
   const store = server.store({ ...PARTS, checksums: "when-supported" });
   await store.upload("a.tar", pieces(CONTENT));
