@@ -33,8 +33,8 @@ export function fullAtSecond(call: "link" | "copy" | "write"): CaptureFileSystem
 }
 
 /**
- * Returns a database in the state it has on disk while a memtable waits to be flushed: rows in a full log and in the
- * one after it.
+ * Creates a database in the state that it has on disk while a memtable waits to be flushed: its rows are in a full log
+ * and in the next one.
  */
 export async function twoLogs(directory: TestDirectory, name: string): Promise<void> {
   const store = await directory.open(`${name}, one log`, {});

@@ -10,7 +10,7 @@ import { testDirectory } from "../support/test-directory.ts";
 const directory = testDirectory();
 
 describe("a capture that fails", () => {
-  it("gives up with CHECKPOINT_INCOMPLETE if tables keep vanishing, and leaves nothing behind", async () => {
+  it("throws CHECKPOINT_INCOMPLETE if tables keep vanishing, and leaves nothing behind", async () => {
     const store = await directory.open("live");
     for (let count = 0; count < 1000; count += 100) await store.batch(countedBatch(count, 100, 300));
     const fileSystem = withCalls({

@@ -12,7 +12,7 @@ import { systemError, twoLogs, withCalls } from "./capture-faults.ts";
 import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
-/** The number of captures: few in the suite, more in `pnpm soak captures`. */
+/** The number of captures. There are few in the test suite, and more in `pnpm soak captures`. */
 const ROUNDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 30);
 const SERIES = 50;
 
@@ -27,7 +27,7 @@ async function rowsIn(name: string): Promise<number> {
   return count;
 }
 
-/** Captures one store repeatedly with a writer that never pauses, and compares each capture. */
+/** Captures one store repeatedly while a writer never pauses, and compares each capture. */
 async function captureSeries(live: string, rounds: number): Promise<void> {
   const store = await directory.open(live);
   const writer = new CountedWriter(store, { rows: 100, valueBytes: 300 });
@@ -36,14 +36,14 @@ async function captureSeries(live: string, rounds: number): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     await writer.reached(writer.count + 1000);
     counts.push(writer.count);
-    // Unchecked, so that the next capture begins immediately; every row is read below.
+    // The captures are unchecked, so that the next one begins immediately. Every row is read below.
     const target = directory.path(`capture ${round}`);
     ({ linked } = await captureLevelDb(directory.path(live), target, { unchecked: true }));
   }
   await writer.stop();
   await store.close();
   expect(linked).toBeGreaterThan(3);
-  // Verified in a real copy, so that nothing of it can come from the live directory.
+  // Each capture is verified in a real copy, so that nothing in it can come from the live directory.
   for (const [round, count] of counts.entries()) {
     await cp(directory.path(`capture ${round}`), directory.path("copy"), { recursive: true });
     expect(await rowsIn("copy")).toBeGreaterThanOrEqual(count);
@@ -56,7 +56,7 @@ describe("a capture of a LevelDB that is being written to", () => {
   it(
     `is exact ${ROUNDS} times in a row while a writer never pauses and constantly flushes`,
     async () => {
-      // The number of rows to compare grows with every round; a new store now and then avoids quadratic growth.
+      // The number of rows to compare grows with every round. A new store from time to time avoids quadratic growth.
       for (let done = 0; done < ROUNDS; done += SERIES) {
         await captureSeries(`live ${done}`, Math.min(SERIES, ROUNDS - done));
       }
@@ -82,7 +82,7 @@ describe("a capture of a LevelDB that is being written to", () => {
     expect(await rowsIn("capture")).toBe(200);
   });
 
-  it("would lose rows with the manifest read before the logs, and these tests would notice", async () => {
+  it("would lose rows if the manifest were read before the logs, and these tests would detect it", async () => {
     const store = await directory.open("live");
     await store.batch(countedBatch(0, 100, 300));
     const names = (await readdir(directory.path("live"))).filter((name) => /^(CURRENT|MANIFEST)/.test(name));
@@ -100,7 +100,8 @@ describe("a capture of a LevelDB that is being written to", () => {
       },
     });
     await captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
-    // The gap shows in the sequence numbers of the logs and, if those are ignored on opening, in the rows.
+    // The gap is visible in the sequence numbers of the logs and, if the numbers are ignored when the database is
+    // opened, in the rows.
     await expect(directory.open("capture")).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     const level = new ClassicLevel<Uint8Array, Uint8Array>(directory.path("capture"), {
       keyEncoding: "view",
@@ -111,9 +112,9 @@ describe("a capture of a LevelDB that is being written to", () => {
     await level.close();
   });
 
-  it("starts over if its first listing missed a log that was flushed right after the manifest was read", async () => {
+  it("starts again if its first listing missed a log that was flushed right after the manifest was read", async () => {
     await twoLogs(directory, "before");
-    // The same history after both logs have become tables.
+    // This directory has the same history, but both logs have become tables.
     await cp(directory.path("before"), directory.path("after"), { recursive: true });
     await (await directory.open("after")).close();
     let listings = 0;

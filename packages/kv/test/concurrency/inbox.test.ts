@@ -46,18 +46,18 @@ test("a failure without a waiting taker has no effect on values that arrived bef
   await expect(inbox.take()).rejects.toThrow("the reason");
 });
 
-test("messages that a thread sent before it ended are taken, then its early end is thrown", async () => {
+test("messages that a thread sent before it ended are taken, and then its early end is thrown", async () => {
   const inbox = inboxOf<number>(thread("parentPort.postMessage(1); parentPort.postMessage(2);"), endedEarly);
   expect([await inbox.take(), await inbox.take()]).toEqual([1, 2]);
   await expect(inbox.take()).rejects.toThrow("it ended early");
 });
 
-test("the error that ended a thread is thrown, and not merely its end", async () => {
+test("the error that ended a thread is thrown, and not merely the fact that it ended", async () => {
   const inbox = inboxOf(thread('throw new TypeError("a mistake");'), endedEarly);
   await expect(inbox.take()).rejects.toThrow("a mistake");
 });
 
-test("terminating a thread fails its waiting takers", async () => {
+test("if a thread is terminated, its waiting takers fail", async () => {
   const worker = thread("setInterval(() => undefined, 1000);");
   const inbox = inboxOf(worker, endedEarly);
   const waiting = inbox.take();

@@ -8,8 +8,8 @@ import { testDirectory } from "../support/test-directory.ts";
 const directory = testDirectory();
 
 /**
- * Starts two threads that run these programs; `peer` is the channel to the other thread, and `tell` sends a message to
- * the test.
+ * Starts two threads that run these programs. In a program, `peer` is the channel to the other thread, and `tell` sends
+ * a message to the test.
  */
 async function pair(first: string, second: string, secondStart: unknown = 20) {
   const given =
@@ -37,7 +37,7 @@ test("each thread receives its start data and the channel to the other one, and 
   await terminate();
 });
 
-test("an error that ends the second thread is thrown to those waiting for the first", async () => {
+test("an error that ends the second thread is thrown to callers that wait for the first", async () => {
   const { sent, terminate } = await pair(STAYS, 'throw new TypeError("a mistake");');
   await expect(sent.take()).rejects.toThrow("a mistake");
   await terminate();
@@ -73,7 +73,7 @@ test("if the second thread cannot be started, the first is terminated", async ()
   vi.restoreAllMocks();
 });
 
-test("terminating the pair waits for both threads", async () => {
+test("the termination of a pair waits for both threads", async () => {
   const { sent, worker, terminate } = await pair(
     `${STAYS} peer.once('message', (buffer) => tell(buffer));`,
     "const own = new Int32Array(new SharedArrayBuffer(8)); peer.postMessage(own); setInterval(() => (own[0] += 1), 0);",

@@ -49,7 +49,7 @@ test.runIf(process.platform === "linux")(
   },
 );
 
-test("namesIn lists the names in a folder, and none for a missing folder", async () => {
+test("namesIn lists the names in a folder, and no names for a missing folder", async () => {
   const dir = await testDirectory();
   await mkdir(join(dir, "folder"));
   await writeFile(join(dir, "file"), "");
@@ -68,7 +68,7 @@ test("syncFolder and syncFile flush folders and files, and throw for missing one
 });
 
 test.runIf(process.platform === "linux")(
-  "flushing a folder succeeds on a file system that cannot flush folders, since flushing the file is enough",
+  "syncFolder succeeds on a file system that cannot flush folders, because flushing the file is sufficient",
   async () => {
     const folder = await open("/proc", "r");
     onTestFinished(() => folder.close());

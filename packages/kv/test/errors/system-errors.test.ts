@@ -5,7 +5,7 @@ import { explainOpening, explainOperation } from "../../src/level/level-errors.t
 
 const DIR = "/idx/live";
 
-/** The errors of the table, each with Linux's message, its meaning, and the error code of an index. */
+/** The errors of the table, each with the message of Linux, its meaning, and the error code for an index. */
 const TABLE = [
   ["EMFILE", "Too many open files", "wait", "SYSTEM_REFUSED"],
   ["ENFILE", "Too many open files in system", "wait", "SYSTEM_REFUSED"],
@@ -40,14 +40,14 @@ it.each(TABLE)("%s, the name that Node uses, has the same meaning", (errno, _tex
   expect(explainOperation(named, DIR)).toMatchObject({ code });
 });
 
-it("an exceeded quota is recognised even though Node only has its number", () => {
+it("an exceeded quota is recognized although Node knows only its number", () => {
   const unnamed = Object.assign(new Error("Unknown system error -122"), {
     code: "Unknown system error -122",
   });
   expect(systemErrorOf(unnamed)).toMatchObject({ errno: "EDQUOT" });
 });
 
-it("an error when starting a thread names the missing resource", () => {
+it("if a thread cannot be started, the error names the missing resource", () => {
   const init = Object.assign(new Error("Worker initialization failure: EMFILE"), {
     code: "ERR_WORKER_INIT_FAILED",
   });
@@ -66,7 +66,7 @@ it("a folder's name is not mistaken for LevelDB's message", () => {
   expect(systemErrorOf(odd)).toBeUndefined();
 });
 
-it("an error that has a code already keeps its meaning", () => {
+it("an error that already has a code keeps its meaning", () => {
   const known = new CairnError("INDEX_CORRUPT", "Damaged.", { cause: saidByLevelDb("Input/output error") });
   expect(systemErrorOf(known)).toBeUndefined();
 });

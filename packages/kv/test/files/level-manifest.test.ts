@@ -7,17 +7,17 @@ import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
 
-/** Returns the manifest of a database with some tables; their keys may be so long that edits span several blocks. */
+/** Returns the manifest of a database with some tables. Their keys may be so long that edits span several blocks. */
 async function realManifest(keyBytes: number): Promise<{ bytes: Buffer; names: string[] }> {
   const store = await directory.open("store");
   for (let count = 0; count < 9000; count += 100) {
     const operations = countedBatch(count, 100, 300);
     const long = Buffer.alloc(keyBytes, `key ${count} `);
     await store.batch([...operations, { type: "put", key: long, value: Uint8Array.of(1) }]);
-    // The number of edits without these compactions would depend on the disk's speed.
+    // Without these compactions, the number of edits would depend on the disk's speed.
     if (count % 3000 === 0) await store.compact();
   }
-  // Afterwards nothing runs in the background, so names and manifest agree.
+  // Afterwards, nothing runs in the background, so the names and the manifest agree.
   await store.compact();
   await store.close();
   const names = await readdir(directory.path("store"));
@@ -25,7 +25,7 @@ async function realManifest(keyBytes: number): Promise<{ bytes: Buffer; names: s
   return { bytes: await readFile(directory.path("store", current)), names };
 }
 
-describe("the manifest of a LevelDB", () => {
+describe("the manifest of a LevelDB database", () => {
   it.each([10, 20_000])("names exactly the existing tables, with keys of %i bytes", async (keyBytes) => {
     const { bytes, names } = await realManifest(keyBytes);
     const manifest = decodeLevelManifest(bytes);
@@ -54,7 +54,7 @@ describe("the manifest of a LevelDB", () => {
         ends.add(end);
         read.push(length);
       } catch (error) {
-        // Cut off before the first edit that contains all numbers.
+        // The manifest was cut off before the first edit that contains all numbers.
         expect(error).toMatchObject({ code: "INDEX_CORRUPT" });
         refused.push(length);
       }
@@ -90,7 +90,7 @@ describe("the manifest of a LevelDB", () => {
 });
 
 describe("CRC-32C", () => {
-  it("has the check value of the standard, and those of RFC 3720", () => {
+  it("has the check value of the standard and the values of RFC 3720", () => {
     expect(crc32c(Buffer.from("_123456789_"), 1, 10)).toBe(0xe3069283);
     expect(crc32c(Buffer.alloc(32), 0, 32)).toBe(0x8a9136aa);
     expect(crc32c(Buffer.alloc(32, 0xff), 0, 32)).toBe(0x62a8ab43);

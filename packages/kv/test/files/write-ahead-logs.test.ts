@@ -35,7 +35,7 @@ async function rowsAfterOpening(): Promise<number> {
   return rows;
 }
 
-describe("opening a store whose write-ahead log is damaged", () => {
+describe("a store whose write-ahead log is damaged", () => {
   it("is INDEX_CORRUPT with a page of zeros in the middle, as after a power loss, instead of losing its rows", async () => {
     const { log } = await logOf(50);
     await overwrite(log, 40 * 4096, Buffer.alloc(4096));
@@ -53,7 +53,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
     expect(await rowsAfterOpening()).toBe(400);
   });
 
-  it("is INDEX_CORRUPT if a log before another log is missing, appears twice or lost its end", async () => {
+  it("is INDEX_CORRUPT if a log that precedes another one is missing, appears twice or has lost its end", async () => {
     const { log, ends } = await logOf(3, 10);
     const bytes = await readFile(log);
     const parts = ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
@@ -77,7 +77,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
   });
 
   it.each(["is missing", "holds what the one behind it holds"])(
-    "is INDEX_CORRUPT if a page in the middle of one batch %s, even though each fragment is valid",
+    "is INDEX_CORRUPT if a page in the middle of a batch %s, even if each fragment is valid",
     async (what) => {
       const store = await directory.open("store", { writeBufferSize: 16 * 1024 * 1024 });
       await store.batch(countedBatch(0, 2_000, 300));
@@ -96,7 +96,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
     },
   );
 
-  it("changes nothing, so that the files can still be examined", async () => {
+  it("is not changed, so that its files can still be examined", async () => {
     const { log } = await logOf(50);
     await overwrite(log, 40 * 4096, Buffer.alloc(4096));
     const before = await readdir(directory.path("store"));
@@ -130,7 +130,7 @@ describe("opening a store whose write-ahead log is damaged", () => {
   });
 });
 
-describe("opening a store whose write-ahead log ends early", () => {
+describe("a store whose write-ahead log ends early", () => {
   it("keeps the whole batches before the cut, wherever the cut is", async () => {
     const { log, ends } = await logOf(5);
     const bytes = await readFile(log);
@@ -159,14 +159,14 @@ describe("opening a store whose write-ahead log ends early", () => {
     expect(await rowsAfterOpening()).toBe(300);
   });
 
-  it("keeps its batches if an opening was interrupted after the next log was created", async () => {
+  it("keeps its batches if the process was interrupted when it opened the store and had just created the next log", async () => {
     const { log, ends } = await logOf(5);
     await truncate(log, (ends[4] ?? 0) - 5);
     await writeFile(directory.path("store", "000006.log"), "");
     expect(await rowsAfterOpening()).toBe(400);
   });
 
-  it("accepts batches larger than many blocks", async () => {
+  it("accepts batches that are larger than many blocks", async () => {
     const store = await directory.open("store", {});
     await store.batch(countedBatch(0, 5000, 300));
     await store.batch(countedBatch(5000, 5000, 300));

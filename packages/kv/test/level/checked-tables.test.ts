@@ -8,7 +8,7 @@ import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
 const CORRUPT = { code: "INDEX_CORRUPT" };
-/** Numbers of rows: few are compared before the store is opened, many on a thread while it is open. */
+/** The numbers of rows. Few rows are compared before the store is opened, and many on a thread while it is open. */
 const FEW = 3000;
 const MANY = 70_000;
 const FOOTER_BYTES = 48;
@@ -44,7 +44,7 @@ async function openChecked(): Promise<KvStore> {
   return await directory.open("store", { compression: false }, { check: true });
 }
 
-describe("opening a store with tables of an earlier process, including their check", () => {
+describe("the check of tables of an earlier process when a store is opened", () => {
   it.each([
     ["a key", false, inTheFirstKey],
     ["a compressed block", true, inTheFirstKey],
@@ -91,7 +91,8 @@ describe("opening a store with tables of an earlier process, including their che
   it("compares all tables first if a process ended before they were compared", async () => {
     await written(MANY);
     await (await openChecked()).close();
-    // Like a process that LevelDB itself ends because of a key in a table that it merges after opening.
+    // LevelDB can end a process in this way because of a key in a table that it merges after it has opened the
+    // database.
     await damage();
     await expect(openChecked()).rejects.toMatchObject(CORRUPT);
   });
@@ -107,7 +108,7 @@ describe("opening a store with tables of an earlier process, including their che
   });
 });
 
-/** Scrubs the whole store without pauses; `meanwhile` is called after the first piece. */
+/** Scrubs the whole store without pauses. `meanwhile` is called after the first piece. */
 function scrub(
   store: KvStore,
   meanwhile: KvScrub["pause"] = () => Promise.resolve(),
@@ -180,7 +181,7 @@ describe("a scrub of an open store", () => {
       await store.compact();
     });
     expect(before.filter((table) => existsSync(table))).toEqual([]);
-    // Only the table that was already open.
+    // Only the table that was already open is compared.
     expect(compared).toBeGreaterThan(0);
     expect(await expectWhole(store)).toBe(rows);
   });
@@ -201,7 +202,7 @@ describe("a scrub of an open store", () => {
     await closing;
   });
 
-  it("does not check files that replaced the store's own", async () => {
+  it("does not check files that have replaced the store's files", async () => {
     await written(FEW);
     const store = await directory.open("store");
     await rename(directory.path("store"), directory.path("elsewhere"));

@@ -50,8 +50,8 @@ function passingOverLogs(dir: string): () => Database {
   };
 }
 
-describe("opening a database", () => {
-  it("restores the rows of its write-ahead log even if LevelDB skipped the log", async () => {
+describe("a database that is opened", () => {
+  it("has the rows of its write-ahead log even if LevelDB skipped the log", async () => {
     const dir = directory.path("passed-over");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);
@@ -63,7 +63,7 @@ describe("opening a database", () => {
     expect((await readdir(dir)).filter((name) => name.startsWith("unapplied"))).toEqual([]);
   });
 
-  it("that failed halfway is completed the next time", async () => {
+  it("is recovered completely the next time if the recovery failed halfway", async () => {
     const dir = directory.path("half-way");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);
@@ -84,7 +84,7 @@ describe("opening a database", () => {
     await level.close();
   });
 
-  it("does not rewrite the batches that LevelDB has read, and leaves nothing behind", async () => {
+  it("is not given the batches again that LevelDB has read, and nothing is left behind", async () => {
     const dir = directory.path("read");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);

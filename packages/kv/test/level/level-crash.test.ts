@@ -32,7 +32,7 @@ async function killedAfter(child: ChildProcess, lines: number): Promise<string> 
 
 describe("a process that is killed while it writes", () => {
   it.each([1, 7, 60, 300])(
-    "leaves a prefix that contains everything acknowledged, after %i batches",
+    "leaves a prefix that contains every acknowledged batch, after %i batches",
     async (batches) => {
       const acknowledged = Number(await killedAfter(otherProcess("write", directory.path("store")), batches));
       expect(acknowledged).toBeGreaterThanOrEqual(batches * 100);

@@ -22,7 +22,7 @@ async function namesIn(pattern: RegExp): Promise<string[]> {
 
 const CORRUPT = { code: "INDEX_CORRUPT", hint: expect.stringMatching(/.+/) };
 
-describe("opening a directory that is not a whole database", () => {
+describe("a provider that opens a directory without a complete database", () => {
   it("refuses a directory with other files, and changes nothing there", async () => {
     await mkdir(directory.path("store"));
     await writeFile(directory.path("store", "notes.txt"), "mine");
@@ -143,11 +143,11 @@ describe("a table that can no longer be read", () => {
     const before = await directory.open("store");
     await before.compact();
     await before.close();
-    // A store holds the tables that it wrote itself open, and can still read them.
+    // A store keeps open the tables that it wrote itself, and can still read them.
     const store = await directory.open("store");
     for (const name of await namesIn(/ldb$/)) await rm(directory.path("store", name));
     const key = Buffer.from("count");
-    // More reads than are done in one turn of the event loop.
+    // There are more reads than one turn of the event loop performs.
     const reads = await Promise.allSettled(Array.from({ length: 300 }, () => store.get(key)));
     const texts = await Promise.allSettled(Array.from({ length: 300 }, () => store.getText?.(key)));
     for (const read of [...reads, ...texts])
@@ -166,7 +166,7 @@ describe("a disk without space", () => {
       const acknowledged = await writeUntilRefused(store);
       expect(acknowledged).toBeGreaterThan(0);
       for (const path of planted) await rm(path, { force: true });
-      // The same holds once there is space again: a batch after an incomplete one would be lost silently.
+      // This still applies once there is space again, because a batch after an incomplete one would be lost silently.
       await expect(store.batch(countedBatch(acknowledged, 100, 300))).rejects.toMatchObject({
         code: "DISK_FULL",
       });
@@ -192,7 +192,7 @@ describe("a disk without space", () => {
   });
 });
 
-/** Redirects files that LevelDB is about to create to a device that is always full. */
+/** Redirects the files that LevelDB will create next to a device that is always full. */
 async function fullFrom(extension: "log" | "ldb"): Promise<string[]> {
   const [name = ""] = await namesIn(/^MANIFEST/);
   const { nextFile } = decodeLevelManifest(await readFile(directory.path("store", name)));

@@ -14,12 +14,12 @@ it.each(["Permission denied", "Read-only file system"])(
   },
 );
 
-it("an error that names the full disk stays unchanged, even if it reads like LevelDB's message", () => {
+it("an error that names the full disk stays unchanged, even if it resembles LevelDB's message", () => {
   const full = new CairnError("DISK_FULL", "There is no space left to capture the index into /captures/c1.");
   expect(explainOperation(full, "/idx/live")).toBe(full);
 });
 
-it("the hint for a full disk is that the node continues by itself", () => {
+it("the hint for a full disk states that the node continues by itself", () => {
   const full = explainOperation(
     new Error("IO error: /idx/live/000007.log: No space left on device"),
     "/idx/live",

@@ -17,7 +17,7 @@ const numbered = (index: number): string => `row ${String(index).padStart(6, "0"
 const opened = async (options = { writeBufferSize: 256 * 1024 }): Promise<KvStore> =>
   await directory.open("store", options);
 
-/** Writes rows around the removed ones that hardly compress, so that there are tables at several levels. */
+/** Writes rows around the removed ones. They hardly compress, so that there are tables at several levels. */
 async function fill(store: KvStore, rows: number, from = 0): Promise<void> {
   for (let at = from; at < from + rows; at += 100) {
     await store.batch(Array.from({ length: 100 }, (_, index) => put(numbered(at + index), randomBytes(500))));
@@ -29,7 +29,7 @@ async function purge(store: KvStore, key: string): Promise<string | undefined> {
   return await store.purge?.([only(key)]).run(ALONE);
 }
 
-describe("removed rows are in the files until they are purged, and not afterwards", () => {
+describe("removed rows are in the files only until they are purged", () => {
   it.each<[where: string, prepare: (store: KvStore, secret: string) => Promise<void>]>([
     [
       "in the write-ahead log alone",
@@ -97,7 +97,7 @@ describe("removed rows are in the files until they are purged, and not afterward
     expect(await filesWith(dir, secret)).not.toEqual([]);
     expect(await purge(store, "row 000500")).toBe("gone");
     expect(await filesWith(dir, secret)).toEqual([]);
-    // The same holds after reopening, and in a copy.
+    // This also applies after the store is reopened, and in a copy.
     await store.close();
     await opened();
     expect(await filesWith(dir, secret)).toEqual([]);
@@ -137,7 +137,7 @@ it("a purge that reached its time limit continues where it ended, and completes"
   expect(await filesWith(dir, secret)).toEqual([]);
 });
 
-it("a purge waits for a range that is being read, and reports it; later ranges do not delay the purge forever", async () => {
+it("a purge waits for a range that is being read, and reports it, but later ranges do not delay the purge forever", async () => {
   const store = await opened();
   const dir = directory.path("store");
   const secret = token();
@@ -180,7 +180,7 @@ it("a purge reports a removed key in the manifest until the store is opened agai
   expect(await again.purge?.([range]).run(ALONE)).toBe("gone");
 });
 
-it("a purge does not rewrite tables outside of the ranges", async () => {
+it("a purge does not rewrite tables outside the ranges", async () => {
   const store = await opened({ writeBufferSize: 4 << 20 });
   const dir = directory.path("store");
   await fill(store, 40_000);

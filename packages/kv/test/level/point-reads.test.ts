@@ -5,14 +5,14 @@ const bytes = (text: string): Uint8Array => Buffer.from(text);
 const text = (value: Uint8Array | undefined): string | undefined =>
   value === undefined ? undefined : Buffer.from(value).toString();
 
-/** Returns the row of a key: none if the key begins with "no"; the row "broken" cannot be read. */
+/** Returns the row of a key; undefined if the key begins with "no". The row "broken" cannot be read. */
 function rowOf(name: string): Uint8Array | undefined {
   if (name === "broken") throw new Error("unreadable");
   return name.startsWith("no") ? undefined : bytes(`value of ${name}`);
 }
 
 /**
- * Rows in memory; `slowMs` is the duration of each later read. `asked` contains the rows that were read in this thread.
+ * Rows in memory. `slowMs` is the duration of each later read. `asked` contains the rows that were read on this thread.
  */
 function rowsAtHand() {
   const time = vi.spyOn(performance, "now");
@@ -34,7 +34,7 @@ function rowsAtHand() {
   return { reads, rows };
 }
 
-/** Rows on a slow disk; `answer` completes the oldest request of other threads in flight. */
+/** Rows on a slow disk. `answer` completes the oldest request that other threads have in flight. */
 async function slowRows() {
   const asked: string[][] = [];
   const open: (() => void)[] = [];
@@ -122,7 +122,7 @@ test("concurrent reads of large rows are limited per turn to as many as fit into
   expect(rows.many).toEqual([]);
 });
 
-test("many concurrent reads are done in order, 256 per turn, and each gets its own row", async () => {
+test("many concurrent reads are performed in order, 256 per turn, and each returns its own row", async () => {
   const { reads, rows } = rowsAtHand();
   const names = Array.from({ length: 600 }, (_, index) => (index === 400 ? "broken" : `${index}`));
   const got = Promise.allSettled(names.map((name) => reads.get(bytes(name))));
@@ -143,7 +143,7 @@ test("once rows come from a disk, reads are passed to other threads until slow r
   const begin = rows.now;
   for (const name of ["1", "2", "3"]) expect(text(await reads.get(bytes(name)))).toBe(`value of ${name}`);
   rows.slowMs = 0.001;
-  // Of three times 10 ms, the first 20 ms are free.
+  // Three reads of 10 ms took 30 ms, of which the first 20 ms are free.
   rows.now = begin + 199;
   expect(text(await reads.get(bytes("a")))).toBe("value of a");
   expect(rows.asked).toEqual(["1", "2", "3"]);
@@ -173,7 +173,7 @@ test("a read that fails after a long wait for the disk also counts as slow", asy
   expect(rows.many).toEqual([["a"]]);
 });
 
-test("concurrent reads of a slow disk are distributed to three threads, and each gets its own row", async () => {
+test("concurrent reads of a slow disk are distributed to three threads, and each returns its own row", async () => {
   const { asked, reads, answer } = await slowRows();
   const got = Promise.all(["a", "none", "b", "c", "d"].map((key) => reads.get(bytes(key))));
   await turn();
@@ -216,7 +216,7 @@ test("an error is passed to the reads of the same request, and to no others", as
   expect(ends).toEqual(["rejected", "rejected", "fulfilled", "fulfilled", "fulfilled"]);
 });
 
-test("waiting for idle includes reads that have not been sent", async () => {
+test("idle also waits for reads that have not been sent", async () => {
   const { reads, answer } = await slowRows();
   await reads.idle();
   const got = reads.get(bytes("a"));

@@ -20,7 +20,7 @@ async function slowStore(): Promise<KvStore> {
   return store;
 }
 
-/** Ways to read a row, each with a string as its result. */
+/** Ways to read a row, each of which returns a string. */
 const READS = {
   bytes: async (store: KvStore, name: string) => {
     const value = await store.get(Buffer.from(name));
@@ -42,7 +42,7 @@ describe.each(Object.entries(READS))("as %s,", (_, read) => {
     expect(await read(store, "nobody")).toBeUndefined();
   });
 
-  it("closing a store completes reads on other threads, and those waiting for them", async () => {
+  it("when a store is closed, reads on other threads complete, and so do reads that wait for them", async () => {
     const store = await slowStore();
     const reads = Promise.all(names.map((name) => read(store, name)));
     const closing = store.close();

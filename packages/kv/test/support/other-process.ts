@@ -2,8 +2,9 @@ import { isCairnError } from "../../src/errors/errors.ts";
 import { levelProvider } from "../../src/level/level-kv-store.ts";
 import { countedBatch } from "../../testing/counted-rows.ts";
 
-// Started by tests as another process: `open DIR` prints how opening went; `write DIR` writes counted rows until it is
-// killed, and prints after each batch how many are acknowledged; `hold DIR` does so after one batch and writes no more.
+// Tests start this module as another process. `open DIR` prints the result of opening the store. `write DIR` writes
+// counted rows until it is killed, and prints the number of acknowledged rows after each batch. `hold DIR` prints the
+// number after one batch, and then writes no more.
 const [, , task = "", dir = ""] = process.argv;
 try {
   const store = await levelProvider({ writeBufferSize: 256 * 1024 }).open(dir);

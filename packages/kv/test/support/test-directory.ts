@@ -6,7 +6,10 @@ import type { KvOpening, KvStore } from "../../src/store/kv-store.ts";
 import { levelProvider } from "../../src/level/level-kv-store.ts";
 import type { LevelOptions } from "../../src/level/level-options.ts";
 
-/** A directory for each test of the file, removed after the test once the stores opened in it are closed. */
+/**
+ * A directory for each test of the file. It is removed after the test, once the stores that were opened in it are
+ * closed.
+ */
 export interface TestDirectory {
   path(...parts: string[]): string;
   /** Opens a LevelDB store in the directory, by default with the smallest write buffer. */

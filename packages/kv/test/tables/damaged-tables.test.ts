@@ -10,7 +10,7 @@ import { testDirectory } from "../support/test-directory.ts";
 
 const directory = testDirectory();
 const CORRUPT = { code: "INDEX_CORRUPT" };
-// A table ends with 48 bytes that no checksum covers; the last 8 are the same in every table.
+// A table ends with 48 bytes that no checksum covers. The last 8 bytes are the same in every table.
 const MAGIC_BYTES = 8;
 const FOOTER_BYTES = 48;
 
@@ -39,11 +39,14 @@ async function readAll(store: KvStore): Promise<unknown> {
 }
 
 describe("a table", () => {
-  it.each([true, false])("is intact as LevelDB wrote it, compressed: %s", async (compression) => {
-    const tables = await tablesOf(3000, compression);
-    expect(tables.length).toBeGreaterThan(0);
-    for (const table of tables) await checkTable(table);
-  });
+  it.each([true, false])(
+    "is intact in the state in which LevelDB wrote it, compressed: %s",
+    async (compression) => {
+      const tables = await tablesOf(3000, compression);
+      expect(tables.length).toBeGreaterThan(0);
+      for (const table of tables) await checkTable(table);
+    },
+  );
 
   it.each([true, false])("is INDEX_CORRUPT with any bit flipped, compressed: %s", async (compression) => {
     const [table = ""] = await tablesOf(500, compression);
@@ -59,7 +62,7 @@ describe("a table", () => {
     await checkTable(table);
   });
 
-  it.each([0, 20, 48, 5000])("is INDEX_CORRUPT if only %i bytes are left", async (bytes) => {
+  it.each([0, 20, 48, 5000])("is INDEX_CORRUPT if only %i bytes remain", async (bytes) => {
     const [table = ""] = await tablesOf(500);
     await writeFile(table, (await readFile(table)).subarray(0, bytes));
     await expect(checkTable(table)).rejects.toMatchObject(CORRUPT);
@@ -77,7 +80,7 @@ describe("a store with a damaged table", () => {
       // A thread with low priority has to wait on a busy machine.
       await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError), 150_000);
       await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
-      // More reads than this thread would do.
+      // There are more reads than this thread would perform.
       const texts = Array.from({ length: 300 }, () => store.getText?.(Buffer.from("count")));
       for (const read of await Promise.allSettled(texts))
         expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
@@ -127,7 +130,7 @@ describe("a store with a damaged table", () => {
 
 describe("a block compressed with Snappy", () => {
   it("is decompressed with literals, and with copies that overlap themselves", () => {
-    // 12 bytes: the literal "abc", then nine bytes copied from three bytes earlier.
+    // The block represents 12 bytes: the literal "abc", and nine bytes that are copied from three bytes earlier.
     expect(unsnappy(Uint8Array.of(12, 8, 97, 98, 99, (8 << 2) | 2, 3, 0))).toEqual(
       Uint8Array.from(Buffer.from("abcabcabcabc")),
     );

@@ -10,7 +10,7 @@ const ROWS = 500;
 const keyOf = (row: number): string => `row-${String(row).padStart(4, "0")}`;
 const valueOf = (row: number): string => `<value of row ${row}>${"x".repeat(200)}`;
 
-/** Returns the only table of a LevelDB; not compressed, so that a row's value can be found in it. */
+/** Returns the only table of a LevelDB database. It is not compressed, so that a row's value can be found in it. */
 async function oneTable(): Promise<string> {
   const store = await directory.open("store", { compression: false });
   for (let row = 0; row < ROWS; row += 1) {
