@@ -45,7 +45,7 @@ function backedUp(
     });
     await afterLook();
   };
-  /** Looks run one after another; each covers all requests made since the previous one. */
+  /** Looks run one after another. Each covers all requests that were made since the previous one. */
   const backUp = async (): Promise<void> => {
     asked += 1;
     const mine = asked;

@@ -87,7 +87,7 @@ export class BackupScene {
     return encodeSegment({ log: this.of, before, messages, node: "b", at: Date.now(), codec });
   }
 
-  /** The path of a file in the store. */
+  /** Returns the path of a file in the store. */
   pathOf(name: string): string {
     return path.join(this.folder, "store", name);
   }

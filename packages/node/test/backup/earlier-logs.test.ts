@@ -7,7 +7,7 @@ import type { LogMessage } from "../../src/log/tx-log.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, foldOf, messagesOf } from "./recovery-scene.ts";
 
-describe("a log that continues others that have backups", () => {
+describe("a log that continues other logs with backups", () => {
   let scene: ClusterScene;
   beforeEach(async () => {
     scene = await ClusterScene.open();
@@ -15,7 +15,7 @@ describe("a log that continues others that have backups", () => {
   afterEach(() => scene.close());
 
   /**
-   * Lets a node write 20 transactions to a log, and deletes the log once they are in its backup. Returns the log's
+   * Makes a node write 20 transactions to a log, and deletes the log once they are in its backup. Returns the log's
    * messages.
    */
   async function generation(value: string, checkpointAfter?: number): Promise<LogMessage[]> {
@@ -70,7 +70,7 @@ describe("a log that continues others that have backups", () => {
     expect(await done(scene, "checkpoint", "verify", "checkpoints", "--json")).toContain(expected.digest);
   });
 
-  it("has its old segments removed, starting with the first log's, once a verified checkpoint covers them", async () => {
+  it("loses its old segments, those of the first log first, once a verified checkpoint covers them", async () => {
     const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
     await generation("one");
     const [first = ""] = await listBackups(store);

@@ -109,7 +109,7 @@ describe("a backup that contains a suspended writer's messages, which the log ha
     const shorter = new FaultyTxLog(scene.log);
     shorter.faults.bounds = { first: 1, last: 19 };
     await expect(scene.look({ log: shorter })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
-    // Of two histories that end at the same position, one is not that of the log.
+    // If two histories end at the same position, one of them is not the log's history.
     await upload(other(20), 1, 20);
     await expect(scene.look()).rejects.toMatchObject({ code: "LOG_REGRESSED" });
   });

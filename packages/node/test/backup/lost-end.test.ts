@@ -21,7 +21,7 @@ async function ready(node: CairnNode): Promise<void> {
   await vi.waitFor(() => expect(node.phase).toBe("ready"), { timeout: 30_000 });
 }
 
-describe("a log with a backup that lost its end, or whose end was abandoned", () => {
+describe("a log that has a backup, after it lost its end or its end was abandoned", () => {
   let scene: ClusterScene;
   beforeEach(async () => {
     scene = await ClusterScene.open();
@@ -29,7 +29,8 @@ describe("a log with a backup that lost its end, or whose end was abandoned", ()
   afterEach(() => scene.close());
 
   /**
-   * Prints the transactions that only the backup holds, loads them as the hint suggests, and returns the printed lines.
+   * Prints the transactions that only the backup contains, loads them as the hint suggests, and returns the printed
+   * lines.
    */
   async function loadFromBackup(node: CairnNode, except = "nothing"): Promise<string[]> {
     const printed = await done(scene, "log", "orphans", "--from-backup");
@@ -40,7 +41,7 @@ describe("a log with a backup that lost its end, or whose end was abandoned", ()
     return lines;
   }
 
-  it("gets back the transactions that only the backup still holds", async () => {
+  it("receives again the transactions that only the backup still contains", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 5, "kept");
     await scene.stop(a);
@@ -70,7 +71,7 @@ describe("a log with a backup that lost its end, or whose end was abandoned", ()
     expect(await b.get(key("k8"))).toMatchObject({ json: '"new"' });
   });
 
-  it("continues before a fatal transaction, with running nodes, which continue writing from there", async () => {
+  it("continues before a fatal transaction, with running nodes, which continue to write from that point", async () => {
     const parts = { ...BACKED_UP, http: HTTP };
     const [a, b] = [await scene.ready("a", { parts }), await scene.ready("b", { parts })];
     await put(a, 0, 3, "early");
@@ -108,7 +109,7 @@ describe("a log with a backup that lost its end, or whose end was abandoned", ()
     expect(await a.get(key("k12"))).toMatchObject({ json: '"since"' });
   });
 
-  it("is recovered again at an earlier point, followed by running nodes, and once more from there", async () => {
+  it("is recovered again at an earlier point, followed by running nodes, and once more from that point", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 20, "first");
     const { txId: end } = await a.digest();
@@ -199,7 +200,7 @@ describe("a log with a backup that lost its end, or whose end was abandoned", ()
     expect(none).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /) });
   });
 
-  it("keeps every transaction acknowledged before the last segment when NATS is permanently lost", async () => {
+  it("keeps every transaction that was acknowledged before the last segment if NATS is permanently lost", async () => {
     const logBackup = { every: EVERY_MS, keep: "all", codec: "none" } as const;
     const node = await scene.ready("a", { parts: { logBackup } });
     const acknowledged: { readonly name: string; readonly at: number }[] = [];
@@ -215,7 +216,7 @@ describe("a log with a backup that lost its end, or whose end was abandoned", ()
         acknowledged.push({ name, at: performance.now() });
       }
     })();
-    // This happens during writing, some segments after the first.
+    // The server is lost during writes, some segments after the first one.
     await vi.waitFor(
       async () => expect((await node.status()).logBackup?.written.segments).toBeGreaterThanOrEqual(4),
       { timeout: 30_000, interval: 20 },

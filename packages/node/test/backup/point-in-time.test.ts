@@ -111,7 +111,7 @@ describe("an index restored as of a point in the past", () => {
         /Transaction 40 is beyond .*: the log backup covers transactions 1 to 11\./,
       ),
     });
-    // A point at which to continue the log is refused in the same way, and the hint leads on.
+    // A point at which the log cannot continue is refused in the same way, and the hint names a possible one.
     const refused = await run(scene, "log", "recover", "--at-tx", "40");
     expect(refused.stderr).toMatch(
       /^CHECKPOINT_NOT_FOUND: .* covers transactions 1 to 11\.\n {2}hint: --at-tx 11 /,
@@ -123,14 +123,14 @@ describe("an index restored as of a point in the past", () => {
     expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*not empty/) });
   });
 
-  it("is the newest checkpoint before the point, as reported, if neither a backup nor the log leads there", async () => {
+  it("is the newest checkpoint before the point, as reported, if neither a backup nor the log leads to that point", async () => {
     const node = await scene.ready("a");
     const saved = await put(node, 0, 5, "before");
     await node.checkpoint().done;
     const between = await put(node, 0, 5, "after");
     const last = await put(node, 5, 6, "last");
     await node.checkpoint().done;
-    // The log itself leads there as well.
+    // The log itself also leads to that point.
     const restore = (output: string, at: number): string[] => [
       "checkpoint",
       "restore",
@@ -170,7 +170,7 @@ describe("an index restored as of a point in the past", () => {
 });
 
 /**
- * Writes a history in which documents expire and are evicted, and policies change; and saves three checkpoints in
+ * Writes a history in which documents expire and are evicted and policies change, and saves three checkpoints in
  * between.
  */
 async function writeHistory(node: CairnNode): Promise<number> {

@@ -21,7 +21,7 @@ describe("commands with the configuration or the address of a node that reads a 
     return ["--url", reader.url ?? ""];
   };
 
-  it("cairn status --wait waits for the first segments, and reports what is missing until then", async () => {
+  it("cairn status --wait waits for the first segments, and reports until then that they are missing", async () => {
     const node = await startReader();
     const early = await run("status", "--wait", "PT0.5S", ...node);
     expect(early).toMatchObject({
@@ -60,7 +60,7 @@ describe("commands with the configuration or the address of a node that reads a 
 });
 
 describe("cairn status --wait of a node whose log is behind its backup", () => {
-  it("ends once the node is ready, and reports what only the backup holds", async () => {
+  it("ends once the node is ready, and reports the transactions that only the backup contains", async () => {
     const scene = await ClusterScene.open();
     try {
       const first = await scene.ready("a", { parts: BACKED_UP });

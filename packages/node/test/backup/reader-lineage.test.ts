@@ -30,7 +30,9 @@ describe("a node that reads its log from a store with the backups of several log
   });
   afterEach(() => scene.close());
 
-  /** Deletes the log, recovers it from a checkpoint with everything, and writes to the log that continues it. */
+  /**
+   * Deletes the log, recovers it from a checkpoint that contains everything, and writes to the log that continues it.
+   */
   const recover = async (): Promise<void> => {
     await writer.checkpoint().done;
     await isCovered(writer);

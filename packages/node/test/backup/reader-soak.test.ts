@@ -32,7 +32,7 @@ describe("a node that follows a backup in S3 with permission only to read and li
   };
 
   it(
-    "has the digest of each prefix of the log while segments are written, merged and removed, also after restarts",
+    "has the digest of each prefix of the log while segments are written, merged and removed, even after restarts",
     async () => {
       const open = await s3Service();
       const writing = await open(ALL);

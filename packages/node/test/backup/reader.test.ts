@@ -49,7 +49,7 @@ describe("a node that reads its log from a backup", () => {
     expect(calls.filter(({ method }) => !READING.has(method))).toEqual([]);
   });
 
-  it("rejects requests that would append to the log, and names what accepts them", async () => {
+  it("rejects requests that would append to the log, and names the nodes that accept them", async () => {
     await covered(21);
     const { store } = watchedStore(scene);
     const reader = await scene.ready("reader", { parts: readerParts(store) });
@@ -133,7 +133,7 @@ describe("a node that reads its log from a backup", () => {
     }, SOON);
   });
 
-  it("stops although its store does not respond", async () => {
+  it("stops even if its store does not respond", async () => {
     await covered(21);
     const { store } = watchedStore(scene);
     const faults: StoreFaults = {};
@@ -168,7 +168,7 @@ describe("a node that reads its log from a backup", () => {
     expect((await reader.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
   });
 
-  it("continues when its log was trimmed, since the backup has everything", async () => {
+  it("continues after its log was trimmed, because the backup has everything", async () => {
     await covered(21);
     const { store } = watchedStore(scene);
     const reader = await scene.ready("reader", { parts: readerParts(store) });

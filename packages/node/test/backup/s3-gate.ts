@@ -26,11 +26,14 @@ export interface S3Gate {
 export const ALL: S3Rights = { put: true, delete: true };
 export const GET_AND_LIST: S3Rights = { put: false, delete: false };
 
-/** Starts the small S3 service, which is stopped with the test. Returns a function that creates gates to its bucket. */
+/**
+ * Starts the small S3 service, which is stopped at the end of the test. Returns a function that creates gates to its
+ * bucket.
+ */
 export async function s3Service(
   options: { readonly conditions?: boolean } = {},
 ): Promise<(rights: S3Rights, keysPerPage?: number) => Promise<S3Gate>> {
-  // The gate changes requests, which a service that checks signatures would notice.
+  // The gate changes requests, which a service that checks signatures would detect.
   const s3 = await testS3({ env: {}, ...options });
   onTestFinished(() => s3.close());
   const { port: upstream } = new URL(s3.endpoint);

@@ -18,7 +18,7 @@ interface OpenLog {
   readonly of: { readonly id: string; readonly name: string; readonly offset: number };
 }
 
-/** Opens an embedded log with a birth record, which is closed with the test. */
+/** Opens an embedded log with a birth record. The log is closed at the end of the test. */
 async function openLog(): Promise<OpenLog> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-backup-s3-"));
   const log = await openEmbeddedTxLog({ path: path.join(folder, "log") });
@@ -31,8 +31,8 @@ async function openLog(): Promise<OpenLog> {
 }
 
 /**
- * Returns a function that looks at the backup as one node, and appends a message before if `append`. `aheadMs` is the
- * lead of the store's clock over the node's own that the node assumes.
+ * Returns a function that looks at the backup as one node and, if `append` is set, first appends a message. `aheadMs`
+ * is how far the node assumes the store's clock to be ahead of its own.
  */
 async function looking(store: CheckpointStore, { aheadMs, like }: { aheadMs?: number; like?: OpenLog } = {}) {
   const { log, of } = like ?? (await openLog());
@@ -88,7 +88,7 @@ describe("a log backup in S3", () => {
     expect(kinds(gate.asked)).toEqual(["list", "put", "put", "delete"]);
   });
 
-  it("is written without lease and merging by credentials that may not delete, which is reported once", async () => {
+  it("is written without a lease and without merges if the credentials may not delete, which is reported once", async () => {
     const gate = await (await s3Service())({ put: true, delete: false });
     const notices: string[] = [];
     const store = gate.store({ onNotice: (sentence) => notices.push(sentence) });

@@ -44,7 +44,7 @@ describe("a log and its backup in a folder", () => {
       signal: new AbortController().signal,
     });
 
-  it("holds the same messages as the log after each look, and merges small segments", async () => {
+  it("contain the same messages after each look, and small segments are merged", async () => {
     for (let n = 0; n < 70; n += 1) {
       await log.append(bytes(`message ${n}`));
       const { covered, written } = await look();
@@ -61,7 +61,7 @@ describe("a log and its backup in a folder", () => {
   });
 
   it.each(["none", "gzip"] as const)(
-    "reads a segment once for all its messages, also after a new listing (%s)",
+    "read a segment once for all its messages, even after a new listing (%s)",
     async (codec) => {
       const scene = await BackupScene.open();
       try {

@@ -39,7 +39,7 @@ async function lastApplied(node: CairnNode): Promise<number> {
   return (await node.status()).index.txId ?? 0;
 }
 
-/** Submits without pause until stopped; `stop` returns the last acknowledged transaction. */
+/** Submits without a pause until it is stopped. `stop` returns the last acknowledged transaction. */
 function keepWriting(node: CairnNode): { stop(): Promise<number> } {
   const end = new AbortController();
   const writing = (async () => {
@@ -78,7 +78,7 @@ it("a checkpoint has exactly the transactions of its manifest while writing cont
   expect((await listCheckpoints(store)).checkpoints).toHaveLength(4);
 });
 
-it("a node configured to save when it stops saves everything indexed before its index closes", async () => {
+it("a node that is configured to save when it stops saves everything that was indexed before its index is closed", async () => {
   const { node, store, verify } = await scene(true);
   const { txId } = await node.submit({ ops: [["put", "things", "default/last", 1]] });
   await node.await(txId);

@@ -16,17 +16,21 @@ import { quietSystem } from "../support/quiet-system.ts";
 
 const REPLAY_BUDGET_MS = 10;
 /**
- * The number of transactions in the shortest tail that is saved. A node that has not replayed assumes 50,000 a second.
+ * The number of transactions in the shortest tail that is saved. A node that has not replayed assumes 50,000
+ * transactions per second.
  */
 const LIMIT = 500;
 
-/** A ready node that looks at its folder of checkpoints ten times a second. */
+/** A ready node that looks at its folder of checkpoints ten times per second. */
 interface Scene {
   readonly node: CairnNode;
   readonly store: CheckpointStore;
   /** Waits until the node has begun and ended two more rounds, and returns the last one's outcome. */
   nextOutcome(): Promise<string>;
-  /** Waits until the newest checkpoint is at this transaction or later; returns the transactions of all, newest first. */
+  /**
+   * Waits until the newest checkpoint is at this transaction or a later one. Returns the transactions of all
+   * checkpoints, newest first.
+   */
   saved(atLeast: number): Promise<number[]>;
   /** Starts a node with its own index. */
   join(): Promise<CairnNode>;
@@ -87,7 +91,7 @@ async function putMany(node: CairnNode, count: number): Promise<number> {
   return Math.max(...(await Promise.all(written)));
 }
 
-it("a tail that is replayed within the budget is not uploaded, as /status reports; a longer one is", async () => {
+it("a tail that can be replayed within the budget is not uploaded, as /status reports, but a longer one is", async () => {
   const { node, nextOutcome, saved } = await scene(
     (folder) => () => openEmbeddedTxLog({ path: path.join(folder, "log") }),
   );
@@ -149,7 +153,7 @@ describe("a tail in a log on NATS", () => {
     expect((await joined.status()).join).toMatchObject({ restoredFrom: { txId: last }, replayed: 5 });
   });
 
-  it("is saved as long as the log has a setting by which it can lose messages", async () => {
+  it("is saved as long as the log has a setting that can make it lose messages", async () => {
     const { url, anchor, node, nextOutcome, saved } = await unsavedTail();
     await NatsOperator.at(url, async (nats) => await nats.edit({ max_msgs: 1_000_000, discard: "old" }));
     await saved(anchor + 10);

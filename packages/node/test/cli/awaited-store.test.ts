@@ -9,7 +9,9 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { awaitedStore } from "../../src/cli/places/awaited-store.ts";
 import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
 
-/** Starts a service that accepts connections and never responds; `end` closes them and accepts no more. */
+/**
+ * Starts a service that accepts connections and never responds. `end` closes them, after which no more are accepted.
+ */
 async function silentService(): Promise<{ endpoint: string; end: () => void }> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -84,7 +86,7 @@ describe.concurrent("a command whose bucket does not respond", () => {
       const ended = cairn([...asked, ...options], terminal);
       const notice = `Still waiting for s3://backup/p at ${endpoint}: listing its files has taken 5.0 s so far. Ctrl-C gives up.\n`;
       await vi.waitFor(() => expected(terminal.stderr.text).toContain(notice));
-      // A command that handles the signal ends itself; the others end with the process.
+      // A command that handles the signal ends by itself. The others end with the process.
       if (signal === true) terminal.signal("SIGINT");
       else end();
       const { code, stdout, stderr } = await ended;
@@ -109,7 +111,7 @@ it("a store that responds in time is not reported", async () => {
   expect(terminal.stderr.text).toBe("");
 });
 
-it("of several slow responses, only the first is reported", async () => {
+it("if several responses are slow, only the first is reported", async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const terminal = new CapturedTerminal();

@@ -17,7 +17,7 @@ interface Leaf {
 
 /** Commands that need neither a node, nor a log, nor a store. */
 const WITHOUT = ["config convert", "config schema"];
-/** Commands that, with a configuration, read its store and need no node. */
+/** Commands that read the store of a configuration, if there is one, and need no node. */
 const IN_THE_STORE = ["checkpoint list", "checkpoint show", "checkpoint verify", "log backup status"];
 
 function leaves(command: Command, at: readonly string[] = []): Leaf[] {
@@ -66,7 +66,7 @@ function run({ path: words, command }: Leaf, options: readonly string[]): Promis
     .filter((one) => one.required)
     .map((one) => VALUES[one.name()] ?? "?");
   const stdin = INPUT[name] ?? '{"ops": [["put", "pods", "b", 1]]}';
-  // A variable that names another node: the command line takes precedence.
+  // A variable names another node, but the command line takes precedence.
   const terminal = new CapturedTerminal({ stdin, env: { CAIRN_URL: "http://127.0.0.1:1" } });
   return cairn([...words, ...values, ...options], terminal);
 }
@@ -87,8 +87,8 @@ async function fileFor(served: ServedNode, more = ""): Promise<string> {
   return file;
 }
 
-describe("the node that is meant", () => {
-  it("is that of --url, else of -f, else of CAIRN_URL, else of the file in the working directory", async () => {
+describe("the node of a command", () => {
+  it("is given by the first of --url, -f, CAIRN_URL and the file in the working directory", async () => {
     const tokens = { authToken: "s3cret" };
     await using one = await serve(tokens);
     await using other = await serve(tokens);
@@ -108,7 +108,7 @@ describe("the node that is meant", () => {
     expect(await asked(["-e", `{:cairn/http-server {:port ${other.server.port}}}`])).toBe("other");
   });
 
-  it("never gets the token of a file in the working directory if another node is named", async () => {
+  it("never receives the token of a file in the working directory if another node is named", async () => {
     await using one = await serve({ authToken: "s3cret" });
     await using other = await serve({ authToken: "s3cret" });
     const cwd = path.dirname(await fileFor(one));
@@ -149,8 +149,8 @@ async function bucketScene(): Promise<{ cwd: string; names: string[]; read: stri
   return { cwd, names, read };
 }
 
-describe("the store that is meant", () => {
-  it("is that of -f, without further options and without a node", async () => {
+describe("the store of a command", () => {
+  it("is the store of -f, without further options and without a node", async () => {
     const { cwd, names, read } = await bucketScene();
     const [older = "", newer = ""] = names;
     const asked = (...argv: string[]): Promise<CommandResult> =>
@@ -171,13 +171,13 @@ describe("the store that is meant", () => {
     expect((await readdir(path.join(cwd, "newest"))).length).toBeGreaterThan(0);
   });
 
-  it("without -f is that of the configuration in the working directory, for commands that query no node", async () => {
+  it("is, without -f, the store of the configuration in the working directory, for commands that query no node", async () => {
     const { cwd, names } = await bucketScene();
     const { stdout } = await cairn(["checkpoint", "restore", "-o", "here"], new CapturedTerminal({ cwd }));
     expect(stdout).toContain(`restored ${names[1]} `);
   });
 
-  it("is that of the node of --url", async () => {
+  it("is the store of the node of --url", async () => {
     const { cwd } = await bucketScene();
     await using served = await serve();
     for (const argv of [["list"], ["show"]]) {
@@ -190,7 +190,7 @@ describe("the store that is meant", () => {
     expect(served.answered).toHaveLength(2);
   });
 
-  it("is needed, and a configuration without one is refused", async () => {
+  it("is required, and a configuration without one is refused", async () => {
     const edn = "{:cairn/index-store {:kv-store cairn.memory/->kv-store}}";
     for (const argv of [["list"], ["show"], ["restore", "-o", "x"]]) {
       const { code, stderr } = await cairn(["checkpoint", ...argv, "-e", edn]);
@@ -215,8 +215,8 @@ async function indexScene(): Promise<string> {
   return cwd;
 }
 
-describe("the index that is meant", () => {
-  it("is that of the configured node if none is given", async () => {
+describe("the index of a command", () => {
+  it("is the index of the configured node if none is given", async () => {
     const cwd = await indexScene();
     const db = async (...argv: string[]): Promise<string> => {
       const { code, stdout, stderr } = await cairn(["db", ...argv], new CapturedTerminal({ cwd }));

@@ -75,7 +75,7 @@ it.each([
   ["tx", "put", "policies", "x", "1"],
   ["tx", "delete", "Pods", "x"],
 ])(
-  "cairn %s %s is refused because of the bucket's name, not because of a parameter that was not given",
+  "cairn %s %s is refused because of the bucket's name, not because of a parameter that is absent",
   async (...argv) => {
     const { code, stdout, stderr } = await run(argv);
     expect([code, stdout, stderr]).toEqual([

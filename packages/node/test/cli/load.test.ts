@@ -83,7 +83,7 @@ describe("load", () => {
     expect(node.submitted).toHaveLength(10);
   });
 
-  test("does not resend lines without an id if they may be stored", async () => {
+  test("does not resend lines without an id if they may have been stored", async () => {
     await using served = await serve();
     served.node.submitError = new CairnError("LOG_UNREACHABLE", "The log is gone.");
     const { code, stderr } = await load(served, '{"ops":[["delete","pods","x"]]}\n');
@@ -95,7 +95,7 @@ describe("load", () => {
   test("resends lines after a broken connection only if each has an id", async () => {
     await using served = await serve();
     let connections = 0;
-    // Breaks the connection once the first request is under way, then passes everything on to the node.
+    // Breaks the connection once the first request is in progress, and then passes everything on to the node.
     const proxy = createServer((client) => {
       connections += 1;
       if (connections % 2 === 1) {
@@ -182,7 +182,7 @@ describe("the chunks of a stream", () => {
     );
   });
 
-  test("end with an error at an endless line", async () => {
+  test("result in an error at an endless line", async () => {
     const endless = Readable.from(
       (function* () {
         for (;;) yield Buffer.alloc(4 * 1024 * 1024, "x");

@@ -14,7 +14,7 @@ function run(served: ServedNode, argv: readonly string[], stdin?: string): Promi
 }
 
 describe("documents", () => {
-  test("are written, read, listed and deleted, names with dots and spaces included", async () => {
+  test("are written, read, listed and deleted, even if their names contain dots and spaces", async () => {
     await using served = await serve();
     const key = "a b/../c%2F/";
     expect((await run(served, ["tx", "put", "pods", key, '{"x":1}'])).stdout).toBe(
@@ -46,7 +46,7 @@ describe("documents", () => {
     expect((await run(served, ["history", "pods", key])).stdout).toContain("(deleted)");
   });
 
-  test("share a narrow terminal: a long key leaves room for its revision and its document", async () => {
+  test("fit on a narrow terminal: a long key leaves room for its revision and its document", async () => {
     await using served = await serve();
     await run(served, ["tx", "put", "pods", `default/${"k".repeat(300)}`, '{"x":1}']);
     await run(served, ["tx", "put", "pods", "a", '{"x":2}']);
@@ -95,7 +95,7 @@ describe("documents", () => {
     });
   });
 
-  test("keep their digits on the way to the node, which refuses numbers that it would round", async () => {
+  test("are sent with all their digits to the node, which refuses numbers that it would round", async () => {
     await using served = await serve();
     const { code, stderr } = await run(served, ["tx", "put", "pods", "x", "9007199254740993"]);
     expect(code).toBe(2);
@@ -219,7 +219,7 @@ describe("a node", () => {
     });
   });
 
-  test("that has failed and retries by itself is waited for until it is ready or the time is up", async () => {
+  test("that has failed and retries by itself is awaited until it is ready or the time limit is reached", async () => {
     await using served = await serve();
     served.node.phase = "failed";
     served.node.failure = { code: "LOG_GAP", message: "A gap.", hint: null, retries: true, nextTryAt: null };
@@ -255,7 +255,7 @@ describe("a node", () => {
     server.close();
   });
 
-  test("with a token gets it from --token or the environment; other tokens make a command exit with 2", async () => {
+  test("that has a token receives it from --token or the environment, and other tokens make a command exit with 2", async () => {
     await using served = await serve({ authToken: "s3cret" });
     expect(await run(served, ["status"])).toMatchObject({
       code: 2,

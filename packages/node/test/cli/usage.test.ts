@@ -42,7 +42,7 @@ describe("every command", () => {
     expect(await cairn(["help"])).toEqual(await cairn(["--help"]));
   });
 
-  test("is in the help of the program", async () => {
+  test("is listed in the help of the program", async () => {
     const { code, stdout } = await cairn(["--help"]);
     expect(code).toBe(0);
     for (const name of ["start", "status", "load", "tx", "get", "list", "history", "checkpoint", "config"]) {

@@ -160,7 +160,7 @@ describe("errors", () => {
     const error = await failure(client([nobody, nobody], { retryForMs: 300 }).status());
     expect(error).toMatchObject({ code: "UNREACHABLE", status: 0 });
     expect(error.message).toContain("ECONNREFUSED");
-    // Half of the time that it would take by default.
+    // The limit is half the time that the call would take by default.
     expect(Date.now() - begun).toBeLessThan(15_000);
   });
 
@@ -176,11 +176,11 @@ describe("errors", () => {
     expect(committed).toBe(true);
   });
 
-  it("come only after each node was asked once, however short the time", async () => {
+  it("are thrown only after each node was tried once, however short the time limit", async () => {
     expect((await client([nobody, url], { retryForMs: 0 }).status()).node).toBe("n");
     await using silent = await serve();
     silent.node.beforeSubmit = () => new Promise(() => {});
-    // The second node has the same time, and needs it on a busy machine.
+    // The second node has the same time limit, and needs the time on a busy machine.
     const cairn = client([silent.url, url], { retryForMs: 1, attemptMs: 3_000 });
     expect((await cairn.transact({ ops: [["put", "pods", "p", 1]] }, { timeoutMs: 1_000 })).committed).toBe(
       true,
@@ -246,12 +246,12 @@ describe("writes that are resent", () => {
     const { txId } = await cairn.put("counters", "c", 1, { ifRevision: null });
     expect(lost).toBe(3);
     expect(await all(cairn.history("counters", "c"))).toHaveLength(1);
-    // The revision is that of the transaction that was applied, not of the repetition.
+    // The revision is the id of the transaction that was applied, not of the repetition.
     expect((await cairn.get("counters", "c"))?.revision).toBe(txId);
     await cairn.put("counters", "c", 2, { ifRevision: txId });
   });
 
-  it("are repeated when a response breaks off in the middle", async () => {
+  it("are repeated if a response breaks off in the middle", async () => {
     const proxy = await startFlakyProxy(url);
     let cut = 0;
     proxy.mishap = () => (cut++ === 0 ? "cut-answer" : "none");
@@ -270,7 +270,7 @@ describe("writes that are resent", () => {
 });
 
 describe("a watch", () => {
-  it("yields every transaction once and in order even though each connection breaks off after a while", async () => {
+  it("yields every transaction once and in order, although each connection breaks off after a while", async () => {
     const proxy = await startFlakyProxy(url);
     const sockets = new Set<AbortController>();
     const stop = new AbortController();
@@ -298,7 +298,8 @@ describe("a watch", () => {
     })();
     for (let n = 1; n <= 40; n += 1) {
       await client().put("watched", "k", n);
-      // The next change arrives over another connection; a watch that is behind would see several at the same time.
+      // The next change arrives over another connection. A watch that lags behind would receive several at the same
+      // time.
       if (n % 5 === 0) await expect.poll(() => seen.length).toBe(n);
     }
     await watching;

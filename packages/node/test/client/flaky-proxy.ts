@@ -5,7 +5,7 @@ import { onTestFinished } from "vitest";
 /** An action of a proxy on a request: forward it, refuse it, or forward it and lose all or part of the response. */
 export type Mishap = "none" | "refuse" | "lose-answer" | "cut-answer";
 
-/** A proxy in front of a node; `mishap` decides what happens to each request. */
+/** A proxy in front of a node. `mishap` determines what happens to each request. */
 export interface FlakyProxy {
   readonly url: string;
   mishap: (request: { readonly method: string; readonly path: string }) => Mishap;
@@ -13,7 +13,7 @@ export interface FlakyProxy {
   readonly requests: string[];
 }
 
-/** Starts a proxy in front of the node at `target`; it is closed after the test. */
+/** Starts a proxy in front of the node at `target`. The proxy is closed after the test. */
 export async function startFlakyProxy(target: string): Promise<FlakyProxy> {
   const requests: string[] = [];
   const server = createServer((incoming, outgoing) => {
@@ -26,7 +26,7 @@ export async function startFlakyProxy(target: string): Promise<FlakyProxy> {
     }
     const passed = send(target + path, { method, headers: incoming.headers, agent: false }, (answer) => {
       if (mishap === "lose-answer") {
-        // The node did everything it was asked to, but its response is lost.
+        // The node has executed the request, but its response is lost.
         answer.resume().once("end", () => outgoing.socket?.destroy());
         return;
       }

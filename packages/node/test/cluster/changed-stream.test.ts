@@ -42,7 +42,7 @@ describe("the stream of a log under a running node", () => {
     // The node must continue to read the log; otherwise it would halt.
     expect(await node.status()).toMatchObject({ phase: "ready", log: { reachable: true } });
     expect((await node.list({ bucket: "things" })).documents).toHaveLength(3);
-    // The remedy, followed to the letter; the stream's other subjects are reported from then on.
+    // The remedy is followed to the letter. From then on, the stream's other subjects are reported.
     await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b", "cairn.tx"] }));
     await put(node, 3, 4, "v");
     await vi.waitFor(async () => {

@@ -17,11 +17,11 @@ import { quietSystem } from "../support/quiet-system.ts";
 
 /** Options for starting a node of a {@link ClusterScene}. */
 export interface SceneOptions extends RunOptions {
-  /** The folder of its index; by default named after its id. */
+  /** The folder of its index, which is named after its id by default. */
   readonly place?: string;
   readonly logger?: Logger;
   readonly parts?: Partial<System>;
-  /** By default a folder that all nodes share. */
+  /** The node's store. By default, it is a folder that all nodes share. */
   readonly store?: CheckpointStore;
 }
 
@@ -109,7 +109,7 @@ export class ClusterScene {
     return await cairn(["status", "--cluster", "--timeout", "PT2S", ...args], terminal);
   }
 
-  /** Returns the log as it is now, folded without any code of a node. */
+  /** Returns a fold of the current log, which uses no code of a node. */
   async fold(upTo?: number): Promise<LogFold> {
     return await NatsOperator.at(this.nats.url, async (nats) => await LogFold.of(nats.messages(), upTo));
   }
@@ -158,7 +158,7 @@ export class ClusterScene {
   }
 }
 
-/** Puts `things/default/k<n>` for each n in its own transaction, and waits for the last; returns its id. */
+/** Puts `things/default/k<n>` for each n in its own transaction, waits for the last one, and returns its id. */
 export async function put(node: CairnNode, from: number, to: number, value: string): Promise<number> {
   let last = 0;
   for (let n = from; n < to; n += 1) {

@@ -47,7 +47,7 @@ async function shown(...args: string[]): Promise<Shown & { readonly code: number
   return { ...(JSON.parse(stdout) as Shown), code, stderr };
 }
 
-/** Changes a document in a stopped node's index: it is still JSON, and LevelDB's checksums are right. */
+/** Changes a document in a stopped node's index. The document is still JSON, and LevelDB's checksums are correct. */
 async function alterDocument(place: string, key: string): Promise<void> {
   await scene.alter(place, documentRowKey("things", key), (text) => text.replace("right", "wrong"));
 }
@@ -136,7 +136,7 @@ describe("cairn status --cluster", () => {
     expect((await shown()).nodes.map(({ sameLog }) => sameLog)).toEqual([true, null]);
   });
 
-  it("shows the nodes of a log whose stream no longer exists, and what they need", async () => {
+  it("shows the nodes of a log whose stream no longer exists, and how to recover it", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 3, "right");
@@ -189,7 +189,7 @@ describe("cairn status --cluster --digest", () => {
       const env = { NATS_URL: scene.nats.url, CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints") };
       const terminal = new CapturedTerminal({ cwd: scene.folder, env });
       const argv = ["status", "--cluster", "--timeout", "PT1S", "--digest", "--rebuild"];
-      // This is before anything is read, so that the signal arrives in the middle of the work.
+      // The signal is sent before anything is read, so that it arrives in the middle of the work.
       terminal.onSignal = (signals, listener) => {
         if (signals.includes(signal)) queueMicrotask(() => listener(signal));
         return () => undefined;
@@ -274,7 +274,7 @@ describe("cairn status --cluster --digest", () => {
     ]);
   });
 
-  it("finds that all nodes are wrong even though they agree, if a rebuild is requested", async () => {
+  it("finds that all nodes are wrong, although they agree, if a rebuild is requested", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 5, "right");
     await scene.stop(a);
@@ -287,7 +287,7 @@ describe("cairn status --cluster --digest", () => {
     await vi.waitFor(async () => expect(await valueOf(altered, "k1")).toBe("right"), { timeout: 30_000 });
   });
 
-  it("repeats the question for a later transaction if documents have been evicted since", async () => {
+  it("repeats the query for a later transaction if documents have been evicted since", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 5, "right");
     const stop = new AbortController();

@@ -6,8 +6,8 @@ const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 1);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 const PERIOD_MS = 60_000;
 /**
- * The time within which a difference is noticed (ms): two announcements at the latest possible moment, since one may be
- * lost, and the time for answers.
+ * The time within which a difference is detected (ms): two announcements at the latest possible moment, because one may
+ * be lost, and the time for responses.
  */
 const NOTICED_MS = 2 * 1.1 * PERIOD_MS + 10_000;
 
@@ -34,7 +34,7 @@ const WAYS: readonly (readonly [string, Part])[] = [
 
 /**
  * Simulates one run. Returns the virtual time (ms) until the wrong node and another one detected the difference, and
- * until the wrong node was right again.
+ * until the wrong node was correct again.
  */
 async function partOne(
   { count, seed, reach }: { readonly count: number; readonly seed: number; readonly reach: Reach },
@@ -60,7 +60,7 @@ async function partOne(
   await cluster.run(20_000);
   expect([count, seed, wrong.replaced, await wrong.isRight()]).toEqual([count, seed, 1, true]);
   expect(others.map(({ replaced }) => replaced)).toEqual(others.map(() => 0));
-  // Their messages settle which of them goes first, and some of these are lost.
+  // Their messages determine which of them rebuilds first, and some of these messages are lost.
   if (reach === "network") expect(cluster.mostChecking).toBeLessThanOrEqual(2);
   await cluster.close();
   return { noticed, right };
@@ -76,7 +76,7 @@ const CLUSTERS = REACHES.flatMap((reach) =>
 
 describe.each(CLUSTERS)("of %i nodes %s, one that", (count, how, reach) => {
   it.each(WAYS)(
-    "%s is noticed within a period, and only that one is rebuilt",
+    "%s is detected within a period, and only that node is rebuilt",
     async (what, part) => {
       const runs: { noticed: number; right: number }[] = [];
       for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1)

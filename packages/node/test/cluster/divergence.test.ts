@@ -26,9 +26,9 @@ afterEach(async () => await scene.close());
 const OFTEN: SceneOptions = { compareEveryMs: 200 };
 const PATIENT = { timeout: 20_000, interval: 50 };
 
-/** Nodes that cannot reach one another. */
+/** The options of nodes that cannot reach each other. */
 const ALONE = withPeers(() => undefined);
-/** Nodes that answer but ask no other node, as on a server that does not permit it. */
+/** The options of nodes that respond but query no other node, as on a server that does not permit it. */
 const MUTE = withPeers((peers) => peers && { ...answering(peers), ask: () => nobody() });
 
 function withPeers(change: (peers: PeerChannel | undefined) => PeerChannel | undefined): SceneOptions {
@@ -90,7 +90,7 @@ async function hide(place: string, name: string): Promise<void> {
   await kv.close();
 }
 
-/** Gives a stopped node the index of another history of the log, in which one message differs. */
+/** Replaces a stopped node's index with the index of another history of the log, in which one message differs. */
 async function forge(place: string, at: number): Promise<void> {
   const log = await openNatsTxLog({ servers: [scene.nats.url] });
   const identity = await readLogIdentity(log);
@@ -111,7 +111,7 @@ async function forge(place: string, at: number): Promise<void> {
 }
 
 describe("nodes that reach each other", () => {
-  it("find the one of three that derived another result from a transaction, and only that one is rebuilt", async () => {
+  it("find the one of three that derived another result from a transaction, and only that node is rebuilt", async () => {
     const [a, b, c] = await Promise.all(["a", "b", "c"].map((id) => scene.ready(id, OFTEN)));
     if (a === undefined || b === undefined || c === undefined) throw new Error("three nodes");
     const last = await put(a, 0, 5, "right");
@@ -170,7 +170,7 @@ describe("nodes that only share a checkpoint store", () => {
     const wrong = await scene.ready("c", ALONE);
     const saved = await wrong.checkpoint().done;
     await expect(a.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
-    // No node trusts another's claim: the right node checks for itself, and then replaces the wrong checkpoint.
+    // No node trusts another's claim: the correct node checks its own index, and then replaces the wrong checkpoint.
     const again = await vi.waitFor(async () => {
       const result = await a.checkpoint().done;
       expect(result).toMatchObject({ checkpoint: { node: "a" } });

@@ -15,7 +15,7 @@ afterEach(async () => {
 
 const OTHER_VERSION = 99;
 
-/** Starts a node that answers like one of another index version: with that version and its own digest. */
+/** Starts a node that responds like a node of another index version: with that version and its own digest. */
 async function nodeOfOtherVersion(id: string, digest: string): Promise<CairnNode> {
   const parts = {
     openTxLog: async () => answeringAs(await openNatsTxLog({ servers: [scene.nats.url] }), digest),

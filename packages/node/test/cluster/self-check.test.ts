@@ -61,7 +61,7 @@ function logId({ status }: Peer): string {
   return status.log.id ?? "";
 }
 
-describe("a node that is asked to compare itself with the log", () => {
+describe("a node that is requested to compare itself with the log", () => {
   it("keeps an index that agrees", async () => {
     const a = await scene.ready("a");
     const txId = await put(a, 0, 5, "right");
@@ -83,7 +83,7 @@ describe("a node that is asked to compare itself with the log", () => {
     expect(check).toMatchObject({ txId, agrees: true, rebuilt: (await scene.fold(txId)).digest() });
   });
 
-  it("reports INDEX_CORRUPT in its log and status, with what to do, and agrees when asked again", async () => {
+  it("reports INDEX_CORRUPT in its log and status, with a remedy, and agrees at the next request", async () => {
     const a = await scene.ready("a");
     const txId = await put(a, 0, 5, "right");
     await scene.stop(a);
@@ -163,7 +163,7 @@ describe("a node that is asked to compare itself with the log", () => {
   });
 });
 
-describe("a node that is asked for its digest", () => {
+describe("a node whose digest is requested", () => {
   it("waits until it has the transaction, and reports its position if that takes too long", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 5, "right");
@@ -198,7 +198,7 @@ describe("a node that is asked for its digest", () => {
     expect(answers.get(asked.instance)).toMatchObject({ error: { code: "NOT_READY" } });
   });
 
-  it("refuses a flood of questions", async () => {
+  it("refuses a flood of requests", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 2, "right");
     const asked = await peer("a");
@@ -211,7 +211,7 @@ describe("a node that is asked for its digest", () => {
     expect(codes.filter((code) => code === "TX_TIMEOUT")).toHaveLength(8);
   });
 
-  it("ignores messages that are not questions", async () => {
+  it("ignores messages that are not requests", async () => {
     await scene.ready("a");
     for (const text of ["", "no JSON", "{}", '{"cairn":2,"ask":"status"}', '{"cairn":1,"ask":"rm"}']) {
       const answers: unknown[] = [];

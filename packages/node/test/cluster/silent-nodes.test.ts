@@ -20,7 +20,7 @@ beforeEach(async () => {
 });
 afterEach(() => scene.close());
 
-/** Starts the node "frozen" in a process of its own. */
+/** Starts the node "frozen" in a separate process. */
 async function startProcess() {
   const dir = path.join(scene.folder, "frozen");
   await mkdir(dir, { recursive: true });

@@ -20,7 +20,7 @@ const birth = { log: LOG, offset: 0 };
 const identity = { id: LOG, name: "cairn", bounds: { first: 1, last: 1 }, birth };
 const STEP_MS = 250;
 const ANSWERS_MS = 2_000;
-/** The share of questions and answers that are lost. */
+/** The share of requests and responses that are lost. */
 const LOST = 0.05;
 const logger = pino({ level: "silent" });
 
@@ -40,8 +40,8 @@ export class SimulatedCluster {
   mostChecking = 0;
 
   /**
-   * `reach` determines how the nodes learn about each other; for a store, it is about how often (ms) each of them looks
-   * at it.
+   * `reach` determines how the nodes learn about each other. For a store, it is the approximate interval (ms) at which
+   * each of them looks at the store.
    */
   constructor(count: number, seed: number, reach: SimulatedCluster["reach"] = "network") {
     this.reach = reach;
@@ -56,7 +56,7 @@ export class SimulatedCluster {
     this.messages.push({ position, time: this.clock.now(), nanoseconds, payload });
   }
 
-  /** Writes a transaction; every third one reads the write of another one. */
+  /** Writes a transaction. Every third transaction reads the write of another one. */
   write(): void {
     const key = `default/k${Math.floor(this.random() * 20)}`;
     const put: Transaction["ops"][number] = ["put", "things", key, this.messages.length];
@@ -68,7 +68,7 @@ export class SimulatedCluster {
     for (const node of this.nodes) await node.open();
   }
 
-  /** Lets virtual time pass until `done`, at most `ms`; returns how much passed. */
+  /** Advances virtual time until `done` returns true, by at most `ms`. Returns the time that has passed. */
   async run(ms: number, done: () => boolean = () => false): Promise<number> {
     const begun = this.clock.now();
     while (this.clock.now() - begun < ms && !done()) {
@@ -109,7 +109,7 @@ export class SimulatedCluster {
     await Promise.all(closed);
   }
 
-  /** Returns a channel that sends `bytes` to every other node; some of them are lost. */
+  /** Returns a channel that sends `bytes` to every other node. Some messages are lost. */
   channel(of: SimulatedNode): PeerChannel {
     return {
       address: "simulated",
@@ -213,7 +213,7 @@ export class SimulatedNode {
     this.#past.start();
   }
 
-  /** Applies some of the missing messages; calls run one after another. */
+  /** Applies some of the missing messages. Calls run one after another. */
   async apply(): Promise<void> {
     const before = this.#applying;
     const applied = (async () => {
@@ -229,7 +229,7 @@ export class SimulatedNode {
     await applied;
   }
 
-  /** Looks at the store as a round does: compares, and saves its index if that is correct. */
+  /** Looks at the store as a round does: compares the chains, and saves its index if it is correct. */
   async look(): Promise<void> {
     const { saved } = this.#cluster;
     const { index } = this.#life;
@@ -256,7 +256,7 @@ export class SimulatedNode {
     return true;
   }
 
-  /** Returns whether its history is that of an index built from the log now. */
+  /** Returns whether its history equals the history of an index that is built from the current log. */
   async isRight(): Promise<boolean> {
     const { index } = await this.#rebuilt(this.txId);
     const [own, right] = [await this.#life.index?.chains(), await index.chains()];
@@ -282,7 +282,7 @@ export class SimulatedNode {
 
   async #check(txId: number) {
     this.checking = true;
-    // A rebuild takes its time.
+    // A rebuild takes some time.
     await this.#cluster.clock.wait(1_000 + 4_000 * this.#cluster.random());
     const own = await this.#life.index?.chainsAt(txId);
     const rebuilt = await this.#cluster.track(this.#rebuilt(txId));

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { coalesced } from "../../src/concurrency/coalesced.ts";
 import { resolvable } from "../../src/concurrency/resolvable.ts";
 
-it("coalesced calls get the result of a run that began after them; all calls made during one run share the next", async () => {
+it("coalesced calls return the result of a run that began after them, and all calls made during one run share the next", async () => {
   const gates = [resolvable(), resolvable(), resolvable()];
   let runs = 0;
   let underWay = 0;

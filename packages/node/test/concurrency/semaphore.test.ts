@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { Semaphore } from "../../src/concurrency/semaphore.ts";
 
-/** Has `count` callers acquire the semaphore; `order` lists those admitted so far. */
+/** Makes `count` callers acquire the semaphore. `order` lists the callers that have been admitted so far. */
 function acquirers(semaphore: Semaphore, count: number) {
   const order: number[] = [];
   const releases: (() => void)[] = [];

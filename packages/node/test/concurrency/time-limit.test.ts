@@ -10,7 +10,7 @@ it("a time limit returns a result, or throws an error, that comes in time, and l
   expect(vi.getTimerCount()).toBe(0);
 });
 
-it("a time limit returns TIMED_OUT when the time is up, and ignores an error after that", async () => {
+it("a time limit returns TIMED_OUT once the time has passed, and ignores a later error", async () => {
   let fail: ((error: Error) => void) | undefined;
   const found = withTimeout(new Promise((_resolve, reject) => (fail = reject)), 1_000);
   await vi.advanceTimersByTimeAsync(1_000);

@@ -14,10 +14,12 @@ import { configOf, problemsOf } from "./support/read.ts";
 const FS = "cairn.checkpoint/->filesystem-checkpoint-store";
 const DAY = 86_400_000;
 
-/** The options that the node gets from the checkpointer's map. */
+/** The options that the node receives from the checkpointer's map. */
 type Options = CheckpointerOptions & Pick<System, "logBackup">;
 
-/** A parameter in the syntax of each source, the option that the checkpointer gets, and a value that is rejected. */
+/**
+ * A parameter in the syntax of each source, the option that the checkpointer receives, and a value that is rejected.
+ */
 interface Case {
   readonly json: unknown;
   readonly edn: string;
@@ -139,7 +141,7 @@ function wrapped(checkpointer: object): object {
   return { "cairn/index-store": { "kv-store": { checkpointer } } };
 }
 
-/** Returns the options that the checkpointer gets; stores are represented by their locations. */
+/** Returns the options that the checkpointer receives. Stores are represented by their locations. */
 async function optionsOf(input: Partial<ConfigInput>): Promise<Record<string, unknown>> {
   const { checkpointer, logBackup } = await createSystem(await configOf({ env: ENV, ...input }));
   if (checkpointer === undefined) throw new Error("there is no checkpointer");
@@ -213,7 +215,7 @@ test("segments are kept for a week by default, forever if the log is trimmed, an
   expect(trimmed["logBackup"]).toEqual({ every: 60_000, keep: "all", codec: "gzip" });
 });
 
-test("a log backup whose parameters contradict one another is a problem", async () => {
+test("a log backup whose parameters contradict each other is a problem", async () => {
   const keeping = (keep: string): object => wrapped({ ...BASE, "log-backup": { every: "PT1H", keep } });
   expect(await problemsOf({ object: keeping("PT1M") })).toMatchObject([
     { message: expect.stringContaining("keep is shorter than every"), hint: expect.stringContaining("P7D") },
@@ -270,7 +272,7 @@ test("a read-only store can be restored from, but not saved to", async () => {
   expect(await problemsOf({ object: wrapped({ ...BASE, "restore-from": [readOnly] }) })).toEqual([]);
 });
 
-test("a program's own read-only store is refused as the store to save to, before anything is created", async () => {
+test("a program's own read-only store is refused as the store for saving, before anything is created", async () => {
   const store = s3Store({ bucket: "b-1", readOnly: true });
   const config = await configOf({ object: wrapped({ ...BASE, store }) });
   await expect(createSystem(config)).rejects.toMatchObject({

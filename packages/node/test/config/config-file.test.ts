@@ -15,7 +15,7 @@ afterEach(async () => {
   await rm(cwd, { recursive: true });
 });
 
-test("without a file the built-in default is used, and nothing is created on disk", async () => {
+test("without a file, the built-in default is used, and nothing is created on disk", async () => {
   const config = await configOf({ cwd });
   const system = await createSystem(config);
 
@@ -84,7 +84,7 @@ test("a file larger than a megabyte is refused without being read", async () => 
   expect(problem?.message).toBe("A configuration must not be larger than 1048576 bytes.");
 });
 
-test("an absent top-level key of a file has its default; a given one has only its own values", async () => {
+test("a top-level key that is absent from a file has its default, and one that is given has only its own values", async () => {
   await writeFile(
     join(cwd, "cairn.json"),
     '{"cairn/index-store": {"kv-store": {"cairn/module": "cairn.memory/->kv-store"}}}',

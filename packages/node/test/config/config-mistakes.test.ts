@@ -13,7 +13,7 @@ test.each(XTDB_EXAMPLES)(
   async ({ input, told }) => {
     const problems = await problemsOf(input);
     expect(formatProblems(problems)).toBe(told);
-    // A list of all known names would leave the searching to the reader.
+    // The reader would have to search a list of all known names.
     for (const { hint } of problems) expect(hint).toMatch(/^(?!Known:)/);
   },
 );
@@ -71,7 +71,7 @@ test("captures may be in their own folder of the db-dir, and everything else nex
   expect(await problemsOf({ json: JSON.stringify(input) })).toEqual([]);
 });
 
-test("null removes the value of a source of lower precedence, and a module that is then no longer named", async () => {
+test("null removes the value of a source with lower precedence, and a module that is then no longer named", async () => {
   const file = {
     "site/store": { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "/x" },
   };

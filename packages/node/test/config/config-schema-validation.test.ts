@@ -10,7 +10,7 @@ import { SourceText } from "../../src/config/source/source-text.ts";
 import { MISTAKES, type Mistake } from "./support/mistakes.ts";
 
 const here = import.meta.dirname;
-// Strict about keywords that JSON Schema does not have, and about references that do not resolve.
+// The validator is strict about keywords that JSON Schema does not have, and about references that do not resolve.
 const ajv = new Ajv2020({ strict: true, strictTypes: false, strictRequired: false, allErrors: true });
 const validate = ajv.compile(configSchema());
 
@@ -72,7 +72,7 @@ describe("an editor with the schema accepts", () => {
 });
 
 describe("an editor with the schema marks", () => {
-  // Mistakes are written as -e and -j, on top of the default; a file must be complete.
+  // Mistakes are written as -e and -j, in addition to the default, whereas a file must be complete.
   const whole = {
     "cairn/index-store": {
       "kv-store": {

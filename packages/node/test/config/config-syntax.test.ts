@@ -117,7 +117,9 @@ describe("EDN", () => {
   });
 });
 
-/** Plain data that both languages can write. Keys of older systems are omitted, since they are read as current ones. */
+/**
+ * Plain data that both languages can express. Keys of older systems are omitted, because they are read as current ones.
+ */
 const data = fc.letrec((tie) => ({
   value: fc.oneof(
     { depthSize: "small" },

@@ -50,9 +50,12 @@ test("consecutive examples in both languages mean the same", async () => {
   }
 });
 
-test.each([...parameterTables()])("the table of %s lists the parameters of the reader", (heading, table) => {
-  const from = doc.indexOf(`\n### \`${heading}\`\n`);
-  expect(from).toBeGreaterThan(-1);
-  const section = doc.slice(from, doc.indexOf("\n### ", from + 1));
-  expect(section).toContain(`${table}\n`);
-});
+test.each([...parameterTables()])(
+  "the table of %s lists the parameters that the reader accepts",
+  (heading, table) => {
+    const from = doc.indexOf(`\n### \`${heading}\`\n`);
+    expect(from).toBeGreaterThan(-1);
+    const section = doc.slice(from, doc.indexOf("\n### ", from + 1));
+    expect(section).toContain(`${table}\n`);
+  },
+);

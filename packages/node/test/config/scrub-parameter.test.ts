@@ -22,7 +22,7 @@ test.each([
   expect(await scrubEvery(edn)).toBe(expected);
 });
 
-test("a key-value store of your own has scrub-every as well", async () => {
+test("a custom key-value store also has scrub-every", async () => {
   const kvStore = { "cairn/module": () => levelProvider(), "scrub-every": "never" };
   const config = await configOf({ object: { "cairn/index-store": { "kv-store": kvStore } } });
   expect((await createSystem(config)).scrubEvery).toBeUndefined();

@@ -40,7 +40,7 @@ async function write(name: string, text: string): Promise<string> {
   return file;
 }
 
-test("a store of your own is resolved from the file that names it, and receives its options", async () => {
+test("a custom store is resolved from the file that names it, and receives its options", async () => {
   await write("etc/my-store.mjs", STORE);
   await write(
     "etc/cairn.json",
@@ -138,7 +138,7 @@ test("an error of a module is the cause of an error that names the module", asyn
   });
 });
 
-test("a log of your own is opened again each time, with a signal, and keeps on-log-mismatch", async () => {
+test("a custom log is opened again each time, with a signal, and keeps on-log-mismatch", async () => {
   await write(
     "log.mjs",
     `let opened = 0;
@@ -156,7 +156,7 @@ test("a log of your own is opened again each time, with a signal, and keeps on-l
   expect(system.onLogMismatch).toEqual({ regressed: "halt", different: "halt" });
 });
 
-test("a key-value store of your own has db-dir and checkpointer like every other", async () => {
+test("a custom key-value store has db-dir and checkpointer like every other", async () => {
   await write(
     "kv.mjs",
     'export const createKv = ({ size }) => ({ format: "mine/" + size, persistent: false, open() {} });',
@@ -170,7 +170,7 @@ test("a key-value store of your own has db-dir and checkpointer like every other
   expect(system.checkpointer?.checkpointDir).toBe("/i/capture");
 });
 
-test("a checkpointer cannot be a module of your own", async () => {
+test("a checkpointer cannot be a custom module", async () => {
   await write("my-store.mjs", STORE);
   const checkpointer = { "cairn/module": "./my-store.mjs#createStore" };
   const problems = await problemsOf({

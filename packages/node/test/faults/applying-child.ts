@@ -1,4 +1,4 @@
-// A process that applies a seeded log to an index until it is killed: node applying-child.js DIR SEED LIFE
+// This process applies a seeded log to an index until it is killed: node applying-child.js DIR SEED LIFE
 import { levelProvider } from "@cairn/kv";
 import { INDEX_VERSION } from "../../src/index/rows/index-state.ts";
 import { keepFieldsBuilt } from "../../src/index/keep-fields-built.ts";
@@ -7,7 +7,7 @@ import { SEEDED_LOG_ID, seededMessageWithFields, seededRandom } from "./seeded-l
 
 const [, , dir = "", seed = "", life = ""] = process.argv;
 const random = seededRandom(Number(seed) * 31 + Number(life));
-// Small buffers, so that tables are flushed and compacted within the second for which this process lives.
+// The buffers are small, so that tables are flushed and compacted within the second for which this process lives.
 const provider = levelProvider({ writeBufferSize: 64 * 1024 });
 const largest = random() < 0.5 ? 4 : 400;
 const empty = {

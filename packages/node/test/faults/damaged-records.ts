@@ -8,7 +8,7 @@ import { sealedManifest } from "../support/sealed-manifest.ts";
 /** The size in bytes above which a manifest is one of the odd ones, which cannot be rewritten. */
 const LONGEST_MANIFEST = 200_000;
 
-/** Copies a checkpoint under the name of a newer one, with a manifest to match. */
+/** Copies a checkpoint under the name of a newer one, with a matching manifest. */
 export async function pretendNewer(damaged: Damaged): Promise<string> {
   const name = await pickCheckpoint(damaged);
   const manifest = await readManifest(damaged, name);
@@ -35,7 +35,7 @@ export async function spoilManifest(damaged: Damaged): Promise<string> {
   return `the manifest of ${name} now ${text.length} characters: ${text.slice(0, 300)}`;
 }
 
-/** Renews the checksum, like an attacker who knows the format; values other than maps stay unchanged. */
+/** Renews the checksum, like an attacker who knows the format. Values other than maps stay unchanged. */
 function resealed(text: string): string {
   try {
     const value = JSON.parse(text) as unknown;
@@ -177,7 +177,7 @@ async function readManifest({ store }: Damaged, name: string): Promise<LooseMani
   }
 }
 
-/** Returns a filter for copying, since a folder cannot be copied into itself. */
+/** Returns a filter for copies, because a folder cannot be copied into itself. */
 function notInto(folder: string): (source: string) => boolean {
   const own = path.join(folder, "deeper");
   return (source) => !source.startsWith(own);

@@ -13,7 +13,7 @@ const CHECKPOINTS = 3;
 const TRANSACTIONS = 15;
 const KEPT = "kept.txt";
 
-/** A log and a store with its checkpoints, created once; each seed damages a copy. */
+/** A log and a store with its checkpoints. They are created once, and each seed damages a copy. */
 export class PristineStore {
   /** The digest of the log at the transaction of each checkpoint, and at the log's end. */
   readonly digests = new Map<number, string>();

@@ -15,7 +15,8 @@ const birth = { log: FOREIGN_LOG_ID, offset: 0 };
 const empty = emptyState({ id: FOREIGN_LOG_ID, name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
 /**
- * Returns all rows of an index that applied the runs, and how many transactions committed. Fields are built as soon as they are defined.
+ * Returns all rows of an index that applied the runs, and the number of committed transactions. Fields are built as
+ * soon as they are defined.
  */
 async function rowsAfter(
   runs: readonly (readonly LogMessage[])[],

@@ -129,8 +129,8 @@ function body(random: () => number, pick: Pick): string {
 }
 
 /**
- * Returns a log of `count` messages by arbitrary writers: well framed or not, intact or changed, of this log or
- * another.
+ * Returns a log of `count` messages by arbitrary writers. They may be badly framed or changed, and may belong to
+ * another log.
  */
 export function foreignLog(seed: number, count: number): LogMessage[] {
   const random = seededRandom(seed);

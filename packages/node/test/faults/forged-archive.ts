@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** An entry of a tar archive that no proper program would write: any type, name and size in its header. */
+/** An entry of a tar archive that no proper program would write. Its header may have any type, name and size. */
 export interface ForgedEntry {
   readonly path: string;
   readonly content?: Buffer;
@@ -13,7 +13,7 @@ export interface ForgedEntry {
 
 const BLOCK = 512;
 
-/** Returns a tar archive of any entries; the checksums of its headers are correct. */
+/** Returns a tar archive of arbitrary entries. The checksums of its headers are correct. */
 export function forgeArchive(entries: readonly ForgedEntry[]): Buffer {
   const parts = entries.flatMap((entry) => {
     const content = entry.content ?? Buffer.alloc(0);
@@ -51,7 +51,10 @@ function header({ path, type = "0", linkPath = "", size }: ForgedEntry, bytes: n
   return block;
 }
 
-/** Writes a size; one that eleven octal digits cannot express, even a negative one, is written in base 256. */
+/**
+ * Writes a size. If eleven octal digits cannot express it, for example because it is negative, it is written in base
+ * 256.
+ */
 function writeSize(block: Buffer, size: number): void {
   if (size >= 0 && size < 8 ** 11) {
     block.write(`${size.toString(8).padStart(11, "0")}\0`, 124);

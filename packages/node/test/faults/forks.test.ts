@@ -26,7 +26,8 @@ async function compared(own: IndexStore, other: IndexStore): Promise<Divergence 
 }
 
 /**
- * Returns the last transaction at which the index that is ahead can compare itself with the other: the other's end, or the link before it.
+ * Returns the last transaction at which the index that is ahead can compare itself with the other one: the end of the
+ * other index, or the link before it.
  */
 function comparableUpTo(one: number, other: number): number {
   const [behind, ahead] = [Math.min(one, other), Math.max(one, other)];

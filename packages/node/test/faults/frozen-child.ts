@@ -1,4 +1,4 @@
-// A node whose reader the server gives up after a second, until it is killed: node frozen-child.js NATS_URL DIR
+// Runs, until it is killed, a node whose reader the server removes after a second: node frozen-child.js NATS_URL DIR
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import { runNode } from "../../src/node/node.ts";

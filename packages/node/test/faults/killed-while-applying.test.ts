@@ -14,12 +14,12 @@ import { LogFold } from "../../testing/log-fold.ts";
 import { SEEDED_LOG_ID, seededMessageWithFields, seededRandom } from "./seeded-log.ts";
 
 const CHILD = fileURLToPath(new URL("../../dist/test/faults/applying-child.js", import.meta.url));
-/** `pnpm soak` runs more. */
+/** The number of seeds. `pnpm soak` runs more. */
 const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 30);
 const AT_ONCE = 2;
 
 it(
-  `position and rows of an index agree after each of ${SEEDS} seeds of SIGKILL while it applies, builds fields, flushes and starts`,
+  `the position and the rows of an index agree after each of ${SEEDS} seeds of SIGKILL while it applies, builds fields, flushes and starts`,
   { timeout: 180_000 + SEEDS * 5_000 },
   async () => {
     const first = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
@@ -37,7 +37,10 @@ it(
   },
 );
 
-/** Runs one or two processes, one after another, on the same index, and kills each; returns how far the index got. */
+/**
+ * Runs one or two processes, one after another, on the same index, and kills each of them. Returns the index's
+ * position.
+ */
 async function killedAgainAndAgain(seed: number): Promise<number> {
   const dir = await mkdtemp(path.join(tmpdir(), "cairn-seed-"));
   try {
@@ -83,7 +86,7 @@ async function expectWhole(dir: string, seed: number, acknowledged: number): Pro
     const state = await readState(kv);
     if (state === undefined) throw new Error(`Seed ${seed}: the index is empty.`);
     const context = `seed ${seed} at ${state.txId}`;
-    // The context is compared, too, so that a failure names its seed.
+    // The context is also compared, so that a failure names its seed.
     expect({ context, lost: Math.max(0, acknowledged - state.txId) }).toEqual({ context, lost: 0 });
     const messages = Array.from({ length: state.txId }, (_, n) => seededMessageWithFields(seed, n + 1));
     const fold = new LogFold();
@@ -92,7 +95,8 @@ async function expectWhole(dir: string, seed: number, acknowledged: number): Pro
     const wanted = { context, txId: fold.txId, digest: fold.digest() };
     expect({ context, ...(await index.digest()) }).toEqual(wanted);
 
-    // If it was killed while fields were built, it builds the rest, and ends with the rows of one that was never killed.
+    // If it was killed while fields were built, it builds the rest, and ends with the same rows as an index that was
+    // never killed.
     while (await index.buildFields());
     const fresh = await freshIndex(seed, state.txId);
     await expectSameRows(kv, fresh, context);

@@ -60,8 +60,8 @@ const ODD_TEXTS: readonly [() => string, ...(() => string)[]] = [
 ];
 
 /**
- * Returns `text` with one of its fields, at any depth, replaced by an odd value, omitted or repeated; or an unrelated
- * string.
+ * Returns `text` with one of its fields, at any depth, replaced with an odd value, omitted or repeated, or returns an
+ * unrelated string.
  */
 export function spoilRecord(text: string, chance: Chance): string {
   let record: unknown;

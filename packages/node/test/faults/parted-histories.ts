@@ -70,7 +70,7 @@ export function partedHistories(seed: number): PartedHistories {
   }
   const ways = Object.keys(WAYS);
   const way = ways[seed % ways.length] ?? "the same";
-  // This is as often near the end as anywhere else.
+  // The point of divergence is as often near the end as anywhere else.
   const at = 1 + Math.floor((random() < 0.5 ? random() : 1 - random() ** 4) * (length - 1));
   const [left, right] = [numbered(history), numbered(WAYS[way]?.(history, at, random) ?? history)];
   const shorter = Math.min(left.length, right.length);

@@ -24,7 +24,7 @@ function sameEachTime(position: number): string {
   return position.toString(16).padStart(16, "0");
 }
 
-/** Returns the message at a position of a seed's log: the same in every process, without storing anything. */
+/** Returns the message at a position of a seed's log. It is the same in every process, although nothing is stored. */
 export function seededMessage(seed: number, position: number): LogMessage {
   const random = seededRandom(seed * 1_000_003 + position);
   const time = BORN + position * 10 - Math.floor(random() * 30);

@@ -20,7 +20,10 @@ import {
   spoilManifest,
 } from "./damaged-records.ts";
 
-/** Changes a store in a way that Cairn never does; returns a description for investigating a failed seed. */
+/**
+ * Changes a store in a way in which Cairn never changes it. Returns a description for the investigation of a failed
+ * seed.
+ */
 export type Damage = (damaged: Damaged) => Promise<string>;
 
 /** The kinds of damage. Those that are more demanding for a reader appear more than once. */

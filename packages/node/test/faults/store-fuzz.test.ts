@@ -12,10 +12,10 @@ import { chanceOf } from "./odd-values.ts";
 import { seededRandom } from "./seeded-log.ts";
 import { DAMAGES } from "./store-damage.ts";
 
-/** `pnpm soak` runs more. */
+/** The number of seeds. `pnpm soak` runs more. */
 const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 40);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
-/** Seeds that run concurrently: each waits for the disk most of the time. */
+/** The number of seeds that run concurrently. Each waits for the disk most of the time. */
 const AT_ONCE = 4;
 const STEP_MS = 30_000;
 const MEMORY_LIMIT = 1_000 * 2 ** 20;
@@ -39,7 +39,7 @@ describe("a store with arbitrary damage", () => {
   });
 
   it(
-    `leads to correct answers or clear errors, with each of ${SEEDS} seeds`,
+    `leads to correct responses or clear errors, with each of ${SEEDS} seeds`,
     { timeout: 180_000 + SEEDS * 5_000 },
     async () => {
       const seeds = Array.from({ length: SEEDS }, (_, n) => FIRST + n);
@@ -47,7 +47,7 @@ describe("a store with arbitrary damage", () => {
         for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) await examineSeed(seed);
       };
       const works = Array.from({ length: AT_ONCE }, work);
-      // After one seed failed, the others finish and leave nothing behind.
+      // After one seed has failed, the others finish and leave nothing behind.
       await Promise.all(works).finally(async () => {
         seeds.length = 0;
         await Promise.allSettled(works);
@@ -87,7 +87,7 @@ describe("a store with arbitrary damage", () => {
       await lists(scene);
 
       expect(await scene.strays()).toEqual([]);
-      // Cairn leaves nothing half written; old entries may have been removed.
+      // Cairn leaves nothing that is half written, but old entries may have been removed.
       expect(unfinished).toEqual(expect.arrayContaining(await scene.unfinished()));
     } finally {
       await scene.close();
@@ -130,7 +130,7 @@ describe("a store with arbitrary damage", () => {
 
   /**
    * Joins a node to a complete log. Whatever the state of the store, the node ends up with the correct content, and
-   * saves or reports why not.
+   * saves a checkpoint or reports why it cannot.
    */
   async function joins(scene: DamagedStoreScene): Promise<void> {
     const node = await inTime(scene.join("whole", "log"));
@@ -155,7 +155,7 @@ describe("a store with arbitrary damage", () => {
 
   /**
    * Joins a node to a log that contains only messages after the older checkpoints. The node ends up with the correct
-   * content, or reports what is missing.
+   * content, or reports the missing transactions.
    */
   async function joinsTrimmed(scene: DamagedStoreScene): Promise<void> {
     const node = await inTime(scene.join("trimmed", "trimmed-log"));
@@ -207,7 +207,7 @@ async function lists({ store }: DamagedStoreScene): Promise<string[]> {
 }
 
 /**
- * Returns a note for damage that earlier damage has made impossible; throws any other error, which is a bug in the
+ * Returns a note for damage that earlier damage has made impossible. Throws any other error, which is a bug in the
  * test.
  */
 function impossible(error: unknown): string {

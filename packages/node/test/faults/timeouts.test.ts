@@ -41,7 +41,7 @@ afterEach(async () => {
   await scene.close();
 });
 
-/** Freezes the server, and waits for it: the signal takes effect with a delay. */
+/** Freezes the server, and waits until it is frozen, because the signal takes effect with a delay. */
 async function freeze(): Promise<void> {
   scene.nats.freeze();
   await vi.waitFor(async () => expect((await node.status()).log.reachable).toBe(false), { timeout: 20_000 });
@@ -162,17 +162,17 @@ async function askAll(): Promise<Record<string, Outcome>> {
 }
 
 describe("every documented timeout", () => {
-  it("holds while the log's server is frozen", async () => {
+  it("is observed while the log's server is frozen", async () => {
     await freeze();
     expect(await askAll()).toEqual(WITHOUT_LOG);
   });
 
-  it("holds while the log's server is stopped", async () => {
+  it("is observed while the log's server is stopped", async () => {
     await scene.nats.kill();
     expect(await askAll()).toEqual(WITHOUT_LOG);
   });
 
-  it("holds while the checkpoint store does not respond", async () => {
+  it("is observed while the checkpoint store does not respond", async () => {
     faults = { before: () => new Promise(() => {}) };
     expect(await askAll()).toEqual(WITHOUT_STORE);
   });
@@ -196,7 +196,7 @@ it("a write that timed out is reported as possibly stored, and is stored once if
   expect(await history.json()).toHaveLength(1);
 });
 
-it("cairn status --wait ends in time, even though the node waits for its log before it responds", async () => {
+it("cairn status --wait ends in time, although the node waits for its log before it responds", async () => {
   await freeze();
   // The node responds after two seconds, and would then report that it is ready.
   const terminal = new CapturedTerminal({ cwd: scene.folder, env: {} });

@@ -67,7 +67,7 @@ describe("a page of another site whose requests have only an Origin", () => {
     expect(await status("https://dash.example")).toBe(200);
   });
 
-  it("is not refused by its origin if a token is required, since a proxy may change the node's name", async () => {
+  it("is not refused because of its origin if a token is required, because a proxy may change the node's name", async () => {
     await using served = await serve({ authToken: "s3cret" });
     const headers = { host: "internal:3000", origin: "http://cairn.example", authorization: "Bearer s3cret" };
     expect((await served.raw("PUT", "/api/v1/pods/x", { body: "1", headers })).status).toBe(201);
@@ -125,7 +125,7 @@ describe("a page of another origin", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  it("is allowed with *, whichever it is", async () => {
+  it("is allowed with *, whichever origin it is", async () => {
     await using served = await serve({ corsOrigins: ["*"] });
     const { headers } = await served.raw("GET", "/status", { headers: { origin } });
     expect([headers["access-control-allow-origin"], headers["vary"]]).toEqual(["*", undefined]);

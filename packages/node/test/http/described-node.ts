@@ -79,9 +79,9 @@ export interface Sent {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A running node whose answers are compared with the OpenAPI document. */
+/** A running node whose responses are compared with the OpenAPI document. */
 export class DescribedNode {
-  /** The answers received, as `operation status`. */
+  /** The received responses, as `operation status`. */
   readonly seen = new Set<string>();
   readonly #url: URL;
 
@@ -89,7 +89,7 @@ export class DescribedNode {
     this.#url = new URL(url);
   }
 
-  /** Sends a request of an operation, and compares the answer with the document. */
+  /** Sends a request of an operation, and compares the response with the document. */
   async answerOf(id: string, status: number, { at, body, headers = {} }: Sent = {}): Promise<unknown> {
     const operation = operations.get(id);
     if (operation === undefined) throw new Error(`there is no operation ${id}`);

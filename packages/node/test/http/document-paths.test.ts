@@ -42,7 +42,7 @@ describe("the address of a document", () => {
     expect((await served.raw("DELETE", path)).text).toContain('"existed":true');
   });
 
-  test("with unescaped bytes is refused, with a hint how to write them", async () => {
+  test("with unescaped bytes is refused, with a hint that explains how to write them", async () => {
     await using served = await serve();
     const bytes = Buffer.from("/api/v1/files/repo/grüße", "utf8").toString("latin1");
     const answer = await served.raw("GET", bytes);
@@ -118,7 +118,7 @@ describe("the address of a document", () => {
     }
   });
 
-  test("is the same after it was written and parsed", () => {
+  test("is the same after it is written and parsed", () => {
     for (const name of ["a b", "ü/%2F", "a//b/", "..", "x/./y", "?#&=+", '"\n\u0000', "🐙"]) {
       const key = { bucket: "files", namespace: "n s", name };
       const url = documentUrl(key);

@@ -24,7 +24,7 @@ describe("a document", () => {
     expect(await got.text()).toBe('{"cpu":1}\n');
   });
 
-  test("is replaced with 200, and does not exist for a second delete", async () => {
+  test("is replaced with 200, and no longer exists at a second delete", async () => {
     await using served = await serve();
     await served.put(WEB, 1);
     const replaced = await served.put(WEB, 2);
@@ -142,7 +142,7 @@ describe("the history of a document", () => {
   });
 
   test.each(["?limit=5", "?cursor=x", "?history=true&as-of=1"])(
-    "refuses parameters that do not go together: %s",
+    "refuses parameters that cannot be combined: %s",
     async (query) => {
       await using served = await serve();
       expect((await served.fetch(WEB + query)).status).toBe(400);
@@ -188,7 +188,7 @@ describe("compare-and-set", () => {
     expect(answer.status).toBe(status);
   });
 
-  test("lets only one of many concurrent writes with the same revision win", async () => {
+  test("permits only one of many concurrent writes with the same revision", async () => {
     await using served = await serve();
     await served.put(WEB, 0);
     const answers = await Promise.all(

@@ -47,7 +47,7 @@ it("the server logs the first of many failures with one cause immediately, and t
   expect(beneath[0]?.fields).toMatchObject({ err: { cause: { message: "beneath" } }, requestId: "r1" });
 });
 
-it("the server logs the next failure immediately again after a minute without failures", () => {
+it("after a minute without failures, the server again logs the next failure immediately", () => {
   failures.failed(denied(), request);
   vi.advanceTimersByTime(60_000);
   expect(errors()).toHaveLength(1);

@@ -12,7 +12,7 @@ function nextPage(response: Response): string | undefined {
 }
 
 describe("a list", () => {
-  test("is a JSON array in key order, with the transaction that it is as of", async () => {
+  test("is a JSON array in key order, with the transaction as of which it is valid", async () => {
     await using served = await serve();
     await fill(served, 3);
     const answer = await served.fetch("/api/v1/pods");

@@ -12,12 +12,12 @@ interface Entry extends DocumentKey {
   readonly versions: DocumentVersion[];
 }
 
-/** A node without log and index: all of NodeApi in memory, for tests of the HTTP interface rather than of storage. */
+/** A node without a log and an index: all of NodeApi is in memory, for tests of the HTTP interface, not of storage. */
 export class MemoryNode implements NodeApi {
   readonly id = "node-1";
   readonly version = "0.0.0-test";
   phase: Phase = "ready";
-  /** Set to make every submission fail. */
+  /** The error with which every submission fails, if it is set. */
   submitError: Error | undefined;
   /** Awaited before a submission is stored. */
   beforeSubmit: (transaction: Transaction) => Promise<void> = () => Promise.resolve();

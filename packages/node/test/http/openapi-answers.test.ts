@@ -171,7 +171,7 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     expect(said.filter((one) => !described.seen.has(one))).toEqual([]);
   });
 
-  it("and these tests would notice if they did not", () => {
+  it("and these tests would detect a response that differs", () => {
     const validate = validator({ $ref: "#/components/schemas/Indexed" });
     expect(validate({ txId: 7, existed: null })).toBe(true);
     for (const wrong of [{ txId: 7 }, { txId: 7, existed: true, more: 1 }, { txId: "7", existed: true }])

@@ -65,7 +65,7 @@ describe("GET /openapi.json", () => {
   });
 
   it.each(operations)(
-    "$method $path takes the parameters that are described",
+    "$method $path accepts the parameters that are described",
     async ({ path, method, described }) => {
       await using served = await serve();
       // A node that receives an unknown parameter names the accepted ones.

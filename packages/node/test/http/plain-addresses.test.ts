@@ -4,7 +4,7 @@ import type { DocumentKey } from "@cairn/client";
 import { parseDocumentPath } from "../../src/http/requests/address.ts";
 import { PlainAddresses } from "../../src/http/plain-addresses.ts";
 
-/** Returns the key that the routes find; undefined if the address is not that of a document, or has a query. */
+/** Returns the key that the routes find; undefined if the address does not belong to a document, or has a query. */
 function expected(url: string): DocumentKey | undefined {
   if (url.includes("?")) return undefined;
   try {

@@ -54,20 +54,20 @@ async function served(options: Parameters<typeof serve>[0]): Promise<ServedNode>
   const one = await serve(options);
   await one.node.submit({ ops: [["put", "pods", "default/web-0", { image: "nginx" }]] });
   await one.node.submit({ ops: [["put", "pods", "default/grüße", "·-·"]] });
-  // With its line break, just large enough to be compressed on request.
+  // With its line break, the document is just large enough to be compressed on request.
   await one.node.submit({ ops: [["put", "pods", "default/large", "x".repeat(4_093)]] });
   return one;
 }
 
-/** Returns an answer without the headers that differ between any two answers. */
+/** Returns a response without the headers that differ between any two responses. */
 function comparable({ status, headers, text: body }: RawAnswer, given: Headers): object {
   const { date: _, "x-request-id": id, ...rest } = headers;
   return { status, body, ...rest, id: given["x-request-id"] === undefined ? typeof id : id };
 }
 
 /**
- * Requests documents of the namespace `default` ahead of the answers, and closes the server while it reads all of them. Returns the status
- * of each answer, and whether it announces the end of the connection.
+ * Requests documents of the namespace `default` ahead of the responses, and closes the server while it reads all of
+ * them. Returns the status of each response, and whether the response announces the end of the connection.
  */
 async function answersWhileClosing(
   names: readonly string[],
@@ -96,11 +96,11 @@ async function answersWhileClosing(
 
 describe.each(SERVERS)("on a server %s", (_, options) => {
   it.each(REQUESTS)(
-    "a request for %s gets the same response as with a parameter",
+    "a request for %s has the same response as with a parameter",
     async (_what, path, headers = {}) => {
       await using one = await served(options);
       const plain = await one.raw("GET", path, { headers });
-      // A parameter with its default value makes the request go through the routes.
+      // A request with a parameter, even with its default value, passes through the routes.
       const routed = await one.raw("GET", `${path}?stale=false`, { headers });
       expect(comparable(plain, headers)).toEqual(comparable(routed, headers));
       await vi.waitFor(() => expect(one.answered).toHaveLength(2));
@@ -141,7 +141,7 @@ describe("a connection that reads documents", () => {
     expect(await text(socket)).not.toMatch(/^connection: close/im);
   });
 
-  it("gets the answers that it waits for when the server closes, and the last one announces the end", async () => {
+  it("receives the responses that it waits for when the server closes, and the last one announces the end", async () => {
     expect(await answersWhileClosing(["web-0", "nobody", "web-0"])).toEqual([
       ["200", false],
       ["404", false],
@@ -149,7 +149,7 @@ describe("a connection that reads documents", () => {
     ]);
   });
 
-  it("does not end with a document that appears after its first read, if more answers follow", async () => {
+  it("does not end with a document that appears after its first read, if more responses follow", async () => {
     expect(await answersWhileClosing(["web-0", "web-0"], { absentAtFirst: true })).toEqual([
       ["200", false],
       ["200", true],
@@ -157,7 +157,7 @@ describe("a connection that reads documents", () => {
   });
 });
 
-it("an answer that waits for the previous one is sent even if the server closes in the meantime", async () => {
+it("a response that waits for the previous one is sent even if the server closes in the meantime", async () => {
   const one = await served({ closeTimeoutMs: NEVER });
   const gate = new EventEmitter();
   const get = one.node.get.bind(one.node);
@@ -178,9 +178,9 @@ it("an answer that waits for the previous one is sent even if the server closes 
   await closing;
 });
 
-it("an answer is counted once the client has received it", async () => {
+it("a response is counted once the client has received it", async () => {
   await using one = await served({});
-  // This is more than the kernel buffers for a client that does not read.
+  // The document is larger than the kernel's buffers for a client that does not read.
   const json = JSON.stringify("x".repeat(1 << 26));
   one.node.get = (key) => Promise.resolve({ ...key, revision: 1, json });
   const socket = connect(one.server.port, "127.0.0.1");

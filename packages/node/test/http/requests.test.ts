@@ -9,7 +9,7 @@ import { serve } from "./served-node.ts";
 const NEW_ID = /^[\w-]{12}-\d+$/;
 
 describe("a request", () => {
-  it("has an id, its own or a new one, in the response, and in the log if it fails", async () => {
+  it("has an id, either its own or a new one, in the response, and in the log if it fails", async () => {
     const node = new MemoryNode();
     await using served = await serve({ node });
     const id = async (given?: string): Promise<string | string[] | undefined> => {
@@ -44,7 +44,7 @@ describe("a request", () => {
     expect(JSON.parse(body)).toMatchObject({ error: { code: "METHOD_NOT_ALLOWED" } });
   });
 
-  it("to an unknown address is 404, and HEAD is like GET without a body", async () => {
+  it("to an unknown address results in 404, and HEAD is like GET without a body", async () => {
     await using served = await serve();
     expect((await served.raw("POST", "/nothing")).status).toBe(404);
     await served.put("/api/v1/pods/x", { a: 1 });
@@ -68,7 +68,7 @@ describe("a request", () => {
     const socket = connect(served.server.port, "127.0.0.1");
     await once(socket, "connect");
     socket.write(beginning);
-    // Sends a byte now and then, like an attacker who wants to hold connections.
+    // Sends a byte from time to time, like an attacker who wants to keep connections open.
     const dripping = setInterval(() => socket.write(" "), 20);
     socket.on("error", () => undefined);
     try {
@@ -153,12 +153,12 @@ describe("an unusual request", () => {
     expect(plain.status).toBe(201);
   });
 
-  it("that cannot be parsed does not keep later requests from being answered", async () => {
+  it("that cannot be parsed does not prevent responses to later requests", async () => {
     await using served = await serve();
     const last = "GET /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     const answered = await answers(served.server.port, put("{") + put("[7]") + last);
     const statuses = Array.from(answered.matchAll(/HTTP\/1\.1 (\d+)/g), ([, status]) => status);
-    // Requests of one connection are read together and answered in order.
+    // Requests of one connection are read together, and their responses are in order.
     expect(statuses.slice(0, 2)).toEqual(["400", "201"]);
     expect(statuses).toHaveLength(3);
   });

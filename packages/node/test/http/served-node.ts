@@ -5,14 +5,14 @@ import type { AnsweredRequest } from "../../src/metrics/http-metrics.ts";
 import type { HttpOptions } from "../../src/api/system.ts";
 import { MemoryNode } from "./memory-node.ts";
 
-/** The answer to a raw request. */
+/** The response to a raw request. */
 export interface RawAnswer {
   readonly status: number;
   readonly headers: IncomingMessage["headers"];
   readonly text: string;
 }
 
-/** A MemoryNode behind a real server on a free port; closed with `await using`. */
+/** A MemoryNode behind a real server on a free port. It is closed with `await using`. */
 export class ServedNode {
   readonly node: MemoryNode;
   readonly server: HttpServer;
@@ -20,7 +20,7 @@ export class ServedNode {
   readonly logged: { fields: object; message: string }[];
   /** The warnings that the server logged. */
   readonly warned: { fields: object; message: string }[];
-  /** The answered requests, as reported to metrics. */
+  /** The requests that received a response, as reported to metrics. */
   readonly answered: readonly AnsweredRequest[];
 
   constructor(
@@ -60,7 +60,7 @@ export class ServedNode {
     return this.send("POST", path, body, headers);
   }
 
-  /** Sends the address exactly as given: fetch would tidy it first. */
+  /** Sends the address exactly as it is given, because fetch would normalize it. */
   raw(
     method: string,
     path: string,

@@ -9,7 +9,7 @@ import { CHECKPOINT, MemoryNode } from "./memory-node.ts";
 import { serve, type ServedNode } from "./served-node.ts";
 
 describe("starting", () => {
-  test("on a port in use throws PORT_IN_USE, and leaves nothing open", async () => {
+  test("on a port that is in use throws PORT_IN_USE, and leaves nothing open", async () => {
     const port = await freePort();
     const other = createServer().listen(port, "127.0.0.1");
     await once(other, "listening");
@@ -66,7 +66,7 @@ describe("health", () => {
 });
 
 describe("checkpoints and digest", () => {
-  test("are verified: the newest, or a named one", async () => {
+  test("are verified, either the newest or a named one", async () => {
     await using served = await serve();
     for (const name of ["newest", CHECKPOINT.name]) {
       const answer = await served.fetch(`/api/v1/checkpoints/${name}/verify`, { method: "POST" });
@@ -128,7 +128,7 @@ async function refused(served: ServedNode): Promise<void> {
 }
 
 describe("closing", () => {
-  test("lets a request in progress finish, and accepts no new connections", async () => {
+  test("waits for a request in progress, and accepts no new connections", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const waiting = served.fetch("/api/v1/tx/2?timeout=PT20S");
     await vi.waitFor(() => expect(served.node.waiting).toBe(1));
@@ -140,7 +140,7 @@ describe("closing", () => {
     await served.server.close();
   });
 
-  test("ends a keep-alive connection as soon as its last answer is sent", async () => {
+  test("ends a keep-alive connection as soon as its last response is sent", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const socket = connect(served.server.port, "127.0.0.1");
     socket.write("GET /api/v1/tx/2?timeout=PT20S HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -152,7 +152,7 @@ describe("closing", () => {
     await closing;
   });
 
-  test("answers pipelined requests that were accepted, and accepts no later ones", async () => {
+  test("responds to pipelined requests that were accepted, and accepts no later ones", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const socket = connect(served.server.port, "127.0.0.1");
     const read = "GET /api/v1/tx/2?timeout=PT20S HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -192,7 +192,7 @@ describe("closing", () => {
     await closing;
   });
 
-  test("ends a connection whose answer had begun once the whole answer is sent", async () => {
+  test("ends a connection whose response had begun once the whole response is sent", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
     const length = 50_000_000;
     await served.node.submit({ ops: [["put", "pods", "x", "x".repeat(length)]] });
@@ -218,7 +218,7 @@ describe("closing", () => {
   });
 });
 
-/** Returns the status of each answer, and whether it announces the end of the connection. */
+/** Returns the status of each response, and whether it announces the end of the connection. */
 function statusesIn(received: string): [string, boolean][] {
   return received
     .split("HTTP/1.1 ")
@@ -229,7 +229,7 @@ function statusesIn(received: string): [string, boolean][] {
 async function connected(port: number): Promise<Socket> {
   const socket = connect(port, "127.0.0.1");
   await once(socket, "connect");
-  // A socket that is not read does not notice that it was closed.
+  // A socket that is not read does not detect that it was closed.
   socket.resume();
   return socket;
 }

@@ -20,7 +20,7 @@ async function start(): Promise<CairnNode> {
   return node;
 }
 
-/** Writes documents `{name}-0`, `{name}-1` and so on, ahead of the answers, until the node ends the connection. */
+/** Writes documents `{name}-0`, `{name}-1` and so on, ahead of the responses, until the node ends the connection. */
 class Pipeline {
   readonly name: string;
   /** Everything received, once the connection has ended. */

@@ -101,7 +101,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(await answer.json()).toMatchObject({ line: 501, accepted: 1 });
   });
 
-  test("counts later lines that the log stored even though an earlier one failed", async () => {
+  test("counts later lines that the log stored although an earlier one failed", async () => {
     await using served = await serve();
     served.node.beforeSubmit = ({ id }) =>
       id === "id-1" ? Promise.reject(new CairnError("LOG_UNREACHABLE", "Gone.")) : Promise.resolve();
@@ -145,7 +145,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(await (await answer).json()).toMatchObject({ accepted: 400 });
   });
 
-  test("stores what a client sent before it disconnected", async () => {
+  test("stores the lines that a client sent before it disconnected", async () => {
     await using served = await serve();
     const sending = request(`${served.url}/api/v1/tx/batch`, {
       method: "POST",

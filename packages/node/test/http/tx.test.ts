@@ -5,7 +5,7 @@ import { serve } from "./served-node.ts";
 const PUT = ["put", "pods", "default/web-0", { cpu: 1 }];
 
 describe("POST /api/v1/tx", () => {
-  test("returns 202 once the log has the transaction, and with await=true 200 with its outcome", async () => {
+  test("returns 202 once the log has the transaction or, with await=true, 200 with its outcome", async () => {
     await using served = await serve();
     const stored = await served.post("/api/v1/tx", { ops: [PUT], id: "once" });
     expect([stored.status, await stored.json()]).toEqual([202, { txId: 2 }]);
@@ -15,7 +15,7 @@ describe("POST /api/v1/tx", () => {
     expect(await indexed.json()).toEqual({ txId: 3, txTime: expect.any(String), committed: true });
   });
 
-  test("returns why a transaction was aborted", async () => {
+  test("returns the reason why a transaction was aborted", async () => {
     await using served = await serve();
     const ops = [["match", "pods", "web-0", 7], PUT];
     const answer = await served.post("/api/v1/tx?await=true", { ops });

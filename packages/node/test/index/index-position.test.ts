@@ -2,7 +2,7 @@ import { CairnError } from "@cairn/kv";
 import { describe, expect, it } from "vitest";
 import { IndexPosition } from "../../src/index/index-position.ts";
 
-describe("waiting for a transaction to be indexed", () => {
+describe("a wait for a transaction to be indexed", () => {
   it("ends immediately for an indexed transaction", async () => {
     const position = new IndexPosition();
     position.set(7);
@@ -24,7 +24,7 @@ describe("waiting for a transaction to be indexed", () => {
     expect(order.at(-1)).toBe(3);
   });
 
-  it("ends with TX_TIMEOUT, naming the index's position, when it takes too long", async () => {
+  it("ends with TX_TIMEOUT, which names the index's position, if it takes too long", async () => {
     const position = new IndexPosition();
     position.set(4);
     await expect(position.reached(5, 5)).rejects.toMatchObject({

@@ -39,7 +39,7 @@ describe("an embedded log damaged in the middle and repaired according to the hi
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** Puts documents, saves a checkpoint after the first half if asked to, and damages the log. */
+  /** Puts documents, saves a checkpoint after the first half if requested, and damages the log. */
   const damagedLog = async (withCheckpoint: boolean): Promise<string> => {
     const running = await start();
     await running.ready;
@@ -71,7 +71,7 @@ describe("an embedded log damaged in the middle and repaired according to the hi
   };
 
   const loadOrphans = async (running: CairnNode): Promise<void> => {
-    // The hint says to stop the node first, since the node holds the log open.
+    // According to the hint, the node must be stopped first, because it holds the log open.
     expect(await command(["log", "orphans"])).toMatchObject({
       code: 3,
       stderr: expect.stringContaining("INDEX_LOCKED") as string,
@@ -108,7 +108,7 @@ describe("an embedded log damaged in the middle and repaired according to the hi
   });
 });
 
-/** Returns JSON with the spacing that people use. */
+/** Returns JSON with the usual spacing. */
 function json(value: object): string {
   return JSON.stringify(value).replaceAll(":", ": ");
 }

@@ -17,7 +17,7 @@ async function start(folder: string, nodeId: string, store: CheckpointStore): Pr
   return node;
 }
 
-it("the status shows no progress and no time left after a restore failed halfway, and then the progress of the next attempt", async () => {
+it("after a restore fails halfway, the status shows no progress and no remaining time, and then the progress of the next attempt", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-failed-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const store = filesystemStore({ path: path.join(folder, "checkpoints") });

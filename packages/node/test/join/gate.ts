@@ -19,7 +19,7 @@ export class Gate {
     this.#opened = undefined;
   }
 
-  /** Waits until the gate is open; called by the code under test. */
+  /** Waits until the gate is open. The code under test calls this function. */
   async passed(): Promise<void> {
     this.#arrived();
     await this.#opened;

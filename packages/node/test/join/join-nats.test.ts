@@ -24,7 +24,7 @@ async function failureOf(node: CairnNode): Promise<string | undefined> {
   return (await node.status()).failure?.code;
 }
 
-describe("joining a log on NATS", () => {
+describe("a node that joins a log on NATS", () => {
   it("builds the same index of one log on several nodes that start simultaneously on an empty server", async () => {
     const all = await Promise.all(["a", "b", "c", "d"].map((id) => started(id)));
     const [first] = all;
@@ -71,11 +71,11 @@ describe("joining a log on NATS", () => {
     const { join } = await again.status();
     expect(join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
     expect(join.restoredFrom).toMatchObject({ txId: 11 });
-    // The next checkpoint is saved even though the store has one of the lost history with a higher tx-id.
+    // The next checkpoint is saved, although the store has one of the lost history with a higher tx-id.
     await expect(again.checkpoint().done).resolves.toMatchObject({ checkpoint: { txId: 26 } });
   });
 
-  it("notices at runtime that the log has another history, and never serves it", async () => {
+  it("detects at runtime that the log has another history, and never serves it", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
     await scene.copyLog();
@@ -166,14 +166,14 @@ describe("joining a log on NATS", () => {
     expect(failure?.hint).toContain("cairn log status names the command");
   });
 
-  it("joins a trimmed log from a checkpoint, and reports what is missing if there is none", async () => {
+  it("joins a trimmed log from a checkpoint, and reports the missing transactions if there is none", async () => {
     const a = await started("a");
     await put(a, 0, 10, "x");
     await a.checkpoint().done;
     await put(a, 10, 12, "y");
     const digest = await a.digest();
     const client = await connect({ servers: scene.nats.url });
-    // Up to the checkpoint's last message, which is kept.
+    // The log is purged up to the checkpoint's last message, which is kept.
     await (await client.jetstreamManager()).streams.purge("cairn", { seq: 11 });
     await client.close();
     const b = await started("b");

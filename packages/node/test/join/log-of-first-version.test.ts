@@ -56,7 +56,7 @@ it("a node recognizes a log of version 0.1.0 that lost its beginning", async () 
   expect(failure?.message).toContain("0.1.0");
 });
 
-it("a node refuses a log of version 0.1.0, whose documents can be transferred as the hint says", async () => {
+it("a node refuses a log of version 0.1.0, whose documents can be transferred according to the hint", async () => {
   const folder = path.join(dir, "log-of-0.1.0");
   const log = await openEmbeddedTxLog({ path: folder });
   await log.create((id) => ofFirstVersion(JSON.stringify({ birth: { log: id, offset: 0 } })));

@@ -90,7 +90,9 @@ async function trim(upTo: number): Promise<void> {
   await NatsOperator.at(nats.url, async (operator) => await operator.purgeBefore(upTo + 1));
 }
 
-/** Node a has 12 transactions, of which the server lost the last four, and stored two others in their place. */
+/**
+ * Creates a node a with 12 transactions, of which the server lost the last four and stored two others in their place.
+ */
 async function regressed(beforeLoss?: (node: CairnNode) => Promise<void>): Promise<CairnNode> {
   const a = await started("a");
   for (let n = 2; n <= 9; n += 1) await put(a, `k${n}`, n);
@@ -110,7 +112,7 @@ async function regressed(beforeLoss?: (node: CairnNode) => Promise<void>): Promi
 }
 
 describe("cairn log orphans", () => {
-  it("prints what a log's server lost, so that loading it restores each transaction once", async () => {
+  it("prints the transactions that a log's server lost, which can be loaded so that each is applied once", async () => {
     const a = await regressed();
     const { join } = await a.status();
     expect(join).toMatchObject({ orphans: 4, movedAside: [{ code: "LOG_REGRESSED" }] });
@@ -128,14 +130,14 @@ describe("cairn log orphans", () => {
       "1",
     ]);
     const digest = await a.digest();
-    // Loading them twice is harmless: the ids show that they were applied.
+    // It is harmless to load them twice, because the ids show that they were applied.
     expect((await load(a, (await orphans("a")).stdout)).code).toBe(0);
     expect(await a.digest()).toEqual(digest);
     await a.close();
     expect((await (await started("a")).status()).join.orphans).toBe(4);
   });
 
-  it("prints the same after the log was trimmed beyond what it lost", async () => {
+  it("prints the same transactions after the log was trimmed beyond the lost ones", async () => {
     const a = await regressed();
     const before = await orphans("a");
     for (let n = 0; n < 4; n += 1) await put(a, `later-${n}`, n);
@@ -148,7 +150,7 @@ describe("cairn log orphans", () => {
     }
   });
 
-  it("does not guess what a trimmed log can no longer show", async () => {
+  it("does not guess transactions that a trimmed log can no longer show", async () => {
     const a = await started("a");
     for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
     await a.close();
@@ -162,7 +164,7 @@ describe("cairn log orphans", () => {
     expect(stderr).toContain("trimmed past the end of this index, so it is unknown whether the log lost any");
   });
 
-  it("prints what followed the checkpoint from which a lost log was recovered", async () => {
+  it("prints the transactions after the checkpoint from which a lost log was recovered", async () => {
     const a = await started("a");
     for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
     const saved = await a.checkpoint().done;

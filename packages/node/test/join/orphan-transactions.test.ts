@@ -64,7 +64,7 @@ const put = (name: string, document: number): Transaction => ({
 });
 
 describe("orphans", () => {
-  it("are exactly the committed transactions after the point where index and log diverge", async () => {
+  it("are exactly the committed transactions after the point at which the index and the log diverge", async () => {
     const some = fc.array(transaction, { maxLength: 12 });
     await fc.assert(
       fc.asyncProperty(some, some, some, async (before, lost, instead) => {
@@ -131,7 +131,8 @@ describe("orphans", () => {
     expect(found.map(({ line = "{}" }) => (JSON.parse(line) as Partial<Transaction>).ops)).toEqual([
       [
         ["event", { object: "a", reason: "One", time: "5" }],
-        // The transaction's time: otherwise the event would get another when it is loaded again.
+        // The event has the transaction's time, because it would otherwise receive another time when it is loaded
+        // again.
         ["event", { object: "b", reason: "Two", time: "1003000000" }],
       ],
       [["put", "pods", "default/a", 1]],
@@ -139,7 +140,7 @@ describe("orphans", () => {
     ]);
   });
 
-  it("omit and report what was evicted and what refers to lost revisions", async () => {
+  it("omit and report evicted documents and references to lost revisions", async () => {
     const lost: Transaction[] = [
       put("a", 1),
       put("secret", 1),

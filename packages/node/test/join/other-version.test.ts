@@ -65,7 +65,7 @@ it("a node restores the newest checkpoint of its own version despite newer ones 
   });
 });
 
-it("a node reports what is missing, where it was last and where its index is, if only another version has the trimmed messages", async () => {
+it("if only another version has the trimmed messages, a node reports the missing transactions, their last location, and the location of its index", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;

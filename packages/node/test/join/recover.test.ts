@@ -40,7 +40,7 @@ function environment(id: string): Record<string, string> {
   return nats === undefined ? env : { ...env, NATS_URL: nats.url };
 }
 
-/** Starts a node. Nodes differ by their index's folder; only one node at a time can use an embedded log. */
+/** Starts a node. Nodes differ in their index's folder. Only one node at a time can use an embedded log. */
 async function start(id: string, regressed: "halt" | "rebuild" = "rebuild"): Promise<CairnNode> {
   const module = nats === undefined ? "cairn.embedded/->tx-log" : "cairn.nats/->tx-log";
   const node = await startNode(
@@ -107,8 +107,8 @@ async function failureOf(node: CairnNode) {
 const key = (name: string) => ({ bucket: "things", namespace: "default", name });
 
 /**
- * Creates a log of nine transactions, with checkpoints at 4, 7 and 10. The index "old" has all of them, the index
- * "seam" ends at 7; `kept` contains the messages up to 7.
+ * Creates a log of nine transactions, with checkpoints at 4, 7 and 10. The index "old" has all of them, and the index
+ * "seam" ends at 7. `kept` contains the messages up to 7.
  */
 async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
   const names: string[] = [];
@@ -126,8 +126,8 @@ async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
 }
 
 /**
- * Loses a log that a node follows: "kept" is in the checkpoint whose name is returned, "lost" is in none. The node has halted; with an
- * embedded log, it was restarted.
+ * Loses a log that a node follows: "kept" is in the checkpoint whose name is returned, and "lost" is in none. The node
+ * has halted; with an embedded log, it was restarted.
  */
 async function lostWhileRunning(): Promise<string> {
   const node = await started("old");
@@ -185,7 +185,8 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect((await c.status()).join).toMatchObject({ restoredFrom: { name: saved, txId: 9 }, replayed: 0 });
     expect(await c.digest()).toEqual(digest);
     await closeAll();
-    // An index that ends where the new log begins needs no checkpoint; one restarted later continues like any other.
+    // An index that ends where the new log begins needs no checkpoint. A node that is restarted later continues like
+    // any other.
     for (const index of ["seam", "a"]) {
       const node = await started(index);
       expect((await node.status()).join.restoredFrom).toBeNull();
@@ -219,7 +220,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect((await rebuilt.digest()).txId).toBe(8);
   });
 
-  it("is what all hints lead to, even after an empty log was created in its place", async () => {
+  it("is the result of following any of the hints, even after an empty log was created in its place", async () => {
     const names = [await lostWhileRunning()];
     const [a] = nodes;
     if (a === undefined) throw new Error("no node");
@@ -246,7 +247,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     }
   });
 
-  it("replaces an empty log that a node followed, once the node is stopped, but no log that was written to", async () => {
+  it("replaces an empty log that a node followed once the node is stopped, but never a log to which anything was written", async () => {
     const name = await lostWhileRunning();
     await closeAll();
     expect((await log("create", "--empty")).code).toBe(0);
@@ -269,7 +270,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     });
   });
 
-  it("is not created if there is a log, nor from an incomplete checkpoint", async () => {
+  it("is not created if there is a log, or from an incomplete checkpoint", async () => {
     const node = await started("a");
     await put(node, "x", 1);
     const name = await checkpoint(node);

@@ -38,7 +38,7 @@ async function start(
 
 /**
  * Creates a log of eleven messages and `more`, with checkpoints at 6 and 11 in `primary`, which are copied to `mirror`.
- * Returns their names, the older first.
+ * Returns their names, with the older one first.
  */
 async function mirrored(more = 1): Promise<string[]> {
   const node = await start("first", at("primary"), [at("primary")]);
@@ -75,7 +75,7 @@ it("a node joins from a mirror, which it only reads, and saves to its own store"
   expect([...new Set(calls.map(({ method }) => method))].toSorted()).toEqual(["list", "open", "read"]);
 });
 
-it("a node reserves what it restores in the store that it saves to, even if restore-from names that store again", async () => {
+it("a node reserves the checkpoint that it restores in the store to which it saves, even if restore-from names that store again", async () => {
   await mirrored();
   const created: string[] = [];
   const before = async ({ method, name }: StoreCall): Promise<void> =>
@@ -113,7 +113,7 @@ it("a node restores a checkpoint that is damaged in one store from the next stor
   });
   const marked = async (name: string) =>
     (await listCheckpoints(at(name))).checkpoints.filter(({ damaged }) => damaged).map((one) => one.name);
-  // Other nodes that save to this store need not find the damage themselves.
+  // Other nodes that save to this store do not have to find the damage themselves.
   expect([await marked("primary"), await marked("mirror")]).toEqual([[newer], []]);
 });
 
@@ -177,7 +177,8 @@ it.each(["a log that is not there yet", "a log that others wrote"])(
     );
     const closing = performance.now();
     await node.close();
-    // Its requests are aborted immediately: otherwise, the next request is sent only after half a minute of silence.
+    // Its requests are aborted immediately. Otherwise, the next request would be sent only after half a minute of
+    // silence.
     expect(performance.now() - closing).toBeLessThan(25_000);
     await vi.waitFor(() => expect([...taken].every(({ readyState }) => readyState === "closed")).toBe(true));
   },

@@ -29,7 +29,7 @@ afterEach(async () => {
 const KEY = { bucket: "things", namespace: "default", name: "k0" };
 
 interface Gates {
-  /** The gate that messages of the log pass through. */
+  /** The gate through which messages of the log pass. */
   readonly reading: Gate;
   /** The gate behind which archives of checkpoints are opened. */
   readonly restoring: Gate;
@@ -84,7 +84,7 @@ describe("a slow node whose log is purged ahead of it", () => {
     await a.await(first);
     const b = await started("b", gates);
     gates.reading.close();
-    // More messages than are fetched ahead, so that the rest is only in the log.
+    // There are more messages than are fetched ahead, so that the rest is only in the log.
     const submitted = await Promise.all(
       Array.from({ length: 6_000 }, (_, n) =>
         a.submit({ ops: [["put", "things", `default/k${n}`, "late"]] }),

@@ -18,7 +18,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Text that appears unchanged in a table, since it cannot be compressed. */
+/** Returns text that appears unchanged in a table, because it cannot be compressed. */
 const documentOf = (n: number): string => createHash("sha256").update(String(n)).digest("base64");
 
 const message = (n: number): Uint8Array =>
@@ -55,7 +55,7 @@ async function using<T>(use: (log: TxLog) => Promise<T>): Promise<T> {
   }
 }
 
-/** The sizes of the footer of a LevelDB table, and of its part that locates filters and index. */
+/** The size of the footer of a LevelDB table, and of the part that locates the filters and the index. */
 const FOOTER_BYTES = 48;
 const PLACES_BYTES = 8;
 
@@ -71,7 +71,7 @@ describe("an embedded log that was damaged on disk", () => {
     expect(await using(async (log) => await log.bounds())).toEqual({ first: 1, last: 21 });
   });
 
-  it("is refused when a page in the middle of a group of appends is missing, even though everything else is intact", async () => {
+  it("is refused if a page in the middle of a group of appends is missing, even if everything else is intact", async () => {
     await write(1);
     await using(async (log) => {
       for (let group = 0; group < 3; group += 1) {
@@ -92,7 +92,7 @@ describe("an embedded log that was damaged on disk", () => {
     expect(await using(async (log) => await log.bounds())).toEqual({ first: 1, last: 902 });
   });
 
-  it("is damaged, and not worth retrying, wherever the end of a table leads LevelDB", async () => {
+  it("counts as damaged, and is not retried, wherever the end of a table leads LevelDB", async () => {
     await write(20);
     await using(async () => undefined);
     const name = (await readdir(folder)).find((file) => file.endsWith(".ldb")) ?? "";
@@ -172,7 +172,7 @@ describe("an embedded log whose folder is removed while it is open", () => {
     });
   });
 
-  it("is LOG_GAP when the restored folder lost acknowledged messages", async () => {
+  it("is LOG_GAP if the restored folder has lost acknowledged messages", async () => {
     await write(20);
     const copy = `${folder}-copy`;
     await cp(folder, copy, { recursive: true });

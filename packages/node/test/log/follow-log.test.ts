@@ -12,7 +12,7 @@ import { bytes } from "../../testing/log-messages.ts";
 const range = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, n) => from + n);
 
-describe("following a log", () => {
+describe("a follower of a log", () => {
   let folder: string;
   let log: FaultyTxLog;
   let stop: AbortController;
@@ -77,7 +77,7 @@ describe("following a log", () => {
     expect(await following).toEqual([4]);
   });
 
-  it("skips and repeats nothing when every reading ends after one array", async () => {
+  it("skips and repeats nothing if every reading ends after one array", async () => {
     await append(2, 60);
     log.faults.arraysPerReading = 1;
     expect(await follow(60, { maxMessages: 7 })).toEqual(range(1, 60));
@@ -145,7 +145,7 @@ describe("following a log", () => {
     expect(seen.map(({ position }) => position)).toEqual([1, 2, 3]);
   });
 
-  it("notices during silence that the log lost its end", async () => {
+  it("detects during silence that the log lost its end", async () => {
     await append(2, 3);
     const following = follow(99, { idleCheckMs: 10 });
     const loss = vi.waitFor(() => {

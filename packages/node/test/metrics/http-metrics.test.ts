@@ -17,7 +17,7 @@ async function samples(registry: Registry): Promise<Sample[]> {
   return found.toSorted((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b)));
 }
 
-/** Returns a function that lets the library count every request when it is answered. */
+/** Returns a function with which the library counts every request when its response is sent. */
 function plainMetrics(registry: Registry): (request: AnsweredRequest) => void {
   const labels = { help: "-", registers: [registry] };
   const requests = new Counter({
@@ -39,7 +39,7 @@ function plainMetrics(registry: Registry): (request: AnsweredRequest) => void {
 }
 
 it("a node counts every request, whenever it is scraped", async () => {
-  // Runs of the same kind are longer than what one call observes.
+  // Runs of the same kind are longer than the runs that one call observes.
   const runs = fc.array(fc.tuple(answered, fc.integer({ min: 1, max: 200 }), fc.boolean()), { maxLength: 8 });
   await fc.assert(
     fc.asyncProperty(runs, async (all) => {

@@ -51,7 +51,10 @@ const byName = (a: Described, b: Described): number => (a.name < b.name ? -1 : 1
 /** Labels that Prometheus adds to every sample. */
 const OF_PROMETHEUS = ["job", "instance"];
 
-/** Returns the errors in the metrics of an expression; empty if all exist, with these labels and values. */
+/**
+ * Returns the errors in the metrics of an expression. There are none if all metrics exist, with these labels and
+ * values.
+ */
 async function problemsOf(expression: string): Promise<string[]> {
   const all = new Map((await registered()).map((one) => [one.name, one]));
   const initial = parseSamples(await metrics.registry.metrics());

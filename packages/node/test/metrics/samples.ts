@@ -5,7 +5,7 @@ export interface Sample {
   readonly value: number;
 }
 
-/** Parses a scrape; throws at an invalid line. */
+/** Parses a scrape. Throws at an invalid line. */
 export function parseSamples(text: string): Sample[] {
   return text
     .split("\n")

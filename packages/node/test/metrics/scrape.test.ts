@@ -149,7 +149,7 @@ it("a scrape counts failed rounds by code, and reports that the store is unreach
   expect(valueOf(await node.metrics(), "cairn_store_reachable")).toBe(1);
 });
 
-it("a scrape counts a round that met another node's lease, and a checkpoint that joining skipped", async () => {
+it("a scrape counts a round that found another node's lease, and a checkpoint that was skipped during a join", async () => {
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;
@@ -253,7 +253,7 @@ it("a scrape omits a source that fails or is late, and counts the failure", asyn
   expect(errors.map(([source]) => source)).toEqual(expect.arrayContaining(["status", "disk"]));
 });
 
-it("a node is asked once for concurrent scrapes, and again for the next", async () => {
+it("a node is queried once for concurrent scrapes, and again for the next one", async () => {
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;
@@ -267,7 +267,7 @@ it("a node is asked once for concurrent scrapes, and again for the next", async 
   expect(status).toHaveBeenCalledTimes(2);
 });
 
-/** Returns an object with a log's methods as its own, so that some can be replaced. */
+/** Returns an object that has a log's methods as own properties, so that some can be replaced. */
 function bound(log: TxLog): TxLog {
   return {
     name: log.name,

@@ -48,7 +48,7 @@ beforeEach(async () => {
       ops: [["event", { bucket: "pods", object: `k${n}`, reason: "Tried", message: `event ${n}.` }]],
     }));
   await node.await(last);
-  // The node runs, with everything in tables.
+  // The node runs, and everything is in tables.
   await store.compact();
 });
 afterEach(async () => {
@@ -73,7 +73,10 @@ async function put(version: number): Promise<TxId> {
   return txId;
 }
 
-/** Changes one byte in each occurrence of one of `texts` in the live index's tables; fails if one does not occur. */
+/**
+ * Changes one byte in each occurrence of one of `texts` in the live index's tables. Fails if one of them does not
+ * occur.
+ */
 async function damage(texts: readonly string[]): Promise<void> {
   const live = path.join(folder, "n-index", "live");
   const missing = new Set(texts);
@@ -93,7 +96,7 @@ async function damage(texts: readonly string[]): Promise<void> {
 }
 
 /**
- * Repeats `read` until all its results are the expected ones; until then, each result must be correct or one of these
+ * Repeats `read` until all its results are the expected ones. Until then, each result must be correct or one of these
  * errors.
  */
 async function expectRightOrRefused(read: () => readonly Promise<unknown>[], expected: readonly unknown[]) {
@@ -156,7 +159,10 @@ async function watchAll(query: object): Promise<unknown> {
   return told;
 }
 
-/** Returns the same changes from the histories: watched ones stay in memory for a while, which no change on disk affects. */
+/**
+ * Returns the same changes from the histories. Watched changes stay in memory for a while, where no change on disk
+ * affects them.
+ */
 async function everyChange(): Promise<unknown> {
   const histories = await Promise.all(names.map((name) => node.history(key(name))));
   const changes = histories.flatMap(({ versions }, n) =>

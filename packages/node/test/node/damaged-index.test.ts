@@ -29,7 +29,7 @@ async function start(kvProvider: KvProvider = levelProvider({ compression: false
 const key = (name: string) => ({ bucket: "pods", namespace: "default", name });
 const documentOf = (name: string): string => name.padEnd(200, name);
 
-/** Writes a log of a few documents, whose index is in a table and not only in a write-ahead log. */
+/** Writes a log of a few documents. Its index is in a table, and not only in a write-ahead log. */
 async function written(): Promise<string> {
   const node = await start();
   await node.ready;
@@ -67,12 +67,12 @@ describe("a node whose index is damaged on disk", () => {
     expect((await node.digest()).digest).toBe(digest);
   });
 
-  it("serves nothing from the index once the damage is noticed, and rebuilds it from the log", async () => {
+  it("serves nothing from the index once the damage is detected, and rebuilds it from the log", async () => {
     const digest = await written();
     await damage();
     const node = await start();
     await vi.waitFor(async () => {
-      // A read is needed so that an idle node notices.
+      // An idle node detects the damage only at a read.
       expect(await node.get(key("k7"))).toMatchObject({ json: JSON.stringify(documentOf("k7")) });
     });
     expect(await node.digest()).toMatchObject({ digest });

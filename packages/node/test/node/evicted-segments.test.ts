@@ -53,7 +53,7 @@ async function holding(scene: TrimScene, logId: string): Promise<string[]> {
 }
 
 describe("an evicted document", () => {
-  it("is listed with the segments of the log backup that hold it, and with the time after which they may be removed", async () => {
+  it("is listed with the segments of the log backup that contain it, and with the time after which they may be removed", async () => {
     const { scene, node, log } = await evicted(3_600_000);
     const target = await backupTarget(scene, log);
     await writeRuns(target, 1, 4, 6, 7, 9, 10, 13, 15);
@@ -62,7 +62,7 @@ describe("an evicted document", () => {
     expect(held).toHaveLength(2);
     const listed = evictions[0]?.segments ?? [];
     expect(listed).toEqual(expect.arrayContaining(held));
-    // 7-8 and 10-12 come between the first write and the eviction, so they might hold it, too.
+    // The segments 7-8 and 10-12 are between the first write and the eviction, so they might also contain it.
     expect(listed.map((name) => Number(name.split("/")[1]?.slice(0, 16)))).toEqual([6, 7, 9, 10]);
     const { segments } = await listBackup(scene.store, target.of.id);
     const newest = Math.max(
@@ -82,7 +82,7 @@ describe("an evicted document", () => {
     expect((await node.evictions()).evictions).toMatchObject([{ segments: [], segmentsUntil: null }]);
   });
 
-  it("may be in every segment of a history that the log lost, and is unknown if the store does not answer", async () => {
+  it("may be in every segment of a history that the log lost, and is unknown if the store does not respond", async () => {
     const { scene, log, txId } = await evicted("all");
     const target = await backupTarget(scene, log);
     await writeRuns(target, 1, 4, 15);

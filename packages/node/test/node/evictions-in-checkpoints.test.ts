@@ -51,7 +51,7 @@ it("a node lists for an eviction exactly those checkpoints from which the conten
   const saved = (await node.checkpoints()).map(({ name, txId }) => ({ name, txId }));
   expect(saved).toHaveLength(steps.length);
 
-  // The content of each key, read from each checkpoint.
+  // This is the content of each key, as read from each checkpoint.
   const held = new Set<string>();
   for (const { name } of saved) {
     for (const key of KEYS) {
@@ -64,7 +64,7 @@ it("a node lists for an eviction exactly those checkpoints from which the conten
   const { evictions } = await node.evictions();
   expect(evictions).toHaveLength(4);
   for (const { namespace, name, txId, checkpoints, inFilesOf, firstWithout, files } of evictions) {
-    // Each of these was saved after everything evicted before it was purged.
+    // Each of these checkpoints was saved after everything that had been evicted before was purged.
     expect([inFilesOf, firstWithout]).toEqual([[], saved.findLast((one) => one.txId >= txId)?.name]);
     expect(files.goneSince).not.toBeNull();
     const key = namespace === "default" ? name : `${namespace}/${name}`;
@@ -116,7 +116,8 @@ it.each<[what: string, log: Partial<TxLog> | undefined]>([
     expect(evictions[0]?.checkpoints).toEqual(names.toReversed());
     expect(evictions[0]?.firstWithout).toBeNull();
     expect(evictions[0]).not.toHaveProperty("notBefore");
-    // Even if it was saved after an eviction, it may be of a history in which that was not purged.
+    // Even if the checkpoint was saved after an eviction, it may belong to a history in which the content was not
+    // purged.
     const early = page.evictions.map((one) => ({ ...one, txId: 2, notBefore: 1 }));
     const later = await evictionPlaces({ evictions: early }, state, asked, {
       checkpointer: { store, approxFrequency: 3_600_000 } as never,

@@ -10,7 +10,7 @@ beforeEach(async () => {
 });
 afterEach(() => scene.close());
 
-/** Writes the document; returns its revision once `node` has it. */
+/** Writes the document. Returns its revision once `node` has it. */
 async function write(node: CairnNode, value: unknown): Promise<number> {
   const { txId } = await node.submit({ ops: [["put", "things", "default/k0", value as string]] });
   return txId;

@@ -91,8 +91,8 @@ const inKeyOf = (json: string) => (table: Buffer) => {
   return at < 0 ? at : at - NAME_BEFORE_DOCUMENT;
 };
 /**
- * Returns a position in the last key of the table's block index, an upper bound of a block's keys: if it is too low, keys are looked up
- * in the next block.
+ * Returns a position in the last key of the table's block index, an upper bound of a block's keys: if it is too low,
+ * LevelDB searches for keys in the next block.
  */
 const inIndexBlock = (table: Buffer): number => {
   const at = table.lastIndexOf(NAMESPACE);
@@ -145,7 +145,7 @@ describe("a running node that scrubs its index", () => {
     await expectRebuilt(node, documents);
   });
 
-  it("reports in its status when the last scrub ended, how long it took, and how much it compared", async () => {
+  it("reports in its status when the last scrub ended, how long it took, and how many bytes it compared", async () => {
     const node = await start(100);
     await written(node, 100);
     await vi.waitFor(async () => expect((await node.status()).index.lastScrub?.bytes).toBeGreaterThan(7_000));
@@ -178,7 +178,7 @@ describe("a running node that scrubs its index", () => {
 });
 
 describe("a node that is started with a damaged table", () => {
-  // Up to 16 MB are compared before the index is opened, more while it is open.
+  // Up to 16 MB are compared before the index is opened, and more while it is open.
   it.each([
     ["of a key, of a small index", 100, undefined],
     ["of the index of a table's blocks, of a small index", 100, inIndexBlock],
@@ -190,7 +190,7 @@ describe("a node that is started with a damaged table", () => {
     await first.close();
     await damage(place ?? inKeyOf(documents.get(HIDDEN) ?? ""));
     const node = await start();
-    // The first successful reads.
+    // These are the first successful reads.
     expect(await readAll(node)).toEqual(documents);
     await expectRebuilt(node, documents);
   });

@@ -41,7 +41,7 @@ const READS: readonly [string, (node: NodeApi, options: ReadOptions) => Promise<
 
 describe("a linearizable read", () => {
   it.each(READS)(
-    "of %s waits for the transactions that another node acknowledged, even if its own node is behind",
+    "of %s waits for the transactions that another node acknowledged, even if its own node lags behind",
     async (_, read) => {
       const writer = await scene.ready("a");
       const { node, faults } = await scene.withheld("b");
@@ -82,7 +82,7 @@ describe("a linearizable read", () => {
     const address = `${urls}/api/v1/things/default/k0?linearizable=true`;
     expect((await fetch(`${address}&timeout=PT0.3S`)).status).toBe(504);
     const asked: Promise<unknown>[] = [
-      // Longer than the fast path waits, so that the slow path responds.
+      // The delay is longer than the fast path waits, so that the slow path responds.
       fetch(address).then((answer) => answer.json()),
       client.get("things", "k0", { linearizable: true }),
       firstOf(client.list("things", { linearizable: true })),

@@ -23,7 +23,7 @@ const page = {
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-/** Returns where the log may still have the content evicted at 107. */
+/** Returns the part of the log that may still have the content that was evicted at 107. */
 async function told(bounds: () => Promise<LogBounds>): Promise<unknown> {
   const [places] = await Promise.all([
     evictionPlaces(page, state, { bounds } as TxLog, { checkpointer: undefined }),

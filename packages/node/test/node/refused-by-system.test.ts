@@ -53,7 +53,7 @@ it.each([
   ["EACCES", "failed"],
   ["ENOSPC", "failed"],
 ])(
-  "a node that gets %s from the system is %s, keeps its index, and recovers by itself",
+  "a node that receives %s from the system is %s, keeps its index, and recovers by itself",
   async (errno, phase) => {
     const folder = await mkdtemp(path.join(tmpdir(), "cairn-refused-"));
     onTestFinished(() => rm(folder, { recursive: true, force: true }));

@@ -36,7 +36,7 @@ async function start(): Promise<{ node: CairnNode; live: string; lines: Line[] }
 
 const KEY = { bucket: "pods", namespace: "default", name: "a" };
 
-it("a running node reports removed files of its index in the status and once in the log, and what to do", async () => {
+it("a running node reports removed files of its index in the status and once in the log, with a remedy", async () => {
   const { node, live, lines } = await start();
   expect((await node.status()).index.warning).toBeUndefined();
   await rm(live, { recursive: true });

@@ -42,7 +42,7 @@ async function pass(ms: number, each: () => void = () => {}): Promise<void> {
   for (let passed = 0; passed < ms; passed += 3_000) {
     each();
     clock.advance(3_000);
-    // Lets the handlers of settled promises run.
+    // The handlers of settled promises run now.
     await setImmediate();
   }
 }
@@ -93,7 +93,7 @@ describe("a stall", () => {
     expect(watch.stalled?.forMs).toBeLessThanOrEqual(63_000);
   });
 
-  it("is not reported for a single look at a log that was briefly unreachable", async () => {
+  it("is not reported for a single check of a log that was briefly unreachable", async () => {
     waitingFor = undefined;
     await pass(30_000);
     waitingFor = LOG;
@@ -104,10 +104,10 @@ describe("a stall", () => {
     expect(told).toEqual([]);
   });
 
-  it("of a node that had caught up begins with the look that found more work", async () => {
+  it("of a node that had caught up begins with the check that found more work", async () => {
     now = { phase: "ready", txId: 7, mark: "7", isCaughtUp: true };
     waitingFor = undefined;
-    // The log is asked once in thirty seconds, and then becomes unreachable.
+    // The log is queried once in thirty seconds, and then becomes unreachable.
     await pass(33_000 + 27_000);
     waitingFor = LOG;
     await pass(6_000);
@@ -127,7 +127,7 @@ describe("a stall", () => {
     expect(told).toHaveLength(2);
   });
 
-  it("is reported even after a failed look, which is reported too", async () => {
+  it("is reported even after a failed check, which is also reported", async () => {
     explain = () => Promise.reject(new Error("no log"));
     await pass(33_000);
     expect(told).toEqual(["Error: no log"]);
@@ -138,7 +138,7 @@ describe("a stall", () => {
 });
 
 describe("a stall watch that is stopped", () => {
-  it("waits for a look in progress, and then stops looking", async () => {
+  it("waits for a check in progress, and then stops checking", async () => {
     let answer: ((found: WaitingFor | undefined) => void) | undefined;
     explain = () => new Promise((resolve) => (answer = resolve));
     await pass(33_000);

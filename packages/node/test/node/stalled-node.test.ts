@@ -40,7 +40,7 @@ async function stalled(node: CairnNode, phase: string): Promise<string> {
 }
 
 describe("a node whose nats-server is frozen", () => {
-  it("reports in its status, and once in its log, what it waits for while ready, and that it continues", async () => {
+  it("reports in its status, and once in its log, what it waits for while it is ready, and that it continues", async () => {
     const node = await scene.ready("a", { stall: SOON, logger: logger() });
     const txId = await put(node, 0, 3, "x");
     // With this short limit, a slow start may have been reported.
@@ -53,7 +53,7 @@ describe("a node whose nats-server is frozen", () => {
         "m",
       ),
     );
-    // After many more looks, it is still reported only once.
+    // After many more checks, it is still reported only once.
     await vi.waitFor(async () =>
       expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),
     );
@@ -67,7 +67,7 @@ describe("a node whose nats-server is frozen", () => {
     });
   });
 
-  it("does not serve reads as of a time for which the log may have more transactions until it knows whether it has", async () => {
+  it("does not serve reads as of a time for which the log may have more transactions until it knows whether this is the case", async () => {
     const node = await scene.ready("a", { stall: SOON });
     const txId = await put(node, 0, 1, "x");
     const key = { bucket: "things", namespace: "default", name: "k0" };
@@ -81,7 +81,7 @@ describe("a node whose nats-server is frozen", () => {
         hint: expect.stringContaining("?stale=true"),
       });
     });
-    // A time not later than that of the node's last transaction, or a stale read, does not need the log.
+    // A read as of a time that is not later than the node's last transaction, and a stale read, do not need the log.
     const past = { asOf: { time: new Date(Date.parse(txTime) - 1).toISOString() } };
     expect(await node.get(key, past)).toBeUndefined();
     expect(await node.get(key, { asOf: { time: later }, stale: true })).toMatchObject({ revision: txId });
@@ -95,7 +95,7 @@ describe("a node whose nats-server is frozen", () => {
     );
   });
 
-  it("reports that it cannot join, keeps trying, and joins when the server is back", async () => {
+  it("reports that it cannot join, keeps trying, and joins once the server is running again", async () => {
     scene.nats.freeze();
     const node = await scene.start("b", { stall: SOON });
     await vi.waitFor(

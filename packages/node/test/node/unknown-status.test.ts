@@ -22,7 +22,7 @@ async function nodeWith(config: object): Promise<CairnNode> {
   return node;
 }
 
-/** Returns the lines of `cairn status` about log, index and joining, and the log's gauge. */
+/** Returns the lines of `cairn status` about the log, the index and the join, and the log's gauge. */
 async function told(node: CairnNode): Promise<{ lines: string; gauge: string | undefined }> {
   const screen = formatStatus(await node.status(), { now: Date.now(), colors: false });
   const lines = screen.split("\n").filter((line) => /^(Log|Index|Documents|Joined|Checkpoint) /.test(line));

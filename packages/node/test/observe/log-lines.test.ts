@@ -16,7 +16,7 @@ interface Line {
 
 const WARNING = pino.levels.values["warn"];
 
-/** A log that can be read while it refuses appends. */
+/** A log that can be read although it refuses appends. */
 class FullTxLog extends FaultyTxLog {
   full = false;
 
@@ -40,7 +40,7 @@ it("a node warns of an index that was moved aside because the log lost its end, 
   await first.ready;
   for (const name of ["k1", "k2", "k3"]) await put(first, name);
   await first.close();
-  // Damages the last record of the only write-ahead log, like a machine that stopped.
+  // The last record of the only write-ahead log is damaged, as if the machine had stopped.
   const log = path.join(scene.folder, "log");
   const newest =
     (await readdir(log))

@@ -6,7 +6,7 @@ import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { observedScene, of, put, unpaired } from "./observed-node.ts";
 
-it("a node reports the beginning and the end of each task, with outcome, duration and bytes", async () => {
+it("a node reports the beginning and the end of each task, with its outcome, duration and bytes", async () => {
   const scene = await observedScene();
   const retentionPolicy = { retainAtLeast: 1 };
   const first = await scene.start("a", { checkpointing: { retentionPolicy } });
@@ -83,7 +83,7 @@ it("a node reports a failed upload with its error and the bytes packed, and cont
   ]);
 });
 
-it("a node reports an unexpected exception, such as out of memory, as a failure", async () => {
+it("a node reports an unexpected exception, such as a lack of memory, as a failure", async () => {
   const scene = await observedScene();
   const store = faultyStore(scene.store, {
     before: (call) =>
@@ -99,7 +99,7 @@ it("a node reports an unexpected exception, such as out of memory, as a failure"
   expect(of(scene.events, "checkpoint")[1]).toMatchObject({ stage: "failed", error: { code: "INTERNAL" } });
 });
 
-it("a node reports a sweep as failed if its store breaks off, even though the checkpoint is saved", async () => {
+it("a node reports a sweep as failed if its store fails during it, although the checkpoint is saved", async () => {
   const scene = await observedScene();
   let isSaved = false;
   const store = faultyStore(scene.store, {
@@ -250,7 +250,7 @@ it("a node logs saved and restored checkpoints with their cost, and logs rounds 
 
 it("a node shows the age and the duration of the last checkpoint and verification in the status, by the store's clock", async () => {
   const scene = await observedScene();
-  // A store whose clock is an hour behind this machine's.
+  // The store's clock is an hour behind this machine's clock.
   const behind = { ...faultyStore(scene.store, {}), now: () => Promise.resolve(Date.now() - 3_600_000) };
   const node = await scene.start("a", { checkpointing: { store: behind } });
   await node.ready;

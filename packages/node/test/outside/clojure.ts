@@ -20,8 +20,8 @@ const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 `;
 
 /**
- * Runs a script below `test/outside` on Clojure; returns a line of output for each line of input. Throws an error that
- * names what is missing on the machine.
+ * Runs a script below `test/outside` on Clojure. Returns a line of output for each line of input. If something is
+ * missing on the machine, throws an error that names it.
  */
 export async function runClojure(script: string, lines: readonly string[]): Promise<string[]> {
   for (const tool of ["java", "mvn"]) {

@@ -79,7 +79,7 @@ describe("policies", () => {
     expect((await set("*")).status).toBe(200);
   });
 
-  it("with mistakes are refused, naming the path of each, and change nothing", async () => {
+  it("with mistakes are refused with the path of each mistake, and change nothing", async () => {
     const { url } = await start();
     const wrong = {
       index: {},
@@ -199,7 +199,7 @@ describe("an indexed field", () => {
     }
     const page = await call(`${url}/api/v1/executions?where=state:running&limit=2`);
     expect(page.json).toMatchObject([{ name: "e0" }, { name: "e2" }]);
-    // Changed between the pages: the list continues as of the transaction at which it began.
+    // The document changes between the pages, but the list continues as of the transaction at which it began.
     await put(node, "executions", "default/e3", { state: "done" });
     await put(node, "executions", "default/e4", { state: "running" });
     const next = /<([^>]*)>/.exec(page.headers.get("link") ?? "")?.[1] ?? "";
@@ -274,7 +274,7 @@ describe("an indexed field", () => {
     const where = `${url}/api/v1/executions?where=state:running&limit=1000`;
     await vi.waitFor(async () => {
       const { status, json } = await call(where);
-      // Either refused as not ready, or complete.
+      // The response is either a refusal as not ready, or complete.
       if (status === 503) expect(json).toMatchObject({ error: { code: "NOT_READY" } });
       expect([status, (json as unknown[]).length]).toEqual([200, 300]);
     });
@@ -285,7 +285,7 @@ describe("an indexed field", () => {
     expect(told.stdout.trim().split("\n")).toHaveLength(300);
   });
 
-  it("that is not indexed is refused with the names of those that are", async () => {
+  it("that is not indexed is refused with the names of the indexed ones", async () => {
     const { node, url } = await start({ indexes: { pods: ["state", "zone"] } });
     await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
     const { status, json } = await call(`${url}/api/v1/pods?where=node:n1`);
@@ -345,7 +345,7 @@ describe("events", () => {
 });
 
 describe("an eviction", () => {
-  it("is listed with the locations where the bytes may still be", async () => {
+  it("is listed with the locations that may still contain the bytes", async () => {
     const { node, url } = await start();
     await put(node, "pods", "default/secret", { password: "x" });
     const { txId } = await node.submit({ ops: [["evict", "pods", "default/secret"]] });

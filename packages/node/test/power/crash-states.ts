@@ -4,21 +4,21 @@ import { dirname, join } from "node:path";
 import type { SystemCall } from "./system-calls.ts";
 import { type Choices, type DiskState, TracedDisk, type TracedFile } from "./traced-disk.ts";
 
-/** The most pages, sizes and names that are left out one by one for each instant. */
+/** The maximum number of pages, sizes and names that are omitted one by one for each instant. */
 const MOST_LOST = 60;
 
 /** A state of the disk that a power loss may leave, and the reports that the program made before the power loss. */
 export interface CrashState {
   readonly files: DiskState;
   readonly told: readonly string[];
-  /** The instant and the choice, so that the state can be found again. */
+  /** The instant and the choice, with which the state can be found again. */
   readonly name: string;
 }
 
 /**
- * Yields the states that a power loss may leave at every instant before a flush and after a report of the program (other instants leave no
- * other states): everything not flushed exists, or nothing, or all but one page, one file's size, or one name; and `random` states of any
- * combination at each instant.
+ * Yields the states that a power loss may leave at every instant before a flush and after a report of the program
+ * (other instants leave no other states): all data that was not flushed exists, or none, or everything except one page,
+ * one file's size, or one name. At each instant, also yields `random` states of any combination.
  */
 export function* crashStates(
   calls: readonly SystemCall[],

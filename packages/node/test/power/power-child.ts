@@ -1,4 +1,4 @@
-// Writes to a log, an index or a whole node in a folder, and reports on its standard output what was acknowledged.
+// Writes to a log, an index or a whole node in a folder, and reports the acknowledged writes on its standard output.
 // Started by traced-power-loss.test.ts under a trace of its system calls: power-child.js SCENE FOLDER
 import { open, readdir, stat } from "node:fs/promises";
 import { writeSync } from "node:fs";
@@ -18,7 +18,7 @@ const scenes: Readonly<Record<string, () => Promise<void>>> = {
     for (const groups of [
       [[50], [9_000, 30, 4_000], [70_000], Array.from({ length: 60 }, () => 150)],
       [[20_000], [10, 10], [33_000]],
-      // More than LevelDB keeps in memory, so that it continues in another write-ahead log.
+      // This is more than LevelDB keeps in memory, so that it continues in another write-ahead log.
       [[2_200_000, 100], [2_200_000], [300], [40_000], [500]],
     ]) {
       const log = await openEmbeddedTxLog({ path });

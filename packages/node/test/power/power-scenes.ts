@@ -30,12 +30,12 @@ export function nodeConfig(folder: string): object {
   };
 }
 
-/** Returns message `n`. All differ, and like Cairn's none has a zero byte. */
+/** Returns message `n`. All messages differ, and like Cairn's messages, none has a zero byte. */
 export function payload(n: number, size: number): Buffer {
   return Buffer.from(`${n}:`.padEnd(size, `message ${n} `));
 }
 
-/** Returns a batch of the index's scene: rows `from` up to `to`, and the new number of rows. */
+/** Returns a batch of the index's scene: the rows `from` up to `to`, and the new number of rows. */
 export function rows(from: number, to: number): KvOperation[] {
   const added = Array.from({ length: to - from }, (_, n) =>
     put(`row ${from + n}`, `${from + n}`.padEnd(300, "v")),
@@ -43,7 +43,10 @@ export function rows(from: number, to: number): KvOperation[] {
   return [...added, put("count", String(to))];
 }
 
-/** Checks of each scene's folder after a power loss: each returns a summary, and throws if anything acknowledged is lost. */
+/**
+ * The checks of each scene's folder after a power loss. Each returns a summary, and throws if acknowledged data is
+ * lost.
+ */
 export const ORACLES: Readonly<Record<string, (folder: string, told: readonly string[]) => Promise<string>>> =
   {
     async log(folder, told) {

@@ -2,7 +2,10 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 
-/** A system call that succeeded. Calls overlap: `begun` and `done` are the lines of the trace where the call began and returned. */
+/**
+ * A system call that succeeded. Calls overlap, so `begun` and `done` are the lines of the trace at which the call began
+ * and returned.
+ */
 export interface SystemCall {
   readonly name: string;
   readonly args: readonly string[];

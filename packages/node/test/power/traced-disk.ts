@@ -5,7 +5,7 @@ const PAGE = 4_096;
 
 type Change = { readonly offset: number; readonly data: Buffer } | { readonly size: number };
 
-/** A file: the changes of its content, and how many of them were flushed. */
+/** A file: the changes of its content, and the number of changes that were flushed. */
 export class TracedFile {
   readonly changes: Change[] = [];
   synced = 0;
@@ -22,7 +22,7 @@ export class TracedFile {
     return this.#known.content;
   }
 
-  /** The pages changed since the last flush, by their offsets: each with all its versions since then. */
+  /** The pages that changed since the last flush, by their offsets, each with all its versions since then. */
   get pages(): readonly [from: number, versions: Buffer[]][] {
     const key = `${this.synced} ${this.changes.length}`;
     if (this.#pages.key !== key)
@@ -30,7 +30,7 @@ export class TracedFile {
     return this.#pages.pages;
   }
 
-  /** Its content as running programs see it. */
+  /** The file's content as running programs see it. */
   get seen(): Buffer {
     return this.#after(this.changes.length);
   }
@@ -76,19 +76,22 @@ interface NameChange {
 
 /** The unflushed changes that a state contains. */
 export interface Choices {
-  /** Returns how many of the changes of names, in their order, the state has; of later ones it has those for which `name` returns true. */
+  /**
+   * Returns the number of changes of names, in their order, that the state has. Of the later changes, it has those for
+   * which `name` returns true.
+   */
   names(count: number): number;
   name(): boolean;
   /** Returns which version of a page the state has, from the flushed one (0) to the newest (`count`). */
   page(count: number): number;
-  /** Returns the same for a file's size. */
+  /** Returns which size of a file the state has, from the flushed one (0) to the newest (`count`). */
   size(count: number): number;
 }
 
-/** Files and folders by their paths below the root; a folder has undefined content. */
+/** Files and folders by their paths below the root. The content of a folder is undefined. */
 export type DiskState = ReadonlyMap<string, Buffer | undefined>;
 
-/** A folder's files as system calls change them, and which states they may have after a power loss. */
+/** A folder's files as system calls change them, and the states that they may have after a power loss. */
 export class TracedDisk {
   readonly #root: string;
   readonly #rootFolder = new TracedFolder();
@@ -98,7 +101,7 @@ export class TracedDisk {
   readonly #open = new Map<number, { entry: Entry; offset: number; append: boolean }>();
   readonly #told: string[] = [];
 
-  /** `root`: an existing, empty folder. */
+  /** `root` is an existing, empty folder. */
   constructor(root: string) {
     this.#root = root;
     this.#seen.set(this.#rootFolder, new Map());
@@ -114,7 +117,10 @@ export class TracedDisk {
     return name === "fsync" || name === "fdatasync";
   }
 
-  /** Applies the call, and returns whether it changed anything. `begunBefore`: {@link mark} at the call's beginning. */
+  /**
+   * Applies the call, and returns whether it changed anything. `begunBefore` is the {@link mark} at the call's
+   * beginning.
+   */
   apply(call: SystemCall, begunBefore: (file: TracedFile | undefined) => number): boolean {
     const { name, args, result } = call;
     const fd = Number(args[0]);
@@ -170,7 +176,7 @@ export class TracedDisk {
     }
   }
 
-  /** Returns the current numbers of changes of a file and of names: a flush that begins now covers these. */
+  /** Returns the current numbers of changes of a file and of names, which a flush that begins now covers. */
   mark(): (file: TracedFile | undefined) => number {
     const names = this.#names.length;
     const counts = new Map<TracedFile, number>();
@@ -342,7 +348,7 @@ function pagesOf(base: Buffer, changes: readonly Change[]): [from: number, versi
   return [...touched].toSorted((a, b) => a - b).map((from) => [from, versionsOf(base, changes, from)]);
 }
 
-/** Returns the versions of a page since the last flush, the oldest first. */
+/** Returns the versions of a page since the last flush, oldest first. */
 function versionsOf(base: Buffer, changes: readonly Change[], from: number): Buffer[] {
   const first = Buffer.alloc(PAGE);
   base.subarray(from, from + PAGE).copy(first);

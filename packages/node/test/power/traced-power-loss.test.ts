@@ -11,7 +11,7 @@ import { parseCalls, recordCalls } from "./system-calls.ts";
 const STATES = process.env["CAIRN_SOAK_ROUNDS"];
 const SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 const SCENES = STATES === undefined ? [] : ["log", "index", "node"];
-/** The number of states tried at each instant in addition to the regular ones. */
+/** The number of states that are tried at each instant in addition to the regular ones. */
 const RANDOM_STATES = 40;
 
 function hex(text: string): string {
@@ -66,7 +66,7 @@ describe("the states that a power loss may leave, rebuilt from a trace of system
     ]);
   });
 
-  it("may or may not have what was written after a flush had begun", () => {
+  it("may or may not have data that was written after a flush had begun", () => {
     const lines = [
       "7 fsync(3 <unfinished ...>",
       `8 ${write(3, "y")}`,
@@ -95,7 +95,7 @@ describe("the states that a power loss may leave, rebuilt from a trace of system
   afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true }))));
 
   it.each(SCENES)(
-    "lose nothing acknowledged, and are not refused if intact: %s",
+    "lose no acknowledged data, and are not refused if they are intact: %s",
     { timeout: 7_200_000 },
     async (scene) => {
       const folder = await mkdtemp(join(tmpdir(), "cairn-traced-"));

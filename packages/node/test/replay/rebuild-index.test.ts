@@ -77,7 +77,7 @@ describe("a rebuilt index", () => {
     expect(await rebuild(15)).toMatchObject({ basis: expect.stringContaining("saved by a") as string });
   });
 
-  it("is refused when neither the log nor another node's checkpoint has the beginning", async () => {
+  it("is refused if neither the log nor another node's checkpoint has the beginning", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 10, "x");
     await a.checkpoint().done;

@@ -14,11 +14,11 @@ import { indexLog } from "../../src/replay/index-log.ts";
 import { ReplayRate } from "../../src/replay/replay-rate.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 
-/** The estimate before any measurement: 50,000 transactions a second. */
+/** The estimate before any measurement, at 50,000 transactions per second. */
 const ASSUMED_MS = 1_000;
 const ASSUMED_TRANSACTIONS = 50_000;
 
-/** Replays a log of so many messages in an empty index. Returns the rate, and the total duration (ms). */
+/** Replays a log with this number of messages in an empty index. Returns the rate and the total duration (ms). */
 async function replay(messages: number): Promise<{ readonly rate: ReplayRate; readonly tookMs: number }> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-rate-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -56,7 +56,7 @@ async function replay(messages: number): Promise<{ readonly rate: ReplayRate; re
   return { rate, tookMs: performance.now() - begunAt };
 }
 
-it("the rate is that of the last replay of 10,000 transactions or more", async () => {
+it("the rate is measured in the last replay of 10,000 transactions or more", async () => {
   const { rate, tookMs } = await replay(10_000);
   expect(rate.timeFor(ASSUMED_TRANSACTIONS)).not.toBe(ASSUMED_MS);
   expect(rate.timeFor(10_000)).toBeLessThanOrEqual(tookMs);
@@ -68,7 +68,7 @@ it("a short replay does not change the rate", async () => {
   expect(rate.timeFor(ASSUMED_TRANSACTIONS)).toBe(ASSUMED_MS);
 });
 
-it("messages that were read before an interruption do not count, since the length of the interruption is unknown", () => {
+it("messages that were read before an interruption do not count, because the length of the interruption is unknown", () => {
   const rate = new ReplayRate();
   rate.begun(0);
   rate.begun(9_000);

@@ -5,7 +5,7 @@ import type { System } from "../../src/api/system.ts";
 
 const SIX_HOURS = 6 * 3_600_000;
 
-/** The parts that a test chooses; the others are those of {@link quietSystem}. */
+/** The parts that a test chooses. {@link quietSystem} provides the others. */
 export interface QuietSystem extends Pick<System, "nodeId" | "openTxLog"> {
   /** The folder of the index (`<nodeId>-index`) and the store (`checkpoints`). */
   readonly folder: string;
@@ -13,8 +13,8 @@ export interface QuietSystem extends Pick<System, "nodeId" | "openTxLog"> {
 }
 
 /**
- * Returns the parts of a node without HTTP, on LevelDB, with a checkpoint folder that it looks at only when the test asks for it: six hours
- * are longer than any test, but its first look would otherwise come within seconds.
+ * Returns the parts of a node without HTTP, on LevelDB, with a checkpoint folder at which the node looks only when the
+ * test requests it: six hours are longer than any test, but the first look would otherwise come within seconds.
  */
 export function quietSystem({ folder, nodeId, openTxLog, checkpointer }: QuietSystem): System {
   const dbDir = path.join(folder, `${nodeId}-index`);

@@ -1,8 +1,8 @@
 import path from "node:path";
 
 /**
- * Returns the configuration of a node in `folder`, as in a file: its index is in LevelDB, and its checkpoints are in `checkpoints`; it
- * saves none by itself while a test runs.
+ * Returns the configuration of a node in `folder`, as in a file: its index is in LevelDB, and its checkpoints are in
+ * `checkpoints`. The node saves no checkpoints by itself while a test runs.
  */
 export function savingConfig(folder: string, id: string, httpServer: object | null): object {
   return {

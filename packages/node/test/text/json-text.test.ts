@@ -3,12 +3,12 @@ import { describe, expect, it } from "vitest";
 import { isJsonText, MAX_JSON_DEPTH } from "../../src/text/json-text.ts";
 
 const isJson = (text: string): boolean => {
-  // With other bytes before and after it, as in a message.
+  // There are other bytes before and after the string, as in a message.
   const bytes = Buffer.from(`1${text}2`);
   return isJsonText(bytes, 1, bytes.length - 1);
 };
 
-/** Returns whether JSON.parse accepts the string; line breaks, which no message has, are refused. */
+/** Returns whether JSON.parse accepts the string. Line breaks, which no message has, are refused. */
 const parses = (text: string): boolean => {
   if (/[\r\n]/.test(text)) return false;
   try {

@@ -8,7 +8,7 @@ import type { TrimScene } from "./trim-scene.ts";
 
 /**
  * Changes the metadata in the index of a stopped node, and saves the index as a node would. Returns the checkpoint's
- * name. `without`: rows to remove.
+ * name. `without` contains the rows to remove.
  */
 export async function saveAltered(
   scene: TrimScene,

@@ -39,7 +39,7 @@ async function drill(scene: TrimScene, node: string, store = scene.store, log?: 
     return (clock.waits()[0] ?? 0) - clock.now();
   };
   const begin = async (): Promise<void> => clock.advance(await next());
-  /** Lets the next look begin, and waits until it has ended. */
+  /** Starts the next look, and waits until it has ended. */
   const look = async (): Promise<void> => {
     await begin();
     await next();
@@ -133,7 +133,7 @@ it("a drill stops immediately in the middle of a verification, and leaves no fil
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   let opened = false;
-  // An archive that never arrives.
+  // The archive never arrives.
   const open: CheckpointStore["open"] = (_name, options) => {
     opened = true;
     return new Promise((_resolve, reject) => {
@@ -175,7 +175,7 @@ it("the node's status shows the outcome of the last drill, and its checkpoint", 
   expect(lastVerified).toMatchObject({ name: newer });
 });
 
-it("a drill does not fail if a missing checkpoint is requested; the error is returned to the caller", async () => {
+it("if a missing checkpoint is requested, the error is returned to the caller, and no drill fails", async () => {
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   const node = await scene.start("a");
@@ -200,7 +200,7 @@ it("a drill skips a checkpoint with transactions that the log lost", async () =>
   expect(verified).toMatchObject([[{ name: newer }, true]]);
 });
 
-it("a drill retries soon if the store does not answer, and after a period if the checkpoint is damaged", async () => {
+it("a drill is repeated soon if the store does not respond, and after a period if the checkpoint is damaged", async () => {
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   const error = new CairnError("STORE_UNREACHABLE", "It does not answer.");
@@ -232,7 +232,7 @@ it("a drill verifies despite a mark with a time in the future", async () => {
   expect((await scene.store.read(file))?.text).not.toContain("2099");
 });
 
-it("a drill lets the node replace a newest checkpoint that a verification found damaged, even without new transactions", async () => {
+it("if a verification finds the newest checkpoint damaged, the node replaces it, even without new transactions", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("a");
   await node.ready;
@@ -249,7 +249,7 @@ it("a drill lets the node replace a newest checkpoint that a verification found 
   expect(await node.verifyCheckpoint()).toMatchObject({ name: whole });
 });
 
-it("a node replaces a newest checkpoint that it skipped as damaged while joining", async () => {
+it("a node replaces the newest checkpoint if it skipped it as damaged while joining", async () => {
   const scene = await trimScene("embedded");
   const first = await scene.start("a");
   await first.ready;

@@ -20,7 +20,7 @@ function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number
   const logger = pino({ level: "silent" });
   const work = startScrub({ index: { scrub: compare }, every, events, logger, suspect, clock });
   onTestFinished(() => work?.stop());
-  /** Returns how long the scrub waits next, after advancing the clock by that time. */
+  /** Advances the clock to the end of the scrub's next wait. Returns the duration of the wait. */
   const wait = async (): Promise<number> => {
     await vi.waitFor(() => expect(clock.waits()).toHaveLength(1));
     const ms = (clock.waits()[0] ?? 0) - clock.now();
@@ -43,7 +43,7 @@ function refusal(errno: string): CairnError {
   return systemRefused("The index", system, cause);
 }
 
-it("a scrub spreads a pass over the period, and begins the next one then", async () => {
+it("a scrub spreads a pass over the period, and then begins the next one", async () => {
   const { told, wait } = scrubbing(whole);
   expect(await wait()).toBe(0);
   for (let piece = 0; piece < 4; piece++) expect(await wait()).toBe(EVERY / 4);

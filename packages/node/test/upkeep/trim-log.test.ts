@@ -115,7 +115,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
   });
 });
 
-describe("how far a log may be trimmed", () => {
+describe("the part of a log that may be trimmed", () => {
   it.each([
     ["no store is declared as shared", "shared-store", false],
     ["no checkpoint is verified", "2 not verified", true],
@@ -168,12 +168,12 @@ describe("how far a log may be trimmed", () => {
     expect(await planTrim(trimOptions(scene, trimmable(log)))).toMatchObject({ upTo: 21 });
   });
 
-  it("ends before messages that are young enough to be kept", async () => {
+  it("ends before messages that are recent enough to be kept", async () => {
     const scene = await trimScene("embedded");
     const [, newer] = await twoCheckpoints(scene);
     await scene.verify(newer);
     const log = new FaultyTxLog(await open(scene));
-    // Except the checkpoint's last message, whose time also identifies it.
+    // The checkpoint's last message is an exception, because its time also identifies it.
     const anchor = parseCheckpointName(newer)?.txId;
     log.faults.replace = (message) =>
       message.position === anchor ? message : { ...message, time: message.position * 1_000 };
@@ -186,7 +186,7 @@ describe("how far a log may be trimmed", () => {
     ] as const) {
       expect(await planTrim({ ...options, keep })).toMatchObject({ upTo });
     }
-    // The log's clock is ahead of this machine's; the earlier of the two counts.
+    // The log's clock is ahead of this machine's clock, and the earlier of the two counts.
     expect(await planTrim({ ...options, keep: 5_000, now: () => 10_000 })).toMatchObject({ upTo: 6 });
     expect((await planTrim({ ...options, keep: 15_000 })).because).toContain("younger than PT15S");
   });
@@ -203,7 +203,7 @@ describe("how far a log may be trimmed", () => {
     });
   });
 
-  it("is an error if a store does not answer, and nothing is trimmed", async () => {
+  it("is an error if a store does not respond, and nothing is trimmed", async () => {
     const scene = await trimScene("embedded");
     const [older] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -223,7 +223,7 @@ describe("how far a log may be trimmed", () => {
   });
 });
 
-describe("verifying a checkpoint", () => {
+describe("the verification of a checkpoint", () => {
   it("marks it with the digest that the node had", async () => {
     const scene = await trimScene("embedded");
     const node = await scene.start("node");
@@ -239,7 +239,7 @@ describe("verifying a checkpoint", () => {
     expect(await readdir(path.join(scene.folder, "checkpoints", "reservations"))).toEqual([]);
   });
 
-  it("reports a damaged one as an error, and leaves neither a mark nor files", async () => {
+  it("reports a damaged checkpoint as an error, and leaves neither a mark nor files", async () => {
     const scene = await trimScene("embedded");
     const [older, newer] = await twoCheckpoints(scene);
     await damage(scene, newer);

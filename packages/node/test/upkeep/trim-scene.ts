@@ -28,7 +28,7 @@ export interface TrimScene {
   /** Undefined if the log is embedded. */
   readonly natsUrl: string | undefined;
   openLog(): Promise<TxLog>;
-  /** Starts a node of this id with an index of its own; it is closed with the test if not before. */
+  /** Starts a node with this id and its own index. The node is closed at the end of the test at the latest. */
   start(id: string, more?: SceneParts): Promise<CairnNode>;
   /** Verifies a checkpoint as a node would. */
   verify(name: string): Promise<VerifiedCheckpoint>;
@@ -36,7 +36,7 @@ export interface TrimScene {
   checkpoints(): Promise<string[]>;
 }
 
-/** Creates a scene on a log of that kind, with a real server for "nats"; everything is removed after the test. */
+/** Creates a scene on a log of that kind, with a real server for "nats". Everything is removed after the test. */
 export async function trimScene(kind: "embedded" | "nats", shared = true): Promise<TrimScene> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-trim-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -82,7 +82,9 @@ export async function put(node: CairnNode, from: number, to: number): Promise<vo
   }
 }
 
-/** Saves checkpoints at transactions 11 and 21 of a log of 31 messages; returns their names, the older first. */
+/**
+ * Saves checkpoints at transactions 11 and 21 of a log of 31 messages. Returns their names, with the older one first.
+ */
 export async function twoCheckpoints(scene: TrimScene): Promise<[older: string, newer: string]> {
   const node = await scene.start("first");
   await node.ready;

@@ -1,13 +1,13 @@
 import { request, type IncomingMessage } from "node:http";
 
-/** A server-sent event as received; `data` is parsed. */
+/** A server-sent event as it was received. `data` is parsed. */
 export interface SentEvent {
   readonly id: string | undefined;
   readonly event: string | undefined;
   readonly data: unknown;
 }
 
-/** The answer to a watch over HTTP, and its events one after another; closed with `await using`. */
+/** The response to a watch over HTTP, with its events one after another. It is closed with `await using`. */
 export class EventSource {
   readonly response: IncomingMessage;
   readonly #events: AsyncGenerator<SentEvent, void>;

@@ -5,7 +5,7 @@ import { type FairReader, FairReads } from "../../src/watch/fair-reads.ts";
 /** Reads, one at a time, each of which lasts until the test ends it. */
 class HeldReads {
   readonly reads = new FairReads<string>(1);
-  /** Keys in the order in which they were read. */
+  /** The keys, in the order in which they were read. */
   readonly begun: string[] = [];
   readonly #ends: (() => void)[] = [];
 
@@ -19,7 +19,7 @@ class HeldReads {
     });
   }
 
-  /** Ends the current read, and lets the next one begin. */
+  /** Ends the current read, so that the next one begins. */
   async next(): Promise<void> {
     this.#ends.shift()?.();
     await new Promise(setImmediate);

@@ -24,7 +24,7 @@ export class FedWatchers {
     return this.#fed.told;
   }
 
-  /** Begins again with a new source and feed, with bounds that a test can reach. */
+  /** Starts again with a new source and feed, with bounds that a test can reach. */
   begin(bounds: Partial<FeedBounds> = {}): void {
     this.source = new ScriptedSource();
     this.#fed = scriptedFeed(this.source, bounds);

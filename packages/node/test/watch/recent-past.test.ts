@@ -15,7 +15,7 @@ function ids(events: readonly TransactionEvent[]): number[] {
   return events.map(({ txId }) => txId);
 }
 
-/** Returns everything that is kept, page by page, as a watcher gets it. */
+/** Returns everything that is kept, page by page, as a watcher receives it. */
 function kept(past: RecentPast, filter = {}): number[] {
   const found: number[] = [];
   for (let after = past.after; ;) {

@@ -9,13 +9,13 @@ export class ScriptedSource implements WatchSource {
   readonly #transactions: TransactionEvent[] = [];
   /** Transactions up to this one are no longer available. */
   floor = 0;
-  /** Set to make reads fail. */
+  /** The error with which reads fail, if it is set. */
   error: Error | undefined;
   /** Awaited by each read, whether of a bucket or of everything. */
   before: (bucket: string | undefined) => Promise<void> = () => Promise.resolve();
   /** The positions after which reads began. */
   readonly reads: number[] = [];
-  /** The transactions whose place was requested. */
+  /** The transactions whose places were requested. */
   readonly places: number[] = [];
   #txId = 1;
 
@@ -23,7 +23,7 @@ export class ScriptedSource implements WatchSource {
     return { txId: this.#txId, time: this.#txId * 1_000 };
   }
 
-  /** Appends transactions of one put each; `bytes` is the size of each document. */
+  /** Appends transactions, each with one put. `bytes` is the size of each document. */
   append(count: number, { bucket = "pods", bytes = 10 } = {}): void {
     for (let n = 0; n < count; n += 1) {
       this.#txId += 1;

@@ -106,7 +106,7 @@ describe("a segment", () => {
     }
   });
 
-  it.each(codecs)("is refused under another name, in the folder of another log too (%s)", async (codec) => {
+  it.each(codecs)("is refused under another name, even in the folder of another log (%s)", async (codec) => {
     const { file, content } = await small(codec);
     const name = parseSegmentName(file);
     if (name === undefined) throw new Error(file);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { anyConditions, STORMY, usualConditions } from "./conditions.ts";
 import { simulateBackup } from "./simulate-backup.ts";
 
-/** `pnpm soak backup` runs more. */
+/** The number of seeds. `pnpm soak backup` runs more. */
 const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 50);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 
@@ -38,7 +38,7 @@ describe("a cluster without faults", () => {
     const conditions = { ...usualConditions(4, 10, 6), messagesPerPeriod: 60, messageBytes: 1_000_000 };
     const report = await simulateBackup(conditions);
     expect(report.violations).toEqual([]);
-    // 60 MB a period are about 7 segments of 8 MiB.
+    // 60 MB per period make about 7 segments of 8 MiB.
     expect(report.writtenPerPeriod).toBeGreaterThan(5);
     expect(report.writtenPerPeriod).toBeLessThan(16);
     expect(report.longest).toBeLessThan(0.6);

@@ -36,7 +36,7 @@ export interface Conditions {
   readonly nodes: number;
   readonly periods: number;
   readonly every: number;
-  /** Whether the store's conditional writes exclude others. */
+  /** Whether the store's conditional writes are exclusive. */
   readonly exclusive: boolean;
   /** The minimum and the maximum duration of an upload. */
   readonly upload: readonly [number, number];
@@ -70,7 +70,7 @@ export function anyConditions(seed: number, looks: number): Conditions {
   const every = random.pick([1_000, 10_000, 60_000, 60_000, 3_600_000]) ?? 60_000;
   const often = random.magnitude(0.5, 5);
   const of = (mean: number): number => (random.chance(0.3) ? Infinity : mean / often);
-  // These segments are merged because they fill one, not because there are many.
+  // These segments are merged because they fill a larger one, not because there are many.
   const isLarge = random.chance(0.05);
   return {
     seed,

@@ -1,4 +1,5 @@
-// Simulates clusters with a log backup, prints a table and, with --svg FILE, draws it: node packages/node/dist/test/backup/simulation/main.js
+// Simulates clusters with a log backup, prints a table and, with --svg FILE, draws a picture: node
+// packages/node/dist/test/backup/simulation/main.js
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { CALM, STORMY, usualConditions } from "./conditions.ts";

@@ -26,9 +26,9 @@ export interface BackupReport {
   readonly covered: number;
   /** Segments with new messages, per period. */
   readonly writtenPerPeriod: number;
-  /** Uploads of messages that already were in a segment (merged, or written by two nodes), per period. */
+  /** Uploads of messages that were already in a segment (merged, or written by two nodes), per period. */
   readonly againPerPeriod: number;
-  /** The bytes of the latter relative to those of the former. */
+  /** The bytes of `againPerPeriod` relative to the bytes of `writtenPerPeriod`. */
   readonly bytesAgain: number;
   readonly requestsPerLook: number;
   readonly looks: number;
@@ -40,7 +40,9 @@ export interface BackupReport {
 /** The errors that faults explain. */
 const EXPECTED = ["STORE_UNREACHABLE", "LOG_TRIMMED"] as const;
 
-/** Runs nodes with a log backup in virtual time, from their first start. The same conditions give the same report. */
+/**
+ * Runs nodes with a log backup in virtual time, from their first start. The same conditions produce the same report.
+ */
 export async function simulateBackup(conditions: Conditions): Promise<BackupReport> {
   const { every, periods, storm, exclusive, messageBytes } = conditions;
   const random = seededRandom(conditions.seed);

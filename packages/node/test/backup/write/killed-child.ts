@@ -1,4 +1,5 @@
-// A process that looks at a backup until it kills itself: node killed-child.js FOLDER STEP ("before 3", "after 3", "within 3", "never")
+// This process looks at a backup until it kills itself: node killed-child.js FOLDER STEP ("before 3", "after 3",
+// "within 3", "never")
 import path from "node:path";
 import { Readable } from "node:stream";
 import { type CheckpointStore, filesystemStore, systemClock } from "@cairn/checkpoint";
@@ -10,7 +11,7 @@ const [, , folder = "", step = ""] = process.argv;
 const [when, at] = step.split(" ");
 let writes = 0;
 
-/** Executes a request that changes the store; kills the process before, within or after the selected one. */
+/** Executes a request that changes the store. Kills the process before, within or after the selected request. */
 async function changing<T>(work: (isWithin: boolean) => Promise<T>): Promise<T> {
   writes += 1;
   const isIt = writes === Number(at);

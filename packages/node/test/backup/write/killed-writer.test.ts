@@ -17,7 +17,10 @@ const CHILD = fileURLToPath(new URL("../../../dist/test/backup/write/killed-chil
 /** A folder with 63 small segments, and a message that is not in any of them. */
 const SEGMENTS = 63;
 const MESSAGES = SEGMENTS + 2;
-/** Of 68 requests that change the store: 1 takes the lease, 2 writes, 3 merges, 64 remove, the last one ends the lease. */
+/**
+ * The steps of the 68 requests that change the store: request 1 takes the lease, 2 writes, 3 merges, 64 requests
+ * remove, and the last one ends the lease.
+ */
 const STEPS = "after 1,before 2,within 2,after 2,within 3,after 3,after 4,before 36,after 67,never".split(
   ",",
 );
@@ -103,7 +106,7 @@ const killed = (place: string, step: string): Promise<{ signal: string | null; o
     });
   });
 
-/** Ages the leftovers of a killed writer: its lease and its unfinished file. */
+/** Makes the leftovers of a killed writer old: its lease and its unfinished file. */
 async function letLeaseExpire(place: string, logId: string): Promise<void> {
   const old = Date.now() / 1_000 - 7_200;
   const store = path.join(place, "store");

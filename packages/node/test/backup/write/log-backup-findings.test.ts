@@ -44,7 +44,7 @@ async function setUp(
 }
 
 describe("a log backup", () => {
-  it("reports each damaged segment once when all are read, and forgets it once it is removed", async () => {
+  it("reports each damaged segment once when all segments are read, and no longer reports it once it is removed", async () => {
     const { scene, backup, found, damage } = await setUp("all");
     const name = await damage(11);
     await backup.readAll(NEVER);
@@ -66,7 +66,7 @@ describe("a log backup", () => {
     expect([found, backup.status(31).warnings]).toEqual([[], []]);
   });
 
-  it("reports at its first look that the store does not permit removing segments, unless all are kept", async () => {
+  it("reports at its first look that the store does not permit the removal of segments, unless all are kept", async () => {
     const findings: StoreFindings = { exclusive: true, canDelete: false, ranges: true, checksums: "" };
     const undeletable = (store: CheckpointStore): CheckpointStore => {
       return { ...store, describe: () => findings, remove: refuse };

@@ -87,7 +87,7 @@ it("a backup reports the looks that had work to do, and logs its first success o
   expect(lines.filter(({ msg }) => msg === "log segment written")).toHaveLength(2);
 });
 
-it("a backup reports each failure, what is exposed in the meantime, and its recovery", async () => {
+it("a backup reports each failure, the transactions that are exposed in the meantime, and its recovery", async () => {
   await covered(1);
   faults.fail = () => unreachable();
   await scene.append("one");
@@ -163,7 +163,7 @@ it.each([
   expect(missingIn(runs, range)).toEqual({ count, first });
 });
 
-it("a backup cannot determine what is exposed once the log has lost its end", async () => {
+it("a backup cannot determine the exposed transactions once the log has lost its end", async () => {
   await covered(1);
   const lost = { position: 2, time: Date.now(), payload: Buffer.from("lost") };
   const [first] = await takeMessages(scene.log, 1, 1);

@@ -82,9 +82,9 @@ describe("a look at a log's backup", () => {
     expect(await scene.segments()).toHaveLength(1);
   });
 
-  it("knows the size of a segment that another node has written just before, and merges it", async () => {
+  it("knows the size of a segment that another node has just written, and merges it", async () => {
     faults.before = async ({ method }: StoreCall) => {
-      // The other node has a longer name, so its segment is longer, too.
+      // The other node has a longer name, so its segment is also longer.
       if (method !== "upload") return;
       await scene.store.remove(`log-${scene.logId}/${LEASE}`);
       await scene.look({ node: "another-node".repeat(20), memory: noMemory() });
@@ -102,7 +102,7 @@ describe("a look at a log's backup", () => {
     expect((await scene.segments()).length).toBeLessThan(10);
   });
 
-  it("reports the written segments even if merging failed", async () => {
+  it("reports the written segments even if a merge failed", async () => {
     for (let n = 0; n < 63; n += 1) {
       await scene.append(`message ${n}`);
       await scene.look();
@@ -163,7 +163,7 @@ describe("a look at a log's backup", () => {
     // Messages in other segments remain readable.
     expect(text(await backup.fetch(3))).toBe("two");
     await backup.close();
-    // It is noticed when it is read for merging.
+    // The damage is detected when the segment is read for a merge.
     for (let n = 0; n < 70; n += 1) {
       await scene.append(`message ${n}`);
       await scene.look();

@@ -15,7 +15,7 @@ function segment(first: number, last: number, bytes: number, end = "00000000"): 
   return { name: `${first}-${last}-${end}`, logId: "a", first, last, end, bytes, modifiedAt: 0 };
 }
 
-/** Random segments: overlapping, with holes, some of them equal except for their history. */
+/** Random segments, which may overlap and have holes, and some of which differ only in their history. */
 const anySegments = fc
   .array(
     fc.tuple(
@@ -40,7 +40,7 @@ const positions = (ranges: readonly TxRange[]): number[] =>
   ranges.flatMap(({ first, last }) => Array.from({ length: last - first + 1 }, (_, n) => first + n));
 
 /**
- * Merges and removes as a look does until nothing remains to be done. Returns the remaining segments and the rewritten
+ * Merges and removes segments, as a look does, until no work remains. Returns the remaining segments and the rewritten
  * bytes.
  */
 function tidied(
@@ -87,7 +87,7 @@ describe("merging and removing", () => {
     );
   });
 
-  it("loses none either if nodes remove by listings of any age, in any order", () => {
+  it("loses no position either if nodes use listings of any age and remove segments in any order", () => {
     fc.assert(
       fc.property(
         anySegments,

@@ -67,7 +67,7 @@ describe("segments of a log backup", () => {
     expect(await runs(target)).toEqual(["21-31"]);
   });
 
-  it("are kept while the only verified checkpoint is of another version, because an index of this version begins with them", async () => {
+  it("are kept while the only verified checkpoint is of another version, because an index of this version begins with these segments", async () => {
     const { scene, target, newer, older, after } = await setUp();
     await scene.verify(older);
     await scene.verify(newer);
@@ -105,7 +105,7 @@ describe("segments of a log backup", () => {
     expect((await look()).covered).toEqual([{ first: 11, last: 31 }]);
   });
 
-  it("are removed by a node that verifies its checkpoints, which a new node then joins from", async () => {
+  it("are removed by a node that verifies its checkpoints, from which a new node then joins", async () => {
     const scene = await trimScene("nats");
     const logBackup = { every: 100, keep: 1_000, codec: "none" } as const;
     const node = await scene.start("node", { verifyEvery: 200, logBackup });

@@ -64,7 +64,7 @@ test("while another node uploads, the command reports that nothing was saved, an
   );
 });
 
-test("a lease left by an earlier process of the node is reported as such, with its expiry, in JSON too", async () => {
+test("a lease that an earlier process of the node left behind is reported as such, with its expiry time, even in JSON", async () => {
   const { store, create } = await scene();
   await leaseOf("n1", store);
   const told = await create();
@@ -80,7 +80,7 @@ test("a lease left by an earlier process of the node is reported as such, with i
   });
 });
 
-test("if nothing has changed, the command reports that and succeeds, since everything is saved", async () => {
+test("if nothing has changed, the command reports that and succeeds, because everything is saved", async () => {
   const { create } = await scene();
   expect((await create()).stdout).toMatch(/^saved checkpoint-2-/);
   expect(await create()).toMatchObject({
@@ -89,7 +89,7 @@ test("if nothing has changed, the command reports that and succeeds, since every
   });
 });
 
-test("a newest checkpoint that only another program has found damaged is listed as such, replaced by the command, and pruned", async () => {
+test("if another program has found the newest checkpoint damaged, it is listed as damaged, replaced by the command, and pruned", async () => {
   const { store, create, node } = await scene();
   await create();
   const [name = ""] = (await node.checkpoints()).map((one) => one.name);

@@ -14,7 +14,10 @@ function diff({ folder }: TrimScene, ...argv: string[]): Promise<CommandResult> 
   return cairn(["checkpoint", "diff", ...argv], new CapturedTerminal({ cwd: folder }));
 }
 
-/** Saves two checkpoints between which one document was added, one changed and one removed; eight others are the same in both. */
+/**
+ * Saves two checkpoints, between which one document was added, one changed and one removed. Eight others are the same
+ * in both.
+ */
 async function changedScene(): Promise<{ scene: TrimScene; older: string; newer: string }> {
   const scene = await trimScene("embedded");
   const node = await scene.start("n");
@@ -38,7 +41,7 @@ async function changedScene(): Promise<{ scene: TrimScene; older: string; newer:
   return { scene, older, newer };
 }
 
-it("checkpoint diff prints the documents added, changed and removed between two checkpoints, and leaves nothing behind", async () => {
+it("checkpoint diff prints the documents that were added, changed and removed between two checkpoints, and leaves nothing behind", async () => {
   const { scene, older, newer } = await changedScene();
   const before = await readdir(scene.folder);
   const { code, stdout } = await diff(scene, `checkpoints/${older}`, "checkpoints", "--staging", ".");
@@ -56,7 +59,7 @@ it("checkpoint diff prints the documents added, changed and removed between two 
   expect((await diff(scene, "checkpoints", "checkpoints")).stdout).toContain("0 removed, 10 equal");
 });
 
-it("checkpoint diff prints each difference as a line of JSON, and the counts as the last one", async () => {
+it("checkpoint diff prints each difference as a line of JSON, and the counts as the last line", async () => {
   const { scene, older } = await changedScene();
   const { stdout } = await diff(scene, `checkpoints/${older}`, "checkpoints", "--json", "--bucket", "things");
   expect(
@@ -90,7 +93,7 @@ it("checkpoint diff compares only documents if the logs differ", async () => {
   expect(stdout).toContain("0 added, 0 changed, 10 removed, 10 equal");
 });
 
-it("checkpoint diff rejects a damaged checkpoint instead of comparing its remains", async () => {
+it("checkpoint diff rejects a damaged checkpoint instead of comparing its intact parts", async () => {
   const { scene, older, newer } = await changedScene();
   const archive = path.join(scene.folder, "checkpoints", `${newer}.tar`);
   const bytes = await readFile(archive);

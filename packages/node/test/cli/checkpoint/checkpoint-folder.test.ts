@@ -19,7 +19,7 @@ function run(...argv: string[]): Promise<CommandResult> {
   return cairn(["checkpoint", ...argv], new CapturedTerminal({ cwd: dir }));
 }
 
-/** Saves a checkpoint of each transaction into the folder `store`; returns their names, oldest first. */
+/** Saves a checkpoint of each transaction into the folder `store`. Returns the names, oldest first. */
 function saveCheckpoints(...txIds: number[]): Promise<string[]> {
   return saveTo(join(dir, "store"), txIds);
 }
@@ -38,7 +38,7 @@ async function changeManifest(name: string, change: (manifest: Manifest) => Mani
 }
 
 describe("checkpoints in a folder", () => {
-  test("are listed newest first, in JSON too", async () => {
+  test("are listed newest first, even in JSON", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     const { code, stdout } = await run("list", "store");
     expect(code).toBe(0);
@@ -70,7 +70,7 @@ describe("checkpoints in a folder", () => {
     expect(text).toContain("a\\u001b[2J\\u0007");
   });
 
-  test("that are unusable are reported along with the usable ones", async () => {
+  test("are reported together with the usable ones if they are unusable", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     await rm(join(dir, "store", `${newer}.tar`));
     await copyFile(join(dir, "store", `${older}.json`), join(dir, "store", "notes.txt"));
@@ -81,7 +81,7 @@ describe("checkpoints in a folder", () => {
     expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_INCOMPLETE`);
   });
 
-  test("are shown: the newest of the folder, or the one whose file is named", async () => {
+  test("are shown: either the newest in the folder, or the one whose file is named", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     expect((await run("show", "./store")).stdout).toContain(newer);
     for (const ending of ["", ".json", ".tar"]) {
@@ -100,7 +100,7 @@ describe("checkpoints in a folder", () => {
     expect(stderr).toMatch(/^CHECKPOINT_NOT_FOUND: There is no checkpoint checkpoint-7-/);
   });
 
-  test("in a folder that does not exist are an error, not an empty list", async () => {
+  test("result in an error, not an empty list, if the folder does not exist", async () => {
     for (const argv of [
       ["list", "nowhere"],
       ["show", "./nowhere"],

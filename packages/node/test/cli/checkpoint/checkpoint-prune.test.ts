@@ -25,14 +25,14 @@ function save(txIds: number[], logId?: string): Promise<string[]> {
   return saveTo(path.join(dir, "store"), txIds, logId);
 }
 
-/** Returns the transactions of the checkpoints that are listed. */
+/** Returns the transactions of the listed checkpoints. */
 async function left(): Promise<string[]> {
   const names = await readdir(path.join(dir, "store"));
   const manifests = names.filter((name) => /^checkpoint-.*[0-9a-f]\.json$/.test(name));
   return manifests.map((name) => name.split("-")[1] ?? "").toSorted();
 }
 
-test("checkpoint prune --dry-run prints what would be removed and what is kept, and why; without it, exactly that is removed", async () => {
+test("checkpoint prune --dry-run prints which checkpoints would be removed or kept, and why, and prune removes exactly those", async () => {
   const [first = "", second = ""] = await save([1, 2]);
   const dry = await prune("store", "--retain-at-least", "1", "--dry-run");
   expect(dry.code).toBe(0);
@@ -71,7 +71,7 @@ test("checkpoint prune removes only leftovers without a policy", async () => {
   expect(await left()).toEqual(["1", "2"]);
 });
 
-test("checkpoint prune needs --log for a folder with several logs; --other-logs then removes those of the others", async () => {
+test("checkpoint prune needs --log for a folder with several logs, and --other-logs removes the checkpoints of the other logs", async () => {
   await save([1, 2]);
   await save([50], "log-2");
   const unnamed = await prune("store", "--retain-at-least", "1");

@@ -30,7 +30,7 @@ function toOtherVersion(scene: TrimScene, id: string): Promise<string> {
   return saveAltered(scene, id, { version: INDEX_VERSION + 1 });
 }
 
-/** Takes the lease as an uploading node would; the returned function releases it. */
+/** Takes the lease as an uploading node would. The returned function releases it. */
 async function holdLease({ store }: TrimScene): Promise<() => Promise<void>> {
   const expiresAt = new Date((await store.now()) + 60_000).toISOString();
   const lease = { owner: "old\u0007", nonce: "1", progress: { bytes: 0 }, expiresAt };
@@ -65,7 +65,7 @@ it("a rebuild saves a checkpoint of this version, next to one of another version
     node: `cairn checkpoint create --rebuild on ${hostname()}`,
   });
   expect(await readdir(path.join(scene.folder, "operator"))).toEqual([]);
-  // The node of the other version, upgraded: its own index is kept in quarantine, and it replays nothing.
+  // The node of the other version is upgraded: its own index is kept in quarantine, and it replays nothing.
   const upgraded = await started(scene, "old");
   const { join } = await upgraded.status();
   expect(join).toMatchObject({
@@ -80,7 +80,7 @@ it("a rebuild saves a checkpoint of this version, next to one of another version
   await kept.close();
 });
 
-it("a rebuild includes the built fields that the log defines, so that joining nodes need not build them", async () => {
+it("a rebuild includes the built fields that the log defines, so that joining nodes do not have to build them", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "n1");
   await node.submit({ ops: [["configure", { indexes: { jobs: ["state"] } }]] });
@@ -157,7 +157,7 @@ it("a rebuild waits while a node uploads, saves nothing if interrupted, and cont
   expect(digest.digest).toBe((await node.digest()).digest);
 });
 
-it("a rebuild starts over if an earlier one left an index with another history than the log", async () => {
+it("a rebuild starts again if an earlier one left an index whose history differs from the log's", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 3);
@@ -181,7 +181,7 @@ it("a rebuild starts over if an earlier one left an index with another history t
   );
 });
 
-it("a rebuild is refused while another rebuild uses the folder, naming its process", async () => {
+it("a rebuild is refused while another rebuild uses the folder, and the error names that process", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 3);

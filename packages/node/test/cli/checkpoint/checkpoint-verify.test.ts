@@ -83,7 +83,7 @@ it("checkpoint verify reports that the log was trimmed beyond the checkpoint", a
   expect(await marks(scene)).toEqual([]);
 });
 
-it("checkpoint verify refuses a checkpoint of another log than the configured one", async () => {
+it("checkpoint verify refuses a checkpoint of a log other than the configured one", async () => {
   const scene = await trimScene("nats");
   await twoCheckpoints(scene);
   const other = await trimScene("nats");

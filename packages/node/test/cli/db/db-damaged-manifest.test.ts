@@ -5,7 +5,7 @@ import { levelProvider } from "@cairn/kv";
 import { expect, it, onTestFinished } from "vitest";
 import { cairn, CapturedTerminal } from "../support/captured-terminal.ts";
 
-/** Creates a folder with a LevelDB in `live`; returns it with the name of the manifest. */
+/** Creates a folder with a LevelDB database in `live`. Returns the folder and the name of the manifest. */
 async function database(): Promise<{ folder: string; manifest: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-db-manifest-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));

@@ -43,7 +43,7 @@ function db(...argv: string[]): Promise<CommandResult> {
   return cairn(["db", ...argv], new CapturedTerminal({ cwd: folder }));
 }
 
-/** Makes a copy of the running node's index with these rows changed; returns its name. */
+/** Creates a copy of the running node's index in which these rows are changed. Returns its name. */
 async function tampered(operations: readonly KvOperation[]): Promise<string> {
   const place = await mkdtemp(path.join(folder, "tampered-"));
   onTestFinished(() => rm(place, { recursive: true, force: true }));
@@ -116,7 +116,7 @@ describe("cairn db check", () => {
     },
   );
 
-  it("prints only as many problems as requested, but counts all", async () => {
+  it("prints only the requested number of problems, but counts all", async () => {
     const unknown = Array.from({ length: 5 }, (_, n) => put(Buffer.from(`\u0001${n}`), json("")));
     const { stdout, stderr } = await db("check", await tampered(unknown), "--limit", "2", "--json");
     const lines = stdout
@@ -174,7 +174,7 @@ describe("a place", () => {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
       const terminal = new CapturedTerminal({ cwd: folder });
       const onSignal = terminal.onSignal.bind(terminal);
-      // This is as soon as the command listens, so that the signal arrives in the middle of its work.
+      // The signal is sent as soon as the command listens, so that it arrives in the middle of the command's work.
       terminal.onSignal = (signals, listener) => {
         const forget = onSignal(signals, listener);
         terminal.signal(signal);
@@ -206,7 +206,7 @@ describe("a place", () => {
     expect([code, stdout, stderr]).toEqual([1, "", expect.stringContaining(message)]);
   });
 
-  it("without the requested content reports that, and prints nothing", async () => {
+  it("reports that nothing was found, and prints nothing else", async () => {
     for (const argv of [["nothing"], ["pods", "--prefix", "x"], ["pods", "--namespace", "y"]]) {
       const { code, stdout, stderr } = await db("keys", "n-index", ...argv);
       expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^None found: /)]);
@@ -235,7 +235,7 @@ describe("a place", () => {
 });
 
 describe("cairn db get and history", () => {
-  it("print the same as the node returns, for the present and the past", async () => {
+  it("print the same documents as the node returns, for the present and the past", async () => {
     expect(JSON.parse((await db("get", "n-index", "pods", "web", "--json")).stdout)).toEqual({
       bucket: "pods",
       namespace: "default",

@@ -12,7 +12,7 @@ import { put as putNumbers } from "../../upkeep/trim-scene.ts";
 import type { CommandResult } from "../support/captured-terminal.ts";
 import { type BackupCommands, backupCommands } from "./backup-commands.ts";
 
-/** Sets up a backup from which everything up to 10 was pruned; the log still holds it. */
+/** Sets up a backup from which everything up to 10 was pruned. The log still contains it. */
 async function pruned(): Promise<BackupCommands> {
   const commands = await backupCommands(1, 6, 11, 21, 32);
   await commands.scene.verify(commands.older);
@@ -37,7 +37,7 @@ describe("cairn log backup verify", () => {
     );
   });
 
-  it("reports a missing .begin file: what nodes write again, and how to remove it again", async () => {
+  it("reports a missing .begin file, the transactions that nodes write again, and how to remove them again", async () => {
     const commands = await pruned();
     const { id, older, store, scene, configured, withTarget } = commands;
     await rm(path.join(store, beginFile(id, 11)));
@@ -116,7 +116,7 @@ describe("cairn log backup verify of a log that continues another one", () => {
 
   const folder = (): string => path.join(scene.folder, "checkpoints", `log-${older}`);
 
-  it("finds that everything is intact back to the beginning of the first log", async () => {
+  it("finds everything intact back to the beginning of the first log", async () => {
     expect(await verify()).toMatchObject({ code: 0, stdout: expect.stringMatching(/messages\)\n$/) });
   });
 

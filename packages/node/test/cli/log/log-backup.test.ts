@@ -148,7 +148,7 @@ describe("cairn log backup", () => {
     expect(lines[3]).toMatch(/^LOG_GAP: Transactions 6 to 20 are missing/);
   });
 
-  it("verify finds segments, a checkpoint and a log that contradict one another", async () => {
+  it("verify finds segments, a checkpoint and a log that contradict each other", async () => {
     const { scene, store, configured, run, withTarget } = await backupCommands(1, 21);
     await cp(path.join(scene.folder, "log"), path.join(scene.folder, "copy"), { recursive: true });
     await writeMore(scene, 40, 45);
@@ -181,7 +181,8 @@ describe("cairn log backup", () => {
     await rename(aside, path.join(store, moved));
     for (const { name } of await scene.store.list("checkpoint-"))
       if (!before.includes(name)) await rm(path.join(store, name));
-    // As the hint explains, the log decides which of the two is right, and only the other one is named and removed.
+    // As the hint explains, the log determines which of the two is correct, and only the other one is named and
+    // removed.
     const decided = await configured("verify");
     const named = /does not hold transaction 36 as it is in (\S+)\./.exec(decided.stdout)?.[1] ?? "";
     expect(decided.stdout.trim().split("\n")).toHaveLength(1);
@@ -262,7 +263,7 @@ describe("cairn log backup", () => {
     expect(await withTarget(runs)).toEqual(["21-31"]);
   });
 
-  it("reports what is missing: a backup, a choice among several, a configuration, or what to prune", async () => {
+  it("reports a missing backup, a missing choice among several, a missing configuration, and a missing selection for prune", async () => {
     const { scene, store, run, configured } = await backupCommands(1, 32);
     const empty = await run("list", scene.folder);
     expect(empty).toMatchObject({

@@ -71,7 +71,7 @@ describe("cairn log trim", () => {
 });
 
 describe("cairn checkpoint verify", () => {
-  it("marks the checkpoint, as show then reports; with --no-mark it does not", async () => {
+  it("marks the checkpoint, as show then reports, but not with --no-mark", async () => {
     await fill();
     const unmarked = await run("checkpoint", "verify", "cairn-data/checkpoints", "--no-mark");
     expect(unmarked.stdout).toMatch(

@@ -31,7 +31,7 @@ interface Started {
   readonly ended: Promise<number | null>;
 }
 
-/** Runs the built command in a process of its own. */
+/** Runs the built command in a separate process. */
 function cairn(argv: readonly string[], env: Record<string, string> = {}): Started {
   const child = spawn(process.execPath, [MAIN, ...argv], {
     cwd: dir,
@@ -64,7 +64,7 @@ describe("start", () => {
     const url = await readyUrl(first);
     const put = await fetch(`${url}/api/v1/pods/default/x`, { method: "PUT", body: "1" });
     expect(put.status).toBe(201);
-    // The same signal twice, as when a wrapper forwards it.
+    // The signal is sent twice, as if a wrapper had forwarded it.
     first.child.kill("SIGINT");
     first.child.kill("SIGTERM");
     expect(await first.ended).toBe(0);

@@ -51,7 +51,7 @@ describe("a signal", () => {
     expect(node.closed).toBe(true);
   });
 
-  test("that is repeated immediately counts once; a later one forces the process to exit", async () => {
+  test("that is repeated immediately counts once, and a later one forces the process to exit", async () => {
     const { terminal, time, forced, signals, stop } = setUp();
     const stopping = stop(new StubbornNode());
     terminal.signal("SIGINT");

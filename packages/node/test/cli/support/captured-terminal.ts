@@ -3,7 +3,7 @@ import { Readable, Writable } from "node:stream";
 import { runCli } from "../../../src/cli/run-cli.ts";
 import type { Output, Terminal } from "../../../src/cli/terminal/terminal.ts";
 
-/** An output that keeps everything written to it. */
+/** An output that keeps everything that is written to it. */
 export class CapturedOutput extends Writable implements Output {
   readonly isTTY: boolean;
   columns = 80;
@@ -62,7 +62,7 @@ export class CapturedTerminal implements Terminal {
   }
 }
 
-/** The output of a command, and how it ended. */
+/** The output of a command, and its exit code. */
 export interface CommandResult {
   readonly code: number;
   readonly stdout: string;

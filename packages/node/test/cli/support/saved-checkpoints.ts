@@ -26,7 +26,7 @@ function sourceAt(txId: number, logId: string): CheckpointSource {
   };
 }
 
-/** Saves a checkpoint of each transaction into the folder; returns their names in that order. */
+/** Saves a checkpoint of each transaction into the folder. Returns their names in the same order. */
 export async function saveTo(folder: string, txIds: readonly number[], logId = "log-1"): Promise<string[]> {
   const store = filesystemStore({ path: folder });
   const checkpointDir = `${folder}-capture`;

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { onTestFinished } from "vitest";
 
-/** A folder served as a read-only S3 bucket, without ranges, as some services do. */
+/** A folder that is served as a read-only S3 bucket, without support for ranges, as by some services. */
 export interface ServedBucket {
   /** The environment with which a command finds the bucket. */
   readonly env: Readonly<Record<string, string>>;
@@ -12,7 +12,7 @@ export interface ServedBucket {
   readonly read: string[];
 }
 
-/** Serves `folder` on a free port under any bucket name; the server is closed after the test. */
+/** Serves `folder` on a free port under any bucket name. The server is closed after the test. */
 export async function servedBucket(folder: string): Promise<ServedBucket> {
   const read: string[] = [];
   const answer = async (name: string): Promise<string | Buffer> => {

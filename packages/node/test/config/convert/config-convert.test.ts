@@ -22,7 +22,7 @@ function config(argv: readonly string[], env: Record<string, string> = {}): Prom
   );
 }
 
-/** Converts a file's content and writes the output into `cairn.LANGUAGE`; returns the command's result. */
+/** Converts a file's content, and writes the output to `cairn.LANGUAGE`. Returns the command's result. */
 async function convert(text: string, from: string, to = from): Promise<CommandResult> {
   await writeFile(path.join(folder, `older.${from}`), text);
   const result = await config(["convert", `older.${from}`, ...(from === to ? [] : ["--to", to])]);
@@ -42,7 +42,7 @@ const EXAMPLES = XTDB_EXAMPLES.flatMap(({ title, input, told }) => {
   return (["edn", "json"] as const).map((to) => ({ title, from, to, text, told }));
 });
 
-describe("what cairn config convert prints", () => {
+describe("the output of cairn config convert", () => {
   test.each(EXAMPLES)(
     "for XTDB, $title ($from to $to), is accepted by config check",
     async ({ from, to, text, told }) => {
@@ -116,7 +116,7 @@ test("the log that a comment offers can be uncommented unchanged", async () => {
   }
 });
 
-test("comments on JSON, which cannot contain them, go to standard error, each with its position", async () => {
+test("comments on JSON, which cannot contain them, are written to standard error, each with its position", async () => {
   const { stdout, stderr } = await convert(
     '{"xtdb/document-store": {},\n "xtdb/tx-log": {"xtdb/module": "xtdb.kafka/->tx-log"}}',
     "json",

@@ -13,13 +13,13 @@ export const MISTAKES = mistakesOf("mistakes.txt");
 
 /**
  * The configurations in the documentation of XTDB 1.x, each shape once (most appear three times, as JSON, Clojure and
- * EDN), with the problems reported for them; none if they start a node unchanged.
+ * EDN), with the problems that are reported for them. There are none if they start a node unchanged.
  */
 export const XTDB_EXAMPLES = mistakesOf("xtdb-examples.txt");
 
 /**
- * Reads a file of fixtures: for each a title, the source as `-e` or `-j` gets it (further lines indented by three), and everything that is
- * reported.
+ * Reads a file of fixtures. Each fixture has a title, the source as `-e` or `-j` receives it (further lines are
+ * indented by three), and everything that is reported.
  */
 function mistakesOf(file: string): readonly Mistake[] {
   const text = readFileSync(join(import.meta.dirname, "..", "fixtures", file), "utf8");

@@ -5,7 +5,7 @@ import type { ResolvedConfig } from "../../../src/config/read-config.ts";
 
 const BASE = { env: { CAIRN_NODE_ID: "n1" }, cwd: "/srv" };
 
-/** Returns the configuration of these sources; throws if it has a problem. */
+/** Returns the configuration of these sources. Throws if it has a problem. */
 export async function configOf(input: Partial<ConfigInput>): Promise<ResolvedConfig> {
   return requireConfig(await readConfig({ ...BASE, ...input }));
 }

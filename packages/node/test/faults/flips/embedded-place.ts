@@ -36,7 +36,7 @@ export class EmbeddedPlace {
   }
 }
 
-/** A node's folder as it was before any damage, with the transactions that the node acknowledged. Each seed damages a copy. */
+/** A node's folder before any damage, with the transactions that the node acknowledged. Each seed damages a copy. */
 export class PristineNode {
   readonly logId: string;
   readonly acknowledged: readonly Acknowledged[];
@@ -64,7 +64,7 @@ export class PristineNode {
       if (chance.next() < 0.5) await submitAll(node, randomHistory(chance, 5, `life-${from}`), told);
       await node.stop();
     }
-    // Moves the rows that the last run left in a write-ahead log into a table.
+    // A restart moves the rows that the last run left in a write-ahead log into a table.
     if (chance.next() < 0.5) await (await host.start(place.folder)).stop();
     const messages = await messagesOf(path.join(place.folder, place.areas.log), told.size + 1);
     const { id } = messages;

@@ -7,7 +7,7 @@ import { type Answer, type Answers, changeText, evictionText, PAGE, type Questio
 
 const WAIT = { timeoutMs: PATIENCE_MS };
 
-/** Returns a node in this process as a subject, asked through its interface for programs. */
+/** Returns a node in this process as a subject, which is queried through its interface for programs. */
 export function subjectOf(node: CairnNode): Subject {
   return {
     submit: (transaction) =>

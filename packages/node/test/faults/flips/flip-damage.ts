@@ -19,7 +19,7 @@ const IGNORED = /(^|\/)(LOCK|LOG|LOG\.old)$|\/lock\//;
 /** The size of LevelDB's footer in bytes. */
 const EDGE = 48;
 
-/** Changes one bit or one byte of a file in `folders` (relative to `root`); each kind of file is equally likely. */
+/** Changes one bit or one byte of a file in `folders` (relative to `root`). Each kind of file is equally likely. */
 export async function flipSomewhere(
   root: string,
   folders: readonly string[],

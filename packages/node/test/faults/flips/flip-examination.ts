@@ -8,8 +8,8 @@ import type { Answer, Question } from "./question.ts";
 const POLL_MS = 5;
 
 /**
- * The codes with which a node may refuse; it is queried again when it is ready. Any other code instead of an answer is
- * a violation.
+ * The codes with which a node may refuse, after which it is queried again once it is ready. Any other code in place of
+ * a response is a violation.
  */
 const REFUSALS = new Set([
   "NOT_READY",
@@ -25,22 +25,24 @@ const REFUSALS = new Set([
 
 /** The result of an examination. */
 export interface Verdict {
-  /** `right`: every answer in one pass was right. `halted`: the node stopped itself. */
+  /** `right`: every response in one pass was correct. `halted`: the node stopped itself. */
   readonly end: "right" | "halted";
   readonly failure: NonNullable<Health["failure"]> | undefined;
   readonly refusals: number;
-  /** The number of answers with hidden rows. */
+  /** The number of responses with hidden rows. */
   readonly absent: number;
   readonly older: number;
 }
 
 /**
- * Whether rows may be hidden: `never`, or `until-scrubbed` if a table was changed under the running node. Its scrub must find such a
- * change; until then LevelDB may miss a row, or return an older one instead (docs/operations.md).
+ * Whether rows may be hidden: `never`, or `until-scrubbed` if a table was changed under the running node. Its scrub
+ * must find such a change. Until then, LevelDB may miss a row, or return an older one instead (docs/operations.md).
  */
 export type Tolerance = "never" | "until-scrubbed";
 
-/** Asks a node every question until all answers are right, or it has halted. Throws if an answer is wrong. */
+/**
+ * Sends every query to a node until all responses are correct, or the node has halted. Throws if a response is wrong.
+ */
 export async function examine(
   subject: Subject,
   oracle: FlipOracle,
@@ -81,7 +83,8 @@ export async function examine(
 }
 
 /**
- * Waits until a node is ready (undefined) or has stopped itself; then returns the reason, which must include advice.
+ * Waits until a node is ready or has stopped itself. Returns undefined if it is ready, and otherwise the reason, which
+ * must include advice.
  */
 export async function settled(subject: Subject): Promise<NonNullable<Health["failure"]> | undefined> {
   const deadline = performance.now() + PATIENCE_MS;

@@ -11,7 +11,9 @@ export interface Acknowledged {
   readonly time: number;
 }
 
-/** The answers that a node must give: a fold of the acknowledged transactions, without knowledge of rows and files. */
+/**
+ * The responses that a node must return: a fold of the acknowledged transactions, without knowledge of rows and files.
+ */
 export class FlipOracle {
   readonly #model = new IndexModel();
   readonly #logId: string;
@@ -51,7 +53,8 @@ export class FlipOracle {
   }
 
   /**
-   * Returns every question that the API accepts, about every key and transaction; `below` returns a random whole number below its argument.
+   * Returns every query that the API accepts, about every key and transaction. `below` returns a random whole number
+   * below its argument.
    */
   questions(below: (limit: number) => number): Question[] {
     const past = (): number => 2 + below(this.txId - 1);
@@ -76,7 +79,7 @@ export class FlipOracle {
       const other = below(last + 1);
       [found[last], found[other]] = [found[other] as Question, found[last] as Question];
     }
-    // The digest comes last: it reads everything, so it alone would find all damage.
+    // The digest comes last, because it reads everything and would therefore find all damage by itself.
     return [...found, { ask: "digest" }];
   }
 

@@ -17,14 +17,15 @@ export type StartNode = (folder: string) => Promise<Subject>;
 export type FlipTally = Map<string, number>;
 
 /**
- * The moment at which bytes are changed: under a running node, under a stopped one, or under one that lost its index and has to restore.
+ * The moment at which bytes are changed: while the node runs, while it is stopped, or while it has lost its index and
+ * has to restore.
  */
 type Moment = "running" | "down" | "before a restore";
 
 const RETRY_MS = 10;
 
 /**
- * Runs one seed: changes bytes of a copy, and asks the node all questions. Returns a description of the violation, or
+ * Runs one seed: changes bytes of a copy, and sends all queries to the node. Returns a description of the violation, or
  * undefined.
  */
 export async function flippedOnce(
@@ -153,9 +154,9 @@ class FlipRound {
     return end;
   }
 
-  /** Writes like clients that resend until each write is acknowledged; returns false if the node halted instead. */
+  /** Writes like clients that resend each write until it is acknowledged. Returns false if the node halted instead. */
   async #writes(): Promise<boolean> {
-    // Sometimes there are many, so that changed tables are merged with others.
+    // Sometimes there are many writes, so that changed tables are merged with others.
     const many = this.#chance.next() < 0.4 ? randomHistory(this.#chance, 40, "") : [];
     for (const [n, transaction] of [...many, lastPut(this.#chance, "")].entries()) {
       const id = `after-${this.#oracle.txId}-${n}`;
@@ -191,7 +192,8 @@ class FlipRound {
         return true;
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
-        // If the earlier message is damaged, the resent transaction cannot be compared with it; all others are still accepted.
+        // If the earlier message is damaged, the resent transaction cannot be compared with it. All others are still
+        // accepted.
         const isDamaged = before !== undefined && error.code === "LOG_GAP" && this.#isLogDamaged;
         if (isDamaged) return true;
         if (!refusals.has(error.code)) this.#count(`a write was refused: ${error.code}`);
@@ -202,7 +204,7 @@ class FlipRound {
     throw new Error(`The node is ready and takes no transaction: ${[...refusals.values()].join("; ")}`);
   }
 
-  /** Restores from the store: a checkpoint saved after the damage must be right, too. */
+  /** Restores from the store: a checkpoint that was saved after the damage must also be correct. */
   async #restores(): Promise<void> {
     try {
       await this.node.with((subject) => subject.checkpoint());

@@ -1,7 +1,7 @@
 import type { Phase, Transaction } from "@cairn/client";
 import type { Answer, Question } from "./question.ts";
 
-/** The error of a node that refuses to answer. */
+/** The error for a node that refuses a request. */
 export class Refused extends Error {
   readonly code: string;
 
@@ -11,7 +11,7 @@ export class Refused extends Error {
   }
 }
 
-/** The node's process ended without being asked to. */
+/** The error for a node whose process ended unexpectedly. */
 export class Ended extends Error {}
 
 /** A node's state, as in GET /status. */
@@ -33,5 +33,5 @@ export interface Subject {
   stop(): Promise<void>;
 }
 
-/** The maximum time (ms) for one question, longer than any pause of a busy machine. */
+/** The maximum time (ms) for one query. It is longer than any pause of a busy machine. */
 export const PATIENCE_MS = 30_000;

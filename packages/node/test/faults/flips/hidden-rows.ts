@@ -3,9 +3,9 @@ import type { FlipOracle } from "./flip-oracle.ts";
 import type { Answer, Answers, Question } from "./question.ts";
 
 /**
- * Classifies a wrong answer that a row hidden from LevelDB can explain: `absent` if something is only missing, `older`
- * if an earlier row of the same key became visible. Returns undefined if a hidden row cannot be the reason, in which
- * case the answer is wrong.
+ * Classifies a wrong response that can be explained by a row that is hidden from LevelDB: `absent` if something is only
+ * missing, `older` if an earlier row of the same key became visible. Returns undefined if a hidden row cannot be the
+ * reason, in which case the response is wrong.
  */
 export function hiddenRow(
   oracle: FlipOracle,
@@ -44,7 +44,7 @@ export function hiddenRow(
       return found === null ? "absent" : undefined;
     case "buckets":
     case "digest":
-      // These are sums over rows, one of which is hidden.
+      // These values are sums over rows, one of which is hidden.
       return "older";
   }
 }

@@ -7,7 +7,7 @@ interface Page<T> {
   readonly next: string | undefined;
 }
 
-/** A node asked over HTTP, like a user's. `stop` ends its process. */
+/** A node that is queried over HTTP, as by a user. `stop` ends its process. */
 export class HttpSubject implements Subject {
   readonly #url: string;
   readonly stop: () => Promise<void>;

@@ -17,7 +17,7 @@ export interface HostRequest {
     | { readonly name: "ask"; readonly question: Question };
 }
 
-/** The reply of the process. */
+/** The response of the process. */
 export interface HostReply {
   readonly id: number;
   readonly answer?: unknown;
@@ -30,7 +30,10 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** A process that runs nodes one after another, which costs less than a process for each; a new one replaces it if it ends. */
+/**
+ * A process that runs nodes one after another, which costs less than a process for each node. If it ends, a new one
+ * replaces it.
+ */
 export class NodeHost {
   #child: ChildProcess | undefined;
   readonly #waiting = new Map<number, Waiting>();
@@ -74,7 +77,7 @@ export class NodeHost {
     if (this.#child !== undefined) return this.#child;
     if (!mayStart) throw new Ended("it ended before");
     const said: string[] = [];
-    // Without the conditions that let tests import sources: the child runs the build.
+    // The child runs the build, so it does not receive the conditions with which tests import sources.
     const child = fork(CHILD, {
       execArgv: [],
       stdio: ["ignore", "ignore", "pipe", "ipc"],

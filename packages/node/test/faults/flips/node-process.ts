@@ -11,7 +11,10 @@ const CAIRN = fileURLToPath(new URL("../../../dist/bundle/cli/main.js", import.m
 /** A configuration whose scrub finds a change within seconds. */
 const SCRUBBED = JSON.stringify({ "cairn/index-store": { "kv-store": { "scrub-every": "PT1S" } } });
 
-/** Runs `cairn start` on the files in `folder`, like a user; they are where a node-host.ts left them. */
+/**
+ * Runs `cairn start` on the files in `folder`, like a user. The files are in the places in which node-host.ts left
+ * them.
+ */
 export async function startProcess(folder: string): Promise<Subject> {
   const child = spawn(process.execPath, [CAIRN, "start", "-j", SCRUBBED], {
     env: {

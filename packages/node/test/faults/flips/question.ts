@@ -1,4 +1,7 @@
-/** A read of a node, as data: each subject asks it in its own way, and the oracle answers it from the acknowledged transactions. */
+/**
+ * A read of a node, as data. Each subject sends it in its own way, and the oracle derives the response from the
+ * acknowledged transactions.
+ */
 export type Question =
   | { readonly ask: "get"; readonly bucket: string; readonly key: string; readonly asOf?: number }
   | {
@@ -15,18 +18,18 @@ export type Question =
   | { readonly ask: "buckets" }
   | { readonly ask: "digest" };
 
-/** The answers of a subject to {@link Question}s, by kind. Equal answers are equal as JSON. */
+/** The responses of a subject to each kind of {@link Question}. Equal responses are equal as JSON. */
 export interface Answers {
   /** Null if there is no document. */
   readonly get: { readonly revision: number; readonly document: unknown } | null;
   readonly list: readonly (readonly [key: string, revision: number, document: unknown])[];
-  /** Newest first; a deletion has no document. */
+  /** The versions, newest first. A deletion has no document. */
   readonly history: readonly (readonly [revision: number, document?: unknown])[];
   /** Null if there is no such transaction. */
   readonly outcome: { readonly committed: boolean; readonly time: number } | null;
   /** Newest first. */
   readonly events: readonly (readonly [txId: number, time: string, object: string, reason: string])[];
-  /** Sorted as strings, since they have no other order within a transaction. */
+  /** The evictions, sorted as strings, because they have no other order within a transaction. */
   readonly evictions: readonly string[];
   /** A string for each change, in the order of the log, and sorted within a transaction. */
   readonly changes: readonly string[];

@@ -1,9 +1,9 @@
 import { Ended, type Subject } from "./flip-subject.ts";
 
-/** How often a supervisor restarts a node that ended. A node that ends at every start is lost. */
+/** The number of times that a supervisor restarts a node that has ended. A node that ends at every start is lost. */
 const MOST_ENDINGS = 3;
 
-/** A node that is restarted if LevelDB ends its process, which is not a wrong answer yet. */
+/** A node that is restarted if LevelDB ends its process, because this does not count as a wrong response yet. */
 export class SupervisedNode {
   readonly #startNode: () => Promise<Subject>;
   readonly #onEnded: (ended: Ended) => void;
@@ -35,7 +35,7 @@ export class SupervisedNode {
     });
   }
 
-  /** Runs `work` with the node; if the node ends in the meantime, restarts the node and runs `work` again. */
+  /** Runs `work` with the node. If the node ends in the meantime, restarts it and runs `work` again. */
   async with<T>(work: (subject: Subject) => Promise<T>): Promise<T> {
     for (;;) {
       if (this.#subject === undefined) throw new Error("There is no node to ask.");

@@ -42,13 +42,15 @@ export class FaultControl {
     this.#file = openSync(path, "r+");
   }
 
-  /** Lets the next `after` calls pass, then fails `count` of them; all that follow if it is -1. */
+  /**
+   * Makes the next `after` calls pass and the following `count` calls fail. If `count` is -1, all following calls fail.
+   */
   arm(fault: { readonly errno: number; readonly groups: number }, after: number, count: number): void {
     this.#write([0, fault.errno, after, count, fault.groups, 0, 0, 0]);
     this.#write([1]);
   }
 
-  /** Returns how many calls were seen and how many failed, and the group of the last one that failed. */
+  /** Returns the number of calls that were seen, the number that failed, and the group of the last call that failed. */
   disarm(): { readonly seen: number; readonly failed: number; readonly group: string } {
     this.#write([0]);
     const bytes = Buffer.alloc(FIELDS * 4);

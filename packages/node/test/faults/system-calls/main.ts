@@ -1,6 +1,7 @@
-// Lets system calls of a node fail, each in its turn: node main.js [--rounds N] [--seed N]
-// For every error of the table and every phase of a node, N rounds: the n-th call on its files fails, once or from then on until the fault
-// is over. After each the node must be ready again by itself, with everything it acknowledged, nothing moved aside and no checkpoint damaged.
+// Makes system calls of a node fail, one after the other: node main.js [--rounds N] [--seed N] There are N rounds for
+// every error of the table and every phase of a node. In each, the n-th call on the node's files fails, either once or
+// continuously until the fault is over. After each round, the node must be ready again by itself, with everything that
+// it acknowledged, nothing moved aside and no checkpoint damaged.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";

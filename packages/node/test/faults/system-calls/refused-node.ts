@@ -1,5 +1,6 @@
-// A node whose system calls fail, one after the other: node refused-node.js CONTROL DIR ERRNO PHASE FIRST STEP ROUNDS
-// Needs failing-calls.so preloaded (see main.ts). Prints a line for each round; a round that broke a promise ends it with code 1.
+// Runs a node whose system calls fail, one after the other: node refused-node.js CONTROL DIR ERRNO PHASE FIRST STEP
+// ROUNDS The library failing-calls.so must be preloaded (see main.ts). Prints a line for each round. A round that
+// breaks a promise ends the process with code 1.
 import { readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -73,7 +74,7 @@ async function start(): Promise<CairnNode> {
     openTxLog: () => openEmbeddedTxLog({ path: path.join(dir, "log") }),
     checkpointer: { store },
   });
-  // Small buffers, so that a few puts flush tables and compact them.
+  // The buffers are small, so that a few puts flush tables and compact them.
   return await runNode({ ...system, kvProvider: levelProvider({ writeBufferSize: 64 * 1024 }) }, { logger });
 }
 
@@ -83,7 +84,7 @@ async function put(node: CairnNode): Promise<number | undefined> {
   const text = `${count} `.repeat(3_000);
   const may = expected.get(name) ?? [];
   const { txId } = (await tried("put", () => node.submit({ ops: [["put", "b", name, text]] }))) ?? {};
-  // A failed submission may be in the log all the same.
+  // A failed submission may nevertheless be in the log.
   expected.set(name, txId === undefined ? [...may, text] : [text]);
   return txId;
 }
@@ -144,7 +145,7 @@ await node.checkpoint().done;
 
 for (let round = 0; round < Number(rounds); round += 1) {
   const after = Number(first) + round * Number(step);
-  // Only once, or continuously until the fault is over.
+  // The call fails only once, or continuously until the fault is over.
   const failing = round % 2 === 0 ? 1 : -1;
   told.length = 0;
   if (phase === "running") {
@@ -157,7 +158,7 @@ for (let round = 0; round < Number(rounds); round += 1) {
     if (phase === "restoring") await rm(path.join(dir, "a-index"), { recursive: true, force: true });
     control.arm(fault, after, failing);
     node = await tried("start", start);
-    // This lasts until the node has joined, or failed to join.
+    // The fault lasts until the node has joined or failed to join.
     if (node !== undefined) await Promise.race([node.ready, delay(300)]);
   }
   const { seen, failed, group } = control.disarm();

@@ -69,7 +69,7 @@ it.each([
   expect(codingFor(header)).toBe(coding);
 });
 
-describe("a long answer", () => {
+describe("a long response", () => {
   it.each(["gzip", "br"] as const)(
     "is compressed for clients that accept %s, without a change of its content",
     async (coding) => {
@@ -133,7 +133,7 @@ describe("a long answer", () => {
     expect((await served.put(at, LARGE, { "if-match": weak })).status).toBe(200);
     expect((await served.put(at, LARGE, { "if-match": weak })).status).toBe(412);
     expect((await ask(served, "GET", at, { ...gzip, "if-none-match": weak })).status).toBe(200);
-    // The client's fetch asks for compression by itself.
+    // The client's fetch requests compression by itself.
     const { revision, document } = (await new CairnClient({ urls: served.url }).get("pods", "large")) ?? {};
     expect([document, `"${revision}"`]).toEqual([LARGE, (await ask(served, "GET", at)).headers.etag]);
   });

@@ -46,7 +46,7 @@ it.each([
   expect((await served.raw("GET", named)).status).toBe(200);
 });
 
-it("a node without a checkpointer has one after its hint was followed", async () => {
+it("a node without a checkpointer has one after its hint is followed", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-hints-"));
   const config = { "cairn/node": { dir: folder }, "cairn/http-server": { port: 0 } };
   const started = async (file: object) => {

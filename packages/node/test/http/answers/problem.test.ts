@@ -26,7 +26,7 @@ it.each([
   [`${PROBLEM};q=0.9, */*`, false],
   [`*/*;q=0.1, ${PROBLEM};q=0.2`, true],
   [`${PROBLEM};q=0.5, application/*;q=0.4, */*`, true],
-  // Generated clients accept everything that an operation returns, and must still get the usual form.
+  // Generated clients accept everything that an operation returns, and must still receive the usual form.
   [`application/json, ${PROBLEM}`, false],
   [`application/json;q=0.9, ${PROBLEM}`, true],
   [`application/json, ${PROBLEM};q=0.9`, false],

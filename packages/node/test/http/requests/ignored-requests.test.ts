@@ -15,7 +15,7 @@ const PUT = "PUT /api/v1/pods/default/x HTTP/1.1";
 const HOST = "Host: localhost";
 
 describe("no part of a request is ignored silently:", () => {
-  it("a precondition counts after any number of other header lines", async () => {
+  it("a precondition is respected after any number of other header lines", async () => {
     await using served = await serve();
     const padding = Array.from({ length: 3_000 }, () => "a:");
     const { port } = served.server;

@@ -32,7 +32,7 @@ function put(document: string): string {
   return `${request("PUT /api/v1/pods/p", `Content-Length: ${document.length}`)}${document}`;
 }
 
-/** Returns status and body of each answer. */
+/** Returns the status and the body of each response. */
 function answersIn(received: string): string[] {
   return received
     .split("HTTP/1.1 ")
@@ -40,8 +40,8 @@ function answersIn(received: string): string[] {
     .map((answer) => `${answer.slice(0, 3)} ${answer.slice(answer.indexOf("\r\n\r\n") + 4)}`.trim());
 }
 
-describe("requests that one connection sends ahead of their answers", () => {
-  it("are answered in their order, whichever are fastest", async () => {
+describe("requests that one connection sends ahead of their responses", () => {
+  it("have responses in their order, whichever are fastest", async () => {
     const { port } = await start();
     const socket = connect(port, "127.0.0.1");
     const received = text(socket);
@@ -110,7 +110,7 @@ describe("requests that one connection sends ahead of their answers", () => {
     }
   });
 
-  it("are all answered or refused if the node stops between them", async () => {
+  it("all have a response or a refusal if the node stops between them", async () => {
     const { node, port } = await start();
     const connections = Array.from({ length: 4 }, () => endlessReads(port));
     await vi.waitFor(() => {
@@ -128,7 +128,7 @@ describe("requests that one connection sends ahead of their answers", () => {
   });
 });
 
-/** Requests one document after another, ahead of the answers, until the node ends the connection. */
+/** Requests one document after another, ahead of the responses, until the node ends the connection. */
 function endlessReads(port: number): { ended: Promise<string>; read: () => number } {
   const socket = connect(port, "127.0.0.1");
   let received = "";

@@ -55,7 +55,7 @@ describe("a request whose client waits for 100 Continue", () => {
 });
 
 describe("a method", () => {
-  it("that no route takes is 405, whatever is sent with it", async () => {
+  it("that no route accepts is 405, whatever is sent with it", async () => {
     await using served = await serve();
     for (const method of ["QUERY", "PATCH", "TRACE"]) {
       const head = [`${method} /status HTTP/1.1`, "Host: localhost", "Connection: close"];
@@ -74,7 +74,7 @@ describe("a method", () => {
 });
 
 describe("HEAD", () => {
-  it("has the same length as the answer to GET, or none", async () => {
+  it("has the same length as the response to GET, or none", async () => {
     await using served = await serve({ node: new MemoryNode() });
     await served.put("/api/v1/pods/x", { a: 1 });
     const watch = await served.raw("HEAD", "/api/v1/watch");

@@ -26,7 +26,10 @@ function identity(birth: BirthRecord, name: string): LogIdentity {
   return { id: birth.log, name, bounds: { first: 1, last: 1 }, birth };
 }
 
-/** Returns a birth record and puts of `values` to one key; with an id, so that ids of the older log are known in the newer one. */
+/**
+ * Returns a birth record and puts of `values` to one key. The puts have ids, so that ids of the older log are known in
+ * the newer one.
+ */
 function messages(birth: BirthRecord, values: readonly number[], time: number): LogMessage[] {
   const payloads = values.map((value) =>
     encodeTransaction({ ops: [["put", "pods", "default/a", value]], id: `id-${value}` }, birth.log),
@@ -42,7 +45,7 @@ const OLD: BirthRecord = { log: "old", offset: 0 };
 const before = messages(OLD, [1, 2, 3], 1_000);
 const [, , third = before[0]] = before;
 if (third === undefined) throw new Error("no message");
-/** Continues after the old log's third message. */
+/** The new log continues after the old log's third message. */
 const continues = { log: "old", anchor: { txId: 3, sha256: anchorOf(third).sha256 } };
 const NEW: BirthRecord = { log: "new", offset: 3, deliberate: true, continues };
 
@@ -78,7 +81,7 @@ describe("an index whose log is continued by another one", () => {
         [2, "1"],
       ]);
       expect(await index.outcome(6)).toMatchObject({ duplicateOf: 3, committed: true });
-      // The new log's clock is behind, and times never go back.
+      // The new log's clock is behind, and times never go backwards.
       expect(await index.outcome(7)).toMatchObject({ txTime: new Date(1_002).toISOString() });
       digests.add((await index.digest())?.digest ?? "");
       await index.close();

@@ -47,7 +47,7 @@ async function names(index: IndexStore): Promise<string[]> {
   return documents.map(({ name }) => name);
 }
 
-it("a document expires when its time since the last write is over, as measured by transaction times, and not before", async () => {
+it("a document expires once its time since the last write has passed, as measured by transaction times, and not before", async () => {
   const log = new Log().add(1, ["configure", DONE]).add(2, put("a", "completed"), put("b", "running"));
   log.add(10 * DAY, put("c", "completed"), put("a", "failed"));
   expect(await names(await indexOf(log.add(40 * DAY - 1, tick)))).toEqual(["a", "b", "c"]);
@@ -61,7 +61,7 @@ it("a document expires when its time since the last write is over, as measured b
   ]);
 });
 
-it("a write that matches a due document keeps it: expiry follows the transaction's own operations", async () => {
+it("a write to a due document keeps it, because expiry follows the transaction's own operations", async () => {
   const log = new Log().add(1, ["configure", DONE]).add(2, put("a", "completed"));
   log.add(60 * DAY, ["match", "executions", "default/a", 3], put("a", "completed"));
   const index = await indexOf(log);
@@ -69,7 +69,7 @@ it("a write that matches a due document keeps it: expiry follows the transaction
   expect(await names(index)).toEqual(["a"]);
 });
 
-it("documents older than the rule expire as well; a removed rule expires nothing", async () => {
+it("documents that are older than the rule also expire, and no document expires because of a removed rule", async () => {
   const log = new Log();
   for (let n = 0; n < 450; n += 1) log.add(n, put(`e${String(n).padStart(3, "0")}`, "failed"));
   log.add(31 * DAY, ["configure", DONE]);

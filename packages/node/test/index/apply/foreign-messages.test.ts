@@ -112,7 +112,7 @@ describe("foreign messages, whatever they contain,", () => {
     '{"object":"o","reason":"r","time":"1"}',
   );
   const line = fc.oneof({ weight: 3, arbitrary: value }, policies, event);
-  /** A valid frame with any contents. */
+  /** A valid frame with arbitrary content. */
   const body = fc
     .record({
       ops: fc.oneof({ weight: 9, arbitrary: fc.array(operation, { maxLength: 4 }) }, fc.anything()),
@@ -167,7 +167,7 @@ describe("foreign messages, whatever they contain,", () => {
         ),
         { numRuns: ROUNDS, ...seeded() },
       );
-      // Not all messages are rejected; otherwise nothing would be tested.
+      // If all messages were rejected, nothing would be tested.
       expect(committed).toBeGreaterThan(ROUNDS);
     },
     180_000 + ROUNDS * 20,

@@ -10,7 +10,10 @@ import type { LogMessage } from "../../../src/log/tx-log.ts";
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
-/** The length of a log in which each key is written and deleted repeatedly; every tenth transaction writes another bucket. */
+/**
+ * The length of a log in which each key is written and deleted repeatedly. Every tenth transaction writes to another
+ * bucket.
+ */
 const TRANSACTIONS = 3_000;
 const KEYS = 23;
 /**
@@ -22,7 +25,7 @@ const CYCLE = 900;
 function operation(position: number): TxOperation {
   const key = `default/k${(position * 7) % KEYS}`;
   if (position % 10 === 0) return ["put", "other", key, position];
-  // Late in the log some keys are deleted and never written again.
+  // Late in the log, some keys are deleted and never written again.
   if ((position * 7) % KEYS < 5 && position > 1_200) return ["delete", "pods", key];
   return position % 6 === 0 ? ["delete", "pods", key] : ["put", "pods", key, { n: position }];
 }
@@ -77,7 +80,7 @@ describe.each<[string, BoundPolicy]>([
   ["both", { keep: 5, for: "PT30M" }],
   ["nothing at all", { keep: 0 }],
 ])("history bounded by %s", (_what, bound) => {
-  it("is the same however the log is divided, and either returns the correct past state or reports its removal", async () => {
+  it("is the same however the log is divided, and reads either return the correct past state or report its removal", async () => {
     const log = messages(bound);
     const { index, kv } = await indexOf(log, 10_000);
     const { kv: other } = await indexOf(log, 17);
@@ -172,7 +175,7 @@ describe("history removed by a policy", () => {
       lengths.add(versions.length);
     }
     expect((await index.history(document, written)).versions).toHaveLength(4);
-    // It was removed in several sweeps.
+    // The history was removed in several sweeps.
     expect([...lengths].filter((length) => length > 4 && length < written - 500).length).toBeGreaterThan(1);
     expect(await index.digest()).toEqual(await other.digest());
   });

@@ -7,7 +7,7 @@ import { cut, empty, messagesOf } from "../support/cut-log.ts";
 import { IndexModel } from "../support/index-model.ts";
 import { transaction } from "../support/transactions-arbitrary.ts";
 
-/** Returns how many keys written by a transaction have a document in the model. */
+/** Returns the number of keys that a transaction writes and that have a document in the model. */
 function documentsOf(model: IndexModel, { ops }: Transaction): number {
   const has = (bucket: string, key: string): boolean => model.list(bucket).some(([id]) => id === key);
   return ops.filter(
@@ -20,7 +20,7 @@ function put(at: number): Transaction {
 }
 
 describe("the outcome of a commit", () => {
-  it("equals that in the index's rows, with the number of documents before it", async () => {
+  it("equals the outcome in the index's rows, with the number of documents before it", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(transaction, { minLength: 1, maxLength: 20 }),

@@ -9,7 +9,7 @@ import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/
 
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
-/** Small, so that ids are forgotten even in a short log. */
+/** The memory is small, so that ids are forgotten even in a short log. */
 const REMEMBERED = 50;
 const TRANSACTIONS = 600;
 
@@ -29,7 +29,7 @@ function log(): LogMessage[] {
     ];
     if (position === 2)
       ops.push(["configure", { expire: { jobs: { after: "PT20S" } }, events: { keep: 30 } }]);
-    // A shorter rule: documents written from now on are due earlier.
+    // The new rule is shorter, so documents that are written from now on are due earlier.
     if (position === 300)
       ops.push(["configure", { expire: { jobs: { after: "PT3S" } }, events: { keep: 30 } }]);
     const payload = encodeTransaction({ ops, id: `id-${position}` }, birth.log);
@@ -47,7 +47,7 @@ function eventTime(position: number): { time?: string } {
 interface Reading {
   readonly kind: string;
   /**
-   * The number of already removed rows that the reading passed, not counting those with the same time as the first one.
+   * The number of already removed rows that the reading passed, without the rows with the same time as the first one.
    */
   readonly passed: number;
 }
@@ -93,7 +93,7 @@ async function applied(run: number): Promise<{ kv: KvStore; state: IndexState; r
   return { kv, state, readings };
 }
 
-/** The kind and the number that follows it, in hex. */
+/** Returns the kind of a key and the number that follows it, in hexadecimal digits. */
 function timeOf(key: string): string {
   return key.slice(0, 18);
 }
@@ -103,8 +103,8 @@ describe("rows that are removed in the order of their times", () => {
     const { readings } = await applied(1);
     const ofKind = readings.filter((one) => one.kind === kind);
     expect(ofKind.length).toBeGreaterThan(TRANSACTIONS / 2);
-    // After a rule has become shorter, documents may be due earlier than those that were removed last: here once, by 17
-    // s.
+    // After a rule has become shorter, documents may be due earlier than the ones that were removed last. Here, this
+    // happens once, by 17 s.
     expect(Math.max(...ofKind.map(({ passed }) => passed))).toBeLessThanOrEqual(17);
     expect(ofKind.filter(({ passed }) => passed > 1).length).toBeLessThanOrEqual(2);
   });
@@ -118,7 +118,7 @@ describe("rows that are removed in the order of their times", () => {
     expect(await rowsOf(other)).toEqual(await rowsOf(kv));
   });
 
-  it("leave the newest events, and no documents that are due", async () => {
+  it("are all rows except the newest events and documents that are not due", async () => {
     const { kv, state } = await applied(10);
     const times: bigint[] = [];
     for await (const rows of kv.range({ gte: Buffer.from("e"), lt: Buffer.from("f") }))

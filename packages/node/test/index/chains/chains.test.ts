@@ -88,7 +88,7 @@ describe("the chains", () => {
       expect(await index.chains()).toEqual(expected);
       let rows = 0;
       for await (const page of kv.range({ gte: Buffer.from("r"), lt: Buffer.from("s") })) rows += page.length;
-      // 5,200 is 80 after the fifth link: two spans of 32 rows, and three.
+      // The position 5,200 is 80 after the fifth link, so there are two spans of 32 rows, and three rows.
       expect(rows).toBe(2 * 32 + 3);
     },
     60_000,

@@ -139,7 +139,7 @@ it("an error of the prefetched page is thrown when that page is requested", asyn
   const reader: KvReader = { get: () => undefined, getMany: async () => [], range: onePage };
   const pages = documentPages(reader, { gte: Buffer.from("c") }, Buffer.from("d"));
   expect((await pages.next()).done).toBe(false);
-  // By now it has failed, and nothing has requested it.
+  // By now, the prefetched page has failed, and nothing has requested it.
   await setImmediate();
   await expect(pages.next()).rejects.toMatchObject({ code: "DISK_FULL" });
 });

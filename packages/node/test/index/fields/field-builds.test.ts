@@ -182,7 +182,7 @@ it("a field's build does not begin until building starts, and then only the fina
   await index.close();
 });
 
-it("a step of a build ends with the error of a batch that fails during the next page, and nothing is counted twice", async () => {
+it("a step of a build ends with the error if a batch fails during the next page, and nothing is counted twice", async () => {
   const { kv, index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const faulty = new FaultyKv(kv);
@@ -236,7 +236,7 @@ it("a field that is no longer indexed leaves no rows, and is built again when it
     hint: expect.stringContaining("The indexed fields are node"),
   });
   const byNode = { ...running, where: [{ field: "node", value: "n1" }] };
-  // Unchanged fields remain all the time.
+  // Fields that are unchanged remain available all the time.
   expect((await index.list(byNode)).documents.length).toBeGreaterThan(200);
   while (await index.buildFields());
   expect((await rowsOf(kv, [ROW.field])).length).toBe(DOCUMENTS);

@@ -6,7 +6,7 @@ import { encodeNumber } from "../../../src/index/rows/row-values.ts";
 
 const FIELD = 7;
 
-/** Returns a store of counts by value; `asked` contains the values that were read. */
+/** Returns a store of counts by value. `asked` contains the values that were read. */
 function storeOf(rows: Readonly<Record<string, number>>) {
   const asked: string[][] = [];
   const reader: Pick<KvReader, "getMany"> = {

@@ -41,7 +41,7 @@ const name = fc.oneof(
   fc.constantFrom("state", "node", "spec", "deep", "er", "image", "inner", "", "é", "a\u0000b", "__proto__"),
   fc.string({ unit: "binary" }),
 );
-/** About as long as strings that are searched natively, with quotes and escapes near the limit. */
+/** Strings that are about as long as the ones that are searched natively, with quotes and escapes near the limit. */
 const longText = fc
   .array(fc.constantFrom('"', "\\", "x", "xyz", "}", ",", "é"), { minLength: 15, maxLength: 60 })
   .map((parts) => parts.join(""));
@@ -104,7 +104,7 @@ function escapedText(text: string): string {
 }
 
 describe("the values of indexed fields", () => {
-  it("equal those from parsing the document, however it is written", () => {
+  it("equal the values that result from parsing the document, however it is written", () => {
     fc.assert(
       fc.property(fc.oneof(membersOf(value), value), (text) => {
         expect(found(text)).toEqual(expected(text));
@@ -113,7 +113,7 @@ describe("the values of indexed fields", () => {
     );
   });
 
-  it("equal those from parsing when bytes are not UTF-8, in a name or in a value", () => {
+  it("equal the values that result from parsing, even if bytes in a name or a value are not UTF-8", () => {
     const bytes = fc.uint8Array({ minLength: 1, maxLength: 4, min: 0x80 });
     const place = fc.nat();
     const foreign = fc.array(fc.tuple(place, bytes), { maxLength: 6 });
@@ -121,7 +121,7 @@ describe("the values of indexed fields", () => {
       fc.property(membersOf(value), foreign, (text, all) => {
         let json = Buffer.from(text);
         for (const [at, more] of all) {
-          // The change comes after a quote or a letter, which is mostly inside a name or a value.
+          // The change is made after a quote or a letter, which is usually inside a name or a value.
           const inside = at % json.length;
           json = Buffer.concat([json.subarray(0, inside), more, json.subarray(inside)]);
         }

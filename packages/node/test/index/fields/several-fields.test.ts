@@ -32,7 +32,7 @@ const anyName = fc.oneof(
   fc.nat(30).map((n) => `${n % 2 === 0 ? "x" : "y"}${n}`),
 );
 const key = fc.tuple(fc.constantFrom("a", "b"), anyName);
-/** A write to a key; undefined for a deletion. */
+/** Writes to keys. The value is undefined for a deletion. */
 const steps = fc.array(fc.tuple(key, fc.option(record, { freq: 4, nil: undefined })), {
   minLength: 1,
   maxLength: 120,
@@ -162,7 +162,7 @@ it("a list by several fields examines the documents of the rarest value", async 
   ];
   const { documents } = await index.list({ bucket: "pods", limit: 10, where });
   expect(documents.map(({ name }) => name)).toEqual(["499"]);
-  // The counts of both values, and the one document.
+  // The list examined the counts of both values, and one document.
   expect(looked).toEqual([2, 1]);
   await index.close();
 });

@@ -47,7 +47,7 @@ async function apply(...transactions: (readonly TxOperation[])[]): Promise<void>
   while (await index.buildFields());
 }
 
-/** Enough documents that versions and the rows of each field have their own tables. */
+/** Writes so many documents that versions and the rows of each field have their own tables. */
 async function fill(count: number, bucket = "vault"): Promise<void> {
   for (let at = 0; at < count; at += 500) {
     await apply(
@@ -61,7 +61,7 @@ async function fill(count: number, bucket = "vault"): Promise<void> {
   }
 }
 
-/** Returns how many of `tokens` a search through the files, or some of them, finds. */
+/** Returns the number of `tokens` that a search through the files, or some of them, finds. */
 async function found(
   tokens: readonly string[],
   isMeant: (name: string) => boolean = () => true,
@@ -75,7 +75,7 @@ async function found(
   return hits.filter(Boolean).length;
 }
 
-it("an index purges evicted documents with their history and all values of their fields, even those no longer indexed", async () => {
+it("an index purges evicted documents with their history and all values of their fields, even of fields that are no longer indexed", async () => {
   const tokens = Array.from({ length: 6 }, token);
   const [one = "", two = "", three = "", four = "", body = "", removed = ""] = tokens;
   await apply([["configure", { indexes: { vault: ["one", "two"], other: ["one"] } }]]);

@@ -53,7 +53,7 @@ function version(stem: string, revision: number, json: string | undefined): Buff
 }
 
 describe("the digest", () => {
-  it("is the one specified in docs/index-format.md, computed here from that page alone", async () => {
+  it("is the digest that docs/index-format.md specifies, computed here from that page alone", async () => {
     await submit(["put", "pods", "default/b", { n: 1 }], ["put", "pods", "default/a", "x"]);
     await submit(["put", "pods", "default/a", "y"]);
     await submit(["delete", "pods", "default/b"]);
@@ -87,7 +87,7 @@ describe("the digest", () => {
 });
 
 describe("the digest at an earlier transaction", () => {
-  it("is the one that the index had when it ended there", async () => {
+  it("is the digest that the index had when it ended at that transaction", async () => {
     const given: unknown[] = [undefined, await index.digest()];
     const names = ["default/a", "default/b", "other/a"];
     for (let n = 0; n < 60; n += 1) {

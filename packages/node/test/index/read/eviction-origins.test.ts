@@ -56,7 +56,7 @@ it("nothing is assumed about transactions after a missing one", async () => {
   expect(await earliestWrites(headless, [evicted(4)])).toEqual([1]);
 });
 
-it("only the beginning of a long history is scanned, and the answer is too early rather than too late", async () => {
+it("only the beginning of a long history is scanned, and the result may be too early but never too late", async () => {
   const noise = Array.from({ length: 20_100 }, (_, index): Row => [index + 2, [["put", "nodes", "x"]]]);
   const kv = await reader([
     BIRTH,

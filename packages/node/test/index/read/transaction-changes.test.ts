@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
-/** Opens an index with the birth record; returns it with a function that applies transactions to it. */
+/** Opens an index with the birth record. Returns it with a function that applies transactions to it. */
 async function openIndex() {
   counter += 1;
   const index = await IndexStore.open(await memoryProvider().open(path.join(folder, String(counter))), empty);
@@ -76,7 +76,7 @@ function keysOf(transactions: readonly Transaction[]): (readonly [bucket: string
   return [...keys.values()];
 }
 
-/** Returns the model's changes: every version is one, and so is an eviction, which leaves no version. */
+/** Returns the model's changes. Every version counts as a change, and so does an eviction, which leaves no version. */
 function expected(
   model: IndexModel,
   evictions: readonly string[],
@@ -98,7 +98,7 @@ function idOf(change: string): number {
 const timeOf = (txId: number): number => 2_000 + (txId % 3) * 500 + txId;
 
 describe("the changes of transactions", () => {
-  it("are those of a fold of the log, including expiry and evictions, at every point of the log", async () => {
+  it("equal the changes of a fold of the log, including expiry and evictions, at every point of the log", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(transaction, { minLength: 1, maxLength: 30 }),

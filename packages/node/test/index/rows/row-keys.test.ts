@@ -91,10 +91,10 @@ describe("row keys", () => {
     );
   });
 
-  it("of a complete part exclude those of a longer part that continues with a 0x00", () => {
+  it("of a complete part exclude the keys of a longer part that continues with a 0x00", () => {
     expect(isWithin(documentRowKey("b", "n/a"), documentRowPrefix("b", "n"))).toBe(true);
     expect(isWithin(documentRowKey("b", "n\0x/a"), documentRowPrefix("b", "n"))).toBe(false);
-    // Otherwise evicting one key would remove another one's history.
+    // Otherwise, the eviction of one key would remove the history of another.
     const versions = asKind(documentRowKey("b", "n/a"), ROW.version);
     expect(isWithin(versionRowKey(documentRowKey("b", "n/a"), Number.MAX_SAFE_INTEGER), versions)).toBe(true);
     expect(isWithin(versionRowKey(documentRowKey("b", "n/a\0z"), 7), versions)).toBe(false);

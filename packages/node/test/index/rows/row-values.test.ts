@@ -97,7 +97,7 @@ describe("the state row", () => {
     for (const damaged of flipped(value)) await expect(readAs(damaged)).rejects.toThrow(CORRUPT);
   });
 
-  it("is recognized as another version's, with or (before version 4) without a checksum", async () => {
+  it("is recognized as the row of another version, with a checksum or (before version 4) without one", async () => {
     const other = expect.objectContaining({ code: "INDEX_VERSION" }) as unknown;
     await expect(readAs(encodeState({ ...state, version: INDEX_VERSION + 1 }))).rejects.toThrow(other);
     await expect(readAs(Buffer.from(JSON.stringify({ ...state, version: 3 })))).rejects.toThrow(other);

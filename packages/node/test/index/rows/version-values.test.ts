@@ -39,7 +39,7 @@ function rowsOf(rowKey: Buffer, revision: number, json: string | undefined): Buf
 }
 
 describe("a version's value", () => {
-  it("contains its revision, time and document in each of its rows, read as bytes or as a string", () => {
+  it("contains its revision, time and document in each of its rows, whether they are read as bytes or as strings", () => {
     fc.assert(
       fc.property(rowKeys, numbers, numbers, documents, (rowKey, revision, time, json) => {
         const value = encodeVersion(
@@ -81,7 +81,7 @@ describe("a version's value", () => {
 describe("a version with a flipped bit", () => {
   const short = fc.option(fc.json({ stringUnit: "binary", maxDepth: 1 }), { nil: undefined });
 
-  it("is INDEX_CORRUPT wherever the bit is in the value, read as bytes or as a string", () => {
+  it("is INDEX_CORRUPT wherever the bit is in the value, whether it is read as bytes or as a string", () => {
     fc.assert(
       fc.property(rowKeys, numbers, numbers, short, (rowKey, revision, time, json) => {
         const value = encodeVersion(

@@ -2,12 +2,12 @@ import { CairnError, type KvOperation, type KvStore } from "@cairn/kv";
 import { expect } from "vitest";
 
 /**
- * `lost`: the store continues without the batch. `unknown`: the store fails as on a full disk, with or without the
- * batch, and is reopened.
+ * With `lost`, the store continues without the batch. With `unknown`, the store fails as on a full disk, with or
+ * without the batch, and is reopened.
  */
 export type Fault = "lost" | "unknown, written" | "unknown, not written";
 
-/** The faults of future calls; false for success. */
+/** The faults of future calls. False stands for success. */
 export interface Faults {
   readonly reads: readonly boolean[];
   readonly batches: readonly (Fault | false)[];
@@ -64,7 +64,7 @@ async function* refusedRange(): AsyncGenerator<never> {
   yield await refused();
 }
 
-/** Only the store's own error may result from a failure. */
+/** Requires that a failure results only in the store's own error. */
 export async function survived(work: Promise<unknown>): Promise<void> {
   const [end] = await Promise.allSettled([work]);
   if (end?.status === "rejected") expect(end.reason).toMatchObject({ code: "DISK_FULL" });

@@ -3,21 +3,21 @@ import { compareKeys, type ModelVersion } from "./model-version.ts";
 import { PoliciesModel } from "./policies-model.ts";
 
 /**
- * The index as a pure fold in plain maps: what the index must contain after any prefix of a log, independent of its row
- * format. Message 1 is the birth record, so the first transaction is 2.
+ * The index as a pure fold in plain maps. It shows the content that the index must have after any prefix of a log,
+ * independently of its row format. Message 1 is the birth record, so the first transaction is 2.
  */
 export class IndexModel {
   txId = 1;
   time = 0;
   readonly outcomes = new Map<number, boolean>();
   readonly policies = new PoliciesModel();
-  /** Ordered by time, then by recording. */
+  /** The events, ordered by time and then by the order in which they were recorded. */
   events: { readonly time: bigint; readonly txId: number; readonly event: EventRecord }[] = [];
   readonly #keys = new Map<string, ModelVersion[]>();
   readonly #ids = new Map<string, { txId: number; content: string }>();
   readonly #remembered: number;
 
-  /** `remembered`: the number of transactions for which an idempotency id is remembered. */
+  /** `remembered` is the number of transactions for which an idempotency id is remembered. */
   constructor(remembered = 1_000_000) {
     this.#remembered = remembered;
   }

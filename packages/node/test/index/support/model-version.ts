@@ -7,7 +7,7 @@ export interface ModelVersion {
   readonly document: Json | undefined;
 }
 
-/** Compares keys by namespace, then name, each by its UTF-8 bytes. */
+/** Compares keys by namespace and then by name, each by its UTF-8 bytes. */
 export function compareKeys(left: string, right: string): number {
   const [a, b] = [left, right].map((key) => {
     const slash = key.indexOf("/");

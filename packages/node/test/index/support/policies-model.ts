@@ -20,7 +20,7 @@ export class PoliciesModel {
   #scanning: string | undefined;
   #isSet = false;
 
-  /** Begins a transaction: policies that it sets apply starting with the next one. */
+  /** Begins a transaction. Policies that it sets apply from the next one on. */
   begin(): void {
     this.#active = this.value;
     this.#scanning = this.#scans[0];
@@ -82,7 +82,7 @@ export class PoliciesModel {
     this.#isSet = false;
   }
 
-  /** Returns the events that are kept, given them in the order of their times. */
+  /** Returns the events that are kept. `events` must be in the order of their times. */
   boundEvents<T extends { readonly time: bigint }>(
     events: readonly T[],
     time: number,

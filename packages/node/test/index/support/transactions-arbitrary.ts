@@ -2,7 +2,7 @@ import fc from "fast-check";
 import type { Json, Policies, Transaction, TxOperation } from "@cairn/client";
 
 const bucket = fc.constantFrom("pods", "nodes");
-// Few keys, so that they collide, with the bytes that are easiest to order wrongly.
+// There are few keys, so that they collide, and they contain the bytes that are most easily ordered wrongly.
 const namespace = fc.constantFrom("a", "a!", "a\u0000b", "b", "é");
 const name = fc.constantFrom("x", "x/y", "x\u0000", "x\u0001", "\u{10ffff}", "ü", "x ");
 const key = fc.tuple(namespace, name).map(([space, rest]) => `${space}/${rest}`);
@@ -74,7 +74,7 @@ const configure = fc
     revision === undefined ? ["configure", value] : ["configure", value, revision],
   );
 
-/** A valid transaction on few keys; some with an idempotency id, some with matches that may fail. */
+/** A valid transaction on few keys. Some have an idempotency id, and some have matches that may fail. */
 export const transaction: fc.Arbitrary<Transaction> = fc
   .record({
     writes: fc.uniqueArray(write, {

@@ -99,7 +99,7 @@ describe("an embedded log", () => {
       const refused = [];
       const stop = new AbortController();
       let read = 0;
-      // Reopening interrupts readings, and nothing else.
+      // When the log is reopened, only readings are interrupted.
       const reading = (async () => {
         for await (const messages of followLog(log, { signal: stop.signal, maxBackoffMs: 20 })) read += messages.length;
       })();
@@ -156,7 +156,7 @@ describe("an embedded log", () => {
     await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
   });
 
-  it("is damaged, and not worth retrying, when the manifest that CURRENT names is missing or empty", async () => {
+  it("counts as damaged, and is not retried, if the manifest that CURRENT names is missing or empty", async () => {
     const log = await openEmbeddedTxLog({ path });
     await log.create(bytes);
     await log.close();

@@ -6,7 +6,10 @@ import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts"
 import { bytes } from "../../../testing/log-messages.ts";
 import { openWith, PAGE, pagesBetween, type WrittenLog, without, writeLog } from "./torn-states.ts";
 
-/** The sizes of the last group: it fits in one page, spans several pages, spans several blocks of LevelDB, or has many messages. */
+/**
+ * The sizes of the messages in the last group, which fits in one page, spans several pages, spans several blocks of
+ * LevelDB, or has many messages.
+ */
 const LAST_GROUPS = [[60], [20_000], [100_000], Array.from({ length: 120 }, () => 300)] as const;
 
 describe("an embedded log after a power loss during its last append", () => {
@@ -121,7 +124,7 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
   let path: string;
   let before: string;
   let manifest: string;
-  /** Makes `before`, a copy of the folder before the table was written, and `path`, the folder after it. */
+  /** Creates `before`, a copy of the folder before the table was written, and `path`, the folder after that. */
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
     path = join(folder, "log");
@@ -166,14 +169,14 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
 });
 
 describe("an open embedded log", () => {
-  it("is not cut off by a second opening during a write", async () => {
+  it("is not cut off if it is opened a second time during a write", async () => {
     const folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
     const path = join(folder, "log");
     const log = await openEmbeddedTxLog({ path });
     try {
       await log.create(bytes);
       const [wal = ""] = (await readdir(path)).filter((name) => name.endsWith(".log"));
-      // Looks like a write whose first page is in the file.
+      // The file looks as if the first page of a write had reached it.
       await appendFile(join(path, wal), Buffer.alloc(50));
       const { size } = await stat(join(path, wal));
       await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "INDEX_LOCKED" });
@@ -209,7 +212,7 @@ describe("a damaged embedded log whose appends were all acknowledged", () => {
     expect((await openWith(log, without(log.content, ...lost))).code).toBe("LOG_GAP");
   });
 
-  it("is LOG_GAP with a page of an earlier group missing, even when the last append was interrupted as well", async () => {
+  it("is LOG_GAP with a page of an earlier group missing, even if the last append was also interrupted", async () => {
     const log = await writeLog(folder, [[20_000], [50], [9_000]]);
     const interrupted = log.content.subarray(0, log.content.length - 3_000);
     expect((await openWith(log, without(interrupted, [PAGE, 2 * PAGE]))).code).toBe("LOG_GAP");

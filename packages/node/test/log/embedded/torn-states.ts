@@ -18,18 +18,18 @@ export interface WrittenLog {
 
 /** The result of opening a log whose files were changed. */
 export interface Opened {
-  /** Undefined if the log was refused. */
+  /** The last position; undefined if the log was refused. */
   readonly last: number | undefined;
   readonly code: string | undefined;
   readonly notices: readonly string[];
 }
 
-/** Returns the payload of message `n`; all differ, and like Cairn's none has a zero byte. */
+/** Returns the payload of message `n`. All payloads differ, and like Cairn's payloads, none has a zero byte. */
 export function payload(n: number, size: number): string {
   return `${n}:`.padEnd(size, `message ${n} `);
 }
 
-/** Writes a log in a new folder: each group has messages of these sizes. */
+/** Writes a log in a new folder. Each group has messages of these sizes. */
 export async function writeLog(folder: string, groups: readonly (readonly number[])[]): Promise<WrittenLog> {
   const path = join(folder, "log");
   const log = await openEmbeddedTxLog({ path });
@@ -47,7 +47,7 @@ export async function writeLog(folder: string, groups: readonly (readonly number
   return { path, wal, content: await readFile(join(path, wal)), groups: ends };
 }
 
-/** Opens a copy of the log with another write-ahead log; throws unless its messages are the written ones. */
+/** Opens a copy of the log with another write-ahead log. Throws unless its messages are the ones that were written. */
 export async function openWith(log: WrittenLog, content: Uint8Array): Promise<Opened> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-torn-"));
   const path = join(folder, "log");
@@ -65,7 +65,7 @@ export async function openWith(log: WrittenLog, content: Uint8Array): Promise<Op
         if (found !== payload(index + 1, found.length))
           throw new Error(`message ${index + 1} is another one`);
       }
-      // Appends must continue from there.
+      // Appends must continue after the last message.
       if ((await opened.append(bytes("next"))).position !== last + 1) throw new Error("another position");
       await opened.close();
       return { last, code: undefined, notices };

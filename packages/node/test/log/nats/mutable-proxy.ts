@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createConnection, createServer, type Socket } from "node:net";
 
-/** A proxy between client and server that can be muted. */
+/** A proxy between a client and a server that can be muted. */
 export interface MutableProxy {
   readonly port: number | undefined;
   mute(): void;
@@ -9,7 +9,10 @@ export interface MutableProxy {
   close(): Promise<void>;
 }
 
-/** Starts a proxy between client and server. Muted, it drops what the server sends; a cut ends the connections and unmutes. */
+/**
+ * Starts a proxy between a client and a server. While it is muted, it drops the data that the server sends. A cut ends
+ * the connections and unmutes the proxy.
+ */
 export async function startMutableProxy(target: number): Promise<MutableProxy> {
   const sockets = new Set<Socket>();
   let muted = false;

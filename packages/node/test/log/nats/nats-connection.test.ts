@@ -16,7 +16,7 @@ function fixture(name: string): string {
   return fileURLToPath(new URL(`./fixtures/${name}.pem`, import.meta.url));
 }
 
-describe("connecting to NATS", () => {
+describe("a connection to NATS", () => {
   const cleanups: (() => Promise<void>)[] = [];
   afterEach(async () => {
     for (const cleanup of cleanups.splice(0)) await cleanup();
@@ -28,7 +28,7 @@ describe("connecting to NATS", () => {
     return server;
   };
 
-  it("gives up immediately if no server listens, and names the address", async () => {
+  it("fails immediately if no server listens, and names the address", async () => {
     const port = await freePort();
     const begun = performance.now();
     const connectTimeoutMs = 120_000;
@@ -41,7 +41,7 @@ describe("connecting to NATS", () => {
     expect(performance.now() - begun).toBeLessThan(connectTimeoutMs / 2);
   });
 
-  it("gives up on a server that accepts the connection but is silent, and leaves no socket open", async () => {
+  it("fails if a server accepts the connection but is silent, and leaves no socket open", async () => {
     const sockets = new Set<Socket>();
     const silent = createServer((socket) => {
       sockets.add(socket);
@@ -234,7 +234,7 @@ describe("connecting to NATS", () => {
     await log.close();
   });
 
-  it("reports that JetStream is off rather than an empty log", async () => {
+  it("reports that JetStream is off, and not that the log is empty", async () => {
     const server = await startNatsServer({ jetStream: false });
     cleanups.push(() => server.close());
     const log = await openNatsTxLog({ servers: server.url });

@@ -5,7 +5,7 @@ import type { TxLog } from "../../../src/log/tx-log.ts";
 import { type NatsTestServer, startNatsServer } from "../../../testing/nats-server.ts";
 import { bytes, text } from "../../../testing/log-messages.ts";
 
-describe("creating a log on NATS", () => {
+describe("the creation of a log on NATS", () => {
   let server: NatsTestServer;
   let client: NatsConnection;
   let stream = "";
@@ -80,7 +80,7 @@ describe("creating a log on NATS", () => {
     await Promise.all(logs.map((log) => log.close()));
   });
 
-  it("does not create a stream without permission, and explains what to do", async () => {
+  it("does not create a stream without permission, and explains how to grant it", async () => {
     await withLog(
       async (log) => {
         await expect(log.create(bytes)).rejects.toMatchObject({
@@ -116,7 +116,7 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("warns of each current unsafe setting of a stream, with a code and what to do", async () => {
+  it("warns of each current unsafe setting of a stream, with a code and a remedy", async () => {
     const hour = 3_600_000_000_000;
     await makeStream({ storage: StorageType.Memory, max_msgs: 100, max_age: hour, duplicate_window: 1e9 });
     await withLog(async (log) => {

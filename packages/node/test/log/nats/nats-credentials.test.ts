@@ -63,7 +63,7 @@ describe("credentials of NATS", () => {
     await expect(openNatsTxLog({ servers: url, token: "t" })).rejects.toMatchObject(refused('"token"'));
   });
 
-  it("that have expired are named with their expiry; a running log reads renewed ones", async () => {
+  it("that have expired are named with their expiry time, and a running log reads renewed ones", async () => {
     const operator = new NatsOperatorMode();
     const server = await started("-c", await written("server.conf", operator.config));
     const expiry = Math.floor(Date.now() / 1_000) + 4;

@@ -62,7 +62,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     }
   }
 
-  it("counts only the acknowledgement of its own stream, and warns that the other one stores it too", async () => {
+  it("counts only the acknowledgement of its own stream, and warns that the other one also stores messages", async () => {
     const [near, far] = [await open(hub), await open(leaf)];
     await Promise.all([near.create(bytes), far.create(bytes)]);
     await joined(near, far);

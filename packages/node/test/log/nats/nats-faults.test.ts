@@ -5,7 +5,7 @@ import { startNatsServer } from "../../../testing/nats-server.ts";
 import { startMutableProxy } from "./mutable-proxy.ts";
 import { NatsFixture } from "./nats-fixture.ts";
 
-describe("writing to a log on NATS", () => {
+describe("a writer to a log on NATS", () => {
   const nats = new NatsFixture();
 
   it("loses and duplicates nothing when the server is repeatedly killed under writers and a reader", async () => {
@@ -67,7 +67,7 @@ describe("writing to a log on NATS", () => {
     await nats.manager.streams.delete(nats.stream);
     const names = Array.from({ length: 20 }, (_, n) => `message ${n}`);
     const appending = Promise.allSettled(names.map((name) => log.append(bytes(name))));
-    // Now it is retried: the server reports no responders.
+    // The append is now being retried, because the server reports no responders.
     await nats.client.flush();
     await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
     for (const outcome of await appending) {
@@ -86,7 +86,7 @@ describe("writing to a log on NATS", () => {
     expect(appended.map(({ position }) => position)).toEqual(Array.from({ length: 1_000 }, (_, n) => n + 2));
   });
 
-  it("gives up on an append at its deadline if the server is still unreachable", async () => {
+  it("abandons an append at its deadline if the server is still unreachable", async () => {
     const other = await startNatsServer();
     const log = await nats.open({ servers: other.url, appendDeadlineMs: 300 });
     await other.kill();

@@ -5,7 +5,7 @@ import type { TxLog } from "../../../src/log/tx-log.ts";
 import { type NatsTestServer, startNatsServer } from "../../../testing/nats-server.ts";
 import { bytes } from "../../../testing/log-messages.ts";
 
-/** A server for a test file, with a new stream for each test. */
+/** A server for a test file. Each test has a new stream. */
 export class NatsFixture {
   stream = "";
   stop = new AbortController();
@@ -47,7 +47,7 @@ export class NatsFixture {
     return this.#part().manager;
   }
 
-  /** Opens and creates the log; it is closed after the test. */
+  /** Opens and creates the log, which is closed after the test. */
   async open(options: Partial<NatsTxLogOptions> = {}): Promise<TxLog> {
     const log = await openNatsTxLog({ servers: this.server.url, stream: this.stream, ...options });
     this.#logs.push(log);

@@ -21,7 +21,7 @@ export class NatsOperatorMode {
   }
 
   #accountToken(id: string): string {
-    // Without limits.
+    // The account has no limits.
     const limits = {
       subs: -1,
       data: -1,
@@ -37,7 +37,7 @@ export class NatsOperatorMode {
     return jwt(this.#operator, id, { type: "account", limits: { ...limits, ...storage } });
   }
 
-  /** Returns the content of a .creds file for a new user; `expires` is in seconds since 1970. */
+  /** Returns the content of a .creds file for a new user. `expires` is in seconds since 1970. */
   credentials(expires?: number): string {
     const user = nkeys.createUser();
     const token = jwt(

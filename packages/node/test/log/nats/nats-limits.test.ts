@@ -9,7 +9,7 @@ import type { TxLog } from "../../../src/log/tx-log.ts";
 import { bytes } from "../../../testing/log-messages.ts";
 import { type NatsTestServer, startNatsServer } from "../../../testing/nats-server.ts";
 
-/** The part of a JetStream server's answer that these tests use. */
+/** The part of a JetStream server's response that these tests use. */
 interface Answer {
   readonly error?: { readonly description: string };
   readonly config?: { readonly [setting: string]: unknown };
@@ -43,7 +43,7 @@ describe("a stream or a server with limits of its own", () => {
     return JSON.parse(Buffer.from(data).toString()) as Answer;
   }
 
-  /** Creates a stream with settings that a server may not know; returns the server's description of it. */
+  /** Creates a stream with settings that a server may not know. Returns the server's description of the stream. */
   async function made(settings: object): Promise<{ stream: string; answer: Answer }> {
     streams += 1;
     const stream = `log-${streams}`;
@@ -73,7 +73,7 @@ describe("a stream or a server with limits of its own", () => {
     let more: Promise<unknown> | undefined;
     for await (const messages of log.read(1, { signal: stop.signal })) {
       last = messages.at(-1)?.position ?? 0;
-      // One reading continues: before this message, it is idle for longer than the limit.
+      // One reading continues. Before this message, it is idle for longer than the limit.
       if (last === 8) more ??= delay(1_500).then(async () => await log.append(bytes("late")));
       if (last === 9) stop.abort();
     }
@@ -81,7 +81,7 @@ describe("a stream or a server with limits of its own", () => {
     await more;
   });
 
-  it("causes readers and a warning to report the number of consumers that it allows, and what to do", async () => {
+  it("causes readers and a warning to report the number of consumers that it allows, and the remedy", async () => {
     const { stream } = await made({ max_consumers: 1 });
     const [first, second] = [await open(stream), await open(stream)];
     await first.create(bytes);
@@ -127,7 +127,7 @@ describe("a stream or a server with limits of its own", () => {
     }
   });
 
-  it("that refuses a log's birth record is reported soon, in the server's own words", async () => {
+  it("that refuses a log's birth record is reported soon, with the server's own message", async () => {
     const { stream } = await made({ max_msg_size: 8 });
     const log = await open(stream);
     const begun = performance.now();
@@ -139,7 +139,7 @@ describe("a stream or a server with limits of its own", () => {
     expect(performance.now() - begun).toBeLessThan(20_000);
   });
 
-  it("lets the creation of a log end immediately when it is aborted", async () => {
+  it("does not delay the end of an aborted creation of a log", async () => {
     const { stream } = await made({ max_bytes: 4, discard: "new" });
     const stop = new AbortController();
     const log = await open(stream, { signal: stop.signal });

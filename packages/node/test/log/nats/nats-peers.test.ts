@@ -64,7 +64,7 @@ function echo(peers: PeerChannel, name: string, refused: CairnError[] = []): () 
 }
 
 describe("nodes with the same log on NATS", () => {
-  it("are all asked, and may each answer several times", async () => {
+  it("all receive a request, and may each send several responses", async () => {
     const url = await server();
     const [asking, one, two] = [await open(url), await open(url), await open(url)];
     await asking.log.create(() => bytes("birth"));
@@ -101,7 +101,7 @@ describe("nodes with the same log on NATS", () => {
     expect(await answersTo(asking.peers, "2", 1)).toEqual([]);
   });
 
-  it("hear one another again after an outage of the server", async () => {
+  it("hear each other again after an outage of the server", async () => {
     const started = await startNatsServer();
     cleanups.push(() => started.close());
     const [asking, one] = await Promise.all([1, 2].map(() => openNatsTxLog({ servers: started.url })));
@@ -139,7 +139,7 @@ describe("a node without permissions", () => {
     expect(refused).toHaveLength(1);
   });
 
-  it("learns once that it may not answer", async () => {
+  it("learns once that it may not respond", async () => {
     const url = await server(`{ publish: { deny: ["_INBOX.>"] } }`);
     const admin = await open(url);
     await admin.log.create(() => bytes("birth"));
@@ -153,7 +153,7 @@ describe("a node without permissions", () => {
     });
   });
 
-  it("learns that it may not ask", async () => {
+  it("learns that it may not send requests", async () => {
     const url = await server(`{ publish: { deny: ["_CAIRN.>"] } }`);
     const admin = await open(url);
     await admin.log.create(() => bytes("birth"));

@@ -52,7 +52,7 @@ async function openedWith(permissions: string): Promise<TxLog> {
   return await open(servers, "node");
 }
 
-/** Returns permissions in the form of a server's configuration: these and no others. */
+/** Returns exactly these permissions in the form of a server's configuration. */
 function allowing(rights: readonly Right[]): string {
   const subjects = (may: Right["may"]): string => {
     const allowed = rights.filter((right) => right.may === may).map(({ subject }) => `"${subject}"`);
@@ -72,7 +72,7 @@ async function asAdmin(servers: string): Promise<JetStreamManager> {
   return await client.jetstreamManager();
 }
 
-/** Returns the permissions of a node that others can ask, with its own inboxes, from docs/nats.md. */
+/** Returns the permissions of a node that others can query, with its own inboxes, from docs/nats.md. */
 function nodePermissions(name: string): string {
   const rights = RIGHTS.filter(({ who }) => who === "all" || who.startsWith("nodes"));
   const needed = rights
@@ -81,7 +81,7 @@ function nodePermissions(name: string): string {
   return `${allowing(needed)}, allow_responses: { max: -1, expires: "10m" }`;
 }
 
-/** Does everything that every node does with a log. */
+/** Performs every operation that every node performs on a log. */
 async function useAll(log: TxLog): Promise<void> {
   expect(await log.exists()).toBe(true);
   await log.append(bytes("one"));
@@ -101,7 +101,7 @@ describe("the permissions that docs/nats.md lists", () => {
     expect(await log.inspect?.()).toEqual([]);
   });
 
-  it.each(NEEDED)("are needed, and named when they are missing: to $may $subject", async (missing) => {
+  it.each(NEEDED)("are required, and are named if they are missing: to $may $subject", async (missing) => {
     const log = await openedWith(allowing(NEEDED.filter((right) => right !== missing)));
     const [subject = ""] = missing.subject.split(/[*>]/);
     const verb = missing.may === "publish" ? "publish on" : "subscribe to";
@@ -112,7 +112,7 @@ describe("the permissions that docs/nats.md lists", () => {
     });
   });
 
-  it("are fewer than those that the hint of an error asks for, which are sufficient", async () => {
+  it("are fewer than the permissions that the hint of an error requests, which are sufficient", async () => {
     const hinted = [
       ...rightsTo("publish", ["cairn.tx", "$JS.API.>"]),
       ...rightsTo("subscribe", ["_INBOX.>"]),
@@ -169,7 +169,7 @@ describe("the permissions that docs/nats.md lists", () => {
     const redescribe = async (description: string): Promise<unknown> =>
       await manager.streams.update("cairn", { description });
     await redescribe("managed by others");
-    // Like a node, which knows the log's id and has seen the stream before.
+    // The reader is like a node that knows the log's id and has seen the stream before.
     await reader.exists();
     const [undescribed] = (await reader.inspect?.(id)) ?? [];
     expect(undescribed).toMatchObject({ code: "LOG_UNSAFE" });
@@ -184,7 +184,7 @@ describe("the permissions that docs/nats.md lists", () => {
     expect((await manager.streams.info("cairn")).config.description).toContain(id);
   });
 
-  it("allow nodes to ask one another, each with inboxes that no other user may subscribe to", async () => {
+  it("allow nodes to query each other, each with inboxes to which no other user may subscribe", async () => {
     const url = await serverWith({ one: nodePermissions("one"), two: nodePermissions("two") });
     const admin = await open(url, "admin");
     await admin.create(bytes);
@@ -210,7 +210,7 @@ describe("the permissions that docs/nats.md lists", () => {
       expect(answers.toSorted()).toEqual(["hello1", "hello1", "hello2", "hello2", "hello3", "hello3"]);
     }
     expect(refused).toEqual([]);
-    // With the other user's prefix it hears nothing.
+    // With the other user's prefix, it receives nothing.
     const wrong = await open(url, "one", "_INBOX_two");
     await expect(wrong.exists()).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
@@ -221,7 +221,7 @@ describe("the permissions that docs/nats.md lists", () => {
 });
 
 describe("a user of NATS without a permission that a log needs", () => {
-  it("gets an error that names it if nothing can be pulled, when reading and when inspecting the log", async () => {
+  it("receives an error that names it if nothing can be pulled, both for reading and for inspecting the log", async () => {
     const log = await openedWith(`publish: { deny: ["$JS.API.CONSUMER.MSG.NEXT.>"] }`);
     const failure = {
       code: "LOG_UNREACHABLE",
@@ -236,7 +236,7 @@ describe("a user of NATS without a permission that a log needs", () => {
     expect(await log.append(bytes("one"))).toEqual({ position: 2, duplicate: false });
   });
 
-  it("gets an error that names it if no response can arrive, whatever the request", async () => {
+  it("receives an error that names it if no response can arrive, whatever the request", async () => {
     const log = await openedWith(`subscribe: { deny: ["_INBOX.>"] }`);
     const failure = {
       code: "LOG_UNREACHABLE",
@@ -248,7 +248,7 @@ describe("a user of NATS without a permission that a log needs", () => {
     await expect(reading(log)).rejects.toMatchObject(failure);
   });
 
-  it("gets an error that names it if no message can arrive, even though all other requests are answered", async () => {
+  it("receives an error that names it if no message can arrive, even if all other requests have a response", async () => {
     // Responses are sent to _INBOX.<id>.<number>, and pulled messages to _INBOX.<id>.<slot>.<number>.
     const log = await openedWith(`subscribe: { deny: ["_INBOX.*.*.*"] }`);
     expect(await log.bounds()).toEqual({ first: 1, last: 1 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { publishFailure } from "../../../src/log/nats/nats-publish-failure.ts";
 
-/** All errors that nats-server 2.15 may return when a node publishes a message, from its errors.json. */
+/** All errors that nats-server 2.15 may return when a node publishes a message, according to its errors.json. */
 const ANSWERS: readonly [code: number, apiCode: number, description: string, comesTo: string][] = [
   [409, 10158, "duplicate message id is in process", "retry"],
   [429, 10167, "too many requests", "retry"],

@@ -5,10 +5,10 @@ import { bytes, takeMessages, text } from "../../../testing/log-messages.ts";
 import { startMutableProxy } from "./mutable-proxy.ts";
 import { NatsFixture } from "./nats-fixture.ts";
 
-describe("reading a log on NATS", () => {
+describe("a reader of a log on NATS", () => {
   const nats = new NatsFixture();
 
-  /** Reads arrays until the reading ends; returns the number of messages. */
+  /** Reads arrays until the reading ends. Returns the number of messages. */
   const readToEnd = async (
     log: TxLog,
     from: number,
@@ -22,7 +22,7 @@ describe("reading a log on NATS", () => {
     return read;
   };
 
-  /** Returns how many messages were delivered to the stream's only consumer. */
+  /** Returns the number of messages that were delivered to the stream's only consumer. */
   const delivered = async (): Promise<number> => {
     const [consumer] = await nats.manager.consumers.list(nats.stream).next();
     return consumer?.delivered.consumer_seq ?? 0;
@@ -49,7 +49,7 @@ describe("reading a log on NATS", () => {
     expect(await log.exists()).toBe(false);
   });
 
-  it("notices that the stream was deleted and created again before it yields one of its messages", async () => {
+  it("detects that the stream was deleted and created again before it yields one of its messages", async () => {
     const log = await nats.open();
     for (let n = 2; n <= 5; n += 1) await log.append(bytes(`old ${n}`));
     const seen: string[] = [];
@@ -83,7 +83,7 @@ describe("reading a log on NATS", () => {
   it("ends following when the last messages were deleted, and names them", async () => {
     const log = await nats.open();
     await nats.manager.streams.delete(nats.stream);
-    // Created by an operator, with settings that let single messages be deleted.
+    // An operator creates the stream with settings that permit the deletion of single messages.
     await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
     for (let n = 1; n <= 9; n += 1) await log.append(bytes(`${n}`));
     for (const position of [7, 8, 9]) await nats.manager.streams.deleteMessage(nats.stream, position);
@@ -98,7 +98,7 @@ describe("reading a log on NATS", () => {
     expect(seen).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
-  it("removes its consumer when a reading ends, however it ends", async () => {
+  it("removes its consumer at the end of a reading, however it ends", async () => {
     const log = await nats.open();
     await takeMessages(log, 1, 1);
     await readToEnd(log, 1, async () => nats.stop.abort());
@@ -135,7 +135,7 @@ describe("reading a log on NATS", () => {
     expect(new Set(pulls).size).toBe(1);
   });
 
-  it("ends a reading when the server falls silent without closing the connection", async () => {
+  it("ends a reading if the server becomes silent without closing the connection", async () => {
     const proxy = await startMutableProxy(nats.server.port);
     const options = {
       servers: `nats://127.0.0.1:${proxy.port}`,

@@ -52,7 +52,7 @@ describe("TLS with NATS", () => {
     await log.close();
   }
 
-  it("names the parameters that a server needs if it asks for a certificate, and connects with them", async () => {
+  it("names the parameters that are needed if a server requests a certificate, and connects with them", async () => {
     await expect(opening(ca)).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
       message: expect.stringContaining("requires a certificate from this node"),
@@ -121,7 +121,7 @@ describe("TLS with NATS", () => {
   });
 
   it("names the parameter for a server that waits for TLS before it sends anything", async () => {
-    // Debian's server does not know handshake_first (2.10); to clients, any TLS server waits like that.
+    // Debian's server does not know handshake_first (2.10); to clients, any TLS server waits in this way.
     const nats = await started("handshake_first: true", true).catch(() => undefined);
     const port = nats?.port ?? (await waitingServer());
     const silent = openNatsTxLog({ servers: `tls://localhost:${port}`, tls: ca, connectTimeoutMs: 3_000 });

@@ -1,4 +1,5 @@
-// Compares which durations Cairn reads with java.time: node packages/node/dist/test/outside/durations/main.js [--rounds N] [--seed N]
+// Compares the durations that Cairn reads with java.time: node packages/node/dist/test/outside/durations/main.js
+// [--rounds N] [--seed N]
 import { parseArgs } from "node:util";
 import { parseDuration } from "../../../src/text/duration.ts";
 import { seededRandom } from "../../faults/seeded-log.ts";
@@ -11,7 +12,7 @@ const DOCUMENTED = [
   /shorter than a millisecond/,
   /ends with T|digit is missing/,
 ];
-/** Durations that Cairn reads beyond Java's: weeks, fractions of days, hours and minutes, many decimals. */
+/** Durations that Cairn reads in addition to Java's: weeks, fractions of days, hours and minutes, and many decimals. */
 const BEYOND_JAVA = /W|[0-9][.,][0-9]+[DHM]|[.,][0-9]{10,}/i;
 
 const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });
@@ -45,7 +46,7 @@ function judge(text: string, their: string): keyof typeof counts {
     const words = `${own.fault} ${own.hint ?? ""}`;
     return DOCUMENTED.some((kind) => kind.test(words)) ? "refused as documented" : "WRONG";
   }
-  // Java measures nanoseconds, Cairn whole milliseconds.
+  // Java counts nanoseconds, whereas Cairn counts whole milliseconds.
   return Math.abs(Number(their) / 1e6 - own.ms) <= 0.5 ? "same" : "WRONG";
 }
 

@@ -122,7 +122,10 @@ const ATOMS = [
   "#<a>",
 ];
 
-/** Returns `count` strings that are EDN or nearly so: nested, commented, discarded, and every second one altered. */
+/**
+ * Returns `count` strings that are EDN or nearly EDN. They contain nesting, comments and discards, and every second one
+ * is altered.
+ */
 export function ednTexts(seed: number, count: number): string[] {
   const next = seededRandom(seed);
   const below = (limit: number): number => Math.floor(next() * limit);

@@ -1,4 +1,5 @@
-// Compares what Cairn reads from EDN with what Clojure's own reader does: node packages/node/dist/test/outside/edn/main.js [--rounds N] [--seed N]
+// Compares the values that Cairn reads from EDN with those of Clojure's own reader: node
+// packages/node/dist/test/outside/edn/main.js [--rounds N] [--seed N]
 import { parseArgs } from "node:util";
 import { readEdn } from "../../../src/config/source/edn.ts";
 import { ProblemList } from "../../../src/config/source/problems.ts";
@@ -57,7 +58,7 @@ function read(text: string): string {
 
 function judge(text: string, own: string, their: string): keyof typeof counts {
   if (own === their) return "same";
-  // Clojure treats it as a character of a name; editors ignore it.
+  // Clojure treats the byte order mark as a character of a name, but editors ignore it.
   if (text.startsWith("\ufeff")) return "byte order mark";
   const isRefused = own.startsWith("!");
   if (their.startsWith("!")) return isRefused ? "both refuse" : "WRONG";
