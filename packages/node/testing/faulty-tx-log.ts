@@ -5,7 +5,7 @@ import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../src/log/tx
 /** The interval at which a stalled reading checks whether it may continue. */
 const LOOK_MS = 5;
 
-/** The faults of a {@link FaultyTxLog}; all may be changed during use. */
+/** The faults of a {@link FaultyTxLog}. All of them may be changed during use. */
 export interface TxLogFaults {
   /** Whether every call rejects with `LOG_UNREACHABLE`, and readings end. */
   unreachable: boolean;
@@ -13,9 +13,9 @@ export interface TxLogFaults {
   arraysPerReading: number;
   /** Whether readings wait without yielding anything, until they are aborted or the fault is switched off. */
   stalled: boolean;
-  /** Replaces messages that are read or fetched; undefined means that the message is missing. */
+  /** Replaces messages that are read or fetched. If it returns undefined, the message is missing. */
   replace: (message: LogMessage) => LogMessage | undefined;
-  /** Replaces the result of `bounds`, if defined. */
+  /** Replaces the result of `bounds`, if it is defined. */
   bounds: LogBounds | undefined;
 }
 

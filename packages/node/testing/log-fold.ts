@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import type { LogMessage } from "../src/log/tx-log.ts";
 
-/** A version of a key; a deletion has no `json`. */
+/** A version of a key. A deletion has no `json`. */
 export interface FoldedVersion {
   readonly revision: number;
   /** The time of the version's transaction (ms since 1970). */
@@ -53,7 +53,7 @@ export class LogFold {
       if (kind === "match" && this.#revision(stemOf(bucket, key)) !== revision) return;
     }
     for (const [kind, bucket, key] of ops) {
-      // Events and policies also have lines of their own, and are not part of the digest.
+      // Events and policies also have their own lines, and are not part of the digest.
       if (kind === "event" || kind === "configure") unread.shift();
       else if (kind !== "match") this.#write(kind, stemOf(bucket, key), unread);
     }
@@ -115,7 +115,7 @@ export interface ReadMessage extends FirstLine {
   readonly documents: readonly string[];
 }
 
-/** Parses a message as in docs/log-format.md; returns undefined if its first line or its checksum is invalid. */
+/** Parses a message as in docs/log-format.md. Returns undefined if its first line or its checksum is invalid. */
 export function readMessage(payload: Uint8Array): ReadMessage | undefined {
   const text = Buffer.from(payload).toString("utf8");
   const [head = "", checksum = "", logTag = ""] = HEAD.exec(text) ?? [];
@@ -140,7 +140,7 @@ export function stemOf(bucket: string, key: string): string {
     .join("");
 }
 
-/** Encodes a number in 8 bytes of 7 bits, highest first. */
+/** Encodes a number in 8 bytes of 7 bits each, highest first. */
 function sevenBits(number: number): number[] {
   const digits = BigInt(number).toString(2).padStart(56, "0").match(/.{7}/g) ?? [];
   return digits.map((bits) => Number.parseInt(bits, 2));

@@ -1,6 +1,6 @@
 import type { LogMessage, TxLog } from "../src/log/tx-log.ts";
 
-/** Reads `count` messages, starting with position `from`. */
+/** Reads `count` messages from the position `from` on. */
 export async function takeMessages(log: TxLog, from: number, count: number): Promise<LogMessage[]> {
   const stop = new AbortController();
   const messages: LogMessage[] = [];

@@ -10,7 +10,7 @@ export interface NatsTestCluster {
   /** The addresses of all servers, for a client's `servers`. */
   readonly urls: readonly string[];
   readonly servers: readonly NatsTestServer[];
-  /** Returns the server that leads `stream`; waits for a leader. */
+  /** Returns the server that leads `stream`. Waits until there is a leader. */
   leader(stream: string): Promise<NatsTestServer>;
   close(): Promise<void>;
 }
@@ -18,7 +18,7 @@ export interface NatsTestCluster {
 const SIZE = 3;
 const DEADLINE_MS = 30_000;
 
-/** Starts a {@link NatsTestCluster}; resolves when streams can be created. */
+/** Starts a {@link NatsTestCluster}. Resolves once streams can be created. */
 export async function startNatsCluster(): Promise<NatsTestCluster> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-nats-cluster-"));
   const ports: number[] = [];
@@ -73,7 +73,7 @@ async function leaderOf(servers: readonly NatsTestServer[], stream: string): Pro
   throw failure ?? new Error(`The stream "${stream}" has no leader.`);
 }
 
-/** Retries `attempt` until it succeeds; throws the last failure after the deadline. */
+/** Retries `attempt` until it succeeds. After the deadline, throws the last failure. */
 async function untilDone<T>(attempt: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + DEADLINE_MS;
   for (;;) {

@@ -22,7 +22,7 @@ export interface StreamReport {
 /** Settings of a stream by their names in its configuration. */
 type Settings = Readonly<Record<string, string | number | boolean | readonly string[]>>;
 
-/** The settings for the flags of `nats stream edit` that hints name; Debian does not have the tool itself. */
+/** The settings for the flags of `nats stream edit` that hints name. Debian does not have the tool itself. */
 const EDITS: Readonly<Record<string, (value: string) => Settings>> = {
   "--discard": (value) => ({ discard: value === "new" ? DiscardPolicy.New : DiscardPolicy.Old }),
   "--max-age": (value) => ({ max_age: nanos(Number(/^(\d+)s$/.exec(value)?.[1]) * 1_000) }),
@@ -96,7 +96,7 @@ export class NatsOperator {
     for (const text of texts) await this.#client.jetstream().publish(subject, text);
   }
 
-  /** Publishes without any part of a node; returns the message's position. */
+  /** Publishes without any part of a node. Returns the message's position. */
   async publish(payload: Uint8Array, messageId?: string, subject = `${this.stream}.tx`): Promise<number> {
     const options = messageId === undefined ? {} : { msgID: messageId };
     return (await this.#client.jetstream().publish(subject, payload, options)).seq;
@@ -107,7 +107,7 @@ export class NatsOperator {
     await this.#manager.streams.purge(this.stream, { seq: position });
   }
 
-  /** Changes settings of the stream; `discard`: the behaviour of a full stream. */
+  /** Changes settings of the stream. `discard` is the behaviour of a full stream. */
   async edit({ discard, ...settings }: StreamEdit): Promise<void> {
     const policy = discard === "old" ? DiscardPolicy.Old : DiscardPolicy.New;
     await this.#manager.streams.update(this.stream, {
@@ -122,12 +122,12 @@ export class NatsOperator {
     await this.#manager.streams.update(stream, settings);
   }
 
-  /** Removes one message; possible only in a stream created by {@link makeDeletable}. */
+  /** Removes one message. This is possible only in a stream that {@link makeDeletable} has created. */
   async deleteMessage(position: number): Promise<void> {
     await this.#manager.streams.deleteMessage(this.stream, position, false);
   }
 
-  /** Creates the log's stream before a node does, with settings that let single messages be deleted. */
+  /** Creates the log's stream before a node does, with settings that permit the deletion of single messages. */
   async makeDeletable(): Promise<void> {
     await this.#manager.streams.add({ name: this.stream, subjects: [`${this.stream}.tx`] });
   }
@@ -148,7 +148,7 @@ export class NatsOperator {
     await this.deleteStream();
   }
 
-  /** Removes every consumer, as the server does after a time of inactivity; returns the number removed. */
+  /** Removes every consumer, as the server does after a time of inactivity. Returns their number. */
   async deleteConsumers(): Promise<number> {
     const consumers = await this.#manager.consumers.list(this.stream).next();
     for (const { name } of consumers) await this.#manager.consumers.delete(this.stream, name);

@@ -8,7 +8,7 @@ import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { systemErrorCode } from "@cairn/kv";
 
-/** A real nats-server with JetStream on its own port; its store survives `kill` and `start`. */
+/** A real nats-server with JetStream on its own port. Its store survives `kill` and `start`. */
 export interface NatsTestServer {
   readonly url: string;
   readonly port: number;
@@ -19,7 +19,10 @@ export interface NatsTestServer {
   stop(): Promise<void>;
   /** Starts the server again on the same port and store. */
   start(): Promise<void>;
-  /** Freezes the server (SIGSTOP) until {@link thaw}: connections stay open, and nothing responds. Not possible in a container. */
+  /**
+   * Freezes the server (SIGSTOP) until {@link thaw}: connections stay open, and nothing responds. This is not possible
+   * in a container.
+   */
   freeze(): void;
   thaw(): void;
   /** Stops the server and removes its store. */
@@ -30,9 +33,9 @@ export interface NatsTestServer {
 export interface NatsServerOptions {
   /** Further arguments for the server, for example `["--user", "a", "--pass", "b"]`. */
   readonly args?: readonly string[];
-  /** Whether JetStream is enabled; defaults to true. */
+  /** Whether JetStream is enabled. Defaults to true. */
   readonly jetStream?: boolean;
-  /** The folder of the store; defaults to a new temporary directory. Not removed if it is given. */
+  /** The folder of the store. Defaults to a new temporary directory. If it is given, it is not removed. */
   readonly storeDir?: string;
   /** Whether the server sends nothing before TLS begins (`handshake_first`). */
   readonly silent?: boolean;
@@ -41,8 +44,8 @@ export interface NatsServerOptions {
 const IMAGE = "nats:2.11";
 
 /**
- * Starts a nats-server from the PATH (or Debian's /usr/sbin); if there is none, the official image, provided that
- * docker responds.
+ * Starts a nats-server from the PATH (or Debian's /usr/sbin). If there is none, starts the official image, provided
+ * that docker responds.
  */
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsTestServer> {
   const port = await freePort();
@@ -70,7 +73,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, "exit");
-    // Killing the docker client would leave the container running.
+    // If the docker client were killed, the container would continue to run.
     if (binary === undefined) spawn("docker", ["kill", `--signal=${signal}`, container], { stdio: "ignore" });
     else child.kill(signal);
     await exited;

@@ -2,14 +2,17 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TxLog } from "../src/log/tx-log.ts";
 import { bytes, takeMessages, text } from "./log-messages.ts";
 
-/** What the conformance suite needs from an implementation. `close` must remove everything that the harness created. */
+/**
+ * The functions that the conformance suite needs from an implementation. `close` must remove everything that the
+ * harness created.
+ */
 export interface TxLogHarness {
-  /** Opens the log; a further call, while the first log is open or after it was closed, opens the same log. */
+  /** Opens the log. A further call, while the first log is open or after it was closed, opens the same log. */
   open(): Promise<TxLog>;
   close(): Promise<void>;
 }
 
-/** Tests the contract of {@link TxLog}; called with a harness by the test of an implementation. */
+/** Tests the contract of {@link TxLog}. The test of an implementation calls this function with a harness. */
 export function describeTxLog(name: string, start: () => Promise<TxLogHarness>): void {
   describe(`${name} as a transaction log`, () => {
     let harness: TxLogHarness;
@@ -215,7 +218,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
       }
     });
 
-    it("serves several readers at once, each from its own position", async () => {
+    it("serves several readers concurrently, each from its own position", async () => {
       await create();
       await Promise.all(Array.from({ length: 50 }, (_, n) => log.append(bytes(`${n}`))));
       const positions = await Promise.all(

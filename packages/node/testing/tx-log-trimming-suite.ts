@@ -30,7 +30,7 @@ function begunLog(start: () => Promise<TxLogHarness>): { readonly current: TxLog
   };
 }
 
-/** Tests the contract of `trim`, for logs that have it; called with the same harness as {@link describeTxLog}. */
+/** Tests the contract of `trim`, for logs that have it. It is called with the same harness as {@link describeTxLog}. */
 export function describeTrimming(name: string, start: () => Promise<TxLogHarness>): void {
   describe(`${name}, trimmed`, () => {
     const begun = begunLog(start);
@@ -54,7 +54,7 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       expect((await takeMessages(log, 6, 5)).map(({ position }) => position)).toEqual([6, 7, 8, 9, 10]);
     });
 
-    it("begins later for a reader of trimmed messages", async () => {
+    it("yields only the remaining messages to a reader of trimmed ones", async () => {
       await trim(6);
       expect((await takeMessages(log, 1, 5)).map(text)[0]).toBe("message 6");
     });
@@ -79,7 +79,7 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       });
     });
 
-    it("never gets a second birth record", async () => {
+    it("never receives a second birth record", async () => {
       await trim(10);
       await log.create(() => bytes("another birth"));
       expect(await log.bounds()).toEqual({ first: 10, last: 10 });
@@ -110,7 +110,7 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       expect(await log.bounds()).toEqual({ first: 9, last: 11 });
     });
 
-    it("refuses to be trimmed when it is closed", async () => {
+    it("refuses to be trimmed once it is closed", async () => {
       await log.close();
       await expect(trim(5)).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
     });

@@ -88,7 +88,7 @@ describe("a feed", () => {
 });
 
 describe("a watcher that has read further than the feed had published", () => {
-  it("gets nothing twice", async () => {
+  it("receives nothing twice", async () => {
     const gate = new EventEmitter();
     await using first = fed.open();
     await first.next();
@@ -108,7 +108,7 @@ describe("a watcher that has read further than the feed had published", () => {
 });
 
 describe("the past", () => {
-  it("that was removed is refused with the first transaction at which a watch can begin", async () => {
+  it("is refused, if it was removed, with the first transaction at which a watch can begin", async () => {
     fed.append(100);
     fed.source.floor = 50;
     await using gone = fed.open({ from: 49 });
@@ -117,7 +117,7 @@ describe("the past", () => {
     expect(await readTo(there, 101)).toEqual({ ids: range(51, 101) });
   });
 
-  it("that is removed while it is read ends the watch at its position", async () => {
+  it("ends the watch at its position if it is removed while it is read", async () => {
     fed.append(2_000);
     await using reader = fed.open({ from: 1 });
     await reader.next();
@@ -131,7 +131,7 @@ describe("the past", () => {
   });
 });
 
-describe("a feed so far behind that the next changes were removed", () => {
+describe("a feed that lags so far behind that the next changes were removed", () => {
   it("cuts off the watchers that need them, and continues for all others", async () => {
     const gate = new EventEmitter();
     await using reader = fed.open();
@@ -173,7 +173,7 @@ describe("a feed that cannot read", () => {
     expect(fed.errors).toEqual(["INDEX_CORRUPT"]);
   });
 
-  it("delivers nothing read from an index that the node has left since", async () => {
+  it("delivers nothing that was read from an index that the node has left since", async () => {
     const gate = new EventEmitter();
     await using reader = fed.open();
     await reader.next();
@@ -189,7 +189,7 @@ describe("a feed that cannot read", () => {
     expect(await readTo(reader, 3)).toMatchObject({ ids: [], cutoff: { reason: "not-ready", txId: 2 } });
   });
 
-  it("delivers no past changes read from such an index either", async () => {
+  it("also delivers no past changes that were read from such an index", async () => {
     const gate = new EventEmitter();
     fed.append(2_000);
     await using reader = fed.open({ from: 1 });

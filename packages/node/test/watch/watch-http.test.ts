@@ -35,7 +35,7 @@ async function startNode(): Promise<void> {
 }
 
 describe("GET /api/v1/watch", () => {
-  it("sends server-sent events: its beginning, then each transaction with its id", async () => {
+  it("sends server-sent events: first its beginning, and then each transaction with its id", async () => {
     await using watch = await EventSource.open(url);
     expect(watch.response).toMatchObject({
       statusCode: 200,
@@ -66,7 +66,7 @@ describe("GET /api/v1/watch", () => {
     });
   });
 
-  it("accepts a bucket, a namespace and where to begin", async () => {
+  it("accepts a bucket, a namespace and a beginning", async () => {
     await submit(node, ["put", "pods", "prod/a", 1]);
     await submit(node, ["put", "nodes", "prod/a", 1]);
     await submit(node, ["put", "pods", "prod/b", 1], ["put", "pods", "test/b", 1]);
@@ -103,7 +103,7 @@ describe("GET /api/v1/watch", () => {
 
   it("is cut off with the position to resume from when the node stops, without delaying the stop", async () => {
     const times: number[] = [];
-    // Otherwise every stop would wait 2 s for pending requests; a busy machine takes that long only occasionally.
+    // Otherwise, every stop would wait 2 s for pending requests. A busy machine takes that long only occasionally.
     while (times.length < 10 && !(Math.min(...times) < 1_800)) {
       if (times.length > 0) await startNode();
       const txId = await submit(node, ["put", "pods", "a", 1]);
@@ -144,7 +144,7 @@ describe("GET /api/v1/watch", () => {
     },
   );
 
-  it("answers HEAD with the headers alone", async () => {
+  it("responds to HEAD with only the headers", async () => {
     const answer = await fetch(url, { method: "HEAD" });
     expect(answer.status).toBe(200);
     expect(answer.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");

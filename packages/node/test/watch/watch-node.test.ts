@@ -204,7 +204,7 @@ describe("a watch", () => {
     await expect(watch.next()).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("refuses to continue from a transaction that is not the one the watcher saw", async () => {
+  it("refuses to continue from a transaction that is not the one that the watcher saw", async () => {
     const txId = await submit(node, ["put", "pods", "a", 1]);
     const { txTime } = await node.await(txId);
     await using right = WatchReader.of(node, { from: txId, fromTime: txTime });

@@ -2,7 +2,7 @@ import type { TxOperation } from "@cairn/client";
 import type { CairnNode } from "../../src/node/node.ts";
 import type { Watch, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
 
-/** A watch that is read step by step; closed with `await using`. */
+/** A watch that is read step by step. It is closed with `await using`. */
 export class WatchReader {
   readonly #events: AsyncIterator<WatchEvent>;
   readonly #stop = new AbortController();

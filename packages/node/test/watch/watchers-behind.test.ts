@@ -7,7 +7,7 @@ import { range, readTo } from "./watch-reader.ts";
 const fed = fedWatchers();
 
 describe("a watcher that reconnects to a feed", () => {
-  it("gets the recent past, so that nothing is read again for it", async () => {
+  it("receives the recent past, so that nothing is read again for it", async () => {
     await using first = fed.open();
     await first.next();
     fed.append(20);
@@ -33,7 +33,7 @@ describe("a watcher that reconnects to a feed", () => {
     expect(await readTo(first, 54)).toEqual({ ids: range(52, 54) });
   });
 
-  it("gets the recent past, however much was published before it", async () => {
+  it("receives the recent past, however much was published before it", async () => {
     fed.begin({ recentBytes: 20_000 });
     await using first = fed.open();
     await first.next();
@@ -62,7 +62,7 @@ describe("a watcher that reconnects to a feed", () => {
     while (ids.at(-1) !== 3_001) {
       const given = await Promise.all(batches.map(async (one) => (await one.next()).value));
       const [page] = given;
-      // Of the 2.8 MB that every watcher has yet to read, no more than this is written at a time.
+      // Every watcher still has to read 2.8 MB, of which no more than this is written at a time.
       expect(eventStreamText(page ?? []).length).toBeLessThan(128 * 1024);
       if (fed.feed.watchers === 1) expect(new Set(given).size).toBe(1);
       for (const event of page ?? []) if (event.type === "tx") ids.push(event.txId);
@@ -125,7 +125,7 @@ describe("a slow reader", () => {
     expect(await told).toEqual({ ids: [2] });
   });
 
-  it("of the past is never cut off, because the past is read at its speed", async () => {
+  it("of the past is never cut off, because the past is read at the reader's speed", async () => {
     fed.begin({ queue: { bytes: 1_000, batches: 2 }, recentTransactions: 5 });
     fed.append(5_000);
     await using reader = fed.open({ from: 0 });
