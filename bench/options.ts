@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 
 /** The options of `pnpm bench`. */
 export interface BenchOptions {
-  /** Names of rows; all if empty. */
+  /** The names of the rows to run. If there are none, all rows are run. */
   readonly only: readonly string[];
   readonly rounds: number;
   readonly size: number;

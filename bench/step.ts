@@ -2,7 +2,8 @@ import type { StepAnswer, StepRequest } from "./harness/child-step.ts";
 import type { Figures } from "./harness/figures.ts";
 import { STEPS } from "./steps/steps.ts";
 
-// The process of one step. It receives a request from its parent, sends the figures, and exits when the parent disconnects.
+// This is the process of one step. It receives a request from its parent, sends the figures, and exits when the parent
+// disconnects.
 process.once("message", (message) => {
   runRequest(message as StepRequest).then(
     (figures) => answer({ figures }),

@@ -22,7 +22,10 @@ export function execution(index: number, filling = FILLINGS.ascii): { key: strin
 /** The fields that the rows index. */
 export const INDEXED_FIELDS = { indexes: { executions: ["state", "node"] } };
 
-/** Configures a node without HTTP in one folder, with an embedded log or one with a replica on each of `servers`. */
+/**
+ * Configures a node without HTTP in one folder, with an embedded log or with a log that has a replica on each of
+ * `servers`.
+ */
 export function executionsConfig(dir: string, servers?: readonly string[]): object {
   const embedded = { "cairn/module": "cairn.embedded/->tx-log", path: join(dir, "log") };
   const replicated = { "cairn/module": "cairn.nats/->tx-log", servers, replicas: servers?.length };

@@ -12,7 +12,7 @@ const BUCKET = "bench";
 const MESSAGES_PER_WINDOW = 500;
 const MAX_OPEN_WINDOWS = 8;
 
-/** Has a node create a log, and publishes a transaction for each record. Returns the stream's name. */
+/** Makes a node create a log, and publishes a transaction for each record. Returns the stream's name. */
 export async function fillLog(url: string, records: Records): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "cairn-bench-first-"));
   try {

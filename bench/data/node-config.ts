@@ -13,15 +13,15 @@ export type StorePlace = string | BucketPlace;
 /** The options in which the nodes of the bench differ. */
 export interface NodeChoice {
   readonly dir: string;
-  /** Its log on NATS; without it, the node has a log of its own. */
+  /** The node's log on NATS. Without it, the node has its own log. */
   readonly log?: FilledLog;
   /** The store of a log backup from which the node reads instead. */
   readonly fromBackup?: StorePlace;
-  /** The approximate interval between backups of the log, in ISO 8601; needs `checkpoints`. */
+  /** The approximate interval between backups of the log, in ISO 8601. It requires `checkpoints`. */
   readonly backUp?: string;
-  /** The store of its checkpoints; without it, the node saves none. */
+  /** The store of the node's checkpoints. Without it, the node saves none. */
   readonly checkpoints?: StorePlace;
-  /** The port of its HTTP server; without it, the node has none. */
+  /** The port of the node's HTTP server. Without it, the node has no HTTP server. */
   readonly port?: number;
 }
 

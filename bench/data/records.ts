@@ -9,7 +9,7 @@ export const BUCKET = "records";
 const KEY_PREFIX = "record-";
 const KEY_LENGTH = 24;
 const POOL_LENGTH = 1 << 20;
-// Odd and larger than a document, so that neighbours have nothing in common that could be compressed.
+// The stride is odd and larger than a document, so that neighbours have nothing in common that could be compressed.
 const STRIDE = 7_919;
 
 /** The records of a run: 24-byte keys in ascending order, and JSON strings of 300 random characters. */
@@ -36,7 +36,9 @@ export class Records {
   }
 }
 
-/** Shares no factor with usual counts, so that multiples of it visit every record before they repeat any. */
+/**
+ * A number that shares no factor with usual counts, so that its multiples visit every record before they repeat any.
+ */
 const SCATTER = 514_229;
 
 /** Returns the index of the `n`-th of `count` records in scattered order. */

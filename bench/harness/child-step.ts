@@ -13,8 +13,8 @@ export interface StepRequest {
 export type StepAnswer = { readonly figures: Figures } | { readonly error: string };
 
 /**
- * Runs a step in a separate process, so that it shares neither memory nor compiled code with others. The step's clock starts inside it,
- * so that starting the process is not measured.
+ * Runs a step in a separate process, so that it shares neither memory nor compiled code with others. The step's clock
+ * starts inside it, so that the start of the process is not measured.
  */
 export async function runStep<Name extends StepName>(
   name: Name,

@@ -33,8 +33,8 @@ export async function settle(): Promise<void> {
 
 /**
  * Touches as much memory as a run needs for the pages of its files: if the host of a virtual machine reclaims free
- * memory, the first process that touches it again is slowed down. Call it just before the clock starts, since the host
- * reclaims memory within two seconds.
+ * memory, the first process that touches it again is slowed down. Call it just before the clock starts, because the
+ * host reclaims memory within two seconds.
  */
 export async function touchPages(): Promise<void> {
   const path = join(tmpdir(), `cairn-bench-${randomUUID()}`);

@@ -20,8 +20,8 @@ func main() { etcdmain.Main(os.Args) }
 `;
 
 /**
- * Returns the path of etcd: the newest version, built from its Go module, or without Go the installed one. Undefined if
- * there is neither.
+ * Returns the path of etcd: the newest version, built from its Go module, or the installed one if there is no Go;
+ * undefined if there is neither.
  */
 export async function findEtcd(onProgress: (what: string) => void): Promise<string | undefined> {
   const built = join(FOLDER, "etcd");

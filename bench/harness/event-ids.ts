@@ -6,8 +6,8 @@ const KIND_OFFSET = 8;
 const LETTER_T = 0x74;
 
 /**
- * Finds the transaction ids in a stream of server-sent events without parsing the rest, since one process follows a thousand streams.
- * A document cannot look like an id, since it contains no line breaks.
+ * Finds the transaction ids in a stream of server-sent events without parsing the rest, because one process follows a
+ * thousand streams. A document cannot look like an id, because it contains no line breaks.
  */
 export class EventIds {
   count = 0;

@@ -12,7 +12,7 @@ export interface LimitedLink {
   close(): Promise<void>;
 }
 
-/** The resolution of timers: shorter waits are skipped. */
+/** The resolution of timers. Shorter waits are skipped. */
 const TICK_MS = 2;
 
 /**
@@ -75,7 +75,7 @@ async function relay(from: Socket, to: Socket, direction: Direction): Promise<vo
     }
     to.end();
   } catch {
-    // The other end sees the connection break, as over a network.
+    // The connection breaks for the other end, as over a network.
     to.destroy();
   }
 }

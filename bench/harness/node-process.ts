@@ -12,7 +12,8 @@ import { cleanEnvironment } from "./child-step.ts";
 import { peakMemory } from "./peak-memory.ts";
 import type { Figures } from "./figures.ts";
 
-// Polls often enough to measure the time to about 2 %, but not so often that responding slows the node down.
+// The polling is frequent enough to measure the time to about 2 %, but not so frequent that the responses slow the node
+// down.
 const POLL_SHARE = 0.02;
 const MAX_POLL_MS = 100;
 

@@ -3,12 +3,15 @@ import { systemErrorCode } from "@cairn/kv";
 
 const MEGABYTE = 1_000_000;
 
-/** Returns a process's peak resident memory in MB. Without /proc, returns that of this process. */
+/** Returns a process's peak resident memory in MB. Without /proc, returns the peak of this process. */
 export function peakMemory(pid: number | "self" = "self"): number {
   return statusField(pid, "VmHWM") ?? (process.resourceUsage().maxRSS * 1024) / MEGABYTE;
 }
 
-/** Resets this process's peak, so that {@link peakMemory} covers only what follows. Returns the resident memory in MB. */
+/**
+ * Resets this process's peak, so that {@link peakMemory} covers only the time from now on. Returns the resident memory
+ * in MB.
+ */
 export function resetPeakMemory(): number {
   try {
     writeFileSync("/proc/self/clear_refs", "5");

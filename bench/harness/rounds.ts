@@ -31,7 +31,8 @@ export interface Measured {
 export type Round = ReadonlyMap<string, Figures>;
 
 /**
- * Runs every contestant once in each round, one after another, so that a slow spell of the machine affects all of them and not only one.
+ * Runs every contestant once in each round, one after another, so that a slow phase of the machine affects all of them
+ * and not only one.
  */
 export async function runRounds(
   { contestants }: Comparison,

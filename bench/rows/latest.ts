@@ -13,7 +13,7 @@ const LATEST_OF_THREE = "linearizable, three servers";
 /** The cost of linearizable reads. */
 export const latest: Row = {
   name: "latest",
-  title: "documents read over HTTP on 32 connections, linearizable and as they come",
+  title: "documents read over HTTP on 32 connections, with and without linearizable=true",
   async prepare(workspace) {
     const cluster = await startNatsCluster();
     workspace.atClose(() => cluster.close());

@@ -18,7 +18,9 @@ const BACKED_UP = "backup each second";
 const CHANGED_PART = 0.01;
 const WRITER_SECONDS = 10;
 
-/** Building an index from segments in a folder and in S3, compared with building it from the log itself. */
+/**
+ * The construction of an index from segments in a folder and in S3, compared with its construction from the log itself.
+ */
 export const logBackup: Row = {
   name: "log-backup",
   title: "an index from the segments of a log, against the log itself",
@@ -60,7 +62,7 @@ export const logBackup: Row = {
   },
 };
 
-/** The bytes that a backup writes, compared with those of the transactions. */
+/** The bytes that a backup writes, compared with the bytes of the transactions. */
 export const logBackupBytes: Row = {
   name: "log-backup-bytes",
   title:
@@ -113,7 +115,7 @@ export const logBackupWriter: Row = {
   },
 };
 
-/** Returns how many records are put, and how many of them are changed. */
+/** Returns the number of records that are put, and the number of records that are changed. */
 function changesOf({ records: { count } }: Workspace): { records: number; changes: number } {
   return { records: count, changes: Math.round(count * CHANGED_PART) };
 }

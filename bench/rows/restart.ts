@@ -5,7 +5,7 @@ const MANY = "many";
 const FEW_EXECUTIONS = 10_000;
 const FEWEST = "1,000";
 
-/** Starting on an index with many executions, and listing them, compared with few. */
+/** The start on an index with many executions, and lists of them, compared with an index with few. */
 export const restart: Row = {
   name: "restart",
   title: "a start until ready with every counter known, and lists of 100, with many executions against few",

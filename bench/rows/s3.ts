@@ -32,7 +32,7 @@ export const s3Link: Row = {
   prepare: async (workspace) => await compare(workspace, GIGABIT_PER_SECOND),
 };
 
-/** Prepares the comparison; with `bytesPerSecond`, over a link with that rate in each direction. */
+/** Prepares the comparison. With `bytesPerSecond`, it is made over a link with that rate in each direction. */
 async function compare(workspace: Workspace, bytesPerSecond?: number): Promise<Comparison> {
   const server = await BucketServer.start(bytesPerSecond);
   workspace.atClose(() => server.close());

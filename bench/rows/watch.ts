@@ -13,7 +13,7 @@ const ALL = "1,000 watch everything";
 /** The slowdown that watchers cause on a node under load, and the events that watchers miss. */
 export const watch: Row = {
   name: "watch",
-  title: "2,000 transactions a second come in while 1,000 watch over HTTP",
+  title: "2,000 transactions per second arrive while 1,000 clients watch over HTTP",
   prepare(workspace) {
     return Promise.resolve({
       contestants: [

@@ -22,7 +22,7 @@ export async function takeCheckpointOnce({ config }: { readonly config: object }
 
 const POLL_MS = 20;
 
-/** Saves a checkpoint and returns how long that took. If the node is saving one already, waits for that one. */
+/** Saves a checkpoint and returns the duration. If the node is already saving one, waits for it. */
 async function savedCheckpoint(node: CairnNode): Promise<{ seconds: number; bytes: number }> {
   const begin = performance.now();
   try {

@@ -3,7 +3,7 @@ import { copyDirectory, flush, seconds } from "../harness/command.ts";
 import type { Figures } from "../harness/figures.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
 
-/** Copies a LevelDB's directory, flushes the copy, opens it and reads a row: the minimum for any join. */
+/** Copies the directory of a LevelDB database, flushes the copy, opens it and reads a row: the minimum for any join. */
 export async function copyAndOpen({
   from,
   to,

@@ -5,7 +5,9 @@ import type { Figures } from "../harness/figures.ts";
 
 const OPEN_SUBMISSIONS = 256;
 
-/** Fills a node's folder with executions, `each` in a transaction, with two indexed fields if `indexed`. */
+/**
+ * Fills a node's folder with executions, `each` of them per transaction, with two indexed fields if `indexed` is set.
+ */
 export async function makeExecutions(input: {
   readonly dir: string;
   readonly count: number;

@@ -6,7 +6,9 @@ import { executionsConfig, execution } from "../data/executions.ts";
 import type { Figures } from "../harness/figures.ts";
 import { openConnection, sendRequest } from "../harness/http-connection.ts";
 
-/** The server: a node with the executions in `dir`, or without `dir` a route that returns a constant of the same size. */
+/**
+ * The server: a node with the executions in `dir` or, without `dir`, a route that returns a constant of the same size.
+ */
 export interface ServedReads {
   readonly dir?: string;
   /** The servers of the log, unless it is embedded. */
@@ -24,7 +26,7 @@ export interface AskedReads {
 }
 
 const CONNECTIONS = 32;
-// Enough reads that the compiler has finished in both processes.
+// The number of reads is large enough that the compiler has finished in both processes.
 const WARMUP_READS = 100_000;
 // Puts the document that {@link serveReads} waits for.
 const STOP =

@@ -8,7 +8,7 @@ export interface AskedWrites {
   readonly connections: number;
   readonly seconds: number;
   readonly server: "cairn" | "etcd";
-  /** The number of keys, which are written again and again in a scattered order; undefined if every key is new. */
+  /** The number of keys, which are written repeatedly in a scattered order; undefined if every key is new. */
   readonly keys?: number;
 }
 

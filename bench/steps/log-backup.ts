@@ -13,10 +13,10 @@ const MB = 1_000_000;
  * holds.
  */
 const TIMES_CHANGED = 4;
-/** The tag of a log in a message; only its length matters here. */
+/** The tag of a log in a message. Only its length matters here. */
 const ANY_TAG = "0".repeat(16);
 
-/** Starts a node that backs its log up, and ends once the backup holds the whole log. */
+/** Starts a node that backs its log up, and ends once the backup contains the whole log. */
 export async function fillBackup({ config }: { readonly config: object }): Promise<Figures> {
   const node = await startNode(config, { env: {} });
   try {
@@ -29,14 +29,14 @@ export async function fillBackup({ config }: { readonly config: object }): Promi
 }
 
 /**
- * Puts records, changes some of them in scattered order several times, and measures how much the backup writes for a
- * change. Changes them once more while nothing is backed up, compacts the whole index, and measures again.
+ * Puts records, changes some of them in scattered order several times, and measures how many bytes the backup writes
+ * for a change. Changes them once more while nothing is backed up, compacts the whole index, and measures again.
  */
 export async function changeAndBackUp(input: {
   readonly config: object;
   /** The same node without a backup. */
   readonly withoutBackup: object;
-  /** The directory of its LevelDB. */
+  /** The directory of the node's LevelDB database. */
   readonly index: string;
   readonly records: number;
   readonly changes: number;

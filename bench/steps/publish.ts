@@ -5,7 +5,10 @@ import { latencyFigures } from "./http-writes.ts";
 const PAYLOAD = new Uint8Array(400).fill(0x78);
 const WARMUP_MS = 1_000;
 
-/** Publishes messages to a stream, `concurrent` at a time; each of them waits until the previous one is stored. */
+/**
+ * Publishes messages to a stream from `concurrent` publishers, each of which waits until its previous message is
+ * stored.
+ */
 export async function publishSteadily({
   url,
   stream,

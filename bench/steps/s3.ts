@@ -95,7 +95,7 @@ export async function downloadPlainly(input: {
       }
     };
     await Promise.all(Array.from({ length: CONCURRENT_PARTS }, fetchRanges));
-    // Like a restore.
+    // The file is flushed, as in a restore.
     await file.sync();
     await file.close();
     return bytes;
@@ -138,7 +138,7 @@ async function measured(work: () => Promise<number>): Promise<Figures> {
   return { s: seconds, "MB/s": bytes / 1_000_000 / seconds, "peak MB": peak, "MB above idle": peak - idle };
 }
 
-/** Returns a source whose capture is hard links of a directory's files. */
+/** Returns a source whose capture consists of hard links to a directory's files. */
 function sourceOf(files: string): CheckpointSource {
   const log = { id: "bench", name: "bench", offset: 0 };
   return {

@@ -17,20 +17,20 @@ export interface WrittenRow {
 
 /** A store to write to, and the backups that disturb the writer. */
 export interface Disturbed {
-  /** The number of records in the store; the writer overwrites them in scattered order. */
+  /** The number of records in the store. The writer overwrites them in scattered order. */
   readonly records: number;
   /** Resolves once readers see the rows. */
   readonly write: (rows: readonly WrittenRow[]) => Promise<unknown>;
   /** Creates one backup. */
   readonly disturb: (round: number) => Promise<void>;
-  /** Removes a backup. Not measured. */
+  /** Removes a backup. The removal is not measured. */
   readonly tidy: (round: number) => Promise<void>;
 }
 
 /**
  * Writes a batch every millisecond, first undisturbed for some seconds and then during a few backups. A latency is
  * measured from the call until the rows can be read; the longest wait is measured from the time at which the batch was
- * due, so that it includes times in which the thread was blocked.
+ * due, so that it includes times during which the thread was blocked.
  */
 export async function measureSteadyWriter({ records, write, disturb, tidy }: Disturbed): Promise<Figures> {
   const batch = batches(records);
@@ -45,7 +45,7 @@ export async function measureSteadyWriter({ records, write, disturb, tidy }: Dis
       await write(rows);
       const end = performance.now();
       latencies.push(end - begin);
-      // One interval is subtracted, since timers may be late by themselves.
+      // One interval is subtracted, because timers may be late by themselves.
       longestWait = Math.max(longestWait, end - due - INTERVAL_MS);
       due = Math.max(due + INTERVAL_MS, end - INTERVAL_MS);
       await delay(Math.max(0, due - end));

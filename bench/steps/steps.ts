@@ -1,6 +1,6 @@
 /**
- * The steps that can run in a separate process, by name. Each module is loaded on demand, so that a step's memory does not include that
- * of other steps.
+ * The steps that can run in a separate process, by name. Each module is loaded on demand, so that a step's memory does
+ * not include the modules of other steps.
  */
 export const STEPS = {
   drain: async () => (await import("./drain.ts")).drainLog,

@@ -9,12 +9,13 @@ export interface NodeWatchers {
   readonly count: number;
   /** Whether each watches its own namespace (`n0`, `n1`, …) instead of everything. */
   readonly own: boolean;
-  /** The number of transactions, which write to the namespaces in turn. One more at the end writes to all. */
+  /** The number of transactions, which write to the namespaces in turn. A final transaction writes to all of them. */
   readonly transactions: number;
 }
 
 /**
- * Opens the watches, starts the load, and compares the transactions that each watcher received with the written ones.
+ * Opens the watches, starts the load, and compares the transactions that each watcher received with the ones that were
+ * written.
  */
 export async function watchNode({ port, count, own, transactions }: NodeWatchers): Promise<Figures> {
   const url = `http://127.0.0.1:${port}`;

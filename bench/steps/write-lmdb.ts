@@ -9,7 +9,7 @@ import { measureSteadyWriter } from "./steady-writer.ts";
 
 const LOAD_BATCH = 10_000;
 
-/** Writes the records to a new lmdb. */
+/** Writes the records to a new lmdb database. */
 export async function makeLmdb({
   dir,
   records: count,
@@ -29,7 +29,7 @@ export async function makeLmdb({
   return {};
 }
 
-/** Measures an lmdb's own backup, flushed. */
+/** Measures the backup function of lmdb, including a flush. */
 export async function backUpLmdb({
   dir,
   backupDir,
@@ -51,7 +51,7 @@ async function backUp(database: RootDatabase<Buffer, string>, folder: string): P
   await flush(folder, { files: true });
 }
 
-/** Measures a steady writer on an lmdb, before and during its own backups. */
+/** Measures a steady writer on an lmdb database, before and during its own backups. */
 export async function writeLmdb(input: {
   readonly dir: string;
   readonly backupDir: string;
@@ -72,7 +72,7 @@ export async function writeLmdb(input: {
   return { ...figures, "peak MB": peakMemory() };
 }
 
-/** Opens an lmdb that does not flush each write, as Cairn's index does not. */
+/** Opens an lmdb database that does not flush each write, like Cairn's index. */
 function openLmdb(dir: string): RootDatabase<Buffer, string> {
   return open<Buffer, string>({ path: dir, noSync: true, encoding: "binary", eventTurnBatching: false });
 }

@@ -7,8 +7,9 @@ import type { Figures } from "../harness/figures.ts";
 const MB = 1_000_000;
 
 /**
- * Puts records into RocksDB, backs it up with its BackupEngine, and measures how much the next backups add: first after
- * some records have changed in scattered order, and then after a full compaction. Needs `ldb` (Debian: rocksdb-tools).
+ * Puts records into RocksDB, backs it up with its BackupEngine, and measures how many bytes the next backups add: first
+ * after some records have changed in scattered order, and then after a full compaction. Requires `ldb` (Debian:
+ * rocksdb-tools).
  */
 export async function backUpRocksdb(input: {
   readonly dir: string;

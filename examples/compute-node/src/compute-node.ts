@@ -36,7 +36,7 @@ export async function runExecutions(store: ExecutionStore, { slots, signal }: Co
   await Promise.all(Array.from({ length: slots }, slot));
 }
 
-/** Yields executions in the state `created`: lists them, then follows the watch. */
+/** Yields executions in the state `created`: lists them, and then follows the watch. */
 async function* createdExecutions(
   store: ExecutionStore,
   signal: AbortSignal,
@@ -50,8 +50,8 @@ async function* createdExecutions(
         yield created;
       }
     }
-    // If all slots are busy for long, the watch is cut off as too slow, and the loop lists all waiting executions again. An execution that
-    // is found twice runs once, since it is claimed at the revision at which it was seen.
+    // If all slots are busy for long, the watch is cut off as too slow, and the loop lists all waiting executions
+    // again. An execution that is found twice runs once, because it is claimed at the revision at which it was seen.
     yield* store.createdAfter(from ?? 0, signal);
   }
 }

@@ -3,7 +3,7 @@ import type { Policies } from "@cairn/node";
 /** The state of an execution. The last two are final. */
 export type ExecutionState = "created" | "running" | "completed" | "failed";
 
-/** A document of `executions`. Clients put it as `created`; the compute node updates it. */
+/** A document of `executions`. Clients put it as `created`, and the compute node updates it. */
 export type Execution = {
   readonly state: ExecutionState;
   readonly password: string;
@@ -15,7 +15,7 @@ export type Execution = {
   readonly error?: string;
 };
 
-/** The number of executions in each state; states without executions are absent. */
+/** The number of executions in each state. States without executions are absent. */
 export type Counters = Readonly<Record<string, number>>;
 
 /** The bucket of the executions. */

@@ -28,7 +28,7 @@ async function start(keepFor: string): Promise<ComputeProcess> {
   return compute;
 }
 
-/** Returns an execution; every tenth one has 0 rounds, which cannot be computed. */
+/** Returns an execution. Every tenth one has 0 rounds, which cannot be computed. */
 function execution(number: number): Execution {
   return { state: "created", password: `p${number}`, rounds: number % 10 === 0 ? 0 : 2_000 };
 }
@@ -47,14 +47,14 @@ function derivedKey({ password, rounds }: Execution): string {
   return pbkdf2Sync(password, "cairn", rounds, 32, "sha256").toString("hex");
 }
 
-/** Returns how many executions have ended. */
+/** Returns the number of executions that have ended. */
 async function countEnded({ greeting }: ComputeProcess): Promise<number> {
   const { counters } = await reportedCounters(greeting.ready);
   return (counters["completed"] ?? 0) + (counters["failed"] ?? 0);
 }
 
 describe("the compute node", () => {
-  it("has the right number of executions in each state immediately after kill -9 and a restart", async () => {
+  it("has the correct number of executions in each state immediately after kill -9 and a restart", async () => {
     let node = await start("P30D");
     expect(node.greeting.counters).toEqual({});
     await submit(node.greeting.ready, EXECUTIONS);
@@ -70,7 +70,7 @@ describe("the compute node", () => {
       expect(Object.values(counters).reduce((sum, count) => sum + count)).toBe(EXECUTIONS);
       expect(node.abandoned).toBe(counters["running"] ?? 0);
       abandoned += node.abandoned;
-      // The counters are also right over HTTP, while executions run.
+      // The counters are also correct over HTTP, while executions run.
       const reported = await reportedCounters(node.greeting.ready);
       expect(reported.counters).toEqual(await fullCount(node.client, reported.txId));
     }
@@ -120,7 +120,7 @@ describe("the compute node", () => {
     let node = await start("PT0.5S");
     await submit(node.greeting.ready, 60);
     await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBeGreaterThan(0);
-    // Documents expire according to the times of transactions, so something must be written.
+    // Documents expire according to the times of transactions, so a transaction must be written.
     await expect
       .poll(
         async () => {

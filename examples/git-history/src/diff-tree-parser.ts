@@ -22,9 +22,9 @@ export interface CommitHeader {
 /** Receives the commits and changes, in the order of the stream. */
 export interface HistoryHandler {
   commit(header: CommitHeader): void;
-  /** The commit wrote a path. `path` is valid during the call only. */
+  /** Called if the commit wrote a path. `path` is valid only during the call. */
   put(path: Buffer, mode: string, oid: string): void;
-  /** The commit removed a path. `path` is valid during the call only. */
+  /** Called if the commit removed a path. `path` is valid only during the call. */
   remove(path: Buffer): void;
 }
 
@@ -122,7 +122,7 @@ export class DiffTreeParser {
 
 function text(bytes: Buffer, limit: number): string {
   let end = Math.min(bytes.length, limit);
-  // Never cuts between the bytes of a character.
+  // The cut is never between the bytes of a character.
   while (end > 0 && end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
   return bytes.toString("utf8", 0, end);
 }

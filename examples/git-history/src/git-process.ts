@@ -28,7 +28,7 @@ const INHERITED_VARIABLES = [
   "GIT_NOGLOB_PATHSPECS",
   "GIT_ICASE_PATHSPECS",
 ];
-// Enough for the last messages; in a broken repository git may report every object.
+// This is enough for the last messages. In a broken repository, git may report every object.
 const MAX_STDERR_CHARACTERS = 4096;
 
 /** Returns an environment in which git shows the stored history: no replacements, no grafts, untranslated messages. */

@@ -21,7 +21,8 @@ export interface HistoryOptions {
   readonly maxTransactionBytes?: number;
 }
 
-// A plumbing command, because it ignores the user's log.* and diff.* settings; those that it does read are overridden.
+// A plumbing command is used, because it ignores the user's log.* and diff.* settings. The settings that it does read
+// are overridden.
 const DIFF_TREE = [
   "diff-tree",
   "--stdin",
@@ -50,7 +51,8 @@ export async function* historyLines(options: HistoryOptions): AsyncGenerator<str
     options.sinceCommit === undefined ? undefined : await resolveCommit(directory, options.sinceCommit);
   const name = await repositoryName(directory, options.name);
 
-  // Commits sent to diff-tree whose changes have not come back yet: bounded by the pipes' buffers.
+  // The commits that were sent to diff-tree and whose changes have not been read yet. The pipes' buffers bound their
+  // number.
   const underway: CommitPlace[] = [];
   const lines: string[] = [];
   const writer = new TransactionWriter({
@@ -131,8 +133,8 @@ function nextPlace(underway: CommitPlace[], oid: string): CommitPlace {
 }
 
 /**
- * Throws the first failure in the given order. When git dies, its pipes also break; that error would not explain the
- * cause.
+ * Throws the first failure in the given order. When git dies, its pipes also break, but that error would not explain
+ * the cause.
  */
 async function settle(parts: readonly Promise<void>[]): Promise<void> {
   for (const outcome of await Promise.allSettled(parts)) {

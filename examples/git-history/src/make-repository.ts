@@ -5,7 +5,7 @@ import { type ScriptOptions, repositoryScript } from "./repository-script.ts";
 
 /** Describes a repository to create. The same plan results in the same commits, with the same object ids. */
 export interface RepositoryPlan {
-  /** The repository's directory; created if needed. */
+  /** The repository's directory, which is created if necessary. */
   readonly directory: string;
   /** The length of the first-parent history. */
   readonly commits: number;
@@ -43,7 +43,7 @@ export async function makeRepository(plan: RepositoryPlan): Promise<MadeReposito
   git.stdout.resume();
   const oidLength = objectFormat === "sha1" ? 40 : 64;
   const written = pipeline(() => chunks({ commits, seed, files, branch, oidLength }), git.stdin);
-  // If git fails, its own error explains more than that of the broken pipe.
+  // If git fails, its own error explains more than the error of the broken pipe.
   written.catch(() => undefined);
   await git.finished;
   await written;

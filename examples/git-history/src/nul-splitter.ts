@@ -1,4 +1,4 @@
-/** Receives a token without its NUL. `bytes` is valid during the call only; `length` is larger if the token was cut. */
+/** Receives a token without its NUL. `bytes` is valid only during the call. `length` is larger if the token was cut. */
 export type TokenHandler = (bytes: Buffer, length: number) => void;
 
 /** The number of bytes of a token that are kept. */

@@ -11,15 +11,16 @@ export interface ExpectedFile {
   readonly document: FileDocument;
 }
 
-/** A commit's change of a path; `document` is null if the commit removed it. */
+/** A commit's change of a path. `document` is null if the commit removed the path. */
 export interface ExpectedChange {
   readonly commit: string;
   readonly document: FileDocument | null;
 }
 
 /**
- * Yields the files of a commit as `git ls-tree` lists them, in the order of a node's keys (by the UTF-8 bytes of the name). Git sorts by
- * the bytes of the path, so names that differ from their paths are collected first and merged in; only those are kept in memory.
+ * Yields the files of a commit as `git ls-tree` lists them, in the order of a node's keys (by the UTF-8 bytes of the
+ * name). Git sorts by the bytes of the path, so names that differ from their paths are collected first and merged in.
+ * Only these names are kept in memory.
  */
 export async function* expectedFiles(
   directory: string,
@@ -84,7 +85,7 @@ export async function* expectedHistory(
   }
 }
 
-// Overrides settings of the user that would change the output of git log.
+// These options override settings of the user that would change the output of git log.
 const LOG_SETTINGS = [
   "-c",
   "log.diffMerges=separate",

@@ -4,7 +4,7 @@ import { SeededRandom } from "./seeded-random.ts";
 
 /** Options for {@link repositoryScript}. */
 export interface ScriptOptions {
-  /** The number of commits in the first-parent history; merged branches have additional ones. */
+  /** The number of commits in the first-parent history. Merged branches have additional commits. */
   readonly commits: number;
   readonly seed: number;
   /** The number of files in the first commit. */
@@ -36,8 +36,8 @@ export function* repositoryScript(options: ScriptOptions): Generator<string, voi
 }
 
 /**
- * `#paths` may be wrong after a directory became a file. That is harmless, because fast-import silently deletes missing paths and turns
- * files into directories.
+ * `#paths` may be wrong after a directory has become a file. That is harmless, because fast-import silently deletes
+ * missing paths and turns files into directories.
  */
 class Script {
   readonly #options: ScriptOptions;

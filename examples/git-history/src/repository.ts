@@ -6,7 +6,7 @@ const MAX_NAMESPACE_BYTES = 253;
 
 /** Returns the object id of the commit that `revision` names (a branch, a tag, an abbreviated id, `HEAD~3`, …). */
 export async function resolveCommit(directory: string, revision: string): Promise<string> {
-  // Checked first, so that a missing repository is not reported as a missing revision.
+  // The repository is checked first, so that a missing one is not reported as a missing revision.
   await askGit(directory, ["rev-parse", "--git-dir"]);
   const unknown = new HistoryError(
     `${revision} names no commit in the repository at ${resolve(directory)}.`,

@@ -77,7 +77,7 @@ export class TransactionWriter implements HistoryHandler {
   #add(op: string): void {
     const header = this.#header;
     if (header === undefined) throw new HistoryError("git diff-tree printed a change before any commit.");
-    // Plus one for the comma.
+    // One byte is added for the comma.
     const bytes = Buffer.byteLength(op) + 1;
     const limit = this.#options.maxBytes - this.#envelopeBytes(header);
     if (bytes > limit) {

@@ -77,7 +77,7 @@ describe("the history of a generated repository", () => {
     expect(sorted(folded.files)).toEqual([...(await filesByGit(directory, "HEAD", "r"))]);
   });
 
-  it("is identical, byte for byte, every time, even if it is printed in parts", async () => {
+  it("is always identical, byte for byte, even if it is printed in parts", async () => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 200, seed: 14 });
     const name = "r";
     const all = await readLines(historyLines({ directory, name }));

@@ -37,7 +37,7 @@ describe("a generated repository", () => {
       "a newline in a path": /\\n/,
       "a path above 1,024 bytes": /\t.{1100,}/,
     };
-    // Compares names, since a report with the whole script would be megabytes long.
+    // The test compares names, because a report with the whole script would be megabytes long.
     const missing = Object.keys(cases).filter((name) => cases[name]?.test(text) !== true);
     expect(missing).toEqual([]);
     const roots = gitText(directory, "rev-list", "--max-parents=0", "--count", "HEAD");

@@ -34,7 +34,7 @@ describe("the expected files", () => {
     expect(await all(expectedFiles(directory))).toEqual([]);
   });
 
-  it("are those of the whole commit, even when read from a subdirectory", async () => {
+  it("are the files of the whole commit, even if they are read from a subdirectory", async () => {
     const directory = smallRepository();
     git(directory, "checkout-index", "-a");
     commitFiles(directory, "below", { "sub/b": "2" });

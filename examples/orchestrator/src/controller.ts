@@ -24,7 +24,10 @@ export class Controller {
   readonly #state = new ClusterState();
   /** The last transaction with a decision. It must be seen before the next decision. */
   #decided = 0;
-  /** The time of the last visible change of the lease, by this process's clock; clocks of different processes are never compared. */
+  /**
+   * The time of the last visible change of the lease, by this process's clock. Clocks of different processes are never
+   * compared.
+   */
   #leaseSeenAt = performance.now();
   #leaseSeen: number | undefined;
   #wake: (() => void) | undefined;
@@ -34,7 +37,7 @@ export class Controller {
     this.#options = { client, name, leaseMs, onAction };
   }
 
-  /** Must be called with everything that {@link follow} yields, in that order. */
+  /** Must be called with everything that {@link follow} yields, in the same order. */
   see(followed: Followed): void {
     this.#state.apply(followed);
     if (this.#state.lease?.revision !== this.#leaseSeen) {
@@ -61,7 +64,7 @@ export class Controller {
     }
   }
 
-  /** Resolves once something has been seen since the last turn began, or after a third of the lease. */
+  /** Resolves once anything has been seen since the last turn began, or after a third of the lease. */
   async #somethingToDo(signal: AbortSignal): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => this.#wake?.(), this.#options.leaseMs / 3);
@@ -79,7 +82,7 @@ export class Controller {
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    // Otherwise a decision that has not been seen yet would be repeated in vain.
+    // Otherwise, a decision that has not been seen yet would be repeated in vain.
     if (this.#state.txId < this.#decided) return;
     const { name, leaseMs } = this.#options;
     const holds = this.#state.lease?.document.holder === name;
@@ -112,7 +115,7 @@ export class Controller {
       if (ops.length === 0) continue;
       const done = ops.flatMap((op) => (op[0] === "put" || op[0] === "delete" ? [`${op[0]} ${op[2]}`] : []));
       if (await this.#transact(ops, signal)) this.#options.onAction(`${key}: ${done.join(", ")}`);
-      // One decision at a time: the next one takes this deployment's new pods into account.
+      // There is one decision at a time, because the next one takes this deployment's new pods into account.
       return;
     }
   }

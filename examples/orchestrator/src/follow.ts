@@ -5,7 +5,10 @@ import {
   type ClientTransaction,
 } from "@cairn/client";
 
-/** A snapshot as of a transaction, then every transaction after it. A later `snapshot` replaces everything before it. */
+/**
+ * A snapshot as of a transaction, followed by every transaction after it. A later `snapshot` replaces everything before
+ * it.
+ */
 export type Followed =
   | { readonly kind: "snapshot"; readonly txId: number; readonly documents: readonly Listed[] }
   | { readonly kind: "transaction"; readonly transaction: ClientTransaction };
@@ -16,8 +19,8 @@ export interface Listed extends ClientDocument {
 }
 
 /**
- * Lists, then follows: yields the contents of `buckets` and then every later transaction, once and in order, whichever nodes come and go.
- * Ends when `signal` is aborted.
+ * Lists and then follows: yields the content of `buckets` and every later transaction, once and in order, whichever
+ * nodes come and go. Ends when `signal` is aborted.
  */
 export async function* follow(
   client: CairnClient,

@@ -3,7 +3,7 @@ import type { ClusterState } from "./cluster-state.ts";
 import type { Deployment, Pod, Seen } from "./resources.ts";
 
 /**
- * Returns the operations of a transaction that makes a deployment's pods match it; none if they already do. The
+ * Returns the operations of a transaction that makes a deployment's pods match it; none if they already match. The
  * operations include the revisions on which the decision is based, so that it takes effect only if nothing has changed
  * since, and an event for each change, which is recorded only if the decision takes effect.
  */
@@ -35,7 +35,7 @@ function missingPods(
 ): TxOperation[] {
   const ops: TxOperation[] = [];
   const room = roomOnNodes(state);
-  // Names of pods that this transaction deletes are not free yet: it must not write a key twice.
+  // The names of pods that this transaction deletes are not free yet, because a transaction must not write a key twice.
   const taken = new Set(pods.map(([name]) => name));
   for (let missing = replicas - kept.length, number = 0; missing > 0; number += 1) {
     const name = `${key}-${number}`;
@@ -52,7 +52,7 @@ function missingPods(
   return ops;
 }
 
-/** Returns how many more pods each node can run. */
+/** Returns the number of further pods that each node can run. */
 function roomOnNodes(state: ClusterState): Map<string, number> {
   const room = new Map([...state.nodes].map(([key, { document }]) => [nodeName(key), document.pods]));
   for (const { document } of state.pods.values()) {

@@ -1,7 +1,7 @@
 /** A document of `deployments`, which users write: the desired number of pods of an image. */
 export type Deployment = { readonly image: string; readonly replicas: number };
 
-/** A document of `pods`. The controller creates it and chooses its node; that node's kubelet sets its phase. */
+/** A document of `pods`. The controller creates it and chooses its node, and that node's kubelet sets its phase. */
 export type Pod = {
   readonly deployment: string;
   readonly image: string;
@@ -17,7 +17,7 @@ export type Machine = { readonly pods: number };
  */
 export type Lease = { readonly holder: string; readonly term: number; readonly renewal: number };
 
-/** A document with the revision at which it was seen; a write can require that revision. */
+/** A document with the revision at which it was seen. A write can require that revision. */
 export interface Seen<T> {
   readonly revision: number;
   readonly document: T;

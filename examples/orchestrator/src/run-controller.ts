@@ -3,8 +3,9 @@ import { Controller, type ControllerOptions } from "./controller.ts";
 import { follow } from "./follow.ts";
 
 /**
- * Makes the pods match the deployments, until `signal` is aborted. Any number of controllers may run; the one that holds the lease acts.
- * Each of its transactions requires the lease's revision, so that a controller that has lost the lease without noticing changes nothing.
+ * Makes the pods match the deployments, until `signal` is aborted. Any number of controllers may run, but only the one
+ * that holds the lease acts. Each of its transactions requires the lease's revision, so that a controller that has lost
+ * the lease without noticing changes nothing.
  */
 export async function runController(options: ControllerOptions): Promise<void> {
   const { client, signal, onFollowed } = options;
@@ -20,7 +21,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
   try {
     await Promise.all([see(), controller.act(either)]);
   } catch (error) {
-    // If one half fails, the other one ends, too.
+    // If one half fails, the other one also ends.
     failed.abort();
     if (!signal.aborted) throw error;
   }

@@ -41,7 +41,7 @@ async function podNames(): Promise<string[]> {
 
 describe("the lease of the controllers", () => {
   it("stays with a holder that renews it", async () => {
-    // Longer than any pause on a busy machine.
+    // The lease is longer than any pause on a busy machine.
     start("alpha", 5_000);
     start("beta", 5_000);
     await expect.poll(lease, { timeout: 30_000 }).toMatchObject({ term: 1 });

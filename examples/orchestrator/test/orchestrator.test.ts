@@ -190,7 +190,7 @@ describe("the orchestrator on three nodes of one log", () => {
     first.signal("SIGCONT");
     await scale("web", 4, "nginx:3");
     await waitUntilAsDesired();
-    // The first controller may get the lease again, if the other one was paused, too.
+    // The first controller may acquire the lease again if the other one was also paused.
     expect(first.output().slice(before.length)).toMatch(/^(first takes the lease|$)/);
     await second.kill();
     await scale("web", 1, "nginx:4");

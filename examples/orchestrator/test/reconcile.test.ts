@@ -8,7 +8,7 @@ const KEY = "default/web";
 interface Scene {
   readonly deployment?: Deployment;
   readonly nodes?: Readonly<Record<string, Machine>>;
-  /** The pods by number; each has the revision 100 + number. */
+  /** The pods by number. Each has the revision 100 + number. */
   readonly pods?: Readonly<Record<number, Partial<Pod>>>;
 }
 
@@ -25,7 +25,7 @@ function state({ deployment, nodes = { a: { pods: 5 }, b: { pods: 5 } }, pods = 
   return scene;
 }
 
-/** Returns the pods that are deleted (-) and put (+), by number, with the node of the latter. */
+/** Returns the pods that are deleted (-) and put (+), by number. Pods that are put have their node. */
 function decided(scene: Scene): string[] {
   return reconcile(state(scene), KEY).flatMap((op) => {
     if (op[0] === "put") return [`+${op[2].slice(KEY.length + 1)} ${(op[3] as Pod).node}`];

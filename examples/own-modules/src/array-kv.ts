@@ -35,7 +35,7 @@ async function openStore(dir: string): Promise<KvStore> {
   const foreign = names.find((name) => ![ROWS, DRAFT, LOCK].includes(name));
   if (!names.includes(ROWS) && foreign !== undefined) {
     throw new CairnError("INDEX_CORRUPT", `${dir} contains files such as ${foreign}, but no index.`, {
-      hint: "Name an empty directory, or one with an index in it; nothing there was changed.",
+      hint: "Choose an empty directory, or one that contains an index. Nothing there was changed.",
     });
   }
   // LevelDB's lock is released whenever its process ends. Node has no such lock.
@@ -103,7 +103,7 @@ class ArrayStore extends RowsReader implements KvStore {
 
   async batch(operations: readonly KvOperation[], options: { sync?: boolean } = {}): Promise<void> {
     this.#open();
-    // Copied now, because the caller may reuse its buffers as soon as this method returns.
+    // The operations are encoded now, because the caller may reuse its buffers as soon as this method returns.
     const line = encodeLine(operations);
     const copy = decodeLine(line.slice(0, -1)) ?? [];
     await this.#write(async () => {
@@ -200,7 +200,7 @@ async function captureRows(rows: SortedRows, dir: string): Promise<number> {
   const made = (await mkdir(dir, { recursive: true })) !== undefined;
   if ((await readdir(dir)).length > 0) {
     throw new CairnError("CONFLICT", `Nothing was captured into ${dir}, because it is not empty.`, {
-      hint: "Name an empty directory, or one that does not exist.",
+      hint: "Choose an empty directory, or one that does not exist.",
     });
   }
   try {

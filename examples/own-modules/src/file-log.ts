@@ -211,7 +211,7 @@ class FileLog implements TxLog {
   #opened(): LogFile {
     if (this.#file !== undefined) return this.#file;
     throw new CairnError("LOG_UNREACHABLE", `There is no log in ${this.#folder}.`, {
-      hint: "A node creates it when it starts for the first time.",
+      hint: "Start a node, which creates the log when it starts for the first time.",
     });
   }
 

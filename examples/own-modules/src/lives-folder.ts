@@ -42,7 +42,7 @@ export class LivesFolder {
     this.#drafts = join(path, "drafts");
   }
 
-  /** Returns the names of all files. Throws if the folder has disappeared, rather than treating it as empty. */
+  /** Returns the names of all files. If the folder has disappeared, throws instead of treating it as empty. */
   async names(): Promise<string[]> {
     const entries = await unlessMissing(() => readdir(this.#files));
     if (entries === undefined && this.#seen) {
@@ -56,7 +56,7 @@ export class LivesFolder {
 
   /** Opens the current content of a file. */
   async openLatest(name: string): Promise<{ handle: FileHandle; tag: string } | undefined> {
-    // Retries only if the file was changed in the meantime.
+    // The loop is repeated only if the file was changed in the meantime.
     for (let attempt = 0; attempt < 100; attempt += 1) {
       const folder = this.#folderOf(name);
       const [life] = (await unlessMissing(() => readdir(folder))) ?? [];
@@ -96,7 +96,7 @@ export class LivesFolder {
     if (!this.#prepared) await this.#prepare();
     const life = randomUUID();
     const folder = join(this.#drafts, randomUUID());
-    // Not recursive, so that nothing is created if the volume has disappeared.
+    // The call is not recursive, so that nothing is created if the volume has disappeared.
     await mkdir(folder);
     await mkdir(join(folder, life));
     const handle = await open(join(folder, life, "1"), "wx");
@@ -161,7 +161,7 @@ export class LivesFolder {
     await rm(away, { recursive: true });
   }
 
-  /** Returns the file system's time, from a new file; this machine's time before the first write. */
+  /** Returns the file system's time, as shown by a new file. Before the first write, returns this machine's time. */
   async now(): Promise<number> {
     if ((await this.names()).length === 0 && !this.#seen) return Date.now();
     const draft = await this.draft();
@@ -185,7 +185,8 @@ export class LivesFolder {
   async #prepare(): Promise<void> {
     await this.names();
     if (!this.#seen) {
-      // In this order, so that the folder for drafts exists whenever the folder for files does.
+      // The folders are created in this order, so that the folder for drafts exists whenever the folder for files
+      // exists.
       await mkdir(this.#drafts, { recursive: true });
       await mkdir(this.#files, { recursive: true });
       this.#seen = true;

@@ -26,7 +26,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
         for (const name of await folder.names()) {
           if (!name.startsWith(prefix)) continue;
           const file = await folder.withLatest(name, (handle) => handle.stat());
-          // Undefined if the file was removed in the meantime.
+          // It is undefined if the file was removed in the meantime.
           if (file !== undefined) {
             found.push({ name, bytes: file.result.size, modifiedAt: Math.floor(file.result.mtimeMs) });
           }
@@ -54,7 +54,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
       }
       if (await run(() => folder.begin(name, draft))) return { bytes };
       throw new CairnError("CONFLICT", `${name} is already in ${location}.`, {
-        hint: "Another node has uploaded it.",
+        hint: "Use the existing file: another node has uploaded it.",
       });
     },
 

@@ -9,7 +9,10 @@ import type { Entry, StoredEntry } from "./log-frame.ts";
 
 const FIRST_LINE = /^cairn-example-log\/1 ([0-9a-f-]{36})\n$/;
 const FIRST_LINE_BYTES = "cairn-example-log/1 ".length + 37;
-/** The distance in bytes between two remembered positions in the file, and so about how much is read to find a message. */
+/**
+ * The distance in bytes between two remembered positions in the file, and thus approximately the number of bytes that
+ * are read to find a message.
+ */
 const MARK_BYTES = 64 * 1024;
 
 interface Mark {
@@ -50,8 +53,9 @@ export class LogFile {
   }
 
   /**
-   * Opens the file and calls `onEntry` with every message. A damaged frame at the end of the file was never acknowledged and is truncated;
-   * damage before it throws `LOG_GAP`. Returns undefined if there is no file.
+   * Opens the file and calls `onEntry` with every message. A damaged frame at the end of the file was never
+   * acknowledged and is truncated. If there is damage before it, throws `LOG_GAP`. Returns undefined if there is no
+   * file.
    */
   static async open(path: string, onEntry: (entry: StoredEntry) => void): Promise<LogFile | undefined> {
     const handle = await unlessMissing(() => open(path, "r+"));
@@ -79,7 +83,10 @@ export class LogFile {
     return this.#last;
   }
 
-  /** Writes and flushes a frame. If that fails, the next call or the next opening truncates the part that was written. */
+  /**
+   * Writes and flushes a frame. If that fails, the part that was written is truncated by the next call, or when the
+   * file is next opened.
+   */
   async append(time: number, entries: readonly Entry[]): Promise<void> {
     if (this.#torn) await this.#handle.truncate(this.#end);
     this.#torn = true;

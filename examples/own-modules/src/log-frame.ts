@@ -55,7 +55,7 @@ export function countOf(body: Buffer): number {
   return body.readUInt32BE(8);
 }
 
-/** Yields the messages of a body; the first one has the position `first`. */
+/** Yields the messages of a body. The first one has the position `first`. */
 export function* decodeBody(body: Buffer, first: number): Generator<StoredEntry> {
   const time = body.readDoubleBE(0);
   const count = countOf(body);

@@ -21,7 +21,7 @@ export function encodeLine(operations: readonly KvOperation[]): string {
 export function decodeLine(line: string): KvOperation[] | undefined {
   const json = line.slice(9);
   if (line.slice(0, 9) !== `${crc32(json).toString(16).padStart(8, "0")} `) return undefined;
-  // The checksum shows that encodeLine wrote it.
+  // The checksum shows that encodeLine wrote the line.
   const changes = JSON.parse(json) as (readonly [key: string, value?: string])[];
   return changes.map(([key, value]) =>
     value === undefined

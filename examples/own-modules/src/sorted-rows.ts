@@ -41,7 +41,7 @@ export class RowsReader implements KvReader {
   }
 
   range(range: KvRange): AsyncIterable<readonly KvRow[]> {
-    // Reads the state at the time of the call, not when the first page is requested.
+    // The state is read at the time of the call, not when the first page is requested.
     return this.#pages(this.#current(), range);
   }
 

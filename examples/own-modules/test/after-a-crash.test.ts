@@ -83,7 +83,8 @@ describe("the log in one file", () => {
       expect(await again.append(bytes("4"))).toEqual({ position: 4, duplicate: false });
       expect((await takeMessages(again, 2, 3)).map(text)).toEqual(["one", "two", "4"]);
       await again.close();
-      // Each opening flushes its lock several times, which would take minutes for all cuts on a busy disk.
+      // Each time it is opened, the log flushes its lock several times, which would take minutes for all cuts on a busy
+      // disk.
       if (index % 10 !== 0 && index < torn.length - 1) continue;
       const later = await openTestLog();
       expect(await later.bounds()).toEqual({ first: 1, last: 4 });
@@ -191,7 +192,7 @@ describe("the sorted array", () => {
     expect(await readdir(path)).toEqual(["mine"]);
   });
 
-  it("reduces the size of its file by compacting", async () => {
+  it("has a smaller file after a compaction", async () => {
     const store = await openTestStore();
     for (let round = 0; round < 200; round += 1) await store.batch([put("a"), put("b")]);
     const { bytes: before } = await store.stats();
@@ -227,7 +228,7 @@ describe("the folder of lives", () => {
     expect(await store.read("lease.json")).toEqual({ text: "110", tag });
   });
 
-  it("lets exactly one of several processes win each replacement", async () => {
+  it("permits each replacement to exactly one of several processes", async () => {
     const stores = Array.from({ length: 6 }, () => createStore({ path }));
     await stores[0]?.create("count.json", "0");
     const won = await Promise.all(

@@ -45,7 +45,10 @@ export function smallRepository(): string {
   return directory;
 }
 
-/** Commits changed files (null: deleted) and returns the commit's id. A file can be given by its mode and object id. */
+/**
+ * Commits changed files and returns the commit's id. A file is deleted if it is null, and can be given by its mode and
+ * object id.
+ */
 export function commitFiles(
   directory: string,
   message: string,

@@ -11,7 +11,10 @@ export interface CommittedTransaction {
 
 type LoggedOperation = readonly [op: string, bucket: string, key: string, revision?: number | null];
 
-/** Returns the transactions that took effect, read from the log's messages as docs/log-format.md describes them, without using any part of a node. */
+/**
+ * Returns the transactions that took effect, as read from the log's messages according to docs/log-format.md, without
+ * any part of a node.
+ */
 export async function committedTransactions(natsUrl: string): Promise<readonly CommittedTransaction[]> {
   return await NatsOperator.at(natsUrl, async (operator) => {
     const committed: CommittedTransaction[] = [];

@@ -26,7 +26,7 @@ export class ObservedController {
     return this.#crash.signal.aborted;
   }
 
-  /** Stops the controller immediately. It keeps its lease until other controllers notice that it is silent. */
+  /** Stops the controller immediately. It keeps its lease until other controllers detect that it is silent. */
   async crash(): Promise<void> {
     this.#crash.abort();
     await this.#running;

@@ -36,7 +36,7 @@ export class ThreeNodes {
     return nodes;
   }
 
-  /** Returns the addresses, starting with that of node `number`. */
+  /** Returns the addresses, starting with the address of node `number`. */
   from(number: number): string[] {
     return [...this.urls.slice(number), ...this.urls.slice(0, number)];
   }
