@@ -51,7 +51,7 @@ describe("a node with unusable input", () => {
     expect(code).toBe(3);
   });
 
-  it("exits with INDEX_LOCKED when another process has its index open, and names the process", async () => {
+  it("exits with INDEX_LOCKED if another process has its index open, and names the process", async () => {
     const node = start();
     await node.ready();
     const { code, stderr } = await refusedStart({});
@@ -146,7 +146,7 @@ describe("a node with unusable input", () => {
       await writeFile(ballast, Buffer.alloc(14 * 1024 * 1024, 1));
       const big = "x".repeat(500_000);
       let stored = 0;
-      // The log still has space: acknowledged writes are safe even if this node cannot index them now.
+      // The log still has space, so acknowledged writes are safe even if this node cannot index them now.
       for (let n = 0; n < 60 && (await node.status()).phase !== "failed"; n += 1) {
         const response = await fetch(`${await node.url()}/api/v1/things/default/b${n}?await=false`, {
           method: "PUT",

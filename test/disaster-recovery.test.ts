@@ -58,7 +58,7 @@ describe("docs/disaster-recovery.md", () => {
     expect(code).toBe(0);
     expect(output).toMatch(/began the log cairn .* which continues after transaction 61 of/);
     expect(output).toMatch(/began the log cairn .* which continues after transaction 63 of/);
-    // First from the restored index, and then from all three nodes.
+    // The document is printed first from the restored index, and then from all three nodes.
     expect(output).toMatch(/^ {2}"items": 7$/m);
     expect(output.match(/^\{"items":7\}$/gm)).toHaveLength(3);
     for (const items of [60, 62]) expect(output).toContain(`{"items":${items}}\n`);

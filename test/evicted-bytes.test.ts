@@ -54,7 +54,7 @@ async function evictions(url: string): Promise<EvictionReport[]> {
     .map((line) => JSON.parse(line) as EvictionReport);
 }
 
-/** Returns those of `tokens` that occur in a file below a folder of the test. */
+/** Returns the elements of `tokens` that occur in a file below a folder of the test. */
 async function findTokens(place: string, tokens: readonly string[]): Promise<string[]> {
   const hits: string[] = [];
   for (const one of tokens) {

@@ -50,7 +50,7 @@ async function shell(command: string): Promise<string> {
     cwd: folder,
     env: { ...process.env, CAIRN_URL: url },
   });
-  // Commands with a negative result exit with 1; their output is compared, too.
+  // Commands with a negative result exit with 1. Their output is also compared.
   const { stdout } = await run.catch((failure: { code?: unknown; stdout: string }) => {
     if (failure.code !== 1) throw failure;
     return failure;

@@ -61,10 +61,12 @@ describe("a node that is killed while it joins", () => {
     await b.kill();
     const phases = new Set<string>();
     for (let kill = 0; kill < KILLS; kill += 1) {
-      // Half of the starts restore into an empty folder; the other half find the files that the previous kill left.
+      // Half of the starts restore into an empty folder. The other half find the files that the previous kill left
+      // behind.
       if (kill % 2 === 0) await rm(path.join(folder, "b-index"), { recursive: true, force: true });
       b = startB();
-      // Half of the delays begin once the node listens: otherwise, on a machine that has become busier, all kills would come too early.
+      // Half of the delays begin once the node listens. Otherwise, all kills would come too early on a machine that has
+      // become busier.
       const listens = kill % 4 >= 2;
       if (listens) await b.url();
       await delay(kill === 0 ? 0 : Math.random() * 1.1 * (listens ? joinMs : startMs));

@@ -81,12 +81,12 @@ async function versionsOf(node: CairnNode, key: string): Promise<Version[]> {
   return versions;
 }
 
-it("responses to clients that compare and set a few keys through different nodes agree with the order of the log", async () => {
+it("the responses to clients that compare and set a few keys through different nodes agree with the order of the log", async () => {
   const seen: Observation[] = [];
   await Promise.all(Array.from({ length: CLIENTS }, async (_, id) => await client(id, seen)));
   const last = Math.max(...seen.map((one) => (one.kind === "read" ? (one.revision ?? 0) : one.txId)));
   for (const node of nodes) {
-    // Aborted writes have transaction ids, too.
+    // Aborted writes also have transaction ids.
     await new CairnClient({ urls: node.url ?? "" }).await(last);
     const log = new Map<string, Version[]>();
     for (const key of KEYS) log.set(key, await versionsOf(node, key));

@@ -99,7 +99,7 @@ describe("a cluster that shares checkpoints of an index built from NATS", () => 
     await Promise.all([c.stop(), d.stop()]);
   });
 
-  it("joins from the previous checkpoint if a byte of the newest is flipped, and reports the skipped one", async () => {
+  it("joins from the previous checkpoint if a byte of the newest one is flipped, and reports the skipped one", async () => {
     const e = startNode("node-e", ["-f", fixtureConfig("crux.edn")]);
     await e.ready();
     const url = await e.url();

@@ -64,7 +64,7 @@ async function putAll(url: string, round: number): Promise<(number | undefined)[
   return statuses;
 }
 
-/** Changes a running process's limit of open files; files that are open stay open. */
+/** Changes a running process's limit of open files. Files that are open stay open. */
 async function limitOpenFiles(pid: number, openFiles: number): Promise<void> {
   await promisify(execFile)("prlimit", [`--pid=${pid}`, `--nofile=${openFiles}:${OPEN_FILES}`]);
 }
@@ -75,7 +75,7 @@ async function read(url: string, key: number): Promise<unknown> {
   return JSON.parse(await text(answer));
 }
 
-/** Returns the descriptor that the next file opened by the process will get. */
+/** Returns the descriptor of the next file that the process will open. */
 async function lowestFree(pid: number): Promise<number> {
   const used = new Set(await readdir(`/proc/${pid}/fd`));
   let number = 0;
@@ -166,7 +166,7 @@ it.each([
 ])(
   "a command whose modules are not found with at most %i open files reports %s",
   async (limit, code, hint) => {
-    // The file that is refused differs from start to start, so the test injects the error.
+    // The refused file differs from start to start, so the test injects the error.
     const program = `
     import { execFileSync } from "node:child_process";
     const { reportError } = await import(${JSON.stringify(REPORT_ERROR)});

@@ -4,7 +4,7 @@ import { runCairnOrThrow } from "../support/cairn-process.ts";
 import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
 import { gapsOf, overlaps, type SeenCheckpoint } from "../support/watched-store.ts";
 
-/** The duration of `pnpm soak five-nodes` in minutes; 0 in the suite, where the test takes a few periods. */
+/** The duration of `pnpm soak five-nodes` in minutes. It is 0 in the test suite, where the test takes a few periods. */
 const MINUTES = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0);
 const PERIOD_SECONDS = Number(process.env["CAIRN_SOAK_PERIOD_SECONDS"] ?? 2);
 const MEGABYTES = 30;
@@ -34,7 +34,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     await cluster.close();
   });
 
-  it("save one at a time, and one takes over from a node that is frozen in the middle of its upload", async () => {
+  it("save one at a time, and another one takes over from a node that is frozen in the middle of its upload", async () => {
     // Undisturbed periods come first, then the fault, then the rest of the time.
     const saved = SOAKING ? (MINUTES * 60) / PERIOD_SECONDS / 3 : 2;
     await waitForCheckpoints(saved);
@@ -79,7 +79,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     // By chance, one node may save all of a few checkpoints.
     if (SOAKING) expect(new Set(taken.map(({ node }) => node)).size).toBeGreaterThan(1);
     const gaps = gapsOf(taken);
-    // No node saves sooner than nine tenths of a period after another. On a busy machine, saving may take long.
+    // No node saves sooner than nine tenths of a period after another. On a busy machine, a save may take a long time.
     expect(Math.min(...gaps)).toBeGreaterThan(0.9 * PERIOD_MS - 50);
     addSummary(taken, gaps);
     if (SOAKING) expect(gaps.filter((gap) => gap > 1.5 * PERIOD_MS).length).toBeLessThanOrEqual(1);
@@ -104,7 +104,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     });
   }
 
-  /** Waits until the upload stops growing: writes may still be under way when the process is stopped. */
+  /** Waits until the upload stops growing, because writes may still be in progress when the process is stopped. */
   async function waitUntilUploadStops(): Promise<void> {
     let last = -1;
     await vi.waitFor(

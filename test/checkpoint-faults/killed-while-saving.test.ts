@@ -63,7 +63,7 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
 
   it("leaves files that later rounds remove once they are old enough", async () => {
     const store = cluster.store.folder;
-    // The node is stopped first, since the files of its running round are not leftovers.
+    // The node is stopped first, because the files of its running round are not leftovers.
     await saver.stop();
     cluster.forget(saver);
     const unfinished = new Set(await leftIn(store));

@@ -46,7 +46,7 @@ function describeSteps(steps: readonly string[], scene: HintScene | undefined): 
   return steps.join("; then ").replaceAll(scene?.folder ?? "", "");
 }
 
-/** Returns only the hint: the table has the code and the failure in other columns. */
+/** Returns only the hint, because the table has the code and the failure in other columns. */
 function shorten(hint: string): string {
   const lines = hint.trim().split("\n");
   const last = (lines.find((line) => line.includes("hint: ")) ?? lines.at(-1) ?? "").replace(/^ *hint: /, "");

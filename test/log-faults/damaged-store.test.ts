@@ -73,7 +73,7 @@ function flipBitInTheMiddle(block: Buffer): Buffer {
 }
 
 describe("a log whose server's message file was damaged", () => {
-  it("by truncation is shorter: a running node and one that was down both rebuild from the remaining messages", async () => {
+  it("is shorter after a truncation, and a running node and one that was down both rebuild from the remaining messages", async () => {
     const b = await scene.ready("b");
     await b.close();
     await damageStore(cutInHalf);
@@ -87,7 +87,7 @@ describe("a log whose server's message file was damaged", () => {
     expect(new Set(left)).toEqual(new Set([FILLER]));
   });
 
-  it("by one flipped bit is read only up to the damage, and no node applies the damaged message", async () => {
+  it("is read only up to the damage after a bit was flipped, and no node applies the damaged message", async () => {
     const whole = await readableMessages();
     await a.close();
     await damageStore(flipBitInTheMiddle);
@@ -107,7 +107,7 @@ describe("a log whose server's message file was damaged", () => {
     expect(documents).toHaveLength(txId - 1);
   });
 
-  it("so that it is empty is not mistaken for a new log by a node that knows more, even if others write to it", async () => {
+  it("is not mistaken for a new log, if it is now empty, by a node that knows more, even if others write to it", async () => {
     await saveCheckpoint(a);
     await a.close();
     await damageStore(() => Buffer.alloc(0));

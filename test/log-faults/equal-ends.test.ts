@@ -35,7 +35,7 @@ describe("another history that ends at the same position with the same transacti
   });
   afterEach(async () => await scene.close());
 
-  /** Makes the server lose the end of the log, and another node write a different one. */
+  /** Makes the server lose the end of the log, and makes another node write a different one. */
   async function forkHistory(): Promise<void> {
     await scene.stopAndRestoreStore();
     await scene.nats.start();

@@ -7,7 +7,7 @@ import { framed } from "../support/framed-message.ts";
 const nested = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
 const puts = (document: string): string => `{"ops":[["put","things","default/bad"]]}\n${document}`;
 
-/** Messages that nodes must reject; each name completes "a message that …". */
+/** Messages that nodes must reject. Each name completes "a message that …". */
 const MESSAGES: readonly [string, (logId: string) => Uint8Array][] = [
   ["begins another log", (logId) => framed(logId, '{"birth":{"log":"11111111-2222","offset":0}}')],
   ["begins this log again", (logId) => framed(logId, JSON.stringify({ birth: { log: logId, offset: 7 } }))],

@@ -35,7 +35,7 @@ beforeAll(async () => {
     });
     await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: Readable.from(lines) });
   };
-  // Enough for a restore and a replay that take longer than starting the process.
+  // This is enough for a restore and a replay that take longer than the start of the process.
   await load("large", 400, 60_000);
   await createCheckpoint(url);
   await load("small", 3_000, 300);
@@ -77,7 +77,8 @@ it(`a node that reads a backup is ready after ${KILLS} kills while it restores a
   await reader.kill();
   const phases = new Set<string>();
   for (let kill = 0; kill < KILLS; kill += 1) {
-    // Half of the starts restore into an empty folder; the other half find the files that the previous kill left.
+    // Half of the starts restore into an empty folder. The other half find the files that the previous kill left
+    // behind.
     if (kill % 2 === 0) await rm(path.join(folder, "reader-index"), { recursive: true, force: true });
     reader = start();
     await reader.url();

@@ -18,7 +18,7 @@ afterEach(async () => await scene.close());
 
 const KEY = { bucket: "things", namespace: "default", name: "k0" };
 
-describe("a node that was down while messages it lacks were purged from the log", () => {
+describe("a node that was down while messages that it lacks were purged from the log", () => {
   it("continues from a newer checkpoint and finally has the other nodes' digest", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");

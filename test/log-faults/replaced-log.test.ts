@@ -31,7 +31,7 @@ describe("a log whose server's store was replaced by an earlier copy, with other
     await scene.stopAndRestoreStore();
     await scene.nats.start();
     const b = await scene.ready("b");
-    // Writes beyond the lost part, so that every position of the lost history has another message.
+    // The writes extend beyond the lost part, so that every position of the lost history has another message.
     await put(b, 20, 40, "new");
     const again = await scene.ready("a");
     expect((await again.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
@@ -122,12 +122,12 @@ describe("a stream that was deleted", () => {
     expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
   });
 
-  it("and created again with messages beyond a node's position never accepts a transaction from that node before it notices", async () => {
+  it("and created again with messages beyond a node's position never accepts a transaction from that node before the node detects it", async () => {
     await scene.operate(async (operator) => {
       await operator.deleteStream();
       await operator.makeForeignStream(Array.from({ length: 40 }, (_, n) => `foreign ${n}`));
     });
-    // Submits as fast as the node answers, until it has noticed.
+    // Transactions are submitted as fast as the node responds, until it has detected the new log.
     for (let n = 0; n < 200 && (await a.status()).phase !== "failed"; n += 1) {
       const ops = [["put", "things", `default/astray-${n}`, n]] as const;
       await expect(a.submit({ ops, id: `astray-${n}` })).rejects.toMatchObject({

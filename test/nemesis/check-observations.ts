@@ -7,7 +7,10 @@ import {
   type WriteObservation,
 } from "./observation.ts";
 
-/** The tolerance (ms), since the log's server and this process read the same clock, but not at the same instant. */
+/**
+ * The tolerance (ms), which is necessary because the log's server and this process read the same clock, but not at the
+ * same instant.
+ */
 const CLOCK_MS = 20;
 
 /** Returns a sentence for each observation that contradicts the log. */

@@ -33,7 +33,7 @@ export class NemesisClient {
   readonly #urls: () => readonly string[];
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
-  /** The last transaction that each node has shown to this client; a node never shows an earlier state afterwards. */
+  /** The last transaction that each node has shown to this client. A node never shows an earlier state afterwards. */
   readonly #shown = new Map<number, number>();
   readonly #known: KnownTransaction;
   #count = 0;
@@ -57,7 +57,7 @@ export class NemesisClient {
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       if (this.#picks.next() < 0.5) await this.#write();
-      // Reads also follow writes at once, when nodes may not have applied them yet.
+      // Reads also follow writes immediately, when nodes may not have applied the writes yet.
       if (this.#picks.next() < 0.6) await this.#read();
       await delay(PAUSE_MS * 2 * this.#picks.next());
     }
@@ -176,8 +176,8 @@ export class NemesisClient {
   }
 
   /**
-   * Two thirds of the reads must show whatever any client has seen, because of `min-tx` or because they are linearizable. The others show
-   * the node's state, which never goes back.
+   * Two thirds of the reads must show everything that any client has seen, because of `min-tx` or because they are
+   * linearizable. The others show the node's state, which never goes backwards.
    */
   async #consistentRead(path: string): Promise<{ found: NodeResponse | undefined; minTxId: number }> {
     const node = this.#node();

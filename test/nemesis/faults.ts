@@ -22,8 +22,8 @@ export interface Fault {
 }
 
 /**
- * The number of bytes at the end of a table within which it is damaged. Every reader needs them: a byte changed elsewhere may hide a row
- * until the node scrubs its tables.
+ * The number of bytes at the end of a table within which it is damaged. Every reader needs these bytes. A byte that is
+ * changed elsewhere may hide a row until the node scrubs its tables.
  */
 const TABLE_END_BYTES = 4_096;
 const SETTLED_WITHIN_MS = 60_000;
@@ -135,7 +135,7 @@ async function damageCheckpoint({ cluster, picks }: Occurrence): Promise<void> {
   const archives = (await readdir(cluster.checkpoints).catch(() => [])).filter((name) =>
     name.endsWith(".tar"),
   );
-  // One checkpoint must be left to restore from.
+  // One checkpoint must remain for restores.
   const [first, second, ...rest] = archives.toSorted();
   if (first === undefined || second === undefined) return;
   await damageFile(path.join(cluster.checkpoints, picks.of([first, second, ...rest])), picks, 1);

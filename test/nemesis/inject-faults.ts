@@ -7,7 +7,10 @@ const MAX_FAULT_MS = 3_000;
 const MAX_PAUSE_MS = 1_000;
 const MAX_CONCURRENT = 3;
 
-/** Injects random faults, some of them concurrently, until `signal` aborts. Returns how often each fault happened. */
+/**
+ * Injects random faults, some of them concurrently, until `signal` aborts. Returns the number of times that each fault
+ * happened.
+ */
 export async function injectFaults(
   cluster: NemesisCluster,
   picks: Picks,

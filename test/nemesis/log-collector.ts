@@ -4,7 +4,10 @@ import { NatsOperator } from "@cairn/node/testing";
 
 const POLL_MS = 250;
 
-/** Reads the stream as it grows, since nodes trim it. At the end, {@link finish} detects messages that the server lost or changed. */
+/**
+ * Reads the stream while it grows, because nodes trim it. At the end, {@link finish} detects messages that the server
+ * lost or changed.
+ */
 export class LogCollector {
   readonly messages: LogMessage[] = [];
   readonly #url: string;
@@ -36,7 +39,7 @@ export class LogCollector {
 
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      // The server may be down; messages that cannot be read now are read later.
+      // The server may be down. Messages that cannot be read now are read later.
       await this.#collect().catch(() => undefined);
       await delay(POLL_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
     }

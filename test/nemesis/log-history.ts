@@ -6,7 +6,7 @@ import { BUCKET, FIELD, type FoundVersion, listedText } from "./observation.ts";
 export interface LoggedTransaction {
   readonly txId: number;
   readonly time: number;
-  /** `foreign`: not a transaction that a node wrote for this log. */
+  /** The outcome. `foreign` means that no node wrote the message for this log. */
   readonly outcome: "committed" | "aborted" | "duplicate" | "foreign";
   readonly id: string | undefined;
   readonly documents: readonly string[];
@@ -56,7 +56,10 @@ export class LogHistory {
     return version?.json === undefined ? null : version;
   }
 
-  /** Returns all documents after transaction `txId`, as strings in key order; with `where`, those whose indexed field has that value. */
+  /**
+   * Returns all documents after transaction `txId`, as strings in key order. With `where`, returns only those whose
+   * indexed field has that value.
+   */
   list(txId: number, where?: string): string[] {
     return [...this.#versions.keys()].toSorted().flatMap((key) => {
       const found = this.at(key, txId);
@@ -94,7 +97,7 @@ export class LogHistory {
   }
 }
 
-/** Counts the leading elements that satisfy `isBefore`, by binary search: no later element may satisfy it. */
+/** Counts the leading elements that satisfy `isBefore`, by binary search. No later element may satisfy it. */
 function countWhile<T>(all: readonly T[], isBefore: (one: T) => boolean): number {
   let [from, to] = [0, all.length];
   while (from < to) {

@@ -17,7 +17,7 @@ const run = promisify(execFile);
 export class NemesisCluster {
   readonly folder: string;
   readonly nats: NatsTestServer;
-  /** The last known address of each node; the address of a killed node is kept until the node is restarted. */
+  /** The last known address of each node. The address of a killed node is kept until the node is restarted. */
   readonly urls: string[] = [];
   /** The number of times that nodes exited or failed without a fault that caused it directly, by reason. */
   readonly ends = new Map<string, number>();
@@ -173,7 +173,10 @@ export class NemesisCluster {
   }
 }
 
-/** Returns why a process exited: a failed assertion of native code, the code of its last error, or its last line. */
+/**
+ * Returns the reason why a process exited: a failed assertion of native code, the code of its last error, or its last
+ * line.
+ */
 function endOf(output: string): string {
   const last = output.trim().split("\n").at(-1) ?? "";
   return /Assertion.*failed/.exec(output)?.[0] ?? /"code":"([A-Z_]+)"/.exec(last)?.[1] ?? last;

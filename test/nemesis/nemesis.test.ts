@@ -28,7 +28,7 @@ const ALLOWED_ENDS = new Set(["halted: LOG_TRIMMED", "ended: DISK_FULL"]);
 
 describe("a cluster in which all kinds of faults happen concurrently", () => {
   it(
-    `loses nothing, applies nothing twice and returns no wrong answer (seed ${SEED})`,
+    `loses nothing, applies nothing twice and returns no wrong response (seed ${SEED})`,
     { timeout: DURATION_MS + 600_000 },
     async () => {
       const cluster = await NemesisCluster.open();
@@ -58,7 +58,8 @@ async function run(cluster: NemesisCluster): Promise<{ lines: string[]; violatio
   await Promise.all(clients.map((client) => client.finish()));
   for (const watcher of watchers) watcher.calm();
   await waitUntilAllReady(cluster);
-  // Read before the observations are checked, which takes minutes after an hour's run: connections would time out.
+  // The digests are read before the observations are checked, because the check takes minutes after an hour's run, and
+  // connections would time out.
   const digests = await Promise.all(
     Array.from({ length: NODES }, (_, number) => cluster.node(number).digest()),
   );

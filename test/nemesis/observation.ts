@@ -12,7 +12,10 @@ export interface WriteObservation {
   readonly answer: WriteAnswer;
 }
 
-/** `unsent`: no process received it. `unknown`: it may be stored. `stored`: it is stored as `txId`. `conflict`: it changed nothing. */
+/**
+ * The outcome of a write. `unsent`: no process received it. `unknown`: it may be stored. `stored`: it is stored as
+ * `txId`. `conflict`: it changed nothing.
+ */
 export type WriteAnswer =
   | { readonly kind: "unsent" | "unknown" | "conflict" }
   | { readonly kind: "stored"; readonly txId: number }
@@ -34,7 +37,7 @@ export interface ReadObservation {
         readonly found: FoundVersion | null;
       }
     | { readonly of: "history"; readonly key: string; readonly versions: readonly FoundVersion[] }
-    /** The state after exactly `txId`; `where` is the value of the indexed field. */
+    /** The state after exactly `txId`. `where` is the value of the indexed field. */
     | {
         readonly of: "list";
         readonly txId: number;
@@ -43,7 +46,7 @@ export interface ReadObservation {
       };
 }
 
-/** A version of a key; a deletion has no document. */
+/** A version of a key. A deletion has no document. */
 export interface FoundVersion {
   readonly revision: number;
   readonly json: string | undefined;

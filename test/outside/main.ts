@@ -1,12 +1,12 @@
-// Runs judges from outside: node test/dist/outside/main.js [NAME...] [--rounds N] [--seed N]
+// Runs independent judges: node test/dist/outside/main.js [NAME...] [--rounds N] [--seed N]
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { ROOT } from "../support/cairn-process.ts";
 
 /**
- * Programs that compare Cairn with third-party software. Each fetches what it needs, and reports what is missing on the
- * machine.
+ * Programs that compare Cairn with third-party software. Each fetches its dependencies, and reports those that the
+ * machine lacks.
  */
 const JUDGES: Readonly<Record<string, string>> = {
   clients: "test/dist/outside/clients/main.js",

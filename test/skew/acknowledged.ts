@@ -62,7 +62,9 @@ export class AcknowledgedHistory {
   }
 }
 
-/** Returns a sentence for each of the first ten documents that differ; `revisions: false` ignores their revisions. */
+/**
+ * Returns a sentence for each of the first ten documents that differ. With `revisions: false`, revisions are ignored.
+ */
 export function differences(
   expected: ReadonlyMap<string, StoredDocument>,
   found: ReadonlyMap<string, StoredDocument>,

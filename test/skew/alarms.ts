@@ -47,10 +47,13 @@ export function isFalseAlarm({ level, code, msg }: LogLine, expected: ReadonlySe
   return FALSE_ALARM_CODES.has(code) || level === "error" || level === "fatal";
 }
 
-/** Returns the problems in /status that a sound cluster of two versions must not report. `expected` as for {@link isFalseAlarm}. */
+/**
+ * Returns the problems in /status that a sound cluster of two versions must not report. `expected` has the same meaning
+ * as for {@link isFalseAlarm}.
+ */
 export function falseAlarms({ index, failure, join }: NodeStatus, expected: ReadonlySet<string>): string[] {
   const found: string[] = [];
-  // Undefined in a version that does not know divergence.
+  // The field is undefined in a version that does not know divergence.
   if (index.divergence != null)
     found.push(`divergence ${index.divergence.code}: ${index.divergence.message}`);
   if (index.warning !== undefined) found.push(`warning ${index.warning.code}: ${index.warning.message}`);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { CAIRN, ROOT } from "../support/cairn-process.ts";
 
-/** Written last; a build without it is incomplete. */
+/** The file that is written last. A build without it is incomplete. */
 const BUILT = ".built-for-skew";
 
 /** A version of Cairn. */

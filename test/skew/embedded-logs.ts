@@ -11,7 +11,7 @@ const TRANSACTIONS = 100;
 const REFUSED_WITHIN_MS = 30_000;
 
 /**
- * Starts each version on a folder with an embedded log of the other one; it must refuse the log and leave it intact.
+ * Starts each version on a folder with an embedded log of the other one. It must refuse the log and leave it intact.
  */
 export async function swapEmbeddedLogs(first: Build, folder: string, figures: Figures): Promise<void> {
   await swap(first, NEW, "LOG_DIFFERENT", path.join(folder, "embedded-of-first"), figures);

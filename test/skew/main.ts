@@ -1,6 +1,7 @@
-// Runs nodes of two versions of Cairn on one log and one store: node main.js [--rounds N] [--seed N] [--other PATH] [--first PATH]
-// Each round upgrades and downgrades a cluster at random; every fourth one moves the documents of version 0.1.0 to the new version. The
-// other versions are built checkouts (--other: of the previous index version; --first: of 0.1.0), or else built from this repository's history.
+// Runs nodes of two versions of Cairn on one log and one store: node main.js [--rounds N] [--seed N] [--other PATH]
+// [--first PATH] Each round upgrades and downgrades a cluster at random. Every fourth round moves the documents of
+// version 0.1.0 to the new version. The other versions are built checkouts (--other: of the previous index version;
+// --first: of 0.1.0), or else built from this repository's history.
 import { parseArgs } from "node:util";
 import { type Build, buildOf, givenBuild } from "./builds.ts";
 import { Figures } from "./figures.ts";
@@ -32,7 +33,7 @@ const from = Number(values.seed);
 let cluster: SkewCluster | undefined;
 let isEnding = false;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // Otherwise the cluster's nodes and its server would outlive this process.
+  // Otherwise, the cluster's nodes and its server would outlive this process.
   process.once(signal, () => {
     isEnding = true;
     // The report comes first: failures after the nodes were killed are not violations.

@@ -1,4 +1,4 @@
-/** The log and checkpoint store of a cluster, and how many checkpoints each version retains. */
+/** The log and the checkpoint store of a cluster, and the number of checkpoints that each version retains. */
 export interface SharedPlaces {
   readonly server: string;
   readonly stream: string;

@@ -42,7 +42,7 @@ export async function documentsOf(
 
 /**
  * Requests a checkpoint and returns its name, or the reason why it was skipped. If the round trims the log, the node
- * need not be ready.
+ * does not have to be ready.
  */
 export async function requestCheckpoint(cluster: SkewCluster, member: Member): Promise<string | undefined> {
   const url = `${await member.process?.url()}/api/v1/checkpoints?await=true`;

@@ -164,7 +164,10 @@ export class SkewCluster {
     this.figures.violated(`${id} (${build.name}): ${sentence}`);
   }
 
-  /** Folds the log without using any part of a node. Must be called before each trim, since it continues an earlier fold. */
+  /**
+   * Folds the log without using any part of a node. Must be called before each trim, because it continues an earlier
+   * fold.
+   */
   async fold(): Promise<LogFold> {
     await NatsOperator.at(this.nats.url, async (operator) => {
       for await (const message of operator.messages()) {

@@ -24,7 +24,7 @@ function stored(revision: number, document: unknown): Map<string, StoredDocument
 
 describe("an acknowledged history", () => {
   const history = new AcknowledgedHistory();
-  // In the order of the responses, which differs from the order of the log.
+  // The transactions are added in the order of the responses, which differs from the order of the log.
   history.add(5, "e", [["delete", "pods", "default/b"]]);
   history.add(3, "c", [
     ["match", "pods", "default/a", 2],
@@ -79,7 +79,7 @@ describe("a false alarm", () => {
     expect(isFalseAlarm({ level: "warn", code: "INDEX_VERSION", msg: "moved aside" }, none)).toBe(false);
   });
 
-  it("is a divergence, a failure, or an index that is called damaged", () => {
+  it("is a divergence, a failure, or an index that is reported as damaged", () => {
     const divergence = { code: "LOG_DIFFERENT", message: "" };
     const damaged = [{ code: "INDEX_CORRUPT", message: "", path: "" }];
     expect(falseAlarms({ ...sound, index: { ...sound.index, divergence } } as NodeStatus, none)).toHaveLength(

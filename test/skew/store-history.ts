@@ -19,7 +19,7 @@ const MANIFEST = /^(checkpoint-.*Z-[0-9a-f]{8})\.json$/;
 
 /**
  * Returns the reason why retention must not have removed `gone` while only `present` remained; undefined if the removal
- * was right. Each version counts only its own checkpoints and keeps the newest `retain`.
+ * was correct. Each version counts only its own checkpoints and keeps the newest `retain`.
  */
 export function wrongRemoval(
   gone: StoredCheckpoint,
@@ -101,7 +101,7 @@ export class StoreHistory {
       const { format, txId, takenAt } = JSON.parse(text) as ManifestParts;
       return { name, indexVersion: format.index, txId, takenAt };
     } catch (error) {
-      // Swept since the listing, so no node will restore it.
+      // The checkpoint was swept after the listing, so no node will restore it.
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw error;
     }

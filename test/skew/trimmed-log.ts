@@ -32,8 +32,8 @@ export async function followHint(
   cluster.figures.count("rebuilds refused with LOG_TRIMMED");
   if (rebuild.code === 0 || !rebuild.stderr.includes("LOG_TRIMMED"))
     cluster.violated(member, `the rebuild of a trimmed log ended with ${rebuild.code}: ${rebuild.stderr}`);
-  // Only this version's text is checked: the older one's can no longer change, and docs/errors.md explains it. If
-  // another node of this version has just saved a checkpoint, the command names that one.
+  // Only this version's text is checked, because the text of the older version can no longer change. docs/errors.md
+  // explains it. If another node of this version has just saved a checkpoint, the command names that one.
   for (const text of member.build === NEW ? [hint, rebuild.stderr] : []) {
     if (!/run that (?:cairn|version)|join from/i.test(text))
       cluster.violated(member, `it does not say to run the other version: ${text}`);

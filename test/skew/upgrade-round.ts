@@ -112,7 +112,10 @@ export class UpgradeRound {
     return await followHint(this.#cluster, member, other, status.failure.hint ?? "");
   }
 
-  /** Compares all nodes while both versions run, with the command of each; it rebuilds for nodes of its own version. */
+  /**
+   * Compares all nodes while both versions run, with the command of each version, which rebuilds for nodes of its own
+   * version.
+   */
   async #compareNodes(): Promise<void> {
     const [member] = this.#cluster.members;
     if (member === undefined) return;
@@ -154,7 +157,9 @@ export class UpgradeRound {
     }
   }
 
-  /** Returns the whole cluster to the other version, since the new version has nothing to join from. */
+  /**
+   * Returns the whole cluster to the other version, because the new version has nothing from which nodes could join.
+   */
   async #stay(): Promise<void> {
     this.#figures.count("clusters that a trimmed log left with the other version");
     for (const member of this.#cluster.members) {
@@ -180,7 +185,7 @@ export class UpgradeRound {
         cluster.violated(member, `${JSON.stringify(found)} is not the log's ${fold.txId} ${fold.digest()}`);
       for (const problem of differences(expected, await documentsOf(member, BUCKETS)))
         cluster.violated(member, problem);
-      // Makes the node compare its history with the newest checkpoint.
+      // The request makes the node compare its history with the newest checkpoint.
       await requestCheckpoint(this.#cluster, member);
     }
     await cluster.inspect();

@@ -8,7 +8,10 @@ const PAUSE_MS = 10;
 const REQUEST_TIMEOUT_MS = 5_000;
 const SUBMIT_TIMEOUT_MS = 120_000;
 
-/** A group of clients, one per node. A client tries the other nodes if its own does not respond, until its transaction is acknowledged. */
+/**
+ * A group of clients, one per node. If its own node does not respond, a client tries the other nodes, until its
+ * transaction is acknowledged.
+ */
 export class Writers {
   readonly #cluster: SkewCluster;
   readonly #history: AcknowledgedHistory;

@@ -54,7 +54,10 @@ export async function runCairnOrThrow(...command: Parameters<typeof runCairn>): 
   return result;
 }
 
-/** Makes a node save a checkpoint. Retries while the node saves one by itself, as it does at a random instant after its start. */
+/**
+ * Makes a node save a checkpoint. Retries while the node saves a checkpoint by itself, as it does at a random instant
+ * after its start.
+ */
 export async function createCheckpoint(url: string): Promise<CommandResult> {
   const deadline = Date.now() + 60_000;
   for (;;) {
@@ -73,9 +76,9 @@ export interface NodeProcessOptions {
   readonly dir: string;
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
-  /** The process's limit of open files; defaults to the limit of this process. */
+  /** The process's limit of open files. Defaults to the limit of this process. */
   readonly openFiles?: number;
-  /** The command of another build; defaults to {@link CAIRN}. */
+  /** The command of another build. Defaults to {@link CAIRN}. */
   readonly program?: string;
 }
 

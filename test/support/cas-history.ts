@@ -4,7 +4,7 @@ export type Observation = { readonly client: number; readonly key: string } & (
       readonly kind: "read";
       /** The `min-tx` of the read. */
       readonly minTx: number;
-      /** Null if there is no document. */
+      /** The revision of the document; null if there is none. */
       readonly revision: number | null;
       readonly value: string | null;
     }

@@ -9,7 +9,7 @@ const BACKS_UP: NodeStart = {
   settings: { "cairn/index-store": { "kv-store": { checkpointer: { "log-backup": { every: "PT0.3S" } } } } },
 };
 
-/** Starts node a, which backs its log up, and writes five documents, each of which gets a segment of its own. */
+/** Starts node a, which backs its log up, and writes five documents, each of which has its own segment. */
 async function backedUp(scene: HintScene): Promise<void> {
   await scene.ready("a", BACKS_UP);
   for (let n = 1; n <= 5; n += 1) {

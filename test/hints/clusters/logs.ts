@@ -24,7 +24,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await pair(scene);
       await scene.run("checkpoint create");
       await scene.operate(async (stream) => await stream.deleteStream());
-      // A checkpoint round may notice a moment earlier that the stream is missing.
+      // A checkpoint round may detect a moment earlier that the stream is missing.
       await scene.waitForStatus("b", ({ failure }) => failure !== null);
       return { status: "b" };
     },
@@ -64,7 +64,7 @@ export const LOGS: readonly BrokenCluster[] = [
         await stream.deleteMessage(3);
         await stream.obey("nats stream edit cairn --deny-delete");
       });
-      // Otherwise it would warn for half a minute that messages can be deleted.
+      // Otherwise, the node would warn for half a minute that messages can be deleted.
       await scene.stop("a");
       await scene.ready("a");
       scene.start("b");
@@ -149,7 +149,7 @@ export const LOGS: readonly BrokenCluster[] = [
   },
   {
     name: "log-unsafe",
-    failure: "settings of the log's stream let it lose messages",
+    failure: "settings of the log's stream can make it lose messages",
     codes: ["LOG_UNSAFE"],
     async break(scene) {
       await scene.ready("a");

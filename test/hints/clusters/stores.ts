@@ -28,7 +28,10 @@ async function saveTwice(scene: HintScene): Promise<void> {
   await scene.run("checkpoint create");
 }
 
-/** Both nodes save in turn until the first one has noticed the other. It ignores checkpoints that are older than its own start. */
+/**
+ * Makes both nodes save in turn until the first one has detected the other. A node ignores checkpoints that are older
+ * than its own start.
+ */
 async function saveUntilNoticed(scene: HintScene): Promise<void> {
   for (let n = 1; (await scene.node("a").status()).checkpoints.warnings.length === 0; n += 1) {
     for (const id of ["b", "a"]) {

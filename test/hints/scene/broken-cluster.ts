@@ -3,13 +3,13 @@ import type { ErrorCode } from "@cairn/kv";
 import { ROOT } from "../../support/cairn-process.ts";
 import type { HintScene } from "./hint-scene.ts";
 
-/** The first thing that an operator looks at: a node's status, its log, or the output of a command. */
+/** The first thing that an operator examines: a node's status, its log, or the output of a command. */
 export type Symptom =
   | { readonly status: string }
   | { readonly log: string; readonly code: ErrorCode }
   | { readonly output: string };
 
-/** A way to break a cluster, and the repair that its first hint asks for. */
+/** A way to break a cluster, and the repair that its first hint requests. */
 export interface BrokenCluster {
   /** The name of the cluster on the command line of main.ts. */
   readonly name: string;
@@ -20,9 +20,9 @@ export interface BrokenCluster {
   readonly nats?: { readonly args?: readonly string[]; readonly config?: string };
   readonly break: (scene: HintScene) => Promise<Symptom>;
   readonly hint: RegExp;
-  /** A warning that a repaired node keeps, since the loss is permanent. */
+  /** A warning that a repaired node keeps, because the loss is permanent. */
   readonly remains?: ErrorCode;
-  /** Follows the hint literally; `match` is the match of `hint`. */
+  /** Follows the hint literally. `match` is the match of `hint`. */
   readonly follow: (scene: HintScene, match: RegExpExecArray) => Promise<unknown>;
 }
 

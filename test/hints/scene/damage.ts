@@ -1,4 +1,4 @@
-// Damages the files and disks of a scene.
+// These functions damage the files and disks of a scene.
 import { execFile } from "node:child_process";
 import { cp, mkdir, open, readdir, readFile, rm, statfs } from "node:fs/promises";
 import { promisify } from "node:util";
@@ -13,13 +13,13 @@ export async function copyFolder(scene: HintScene, from: string, to: string): Pr
   await cp(scene.path(from), scene.path(to), { recursive: true });
 }
 
-/** Mounts a disk of `megabytes` at a folder of the scene. Needs root. */
+/** Mounts a disk of `megabytes` at a folder of the scene. Requires root. */
 export async function smallDisk(scene: HintScene, name: string, megabytes: number): Promise<void> {
   const disk = await mountSmallDisk(scene.path(name), megabytes);
   scene.onClose(() => disk.unmount());
 }
 
-/** Mounts a volume at a folder of the scene; it keeps its files while it is unmounted. */
+/** Mounts a volume at a folder of the scene. The volume keeps its files while it is unmounted. */
 export async function volumeAt(scene: HintScene, name: string): Promise<void> {
   await smallDisk(scene, `volume-of-${name}`, 16);
   await mkdir(scene.path(name));

@@ -6,11 +6,11 @@ export interface Repair {
   readonly hint: string;
   /** The operator's steps, one command each. */
   readonly steps: readonly string[];
-  /** The time from the first look at the symptom until the cluster was healthy. */
+  /** The time from the first examination of the symptom until the cluster was healthy. */
   readonly seconds: number;
 }
 
-/** The most commands that a repair may take. */
+/** The maximum number of commands that a repair may take. */
 const MAX_COMMANDS = 2;
 
 /** Breaks a cluster, reads the first hint as an operator would, follows it, and waits until the cluster is healthy. */

@@ -11,7 +11,7 @@ import { type CommandResult, NodeProcess, runCairn } from "../../support/cairn-p
 const POLL_MS = 100;
 const TIMEOUT_MS = 90_000;
 
-/** Options for a node of a scene; `settings` as for `-j`. */
+/** Options for a node of a scene. `settings` has the same form as for `-j`. */
 export interface NodeStart {
   readonly settings?: object;
   readonly env?: NodeJS.ProcessEnv;
@@ -133,7 +133,7 @@ export class HintScene {
     return response.status;
   }
 
-  /** Marks the moment at which the operator begins to look. */
+  /** Marks the moment at which the operator begins the repair. */
   beginRepair(): void {
     this.steps = [];
     this.#since = Date.now();
@@ -188,7 +188,7 @@ export class HintScene {
   }
 
   /**
-   * Waits for the first hint in a node's `cairn status`: a failure or warning with the lines below it; if there is
+   * Waits for the first hint in a node's `cairn status`: a failure or warning with the lines below it or, if there is
    * none, a line about an automatic action of the node.
    */
   async firstHint(on: string): Promise<string> {
@@ -265,7 +265,7 @@ export class HintScene {
     return await NatsOperator.at(this.nats.url, act);
   }
 
-  /** Adds a cleanup that {@link close} runs before it removes the folder; cleanups run in reverse order. */
+  /** Adds a cleanup that {@link close} runs before it removes the folder. Cleanups run in reverse order. */
   onClose(cleanup: () => Promise<unknown>): void {
     this.#cleanups.unshift(cleanup);
   }
@@ -279,7 +279,7 @@ export class HintScene {
   }
 }
 
-/** Lines of `cairn status` that ask for action, with the indented lines below them. */
+/** Lines of `cairn status` that request an action, with the indented lines below them. */
 const TO_DO = /^(?:Failure|Warning|Stalled|Orphans|Drill failed|Last failure) .*(?:\n {2,}\S.*)*/m;
 /** Lines of `cairn status` that report automatic actions of the node. */
 const DONE_BY_NODE = /^(?:Skipped|Moved aside) .*/m;

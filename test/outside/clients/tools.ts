@@ -36,8 +36,8 @@ export async function run(
 }
 
 /**
- * Throws an error that names the first program missing on the machine. `programs` maps each name to a command that must
- * succeed.
+ * Throws an error that names the first program that is missing on the machine. `programs` maps each name to a command
+ * that must succeed.
  */
 function need(programs: Readonly<Record<string, readonly string[]>>): void {
   for (const [name, command] of Object.entries(programs)) {

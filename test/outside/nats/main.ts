@@ -1,4 +1,4 @@
-// Runs the tests that touch NATS against the newest nats-server: node test/dist/outside/nats/main.js [--rounds N]
+// Runs the tests that involve NATS against the newest nats-server: node test/dist/outside/nats/main.js [--rounds N]
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
@@ -9,7 +9,7 @@ import { ROOT } from "../../support/cairn-process.ts";
 const FOLDER = join(ROOT, "node_modules", ".cache", "nats");
 const MODULE = "github.com/nats-io/nats-server/v2@latest";
 
-/** The tests that use a server: those of the log, its readers and writers, and its faults. */
+/** The tests that use a server: the tests of the log, its readers and writers, and its faults. */
 const SUITES = [
   "packages/node/test/log",
   "packages/node/test/cluster",

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Picks, seededPicks } from "../../support/seeded-random.ts";
 
-/** An operation in the judge's format; times are in nanoseconds. */
+/** An operation in the judge's format. Times are in nanoseconds. */
 export interface Operation {
   readonly history: number;
   readonly key: string;
@@ -20,7 +20,7 @@ export type Reads = "linearizable" | "plain";
 const KEYS = 2;
 const CLIENTS = 5;
 const TIMEOUT_MS = 1_500;
-/** The longest pause (ms) between a client's operations; pauses keep a history short enough to be judged. */
+/** The longest pause (ms) between a client's operations. Pauses keep a history short enough to be judged. */
 const MAX_PAUSE_MS = 40;
 
 interface HttpResponse {
@@ -113,7 +113,7 @@ async function write(
     const { status, body: text } = await ask(`${address}?timeout=${TIMEOUT_MS}`, request);
     if (status === 200 || status === 201) return { outcome: "ok" };
     if (status === 412) return { outcome: "lost" };
-    // The node refused it before it was sent to the log.
+    // The node refused the operation before it was sent to the log.
     if (text.includes('"NOT_READY"') && !text.includes('"txId"')) return undefined;
     if (status < 500) throw new Error(`${method} ${address}: ${status} ${text}`);
     return { outcome: "unknown" };

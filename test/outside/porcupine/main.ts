@@ -1,4 +1,5 @@
-// Has porcupine judge histories of three nodes under faults: node test/dist/outside/porcupine/main.js [--rounds N] [--seed N] [--reads plain]
+// Makes porcupine judge histories of three nodes under faults: node test/dist/outside/porcupine/main.js [--rounds N]
+// [--seed N] [--reads plain]
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";

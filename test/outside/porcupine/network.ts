@@ -4,8 +4,8 @@ import { spawnSync } from "node:child_process";
 export const MACHINES = 3;
 
 /**
- * Machines with two networks, as network namespaces: clients use the outer one, and the machines reach each other over the inner one, which
- * can be cut. Needs root and `ip`.
+ * Machines with two networks, as network namespaces: clients use the outer one, and the machines reach each other over
+ * the inner one, which can be cut. Requires root and `ip`.
  */
 export class Network {
   readonly #tag = process.pid.toString(36);

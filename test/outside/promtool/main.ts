@@ -12,7 +12,7 @@ const DOCS = join(ROOT, "docs");
 const folder = await mkdtemp(join(tmpdir(), "cairn-promtool-"));
 try {
   const promtool = await debianProgram("promtool", ["prometheus"]);
-  /** Returns what promtool reports; undefined if it finds nothing. */
+  /** Returns the report of promtool; undefined if it finds nothing. */
   const check = (args: readonly string[], input = ""): string | undefined => {
     const { status, stdout, stderr } = spawnSync(promtool.path, args, {
       cwd: folder,
@@ -20,7 +20,7 @@ try {
       input,
       encoding: "utf8",
     });
-    // Advice goes to stderr.
+    // Advice is written to stderr.
     return status === 0 && stderr === "" ? undefined : `${args.join(" ")}: ${stdout}${stderr}`;
   };
   const page = await readFile(join(DOCS, "metrics.md"), "utf8");
