@@ -98,8 +98,8 @@ export class FaultScene {
 }
 
 /**
- * Saves a checkpoint. Retries, since the node's own first look, at a random instant within 30 seconds, may be in
- * progress.
+ * Saves a checkpoint. Retries, because the node's own first look, which begins at a random instant within 30 seconds,
+ * may be in progress.
  */
 export async function saveCheckpoint(node: CairnNode): Promise<void> {
   await vi.waitFor(async () => await node.checkpoint().done, { timeout: 30_000 });

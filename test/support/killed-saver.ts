@@ -30,8 +30,9 @@ const ROUND_MS = 5_000;
 const RUN_MS = 0.2;
 
 /**
- * Lets a node's next rounds run for fractions of a millisecond at a time, reads their traces while the node is stopped in between, and
- * kills the node as soon as they are `wanted`. Returns false, without killing the node, if that does not happen within `timeoutMs`.
+ * Makes a node's next rounds run for fractions of a millisecond at a time, reads their traces while the node is stopped
+ * in between, and kills the node as soon as the traces are `wanted`. Returns false, without killing the node, if that
+ * does not happen within `timeoutMs`.
  */
 export async function killAt(
   node: NodeProcess,
@@ -60,7 +61,7 @@ export async function killAt(
   return false;
 }
 
-/** Returns true, with the node stopped, once `isMet`; false when the round has ended. */
+/** Returns true, with the node stopped, once `isMet` returns true. Returns false if the round ends before that. */
 function stepThrough(node: NodeProcess, isMet: () => boolean, isLeaseHeld: () => boolean): boolean {
   const pause = new Int32Array(new SharedArrayBuffer(4));
   let end = Date.now() + ROUND_MS;
@@ -107,7 +108,7 @@ function isLeased(store: string, node: string): boolean {
   return lease?.owner === node && Date.parse(lease.expiresAt) > Date.now();
 }
 
-/** Returns the size of an upload; 0 for the temporary file of a record, which is always smaller than an archive. */
+/** Returns the size of an upload, and 0 for the temporary file of a record, which is always smaller than an archive. */
 function uploadBytes(store: string, name: string): number {
   const bytes = statSync(path.join(store, name), { throwIfNoEntry: false })?.size ?? 0;
   return bytes > 10_000 ? bytes : 0;

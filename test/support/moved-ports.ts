@@ -7,7 +7,7 @@ export async function freePorts(...used: readonly string[]): Promise<ReadonlyMap
   return ports;
 }
 
-/** Replaces ports in a script, all at once: a new one may contain the digits of another. */
+/** Replaces ports in a script, all at once, because a new port may contain the digits of another one. */
 export function movePorts(script: string, ports: ReadonlyMap<string, string>): string {
   return script.replaceAll(new RegExp([...ports.keys()].join("|"), "g"), (port) => ports.get(port) ?? port);
 }

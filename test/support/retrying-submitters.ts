@@ -1,9 +1,9 @@
 import { isCairnError, type CairnNode } from "@cairn/node";
 import { vi } from "vitest";
 
-/** Clients that submit transactions without pause and retry each with the same id until it is acknowledged. */
+/** Clients that submit transactions without a pause, and retry each with the same id until it is acknowledged. */
 export class RetryingSubmitters {
-  /** The acknowledged transaction id of each submission, by the id the client gave it. */
+  /** The acknowledged transaction id of each submission, by the id that the client gave to it. */
   readonly acknowledged = new Map<string, number>();
   readonly #nodes: readonly CairnNode[];
   readonly #stop = new AbortController();

@@ -10,7 +10,7 @@ export interface SmallDisk {
   unmount(): Promise<void>;
 }
 
-/** Mounts a tmpfs of `megabytes` at `path`. Needs root. */
+/** Mounts a tmpfs of `megabytes` at `path`. Requires root. */
 export async function mountSmallDisk(path: string, megabytes: number): Promise<SmallDisk> {
   await mkdir(path, { recursive: true });
   await run("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", path]);

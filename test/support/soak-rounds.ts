@@ -1,4 +1,4 @@
-/** Returns the number of rounds of a test: `inSuite`, or in a soak run the number given to `pnpm soak`. */
+/** Returns the number of rounds of a test: `inSuite` or, in a soak run, the number that was given to `pnpm soak`. */
 export function soakRounds(inSuite: number): number {
   const requested = process.env["CAIRN_SOAK_ROUNDS"];
   return requested === undefined ? inSuite : Number(requested);

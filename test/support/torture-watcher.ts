@@ -14,7 +14,7 @@ export interface WatchedSegment {
   ended: { readonly floor: number } | "regressed" | undefined;
 }
 
-/** The changes that a watcher requests; all by default. */
+/** The changes that a watcher requests. By default, it requests all changes. */
 export interface WatchFilter {
   readonly bucket?: string;
   readonly namespace?: string;
@@ -154,7 +154,7 @@ export class TortureWatcher {
         response.destroy();
         return;
       }
-      // Pauses while events are in transit.
+      // The watcher pauses while events are in transit.
       if (!this.#calm && random() < 0.005)
         await new Promise((resolve) => setTimeout(resolve, random() * 500));
     }

@@ -1,6 +1,6 @@
 import type { LogMessage } from "@cairn/node";
 
-/** A transaction as watchers must receive it; each change is `op bucket namespace/name document`. */
+/** A transaction as watchers must receive it. Each change is `op bucket namespace/name document`. */
 export interface ExpectedTransaction {
   readonly txId: number;
   readonly changes: readonly string[];

@@ -5,7 +5,7 @@ import type { LeaseRecord } from "../store/lease-record.ts";
 import type { Clock } from "../timing/clock.ts";
 import { MAX_GRANTED_LEASE_MS } from "./lease.ts";
 
-/** A problem that an operator should know about, although checkpoints continue. It has a sentence and a hint. */
+/** A problem that an operator should know about, although checkpoints continue. It consists of a message and a hint. */
 export interface CheckpointerWarning {
   readonly about: "future-checkpoint" | "same-node-id" | "other-log" | "capture-directory";
   readonly message: string;
