@@ -95,7 +95,7 @@ describe("the packages, when installed from their tarballs into an empty folder"
   });
 
   it("have types that compile without skipLibCheck, including those of the suites", async () => {
-    // A project that uses the suites has these packages, too.
+    // A project that uses the suites also has these packages.
     await mkdir(place("node_modules/@types"), { recursive: true });
     for (const name of ["vitest", "fast-check", "@types/node"])
       await symlink(path.join(ROOT, "node_modules", name), place(`node_modules/${name}`));

@@ -51,7 +51,7 @@ const OPTIONS = {
   help: { type: "boolean", short: "h" },
 } as const;
 
-// The options of each action besides --help. Other options are refused rather than ignored.
+// The options of each action besides --help. Other options are refused, not ignored.
 const OPTIONS_OF: Record<Command["action"], readonly string[]> = {
   export: ["repo", "ref", "name", "limit", "since-commit"],
   expect: ["repo", "ref"],

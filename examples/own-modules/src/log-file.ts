@@ -47,7 +47,7 @@ export class LogFile {
     } finally {
       await draft.close();
     }
-    // Only the complete file gets the name, so that every log has an id and a birth record.
+    // Only the complete file receives the name, so that every log has an id and a birth record.
     await rename(`${path}.new`, path);
     await syncFolder(dirname(path));
   }

@@ -22,7 +22,7 @@ export function archiveSize(files: Iterable<{ readonly bytes: number }>): number
 }
 
 /**
- * Writes a file's header to the first block of `target`, without owner and time, so that the same files produce the
+ * Writes a file's header to the first block of `target`, without an owner or a time, so that the same files produce the
  * same archive.
  */
 export function writeHeader(target: Buffer, name: string, bytes: number): void {

@@ -207,7 +207,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
 
 async function place(dir: string, targetDir: string): Promise<void> {
   await makeFolder(dirname(targetDir));
-  // Not every system lets a rename replace an empty directory.
+  // Not every system permits a rename to replace an empty directory.
   await removeEmpty(targetDir);
   // Before the rename, nothing usable exists under the target's name; afterwards, everything does.
   await rename(dir, targetDir);

@@ -267,7 +267,7 @@ class OwnLease implements Lease {
   }
 
   /**
-   * This is decided by the clock rather than by the store's response, because a process that was suspended, or waited
+   * The decision depends on the clock and not on the store's response, because a process that was suspended, or waited
    * for a response, must notice before it continues.
    */
   #requireHeld(): void {

@@ -187,7 +187,7 @@ export async function publishManifest(
  */
 async function unpublish(store: CheckpointStore, name: string, reason: unknown): Promise<void> {
   try {
-    // The manifest is removed, too: if only the response was lost, it exists, and other nodes may already rely on the
+    // The manifest is also removed: if only the response was lost, it exists, and other nodes may already rely on the
     // checkpoint.
     const isReserved = (await readReservations(store)).reserved.has(name);
     if (isReserved || (await store.read(checkpointFile(name, "verified"))) !== undefined) return;

@@ -13,8 +13,8 @@ const SPREAD = 0.2;
 const FIRST_LOOK_PART = 0.1;
 const MAX_FIRST_LOOK_MS = 30_000;
 /**
- * The factor for the delay while another node uploads. If that upload fails, the cluster need not wait a whole period
- * for the next one.
+ * The factor for the delay while another node uploads. If that upload fails, the cluster does not have to wait a whole
+ * period for the next one.
  */
 const LEASED_PART = 0.1;
 /** The extra time to wait after a lease should have expired. Some stores report their time in whole seconds. */

@@ -45,7 +45,7 @@ export async function markVerified(
 /**
  * Marks checkpoints as damaged instead of verified, so that every node sees the damage in the listing. Damaged
  * checkpoints do not count as saved, and neither trimming nor retention relies on them. Damage that is visible in the
- * listing or the manifest gets no mark, because such a checkpoint may be incomplete only because it is still being
+ * listing or the manifest receives no mark, because such a checkpoint may be incomplete only because it is still being
  * copied.
  */
 export async function markDamaged(

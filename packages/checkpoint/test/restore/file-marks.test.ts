@@ -11,7 +11,7 @@ async function folder(names: readonly string[]): Promise<string> {
   return dir;
 }
 
-test("an unchanged file keeps its mark, and a changed, replaced or added file gets a different one", async () => {
+test("an unchanged file keeps its mark, and a changed, replaced or added file has a different one", async () => {
   const dir = await folder(["kept", "longer", "rewritten", "replaced"]);
   // The files were written long enough ago for the file system's clock to have advanced.
   for (const name of ["kept", "rewritten"]) await utimes(join(dir, name), 1, 1);

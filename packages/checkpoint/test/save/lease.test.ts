@@ -33,7 +33,7 @@ async function takeOver(store: CheckpointStore): Promise<void> {
   expect(await store.replace(LEASE, OTHERS, tag)).not.toBe(false);
 }
 
-test("a process suspended for longer than its lease notices before a timer fires, and writes nothing", async () => {
+test("a process that was suspended for longer than its lease detects this before a timer fires, and writes nothing", async () => {
   let now = 0;
   const { wait } = manualClock();
   const store = memoryStore({ now: () => 0 });

@@ -29,7 +29,7 @@ test("a log's nodes neither wait for an upload of another log nor end it", async
   expect(other).toMatchObject({ outcome: "taken" });
 });
 
-test("a log whose id cannot be part of a file name has a lease, too", async () => {
+test("a log whose id cannot be part of a file name also has a lease", async () => {
   const store = memoryStore();
   const source = otherSource("a/b c");
   const held: string[] = [];

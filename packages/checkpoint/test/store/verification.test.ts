@@ -90,7 +90,7 @@ test("a mark of damage replaces the mark of a verification, and a later verifica
   expect(await namesIn(memory)).toEqual([`${name}.json`, `${name}.tar`, `${name}.verified.json`]);
 });
 
-test("damage that the listing shows gets no mark, because the checkpoint may still be being copied", async () => {
+test("damage that the listing shows results in no mark, because the checkpoint may still be being copied", async () => {
   const { memory, store, name, verify } = await saved();
   await verify();
   await memory.remove(`${name}.tar`);

@@ -144,7 +144,7 @@ export class PointReads<Value> {
   }
 
   async #send(): Promise<void> {
-    // Each idle thread gets an equal share.
+    // Each idle thread receives an equal share.
     const share = Math.ceil(this.#keys.length / (MAX_IN_FLIGHT - this.#inFlight));
     const keys = this.#keys.splice(0, Math.min(share, MAX_ROWS_PER_REQUEST));
     const waiting = this.#waiting.splice(0, keys.length);

@@ -73,7 +73,7 @@ describe("a command whose output cannot be written", () => {
     expect(await readdir(staging)).toEqual([]);
   });
 
-  it("does its work and reports the result by its exit code if only its notices are lost", async () => {
+  it("completes its work and reports the result by its exit code if only its notices are lost", async () => {
     const terminal = new CapturedTerminal({ cwd: folder });
     terminal.stderr.on("error", () => undefined);
     terminal.stderr._write = (_chunk, _encoding, done: (error?: Error) => void) => {

@@ -53,7 +53,7 @@ test.each(["cairn.yaml", "cairn", "cairn.edn.bak"])(
   },
 );
 
-test("the ending counts from the last dot, in any case", async () => {
+test("the ending begins at the last dot, and its case does not matter", async () => {
   await writeFile(join(cwd, "my.conf.EDN"), "{:cairn/http-server {:port 7}}");
   expect((await configOf({ cwd, file: "my.conf.EDN" })).http?.port).toBe(7);
 });

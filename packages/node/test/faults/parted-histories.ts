@@ -87,7 +87,7 @@ function written(at: number, random: () => number): Stored {
   return { payload, at: at * 3_000 + 7 };
 }
 
-/** Numbers messages like a log's server: each gets a position, and a time in nanoseconds. */
+/** Numbers messages like a log's server: each receives a position, and a time in nanoseconds. */
 function numbered(history: readonly Stored[]): LogMessage[] {
   return history.map(({ payload, at }, index) => ({
     position: index + 1,

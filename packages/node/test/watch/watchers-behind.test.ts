@@ -47,7 +47,7 @@ describe("a watcher that reconnects to a feed", () => {
     expect(fed.source.reads).toHaveLength(length);
   });
 
-  it("gets the recent past in pages, which watchers at the same position share", async () => {
+  it("receives the recent past in pages, which watchers at the same position share", async () => {
     await using first = fed.open();
     await first.next();
     for (const last of [1_001, 2_001, 3_001]) {

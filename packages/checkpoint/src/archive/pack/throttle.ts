@@ -96,8 +96,8 @@ const IDLE_UTILIZATION = 0.02;
 const SAMPLES = 5;
 
 /**
- * Limits background threads to `bytesPerSecond` while this thread is busy, and lets them run at full speed otherwise:
- * requests on this thread also need the processors. Once `hurry` is aborted, they always run at full speed.
+ * Limits background threads to `bytesPerSecond` while this thread is busy, because requests on this thread also need
+ * the processors. Otherwise, the threads run at full speed. Once `hurry` is aborted, they always run at full speed.
  */
 export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal): Throttling {
   const throttle = new Throttle();

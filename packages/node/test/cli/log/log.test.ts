@@ -43,7 +43,7 @@ describe("cairn log", () => {
     expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*\n {2}hint: /) });
   });
 
-  it("create lets a node begin a new log even if there are checkpoints of a lost one", async () => {
+  it("create permits a node to begin a new log even if there are checkpoints of a lost one", async () => {
     const first = await startAgain("one");
     const { txId } = await first.submit({ ops: [["put", "pods", "a", 1]] });
     await first.await(txId);

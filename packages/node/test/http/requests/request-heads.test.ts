@@ -32,7 +32,7 @@ describe("a request whose client waits for 100 Continue", () => {
   it.each([
     ["PUT /api/v1/pods/x", "application/json", "7", 201],
     ["POST /api/v1/tx/batch", "application/x-ndjson", '{"ops":[["put","pods","x",7]]}\n', 202],
-  ])("%s gets 100 Continue when its body is read", async (line, type, body, status) => {
+  ])("%s receives 100 Continue when its body is read", async (line, type, body, status) => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     const head = [

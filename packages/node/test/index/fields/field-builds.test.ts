@@ -202,7 +202,7 @@ it("a step of a build ends with the error if a batch fails during the next page,
   await index.close();
 });
 
-it("a build lets messages be applied in between, however much work remains", async () => {
+it("a build does not prevent messages from being applied in between, however much work remains", async () => {
   const { index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const building = index.buildFields();
