@@ -2,8 +2,8 @@ import type { ClassicLevel } from "classic-level";
 import type { KvOperation } from "../store/kv-store.ts";
 
 /**
- * Writes rows as one batch. Adds them to a native batch one by one, since an array would be read property by property,
- * at three times the cost.
+ * Writes rows as one batch. Adds them to a native batch one by one, because LevelDB would read an array property by
+ * property, at three times the cost.
  */
 export async function writeRows(
   level: ClassicLevel<Uint8Array, Uint8Array>,
