@@ -170,7 +170,8 @@ class FileLog implements TxLog {
   }
 
   async #store(group: readonly Entry[]): Promise<Stored[]> {
-    // This works even while the log is being closed: messages that were accepted before are stored.
+    // A group can be stored even while the log is being closed, because messages that were accepted before must be
+    // stored.
     const file = this.#opened();
     const time = Date.now();
     const fresh: StoredEntry[] = [];

@@ -163,7 +163,7 @@ test("messages about a service omit the SDK's remarks about itself", async () =>
 });
 
 test.each(["localhost:4566", "s3.example.net", "http://", "ftp://user:hunter2@example.net"])(
-  "an invalid address in the environment, %s, is refused without being repeated",
+  "an invalid address in the environment, %s, is refused, and is not quoted in the error",
   (value) => {
     const make = (): CheckpointStore => s3Store({ bucket: "b", env: { AWS_ENDPOINT_URL: value } });
     const expected = {
