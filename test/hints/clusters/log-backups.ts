@@ -48,7 +48,7 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
       await scene.ready("r", reading(scene));
       return { output: await scene.runRefused("tx put things default/more 1", { on: "r" }) };
     },
-    hint: /Send them to a node that has access to the log itself/,
+    hint: /Send transactions to a node that has access to the log itself/,
     follow: async (scene) => await scene.runStep("tx put things default/more 1", { on: "a" }),
   },
   {
@@ -61,7 +61,7 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
       scene.start("r", reading(scene));
       return { status: "r" };
     },
-    hint: /The segment (\S+) is damaged[^]*Remove the file: .* the next look of a node writes them again/,
+    hint: /The segment (\S+) is damaged[^]*Remove the file: .* a node writes them again at its next look/,
     async follow(scene, [, file = ""]) {
       await scene.step(`rm ${file}`, async () => await rm(scene.path("checkpoints", file)));
     },
@@ -77,7 +77,7 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
       scene.start("b");
       return { status: "b" };
     },
-    hint: /SEGMENT_CORRUPT[^]*let a ready node save a checkpoint beyond it: cairn (checkpoint create)/,
+    hint: /SEGMENT_CORRUPT[^]*save a checkpoint beyond it on a ready node: cairn (checkpoint create)/,
     follow: async (scene, [, command = ""]) => await scene.runStep(command, { on: "a" }),
   },
 ];

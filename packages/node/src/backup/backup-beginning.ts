@@ -13,23 +13,23 @@ export interface BeginningOptions {
   readonly logId: string;
   /** The log itself, if it is accessible. */
   readonly log: Pick<TxLog, "bounds"> | undefined;
-  /** The runs that the backup's intact segments hold, at least one. */
+  /** The runs of transactions in the backup's intact segments. There is at least one. */
   readonly covered: readonly TxRange[];
-  /** The checkpoints of the store, of any log, newest first. */
+  /** The checkpoints in the store, whichever log they belong to, newest first. */
   readonly checkpoints: readonly Pick<CheckpointListing, "name" | "anchor" | "log">[];
-  /** The names of the checkpoints whose last transaction is the same in the backup. */
+  /** The names of the checkpoints whose last transaction is identical in the backup. */
   readonly agreeing: readonly string[];
 }
 
-/** The beginning of a backup, and that of an index built from it. */
+/** The beginning of a backup and the beginning of an index built from it. */
 export interface BackupBeginning {
   readonly first: TxId;
   /**
-   * Why it begins there: the log begins there (`log`), or a file records that earlier segments were removed
-   * (`removed`); `unknown` if neither applies.
+   * Why the backup begins there: `log` if the log begins there, `removed` if a file records that earlier segments were
+   * removed, and `unknown` otherwise.
    */
   readonly because: "log" | "removed" | "unknown";
-  /** The log that this one continues, if its backup does not go back to the beginning. */
+  /** The id of the log that this one continues, if the backup of that earlier log does not go back to its beginning. */
   readonly lacksEarlier: string | null;
   /**
    * The checkpoint with which an index begins; null if it begins empty, or if no checkpoint leads into the backup (see
@@ -40,9 +40,9 @@ export interface BackupBeginning {
 }
 
 /**
- * Determines how a backup begins. A backup need not go back to the beginning of its log, but otherwise a checkpoint
- * must lead into it. Unless a file records that earlier segments were removed on purpose, nodes write them again as
- * long as the log holds them.
+ * Determines how a backup begins. If a backup does not go back to the beginning of its log, a checkpoint must lead into
+ * it. Unless a file records that earlier segments were removed on purpose, nodes write them again as long as the log
+ * holds their messages.
  */
 export async function findBeginning(options: BeginningOptions): Promise<BackupBeginning> {
   const { store, logId, log, covered } = options;
@@ -66,7 +66,7 @@ export async function findBeginning(options: BeginningOptions): Promise<BackupBe
   return { first, because, lacksEarlier, checkpoint, problems };
 }
 
-/** Returns the newest checkpoint that the backup, or the backups of earlier logs, continue. */
+/** Returns the newest checkpoint that this backup or the backup of an earlier log continues. */
 async function leadingCheckpoint(
   { checkpoints, agreeing, logId }: BeginningOptions,
   first: TxId,
@@ -82,12 +82,12 @@ async function leadingCheckpoint(
   return undefined;
 }
 
-/** Returns `SEGMENT_CORRUPT`: a file records a beginning that no removal can have written. */
+/** Returns `SEGMENT_CORRUPT`: a file records a beginning that no removal could have written. */
 function misnamed(name: string, last: TxId): CairnError {
   return new CairnError(
     "SEGMENT_CORRUPT",
-    `According to ${name}, the log backup begins there, but it ends with transaction ${last}.`,
-    { hint: "Remove the file. If it was renamed, give it its name again." },
+    `According to ${name}, the log backup begins after its last transaction, ${last}.`,
+    { hint: "Remove the file, or restore its name if it was renamed." },
   );
 }
 
@@ -96,7 +96,7 @@ function unusable({ location }: CheckpointStore, first: TxId): CairnError {
   return new CairnError(
     "LOG_GAP",
     `The log backup in ${location} begins with transaction ${first}, and no checkpoint there leads into it, so nothing can be restored from it.`,
-    { hint: "Let a ready node save a checkpoint: cairn checkpoint create." },
+    { hint: "Save a checkpoint on a ready node: cairn checkpoint create." },
   );
 }
 
@@ -107,7 +107,7 @@ function unnoted({ location }: CheckpointStore, { first, last }: TxRange): Cairn
     "LOG_GAP",
     `${what} missing at the beginning of the log backup in ${location}, and no .begin file records that they were removed on purpose.`,
     {
-      hint: `The log still holds them, so the next look of a node writes them again. If they were removed on purpose, remove them again after that: cairn log backup prune --through ${last}.`,
+      hint: `The log still holds them, so a node writes them again at its next look. If they were removed on purpose, then remove them again: cairn log backup prune --through ${last}.`,
     },
   );
 }

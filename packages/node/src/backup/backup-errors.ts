@@ -1,8 +1,8 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 
 /**
- * Awaits work on a backup's store and converts its errors: to a reader of the log, a failing store means an unreachable
- * log.
+ * Awaits work on a backup's store and converts its errors, because the reader of a log regards a failing store as an
+ * unreachable log.
  */
 export async function inLogTerms<T>(work: Promise<T>): Promise<T> {
   try {
@@ -20,7 +20,7 @@ export async function inLogTerms<T>(work: Promise<T>): Promise<T> {
 export function readOnly(location: string): CairnError {
   return new CairnError(
     "LOG_READ_ONLY",
-    `This node reads its log from the backup in ${location}, so it takes no transactions.`,
-    { hint: "Send them to a node that has access to the log itself." },
+    `This node reads its log from the backup in ${location}, so it accepts no transactions.`,
+    { hint: "Send transactions to a node that has access to the log itself." },
   );
 }

@@ -5,25 +5,26 @@ import { decodeMessage } from "../transactions/transaction-codec.ts";
 import { BackupLog } from "./backup-log.ts";
 import { listBackups } from "./segments/segment-name.ts";
 
-/** The beginning of a log, as far as its backup shows it. */
+/** What a backup shows about the beginning of its log. */
 export interface LogOrigin {
-  /** The log that it continues; undefined if it continues none, or if the backup no longer holds the birth record. */
+  /** The log that this one continues; undefined if there is none, or if the backup no longer holds the birth record. */
   readonly continues: ContinuedLog | undefined;
   /**
-   * The time at which it was created (ms since 1970), by the clock of the log's server; undefined if the backup no
-   * longer holds the birth record.
+   * When the log was created (ms since 1970), by its server's clock; undefined if the backup no longer holds the birth
+   * record.
    */
   readonly begunAt: number | undefined;
 }
 
 /**
- * The logs that have a backup in a store, by id; the value is undefined for the only log in a store, which is not read.
+ * The logs that have a backup in a store, by id. If there is only one, its backup is not read, and the value is
+ * undefined.
  */
 export type Lineage = ReadonlyMap<string, LogOrigin | undefined>;
 
 /**
- * Returns the logs that have a backup in a store. Logs in `known` are not read again. It takes one request per thousand
- * segments and, if there are several logs, one for each log that is not yet known.
+ * Returns the logs that have a backup in a store. Logs in `known` are not read again. This takes one request per
+ * thousand segments and, if there are several logs, one request for each log that is not yet known.
  */
 export async function readLineage(store: CheckpointStore, known: Lineage = new Map()): Promise<Lineage> {
   const ids = await listBackups(store);
@@ -34,8 +35,8 @@ export async function readLineage(store: CheckpointStore, known: Lineage = new M
 }
 
 /**
- * Returns the logs that have not been replaced: those that no other log continues and, of several that were recovered
- * from one log at different points, only the one that was created last.
+ * Returns the ids of the logs that have not been replaced. A log has been replaced if another log continues it, or if
+ * the log that it continues was later recovered again, at a different point.
  */
 export function newestLogs(lineage: Lineage): string[] {
   const continued = new Set([...lineage.values()].map((origin) => origin?.continues?.log));
@@ -50,8 +51,8 @@ export function newestLogs(lineage: Lineage): string[] {
 }
 
 /**
- * Returns the log that has not been replaced; undefined if there is none. Throws `CONFIG_INVALID` if there are several,
- * since the choice would be ambiguous.
+ * Returns the id of the only log that has not been replaced; undefined if there is none. Throws `CONFIG_INVALID` if
+ * there are several, because the choice would be ambiguous.
  */
 export function newestLog(lineage: Lineage, location: string): string | undefined {
   const ends = newestLogs(lineage);
@@ -60,14 +61,14 @@ export function newestLog(lineage: Lineage, location: string): string | undefine
     "CONFIG_INVALID",
     `${location} contains the backups of ${ends.length} logs, none of which is known to continue another: ${ends.toSorted().join(", ")}.`,
     {
-      hint: 'Name the one to read: "log-id" of cairn.log-backup/->tx-log. cairn log status shows the id of a log.',
+      hint: 'Set "log-id" of cairn.log-backup/->tx-log to the id of the log to read. cairn log status shows the id of a log.',
     },
   );
 }
 
 /**
- * Returns the log that replaced another log, because it continues that log or was recovered later from the same one;
- * undefined if there is none.
+ * Returns the id of the log that replaced the given one: it continues that log, or was recovered later from the same
+ * log. Undefined if there is none.
  */
 export function successorOf(lineage: Lineage, logId: string): string | undefined {
   const root = rootOf(lineage, logId);
@@ -75,7 +76,7 @@ export function successorOf(lineage: Lineage, logId: string): string | undefined
   return found === logId ? undefined : found;
 }
 
-/** Returns the earliest known log that a log continues, directly or indirectly. */
+/** Returns the id of the earliest known log that a log continues, directly or indirectly. */
 function rootOf(lineage: Lineage, logId: string): string {
   const seen = new Set<string>();
   let id = logId;

@@ -31,11 +31,11 @@ export interface BackupLogOptions {
   readonly logId: string;
   /** The interval between listings while a reader waits for new segments (ms). Defaults to one second. */
   readonly pollMs?: number;
-  /** The maximum age of a listing that is used without listing again (ms). Defaults to one second. */
+  /** The maximum age of a listing that is reused (ms). Defaults to one second. */
   readonly listingMs?: number;
-  /** If present, the backup is read as if it ended with this transaction; later segments and holes do not matter. */
+  /** If present, the backup is read as if it ended with this transaction; later segments and holes are ignored. */
   readonly endsWith?: TxId;
-  /** Called with a damaged segment whose transactions another segment holds. */
+  /** Called with the error of a damaged segment whose transactions can be read from another segment. */
   readonly onDamage?: (error: CairnError) => void;
 }
 
@@ -43,19 +43,19 @@ export interface BackupLogOptions {
 const LISTING_MS = 1_000;
 
 /**
- * A read-only log, read from its backup in a checkpoint store. A damaged segment is skipped if another one holds the
- * same transactions; otherwise `SEGMENT_CORRUPT` is thrown before any of its messages is returned. `LOG_REGRESSED` is
- * thrown before one reading returns messages of two histories.
+ * A read-only log that is read from its backup in a checkpoint store. A damaged segment is skipped if another one holds
+ * the same transactions. Otherwise `SEGMENT_CORRUPT` is thrown before any message of the damaged segment is returned.
+ * If a read would return messages of two histories, `LOG_REGRESSED` is thrown instead.
  */
 export class BackupLog implements TxLog {
   readonly maxPayload = 0;
   readonly #options: BackupLogOptions;
   readonly #closed = new AbortController();
-  /** Unusable segments, by {@link versionOf}, each with the reason. */
+  /** The errors of unusable segments, by {@link versionOf}. */
   readonly #damaged = new Map<string, CairnError>();
   #listing: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
   #log: SegmentHeader["log"] | undefined;
-  /** The segment that the last message was fetched from. */
+  /** The segment from which the last message was fetched. */
   #fetched: Segment | undefined;
 
   constructor(options: BackupLogOptions) {
@@ -90,7 +90,6 @@ export class BackupLog implements TxLog {
 
   async bounds(): Promise<LogBounds> {
     const segments = await this.#segments();
-    // Only the run from there to the end can be read without a hole.
     const { endsWith = Infinity } = this.#options;
     const run = coveredRanges(segments).findLast(({ first }) => first <= endsWith);
     if (run === undefined) throw this.#unreachable("It has no segments yet.");
@@ -159,11 +158,11 @@ export class BackupLog implements TxLog {
     const loading = (txId: TxId): Promise<Segment | undefined> => {
       const segment = ahead.get(txId) ?? this.#load(txId, signal, buffers);
       ahead.set(txId, segment);
-      // A reader that ends early never awaits the segment that was prefetched.
+      // If the reader stops early, the prefetched segment is never awaited.
       segment.catch(() => undefined);
       return segment;
     };
-    /** Loads the next segment, if there is one. */
+    /** Loads the segment that follows the given one, if it exists. */
     const following = async ({ header }: Segment): Promise<Segment | undefined> =>
       (await this.#isKnown(header.last + 1)) ? await loading(header.last + 1) : undefined;
     while (!signal.aborted) {
@@ -178,14 +177,14 @@ export class BackupLog implements TxLog {
       if (segment !== undefined && before !== undefined) requireContinuation(before, segment);
       if (segment === undefined) {
         const beyond = (await this.#segments()).find(({ first }) => first > next);
-        // The caller compares positions, so it notices the hole.
+        // The caller compares positions and therefore detects the hole.
         if (beyond !== undefined) [next, before] = [beyond.first, undefined];
         else if (!(await this.#endsBefore(next))) return;
         else await this.#waitForMore(next, signal);
         continue;
       }
-      // An unreadable next segment is no reason to withhold this one: it is read again when it is needed. A segment of
-      // another history is such a reason.
+      // If the next segment is unreadable, this one is still returned, because the next one is read again when it is
+      // needed. If the next one belongs to another history, this one is not returned.
       const successor = await following(segment).catch((error: unknown) => {
         if (isCairnError(error, "LOG_REGRESSED")) throw error;
       });
@@ -208,9 +207,9 @@ export class BackupLog implements TxLog {
   }
 
   /**
-   * Returns a segment that holds a transaction; undefined if none does. Throws `SEGMENT_CORRUPT` if only damaged ones
-   * do, and `LOG_REGRESSED` if an intact segment holds a different message at one of its positions, because only the
-   * log shows which of the two is right.
+   * Returns a segment that holds a transaction; undefined if there is none. Throws `SEGMENT_CORRUPT` if only damaged
+   * segments hold the transaction. Throws `LOG_REGRESSED` if another intact segment holds a different message at the
+   * same position, because only the log shows which of the two messages is right.
    */
   async #load(
     txId: TxId,
@@ -236,7 +235,7 @@ export class BackupLog implements TxLog {
     buffers: SegmentBuffers | undefined,
   ): Promise<Segment | undefined> {
     let damage: CairnError | undefined;
-    // If the segment has been merged into another one since the listing, list again.
+    // If the segment may have been merged into another one since the last listing, list the segments again.
     for (const fresh of [false, true]) {
       damage = undefined;
       for (const file of segmentsWith(await this.#segments(fresh), txId)) {
@@ -255,7 +254,9 @@ export class BackupLog implements TxLog {
     return undefined;
   }
 
-  /** Reads a segment; undefined if it has been removed. Remembers damaged segments, so that they are not read again. */
+  /**
+   * Returns a segment; undefined if it has been removed. Remembers damaged segments, so that they are not read again.
+   */
   async #readUsable(
     file: SegmentFile,
     signal: AbortSignal | undefined,
@@ -268,7 +269,7 @@ export class BackupLog implements TxLog {
       if (segment === undefined) return undefined;
       this.#log ??= segment.header.log;
       if (segment.header.log.offset !== this.#log.offset)
-        throw corruptSegment(file.name, "its offset differs from that of the other segments");
+        throw corruptSegment(file.name, "its offset differs from the offset of the other segments");
       return segment;
     } catch (error) {
       if (isCairnError(error, "SEGMENT_CORRUPT")) this.#damaged.set(versionOf(file), error);
@@ -284,7 +285,7 @@ export class BackupLog implements TxLog {
       try {
         this.#fetched = await this.#load(first, undefined);
       } catch (error) {
-        // Both histories have the same name and offset. Reading their messages reports the contradiction.
+        // Both histories have the same name and offset. The contradiction is reported when their messages are read.
         if (this.#log !== undefined && isCairnError(error, "LOG_REGRESSED")) return this.#log;
         if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
         damage ??= error;
@@ -305,7 +306,7 @@ export class BackupLog implements TxLog {
     const names = new Set(segments.map(({ name }) => name));
     // A removed segment must not be compared with the remaining ones.
     if (this.#fetched !== undefined && !names.has(this.#fetched.file)) this.#fetched = undefined;
-    // A segment that was rewritten, or replaced with a copy, gets another try.
+    // A segment that has been rewritten or replaced with a copy is tried again.
     const versions = new Set(segments.map(versionOf));
     for (const version of this.#damaged.keys()) if (!versions.has(version)) this.#damaged.delete(version);
     return segments;
@@ -315,7 +316,7 @@ export class BackupLog implements TxLog {
     return segmentsWith(this.#listing?.segments ?? (await this.#segments()), txId).length > 0;
   }
 
-  /** Returns whether the backup ends directly before a transaction. */
+  /** Returns whether the backup ends immediately before a transaction. */
   async #endsBefore(txId: TxId): Promise<boolean> {
     return (await this.#segments()).some(({ last }) => last === txId - 1);
   }
@@ -332,7 +333,7 @@ export class BackupLog implements TxLog {
     return new CairnError(
       "LOG_UNREACHABLE",
       `The backup of the log ${logId} in ${store.location} cannot be read: ${why}`,
-      { hint: 'Nodes with "log-backup" in their checkpointer write it; cairn log backup status shows it.' },
+      { hint: 'Make sure that a node with "log-backup" in its checkpointer is running. cairn log backup status shows the backup.' },
     );
   }
 }

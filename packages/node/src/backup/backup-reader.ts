@@ -11,32 +11,33 @@ export interface BackupReaderOptions {
   readonly store: CheckpointStore;
   /** The log to read. Defaults to the newest one in the store and, later, to any log that replaces it. */
   readonly logId?: string;
-  /** The interval between listings, and between searches for a log that replaces this one (ms). */
+  /** The interval between listings of the store and between searches for a log that replaces this one (ms). */
   readonly every: number;
   readonly clock?: Clock;
-  /** Aborts every wait for the store. */
+  /** Aborts each wait for the store. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * The log of a node that has access only to the log's backup. It is read-only and ends where the backup ends. It never
- * writes to the store, and closes it together with the log. While the store contains no backup, it throws
- * `LOG_UNREACHABLE`, because the backup may still appear.
+ * The log of a node that has access only to the log's backup. The log is read-only and ends where the backup ends. This
+ * class never writes to the store, and closes the store together with the log. While the store contains no backup,
+ * every call throws `LOG_UNREACHABLE`, because a backup may still appear.
  */
 export class BackupReader implements TxLog {
   /** Unlimited, because `append` rejects every message anyway. */
   readonly maxPayload = Number.MAX_SAFE_INTEGER;
-  /** The earlier logs that the current one continues, as for a log with backups. */
+  /** The earlier logs that the current one continues. */
   readonly earlier: EarlierLogs;
   readonly #options: BackupReaderOptions;
   readonly #closed = new AbortController();
-  /** Aborted when the log is closed, or before that when the node stops. */
+  /** Aborted when the log is closed or the node stops, whichever comes first. */
   readonly #stopped: AbortSignal;
   #lineage: Lineage = new Map();
   #log: BackupLog | undefined;
   #logId: string | undefined;
   /**
-   * The log that replaces the current one; it is read from the next call of {@link exists}, with which joining begins.
+   * The id of the log that replaces the current one. It takes effect at the next call of {@link exists}, with which
+   * joining begins.
    */
   #next: string | undefined;
 
@@ -147,7 +148,7 @@ export class BackupReader implements TxLog {
     return this.#log;
   }
 
-  /** Ends the reading once another log has replaced the one that is read. */
+  /** Aborts the reading once another log has replaced the current one. */
   async #searchNext(reading: AbortController, signal: AbortSignal): Promise<void> {
     const { logId, every, clock = systemClock } = this.#options;
     const current = this.#logId;
@@ -157,7 +158,7 @@ export class BackupReader implements TxLog {
         this.#next = await unlessAborted(this.#findNext(current), signal);
       } catch (error) {
         if (signal.aborted) return;
-        // The reading itself reports an unreachable store, and it continues if the next log cannot be determined.
+        // The reading itself reports an unreachable store. If the next log cannot be determined, the reading continues.
         if (!isCairnError(error)) throw error;
       }
       if (this.#next !== undefined) reading.abort();
@@ -173,14 +174,14 @@ export class BackupReader implements TxLog {
     const { location } = this.#options.store;
     const which = this.#logId === undefined ? "a log" : `the log ${this.#logId}`;
     return new CairnError("LOG_UNREACHABLE", `There is no backup of ${which} in ${location} yet.`, {
-      hint: 'Nodes with "log-backup" in their checkpointer write it. If they do, compare their store with that of this node.',
+      hint: 'Nodes with "log-backup" in their checkpointer write it. Check that such a node is running, and that it uses the same store as this node.',
     });
   }
 }
 
 function continued(name: string, next: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${name}" was recovered: the log ${next} replaces it.`, {
-    hint: "The node continues with that log.",
+    hint: "Do nothing: the node continues with that log.",
   });
 }
 

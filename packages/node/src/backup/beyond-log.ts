@@ -7,26 +7,27 @@ import { type Lineage, type LogOrigin, readLineage } from "./backup-lineage.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
 import { type FurthestBackup, furthestBackup } from "./furthest-backup.ts";
 
-/** A backup that holds transactions that a log does not. */
+/** A backup with transactions that a log does not hold. */
 export interface BackupBeyond {
   /**
-   * The id of the log that was backed up: the same log, which lost its end, a log that it continues, or a log that it
-   * replaced.
+   * The id of the log that was backed up. This is the same log if it has lost its end; otherwise it is a log that the
+   * log continues or replaced.
    */
   readonly logId: string;
   readonly store: CheckpointStore;
-  /** The last transaction that both hold. */
+  /** The last transaction that the log and the backup have in common. */
   readonly shared: TxId;
-  /** The last transaction that both hold, or that an earlier backup in the list holds. */
+  /** The last transaction that this backup has in common with the log or with an earlier backup in the list. */
   readonly listed: TxId;
   /** The last transaction in the backup. */
   readonly last: TxId;
 }
 
 /**
- * Returns the backups in `stores` that hold transactions which a log has lost, or which were in an earlier log after
- * the point at which it was continued, or in a log that was abandoned because an earlier log was continued at an
- * earlier point. A transaction in several backups is attributed to the first of them.
+ * Returns the backups in `stores` with transactions that are not in the history of a log. Either the log has lost them,
+ * or an earlier log held them after the point at which it was continued, or they were in a log that was abandoned
+ * because an earlier log was continued at an earlier point. A transaction in several backups is attributed to the first
+ * of them.
  */
 export async function backupsBeyond(
   log: TxLog,
@@ -67,8 +68,8 @@ async function lineageIn(stores: readonly CheckpointStore[]): Promise<Lineage> {
 }
 
 /**
- * Returns logs in an order in which each precedes those that it continues, so that their common transactions are
- * attributed to the later log.
+ * Returns logs in an order in which each precedes the logs that it continues. Common transactions are thus attributed
+ * to the later log.
  */
 function newestFirst(lineage: Lineage, logIds: readonly string[]): string[] {
   const depth = (logId: string, seen: readonly string[] = []): number => {
@@ -78,7 +79,9 @@ function newestFirst(lineage: Lineage, logIds: readonly string[]): string[] {
   return logIds.toSorted((a, b) => depth(b) - depth(a));
 }
 
-/** Returns the last transaction of a log that belongs to the history of another log; undefined if none is known. */
+/**
+ * Returns the last transaction of a log that also belongs to the history of another log; undefined if none is known.
+ */
 async function lastOfEach(
   earlier: EarlierLogs,
   logId: string,
@@ -93,8 +96,9 @@ async function lastOfEach(
 }
 
 /**
- * Returns the last transaction that a log, which ends at `logEnd`, and its backup have in common. Histories that have
- * diverged never converge again, so a binary search finds it. Transactions that the log has trimmed count as common.
+ * Returns the last transaction that a log and its backup have in common. The log ends at `logEnd`. Histories that have
+ * diverged never converge again, so a binary search finds the transaction. Transactions that the log has trimmed count
+ * as common.
  */
 export async function lastCommon(
   log: Pick<TxLog, "fetch">,

@@ -13,7 +13,7 @@ import {
 import { BackupLog } from "./backup-log.ts";
 import type { EarlierEnd } from "./write/remove-segments.ts";
 
-/** A log that another one continues, read from its backup. */
+/** A log that another log continues. It is read from its backup. */
 export interface EarlierLog {
   /** The backup. */
   readonly log: TxLog;
@@ -26,9 +26,9 @@ export interface EarlierLog {
 }
 
 /**
- * The chain of logs that a log continues, as far as their backups in `stores` hold them. With them, an index of an
- * earlier log can be replayed into the current one, wherever in the common history it ends. A backup is used only if it
- * holds the exact message after which the later log continues.
+ * The chain of logs that a log continues, as far as backups in `stores` hold them. With these backups, the replay of an
+ * index of an earlier log can continue into the current log, wherever in the common history the index ends. A backup is
+ * used only if it holds the exact message after which the later log continues.
  */
 export class EarlierLogs {
   readonly #stores: readonly CheckpointStore[];
@@ -40,7 +40,7 @@ export class EarlierLogs {
 
   /**
    * Returns the logs, oldest first, that lead from the end of an index to the beginning of the log with the birth
-   * record `birth`; an empty array if the index ends right there. Returns undefined if there is no such path, because
+   * record `birth`; an empty array if the index ends exactly there. Returns undefined if there is no such path, because
    * `end` is not in the log's history or no backup holds the transactions in between. Throws `LOG_UNREACHABLE` if no
    * store can be read.
    */
@@ -48,7 +48,7 @@ export class EarlierLogs {
     if (continuesAt(birth, end)) return [];
     const continues = birth?.continues;
     if (continues === undefined) return undefined;
-    // Later transactions of that log are not part of the history.
+    // Later transactions of that log do not belong to the history of this one.
     if (continues.log === end.logId && end.txId >= continues.anchor.txId) return undefined;
     const earlier = await this.#find(continues);
     if (earlier === undefined) return undefined;
@@ -58,7 +58,10 @@ export class EarlierLogs {
     return way === undefined ? undefined : [...way, earlier];
   }
 
-  /** Returns all logs before the one with the birth record `birth`, oldest first; undefined unless their backups hold all of them. */
+  /**
+   * Returns all logs before the one with the birth record `birth`, oldest first; undefined unless backups hold all of
+   * them completely.
+   */
   async all(birth: BirthRecord | undefined): Promise<readonly EarlierLog[] | undefined> {
     if (birth === undefined) return undefined;
     if (birth.continues === undefined) return [];
@@ -69,8 +72,8 @@ export class EarlierLogs {
   }
 
   /**
-   * Returns the known earlier logs, newest first, each with its last transaction that belongs to the later log's
-   * history.
+   * Returns the known earlier logs, newest first, each with the last of its transactions that belongs to the later
+   * log's history.
    */
   async ends(birth: BirthRecord | undefined): Promise<readonly EarlierEnd[]> {
     const ends: EarlierEnd[] = [];
@@ -83,8 +86,8 @@ export class EarlierLogs {
   }
 
   /**
-   * Returns the last transaction that the log `logId` has in common with the one with the birth record `birth`, if both
-   * continue the same earlier log, which happens when a log is recovered twice, at different points. Undefined if
+   * Returns the last transaction that the log `logId` has in common with the log with the birth record `birth`, if both
+   * continue the same earlier log. This happens when a log is recovered twice, at different points. Undefined if
    * unknown.
    */
   async commonWith(logId: string, birth: BirthRecord | undefined): Promise<TxId | undefined> {
@@ -101,7 +104,7 @@ export class EarlierLogs {
     return undefined;
   }
 
-  /** Returns a log's birth record from its backups; undefined if none can be read. */
+  /** Returns a log's birth record, read from one of its backups; undefined if no backup can be read. */
   async #birthOf(logId: string): Promise<BirthRecord | undefined> {
     for (const backup of this.#backupsOf(logId)) {
       try {
@@ -143,7 +146,7 @@ export class EarlierLogs {
 }
 
 /**
- * Returns the continued log that a backup holds; undefined if the backup lacks the message after which the log was
+ * Returns the continued log as read from a backup; undefined if the backup lacks the message after which the log was
  * continued.
  */
 async function asContinued(
@@ -165,7 +168,7 @@ function beginsAtBirth({ identity, first, offset }: EarlierLog): boolean {
   return identity.birth !== undefined && first === offset + 1;
 }
 
-/** Returns whether a backup holds the transactions that follow an index which ends within its log. */
+/** Returns whether an index ends within a backup, so that the backup holds the transactions that follow. */
 async function isWithin(earlier: EarlierLog, { txId, sha256 }: HistoryEnd): Promise<boolean> {
   const { log, first, offset } = earlier;
   // The index is empty.

@@ -3,7 +3,7 @@ import type { TxId } from "@cairn/client";
 import { BackupLog } from "./backup-log.ts";
 import { coveredRanges, listBackup, type TxRange } from "./segments/segment-name.ts";
 
-/** The backup of a log, in the store whose backup reaches furthest. */
+/** The backup of a log that reaches furthest, among those in several stores. */
 export interface FurthestBackup {
   readonly log: BackupLog;
   readonly store: CheckpointStore;
@@ -11,13 +11,16 @@ export interface FurthestBackup {
   readonly covered: readonly TxRange[];
   /** The last transaction in the backup. */
   readonly last: TxId;
-  /** Returns the number and the total size of the segments that hold transactions after `from` and up to `upTo`. */
+  /**
+   * Returns the number and the total size of the segments that hold transactions after `from`, up to and including
+   * `upTo`.
+   */
   readonly segments: (from: TxId, upTo: TxId) => { readonly count: number; readonly bytes: number };
 }
 
 /**
- * Returns the backup of a log that reaches furthest; undefined if no store has one. Throws the stores' errors and
- * `SEGMENT_CORRUPT`.
+ * Returns the backup of a log that reaches furthest; undefined if no store contains one. Throws `SEGMENT_CORRUPT` and
+ * the errors of the stores.
  */
 export async function furthestBackup(
   stores: readonly CheckpointStore[],

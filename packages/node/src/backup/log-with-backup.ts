@@ -9,8 +9,8 @@ import { BackupLog } from "./backup-log.ts";
 import { type EarlierLog, EarlierLogs } from "./earlier-logs.ts";
 
 /**
- * The first position from which everything can be read in sequence, and the backup that holds the positions before the
- * log's first one, if there is such a backup.
+ * The first position from which all messages can be read without a hole, and the backup that holds the messages before
+ * the log's first one, if there is such a backup.
  */
 interface Beginning {
   readonly first: number;
@@ -19,12 +19,12 @@ interface Beginning {
 
 /** How long the result of a search for a backup stays valid (ms). */
 const SEARCH_MS = 60_000;
-/** How often a reader starts over because the log was trimmed while it read the backup. */
+/** How many times a reader starts over because the log was trimmed while the backup was being read. */
 const MAX_SEAMS = 100;
 
 /**
- * A log for replaying. It includes the messages trimmed from the log and the earlier logs that it continues, as far as
- * backups hold them.
+ * A log for replaying. It includes the messages that were trimmed from the log, and the earlier logs that it continues,
+ * as far as backups hold them.
  */
 export interface LogHistory extends TxLog {
   /** Absent if there are no backups. */
@@ -33,9 +33,9 @@ export interface LogHistory extends TxLog {
 
 /**
  * Returns a log combined with its backups in `stores`: messages that were trimmed from the log are read from a backup.
- * A backup is used only if it holds every message before the log's first one and that message too, so that both can be
- * compared there. Of several such backups, the one that goes back furthest is used. An unreadable backup is ignored;
- * the log then begins at its own first message.
+ * A backup is used only if it holds the log's first message, at which the two are compared, and the messages directly
+ * before it. Of several such backups, the one that goes back furthest is used. An unreadable backup is ignored; the log
+ * then begins at its own first message.
  *
  * This is for replaying only. Code that trims, appends or inspects uses the log itself.
  */
@@ -54,7 +54,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
       known = { logId, backups };
       searched = undefined;
     }
-    // A follower asks for the bounds every few seconds, and each search lists the stores.
+    // A follower requests the bounds every few seconds, and each search lists the stores.
     if (searched?.of !== first || performance.now() - searched.at >= SEARCH_MS)
       searched = { of: first, at: performance.now(), result: await search(known.backups, first) };
     return searched.result;
@@ -96,7 +96,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
       } finally {
         stop.abort();
       }
-      // The backup ended early: the caller reads again.
+      // The backup ended early, so the caller reads again.
       if (next < bounds.first) return;
     }
   }
@@ -148,7 +148,7 @@ export async function wayToLog(
 
 /**
  * Returns the last transaction of another log that belongs to this log's history. This log continues either that log
- * or, from an earlier point, its predecessor. Undefined if no such transaction is known.
+ * or, from an earlier point, the predecessor of that log. Undefined if no such transaction is known.
  */
 export async function lastOfEarlier(
   { earlier }: Pick<LogHistory, "earlier">,
@@ -161,8 +161,8 @@ export async function lastOfEarlier(
 }
 
 /**
- * Returns the result of reading a backup; undefined if the backup does not respond or is damaged, which matters only to
- * callers that need it.
+ * Returns the result of reading a backup; undefined if the backup does not respond or is damaged. Only callers that
+ * need the backup report that.
  */
 async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
@@ -183,7 +183,7 @@ async function requireSameMessage(log: TxLog, backup: BackupLog, position: numbe
     "LOG_REGRESSED",
     `Message ${position} of the log "${log.name}" differs from the one in its backup.`,
     {
-      hint: "The log server lost the end of the log, and other messages were written in its place. cairn log backup status shows the backup; join from a checkpoint that agrees with the log, or restore the server's data.",
+      hint: "The log server lost the end of the log, and other messages were written in its place. Join from a checkpoint that agrees with the log, or restore the server's data. cairn log backup status shows the backup.",
     },
   );
 }

@@ -5,9 +5,9 @@ import type { Segment } from "./segment.ts";
 import type { SegmentFile, TxRange } from "./segment-name.ts";
 
 /**
- * Throws `LOG_REGRESSED` if a segment does not continue another one that ends directly before it or within it: the two
- * then belong to different histories of the log. This happens if a writer was suspended while it held messages that the
- * log then lost.
+ * Throws `LOG_REGRESSED` if a segment does not continue another one that ends directly before it or within it. The two
+ * segments then belong to different histories of the log. This happens if a writer is suspended while it holds messages
+ * that the log then loses.
  */
 export function requireContinuation(before: SegmentPlace, after: Segment): void {
   const { first, last } = after.header;
@@ -32,8 +32,8 @@ export function segmentPlace({ file, header: { first, last, end } }: Segment): S
 }
 
 /**
- * Returns whether a segment holds the last message of another one. `end` is the first digits of that message's anchor
- * SHA-256.
+ * Returns whether a segment holds the last message of another one. `end` contains the first digits of the SHA-256 of
+ * that message's anchor.
  */
 export function holdsEnd(segment: Segment, { last, end }: { last: number; end: string }): boolean {
   const message = segment.messages.get(last);
@@ -41,8 +41,8 @@ export function holdsEnd(segment: Segment, { last, end }: { last: number; end: s
 }
 
 /**
- * Returns the listed segments whose names show that they end with a different message than the given segment holds at
- * that position.
+ * Returns the listed segments whose names show that their last message differs from the given segment's message at the
+ * same position.
  */
 export function contradictedBy(segment: Segment, listed: readonly SegmentFile[]): SegmentFile[] {
   const { first, last } = segment.header;
@@ -56,9 +56,9 @@ export function differentHistories(before: SegmentPlace, after: SegmentPlace, tx
   );
   return new CairnError(
     "LOG_REGRESSED",
-    `In the backup, the segment ${one} contradicts the segment ${other}: they belong to different histories, and differ in transaction ${txId}.`,
+    `In the backup, the segment ${one} contradicts the segment ${other}: they belong to different histories and differ in transaction ${txId}.`,
     {
-      hint: "The log lost its end while a node was writing the backup. cairn log backup verify -f FILE compares the segments with the log and names those that the log contradicts; remove only those. If the log no longer holds these transactions, keep the history that agrees with the checkpoints, which verify also reports, and move the other files out of the folder.",
+      hint: "The log lost its end while a node was writing the backup. Run cairn log backup verify -f FILE, which compares the segments with the log, and remove only the segments that the log contradicts. If the log no longer holds these transactions, keep the segments that agree with the checkpoints (the command reports them too), and move the other files out of the folder.",
     },
   );
 }

@@ -4,7 +4,7 @@ import { corruptSegment, decodeSegment, MAX_SEGMENT_BYTES, type Segment } from "
 import { SegmentBuffers } from "./segment-buffers.ts";
 import type { SegmentFile } from "./segment-name.ts";
 
-/** The target size of a segment, in bytes. A single longer message makes a larger segment. */
+/** The target size of a segment, in bytes. A single longer message results in a larger segment. */
 export const SEGMENT_BYTES = 8 * 1024 * 1024;
 /** The maximum number of messages in a segment. */
 export const SEGMENT_MESSAGES = 65_536;
@@ -27,7 +27,7 @@ export async function readSegment(
     let length = 0;
     for await (const chunk of content as AsyncIterable<Buffer>) {
       if (length + chunk.length > bytes)
-        throw corruptSegment(name, `it is longer than the ${bytes} bytes that the store lists`);
+        throw corruptSegment(name, `it is longer than the ${bytes} bytes that the store reports`);
       memory.set(chunk, length);
       length += chunk.length;
     }

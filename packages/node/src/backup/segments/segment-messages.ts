@@ -6,13 +6,13 @@ import type { LogMessage, LogReadOptions } from "../../log/tx-log.ts";
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
 const ZERO = 0x30;
-/** The sub-millisecond digits of a timestamp in nanoseconds. */
+/** The number of digits below a millisecond in a timestamp in nanoseconds. */
 const NANOSECOND_DIGITS = 6;
-/** The maximum length of the line before a message. */
+/** The maximum length of the line that precedes a message, in bytes. */
 const MAX_MESSAGE_LINE_BYTES = 64;
 /** The number of messages after which parsing may yield to the event loop. */
 const MESSAGES_PER_CHECK = 256;
-/** The default bounds of a reading. */
+/** The default bounds of a batch. */
 const DEFAULT_MESSAGES = 1_000;
 const DEFAULT_BYTES = 256 * 1024;
 
@@ -42,7 +42,7 @@ export async function writeMessages(messages: readonly LogMessage[]): Promise<Bu
 export class SegmentMessages implements Iterable<LogMessage> {
   readonly #plain: Buffer;
   readonly #first: TxId;
-  /** The offset of the line before each message. */
+  /** The byte offsets of the lines that precede the messages. */
   readonly #lines: Uint32Array;
 
   constructor(plain: Buffer, first: TxId, lines: Uint32Array) {
@@ -92,7 +92,7 @@ export class SegmentMessages implements Iterable<LogMessage> {
     if (batch.length > 0) yield batch;
   }
 
-  /** Yields the messages, starting with that of a transaction. */
+  /** Yields the messages, starting with the message of a given transaction. */
   *from(txId: TxId): Generator<LogMessage, void, void> {
     for (let next = txId; next < this.#first + this.length; next += 1) {
       const message = this.get(next);
@@ -106,8 +106,8 @@ export class SegmentMessages implements Iterable<LogMessage> {
 }
 
 /**
- * Parses the messages of transactions `first` to `last`; the position of each is its transaction id minus `offset`. If
- * they are damaged, throws the error that `corrupt` returns for the reason.
+ * Parses the messages of transactions `first` to `last`. The position of each is its transaction id minus `offset`. If
+ * the messages are damaged, throws the error that `corrupt` returns when given the reason.
  */
 export async function parseMessages(
   plain: Buffer,
@@ -139,7 +139,9 @@ interface MessageLine {
   readonly length: number;
 }
 
-/** Parses the line before a message. It works byte by byte for speed: a replay parses millions of these lines. */
+/**
+ * Parses the line that precedes a message. For speed, it works byte by byte: a replay parses millions of these lines.
+ */
 function parseNumbers(plain: Buffer, from: number, to: number): MessageLine | undefined {
   const timeAt = plain.indexOf(SPACE, from) + 1;
   const lengthAt = plain.indexOf(SPACE, timeAt) + 1;
@@ -153,7 +155,7 @@ function parseNumbers(plain: Buffer, from: number, to: number): MessageLine | un
   return isValid ? { position, time, nanoseconds, length } : undefined;
 }
 
-/** Parses decimal digits; -1 if there are other characters or none. */
+/** Parses decimal digits. Returns -1 if there are none, or if there are other characters. */
 function parseDigits(bytes: Buffer, from: number, to: number): number {
   if (from >= to) return -1;
   let value = 0;

@@ -13,7 +13,8 @@ export interface SegmentName {
   /** The first 8 digits of the SHA-256 of the last message's anchor, so that segments of different histories have different names. */
   readonly end: string;
   /**
-   * The size of the messages before compression. A reader needs that much memory, and a listing shows it nowhere else.
+   * The size of the messages before compression. A reader needs this much memory, and nothing else in a listing shows
+   * it.
    */
   readonly plainBytes?: number | undefined;
 }
@@ -33,7 +34,7 @@ const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})(?:-([1-9]\d{0,11}))?\.segment$/;
 /** The lease file in a backup's folder, held by a node that is writing or merging. */
 const LEASE = "in-progress.json";
-/** A file whose name records where the backup begins after older segments were removed on purpose. */
+/** The name of a file that records where the backup begins, after older segments were removed on purpose. */
 const BEGIN = /^(\d{16})\.begin$/;
 
 /** Returns the folder of a log's backup in a store, with a trailing slash. */
@@ -84,9 +85,9 @@ export function parseSegmentName(file: string): SegmentName | undefined {
 
 /** The content of a log's backup in a store. */
 export interface BackupListing {
-  /** Ordered by first transaction; of those with the same first transaction, the longest comes first. */
+  /** The segments, ordered by first transaction. Of those with the same first transaction, the longest comes first. */
   readonly segments: readonly SegmentFile[];
-  /** The lease of a node that is writing, if there is one. */
+  /** The lease of the node that is writing, if any. */
   readonly lease: StoredFile | undefined;
   /**
    * The files that record where the backup begins, each with the transaction that it names. There is more than one only
@@ -97,7 +98,7 @@ export interface BackupListing {
   readonly foreign: readonly string[];
 }
 
-/** Lists the backup of a log: one request for up to a thousand segments. */
+/** Lists the backup of a log, with one request per thousand segments. */
 export async function listBackup(store: CheckpointStore, logId: string): Promise<BackupListing> {
   const segments: SegmentFile[] = [];
   const foreign: string[] = [];
@@ -116,19 +117,19 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
 }
 
 /**
- * Returns the first transaction that the backup should hold. Earlier ones were removed on purpose, and are not written
- * again even if the log still holds them.
+ * Returns the first transaction that the backup should hold. Earlier transactions were removed on purpose and are not
+ * written again, even if the log still holds them.
  */
 export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId): TxId {
-  // Ignore a name beyond the log's end: no removal can have written it, and it would keep everything up to that point
-  // out of the backup.
+  // A file name beyond the log's end is ignored. No removal could have written it, and it would keep everything up to
+  // that point out of the backup.
   const noted = begins.map(({ txId }) => txId).filter((txId) => txId <= logEnd + 1);
   const removed = Math.max(1, ...noted);
   const rest = segments.find(({ last }) => last >= removed);
   return Math.min(removed, rest?.first ?? logEnd + 1);
 }
 
-/** Compares segments by first transaction; the longer one comes first if those are equal. */
+/** Compares segments by first transaction. If these are equal, the longer segment comes first. */
 export function inOrder(a: SegmentFile, b: SegmentFile): number {
   return a.first - b.first || b.last - a.last || (a.name < b.name ? -1 : Number(a.name > b.name));
 }
@@ -152,7 +153,7 @@ export async function listBackups(store: CheckpointStore): Promise<string[]> {
 }
 
 /**
- * Returns the write time of the newest segment, by the store's clock (ms since 1970); undefined if there are no
+ * Returns when the newest segment was written, by the store's clock (ms since 1970); undefined if there are no
  * segments.
  */
 export function newestOf(segments: readonly SegmentFile[]): number | undefined {

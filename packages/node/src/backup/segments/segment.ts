@@ -9,26 +9,26 @@ import type { LogMessage } from "../../log/tx-log.ts";
 import { parseMessages, type SegmentMessages, writeMessages } from "./segment-messages.ts";
 import { backupFolder, parseSegmentName, type SegmentName, segmentFile } from "./segment-name.ts";
 
-/*
+/**
  * A segment: a line of JSON (the header), the messages, and a line of JSON (the end). Each message is
  *
  *   <position> <time in nanoseconds since 1970> <length of the payload> LF <payload> LF
  *
- * If the header's codec is gzip, the messages are compressed as a whole. The end contains the SHA-256 of everything
- * before it.
+ * If the codec in the header is gzip, the messages are compressed as a whole. The end contains the SHA-256 of
+ * everything before it.
  */
 const FORMAT = "cairn-segment/1";
 const NEWLINE = 0x0a;
 /** The smallest chunk size that zlib accepts. */
 const MIN_CHUNK_BYTES = 64;
 /**
- * The maximum size of a segment, compressed or not, that is read. Segments are filled up to 8 MiB, but one may consist
- * of a single message, and the largest message of a log has 64 MiB.
+ * The maximum size of a segment that is read, compressed or not. Segments are filled up to 8 MiB, but a segment may
+ * consist of a single message, and the largest message of a log is 64 MiB.
  */
 export const MAX_SEGMENT_BYTES = 80 * 1024 * 1024;
 /** The maximum length of the first and of the last line. */
 const MAX_LINE_BYTES = 65_536;
-/** The number of bytes hashed at a time, so that the event loop is not blocked. */
+/** The number of bytes that are hashed at a time, so that hashing does not block the event loop. */
 const HASH_BYTES = 1024 * 1024;
 
 const zip = promisify(gzip);
@@ -56,7 +56,7 @@ const HeaderSchema = z.object({
 });
 const EndSchema = z.object({ messages: Count, bytes: Count, sha256: Sha256 });
 
-/** The first line of a segment. `first` and `last` are transaction ids; source: docs/log-backup-format.md. */
+/** The first line of a segment. `first` and `last` are transaction ids. See docs/log-backup-format.md. */
 export type SegmentHeader = z.infer<typeof HeaderSchema>;
 
 /** A decoded segment. Its payloads are views into one buffer. */
@@ -72,12 +72,12 @@ export interface Segment {
 /** The input of {@link encodeSegment}. */
 export interface SegmentSource {
   readonly log: SegmentHeader["log"];
-  /** The SHA-256 of the anchor of the message before the first, if it is known. */
+  /** The SHA-256 of the anchor of the message before the first one, if it is known. */
   readonly before: string | undefined;
-  /** At least one message, without holes. */
+  /** The messages, without a hole. There is at least one. */
   readonly messages: readonly LogMessage[];
   readonly node: string;
-  /** The time of writing, by the store's clock (ms since 1970). */
+  /** When the segment is written, by the store's clock (ms since 1970). */
   readonly at: number;
   readonly codec: SegmentCodec;
 }
@@ -86,7 +86,7 @@ export interface SegmentSource {
 export async function encodeSegment(source: SegmentSource): Promise<{ file: string; content: Buffer }> {
   const { log, before, messages, node, at, codec } = source;
   const [first, last] = [messages[0], messages.at(-1)];
-  if (first === undefined || last === undefined) throw new Error("a segment has at least one message");
+  if (first === undefined || last === undefined) throw new Error("a segment must have at least one message");
   const plain = await writeMessages(messages);
   const end = anchorOf(last).sha256;
   const header: SegmentHeader = {
@@ -130,7 +130,7 @@ export async function decodeSegment(
   release: () => void = () => undefined,
 ): Promise<Segment> {
   const name = parseSegmentName(file);
-  if (name === undefined) throw corruptSegment(file, "its name is not that of a segment");
+  if (name === undefined) throw corruptSegment(file, "its name is not the name of a segment");
   const endAt = content.lastIndexOf(NEWLINE, content.length - 2) + 1;
   if (content.at(-1) !== NEWLINE || endAt === 0 || content.length - endAt > MAX_LINE_BYTES) {
     throw corruptSegment(file, "its last line is missing or invalid; the file was truncated");
@@ -155,10 +155,10 @@ export async function decodeSegment(
   return { file, header, messages, release };
 }
 
-/** Returns `SEGMENT_CORRUPT`: a file of a log backup differs from what was written. */
+/** Returns `SEGMENT_CORRUPT`: the content of a file of a log backup is not what a node wrote. */
 export function corruptSegment(file: string, why: string, cause?: unknown): CairnError {
   return new CairnError("SEGMENT_CORRUPT", `The segment ${file} is damaged: ${why}.`, {
-    hint: "Remove the file: while the log still holds its transactions, the next look of a node writes them again. Where the log was trimmed, put a copy in its place, or let a ready node save a checkpoint beyond it: cairn checkpoint create. cairn log backup verify shows what else is missing.",
+    hint: "Remove the file: if the log still holds its transactions, a node writes them again at its next look. If the log has been trimmed past them, replace the file with a copy, or save a checkpoint beyond it on a ready node: cairn checkpoint create. cairn log backup verify shows what else is missing.",
     cause,
   });
 }
@@ -179,7 +179,7 @@ function parseLine<Line extends z.ZodType>(
     return schema.parse(JSON.parse(line.toString("utf8")));
   } catch (error) {
     if (!(error instanceof SyntaxError) && !(error instanceof z.ZodError)) throw error;
-    throw corruptSegment(file, `its ${which} line is invalid, or of an unknown version`, error);
+    throw corruptSegment(file, `its ${which} line is invalid or of an unknown version`, error);
   }
 }
 
@@ -200,7 +200,7 @@ function misnamed(
 
 async function unzipped(file: string, stored: Buffer, bytes: number): Promise<Buffer> {
   try {
-    // One extra byte, so that excess content shows in the length. A single chunk, so that nothing is copied.
+    // One extra byte is allowed, so that the length shows excess content. A single chunk, so that nothing is copied.
     return await unzip(stored, {
       maxOutputLength: bytes + 1,
       chunkSize: Math.max(bytes + 1, MIN_CHUNK_BYTES),

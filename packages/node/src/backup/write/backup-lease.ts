@@ -6,10 +6,10 @@ import { type BackupListing, backupLease } from "../segments/segment-name.ts";
 const MIN_LEASE_MS = 10_000;
 const MAX_LEASE_MS = 600_000;
 
-/** A lease that a power loss removes is acquired again; one that it restores is taken over once it is old. */
+/** After a power loss, a lost lease is acquired again, and a lease that reappeared is taken over once it is old. */
 const NOT_DURABLE = { durable: false } as const;
 
-/** The location of a lease, and the node that takes it. */
+/** The location of a lease and the node that acquires it. */
 export interface LeaseTerms {
   readonly store: CheckpointStore;
   readonly logId: string;
@@ -29,7 +29,7 @@ export async function underLease(
   work: () => Promise<void>,
 ): Promise<boolean> {
   const file = backupLease(logId);
-  // A store that cannot remove files would keep the first lease forever, so no lease is taken.
+  // No lease is taken in a store that cannot remove files, because it would keep the first lease forever.
   if (store.describe?.()?.canDelete === false) {
     await work();
     return true;
@@ -49,7 +49,7 @@ export async function underLease(
   }
 }
 
-/** Awaits work and ignores its failure: a lease that remains is taken over once it has expired. */
+/** Awaits work and ignores its failure: a remaining lease is taken over once it has expired. */
 async function tolerant(work: Promise<void>): Promise<void> {
   try {
     await work;

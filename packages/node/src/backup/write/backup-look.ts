@@ -26,20 +26,23 @@ import {
 
 /** Options for a look at a backup. */
 export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
-  /** About how often the cluster writes a segment (ms); also the age at which an abandoned lease is taken over. */
+  /**
+   * The approximate interval at which the cluster writes a segment (ms). It is also the age at which an abandoned lease
+   * is taken over.
+   */
   readonly every: number;
-  /** Whether to write even if the newest segment is recent. */
+  /** If true, the look writes even if the newest segment is recent. */
   readonly forced?: boolean;
   /**
-   * When the applied transactions became enough to fill a segment, by this machine's clock (ms). The look then writes
-   * even if the newest segment is recent, unless that segment is newer than this time.
+   * When enough transactions had been applied to fill a segment, by this machine's clock (ms). If present, the look
+   * writes even if the newest segment is recent, unless that segment is newer than this time.
    */
   readonly muchSince?: number | undefined;
   readonly onWritten?: OnWritten;
-  /** Called once this look has the lease and begins to write, merge or remove. */
+  /** Called once this look has acquired the lease and begins to write, merge or remove segments. */
   readonly onBegun?: () => void;
   readonly clock: Clock;
-  /** If undefined, segments are kept forever. */
+  /** The rules for removing segments. If undefined, segments are kept forever. */
   readonly removal?: RemovalRules | undefined;
   /** State kept between looks. */
   readonly memory: BackupMemory;
@@ -47,26 +50,26 @@ export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
 
 /** The result of a look. */
 export interface BackupLook {
-  /** The runs of transactions that the backup holds, without segments known to be unusable. */
+  /** The runs of transactions that the backup holds. Segments known to be unusable do not count. */
   readonly covered: readonly TxRange[];
   readonly segments: number;
   readonly bytes: number;
   /**
-   * As of the beginning of the look: the first transaction that the log held and the backup should hold, and the log's
-   * last transaction.
+   * At the beginning of the look, the first transaction that the log held and the backup should hold. `logEnd` is the
+   * log's last transaction at that time.
    */
   readonly logBegin: number;
   readonly logEnd: number;
   readonly written: readonly WrittenSegment[];
   readonly merged: readonly WrittenSegment[];
   readonly removed: readonly string[];
-  /** The error of a failed merge; all other steps were carried out. */
+  /** The error of a failed merge. All other steps were carried out. */
   readonly failure: CairnError | undefined;
   /** Why nothing was written although the backup is behind: another node is writing, or has written recently. */
   readonly skipped: "leased" | "recent" | undefined;
   /**
-   * When the newest segment was written, by the store's clock, not counting segments that this look merged; undefined
-   * if there is none.
+   * When the newest segment was written, by the store's clock; undefined if there is none. Segments that this look
+   * merged do not count.
    */
   readonly newestAt: number | undefined;
   /** By the store's clock. */
@@ -74,17 +77,17 @@ export interface BackupLook {
   readonly foreign: readonly string[];
 }
 
-/** The fraction of the period during which no node writes again. Looks come at 0.9 to 1.1 periods. */
+/** The fraction of the period during which no node writes again. Looks take place 0.9 to 1.1 periods apart. */
 const EARLIEST_PART = 0.9;
-/** How long a measured offset of the store's clock from this machine's is used (ms). */
+/** How long a measured difference between the store's clock and this machine's clock is used (ms). */
 const CLOCK_ASKED_MS = 3_600_000;
 /**
- * Looks at the backup of a log once: writes missing segments, merges small ones, and removes those that were merged. A
- * look that finds nothing to do lists once and writes nothing. Errors: those of the store and the log; `LOG_REGRESSED`
- * if the log does not continue the backup.
+ * Looks at the backup of a log once: writes missing segments, merges small ones, and removes those that were merged. If
+ * there is nothing to do, the look lists the backup once and writes nothing. Throws the errors of the store and the
+ * log, and `LOG_REGRESSED` if the log does not continue the backup.
  *
- * The lease only saves work, by keeping several nodes from writing the same segments. Correctness does not depend on
- * it, because overlapping segments hold the same messages.
+ * The lease only saves work: it keeps several nodes from writing the same segments. Correctness does not depend on the
+ * lease, because overlapping segments hold the same messages.
  */
 export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLook> {
   const { store, log, of, memory, clock } = options;
@@ -96,7 +99,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const last = bounds.last + of.offset;
   const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
   await requireSameHistory(target, listing.segments, last);
-  // Queried each time: an S3 store knows only after it has created something, and the lease is such an object.
+  // This is determined each time: an S3 store knows it only after it has created an object, such as the lease.
   const canRemove = (): boolean => store.describe?.()?.canDelete !== false;
   const done = new LookResults(listing.segments, options.onWritten);
   const work = async (): Promise<void> => {
@@ -106,7 +109,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     while (next !== undefined && !options.signal.aborted) {
       const before = done.written.length;
       await writeSegments(target, next, (segment) => done.add("written", segment));
-      // Only written transactions count: a log that ended early must not be read forever.
+      // Stop if no segment was written. Otherwise a log that ended early would be read forever.
       if (done.written.length === before) break;
       next = nextToWrite(coveredRanges(done.segments), range);
     }
@@ -150,7 +153,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   };
 }
 
-/** Throws `LOG_DIFFERENT` if the log is no longer the one whose backup this is. */
+/** Throws `LOG_DIFFERENT` if the log is no longer the one to which this backup belongs. */
 async function requireSameLog(log: TxLog, id: string): Promise<void> {
   if ((await log.id()) !== id) throw vanished(log.name);
 }
@@ -172,12 +175,12 @@ function isRecent(
   const newest = lastSegment(segments);
   if (forced || newest === undefined || logEnd - newest.last >= SEGMENT_MESSAGES) return false;
   if (newest.modifiedAt <= muchSince + (memory.storeClock?.aheadMs ?? 0)) return false;
-  // A time in the future counts as now. Otherwise a wrong clock would stop the backup until that time.
+  // A time in the future counts as the present. Otherwise a wrong clock would stop the backup until that time.
   const age = Math.max(0, storeNow - newest.modifiedAt);
   return newest.modifiedAt <= storeNow + every && age + 1 < every * EARLIEST_PART;
 }
 
-/** Returns the store's time. The store is asked at most once an hour, because that costs a request. */
+/** Returns the store's time. The store is queried at most once an hour, because each query costs a request. */
 async function askClock(store: CheckpointStore, memory: BackupMemory, clock: Clock): Promise<void> {
   const asked = clock.now();
   if (memory.storeClock !== undefined && Math.abs(asked - memory.storeClock.askedAt) < CLOCK_ASKED_MS) return;

@@ -21,21 +21,21 @@ import type { SegmentCodec, SegmentHeader } from "../segments/segment.ts";
 
 /** The parameters of a log backup. */
 export interface LogBackupOptions {
-  /** About how often the cluster writes a segment (ms). */
+  /** The approximate interval at which the cluster writes a segment (ms). */
   readonly every: number;
   /** The age up to which segments are kept (ms); "all" keeps every segment. */
   readonly keep: number | "all";
   readonly codec: SegmentCodec;
 }
 
-/** The dependencies of a {@link LogBackup}. Clock and randomness default to the machine's. */
+/** The dependencies of a {@link LogBackup}. The clock and the source of randomness default to those of the machine. */
 export interface LogBackupParts {
   readonly store: CheckpointStore;
   readonly log: TxLog;
   readonly of: SegmentHeader["log"];
   readonly node: string;
   readonly options: LogBackupOptions;
-  /** See {@link RemovalRules}. Without it, no segment is removed because of its age. */
+  /** See {@link RemovalRules}. If absent, no segment is removed because of its age. */
   readonly verifiedUpTo?: RemovalRules["verifiedUpTo"];
   /** See {@link RemovalRules}. */
   readonly earlier?: RemovalRules["earlier"];
@@ -54,9 +54,9 @@ export interface LogBackupParts {
   readonly random?: () => number;
 }
 
-/** A node's information about the backup. Times are in ISO 8601, by this machine's clock. */
+/** A node's knowledge of the backup. Times are in ISO 8601 format, by this machine's clock. */
 interface State {
-  /** The result of the last successful look; null before the first. */
+  /** The result of the last successful look; null before the first one. */
   readonly look: BackupLook | null;
   readonly lookedAt: string | null;
   readonly nextLookAt: string | null;
@@ -73,8 +73,8 @@ interface State {
  */
 const REPORTED_RANGES = 10;
 /**
- * The maximum delay of a look after a segment's worth was applied, as a fraction of the period and in ms. The delay is
- * random, so that not all nodes look at once.
+ * The maximum delay of a look after enough has been applied to fill a segment, as a fraction of the period and in ms.
+ * The delay is random, so that the nodes do not all look at once.
  */
 const HURRY_PART = 0.1;
 const MAX_HURRY_MS = 5_000;
@@ -82,9 +82,9 @@ const MAX_HURRY_MS = 5_000;
 const MAX_READ_SHARE = 0.1;
 
 /**
- * Keeps the backup of a log in a checkpoint store up to date. Each node that runs one looks 0.9 to 1.1 periods after
- * the newest segment, and the first to look writes; there is no coordinator. A look comes earlier once enough has been
- * applied to fill a segment.
+ * Keeps the backup of a log in a checkpoint store up to date. Each node with a log backup looks 0.9 to 1.1 periods
+ * after the newest segment was written, and the first node to look writes. There is no coordinator. A look takes place
+ * earlier if enough has been applied to fill a segment.
  */
 export class LogBackup {
   readonly #parts: LogBackupParts;
@@ -103,10 +103,10 @@ export class LogBackup {
   #running: Promise<void> = Promise.resolve();
   #written = { segments: 0, bytes: 0 };
   readonly #reads: SegmentReads;
-  /** The names of findings that have been reported. */
+  /** The keys of the findings that have been reported. */
   readonly #reported = new Set<string>();
   #appliedBytes = 0;
-  /** When counting began, by this machine's clock (ms). */
+  /** When counting of applied bytes began, by this machine's clock (ms). */
   #countedSince = 0;
   #hurry = new AbortController();
 
@@ -142,8 +142,8 @@ export class LogBackup {
   }
 
   /**
-   * Reads the segments that have not been read yet, one by one at a limited rate, and reports damaged ones as warnings
-   * in {@link status}. Throws the store's errors.
+   * Reads the segments that have not been read yet, one after another at a limited rate, and reports damaged segments
+   * as warnings in {@link status}. Throws the store's errors.
    */
   async readAll(signal: AbortSignal): Promise<void> {
     const { store, of } = this.#parts;
@@ -227,7 +227,8 @@ export class LogBackup {
       clock: this.#clock,
       signal: this.#stop.signal,
     });
-    // A look after a failure is reported even if it found nothing to do, because it shows that the failure is over.
+    // A successful look after a failure is reported even if there was nothing to do, because it shows that the failure
+    // is over.
     const run = work ?? (this.#state.failures > 0 ? this.#parts.events?.begin("backup") : undefined);
     const isWhole = missingIn(look.covered, { first: look.logBegin, last: look.logEnd }).count === 0;
     const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;
@@ -306,14 +307,14 @@ export class LogBackup {
 function notRemovable(location: string): CairnError {
   return new CairnError(
     "STORE_DENIED",
-    `The segments of the log backup in ${location} are not removed, because the store does not allow it.`,
+    `Old segments of the log backup in ${location} are not removed, because the store does not allow it.`,
     {
-      hint: 'Allow this node to remove files there, or keep the segments: "keep": "all" in log-backup.',
+      hint: 'Allow this node to remove files there, or keep the segments by setting "keep": "all" in log-backup.',
     },
   );
 }
 
-/** Reports the end of a look's work, if there was any. */
+/** Reports the end of the work of a look, if the look did any. */
 function report(run: WorkRun<"backup"> | undefined, look: BackupLook): void {
   const { removed, covered, failure } = look;
   if (failure !== undefined) run?.failed(failure);

@@ -4,14 +4,17 @@ import type { WrittenSegment } from "./write-segments.ts";
 
 /** The state that a node keeps between looks. */
 export interface BackupMemory {
-  /** The store's clock minus this machine's (ms), and when it was measured; undefined before that. */
+  /**
+   * By how much the store's clock is ahead of this machine's clock (ms), and when this was measured; undefined before
+   * that.
+   */
   storeClock: { readonly aheadMs: number; readonly askedAt: number } | undefined;
   /**
-   * Unusable segments, by {@link versionOf}, each with the reason: they are damaged, or belong to another history of
+   * The errors of unusable segments, by {@link versionOf}. These segments are damaged or belong to another history of
    * the log.
    */
   readonly damaged: Map<string, CairnError>;
-  /** When this node last looked for segments to remove, by the store's clock; undefined before the first time. */
+  /** When this node last searched for segments to remove, by the store's clock; undefined before the first search. */
   removedAt?: number;
 }
 

@@ -19,8 +19,8 @@ const TINY_COUNT = 64;
 
 /**
  * Returns the segments whose transactions are all contained in one longer segment, together with that segment. Of two
- * that differ only in compression, the one whose name sorts later is superseded. Thus no two segments ever supersede
- * each other, whatever a node has listed.
+ * segments that differ only in compression, the one whose name sorts later is superseded. Two segments thus never
+ * supersede each other, whatever a node has listed.
  */
 export function superseded(segments: readonly SegmentFile[]): { segment: SegmentFile; by: SegmentFile }[] {
   const found: { segment: SegmentFile; by: SegmentFile }[] = [];
@@ -34,8 +34,8 @@ export function superseded(segments: readonly SegmentFile[]): { segment: Segment
 }
 
 /**
- * Returns consecutive segments that should be merged into one: as many as fit, if there are more than fit or many tiny
- * ones. Undefined if there is nothing to merge. `isExcluded` returns whether a segment is unreadable.
+ * Returns consecutive segments that should be merged into one: as many as fit, if there are more than fit or if many
+ * are tiny. Undefined if there is nothing to merge. `isExcluded` returns whether a segment is unreadable.
  */
 export function planMerge(
   segments: readonly SegmentFile[],
@@ -67,8 +67,8 @@ export function planMerge(
 export type OnDamaged = (segment: SegmentFile, error: CairnError) => void;
 
 /**
- * Writes one segment with the messages of others, and leaves those in place. Writes nothing and returns undefined if
- * one of them is damaged or has been removed by another node.
+ * Writes one segment with the messages of several others, and leaves the others in place. Writes nothing and returns
+ * undefined if one of the others is damaged or has been removed by another node.
  */
 export async function mergeSegments(
   target: BackupTarget,
@@ -94,8 +94,8 @@ export async function mergeSegments(
 }
 
 /**
- * Removes superseded segments, after reading the longer segment and comparing it with the end of each. Calls
- * `onRemoved` for each, so that the caller knows what was removed if the store fails.
+ * Removes superseded segments. Before that, it reads the longer segment and compares it with the end of each. It calls
+ * `onRemoved` for each removed segment, so that the caller knows what was removed if the store fails.
  */
 export async function removeSuperseded(
   target: BackupTarget,
@@ -106,12 +106,12 @@ export async function removeSuperseded(
   let kept: { readonly name: string; readonly segment: Segment | undefined } | undefined;
   for (const { segment, by } of superseded(segments)) {
     if (target.signal.aborted) return;
-    // They are ordered by `by`, so only one is in memory at a time.
+    // The list is ordered by `by`, so only one longer segment is in memory at a time.
     if (kept?.name !== by.name)
       kept = { name: by.name, segment: await readUsable(target, by, onDamaged, () => undefined) };
     if (kept.segment === undefined) continue;
     if (!holdsEnd(kept.segment, segment)) {
-      // It may be the only copy of messages that the log has lost.
+      // The segment may be the only copy of messages that the log has lost.
       const place = { ...segment, file: segment.name };
       onDamaged(segment, differentHistories(segmentPlace(kept.segment), place, segment.last));
       continue;
@@ -151,7 +151,7 @@ function sizeOf({ bytes, plainBytes = bytes }: SegmentFile): number {
   return plainBytes;
 }
 
-/** Returns the first streak of enough tiny segments within a run of consecutive ones. */
+/** Returns the first sequence of at least {@link TINY_COUNT} tiny segments within a run; undefined if there is none. */
 function tinyRun(run: readonly SegmentFile[]): readonly SegmentFile[] | undefined {
   let from = 0;
   for (let at = 0; at <= run.length; at += 1) {

@@ -55,9 +55,9 @@ function isReadableFrom(
 }
 
 /**
- * Plans the removal of transactions that the log lost from the end of its backup: of each segment that ends after the
- * last shared transaction. Throws `CONFLICT` if no transaction is shared, and `SEGMENT_CORRUPT` if that cannot be
- * determined.
+ * Plans the removal of each segment that ends after the last transaction that the log and its backup share. The log has
+ * lost the transactions after that one. Throws `CONFLICT` if no transaction is shared, and `SEGMENT_CORRUPT` if that
+ * cannot be determined.
  */
 export async function planLost(target: BackupTarget): Promise<BackupPrune> {
   const { store, of, log } = target;
@@ -79,8 +79,8 @@ export async function pruneThrough(target: BackupTarget, { segments, txId }: Bac
 }
 
 /**
- * Removes the segments planned by {@link planLost}, starting from the end. Before a segment is removed, the part of it
- * that the log shares is written as a segment of its own.
+ * Removes the segments planned by {@link planLost}, starting from the end. Before a segment is removed, the part that
+ * it shares with the log is written as a separate segment.
  */
 export async function pruneLost(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
   return await exclusively(target, async () => {
@@ -109,7 +109,7 @@ async function lastShared(
   bounds: LogBounds,
 ): Promise<TxId> {
   const end = segment.last - of.offset;
-  // The log continues after the trimmed messages.
+  // The log has trimmed all messages of the segment and continues after them.
   if (end < bounds.first) return segment.last;
   const last = end > bounds.last ? undefined : await log.fetch(end);
   if (last !== undefined && anchorOf(last).sha256.startsWith(segment.end)) return segment.last;
@@ -121,7 +121,7 @@ async function lastShared(
       ? message.position < bounds.first
       : anchorOf(ours).sha256 === anchorOf(message).sha256;
   };
-  // Both are equal up to some message, and share nothing after it.
+  // The segment and the log are equal up to some message and share nothing after it.
   let [low, high] = [0, content.messages.length];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
@@ -133,7 +133,7 @@ async function lastShared(
 }
 
 /**
- * Runs `work` while no node writes or merges. Otherwise a node could write messages again that it read before the
+ * Runs `work` while no node writes or merges. Otherwise a node could write messages again that it had read before the
  * removal.
  */
 async function exclusively<T>(target: BackupTarget, work: () => Promise<T>): Promise<T> {
@@ -149,7 +149,7 @@ async function exclusively<T>(target: BackupTarget, work: () => Promise<T>): Pro
     await systemClock.wait(LEASE_RETRY_MS, target.signal);
   }
   throw new CairnError("CONFLICT", `A node is writing to the log backup in ${target.store.location}.`, {
-    hint: "Nothing was removed. Run the command again; if a node was stopped while it was writing, wait ten minutes first.",
+    hint: "Nothing was removed. Run the command again. If a node was stopped while it was writing, wait ten minutes first.",
   });
 }
 
@@ -190,9 +190,9 @@ function notContinued(txId: TxId, verified: TxId): CairnError {
 function nothingShared({ log, store }: BackupTarget, { first, last }: LogBounds): CairnError {
   return new CairnError(
     "CONFLICT",
-    `The log "${log.name}", which holds messages ${first} to ${last}, shares none with its backup in ${store.location}.`,
+    `The log "${log.name}", which holds messages ${first} to ${last}, has none in common with its backup in ${store.location}.`,
     {
-      hint: "Nothing was removed. Check the log's address and name: cairn log status shows what it holds.",
+      hint: "Nothing was removed. Check the log's address and name. cairn log status shows what the log holds.",
     },
   );
 }

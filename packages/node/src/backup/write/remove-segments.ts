@@ -10,14 +10,15 @@ import type { SegmentHeader } from "../segments/segment.ts";
 
 /** The rules for removing old segments from a backup. */
 export interface RemovalRules {
-  /** The age from which a segment may be removed (ms, by the store's clock). */
+  /** The minimum age of a segment that may be removed (ms), by the store's clock. */
   readonly keep: number;
   /**
    * Returns the last transaction of a verified checkpoint from which nodes of this version can continue; undefined if
-   * there is none. An index of another version is built from the beginning, which only the backup may still hold.
+   * there is none. Nodes of another version build their index from the beginning of the log, which the backup alone may
+   * still hold.
    */
   readonly verifiedUpTo: () => Promise<TxId | undefined>;
-  /** Returns the known logs that this one continues, newest first. Defaults to none. */
+  /** Returns the known logs that this one continues, newest first. If absent, there are none. */
   readonly earlier?: (() => Promise<readonly EarlierEnd[]>) | undefined;
 }
 
@@ -34,16 +35,17 @@ export interface RemovalPlace {
   readonly node: string;
 }
 
-/** Any offset above 0: checkpoints of a later log may need the log that it continues. */
+/** Any offset above 0 serves: checkpoints of a later log may need the log that it continues. */
 const CONTINUED = 1;
 const MAX_PAUSE_MS = 3_600_000;
 const MIN_PAUSE_MS = 1_000;
-/** The number of removals per `keep` period, so that the backup never grows much longer than necessary. */
+/**
+ * The number of removals per `keep` period. It is high enough to keep the backup from growing much longer than
+ * necessary.
+ */
 const REMOVALS_PER_KEEP = 20;
 
-/**
- * Returns whether it is time to look for removable segments and there are candidates. `now` is by the store's clock.
- */
+/** Returns whether a search for removable segments is due and there are candidates. `now` is by the store's clock. */
 export function isRemovalDue(
   {
     removal,
@@ -69,7 +71,7 @@ function oldSegments(segments: readonly SegmentFile[], keep: number, now: number
 }
 
 /**
- * Removes the old segments of a log and of the logs that it continues, beginning with the earliest log, since later
+ * Removes the old segments of a log and of the logs that it continues. It begins with the earliest log, because later
  * logs name earlier ones. Returns the names of the removed segments. `now` is by the store's clock. Throws the errors
  * of the store and the log.
  */
@@ -92,10 +94,10 @@ export async function removeOldLineage(
 }
 
 /**
- * Removes the oldest segments that are older than `keep`, that no listed checkpoint and no restoring node needs, and
- * that a verified checkpoint covers. Returns their names. `now` is by the store's clock. `shared` is the last
- * transaction that is relevant for an index; transactions after the point at which another log continues this one are
- * kept only according to their age. Throws the errors of the store and the log.
+ * Removes the oldest segments if they are older than `keep`, if no listed checkpoint and no restoring node needs them,
+ * and if a verified checkpoint replaces them. Returns their names. `now` is by the store's clock. `shared` is the last
+ * transaction that is relevant for an index: transactions after the point at which another log continues this one are
+ * removed by age alone. Throws the errors of the store and the log.
  */
 export async function removeOldSegments(
   place: RemovalPlace,
@@ -108,16 +110,17 @@ export async function removeOldSegments(
   if (old.length === 0) return [];
   const verified = await verifiedUpTo();
   if (verified === undefined) return [];
-  // Checkpoints are listed last, after everything else is decided: any published in the meantime is newer than the
-  // segments to remove.
+  // Checkpoints are listed last, after everything else has been decided. Any checkpoint published in the meantime is
+  // newer than the segments to remove.
   const needed = Math.min(verified, await firstNeeded(place));
   const stays = old.findIndex(({ last }) => Math.min(last, shared) >= needed);
   return await removeFirst(place, old.slice(0, stays < 0 ? old.length : stays));
 }
 
 /**
- * Removes the first segments of a backup, after recording its new beginning, so that no node writes them again or fills
- * a hole up to `through`. Returns their names. The caller has made sure that they are not needed.
+ * Removes the first segments of a backup. Before that, it records the backup's new beginning, so that no node writes
+ * the segments again or fills a hole up to `through`. Returns their names. The caller must have made sure that they are
+ * not needed.
  */
 export async function removeFirst(
   { store, of, node }: RemovalPlace,

@@ -4,7 +4,7 @@ import { readSegment } from "../segments/read-segment.ts";
 import type { SegmentFile } from "../segments/segment-name.ts";
 
 /**
- * The segments that this process has read completely, so that each is read only once, and those that it found damaged.
+ * The segments that this process has already read completely and need not read again, and the errors of damaged ones.
  */
 export class SegmentReads {
   readonly #whole = new Set<string>();
@@ -16,7 +16,7 @@ export class SegmentReads {
   }
 
   /**
-   * Returns whether a segment is intact, reading it unless it was read before. False if it is damaged or has been
+   * Returns whether a segment is intact. Reads it unless it was read before. Returns false if it is damaged or has been
    * removed. Throws the store's errors.
    */
   async isWhole(store: CheckpointStore, segment: SegmentFile, signal?: AbortSignal): Promise<boolean> {

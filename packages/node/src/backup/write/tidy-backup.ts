@@ -11,7 +11,7 @@ export function hasToMerge(segments: readonly SegmentFile[], memory: BackupMemor
   );
 }
 
-/** Merges small segments, and removes those that longer ones contain. */
+/** Merges small segments, and removes segments whose messages are all contained in a longer one. */
 export async function tidyBackup(
   target: BackupTarget,
   memory: BackupMemory,
@@ -32,7 +32,7 @@ export async function tidyBackup(
     if (merged === undefined && !group.some(isUnusable)) return;
     if (merged === undefined) continue;
     done.add("merged", merged);
-    // The segment holds the same messages again, so another try would gain nothing.
+    // The merged segment existed already, so another attempt would achieve nothing.
     if (done.segments.length === known) return;
     await tidy();
   }

@@ -12,12 +12,15 @@ import { coveredRanges, listBackup, type SegmentFile, type TxRange } from "../se
 export interface VerifyBackupOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** If present, the last message of each segment is compared with the log's, if the log still holds it. */
+  /**
+   * If present, the last message of each segment is compared with the same message in the log, unless the log has
+   * trimmed it.
+   */
   readonly log?: TxLog | undefined;
-  /** Checkpoints of this log, whose last transactions are compared with those in the segments. */
+  /** Checkpoints of this log. Their last transactions are compared with those in the segments. */
   readonly checkpoints: readonly Pick<CheckpointListing, "name" | "anchor">[];
   readonly signal: AbortSignal;
-  /** Called with each segment that was read, and its number of bytes. */
+  /** Called for each segment that was read, with the number of bytes read so far. */
   readonly onProgress?: (done: number, name: string) => void;
 }
 
@@ -28,20 +31,20 @@ export interface BackupProblem {
   readonly error: CairnError;
 }
 
-/** The verified content of a backup. */
+/** The result of verifying a backup. */
 export interface VerifiedBackup {
   readonly segments: number;
   readonly bytes: number;
   readonly messages: number;
-  /** The transactions in intact segments. */
+  /** The runs of transactions in intact segments. */
   readonly covered: readonly TxRange[];
-  /** The checkpoints whose last transaction is the same in the backup. */
+  /** The names of the checkpoints whose last transaction is identical in the backup. */
   readonly agreeing: readonly string[];
 }
 
 /**
- * Reads every segment of a backup, and compares it with its digest and name, with the segments that it continues or
- * overlaps, with the log, and with checkpoints. Reports every problem and continues. Holds at most two segments in
+ * Reads every segment of a backup and compares it with its digest and name, with the segments that it continues or
+ * overlaps, with the log, and with checkpoints. Passes every problem to `onProblem` and continues. Holds at most two segments in
  * memory. Throws the errors of the store and the log.
  */
 export async function verifyBackup(
@@ -52,13 +55,15 @@ export async function verifyBackup(
   const { segments, foreign, begins } = await listBackup(store, logId);
   for (const name of foreign) {
     const error = new CairnError("SEGMENT_CORRUPT", `${name} is not a file of the log backup.`, {
-      hint: "It is never read. If it is a segment that was renamed, give it its name again; otherwise remove it.",
+      hint: "If the file is a segment that was renamed, restore its name; otherwise remove it. Nodes never read it.",
     });
     await onProblem({ file: name, error });
   }
   const whole: SegmentFile[] = [];
   const agreeing: string[] = [];
-  /** The furthest-reaching segment so far. It contains everything that a later segment shares with any earlier one. */
+  /**
+   * The segment that reaches furthest so far. It contains everything that a later segment shares with any earlier one.
+   */
   let furthest: Segment | undefined;
   let [bytes, messages] = [0, 0];
   for (const file of segments) {
@@ -71,7 +76,7 @@ export async function verifyBackup(
     whole.push(file);
     messages += segment.messages.length;
     const judged = await againstLog(options, file, segment);
-    // The log decides between two histories if it still holds the messages.
+    // If the log still holds the messages, it decides which of two histories is right.
     const error = judged === "agrees" ? undefined : (judged ?? contradiction(file.name, segment, furthest));
     if (error !== undefined) await problem(error);
     for (const one of options.checkpoints) {
@@ -79,7 +84,7 @@ export async function verifyBackup(
       if (why === "agrees") agreeing.push(one.name);
       else if (why !== undefined) await problem(why);
     }
-    // Later segments do not continue one that the log contradicts.
+    // A segment that the log contradicts is not compared with later segments.
     if (judged instanceof CairnError) continue;
     if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
   }
@@ -89,8 +94,8 @@ export async function verifyBackup(
 }
 
 /**
- * Returns the holes in a backup: those between its runs, and one before the first run if it starts after the recorded
- * beginning.
+ * Returns the holes in a backup: those between its runs, and the one before the first run if that run starts after the
+ * recorded beginning.
  */
 export function holesOf(covered: readonly TxRange[], begins: readonly { readonly txId: TxId }[]): TxRange[] {
   const holes: TxRange[] = [];
@@ -106,7 +111,7 @@ export function holesOf(covered: readonly TxRange[], begins: readonly { readonly
 function missing({ location }: CheckpointStore, { first, last }: TxRange): CairnError {
   const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
   return new CairnError("LOG_GAP", `${what} missing in the log backup in ${location}.`, {
-    hint: "While the log still holds them, the next look of a node writes them again. Otherwise a checkpoint beyond them replaces them: nodes restore it and continue from there.",
+    hint: "Do nothing if the log still holds them: a node writes them again at its next look. Otherwise save a checkpoint beyond them (cairn checkpoint create): nodes restore it and continue from there.",
   });
 }
 
@@ -137,7 +142,7 @@ function contradiction(
   if (header.log.offset !== log.offset)
     return corruptSegment(
       name,
-      `its log has the offset ${header.log.offset} instead of ${log.offset} as in other segments`,
+      `it records the log offset ${header.log.offset}, but other segments record ${log.offset}`,
     );
   const before = furthest.messages.get(header.first - 1);
   if (before !== undefined && header.before !== null && anchorOf(before).sha256 !== header.before)
@@ -153,8 +158,8 @@ function contradiction(
 }
 
 /**
- * Compares the end of a segment with the log; undefined if the log has trimmed it, or if there is no log to compare
- * with.
+ * Compares the end of a segment with the log. Returns undefined if the log has trimmed that message, or if there is no
+ * log.
  */
 async function againstLog(
   { log }: VerifyBackupOptions,
@@ -168,9 +173,9 @@ async function againstLog(
   if (message === undefined && last.position < (await log.bounds()).first) return undefined;
   return new CairnError(
     "LOG_REGRESSED",
-    `The log "${log.name}" does not hold transaction ${header.last} as it is in ${name}.`,
+    `Transaction ${header.last} in ${name} differs from the one in the log "${log.name}", or is missing there.`,
     {
-      hint: "cairn log orphans --from-backup prints what the log lost, and cairn log backup prune --lost removes it from the backup.",
+      hint: "Print what the log lost with cairn log orphans --from-backup, then remove it from the backup with cairn log backup prune --lost.",
     },
   );
 }
@@ -185,9 +190,9 @@ function againstCheckpoint(
   if (anchorOf(message).sha256 === anchor.sha256) return "agrees";
   return new CairnError(
     "LOG_REGRESSED",
-    `${checkpoint} does not end with transaction ${anchor.txId} as it is in ${name}: they are of different histories.`,
+    `Transaction ${anchor.txId}, with which ${checkpoint} ends, differs in ${name}: they belong to different histories.`,
     {
-      hint: "cairn checkpoint prune --lost -f FILE removes checkpoints with transactions that the log lost.",
+      hint: "Remove the checkpoints with transactions that the log lost: cairn checkpoint prune --lost -f FILE.",
     },
   );
 }

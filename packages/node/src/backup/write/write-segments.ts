@@ -9,7 +9,7 @@ import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
 import { encodeSegment, type SegmentCodec, type SegmentHeader } from "../segments/segment.ts";
 import { parseSegmentName, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
 
-/** The log to back up, and the location of its backup. */
+/** The log to back up and the location of its backup. */
 export interface BackupTarget {
   readonly store: CheckpointStore;
   readonly log: TxLog;
@@ -22,15 +22,15 @@ export interface BackupTarget {
   readonly storeNow: () => number;
 }
 
-/** A written segment. */
+/** A segment that has been written. */
 export interface WrittenSegment extends SegmentFile {
   /** False if another node had already written the same segment. */
   readonly isNew: boolean;
 }
 
 /**
- * Returns the first run of transactions that the log holds and the backup lacks; undefined if there is none. Holes
- * within the backup come before its end.
+ * Returns the first run of transactions that the log holds and the backup lacks; undefined if there is none. Holes are
+ * filled before the end of the backup is extended.
  */
 export function nextToWrite(covered: readonly TxRange[], log: TxRange): TxRange | undefined {
   let { first } = log;
@@ -48,7 +48,7 @@ export function nextToWrite(covered: readonly TxRange[], log: TxRange): TxRange 
 
 /**
  * Writes a run of transactions from the log as segments. Throws the errors of the log and the store. Holds one segment
- * in memory. The caller has compared the backup with the log ({@link requireSameHistory}).
+ * in memory. The caller must have compared the backup with the log ({@link requireSameHistory}).
  */
 export async function writeSegments(
   target: BackupTarget,
@@ -78,7 +78,10 @@ export async function writeSegments(
   if (!target.signal.aborted) await flush();
 }
 
-/** Writes one segment. Does nothing if the store already contains it: the name identifies the messages. */
+/**
+ * Writes one segment. Does nothing if the store already contains a segment of this name, because the name identifies
+ * the messages.
+ */
 export async function writeSegment(
   { store, of, node, codec, signal, storeNow }: BackupTarget,
   before: string | undefined,
@@ -93,15 +96,15 @@ export async function writeSegment(
   } catch (error) {
     if (!isCairnError(error, "CONFLICT")) throw error;
   }
-  // Headers name their writers, so the stored segment may have a different size. It is not listed if it has been merged
-  // in the meantime.
+  // Each header names the node that wrote the segment, so the stored segment may have a different size. It is not
+  // listed if it has been merged in the meantime.
   const stored = (await store.list(file)).find((one) => one.name === file);
   return { ...name, name: file, bytes: content.length, modifiedAt: storeNow(), ...stored, isNew: false };
 }
 
 /**
- * Throws `LOG_REGRESSED` if the backup's last transaction differs in the log: the log then lost its end, and its
- * current content does not continue the backup.
+ * Throws `LOG_REGRESSED` if the backup's last transaction differs from the one in the log. In that case the log has
+ * lost its end, and its current content does not continue the backup.
  */
 export async function requireSameHistory(
   {
@@ -115,12 +118,12 @@ export async function requireSameHistory(
   const newest = lastSegment(segments);
   if (newest === undefined) return;
   const message = newest.last > logEnd ? undefined : await log.fetch(newest.last - of.offset);
-  // A trimmed message cannot be compared; the log continues after it.
+  // A trimmed message cannot be compared, but the log continues after it.
   if (message === undefined && newest.last <= logEnd) return;
   const sha256 = message === undefined ? undefined : anchorOf(message).sha256;
   const other = segments.find(({ last, end }) => last === newest.last && sha256?.startsWith(end) !== true);
   if (other === undefined) return;
-  // Another log in its place reveals nothing about the content of this one.
+  // If another log is in its place, nothing can be concluded about this one.
   if ((await log.id()) !== of.id) throw vanished(log.name);
   throw regressedBeforeBackup(log.name, other, store.location);
 }
@@ -140,9 +143,9 @@ function regressedBeforeBackup(
 ): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
-    `The log "${logName}" no longer holds transaction ${last} as it is in ${name} in ${location}, so nothing is written to the backup.`,
+    `The log "${logName}" no longer holds transaction ${last} that ${name} in ${location} contains, so nothing is written to the backup.`,
     {
-      hint: `The backup keeps what the log lost. Print it with cairn log orphans --from-backup > FILE, and submit what has to be kept with cairn load FILE. Then cairn log backup prune --lost removes the lost end from the backup, which then continues with the log.`,
+      hint: `Print the transactions that the log lost and the backup still holds: cairn log orphans --from-backup > FILE. Submit those that must be kept: cairn load FILE. Then remove the lost end from the backup, which then continues with the log: cairn log backup prune --lost.`,
     },
   );
 }

@@ -173,7 +173,7 @@ describe("cairn log backup", () => {
     await node.checkpoint().done;
     await node.close();
     const compared = await run("verify", store);
-    const stray = /^LOG_REGRESSED: checkpoint-\S+ does not end with transaction 36 as it is in (\S+):/m;
+    const stray = /^LOG_REGRESSED: Transaction 36, with which checkpoint-\S+ ends, differs in (\S+):/m;
     const [, moved = ""] = stray.exec(compared.stdout) ?? [];
     const aside = path.join(scene.folder, "aside.segment");
     await rename(path.join(store, moved), aside);
@@ -184,7 +184,7 @@ describe("cairn log backup", () => {
     // As the hint explains, the log determines which of the two is correct, and only the other one is named and
     // removed.
     const decided = await configured("verify");
-    const named = /does not hold transaction 36 as it is in (\S+)\./.exec(decided.stdout)?.[1] ?? "";
+    const named = /Transaction 36 in (\S+) differs from the one in the log/.exec(decided.stdout)?.[1] ?? "";
     expect(decided.stdout.trim().split("\n")).toHaveLength(1);
     expect(named).toMatch(/0015-\d+0036-/);
     await rm(path.join(store, named));
