@@ -91,7 +91,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.waitForLog("a");
       return { status: "a" };
     },
-    hint: /cairn (log orphans) > FILE prints them\. Look through the file; cairn (load) FILE submits them again/,
+    hint: /Print them with cairn (log orphans) > FILE, review the file, and submit them again with cairn (load) FILE/,
     async follow(scene, [, print = "", submit = ""]) {
       const { stdout } = await scene.runStep(print);
       await writeFile(scene.path("FILE"), stdout);

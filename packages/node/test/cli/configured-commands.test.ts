@@ -224,7 +224,7 @@ describe("the index of a command", () => {
       return stdout;
     };
     for (const given of [["-f", "cairn.json"], []]) {
-      expect(await db("check", ...given)).toContain("n-index is sound (db-dir)");
+      expect(await db("check", ...given)).toContain("n-index is intact (db-dir)");
       expect(await db("get", "pods", "a", ...given)).toBe('{\n  "n": 1\n}\n');
       expect(await db("history", "pods", "a", ...given)).toContain('{"n":1}');
       expect(await db("keys", ...given)).toBe("pods default/a\n");

@@ -92,7 +92,9 @@ describe("cairn status --cluster", () => {
     await scene.ready("a");
     await scene.ready("a", { place: "another-a" });
     const { stdout } = await scene.status();
-    expect(stdout).toMatch(/^a is the id of 2 nodes: on .* and on .*CAIRN_NODE_ID/m);
+    expect(stdout).toMatch(
+      /^Give each node a different id \(CAIRN_NODE_ID\): a is the id of 2 nodes, on .* and on /m,
+    );
     const { nodes, sameId } = await shown();
     expect(nodes.map(({ node }) => node)).toEqual(["a", "a"]);
     expect(new Set(nodes.map(({ instance }) => instance)).size).toBe(2);
@@ -165,14 +167,14 @@ describe("cairn status --cluster", () => {
     const { code, stdout, stderr } = await cairn(["status", "--cluster", "--url", node.url ?? ""], terminal);
     await node.close();
     expect(code).toBe(0);
-    expect(stderr).toContain("an embedded log has a single node");
+    expect(stderr).toContain("An embedded log has a single node");
     expect(stdout).toMatch(/^Phase +ready/m);
   });
 
   it("refuses options of --cluster without it", async () => {
     const { code, stderr } = await cairn(["status", "--digest"]);
     expect(code).toBe(2);
-    expect(stderr).toContain("--digest needs --cluster.");
+    expect(stderr).toContain("--digest requires --cluster.");
     expect((await scene.status("--rebuild")).code).toBe(2);
   });
 });

@@ -66,7 +66,7 @@ it("a frozen node is listed without a response and makes the command end with 3 
   expect(frozen.stdout).toMatch(/^frozen: no response; last heard from \S+ \S+ ago\.$/m);
   expect([frozen.code, frozen.stderr]).toEqual([
     3,
-    expect.stringMatching(/^NOT_READY: No answer from frozen\.\n {2}hint: Continue or restart a node/),
+    expect.stringMatching(/^NOT_READY: No response from frozen\.\n {2}hint: Resume or restart a node/),
   ]);
   expect(JSON.parse((await scene.status("--json")).stdout)).toMatchObject({
     silent: [{ node: "frozen", forMs: expect.any(Number) }],
@@ -86,7 +86,7 @@ it("a killed node is reported as missing until it is started again, and a stoppe
   const killed = await scene.status();
   expect([killed.code, killed.stderr]).toEqual([
     3,
-    expect.stringMatching(/^NOT_READY: No answer from frozen\./),
+    expect.stringMatching(/^NOT_READY: No response from frozen\./),
   ]);
   await startProcess();
   expect(await scene.status()).toMatchObject({ code: 0, stderr: "" });

@@ -202,7 +202,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
       0,
       expect.stringMatching(
         kind === "NATS"
-          ? /; running nodes follow it within 15 seconds or so; cairn status --wait PT1M waits for one\n$/
+          ? /; running nodes follow it within about 15 seconds; cairn status --wait PT1M waits for a node\n$/
           : /; start the node to follow it\n$/,
       ),
     ]);

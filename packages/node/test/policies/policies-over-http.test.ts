@@ -131,7 +131,7 @@ describe("policies", () => {
     expect(wrong.stderr).toContain("events > keep: Expected a whole number");
     await writeFile(file, '{"index": {}, "expire": {"pods": {"whem": {}, "after": "30D"}}}');
     expect((await run(["policy", "apply", file])).stderr.split("\n")).toEqual([
-      `USAGE: The policies in ${file} have 3 mistakes; nothing was set.`,
+      `USAGE: The policies in ${file} contain 3 mistakes, so nothing was set.`,
       "  index: There is no such policy. Did you mean indexes?",
       "  expire > pods > whem: There is no such thing here. Did you mean when?",
       '  expire > pods > after: "30D" is not a duration. Did you mean P30D?',
@@ -154,7 +154,7 @@ describe("policies", () => {
     await writeFile(file, twice);
     const terminal = new CapturedTerminal({ env: { CAIRN_URL: url }, stdin: twice, cwd: folder });
     expect((await cairn(["policy", "apply", "policies.json"], terminal)).stderr.split("\n")).toEqual([
-      "USAGE: The policies in policies.json have 3 mistakes; nothing was set.",
+      "USAGE: The policies in policies.json contain 3 mistakes, so nothing was set.",
       "  history > pods > keep: This key is repeated at policies.json:2:48; keep one of the two.",
       "  events: This key is repeated at policies.json:3:2; keep one of the two.",
       expect.stringMatching(/^ {2}events: It bounds nothing/),

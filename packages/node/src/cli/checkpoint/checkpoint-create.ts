@@ -23,7 +23,7 @@ type Leased = Extract<CheckpointResult, { skipped: "leased" }>;
 export const addCheckpointCreate: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("create"),
-    "Make a node save a checkpoint now, and wait for it; with --rebuild, build one from the log without a node",
+    "Make a node save a checkpoint now and wait for it; with --rebuild, build one from the log without a node",
     ["cairn checkpoint create", "cairn checkpoint create --rebuild -f cairn.edn"],
   )
     .option("--rebuild", "build an index of this version from the configured log and save it")
@@ -55,13 +55,19 @@ const SKIPPED = {
   empty: "the log has no transactions yet, so there is nothing to save",
   unchanged: "nothing has changed since the newest checkpoint",
   recent: "another node has just saved one",
-  "short-tail": "replaying the transactions after the newest checkpoint takes less than the replay-budget",
+  "short-tail":
+    "replaying the transactions after the newest checkpoint would take less time than replay-budget allows",
 } as const;
 
-/** Returns an error, since the checkpoint that is being uploaded may lack what the caller wants to save. */
+/**
+ * Returns an error rather than a notice, because the checkpoint that is being uploaded may lack the newest
+ * transactions.
+ */
 function nothingSaved({ because, lease }: Leased, now: number): CairnError {
   if (lease === null) {
-    return new CairnError("CHECKPOINT_RUNNING", because, { hint: "Run this again when it has ended." });
+    return new CairnError("CHECKPOINT_RUNNING", because, {
+      hint: "Run the command again when that upload has ended.",
+    });
   }
   const { owner, since, bytes, expiresAt, leftBehind } = lease;
   const began = since === null ? "" : `, begun at ${formatTime(since)} (${formatRelative(since, now)})`;
@@ -72,14 +78,14 @@ function nothingSaved({ because, lease }: Leased, now: number): CairnError {
         "CHECKPOINT_RUNNING",
         `Nothing was saved: an earlier process of this node, ${owner}, was uploading a checkpoint (${amount}) and its lease has not expired.`,
         {
-          hint: `The lease has not been renewed since this process started and ${ends}; run this again then.`,
+          hint: `Run the command again when the lease has expired: it ${ends}, and has not been renewed since this process started.`,
         },
       )
     : new CairnError(
         "CHECKPOINT_RUNNING",
         `Nothing was saved: ${owner} is uploading a checkpoint (${amount}).`,
         {
-          hint: `Run this again when it is done. Its lease ${ends}, unless the upload continues and renews it.`,
+          hint: `Run the command again when that upload has ended. Its lease ${ends}, unless the upload continues and renews it.`,
         },
       );
 }

@@ -39,7 +39,7 @@ const DEFAULT_LIMIT = 100;
 export const addCheckpointDiff: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("diff <before> <after>"),
-    "Print the documents that differ between two checkpoints (paths; of a folder: the newest; with -f also names in the configured store)",
+    "Print the documents that differ between two checkpoints, given by path (for a folder, the newest one) or, with -f, by name in the configured store",
     ["cairn checkpoint diff ./checkpoints/checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e ./checkpoints"],
   )
     .option("--bucket <bucket>", "compare only this bucket")
@@ -50,7 +50,10 @@ export const addCheckpointDiff: AddCommand = (parent, terminal) => {
       DEFAULT_LIMIT,
     )
     .option("--all", "print every difference")
-    .option("--staging <directory>", "the folder to unpack them into (default: the temporary folder)")
+    .option(
+      "--staging <directory>",
+      "the folder in which to unpack the checkpoints (default: the temporary folder)",
+    )
     .action(async (before: string, after: string, options: DiffCommandOptions) => {
       const staging = await stagingFolder(options.staging, "cairn-diff-", terminal);
       const { signal, forget } = interruptible(terminal, "not everything was compared");
@@ -128,12 +131,15 @@ async function compare(
     if (json) return await writeJson(terminal.stdout, { ...sides, ...summary });
     const notShown = counts.added + counts.changed + counts.removed - limit;
     if (!all && notShown > 0) {
-      await tell(terminal, `${formatCount(notShown)} more differ: --limit prints more, --all all of them.`);
+      await tell(
+        terminal,
+        `${formatCount(notShown)} more documents differ. Use --limit to print more of them, or --all to print all.`,
+      );
     }
     if (byContent) {
       await tell(
         terminal,
-        "The checkpoints are of different logs, so only documents are compared, not revisions.",
+        "The checkpoints belong to different logs, so only documents are compared, not revisions.",
       );
     }
     const amounts = Object.entries(summary).map(([what, count]) => `${formatCount(count)} ${what}`);

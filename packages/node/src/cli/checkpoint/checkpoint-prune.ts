@@ -43,7 +43,7 @@ interface PruneCommandOptions extends ConfiguredOptions {
 export const addCheckpointPrune: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("prune [folder]"),
-    "Remove old checkpoints and leftovers from a folder, or from the configured store, where each is compared with the log",
+    "Remove old checkpoints and leftovers from a folder, or from the configured store after comparing each with the log",
     [
       "cairn checkpoint prune ./cairn-data/checkpoints --retain-at-least 3 --dry-run",
       "cairn checkpoint prune -f cairn.edn --other-logs",
@@ -52,13 +52,20 @@ export const addCheckpointPrune: AddCommand = (parent, terminal) => {
     .option("--dry-run", "only print what would be removed or kept, and why")
     .option(
       "--retain-newer-than <duration>",
-      "keep those younger than this (default: the configured policy)",
+      "keep checkpoints younger than this (default: the configured policy)",
       durationOption("--retain-newer-than", 0),
     )
-    .option("--retain-at-least <count>", "keep this many of the newest", wholeNumber("--retain-at-least", 1))
-    .option("--log <id>", "the log that the policy applies to, if a folder has checkpoints of several logs")
+    .option(
+      "--retain-at-least <count>",
+      "keep this many of the newest checkpoints",
+      wholeNumber("--retain-at-least", 1),
+    )
+    .option(
+      "--log <id>",
+      "the log to which the policy applies, if a folder contains checkpoints of several logs",
+    )
     .option("--other-logs", "also remove the checkpoints of all other logs")
-    .option("--lost", "with a configuration: also remove those with transactions that the log lost")
+    .option("--lost", "with a configuration: also remove checkpoints with transactions that the log lost")
     .option("--damaged", "also remove checkpoints that cannot be used")
     .action(async (place: string | undefined, options: PruneCommandOptions) => {
       const done = await (place === undefined || isConfigured(options)
@@ -77,7 +84,7 @@ interface Pruned {
   readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
 }
 
-/** Compares checkpoints with the log and prunes the named folder, or else the configured store. */
+/** Compares checkpoints with the log, and prunes the named folder or, if there is none, the configured store. */
 async function pruneByLog(
   log: TxLog,
   { checkpointer, kvProvider }: System,
@@ -114,7 +121,7 @@ async function run(
 ): Promise<Pruned> {
   if (lost && asked.agrees === undefined) {
     throw new UsageError(
-      "--lost compares with the log, which needs a configuration.",
+      "--lost compares checkpoints with the log, so it needs a configuration.",
       "Name the configuration with -f.",
     );
   }
@@ -139,7 +146,7 @@ async function logOptions(
     logId: identity.id,
     agrees: async ({ anchor, log: { offset } }) => {
       const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
-      // Trimmed messages are not lost: the log does not contradict a checkpoint that depends on them.
+      // Trimmed messages are not lost, so the log does not contradict a checkpoint that depends on them.
       return problem === undefined || problem.code === "LOG_TRIMMED";
     },
   };

@@ -41,7 +41,7 @@ export async function rebuildCheckpoint(
   const { signal, forget } = interruptible(
     terminal,
     "nothing was saved",
-    "The index built so far stays in the node's dir under rebuild/, and the same command continues from it.",
+    "Run the same command again to continue: the index built so far remains in the node's dir under rebuild/.",
   );
   try {
     return await withLog(options, terminal, async (opened, system) => {
@@ -49,8 +49,8 @@ export async function rebuildCheckpoint(
       const log = logWithBackup(opened, restoreStores(system));
       if (checkpointer === undefined) {
         throw new UsageError(
-          "The configuration has no checkpointer, so there is no store to save to.",
-          "docs/configuration.md shows how to configure one.",
+          "The configuration has no checkpointer, so there is no store in which to save a checkpoint.",
+          "Configure a checkpointer as docs/configuration.md describes.",
         );
       }
       return await rebuild(log, system, checkpointer, signal, terminal);
@@ -72,10 +72,10 @@ async function rebuild(
   await requireBeginning(log, identity, allStores(system), system.kvProvider, signal);
   const newest = await findUpToDate(log, system, checkpointer, identity, signal);
   if (newest !== undefined) {
-    const because = `${newest} is of this version and contains the whole log.`;
+    const because = `${newest} has the index format of this version and contains the whole log.`;
     return { skipped: "unchanged", because };
   }
-  // The rebuild has its own folder next to those of the node, because a running node locks its folders.
+  // The rebuild has its own folder next to the node's folders, because a running node locks them.
   const folder = path.join(system.dir, "rebuild");
   const directory = await IndexDirectory.acquire(folder);
   let isDone = false;
@@ -101,7 +101,7 @@ async function buildAndSave(
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<RebuildResult> {
-  // The index is on disk even for a node in memory, since it may be larger than memory.
+  // The index is on disk even if the node keeps its own in memory, because it may be larger than the memory.
   const provider = fileReader(system.kvProvider);
   const display = showProgress(
     terminal.stderr,

@@ -29,8 +29,9 @@ interface RestoreAtOptions extends ConfiguredOptions, PointOptions {
 }
 
 /**
- * Restores an index that ends exactly at a given point, from a checkpoint and the transactions after it in a log backup
- * or the configured log. Returns false if neither reaches that point; the caller then restores a checkpoint alone.
+ * Restores an index that ends exactly at a given point. It is built from a checkpoint and the transactions after it,
+ * which are read from a log backup or the configured log. Returns false if neither reaches that point; the caller then
+ * restores a checkpoint alone.
  */
 export async function restoreAt(
   found: CheckpointPlace,
@@ -45,11 +46,11 @@ export async function restoreAt(
   const { signal, forget } = interruptible(terminal, "nothing was restored");
   try {
     const logs = await logsIn(store, signal);
-    // The earlier logs that a recovered one continues are part of its history.
+    // The earlier logs that a recovered log continues are part of its history.
     const meant = options.log === undefined ? await latestOf(store, logs) : logs;
     const logId = theLog(store, meant, options.log);
     if (logId === undefined) return false;
-    // Such a log exists only as a backup, so no checkpoint can be used instead.
+    // The log exists only as a backup, so no checkpoint can be restored instead.
     const isBackupOnly = logs.get(logId) === "";
     const wanted = { stores: [store], kvFormat: levelProvider().format, logId, at, signal };
     return await withPlan(wanted, found, isBackupOnly, terminal, async (plan) => {
@@ -68,7 +69,10 @@ export async function restoreAt(
   }
 }
 
-/** Runs `use` with a plan, if there is one. The configured log is opened only if its backup ends before the point. */
+/**
+ * Runs `use` with a plan if one leads to the point. The configured log is opened only if its backup ends before the
+ * point.
+ */
 async function withPlan(
   wanted: PastOptions,
   { openLog }: CheckpointPlace,
@@ -112,7 +116,7 @@ async function restorePlanned(
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<void> {
-  // Next to the target: the last step is a rename, which works only within a file system.
+  // The work folder is next to the target, because the last step is a rename, which works only within one file system.
   const work = join(dirname(target), `.cairn-restore-${randomBytes(4).toString("hex")}`);
   const unpacking = showRestore(terminal, "restoring");
   const replaying = showProgress(terminal.stderr, "replaying", plan.txId, Date.now, formatCount);
@@ -155,7 +159,7 @@ async function restorePlanned(
 function unsure({ txId }: PastPlan, at: PastPoint): string {
   return "txId" in at
     ? `notice: this is transaction ${txId} instead of ${at.txId}, because nothing leads to a later one up to that point.\n`
-    : "notice: the backup ends before that time, and the log cannot be read: it may have later transactions.\n";
+    : "notice: the backup ends before that time. The log cannot be read and may hold later transactions.\n";
 }
 
 async function writePlan(
@@ -180,10 +184,13 @@ async function writePlan(
   }
   if (refusal === undefined) return;
   const { code, message } = refusal;
-  throw new CairnError(code, message, { hint: "Nothing was restored, because of --dry-run." });
+  throw new CairnError(code, message, { hint: "Remove the cause, then run the command without --dry-run." });
 }
 
-/** Prints a notice if the configured log has lost the history that was restored. Does nothing if the log cannot be read or is a different one. */
+/**
+ * Prints a notice if the configured log has lost the history that was restored. Does nothing if the log cannot be read
+ * or is a different log.
+ */
 async function noticeLostHistory(
   { log: of, txId, sha256 }: PastIndex["state"],
   openLog: CheckpointPlace["openLog"],
@@ -197,7 +204,7 @@ async function noticeLostHistory(
     const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
     if (problem?.code !== "LOG_REGRESSED") return;
     terminal.stderr.write(
-      `notice: the log "${log.name}" no longer holds transaction ${txId} of its backup: this index belongs to a history that the log has lost\n`,
+      `notice: the log "${log.name}" no longer holds transaction ${txId} of its backup, so this index belongs to a history that the log has lost\n`,
     );
   } catch (error) {
     if (!isCairnError(error)) throw error;

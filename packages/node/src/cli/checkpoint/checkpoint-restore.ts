@@ -39,7 +39,7 @@ interface RestoreCommandOptions extends ConfiguredOptions, PointOptions {
 export const addCheckpointRestore: AddCommand = (parent, terminal) => {
   const command = describeConfiguredCommand(
     parent.command("restore [store]"),
-    "Restore and verify the index of the newest checkpoint of a folder or of the configured store, or an index as of a point in the past, to a new directory",
+    "Restore the newest checkpoint of a folder or of the configured store, or an index as of a point in the past, to a new directory, and verify it",
     [
       "cairn checkpoint restore -f cairn.edn -o ./restored",
       "cairn checkpoint restore ./cairn-data/checkpoints -o ./restored",
@@ -47,13 +47,16 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
     ],
   );
   addPointOptions(command)
-    .option("--name <name>", "this checkpoint instead of the newest")
-    .option("--log <id>", "only checkpoints of this log, if a folder has those of several logs")
+    .option("--name <name>", "restore this checkpoint instead of the newest one")
+    .option(
+      "--log <id>",
+      "consider only checkpoints of this log, if a folder contains checkpoints of several logs",
+    )
     .option(
       "--dry-run",
       "only print which checkpoint would be restored, which ones are skipped and why, and whether there is enough space",
     )
-    .requiredOption("-o, --output <directory>", "the target, which must not exist or be empty")
+    .requiredOption("-o, --output <directory>", "the target, which must be empty or not exist")
     .action(async (place: string | undefined, options: RestoreCommandOptions) => {
       const target = resolve(terminal.cwd, options.output);
       const at = pointOf(options);
@@ -118,7 +121,8 @@ async function restore(
   const selection = await select(found, options);
   const { store, name, logId, at } = selection;
   const { signal, forget } = interruptible(terminal, "nothing was restored");
-  // Staging is next to the target: the last step is a rename, which works only within a file system.
+  // The staging folder is next to the target, because the last step is a rename, which works only within one file
+  // system.
   const stagingDir = join(dirname(targetDir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
   const display = showRestore(terminal, "restoring");
   try {
@@ -131,7 +135,7 @@ async function restore(
       accept: (manifest) => Promise.resolve(tooNew(manifest, at) ?? true),
       onProgress: display.onProgress,
       onSkipped: (one) => {
-        // Nothing is wrong with checkpoints of other logs, or with those beyond the given transaction.
+        // A checkpoint of another log, or one beyond the given transaction, is not faulty and therefore not reported.
         if (one.error.code === "LOG_DIFFERENT" || one.error.code === "CONFLICT") return;
         terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}\n`);
       },
@@ -151,7 +155,8 @@ async function removeStaging(dir: string): Promise<void> {
   try {
     await rm(dir, { recursive: true, force: true });
   } catch (error) {
-    // If the target is below a file, nothing was created, and the error that reports it must not be replaced.
+    // If a file is in place of a folder above the target, nothing was created, and the error that reports this must not
+    // be replaced.
     if (systemErrorCode(error) !== "ENOTDIR") throw error;
   }
 }

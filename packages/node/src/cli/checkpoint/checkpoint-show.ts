@@ -20,7 +20,7 @@ import { printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
 export const addCheckpointShow: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("show [checkpoint]"),
-    "Show a checkpoint (default: the newest): a name in the node's store, or in the configured store without a node (-f), or a path",
+    "Show a checkpoint (default: the newest), given by name in the node's store or, with -f, in the configured store without a node, or by path",
     [
       "cairn checkpoint show ./cairn-data/checkpoints",
       "cairn checkpoint show -f cairn.edn",
@@ -41,7 +41,7 @@ export const addCheckpointShow: AddCommand = (parent, terminal) => {
   });
 };
 
-/** Returns the named checkpoint, or the newest. */
+/** Returns the named checkpoint or, without a name, the newest one. */
 async function findInNode(node: NodeClient, name: string | undefined): Promise<CheckpointSummary> {
   const all = (await node.json({ path: "/api/v1/checkpoints" })) as CheckpointSummary[];
   const found = name === undefined ? all[0] : all.find((checkpoint) => checkpoint.name === name);
@@ -50,7 +50,7 @@ async function findInNode(node: NodeClient, name: string | undefined): Promise<C
     "CHECKPOINT_NOT_FOUND",
     `The node's store has no checkpoint${name === undefined ? "" : ` ${name}`}.`,
     {
-      hint: "cairn checkpoint list lists its checkpoints. Name a file in this folder with ./checkpoint-…",
+      hint: "Choose a checkpoint that cairn checkpoint list prints. To name a file in this folder, write ./checkpoint-…",
     },
   );
 }
@@ -59,7 +59,7 @@ type Fields = (readonly [name: string, value: string])[];
 
 const DAMAGED: Fields[number] = [
   "Damaged",
-  "discovered when it was read back; cairn checkpoint verify shows the reason",
+  "yes, as found when it was read back; cairn checkpoint verify shows the reason",
 ];
 
 function summaryFields(found: CheckpointSummary): Fields {

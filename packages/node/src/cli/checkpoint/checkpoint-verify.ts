@@ -36,7 +36,10 @@ interface VerifyCommandOptions extends NodeOptions {
   readonly staging?: string;
 }
 
-/** A verified checkpoint. `verifiedAt` is null if no mark was written; `log` is the result of the comparison with the checkpoint's log. */
+/**
+ * A verified checkpoint. `verifiedAt` is null if no mark was written. `log` is the result of comparing the checkpoint
+ * with its log.
+ */
 interface Verified extends Pick<VerifiedSummary, "name" | "txId" | "digest"> {
   readonly verifiedAt: string | null;
   readonly log?: ReadCheckpoint["log"];
@@ -53,7 +56,7 @@ interface Target {
 export const addCheckpointVerify: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("verify [checkpoint]"),
-    "Read a checkpoint back, open it, compute its digest and mark it as verified; given no path (of a folder: the newest), a node does it",
+    "Read a checkpoint back, open it, compute its digest and mark it as verified; a node does this unless a path is given (for a folder, the newest one)",
     [
       "cairn checkpoint verify ./cairn-data/checkpoints",
       "cairn checkpoint verify -f cairn.edn",
@@ -61,14 +64,17 @@ export const addCheckpointVerify: AddCommand = (parent, terminal) => {
     ],
   )
     .option("--no-mark", "without a node: write no mark into the store")
-    .option("--log <id>", "only checkpoints of this log, if a folder has those of several logs")
+    .option(
+      "--log <id>",
+      "consider only checkpoints of this log, if a folder contains checkpoints of several logs",
+    )
     .option(
       "--staging <directory>",
-      "without a node: the folder to unpack it into (default: the temporary folder)",
+      "without a node: the folder in which to unpack the checkpoint (default: the temporary folder)",
     )
     .addHelpText(
       "after",
-      "\nWith a configuration, no node is needed: the checkpoint (by default the newest of the configured store) is also compared with its log.",
+      "\nWith a configuration, no node is needed, and the checkpoint (by default the newest in the configured store) is also compared with its log.",
     )
     .action(async (place: string | undefined, options: VerifyCommandOptions) => {
       const found = await verifyWhere(place, options, terminal);
@@ -149,8 +155,9 @@ async function verify(
 }
 
 /**
- * Returns the named checkpoint, or the newest of the given log, else of the configured log, else of the only log in the store. For the
- * configured log it prefers a checkpoint that this version can read, since nodes of both versions save checkpoints during an upgrade.
+ * Returns the named checkpoint or, without a name, the newest one of the given log, of the configured log, or of the
+ * only log in the store, in this order of preference. For the configured log, a checkpoint that this version can read
+ * is preferred, because nodes of both versions save checkpoints during an upgrade.
  */
 async function whichCheckpoint(
   store: CheckpointStore,

@@ -15,7 +15,7 @@ import { formatTable } from "../terminal/columns.ts";
 import { formatBytes, formatCount } from "../terminal/quantities.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 
-/** The checkpoints of a store that may be restored: the named one, or those of a log up to a transaction. */
+/** The checkpoints of a store that may be restored: the named one, or those of a log up to a point. */
 export interface RestoreSelection {
   readonly store: CheckpointStore;
   readonly name?: string;
@@ -24,15 +24,15 @@ export interface RestoreSelection {
   readonly at?: PastPoint;
 }
 
-/** The expected result of a restore, judging by manifests and disk space. */
+/** The expected result of a restore, according to manifests and disk space. */
 export interface RestorePlan {
   readonly chosen: { readonly name: string; readonly txId: number; readonly archiveBytes: number } | null;
-  /** The bytes that the restore would write, and the bytes free in the target. */
+  /** The number of bytes that the restore would write, and the number that are free in the target's file system. */
   readonly bytes: number;
   readonly freeBytes: number;
   readonly target: string;
   readonly store: string;
-  /** The candidates, newest first. Those marked `older` are the fallbacks, in this order. */
+  /** The candidates, newest first. Those marked `older` are fallbacks, in this order. */
   readonly candidates: readonly {
     readonly name: string;
     readonly txId: number | null;
@@ -44,7 +44,7 @@ export interface RestorePlan {
   readonly refusal: { readonly code: ErrorCode; readonly message: string } | null;
 }
 
-/** Returns the error for a checkpoint beyond the given transaction; undefined if it is not beyond. */
+/** Returns the error for a checkpoint that goes beyond the given point; undefined if it does not. */
 export function tooNew(
   { txId, txTime }: Pick<Manifest, "txId" | "txTime">,
   at: PastPoint | undefined,
@@ -64,7 +64,7 @@ export function notExact({ txId }: Pick<Manifest, "txId">, at: PastPoint | undef
   return `notice: this is the newest usable checkpoint before ${point}: it ends with transaction ${txId}, and no log backup leads further.\n`;
 }
 
-/** Returns a `CHECKPOINT_NOT_FOUND` worded to match the selection. */
+/** Returns `CHECKPOINT_NOT_FOUND`, with a message that names the selection. */
 export function noneOf(
   { store, name, at }: RestoreSelection,
   skipped: readonly SkippedCheckpoint[],
@@ -76,7 +76,7 @@ export function noneOf(
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
     `No usable checkpoint in ${store.location} ends at or before ${"txId" in at ? "transaction " : ""}${nameOf(at)}.`,
-    { hint: `The oldest is ${oldest.name}.` },
+    { hint: `Choose a later point: the oldest checkpoint is ${oldest.name}.` },
   );
 }
 
@@ -103,9 +103,17 @@ export async function planRestore(selection: RestoreSelection, target: string): 
     } else if (chosen === null) {
       chosen = entry;
       bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
-      candidates.push({ ...entry, fate: "restored", because: "It is the newest that is not skipped." });
+      candidates.push({
+        ...entry,
+        fate: "restored",
+        because: "It is the newest checkpoint that is not skipped.",
+      });
     } else {
-      candidates.push({ ...entry, fate: "older", because: "It is restored if the newer ones are damaged." });
+      candidates.push({
+        ...entry,
+        fate: "older",
+        because: "It would be restored if the newer ones were damaged.",
+      });
     }
   }
   const named = skipped.find((one) => one.name === name)?.error;
@@ -123,7 +131,7 @@ export async function planRestore(selection: RestoreSelection, target: string): 
   };
 }
 
-/** Writes a plan. Then throws the error with which the restore would be refused, if any, for scripts. */
+/** Writes a plan. If the restore would be refused, then throws the error of the refusal, so that scripts notice it. */
 export async function writeRestorePlan(
   plan: RestorePlan,
   at: PastPoint | undefined,
@@ -152,7 +160,9 @@ export async function writeRestorePlan(
   }
   if (refusal !== null) {
     const { code, message } = refusal;
-    throw new CairnError(code, message, { hint: "Nothing was restored, because of --dry-run." });
+    throw new CairnError(code, message, {
+      hint: "Remove the cause, then run the command without --dry-run.",
+    });
   }
 }
 
@@ -167,7 +177,7 @@ export async function occupied(target: string): Promise<CairnError | undefined> 
   }
   return new CairnError(
     "CONFLICT",
-    `${target} is not empty. A checkpoint is restored only to a new directory.`,
+    `${target} is not empty. A checkpoint can be restored only to a new or empty directory.`,
   );
 }
 

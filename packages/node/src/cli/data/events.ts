@@ -25,10 +25,13 @@ export const addEvents: AddCommand = (parent, terminal) => {
     "cairn events --limit 20",
     "cairn events --object pod/web-0 --json",
   ])
-    .option("--limit <count>", "print at most this many, up to 1,000", wholeNumber("--limit", 1), 100)
-    .option("--bucket <bucket>", "only events about objects of this bucket")
-    .option("--object <object>", "only events about this object")
-    .option("--before <id-or-time>", "only older events: the id of an event, or nanoseconds since 1970")
+    .option("--limit <count>", "print at most this many events, up to 1,000", wholeNumber("--limit", 1), 100)
+    .option("--bucket <bucket>", "print only events about objects in this bucket")
+    .option("--object <object>", "print only events about this object")
+    .option(
+      "--before <id-or-time>",
+      "print only events older than this: the id of an event, or nanoseconds since 1970",
+    )
     .action(async ({ limit, bucket, object, before, ...options }: EventOptions) => {
       const query = { ...readQuery(options), limit, bucket, object, before };
       const events = (await withNode(terminal, options, (node) =>
@@ -46,7 +49,7 @@ export const addEvents: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Formats nanoseconds as an ISO-8601 time with milliseconds. */
+/** Formats nanoseconds since 1970 as an ISO 8601 time with milliseconds. */
 function timeText(nanoseconds: string): string {
   const date = new Date(Number(BigInt(nanoseconds) / 1_000_000n));
   return Number.isNaN(date.getTime()) ? nanoseconds : date.toISOString();

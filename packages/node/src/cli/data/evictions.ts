@@ -17,7 +17,7 @@ export const addEvictions: AddCommand = (parent, terminal) => {
     "List evictions, newest first, and where the evicted bytes may still be stored",
     ["cairn evictions", "cairn evictions --json"],
   )
-    .option("--limit <count>", "print at most this many", wholeNumber("--limit", 1), 100)
+    .option("--limit <count>", "print at most this many evictions", wholeNumber("--limit", 1), 100)
     .action(async ({ limit, ...options }: NodeOptions & { limit: number }) => {
       const found: EvictionPlaces[] = [];
       await withNode(terminal, options, async (node) => {
@@ -46,20 +46,29 @@ export const addEvictions: AddCommand = (parent, terminal) => {
     });
 };
 
-/** The reasons why evicted bytes are still in the files of the node's index, and when they will be removed. */
+/**
+ * For each reason why evicted bytes are still in the files of the node's index, a sentence about when they will be
+ * removed.
+ */
 const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])[] = [
-  ["compaction", "The node rewrites its own files soon after an eviction, and before its next checkpoint."],
+  [
+    "compaction",
+    "The node rewrites the files of its index soon after an eviction, and before its next checkpoint.",
+  ],
   [
     "reads",
-    "Reads that began before the eviction hold files of the index; these are rewritten once the reads end.",
+    "Reads that began before the eviction still use files of the index, which are rewritten once the reads have ended.",
   ],
-  ["restart", "A value of an indexed field is still in LevelDB's list of files: restart the node."],
-  ["unknown", "The key-value store of this node cannot tell whether its files still hold the evicted bytes."],
+  ["restart", "Restart the node: LevelDB's list of files still contains a value of an indexed field."],
+  [
+    "unknown",
+    "The key-value store of this node cannot determine whether its files still hold the evicted bytes.",
+  ],
 ];
 
 /** Nodes of earlier versions do not report segments. */
 function segmentsText({ txId, segments = [], segmentsUntil }: Partial<EvictionPlaces>): string {
-  if (segments === null) return "(the store does not answer)";
+  if (segments === null) return "(the store does not respond)";
   if (segments.length === 0) return "no";
   const until =
     segmentsUntil === null || segmentsUntil === undefined

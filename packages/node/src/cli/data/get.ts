@@ -16,7 +16,7 @@ export const addGet: AddCommand = (parent, terminal) => {
     "cairn get pods default/web-0",
     "cairn get pods web-0 --as-of 2026-11-20T06:12:26Z",
   ])
-    .option("--as-of <tx-or-time>", "as of a transaction or a time")
+    .option("--as-of <tx-or-time>", "print the document as of a transaction or a time")
     .action(async (bucket: string, key: string, options: ReadCommandOptions & { asOf?: string }) => {
       const { path, query } = documentRequest(bucket, key);
       const { body: document, headers } = await withNode(terminal, options, (node) =>

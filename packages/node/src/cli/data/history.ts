@@ -18,7 +18,7 @@ export const addHistory: AddCommand = (parent, terminal) => {
     "List the versions of a document, newest first",
     ["cairn history pods default/web-0 --limit 5"],
   )
-    .option("--limit <count>", "print at most this many", wholeNumber("--limit", 1), 100)
+    .option("--limit <count>", "print at most this many versions", wholeNumber("--limit", 1), 100)
     .action(async (bucket: string, key: string, options: ReadCommandOptions & { limit: number }) => {
       const { path, query: document } = documentRequest(bucket, key);
       const query = { ...document, ...readQuery(options), history: true };

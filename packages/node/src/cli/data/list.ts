@@ -34,17 +34,17 @@ export const addList: AddCommand = (parent, terminal) => {
     "cairn list executions --where state:running --where node:node-1",
     "cairn list pods --all --json > pods.ndjson",
   ])
-    .option("--namespace <namespace>", "only documents of this namespace")
-    .option("--prefix <prefix>", "only names that begin with this prefix")
+    .option("--namespace <namespace>", "print only documents in this namespace")
+    .option("--prefix <prefix>", "print only documents whose name begins with this prefix")
     .option(
       "--where <field:value>",
-      "only documents whose indexed field has this value; if repeated, all must match",
+      "print only documents whose indexed field has this value; if the option is repeated, all must match",
       (value: string, before: readonly string[] = []) => [...before, value],
     )
-    .option("--limit <count>", "print at most this many", wholeNumber("--limit", 1), 100)
-    .option("--all", "print all of them")
+    .option("--limit <count>", "print at most this many documents", wholeNumber("--limit", 1), 100)
+    .option("--all", "print all documents")
     .option("--transactions", "print transactions that put the documents, one per line, for cairn load")
-    .option("--as-of <tx-or-time>", "as of a transaction or a time")
+    .option("--as-of <tx-or-time>", "list the documents as of a transaction or a time")
     .action(async (bucket: string, options: ListOptions) => {
       const wanted = options.all === true ? Infinity : options.limit;
       const query = {
@@ -73,12 +73,15 @@ export const addList: AddCommand = (parent, terminal) => {
         if (!isForPeople) return;
         if (shown === 0) await tell(terminal, "None found.");
         if (hasMore)
-          await tell(terminal, `There are more: --limit prints more than ${wanted}, --all all of them.`);
+          await tell(
+            terminal,
+            `There are more documents. Use --limit to print more than ${wanted}, or --all to print all of them.`,
+          );
       });
     });
 };
 
-/** Puts each document into a transaction of its own, since a log limits the size of transactions. */
+/** Puts each document into a separate transaction, because a log limits the size of transactions. */
 function transactions(bucket: string, documents: readonly ListedDocument[]): object[] {
   return documents.map(({ namespace, name, document }) => ({
     ops: [["put", bucket, `${namespace}/${name}`, document]],
@@ -96,10 +99,10 @@ function table(documents: readonly ListedDocument[], output: Output): string {
     shorten(JSON.stringify(document), WIDEST_DOCUMENT),
   ]);
   const { columns = 0 } = output;
-  // A terminal with 0 columns does not know its width.
+  // A terminal that reports 0 columns does not know its width.
   if (output.isTTY !== true || columns === 0) return formatTable(heading, rows, ["REVISION"]);
   const longest = Math.max(...rows.map(([, revision = ""]) => revision.length), "REVISION".length);
-  // A long key gets half of the line, the document the rest.
+  // A long key gets half of the line, and the document gets the rest.
   const widest = Math.max(NARROWEST_KEY, Math.floor((columns - longest - 4) / 2));
   const cut = rows.map(([key = "", ...rest]) => [shorten(key, widest), ...rest]);
   return formatTable(heading, cut, ["REVISION"])

@@ -26,7 +26,7 @@ export const addLoad: AddCommand = (parent, terminal) => {
     "Load transactions in order from an NDJSON file, one per line (- for standard input)",
     ["cairn load history.ndjson", "gunzip < history.ndjson.gz | cairn load - --await"],
   )
-    .option("--from-line <number>", "skip the lines before this one", wholeNumber("--from-line", 1), 1)
+    .option("--from-line <number>", "skip the lines before this line", wholeNumber("--from-line", 1), 1)
     .option("--await", "wait until the node has indexed the last transaction")
     .action(async (file: string, options: LoadCommandOptions) => {
       const begun = performance.now();
@@ -75,11 +75,14 @@ async function loadFile(
 function interruptedAt(error: InterruptedError, { transactions, nextLine }: LoadProgress): InterruptedError {
   return error.withOutcome(
     `${formatNumberOf(transactions, "transaction")} of this input ${transactions === 1 ? "was" : "were"} stored`,
-    `Continue with --from-line ${nextLine}.`,
+    `Run the command again with --from-line ${nextLine}.`,
   );
 }
 
-/** Waits until a transaction is indexed: in steps, since each response has a time limit and a node may index for hours. */
+/**
+ * Waits until a transaction is indexed. It sends several requests, because each response has a time limit and a node
+ * may take hours to index the transaction.
+ */
 async function awaitIndexed(node: NodeClient, txId: number): Promise<void> {
   for (;;) {
     try {

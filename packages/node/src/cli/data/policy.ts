@@ -41,12 +41,12 @@ export const addPolicy: AddCommand = (parent, terminal) => {
 
   describeNodeCommand(
     group.command("apply <file>"),
-    "Set the policies from a JSON file (- for standard input), unless they are changed at the same time",
+    "Set the policies from a JSON file (- for standard input), unless another client changes them at the same time",
     ["cairn policy apply policies.json", "cairn policy apply policies.json --if-revision 17"],
   )
     .option(
       "--if-revision <revision>",
-      "only if the policies are at this revision",
+      "set them only if the policies are at this revision",
       wholeNumber("--if-revision", 1),
     )
     .action(async (file: string, options: NodeOptions & { ifRevision?: number }) => {
@@ -75,8 +75,8 @@ function checkPolicies(file: string, json: string): void {
   if (problems.length === 0) return;
   const mistakes = problems.length === 1 ? "a mistake" : `${problems.length} mistakes`;
   throw new UsageError(
-    `The policies in ${file} have ${mistakes}; nothing was set.`,
-    "docs/policies.md describes policies.",
+    `The policies in ${file} contain ${mistakes}, so nothing was set.`,
+    "Correct the file. docs/policies.md describes policies.",
     problems,
   );
 }

@@ -32,10 +32,10 @@ export const addTx: AddCommand = (parent, terminal) => {
   )
     .option(
       "--if-revision <revision>",
-      "only if the document is at this revision",
+      "do this only if the document is at this revision",
       wholeNumber("--if-revision", 1),
     )
-    .option("--if-absent", "only if there is no such document")
+    .option("--if-absent", "write it only if there is no such document")
     .action(async (bucket: string, key: string, json: string, options: WriteOptions) => {
       const body = await readJsonArgument(json, terminal);
       await writeDocument(terminal, "PUT", bucket, key, body, options);
@@ -46,7 +46,7 @@ export const addTx: AddCommand = (parent, terminal) => {
   ])
     .option(
       "--if-revision <revision>",
-      "only if the document is at this revision",
+      "do this only if the document is at this revision",
       wholeNumber("--if-revision", 1),
     )
     .action((bucket: string, key: string, options: WriteOptions) =>
@@ -55,7 +55,7 @@ export const addTx: AddCommand = (parent, terminal) => {
 
   describeNodeCommand(
     group.command("evict <bucket> <key>"),
-    "Remove a document and its whole history permanently: no read returns any of it again",
+    "Remove a document and its whole history permanently, so that no read ever returns any of it again",
     ["cairn tx evict people default/anna", "cairn evictions"],
   ).action(async (bucket: string, key: string, options: NodeOptions) => {
     const body = JSON.stringify({ ops: [["evict", bucket, key]] });
@@ -93,11 +93,11 @@ async function submit(
   if (committed) return outcome;
   await onAborted?.(outcome);
   throw new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${reasonText(reason)}.`, {
-    hint: "None of its operations took effect.",
+    hint: "Correct the transaction and submit it again. None of its operations took effect.",
   });
 }
 
-/** Returns the reason for an outcome without its code. */
+/** Returns the reason for an outcome without the error code. */
 function reasonText(reason = "a match failed"): string {
   return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
 }

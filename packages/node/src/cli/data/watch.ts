@@ -22,8 +22,12 @@ export const addWatch: AddCommand = (parent, terminal) => {
       "cairn watch --from 1200 --json --url http://10.0.0.1:3000 --url http://10.0.0.2:3000",
     ],
   )
-    .option("--namespace <namespace>", "only changes in this namespace")
-    .option("--from <tx>", "begin after this transaction (default: now)", wholeNumber("--from", 0))
+    .option("--namespace <namespace>", "print only changes in this namespace")
+    .option(
+      "--from <tx>",
+      "begin after this transaction (default: the current one)",
+      wholeNumber("--from", 0),
+    )
     .option("--limit <count>", "stop after this many transactions", wholeNumber("--limit", 1))
     .action(async (bucket: string | undefined, options: WatchOptions) => {
       const { namespace, from, limit = Infinity, json = false } = options;

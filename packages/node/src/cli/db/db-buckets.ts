@@ -17,9 +17,11 @@ interface Bucket {
 
 /** Adds `cairn db buckets`. */
 export const addDbBuckets: AddCommand = (parent, terminal) => {
-  describeDbCommand(parent.command("buckets [place]"), "List the buckets with their numbers of documents", [
-    "cairn db buckets ./cairn-data/node-1-index",
-  ]).action(async (place: string | undefined, options: DbOptions) => {
+  describeDbCommand(
+    parent.command("buckets [place]"),
+    "List the buckets with the number of documents in each",
+    ["cairn db buckets ./cairn-data/node-1-index"],
+  ).action(async (place: string | undefined, options: DbOptions) => {
     await withIndex(place, options, terminal, async ({ reader }) => {
       const buckets = await readBuckets(reader);
       if (options.json === true) return writeJsonLines(terminal.stdout, buckets);

@@ -15,7 +15,10 @@ interface CheckOptions extends DbOptions {
   readonly limit: number;
 }
 
-/** A problem of a table or row, with the rows that it affects: from `from`, or after `after`, to `upTo`, in the form of `rowName`. */
+/**
+ * A problem in a table or row. The affected rows begin with `from` or after `after`, and end with `upTo`; they are
+ * named as `rowName` names them.
+ */
 interface Problem {
   readonly table?: string;
   readonly key?: string;
@@ -25,7 +28,7 @@ interface Problem {
   readonly problem: string;
 }
 
-/** The content of a sound database; `txId` is undefined if the database is not a Cairn index. */
+/** The content of an intact database. `txId` is undefined if the database is not a Cairn index. */
 interface Content {
   readonly rows: number;
   readonly documents?: number;
@@ -37,7 +40,7 @@ interface Content {
 export const addDbCheck: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("check [place]"),
-    "Check every table against its checksums and every row against the others; prints problems and exits with 1",
+    "Compare every table with its checksums and every row with the others; print problems and exit with 1 if there are any",
     [
       "cairn db check ./cairn-data/node-1-index",
       "cairn db check -f cairn.edn",
@@ -56,12 +59,12 @@ export const addDbCheck: AddCommand = (parent, terminal) => {
       if (options.json === true) await writeJson(terminal.stdout, { ok: false, problems: report.problems });
       const found = formatNumberOf(report.problems, "problem");
       throw new CairnError("INDEX_CORRUPT", `${source} has ${found}.`, {
-        hint: "Nothing was changed. A node moves a damaged index aside and rebuilds it from a checkpoint or from the log.",
+        hint: "Restart the node of this index: it moves the damaged index aside and builds another one from a checkpoint or from the log. Nothing was changed.",
       });
     });
 };
 
-/** Counts problems, and prints the first ones as they are found. */
+/** Counts problems and prints the first ones as they are found. */
 class Report {
   problems = 0;
   readonly #options: CheckOptions;
@@ -151,5 +154,5 @@ async function writeSound(
     );
   }
   const content = `${held}, ${formatNumberOf(documents, "document")}, transaction ${txId} of the log ${logId}`;
-  return writeLine(terminal.stdout, printable(`${source} is sound (${kind}): ${content}; ${compared}`));
+  return writeLine(terminal.stdout, printable(`${source} is intact (${kind}): ${content}; ${compared}`));
 }

@@ -22,7 +22,7 @@ interface CompactOptions extends DbOptions {
   readonly output: string;
 }
 
-/** The sizes of the files in bytes; the digest is null if the database is not a Cairn index. */
+/** The result of a compaction. Sizes are in bytes. The digest is null if the database is not a Cairn index. */
 interface Compacted {
   readonly rows: number;
   readonly before: number;
@@ -37,7 +37,7 @@ export const addDbCompact: AddCommand = (parent, terminal) => {
     "Write a new copy of a LevelDB without its overwritten and deleted values",
     ["cairn db compact ./cairn-data/node-1-index -o ./compacted"],
   )
-    .requiredOption("-o, --output <directory>", "the target, which must not exist or be empty")
+    .requiredOption("-o, --output <directory>", "the target, which must be empty or not exist")
     .action(async (place: string | undefined, options: CompactOptions) => {
       const target = resolve(terminal.cwd, options.output);
       await requireEmpty(target);
@@ -46,7 +46,7 @@ export const addDbCompact: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Writes the copy next to the target, and renames it once it is proved to have the same content. */
+/** Writes the copy next to the target, and renames it once it has been shown to have the same content. */
 async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promise<Compacted> {
   const temporary = join(dirname(target), `.cairn-compact-${randomBytes(4).toString("hex")}`);
   try {
@@ -61,7 +61,7 @@ async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promis
     } finally {
       await written.close();
     }
-    // Opening the copy once more turns its write-ahead log into a table.
+    // LevelDB turns the write-ahead log of the copy into a table when the copy is opened again.
     const settled = await levelProvider().open(temporary);
     const { bytes: after } = await settled.stats();
     await settled.close();
@@ -72,7 +72,7 @@ async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promis
     const known = diskError(error, target);
     if (!isCairnError(known, "DISK_FULL")) throw known;
     throw new CairnError("DISK_FULL", `There is no space left for the copy in ${target}.`, {
-      hint: "Free some space, or name another disk with -o. The copy was removed.",
+      hint: "Free some space, or name a folder on another disk with -o. The incomplete copy was removed.",
       cause: error,
     });
   }
@@ -92,7 +92,7 @@ async function sameContent(before: KvReader, after: KvReader, source: string): P
   const [found, wanted] = [await digestIndex(after), await digestIndex(before)];
   if (found !== undefined && found.digest === wanted?.digest) return found.digest;
   throw new CairnError("INDEX_CORRUPT", `The copy of ${source} differs from ${source}.`, {
-    hint: "The copy was removed. Check the disk that it was written to.",
+    hint: "Check the disk on which the copy was written. The copy was removed.",
   });
 }
 
@@ -105,9 +105,13 @@ async function requireEmpty(target: string): Promise<void> {
     if (code === "ENOENT") return;
     if (code !== "ENOTDIR") throw diskError(error, target);
   }
-  throw new CairnError("CONFLICT", `${target} is not empty. A copy is written only to a new directory.`, {
-    hint: "Name another directory, or move this one.",
-  });
+  throw new CairnError(
+    "CONFLICT",
+    `${target} is not empty. A copy can be written only to a new or empty directory.`,
+    {
+      hint: "Name another directory with -o, or move this one.",
+    },
+  );
 }
 
 function report(

@@ -23,18 +23,18 @@ import { interruptible } from "../terminal/interrupt.ts";
 
 /** The options for commands that inspect a database. */
 export interface DbOptions extends ConfiguredOptions {
-  /** A folder, relative to the working directory; {@link makeStaging} chooses the default. */
+  /** The folder for copies, relative to the working directory. {@link makeStaging} chooses the default. */
   readonly staging?: string;
-  /** The id of a log, needed if a folder has checkpoints of several logs. */
+  /** The id of the log whose checkpoint is read. It is required if a folder contains checkpoints of several logs. */
   readonly log?: string;
-  /** Whether the tables are compared with their checksums. */
+  /** If true, the tables are compared with their checksums. */
   readonly checksums: boolean;
 }
 
 /** A private, temporary copy of a database. */
 export interface DbCopy {
   readonly kind: DbPlace["kind"];
-  /** The name of the original in messages. */
+  /** The name by which messages refer to the original. */
   readonly source: string;
   /** The folder of the copy. Opening the copy may write to it. */
   readonly dir: string;
@@ -44,9 +44,10 @@ export interface DbCopy {
 }
 
 /**
- * Runs `use` with a copy of the database at a path, by default of the configured node's index. The copy of a LevelDB is a capture, with
- * links to its tables if the file system allows; the copy of a checkpoint is a restore. Neither locks the original nor writes to it. A
- * signal that ends the command aborts the copy's `signal`. The copy is removed at the end.
+ * Runs `use` with a copy of the database at a path, by default a copy of the configured node's index. A LevelDB
+ * database is captured, with links to its tables if the file system allows them; a checkpoint is restored. The original
+ * is neither locked nor written to. A signal that ends the command aborts the copy's `signal`. The copy is removed at
+ * the end.
  */
 export async function withDbCopy<T>(
   asked: string | undefined,
@@ -75,8 +76,9 @@ export async function withDbCopy<T>(
 }
 
 /**
- * Creates a folder for the copy: in the temporary folder, or next to the original if only that is on the same file system, so that tables
- * can be linked. A copy of a large index could fill the temporary folder.
+ * Creates a folder for the copy. The folder is in the temporary folder, unless that is on a different file system than
+ * the original. In that case it is next to the original, so that tables can be linked, because a copy of a large index
+ * could fill the temporary folder.
  */
 async function makeStaging(found: DbPlace, asked: string | undefined, terminal: Terminal): Promise<string> {
   if (asked !== undefined) return await stagingFolder(asked, PREFIX, terminal);
@@ -87,7 +89,7 @@ async function makeStaging(found: DbPlace, asked: string | undefined, terminal: 
       try {
         return await mkdtemp(join(parent, `.${PREFIX}`));
       } catch (error) {
-        // If this user may not write there, the temporary folder is used.
+        // If this user is not allowed to write there, the temporary folder is used.
         if (!["EACCES", "EPERM", "EROFS"].includes(systemErrorCode(error) ?? "")) throw error;
       }
     }
@@ -99,11 +101,12 @@ const PREFIX = "cairn-db-";
 
 async function capture(source: string, dir: string): Promise<void> {
   try {
-    // The capture is unchecked: the commands compare the tables themselves and report more. It makes fewer attempts than a node, since a
-    // person waits.
+    // The capture does not check the tables, because the commands check them and report more. It makes fewer attempts
+    // than a node would, because a person is waiting.
     await captureLevelDb(source, dir, { unchecked: true, maxStarts: 5 });
   } catch (error) {
-    // Either files keep vanishing during the capture, or a file was missing from the start: only the latter is damage.
+    // Either files keep disappearing during the capture, or a file was missing from the start. Only the latter is
+    // damage.
     if (isCairnError(error, "CHECKPOINT_INCOMPLETE")) await requireTables(source, error);
     throw error;
   }
@@ -147,7 +150,8 @@ function restore(
         stagingDir: join(staging, "unpacking"),
         targetDir: dir,
         node: "cairn db",
-        // An inspected store is not written to. If the checkpoint is pruned in the meantime, the command reports it.
+        // Inspection does not write to the store, so it makes no reservation. If the checkpoint is pruned in the
+        // meantime, the command reports that.
         reserveIn: () => false,
         name,
         accept: (manifest) =>
@@ -165,14 +169,16 @@ function restore(
   });
 }
 
-/** Returns the error with the original in place of the copy, which no longer exists when the message is read. */
+/**
+ * Returns the error with the name of the original instead of the copy, which no longer exists when the message is read.
+ */
 function aboutOriginal(error: unknown, dir: string, source: string): unknown {
   if (!isCairnError(error)) return error;
   const { code, message, hint, cause } = error;
   const staging = dirname(dir);
   if (code === "DISK_FULL" && message.includes(staging)) {
     return new CairnError(code, `There is no space left in ${dirname(staging)} for a copy of ${source}.`, {
-      hint: "Free some space, or name another folder with --staging. The copy was removed.",
+      hint: "Free some space, or name another folder with --staging. The incomplete copy was removed.",
       cause: error,
     });
   }

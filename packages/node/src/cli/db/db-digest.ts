@@ -13,7 +13,7 @@ export const addDbDigest: AddCommand = (parent, terminal) => {
   )
     .option(
       "--at-tx <id>",
-      "the digest at an earlier transaction, from the history",
+      "print the digest at an earlier transaction, computed from the history",
       wholeNumber("--at-tx", 1),
     )
     .action(async (place: string | undefined, options: DbOptions & { atTx?: number }) => {

@@ -20,7 +20,7 @@ export const addDbGet: AddCommand = (parent, terminal) => {
       "cairn db get ./cairn-data/checkpoints pods web-0 --as-of 1200",
     ],
   )
-    .option("--as-of <tx-or-time>", "as of a transaction or a time")
+    .option("--as-of <tx-or-time>", "print the document as of a transaction or a time")
     .action(async (given: readonly string[], options: DbOptions & { asOf?: string }) => {
       const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, options);
       const wanted = parseDocumentKey(bucket, key);
@@ -44,7 +44,7 @@ export const addDbHistory: AddCommand = (parent, terminal) => {
     "List the versions of a document, newest first",
     ["cairn db history ./cairn-data/node-1-index pods default/web-0 --limit 5"],
   )
-    .option("--limit <count>", "print at most this many", wholeNumber("--limit", 1), 100)
+    .option("--limit <count>", "print at most this many versions", wholeNumber("--limit", 1), 100)
     .action(async (given: readonly string[], options: DbOptions & { limit: number }) => {
       const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, options);
       const wanted = parseDocumentKey(bucket, key);
@@ -75,6 +75,6 @@ const PAGE = 1000;
 function noDocument(bucket: string, key: string, asOf: string | undefined): CairnError {
   const when = asOf === undefined ? "" : ` as of ${asOf}`;
   return new CairnError("NOT_FOUND", `There is no ${JSON.stringify(key)} in ${bucket}${when}.`, {
-    hint: "cairn db keys PLACE BUCKET lists the keys.",
+    hint: "Choose one of the keys that cairn db keys PLACE BUCKET lists.",
   });
 }

@@ -26,20 +26,22 @@ export const addDbKeys: AddCommand = (parent, terminal) => {
       "cairn db keys ./cairn-data/node-1-index | wc -l",
     ],
   )
-    .option("--namespace <namespace>", "only keys of this namespace (needs a bucket)")
-    .option("--prefix <prefix>", "only names that begin with this prefix")
-    .option("--limit <count>", "print at most this many (default: all)", wholeNumber("--limit", 1))
-    .option("--raw", "print every row of the LevelDB, of any kind: its key and the size of its value")
+    .option("--namespace <namespace>", "print only keys in this namespace (requires a bucket)")
+    .option("--prefix <prefix>", "print only keys whose name begins with this prefix")
+    .option("--limit <count>", "print at most this many keys (default: all)", wholeNumber("--limit", 1))
+    .option("--raw", "print the key of every row of any kind, and the size of its value")
     .action(async (given: readonly string[], options: KeysOptions) => {
       const [place, bucket] = placeFirst(given, ["bucket"], 0, options);
       const { namespace, prefix, raw } = options;
       if (raw === true && (bucket ?? namespace ?? prefix) !== undefined) {
-        throw new UsageError("--raw lists all rows and takes no bucket, namespace or prefix.");
+        throw new UsageError(
+          "--raw lists all rows and cannot be combined with a bucket, a namespace or a prefix.",
+        );
       }
       if (namespace !== undefined && bucket === undefined) {
         throw new UsageError(
-          "--namespace needs a bucket.",
-          "cairn db keys PLACE BUCKET --namespace NAMESPACE",
+          "--namespace requires a bucket.",
+          "Write: cairn db keys PLACE BUCKET --namespace NAMESPACE",
         );
       }
       if (raw === true) {
@@ -57,7 +59,10 @@ function rowPrefix(bucket: string, namespace: string | undefined, prefix: string
   return namespace === undefined ? documentRowPrefix(bucket) : documentRowPrefix(bucket, namespace, prefix);
 }
 
-/** Prints a line for each row for which `line` returns one, page by page, since the rows may not fit into memory. */
+/**
+ * Prints the line that `line` returns for a row, if it returns one. Reads page by page, because the rows may not fit
+ * into memory.
+ */
 async function print(
   { reader }: OpenedDb,
   range: KvRange,
@@ -79,7 +84,7 @@ async function print(
     if (printed >= limit) break;
   }
   if (printed === 0 && options.json !== true) {
-    await tell(terminal, "None found: cairn db buckets PLACE lists the buckets.");
+    await tell(terminal, "None found. cairn db buckets PLACE lists the buckets.");
   }
 }
 

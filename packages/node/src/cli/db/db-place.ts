@@ -11,7 +11,7 @@ import { type ConfigurationOptions, isConfigured, readConfiguration } from "../o
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** The kind of database at a path on the command line, with the folder of its LevelDB (`dir`). */
+/** The kind of database at a path on the command line. `dir` is the folder of its LevelDB files. */
 export type DbPlace =
   | { readonly kind: "db-dir" | "LevelDB"; readonly dir: string }
   | { readonly kind: "checkpoint" };
@@ -22,8 +22,9 @@ export async function configuredIndex(options: ConfigurationOptions, terminal: T
 }
 
 /**
- * Returns the database's path on the command line, undefined if a bucket is first instead, and the arguments after it, of which at least
- * `required` must be given. An argument that may be either is a bucket only if a configuration is given.
+ * Returns the database's path on the command line and the arguments after it, of which at least `required` must be
+ * given. The path is undefined if the first argument is a bucket. An argument that could be either is a bucket only if
+ * a configuration is given.
  */
 export function placeFirst(
   given: readonly string[],
@@ -63,7 +64,7 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
   // These files are created in a db-dir before it has an index.
   if ([live, lock, holder].some((one) => names.includes(basename(one)))) {
     throw new CairnError("NOT_FOUND", `The index directory ${path} has no index yet.`, {
-      hint: "Its node is restoring or building one: cairn status shows the progress.",
+      hint: "Wait until its node has restored or built one. cairn status shows the progress.",
     });
   }
   if (names.some((name) => /^MANIFEST-\d+$|\.ldb$/.test(name))) {
@@ -79,11 +80,11 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
 const PLACES =
   "Name a db-dir, the folder of a LevelDB, a checkpoint, a folder with checkpoints, or s3://bucket/prefix.";
 
-/** Returns a hint for a node's directory, which contains its index and is a common mistake. */
+/** Returns a hint for the directory of a node. Naming it instead of the index that it contains is a common mistake. */
 async function indexBelow(path: string, names: readonly string[]): Promise<string | undefined> {
   for (const name of names) {
     if ((await namesIn(dbDirLayout(join(path, name)).live))?.includes("CURRENT") === true) {
-      return `There is an index in ${join(path, name)}.`;
+      return `Name the index in this folder: ${join(path, name)}.`;
     }
   }
   return undefined;
@@ -96,7 +97,7 @@ async function namesIn(path: string): Promise<readonly string[] | undefined> {
     const code = systemErrorCode(error);
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     if (code !== "EACCES") throw error;
-    throw new CairnError("CONFIG_INVALID", `This user may not read ${path}.`, {
+    throw new CairnError("CONFIG_INVALID", `This user is not allowed to read ${path}.`, {
       hint: "Run the command as the user that runs the node.",
       cause: error,
     });

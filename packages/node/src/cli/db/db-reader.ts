@@ -26,24 +26,31 @@ export function describeDbCommand(
 ): Command {
   return describeConfiguredCommand(command, description, examples)
     .addHelpText("after", DEFAULT_PLACE)
-    .option("--staging <directory>", "the folder for a temporary copy (default: the temporary folder)")
-    .option("--log <id>", "only checkpoints of this log, if a folder has those of several logs")
-    .option("--no-checksums", "do not check the tables against their checksums first");
+    .option(
+      "--staging <directory>",
+      "the folder in which to make a temporary copy (default: the temporary folder)",
+    )
+    .option(
+      "--log <id>",
+      "consider only checkpoints of this log, if a folder contains checkpoints of several logs",
+    )
+    .option("--no-checksums", "do not compare the tables with their checksums first");
 }
 
 const DEFAULT_PLACE =
-  "\nThe place defaults to the index of the configured node. With a configuration (-f, -e, -j) it can be the name of a checkpoint in its store.";
+  "\nThe place defaults to the index of the configured node. With a configuration (-f, -e, -j), it can also be the name of a checkpoint in the configured store.";
 
 /** An opened database. */
 export interface OpenedDb {
   readonly copy: DbCopy;
   readonly kv: KvStore;
-  /** The same database, but reads of a range show their progress and end when the command is interrupted. */
+  /** The same database; its range reads show their progress and end when the command is interrupted. */
   readonly reader: KvReader;
 }
 
 /**
- * Runs `use` with an opened copy of the database at `place`, whose tables were first compared with their checksums unless that is disabled.
+ * Runs `use` with an opened copy of the database at `place`. Unless disabled, its tables are first compared with their
+ * checksums.
  */
 export function withDb<T>(
   place: string | undefined,
@@ -52,7 +59,7 @@ export function withDb<T>(
   use: (db: OpenedDb) => Promise<T>,
 ): Promise<T> {
   return withDbCopy(place, options, terminal, async (copy) => {
-    // LevelDB does not check checksums when it reads, so a flipped bit would be printed like a written value.
+    // LevelDB does not verify checksums when it reads, so it would print a value with a flipped bit like any other.
     if (options.checksums) await requireWholeTables(copy, terminal);
     return await openCopy(copy, terminal, use);
   });
@@ -74,7 +81,7 @@ export function withIndex<T>(
   });
 }
 
-/** Runs `use` with the opened copy, whose tables were already checked. */
+/** Runs `use` with the opened copy. Its tables must have been checked already. */
 export async function openCopy<T>(
   copy: DbCopy,
   terminal: Terminal,
@@ -98,9 +105,13 @@ export async function openCopy<T>(
 
 async function requireState(kv: KvReader, source: string): Promise<IndexState> {
   if ((await kv.get(STATE_ROW_KEY)) === undefined) {
-    throw new CairnError("INDEX_CORRUPT", `${source} is a LevelDB, but not a Cairn index with any content.`, {
-      hint: "cairn db check, stats, compact and keys --raw work on any LevelDB.",
-    });
+    throw new CairnError(
+      "INDEX_CORRUPT",
+      `${source} is a LevelDB database, but not a Cairn index with any content.`,
+      {
+        hint: "Use cairn db check, stats, compact or keys --raw, which work with any LevelDB database.",
+      },
+    );
   }
   const state = await readState(kv);
   if (state === undefined) throw new Error("the state row is missing");
@@ -111,18 +122,18 @@ async function requireState(kv: KvReader, source: string): Promise<IndexState> {
 export async function requireWholeTables(copy: DbCopy, terminal: Terminal): Promise<void> {
   for await (const { table, what, error } of tableDamage(copy, terminal)) {
     throw new CairnError("INDEX_CORRUPT", `${copy.source} is damaged: table ${table}, ${what}.`, {
-      hint: "cairn db check lists all damage; --no-checksums reads what is still readable.",
+      hint: "Run cairn db check to list all damage, or add --no-checksums to read whatever is still readable.",
       cause: error,
     });
   }
 }
 
-/** A damaged part of a table of the original. */
+/** A damaged part of a table in the original. */
 export interface DamagedPart {
   readonly table: string;
   /** The byte range of the part, and its problem. */
   readonly what: string;
-  /** The affected rows: from `from`, or after `after` if `from` is undefined, to `upTo`. */
+  /** The first affected row. If it is undefined, the affected rows begin after `after`. They end with `upTo`. */
   readonly from: Uint8Array | undefined;
   readonly after: Uint8Array | undefined;
   readonly upTo: Uint8Array;
@@ -145,7 +156,7 @@ export async function* tableDamage(copy: DbCopy, terminal: Terminal): AsyncGener
       };
       for await (const part of findTableDamage(join(copy.dir, table), read)) {
         const { offset, bytes, after, error } = part;
-        // LevelDB shortens the keys that separate blocks, and the last separator may be beyond all rows.
+        // LevelDB shortens the keys that separate blocks, so the last separator may be beyond all rows.
         const upTo = part.upTo === undefined || Buffer.compare(part.upTo, last) > 0 ? last : part.upTo;
         const from = after === undefined ? first : undefined;
         const how = error.message.replace(/^.* is damaged: /, "").replace(/\.$/, "");

@@ -16,7 +16,7 @@ interface Stats {
   readonly place: string;
   readonly kind: DbCopy["kind"];
   readonly files: Files;
-  /** Undefined if the database is not a Cairn index. */
+  /** The state of the index; undefined if the database is not a Cairn index. */
   readonly state: IndexState | undefined;
   readonly rows: readonly RowMeasure[];
 }
@@ -32,11 +32,11 @@ interface Files {
 export const addDbStats: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("stats [place]"),
-    "Count rows and bytes by kind, and measure the files; reads everything once",
+    "Count rows and bytes by kind and measure the files, reading everything once",
     ["cairn db stats ./cairn-data/node-1-index"],
   ).action(async (place: string | undefined, options: DbOptions) => {
     const stats = await withDbCopy(place, options, terminal, async (copy): Promise<Stats> => {
-      // Files are measured before the copy is opened, which turns the write-ahead log into a table.
+      // The files are measured before the copy is opened, because LevelDB then turns the write-ahead log into a table.
       const files = await measureFiles(copy.dir);
       if (options.checksums) await requireWholeTables(copy, terminal);
       return await openCopy(copy, terminal, async ({ reader }) => {

@@ -10,6 +10,6 @@ import { addDbStats } from "./db-stats.ts";
 /** Adds the group `cairn db`. */
 export const addDb = commandGroup(
   "db",
-  "Inspect an index without its node: a db-dir (also one in use), a LevelDB or a checkpoint",
+  "Inspect an index without its node: in a db-dir (even one in use), a LevelDB database or a checkpoint",
   [addDbCheck, addDbBuckets, addDbKeys, addDbGet, addDbHistory, addDbStats, addDbDigest, addDbCompact],
 );

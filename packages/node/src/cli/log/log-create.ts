@@ -18,7 +18,7 @@ interface CreateOptions extends ConfiguredOptions {
 export const addLogCreate: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("create"),
-    "Create a new log now, rather than when the first node starts",
+    "Create a new log now, instead of when the first node starts",
     ["cairn log create -f cairn.edn", "cairn log create --empty -f cairn.edn"],
   )
     .option("--empty", "create an empty log even if there are checkpoints of a log of this name")
@@ -27,7 +27,8 @@ export const addLogCreate: AddCommand = (parent, terminal) => {
         const existing = await readLogIdentity(opened);
         if (existing !== undefined) throw usedLog(opened.name, existing.bounds.last);
         if (options.empty !== true) await requireNoCheckpoint(system, opened.name);
-        // The log is marked as deliberate, so that nodes which find checkpoints of another log do not suspect a wrong address.
+        // The log is marked as deliberate, so that nodes that find checkpoints of another log do not suspect a wrong
+        // address.
         await opened.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
         return { name: opened.name, id: (await readLogIdentity(opened))?.id ?? null };
       });
@@ -41,7 +42,7 @@ async function requireNoCheckpoint(system: System, name: string): Promise<void> 
   const lost = await findLost(system, name).catch((error: unknown) => {
     if (!isCairnError(error)) throw error;
     throw new CairnError(error.code, `The log was not begun: ${error.message}`, {
-      hint: "Only its checkpoints show whether there was a log of this name. cairn log create --empty creates one without checking.",
+      hint: "Make the store reachable: only its checkpoints show whether there was a log of this name. To create an empty log without checking, run cairn log create --empty.",
       cause: error,
     });
   });

@@ -41,7 +41,7 @@ export const addLogOrphans: AddCommand = (parent, terminal) => {
       "cairn load orphans.ndjson --await",
     ],
   )
-    .option("--from-backup", "print those held by the backup of the log, or of a log that it continues")
+    .option("--from-backup", "print those that are in the backup of the log or of a log that it continues")
     .action(async (options: OrphansOptions) => {
       await withLog(options, terminal, async (opened, system) => {
         const stores = restoreStores(system);
@@ -72,7 +72,10 @@ async function tellOfBackups(
     }
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    tell(terminal, `it is unknown whether a log backup holds more (${error.code}: ${error.message})`);
+    tell(
+      terminal,
+      `it is unknown whether a log backup holds more transactions (${error.code}: ${error.message})`,
+    );
   }
 }
 
@@ -85,7 +88,7 @@ async function printFromQuarantine(quarantine: string, printing: Printing): Prom
     const problem = await printOrphans(index, printing);
     if (problem !== undefined) unreadable.push(problem);
   }
-  // The error is thrown last: everything readable is printed, and the exit code reports that something is missing.
+  // The error is thrown last, so that everything readable is printed and the exit code shows that something is missing.
   if (unreadable[0] !== undefined) throw unreadable[0];
 }
 
@@ -145,8 +148,8 @@ async function printOrphans(index: QuarantinedIndex, printing: Printing): Promis
     tell(printing.terminal, message);
     const hint =
       error.code === "INDEX_LOCKED"
-        ? "Try again later."
-        : "The transactions of other indexes were printed completely.";
+        ? "Run the command again later."
+        : "Inspect that index with cairn db check. The transactions of other indexes were printed completely.";
     return new CairnError(error.code, message, { hint, cause: error });
   }
 }
@@ -161,7 +164,7 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
     if (known === undefined) {
       tell(
         terminal,
-        `${index.folder} belongs to log ${state.log.id}, which this log does not continue: all its transactions are printed`,
+        `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so all its transactions are printed`,
       );
     }
     const shared = known ?? 0;
@@ -197,11 +200,11 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
 }
 
 const TRIMMED_PAST =
-  "the log was trimmed past the end of this index, so it is unknown whether the log lost any of its transactions (cairn db reads the index)";
+  "the log was trimmed past the end of this index, so it is unknown whether the log lost any of its transactions (cairn db can read the index)";
 
 /**
- * Returns the smaller id. The id recorded when the index was moved aside is needed because messages trimmed afterwards
- * can no longer be compared.
+ * Returns the smaller of two ids. The id that was recorded when the index was moved aside is necessary because messages
+ * that were trimmed afterwards can no longer be compared.
  */
 function leastOf(now: TxId | undefined, then: TxId | undefined): TxId | undefined {
   return now === undefined || then === undefined ? (now ?? then) : Math.min(now, then);

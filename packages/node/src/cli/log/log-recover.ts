@@ -36,7 +36,7 @@ interface RecoverOptions extends ConfiguredOptions, PointOptions {
 /** The point at which the new log continues the lost one. */
 interface Continuation {
   readonly continues: ContinuedLog;
-  /** The checkpoint that ends there or, if there is none, the newest one before it; null if none is needed. */
+  /** The checkpoint that ends at that point or, if there is none, the newest one before it; null if none is needed. */
   readonly checkpoint: string | null;
   readonly store: string | null;
   /** The known number of transactions that the lost log held after that point. */
@@ -55,16 +55,16 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
     ],
   ).option(
     "--from <checkpoint>",
-    "exactly this checkpoint: its name in the configured store, or a path (of a folder: the newest)",
+    "continue from exactly this checkpoint, given by its name in the configured store or by path (for a folder, the newest one)",
   );
   addPointOptions(command)
-    .option("--log <id>", "the id of the lost log, if the stores have several of the same name")
+    .option("--log <id>", "the id of the lost log, if the stores contain several of the same name")
     .option("--dry-run", "only print where the log would continue and which files would be read")
     .action(async (options: RecoverOptions) => {
       const at = pointOf(options);
       const { from, log: logId } = options;
       if (from !== undefined && (at !== undefined || logId !== undefined || options.dryRun === true))
-        throw new UsageError("--from names a checkpoint; it takes no other choice of where to continue.");
+        throw new UsageError("--from cannot be combined with another option that chooses where to continue.");
       await withLog(options, terminal, async (log, system) => {
         const existing = await readLogIdentity(log);
         const refusal = await whyNotReplaced(log, existing, at !== undefined);
@@ -95,8 +95,8 @@ async function ofCheckpoint(system: System, from: string, terminal: Terminal): P
 }
 
 /**
- * Builds the index with which nodes will join, and removes it again. This ensures that the new log continues only from
- * a readable state.
+ * Builds the index with which nodes will join, and removes it again, so that the new log continues only from a readable
+ * state.
  */
 async function readPast(
   plan: PastPlan,
@@ -133,15 +133,15 @@ async function readPast(
   }
 }
 
-/** Begins the log, in place of an unused one if there is one. */
+/** Begins the log. If an unused log exists, it is replaced. */
 async function replace(log: TxLog, existing: LogIdentity | undefined, found: Continuation) {
   if (existing !== undefined && isUnused(existing)) await log.removeUnused?.(existing.id);
   const { continues, checkpoint, store, beyond } = found;
   const { txId } = continues.anchor;
   await log.create((id) => encodeBirthRecord({ log: id, offset: txId, deliberate: true, continues }));
   const identity = await readLogIdentity(log);
-  // Of several concurrent commands, one wins. If that command continued from the same point, the result is the same; otherwise it is
-  // another log.
+  // If several such commands run at the same time, one of them wins. If it continued from the same point, the result is
+  // the same; otherwise the log is a different one.
   if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues)) {
     throw usedLog(log.name, identity?.bounds.last ?? 0);
   }
@@ -167,7 +167,7 @@ async function write(
   const { name, id, continues, beyond } = begun;
   const after = `transaction ${formatCount(continues.txId)} of ${continues.log}`;
   const next = isShared
-    ? "running nodes follow it within 15 seconds or so; cairn status --wait PT1M waits for one"
+    ? "running nodes follow it within about 15 seconds; cairn status --wait PT1M waits for a node"
     : "start the node to follow it";
   await writeLine(
     terminal.stdout,
@@ -212,6 +212,6 @@ async function writePlan(
 function leftOut(beyond: number): string {
   return (
     `${formatNumberOf(beyond, "transaction")} after it ${beyond === 1 ? "is" : "are"} known but not in the new log; ` +
-    "nodes move indexes beyond it aside, and cairn log orphans prints the transactions that only those contain"
+    "nodes move indexes beyond it aside, and cairn log orphans prints the transactions that only those indexes contain"
   );
 }

@@ -21,13 +21,13 @@ interface LogTrimOptions extends ConfiguredOptions {
 export const addLogTrim: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("trim"),
-    "Remove old messages that are in a verified checkpoint or in the log's backup, in a shared store",
+    "Remove old messages that a verified checkpoint or the log's backup in a shared store holds",
     ["cairn log trim --dry-run -f cairn.edn", "cairn log trim --keep P3D -f cairn.edn"],
   )
-    .option("--dry-run", "only print what would be removed, and why not more")
+    .option("--dry-run", "only print what would be removed, and why no more than that")
     .option(
       "--keep <duration>",
-      "keep messages younger than this (default: keep of trim in the configuration)",
+      "keep messages younger than this (default: the keep parameter of trim in the configuration)",
       durationOption("--keep", 0),
     )
     .action(async (options: LogTrimOptions) => {

@@ -10,14 +10,14 @@ import { restoreNamed } from "../places/restored-checkpoint.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** The checkpoint with which a new log begins, read back completely. */
+/** The checkpoint with which a new log begins, after it has been read back completely. */
 interface Survivor {
   readonly name: string;
   readonly store: string;
   readonly manifest: Manifest;
 }
 
-/** Reads back and opens the checkpoint that `from` names, since nodes of the new log can begin only with that one. */
+/** Reads back and opens the checkpoint that `from` names, because nodes of the new log can begin only with that one. */
 export async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
   const configured = restoreStores(system);
   const known = configured.length > 0 ? configured : allStores(system);
@@ -36,7 +36,7 @@ export async function findSurvivor(system: System, from: string, terminal: Termi
   });
   if (!known.some(({ location }) => location === survivor.store)) {
     terminal.stderr.write(
-      `notice: nodes restore from their own stores: name ${survivor.store} in restore-from, or copy the checkpoint there.\n`,
+      `notice: add ${survivor.store} to the restore-from of the nodes, or copy the checkpoint to their store, because nodes restore only from configured stores.\n`,
     );
   }
   return survivor;
@@ -57,7 +57,7 @@ async function inStores(
     return await restoreNamed({ stores, name, ...folders, ...about }, kvProvider, terminal);
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    const { code, message, hint = "cairn checkpoint list lists the checkpoints of a store." } = error;
+    const { code, message, hint = "Choose a checkpoint that cairn checkpoint list prints." } = error;
     throw new CairnError(code, `The log was not begun: ${message}`, { hint, cause: error });
   } finally {
     await rm(stagingDir, { recursive: true, force: true });

@@ -13,12 +13,12 @@ import type { TxLog } from "../../log/tx-log.ts";
 import { isoTime } from "../../text/iso-time.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
-/** The time within which nodes must report that they have a log open. */
+/** The time within which nodes must report that they have a log open, in ms. */
 const ASK_MS = 2_000;
 
 /**
  * Returns the error for a log that must not be replaced because it is in use; undefined if it may be replaced.
- * `goesBack` is whether the new log continues from an earlier point, in which case an operator may want to replace even
+ * `goesBack` is true if the new log continues from an earlier point. In that case an operator may want to replace even
  * a working log.
  */
 export async function whyNotReplaced(
@@ -32,20 +32,20 @@ export async function whyNotReplaced(
   const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
   const writers = peers.filter(({ status }) => status.log.id === existing.id && status.phase !== "failed");
   if (writers.length === 0) return undefined;
-  // These nodes could write to the log before it is removed, and acknowledged transactions would be lost.
+  // These nodes could write to the log before it is removed, and transactions that they acknowledged would be lost.
   const names = writers.map(({ node }) => node).join(", ");
   return new CairnError(
     "CONFLICT",
     `A new log "${log.name}" has already been begun, and nodes have it open: ${names}.`,
     {
-      hint: "Stop them, run this again, and start them: they continue with the log that it begins.",
+      hint: "Stop them, run the command again, and start them: they continue with the log that the command begins.",
     },
   );
 }
 
 const REPLACE_ON_PURPOSE =
-  "Nothing was changed; --dry-run shows what would be done. To replace a log that works, on purpose, remove it first: nats stream rm STREAM " +
-  "(embedded: stop the node and move the log's folder away). Transactions that its backup lacks are then only in the nodes' indexes.";
+  "Run the command with --dry-run to see what it would do; nothing was changed. To replace a working log on purpose, remove it first: nats stream rm STREAM " +
+  "(embedded: stop the node and move the log's folder away). The nodes' indexes then hold the only copy of the transactions that its backup lacks.";
 
 /**
  * Plans where a lost log is continued: at the requested point or, by default, at the furthest point that the stores
@@ -74,15 +74,17 @@ export async function planRecovery(
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
       `The configured stores have neither a checkpoint nor a backup of a log "${log.name}".`,
-      { hint: "Name a checkpoint elsewhere with --from PATH. cairn log create begins an empty log." },
+      {
+        hint: "Name a checkpoint in another place with --from PATH, or begin an empty log with cairn log create.",
+      },
     );
   }
   const plan = await planPast({ stores, kvFormat: system.kvProvider.format, logId: wanted, at, signal });
-  // The last transaction at or before a time is taken from the backup, which may end before that time.
+  // The backup determines the last transaction at or before a time, but it may end before that time.
   const reaches = plan.exact || at === undefined || ("time" in at && plan.history !== undefined);
   if (reaches) return plan;
   const where = stores.map(({ location }) => location).join(" or ");
-  const hint = `--at-tx ${plan.txId} continues after the last transaction before it that can be read back.`;
+  const hint = `Use --at-tx ${plan.txId} to continue after the last earlier transaction that can be read back.`;
   const beyond = beyondReach(plan, at, where, hint);
   if (beyond !== undefined) throw beyond;
   const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
@@ -94,8 +96,8 @@ export async function planRecovery(
 }
 
 /**
- * Returns the id of the log that contains a point. If the transaction is old enough, that is an earlier log which this
- * one continues.
+ * Returns the id of the log that contains a point. If the point is old enough, it is in an earlier log that this one
+ * continues.
  */
 async function logAt(
   { id, birth }: LogIdentity,
@@ -108,7 +110,7 @@ async function logAt(
 }
 
 /**
- * Returns the last transaction of the log with this id that is known to the log, its backup, a checkpoint or a
+ * Returns the last transaction of the log with this id that is known from the log, its backup, a checkpoint or a
  * responding node.
  */
 export async function lastKnownTx(

@@ -19,30 +19,31 @@ import { printable } from "../terminal/terminal.ts";
 export interface ClusterView {
   /** The log; `id` and `lastTxId` are null if it does not exist. */
   readonly log: { readonly name: string; readonly id: string | null; readonly lastTxId: number | null };
-  /** All nodes that responded, of this cluster or of another whose log has the same name. */
+  /** All nodes that responded, whether they belong to this cluster or to another one whose log has the same name. */
   readonly peers: readonly Peer[];
-  /** Nodes of this log that did not respond, although other nodes have heard from them within the last hour. */
+  /** The nodes of this log that did not respond although other nodes have heard from them within the last hour. */
   readonly silent: readonly SilentNode[];
   /** The comparison of the nodes' pasts; undefined if there are fewer than two nodes to compare. */
   readonly past: PastComparison | undefined;
   readonly comparison: Comparison | undefined;
 }
 
-/** Returns a predicate: whether a node has this log open. */
+/** Returns a predicate that is true for the nodes that have this log open. */
 export function hasLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
   return ({ status }) => log.id !== null && status.log.id === log.id;
 }
 
 /**
- * Returns a predicate: whether a node belongs to this cluster. A node that has not joined, or has failed, knows at most the log
- * of its index, so only a node that follows another log belongs to another cluster.
+ * Returns a predicate that is true for the nodes that belong to this cluster. A node that has not joined, or has
+ * failed, knows at most the log of its index. Therefore only a node that follows another log belongs to another
+ * cluster.
  */
 export function isMember({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
   return ({ status: { phase, log: its } }) =>
     its.id === log.id || log.id === null || (phase !== "ready" && phase !== "replaying");
 }
 
-/** Formats the nodes of a log for people: as a table with notes below it. `now` is in milliseconds since 1970. */
+/** Formats the nodes of a log as a table with notes below it. `now` is in milliseconds since 1970. */
 export function formatCluster(view: ClusterView, now: number): string {
   const isOwn = isMember(view);
   const own = view.peers.filter(isOwn);
@@ -61,7 +62,7 @@ export function formatCluster(view: ClusterView, now: number): string {
       countOr(status.index.txId),
       status.log.id ?? "unknown",
     ]);
-    parts.push("", "Of another log with the same name, and not compared:");
+    parts.push("", "These nodes belong to another log of the same name and were not compared:");
     parts.push(formatTable(["NODE", "HOST", "PHASE", "TX", "LOG"], rows, ["TX"]));
   }
   const notes = [
@@ -118,7 +119,7 @@ function table(peers: readonly Peer[], { log, comparison, silent }: ClusterView,
   ];
   const absent = silent.map(({ node }) => [
     node,
-    ...columns.slice(1).map((name) => (name === "PHASE" ? "no answer" : "unknown")),
+    ...columns.slice(1).map((name) => (name === "PHASE" ? "no response" : "unknown")),
   ]);
   return formatTable(columns, [...rows, ...absent], ["TX", "BEHIND"]);
 }
@@ -137,7 +138,7 @@ function phaseText({ status: { phase, progress, stalled } }: Peer): string {
   return `${phase}, ${Math.floor((100 * progress.done) / progress.total)} %`;
 }
 
-/** The number of digits shown of a digest: enough to tell a few digests apart. */
+/** The number of digits of a digest that are shown. These are enough to distinguish a few digests. */
 const SHOWN_DIGITS = 12;
 
 function digestText({ answers, compared, rebuilt, checks }: Comparison, { instance, status }: Peer): string {
@@ -157,7 +158,7 @@ function sameIdNotes(peers: readonly Peer[]): string[] {
     const where = same.map(
       ({ host, pid, startedAt }) => `on ${host} (process ${pid}, since ${formatTime(startedAt)})`,
     );
-    return `${node} is the id of ${same.length} nodes: ${where.join(" and ")}. Give each node its own id (CAIRN_NODE_ID).`;
+    return `Give each node a different id (CAIRN_NODE_ID): ${node} is the id of ${same.length} nodes, ${where.join(" and ")}.`;
   });
 }
 

@@ -12,14 +12,13 @@ interface ConvertOptions extends OutputOptions {
 export const addConfigConvert: AddCommand = (parent, terminal) => {
   describeCommand(
     parent.command("convert <file>"),
-    "Convert a configuration of Crux or XTDB 1.x and print the result; changes no file",
+    "Convert a configuration of Crux or XTDB 1.x and print the result without changing any file",
     ["cairn config convert crux.edn > cairn.edn", "cairn config convert xtdb.json --to edn > cairn.edn"],
   )
     .addOption(
-      new Option("--to <language>", "the language of the result (default: that of the file)").choices([
-        "edn",
-        "json",
-      ]),
+      new Option("--to <language>", "the language of the result (default: the language of the file)").choices(
+        ["edn", "json"],
+      ),
     )
     .action(async (file: string, { json = false, to }: ConvertOptions) => {
       const language = to ?? (extname(file).toLowerCase() === ".json" ? "json" : "edn");
@@ -29,7 +28,7 @@ export const addConfigConvert: AddCommand = (parent, terminal) => {
       if (json) return writeJson(terminal.stdout, { language, text, notes });
       await writeLine(terminal.stdout, text);
       if (language === "edn") return;
-      // The notes go to standard error, because JSON has no comments.
+      // The notes are written to standard error, because JSON does not allow comments.
       for (const { place, path, note } of notes) {
         const where = path.length === 0 ? "" : `${place} ${path.join(" > ")}: `.trimStart();
         await tell(terminal, printable(`note: ${where}${note}`));

@@ -18,7 +18,7 @@ export const addConfig: AddCommand = (parent, terminal) => {
   const group = addGroup(
     parent,
     "config",
-    "Check and print the configuration, or convert that of another system",
+    "Check and print the configuration, or convert the configuration of another system",
   );
 
   describeConfiguredCommand(group.command("check"), "Check the configuration without starting anything", [
@@ -29,7 +29,7 @@ export const addConfig: AddCommand = (parent, terminal) => {
     return writeLine(terminal.stdout, [...notices.map((notice) => `notice: ${notice}`), "ok"].join("\n"));
   });
 
-  describeConfiguredCommand(group.command("print"), "Print every value with its origin, secrets redacted", [
+  describeConfiguredCommand(group.command("print"), "Print every value with its origin, but redact secrets", [
     "NATS_URL=nats://10.0.0.7:4222 cairn config print",
   ]).action(async (options: ConfiguredOptions) => {
     const config = requireConfig(await readConfiguration(options, terminal));

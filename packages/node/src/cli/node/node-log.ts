@@ -3,7 +3,7 @@ import type { Terminal } from "../terminal/terminal.ts";
 
 /** The options for a node's log. */
 export interface NodeLogOptions {
-  /** Whether to write JSON lines even to a terminal. */
+  /** If true, JSON lines are written even to a terminal. */
   readonly json: boolean;
   readonly level: string;
 }
@@ -13,10 +13,10 @@ export async function nodeLog(terminal: Terminal, { json, level }: NodeLogOption
   const { stdout } = terminal;
   const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
   if (json || stdout.isTTY !== true) {
-    // Names of levels are written instead of numbers, which only pino's own tools know.
+    // Levels are written by name, because only pino's own tools understand its numbers.
     return pino({ ...options, formatters: { level: (label) => ({ level: label }) } }, stdout);
   }
-  // The formatter is loaded only for a terminal, since that takes time.
+  // The formatter is loaded only for a terminal, because loading it takes time.
   const { PinoPretty } = await import("pino-pretty");
   const colorize = terminal.env["NO_COLOR"] === undefined;
   return pino(options, PinoPretty({ destination: stdout, colorize, translateTime: "SYS:HH:MM:ss.l" }));

@@ -40,7 +40,8 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   const onNotice = (notice: string): void => logger.warn(notice);
   for (const notice of config.notices) onNotice(notice);
   await tellOlderData(config, onNotice);
-  // Signals are caught before the node is created: one that arrives while it starts must not end the process halfway.
+  // Signals are caught before the node is created, so that a signal that arrives while the node is starting does not
+  // end the process halfway.
   const stop = stopAtSignal(terminal, {
     limitMs: STOP_LIMIT_MS + (config.http?.drainMs ?? 0),
     onSignal: (signal) => logger.info(`${signal}: stopping`),
@@ -53,7 +54,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
         { node: node.id, url: node.url },
         `${node.id} is ready${node.url === undefined ? "" : ` at ${node.url}`}`,
       ),
-    // The reason why the node stopped before it was ready is already in the log and in its status.
+    // The log and the node's status already contain the reason why the node stopped before it was ready.
     () => undefined,
   );
   const code = await stop(node);

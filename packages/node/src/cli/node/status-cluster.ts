@@ -20,16 +20,16 @@ import { interruptible } from "../terminal/interrupt.ts";
 export interface ClusterQuery {
   readonly timeoutMs: number;
   readonly digest: boolean;
-  /** Whether to compare with a rebuild even if all nodes agree. */
+  /** If true, the nodes are compared with a rebuild even if they all agree. */
   readonly rebuild: boolean;
 }
 
 /**
- * The minimum silence after which a node is given up on. Nodes report every second that they are working on a response,
- * but a busy node may be late.
+ * The minimum silence after which the command stops waiting for a node. Nodes report every second that they are working
+ * on a response, but the report of a busy node may be late.
  */
 const MIN_SILENCE_MS = 10_000;
-/** The time nodes have to reach the transaction at which they are compared. */
+/** The time that nodes have to reach the transaction at which they are compared. */
 const CATCH_UP_MS = 30_000;
 const REPORT_EVERY_MS = 5_000;
 
@@ -49,7 +49,7 @@ export async function viewCluster(
     const noIdentity = { name: log.name, id: null, lastTxId: null };
     return { log: noIdentity, peers, silent: [], past: undefined, comparison: undefined };
   }
-  // Only a node knows the offset of a log that lost its birth record.
+  // Only nodes know the offset of a log whose birth record was trimmed.
   const reported = peers.find(({ status }) => status.log.id === identity.id)?.status.log.lastTxId;
   const lastTxId = reported ?? identity.bounds.last + (identity.birth?.offset ?? 0);
   const about = { log: { name: log.name, id: identity.id, lastTxId } };
@@ -92,12 +92,12 @@ export async function writeCluster(
   const names = wrong.map(({ node }) => node).join(", ");
   if (wrong.length > 0) {
     throw new CairnError("INDEX_CORRUPT", `The index does not match the log: ${names}.`, {
-      hint: "A node that detects this itself replaces its index with a rebuilt one and reports it in its log and status.",
+      hint: "Wait a few minutes: a node that detects this replaces its index with a rebuilt one, and reports that in its log and status.",
     });
   }
   if (comparison?.verdict.kind === "differs" && isCairnError(comparison.rebuilt)) {
     throw new CairnError("INDEX_CORRUPT", "The nodes differ, and it is unknown which of them is wrong.", {
-      hint: `There is no rebuild to compare them with: ${comparison.rebuilt.message}`,
+      hint: `Remove the cause that prevents a rebuild for the comparison, and run the command again: ${comparison.rebuilt.message}`,
     });
   }
   const apart = comparison?.others.find(({ verdict }) => verdict.kind === "differs");
@@ -107,7 +107,7 @@ export async function writeCluster(
       "INDEX_CORRUPT",
       `The nodes with index version ${version} differ, and it is unknown which of them is wrong.`,
       {
-        hint: "This command builds indexes of another version. Use the command of the version of Cairn that these nodes run.",
+        hint: "Run the command of the version of Cairn that these nodes run, because this one builds indexes of another version.",
       },
     );
   }
@@ -127,7 +127,7 @@ function requireNoFailure(peers: readonly Peer[]): void {
     "NOT_READY",
     `${failed.length === 1 ? "A node has" : `${failed.length} nodes have`} failed: ${failed.join(", ")}.`,
     {
-      hint: "The notes above describe what each of them needs.",
+      hint: "Follow the notes above, which describe what each of them needs.",
     },
   );
 }
@@ -135,8 +135,8 @@ function requireNoFailure(peers: readonly Peer[]): void {
 /** Throws `NOT_READY` if a node that others have heard from did not respond. */
 function requireNoneSilent({ silent }: ClusterView): void {
   if (silent.length === 0) return;
-  throw new CairnError("NOT_READY", `No answer from ${silent.map(({ node }) => node).join(", ")}.`, {
-    hint: "Continue or restart a node that is frozen, was killed, or is cut off from NATS. The others forget it after an hour.",
+  throw new CairnError("NOT_READY", `No response from ${silent.map(({ node }) => node).join(", ")}.`, {
+    hint: "Resume or restart a node that is frozen, was killed, or is cut off from NATS. The other nodes forget it after an hour.",
   });
 }
 
@@ -147,7 +147,7 @@ export function requireNodes(answered: number, expected = 0): void {
     "NOT_FOUND",
     `${formatNumberOf(answered, "node")} responded, but ${formatCount(expected)} were expected.`,
     {
-      hint: "The missing ones are down, frozen, cut off from NATS, slower than --timeout, or follow another log.",
+      hint: "Check the missing nodes: they are down, frozen, cut off from NATS, slower than --timeout, or follow another log.",
     },
   );
 }
@@ -228,7 +228,7 @@ function noAnswer(name: string, { address }: PeerChannel, timeoutMs: number): Ca
     "NOT_READY",
     `No node of the log "${name}" responded within ${formatDuration(timeoutMs)}.`,
     {
-      hint: `Running nodes respond on ${address}. Check that one is running and that its NATS user may subscribe to that subject.`,
+      hint: `Check that a node is running and that its NATS user may subscribe to the subject on which nodes respond: ${address}.`,
     },
   );
 }
@@ -239,7 +239,7 @@ function pastProblem({ txId, differ }: PastComparison): CairnError | undefined {
   const code = differ === "history" ? "LOG_DIFFERENT" : "INDEX_CORRUPT";
   return new CairnError(code, `The nodes do not have the same past at transaction ${formatCount(txId)}.`, {
     hint:
-      "One after the other, they compare their indexes with a rebuild from the log and replace a wrong one. " +
-      "Run this again in a few minutes; cairn status --cluster --digest compares now.",
+      "Wait a few minutes and run the command again: one after another, the nodes compare their indexes with a rebuild from the log and replace a wrong one. " +
+      "To compare them now, run cairn status --cluster --digest.",
   });
 }

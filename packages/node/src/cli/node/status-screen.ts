@@ -35,7 +35,8 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ...checkpointFields(status, options.now),
     ...backupFields(status, options.now),
   ];
-  // Messages quote strings from outside, such as from checkpoints. Only the phase may contain escapes, for its color.
+  // Messages quote text from outside, such as text from checkpoints. Only the phase may contain escape sequences, which
+  // color it.
   return formatFields(fields.map(([name, value]) => [name, name === "Phase" ? value : printable(value)]));
 }
 
@@ -69,7 +70,7 @@ function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): stri
 function failureFields({ failure }: NodeStatus, now: number): Field[] {
   if (failure === null) return [];
   const { code, message, hint, retries, nextTryAt = null } = failure;
-  // Nodes of earlier versions do not report whether they try again.
+  // Nodes of earlier versions do not report whether they will try again.
   const next =
     retries === undefined
       ? []
@@ -78,7 +79,7 @@ function failureFields({ failure }: NodeStatus, now: number): Field[] {
 }
 
 function nextTry(retries: boolean): string {
-  return retries ? "as soon as the node sees a change" : "none: the node has halted until it is restarted";
+  return retries ? "as soon as the node notices a change" : "none: the node has halted until it is restarted";
 }
 
 function stalledFields({ stalled }: NodeStatus): Field[] {
@@ -108,7 +109,8 @@ function readerFields({ log }: NodeStatus, now: number): Field[] {
 function logState({ id, reachable, exists }: NodeStatus["log"]): string {
   if (exists === false) return id === null ? "not begun yet" : "no longer exists";
   if (reachable === null) return "not queried yet";
-  // Called only if the log's range of transactions is unknown: the log is empty, or whatever responds is not a log.
+  // Called only if the log's range of transactions is unknown: either the log is empty, or the server's response does
+  // not describe a log.
   if (reachable) return exists === true ? "empty" : "cannot be read";
   return "unreachable";
 }
@@ -157,7 +159,7 @@ function scrubFields({ index }: NodeStatus, now: number): Field[] {
   return [["Scrubbed", `${compared}, ${formatRelative(at, now)}`]];
 }
 
-/** Returns the checkpoints and indexes that this start could not use; the next start begins a new list. */
+/** Returns the checkpoints and indexes that the node could not use since its last start. */
 function joinNotes({ phase, join }: NodeStatus): Field[] {
   const isOver = phase === "ready";
   const skipped = join.skipped.map(({ name, code, message }): Field => [
@@ -172,11 +174,11 @@ function joinNotes({ phase, join }: NodeStatus): Field[] {
     ...skipped,
     ...(skipped.length === 0 || !isOver
       ? []
-      : [["", "The node is ready without it; shown until the node is restarted."] as const]),
+      : [["", "The node is ready without it. This is shown until the node is restarted."] as const]),
     ...moved,
     ...(moved.length === 0 || !isOver
       ? []
-      : [["", "The node is ready with another index; shown until the node is restarted."] as const]),
+      : [["", "The node is ready with another index. This is shown until the node is restarted."] as const]),
   ];
 }
 
@@ -184,8 +186,11 @@ function orphanFields({ join }: NodeStatus): Field[] {
   if (join.orphans === 0) return [];
   return [
     ["Orphans", `${formatNumberOf(join.orphans, "transaction")} lost by the log, only in quarantine`],
-    ["", "cairn log orphans > FILE prints them. Look through the file; cairn load FILE submits them again."],
-    ["", "They count until their folder is removed from quarantine/ and the node is restarted."],
+    [
+      "",
+      "Print them with cairn log orphans > FILE, review the file, and submit them again with cairn load FILE.",
+    ],
+    ["", "They are counted until their folder is removed from quarantine/ and the node is restarted."],
   ];
 }
 
@@ -201,7 +206,7 @@ function joinText({ phase, join }: NodeStatus): string {
 function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field[] {
   const { last, lastSaved, lastVerified, lastDrill, running, nextCheckAt, warnings, lastFailure } =
     checkpoints;
-  // Nodes of earlier versions do not report it.
+  // Nodes of earlier versions do not report why no checkpoint was saved.
   const { skipped = null } = checkpoints;
   const fields: Field[] = [
     [
@@ -238,7 +243,7 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
 }
 
 function backupFields({ logBackup = null }: NodeStatus, now: number): Field[] {
-  // Nodes of earlier versions report none.
+  // Nodes of earlier versions report no backup.
   if (logBackup === null) return [];
   const { covered, segments, bytes, warnings, lastFailure } = logBackup;
   const held =
@@ -266,12 +271,12 @@ function noneKnown(
   { lastCheckAt, nextCheckAt, running }: NodeStatus["checkpoints"],
 ): string {
   if (readyAfterMs === null) return "unknown until the node is ready";
-  // Without a checkpointer, a node never looks.
+  // Without a checkpointer, a node never looks at the store.
   const willLook = lastCheckAt === null && (nextCheckAt !== null || running !== null);
   return willLook ? "unknown until the node has looked at the store" : "none yet";
 }
 
-/** Returns the fields of a failed task, with its hint, which nodes of earlier versions do not report. */
+/** Returns the fields of a failed task, including its hint. Nodes of earlier versions do not report hints. */
 function failedFields(
   name: string,
   failure: { at: string; code: string | null; message: string | null; hint?: string | null },

@@ -29,7 +29,7 @@ interface StatusOptions extends NodeOptions {
 }
 
 const POLL_INTERVAL_MS = 100;
-/** Longer than the two seconds for which a node waits for its log before it responds. */
+/** The default timeout. It is longer than the two seconds for which a node waits for its log before it responds. */
 const DEFAULT_TIMEOUT_MS = 3_000;
 const EMBEDDED_LOG = "cairn.embedded/->tx-log";
 
@@ -43,15 +43,18 @@ export const addStatus: AddCommand = (parent, terminal) => {
   ])
     .option(
       "--wait <duration>",
-      "first wait up to this long until the node is ready and reads its log",
+      "wait at most this long for the node to become ready and read its log",
       durationOption("--wait", 1),
     )
-    .option("--cluster", "ask all nodes that have the configured log open")
+    .option("--cluster", "query all nodes that have the configured log open")
     .option("--digest", "with --cluster: compare their indexes at one transaction")
-    .option("--rebuild", "with --digest: compare with a rebuild from the log even if all agree")
+    .option(
+      "--rebuild",
+      "with --digest: compare the nodes with a rebuild from the log even if they all agree",
+    )
     .option(
       "--expect <nodes>",
-      "with --cluster: exit with 1 if fewer nodes of the log respond",
+      "with --cluster: exit with 1 if fewer nodes of the log respond than this",
       wholeNumber("--expect", 1),
     )
     .option(
@@ -64,7 +67,7 @@ export const addStatus: AddCommand = (parent, terminal) => {
       const needsCluster = (["digest", "rebuild", "timeout", "expect"] as const).find(
         (name) => options[name] !== undefined,
       );
-      if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} needs --cluster.`);
+      if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} requires --cluster.`);
       return await showNode(options, terminal);
     });
 };
@@ -76,17 +79,17 @@ async function showNode(options: StatusOptions, terminal: Terminal): Promise<voi
     const colors = terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined;
     await writeLine(terminal.stdout, formatStatus(status, { now: Date.now(), colors }));
   }
-  // Joining and stopping are normal. A failed node serves nothing until an operator or its next attempt has solved the
+  // Joining and stopping are normal. A failed node serves nothing until an operator or its next attempt solves the
   // problem.
   if (status.phase === "failed") throw notReady(status);
 }
 
 async function showCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
   const { json = false, digest = false, rebuild = false } = options;
-  if (rebuild && !digest) throw new UsageError("--rebuild needs --digest.");
+  if (rebuild && !digest) throw new UsageError("--rebuild requires --digest.");
   const { timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const config = requireConfig(await readConfiguration(options, terminal));
-  // An embedded log belongs to a single node, which has locked it.
+  // An embedded log belongs to a single node, which has it locked.
   if (config.txLog.id === EMBEDDED_LOG) return await showOnlyNode(options, terminal);
   const view = await withLog(options, terminal, async (log, system) => {
     if (log.peers === undefined) return undefined;
@@ -99,15 +102,16 @@ async function showCluster(options: StatusOptions, terminal: Terminal): Promise<
 /** Shows only the node at --url, because an embedded log does not connect nodes. */
 async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise<void> {
   terminal.stderr.write(
-    "notice: This log does not connect nodes, because an embedded log has a single node. Only the node at --url is shown.\n",
+    "notice: An embedded log has a single node and connects no others, so only the node at --url is shown.\n",
   );
   await showNode(options, terminal);
   requireNodes(1, options.expect);
 }
 
 /**
- * Reads the status; given `waitMs`, waits until the node is ready and reads its log. Throws `NOT_READY` if that takes
- * longer. A node whose log is unreachable still serves its index, but the log may be another one when it responds again.
+ * Reads the status. If `waitMs` is given, first waits until the node is ready and can read its log; throws `NOT_READY`
+ * if that takes longer. A node whose log is unreachable still serves its index, but the log may be a different one when
+ * it responds again.
  */
 async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
   if (waitMs === undefined) return (await node.json({ path: "/status" })) as NodeStatus;
@@ -118,7 +122,7 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
     try {
       last = (await node.json({ path: "/status", signal })) as NodeStatus;
       if (last.phase === "ready" && last.log.reachable !== false) return last;
-      // Nodes of earlier versions do not report whether they try again by themselves.
+      // Nodes of earlier versions do not report whether they will try again by themselves.
       const isOver = last.phase === "failed" && last.failure?.retries !== true;
       if (isOver || signal.aborted) throw notReady(last);
     } catch (error) {
@@ -135,6 +139,6 @@ function notReady({ node, phase, failure, log }: NodeStatus): CairnError {
   const cause = failure ?? (phase === "ready" ? log.warnings.at(-1) : undefined);
   const why = cause === undefined ? "." : `: ${cause.code}: ${cause.message}`;
   return new CairnError("NOT_READY", `${node} ${state}${why}`, {
-    hint: cause?.hint ?? "cairn status shows its progress.",
+    hint: cause?.hint ?? "Wait longer: cairn status shows its progress.",
   });
 }

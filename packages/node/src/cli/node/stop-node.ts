@@ -8,11 +8,11 @@ export interface SignalStopOptions {
   readonly onSignal: (signal: NodeJS.Signals) => void;
   /** Called when the node did not stop in time, or a second signal forced it. */
   readonly onForced: (sentence: string) => void;
-  /** Defaults to 10,000. */
+  /** The time within which the node must stop (ms). Defaults to 10,000. */
   readonly limitMs?: number;
   /**
-   * The time (ms) within which a repeated signal is ignored, because it was sent twice: to a process and its group, or
-   * by a wrapper. Defaults to 1,000.
+   * The time within which a repeated signal is ignored (ms). A signal arrives twice if it was sent to both a process
+   * and its group, or by a wrapper. Defaults to 1,000.
    */
   readonly repeatMs?: number;
   readonly now?: () => number;
@@ -22,7 +22,7 @@ const SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
 /**
  * Starts to listen for signals immediately. Returns a function that waits for a signal, stops the node and returns the
- * exit code: 1 if the node was forced to stop.
+ * exit code, which is 1 if the node was forced to stop.
  */
 export function stopAtSignal(
   terminal: Terminal,
@@ -76,7 +76,7 @@ async function tooLong(node: NodeApi, limitMs: number): Promise<string> {
   ]);
   const what =
     saving === undefined
-      ? `still open are ${[...new Set(process.getActiveResourcesInfo())].join(", ")}`
+      ? `these resources are still open: ${[...new Set(process.getActiveResourcesInfo())].join(", ")}`
       : `a checkpoint is being saved (${saving})`;
   return `The node did not stop within ${limitMs / 1000} s: ${what}.`;
 }

@@ -60,7 +60,7 @@ test("while another node uploads, the command reports that nothing was saved, an
     /^CHECKPOINT_RUNNING: Nothing was saved: node-7 is uploading a checkpoint \(3 MiB, begun at 20/,
   );
   expect(stderr).toMatch(
-    /hint: Run this again when it is done\. Its lease ends at 20\S+ \S+ UTC \(in (?:3\d|40) s\)/,
+    /hint: Run the command again when that upload has ended\. Its lease ends at 20\S+ \S+ UTC \(in (?:3\d|40) s\)/,
   );
 });
 
@@ -70,7 +70,7 @@ test("a lease that an earlier process of the node left behind is reported as suc
   const told = await create();
   expect(told.code).toBe(1);
   expect(told.stderr).toContain("an earlier process of this node, n1, was uploading a checkpoint (3 MiB");
-  expect(told.stderr).toContain("run this again then");
+  expect(told.stderr).toContain("Run the command again when the lease has expired");
   const json = await create("--json");
   expect(json.code).toBe(1);
   expect(JSON.parse(json.stdout)).toMatchObject({
@@ -108,7 +108,7 @@ test("if another program has found the newest checkpoint damaged, it is listed a
     expect(listed.stdout).toMatch(new RegExp(`STATE\n${name} .* damaged\n$`));
   }
   expect((await cairn(["checkpoint", "show", store])).stdout).toMatch(
-    /^Damaged +discovered when it was read back/m,
+    /^Damaged +yes, as found when it was read back/m,
   );
   expect((await create()).stdout).toMatch(/^saved checkpoint-2-/);
   expect((await cairn(["checkpoint", "prune", store])).stdout).toMatch(

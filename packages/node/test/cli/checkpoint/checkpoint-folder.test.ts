@@ -173,7 +173,7 @@ describe("checkpoint restore", () => {
     const { code, stderr } = await run("restore", "store", "--at-tx", "4", "-o", "out");
     expect(code).toBe(1);
     expect(stderr).toMatch(/^CHECKPOINT_NOT_FOUND: No usable checkpoint .* at or before transaction 4\.\n/);
-    expect(stderr).toContain(`hint: The oldest is ${oldest}.`);
+    expect(stderr).toContain(`hint: Choose a later point: the oldest checkpoint is ${oldest}.`);
   });
 
   test("--dry-run prints which checkpoint would be restored, why others are skipped, and the sizes, and writes nothing", async () => {

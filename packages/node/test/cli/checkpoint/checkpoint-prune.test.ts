@@ -119,7 +119,10 @@ test("checkpoint prune with a configuration applies its policy, and neither coun
   expect(stdout).toMatch(/stays +checkpoint-1000-.* it holds transactions that the log lost\n/);
   expect(await left()).toEqual(["1000", "3"]);
   const blind = await prune("store", "--lost");
-  expect([blind.code, blind.stderr]).toEqual([2, expect.stringContaining("--lost compares with the log")]);
+  expect([blind.code, blind.stderr]).toEqual([
+    2,
+    expect.stringContaining("--lost compares checkpoints with the log"),
+  ]);
   await prune("--retain-at-least", "1", "--lost");
   expect(await left()).toEqual(["3"]);
   const other = await prune("--retain-at-least", "1", "--log", "another");

@@ -192,7 +192,7 @@ describe("a place", () => {
 
   it.each([
     ["nowhere", "NOT_FOUND: There is no folder"],
-    [".", "There is an index in"],
+    [".", "Name the index in this folder: "],
     ["empty", "NOT_FOUND: There is neither an index nor a checkpoint in"],
     ["joining", "has no index yet"],
     ["beheaded", "INDEX_CORRUPT: The database in"],

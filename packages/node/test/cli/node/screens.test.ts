@@ -114,7 +114,7 @@ describe("the status screen", () => {
 
   test.each([
     [true, "2026-11-20T07:00:07.000Z", "in 7.0 s"],
-    [true, null, "as soon as the node sees a change"],
+    [true, null, "as soon as the node notices a change"],
     [false, null, "none: the node has halted until it is restarted"],
   ])("shows when a failed node will try again (%s, %s)", async (retries, nextTryAt, shown) => {
     const failure = { code: "DISK_FULL", message: "Full.", hint: null, retries, nextTryAt };
@@ -175,9 +175,9 @@ describe("the status screen", () => {
     for (const line of [
       `Joined        from ${name} in file:///store, 200 transactions replayed`,
       "Skipped       checkpoint-2: CHECKPOINT_CORRUPT, Bad.",
-      "              The node is ready without it; shown until the node is restarted.",
+      "              The node is ready without it. This is shown until the node is restarted.",
       "Moved aside   /q/1: INDEX_CORRUPT, Worse.",
-      "              The node is ready with another index; shown until the node is restarted.",
+      "              The node is ready with another index. This is shown until the node is restarted.",
       `Checkpoint    ${name}, 80 KiB, 1 h old`,
       `Saved here    ${name}, in 1.5 s, 59 min 58 s ago`,
       `Verified      ${name}, by b, in 2.0 s, 50 min ago`,

@@ -70,7 +70,9 @@ describe("a signal", () => {
     const stopping = stop(new StubbornNode());
     terminal.signal("SIGTERM");
     expect(await stopping).toBe(1);
-    expect(forced).toEqual([expect.stringMatching(/^The node did not stop within 0\.02 s: still open are /)]);
+    expect(forced).toEqual([
+      expect.stringMatching(/^The node did not stop within 0\.02 s: these resources are still open: /),
+    ]);
   });
 
   test("to a node that is saving a checkpoint reports the step", async () => {

@@ -16,7 +16,7 @@ export const addLogBackupList: AddCommand = (parent, terminal) => {
     "List the segments of a log backup in the configured store, in a folder or in s3://bucket/prefix, oldest first",
     ["cairn log backup list -f cairn.edn", "cairn log backup list ./cairn-data/checkpoints --json"],
   )
-    .option("--log <id>", "the id of the log, if the store has backups of several")
+    .option("--log <id>", "the id of the log, if the store contains backups of several logs")
     .action(async (place: string | undefined, options: BackupOptions & OutputOptions) => {
       const segments = await withBackup(place, options, terminal, listed, { withoutLog: true });
       if (options.json === true) return writeJsonLines(terminal.stdout, segments);

@@ -32,7 +32,7 @@ interface PruneOptions extends BackupOptions, OutputOptions {
 export const addLogBackupPrune: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("prune [store]"),
-    "Remove segments of a log backup before keep does: those at the beginning, which contain evicted documents, or those at the end, which the log lost",
+    "Remove segments of a log backup earlier than the keep parameter would: from the beginning, to remove evicted documents, or from the end, to remove what the log lost",
     [
       "cairn log backup prune --through 1200 --dry-run -f cairn.edn",
       "cairn log backup prune --lost -f cairn.edn",
@@ -52,7 +52,7 @@ export const addLogBackupPrune: AddCommand = (parent, terminal) => {
       if ((options.through === undefined) === (options.lost !== true))
         throw new UsageError(
           "The command does not name what to remove.",
-          "Give either --through TRANSACTION or --lost.",
+          "Add either --through TRANSACTION or --lost.",
         );
       const { store, plan, inLog, dryRun } = await withBackup(place, options, terminal, (backup) =>
         prune(backup, options, terminal),
@@ -86,7 +86,7 @@ export const addLogBackupPrune: AddCommand = (parent, terminal) => {
 interface Pruned {
   readonly store: string;
   readonly plan: BackupPrune;
-  /** Whether the log still holds everything that is removed from the beginning. */
+  /** True if the log still holds everything that is removed from the beginning. */
   readonly inLog: boolean;
   readonly dryRun: boolean;
 }
@@ -109,7 +109,7 @@ async function prune(
   const { store, configured } = place;
   if (configured === undefined) {
     throw new UsageError(
-      "Pruning compares the log backup with its log, which needs a configuration.",
+      "This command compares the log backup with its log, so it needs a configuration.",
       "Specify the configuration of a node that writes the log with -f.",
     );
   }

@@ -21,14 +21,14 @@ import { exposedText, rangeText } from "../../terminal/backup-text.ts";
 import { formatBytes, formatCount, formatRelative } from "../../terminal/quantities.ts";
 import { printable, writeJson, writeLine } from "../../terminal/terminal.ts";
 
-/** The output of the command. Fields that its source of information does not know are null. */
+/** The output of the command. A field is null if the source of information does not provide it. */
 interface BackupReport extends Pick<
   LogBackupStatus,
   "location" | "covered" | "segments" | "bytes" | "exposed"
 > {
   readonly logId: string | null;
   /**
-   * A hole in the backup. `inLog` is whether the log still holds these transactions, so that a node will write them
+   * The holes in the backup. `inLog` is true if the log still holds the transactions, so that a node will write them
    * again.
    */
   readonly holes: readonly { readonly first: TxId; readonly last: TxId; readonly inLog: boolean | null }[];
@@ -42,14 +42,14 @@ interface BackupReport extends Pick<
 export const addLogBackupStatus: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("status [store]"),
-    "Show the content of a log backup: as a node sees it, or without a node in the configured store (-f), a folder or s3://bucket/prefix",
+    "Show the content of a log backup as a node reports it, or, without a node, in the configured store (-f), in a folder or in s3://bucket/prefix",
     [
       "cairn log backup status",
       "cairn log backup status -f cairn.edn",
       "cairn log backup status s3://bucket/prefix",
     ],
   )
-    .option("--log <id>", "the id of the log, if the store has backups of several")
+    .option("--log <id>", "the id of the log, if the store contains backups of several logs")
     .action(async (place: string | undefined, options: NodeOptions & BackupOptions) => {
       const isInNode = checkpointSource(place, options).kind === "node";
       const report = isInNode
@@ -65,7 +65,7 @@ export const addLogBackupStatus: AddCommand = (parent, terminal) => {
 function ofNode({ node, log, logBackup }: NodeStatus): BackupReport {
   if (logBackup === null) {
     throw new CairnError("NOT_FOUND", `The node ${node} keeps no log backup, or is not ready yet.`, {
-      hint: 'A ready node with "log-backup" in its checkpointer keeps one. cairn log backup status STORE inspects a store directly.',
+      hint: 'Query a ready node with "log-backup" in its checkpointer, or inspect a store directly: cairn log backup status STORE.',
     });
   }
   const { covered } = logBackup;
@@ -103,16 +103,16 @@ async function ofStore(place: BackupPlace): Promise<BackupReport> {
 
 const UNKNOWN = { transactions: null, since: null };
 
-/** The comparison of a log with its backup. */
+/** The result of comparing a log with its backup. */
 interface Comparison {
   /** The first transaction of the log. */
   readonly first: TxId;
   readonly exposed: LogBackupStatus["exposed"];
-  /** The reason why the backup does not continue. */
+  /** The reason why the backup is not continued. */
   readonly failure?: LogBackupStatus["lastFailure"];
 }
 
-/** Compares a backup with the configured log, to find transactions of the log that the backup lacks. */
+/** Compares a backup with the configured log to find transactions that the backup lacks. */
 async function ofLog(
   { configured, store, logId }: BackupPlace,
   listing: BackupListing,
@@ -120,7 +120,7 @@ async function ofLog(
   if (configured === undefined) return undefined;
   const { log } = configured;
   const { segments } = listing;
-  // The bounds are read after the segments are listed, so that no exposed transaction is missed.
+  // The bounds are read after the segments have been listed, so that no exposed transaction is missed.
   const identity = await readLogIdentity(log);
   const offset = identity?.birth?.offset ?? (await new BackupLog({ store, logId }).offset());
   if (identity === undefined || offset === undefined) return undefined;
@@ -157,7 +157,7 @@ function formatReport(report: BackupReport, now: number): string {
     ["Covered", covered === null ? "unknown until the node has looked" : ranges],
     ...holes.map((hole): [string, string] => [
       "Hole",
-      `LOG_GAP: ${rangeText(hole)} missing. ${filler(hole.inLog)}`,
+      `LOG_GAP: The backup lacks ${rangeText(hole)}. ${filler(hole.inLog)}`,
     ]),
     ["Segments", size],
     ...(newestAt === null ? [] : [["Newest", formatRelative(newestAt, now)] as [string, string]]),
@@ -176,8 +176,8 @@ function formatReport(report: BackupReport, now: number): string {
 }
 
 function filler(inLog: boolean | null): string {
-  if (inLog === null) return "While the log holds them, the next look of a node writes them again.";
+  if (inLog === null) return "If the log still holds them, a node writes them again at its next look.";
   return inLog
-    ? "The log still holds them: the next look of a node writes them again."
-    : "The log no longer holds them: a checkpoint beyond them replaces them (cairn checkpoint create).";
+    ? "The log still holds them, so a node writes them again at its next look."
+    : "The log no longer holds them, so save a checkpoint beyond them: cairn checkpoint create.";
 }

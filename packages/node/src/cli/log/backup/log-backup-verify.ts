@@ -40,13 +40,13 @@ interface Rebuilt {
   readonly checkpoint: string;
   readonly txId: number;
   readonly digest: string;
-  /** A phrase that describes the sources of the index. */
+  /** A phrase that describes the sources from which the index was built. */
   readonly basis: string;
 }
 
 type Verified = VerifiedBackup & {
   readonly location: string;
-  /** Null if the backup is empty. */
+  /** The beginning of the backup; null if the backup is empty. */
   readonly beginning: Omit<BackupBeginning, "problems"> | null;
   readonly rebuilt: Rebuilt | null;
 };
@@ -55,19 +55,19 @@ type Verified = VerifiedBackup & {
 export const addLogBackupVerify: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("verify [store]"),
-    "Read every segment of a log backup, and compare them with one another, with checkpoints and with the log; prints problems and exits with 1",
+    "Read every segment of a log backup and compare the segments with one another, with checkpoints and with the log; print problems and exit with 1 if there are any",
     [
       "cairn log backup verify -f cairn.edn",
       "cairn log backup verify s3://bucket/prefix --rebuild",
       "cairn log backup verify ./cairn-data/checkpoints --json",
     ],
   )
-    .option("--log <id>", "the id of the log, if the store has backups of several")
+    .option("--log <id>", "the id of the log, if the store contains backups of several logs")
     .option(
       "--rebuild",
-      "also build an index from the backup, and compare its digest with the newest checkpoint's",
+      "also build an index from the backup and compare its digest with the digest of the newest checkpoint",
     )
-    .option("--staging <directory>", "the folder to build it in (default: the temporary folder)")
+    .option("--staging <directory>", "the folder in which to build the index (default: the temporary folder)")
     .action(async (place: string | undefined, options: VerifyOptions) => {
       let problems = 0;
       const onProblem = async ({
@@ -85,7 +85,7 @@ export const addLogBackupVerify: AddCommand = (parent, terminal) => {
       if (problems > 0) {
         const count = formatNumberOf(problems, "problem");
         throw new CairnError("SEGMENT_CORRUPT", `The log backup in ${found.location} has ${count}.`, {
-          hint: "Nothing was changed. Each problem comes with advice.",
+          hint: "Follow the advice that is printed with each problem. Nothing was changed.",
         });
       }
       if (options.json === true) return writeJson(terminal.stdout, { ok: true, ...found });
@@ -148,7 +148,7 @@ async function rebuild(
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
       `${store.location} has no checkpoint of this version whose last transaction is in the log backup.`,
-      { hint: "Save one with cairn checkpoint create, or omit --rebuild." },
+      { hint: "Save a checkpoint with cairn checkpoint create, or omit --rebuild." },
     );
   }
   const { name, txId } = checkpoint;
@@ -160,7 +160,7 @@ async function rebuild(
     const log = new BackupLog({ store, logId });
     const system = { nodeId: node, kvProvider: provider, checkpointer: { store } };
     const dir = path.join(stagingDir, "rebuild");
-    // An index that is to be compared with the checkpoint must not be built from it.
+    // An index must not be built from the checkpoint with which it is to be compared.
     const built = await rebuildIndex({ system, log, dir, txId, agreeAt: txId - 1, signal });
     if (built.digest !== saved.digest)
       await onProblem({ file: null, error: differs(name, built.digest, saved.digest) });
@@ -178,7 +178,7 @@ function differs(name: string, built: string, saved: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
     `An index built from the log backup has the digest ${built}, but ${name} has the digest ${saved}.`,
-    { hint: "cairn status --cluster --digest --rebuild shows which nodes agree with the log." },
+    { hint: "Run cairn status --cluster --digest --rebuild to see which nodes agree with the log." },
   );
 }
 
