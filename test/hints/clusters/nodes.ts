@@ -117,7 +117,7 @@ export const NODES: readonly BrokenCluster[] = [
       const { port } = new URL(await (await scene.ready("a")).url());
       return { output: await scene.startRefused("b", { env: { CAIRN_HTTP_PORT: port } }) };
     },
-    hint: /set another port \((CAIRN_HTTP_PORT), .*; 0 takes any free one/,
+    hint: /set another port with (CAIRN_HTTP_PORT) .* \(0 stands for any free port\)/,
     follow: async (scene, [, name = ""]) => await scene.restart("b", { env: { [name]: "0" } }),
   },
   {
@@ -129,7 +129,7 @@ export const NODES: readonly BrokenCluster[] = [
       scene.node("b").signal("SIGSTOP");
       return { output: await scene.runRefused("status", { on: "b" }) };
     },
-    hint: /kill -CONT PID resumes it/,
+    hint: /If the state is T, resume the process with kill -CONT PID/,
     follow: async (scene) =>
       await scene.step(`kill -CONT ${scene.node("b").pid}`, async () => scene.node("b").signal("SIGCONT")),
   },

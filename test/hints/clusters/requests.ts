@@ -49,7 +49,7 @@ export const REQUESTS: readonly BrokenCluster[] = [
       const answer = await fetch(address, { method: "PATCH", body: "{}" });
       return { output: await answer.text() };
     },
-    hint: /GET \/openapi\.json lists all addresses with their methods/,
+    hint: /Use one of the allowed methods\. GET \/openapi\.json lists all addresses with their methods/,
     async follow(scene) {
       const url = await scene.node("a").url();
       await scene.step("look up the method in /openapi.json, and use PUT", async () => {
@@ -127,7 +127,7 @@ export const REQUESTS: readonly BrokenCluster[] = [
       await scene.run("tx put things default/a 1 --if-absent");
       return { output: await scene.runRefused("tx put things default/a 2 --if-absent") };
     },
-    hint: /Read the document again, and decide whether to write it/,
+    hint: /Read the document again and decide whether to write it/,
     async follow(scene) {
       await scene.runStep("get things default/a");
       await scene.runStep("tx put things default/a 2");

@@ -1,6 +1,9 @@
 import type { AddCommand } from "./options/command-options.ts";
 
-/** Every command, in the order of the help. A command is loaded when it is used, so that a node starts without waiting for the others. */
+/**
+ * Every command, in the order of the help text. A command is loaded when it is used, so that a node starts without
+ * waiting for the other commands to load.
+ */
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   start: async () => (await import("./node/start.ts")).addStart,
   status: async () => (await import("./node/status.ts")).addStatus,
@@ -19,7 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   log: async () => (await import("./log/log.ts")).addLog,
 };
 
-/** Loads the command `name`. If there is no such command, loads all of them, for the help and for suggestions. */
+/** Loads the command `name`. If there is no such command, loads all commands, for the help text and for suggestions. */
 export async function loadCommands(name?: string): Promise<readonly AddCommand[]> {
   const one = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (one !== undefined) return [await one()];

@@ -20,8 +20,8 @@ const terminal: Terminal = {
   forceExit: (code) => process.exit(code),
 };
 
-// Writers get the error and clean up before the command ends. A node keeps running even if nothing reads its log output
-// or the disk is full.
+// The code that writes gets the error and cleans up before the command ends. A node keeps running even if no process
+// reads its log output or the disk is full.
 for (const output of [process.stdout, process.stderr]) output.on("error", () => undefined);
 
 async function endWith(error: Error): Promise<void> {

@@ -7,8 +7,8 @@ import { HELP, reportError, UsageError } from "./terminal/report-error.ts";
 import { ReaderGoneError, type Terminal } from "./terminal/terminal.ts";
 
 /**
- * Runs one command and returns its exit code: 0 for success, 1 for a negative result, 2 for wrong usage or configuration, 3 for no
- * response.
+ * Runs one command and returns its exit code: 0 for success, 1 for a negative result, 2 for incorrect usage or
+ * configuration, and 3 if there was no response.
  */
 export async function runCli(given: readonly string[], terminal: Terminal): Promise<number> {
   // Each command prints its own help for --help.
@@ -49,7 +49,10 @@ function createProgram(terminal: Terminal, commands: readonly AddCommand[]): Com
   return program;
 }
 
-/** Refuses an unknown command with suggestions: Commander itself suggests only similar spellings, and never a command of another group. */
+/**
+ * Rejects an unknown command and suggests others. Commander itself suggests only similar spellings, and never a command
+ * of another group.
+ */
 async function refuseUnknown(
   program: Command,
   [word, inner]: readonly string[],

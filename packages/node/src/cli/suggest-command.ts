@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { nearestName } from "../text/nearest-name.ts";
 
-/** Words from other tools, each with its equivalents here. */
+/** Words from other tools, and the equivalent commands of Cairn. */
 export const SYNONYMS: readonly (readonly [words: string, commands: readonly string[]])[] = [
   ["write set insert add upsert", ["tx put", "policy apply"]],
   ["read fetch cat", ["get", "db get"]],
@@ -32,19 +32,20 @@ export const SYNONYMS: readonly (readonly [words: string, commands: readonly str
   ["cp checkpoints", ["checkpoint list"]],
 ];
 
-/** Advice for commands that Cairn does not have, by the words that users may try. */
+/** Advice for commands that Cairn does not have, listed by the words that users may try. */
 const ALTERNATIVES: readonly (readonly [words: string, advice: string])[] = [
-  ["stop shutdown kill down quit", "A node stops at Ctrl-C, or when its process receives SIGTERM."],
+  ["stop shutdown kill down quit", "To stop a node, press Ctrl-C or send SIGTERM to its process."],
 ];
 
-/** Returns advice for a command that Cairn does not have; undefined if it may be a misspelt one. */
+/** Returns advice for a command that Cairn does not have; undefined if the word may be a misspelt command. */
 export function adviceInstead(word: string): string | undefined {
   return lookUp(ALTERNATIVES, word);
 }
 
 /**
- * Returns the commands that an unknown word most likely means: those of that name in a group (`restore`: `checkpoint restore`), the synonym
- * of another tool's word, those that begin with the word, or the one with the most similar spelling.
+ * Returns the commands that an unknown word most likely means. These are the commands of that name in a group (such as
+ * `checkpoint restore` for `restore`), the equivalents of another tool's word, the commands that begin with the word,
+ * or the command with the most similar spelling.
  */
 export function suggestCommands(program: Command, word: string): readonly string[] {
   const named = program.commands.flatMap((group) =>
@@ -67,7 +68,10 @@ export function suggestCommands(program: Command, word: string): readonly string
   return near === undefined ? [] : [near];
 }
 
-/** Does the same for a word after a group's name. The group's own commands come first. */
+/**
+ * Returns the commands that an unknown word after a group's name most likely means. The group's own commands come
+ * first.
+ */
 export function suggestInGroup(program: Command, group: Command, word: string): readonly string[] {
   const prefix = `${group.name()} `;
   const own = synonymsOf(word).find((command) => command.startsWith(prefix));

@@ -9,20 +9,20 @@ import { isSafeMethod } from "./requests/request-head.ts";
 /** The options that decide which requests are allowed. */
 export type AccessOptions = Pick<HttpOptions, "host" | "authToken" | "corsOrigins" | "allowedHosts">;
 
-/** The decisions of {@link guard} for requests that are answered before the framework sees them. */
+/** The decisions of {@link guard} for requests that are answered before they reach the framework. */
 export interface Guard {
   /** Returns whether a request without an Origin is allowed. */
   passes(request: IncomingMessage): boolean;
-  /** The headers of every response to such a request: names and values alternate. */
+  /** The headers of every response to such a request. Names and values alternate. */
   readonly headers: readonly string[];
 }
 
-/** Keeps caches from giving one page the response that they stored for another. */
+/** This header keeps caches from serving one page the response that they stored for another page. */
 const VARY = ["vary", "origin"] as const;
 
 /**
- * Rejects requests without the token (except to /health), writes that a page of another site makes a browser send, and
- * requests whose Host is not a name of this machine. Responds to the preflight requests of allowed pages.
+ * Rejects requests without the token (except those to /health), writes that a page of another site causes a browser to
+ * send, and requests whose Host is not a name of this machine. Responds to the preflight requests of allowed pages.
  */
 export function guard(app: FastifyInstance, options: AccessOptions): Guard {
   const { authToken, corsOrigins } = options;
@@ -51,23 +51,21 @@ function refusal(
   const { headers } = request;
   if (headers.host === undefined && request.httpVersion === "1.1") {
     return badRequest(
-      "The request has no Host.",
-      "HTTP/1.1 requires this header, with the name and port of the node.",
+      "The request has no Host header.",
+      "Send the header Host with the name and port of the node, as HTTP/1.1 requires.",
     );
   }
   const repeated = repeatedHeader(request.rawHeaders);
   if (repeated !== undefined) {
-    return badRequest(
-      `The request has the header ${repeated} twice.`,
-      "The header must not be repeated; send it once.",
-    );
+    return badRequest(`The request has the header ${repeated} twice.`, "Send the header only once.");
   }
   const coding = headers["transfer-encoding"];
   if (coding !== undefined && !/^chunked$/i.test(coding.trim())) return unknownTransferCoding(coding);
   if (!isOwnHost(headers.host)) return wrongHost(headers.host);
-  // Form bodies are parsed as JSON, and browsers send forms without a preflight request.
+  // This check is necessary because form bodies are parsed as JSON, and browsers send forms without a preflight
+  // request.
   if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, expected !== undefined)) {
-    return new RequestError("UNAUTHORIZED", "Pages of other sites may not write.", {
+    return new RequestError("UNAUTHORIZED", "Pages of other sites are not allowed to write.", {
       status: 403,
       hint: "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
     });
@@ -79,7 +77,7 @@ function refusal(
     "UNAUTHORIZED",
     given === undefined ? "This node requires a token." : "The token is not valid for this node.",
     {
-      hint: "Pass the node's auth-token: to commands with --token or CAIRN_AUTH_TOKEN, in a request with the header Authorization: Bearer TOKEN.",
+      hint: "Pass the node's auth-token to commands with --token or CAIRN_AUTH_TOKEN, and in requests with the header Authorization: Bearer TOKEN.",
     },
   );
 }
@@ -96,9 +94,10 @@ function unknownTransferCoding(coding: string): RequestError {
 }
 
 /**
- * Returns whether a page of another site makes a browser send this request. Browsers send Sec-Fetch-Site only to HTTPS addresses and to
- * this machine, and old browsers never do; without the header, the page's origin decides. If a token is required, the origin is ignored:
- * such a page has no token, and a proxy may have changed the node's name.
+ * Returns whether a page of another site caused a browser to send this request. Browsers send Sec-Fetch-Site only to
+ * HTTPS addresses and to this machine, and old browsers never send it. If the header is missing, the page's origin
+ * decides. If a token is required, the origin is ignored, because such a page has no token, and a proxy may have
+ * changed the node's name.
  */
 function isOfAnotherSite({ origin, host, ...headers }: IncomingHttpHeaders, requiresToken: boolean): boolean {
   const site = headers["sec-fetch-site"];
@@ -110,9 +109,10 @@ function isOfAnotherSite({ origin, host, ...headers }: IncomingHttpHeaders, requ
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i;
 
 /**
- * Returns a predicate: whether a request's Host is one of this machine's names. A page can make its own name resolve to 127.0.0.1
- * and then read the node as its own origin (DNS rebinding), but its requests still contain that name. Any name is accepted if a token is
- * required, which such a page does not have, or if other machines may connect anyway.
+ * Returns a predicate that is true if a request's Host is one of this machine's names. A page can make its own name
+ * resolve to 127.0.0.1 and then read the node as its own origin (DNS rebinding), but its requests still contain that
+ * name. Any name is accepted if a token is required, because such a page has none, or if other machines are allowed to
+ * connect anyway.
  */
 function ownHosts({
   host,
@@ -139,11 +139,11 @@ function ownHosts({
 function wrongHost(host: string | undefined): RequestError {
   return new RequestError("UNAUTHORIZED", `${JSON.stringify(host)} is not a name of this node.`, {
     status: 403,
-    hint: "Use http://127.0.0.1 or localhost, name the host in allowed-hosts of cairn/http-server, or set an auth-token.",
+    hint: "Use http://127.0.0.1 or http://localhost, name the host in allowed-hosts of cairn/http-server, or set an auth-token.",
   });
 }
 
-/** Response headers that a page may read. */
+/** The response headers that a page is allowed to read. */
 const EXPOSED = "cairn-tx, etag, link, location, retry-after, x-request-id";
 
 const PREFLIGHT = {
@@ -154,8 +154,8 @@ const PREFLIGHT = {
 };
 
 /**
- * Returns whether the request is from an allowed page. If so, sets the response headers that permit the browser to use
- * the response.
+ * Returns whether the request is from an allowed page. If it is, sets the response headers that permit the browser to
+ * use the response.
  */
 function allowPage(origins: readonly string[], request: FastifyRequest, reply: FastifyReply): boolean {
   const { origin } = request.headers;
@@ -175,7 +175,10 @@ function isPreflight({ method, headers }: FastifyRequest): boolean {
 const SINGLE: readonly string[] = ["host", "authorization", "content-type"];
 const SINGLE_LENGTHS = new Set(SINGLE.map(({ length }) => length));
 
-/** Returns the header of {@link SINGLE} that occurs more than once. Takes 0.3 us; Node's `headersDistinct` would take 1 to 4 us. */
+/**
+ * Returns a header of {@link SINGLE} that occurs more than once; undefined if there is none. This takes 0.3 us; Node's
+ * `headersDistinct` would take 1 to 4 us.
+ */
 function repeatedHeader(rawHeaders: readonly string[]): string | undefined {
   let seen = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -194,7 +197,7 @@ function isHealth(url: string): boolean {
   return url.startsWith("/health/");
 }
 
-/** Returns a token's SHA-256: digests have equal lengths, so comparing them takes the same time for any token. */
+/** Returns a token's SHA-256. Because digests have equal lengths, a comparison takes the same time for any token. */
 function digest(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }

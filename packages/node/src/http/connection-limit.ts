@@ -1,13 +1,14 @@
 import { readFileSync } from "node:fs";
 
 /**
- * Open files reserved for everything but connections: write-ahead logs, manifests and locks of index and log, tables being written, a
- * capture, an upload and a restore, threads, connections to NATS and to stores. LevelDB's open tables are counted separately.
+ * The number of open files that are reserved for everything except connections: for the write-ahead logs, manifests and
+ * locks of the index and the log, tables that are being written, a capture, an upload, a restore, threads, and
+ * connections to NATS and to stores. LevelDB's open tables are counted separately.
  */
 const RESERVED_FILES = 128;
 /** The largest share of the limit that LevelDB keeps open as tables that are not mapped into memory. */
 const TABLES_SHARE = 1 / 5;
-/** The share of the limit that connections get even if the limit is very low. */
+/** The share of the limit that is available to connections even if the limit is very low. */
 const MIN_CONNECTIONS_SHARE = 1 / 4;
 
 /**
@@ -23,11 +24,11 @@ export function connectionLimit(openFiles: number | undefined): number | undefin
 /** Returns this process's limit of open files; undefined if there is none, or if the system does not report it. */
 export function openFilesLimit(): number | undefined {
   try {
-    // The file has the current value: Node raises the soft limit when it starts.
+    // The file contains the current value, because Node raises the soft limit when it starts.
     const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
     return soft === undefined ? undefined : Number(soft);
   } catch {
-    // Only Linux has this file.
+    // This file exists only on Linux.
     return reportedLimit();
   }
 }

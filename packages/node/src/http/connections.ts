@@ -6,21 +6,21 @@ import { isSafeMethod } from "./requests/request-head.ts";
 
 /** The requests of one connection. */
 interface ConnectionState {
-  /** The number of requests accepted but not yet answered. */
+  /** The number of requests that have been accepted but not yet answered. */
   underWay: number;
-  /** The number of these requests that may change something. */
+  /** The number of those requests that may change something. */
   unsafe: number;
-  /** The last accepted request; its response will be the last one. */
+  /** The request that was accepted last. Its response will be the last one. */
   last?: IncomingMessage;
-  /** Requests that wait for those in progress. */
+  /** The requests that are waiting for those in progress. */
   readonly waiting: { readonly isSafe: boolean; readonly begin: () => void }[];
 }
 
 /** The connections of a server and their requests in progress. */
 export interface Connections {
   /**
-   * Makes every further response close its connection; requests pipelined behind it are not processed. New connections
-   * are still accepted.
+   * Makes every further response close its connection. Requests that are pipelined behind such a response are not
+   * processed. New connections are still accepted.
    */
   drain(): void;
   /**
@@ -30,17 +30,23 @@ export interface Connections {
   inOrder(request: IncomingMessage, begin: () => void): void;
   /** Counts a request as in progress. Returns false if it will get no response because its connection closes first. */
   take(request: IncomingMessage): boolean;
-  /** Returns whether the connection closes after the response to this request; the response must then announce that. */
+  /**
+   * Returns whether the connection closes after the response to this request. If it does, the response must announce
+   * that.
+   */
   endsWith(request: IncomingMessage): boolean;
   /** Counts a request as answered. */
   answered(request: IncomingMessage): void;
-  /** Announces that an accepted request will be passed on and counted again. It keeps its place on its connection. */
+  /**
+   * Announces that an accepted request will be passed on and counted again. The request keeps its place on its
+   * connection.
+   */
   handOver(request: IncomingMessage): void;
 }
 
 /** The limit on the connections of a server. */
 export interface ConnectionLimit {
-  /** The maximum number of connections. Each further one replaces the oldest idle connection. Defaults to no limit. */
+  /** The maximum number of connections. Each further connection replaces the oldest idle one. Defaults to no limit. */
   readonly maxConnections: number | undefined;
   /** Called for each connection that is refused or closed because of the limit. */
   readonly onReached: () => void;
@@ -69,23 +75,24 @@ function beginNext(state: ConnectionState): void {
 const LINGER_MS = 500;
 
 /**
- * Closes a connection, but keeps reading for a moment: closing it with unread bytes would reset it, and a client that
- * is still sending would see the reset instead of the pending responses.
+ * Closes a connection, but keeps reading for a moment. If it were closed with unread bytes, it would be reset, and a
+ * client that is still sending would see the reset instead of the pending responses.
  */
 function endGently(socket: Socket): void {
   if (socket.writableEnded) return;
   socket.end();
-  // After a stall of the event loop, this timer runs before the sockets are read. Let them be read once more.
+  // After a stall of the event loop, this timer runs before the sockets are read, so they are read once more before the
+  // connection is destroyed.
   const linger = setTimeout(() => setImmediate(() => socket.destroy()), LINGER_MS);
   socket.once("close", () => clearTimeout(linger));
 }
 
 /**
- * Tracks the connections of `app`: keeps their number within the limit and, when the server closes, ends each
- * connection once its requests are answered. Node's own close keeps connections with requests under way open for
- * further requests, until a timeout, and cuts off responses that are written but not sent. Pipelined requests that were
- * accepted get their responses before the connection closes. Later ones are not accepted, so no change is made without
- * a response.
+ * Tracks the connections of `app`. It keeps their number within the limit and, when the server closes, ends each
+ * connection once its requests have been answered. Node's own close method would keep connections with pending requests
+ * open for further requests until a timeout, and would cut off responses that have been written but not sent. Pipelined
+ * requests that were accepted get their responses before the connection closes. Later ones are not accepted, so no
+ * change is made without a response.
  */
 export function trackConnections(
   app: FastifyInstance,
@@ -136,15 +143,15 @@ export function trackConnections(
       if (closing && state.underWay === 1) endGently(socket);
       state.underWay = Math.max(0, state.underWay - 1);
       if (!isSafeMethod(method)) state.unsafe = Math.max(0, state.unsafe - 1);
-      // Requests that have not begun when the connection closes are never processed.
+      // Requests that have not begun by the time the connection closes are never processed.
       if (!closing && !draining) beginNext(state);
     },
     handOver: (request) => void handedOver.add(request),
   };
   app.addHook("onRequest", ({ raw }, reply, done) => {
     if (!requests.take(raw)) return void reply.hijack();
-    // The framework mistakes a request that was passed on for a late one, and would close the connection before the
-    // responses behind it.
+    // The framework mistakes a request that was passed on for one that arrived late, and would close the connection
+    // before the responses behind it.
     if (closing) reply.raw.removeHeader("connection");
     done();
   });
@@ -172,12 +179,13 @@ export function trackConnections(
 
 /**
  * Enforces the order of requests on each connection before any other listener runs. Must be called after the last
- * listener is added.
+ * listener has been added.
  */
 export function beginInOrder({ server }: FastifyInstance, connections: Connections): void {
   const listeners = server.listeners("request") as RequestListener[];
   server.removeAllListeners("request");
-  // Node would drop header lines beyond 2,000, even an If-Match; the total size of headers is limited anyway.
+  // By default, Node drops header lines beyond the first 2,000, even an If-Match. The total size of headers is limited
+  // anyway.
   server.maxHeadersCount = 0;
   server.on("request", (request, response) => {
     toOriginForm(request);

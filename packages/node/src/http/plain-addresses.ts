@@ -2,20 +2,20 @@ import type { DocumentKey } from "@cairn/client";
 import { MAX_NAME } from "../text/document-key.ts";
 import { API, parseDocumentPath } from "./requests/address.ts";
 
-/** Names that are sent unescaped: printable ASCII without `%`, and without `?`, which begins a query. */
+/** Matches names that are sent unescaped: printable ASCII without `%`, and without `?`, which begins a query. */
 const UNESCAPED = /^[!-$&->@-~]+$/;
 
 /**
- * Parses the addresses of documents. A client that reads one document usually reads others of its namespace, so the part that an address
- * shares with the previous one is not parsed again.
+ * Parses the addresses of documents. A client that reads one document usually reads others in the same namespace, so
+ * the part that an address shares with the previous one is not parsed again.
  */
 export class PlainAddresses {
-  /** The previous address up to its name, and the bucket and namespace in it. */
+  /** The part of the previous address before the name, and the bucket and namespace in it. */
   #prefix = "";
   #bucket = "";
   #namespace = "";
 
-  /** Returns the key of a document's address; undefined for any other address, and for one with a query. */
+  /** Returns the key in a document's address; undefined for any other address, and for an address with a query. */
   keyAt(url: string): DocumentKey | undefined {
     if (this.#prefix !== "" && url.startsWith(this.#prefix)) {
       const name = url.slice(this.#prefix.length);

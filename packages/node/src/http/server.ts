@@ -22,35 +22,35 @@ import { refuseUnserved } from "./unserved-requests.ts";
 
 /** A running server. */
 export interface HttpServer {
-  /** The server's URL from this machine, e.g. `http://127.0.0.1:3000`. */
+  /** The URL at which the server can be reached from this machine, such as `http://127.0.0.1:3000`. */
   readonly url: string;
   readonly port: number;
-  /** Makes every further response close its connection; requests are still accepted. */
+  /** Makes every further response close its connection. Requests are still accepted. */
   drain(): void;
   /**
-   * Accepts no new requests, gives those in progress some time to finish, then closes every connection. May be called
-   * twice.
+   * Stops accepting requests, gives those in progress some time to finish, and then closes every connection. May be
+   * called twice.
    */
   close(): Promise<void>;
 }
 
-/** The dependencies of {@link startHttpServer} besides the options. */
+/** The dependencies of {@link startHttpServer}, in addition to the options. */
 export interface HttpServerContext {
   readonly logger: HttpLogger;
-  /** How long requests in progress may continue when the server closes (ms). Defaults to 5,000. */
+  /** The time for which requests in progress may continue when the server closes (ms). Defaults to 5,000. */
   readonly closeTimeoutMs?: number;
-  /** How long a request may take to arrive (ms). Defaults to 300,000, and to 15,000 for the headers. */
+  /** The time that a request may take to arrive (ms). Defaults to 300,000, and to 15,000 for the headers alone. */
   readonly requestTimeoutMs?: number;
-  /** The maximum number of open connections. Defaults to what the system's limit of open files allows. */
+  /** The maximum number of open connections. By default, it is derived from the system's limit of open files. */
   readonly maxConnections?: number;
   /** Called for each response. */
   readonly onAnswered?: (request: AnsweredRequest) => void;
 }
 
 /**
- * Serves `api` over HTTP; resolves once the port is bound. Throws `PORT_IN_USE`, or `CONFIG_INVALID` for an address
- * that this machine cannot bind. May be called before the node is ready: `api` itself rejects calls that it cannot
- * serve yet.
+ * Serves `api` over HTTP. Resolves once the port is bound. Throws `PORT_IN_USE`, or `CONFIG_INVALID` for an address
+ * that this machine cannot bind. May be called before the node is ready, because `api` itself rejects calls that it
+ * cannot serve yet.
  */
 export async function startHttpServer(
   api: NodeApi,
@@ -74,7 +74,7 @@ export async function startHttpServer(
   };
 }
 
-// Restores Node's own default, which the framework removes. It is long enough for a large batch.
+// This is Node's own default, which the framework removes. It is long enough for a large batch.
 const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
 const WARNING_INTERVAL_MS = 60_000;
@@ -98,13 +98,13 @@ function createApp(
       headersTimeout: Math.min(HEADERS_TIMEOUT_MS, context.requestTimeoutMs ?? HEADERS_TIMEOUT_MS),
       connectionsCheckingInterval: Math.min(5000, context.requestTimeoutMs ?? 5000),
     },
-    // A stopping node still responds; `api` rejects calls that it can no longer serve.
+    // A stopping node still responds, and `api` rejects calls that it can no longer serve.
     return503OnClosing: false,
     frameworkErrors: handleError,
     clientErrorHandler: answerUnreadable,
-    // Routes parse their own query, strictly (requests/address.ts).
+    // The routes parse their queries themselves, and strictly (requests/address.ts).
     routerOptions: { querystringParser: () => ({}), maxParamLength: 16_384 },
-    // No route has a schema, and schema compilers would take 30 ms to load.
+    // No route has a schema, and schema compilers take 30 ms to load.
     schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   });
   app.server.on("checkExpectation", answerExpectation);
@@ -112,7 +112,7 @@ function createApp(
   app.setErrorHandler(handleError);
   app.addHook("onClose", () => failures.close());
   if (onAnswered !== undefined) reportAnswered(app, onAnswered);
-  // The order matters: even rejected requests have an id and count as accepted on their connection.
+  // The order of these hooks matters: even rejected requests must have an id and count as accepted on their connection.
   app.addHook("onRequest", (request, reply, done) => {
     void reply.header("x-request-id", request.id);
     done();
@@ -141,18 +141,18 @@ function warnOfLimit(logger: HttpLogger, connections: number | undefined): () =>
     warnedAt = now;
     logger.warn(
       { connections },
-      "All connections that the limit of open files allows are in use: the oldest idle one is closed for each new one.",
+      "All connections that the limit of open files allows are in use, so the oldest idle connection is closed for each new one.",
     );
   };
 }
 
 function noSchemas(): never {
-  throw new Error("Routes have no schemas: they parse their own query and body.");
+  throw new Error("Routes must not have schemas, because they parse their queries and bodies themselves.");
 }
 
 /**
- * Omits the length from responses to HEAD without a body: the framework would send 0, which is not the length of GET's
- * body (RFC 9110, 8.6).
+ * Omits the length from responses to HEAD without a body. The framework would send 0, which is not the length of the
+ * body that GET returns (RFC 9110, 8.6).
  */
 function omitLengthOfEmptyHead(app: FastifyInstance): void {
   app.addHook("onSend", ({ method }, _reply, payload, done) => {
@@ -161,8 +161,8 @@ function omitLengthOfEmptyHead(app: FastifyInstance): void {
 }
 
 /**
- * Calls `onAnswered` for each response. Requests rejected before they reach a route are reported under one name, to
- * keep the number of metric labels small.
+ * Calls `onAnswered` for each response. Requests that are rejected before they reach a route are reported under one
+ * name, to keep the number of metric labels small.
  */
 function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequest) => void): void {
   app.addHook("onResponse", (request, reply, done) => {
@@ -173,7 +173,7 @@ function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequ
   });
 }
 
-/** Returns a host to connect to, since not every system can connect to a wildcard address. */
+/** Returns a host to which clients can connect, because not every system can connect to a wildcard address. */
 function reachableHost(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   if (host === "::") return "[::1]";
@@ -185,12 +185,12 @@ function bindError(error: unknown, { host, port }: HttpOptions): unknown {
   switch (systemErrorCode(error)) {
     case "EADDRINUSE":
       return new CairnError("PORT_IN_USE", `Port ${port} of ${host} is already in use.`, {
-        hint: "Stop the other program, or set another port (CAIRN_HTTP_PORT, or port of cairn/http-server; 0 takes any free one).",
+        hint: "Stop the other program, or set another port with CAIRN_HTTP_PORT or port of cairn/http-server (0 stands for any free port).",
         cause: error,
       });
     case "EACCES":
       return new CairnError("CONFIG_INVALID", `This user is not allowed to listen on ${at}.`, {
-        hint: "Ports below 1024 usually need privileges; choose a higher one.",
+        hint: "Choose a port of 1024 or higher, because lower ones usually require privileges.",
         cause: error,
       });
     case "EADDRNOTAVAIL":

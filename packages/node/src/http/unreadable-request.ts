@@ -6,7 +6,10 @@ import { JSON_TYPE, jsonAnswer } from "./answers/json-answer.ts";
 import { BAD_REQUEST } from "./answers/request-error.ts";
 import { newRequestId, requestId } from "./requests/request-head.ts";
 
-/** Responds directly on the socket to bytes that are not a valid HTTP request, since there is no request object. */
+/**
+ * Responds directly on the socket to bytes that are not a valid HTTP request, because there is no request object for
+ * them.
+ */
 export function answerUnreadable(error: Error, socket: Socket): void {
   if (systemErrorCode(error) === "ECONNRESET" || !socket.writable) {
     socket.destroy();
@@ -24,7 +27,7 @@ export function answerUnreadable(error: Error, socket: Socket): void {
 export function answerExpectation(request: IncomingMessage, response: ServerResponse): void {
   const { headers } = request;
   const expected = JSON.stringify(headers.expect);
-  // The body, if there is one, is not read, so no other request can follow it.
+  // A body is not read, so no other request can follow it.
   const id = requestId(request);
   const { type, body } = errorForm(request, id, 417, {
     code: BAD_REQUEST,
@@ -43,7 +46,7 @@ export function answerExpectation(request: IncomingMessage, response: ServerResp
 
 function unreadable(error: Error & { rawPacket?: Buffer }): Unreadable {
   const code = systemErrorCode(error) ?? "";
-  // Bytes that do not begin with a request line contain no method.
+  // Bytes that do not begin with a request line do not contain a method.
   if (code === "HPE_INVALID_METHOD" && REQUEST_LINE.test(error.rawPacket?.toString("latin1") ?? ""))
     return UNKNOWN_METHOD;
   return UNREADABLE[code] ?? NOT_HTTP;
@@ -60,7 +63,7 @@ const REQUEST_LINE = /^[\w!#$%&'*+.^`|~-]+ \S+ HTTP\/1\.[01]\r?\n/;
 const UNKNOWN_METHOD = {
   status: "501 Not Implemented",
   message: "The request's method is unknown.",
-  hint: "GET /openapi.json lists all addresses with their methods.",
+  hint: "Use a method that GET /openapi.json lists for the address.",
 };
 
 const NOT_HTTP = { status: "400 Bad Request", message: "The request is not valid HTTP.", hint: null };
@@ -75,11 +78,11 @@ const UNREADABLE: Record<string, Unreadable | undefined> = {
   ERR_HTTP_REQUEST_TIMEOUT: {
     status: "408 Request Timeout",
     message: "The request did not arrive in time.",
-    hint: "Send it again; split a large batch into several requests.",
+    hint: "Send the request again, and split a large batch into several requests.",
   },
   HPE_INVALID_URL: {
     status: "400 Bad Request",
     message: "The address contains characters that must be escaped.",
-    hint: "Write them as the percent escapes of their UTF-8 bytes: ü as %C3%BC, a space as %20.",
+    hint: "Write these characters as the percent escapes of their UTF-8 bytes: ü as %C3%BC, and a space as %20.",
   },
 };

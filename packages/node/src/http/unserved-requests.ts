@@ -7,9 +7,12 @@ import { preconditionProblem } from "./requests/preconditions.ts";
 
 /** The methods that a server's routes accept, by URL. */
 export interface RouteMethods {
-  /** Returns the methods of the most exact route that `url` matches. */
+  /** Returns the methods of the most specific route that `url` matches. */
   at(url: string): readonly string[];
-  /** Returns the same without the routes of documents, which match nearly any URL. */
+  /**
+   * Returns the methods of the most specific route that `url` matches, but ignores the routes of documents, which match
+   * nearly any URL.
+   */
   ofOwn(url: string): readonly string[];
   /** Every route, as `METHOD /address/with/:parameters`. */
   readonly routes: readonly string[];
@@ -23,8 +26,8 @@ declare module "fastify" {
 }
 
 /**
- * Rejects requests that match no route, that look like a document's address but are not, or that have a precondition
- * which their route ignores.
+ * Rejects requests that match no route, requests whose address resembles a document's address but is not one, and
+ * requests with a precondition that their route would ignore.
  */
 export function refuseUnserved(app: FastifyInstance): void {
   const methods = collectMethods(app);
@@ -43,7 +46,7 @@ export function refuseUnserved(app: FastifyInstance): void {
 function unserved(method: string, url: string, allowed: readonly string[]): CairnError {
   if (allowed.length > 0) return methodNotAllowed(method, pathOf(url), allowed);
   return new CairnError("NOT_FOUND", `Unknown address: ${method} ${pathOf(url)}.`, {
-    hint: "GET /openapi.json lists all addresses with their methods.",
+    hint: "Use one of the addresses that GET /openapi.json lists.",
   });
 }
 
@@ -74,7 +77,10 @@ export function collectMethods(app: FastifyInstance): RouteMethods {
 
 const DOCUMENTS_RANK = 0;
 
-/** Returns the rank of a route. Of several routes that match a URL, the one with the highest rank is meant, whatever the method. */
+/**
+ * Returns the rank of a route. If several routes match a URL, the one with the highest rank applies, regardless of the
+ * method.
+ */
 function rankOf(route: string): number {
   if (route.includes("*")) return DOCUMENTS_RANK;
   return route.includes(":") ? 1 : 2;

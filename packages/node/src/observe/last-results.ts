@@ -6,7 +6,7 @@ export interface LastResult {
   readonly name: string;
   readonly txId: number;
   readonly bytes: number;
-  /** When the task ended, in ISO-8601. */
+  /** When the task ended, in ISO 8601. */
   readonly at: string;
   readonly durationMs: number;
 }

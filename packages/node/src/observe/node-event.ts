@@ -67,7 +67,7 @@ export interface RemovedFile {
 interface WorkEvent<W extends Work> {
   readonly work: W;
   readonly run: number;
-  /** The time in ISO-8601, by the clock of this machine. */
+  /** The time in ISO 8601, by the clock of this machine. */
   readonly at: string;
 }
 

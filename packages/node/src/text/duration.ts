@@ -25,7 +25,7 @@ const PLAIN = new RegExp(
 const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such as P30D.";
 
 /**
- * Parses an ISO-8601 duration of weeks, days, hours, minutes and seconds. Years and months are rejected, because their
+ * Parses an ISO 8601 duration of weeks, days, hours, minutes and seconds. Years and months are rejected, because their
  * length is not fixed. `bare` means that `text` is part of an option or a URL, so hints do not mention quotes. Without
  * it, faults and hints are part of the index version: they may be those of policies in the log, whose first problem the
  * index stores (docs/log-format.md, "Outcomes and reasons").
@@ -88,7 +88,7 @@ export function wholeMilliseconds(value: number, shown: string): DurationResult 
   return { ms };
 }
 
-const ISO_ALONE = "Write ISO-8601, such as PT6H, PT30M or P7D.";
+const ISO_ALONE = "Write the duration in ISO 8601 format, such as PT6H, PT30M or P7D.";
 
 /** Returns a hint for a number without a unit, which usually means seconds, or for milliseconds. */
 function bareNumber(text: string): string | undefined {
@@ -102,7 +102,7 @@ function bareNumber(text: string): string | undefined {
   return `Did you mean PT${Math.max(1, Math.round(value)) / 1000}S?`;
 }
 
-/** Returns a hint on what a string that is not an ISO-8601 duration was probably meant to be. */
+/** Returns a hint on what a string that is not an ISO 8601 duration was probably meant to be. */
 function suggestDuration(
   text: string,
   otherwise = `${ISO_ALONE.replace(/\.$/, "")}, or a whole number of milliseconds.`,

@@ -26,6 +26,6 @@ function fromTimeProblem(fromTime: string, from: TxId | undefined): string | und
   // A malformed time never equals the time of a transaction, so the log would wrongly be reported as having lost the
   // transaction.
   return Number.isNaN(Date.parse(fromTime))
-    ? `${JSON.stringify(fromTime)} is not an ISO-8601 time`
+    ? `${JSON.stringify(fromTime)} is not an ISO 8601 time`
     : undefined;
 }

@@ -181,7 +181,7 @@ describe("a log that has a backup, after it lost its end or its end was abandone
       expect(await run(scene, "log", command)).toMatchObject({
         code: 1,
         stderr: expect.stringContaining(
-          `cairn log recover begins one that continues after transaction ${last}.`,
+          `cairn log recover, which begins a log that continues after transaction ${last}.`,
         ),
       });
     }

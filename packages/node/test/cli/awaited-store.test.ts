@@ -84,7 +84,7 @@ describe.concurrent("a command whose bucket does not respond", () => {
       }
       const terminal = new CapturedTerminal({ cwd: dir, env });
       const ended = cairn([...asked, ...options], terminal);
-      const notice = `Still waiting for s3://backup/p at ${endpoint}: listing its files has taken 5.0 s so far. Ctrl-C gives up.\n`;
+      const notice = `Still waiting for s3://backup/p at ${endpoint}: listing its files has taken 5.0 s so far. Press Ctrl-C to stop waiting.\n`;
       await vi.waitFor(() => expected(terminal.stderr.text).toContain(notice));
       // A command that handles the signal ends by itself. The others end with the process.
       if (signal === true) terminal.signal("SIGINT");
@@ -125,6 +125,6 @@ it("if several responses are slow, only the first is reported", async () => {
   await vi.advanceTimersByTimeAsync(60_000);
   expect(await third).toEqual([]);
   expect(terminal.stderr.text).toBe(
-    `Still waiting for ${store.location}: reading in-progress.json has taken 5.0 s so far. Ctrl-C gives up.\n`,
+    `Still waiting for ${store.location}: reading in-progress.json has taken 5.0 s so far. Press Ctrl-C to stop waiting.\n`,
   );
 });

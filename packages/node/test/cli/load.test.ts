@@ -66,7 +66,9 @@ describe("load", () => {
     const { code, stdout, stderr } = await load(served, `${before}{"ops":\n${line(99)}\n`);
     expect([code, stdout]).toEqual([2, ""]);
     expect(stderr).toMatch(/^TX_INVALID: Line 15001: /);
-    expect(stderr).toContain("15000 transactions were loaded before it; continue with --from-line 15001.");
+    expect(stderr).toContain(
+      "Continue with --from-line 15001. 15000 transactions were loaded before the error.",
+    );
     expect(served.node.submitted).toHaveLength(15_000);
   });
 

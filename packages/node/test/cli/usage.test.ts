@@ -95,7 +95,9 @@ describe("wrong usage", () => {
     const { code, stderr } = await cairn(typed.split(" "));
     expect(code).toBe(2);
     expect(stderr).toMatch(/^USAGE: Unknown command "/);
-    expect(stderr).toContain(`\n  hint: Did you mean cairn ${meant}? --help lists commands and options.\n`);
+    expect(stderr).toContain(
+      `\n  hint: Did you mean cairn ${meant}? Run with --help to list commands and options.\n`,
+    );
   });
 
   test.each(SYNONYMS.flatMap(([, commands]) => commands))(
@@ -112,10 +114,12 @@ describe("wrong usage", () => {
   test("such as cairn stop, or a synonym of it, leads to an explanation of how to stop a node", async () => {
     for (const word of ["stop", "shutdown", "kill"]) {
       expect((await cairn([word])).stderr).toContain(
-        "hint: A node stops at Ctrl-C, or when its process receives SIGTERM.",
+        "hint: To stop a node, press Ctrl-C or send SIGTERM to its process.",
       );
     }
-    expect((await cairn(["frobnicate"])).stderr).toContain("hint: --help lists commands and options.");
+    expect((await cairn(["frobnicate"])).stderr).toContain(
+      "hint: Run with --help to list commands and options.",
+    );
   });
 
   const lengths = everyLeaf().flatMap(({ path, command }) =>
@@ -141,7 +145,7 @@ describe("wrong usage", () => {
       ["500ms", "Did you mean PT0.5S?"],
       ["0", "Write a length above zero, such as PT5S."],
       ["PT7D", "Did you mean P7D? Days stand before the T."],
-      ["soon", "Write ISO-8601, such as PT6H, PT30M or P7D."],
+      ["soon", "Write the duration in ISO 8601 format, such as PT6H, PT30M or P7D."],
     ] as const) {
       const { code, stderr } = await cairn([...argv, text]);
       const option = argv.at(-1) ?? "";

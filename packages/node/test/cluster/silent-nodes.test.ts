@@ -62,7 +62,7 @@ it("a frozen node is listed without a response and makes the command end with 3 
   child.kill("SIGSTOP");
   const frozen = await scene.status();
   expect(frozen.stdout).toMatch(/; 1 node responded, 1 did not$/m);
-  expect(frozen.stdout).toMatch(/^frozen +unknown +unknown +no answer( +unknown){4}$/m);
+  expect(frozen.stdout).toMatch(/^frozen +unknown +unknown +no response( +unknown){4}$/m);
   expect(frozen.stdout).toMatch(/^frozen: no response; last heard from \S+ \S+ ago\.$/m);
   expect([frozen.code, frozen.stderr]).toEqual([
     3,

@@ -75,9 +75,9 @@ describe("GET /openapi.json", () => {
       });
       expect(answer.status).toBe(400);
       const { error } = JSON.parse(answer.text) as { error: { hint: string } };
-      const known = (/^This address takes (.*)\.$/.exec(error.hint)?.[1] ?? "")
+      const known = (/^Use only the parameters of this address: (.*)\.$/.exec(error.hint)?.[1] ?? "")
         .split(", ")
-        .filter((name) => name !== "no parameters");
+        .filter((name) => name !== "");
       const told = described.parameters
         .filter((parameter) => parameter.in === "query")
         .map(({ name }) => name);

@@ -97,7 +97,7 @@ function put(body: string): string {
 
 describe("an unusual request", () => {
   it.each([
-    ["no Host", "GET /status HTTP/1.1\r\n\r\n", 400, "The request has no Host."],
+    ["no Host", "GET /status HTTP/1.1\r\n\r\n", 400, "The request has no Host header."],
     ["bytes that are not HTTP", "\u0016\u0003\u0001", 400, "The request is not valid HTTP."],
     [
       "an unknown expectation",

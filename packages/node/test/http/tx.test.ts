@@ -71,7 +71,10 @@ describe("a transaction that is stored, but cannot be awaited", () => {
     for (const [index, answer] of answers.entries()) {
       expect(await answer.json()).toMatchObject({
         txId: index + 2,
-        error: { code, hint: expect.stringContaining(`is stored; GET /api/v1/tx/${index + 2} `) },
+        error: {
+          code,
+          hint: expect.stringContaining(`it is stored. Read its outcome with GET /api/v1/tx/${index + 2},`),
+        },
       });
     }
   });

@@ -34,7 +34,7 @@ describe("a feed", () => {
   });
 
   it.each([
-    [{ from: 1, fromTime: "yesterday" }, '"yesterday" is not an ISO-8601 time'],
+    [{ from: 1, fromTime: "yesterday" }, '"yesterday" is not an ISO 8601 time'],
     [{ fromTime: new Date(0).toISOString() }, "from-time requires from"],
   ])("refuses an invalid beginning (%j), and does not report it as lost", async (query, why) => {
     await using reader = fed.open(query);

@@ -51,7 +51,7 @@ async function requireNoCheckpoint(system: System, name: string): Promise<void> 
     "CONFLICT",
     `There was a log "${name}": ${contents(lost)}, and a new log would have none of them.`,
     {
-      hint: `${howToRecover(lost)} To create an empty log anyway, run cairn log create --empty.`,
+      hint: `To continue the lost log, ${howToRecover(lost)} To create an empty log anyway, run cairn log create --empty.`,
     },
   );
 }

@@ -7,27 +7,27 @@ import { type ConfigurationOptions, configurationOptions } from "./configuration
 /** A function that adds a command, or a group of commands, to the program. */
 export type AddCommand = (parent: Command, terminal: Terminal) => void;
 
-/** The options for every command. */
+/** The options of every command. */
 export interface OutputOptions {
   readonly json?: boolean;
   readonly debug?: boolean;
 }
 
-/** The options for commands that work on a node, a log or a store. */
+/** The options of commands that work with a node, a log or a store. */
 export interface ConfiguredOptions extends OutputOptions, ConfigurationOptions {}
 
-/** The options for commands that talk to a node; `withNode` defines their precedence. */
+/** The options of commands that send requests to a node. `withNode` defines their precedence. */
 export interface NodeOptions extends ConfiguredOptions {
   readonly url?: string;
   readonly token?: string;
 }
 
-/** Adds a command that only groups others. */
+/** Adds a command whose only purpose is to group others. */
 export function addGroup(parent: Command, name: string, description: string): Command {
   return parent.command(name).description(description).helpCommand(false);
 }
 
-/** Returns a function that adds a command that only groups `commands`. */
+/** Returns a function that adds a command whose only purpose is to group `commands`. */
 export function commandGroup(name: string, description: string, commands: readonly AddCommand[]): AddCommand {
   return (parent, terminal) => {
     const group = addGroup(parent, name, description);
@@ -39,12 +39,12 @@ export function commandGroup(name: string, description: string, commands: readon
 export function describeCommand(command: Command, description: string, examples: readonly string[]): Command {
   return command
     .description(description)
-    .option("--json", "print JSON, for machines")
+    .option("--json", "print JSON, for programs")
     .option("--debug", "print stack traces of errors")
     .addHelpText("after", `\nExample:\n${examples.map((example) => `  $ ${example}`).join("\n")}`);
 }
 
-/** Adds -f, -e and -j as well, for commands that work on a node, a log or a store. */
+/** Adds -f, -e and -j as well, for commands that work with a node, a log or a store. */
 export function describeConfiguredCommand(
   command: Command,
   description: string,
@@ -53,7 +53,7 @@ export function describeConfiguredCommand(
   return configurationOptions(describeCommand(command, description, examples));
 }
 
-/** Adds --url and --token as well, for commands that talk to a node. */
+/** Adds --url and --token as well, for commands that send requests to a node. */
 export function describeNodeCommand(
   command: Command,
   description: string,
@@ -64,7 +64,7 @@ export function describeNodeCommand(
     .option("--token <token>", TOKEN);
 }
 
-/** Adds the same options, but --url may be repeated. */
+/** Adds the same options, except that --url may be repeated. */
 export function describeNodesCommand(
   command: Command,
   description: string,
@@ -80,10 +80,10 @@ export function describeNodesCommand(
 }
 
 const ADDRESS =
-  "default: from -f, -e or -j, else CAIRN_URL, else from ./cairn.edn or ./cairn.json, else http://127.0.0.1:3000";
-const TOKEN = "the node's auth-token (default: that of the configuration, else CAIRN_AUTH_TOKEN)";
+  "default: from -f, -e or -j; otherwise CAIRN_URL; otherwise from ./cairn.edn or ./cairn.json; otherwise http://127.0.0.1:3000";
+const TOKEN = "the node's auth-token (default: from the configuration, otherwise CAIRN_AUTH_TOKEN)";
 
-/** The options for commands that read documents, events or policies. */
+/** The options of commands that read documents, events or policies. */
 export interface ReadCommandOptions extends NodeOptions {
   readonly linearizable?: boolean;
 }
@@ -120,7 +120,7 @@ export function durationOption(name: string, least: number): (text: string) => n
   };
 }
 
-const DURATIONS = "Write ISO-8601, such as PT30S, PT5M or P7D.";
+const DURATIONS = "Write the duration in ISO 8601 format, such as PT30S, PT5M or P7D.";
 
 /** Returns a parser for an option whose value is an integer of at least `least`. */
 export function wholeNumber(name: string, least: number): (text: string) => number {

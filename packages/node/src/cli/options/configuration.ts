@@ -7,9 +7,12 @@ import type { Terminal } from "../terminal/terminal.ts";
 
 /** The sources of a command's configuration. */
 export interface ConfigurationOptions {
-  /** The path of a file, relative to the working directory. */
+  /** The path of the configuration file, relative to the working directory. */
   readonly file?: string;
-  /** The configuration as a string, like the JSON below. Both override the file and the environment, and EDN overrides JSON. */
+  /**
+   * The configuration as an EDN string. It overrides the JSON string below, and both override the file and the
+   * environment.
+   */
   readonly edn?: string;
   readonly configJson?: string;
 }
@@ -17,14 +20,17 @@ export interface ConfigurationOptions {
 /** Adds -f, -e and -j. The long name of -j is not `--json`, which every command has for its output. */
 export function configurationOptions(command: Command): Command {
   return command
-    .option("-f, --file <file>", "the configuration (default: ./cairn.edn, else ./cairn.json, else built in)")
+    .option(
+      "-f, --file <file>",
+      "the configuration (default: ./cairn.edn; otherwise ./cairn.json; otherwise the built-in one)",
+    )
     .option("-e, --edn <edn>", "EDN that overrides everything else")
     .option("-j, --config-json <json>", "JSON that overrides the file and the environment");
 }
 
 /**
- * Returns whether the command line gives a configuration. Otherwise the one in the working directory or the built-in
- * one is used.
+ * Returns whether the command line gives a configuration. If it does not, the configuration in the working directory or
+ * the built-in one is used.
  */
 export function isConfigured({ file, edn, configJson }: ConfigurationOptions): boolean {
   return [file, edn, configJson].some((one) => one !== undefined);
@@ -40,15 +46,15 @@ export async function readConfiguration(
 }
 
 /**
- * Reads only the HTTP server's part of the configuration; undefined if there is none. Throws its problems, except those
- * of the token if `tokenKnown`.
+ * Reads only the HTTP server's part of the configuration; undefined if there is none. Throws an error for its problems,
+ * but ignores those of the token if `tokenKnown` is true.
  */
 export async function readServer(
   options: ConfigurationOptions,
   terminal: Terminal,
   { tokenKnown }: { readonly tokenKnown: boolean },
 ): Promise<HttpOptions | undefined> {
-  // Loaded only here: with --url, no configuration is read.
+  // This module is loaded only here, because no configuration is read if --url is given.
   const { readHttpServer } = await import("../../config/read-server.ts");
   return await readHttpServer(inputOf(options, terminal), tokenKnown ? ["auth-token"] : []);
 }

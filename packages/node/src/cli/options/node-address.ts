@@ -5,15 +5,15 @@ import type { Terminal } from "../terminal/terminal.ts";
 import type { NodeOptions } from "./command-options.ts";
 import { type ConfigurationOptions, isConfigured, readServer } from "./configuration.ts";
 
-/** The options for a command that queries one node, or several in turn. */
+/** The options of a command that queries one node, or several in turn. */
 export interface NodesOptions extends Omit<NodeOptions, "url"> {
   readonly url?: string | readonly string[];
 }
 
 /**
- * Runs `use` with a client of the node that the options name, in this order: --url; the configuration that the command line gives (-f, -e,
- * -j); `CAIRN_URL`; the configuration that `cairn start` would use here. A configuration gives the address and the token of
- * cairn/http-server.
+ * Runs `use` with a client of the node that the options name. In order of precedence, the node is named by --url, by
+ * the configuration on the command line (-f, -e, -j), by `CAIRN_URL`, or by the configuration that `cairn start` would
+ * use here. A configuration provides the address and the token of cairn/http-server.
  */
 export async function withNode<T>(
   terminal: Terminal,
@@ -55,7 +55,7 @@ async function findNodes(
   return { urls: urls ?? [addressOf(http, options)], token: token ?? http?.authToken ?? known };
 }
 
-/** Returns the address at which a server with these options is reached from its own machine. */
+/** Returns the address at which a server with these options can be reached from its own machine. */
 function addressOf(http: HttpOptions | undefined, { file }: ConfigurationOptions): string {
   const source = file ?? "the configuration";
   if (http === undefined) {
@@ -65,16 +65,19 @@ function addressOf(http: HttpOptions | undefined, { file }: ConfigurationOptions
   if (port === 0) {
     throw new UsageError(
       `The node of ${source} listens on any free port (0).`,
-      "Name its address with --url; the node logs it when it is ready.",
+      "Name its address with --url. The node logs its address when it is ready.",
     );
   }
   const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
   return `http://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
 }
 
-/** Completes an address: without a scheme, it is HTTP. */
+/** Completes an address. If it has no scheme, HTTP is assumed. */
 function nodeAddress(text: string): string {
   const url = text.includes("://") ? text : `http://${text}`;
   if (/^https?:\/\//.test(url) && URL.canParse(url)) return url;
-  throw new UsageError(`${text} is not the address of a node.`, "For example: --url http://127.0.0.1:3000.");
+  throw new UsageError(
+    `${text} is not the address of a node.`,
+    "Write, for example, --url http://127.0.0.1:3000.",
+  );
 }

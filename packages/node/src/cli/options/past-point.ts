@@ -7,16 +7,18 @@ import { wholeNumber } from "./command-options.ts";
 /** Options that name a point in a log's history. */
 export interface PointOptions {
   readonly atTx?: number;
-  /** Milliseconds since 1970. */
+  /** A time in milliseconds since 1970. */
   readonly at?: number;
 }
 
 /** Adds the options that name a point in a log's history. */
 export function addPointOptions(command: Command): Command {
   return command
-    .option("--at-tx <id>", "exactly at this transaction", wholeNumber("--at-tx", 1))
-    .option("--at <time>", "at the last transaction at or before this time, in ISO-8601", (text: string) =>
-      Date.parse(parseTime(text, "--at")),
+    .option("--at-tx <id>", "use the state exactly at this transaction", wholeNumber("--at-tx", 1))
+    .option(
+      "--at <time>",
+      "use the state at the last transaction at or before this ISO 8601 time",
+      (text: string) => Date.parse(parseTime(text, "--at")),
     );
 }
 

@@ -4,12 +4,13 @@ import type { System } from "../../api/system.ts";
 import { formatDuration } from "../terminal/quantities.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
-/** The time after which a call is reported; a distant store that works responds earlier. */
+/** The time after which a call is reported, in ms. A working store responds earlier, even if it is far away. */
 const PATIENCE_MS = 5_000;
 
 /**
- * Wraps `store` so that the first call that takes longer than `patienceMs` is reported at `terminal`: an address that accepts connections
- * and never responds is retried for minutes, and the command would seem to hang.
+ * Wraps `store` so that the first call that takes longer than `patienceMs` is reported on `terminal`. Otherwise a
+ * command would seem to hang if the store's address accepts connections but never responds, because calls are retried
+ * for minutes.
  */
 export function awaitedStore(
   store: CheckpointStore,
@@ -26,7 +27,7 @@ export function awaitedStore(
       const where = printable(store.identity ?? store.location);
       const taken = formatDuration(patienceMs);
       terminal.stderr.write(
-        `Still waiting for ${where}: ${printable(doing)} has taken ${taken} so far. Ctrl-C gives up.\n`,
+        `Still waiting for ${where}: ${printable(doing)} has taken ${taken} so far. Press Ctrl-C to stop waiting.\n`,
       );
     }, patienceMs).unref();
     try {
@@ -43,7 +44,8 @@ export function awaitedStore(
       return store.exclusive;
     },
     list: (prefix) => watched("listing its files", store.list(prefix)),
-    // An upload takes as long as its archive is large, and follows calls that have shown whether the store responds.
+    // The duration of an upload depends on the size of its archive, and earlier calls have already shown whether the
+    // store responds.
     upload: (name, content, options) => store.upload(name, content, options),
     open: (name, options) => watched(`opening ${name}`, store.open(name, options)),
     read: (name) => watched(`reading ${name}`, store.read(name)),
@@ -62,7 +64,10 @@ export function awaitedStore(
   };
 }
 
-/** Wraps each store of a system in an {@link awaitedStore}, but only once if it is both saved to and restored from. */
+/**
+ * Wraps each store of a system in an {@link awaitedStore}. A store that is used for both saving and restoring is
+ * wrapped only once.
+ */
 export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stderr">): System {
   const { checkpointer } = system;
   const awaited = new Map<CheckpointStore, CheckpointStore>();

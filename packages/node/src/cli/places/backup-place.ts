@@ -17,22 +17,23 @@ import { withCheckpointPlace } from "./checkpoint-place.ts";
 import { noStore } from "./checkpoint-source.ts";
 import { withLog, withStores } from "./log-place.ts";
 
-/** The backup of a log in a store. If there is a configuration, also that log and the other parts of its node. */
+/** The backup of a log in a store and, if there is a configuration, that log and the other parts of its node. */
 export interface BackupPlace {
   readonly store: CheckpointStore;
   readonly logId: string;
   readonly configured: { readonly log: TxLog; readonly system: System } | undefined;
 }
 
-/** The options for commands that work on a log backup. */
+/** The options of commands that work with a log backup. */
 export interface BackupOptions extends ConfigurationOptions {
-  /** The id of the log, if a store has backups of several. */
+  /** The id of the log. It is required if the store contains backups of several logs. */
   readonly log?: string;
 }
 
 /**
- * Runs `use` with the backup in the store at `place`, or else in the configured store. The configured log is opened for
- * comparison, unless it is permanently lost. With `withoutLog`, a log that cannot be read now is not needed either.
+ * Runs `use` with the backup in the store at `place` or, if there is no `place`, in the configured store. The
+ * configured log is opened for comparison unless it is permanently lost. If `withoutLog` is set, a log that cannot be
+ * read now is not required either.
  */
 export async function withBackup<T>(
   place: string | undefined,
@@ -56,7 +57,7 @@ export async function withBackup<T>(
   };
   try {
     return await withLog(options, terminal, async (log, system) => {
-      // A node that reads the backup has no other log with which the backup could be compared.
+      // A node that reads its log from the backup has no other log with which the backup could be compared.
       if (log.backup !== undefined && place === undefined) return await alone(log.backup.store);
       const identity = await readLogIdentity(log);
       if (identity === undefined || (options.log ?? identity.id) !== identity.id)
@@ -85,8 +86,8 @@ async function inPlace<T>(
 }
 
 /**
- * Returns the given log if the store has a backup of it; without a given log, the only one that no other log in the
- * store continues.
+ * Returns the id of the given log if the store has a backup of it. If no log is given, returns the id of the only log
+ * that no other log in the store continues.
  */
 async function chooseBackup(store: CheckpointStore, asked: string | undefined): Promise<string> {
   const known = (await listBackups(store)).toSorted();
@@ -95,7 +96,7 @@ async function chooseBackup(store: CheckpointStore, asked: string | undefined): 
   if (asked !== undefined) {
     if (known.includes(asked)) return asked;
     throw new CairnError("NOT_FOUND", `${store.location} has no backup of the log ${asked}.`, {
-      hint: `It has backups of the log ${known.join(", ")}.`,
+      hint: `Choose a log of which it has a backup: ${known.join(", ")}.`,
     });
   }
   const [latest, ...others] = await ends(store, known);
@@ -107,11 +108,13 @@ async function chooseBackup(store: CheckpointStore, asked: string | undefined): 
   }
   throw new UsageError(
     `${store.location} contains backups of several logs, none of which is known to continue the others: ${held.join("; ")}.`,
-    "Choose one with --log ID.",
+    "Choose one of them with --log ID.",
   );
 }
 
-/** Returns the logs that no other one continues; all logs if a damaged segment makes that undecidable. */
+/**
+ * Returns the logs that no other log continues, or all logs if a damaged segment makes it impossible to determine them.
+ */
 async function ends(store: CheckpointStore, known: readonly string[]): Promise<readonly string[]> {
   try {
     return [...(await latestOf(store, new Map(known.map((id) => [id, ""])))).keys()];
@@ -121,9 +124,9 @@ async function ends(store: CheckpointStore, known: readonly string[]): Promise<r
   }
 }
 
-const NONE = 'Nodes with "log-backup" in their checkpointer write one: docs/log-backup.md.';
+const NONE = 'Run a node with "log-backup" in its checkpointer, as docs/log-backup.md describes.';
 
-/** Wraps the configured log for comparing and pruning its backup. */
+/** Returns the configured log and its backup as a target for pruning. */
 export async function pruneTarget(
   { store, logId }: BackupPlace,
   log: TxLog,

@@ -17,7 +17,9 @@ import { awaitedStore } from "./awaited-store.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** A store named on the command line; `name` is the name of a checkpoint in it, if there is one. */
+/**
+ * A store that the command line names. If the command line also names a checkpoint in it, `name` is that checkpoint.
+ */
 export interface CheckpointPlace {
   readonly store: CheckpointStore;
   readonly name: string | undefined;
@@ -25,7 +27,10 @@ export interface CheckpointPlace {
   readonly openLog?: System["openTxLog"];
 }
 
-/** Runs `use` with the store at `place`: a folder or s3://bucket/prefix, or a checkpoint in one of these. A folder may be a file: URL. */
+/**
+ * Runs `use` with the store at `place`, which is a folder, s3://bucket/prefix, or a checkpoint in one of these. A
+ * folder may also be given as a file: URL.
+ */
 export async function withCheckpointPlace<T>(
   place: string,
   terminal: Terminal,
@@ -49,7 +54,10 @@ async function placeInFolder(place: string, terminal: Terminal): Promise<Checkpo
   return { store: filesystemStore({ path: folder }), name };
 }
 
-/** Returns a store in S3. Takes region, endpoint and credentials from the environment, like other tools for S3. */
+/**
+ * Returns a store in S3. The region, the endpoint and the credentials are taken from the environment, as in other tools
+ * for S3.
+ */
 function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
   const [, bucket, path = ""] = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(place) ?? [];
   if (bucket === undefined)
@@ -71,8 +79,8 @@ function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
 }
 
 /**
- * Returns the checkpoint `name`, or the newest (of the log `logId`, if given). Throws `CHECKPOINT_NOT_FOUND`, or the reason why it cannot
- * be used.
+ * Returns the checkpoint `name` or, if no name is given, the newest one (of the log `logId`, if given). Throws
+ * `CHECKPOINT_NOT_FOUND`, or the reason why the checkpoint cannot be used.
  */
 export async function findCheckpoint(
   store: CheckpointStore,
@@ -83,8 +91,8 @@ export async function findCheckpoint(
 }
 
 /**
- * Like {@link findCheckpoint}, for a store with checkpoints of several logs, one of which the user chooses: see {@link
- * chooseLog}. Lists the store once.
+ * Like {@link findCheckpoint}, but for a store that may contain checkpoints of several logs, from which the user must
+ * choose (see {@link chooseLog}). Lists the store once.
  */
 export async function chooseCheckpoint(
   store: CheckpointStore,
@@ -97,8 +105,9 @@ export async function chooseCheckpoint(
 }
 
 /**
- * Returns the id of the log whose checkpoints are meant: the given one, or the only one in the store; undefined if the store has none. If
- * it has several, the user has to choose, since checkpoints of different logs have no order.
+ * Returns the id of the log whose checkpoints the user means: the given log or, if none is given, the only one in the
+ * store. Undefined if the store contains no checkpoint. If it contains checkpoints of several logs, the user must
+ * choose, because checkpoints of different logs have no order.
  */
 export async function chooseLog(
   store: CheckpointStore,
@@ -130,8 +139,8 @@ function chosenLog(
 }
 
 /**
- * Chooses one of the logs in a store, given as a map from id to name: the requested one, or the only one. Undefined if
- * there is none.
+ * Chooses the requested log or, if none is requested, the only one in a store. `logs` maps ids to names. Returns
+ * undefined if the store has no log.
  */
 export function theLog(
   store: CheckpointStore,
@@ -145,7 +154,9 @@ export function theLog(
   if (asked !== undefined && !logs.has(asked)) {
     throw new CairnError("CHECKPOINT_NOT_FOUND", `${store.location} has no checkpoint of the log ${asked}.`, {
       hint:
-        known === "" ? "It has no usable checkpoint of any log." : `It has checkpoints of the log ${known}.`,
+        known === ""
+          ? "Choose another store: this one has no usable checkpoint of any log."
+          : `Choose a log of which it has checkpoints: ${known}.`,
     });
   }
   if (asked === undefined && logs.size > 1) {
@@ -157,7 +168,7 @@ export function theLog(
   return asked ?? [...logs.keys()][0];
 }
 
-/** Returns a `CHECKPOINT_NOT_FOUND` that lists the checkpoints that cannot be used. */
+/** Returns `CHECKPOINT_NOT_FOUND`, with a list of the checkpoints that cannot be used. */
 export function noCheckpoint(
   stores: readonly CheckpointStore[],
   name: string | undefined,
@@ -170,8 +181,8 @@ export function noCheckpoint(
     {
       hint:
         unusable === ""
-          ? "cairn checkpoint list PLACE lists the checkpoints of a folder or bucket."
-          : `These cannot be used: ${unusable}.`,
+          ? "Choose a checkpoint that cairn checkpoint list PLACE prints for a folder or a bucket."
+          : `Choose another store, or find out with cairn checkpoint verify why these checkpoints cannot be used: ${unusable}.`,
     },
   );
 }
@@ -184,7 +195,10 @@ function pathOf(place: string, terminal: Terminal): string {
   return resolve(terminal.cwd, place);
 }
 
-/** Returns the checkpoint that a path names. A file of a checkpoint also names the checkpoint, since a shell completes files. */
+/**
+ * Returns the checkpoint that a path names. A file of a checkpoint also names the checkpoint, because shells complete
+ * the names of files.
+ */
 export function nameInPath(path: string): string | undefined {
   const name = basename(path).replace(/(?:\.verified|\.damaged)?\.json$|\.tar$/, "");
   return parseCheckpointName(name) === undefined ? undefined : name;
@@ -197,6 +211,6 @@ async function requireFolder(folder: string): Promise<void> {
     if (systemErrorCode(error) !== "ENOENT") throw error;
   }
   throw new CairnError("NOT_FOUND", `There is no folder ${folder}.`, {
-    hint: "Name the folder that is the path of a filesystem checkpoint store.",
+    hint: "Name the folder to which path of a filesystem checkpoint store refers.",
   });
 }

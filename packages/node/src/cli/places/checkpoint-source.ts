@@ -6,19 +6,19 @@ import type { Terminal } from "../terminal/terminal.ts";
 import { type CheckpointPlace, withCheckpointPlace } from "./checkpoint-place.ts";
 import { configuredSystem } from "./configured-system.ts";
 
-/** The source in which a command finds checkpoints; `name` is the name of a checkpoint, if there is one. */
+/** Where a command finds checkpoints. If the command line names a checkpoint, `name` is its name. */
 export type CheckpointLocation =
   | { readonly kind: "path"; readonly path: string }
   | { readonly kind: "store" | "node"; readonly name: string | undefined };
 
-/** Returns whether `place` is a checkpoint's name rather than a path: names have no slash. */
+/** Returns whether `place` is the name of a checkpoint rather than a path. Names contain no slash. */
 export function isCheckpointName(place: string): boolean {
   return place.startsWith("checkpoint-") && !place.includes("/");
 }
 
 /**
- * Returns where a command that can query a node finds checkpoints. In this order: a path; the node of --url; the store
- * of a configuration given on the command line; the default node.
+ * Returns where a command that can query a node finds checkpoints. In order of precedence, this is a path, the node
+ * given by --url, the store of a configuration on the command line, or the default node.
  */
 export function checkpointSource(place: string | undefined, options: NodeOptions): CheckpointLocation {
   if (place !== undefined && !isCheckpointName(place)) return { kind: "path", path: place };
@@ -27,8 +27,9 @@ export function checkpointSource(place: string | undefined, options: NodeOptions
 }
 
 /**
- * Does the same for commands that never query a node: a path, or else the configured store. A bare name means a
- * checkpoint in that store if the command line gives a configuration, and otherwise a file in the working directory.
+ * Runs `use` with the store in which a command that never queries a node finds checkpoints: the store at a path or,
+ * without a path, the configured store. A name without a slash means a checkpoint in the configured store if the
+ * command line gives a configuration. Otherwise it means a file in the working directory.
  */
 export async function withCheckpoints<T>(
   place: string | undefined,
@@ -41,7 +42,10 @@ export async function withCheckpoints<T>(
     : await withCheckpointPlace(place, terminal, use);
 }
 
-/** Runs `use` with the store to which the configured node saves, or else the first from which it restores. Needs neither the node nor its log. */
+/**
+ * Runs `use` with the store to which the configured node saves or, if there is none, with the first store from which it
+ * restores. Requires neither the node nor its log.
+ */
 async function withConfiguredStore<T>(
   name: string | undefined,
   options: ConfigurationOptions,
@@ -58,7 +62,7 @@ async function withConfiguredStore<T>(
   }
 }
 
-/** Returns the error for a configuration that should name the store but does not. */
+/** Returns the error for a configuration that does not name a store. */
 export function noStore(): UsageError {
   return new UsageError(
     "The configuration has no checkpoint store.",

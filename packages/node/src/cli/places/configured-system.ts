@@ -5,7 +5,7 @@ import { type ConfigurationOptions, readConfiguration } from "../options/configu
 import type { Terminal } from "../terminal/terminal.ts";
 import { withAwaitedStores } from "./awaited-store.ts";
 
-/** Creates the parts of the configured node without starting any. Notices go to standard error. */
+/** Creates the parts of the configured node without starting any of them. Notices are written to standard error. */
 export async function configuredSystem(options: ConfigurationOptions, terminal: Terminal): Promise<System> {
   const config = requireConfig(await readConfiguration(options, terminal));
   const onNotice = (notice: string): void => void terminal.stderr.write(`notice: ${notice}\n`);

@@ -9,16 +9,16 @@ import type { ConfigurationOptions } from "../options/configuration.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { configuredSystem } from "./configured-system.ts";
 
-/** Returns what remains, in the stores from which nodes restore, of a log of this name that no longer exists. */
+/** Returns what remains of a log that no longer exists, in the stores from which nodes restore. */
 export async function findLost(system: System, name: string): Promise<LostLog | undefined> {
   return await findLostLog(restoreStores(system), name);
 }
 
-/** Returns a `NOT_FOUND` for a log that does not exist. Its checkpoints and its backup show whether it ever did. */
+/** Returns `NOT_FOUND` for a log that does not exist. Checkpoints and a backup would show that it once existed. */
 export async function noLog(name: string, system?: System): Promise<CairnError> {
   if (system === undefined) {
     return new CairnError("NOT_FOUND", `There is no log "${name}" there.`, {
-      hint: "cairn log status shows whether there was one, and what to do.",
+      hint: "Run cairn log status, which shows whether there was one and what to do.",
     });
   }
   let lost: LostLog | undefined;
@@ -27,16 +27,16 @@ export async function noLog(name: string, system?: System): Promise<CairnError> 
   } catch (error) {
     if (!isCairnError(error)) throw error;
     return new CairnError("NOT_FOUND", `There is no log "${name}" there.`, {
-      hint: `Only its checkpoints and its backup show whether there was one, and they cannot be read: ${error.code}: ${error.message} Run the command again once that is solved.`,
+      hint: `Solve this problem and run the command again, because only the log's checkpoints and its backup show whether there was one: ${error.code}: ${error.message}`,
     });
   }
   if (lost === undefined) {
     return new CairnError("NOT_FOUND", `There is no log "${name}" there yet.`, {
-      hint: "The first node that starts creates it.",
+      hint: "Start a node: the first node that starts creates the log.",
     });
   }
   return new CairnError("NOT_FOUND", `There is no log "${name}" there, but ${contents(lost)}.`, {
-    hint: `Check the log's address and name. If the log is permanently lost: ${howToRecover(lost)}`,
+    hint: `Check the log's address and name. If the log is permanently lost, ${howToRecover(lost)}`,
   });
 }
 
@@ -50,12 +50,15 @@ export function contents(lost: LostLog): string {
   return `${holder} its transactions up to ${formatCount(lastOf(lost))}`;
 }
 
-/** Returns a sentence with the command that continues a lost log. */
+/** Returns a clause with the command that continues a lost log. */
 export function howToRecover(lost: LostLog): string {
-  return `${recoverCommand(lost)} begins one that continues after transaction ${formatCount(lastOf(lost))}.`;
+  return `run ${recoverCommand(lost)}, which begins a log that continues after transaction ${formatCount(lastOf(lost))}.`;
 }
 
-/** Runs `use` with the configured log and the other parts of its node, none of which was started. Closes the log and all stores. */
+/**
+ * Runs `use` with the configured log and the other parts of its node, none of which has been started. Closes the log
+ * and all stores.
+ */
 export async function withLog<T>(
   options: ConfigurationOptions,
   terminal: Terminal,
@@ -88,7 +91,10 @@ export async function withStores<T>(
   }
 }
 
-/** Returns problems of the log that need attention; none if the log does not respond, since `use` will then fail in the same way. */
+/**
+ * Returns the problems of a log that need attention. Returns none if the log does not respond, because `use` will then
+ * fail in the same way.
+ */
 async function inspected(log: TxLog): Promise<readonly CairnError[]> {
   try {
     return (await log.inspect?.()) ?? [];

@@ -1,7 +1,7 @@
 import type { PastPlan } from "../../replay/past-plan.ts";
 import { formatBytes, formatNumberOf } from "../terminal/quantities.ts";
 
-/** Describes the sources of an index as of a point in the past. */
+/** Describes the sources from which an index as of a point in the past is built. */
 export function describeSource({ checkpoint, history, segments, source, txId }: PastPlan): string {
   const basis = checkpoint === undefined ? "an empty index" : `${checkpoint.name} in ${checkpoint.store}`;
   if (history === undefined || checkpoint?.txId === txId) return `from ${basis}`;

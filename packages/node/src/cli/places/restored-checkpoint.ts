@@ -6,7 +6,7 @@ import { type ProgressDisplay, showProgress } from "../terminal/progress-display
 import type { Terminal } from "../terminal/terminal.ts";
 import { noCheckpoint } from "./checkpoint-place.ts";
 
-/** The progress of a restore, shown as soon as its size is known. */
+/** A display of the progress of a restore. It appears as soon as the size of the restore is known. */
 export interface RestoreDisplay extends Pick<ProgressDisplay, "stop"> {
   readonly onProgress: NonNullable<RestoreOptions["onProgress"]>;
 }
@@ -29,7 +29,7 @@ export interface NamedRestore extends Pick<
   "stores" | "stagingDir" | "targetDir" | "reserveIn" | "signal"
 > {
   readonly name: string;
-  /** The command's words, as in `cairn checkpoint diff`. */
+  /** The full name of the command, such as `cairn checkpoint diff`. */
   readonly command: string;
   readonly verb: string;
 }

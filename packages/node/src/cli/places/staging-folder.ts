@@ -4,7 +4,10 @@ import { join, resolve } from "node:path";
 import { CairnError, diskError, systemErrorCode } from "@cairn/kv";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** Creates a folder in the one given by `--staging`, by default the temporary folder. Throws `CONFIG_INVALID` or `DISK_FULL`. */
+/**
+ * Creates a folder in the folder that `--staging` names, or in the temporary folder by default. Throws `CONFIG_INVALID`
+ * or `DISK_FULL`.
+ */
 export async function stagingFolder(
   asked: string | undefined,
   prefix: string,
@@ -15,8 +18,8 @@ export async function stagingFolder(
     return await mkdtemp(join(parent, prefix));
   } catch (error) {
     if (systemErrorCode(error) !== "ENOENT") throw diskError(error, parent);
-    throw new CairnError("CONFIG_INVALID", `There is no folder ${parent} to unpack into.`, {
-      hint: "Create it, or name another one with --staging; the default is the temporary folder (TMPDIR).",
+    throw new CairnError("CONFIG_INVALID", `The staging folder ${parent} does not exist.`, {
+      hint: "Create the folder, or name another one with --staging. The default is the temporary folder (TMPDIR).",
       cause: error,
     });
   }

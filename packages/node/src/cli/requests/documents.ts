@@ -6,28 +6,31 @@ import type { NodeClient } from "./node-client.ts";
 /** The number of items in the largest page that a node returns. */
 const PAGE_ITEMS = 1000;
 
-/** Returns the path and query of a document; the key is a parameter because dot segments in a path are resolved on the way. */
+/**
+ * Returns the path and query of a document. The key is a query parameter, because dot segments in a path would be
+ * resolved before the node receives it.
+ */
 export function documentRequest(bucket: string, key: string): { path: string; query: { key: string } } {
   return { path: pathOfBucket(bucket), query: { key } };
 }
 
 /**
- * Returns the path of a bucket. Throws `REQUEST_INVALID` for a name that no bucket can have: a reserved name is the path of another
- * resource.
+ * Returns the path of a bucket. Throws `REQUEST_INVALID` for a name that no bucket can have. A reserved name, for
+ * example, is the path of another resource.
  */
 export function pathOfBucket(bucket: string): string {
   const problem = bucketProblem(bucket);
   if (problem !== undefined) {
     const reserved = [...RESERVED_BUCKETS].join(", ");
     throw new CairnError("REQUEST_INVALID", `Not a valid bucket name: ${problem}.`, {
-      hint: `A bucket's name must match [a-z][a-z0-9-]*, such as pods. Reserved names: ${reserved}.`,
+      hint: `Use a name that matches [a-z][a-z0-9-]*, such as pods, and is not reserved. These names are reserved: ${reserved}.`,
     });
   }
   return bucketPath(bucket);
 }
 
 /**
- * Yields the pages of a list, with at most `limit` items in total. `more` is whether the list has items beyond the
+ * Yields the pages of a list, with at most `limit` items in total. `more` is true if the list has items beyond the
  * page.
  */
 export async function* pages<T>(

@@ -13,14 +13,14 @@ import { NoAnswerError } from "./node-connections.ts";
 
 const PAUSES = { firstMs: 200, maxMs: 15_000 };
 
-/** The changes to watch, and where to begin. */
+/** The changes to watch and where to begin. */
 export interface FollowWatchOptions {
   readonly bucket?: string | undefined;
   readonly namespace?: string | undefined;
-  /** The transaction after which to begin; by default the current one. */
+  /** The transaction after which to begin. Defaults to the current one. */
   readonly from?: TxId | undefined;
   readonly signal: AbortSignal;
-  /** Called with the reason when a node is abandoned, before the next one (or the same one again) is tried. */
+  /** Called with the reason when a node is abandoned, before the next node (or the same one) is tried. */
   readonly onLeft: (reason: string, from: TxId | undefined) => void;
 }
 
@@ -47,17 +47,17 @@ export function followWatch(
     }
     if (!mayContinue(reason)) throw reason;
     answered ||= !(reason instanceof NoAnswerError);
-    // If no node ever responded, the addresses are wrong.
+    // If no node has ever responded, the addresses are wrong.
     if (!answered && failures >= nodes.length) throw reason;
     onLeft(`${reason.message.replace(/\.$/, "")} (${node.url}).`, from);
     node = nodes[(nodes.indexOf(node) + 1) % nodes.length] ?? node;
-    // Pause only after every node has been tried.
+    // The loop pauses only after every node has been tried.
     if (failures >= nodes.length) await systemClock.wait(backoffMs(failures - nodes.length, PAUSES), signal);
   };
   return followStream({ open, onEnd }, options);
 }
 
-/** Returns whether another node, or the same one later, may respond. */
+/** Returns whether another node, or the same node later, may be able to continue. */
 function mayContinue(reason: unknown): reason is Error {
   return (
     reason instanceof WatchEndedError ||

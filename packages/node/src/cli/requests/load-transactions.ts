@@ -8,7 +8,7 @@ import { NoAnswerError } from "./node-connections.ts";
 export interface LoadProgress {
   readonly transactions: number;
   readonly lastTxId: number | undefined;
-  /** The number of bytes of the source that were acknowledged or skipped. */
+  /** The number of bytes of the source that have been acknowledged or skipped. */
   readonly bytes: number;
   /** The number of the line with which to continue. */
   readonly nextLine: number;
@@ -29,8 +29,9 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
 
 /**
- * Sends NDJSON to a node in the order of its lines, one request at a time, and prepares the next in the meantime. Ends early, without an
- * error, when `signal` is aborted. Lines are sent again only if that cannot store them twice.
+ * Sends NDJSON to a node in the order of its lines. Sends one request at a time and prepares the next one in the
+ * meantime. Ends early, without an error, when `signal` is aborted. Lines are sent again only if they cannot be stored
+ * twice as a result.
  */
 export async function loadTransactions(
   client: NodeClient,
@@ -51,7 +52,7 @@ export async function loadTransactions(
       const { value: chunk, done } = await next;
       if (done === true || options.signal.aborted) return progress;
       next = iterator.next();
-      // A read error is handled in the next iteration, not while this chunk is being sent.
+      // An error in reading is handled in the next iteration, not while this chunk is being sent.
       next.catch(() => undefined);
       const result = await sendWithRetries(client, chunk, progress, options);
       progress = {
@@ -102,7 +103,10 @@ async function send(client: NodeClient, chunk: NdjsonChunk): Promise<BatchAnswer
   return answer as BatchAnswer;
 }
 
-/** Returns whether the chunk may be sent again: none of it was stored, or every line has an id and is applied once. */
+/**
+ * Returns whether the chunk may be sent again: either none of it was stored, or every line has an id and is applied
+ * only once.
+ */
 function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
   if (error instanceof NoAnswerError) return !error.sent || everyLineHasId(chunk);
   if (!(error instanceof NodeError)) return false;
@@ -126,7 +130,7 @@ function hasId(line: string): boolean {
   }
 }
 
-/** Returns the error, extended by the number of loaded transactions and how to continue. */
+/** Returns the error, with a hint that names the number of loaded transactions and the line with which to continue. */
 function stopped(error: unknown, chunk: NdjsonChunk, progress: LoadProgress): unknown {
   if (!(error instanceof CairnError)) return error;
   const { accepted, line, acceptedAfter } = error instanceof NodeError ? error.details : {};
@@ -140,7 +144,7 @@ function stopped(error: unknown, chunk: NdjsonChunk, progress: LoadProgress): un
     ? ` Some of the lines ${next} to ${lastLine} may be stored; lines with an id can be sent again safely.`
     : "";
   return new CairnError(error.code, error.message, {
-    hint: `${error.hint === undefined ? "" : `${error.hint} `}${loaded} transactions were loaded before it; continue with --from-line ${next}.${doubt}`,
+    hint: `${error.hint === undefined ? "" : `${error.hint} `}Continue with --from-line ${next}. ${loaded} transactions were loaded before the error.${doubt}`,
     cause: error,
   });
 }

@@ -1,9 +1,9 @@
 import { CairnError } from "@cairn/kv";
 
-/** Consecutive whole lines, to be sent together. */
+/** Consecutive whole lines that are sent together. */
 export interface NdjsonChunk {
   readonly bytes: Buffer;
-  /** The number of the first line, from 1, and the count of lines, including blank ones. */
+  /** The number of the first line, counted from 1. `lines` is the number of lines, including blank ones. */
   readonly firstLine: number;
   readonly lines: number;
   /** The offset of the chunk's end in the source. */
@@ -11,7 +11,7 @@ export interface NdjsonChunk {
 }
 
 const LINE_FEED = 10;
-/** The size of a line that no node accepts: a source without a line feed for this many bytes is not NDJSON. */
+/** The size of a line that no node accepts. A source with no line feed in this many bytes is not NDJSON. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024;
 
 /** Cuts a stream into chunks of whole lines, about `size` bytes each. Skips lines before `fromLine`. */
@@ -50,7 +50,7 @@ export async function* ndjsonChunks(
     open = feeds === 0 ? open + piece.length : piece.length - 1 - piece.lastIndexOf(LINE_FEED);
     if (open > MAX_LINE_BYTES) {
       throw new CairnError("TX_TOO_LARGE", `Line ${line + lines} is longer than ${MAX_LINE_BYTES} bytes.`, {
-        hint: "NDJSON has one transaction per line.",
+        hint: "Write one transaction per line, as NDJSON requires.",
       });
     }
     if (partsBytes < size || lines === 0) continue;

@@ -20,20 +20,25 @@ export class NodeError extends CairnError {
   }
 }
 
-/** A client of one node. Its errors have the codes and hints of the command line, and it never retries on its own. */
+/**
+ * A client of one node. Its errors have the codes and hints of the command line. It never retries a request on its own.
+ */
 export class NodeClient {
   readonly url: string;
   readonly #token: string | undefined;
   readonly #connections: NodeConnections;
 
-  /** `url` begins with http:// or https:// and may have a path, which is put before the path of each request. */
+  /** `url` begins with http:// or https:// and may have a path, which is prepended to the path of each request. */
   constructor(url: string, token: string | undefined) {
     this.url = url.replace(/\/+$/, "");
     this.#token = token;
     this.#connections = new NodeConnections(this.url);
   }
 
-  /** Sends a request. Throws {@link NodeError} for a response with status 400 or above, `NoAnswerError` if there is no response. */
+  /**
+   * Sends a request. Throws {@link NodeError} for a response with status 400 or above, and `NoAnswerError` if there is
+   * no response.
+   */
   async send(request: NodeRequest): Promise<JsonAnswer> {
     return await this.#answered(request, readJsonAnswer);
   }

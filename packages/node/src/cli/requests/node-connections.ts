@@ -11,7 +11,7 @@ import { systemClock } from "@cairn/checkpoint";
 import type { NodeAnswer, Transport } from "@cairn/client/protocol";
 import { CairnError, errorMessage } from "@cairn/kv";
 
-/** The error if no response was received. `sent`: whether the request may have reached the node nevertheless. */
+/** The error if no response was received. `sent` is true if the request may nevertheless have reached the node. */
 export class NoAnswerError extends CairnError {
   readonly sent: boolean;
 
@@ -21,14 +21,14 @@ export class NoAnswerError extends CairnError {
         "NOT_READY",
         `The node at ${url} accepts connections but does not respond, not even to /health/live: it is frozen.`,
         {
-          hint: "Check its process: in state T (ps -o stat,pid,args) it was stopped, and kill -CONT PID resumes it. Otherwise restart it; everything that it acknowledged is in the log.",
+          hint: "Check the state of its process (ps -o stat,pid,args). If the state is T, resume the process with kill -CONT PID; otherwise restart it. Everything that it acknowledged is in the log.",
           cause,
         },
       );
     } else {
       const what = sent ? "The connection to the node was lost" : "No node responds";
       super("NOT_READY", `${what} at ${url} (${errorMessage(cause)}).`, {
-        hint: "Start a node with cairn start, or name the one that you mean: --url takes its address, -f its configuration.",
+        hint: "Start a node with cairn start, or name another one by its address (--url) or its configuration (-f).",
         cause,
       });
     }
@@ -36,21 +36,22 @@ export class NoAnswerError extends CairnError {
   }
 }
 
-/** A response whose body can also be read as it arrives. */
+/** A response whose body can also be read while it arrives. */
 export interface StreamedAnswer extends NodeAnswer {
   chunks(): AsyncIterable<string>;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** The time after which a slow node is probed for liveness, and the timeout of that probe. */
+/** The time after which the liveness of a slow node is probed, and the timeout of that probe. */
 const LIVENESS_CHECK_MS = 5_000;
 
 const FROZEN = new Error("it is frozen");
 
 /**
- * Keep-alive connections to one node. They use node:http because `fetch` gives up on a response after five minutes and
- * does not report whether a request was sent. Responses have no time limit: a checkpoint may take an hour, and nodes
- * limit their waits themselves. Only a frozen node, which does not respond even at /health/live, is given up on.
+ * Keep-alive connections to one node. They use node:http because `fetch` stops waiting for a response after five
+ * minutes and does not report whether a request was sent. Responses have no time limit, because a checkpoint may take
+ * an hour and nodes limit their waits themselves. A request is abandoned only if the node is frozen, that is, if it
+ * does not respond even at /health/live.
  */
 export class NodeConnections {
   readonly #url: string;
@@ -65,13 +66,13 @@ export class NodeConnections {
   }
 
   /**
-   * Returns a function that sends requests and throws {@link NoAnswerError}. A connection that is silent for `silenceMs` is considered
-   * dead; by default there is no limit.
+   * Returns a function that sends requests and throws {@link NoAnswerError} if there is no response. A connection that
+   * is silent for `silenceMs` is considered dead; by default there is no limit.
    */
   transport(silenceMs?: number): Transport<StreamedAnswer> {
     return async (url, { body, ...options }) =>
       await new Promise((resolve, reject) => {
-        // Once connected, the node may have seen the request, even if no response arrives.
+        // Once connected, the node may have received the request, even if no response arrives.
         let isConnected = false;
         const request = this.#request(url, { ...options, agent: this.#agent } satisfies RequestOptions);
         const timer = setTimeout(
@@ -130,14 +131,16 @@ export class NodeConnections {
     };
   }
 
-  /** Gives up on a request if the node is frozen. */
+  /** Abandons a request if the node is frozen. */
   async #watchLiveness(request: ClientRequest, settled: AbortSignal): Promise<void> {
     while (await systemClock.wait(LIVENESS_CHECK_MS, settled)) {
       if (!(await this.#isAlive())) request.destroy(FROZEN);
     }
   }
 
-  /** Returns false if a connection is accepted and nothing arrives on it. Any other failure will also show in the request itself. */
+  /**
+   * Returns false if a connection is accepted but nothing arrives on it. The request itself reports any other failure.
+   */
   #isAlive(): Promise<boolean> {
     return new Promise((resolve) => {
       const request = this.#request(`${this.#url}/health/live`, { agent: false });

@@ -2,8 +2,8 @@ import type { LogBackupStatus, TxId } from "@cairn/client";
 import { formatCount, formatDuration, formatNumberOf } from "./quantities.ts";
 
 /**
- * Formats the loss if the log's servers were lost now: `3 transactions, 41 s`. After a failed look, it may be less,
- * because other nodes may have written since. `now` is in milliseconds since 1970.
+ * Formats what would be lost if the log's servers were lost now: `3 transactions, 41 s`. After a failed look, the loss
+ * may be smaller, because other nodes may have written since then. `now` is in milliseconds since 1970.
  */
 export function exposedText(
   { exposed: { transactions, since }, lastFailure }: Pick<LogBackupStatus, "exposed" | "lastFailure">,

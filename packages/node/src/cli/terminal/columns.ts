@@ -1,12 +1,14 @@
 import { printable } from "./terminal.ts";
 
-/** Formats a table for people: a heading and rows, with two spaces between columns. The columns named in `right` are right-aligned. */
+/**
+ * Formats a table with a heading, rows, and two spaces between columns. The columns named in `right` are right-aligned.
+ */
 export function formatTable(
   heading: readonly string[],
   rows: readonly (readonly string[])[],
   right: readonly string[] = [],
 ): string {
-  // Names of nodes, logs and keys come from outside and can contain anything.
+  // Names of nodes and logs, and keys, come from outside and can contain any character.
   const cells = rows.map((row) => row.map(printable));
   return alignRows([heading, ...cells], new Set(right.map((name) => heading.indexOf(name))));
 }
@@ -16,7 +18,7 @@ export function withoutHeading(table: string): string {
   return table.slice(table.indexOf("\n") + 1);
 }
 
-/** Formats names and values in two columns. Strings from outside are not escaped: see `printableLines`. */
+/** Formats names and values in two columns. Text from outside is not escaped; see `printableLines`. */
 export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
   return alignRows(fields, new Set());
 }
@@ -41,7 +43,7 @@ function alignRows(rows: readonly (readonly string[])[], right: ReadonlySet<numb
     .join("\n");
 }
 
-/** Cuts a string to `width` characters, the last of which is then `…`. */
+/** Cuts a string to `width` characters. The last character of a cut string is `…`. */
 export function shorten(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }

@@ -7,7 +7,7 @@ import { systemErrorCode } from "@cairn/kv";
 import { UsageError } from "./report-error.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** The input of a command: a file, or standard input. */
+/** The input of a command, which is a file or standard input. */
 export interface Input {
   readonly stream: Readable;
   /** The size of the input; undefined if unknown, as for pipes. */
@@ -28,7 +28,7 @@ export async function openInput(path: string, terminal: Terminal): Promise<Input
   }
 }
 
-/** Reads a JSON argument: the JSON itself, `-` for standard input, or `@file`. */
+/** Reads an argument that is JSON itself, `-` for standard input, or `@file`. */
 export async function readJsonArgument(argument: string, terminal: Terminal): Promise<string> {
   if (argument !== "-" && !argument.startsWith("@")) return checkJson(argument, "The document", QUOTES);
   return readJsonInput(argument === "-" ? "-" : argument.slice(1), terminal);
@@ -45,7 +45,10 @@ export async function readJsonInput(path: string, terminal: Terminal): Promise<s
   }
 }
 
-/** Returns the JSON unchanged: writing the parsed value would round numbers before the node can refuse them. */
+/**
+ * Returns the JSON unchanged, because the serialized form of the parsed value would contain rounded numbers, which the
+ * node could no longer refuse.
+ */
 function checkJson(json: string, what: string, hint?: string): string {
   try {
     JSON.parse(json);
@@ -55,11 +58,12 @@ function checkJson(json: string, what: string, hint?: string): string {
   }
 }
 
-const QUOTES = "A string needs its own quotes: '\"text\"'. Name a file with @: @file.json.";
+const QUOTES =
+  "Put a string in double quotes within the shell's quotes: '\"text\"'. To name a file, write @file.json.";
 
 function unreadable(path: string, error: unknown): unknown {
   const code = systemErrorCode(error);
   if (code === "ENOENT") return new UsageError(`There is no file ${path}.`);
-  if (code === "EACCES") return new UsageError(`This user may not read ${path}.`);
+  if (code === "EACCES") return new UsageError(`This user is not allowed to read ${path}.`);
   return error;
 }

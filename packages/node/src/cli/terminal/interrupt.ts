@@ -1,10 +1,10 @@
 import { constants } from "node:os";
 import type { Terminal } from "./terminal.ts";
 
-/** The signals at which a command shuts down cleanly, so that it removes its copies of an index. */
+/** The signals at which a command shuts down cleanly, which includes removing its copies of an index. */
 export const ENDING_SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
-/** The error if a signal ended a command before its work was done. */
+/** The error of a command that a signal ended before its work was done. */
 export class InterruptedError extends Error {
   readonly #by: NodeJS.Signals;
   readonly hint: string | undefined;
@@ -17,26 +17,26 @@ export class InterruptedError extends Error {
     this.hint = hint;
   }
 
-  /** Returns the exit code of a process that the signal ended: 128 plus the signal's number. */
+  /** Returns the exit code of a process that was ended by the signal: 128 plus the signal's number. */
   get exitCode(): number {
     return 128 + constants.signals[this.#by];
   }
 
-  /** Returns the same error with an outcome that is known only after the work has ended. */
+  /** Returns this error with an outcome that becomes known only after the work has ended. */
   withOutcome(outcome: string, hint: string): InterruptedError {
     return new InterruptedError(this.#by, outcome, hint);
   }
 }
 
-/** Work that signals end. */
+/** Work that can be ended by a signal. */
 export interface Interruptible {
   /** Aborted with an {@link InterruptedError} by the first signal. */
   readonly signal: AbortSignal;
-  /** Called when the work is done. From then on, signals end the process again. */
+  /** To be called when the work is done. From then on, signals end the process again. */
   readonly forget: () => void;
 }
 
-/** Makes signals end the work cleanly, starting now. */
+/** Makes signals end the work cleanly from now on. */
 export function interruptible(terminal: Terminal, outcome: string, hint?: string): Interruptible {
   const stop = new AbortController();
   const forget = terminal.onSignal(ENDING_SIGNALS, (signal) =>

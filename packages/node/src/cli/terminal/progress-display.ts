@@ -2,7 +2,7 @@ import cliProgress from "cli-progress";
 import { formatBytes, formatDuration } from "./quantities.ts";
 import type { Output } from "./terminal.ts";
 
-/** A display of the progress of long work: a bar on a terminal, otherwise a line every few seconds. */
+/** A display of the progress of long work. It is a bar on a terminal, and a line every few seconds elsewhere. */
 export interface ProgressDisplay {
   /** Shows the progress; `note` is printed after the amounts. */
   update(done: number, note: string): void;
@@ -15,7 +15,10 @@ const LINE_EVERY_MS = 5000;
 /** A function that formats an amount. */
 export type FormatAmount = (amount: number) => string;
 
-/** Shows progress on `output`; `total` is undefined if unknown. Amounts are bytes unless `format` writes another unit. */
+/**
+ * Shows progress on `output`. `total` is undefined if unknown. Amounts are in bytes unless `format` writes another
+ * unit.
+ */
 export function showProgress(
   output: Output,
   verb: string,
@@ -69,7 +72,7 @@ function showLines(
       output.write(`${verb} ${progressLine(done, total, at - begun, format)}, ${note}\n`);
     },
     stop() {
-      // There is no bar to remove: lines remain.
+      // There is no bar to remove, and lines remain.
     },
   };
 }

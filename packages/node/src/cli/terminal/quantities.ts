@@ -6,7 +6,7 @@ const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
-  // The limits take rounding into account: never 1024 of a unit, and no decimals at 100 or above.
+  // The limits take rounding into account: the result is never 1024 of a unit, and has no decimals at 100 or above.
   while (value >= 1023.5 && unit < BYTE_UNITS.length - 1) {
     value /= 1024;
     unit += 1;

@@ -17,12 +17,12 @@ import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
 const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
 
 /** The default hint. */
-export const HELP = "--help lists commands and options.";
+export const HELP = "Run with --help to list commands and options.";
 
-/** The error for incorrect usage that a command detects itself. */
+/** The error for incorrect usage that the command itself detects. */
 export class UsageError extends Error {
   readonly hint: string;
-  /** The problems of a file; each is printed on a line of its own. */
+  /** The problems of a file, each of which is printed on a separate line. */
   readonly problems: readonly PolicyProblem[];
 
   constructor(message: string, hint = HELP, problems: readonly PolicyProblem[] = []) {
@@ -33,7 +33,7 @@ export class UsageError extends Error {
   }
 }
 
-/** The exit codes of error codes; the other error codes mean that a service, a store or a disk failed. */
+/** The exit codes of error codes. All other error codes mean that a service, a store or a disk failed. */
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: EXIT.usage,
   CONFIG_SYNTAX: EXIT.usage,
@@ -56,7 +56,7 @@ const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   INDEX_VERSION: EXIT.no,
 };
 
-/** Prints an error to standard error, for people or machines, and returns the exit code. */
+/** Prints an error to standard error, as text or as JSON, and returns the exit code. */
 export async function reportError(
   error: unknown,
   terminal: Terminal,
@@ -82,10 +82,10 @@ export async function reportError(
   return exitCode;
 }
 
-/** Returns a hint with a command that can be copied into a shell. */
+/** Returns a hint with a command to copy into a shell. */
 function convertHint(file: string): string {
   const word = /^[\w@%+=:,./-]+$/.test(file) ? file : `'${file.replaceAll("'", `'\\''`)}'`;
-  return `hint: cairn config convert ${word} converts it to Cairn's format, with a comment on everything that has no counterpart.`;
+  return `hint: Convert the file to Cairn's format with cairn config convert ${word}, which adds a comment on everything that has no counterpart.`;
 }
 
 interface Described {
@@ -114,7 +114,7 @@ function describe(error: unknown): Described {
       : sentence(error.message.replace(/^error: /, ""));
     return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
   }
-  // An error of the operating system before a node runs, e.g. for a file of the program itself.
+  // An error of the operating system before a node runs, such as one for a file of the program itself.
   const cause = shortageBehind(error) ?? error;
   const system = systemErrorOf(cause);
   if (system !== undefined) {
@@ -124,17 +124,17 @@ function describe(error: unknown): Described {
   return {
     code: "INTERNAL",
     message: errorMessage(error),
-    hint: "--debug prints its stack trace.",
+    hint: "Run with --debug to print the stack trace.",
     exitCode: EXIT.unavailable,
   };
 }
 
-/** The number of files that must be free for the program to load its modules; it opens many at once. */
+/** The number of files that the program must be able to open in order to load its modules. It opens many at once. */
 const FILES_TO_LOAD = 256;
 
 /**
- * Returns the system's error on opening files if it may explain why a module of the program was not found: Node treats
- * a `package.json` that it cannot open as one that does not exist.
+ * Returns the error with which the system refuses to open files, if that error may explain why a module of the program
+ * was not found. Node treats a `package.json` that it cannot open as one that does not exist.
  */
 function shortageBehind(error: unknown): unknown {
   const code = systemErrorCode(error);
@@ -150,11 +150,11 @@ function shortageBehind(error: unknown): unknown {
   }
 }
 
-/** The hint for a lack of resources: unlike a running node, a command does not recover by itself. */
+/** The hint for a lack of resources. Unlike a running node, a command does not recover by itself. */
 const RUN_AGAIN =
-  "Raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory, and run it again. Nothing was done.";
+  "Raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory, and run the command again. Nothing was done.";
 
-/** Turns a message of Commander, whose suggestion is on a separate line, into one sentence. */
+/** Turns a message from Commander into one line of sentences. Commander writes its suggestion on a separate line. */
 function sentence(text: string): string {
   const [first = "", ...rest] = text.split("\n");
   return [`${first.charAt(0).toUpperCase()}${first.slice(1).replace(/\.$/, "")}.`, ...rest].join(" ");

@@ -4,28 +4,32 @@ import { CairnError, systemErrorCode } from "@cairn/kv";
 /** A stream that may be a terminal. */
 export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
 
-/** A command's view of its process; tests pass their own. */
+/** A command's view of its process. Tests substitute another one. */
 export interface Terminal {
   readonly stdin: Readable;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** Calls `listener` at each of these signals instead of ending the process. Returns a function that undoes this. */
+  /**
+   * Calls `listener` when one of these signals arrives, instead of ending the process. Returns a function that undoes
+   * this.
+   */
   onSignal(signals: readonly NodeJS.Signals[], listener: (signal: NodeJS.Signals) => void): () => void;
-  /** Ends the process at once, whatever is still running. */
+  /** Ends the process immediately, even if work is still running. */
   forceExit(code: number): void;
 }
 
 /**
- * Thrown if the reader of the output has closed it, as in `cairn list | head`. The command then ends early, which is
- * not a failure.
+ * Thrown if the reader of the output has closed it, as in `cairn list | head`. The command then ends early, but does
+ * not count as failed.
  */
 export class ReaderGoneError extends Error {}
 
 /**
- * Writes `text`, and waits until the output has taken all of it: output may be larger than memory. Throws {@link ReaderGoneError} or
- * `DISK_FULL`, so that a command removes its temporary files before it ends.
+ * Writes `text` and waits until the output has accepted all of it, because the output of a command may be larger than
+ * memory. Throws {@link ReaderGoneError} or `DISK_FULL`, so that a command can remove its temporary files before it
+ * ends.
  */
 export async function write(output: Output, text: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
@@ -41,7 +45,7 @@ function unwritable(error: Error): Error {
   if (code === "EPIPE") return new ReaderGoneError("the reader of the output has gone", { cause: error });
   if (code !== "ENOSPC" && code !== "EDQUOT") return error;
   return new CairnError("DISK_FULL", `The output could not be written: its disk is full (${code}).`, {
-    hint: "The output written so far is incomplete. Free some space, or write to another disk.",
+    hint: "Free some space, or write to another disk. The output written so far is incomplete.",
     cause: error,
   });
 }
@@ -51,7 +55,10 @@ export function writeLine(output: Output, line: string): Promise<void> {
   return write(output, `${line}\n`);
 }
 
-/** Writes a line to standard error. Ignores failures: neither the work of a command nor its exit code depends on its messages. */
+/**
+ * Writes a line to standard error. Failures are ignored, because neither the work of a command nor its exit code
+ * depends on its messages.
+ */
 export async function tell(terminal: Pick<Terminal, "stderr">, line: string): Promise<void> {
   await new Promise<void>((resolve) => terminal.stderr.write(`${line}\n`, () => resolve()));
 }
@@ -67,7 +74,10 @@ export async function writeJsonLines(output: Output, values: readonly unknown[])
   if (text !== "") await write(output, text);
 }
 
-/** Returns a string from outside for one line of a terminal: control characters, which could move the cursor, become escapes. */
+/**
+ * Prepares text from outside for one line of a terminal. Control characters, which could move the cursor, become
+ * escapes.
+ */
 export function printable(text: string): string {
   return text.replaceAll(CONTROL, (character) => {
     const escaped = JSON.stringify(character).slice(1, -1);
@@ -77,7 +87,7 @@ export function printable(text: string): string {
   });
 }
 
-/** Does the same for several lines. */
+/** Prepares text from outside for several lines of a terminal. */
 export function printableLines(text: string): string {
   return text.split("\n").map(printable).join("\n");
 }

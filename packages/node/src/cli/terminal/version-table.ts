@@ -2,12 +2,12 @@ import type { DocumentVersion } from "../../index/read/documents.ts";
 import { formatTable, shorten } from "./columns.ts";
 import { formatTime } from "./quantities.ts";
 
-/** A version whose document is a JSON value. */
+/** A version of a document, with the document as a parsed JSON value. */
 export type ParsedVersion = Omit<DocumentVersion, "json"> & { readonly document?: unknown };
 
 const WIDEST_DOCUMENT = 200;
 
-/** Formats versions of a document as a table for people. */
+/** Formats versions of a document as a table. */
 export function versionTable(versions: readonly ParsedVersion[]): string {
   const rows = versions.map(({ revision, txTime, deleted, document }) => [
     String(revision),

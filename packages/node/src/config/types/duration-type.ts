@@ -16,7 +16,7 @@ export function duration(): ValueType<number> {
     name: "duration",
     jsonSchema: {
       ...orVariable({ type: "integer", minimum: 1 }, ISO_ABOVE_ZERO),
-      description: "ISO-8601, such as PT6H or P7D, or a whole number of milliseconds",
+      description: "ISO 8601, such as PT6H or P7D, or a whole number of milliseconds",
     },
     read(node, at, reading) {
       const result = durationOf(node);
@@ -52,7 +52,7 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
     if (Number.isInteger(node.value)) return wholeMilliseconds(node.value, String(node.value));
     return {
       fault: `${node.value} is not a whole number of milliseconds.`,
-      hint: "Numbers are milliseconds; write an ISO-8601 duration for anything else, such as PT1.5S.",
+      hint: "Numbers are milliseconds; write an ISO 8601 duration for anything else, such as PT1.5S.",
     };
   }
   if (node.type === "string") {

@@ -3,14 +3,14 @@ import { brotliCompress, constants, createBrotliCompress, createGzip, gzip } fro
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { accepted, varyBy } from "./negotiation.ts";
 
-/** The minimum length of a body that is compressed. */
+/** The minimum length of a body that is worth compressing. */
 export const MIN_COMPRESSED_CHARACTERS = 4_096;
-/** The request header in the Vary header of responses of at least that length. */
+/** The request header that the Vary header names in responses of at least that length. */
 export const VARY_CODING = "accept-encoding";
 
 /**
- * The maximum number of responses compressed concurrently; further ones are sent uncompressed. Compression shares its
- * threads with LevelDB's reads.
+ * The maximum number of responses that are compressed concurrently. Further responses are sent uncompressed.
+ * Compression shares its threads with LevelDB's reads.
  */
 const MAX_CONCURRENT = 2;
 /** Brotli at this quality is about as fast as gzip, and its output is smaller. */
@@ -30,7 +30,7 @@ const CODINGS: Readonly<
   },
 };
 
-/** Returns the coding that an Accept-Encoding header prefers; undefined if the body is to be sent uncompressed. */
+/** Returns the coding that an Accept-Encoding header prefers; undefined if the body should be sent uncompressed. */
 export function codingFor(acceptEncoding: string | undefined): Coding | undefined {
   if (acceptEncoding === undefined) return undefined;
   const given = accepted(acceptEncoding);
@@ -46,8 +46,9 @@ export function codingFor(acceptEncoding: string | undefined): Coding | undefine
 }
 
 /**
- * Sets the headers of a response that depend on its coding, given the length of its body: Vary, and a weak ETag, which is the document's in
- * any coding (RFC 9110, 8.8.1: a strong ETag would promise the same bytes). Returns the coding that the request prefers.
+ * Sets the headers of a response that depend on its coding, given the length of its body. These are Vary and a weak
+ * ETag, which is valid for the document in any coding (a strong ETag would promise identical bytes; see RFC 9110,
+ * 8.8.1). Returns the coding that the request prefers.
  */
 export function describeCoding(
   request: FastifyRequest,
@@ -62,7 +63,10 @@ export function describeCoding(
   return coding;
 }
 
-/** Compresses long responses for requests that accept it. Event streams are not compressed, since each event has to be sent at once. */
+/**
+ * Compresses long responses to requests that accept compression. Event streams are not compressed, because each event
+ * must be sent immediately.
+ */
 export function compressOnRequest(app: FastifyInstance): void {
   let underWay = 0;
   app.addHook<unknown>("onSend", (request, reply, payload, done) => {
@@ -73,7 +77,7 @@ export function compressOnRequest(app: FastifyInstance): void {
     const isHead = request.method === "HEAD";
     if (!isHead && underWay >= MAX_CONCURRENT) return done(null, payload);
     void reply.header("content-encoding", coding);
-    // The compressed length is not known without compressing the body.
+    // The length of the compressed body would be known only after compressing it.
     if (isHead) return done(null, Readable.from([]));
     underWay += 1;
     const { whole, parts } = CODINGS[coding];

@@ -11,7 +11,7 @@ export function documentsJson(documents: readonly StoredDocument[]): string[] {
   );
 }
 
-/** Returns each version as JSON; a deletion has no document. */
+/** Returns each version as JSON. A deletion has no document. */
 export function versionsJson(versions: readonly DocumentVersion[]): string[] {
   return versions.map(({ revision, txTime, deleted, json }) => {
     const head = `{"revision":${revision},"txTime":"${txTime}","deleted":${deleted}`;
@@ -19,10 +19,16 @@ export function versionsJson(versions: readonly DocumentVersion[]): string[] {
   });
 }
 
-/** Longer arrays are written item by item, to avoid a copy of the page. */
+/**
+ * The maximum length of an array that is built as one string. Longer arrays are written item by item to avoid a copy of
+ * the page.
+ */
 const MAX_JOINED_CHARACTERS = 1_048_576;
 
-/** Sends `items` as a JSON array, with a Link to the next page if there is one; `parameter` is the parameter that takes its cursor. */
+/**
+ * Sends `items` as a JSON array, with a Link to the next page if there is one. `parameter` is the name of the query
+ * parameter for the cursor.
+ */
 export function sendPage(
   request: FastifyRequest,
   reply: FastifyReply,
@@ -49,7 +55,7 @@ function* pieces(items: readonly string[]): Iterable<string> {
   yield jsonLine("]");
 }
 
-/** Returns the URL of this request with another cursor and otherwise unchanged. */
+/** Returns the URL of this request with the given cursor and otherwise unchanged. */
 function nextUrl(url: string, parameter: string, cursor: string): string {
   const start = url.indexOf("?");
   const path = start < 0 ? url : url.slice(0, start);

@@ -12,7 +12,7 @@ interface ErrorParts {
   readonly code: string;
   readonly message: string;
   readonly hint?: string | null | undefined;
-  /** Fields next to `error` in the body. */
+  /** Additional fields next to `error` in the body. */
   readonly details?: Readonly<Record<string, unknown>>;
 }
 
@@ -20,16 +20,16 @@ interface ErrorParts {
 export const PROBLEM_TYPE = "application/problem+json";
 const PLAIN_TYPE = "application/json";
 
-/** The request header in the Vary header of every error response. */
+/** The request header that the Vary header of every error response names. */
 export const VARY_ACCEPT = "accept";
 
 /**
- * Returns a handler that sends any error as `{"error": {"code", "message", "hint"}}`, or as problem details (RFC 9457) to clients that
- * prefer them. It reports errors with status 500 to `failures`.
+ * Returns a handler that sends any error as `{"error": {"code", "message", "hint"}}`, or as problem details (RFC 9457)
+ * to clients that prefer them. The handler reports errors with status 500 to `failures`.
  */
 export function errorHandler(failures: FailedRequests, maxBody: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
-    // The rest of the body is read, so requests sent after it can be answered, too.
+    // The rest of the body is read, so requests that follow it can be answered, too.
     void reply.removeHeader("connection");
     if (isHeldBack(request.raw)) void reply.header("connection", "close");
     else if (!request.raw.complete) drainBody(request.raw);
@@ -52,7 +52,10 @@ export function errorHandler(failures: FailedRequests, maxBody: number) {
   };
 }
 
-/** Returns the methods with which the address of a request can be read; none for addresses that only take transactions. */
+/**
+ * Returns the methods with which the address of a request can be read. There are none for addresses that only accept
+ * transactions.
+ */
 function readMethods({ server, routeOptions: { url = "" } }: FastifyRequest): string[] {
   return READ_METHODS.filter((method) => server.hasRoute({ method, url }));
 }
@@ -68,7 +71,7 @@ const MISDIRECTED = 421;
 const INTERNAL: ErrorParts = {
   code: "INTERNAL",
   message: "An internal error occurred.",
-  hint: "Its log has the details.",
+  hint: "Look up the details in the node's log.",
 };
 
 function sendError(
@@ -93,7 +96,7 @@ export function errorForm(
     return { type: JSON_TYPE, body: jsonAnswer({ error: { code, message, hint }, ...details }) };
   }
   const body = {
-    // `code` is more exact than any type could be.
+    // `code` is more specific than any type could be.
     type: "about:blank",
     title: STATUS_CODES[status] ?? "Error",
     status,
@@ -122,13 +125,13 @@ export function prefersProblem(accept: string | undefined): boolean {
   return problem >= (weight("application/*") ?? weight("*/*") ?? 0);
 }
 
-/** Returns the path of a request, with the characters escaped that a URI reference must not contain. */
+/** Returns the path of a request, in which the characters that a URI reference must not contain are escaped. */
 function escapedPath(url: string): string {
   const end = url.search(/[?#]/);
   return (end < 0 ? url : url.slice(0, end)).replaceAll(/[^\w!$&'()*+,./:;=@~%-]/g, encodeURIComponent);
 }
 
-/** Translates the framework's own errors into those of Cairn; undefined for other errors. */
+/** Translates the framework's own errors into Cairn's errors. Returns undefined for other errors. */
 function frameworkError(error: unknown, maxBody: number): CairnError | undefined {
   if (!isFastifyError(error)) return undefined;
   switch (error.code) {

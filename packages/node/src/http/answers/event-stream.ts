@@ -2,8 +2,8 @@ import type { WatchEvent } from "../../watch/watch-event.ts";
 import type { WatchChange } from "../../index/read/transaction-event.ts";
 
 /**
- * The encoded bytes of each array of events. Watchers of the same changes get the same array, so its events are encoded
- * only once.
+ * The encoded bytes of each array of events. All watchers of the same changes receive the same array, so its events are
+ * encoded only once.
  */
 const encoded = new WeakMap<readonly WatchEvent[], Buffer>();
 
@@ -19,8 +19,8 @@ export function eventStreamText(events: readonly WatchEvent[]): Buffer {
 }
 
 /**
- * Returns one event in the stream's format. A client resumes after the last id on its own, so an event after which it must not resume has
- * no id.
+ * Returns one event in the stream's format. A client automatically resumes after the last id, so an event after which
+ * it must not resume has no id.
  */
 function eventText(event: WatchEvent): string {
   switch (event.type) {
@@ -43,8 +43,8 @@ function eventText(event: WatchEvent): string {
 }
 
 /**
- * Returns a change as JSON, built from the document's stored JSON without parsing it. It contains no line breaks, since
- * messages of the log never do.
+ * Returns a change as JSON, built from the document's stored JSON without parsing it. The result contains no line
+ * breaks, because messages of the log never do.
  */
 function changeJson({ op, bucket, namespace, name, revision, json }: WatchChange): string {
   const key = `"namespace":${JSON.stringify(namespace)},"name":${JSON.stringify(name)}`;

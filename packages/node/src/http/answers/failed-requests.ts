@@ -8,7 +8,7 @@ export interface HttpLogger {
   debug(fields: object, message: string): void;
 }
 
-/** The failures with one cause since they were last logged. */
+/** The failures with one cause that have occurred since such a failure was last logged. */
 interface Cause {
   readonly message: string;
   readonly fields: object;
@@ -17,12 +17,16 @@ interface Cause {
 }
 
 const LOG_INTERVAL_MS = 60_000;
-/** The maximum number of causes distinguished. A larger number probably means one cause whose message varies. */
+/**
+ * The maximum number of causes that are distinguished. More of them probably have one common cause whose message
+ * varies.
+ */
 const MAX_CAUSES = 100;
 
 /**
- * Logs internal failures of requests by cause: the first failure immediately, the number of further ones once a minute.
- * Stack traces are logged at `debug`; that of an unknown error is in the message itself, since there is no other clue.
+ * Logs internal failures of requests by cause. The first failure is logged immediately, and the number of further ones
+ * once a minute. Stack traces are logged at the level `debug`. The stack trace of an unknown error is in the message
+ * itself, because there is no other clue.
  */
 export class FailedRequests {
   readonly #logger: HttpLogger;
@@ -45,7 +49,7 @@ export class FailedRequests {
     const name = this.#nameOf(isKnown ? code : `${code} ${String(error)}`);
     const known = this.#causes.get(name);
     if (isKnown || known !== undefined) {
-      this.#logger.debug({ code, err: error, ...request }, "stack of a failed request");
+      this.#logger.debug({ code, err: error, ...request }, "stack trace of a failed request");
     }
     if (known !== undefined) {
       known.count += 1;
@@ -62,12 +66,12 @@ export class FailedRequests {
     });
   }
 
-  /** Returns the name under which a cause is counted; beyond the limit, all further causes count as one. */
+  /** Returns the name under which a cause is counted. Beyond the limit, all further causes count as one. */
   #nameOf(cause: string): string {
     return this.#causes.has(cause) || this.#causes.size < MAX_CAUSES ? cause : "others";
   }
 
-  /** Logs the failures not yet logged, and stops the timers. */
+  /** Logs the failures that have not been logged yet, and stops the timers. */
   close(): void {
     for (const name of this.#causes.keys()) this.#logCount(name, true);
   }

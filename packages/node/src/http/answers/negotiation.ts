@@ -1,6 +1,6 @@
 import type { FastifyReply } from "fastify";
 
-/** A media range or coding of an Accept header, with its weight. */
+/** A media range or coding in an Accept header, with its weight. */
 interface Accepted {
   readonly name: string;
   readonly q: number;
@@ -19,7 +19,7 @@ export function accepted(header: string): Accepted[] {
     .filter(({ name }) => name !== "");
 }
 
-/** Adds a request header to those by which the response varies. */
+/** Adds a request header to those on which the response depends. */
 export function varyBy(reply: FastifyReply, header: string): void {
   const others = reply.getHeader("vary");
   void reply.header("vary", others === undefined ? header : `${String(others)}, ${header}`);

@@ -1,11 +1,14 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
 
-/** The code of a request that cannot be understood or obeyed because of its address, a parameter, a header or a cursor. */
+/**
+ * The code of a request that cannot be understood or fulfilled because of its address, a parameter, a header or a
+ * cursor.
+ */
 export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
 
 /**
- * The HTTP statuses of error codes; all others have 500. Failures from which a cluster may recover have 503, so that
- * clients and load balancers try again.
+ * The HTTP status of each error code. All other codes have status 500. Failures from which a cluster may recover have
+ * status 503, so that clients and load balancers try again.
  */
 const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: 400,
@@ -39,7 +42,10 @@ export function statusOf(code: ErrorCode): number {
   return STATUS_BY_CODE[code] ?? 500;
 }
 
-/** An error whose response has a status other than its code's, additional fields (`details`, next to `error` in the body), or headers. */
+/**
+ * An error whose response has additional headers, additional fields (`details`, next to `error` in the body), or a
+ * status other than the usual one of its code.
+ */
 export class RequestError extends CairnError {
   readonly status: number;
   readonly details: Readonly<Record<string, unknown>>;
@@ -64,50 +70,53 @@ export class RequestError extends CairnError {
   }
 }
 
-/** Returns the 400 for a request that cannot be understood. */
+/** Returns the error for a request that cannot be understood (status 400). */
 export function badRequest(message: string, hint?: string): RequestError {
   return new RequestError(BAD_REQUEST, message, { hint });
 }
 
-/** Returns the 400 for a body that cannot be stored. */
+/** Returns the error for a body that cannot be stored (status 400). */
 export function badBody(message: string, hint?: string): RequestError {
   return new RequestError("TX_INVALID", message, { hint });
 }
 
-/** Returns the 405 for an address that does not take this method. */
+/** Returns the error for an address that does not support this method (status 405). */
 export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): RequestError {
   return new RequestError(
     "METHOD_NOT_ALLOWED",
-    `${method} is not allowed for ${path}; allowed: ${allowed.join(", ")}.`,
+    `${method} is not allowed for ${path}; allowed methods: ${allowed.join(", ")}.`,
     {
-      hint: "GET /openapi.json lists all addresses with their methods.",
+      hint: "Use one of the allowed methods. GET /openapi.json lists all addresses with their methods.",
       headers: { allow: allowed.join(", ") },
     },
   );
 }
 
-/** Returns a 413 with the limit, both in the message and as a number. */
+/**
+ * Returns the error for a body that is too large (status 413). It contains the limit both in the message and as a
+ * number.
+ */
 export function bodyTooLarge(what: string, limit: number): RequestError {
   return new RequestError("TX_TOO_LARGE", `${what} is larger than ${limit} bytes.`, {
-    hint: "Split it into several transactions, or raise max-body of the HTTP server.",
+    hint: "Split the body into several transactions, or raise max-body of the HTTP server.",
     details: { limit },
   });
 }
 
-/** Returns the 415 for a compressed body. */
+/** Returns the error for a compressed body (status 415). */
 export function unsupportedEncoding(encoding: string): RequestError {
   return new RequestError(
     BAD_REQUEST,
     `Bodies must be sent unencoded, not with Content-Encoding: ${encoding}.`,
     {
       status: 415,
-      hint: "Send it without Content-Encoding.",
+      hint: "Send the body without Content-Encoding.",
       headers: { "accept-encoding": "identity" },
     },
   );
 }
 
-/** Returns the 415 for a body that is not JSON. */
+/** Returns the error for a body that is not JSON (status 415). */
 export function unsupportedMediaType(): RequestError {
   return new RequestError(BAD_REQUEST, "A body must be JSON.", {
     status: 415,
@@ -115,9 +124,9 @@ export function unsupportedMediaType(): RequestError {
   });
 }
 
-/** Returns the 415 for a batch whose body is not NDJSON. */
+/** Returns the error for a batch whose body is not NDJSON (status 415). */
 export function linesExpected(): RequestError {
-  return new RequestError(BAD_REQUEST, "A batch must be NDJSON: one transaction per line.", {
+  return new RequestError(BAD_REQUEST, "A batch must be NDJSON, with one transaction per line.", {
     status: 415,
     hint: "Send Content-Type: application/x-ndjson (curl --data-binary @FILE).",
   });

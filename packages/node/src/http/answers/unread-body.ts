@@ -6,8 +6,9 @@ const waiting = new WeakSet<IncomingMessage>();
 
 /**
  * Makes a server send `100 Continue` only when a body is about to be read. A request that is rejected because of its
- * headers alone (unknown address, too large, not allowed, a failed precondition) gets its response without it. Node
- * then closes the connection, since the following bytes could be a body or a request.
+ * headers alone (because its address is unknown, or it is too large, not allowed, or has a failed precondition) gets
+ * its response without `100 Continue`. Node then closes the connection, because the bytes that follow could be a body
+ * or a request.
  */
 export function continueWhenRead(server: Server): void {
   server.on("checkContinue", (request, response) => {
@@ -22,7 +23,7 @@ export function continueWhenRead(server: Server): void {
   });
 }
 
-/** Returns whether the client still waits for `100 Continue`, so that no body will follow. */
+/** Returns whether the client is still waiting for `100 Continue`. If it is, no body will follow. */
 export function isHeldBack(request: IncomingMessage): boolean {
   return waiting.has(request);
 }
@@ -30,9 +31,9 @@ export function isHeldBack(request: IncomingMessage): boolean {
 const MAX_DRAINED_BYTES = 64 * 1024 * 1024;
 
 /**
- * Reads and discards the rest of a body if the response was sent before the body ended. Closing a connection with
- * unread bytes resets it, and the client sees the reset instead of the response. A client that never stops sending is
- * cut off.
+ * Reads and discards the rest of a body if the response was sent before the body ended. If a connection with unread
+ * bytes were closed, it would be reset, and the client would see the reset instead of the response. A client that never
+ * stops sending is disconnected.
  */
 export function drainBody(body: Readable): void {
   let left = MAX_DRAINED_BYTES;

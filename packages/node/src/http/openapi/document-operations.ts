@@ -36,7 +36,7 @@ const PUT_DOCUMENT = {
     ...WRITTEN,
     {
       status: 201,
-      description: "Indexed, and new.",
+      description: "The document is new, and indexed.",
       schema: ref("Written"),
       exact: ref("Indexed"),
       headers: ["Cairn-Tx", "ETag", "Location"],
@@ -54,7 +54,7 @@ const BY_KEY = "/api/v1/buckets/{bucket}/document";
 const IN_DEFAULT = "/api/v1/{bucket}/{name}";
 const IN_NAMESPACE = "/api/v1/{bucket}/{namespace}/{name}";
 
-/** The operations on documents: the addresses that belong to no other resource. */
+/** The operations on documents, whose addresses are all those that belong to no other resource. */
 export const DOCUMENT_OPERATIONS: readonly Operation[] = [
   {
     method: "get",

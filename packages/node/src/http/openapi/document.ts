@@ -5,14 +5,18 @@ import { describeOperation } from "./operation.ts";
 import { EXACT_SCHEMAS, SCHEMAS } from "./schemas.ts";
 import { TRANSACTION_OPERATIONS } from "./transaction-operations.ts";
 
-/** Returns the OpenAPI document of everything that a node serves, in version 3.0.3, which most generators support. */
+/**
+ * Returns the OpenAPI document that describes everything a node serves. It uses version 3.0.3, which most generators
+ * support.
+ */
 export function openApiDocument(version: string): OpenApiObject {
   return forClients(describe(version, SCHEMAS, false)) as OpenApiObject;
 }
 
 /**
- * Returns the same document with the exact schema of each status, and with nullable properties that are required. Generated clients could
- * not use it: they take one schema for all successes of an operation, and some refuse null for a required property.
+ * Returns the same document with the exact schema of each status, and with required properties that are nullable.
+ * Generated clients could not use it, because they apply one schema to all successful responses of an operation, and
+ * some reject null for a required property.
  */
 export function exactOpenApiDocument(version: string): OpenApiObject {
   return describe(version, { ...SCHEMAS, ...EXACT_SCHEMAS }, true);
@@ -33,14 +37,17 @@ function describe(version: string, schemas: OpenApiObject, isExact: boolean): Op
       license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
     },
     servers: [{ url: "/" }],
-    // The empty requirement is for nodes without an auth-token.
+    // The empty requirement applies to nodes without an auth-token.
     security: [{ token: [] }, {}],
     paths,
     components: { schemas, securitySchemes: { token: { type: "http", scheme: "bearer" } } },
   };
 }
 
-/** Returns `part` with its nullable properties optional: generated Java (okhttp-gson) refuses null for a required property. */
+/**
+ * Returns `part` with its nullable properties made optional, because generated Java clients (okhttp-gson) reject null
+ * for a required property.
+ */
 function forClients(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(forClients);
   if (part === null || typeof part !== "object") return part;

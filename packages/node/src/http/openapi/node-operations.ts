@@ -9,7 +9,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/health/live",
     id: "getLive",
     tag: "node",
-    summary: "Whether the process is alive.",
+    summary: "Report whether the process is alive.",
     open: true,
     answers: found("The process is alive.", ref("Live")),
   },
@@ -18,7 +18,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/health/ready",
     id: "getReady",
     tag: "node",
-    summary: "Whether the index is restored and caught up.",
+    summary: "Report whether the index has been restored and has caught up.",
     open: true,
     answers: found("The node is ready.", ref("Ready")),
     errors: ["NOT_READY"],
@@ -28,7 +28,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/status",
     id: "getStatus",
     tag: "node",
-    summary: "The node's status, in every phase.",
+    summary: "Return the node's status, in every phase.",
     answers: found("The node's status.", ref("Status")),
   },
   {
@@ -36,7 +36,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/metrics",
     id: "getMetrics",
     tag: "node",
-    summary: "Metrics in Prometheus' text format.",
+    summary: "Return metrics in the text format of Prometheus.",
     answers: [{ status: 200, description: "The metrics.", schema: TEXT, mediaType: "text/plain" }],
   },
   {
@@ -44,7 +44,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/openapi.json",
     id: "getOpenApi",
     tag: "node",
-    summary: "This document.",
+    summary: "Return this document.",
     answers: found("OpenAPI 3.0.", { type: "object" }),
   },
   {
@@ -52,7 +52,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/api/v1/digest",
     id: "getDigest",
     tag: "node",
-    summary: "A SHA-256 of the logical content.",
+    summary: "Return a SHA-256 of the logical content.",
     query: READ_PARAMETERS,
     answers: found("The digest.", ref("Digest"), ["Cairn-Tx"]),
     errors: READ_ERRORS,
@@ -62,7 +62,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/api/v1/checkpoints",
     id: "listCheckpoints",
     tag: "checkpoints",
-    summary: "The store's checkpoints, newest first.",
+    summary: "List the store's checkpoints, newest first.",
     query: READ_PARAMETERS,
     answers: found("The checkpoints.", array(ref("Checkpoint"))),
     errors: [...READ_ERRORS, "NOT_FOUND", "STORE_UNREACHABLE", "STORE_DENIED"],
@@ -77,7 +77,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     answers: [
       {
         status: 200,
-        description: "The checkpoint, or why none was saved.",
+        description: "The checkpoint, or the reason why none was saved.",
         schema: ref("SavedCheckpoint"),
         exact: ref("Saved"),
       },
@@ -104,7 +104,8 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/api/v1/checkpoints/{name}/verify",
     id: "verifyCheckpoint",
     tag: "checkpoints",
-    summary: "Verify a checkpoint (`newest`: the log's newest): read it back and mark it as verified.",
+    summary:
+      "Verify a checkpoint: read it back and mark it as verified. `newest` stands for the log's newest checkpoint.",
     answers: found("The checkpoint is intact.", ref("Verified")),
     errors: [
       "CHECKPOINT_NOT_FOUND",

@@ -4,23 +4,26 @@ import { statusOf } from "../answers/request-error.ts";
 import type { QueryParameters } from "../requests/parameters.ts";
 import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
 
-/** A success response: its meaning, body and headers. */
+/** A successful response: its meaning, body and headers. */
 export interface Success {
   readonly status: number;
   readonly description: string;
   /**
-   * The schema of the body; undefined if there is none. All successes of an operation have one schema, since generated clients parse each
-   * with the first.
+   * The schema of the body; undefined if there is none. All successful responses of an operation have one schema,
+   * because generated clients parse each of them with the first schema.
    */
   readonly schema?: OpenApiObject;
-  /** The exact schema of this response, if `schema` is looser to fit the operation's other responses, too. */
+  /**
+   * The exact schema of this response, if `schema` is more general in order to fit the operation's other responses,
+   * too.
+   */
   readonly exact?: OpenApiObject;
-  /** The body's media type; `application/json` by default. */
+  /** The body's media type. Defaults to `application/json`. */
   readonly mediaType?: string;
   readonly headers?: readonly HeaderName[];
 }
 
-/** Schemas by media type. Client generators that support only one media type take the first. */
+/** Schemas by media type. Client generators that support only one media type use the first. */
 export type Content = Readonly<Record<string, OpenApiObject>>;
 
 const JSON_BODY = "application/json";
@@ -30,7 +33,7 @@ export function json(schema: OpenApiObject): Content {
   return { [JSON_BODY]: schema };
 }
 
-/** Returns the only success of a read: 200 with a JSON body of `schema`. */
+/** Returns the only successful response to a read: 200 with a JSON body of `schema`. */
 export function found(
   description: string,
   schema: OpenApiObject,
@@ -39,7 +42,10 @@ export function found(
   return [{ status: 200, description, schema, headers }];
 }
 
-/** Returns the two successes of a write: `status` with the exact schema once the write is indexed, 202 once the log has it. */
+/**
+ * Returns the two successful responses to a write: `status` with the exact schema once the write is indexed, and 202
+ * once it is in the log.
+ */
 export function written(
   schema: OpenApiObject,
   exact: OpenApiObject,
@@ -48,11 +54,11 @@ export function written(
 ): Success[] {
   return [
     { status, description: "Indexed.", schema, exact, headers },
-    { status: 202, description: "In the log.", schema, exact: ref("Submitted") },
+    { status: 202, description: "The write is in the log.", schema, exact: ref("Submitted") },
   ];
 }
 
-/** A method at an address. */
+/** A method that an address supports. */
 export interface Operation {
   readonly method: "get" | "put" | "post" | "delete";
   /** The path, with parameters as `{name}`. */
@@ -66,7 +72,7 @@ export interface Operation {
   readonly requestHeaders?: readonly HeaderName[];
   readonly body?: Content;
   readonly answers: readonly Success[];
-  /** Errors in addition to those of every operation. */
+  /** The errors of this operation, in addition to those of every operation. */
   readonly errors?: readonly (ErrorCode | readonly [ErrorCode, status: number])[];
   /** True if the operation never requires a token. */
   readonly open?: true;
@@ -80,11 +86,17 @@ const HEADERS = {
   ETag: [TEXT, 'The revision in quotes, such as "7"; W/"7" if the response is compressed.'],
   Link: [TEXT, 'The address of the next page with rel="next", if there is one.'],
   Location: [TEXT, "The address of the new document."],
-  "If-Match": [TEXT, 'Only if it is at one of these revisions (`"7"`), or with `*` only if it exists.'],
-  "If-None-Match": [TEXT, "`*`: only if it does not exist; on GET, 304 for a revision that the client has."],
+  "If-Match": [
+    TEXT,
+    'The request is carried out only if the resource is at one of these revisions (`"7"`) or, with `*`, only if it exists.',
+  ],
+  "If-None-Match": [
+    TEXT,
+    "With `*`, the request is carried out only if the resource does not exist. On GET, the response is 304 for a revision that the client has.",
+  ],
   "Last-Event-ID": [
     { ...TEXT, pattern: "^[0-9]{0,15}$" },
-    "Overrides `from` unless it is empty; browsers send it when they connect again.",
+    "Overrides `from` unless it is empty. Browsers send it when they reconnect.",
   ],
 } as const satisfies Readonly<Record<string, readonly [OpenApiObject, string]>>;
 
@@ -96,7 +108,7 @@ const ANY_REQUEST: NonNullable<Operation["errors"]> = [
   "INTERNAL",
 ];
 
-/** The errors of every operation that may have a body, whether it needs one or not. */
+/** The errors of every operation that may have a body, whether it requires one or not. */
 const ANY_BODY: NonNullable<Operation["errors"]> = ["TX_INVALID", ["REQUEST_INVALID", 415], "TX_TOO_LARGE"];
 
 /** The errors of every read. They include those of the log, because a linearizable read appends to it. */

@@ -23,7 +23,10 @@ import {
 } from "../requests/schema-parts.ts";
 import { NOT_READY_DETAILS, STATUS } from "./status-schema.ts";
 
-/** The time of an event, in nanoseconds since 1970. Nodes also accept some months of 2262. */
+/**
+ * The time of an event, in nanoseconds since 1970. The schema ends with 2261, but nodes also accept some months of
+ * 2262.
+ */
 const EVENT_TIME = {
   ...TEXT,
   pattern: "^(0|[1-9][0-9]{0,17}|[1-8][0-9]{18}|9[01][0-9]{17})$",
@@ -44,7 +47,7 @@ function bound(minimum: number): OpenApiObject {
   return {
     ...withoutOthers(object({ keep, for: ref("PolicyDuration") }, [])),
     minProperties: 1,
-    description: "The number to keep, their greatest age, or both.",
+    description: "The maximum number of items to keep, their maximum age, or both.",
   };
 }
 const FIELDS = {
@@ -55,8 +58,9 @@ const FIELDS = {
 };
 const POLICY_SCHEMAS = {
   PolicyDuration: {
-    description: "ISO-8601 without years and months, such as P30D, or milliseconds.",
-    // Not a schema that allows any value: with one, generated Python sends null instead of omitting the value.
+    description: "An ISO 8601 duration without years and months, such as P30D, or a number of milliseconds.",
+    // This is not a schema that allows any value, because a generated Python client would then send null instead of
+    // omitting the value.
     anyOf: [
       { ...TEXT, pattern: ISO_DURATION_PATTERN },
       { type: "number", format: "double", minimum: 1, maximum: HUNDRED_YEARS_MS },
@@ -81,7 +85,10 @@ const POLICY_SCHEMAS = {
 const OUTCOME = { txId: TX_ID, txTime: TIME, committed: FLAG, reason: TEXT, duplicateOf: TX_ID };
 const WRITTEN = {
   txId: TX_ID,
-  existed: described(nullable(FLAG), "Null if a history policy has already removed this information."),
+  existed: described(
+    nullable(FLAG),
+    "Whether the document existed before; null if a history policy has already removed this information.",
+  ),
 };
 const EVENT_WRITTEN = { id: TEXT, txId: TX_ID, time: TEXT };
 const CHECKPOINT = {
@@ -94,29 +101,29 @@ const CHECKPOINT = {
   documents: COUNT,
 };
 const SKIPPED = {
-  skipped: described(TEXT, "Why none was saved: `unchanged`, `leased`, …"),
+  skipped: described(TEXT, "The reason why none was saved: `unchanged`, `leased`, …"),
   because: described(TEXT, "The reason as a sentence."),
   lease: nullable(
     object({ owner: TEXT, bytes: BYTES, since: nullable(TIME), expiresAt: TIME, leftBehind: FLAG }),
   ),
 };
-const BEGUN = { begun: described(FLAG, "202: its progress is in /status.") };
+const BEGUN = { begun: described(FLAG, "True in a 202 response. GET /status shows the progress.") };
 
 const ERROR_CODE = oneOf(...ERROR_CODES);
-/** Fields next to some errors. */
+/** The additional fields next to some errors. */
 const ERROR_DETAILS = {
-  limit: described(COUNT, "413: the maximum number of bytes that are accepted."),
+  limit: described(COUNT, "For status 413: the maximum number of bytes that are accepted."),
   txId: described(TX_ID, "The stored transaction of a write whose outcome was not awaited."),
-  floor: described(TX_ID, "410 of a watch: the earliest transaction after which it can begin."),
-  reason: described(TEXT, "410 of a watch: `compacted` or `regressed`."),
-  line: described(COUNT, "A batch: the number of the line that failed, from 1."),
-  accepted: described(COUNT, "A batch: the number of transactions before that line that are stored."),
-  acceptedAfter: described(COUNT, "A batch: the number after it that are stored."),
+  floor: described(TX_ID, "For status 410 of a watch: the earliest transaction after which it can begin."),
+  reason: described(TEXT, "For status 410 of a watch: `compacted` or `regressed`."),
+  line: described(COUNT, "For a batch: the number of the line that failed, counted from 1."),
+  accepted: described(COUNT, "For a batch: the number of stored transactions before that line."),
+  acceptedAfter: described(COUNT, "For a batch: the number of stored transactions after that line."),
   firstTxId: nullable(TX_ID),
   lastTxId: nullable(TX_ID),
   problems: described(
     array({ type: "object", additionalProperties: true }),
-    "Policies: each mistake with its path.",
+    "For policies: each mistake with its path.",
   ),
   ...NOT_READY_DETAILS,
 };
@@ -136,11 +143,11 @@ export const SCHEMAS = {
   ),
   Problem: object(
     {
-      type: described(TEXT, "`about:blank`, since `code` is more exact."),
+      type: described(TEXT, "`about:blank`, because `code` is more specific."),
       title: described(TEXT, "The status in words."),
       status: { type: "integer" },
       detail: described(TEXT, "What happened, in a sentence."),
-      instance: described(TEXT, "The request's path, then # and its X-Request-Id."),
+      instance: described(TEXT, "The request's path, followed by # and its X-Request-Id."),
       code: ERROR_CODE,
       hint: nullable(TEXT),
       ...ERROR_DETAILS,
@@ -149,7 +156,7 @@ export const SCHEMAS = {
   ),
   TxId: TX_ID,
   Json: {
-    description: "Any JSON value, including null, whose integers are safe (at most 2^53 - 1).",
+    description: "Any JSON value, including null. Integers must be safe (at most 2^53 - 1).",
     nullable: true,
   },
   Operation: {
@@ -165,7 +172,7 @@ export const SCHEMAS = {
         ops: { ...array(ref("Operation")), minItems: 1 },
         id: described(
           boundedText(MAX_ID_BYTES, 1),
-          "Your own id: however often it is sent, the transaction is applied once.",
+          "An id that the client chooses. However often a transaction with this id is sent, it is applied only once.",
         ),
       },
       ["ops"],
@@ -174,14 +181,14 @@ export const SCHEMAS = {
   Submitted: object({ txId: TX_ID }),
   Outcome: described(
     object(OUTCOME, ["txId"]),
-    "Only `txId` in a 202: the log has it, and its outcome is not known yet.",
+    "A 202 response contains only `txId`: the transaction is in the log, but its outcome is not known yet.",
   ),
   BatchResult: object({
     accepted: COUNT,
     firstTxId: nullable(TX_ID),
     lastTxId: nullable(TX_ID),
   }),
-  Written: described(object(WRITTEN, ["txId"]), "Only `txId` in a 202."),
+  Written: described(object(WRITTEN, ["txId"]), "A 202 response contains only `txId`."),
   Document: object({ namespace: TEXT, name: TEXT, revision: TX_ID, document: {} }),
   Version: object({ revision: TX_ID, txTime: TIME, deleted: FLAG, document: {} }, [
     "revision",
@@ -195,12 +202,12 @@ export const SCHEMAS = {
   ),
   SavedCheckpoint: described(
     object({ ...BEGUN, ...SKIPPED, ...CHECKPOINT }, []),
-    "The checkpoint, or why none was saved (`skipped`), or that it has begun (202).",
+    "The checkpoint, the reason why none was saved (`skipped`), or, in a 202 response, the note that the save has begun.",
   ),
   Verified: object({ name: TEXT, txId: TX_ID, verifiedAt: TIME, node: TEXT, digest: TEXT }),
   EventRecord: withoutOthers(object(EVENT, ["object", "reason"])),
   RecordedEvent: object({ id: TEXT, txId: TX_ID, ...EVENT }, ["id", "txId", "object", "reason", "time"]),
-  EventWritten: described(object(EVENT_WRITTEN, ["txId"]), "Only `txId` in a 202."),
+  EventWritten: described(object(EVENT_WRITTEN, ["txId"]), "A 202 response contains only `txId`."),
   ...POLICY_SCHEMAS,
   PolicyState: object({
     revision: nullable(TX_ID),
@@ -234,7 +241,7 @@ export const SCHEMAS = {
   Status: STATUS,
 } as const satisfies Readonly<Record<string, OpenApiObject>>;
 
-/** The exact schemas of responses whose operations also have other responses. */
+/** The exact schemas of the responses of operations that have several successful responses. */
 export const EXACT_SCHEMAS = {
   Decided: object(OUTCOME, ["txId", "txTime", "committed"]),
   Indexed: object(WRITTEN),

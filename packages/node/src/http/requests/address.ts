@@ -11,7 +11,7 @@ export const API = "/api/v1/";
 /** The address of a bucket, or of a document in it. */
 export interface DocumentPath {
   readonly bucket: string;
-  /** Undefined if the address ends after the bucket. */
+  /** The key of the document; undefined if the address ends after the bucket. */
   readonly key?: DocumentKey;
 }
 
@@ -22,8 +22,8 @@ export function pathOf(url: string): string {
 }
 
 /**
- * Removes scheme and host from a URL that has them before its path, as in requests to proxies. That host overrides the Host header (RFC
- * 9112, 3.2.2).
+ * Removes the scheme and the host from a URL that has them before its path, as in requests to proxies. That host
+ * overrides the Host header (RFC 9112, 3.2.2).
  */
 export function toOriginForm(request: IncomingMessage): void {
   const { url = "/" } = request;
@@ -35,8 +35,9 @@ export function toOriginForm(request: IncomingMessage): void {
 }
 
 /**
- * Parses `/api/v1/{bucket}/{namespace}/{name…}` as it was sent. The router's own decoding is not used: it cannot tell `/` from `%2F`, and
- * it normalizes legal names (`a//b`, `a/./b`). Each part is decoded exactly once.
+ * Parses `/api/v1/{bucket}/{namespace}/{name…}` as it was sent. The router's own decoding is not used, because it
+ * cannot distinguish `/` from `%2F`, and it normalizes valid names (`a//b`, `a/./b`). Each part is decoded exactly
+ * once.
  */
 export function parseDocumentPath(url: string): DocumentPath {
   const path = pathOf(url);
@@ -54,7 +55,7 @@ export function parseDocumentPath(url: string): DocumentPath {
   return { bucket, key: documentKey(bucket, namespace, name) };
 }
 
-/** Returns the bucket in a URL below /api/v1/ as it was sent; for any other URL an empty string. */
+/** Returns the bucket in a URL below /api/v1/ as it was sent. Returns an empty string for any other URL. */
 export function sentBucket(url: string): string {
   const path = pathOf(url);
   if (!path.startsWith(API)) return "";
@@ -78,8 +79,8 @@ export type Query<P extends QueryParameters> = {
 };
 
 /**
- * Parses the query of `url`. Rejects unknown parameters, and repeated ones unless they are repeatable: ignoring a
- * misspelt filter would return more than was requested.
+ * Parses the query of `url`. Rejects unknown parameters, because a request with a misspelt filter would otherwise
+ * return more than was requested. Also rejects repeated parameters unless they are repeatable.
  */
 export function parseQuery<P extends QueryParameters>(url: string, parameters: P): Query<P> {
   const start = url.indexOf("?");
@@ -108,7 +109,9 @@ function unknownParameter(name: string, parameters: QueryParameters): CairnError
   const known = Object.keys(parameters);
   return badRequest(
     `Unknown parameter ${JSON.stringify(name)}.`,
-    known.length === 0 ? "This address takes no parameters." : `This address takes ${known.join(", ")}.`,
+    known.length === 0
+      ? "Omit the parameter: this address has none."
+      : `Use only the parameters of this address: ${known.join(", ")}.`,
   );
 }
 
@@ -130,12 +133,12 @@ function decodePart(part: string, where: "address" | "query", escaped = part): s
 
 function notFound(path: string): CairnError {
   return new CairnError("NOT_FOUND", `There is nothing at ${path}.`, {
-    hint: "Documents are at /api/v1/{bucket}/{namespace}/{name}; GET /openapi.json lists all addresses.",
+    hint: "Use an address that GET /openapi.json lists. Documents are at /api/v1/{bucket}/{namespace}/{name}.",
   });
 }
 
 function reserved(bucket: string): CairnError {
   return new CairnError("NOT_FOUND", `There is nothing at ${API}${bucket} for this method.`, {
-    hint: `"${bucket}" is a reserved name and cannot be a bucket; GET /openapi.json lists all addresses with their methods.`,
+    hint: `Use another bucket, because the name "${bucket}" is reserved. GET /openapi.json lists all addresses with their methods.`,
   });
 }

@@ -19,22 +19,25 @@ export interface BatchResult {
 /** The options for a batch. */
 export interface BatchOptions {
   readonly maxLineBytes: number;
-  /** The number of the first line. */
+  /** The number that the first line has in error messages. */
   readonly firstLine: number;
-  /** Starts a time limit. Each line has one while the log stores it, and the index has one after the last line. */
+  /**
+   * Starts a time limit. There is one for the time in which the log stores each line, and one for the time in which the
+   * index applies the transactions after the last line.
+   */
   readonly startLimit: () => Deadline;
 }
 
 /**
- * The maximum number of bytes waiting for the log at a time. This bounds memory; a larger number would not make a log
- * faster.
+ * The maximum number of bytes that wait for the log at a time. It bounds the memory in use. A larger number would not
+ * make a log faster.
  */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 /**
- * Submits a stream of lines in order, many concurrently, and stops at the first rejected line. Lines are checked before
- * they are submitted, so no line after an invalid one is stored. Only if the log itself rejects a line may later lines
- * that are already in flight be stored.
+ * Submits a stream of lines in order, many of them concurrently, and stops at the first rejected line. Lines are
+ * checked before they are submitted, so no line after an invalid one is stored. If the log itself rejects a line,
+ * however, later lines that are already in flight may be stored.
  */
 export class BatchSubmission {
   readonly #api: NodeApi;
@@ -45,7 +48,7 @@ export class BatchSubmission {
    */
   readonly #waiting: { bytes: number; done: Promise<unknown> }[] = [];
   #waitingBytes = 0;
-  /** The number of submitted lines, whatever their outcome. */
+  /** The number of submitted lines, regardless of their outcome. */
   #submitted = 0;
   #accepted = 0;
   #firstTxId: TxId | null = null;
@@ -59,11 +62,11 @@ export class BatchSubmission {
   }
 
   /**
-   * Resolves once every submitted line has been acknowledged or rejected. Returns the time limit for indexing, which
-   * starts with the last line because the client determines how long the lines take to arrive.
+   * Submits all lines, and resolves once each has been acknowledged or rejected. Returns the time limit for indexing.
+   * It starts with the last line, because the client determines how long the lines take to arrive.
    */
   async submitAll(body: Readable): Promise<Deadline> {
-    // Leaving the loop early must not destroy the connection, which the response needs.
+    // The connection must not be destroyed if the loop is left early, because it is needed for the response.
     let limit: Deadline;
     const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
     try {
@@ -88,7 +91,10 @@ export class BatchSubmission {
     return this.#last;
   }
 
-  /** Returns the summary, or throws the error of the earliest failed line, with the summary of the accepted lines. */
+  /**
+   * Returns the summary. If a line failed, throws the error of the earliest such line, with a summary of the accepted
+   * lines.
+   */
   result(): BatchResult {
     const summary = {
       accepted: this.#accepted,

@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { badBody, type RequestError } from "../answers/request-error.ts";
 
-/** Character codes. */
+/** The codes of characters. */
 const QUOTE = 34;
 const BACKSLASH = 92;
 const COLON = 58;
@@ -17,9 +17,9 @@ const UPPER_E = 69;
 const ALWAYS_EXACT_CHARACTERS = 15;
 
 /**
- * Parses JSON without losing data; `__proto__` is a key like any other. Returns undefined if there is only white space. Throws `TX_INVALID`
- * for bytes that are not UTF-8, numbers that would change, and repeated names in an object. `onText` is called with the JSON before the
- * last two checks, and may throw a more exact error.
+ * Parses JSON without losing data. `__proto__` is a key like any other. Returns undefined if there is only white space.
+ * Throws `TX_INVALID` for bytes that are not UTF-8, numbers that would change, and repeated names in an object.
+ * `onText` is called with the JSON before the last two checks, and may throw a more specific error.
  */
 export function parseJson(bytes: Buffer, onText?: (json: string) => void): unknown {
   if (!isUtf8(bytes)) throw badBody("The body is not valid UTF-8.");
@@ -41,9 +41,9 @@ function hasByteOrderMark(bytes: Buffer): boolean {
 }
 
 /**
- * Throws if `value`, parsed from the JSON `text`, has lost information: a number differs from the written one, or
- * JSON.parse silently dropped all but the last of several members with the same name. A fast pass over `text` nearly
- * always decides; a slow pass follows only if that is inconclusive.
+ * Throws `TX_INVALID` if information was lost when `value` was parsed from the JSON `text`. Either a number differs
+ * from the written one, or JSON.parse silently dropped all but the last of several members with the same name. A fast
+ * pass over `text` is nearly always conclusive; if it is not, a slow pass follows.
  */
 function refuseUnfaithful(text: string, value: unknown): void {
   const { members, isNumberInDoubt } = scan(text);
@@ -69,7 +69,7 @@ function scan(text: string): { members: number; isNumberInDoubt: boolean } {
   return { members, isNumberInDoubt };
 }
 
-/** Returns the number of members of all objects in `value`; 0 if `expected` is 0. */
+/** Returns the number of members of all objects in `value`, or 0 if `expected` is 0. */
 function memberCount(value: unknown, expected: number): number {
   if (expected === 0 || typeof value !== "object" || value === null) return 0;
   const rest: unknown[] = [value];
@@ -164,14 +164,14 @@ function hasExponent(text: string, from: number, end: number): boolean {
 function isPreserved(number: string): boolean {
   const value = Number(number);
   const written = String(value);
-  // Programs write their own numbers in this form.
+  // Most numbers are written in this form, because programs write them that way.
   if (written === number) return true;
   return Number.isFinite(value) && canonical(number) === canonical(written);
 }
 
 /**
- * Returns a canonical string for all spellings of a number: its digits without leading and trailing zeros, and a power
- * of ten.
+ * Returns the canonical form of a number, which is the same for all its spellings: its digits without leading and
+ * trailing zeros, and a power of ten.
  */
 function canonical(number: string): string {
   const [, sign = "", whole = "", fraction = "", power = "0"] =
@@ -208,13 +208,13 @@ function changedNumber(number: string, where: string): RequestError {
     : "is larger than any number that can be stored";
   return badBody(
     `The number ${shown(number)}${where} ${becomes}.`,
-    "Nothing was stored. Numbers are stored as 64-bit floating point; store one with more digits as a string.",
+    "Write a number with more digits as a string: numbers are stored as 64-bit floating-point values. Nothing was stored.",
   );
 }
 
 function repeatedName(where: string): RequestError {
   return badBody(
     `The body contains an object with a repeated name${where}.`,
-    "Nothing was stored. One of the two values would be lost: send only one.",
+    "Send only one of the two values, because the other one would be lost. Nothing was stored.",
   );
 }

@@ -1,6 +1,6 @@
-/** A line of an NDJSON body, without its line break. Blank lines are counted but not returned. */
+/** A line of an NDJSON body, without its line break. Blank lines are counted but not yielded. */
 export interface NdjsonLine {
-  /** The line's number, from 1. */
+  /** The line's number, counted from 1. */
   readonly number: number;
   readonly bytes: Buffer;
 }
@@ -10,8 +10,8 @@ const CARRIAGE_RETURN = 13;
 
 /**
  * Splits a stream of bytes into lines, and yields an array of the lines that each chunk completes. Memory is bounded:
- * for a line longer than `maxBytes` it throws `tooLong` before the rest of that line is read, but after yielding the
- * preceding lines.
+ * if a line is longer than `maxBytes`, the preceding lines are yielded, and then the error that `tooLong` returns is
+ * thrown before the rest of the line is read.
  */
 export async function* ndjsonLines(
   source: AsyncIterable<Buffer>,

@@ -7,16 +7,16 @@ import { parseDuration } from "../../text/duration.ts";
 import { badRequest } from "../answers/request-error.ts";
 import { array, boundedText, FLAG, type OpenApiObject, ref, TEXT, TIME, TX_ID } from "./schema-parts.ts";
 
-/** A query parameter: how it is read, and how OpenAPI describes it. */
+/** A query parameter: how it is parsed and how OpenAPI describes it. */
 export interface QueryParameter<Option extends string = string, Value = unknown> {
-  /** The name under which the value is passed on, usually that of an option of the node's API. */
+  /** The name under which the value is passed on. This is usually the name of an option of the node's API. */
   readonly option: Option;
   /** Parses `text`, or throws `REQUEST_INVALID` with the parameter's `name`. */
   readonly parse: (text: string, name: string) => Value;
   readonly schema: OpenApiObject;
   readonly description: string;
   readonly isRequired?: true;
-  /** True if the parameter may be repeated; `parse` then returns an array, and the arrays are concatenated. */
+  /** True if the parameter may be repeated. In that case `parse` returns an array, and the arrays are concatenated. */
   readonly isRepeatable?: true;
 }
 
@@ -57,7 +57,8 @@ function parseWhere(text: string, name: string): readonly FieldQuery[] {
   throw badRequest(`${name} must be field:value, such as state:running, not ${JSON.stringify(text)}.`);
 }
 
-// The patterns must work for clients, too: RE2 and Rust's engine have no lookahead, and RE2 counts repetitions only up to 1,000.
+// Clients must be able to use the patterns, too. RE2 and Rust's engine have no lookahead, and RE2 supports repetition
+// counts only up to 1,000.
 const NUMBER = String.raw`[0-9]{1,9}(\.[0-9]{1,9})?`;
 const SECONDS = `${NUMBER}S`;
 const HOURS_TO_SECONDS = `T(${NUMBER}H(${NUMBER}M)?(${SECONDS})?|${NUMBER}M(${SECONDS})?|${SECONDS})`;
@@ -66,12 +67,12 @@ const ISO_DURATION = `P(${DAYS}(${HOURS_TO_SECONDS})?|${HOURS_TO_SECONDS})`;
 const DURATION_PATTERN = `^([0-9]{1,15}|${ISO_DURATION})$`;
 const DURATION_REGEXP = new RegExp(DURATION_PATTERN);
 
-/** The pattern of an ISO-8601 duration from weeks to seconds. */
+/** The pattern of an ISO 8601 duration with units from weeks to seconds. */
 export const ISO_DURATION_PATTERN = `^${ISO_DURATION}$`;
 
 const HOUR_MS = 3_600_000;
 
-/** Parses a duration, in ISO-8601 or in milliseconds, and returns milliseconds, at most an hour. */
+/** Parses a duration of at most an hour, given in ISO 8601 format or in milliseconds, and returns milliseconds. */
 export function parseTimeout(text: string, name: string): number {
   return Math.min(parseMilliseconds(text, name), HOUR_MS);
 }
@@ -95,29 +96,29 @@ function parseHeartbeat(text: string, name: string): number {
   throw badRequest(`${name} must be a duration from PT0.1S to PT1H, not ${JSON.stringify(text)}.`);
 }
 
-/** Parses an ISO-8601 time (UTC if it names no zone), and returns it as nodes write it. */
+/** Parses an ISO 8601 time (in UTC if it names no zone), and returns it in the form in which nodes write times. */
 export function parseTime(text: string, name: string): string {
   const time = utcTime(text);
   if (time.isValid && text.includes("T")) return time.toISO();
   throw badRequest(
-    `${name} must be an ISO-8601 time, not ${JSON.stringify(text)}.`,
-    "For example 2026-11-20T06:12:26.123Z.",
+    `${name} must be an ISO 8601 time, not ${JSON.stringify(text)}.`,
+    "Write, for example, 2026-11-20T06:12:26.123Z.",
   );
 }
 
-/** Parses an ISO-8601 time. The unescaped + of a zone's offset arrives as a space. */
+/** Parses an ISO 8601 time. An unescaped + in a zone's offset arrives as a space. */
 function utcTime(text: string): ReturnType<typeof DateTime.fromISO> {
   return DateTime.fromISO(text.replace(" ", "+"), { zone: "utc" });
 }
 
-/** Parses a transaction id or an ISO-8601 time (UTC if it names no zone). */
+/** Parses a transaction id or an ISO 8601 time (in UTC if it names no zone). */
 export function parseAsOf(text: string, name: string): AsOf {
   if (/^\d+$/.test(text)) return { txId: parseTxId(text, name) };
   const time = utcTime(text);
   if (time.isValid) return { time: time.toISO() };
   throw badRequest(
-    `${name} must be a transaction id or an ISO-8601 time, not ${JSON.stringify(text)}.`,
-    "For example 1200 or 2026-11-20T06:12:26.123Z.",
+    `${name} must be a transaction id or an ISO 8601 time, not ${JSON.stringify(text)}.`,
+    "Write, for example, 1200 or 2026-11-20T06:12:26.123Z.",
   );
 }
 
@@ -128,7 +129,7 @@ const LIMIT = { type: "integer", minimum: 1, maximum: MAX_LIMIT };
 const CLOCK = String.raw`T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?`;
 const AS_OF = {
   ...TEXT,
-  // Nodes accept more forms of ISO-8601.
+  // Nodes also accept other forms of ISO 8601.
   pattern: `^([0-9]{1,16}|[0-9]{4}-[0-9]{2}-[0-9]{2}(${CLOCK})?)$`,
   example: "2026-11-20T06:12:26.123Z",
 };
@@ -174,15 +175,16 @@ function txIdParameter<Option extends string>(
   return parameter(option, parseTxId, ref("TxId"), description);
 }
 
-const TIMEOUT = "How long to wait (ISO-8601 or milliseconds): 30 s by default, at most an hour.";
+const TIMEOUT =
+  "How long to wait, as an ISO 8601 duration or in milliseconds: 30 s by default, and at most an hour.";
 const timeout = parameter("timeoutMs", parseTimeout, DURATION, TIMEOUT);
 const limit = parameter("limit", parseLimit, LIMIT, "The maximum number of items on a page; 100 by default.");
-const namespace = textParameter("namespace", NAMESPACE, "Only this namespace.");
+const namespace = textParameter("namespace", NAMESPACE, "Return only items in this namespace.");
 const asOf = parameter(
   "asOf",
   parseAsOf,
   AS_OF,
-  "The state at a transaction id, or at an ISO-8601 time such as 2026-11-20T06:12:26.123Z.",
+  "Return the state at a transaction id, or at an ISO 8601 time such as 2026-11-20T06:12:26.123Z.",
 );
 
 /** The schemas of the parts of a document's path. */
@@ -194,18 +196,21 @@ export const DOCUMENT_PATH: OpenApiObject = {
 
 /** The parameters of every read. */
 export const READ_PARAMETERS = {
-  "min-tx": txIdParameter("minTx", "Waits until this node has indexed this transaction."),
-  stale: flagParameter("stale", "Reads the index even if the node is not ready."),
+  "min-tx": txIdParameter("minTx", "Wait until this node has indexed this transaction."),
+  stale: flagParameter("stale", "Read the index even if the node is not ready."),
   linearizable: flagParameter(
     "linearizable",
-    "Includes everything that any node acknowledged before this request, by means of a barrier in the log. Cannot be combined with `stale`.",
+    "Include everything that any node acknowledged before this request, by means of a barrier in the log. Cannot be combined with `stale`.",
   ),
   timeout,
 };
 
 /** The parameters of every write. */
 export const WRITE_PARAMETERS = {
-  await: flagParameter("await", "Whether to respond once it is indexed (200) or once the log has it (202)."),
+  await: flagParameter(
+    "await",
+    "If true, respond once the write is indexed (200); if false, respond once it is in the log (202).",
+  ),
   timeout,
 };
 
@@ -216,7 +221,7 @@ export const BATCH_PARAMETERS = {
     "firstLine",
     parseLineNumber,
     { ...TX_ID, minimum: 1 },
-    "The number of the first line, for errors.",
+    "The number of the first line, as used in errors.",
   ),
 };
 
@@ -224,21 +229,21 @@ export const BATCH_PARAMETERS = {
 export const PAGE_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
-  cursor: textParameter("cursor", CURSOR, "From the Link of the previous page."),
+  cursor: textParameter("cursor", CURSOR, "The cursor in the Link of the previous page."),
 };
 
 /** The parameters of a list of documents. */
 export const LIST_PARAMETERS = {
   ...PAGE_PARAMETERS,
   namespace,
-  prefix: textParameter("prefix", TEXT, "Only names that begin with this prefix."),
+  prefix: textParameter("prefix", TEXT, "Return only names that begin with this prefix."),
   "as-of": asOf,
   where: {
     option: "where",
     parse: parseWhere,
     schema: { ...array(WHERE), minItems: 1, maxItems: MAX_FIELDS },
     description:
-      "`field:value` of an indexed field. May be repeated for several fields, all of which must then match.",
+      "Return only documents with this `field:value` in an indexed field. May be repeated for several fields, all of which must match.",
     isRepeatable: true,
   },
 } as const;
@@ -249,11 +254,12 @@ export const DOCUMENT_PARAMETERS = {
   "as-of": asOf,
   history: flagParameter(
     "history",
-    "Returns a list of the versions, newest first. Takes `limit` and `cursor`, but not `as-of`.",
+    "Return a list of the versions, newest first. Can be combined with `limit` and `cursor`, but not with `as-of`.",
   ),
 };
 
-const KEY_WORDS = "`namespace/name`; a name alone is in the namespace `default`.";
+const KEY_WORDS =
+  "The key of the document, `namespace/name`. A name without a namespace is in the namespace `default`.";
 /** The parameter that addresses a document. */
 export const KEY_PARAMETERS = { key: { ...textParameter("key", KEY, KEY_WORDS), isRequired: true } } as const;
 
@@ -261,38 +267,38 @@ export const KEY_PARAMETERS = { key: { ...textParameter("key", KEY, KEY_WORDS), 
 export const EVENT_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
-  bucket: textParameter("bucket", TEXT, "Only events of this bucket."),
-  object: textParameter("object", TEXT, "Only events of this object."),
+  bucket: textParameter("bucket", TEXT, "Return only events about objects in this bucket."),
+  object: textParameter("object", TEXT, "Return only events about this object."),
   before: textParameter(
     "before",
     EVENT_PLACE,
-    "Only events older than the one with this id, or than a time in nanoseconds since 1970.",
+    "Return only events older than the event with this id, or than a time in nanoseconds since 1970.",
   ),
 };
 
 /** The parameters of a watch. */
 export const WATCH_PARAMETERS = {
-  bucket: textParameter("bucket", BUCKET, "Only this bucket."),
+  bucket: textParameter("bucket", BUCKET, "Send only changes in this bucket."),
   namespace,
   from: txIdParameter(
     "from",
-    "The transaction after which to begin; by default the last one that the node has indexed.",
+    "The transaction after which to begin. Defaults to the last one that the node has indexed.",
   ),
   "from-time": parameter(
     "fromTime",
     parseTime,
     TIME,
-    "With `from`: the time of that transaction, as known to the watcher.",
+    "With `from`: the time of that transaction, as the watcher knows it.",
   ),
   heartbeat: parameter(
     "heartbeatMs",
     parseHeartbeat,
     DURATION,
-    "How long without an event until a heartbeat is sent: PT0.1S to PT1H, PT10S by default.",
+    "The time without an event after which a heartbeat is sent: PT0.1S to PT1H, and PT10S by default.",
   ),
 };
 
 /** The parameters of saving a checkpoint. */
 export const CHECKPOINT_PARAMETERS = {
-  await: flagParameter("await", "Whether to respond only once the checkpoint is saved."),
+  await: flagParameter("await", "If true, respond only once the checkpoint has been saved."),
 };

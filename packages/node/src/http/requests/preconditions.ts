@@ -6,7 +6,7 @@ import { isSafeMethod } from "./request-head.ts";
 /** A list of revisions, or any revision (`*`). */
 type Tags = "any" | readonly Revision[];
 
-/** The If-Match and If-None-Match of a request. */
+/** The If-Match and If-None-Match headers of a request. */
 export interface Preconditions {
   readonly match?: Tags;
   readonly noneMatch?: Tags;
@@ -29,9 +29,9 @@ export function parsePreconditions(headers: IncomingHttpHeaders): Preconditions 
 }
 
 /**
- * Returns the error for a precondition that the route would ignore; undefined if there is none. `isEvaluated` is
- * whether the route evaluates If-Match and If-None-Match. Even if it does not, a read may contain If-None-Match:
- * ignoring it only means sending a body that the cache already has.
+ * Returns the error for a precondition that the route would ignore; undefined if there is none. `isEvaluated` is true
+ * if the route evaluates If-Match and If-None-Match. Even if it does not, a read may contain If-None-Match, because the
+ * only consequence is that a cache is sent a body that it already has.
  */
 export function preconditionProblem(
   headers: IncomingHttpHeaders,
@@ -49,13 +49,13 @@ export function preconditionProblem(
 function unkept(header: string): RequestError {
   return badRequest(
     `The precondition ${header} is not supported here.`,
-    "If-Match and If-None-Match are supported for documents and policies; in a transaction, use a match operation.",
+    "Use If-Match and If-None-Match only for documents and policies. In a transaction, use a match operation.",
   );
 }
 
 /**
- * Parses the tags of a header. Weak tags count as strong ones, since proxies that compress weaken them. A tag that is not a revision matches
- * nothing.
+ * Parses the tags of a header. Weak tags count as strong ones, because proxies that compress responses weaken the tags.
+ * A tag that is not a revision matches nothing.
  */
 function parseTags(header: string): Tags {
   if (header.trim() === "*") return "any";
@@ -84,9 +84,10 @@ export function readDecision(
 }
 
 /**
- * Returns the revision that a conditional write requires (null: no document), for the transaction to compare. A single
- * revision and "absent" are taken from the headers. Other preconditions are evaluated against the current revision,
- * which the transaction then requires. `lost` creates the error if the precondition does not hold now.
+ * Returns the revision that a conditional write requires, which the transaction then compares; null if there must be no
+ * document. A single revision and "absent" are taken from the headers. Other preconditions are evaluated against the
+ * current revision, which the transaction then requires. `lost` creates the error if the precondition does not hold
+ * now.
  */
 export async function expectedRevision(
   preconditions: Preconditions,
@@ -102,15 +103,18 @@ export async function expectedRevision(
   return revision ?? null;
 }
 
-/** Returns the 412 for a document that has another revision. */
+/** Returns the error for a document that has another revision (status 412). */
 export function conflict(revision: Revision | undefined): RequestError {
   return lostBecause(`the document is ${revision === undefined ? "absent" : `at revision ${revision}`}`);
 }
 
-/** Returns the 412 for a write that was aborted; `reason` is that of the outcome: a code followed by words. */
+/**
+ * Returns the error for a write that was aborted (status 412). `reason` is the reason in the outcome: a code followed
+ * by words.
+ */
 export function lostBecause(
   reason = "the document was changed in the meantime",
-  hint = "Read the document again, and decide whether to write it.",
+  hint = "Read the document again and decide whether to write it.",
 ): RequestError {
   const words = reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
   return new RequestError("CONFLICT", `The precondition does not hold: ${words}.`, { status: 412, hint });

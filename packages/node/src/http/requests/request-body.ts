@@ -10,22 +10,28 @@ import {
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Called with a JSON body before it is validated. If it throws an error, that is sent as the response. */
+    /**
+     * Called with a JSON body before it is validated. If the function throws an error, the error is sent as the
+     * response.
+     */
     onBody?: (json: string) => void;
   }
 }
 
-/** The media type of many JSON values, one a line. */
+/** The media type of many JSON values, one per line. */
 export const NDJSON = "application/x-ndjson";
 /** Other names of NDJSON. */
 const NDJSON_ALIASES = ["application/ndjson", "application/jsonl", "application/x-jsonlines"];
-/** The types with which generated clients send strings unchanged; some encode any type with "json" in its name as one JSON value. */
+/**
+ * The types with which generated clients send strings unchanged. Some clients encode a body of any type with "json" in
+ * its name as one JSON value.
+ */
 const TEXT_TYPES = ["text/plain", "application/octet-stream"];
 
 /** Makes a server read bodies as JSON and reject other types. */
 export function acceptBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
-  // `curl -d` declares a form, and many clients declare a string as text/plain.
+  // `curl -d` declares its body as a form, and many clients declare a string as text/plain.
   const types = ["application/json", "text/plain", "application/x-www-form-urlencoded"];
   app.addContentTypeParser(types, { parseAs: "buffer" }, json);
   app.addContentTypeParser(/^application\/[\w.-]+\+json(?:;|$)/, { parseAs: "buffer" }, json);
@@ -35,7 +41,7 @@ export function acceptBodies(app: FastifyInstance): void {
   });
 }
 
-/** Makes the routes of `app`, a part of a server, accept streams of JSON lines and reject other types. */
+/** Makes the routes of `app`, which is a part of a server, accept streams of JSON lines and reject other types. */
 export function acceptLines(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser([NDJSON, ...NDJSON_ALIASES, ...TEXT_TYPES], (request, payload, done) =>
@@ -66,9 +72,9 @@ export function jsonBody(request: FastifyRequest): unknown {
   if (request.headers["content-range"] !== undefined) {
     throw badRequest(
       "Partial documents cannot be stored: the request has a Content-Range.",
-      "Send the whole body.",
+      "Send the whole document without Content-Range.",
     );
   }
-  if (request.body === undefined) throw badBody("The request has no body.", "Send JSON.");
+  if (request.body === undefined) throw badBody("The request has no body.", "Send a JSON body.");
   return request.body;
 }

@@ -1,10 +1,13 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 
-/** Ids from clients may have any form that cannot be mistaken for something else in log output. */
+/** Matches acceptable ids from clients, which are those that cannot be mistaken for something else in log output. */
 const ACCEPTED_ID = /^[\w.:/+=-]{1,128}$/;
 
-/** The random prefix of this process's own ids. Random bytes for each id would take longer than the rest of a request. */
+/**
+ * The random prefix of the ids that this process generates. Generating random bytes for each id would take longer than
+ * the rest of a request.
+ */
 const PREFIX = randomBytes(9).toString("base64url");
 let lastId = 0;
 
@@ -14,7 +17,7 @@ export function newRequestId(): string {
   return `${PREFIX}-${lastId}`;
 }
 
-/** Returns the id of a request: its header X-Request-Id if it has a valid one, else a new id. */
+/** Returns the id of a request: the value of its header X-Request-Id if it is valid, and otherwise a new id. */
 export function requestId({ headers }: Pick<IncomingMessage, "headers">): string {
   const given = headers["x-request-id"];
   return typeof given === "string" && ACCEPTED_ID.test(given) ? given : newRequestId();

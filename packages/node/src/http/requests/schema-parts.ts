@@ -8,7 +8,7 @@ export const TX_ID = {
   minimum: 0,
   maximum: Number.MAX_SAFE_INTEGER,
 } as const;
-/** An ISO-8601 time in UTC. */
+/** An ISO 8601 time in UTC. */
 export const TIME = { type: "string", format: "date-time" } as const;
 /** Any string. */
 export const TEXT = { type: "string" } as const;
@@ -26,7 +26,10 @@ export function ref(name: string): OpenApiObject {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-/** Returns the schema of an object with these properties; all are required unless `required` lists those that are. */
+/**
+ * Returns the schema of an object with these properties. All of them are required unless `required` lists those that
+ * are.
+ */
 export function object(
   properties: OpenApiObject,
   required: readonly string[] = Object.keys(properties),
@@ -35,8 +38,8 @@ export function object(
 }
 
 /**
- * Returns the schema of a string of `minLength` to `maxLength` characters. If the product limits bytes, the same number of characters is
- * the upper bound.
+ * Returns the schema of a string of `minLength` to `maxLength` characters. If a node limits the number of bytes, the
+ * same number of characters is the upper bound.
  */
 export function boundedText(maxLength: number, minLength = 0): OpenApiObject {
   return { ...TEXT, ...(minLength === 0 ? {} : { minLength }), maxLength };
@@ -47,7 +50,7 @@ export function oneOf(...texts: readonly string[]): OpenApiObject {
   return { ...TEXT, enum: texts };
 }
 
-/** Returns an object schema that allows no other properties, for objects that a node refuses if they have any. */
+/** Returns an object schema that allows no other properties, for objects that a node rejects if they have any. */
 export function withoutOthers(schema: OpenApiObject): OpenApiObject {
   return { ...schema, additionalProperties: false };
 }
@@ -57,12 +60,12 @@ export function array(items: OpenApiObject): OpenApiObject {
   return { type: "array", items };
 }
 
-/** Returns the schema of an object with any property names, each with one of `values`. */
+/** Returns the schema of an object whose properties may have any names and whose values have the schema `values`. */
 export function dictionary(values: OpenApiObject): OpenApiObject {
   return { type: "object", additionalProperties: values };
 }
 
-/** Returns the schema, extended to allow null. */
+/** Returns the schema extended to allow null. */
 export function nullable(schema: OpenApiObject): OpenApiObject {
   return { ...schema, nullable: true };
 }

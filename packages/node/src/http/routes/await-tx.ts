@@ -12,7 +12,8 @@ export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
 
 /**
  * Waits until a transaction that was just submitted is indexed. Even if indexing takes too long or the node stops, the
- * transaction is stored. The error therefore contains its id, since sending it again would apply it twice.
+ * transaction is stored. The error therefore contains its id, because the transaction would be applied twice if it were
+ * sent again.
  */
 export async function awaitSubmitted(
   api: NodeApi,
@@ -29,14 +30,14 @@ export async function awaitSubmitted(
         ? `Transaction ${id} is stored, but was not indexed within ${limit.limitMs} ms.`
         : error.message;
     throw new RequestError(error.code, message, {
-      hint: `The transaction is stored; GET /api/v1/tx/${id} returns its outcome, here or at another node, and cairn status shows the node's progress.`,
+      hint: `Do not send the transaction again, because it is stored. Read its outcome with GET /api/v1/tx/${id}, from this node or another one. cairn status shows the node's progress.`,
       cause: error,
       details: { txId: id },
     });
   }
 }
 
-/** Returns the result of a checkpoint store; throws `STORE_UNREACHABLE` once the limit has passed. */
+/** Returns the result of a call to a checkpoint store. Throws `STORE_UNREACHABLE` once the limit has passed. */
 export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promise<T> {
   const given = await withTimeout(answer, limit.leftMs);
   if (given !== TIMED_OUT) return given;
@@ -44,7 +45,7 @@ export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promi
     "STORE_UNREACHABLE",
     `The checkpoint store did not respond within ${limit.limitMs} ms.`,
     {
-      hint: "Try again, or wait longer with timeout=; check whether the store can be reached.",
+      hint: "Check whether the store can be reached, and try again, or wait longer with timeout=.",
     },
   );
 }

@@ -21,7 +21,8 @@ export const checkpointRoutes: RegisterRoutes = (app, api) => {
   app.post("/api/v1/checkpoints", async (request, reply) => {
     const query = parseQuery(request.url, CHECKPOINT_PARAMETERS);
     const { begun, done } = api.checkpoint();
-    // A client that does not wait finds the failure in /status. An unhandled rejection would end the process.
+    // A client that does not wait finds the failure in /status. Without this handler, the unhandled rejection would end
+    // the process.
     done.catch(() => undefined);
     await begun;
     if (query.await !== true) return reply.code(202).send({ begun: true });

@@ -39,7 +39,8 @@ const BY_KEY = "/api/v1/buckets/:bucket/document";
 const CONDITIONAL = { preconditions: true };
 
 /**
- * Registers lists and documents below /api/v1/{bucket}. Must be registered last, since they match every address that no other route does.
+ * Registers the routes of lists and documents below /api/v1/{bucket}. They must be registered last, because they match
+ * every address that no other route matches.
  */
 export const documentRoutes: RegisterRoutes = (app, api) => {
   const read = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
@@ -74,9 +75,10 @@ function parseAddress(url: string): DocumentPath & { readonly isList: boolean } 
 }
 
 /**
- * Returns the document of a URL, and the other parameters. Clients resolve dot segments before they send a path, so a document with such a
- * name is addressed by the parameter `key`: of the bucket, or of the address that OpenAPI describes, since the bucket alone is always a
- * list there.
+ * Returns the key of the document that a URL addresses, and the other parameters. Clients resolve dot segments before
+ * they send a path, so a document with such a name is addressed by the parameter `key`. This parameter follows the
+ * address of the bucket, or the separate address that OpenAPI describes, because in OpenAPI the bucket alone always
+ * means a list.
  */
 function addressed<P extends QueryParameters>(
   { url, method }: FastifyRequest,
@@ -87,7 +89,8 @@ function addressed<P extends QueryParameters>(
   if (key !== undefined) return { key, query: parseQuery(url, parameters) };
   const query: object = parseQuery(url, { ...parameters, ...KEY_PARAMETERS });
   const { key: given, ...others } = query as Query<typeof KEY_PARAMETERS>;
-  if (given === undefined) throw badRequest("The parameter key is missing: namespace/name of the document.");
+  if (given === undefined)
+    throw badRequest("The parameter key, the namespace/name of the document, is missing.");
   return { key: parseDocumentKey(bucket, given), query: others as Query<P> };
 }
 
@@ -156,7 +159,7 @@ async function write(
   const preconditions = parsePreconditions(request.headers);
   const ops = [operation];
   if (preconditions !== undefined) {
-    // The read only finds the revision to compare with: the transaction compares again, in the log's order.
+    // The read only determines the revision to compare. The transaction compares it again, in the log's order.
     const expected = await expectedRevision(preconditions, async () => (await api.get(key))?.revision);
     ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, expected]);
   }
@@ -173,8 +176,8 @@ async function write(
 }
 
 /**
- * Reads whether a key had a document before transaction `txId`, for a transaction that is no longer among the newest.
- * Null if a history policy has removed the version that shows it.
+ * Determines whether a key had a document before transaction `txId`, for a transaction that is no longer among the
+ * newest. Returns null if a history policy has removed the version that would show it.
  */
 async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
@@ -186,7 +189,7 @@ async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promis
   }
 }
 
-/** Rejects preconditions: a response with several documents or versions has no single revision to compare. */
+/** Rejects preconditions, because a response with several documents or versions has no single revision to compare. */
 function refusePreconditions({ headers, method }: FastifyRequest): void {
   const problem = preconditionProblem(headers, method, false);
   if (problem !== undefined) throw problem;
@@ -194,6 +197,6 @@ function refusePreconditions({ headers, method }: FastifyRequest): void {
 
 function absent({ bucket, namespace, name }: DocumentKey): CairnError {
   return new CairnError("NOT_FOUND", `There is no ${JSON.stringify(`${namespace}/${name}`)} in ${bucket}.`, {
-    hint: `cairn list ${bucket}, or GET /api/v1/${bucket}?namespace=…, lists the documents.`,
+    hint: `List the documents with cairn list ${bucket} or GET /api/v1/${bucket}?namespace=….`,
   });
 }

@@ -9,7 +9,7 @@ import { jsonBody } from "../requests/request-body.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** Registers GET and POST /api/v1/events, for events that applications record apart from their documents. */
+/** Registers GET and POST /api/v1/events, for events that applications record separately from their documents. */
 export const eventRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/events", async (request, reply) => {
     const { txId, events, before } = await api.events(parseQuery(request.url, EVENT_PARAMETERS));
@@ -38,6 +38,6 @@ function checkedEvent(body: unknown): EventRecord {
   if (refusal === undefined) return body as EventRecord;
   throw badBody(
     `Not a valid event: ${refusal}.`,
-    'Nothing was recorded. An event is {"object": …, "reason": …}, and may have message, bucket, type, source and time.',
+    'Send an event in the form {"object": …, "reason": …}, optionally with message, bucket, type, source and time. Nothing was recorded.',
   );
 }

@@ -47,7 +47,9 @@ function notReady(status: NodeStatus): RequestError {
   return new RequestError("NOT_READY", `The node is not ready: it is ${describe(status)}.`, {
     hint:
       failure?.hint ??
-      (phase === "failed" ? "GET /status shows why." : "GET /status shows its progress; try again."),
+      (phase === "failed"
+        ? "Read the reason with GET /status."
+        : "Try again later. GET /status shows the progress."),
     details: { ready: false, phase, progress, failure },
   });
 }

@@ -55,14 +55,14 @@ function invalidPolicies(problems: readonly PolicyProblem[]): RequestError {
     "TX_INVALID",
     `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`,
     {
-      hint: "Nothing was changed. Policies are a map of indexes, expire, history and events; GET /openapi.json describes each (PUT /api/v1/policies).",
+      hint: "Correct the policies, which are a map of indexes, expire, history and events. GET /openapi.json describes each of them (PUT /api/v1/policies). Nothing was changed.",
       details: { problems },
     },
   );
 }
 
 const READ_AGAIN =
-  "Read the policies again (cairn policy show, GET /api/v1/policies), and decide whether to set them.";
+  "Read the policies again (cairn policy show, GET /api/v1/policies) and decide whether to set them.";
 
 function policiesChanged(revision: Revision | undefined): RequestError {
   return lostBecause(

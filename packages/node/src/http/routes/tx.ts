@@ -77,6 +77,6 @@ const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {
 
 function unknownTransaction(id: TxId): CairnError {
   return new CairnError("NOT_FOUND", `This node has indexed no transaction ${id}.`, {
-    hint: `If it was just submitted, wait for it with GET /api/v1/tx/${id}?timeout=PT5S.`,
+    hint: `If the transaction was just submitted, wait for it with GET /api/v1/tx/${id}?timeout=PT5S.`,
   });
 }

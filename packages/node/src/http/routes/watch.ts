@@ -10,7 +10,7 @@ import { parseQuery, type Query } from "../requests/address.ts";
 import { parseTxId, WATCH_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** A client that reads nothing for this long is considered gone, since heartbeats are more frequent. */
+/** A client that reads nothing for this long is considered disconnected, because heartbeats are more frequent. */
 const GONE_AFTER_MS = 60_000;
 const GONE_AFTER_HEARTBEATS = 3;
 
@@ -23,7 +23,7 @@ export const watchRoutes: RegisterRoutes = (app, api) => {
     const query = watchQuery(request, parseQuery(request.url, WATCH_PARAMETERS));
     const closed = new AbortController();
     reply.raw.once("close", () => closed.abort());
-    // An error of the first step is sent as the response; after that, the response is the stream.
+    // An error in the first step is sent as the response. After that, the response is the stream.
     const watched = api.watch({ ...query, signal: closed.signal }).batches();
     const batches = watched[Symbol.asyncIterator]();
     const first = await batches
@@ -49,14 +49,14 @@ export const watchRoutes: RegisterRoutes = (app, api) => {
 };
 
 /**
- * Returns whether the client is an EventSource (WHATWG HTML, 9.2.3), which accepts only event streams. It reconnects
- * when a stream ends, but never after an error.
+ * Returns whether the client is an EventSource (WHATWG HTML, 9.2.3). Such a client accepts only event streams, and
+ * reconnects when a stream ends, but never after an error.
  */
 function isEventSource({ headers }: FastifyRequest): boolean {
   return headers.accept === "text/event-stream";
 }
 
-/** Ends the connection of a client that no longer reads its heartbeats. */
+/** Closes the connection of a client that no longer reads its heartbeats. */
 function endWhenGone(response: ServerResponse, heartbeatMs: number): void {
   const { socket } = response;
   const end = (): void => void socket?.destroy();
@@ -82,7 +82,7 @@ async function* stream(
 }
 
 /**
- * Returns the query of a watch. A client that reconnects repeats its first URL; the header Last-Event-ID specifies
+ * Returns the query of a watch. A client that reconnects repeats its first URL, and the header Last-Event-ID specifies
  * where to resume.
  */
 function watchQuery(request: FastifyRequest, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {

@@ -188,7 +188,7 @@ export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Pro
   if ("txId" in asOf) return asOf.txId;
   const time = Date.parse(asOf.time);
   if (Number.isNaN(time)) {
-    throw new CairnError("REQUEST_INVALID", `${JSON.stringify(asOf.time)} is not an ISO-8601 time.`, {
+    throw new CairnError("REQUEST_INVALID", `${JSON.stringify(asOf.time)} is not an ISO 8601 time.`, {
       hint: "Write it like 2026-11-20T06:12:26.123Z, or use a transaction id.",
     });
   }

@@ -14,7 +14,7 @@ export interface DocumentVersion {
   readonly json?: string;
 }
 
-/** A point in time: a transaction, or the last transaction whose time is not after an ISO-8601 instant. */
+/** A point in time: a transaction, or the last transaction whose time is not after an ISO 8601 instant. */
 export type AsOf = { readonly txId: TxId } | { readonly time: string };
 
 /** A page of documents in key order, all as of `txId`. */

@@ -18,7 +18,7 @@ export interface Eviction extends DocumentKey {
 }
 
 /**
- * `goneSince`: the latest time (ISO-8601) since which the files of a node's index contain nothing of an eviction; null
+ * `goneSince`: the latest time (ISO 8601) since which the files of a node's index contain nothing of an eviction; null
  * while they may contain something. `waitsFor` is then the event that removes the rest: a `compaction`, the end of
  * `reads` that began before, a `restart` (only a value of an indexed field is left, in LevelDB's manifest), or
  * `unknown` if the key-value store does not report it.

@@ -339,7 +339,7 @@ function holes(name: string, deleted = 0): CairnError[] {
   ];
 }
 
-/** Returns the last six of up to nine decimals of the server's ISO-8601 time; a Date does not have these digits. */
+/** Returns the last six of up to nine decimals of the server's ISO 8601 time; a Date does not have these digits. */
 function belowMillisecond(timestamp: string): number {
   const digits = /\.(\d+)/.exec(timestamp)?.[1] ?? "";
   return Number(digits.padEnd(9, "0").slice(3, 9));

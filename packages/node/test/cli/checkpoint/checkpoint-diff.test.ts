@@ -79,7 +79,7 @@ it("checkpoint diff counts all differences, and prints only as many as requested
   const few = await diff(scene, `checkpoints/${older}`, "checkpoints", "--limit", "1");
   expect(few.stdout.split("\n")).toHaveLength(3);
   expect(few.stdout).toContain("1 added, 1 changed, 1 removed");
-  expect(few.stderr).toContain("2 more differ");
+  expect(few.stderr).toContain("2 more documents differ");
   expect((await diff(scene, `checkpoints/${older}`, "checkpoints", "--all")).stderr).toBe("");
 });
 

@@ -209,7 +209,7 @@ describe("a place", () => {
   it("reports that nothing was found, and prints nothing else", async () => {
     for (const argv of [["nothing"], ["pods", "--prefix", "x"], ["pods", "--namespace", "y"]]) {
       const { code, stdout, stderr } = await db("keys", "n-index", ...argv);
-      expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^None found: /)]);
+      expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^None found\. /)]);
       expect((await db("keys", "n-index", ...argv, "--json")).stderr).toBe("");
     }
     const { stdout, stderr } = await db("keys", "n-index");
@@ -220,7 +220,7 @@ describe("a place", () => {
     await saveTo(path.join(folder, "mixed"), [1, 2], "log-1");
     await saveTo(path.join(folder, "mixed"), [1], "log-2");
     const { code, stderr } = await db("check", "mixed");
-    expect([code, stderr]).toEqual([2, expect.stringContaining("Choose one with --log ID")]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("Choose one of them with --log ID")]);
   });
 
   it("that is another program's LevelDB is reported as such, and can be listed with --raw", async () => {

@@ -66,7 +66,9 @@ describe("cairn log backup verify", () => {
     const { scene, id, store, configured } = commands;
     await rename(path.join(store, beginFile(id, 11)), path.join(store, beginFile(id, 60)));
     const { stdout } = await configured("verify");
-    expect(stdout).toMatch(/^SEGMENT_CORRUPT: .*0060\.begin, .* ends with transaction 31\. Remove the file/);
+    expect(stdout).toMatch(
+      /^SEGMENT_CORRUPT: .*0060\.begin, .* begins after its last transaction, 31\. Remove the file/,
+    );
     const node = await scene.start("writer");
     await node.ready;
     await putNumbers(node, 40, 45);

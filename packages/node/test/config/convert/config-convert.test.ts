@@ -171,7 +171,7 @@ test("a Cairn file keeps its meaning and all its strings", async () => {
 
 describe("the hint for a refused value of an older system", () => {
   const HINT =
-    /\n\nhint: cairn (config convert (\S+)) converts it to Cairn's format, with a comment on everything that has no counterpart\.\n$/;
+    /\n\nhint: Convert the file to Cairn's format with cairn (config convert (\S+)), which adds a comment on everything that has no counterpart\.\n$/;
 
   test.each([
     ["a module", "{:xtdb/tx-log {:xtdb/module xtdb.kafka/->tx-log}}"],

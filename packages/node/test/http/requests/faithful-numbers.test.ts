@@ -158,7 +158,7 @@ it("a node stores a refused number if it is sent as a string, as the hint sugges
   const refused = await put(number);
   expect([refused.status, JSON.parse(refused.text)]).toMatchObject([
     400,
-    { error: { hint: expect.stringContaining("store one with more digits as a string") as string } },
+    { error: { hint: expect.stringContaining("Write a number with more digits as a string") as string } },
   ]);
   expect(served.node.submitted).toEqual([]);
   expect((await put(JSON.stringify(number))).status).toBeLessThan(300);

@@ -56,7 +56,7 @@ describe("a time in an address", () => {
   it.each(["", "0", "5", "2026-11-20", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "yesterday"])(
     "%j is refused",
     (text) => {
-      expect(() => parseTime(text, "from-time")).toThrow(/^from-time must be an ISO-8601 time, not/);
+      expect(() => parseTime(text, "from-time")).toThrow(/^from-time must be an ISO 8601 time, not/);
     },
   );
 });
