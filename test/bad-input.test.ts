@@ -180,7 +180,7 @@ describe("a node with unusable input", () => {
       const { code, stderr } = await refusedStart(env);
       expect(code).toBe(3);
       expect(stderr).toMatch(
-        /^DISK_FULL: The node did not start\. .*\n {2}hint: Free some space, then start it again\./m,
+        /^DISK_FULL: The node did not start\. .*\n {2}hint: Free some space, and start the node again\./m,
       );
       expect(stderr).not.toContain("by itself");
       await rm(ballast);

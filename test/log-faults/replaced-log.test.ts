@@ -147,7 +147,7 @@ describe("a stream that was deleted", () => {
     await expect(a.submit({ ops: [["put", "things", "default/found", "once"]] })).rejects.toMatchObject({
       code: "LOG_REGRESSED",
       hint: expect.stringContaining(
-        "Once it is ready, check whether the transaction exists before you send it again.",
+        "Then check whether the transaction exists before you send it again.",
       ) as string,
     });
     await waitForRebuild(a, "LOG_REGRESSED");

@@ -13,7 +13,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.nats.kill();
       return { status: "a" };
     },
-    hint: /Check that the server is running/,
+    hint: /Make sure that the server is running/,
     follow: async (scene) => await scene.step("start nats-server", () => scene.nats.start()),
   },
   {
@@ -72,7 +72,7 @@ export const LOGS: readonly BrokenCluster[] = [
     },
     // The stream counts the hole as long as it has messages before it.
     remains: "LOG_GAP",
-    hint: /A ready node of this log can save a checkpoint beyond it: run cairn (checkpoint create) there/,
+    hint: /Save a checkpoint beyond the gap on a ready node of this log: cairn (checkpoint create)\./,
     follow: async (scene, [, command = ""]) => await scene.runStep(command, { on: "a" }),
   },
   {

@@ -97,7 +97,7 @@ export const REQUESTS: readonly BrokenCluster[] = [
       scene.nats.thaw();
       return { output };
     },
-    hint: /If it has an id, it can be sent again safely: it is applied once/,
+    hint: /If the transaction has an id, send it again: it is applied only once/,
     follow: async (scene) =>
       await scene.runStep("tx submit -", {
         input: '{"id":"order-1","ops":[["put","things","default/a",1]]}',

@@ -3,10 +3,10 @@ import { CairnError } from "@cairn/kv";
 import type { LogBounds, LogMessage, TxLog } from "./tx-log.ts";
 
 /**
- * Identifies a message by its position and by the SHA-256 (hex) of its position, the time the log gave it, and its
- * payload. Indexes and manifests carry the anchor of their last message: a log that still holds this message has the
- * same history up to it. A hash of the payload alone would not suffice, because another history may have the same bytes
- * at that position.
+ * Identifies a message by its position and by the SHA-256 (in hex) of its position, the time that the log gave it, and
+ * its payload. Indexes and manifests contain the anchor of their last message. A log that still holds this message has
+ * the same history up to it. A hash of the payload alone would not suffice, because another history may have the same
+ * bytes at that position.
  */
 export interface Anchor {
   readonly position: number;
@@ -25,10 +25,10 @@ export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessag
 const HEAD_BYTES = 16;
 
 /**
- * Decides whether a log continues the history that ends at `anchor`, given its `bounds` and the `message` that it holds
- * at the anchor's position (undefined if none). Returns undefined if it does; otherwise the reason: `LOG_REGRESSED`
- * (the position is beyond the end or holds another message), `LOG_TRIMMED` (it is before the first), `LOG_GAP` (it is
- * missing in between).
+ * Determines whether a log continues the history that ends at `anchor`, given the log's `bounds` and the `message` that
+ * it holds at the anchor's position (undefined if there is none). Returns undefined if the log continues the history.
+ * Otherwise returns the reason: `LOG_REGRESSED` if the position is beyond the end or holds another message,
+ * `LOG_TRIMMED` if it is before the first message, and `LOG_GAP` if the message is missing in between.
  */
 export function judgeAnchor(
   logName: string,
@@ -45,7 +45,7 @@ export function judgeAnchor(
       "LOG_REGRESSED",
       `The log "${logName}" ends at message ${bounds.last}, but message ${position} was read from it before.`,
       {
-        hint: "The log server lost the end of the log. Restore the server's data, or let the node rebuild its index.",
+        hint: "Restore the data of the log server, which lost the end of the log, or let the node rebuild its index.",
       },
     );
   }
@@ -59,7 +59,7 @@ export function judgeAnchor(
 export async function checkAnchor(log: TxLog, anchor: Anchor): Promise<CairnError | undefined> {
   const message = await log.fetch(anchor.position);
   // The bounds only explain the error. They are read after the message, so that they are never older than the
-  // observation that it is missing.
+  // observation that the message is missing.
   const bounds =
     message === undefined ? await log.bounds() : { first: anchor.position, last: anchor.position };
   return judgeAnchor(log.name, anchor, bounds, message);
@@ -71,7 +71,7 @@ export function otherMessage(logName: string, position: number): CairnError {
     "LOG_REGRESSED",
     `Message ${position} of the log "${logName}" differs from the one that was read there before.`,
     {
-      hint: "The log server lost the end of the log, and other messages were written in its place. The index must be rebuilt from a checkpoint and messages that still agree.",
+      hint: "Let the node rebuild its index from a checkpoint and messages that still agree. The log server lost the end of the log, and other messages were written in its place.",
     },
   );
 }
@@ -79,7 +79,7 @@ export function otherMessage(logName: string, position: number): CairnError {
 /** Returns `LOG_DIFFERENT`: a log that was read before no longer exists on a server that responds. */
 export function vanished(logName: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${logName}", which was read before, no longer exists.`, {
-    hint: "Check whether its stream was deleted, and check the server's address and data.",
+    hint: "Check whether the stream was deleted, and check the address and the data of the server.",
   });
 }
 
@@ -95,9 +95,9 @@ export function trimmed(logName: string, from: number, to: number): CairnError {
 export function trimmedTooFar(logName: string, upTo: number, last: number): CairnError {
   return new CairnError(
     "CONFLICT",
-    `The log "${logName}" ends at message ${last}, so it cannot be trimmed up to ${upTo}.`,
+    `The log "${logName}" ends at message ${last}, so it cannot be trimmed up to message ${upTo}.`,
     {
-      hint: "Nothing was removed. The message that the log is trimmed up to must remain.",
+      hint: "Specify a message that the log holds, because the message up to which the log is trimmed must remain. Nothing was removed.",
     },
   );
 }
@@ -110,8 +110,8 @@ export function gap(logName: string, from: number, to: number): CairnError {
     `In the log "${logName}" ${missing} missing, although later messages exist.`,
     {
       hint:
-        "A ready node of this log can save a checkpoint beyond it: run cairn checkpoint create there. This node keeps looking for one " +
-        "and continues by itself. Without a ready node, restore the log. Find out whether messages were deleted or the log's files are damaged.",
+        "Save a checkpoint beyond the gap on a ready node of this log: cairn checkpoint create. This node keeps searching for one " +
+        "and continues by itself. If there is no ready node, restore the log. Find out whether messages were deleted or the log's files are damaged.",
     },
   );
 }

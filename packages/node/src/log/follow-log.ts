@@ -4,7 +4,10 @@ import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed, vanishe
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
-/** Whether the log is reachable; if not, `error` is the reason. Reported at the first success and at each change. */
+/**
+ * The state of a log. If it is unreachable, `error` is the reason. The state is reported at the first success and at
+ * each change.
+ */
 export interface LogState {
   readonly reachable: boolean;
   readonly error?: CairnError;
@@ -17,20 +20,20 @@ export interface FollowLogOptions {
    * `from`.
    */
   readonly anchor?: Anchor | undefined;
-  /** The first position if there is no anchor; defaults to 1, the birth record. */
+  /** The first position if there is no anchor. Defaults to 1, the position of the birth record. */
   readonly from?: number;
   readonly signal: AbortSignal;
   readonly onState?: (state: LogState) => void;
-  /** Called whenever reading begins: the first time and after each interruption. */
+  /** Called whenever a reading begins, that is, at the start and after each interruption. */
   readonly onReading?: () => void;
   /** The bounds of one array, as in {@link TxLog.read}. */
   readonly maxMessages?: number;
   readonly maxBytes?: number;
-  /** The time without messages after which the anchor is compared again (ms); defaults to 10,000. */
+  /** The time without messages after which the anchor is compared again (ms). Defaults to 10,000. */
   readonly idleCheckMs?: number;
-  /** The longest backoff after an interruption (ms); defaults to 5,000. */
+  /** The maximum backoff after an interruption (ms). Defaults to 5,000. */
   readonly maxBackoffMs?: number;
-  /** The jitter of the backoff; injected by tests. */
+  /** The source of randomness for the jitter of the backoff. Tests replace it. */
   readonly random?: () => number;
 }
 
@@ -38,16 +41,16 @@ const FIRST_BACKOFF_MS = 50;
 /** The time within which a message within the log's bounds must arrive (ms). */
 const LATE_MESSAGE_MS = 1_000;
 /**
- * The number of consecutive times that the log may be missing. Servers of a cluster that has just started may not know
- * all streams for some seconds.
+ * The number of consecutive times that the log may be missing. The servers of a cluster that has just started may not
+ * know all streams for some seconds.
  */
 const MAX_MISSING_TRIES = 7;
 
 /**
- * Yields the messages of `log` after the anchor, in order and without holes, in arrays (never empty), and then new ones
- * as they arrive. Ends only when `signal` is aborted. After interruptions and `LOG_UNREACHABLE` it reads again; every
- * reading begins *at* the newest known message and compares it, because a consumer that resumes by position alone would
- * continue in another history without an error.
+ * Yields the messages of `log` after the anchor, in order and without holes, in arrays that are never empty, and then
+ * new messages as they arrive. Ends only when `signal` is aborted. After an interruption or `LOG_UNREACHABLE`, it reads
+ * again. Every reading begins *at* the newest known message and compares it, because a consumer that resumes by
+ * position alone would continue in another history without an error.
  *
  * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before yielding anything that does not continue the previous
  * messages, and `LOG_DIFFERENT` if the log no longer exists on a server that responds.
@@ -81,7 +84,7 @@ class Follower {
   readonly #log: TxLog;
   readonly #options: FollowLogOptions;
   #anchor: Anchor | undefined;
-  // The last yielded message; it is hashed only if it has to be compared.
+  // The last yielded message. It is hashed only if it must be compared.
   #last: LogMessage | undefined;
   #reachable: boolean | undefined;
   // The position at which no message arrived, although the log's bounds include later ones.
@@ -125,7 +128,7 @@ class Follower {
           const { last } = await this.#log.bounds();
           if (last <= this.lastPosition) continue;
           await this.#explainSilence(last);
-          // Messages exist but do not arrive. Whatever the cause, a new reading recovers from it.
+          // Messages exist but do not arrive. A new reading recovers from this, whatever the cause.
           return;
         }
         if (result.done === true) return;
@@ -150,8 +153,8 @@ class Follower {
   }
 
   /**
-   * Throws for a hole at the log's end, which shows only as silence. It throws only the second time, because replicas
-   * may lag.
+   * Throws if there is a hole at the log's end, the only symptom of which is silence. Throws only the second time,
+   * because replicas may lag.
    */
   async #explainSilence(last: number): Promise<void> {
     const next = this.lastPosition + 1;

@@ -1,4 +1,4 @@
-/** The result of an append: the position of the message, and whether its id had already been stored. */
+/** The result of an append: the position of the message, and whether a message with its id had already been stored. */
 export interface Appended {
   readonly position: number;
   readonly duplicate: boolean;
@@ -15,13 +15,14 @@ interface Waiting extends PendingAppend {
   readonly reject: (error: unknown) => void;
 }
 
-/** Bounds for a group, which is one batch of the database and is held in memory. */
+/** The bounds of a group, which is one batch of the database and is held in memory. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
- * Commits in groups: messages that arrive while one group is being written form the next, so that concurrent writers share the cost of a
- * flush. Keeps the order of the calls. If storing a group fails, all of its appends are rejected.
+ * Commits messages in groups. Messages that arrive while one group is being written form the next one, so that
+ * concurrent writers share the cost of a flush. The order of the calls is kept. If a group cannot be stored, all of its
+ * appends are rejected.
  */
 export class GroupCommit {
   readonly #store: (group: readonly PendingAppend[]) => Promise<readonly Appended[]>;

@@ -5,8 +5,8 @@ import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogBounds, TxLog } from "./tx-log.ts";
 
 /**
- * The identity of a log. `birth` is undefined if the log's first messages were trimmed; only the index or a checkpoint
- * then shows the offset.
+ * The identity of a log. `birth` is undefined if the log's first messages were trimmed. In that case, only the index or
+ * a checkpoint shows the offset.
  */
 export interface LogIdentity {
   readonly id: string;
@@ -16,8 +16,9 @@ export interface LogIdentity {
 }
 
 /**
- * Reads the identity of a log from its first message or, if that was trimmed, from the id stored with the log. Returns
- * undefined if the log does not exist or never held any message. Throws `LOG_DIFFERENT` if it is not a Cairn log.
+ * Reads the identity of a log from its first message or, if that message was trimmed, from the id stored with the log.
+ * Returns undefined if the log does not exist or never held any message. Throws `LOG_DIFFERENT` if it is not a Cairn
+ * log.
  */
 export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefined> {
   if (!(await log.exists())) return undefined;
@@ -35,16 +36,16 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
   return { id, name: log.name, bounds, birth: undefined };
 }
 
-/** Returns whether the log never held anything but its birth record. */
+/** Returns whether the log has never held anything but its birth record. */
 export function isUnused({ bounds, birth }: LogIdentity): boolean {
   return birth !== undefined && birth.continues === undefined && bounds.first === 1 && bounds.last === 1;
 }
 
-/** Returns `CONFLICT`: a log to be removed as unused has been used in the meantime. */
+/** Returns `CONFLICT`: a log that was to be removed as unused has been used in the meantime. */
 export function usedLog(
   name: string,
   last: number,
-  hint = "Nothing was changed. cairn log status shows its messages.",
+  hint = "Keep the log, or choose another name. cairn log status shows its messages. Nothing was changed.",
 ): CairnError {
   return new CairnError("CONFLICT", `The log "${name}" already exists; its last message is ${last}.`, {
     hint,
@@ -53,20 +54,20 @@ export function usedLog(
 
 function foreign(log: TxLog, why: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `"${log.name}" is not a Cairn transaction log: ${why}.`, {
-    hint: "Check the log's address and name (servers, stream). Cairn writes nothing to it. If the name is right and its contents are not needed, delete it (nats stream rm): cairn log recover or cairn log create then begins a log in its place.",
+    hint: "Check the log's address and name (servers, stream). If they are right and the contents are not needed, delete the stream (nats stream rm) and begin a log in its place with cairn log recover or cairn log create. Cairn writes nothing to the stream.",
   });
 }
 
 /**
- * Returns the error for a stream that was deleted and created again, and received a transaction before a node wrote the
- * birth record.
+ * Returns the error for a stream that was deleted and created again, and that received a transaction before a node
+ * wrote the birth record.
  */
 function unbegun(log: TxLog): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
     `"${log.name}" is not a Cairn transaction log: its first message is a transaction, not a birth record.`,
     {
-      hint: `The stream was created again while transactions for the previous log were in flight, so no log can begin in it. Delete it (nats stream rm ${log.name}); then cairn log recover continues from a checkpoint, and cairn log create begins an empty log.`,
+      hint: `Delete the stream (nats stream rm ${log.name}). Then continue from a checkpoint with cairn log recover, or begin an empty log with cairn log create. The stream was created again while transactions for the previous log were in flight, so no log can begin in it.`,
     },
   );
 }

@@ -10,18 +10,18 @@ import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 export interface SubmittedTransaction {
   readonly txId: TxId;
   /**
-   * The CRC-32 of its message. It distinguishes the message from another one that gets the same id after the log has
-   * lost this one.
+   * The CRC-32 of the transaction's message. It distinguishes the message from another one that gets the same id after
+   * the log has lost this one.
    */
   readonly checksum: number;
 }
 
 /**
- * Appends a transaction to the log and returns its id once the log has stored it. Concurrent calls are stored in their
- * order. Throws `TX_TOO_LARGE` (before anything is sent), `CONFLICT` (the id was used for other content),
- * `LOG_UNREACHABLE` or `LOG_FULL`. Throws `LOG_REGRESSED` if the log stored the transaction at or before `known`, the
- * last transaction read from the log: it then has another history, whose ids must not be awaited in the one that the
- * caller knows. `timeoutMs` is passed to {@link TxLog.append}.
+ * Appends a transaction to the log and returns its id once the log has stored it. Transactions are stored in the order
+ * of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE` before anything is sent, `CONFLICT` if the id
+ * was used for other content, `LOG_UNREACHABLE` or `LOG_FULL`. Throws `LOG_REGRESSED` if the log stored the transaction
+ * at or before `known`, the last transaction read from the log. The log then has another history, and the caller must
+ * not wait for an id of that history in the history that it knows. `timeoutMs` is passed to {@link TxLog.append}.
  */
 export async function submitTransaction(
   log: TxLog,
@@ -35,7 +35,7 @@ export async function submitTransaction(
     throw new CairnError(
       "TX_TOO_LARGE",
       `The transaction has ${payload.length} bytes, but the log "${log.name}" accepts at most ${log.maxPayload}.`,
-      { hint: "Split it into several transactions." },
+      { hint: "Split the transaction into several smaller ones." },
     );
   }
   const messageId = transaction.id === undefined ? {} : { messageId: transaction.id };
@@ -46,8 +46,8 @@ export async function submitTransaction(
     if (typeof first === "object")
       return { txId: position + offset, checksum: messageChecksum(first.payload) };
     if (first === "other content") throw sameId(position + offset);
-    // The log compared message ids, which any client can set. Only the id in the message itself counts: the index
-    // remembers it, so that nothing is applied twice.
+    // The log compared message ids, which any client can set. Only the id in the message itself counts, because the
+    // index remembers that id in order to apply nothing twice.
     appended = await log.append(payload, { timeoutMs });
   }
   const { txId } = storedAfter(known, log, appended.position, offset);
@@ -79,13 +79,14 @@ function takenBefore(logName: string, position: number): CairnError {
     "LOG_REGRESSED",
     `The log "${logName}" stored the transaction as message ${position}, but another message ${position} was read from it before.`,
     {
-      hint: "The log lost its end or was replaced, and the transaction is part of its present content. Check the node (cairn status, GET /status) before you send it again.",
+      hint: "Check the node (cairn status, GET /status) before you send the transaction again. The log lost its end or was replaced, and the transaction is part of its present content.",
     },
   );
 }
 
 /**
- * Returns the stored message with the same message id if it is the same transaction. The log itself compares only ids.
+ * Returns the stored message with the same message id if it contains the same transaction. The log itself compares only
+ * ids.
  */
 async function judgeFirst(
   log: TxLog,
@@ -104,13 +105,13 @@ async function judgeFirst(
 
 function sameId(txId: TxId): CairnError {
   return new CairnError("CONFLICT", `Transaction ${txId} has the same id but different content.`, {
-    hint: "An id identifies one transaction: choose a new id for different content.",
+    hint: "Choose a new id for different content, because an id identifies one transaction.",
   });
 }
 
 /**
- * Returns the log's result of an append; throws `TX_TIMEOUT` after `timeoutMs`. The outcome is then unknown: the log may have stored the
- * transaction without responding, or may store it later.
+ * Returns the log's result of an append. Throws `TX_TIMEOUT` after `timeoutMs`. The outcome is then unknown: the log
+ * may have stored the transaction without responding, or may store it later.
  */
 export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
   const limit = new Deadline(timeoutMs);
@@ -128,7 +129,7 @@ export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Pr
 
 function notStoredInTime(timeoutMs: number, cause: unknown): CairnError {
   return new CairnError("TX_TIMEOUT", `The log did not acknowledge the transaction within ${timeoutMs} ms.`, {
-    hint: "The transaction may or may not be stored. If it has an id, it can be sent again safely: it is applied once. Otherwise check whether its writes exist before you send it again.",
+    hint: "If the transaction has an id, send it again: it is applied only once. Otherwise check whether its writes exist before you send it again, because it may have been stored.",
     cause,
   });
 }

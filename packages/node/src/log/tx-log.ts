@@ -3,27 +3,31 @@ import type { CairnError } from "@cairn/kv";
 import type { PeerChannel } from "./peer-channel.ts";
 
 /**
- * A message of the log. `position` counts from 1 without holes; `time` is when the log stored the message (milliseconds
- * since 1970, by the log's clock, not necessarily increasing).
+ * A message of the log. `position` counts from 1 without holes. `time` is when the log stored the message, in
+ * milliseconds since 1970 by the log's clock; it does not necessarily increase from one message to the next.
  */
 export interface LogMessage {
   readonly position: number;
   readonly time: number;
   /**
-   * The part of `time` below a millisecond (0 to 999,999). A log that knows it returns it for every message, however the message is read.
+   * The part of `time` below a millisecond, in nanoseconds (0 to 999,999). A log that records it returns it for every
+   * message, no matter how the message is read.
    */
   readonly nanoseconds?: number;
-  /** The content, which must not be modified; it may be a view of a larger buffer. */
+  /** The content. It must not be modified, and may be a view of a larger buffer. */
   readonly payload: Uint8Array;
 }
 
-/** The positions that the log holds. An empty log has `last = first - 1` (1 and 0 if it never held a message). */
+/**
+ * The positions that the log holds. In an empty log, `last` is `first - 1` (`first` is 1 and `last` is 0 if the log
+ * never held a message).
+ */
 export interface LogBounds {
   readonly first: number;
   readonly last: number;
 }
 
-/** The minimum time for which a log remembers message ids; the default of NATS. */
+/** The minimum time for which a log remembers message ids. It is the default of NATS. */
 export const MESSAGE_ID_WINDOW_MS = 120_000;
 
 /** The backup from which a log is read if the log itself is inaccessible. */
@@ -39,7 +43,7 @@ export interface LogBackupSource {
 /** Options for {@link TxLog.read}. */
 export interface LogReadOptions {
   readonly signal: AbortSignal;
-  /** The bounds of one array; default to 5,000 messages and 8 MiB. */
+  /** The bounds of one array. They default to 5,000 messages and 8 MiB. */
   readonly maxMessages?: number;
   readonly maxBytes?: number;
 }
@@ -47,47 +51,52 @@ export interface LogReadOptions {
 /**
  * An append-only sequence of messages that all nodes read in the same order.
  *
- * Durability: `append` returns once the message will survive the failures that the log promises to survive (embedded: a
- * power loss; NATS: those that the stream's replicas survive). Every method may throw `LOG_UNREACHABLE` (worth
- * retrying), and does so after `close`; `append`, `bounds`, `fetch` and `read` also throw it on a log that does not
- * exist.
+ * Durability: `append` returns once the message will survive the failures that the log promises to survive (a power
+ * loss for the embedded log; the failures that the stream's replicas survive for NATS). Every method may throw
+ * `LOG_UNREACHABLE`, after which a retry may succeed, and always throws it after `close`. `append`, `bounds`, `fetch`
+ * and `read` also throw it if the log does not exist.
  */
 export interface TxLog {
-  /** The log's name, the same on every node that reads it (a stream's name, an embedded log's folder name). */
+  /**
+   * The log's name, which is the same on every node that reads the log. It is the name of a stream or of an embedded
+   * log's folder.
+   */
   readonly name: string;
   /**
-   * The location of the log, for messages and /status: the addresses of its servers, or its folder, without
+   * The location of the log, as shown in messages and /status: its folder, or the addresses of its servers without
    * credentials. Optional.
    */
   readonly location?: string;
   /**
-   * True if only this process can append. {@link bounds} then includes everything acknowledged. The bounds of a shared
-   * log may come from a server that is cut off from the others.
+   * True if only this process can append. In that case, {@link bounds} includes everything that was acknowledged. The
+   * bounds of a shared log, by contrast, may come from a server that is cut off from the others.
    */
   readonly hasOneWriter?: boolean;
   /** The largest payload that `append` accepts, in bytes. */
   readonly maxPayload: number;
   /**
-   * Returns the log id as stored with the log (in the stream's description), known even if the birth record was trimmed. Undefined if there
-   * is none or the log does not exist.
+   * Returns the log id that is stored with the log (in the stream's description) and remains known if the birth record
+   * is trimmed. Undefined if there is none or the log does not exist.
    */
   id(): Promise<string | undefined>;
   /**
-   * Creates the log if it does not exist and writes `birthRecord(logId)` as its first message, unless the log holds, or ever held, a
-   * message. If several nodes do this at once, exactly one message is written; all return after it is stored.
+   * Creates the log if it does not exist and writes `birthRecord(logId)` as its first message, unless the log holds, or
+   * ever held, a message. If several nodes do this at the same time, exactly one message is written, and all calls
+   * return after it has been stored.
    */
   create(birthRecord: (logId: string) => Uint8Array): Promise<void>;
   /**
-   * Returns whether the log exists and ever held a message; false permits {@link create}. Never returns false because
-   * of a fault: an unreachable log throws.
+   * Returns whether the log exists and has ever held a message. If it returns false, {@link create} may be called. It
+   * never returns false because of a fault; if the log is unreachable, it throws.
    */
   exists(): Promise<boolean>;
   /**
-   * Appends a message. Within {@link MESSAGE_ID_WINDOW_MS} or longer, the same `messageId` is stored once: later calls
-   * return the position of the first with `duplicate: true`, whatever their payload. Concurrent calls are stored in
-   * their order. Throws `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL` or `LOG_UNREACHABLE` (the message may or may not be
-   * stored; retrying with the same id is safe). `payload` must not be modified until the call returns. The caller waits
-   * no longer than `timeoutMs`, after which a log that retries may give up on the message.
+   * Appends a message. For at least {@link MESSAGE_ID_WINDOW_MS}, only one message with the same `messageId` is stored:
+   * later calls return the position of the first one with `duplicate: true`, regardless of their payload. Messages are
+   * stored in the order of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL`
+   * or `LOG_UNREACHABLE` (the message may or may not be stored, and it is safe to retry with the same id). `payload`
+   * must not be modified until the call returns. The caller waits no longer than `timeoutMs`; after that, a log that
+   * retries may abandon the message.
    */
   append(
     payload: Uint8Array,
@@ -97,44 +106,45 @@ export interface TxLog {
   /** Returns the message at `position`; undefined if the log does not hold it. */
   fetch(position: number): Promise<LogMessage | undefined>;
   /**
-   * Yields the messages starting with `from`, in order, in arrays (never empty), and then new ones as they arrive,
-   * until aborted. Prefetches, within bounds, while the caller works. The sequence *ends* when its source is
-   * interrupted (reconnect, consumer lost): the caller compares its anchor and reads again. The sequence ends at once
-   * if `from` is more than one beyond the last position; it begins later than `from` if the log was trimmed. The caller
-   * checks positions.
+   * Yields the messages starting with `from`, in order, in arrays that are never empty, and then new messages as they
+   * arrive, until it is aborted. It prefetches, within bounds, while the caller works. The sequence *ends* when its
+   * source is interrupted (by a reconnection or the loss of a consumer). The caller then compares its anchor and reads
+   * again. The sequence ends immediately if `from` is more than one beyond the last position, and begins later than
+   * `from` if the log was trimmed. The caller must check the positions.
    */
   read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
   /**
-   * Permanently removes the messages below `upTo`; all others keep their positions, and the log keeps its id and still {@link exists}.
-   * Idempotent; throws `CONFLICT` if the log ends before `upTo`. Absent if Cairn cannot trim the log.
+   * Permanently removes the messages below `upTo`. All others keep their positions, and the log keeps its id and still
+   * {@link exists}. The operation is idempotent. Throws `CONFLICT` if the log ends before `upTo`. Absent if Cairn
+   * cannot trim the log.
    */
   trim?(upTo: number): Promise<void>;
   /**
-   * Removes a log that never held more than the birth record of `logId`, so that another can be created in its place;
-   * settings made by hand (of a stream) remain. Throws `CONFLICT` if the log holds more, or has become another log.
-   * Absent if Cairn cannot remove the log.
+   * Removes a log that has never held more than the birth record of `logId`, so that another one can be created in its
+   * place. Settings that were made by hand (of a stream) remain. Throws `CONFLICT` if the log holds more, or has been
+   * replaced with another log. Absent if Cairn cannot remove the log.
    */
   removeUnused?(logId: string): Promise<void>;
   /**
-   * Returns warnings about a working log: settings with which it can lose messages (`LOG_UNSAFE`), messages missing inside it (`LOG_GAP`);
-   * none while there is no log. Called periodically while a node runs, since other clients can change the log. Restores the log id `logId`
-   * in the stream's description if it is missing there. Throws `CONFIG_INVALID` if the stream can no longer be a log. Absent if no other
-   * client can change the log.
+   * Returns warnings about a working log: settings with which it can lose messages (`LOG_UNSAFE`), and messages that
+   * are missing inside it (`LOG_GAP`). Returns none while there is no log. Called periodically while a node runs,
+   * because other clients can change the log. Restores the log id `logId` in the stream's description if it is missing
+   * there. Throws `CONFIG_INVALID` if the stream can no longer be a log. Absent if no other client can change the log.
    */
   inspect?(logId?: string): Promise<readonly CairnError[]>;
   /**
-   * Returns a string that changes when the readable content changes other than by appending, that is, when missing
-   * messages are restored. A node that could not join compares it in order to retry when that may succeed. Absent if
-   * messages cannot be restored.
+   * Returns a string that changes when the readable content changes in a way other than by appends, that is, when
+   * missing messages are restored. A node that could not join compares this string and retries when it changes. Absent
+   * if messages cannot be restored.
    */
   contents?(): Promise<string>;
   /**
-   * Present if this log is a backup: `append` always throws `LOG_READ_ONLY`, and the log ends where the backup does, so
-   * {@link bounds} does not show which messages were acknowledged.
+   * Present if this log is a backup. In that case, `append` always throws `LOG_READ_ONLY`, and the log ends where the
+   * backup ends, so {@link bounds} does not show which messages were acknowledged.
    */
   readonly backup?: LogBackupSource;
-  /** The channel through which nodes that have this log open communicate; absent for a log of a single node. */
+  /** The channel through which nodes that have this log open communicate. Absent for a log with a single node. */
   readonly peers?: PeerChannel;
-  /** Ends or awaits operations in progress. Idempotent. */
+  /** Closes the log. Operations in progress are ended or awaited. The operation is idempotent. */
   close(): Promise<void>;
 }

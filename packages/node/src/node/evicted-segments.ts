@@ -10,11 +10,11 @@ import type { TxLog } from "../log/tx-log.ts";
 /** The segments of log backups that may hold evicted content. */
 export interface BackedUp {
   readonly own: readonly SegmentFile[];
-  /** Segments of logs that this one may continue. */
+  /** The segments of logs that this one may continue. */
   readonly earlier: readonly SegmentFile[];
   /**
-   * Whether the log's own segments belong to its history. If so, content cannot occur before its first write or after
-   * its eviction.
+   * True if the log's own segments belong to its history. In that case, content cannot occur in them before its first
+   * write or after its eviction.
    */
   readonly comparable: boolean;
 }
@@ -22,8 +22,8 @@ export interface BackedUp {
 type Content = Pick<EvictionPlaces, "txId"> & { readonly notBefore: TxId };
 
 /**
- * Lists the segments of the log, and of logs that it continues, in all stores of the node. Null if a store does not
- * respond, since content there must not be reported as removed.
+ * Lists the segments of the log, and of logs that it may continue, in all stores of the node. Returns null if a store
+ * does not respond, because content there must not be reported as removed.
  */
 export async function backedUp(
   system: RestoringSystem,
@@ -37,7 +37,8 @@ export async function backedUp(
       for (const logId of await listBackups(store)) {
         const { segments } = await listBackup(store, logId);
         if (backupFolder(logId) === backupFolder(id)) own.push(...segments);
-        // Names do not show which logs this one continues; any log that ends before its offset may be one of them.
+        // Names do not show which logs this one continues, but any log with transactions before its offset may be one
+        // of them.
         else earlier.push(...segments.filter(({ first }) => first <= offset));
       }
     } catch (error) {
@@ -48,7 +49,7 @@ export async function backedUp(
   return { own, earlier, comparable: await isOfLog(log, own, offset) };
 }
 
-/** Returns whether the last message of the backup is the same in the log. */
+/** Returns whether the last message of the backup is identical in the log. */
 async function isOfLog(
   log: TxLog | undefined,
   segments: readonly SegmentFile[],
@@ -66,7 +67,10 @@ async function isOfLog(
   }
 }
 
-/** Returns the segments that may hold evicted content, and when the last of them may be removed because of its age. */
+/**
+ * Returns the segments that may hold evicted content, and the time at which the last of them may be removed because of
+ * its age.
+ */
 export function inSegments(
   found: BackedUp | null,
   { txId, notBefore }: Content,

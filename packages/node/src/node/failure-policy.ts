@@ -28,15 +28,16 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_TRIMMED: { kind: "await-change", stores: true },
   LOG_GAP: { kind: "await-change", stores: true },
   SEGMENT_CORRUPT: { kind: "await-change", stores: true },
-  // Without `stores`, a node that no longer finds the checkpoints either would begin an empty log.
+  // If a change in the stores also led to joining, a node that no longer finds the checkpoints either would begin an
+  // empty log.
   LOG_DIFFERENT: { kind: "await-change", stores: false },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },
   INDEX_VERSION: { kind: "join", suspectIndex: true },
 };
 
 /**
- * While the node follows the log, a mismatch leads back to joining, which decides what to do. Only there can it halt
- * the node.
+ * While the node follows the log, a mismatch leads back to joining, which determines what to do. Only during joining
+ * can a mismatch halt the node.
  */
 const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_REGRESSED: { kind: "join", suspectIndex: false },
@@ -49,9 +50,10 @@ export function reactionTo(error: CairnError, during: "opening" | "joining" | "f
   const { meaning } = systemCauseOf(error) ?? {};
   // The condition is temporary, and usually clears within moments.
   if (meaning === "wait") return { kind: "retry", failed: false };
-  // Unlike a configuration, permissions can be granted while the node runs.
+  // Permissions, unlike the configuration, can be changed while the node runs.
   if (meaning === "denied" && error.code === "CONFIG_INVALID") return { kind: "retry", failed: true };
-  // The files of an embedded log are damaged. Opening them while an operator restores them could alter a half-written state.
+  // The files of an embedded log are damaged. If they were opened while an operator restores them, a partly restored
+  // state could be altered.
   if (during === "opening" && error.code === "LOG_GAP") return HALT;
   const following = during === "following" ? WHILE_FOLLOWING[error.code] : undefined;
   return following ?? REACTIONS[error.code] ?? HALT;
@@ -63,7 +65,7 @@ export function describeReaction(reaction: FailureReaction, failures: number): s
   if (kind === "halt") return "The node halts.";
   if (kind === "await-change") {
     return reaction.stores
-      ? "The node keeps looking for checkpoints, and joins once there is a new one."
+      ? "The node keeps searching for checkpoints, and joins once there is a new one."
       : "The node stops serving, keeps checking the log, and joins once it is a different one.";
   }
   if (!pausesFirst(kind, failures)) return "The node joins again.";
@@ -72,7 +74,7 @@ export function describeReaction(reaction: FailureReaction, failures: number): s
 
 /**
  * Returns whether the node pauses before it joins again. A problem that joining can repair is repaired immediately,
- * unless that has just failed.
+ * unless the repair has just failed.
  */
 export function pausesFirst(kind: FailureReaction["kind"], failures: number): boolean {
   return kind === "retry" || failures > 1;

@@ -43,21 +43,24 @@ export interface FollowingParts {
   readonly rate: ReplayRate;
   readonly doubts: CheckpointDoubts;
   readonly comparePast: ComparePast;
-  /** Reports an error from using the index. */
+  /** Reports an error that occurred while the index was in use. */
   readonly suspect: (error: unknown) => void;
-  /** Puts the index in doubt, whatever the error. */
+  /** Puts the index in doubt, regardless of the error. */
   readonly distrust: (error: unknown) => void;
   /** Called when the index contains everything up to `txId`. */
   readonly onApplied: (txId: number) => void;
   /** Returns whether services may start. */
   readonly mayServe: () => boolean;
-  /** Called when the index has caught up, its fields are built, its tables are checked, and services have started. */
+  /**
+   * Called when the index has caught up, its fields have been built, its tables have been checked, and the services
+   * have started.
+   */
   readonly onReady: () => void;
 }
 
 /**
- * One period of a node's life in which its index follows the log: the node first replays, and then is ready and runs
- * services.
+ * One period of a node's life in which its index follows the log. The node first replays the log; then it is ready and
+ * runs services.
  */
 export class Following {
   readonly #parts: FollowingParts;
@@ -76,7 +79,7 @@ export class Following {
     return this.#services;
   }
 
-  /** Returns whether reading the log fails, which has been logged. */
+  /** Returns whether reading the log currently fails. The failure has been logged. */
   get isLogAway(): boolean {
     return this.#isLogAway;
   }
@@ -86,17 +89,20 @@ export class Following {
     this.#doubt.abort(error);
   }
 
-  /** Follows the log until `signal` is aborted. Throws the error with which the log or the index failed, or that of {@link doubt}. */
+  /**
+   * Follows the log until `signal` is aborted. Throws the error with which the log or the index failed, or the error
+   * passed to {@link doubt}.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const { index, identity, history, logger, observation, report, rate, distrust, onApplied } = this.#parts;
     const begin = index.state.txId;
     // "Ready" means that the index has caught up with the end that the log had when the node joined.
     const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
-    // Until the tables are checked, damage from an earlier run could hide a row, and the node would report it as
-    // nonexistent.
+    // Until the tables have been checked, damage from an earlier run could hide a row, and the node would report the
+    // row as nonexistent.
     const checked = index
       .checked((done, total) => {
-        // Until then, /status shows the progress of the replay.
+        // Before the node waits for the check, /status shows the progress of the replay.
         if (this.#awaitsCheck) report.advance("bytes", done, total);
       })
       .catch(distrust);
@@ -124,7 +130,7 @@ export class Following {
     this.#doubt.signal.throwIfAborted();
   }
 
-  /** Stops the services. `save` is whether to save a last checkpoint; an index in doubt must not be saved. */
+  /** Stops the services. If `save` is true, a last checkpoint is saved. An index in doubt must not be saved. */
   async stopServices(options: { readonly save: boolean }): Promise<void> {
     const services = this.#services;
     this.#services = undefined;
@@ -146,17 +152,18 @@ export class Following {
   }
 }
 
-/** The time within which uploads in progress may end before they are aborted: a node stops within 10 s. */
+/** The time within which uploads in progress may end before they are aborted. A node must stop within 10 s. */
 const CHECKPOINTER_STOP_MS = 5_000;
 
 const LEFT: FeedEnd = {
   reason: "not-ready",
   message:
-    "The node is closing its index. Reopen the watch from here, at another node or when this one is ready.",
+    "The node is closing its index. Reopen the watch after this transaction, at another node or when this one is ready.",
 };
 
 /**
- * The services that run next to the index of a ready node until the node leaves the index: checkpointer, upkeep, scrub, purge and watches.
+ * The services that a ready node runs until it leaves its index: the checkpointer, upkeep, the scrub, the purge and
+ * watches.
  */
 export class ReadyServices {
   readonly checkpointer: Checkpointer | undefined;
@@ -187,7 +194,8 @@ export class ReadyServices {
   }
 
   /**
-   * Waits until nothing reads the index, the log or the staging folder. `save` is whether to save a last checkpoint.
+   * Stops the services, and waits until none of them reads the index, the log or the staging folder. If `save` is true,
+   * a last checkpoint is saved.
    */
   async stop({ save }: { readonly save: boolean }): Promise<void> {
     this.watches.end(LEFT);
@@ -223,7 +231,8 @@ function startCheckpointing(
 }
 
 /**
- * Returns a function that finds the earlier logs of a log in its store. They never change, so they are read only once.
+ * Returns a function that finds, in the log's store, the earlier logs that a log continues. They never change, so they
+ * are read only once.
  */
 function earlierEnds(store: CheckpointStore, { birth }: LogIdentity): () => Promise<readonly EarlierEnd[]> {
   let known: readonly EarlierEnd[] | undefined;

@@ -9,12 +9,12 @@ import type { LogBounds } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 
 /**
- * Watches a running log for problems that an operator should look at: unsafe settings, or messages removed by other
- * programs. Such problems can appear at any time, so the log is inspected periodically. Each problem is logged once
- * while it lasts.
+ * Watches a log that is in use for problems that need an operator's attention, such as unsafe settings or messages
+ * removed by other programs. Such problems can appear at any time, so the log is inspected periodically. Each problem
+ * is logged once while it lasts.
  */
 export class LogWatch {
-  /** Inspects the log now, or joins the next inspection. */
+  /** Inspects the log now. Calls that arrive during an inspection share the next one. */
   readonly look = coalesced(async () => await this.#look());
   readonly #system: System;
   readonly #life: NodeLife;
@@ -28,7 +28,8 @@ export class LogWatch {
   }
 
   /**
-   * Returns the warning from joining that the log may be the wrong one (join/join-index.ts), and the problems found by the last inspection.
+   * Returns the problems found by the last inspection, and the warning from joining that the log may be the wrong one
+   * (join/join-index.ts).
    */
   get warnings(): NodeStatus["log"]["warnings"] {
     const { wrongLog } = this.#life.report;
@@ -52,14 +53,14 @@ export class LogWatch {
     }
   }
 
-  /** Inspects the log. Returns undefined if that is not possible; the earlier findings then remain valid. */
+  /** Inspects the log. Returns undefined if it cannot be inspected; the earlier findings then remain valid. */
   async #inspect(): Promise<readonly CairnError[] | undefined> {
     const { log, identity, agrees } = this.#life;
     if (log?.inspect === undefined) return [];
     try {
       return [...(await log.inspect(agrees ? identity?.id : undefined)), ...(await this.#beginning())];
     } catch (error) {
-      // The code that needs the log or the store reports that it is unreachable.
+      // An unreachable log or store is reported by the code that needs it.
       if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))
         return undefined;
       if (!isCairnError(error)) throw error;
@@ -79,8 +80,8 @@ export class LogWatch {
 }
 
 /**
- * Returns the key by which a problem is logged only once. The key of a setting includes its value; that of missing
- * messages ignores their number.
+ * Returns the key that ensures that a problem is logged only once. The key of a setting includes its value. The key of
+ * missing messages does not include their number.
  */
 function kindOf({ code, message }: CairnError): string {
   return code === "LOG_UNSAFE" ? message : code;
@@ -89,7 +90,7 @@ function kindOf({ code, message }: CairnError): string {
 /**
  * Returns `LOG_TRIMMED` if the log has lost its beginning and no checkpoint in `stores` contains the beginning and
  * agrees with the rest. Cairn trims only messages that a checkpoint contains, so something else removed the messages or
- * the checkpoint. Returns undefined if all is well. Throws if a store does not respond.
+ * the checkpoint. Returns undefined if there is no such problem. Throws if a store does not respond.
  */
 async function uncoveredBeginning(
   log: { readonly name: string; readonly id: string; readonly bounds: LogBounds },
@@ -107,9 +108,9 @@ async function uncoveredBeginning(
   }
   return new CairnError(
     "LOG_TRIMMED",
-    `The log "${log.name}" begins at message ${first}, and no checkpoint known to this node contains the earlier ones: a node without an index cannot join.`,
+    `The log "${log.name}" begins at message ${first}, and no checkpoint known to this node contains the earlier messages, so a node without an index cannot join.`,
     {
-      hint: "cairn checkpoint create at a ready node saves one now. Cairn itself trims only messages that a verified checkpoint contains: find out what purges the stream (its settings, other programs) and what removes checkpoints.",
+      hint: "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what purges the stream (its settings, other programs) and what removes checkpoints, because Cairn itself trims only messages that a verified checkpoint contains.",
     },
   );
 }

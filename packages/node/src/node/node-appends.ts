@@ -19,14 +19,14 @@ import { notReady } from "../api/not-ready.ts";
 import { sameHistory } from "./same-history.ts";
 
 /**
- * The number of turns of the event loop before a barrier. With two turns, half of 32 connections missed the others'
- * barrier each time (bench row latest).
+ * The number of turns of the event loop before a barrier is appended. With two turns, half of 32 connections missed the
+ * shared barrier each time (bench row latest).
  */
 const GATHERING_TURNS = 5;
 
 /**
- * Waits for more reads: clients that have just received a response may read again immediately, and then share the next
- * barrier. Turns of an idle event loop take microseconds.
+ * Waits for more reads. Clients that have just received a response may read again immediately and can then share the
+ * next barrier. A turn of an idle event loop takes microseconds.
  */
 async function gatherReads(): Promise<void> {
   for (let turn = 0; turn < GATHERING_TURNS; turn += 1) await setImmediate();
@@ -36,22 +36,22 @@ async function gatherReads(): Promise<void> {
 interface Target {
   readonly log: TxLog;
   readonly index: IndexStore;
-  /** The log's id, and the offset that turns a position into a transaction id. */
+  /** The log's id, and the offset that is added to a position to obtain a transaction id. */
   readonly of: { readonly id: string; readonly offset: number };
 }
 
-/** Returns the error for a linearizable read at a node that cannot know which writes were acknowledged. */
+/** Returns the error for a linearizable read on a node that cannot know which writes were acknowledged. */
 function mayLack(location: string): CairnError {
   return new CairnError(
     "LOG_READ_ONLY",
     `This node reads its log from the backup in ${location}, which may lack transactions that were acknowledged, so it serves no linearizable reads.`,
     {
-      hint: "Ask a node that has access to the log itself. With min-tx instead of linearizable=true, this node waits for a transaction that you know.",
+      hint: "Send the request to a node that has access to the log itself. To wait on this node for a transaction with a known id, use min-tx instead of linearizable=true.",
     },
   );
 }
 
-/** The appends of a node to its log: transactions, and barriers for linearizable reads. */
+/** Appends to a node's log: transactions, and barriers for linearizable reads. */
 export class NodeAppends {
   readonly #life: NodeLife;
   readonly #confirmHistory = sameHistory(() => {
@@ -59,14 +59,14 @@ export class NodeAppends {
     const isKnown = log !== undefined && identity !== undefined && index !== undefined;
     return isKnown ? { log, identity, state: index.state } : undefined;
   });
-  /** Concurrent reads share an append, but a read never shares an append that began before it. */
+  /** Concurrent reads share an append, but a read never shares an append that began before the read. */
   readonly #sharedBarrier = coalesced(async () => await this.#appendBarrier(), gatherReads);
 
   constructor(life: NodeLife) {
     this.#life = life;
   }
 
-  /** Appends a transaction. Throws the same errors as NodeApi.submit. */
+  /** Appends a transaction. Throws the same errors as {@link NodeApi.submit}. */
   async submit(transaction: Transaction, timeoutMs = DEFAULT_WAIT_MS): Promise<SubmittedTransaction> {
     const valid = validTransaction(transaction);
     const { log, index, of } = this.#target();
@@ -80,11 +80,11 @@ export class NodeAppends {
   }
 
   /**
-   * Returns the id of the transaction that a linearizable read has to wait for. Every transaction acknowledged by any
-   * node before the call has an id that is at most this one. Asking a shared log for its end is not enough, because a
-   * server that was cut off from the others keeps responding for some seconds; a message is stored only once the
-   * servers agree. Throws `LOG_READ_ONLY` if the log is a backup, `TX_TIMEOUT` after `timeoutMs`, and otherwise the
-   * log's own error, unchanged.
+   * Returns the id of the transaction for which a linearizable read must wait. No transaction that any node
+   * acknowledged before the call has a higher id. It would not be enough to query the end of a shared log, because a
+   * server that is cut off from the others keeps responding for some seconds. A message, by contrast, is stored only
+   * once the servers agree. Throws `LOG_READ_ONLY` if the log is a backup, `TX_TIMEOUT` after `timeoutMs`, and
+   * otherwise the log's own error, unchanged.
    */
   async barrier(timeoutMs: number): Promise<TxId> {
     const { backup } = this.#target().log;
@@ -95,7 +95,7 @@ export class NodeAppends {
       "TX_TIMEOUT",
       `The barrier of a linearizable read was not stored and indexed within ${timeoutMs} ms; this node has indexed up to transaction ${this.#life.position.txId}.`,
       {
-        hint: "cairn status shows whether the log can be reached and how far the node is behind it. Try again, here or at another node; without linearizable=true, the read returns the node's current state.",
+        hint: "Try again, on this node or another one, or omit linearizable=true to read the node's current state. cairn status shows whether the log can be reached and how far the node is behind it.",
       },
     );
   }
@@ -105,15 +105,15 @@ export class NodeAppends {
     if (log.hasOneWriter === true) return (await log.bounds()).last + of.offset;
     const { txId } = await this.#guarded(index, submitBarrier(log, of, index.state.txId, DEFAULT_WAIT_MS));
     this.#life.observation.metrics.onBarrier();
-    // Later reads have to wait for the index to pass this barrier anyway. Until then, they are collected for the next
-    // one.
+    // Later reads must wait for the index to pass this barrier anyway. Until then, they are collected for the next
+    // barrier.
     await this.#life.position.reached(txId, DEFAULT_WAIT_MS);
     return txId;
   }
 
   /**
-   * Returns the log to append to. Throws `NOT_READY` while the node does not know its log, or doubts the messages that
-   * it read: the log may be a different one.
+   * Returns the log to which the node appends. Throws `NOT_READY` while the node does not know its log, or doubts the
+   * messages that it has read, because the log may be a different one.
    */
   #target(): Target {
     const { log, identity, index, phase } = this.#life;
@@ -122,7 +122,7 @@ export class NodeAppends {
     return { log, index, of: { id: identity.id, offset: logOffset(identity, index.state) } };
   }
 
-  /** Awaits an append. It may be the first operation to notice that the log has another history. */
+  /** Awaits an append, which may be the first operation to detect that the log has another history. */
   async #guarded<T>(index: IndexStore, appended: Promise<T>): Promise<T> {
     try {
       return await appended;

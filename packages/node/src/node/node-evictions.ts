@@ -15,7 +15,7 @@ import type { TxLog } from "../log/tx-log.ts";
 /**
  * Adds to each eviction the places where the evicted content may still exist: the log until it is trimmed, segments of
  * its backup, and checkpoints from between the content's first write and the eviction. A checkpoint is omitted only if
- * it is certainly older than the content. Stores and logs that do not respond within `limit` count as unreachable.
+ * it is known to be older than the content. Stores and logs that do not respond within `limit` count as unreachable.
  */
 export async function evictionPlaces(
   { evictions, ...page }: EvictionPage,
@@ -50,8 +50,8 @@ export async function evictionPlaces(
 }
 
 /**
- * Returns the checkpoints saved since an eviction whose files may contain the evicted bytes: all that are not known to
- * be clean.
+ * Returns the checkpoints that were saved after an eviction but whose files may contain the evicted bytes. These are
+ * all checkpoints that are not known to be clean.
  */
 function inFiles(
   evicted: TxId,
@@ -79,7 +79,7 @@ async function firstOfLog(
   return { txId: (bounds?.first ?? 1) + offset, isKnown: bounds !== undefined };
 }
 
-/** Returns `otherwise` in place of a timeout. */
+/** Returns a function that replaces a timeout with `otherwise`. */
 function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T | O {
   return (answer) => (answer === TIMED_OUT ? otherwise : answer);
 }
@@ -87,8 +87,8 @@ function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T
 const NONE: ReadonlySet<string> = new Set();
 
 /**
- * Returns the names of the `checkpoints` that agree with the log, so that their content is a prefix of the index's. The
- * others may belong to a history that the log has lost, in which the same content was written earlier.
+ * Returns the names of the `checkpoints` that agree with the log, whose history is therefore a prefix of the index's
+ * history. The others may belong to a history that the log has lost, in which the same content was written earlier.
  */
 async function ofOneHistory(
   log: TxLog,
@@ -117,7 +117,8 @@ async function agrees(log: TxLog, anchor: Anchor): Promise<boolean> {
 }
 
 /**
- * Returns the checkpoints in all stores of the node; null if a store does not respond, since content there must not be reported as removed.
+ * Returns the checkpoints in all stores of the node; null if a store does not respond, because content there must not
+ * be reported as removed.
  */
 async function savedCheckpoints(
   system: RestoringSystem,

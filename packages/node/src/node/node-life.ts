@@ -29,7 +29,7 @@ import { Following, type ReadyServices } from "./following.ts";
 import { ReplayRate } from "../replay/replay-rate.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
-/** The dependencies of a {@link NodeLife}, and the callbacks by which it reports to its node. */
+/** The dependencies of a {@link NodeLife}, and the callbacks with which it reports to its node. */
 export interface LifeParts {
   readonly system: System;
   readonly directory: IndexDirectory;
@@ -56,9 +56,9 @@ export interface LifeParts {
  *    └────────────────────────────────────────────────────────────────────────────────────┘
  *
  * 1. The log is opened once, and only `stop` closes it.
- * 2. While the node follows its log, the index agrees with it. A doubt (`suspect`, `replace`, `halt`) ends that
- *    immediately: nothing more is served as right, even though leaving the index takes time. Doubts about an index
- *    other than the current one are ignored.
+ * 2. While the node follows its log, the index agrees with it. A doubt (`suspect`, `replace`, `halt`) ends this state
+ *    immediately: no further data is served as correct, even though it takes time to leave the index. Doubts about an
+ *    index other than the current one are ignored.
  * 3. Services run only in `ready`. They stop before the index is closed, and the index is closed before the log.
  * 4. A failed node keeps its index open for stale reads until it joins again, and `failure` contains the reason.
  * 5. Stopping is final: no other phase follows, and no service starts.
@@ -67,7 +67,7 @@ export interface LifeParts {
 export class NodeLife implements ComparedNode {
   readonly position = new IndexPosition();
   readonly observation: NodeObservation;
-  /** The log's name in the configuration; null if only the log knows it. */
+  /** The log's name in the configuration; null if only the log itself knows its name. */
   readonly logName: string | null;
   readonly #parts: LifeParts;
   readonly #startedAt = performance.now();
@@ -90,7 +90,7 @@ export class NodeLife implements ComparedNode {
   #isDoubted = false;
   #isDraining = false;
   #isStopping = false;
-  /** The error passed to `halt`. */
+  /** The error that was passed to `halt`. */
   #halted: CairnError | undefined;
   /** The folder of a rebuilt index that replaces a wrong one. */
   #replacement: string | undefined;
@@ -108,17 +108,20 @@ export class NodeLife implements ComparedNode {
     return this.services === undefined ? "replaying" : "ready";
   }
 
-  /** Returns the phase for status and health: a node that drains counts as stopping, even though it still serves. */
+  /**
+   * Returns the phase for the status and health checks. A draining node counts as stopping, even though it still
+   * serves.
+   */
   get reportedPhase(): Phase {
     return this.#isDraining && this.phase === "ready" ? "stopping" : this.phase;
   }
 
-  /** Returns whether the index was found to agree with the log, and nothing has cast doubt on this since. */
+  /** Returns whether the index was found to agree with the log and has not been put in doubt since then. */
   get agrees(): boolean {
     return this.#following !== undefined && !this.#isDoubted;
   }
 
-  /** Returns whether the index or the log has been put in doubt since the index was last found to agree. */
+  /** Returns whether the index or the log has been put in doubt since they were last found to agree. */
   get isDoubted(): boolean {
     return this.#isDoubted;
   }
@@ -162,7 +165,7 @@ export class NodeLife implements ComparedNode {
     return this.#following?.isLogAway === true;
   }
 
-  /** Begins the node's life; returns immediately. */
+  /** Begins the node's life. Returns immediately. */
   start(): void {
     this.#running = this.#run();
   }
@@ -178,7 +181,7 @@ export class NodeLife implements ComparedNode {
     this.services?.watches.end({ reason: "stopping", message: reason.message });
   }
 
-  /** Ends the node's life in this order: services, following, index, log. */
+  /** Ends the node's life. Stops the services first, then following, the index and the log. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await this.#following?.stopServices({ save: true });
@@ -189,9 +192,9 @@ export class NodeLife implements ComparedNode {
   }
 
   /**
-   * Reports an error from using `index`. LevelDB notices damage only when it reads the damaged part, so the node leaves
-   * and rebuilds a damaged index as soon as any read encounters the damage. A submission may be the first to notice
-   * that the log has a different history.
+   * Reports an error that occurred while `index` was in use. LevelDB detects damage only when it reads the damaged
+   * part, so the node leaves and rebuilds a damaged index as soon as any read encounters the damage. A submission may
+   * be the first operation to detect that the log has a different history.
    */
   suspect(index: IndexStore, error: unknown): void {
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
@@ -200,7 +203,7 @@ export class NodeLife implements ComparedNode {
 
   /**
    * Leaves an index that does not match the log. `live`, if given, is the folder of the index that replaces it. Returns
-   * false if the index has already been left, or if there is no replacement.
+   * false if the node has already left the index, or if there is no replacement.
    */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
     if (index !== this.#index || !this.agrees) return false;
@@ -339,20 +342,20 @@ export class NodeLife implements ComparedNode {
     report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
     const { restoredFrom, replayed, readyAfterMs: ms } = report;
     const joined = { txId: state.txId, restoredFrom: restoredFrom?.name ?? null, replayed, ms };
-    this.#parts.logger.info(joined, "caught up with the log");
+    this.#parts.logger.info(joined, "the node has caught up with the log");
     this.#parts.onReady();
   }
 
   async #leave(error: CairnError, reaction: FailureReaction, failures: number): Promise<void> {
     const { kind } = reaction;
     const isFailed = kind === "halt" || kind === "await-change" || (kind === "retry" && reaction.failed);
-    // The awaited change has occurred but made no difference.
+    // The awaited change has occurred, but the problem is the same as before.
     const isKnown = kind === "await-change" && error.message === this.#failure?.message;
     const level = isKnown ? "debug" : isFailed ? "error" : "warn";
     logFailure(this.#parts.logger, level, error, describeReaction(reaction, failures));
     this.observation.metrics.following.left(error.code);
-    // This must happen before anything is awaited: stopping an upload takes time, and nothing may be served as right in
-    // the meantime.
+    // This must happen before anything is awaited. It takes time to stop an upload, and no data may be served as
+    // correct in the meantime.
     const following = this.#following;
     this.#following = undefined;
     this.#failure = kind === "join" ? undefined : error;

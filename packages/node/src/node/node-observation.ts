@@ -15,17 +15,17 @@ export class NodeObservation {
 
   constructor(system: MeasuredSystem, logger: Logger, onEvent?: NodeEventListener) {
     this.events = new EventDispatcher((error) =>
-      logger.warn({ err: error }, "an observer of the node's events failed, without other effects"),
+      logger.warn({ err: error }, "a listener for the node's events failed; the node is not affected"),
     );
     this.metrics = new NodeMetrics(system, (source, error) =>
-      logger.warn({ source, err: error }, "a scrape of /metrics continues without a source"),
+      logger.warn({ source, err: error }, "a source of metrics failed; /metrics is served without it"),
     );
     this.refusals = new RefusedSubmissions(logger);
     this.events.listen(eventLog(logger));
     this.events.listen(this.metrics.onEvent);
     this.events.listen((event) => this.lastResults.note(event));
-    // This listener is added last, so that status and metrics already include an event when the embedding program
-    // receives it.
+    // This listener is added last, so that the status and the metrics already reflect an event when the embedding
+    // program receives it.
     if (onEvent !== undefined) this.events.listen(onEvent);
   }
 }

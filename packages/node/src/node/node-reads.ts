@@ -27,14 +27,14 @@ import { watch } from "../watch/watch-session.ts";
 const DEFAULT_LIMIT = 100;
 const GREATEST_LIMIT = 1_000;
 
-/** Checks the limit of a page. An invalid one would end the page early, as if there were no more items. */
+/** Checks the limit of a page. With an invalid limit, the page would end early, as if there were no more items. */
 function checkedLimit(limit = DEFAULT_LIMIT): number {
   if (Number.isInteger(limit) && limit >= 1 && limit <= GREATEST_LIMIT) return limit;
   throw new CairnError(
     "REQUEST_INVALID",
     `The limit must be a whole number from 1 to ${GREATEST_LIMIT}, not ${limit}.`,
     {
-      hint: "Use the cursor of a page to read the next one.",
+      hint: "Use a limit in this range, and read further pages with the cursor of the previous page.",
     },
   );
 }
@@ -53,7 +53,7 @@ export class NodeReads implements Reads {
   readonly #place: ReadPlace;
   readonly #slice = new TimeSlice();
 
-  /** `barrier` returns the transaction that a linearizable read has to wait for. */
+  /** `barrier` returns the transaction for which a linearizable read must wait. */
   constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
     this.#place = new ReadPlace(life, barrier);
@@ -77,13 +77,13 @@ export class NodeReads implements Reads {
     const result = await this.guarded(index, index.commitResult(txId));
     if (result !== undefined) return result;
     throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
-      hint: "The first transaction id is the log's offset plus one.",
+      hint: "Use a higher id. The first transaction id is the log's offset plus one.",
     });
   }
 
   /**
-   * Throws `LOG_REGRESSED` if another message has the transaction's id: after acknowledging the transaction, the log
-   * may have lost it, and this node may have joined again. Transactions that the index no longer remembers are compared
+   * Throws `LOG_REGRESSED` if another message has the transaction's id. The log may have lost the transaction after
+   * acknowledging it, and this node may have joined again. Transactions that the index no longer remembers are compared
    * with the log.
    */
   async #requireSame({ txId, checksum }: SubmittedTransaction, index: IndexStore): Promise<void> {
@@ -91,9 +91,9 @@ export class NodeReads implements Reads {
     if (held === checksum) return;
     throw new CairnError(
       "LOG_REGRESSED",
-      `The log acknowledged the transaction as ${txId} and then lost it: transaction ${txId} is now a different one.`,
+      `The log acknowledged the transaction as ${txId} and then lost it. Transaction ${txId} is now a different one.`,
       {
-        hint: "The transaction was not applied. cairn log orphans prints what the log has lost; if the transaction is not there, send it again.",
+        hint: "Run cairn log orphans, which prints the transactions that the log has lost. If the transaction is not among them, send it again. It was not applied.",
       },
     );
   }
@@ -113,7 +113,8 @@ export class NodeReads implements Reads {
   }
 
   /**
-   * Returns the index if it agrees with the log. In another history, the same id would belong to another transaction.
+   * Returns the index if it agrees with the log. In another history, the same id could belong to a different
+   * transaction.
    */
   async #agreeing(): Promise<IndexStore> {
     await this.#slice.yieldIfOver();
@@ -126,7 +127,7 @@ export class NodeReads implements Reads {
     key: DocumentKey,
     options: ReadOptions & { asOf?: AsOf } = {},
   ): Promise<StoredDocument | undefined> {
-    // Most reads have nothing to wait for, so no promise is created for them.
+    // Most reads need not wait, so no promise is created for them.
     const index =
       this.#life.phase === "ready" &&
       options.minTx === undefined &&
@@ -139,7 +140,7 @@ export class NodeReads implements Reads {
       const document = index.get(key, options.asOf);
       if (!(document instanceof Promise)) return document;
       const found = await document;
-      // Awaiting the store does not necessarily yield to the event loop.
+      // An awaited call to the store does not necessarily yield to the event loop.
       await this.#slice.yieldIfOver();
       return found;
     } catch (error) {
@@ -148,7 +149,7 @@ export class NodeReads implements Reads {
   }
 
   async list(query: ListQuery): Promise<DocumentPage> {
-    // A list continues as of the transaction at which it began, possibly on a node that was ahead of this one.
+    // A list continues as of the transaction at which it began. It may have begun on a node that was ahead of this one.
     const began = query.cursor === undefined ? 0 : decodeListCursor(query.cursor).txId;
     const { minTx = 0, linearizable = false, cursor } = query;
     const index = await this.#readable({
@@ -198,7 +199,7 @@ export class NodeReads implements Reads {
         "REQUEST_INVALID",
         `${JSON.stringify(before)} is neither the id of an event nor a time in nanoseconds.`,
         {
-          hint: "Use the id of the last returned event (cairn events --json shows it), or the unchanged URL in the Link header.",
+          hint: "Use the id of the last returned event (cairn events --json prints it), or the unchanged URL in the Link header.",
         },
       );
     }
@@ -223,8 +224,8 @@ export class NodeReads implements Reads {
   }
 
   /**
-   * Returns the result of `answer`. If `index` turns out to be damaged or of another history than the log's, the node
-   * leaves it.
+   * Returns the result of `answer`. If `index` proves to be damaged or to belong to another history than the log, the
+   * node leaves it.
    */
   async guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
     try {
@@ -245,7 +246,7 @@ export class NodeReads implements Reads {
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     await this.prepareRead(options);
     await this.#slice.yieldIfOver();
-    // Get the index again: the node may have left the previous one during the wait.
+    // The index is determined again, because the node may have left the previous one during the wait.
     const { index, phase } = this.#life;
     if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
     return index;

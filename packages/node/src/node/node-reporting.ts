@@ -20,7 +20,7 @@ import type { TxLog } from "../log/tx-log.ts";
 import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
 const LOOK_MS = 30_000;
-/** A transaction time further than this in the future is reported. Synchronized clocks differ by less. */
+/** A transaction time that is further in the future than this is reported. Synchronized clocks differ by less. */
 const FUTURE_MS = 60_000;
 
 /** The parts that {@link NodeReporting} works with. */
@@ -37,8 +37,8 @@ export interface ReportingParts {
 }
 
 /**
- * A node's reports outside HTTP: responses to processes that have its log open, stalls, and problems with its log,
- * files and clock.
+ * A node's reports other than those over HTTP: responses to processes that have its log open, stalls, and problems with
+ * its log, its files and its clock.
  */
 export class NodeReporting {
   readonly comparePast: ComparePast;
@@ -49,7 +49,7 @@ export class NodeReporting {
   readonly #past: OnePast;
   readonly #log: LogWatch;
   #looks: RepeatedWork | undefined;
-  /** Whether a newest transaction with a time in the future has been logged. */
+  /** True if it has been logged that the time of the newest transaction is in the future. */
   #isAhead = false;
   /** The index whose missing files have been logged. */
   #incomplete: IndexStore | undefined;
@@ -85,9 +85,10 @@ export class NodeReporting {
     this.#watch = new StallWatch({
       look: () => this.#movement(),
       explain: async ({ phase, txId }) => await this.#explain(phase, txId),
-      onStall: ({ message, ...stall }) => logger.warn(stall, `no progress for a while. ${message}`),
+      onStall: ({ message, ...stall }) =>
+        logger.warn(stall, `the node has made no progress for a while. ${message}`),
       onMove: ({ forMs, phase, txId }) =>
-        logger.info({ forMs, phase, txId }, "the node makes progress again"),
+        logger.info({ forMs, phase, txId }, "the node is making progress again"),
       onError: (error) => logger.warn({ err: error }, "could not determine what the node is waiting for"),
       ...parts.stall,
     });
@@ -112,7 +113,7 @@ export class NodeReporting {
     return this.#past.divergence;
   }
 
-  /** Returns problems of the log that an operator should look at. */
+  /** Returns the problems of the log that need an operator's attention. */
   get logWarnings(): NodeStatus["log"]["warnings"] {
     return this.#log.warnings;
   }
@@ -135,12 +136,12 @@ export class NodeReporting {
 
   async close(): Promise<void> {
     await Promise.all([this.#watch.stop(), this.#looks?.stop(), this.#past.close(), this.#peers.close()]);
-    // This comes after the last announcement.
+    // This comes last, so that no announcement follows the message that this node is leaving.
     const { peers } = this.#parts.life.log ?? {};
     if (peers !== undefined) await tellLeaving(peers, this.#peers.instance);
   }
 
-  /** Warns once about a wrong clock, which freezes the times of transactions without any other symptom. */
+  /** Warns once about a wrong clock. Such a clock freezes the times of transactions, but has no other symptom. */
   #lookAtTime(): void {
     const { time = 0 } = this.#parts.life.index?.state ?? {};
     const aheadMs = time - Date.now();
@@ -151,15 +152,15 @@ export class NodeReporting {
       {
         txTime: isoTime(time),
         aheadMs,
-        hint: "The clock of this machine or of the log's server was wrong. Times of transactions never decrease: until then, all transactions get the same time, and expiry and reads as of a time use it.",
+        hint: "Correct the clock of this machine or of the log's server, which was wrong. Times of transactions never decrease, so all transactions get the same time until then, and expiry and reads as of a time use that time.",
       },
       "The time of the newest transaction is in the future.",
     );
   }
 
   /**
-   * Warns about removed files. Reads of open files continue to work, so nothing else would reveal the loss before the
-   * next checkpoint or start.
+   * Warns about removed files. Reads of open files continue to work, so the loss would otherwise remain unnoticed until
+   * the next checkpoint or start.
    */
   async #lookAtFiles(): Promise<void> {
     const { index } = this.#parts.life;
@@ -182,7 +183,7 @@ export class NodeReporting {
     if (phase === "failed" || phase === "stopping") return undefined;
     const { progress } = report;
     const { txId } = position;
-    // A ready node has applied everything that it knows of, so it must query the log for more.
+    // A ready node has applied everything that it knows of, so the log must be queried for more.
     const isCaughtUp = phase === "ready";
     return {
       phase,
@@ -196,7 +197,7 @@ export class NodeReporting {
     const { life } = this.#parts;
     const { log, failure, report, identity, index } = life;
     const why = failure === undefined ? "" : inBrackets(failure);
-    // They are checked in the order in which a node needs them, so that the first obstacle is reported.
+    // Resources are checked in the order in which a node needs them, so that the first obstacle is reported.
     if (log === undefined) return { what: "log", text: `the log to be opened${why}` };
     if (failure?.code.startsWith("STORE_") === true) {
       return { what: "store", text: `the checkpoint store${why}` };
@@ -208,12 +209,12 @@ export class NodeReporting {
       const places = report.asking.map((store) => store.identity ?? store.location);
       return { what: "store", text: `a response of the checkpoint store ${places.join(" or ")}${why}` };
     }
-    // The unreachable log has already been reported, and no other pending work is known.
+    // The unreachable log has already been reported, and no other work is known to be pending.
     if (phase === "ready" && life.isLogAway && this.stalled === null) return undefined;
     const refusals: CairnError[] = [];
     const bounds = await askBounds(log, (error) => refusals.push(error));
     if (bounds === undefined) {
-      // The follower gets the same error immediately and reports it.
+      // The code that follows the log receives the same error immediately and reports it.
       if (phase === "ready" && refusals.length > 0 && this.stalled === null) return undefined;
       const [refusal] = refusals.map(inBrackets);
       return { what: "log", text: `the log "${log.name}", which does not respond${refusal ?? why}` };
@@ -230,7 +231,7 @@ export class NodeReporting {
   }
 }
 
-/** Formats the reason for a wait, to be appended to the name of the awaited resource. */
+/** Formats the reason for a wait as a suffix to the name of the awaited resource. */
 function inBrackets({ code, message }: { readonly code: string; readonly message: string }): string {
   return ` (${code}: ${message.replace(/\.$/, "")})`;
 }

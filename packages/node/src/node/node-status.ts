@@ -27,10 +27,10 @@ export type StatusParts = Pick<
   | "recovery"
 > & { readonly observation: { readonly lastResults: LastResults } };
 
-/** The time for which /status waits for the log before it reports the log as unreachable. */
+/** The time for which /status waits for the log before it reports the log as unreachable (ms). */
 const LOG_ANSWER_MS = 2_000;
 
-/** Returns the body of GET /status. Queries the log for its bounds; everything else is already known. */
+/** Returns the body of GET /status. It queries the log for its bounds; everything else is already known. */
 export async function nodeStatus(
   node: string,
   parts: StatusParts,
@@ -42,7 +42,7 @@ export async function nodeStatus(
     Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
-  // These are read at one instant, before anything is awaited, so that a failed node is always reported with its
+  // These values are read at one instant, before anything is awaited, so that a failed node is always reported with its
   // failure.
   const { reportedPhase: phase, index, identity, report, observation, failure, recovery } = parts;
   const { checkpointer, upkeep, logBackup } = parts.services ?? {};
@@ -97,7 +97,7 @@ export async function nodeStatus(
   };
 }
 
-/** If the node reads its log from a backup, returns the age of its knowledge of the log, by this machine's clock. */
+/** If the node reads its log from a backup, returns how old its knowledge of the log is, by this machine's clock. */
 function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
   if (log?.backup === undefined) return null;
   const { location, newestAt } = log.backup;
@@ -115,7 +115,7 @@ async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   try {
     return (await index.chains()).slice(0, 2);
   } catch (error) {
-    // The index was closed in the meantime, or it is damaged, which the next read will report.
+    // The index was closed in the meantime, or it is damaged; the next read will report the damage.
     if (isCairnError(error, "NOT_READY") || isCairnError(error, "INDEX_CORRUPT")) return [];
     throw error;
   }
@@ -144,8 +144,8 @@ interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
 }
 
 /**
- * A log that responds after an interruption may be another one than before it, so its bounds must not be reported as
- * those of the log that the node was following.
+ * A log that responds after an interruption may be a different one, so its bounds must not be reported as the bounds of
+ * the log that the node was following.
  */
 const NOT_COMPARED: LogLook = {
   reachable: false,
@@ -153,12 +153,13 @@ const NOT_COMPARED: LogLook = {
   problem: {
     code: "LOG_UNREACHABLE",
     message: "The log responds again, but the node has not compared it with its index yet.",
-    hint: "The node does this within a few seconds, and then continues to read the log. cairn status --wait PT1M waits for it.",
+    hint: "Wait a few seconds, for example with cairn status --wait PT1M. The node then compares the log and continues to read it.",
   },
 };
 
 /**
- * Checks whether the log responds and exists; null means unknown. A log that has not been created yet, or was deleted, is not unreachable.
+ * Checks whether the log responds and exists; null means unknown. A log that has not been created yet or was deleted
+ * does not count as unreachable.
  */
 async function lookAtLog(
   parts: Pick<StatusParts, "log" | "failure" | "isLogAway" | "identity">,
@@ -198,7 +199,7 @@ async function doesExist(log: TxLog): Promise<boolean | undefined> {
   }
 }
 
-/** The codes of errors from a server that responds but has no usable log. */
+/** The codes of the errors for a server that responds but has no usable log. */
 const ANSWERING_CODES: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIFFERENT"]);
 
 /** Returns the size of the index, and a warning if some of its files are missing. */

@@ -29,26 +29,26 @@ import { VERSION } from "../api/version.ts";
 import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 
-/** The time that requests in progress may take to end: a node stops within 10 s. */
+/** The time within which requests in progress may end (ms). A node must stop within 10 s. */
 const HTTP_STOP_MS = 2_000;
-/** The part of that time during which they may wait for the index. */
+/** The part of that time during which these requests may wait for the index (ms). */
 const INDEX_WAIT_AT_STOP_MS = 1_000;
 
 /** Options for {@link runNode}. */
 export interface RunOptions {
-  /** Defaults to a silent logger. */
+  /** The logger. Defaults to a silent one. */
   readonly logger?: Logger;
   /** Called at the beginning and the end of each checkpoint round, restore, sweep, verification, scrub and trim. */
   readonly onEvent?: NodeEventListener;
-  /** The approximate interval between comparisons with the other nodes (ms); for tests. */
+  /** The approximate interval between comparisons with other nodes (ms). Only tests set it. */
   readonly compareEveryMs?: number;
-  /** Settings that determine when a stall is reported; for tests. */
+  /** Settings that determine when a stall is reported. Only tests set them. */
   readonly stall?: ReportingParts["stall"];
 }
 
 /** A running node. */
 export interface CairnNode extends NodeApi {
-  /** Resolves when the node is ready for the first time; rejects if it stops before that. */
+  /** Resolves when the node is ready for the first time. Rejects if it stops before that. */
   readonly ready: Promise<void>;
   /** The address of the node's HTTP server; undefined if none is configured. */
   readonly url: string | undefined;
@@ -70,11 +70,14 @@ export async function runNode(system: System, { logger, ...options }: RunOptions
   return node;
 }
 
-/** Changes the hint of `DISK_FULL`: a running node continues by itself once there is space, but a node that could not start has ended. */
+/**
+ * Changes the hint of `DISK_FULL`. A running node continues by itself once there is space, but a node that could not
+ * start has ended.
+ */
 function notStarted(error: unknown): never {
   if (!isCairnError(error, "DISK_FULL")) throw error;
   throw new CairnError("DISK_FULL", `The node did not start. ${error.message}`, {
-    hint: "Free some space, then start it again. Existing data is kept.",
+    hint: "Free some space, and start the node again. Existing data is kept.",
     cause: error,
   });
 }
@@ -222,7 +225,7 @@ class RunningNode implements CairnNode {
     await this.#closing;
   }
 
-  /** Continues to serve for a while, so that load balancers notice before the node disappears. */
+  /** Continues to serve for a while, so that load balancers stop using the node before it disappears. */
   async #drain(): Promise<void> {
     const { drainMs = 0 } = this.#system.http ?? {};
     if (drainMs === 0 || this.#http === undefined || this.#life.phase !== "ready") return;
@@ -230,19 +233,21 @@ class RunningNode implements CairnNode {
     this.#http.drain();
     this.#logger.info(
       { drainMs },
-      "draining: the node reports that it is not ready, but still responds to requests",
+      "the node is draining: it reports that it is not ready, but still responds to requests",
     );
     await delay(drainMs);
   }
 
   async #close(): Promise<void> {
     await this.#drain();
-    const stopped = new CairnError("NOT_READY", "The node is stopping.", { hint: "Use another node." });
+    const stopped = new CairnError("NOT_READY", "The node is stopping.", {
+      hint: "Send the request to another node.",
+    });
     this.#rejectReady(stopped);
-    // This comes before HTTP closes, because closing waits for responses in progress, and the response of a watch never
-    // ends by itself.
+    // This must happen before the HTTP server closes, because closing waits for responses in progress, and the response
+    // to a watch never ends by itself.
     this.#life.beginStop(stopped);
-    // Transactions that were just submitted are indexed within moments; longer waits are aborted.
+    // Transactions that were just submitted are usually indexed within moments. Longer waits are aborted.
     const impatient = setTimeout(() => this.#life.position.fail(stopped), INDEX_WAIT_AT_STOP_MS);
     await this.#http?.close();
     clearTimeout(impatient);

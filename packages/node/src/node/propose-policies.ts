@@ -15,7 +15,7 @@ export function comparedPolicies(
 
 /**
  * Submits the policies of the node's configuration if the log has none and accepts transactions. If several nodes do
- * so, one of them wins. A difference from the policies of the log is only logged.
+ * this, one of them wins. If the policies differ from those of the log, the difference is only logged.
  */
 export async function proposePolicies(
   node: Pick<NodeApi, "submit" | "await" | "policies">,
@@ -31,21 +31,22 @@ export async function proposePolicies(
     }
     if (isReadOnly) {
       logger.info(
-        "the log has no policies; this node only reads it, so it does not propose those of its configuration",
+        "the log has no policies, but this node only reads the log, so it does not propose those of its configuration",
       );
       return;
     }
     const submitted = await node.submit({ ops: [["configure", proposed, null]] });
     const { txId, committed } = await node.await(submitted);
-    if (committed) logger.info({ txId }, "the log had no policies: those of the configuration were set");
+    if (committed) logger.info({ txId }, "the log had no policies, so those of the configuration were set");
     else if ((await node.policies()).file === "different") logger.warn({ txId }, DIFFERENT);
   } catch (error) {
     if (isCairnError(error, "NOT_READY")) return;
     logger.warn(
       { err: error },
-      "the policies of the configuration could not be proposed; the next start tries again",
+      "the policies of the configuration could not be proposed; the node will try again when it next starts",
     );
   }
 }
 
-const DIFFERENT = "cairn/policies of the configuration differs from the log's policies, which are followed";
+const DIFFERENT =
+  "cairn/policies in the configuration differs from the policies of the log, which take precedence";

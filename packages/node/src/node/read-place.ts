@@ -6,12 +6,12 @@ import type { AsOf } from "../index/read/documents.ts";
 import { isoTime } from "../text/iso-time.ts";
 import type { NodeLife } from "./node-life.ts";
 
-/** Determines which transaction an index must have for a read, and waits for it. */
+/** Determines which transaction an index must contain for a read, and waits for it. */
 export class ReadPlace {
   readonly #life: NodeLife;
   readonly #barrier: (timeoutMs: number) => Promise<TxId>;
 
-  /** `barrier` returns the transaction that a linearizable read has to wait for. */
+  /** `barrier` returns the transaction for which a linearizable read must wait. */
   constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
     this.#barrier = barrier;
@@ -19,7 +19,7 @@ export class ReadPlace {
 
   /**
    * Waits until the index contains everything that a read with these options must include. Throws `TX_TIMEOUT` after
-   * `timeoutMs`, and `REQUEST_INVALID`, as soon as the log confirms it, if `asOf` is in the future.
+   * `timeoutMs`. Throws `REQUEST_INVALID` if `asOf` is in the future, as soon as the log confirms this.
    */
   async reached(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
     const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
@@ -30,8 +30,8 @@ export class ReadPlace {
   }
 
   /**
-   * Waits for a transaction. After half of the time, queries the end of the log, so that the error can report whether
-   * the transaction exists.
+   * Waits for a transaction. After half of the time, it queries the end of the log, so that the error can report
+   * whether the transaction exists.
    */
   async #wait(txId: TxId, limit: Deadline): Promise<void> {
     const { position } = this.#life;
@@ -51,9 +51,9 @@ export class ReadPlace {
   }
 
   /**
-   * Returns the last transaction that a read as of `asOf` needs. For a time after the index's last transaction, this is
-   * the last transaction of the log: the result must include transactions that this node does not have yet, or it would
-   * change later.
+   * Returns the last transaction that a read as of `asOf` needs. If the time is later than that of the index's last
+   * transaction, this is the last transaction of the log. Without the transactions that this node does not have yet,
+   * the result of the read could change later.
    */
   async #lastBy(
     asOf: AsOf,
@@ -61,7 +61,8 @@ export class ReadPlace {
     { stale, latest, minTx }: { stale: boolean; latest: TxId | undefined; minTx: TxId },
   ): Promise<TxId> {
     if ("txId" in asOf) {
-      // The node waits for `minTx` even if the log does not contain it: the responding server may lag behind.
+      // The node waits for `minTx` even if the log does not seem to contain it, because the responding server may lag
+      // behind.
       if (asOf.txId > Math.max(minTx, this.#life.position.txId))
         refuseFuture(asOf.txId, latest ?? (await this.#end(limit.leftMs)));
       return asOf.txId;
@@ -75,9 +76,9 @@ export class ReadPlace {
     if (bounds === TIMED_OUT) {
       throw new CairnError(
         "TX_TIMEOUT",
-        `The log did not report its transactions up to that time within ${limit.limitMs} ms.`,
+        `The log did not report its transactions up to the requested time within ${limit.limitMs} ms.`,
         {
-          hint: "Use a transaction id instead of the time, or read the node's current state with ?stale=true.",
+          hint: "Use a transaction id instead of the time, or read the node's current state with stale=true.",
         },
       );
     }
@@ -87,8 +88,8 @@ export class ReadPlace {
   /** Returns the last transaction that a linearizable read must include. */
   async #latest(stale: boolean, timeoutMs: number): Promise<TxId> {
     if (!stale) return await this.#barrier(timeoutMs);
-    throw new CairnError("REQUEST_INVALID", "A read is either linearizable or stale.", {
-      hint: "Omit stale=true to read everything acknowledged before, or omit linearizable=true to read the node's current state.",
+    throw new CairnError("REQUEST_INVALID", "A read cannot be both linearizable and stale.", {
+      hint: "Omit stale=true to read everything that was acknowledged before, or omit linearizable=true to read the node's current state.",
     });
   }
 
@@ -103,7 +104,7 @@ export class ReadPlace {
 
 /** Returns `cause` with the total waiting time and, if known, the log's last transaction. */
 function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: CairnError): CairnError {
-  const has = end !== undefined && end >= txId ? "the log has it and ends at" : "the log ends at";
+  const has = end !== undefined && end >= txId ? "the log contains it and ends at" : "the log ends at";
   const ends = end === undefined ? "" : `, ${has} ${end}`;
   const message = `Transaction ${txId} was not indexed within ${ms} ms; this node has indexed up to ${at}${ends}.`;
   return new CairnError("TX_TIMEOUT", message, {
@@ -118,7 +119,7 @@ function notKnownYet(time: string, known: number): CairnError {
     "LOG_READ_ONLY",
     `The state as of ${time} is not known yet: this node reads its log from a backup whose newest transaction is of ${isoTime(known)}.`,
     {
-      hint: "Use an earlier time or a transaction id, or a node that has access to the log itself. stale=true reads the node's current state.",
+      hint: "Use an earlier time or a transaction id, use a node that has access to the log itself, or read the node's current state with stale=true.",
     },
   );
 }

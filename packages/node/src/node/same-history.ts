@@ -13,15 +13,15 @@ export interface KnownLog {
 }
 
 /**
- * Verifies, after the log has stored a transaction, that it is still the log known to the node. A shared log can be
- * replaced or rolled back under a running node, which would then add its transactions to another history. If a call
- * returns, everything that the log stored before it belongs to the node's history; otherwise it throws `LOG_REGRESSED`.
- * Concurrent calls share one request.
+ * Returns a function that verifies, after the log has stored a transaction, that it is still the log that the node
+ * knows. A shared log can be replaced or rolled back while a node runs, and the node would then add its transactions to
+ * another history. If a call returns, everything that the log stored before the call belongs to the node's history.
+ * Otherwise the call throws `LOG_REGRESSED`. Concurrent calls share one request.
  */
 export function sameHistory(known: () => KnownLog | undefined): () => Promise<void> {
   return coalesced(async () => {
     const now = known();
-    // A log without peer communication has only one node.
+    // A log without communication between nodes has only one node.
     if (now === undefined || now.log.peers === undefined) return;
     const { log, identity, state } = now;
     const anchor = lastKnown(identity, state);
@@ -33,7 +33,7 @@ export function sameHistory(known: () => KnownLog | undefined): () => Promise<vo
       "LOG_REGRESSED",
       `The log "${log.name}" stored the transaction, but it is no longer the log that this node was following${problem === undefined ? "" : `: ${problem.message}`}`,
       {
-        hint: "The node is checking its log again. Once it is ready, check whether the transaction exists before you send it again.",
+        hint: "Wait until the node, which is comparing its log again, is ready. Then check whether the transaction exists before you send it again.",
         cause: problem,
       },
     );

@@ -8,8 +8,8 @@ export interface Movement {
   readonly txId: number;
   readonly mark: string;
   /**
-   * Whether the node had finished all known work. A stall then begins only when a look finds more work. Defaults to
-   * false.
+   * True if the node has finished all known work. In that case, a stall begins only when a check finds more work.
+   * Defaults to false.
    */
   readonly isCaughtUp?: boolean;
 }
@@ -17,7 +17,7 @@ export interface Movement {
 /** A node that has made no progress for too long, as shown in /status. */
 export type Stall = NonNullable<NodeStatus["stalled"]>;
 
-/** The resource that a stalled node waits for, as a word and as the end of a sentence. */
+/** The resource for which a stalled node is waiting, as a word and as the end of a sentence. */
 export interface WaitingFor {
   readonly what: Stall["waitingFor"];
   readonly text: string;
@@ -25,18 +25,19 @@ export interface WaitingFor {
 
 /** The functions with which a {@link StallWatch} observes and reports. */
 export interface StallWatchOptions {
-  /** Returns the progress; undefined if none is expected. */
+  /** Returns the current progress; undefined if no progress is expected. */
   readonly look: () => Movement | undefined;
   /**
-   * Explains a stall. Called only after too much time without progress. Returns undefined if there is nothing to do.
+   * Explains a stall. Called only after too much time without progress. Returns undefined if the node has nothing to
+   * do.
    */
   readonly explain: (movement: Movement) => Promise<WaitingFor | undefined>;
   readonly onStall: (stall: Stall) => void;
   /** Called when the node makes progress again, or has nothing to do. */
   readonly onMove: (stall: Stall) => void;
-  /** Called when a look fails; looks continue. */
+  /** Called when a check fails. Checks continue nevertheless. */
   readonly onError: (error: unknown) => void;
-  /** The time without progress that counts as a stall (ms); defaults to 30,000. */
+  /** The time without progress that counts as a stall (ms). Defaults to 30,000. */
   readonly afterMs?: number;
   /** The clock. Its `now` must not jump when the machine's time is corrected. */
   readonly clock?: Clock;
@@ -46,10 +47,10 @@ export interface StallWatchOptions {
 const STALLED_AFTER_MS = 30_000;
 const LOOKS_PER_LIMIT = 10;
 
-/** A clock that measures time since the process started, which corrections of the machine's time do not change. */
+/** A clock that measures the time since the process started. Corrections of the machine's time do not affect it. */
 const steadyClock: Clock = { ...systemClock, now: () => performance.now() };
 
-/** Reports stalls, but never aborts anything: only the waiting code can know whether waiting is futile. */
+/** Reports stalls. It never aborts anything, because only the waiting code can know whether it is futile to wait. */
 export class StallWatch {
   readonly #options: StallWatchOptions;
   readonly #clock: Clock;
@@ -67,7 +68,7 @@ export class StallWatch {
     this.#since = this.#clock.now();
   }
 
-  /** Begins to look. Must be called only once. */
+  /** Begins the periodic checks. Must be called only once. */
   start(): void {
     this.#since = this.#clock.now();
     const every = this.#afterMs / LOOKS_PER_LIMIT;
@@ -76,12 +77,12 @@ export class StallWatch {
 
   /** Returns the current stall; null if the node makes progress. */
   get stalled(): Stall | null {
-    // There may have been progress since the last look.
+    // There may have been progress since the last check.
     if (this.#stall === undefined || this.#options.look()?.mark !== this.#mark) return null;
     return { ...this.#stall, forMs: Math.round(this.#clock.now() - this.#since) };
   }
 
-  /** Stops looking, and waits for a look in progress. */
+  /** Stops the checks, and waits for a check in progress. */
   async stop(): Promise<void> {
     await this.#looking?.stop();
   }
@@ -93,7 +94,7 @@ export class StallWatch {
     const waitingFor = await this.#options.explain(movement);
     if (this.#options.look()?.mark !== this.#mark) return;
     if (waitingFor === undefined) return this.#moved(this.#mark);
-    // A single look could coincide with a brief outage of the log, on a node that had nothing to do until then.
+    // A single check could coincide with a brief outage of the log, on a node that had nothing to do until then.
     if (!this.#suspected) {
       this.#suspected = true;
       if (movement.isCaughtUp === true) this.#since = this.#clock.now();
@@ -118,7 +119,7 @@ export class StallWatch {
 
   #describe({ phase, txId }: Movement, { what, text }: WaitingFor): Omit<Stall, "forMs"> {
     const since = new Date(Date.now() - this.#stalledMs()).toISOString();
-    const message = `The node is ${phase} at transaction ${txId} and waits for ${text}.`;
+    const message = `The node is ${phase} at transaction ${txId} and is waiting for ${text}.`;
     return { phase, txId, since: this.#stall?.since ?? since, waitingFor: what, message };
   }
 }

@@ -7,26 +7,30 @@ import { readConfig, requireConfig } from "../config/read-config.ts";
 
 /** Options for {@link startNode}. */
 export interface StartNodeOptions {
-  /** A pino logger, which also gets notices about the configuration. Defaults to a silent logger. */
+  /** A pino logger, which also receives notices about the configuration. Defaults to a silent logger. */
   readonly logger?: Logger;
   /**
    * Called at the beginning and the end of each checkpoint round, restore, sweep, verification, scrub and trim, with
    * the outcome, the duration and the number of bytes moved. Errors that it throws are logged and otherwise ignored.
    */
   readonly onEvent?: NodeEventListener;
-  /** The environment variables to which the configuration may refer and which override it; defaults to `process.env`. */
+  /**
+   * The environment variables, which override the configuration and to which the configuration may refer. Defaults to
+   * `process.env`.
+   */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** The base of relative paths; defaults to the working directory. */
+  /** The folder to which relative paths refer. Defaults to the working directory. */
   readonly cwd?: string;
 }
 
 /**
- * Starts a node in this process from a configuration as described in docs/configuration.md: an object with the same
- * keys as in JSON, which may also contain luxon Durations and instances of stores, logs and KV providers. Resolves once
- * the HTTP server is bound; `ready` resolves when the node has caught up with its log. `"cairn/http-server": null`
- * starts no HTTP server.
+ * Starts a node in this process. The configuration is an object with the same keys as in JSON (docs/configuration.md).
+ * It may also contain luxon Durations and instances of stores, logs and KV providers. Resolves once the HTTP server is
+ * bound; `ready` resolves when the node has caught up with its log. With `"cairn/http-server": null`, no HTTP server is
+ * started.
  *
- * Throws `CONFIG_*` with all problems (before anything is started or created), `INDEX_LOCKED` or `PORT_IN_USE`.
+ * Throws a `CONFIG_*` error with all problems of the configuration before anything is started or created. Throws
+ * `INDEX_LOCKED` or `PORT_IN_USE` if the db-dir or the port is in use.
  */
 export async function startNode(config: object, options: StartNodeOptions = {}): Promise<CairnNode> {
   const { logger, onEvent, env = process.env, cwd = process.cwd() } = options;

@@ -83,14 +83,14 @@ it.each([
       "",
       expect.stringContaining("REQUEST_INVALID: Not a valid bucket name: "),
     ]);
-    expect(stderr).toContain("Reserved names: tx, events, ");
+    expect(stderr).toContain("These names are reserved: tx, events, ");
     expect(stderr).not.toContain("parameter");
   },
 );
 
 it("an invalid --as-of is refused with examples that are valid", async () => {
   const { stderr } = await run(["list", "pods", "--as-of", "soon"]);
-  const example = /For example (\S+) or (\S+)\./.exec(stderr);
+  const example = /Write, for example, (\S+) or (\S+)\./.exec(stderr);
   for (const at of [example?.[1], example?.[2]]) {
     expect((await run(["list", "pods", "--as-of", at === "1200" ? "2" : (at ?? "")])).stderr).not.toContain(
       "REQUEST_INVALID",

@@ -90,7 +90,7 @@ describe("load", () => {
     served.node.submitError = new CairnError("LOG_UNREACHABLE", "The log is gone.");
     const { code, stderr } = await load(served, '{"ops":[["delete","pods","x"]]}\n');
     expect(code).toBe(3);
-    expect(stderr).toMatch(/^LOG_UNREACHABLE: Line 1: The log is gone\.\n.*continue with --from-line 1/);
+    expect(stderr).toMatch(/^LOG_UNREACHABLE: Line 1: The log is gone\.\n.*Continue with --from-line 1/);
     expect(served.node.refused).toBe(1);
   });
 

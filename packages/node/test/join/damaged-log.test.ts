@@ -64,7 +64,7 @@ describe("an embedded log damaged in the middle and repaired according to the hi
     expect(await failureOf(refused)).toMatchObject({
       code: "LOG_GAP",
       hint: expect.stringContaining(
-        `move the folder away (keep it), and begin the log again with cairn log recover, which continues from the end of its backup or its newest checkpoint; if there is neither, omit this step. Then start the node with -j '${json(REBUILD)}', stop it again, run cairn log orphans > orphans.ndjson`,
+        `move the folder away (keep it), and begin the log again with cairn log recover, which continues from the end of its backup or its newest checkpoint (if there is neither, omit this step). Then start the node with -j '${json(REBUILD)}', stop it again, run cairn log orphans > orphans.ndjson`,
       ),
     });
     await refused.close();

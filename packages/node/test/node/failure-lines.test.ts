@@ -77,7 +77,7 @@ it.each([
     "The node stops serving, keeps checking the log, and joins once it is a different one.",
   ],
   ["LOG_GAP", "opening", 1, "The node halts."],
-  ["LOG_GAP", "following", 1, "The node keeps looking for checkpoints, and joins once there is a new one."],
+  ["LOG_GAP", "following", 1, "The node keeps searching for checkpoints, and joins once there is a new one."],
   ["LOG_REGRESSED", "following", 1, "The node joins again."],
 ] as const)("describes the reaction to %s while %s after %i failures", (code, during, failures, said) => {
   expect(describeReaction(reactionTo(new CairnError(code, "So."), during), failures)).toBe(said);

@@ -69,7 +69,7 @@ describe("a read as of a transaction that the node does not have", () => {
     await writer.await(next);
     await expect(node.get(KEY, { asOf: { txId: next }, timeoutMs: 100 })).rejects.toMatchObject({
       code: "TX_TIMEOUT",
-      message: `Transaction ${next} was not indexed within 100 ms; this node has indexed up to ${first}, the log has it and ends at ${next}.`,
+      message: `Transaction ${next} was not indexed within 100 ms; this node has indexed up to ${first}, the log contains it and ends at ${next}.`,
       hint: expect.stringContaining("timeout=PT5S"),
     });
     const waiting = node.get(KEY, { asOf: { txId: next } });

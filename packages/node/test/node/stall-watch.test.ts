@@ -57,7 +57,7 @@ describe("a stall", () => {
       txId: 7,
       forMs: 33_000,
       waitingFor: "log",
-      message: "The node is replaying at transaction 7 and waits for the log to answer.",
+      message: "The node is replaying at transaction 7 and is waiting for the log to answer.",
     });
     await pass(60_000);
     expect(watch.stalled?.forMs).toBe(93_000);

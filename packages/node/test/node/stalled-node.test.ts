@@ -62,9 +62,12 @@ describe("a node whose nats-server is frozen", () => {
     scene.nats.thaw();
     await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull(), { timeout: 30_000 });
     await put(node, 3, 4, "x");
-    await vi.waitFor(() => expect(lines.map(({ msg }) => msg)).toContain("the node makes progress again"), {
-      timeout: 30_000,
-    });
+    await vi.waitFor(
+      () => expect(lines.map(({ msg }) => msg)).toContain("the node is making progress again"),
+      {
+        timeout: 30_000,
+      },
+    );
   });
 
   it("does not serve reads as of a time for which the log may have more transactions until it knows whether this is the case", async () => {
@@ -127,7 +130,7 @@ describe("a node whose nats-server was stopped while it had nothing to do", () =
     });
     expect((await node.status()).stalled).toBeNull();
     expect((await node.status()).log.reachable).toBe(false);
-    expect(lines.filter(({ msg }) => /no progress for|makes progress again/.test(msg))).toEqual([]);
+    expect(lines.filter(({ msg }) => /no progress for|is making progress again/.test(msg))).toEqual([]);
   });
 });
 

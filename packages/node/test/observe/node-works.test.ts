@@ -212,7 +212,7 @@ it("a node is not affected by an observer that throws, which is logged", async (
   await node.ready;
   await put(node, "one");
   expect(await node.checkpoint().done).toMatchObject({ checkpoint: { txId: 2 } });
-  expect(lines.some((line) => line.includes("an observer of the node's events failed"))).toBe(true);
+  expect(lines.some((line) => line.includes("a listener for the node's events failed"))).toBe(true);
 });
 
 it("a node logs saved and restored checkpoints with their cost, and logs rounds that found nothing to do at debug", async () => {

@@ -135,7 +135,7 @@ describe("policies", () => {
       "  index: There is no such policy. Did you mean indexes?",
       "  expire > pods > whem: There is no such thing here. Did you mean when?",
       '  expire > pods > after: "30D" is not a duration. Did you mean P30D?',
-      "  hint: docs/policies.md describes policies.",
+      "  hint: Correct the file. docs/policies.md describes policies.",
       "",
     ]);
     expect(JSON.parse((await run(["policy", "apply", file, "--json"])).stderr)).toMatchObject({
@@ -158,7 +158,7 @@ describe("policies", () => {
       "  history > pods > keep: This key is repeated at policies.json:2:48; keep one of the two.",
       "  events: This key is repeated at policies.json:3:2; keep one of the two.",
       expect.stringMatching(/^ {2}events: It bounds nothing/),
-      "  hint: docs/policies.md describes policies.",
+      "  hint: Correct the file. docs/policies.md describes policies.",
       "",
     ]);
     const piped = new CapturedTerminal({ env: { CAIRN_URL: url }, stdin: twice });

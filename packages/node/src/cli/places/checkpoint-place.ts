@@ -162,7 +162,7 @@ export function theLog(
   if (asked === undefined && logs.size > 1) {
     throw new UsageError(
       `${store.location} has checkpoints of several logs: ${known}.`,
-      "Choose one with --log ID.",
+      "Choose one of them with --log ID.",
     );
   }
   return asked ?? [...logs.keys()][0];

@@ -12,7 +12,7 @@ import {
 import { type Database, lostMessages } from "./embedded-database.ts";
 import { type LogMessage, MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
-/** The number of keys that one batch removes; such a batch takes about 100 kB. */
+/** The maximum number of keys that one batch removes. Such a batch takes about 100 kB. */
 const KEYS_PER_BATCH = 10_000;
 
 /** The data that a log reads from its database when it is opened. */
@@ -23,13 +23,13 @@ export interface LogContents {
   readonly first: number;
   readonly last: number;
   readonly messageIds: MessageIdMemory;
-  /** The newest row of a message id outside the window; this row and all before it can be removed. */
+  /** The newest row of a message id outside the window. This row and all rows before it can be removed. */
   readonly forgotten: Uint8Array | undefined;
 }
 
 /**
- * Reads the log's id, bounds and recent message ids. Throws `CONFIG_INVALID` if the database is not a log, `LOG_DIFFERENT` if another
- * version wrote it, `LOG_GAP` if its newest messages are missing.
+ * Reads the log's id, bounds and recent message ids. Throws `CONFIG_INVALID` if the database is not a log,
+ * `LOG_DIFFERENT` if another version of Cairn wrote it, and `LOG_GAP` if its newest messages are missing.
  */
 export async function readContents(database: Database): Promise<LogContents> {
   const head = await database.get(HEAD_KEY);
@@ -39,7 +39,7 @@ export async function readContents(database: Database): Promise<LogContents> {
       "CONFIG_INVALID",
       `The folder ${database.location} holds a database that is not a log.`,
       {
-        hint: "Give the log a folder of its own.",
+        hint: "Configure a separate folder for the log.",
       },
     );
   }
@@ -49,14 +49,14 @@ export async function readContents(database: Database): Promise<LogContents> {
   if (logId !== undefined) await checkLast(database, last);
   return {
     logId,
-    // Without messages, the first key is that of the head.
+    // If there are no messages, the first key is the key of the head.
     first: firstKey === undefined || lastKey === undefined ? 1 : positionOf(firstKey),
     last,
     ...(await recentMessageIds(database)),
   };
 }
 
-/** Compares the log's end with the one recorded in the last row of the newest batch. */
+/** Compares the end of the log with the end that the last row of the newest batch records. */
 async function checkLast(database: Database, last: number): Promise<void> {
   const ending = await database.get(BATCH_END_KEY);
   const stored = ending === undefined ? undefined : lastOfBatch(ending);
@@ -102,8 +102,8 @@ export async function* keysBetween(
 }
 
 /**
- * The positions of recent message ids. An id is kept for one to two windows: dropping whole generations is cheaper than
- * storing a time for each id.
+ * The positions of recent message ids. An id is kept for one to two windows, because it costs less to drop whole
+ * generations than to store a time for each id.
  */
 export class MessageIdMemory {
   #young = new Map<string, number>();
@@ -115,7 +115,7 @@ export class MessageIdMemory {
     return this.#young.get(id) ?? this.#old.get(id);
   }
 
-  /** Remembers `id`, stored at `time` (ms). If the clock is set back, ids are merely kept longer. */
+  /** Remembers `id`, which was stored at `time` (ms). If the clock is set back, ids are merely kept longer. */
   add(id: string, position: number, time: number): void {
     this.#since = Math.min(this.#since, time);
     if (time - this.#since >= MESSAGE_ID_WINDOW_MS) {

@@ -16,8 +16,8 @@ export function isBeingMade(names: readonly string[]): boolean {
 }
 
 /**
- * Durably creates the folder and its missing parents. Existing folders are flushed too: the process that created them may have been killed
- * before it flushed them.
+ * Durably creates the folder and its missing parents. Existing folders are flushed too, because the process that
+ * created them may have been killed before it flushed them.
  */
 export async function makeDurably(path: string): Promise<void> {
   await makeFolder(path);
@@ -25,14 +25,16 @@ export async function makeDurably(path: string): Promise<void> {
     try {
       await syncFolder(dirname(folder));
     } catch (error) {
-      // This user cannot read the folder, and therefore did not create it.
+      // This user cannot read the folder and therefore did not create it.
       if (systemErrorCode(error) === "EACCES") return;
       throw error;
     }
   }
 }
 
-/** Begins to create a log; returns the path to which it moved the files of an interrupted creation, if any. */
+/**
+ * Begins to create a log. Returns the path to which it moved the files of an interrupted creation, if there are any.
+ */
 export async function beginCreation(path: string): Promise<string | undefined> {
   const names = await readdir(path);
   const left = isBeingMade(names)
@@ -54,7 +56,7 @@ export async function beginCreation(path: string): Promise<string | undefined> {
   return aside;
 }
 
-/** Ends the creation once the first messages are stored. From then on, the folder holds a log. */
+/** Ends the creation once the first messages have been stored. From then on, the folder holds a log. */
 export async function endCreation(path: string): Promise<void> {
   for (const name of await readdir(path)) {
     if (/^(CURRENT|MANIFEST-.*|.*\.log)$/.test(name)) await syncFile(join(path, name));

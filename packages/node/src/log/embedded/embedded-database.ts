@@ -23,12 +23,12 @@ import { cutTorn, isTorn } from "./torn-writes.ts";
 
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 
-/** A LevelDB with bytes as keys and values. */
+/** A LevelDB database with bytes as keys and values. */
 export type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 /**
- * Returns whether `path` holds a database that may have messages, rather than one whose creation was interrupted.
- * Throws `LOG_GAP` if part of a database is missing, since that must not look like an empty log.
+ * Returns whether `path` holds a database that may contain messages, rather than one whose creation was interrupted.
+ * Throws `LOG_GAP` if part of a database is missing, because such a database must not be mistaken for an empty log.
  */
 export async function hasDatabase(path: string): Promise<boolean> {
   const names = await namesIn(path).catch((error: unknown) => {
@@ -50,7 +50,7 @@ export async function hasDatabase(path: string): Promise<boolean> {
 
 /** Options for {@link openDatabase}. */
 export interface OpeningOptions {
-  /** Whether to create the database if there is none. A new database is complete only after `endCreation`. */
+  /** If true, the database is created if there is none. A new database is complete only after `endCreation`. */
   readonly create?: boolean;
   /**
    * Called with a sentence about each incomplete write that was cut off. If present, a copy of the removed bytes is
@@ -59,7 +59,7 @@ export interface OpeningOptions {
   readonly onNotice?: ((sentence: string) => void) | undefined;
 }
 
-/** An open database. `unchecked` lists large tables that have yet to be compared with their checksums. */
+/** An open database. `unchecked` lists large tables that have not yet been compared with their checksums. */
 interface OpenedDatabase {
   readonly database: Database;
   readonly unchecked: UncheckedTables | undefined;
@@ -78,7 +78,8 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
     const unchecked = exists ? await checkTables(path) : undefined;
     const make = (): Database =>
       new ClassicLevel(path, {
-        // LevelDB treats a CURRENT that it cannot read (EIO, EACCES) as missing, and would create a new database over the files.
+        // LevelDB treats a file CURRENT that it cannot read (EIO, EACCES) as missing, and would create a new database
+        // over the existing files.
         createIfMissing: !exists,
         keyEncoding: "view",
         valueEncoding: "view",
@@ -106,13 +107,13 @@ async function beginUnlessThere(path: string, { onNotice }: OpeningOptions): Pro
     const aside = await beginCreation(path);
     if (aside === undefined) return;
     onNotice?.(
-      `The creation of the log in ${path} was interrupted by a power loss or the end of the process. Nothing was stored in it, and it is being created again. Its files were moved to ${aside}.`,
+      `The creation of the log in ${path} was interrupted by a power loss or the end of the process. No message was stored in the log, and it is being created again. Its files were moved to ${aside}.`,
     );
   });
 }
 
 /**
- * Cuts off the last write if a power loss left it incomplete. Any other incomplete data is damage: LevelDB would skip
+ * Cuts off the last write if a power loss left it incomplete. Any other incomplete data is damage. LevelDB would skip
  * it and everything after it, and the log would lose its end. Returns the position at which the log ends, as {@link
  * checkWriteAheadLogs} does.
  */
@@ -125,7 +126,7 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<nu
     }
     return await checkWriteAheadLogs(path);
   } catch (error) {
-    // Files that vanish or change belong to another process, which is reported when the database is opened.
+    // Files that disappear or change belong to another process. That is reported when the database is opened.
     if (await isLockedElsewhere(path)) return undefined;
     // If CURRENT is empty, this is the path of the folder itself.
     if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) throw lacksFile(path, error);
@@ -134,8 +135,8 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<nu
 }
 
 /**
- * Checks the tables first. LevelDB compacts as soon as it is open and fails an assertion on a damaged key, so a damaged database could
- * never be opened.
+ * Checks the tables before the database is opened. LevelDB starts a compaction as soon as it is open, and fails an
+ * assertion on a damaged key, so a damaged database could never be opened.
  */
 async function checkTables(path: string): Promise<UncheckedTables | undefined> {
   try {
@@ -151,7 +152,7 @@ export async function hasRoomToOpen(path: string): Promise<boolean> {
   return bavail * bsize > 4 * WRITE_BUFFER_BYTES;
 }
 
-/** LevelDB's message for a table that points beyond its own end, which it reports as a system error. */
+/** Matches LevelDB's message for a table that points beyond its own end. LevelDB reports this as a system error. */
 const BEYOND_TABLE = /^IO error: .*\.(?:ldb|sst): Invalid argument$/;
 
 /** Translates an error of the database in `path` into one for users. */
@@ -173,19 +174,19 @@ export function databaseError(path: string, error: unknown): CairnError {
       "DISK_FULL",
       `The log in ${path} cannot be written because there is no space left.`,
       {
-        hint: "Free some space on the disk; the log then continues by itself.",
+        hint: "Free some space on the disk. The log then continues by itself.",
         cause: error,
       },
     );
   }
   if (system?.meaning === "wait") return systemRefused(`The log in ${path}`, system, error);
   return new CairnError("LOG_UNREACHABLE", `The log in ${path} cannot be used: ${reason}.`, {
-    hint: "Check that the folder exists on a working disk and that this user may write to it.",
+    hint: "Make sure that the folder exists on a working disk and that this user is allowed to write to it.",
     cause: error,
   });
 }
 
-/** Returns `LOG_GAP`: the message at `position` of the log in `path` differs from what was written. */
+/** Returns `LOG_GAP`: the message at `position` of the log in `path` is not the one that was written. */
 export function damagedMessage(path: string, position: number): CairnError {
   return new CairnError("LOG_GAP", `Message ${position} of the log in ${path} is damaged.`, {
     hint: DAMAGED_HINT,
@@ -217,13 +218,13 @@ export function damagedFile(path: string, cause: CairnError): CairnError {
 
 const DAMAGED_HINT =
   "Restore the folder from a copy and restart the node. Without a copy, stop the node, move the folder away (keep it), and begin the log again with cairn log recover, " +
-  "which continues from the end of its backup or its newest checkpoint; if there is neither, omit this step. Then start the node with " +
+  "which continues from the end of its backup or its newest checkpoint (if there is neither, omit this step). Then start the node with " +
   '-j \'{"cairn/tx-log": {"on-log-mismatch": {"different": "rebuild"}}}\', stop it again, run cairn log orphans > orphans.ndjson, which prints ' +
   "the transactions that only its index contains, start the node, and run cairn load orphans.ndjson.";
 
 function inUse(path: string, cause: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The log in ${path} is in use by another process.`, {
-    hint: "Stop the other node, or give this one another log folder.",
+    hint: "Stop the other node, or configure another log folder for this one.",
     cause,
   });
 }

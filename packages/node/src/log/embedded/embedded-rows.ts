@@ -15,7 +15,7 @@ import type { LogMessage } from "../tx-log.ts";
  */
 export const HEAD_KEY: Uint8Array = Uint8Array.of(0xff);
 
-/** A key that is not after the key of any position. */
+/** A key that does not sort after the key of any position. */
 export const POSITIONS_BEGIN: Uint8Array = new Uint8Array(8);
 
 /** The first key after all positions. */
@@ -44,7 +44,7 @@ export function messageIdKey(position: number): Uint8Array {
   return key;
 }
 
-/** Returns the position in a key: its last 8 bytes. */
+/** Returns the position in a key, which is its last 8 bytes. */
 export function positionOf(key: Uint8Array): number {
   return readUint64(key, key.length - 8);
 }
@@ -95,14 +95,17 @@ function readUint64(bytes: Uint8Array, offset: number): number {
 const BATCH_HEADER_BYTES = 12;
 const PUT = 1;
 
-/** The size of the last row's value: the log's last position (8 bytes), the size of the batch (4), and the CRC-32 of both (4). */
+/**
+ * The size of the last row's value, which consists of the log's last position (8 bytes), the size of the batch (4), and
+ * the CRC-32 of both (4).
+ */
 const VALUE_BYTES = 16;
 const CHECKED_BYTES = 12;
 const ROW_HEAD = Uint8Array.of(PUT, BATCH_END_KEY.length, ...BATCH_END_KEY, VALUE_BYTES);
 
 /**
- * Returns a batch of `changes`, after which `last` is the log's last position, with a final row that contains the batch's size: after a
- * power loss, this row shows where the batch began, and thus whether anything else is missing.
+ * Returns a batch of `changes`, after which `last` is the log's last position. Its final row contains the batch's size.
+ * After a power loss, this row shows where the batch began, and thus whether anything else is missing.
  */
 export function endedBatch(changes: readonly KvOperation[], last: number): KvOperation[] {
   const value = Buffer.alloc(VALUE_BYTES);

@@ -52,20 +52,20 @@ export class EmbeddedStorage {
   #database: Database | undefined;
   #contents = nothing();
   /**
-   * The position of the last message that is certainly stored. It is not part of `#contents`, because every write
+   * The position of the last message that is known to be stored. It is not part of `#contents`, because every write
    * changes it.
    */
   #last = 0;
   readonly #recent = new RecentMessages();
   /**
-   * The error of a failed write, until reopening shows whether the data was stored. Every later write reopens the
-   * database first.
+   * The error of a failed write, which is kept until reopening the database shows whether the data was stored. Every
+   * later write first reopens the database.
    */
   #failure: CairnError | undefined;
-  /** Once set, nothing more is read or written. */
+  /** The damage that was found. Once it is set, nothing more is read or written. */
   #damage: CairnError | undefined;
   #checking: Promise<void> | undefined;
-  /** The reopening in progress, shared by writers and readers. */
+  /** The reopening in progress, which writers and readers share. */
   #recovering: Promise<void> | undefined;
   #stopChecking = new AbortController();
   /** Resolves with the last change in progress. */
@@ -96,13 +96,13 @@ export class EmbeddedStorage {
     if (this.#damage !== undefined) throw this.#damage;
     if (this.#database !== undefined) return this.#database;
     throw new CairnError("LOG_UNREACHABLE", `The log in ${this.path} is not open.`, {
-      hint: "After a failed write, the next transaction opens it again. Check the disk.",
+      hint: "Check the disk. After a failed write, the next transaction opens the log again.",
     });
   }
 
   /**
-   * Returns the database, reopened if a failed write closed it. A node that only reads must not depend on a writer for
-   * that.
+   * Returns the database, and reopens it if a failed write has closed it. A node that only reads must not depend on a
+   * writer for this.
    */
   async reopened(): Promise<Database> {
     if (this.#database === undefined && this.#failure !== undefined) await this.#recover(this.#failure);
@@ -149,7 +149,7 @@ export class EmbeddedStorage {
     await database?.close();
   }
 
-  /** Compares tables with their checksums in the background, because LevelDB does not do so on reads. */
+  /** Compares tables with their checksums in the background, because LevelDB does not do so when it reads. */
   async #check(unchecked: UncheckedTables, signal: AbortSignal): Promise<void> {
     try {
       await checkUnchecked(unchecked, signal);
@@ -175,7 +175,7 @@ export class EmbeddedStorage {
         ]);
         await endCreation(this.path);
       } catch (error) {
-        // This leaves an interrupted creation: the next attempt begins again.
+        // This leaves an interrupted creation behind; the next attempt begins again.
         await this.close();
         this.#contents = nothing();
         throw databaseError(this.path, error);
@@ -193,7 +193,7 @@ export class EmbeddedStorage {
       await this.close();
       const removed = `${this.path}.unused`;
       await rm(removed, { recursive: true, force: true });
-      // This is one step, because half a database would look like a damaged one.
+      // This is a single step, because a partly removed database would be mistaken for a damaged one.
       await rename(this.path, removed);
       await syncFolder(dirname(this.path));
       await rm(removed, { recursive: true, force: true });
@@ -234,7 +234,8 @@ export class EmbeddedStorage {
   /** Removes the messages below `upTo`, oldest first, so that a crash leaves no hole. */
   async trim(upTo: number): Promise<void> {
     const { database } = this;
-    // The bounds change before the rows are removed: a message missing within the bounds would look like a hole.
+    // The bounds change before the rows are removed, because a message missing within the bounds would be mistaken for
+    // a hole.
     this.#contents = { ...this.#contents, first: Math.max(this.first, upTo) };
     const lt = positionKey(upTo);
     try {
@@ -258,8 +259,9 @@ export class EmbeddedStorage {
   }
 
   /**
-   * Writes rows up to the position `last`, which contain `messages`. A failed write leaves the write-ahead log in an unknown state: the data may be stored or not,
-   * and later writes could be lost. Reopening resolves this.
+   * Writes rows up to the position `last`, which contain `messages`. A failed write leaves the write-ahead log in an
+   * unknown state: the data may or may not be stored, and later writes could be lost. Reopening the database resolves
+   * this.
    */
   async #write(last: number, rows: readonly KvOperation[], messages: readonly LogMessage[]): Promise<void> {
     try {
@@ -275,8 +277,8 @@ export class EmbeddedStorage {
   }
 
   /**
-   * Writes a batch; rows are changed in no other way. Batches are synced one by one, so a power loss can leave only the
-   * last batch incomplete, and that one has not been acknowledged.
+   * Writes a batch. Rows are changed in no other way. Batches are synced one by one, so a power loss can leave only the
+   * last batch incomplete, and that batch has not been acknowledged.
    */
   async #batch(database: Database, last: number, changes: readonly KvOperation[]): Promise<void> {
     await writeRows(database, endedBatch(changes, last), { sync: true });
@@ -296,7 +298,10 @@ export class EmbeddedStorage {
     await this.#recovering;
   }
 
-  /** Reopens the database after `failure`, or throws `failure`: while a disk is full, the database stays open for readers. */
+  /**
+   * Reopens the database after `failure`, or throws `failure` if that is not possible. While the disk is full, the
+   * database stays open for readers.
+   */
   async #openAgain(failure: CairnError): Promise<void> {
     if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
     const acknowledged = this.#last;

@@ -11,7 +11,7 @@ import { isDamagedMessage } from "../../transactions/message-frame.ts";
 /** Options for {@link openEmbeddedTxLog}. */
 interface EmbeddedTxLogOptions {
   readonly path: string;
-  /** The log's name; defaults to the folder's name. */
+  /** The log's name. Defaults to the folder's name. */
   readonly name?: string;
   /** Called with a sentence about each write that was interrupted by a power loss and cut off on opening. */
   readonly onNotice?: (sentence: string) => void;
@@ -21,9 +21,10 @@ const MAX_PAYLOAD_BYTES = 8 * 1024 * 1024;
 const MAX_MESSAGE_ID_BYTES = 1_024;
 
 /**
- * Opens the log of a single node, a LevelDB in `path`. Creates nothing on disk before `create`; until then `append`,
- * `bounds`, `fetch` and `read` reject with `LOG_UNREACHABLE`. Throws `INDEX_LOCKED` (another process has the log open),
- * `LOG_GAP` (it is damaged), `CONFIG_INVALID` (the folder holds another database), `DISK_FULL` or `LOG_UNREACHABLE`.
+ * Opens the log of a single node, which is a LevelDB database in `path`. Nothing is created on disk before `create` is
+ * called; until then, `append`, `bounds`, `fetch` and `read` reject with `LOG_UNREACHABLE`. Throws `INDEX_LOCKED` if
+ * another process has the log open, `LOG_GAP` if it is damaged, `CONFIG_INVALID` if the folder holds another database,
+ * `DISK_FULL` or `LOG_UNREACHABLE`.
  */
 export async function openEmbeddedTxLog(options: EmbeddedTxLogOptions): Promise<TxLog> {
   const path = absolute(options.path);
@@ -85,7 +86,7 @@ class EmbeddedTxLog implements TxLog {
         "TX_TOO_LARGE",
         `A message of ${payload.length} bytes is larger than the log accepts.`,
         {
-          hint: `The limit is ${MAX_PAYLOAD_BYTES} bytes, and ${MAX_MESSAGE_ID_BYTES} for the message's id. Split the transaction.`,
+          hint: `Split the transaction. The limit is ${MAX_PAYLOAD_BYTES} bytes, and ${MAX_MESSAGE_ID_BYTES} bytes for the message's id.`,
         },
       );
     }
@@ -139,7 +140,7 @@ class EmbeddedTxLog implements TxLog {
           yield messages;
         }
       } catch (error) {
-        // Closing the database makes the reads in progress fail: an interruption, not a fault.
+        // When the database is closed, the reads in progress fail. This is an interruption, not a fault.
         if (!usable()) return;
         throw databaseError(storage.path, error);
       }
@@ -173,7 +174,7 @@ class EmbeddedTxLog implements TxLog {
   #checkExists(): void {
     if (this.#storage.last > 0) return;
     throw new CairnError("LOG_UNREACHABLE", `There is no log in ${this.#storage.path}.`, {
-      hint: "A node creates it when it first starts with this log.",
+      hint: "Start a node with this log: it creates the log when it first starts.",
     });
   }
 
@@ -194,7 +195,7 @@ class EmbeddedTxLog implements TxLog {
   }
 }
 
-/** Yields the messages stored at the time of the call, starting with the row `from`. Prefetches one array. */
+/** Yields the messages that are stored at the time of the call, starting with the row `from`. Prefetches one array. */
 async function* storedMessages(
   database: Database,
   from: Uint8Array,
@@ -216,7 +217,7 @@ async function* storedMessages(
 }
 
 /**
- * Returns the message in a row. Throws `LOG_GAP` if the message differs from what was written, which LevelDB does not
+ * Returns the message in a row. Throws `LOG_GAP` if it is not the message that was written, which LevelDB does not
  * detect.
  */
 function wholeMessage(database: Database, position: number, value: Uint8Array): LogMessage {

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { syncFolder } from "@cairn/kv";
 
-/** The time (ms) within which two changes may get the same timestamp from the file system. */
+/** The time within which two changes may get the same timestamp from the file system (ms). */
 const TIMESTAMP_GRANULARITY_MS = 50;
 
 /**

@@ -1,18 +1,24 @@
 import type { LogMessage, LogReadOptions } from "../tx-log.ts";
 
-/** The bounds of the remembered messages. Half of them are forgotten at a time, because removing single ones is slow. */
+/**
+ * The bounds of the remembered messages. Half of them are forgotten at a time, because it is slow to remove single
+ * messages.
+ */
 const MAX_MESSAGES = 4_096;
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
- * The newest messages of a log, without holes. Readers at the end of the log take them from here: reading them back
- * from the database takes three requests to other threads, which is longer than storing them.
+ * The newest messages of a log, without holes. Readers at the end of the log take them from here. It takes three
+ * requests to other threads to read messages back from the database, which is slower than storing them.
  */
 export class RecentMessages {
   #messages: LogMessage[] = [];
   #bytes = 0;
 
-  /** Adds messages that the database has stored. They follow the newest message, or the memory begins anew. */
+  /**
+   * Adds messages that the database has stored. If they do not follow the newest message, all earlier messages are
+   * forgotten.
+   */
   add(messages: readonly LogMessage[]): void {
     const [next] = messages;
     const newest = this.#messages.at(-1);

@@ -3,7 +3,10 @@ import { basename, dirname, join } from "node:path";
 import { findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
 import { BATCH_ENDING } from "./embedded-rows.ts";
 
-/** The subfolder of the log's folder for bytes that were cut off. LevelDB ignores it, and a copy of the log's folder includes it. */
+/**
+ * The subfolder of the log's folder for bytes that were cut off. LevelDB ignores it, but a copy of the log's folder
+ * includes it.
+ */
 const ASIDE = "torn";
 /** The number of newest entries that are kept. */
 const MAX_ASIDE_ENTRIES = 10;
@@ -23,10 +26,10 @@ export async function asidePath(path: string, name: string): Promise<string> {
 }
 
 /**
- * Cuts off an incomplete write at the end of the log in `path`, left by a power loss or the end of the process. Returns
- * sentences about it. None of these messages was acknowledged: LevelDB writes a batch only after the previous one is
- * synced, and a batch is acknowledged only after its own sync. `keepsCopies` is whether the removed bytes are kept in
- * files.
+ * Cuts off an incomplete write that a power loss or the end of the process left at the end of the log in `path`.
+ * Returns sentences about it. None of the messages that are cut off was acknowledged: LevelDB writes a batch only after
+ * the previous one has been synced, and a batch is acknowledged only after its own sync. If `keepsCopies` is true, the
+ * removed bytes are kept in files.
  */
 export async function cutTorn(path: string, keepsCopies: boolean): Promise<string[]> {
   const sentences: string[] = [];
@@ -40,7 +43,7 @@ export async function cutTorn(path: string, keepsCopies: boolean): Promise<strin
       : `They held at most ${Math.floor(bytes / MESSAGE_BYTES)} messages, none of which was acknowledged.`;
     sentences.push(
       `${basename(tail.path)} of the log in ${path} ended in ${bytes} bytes of a write that a power loss or the end of the process interrupted. They were cut off. ` +
-        `${held}${copy === undefined ? "" : ` A copy is ${copy}.`}`,
+        `${held}${copy === undefined ? "" : ` A copy was kept in ${copy}.`}`,
     );
   }
   return sentences;

@@ -1,7 +1,7 @@
-/** The contents of the reply subject of a message from a consumer. */
+/** The information in the reply subject of a message from a consumer. */
 interface AckInfo {
   readonly position: number;
-  /** The number of this delivery of the consumer, starting with 1. */
+  /** The number of this delivery by the consumer, starting with 1. */
   readonly delivery: number;
   /** The time at which the stream stored the message, in milliseconds. */
   readonly time: number;
@@ -12,15 +12,16 @@ interface AckInfo {
 const PREFIX = "$JS.ACK.";
 
 /**
- * Parses the reply subject of a delivered message; returns undefined for anything else (a status of the server). The subject has two forms:
- * `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, and since 2.8.0 also
- * `$JS.ACK.<domain>.<account>.<stream>.…`, the latter with or without a random token at its end (ADR-15).
+ * Parses the reply subject of a delivered message. Returns undefined for anything else, such as a status from the
+ * server. The subject has the form `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer
+ * seq>.<time>.<pending>` or, since 2.8.0, `$JS.ACK.<domain>.<account>.<stream>.…`, with or without a random token at
+ * its end (ADR-15).
  */
 export function parseAckSubject(reply: string | undefined): AckInfo | undefined {
   if (reply === undefined || !reply.startsWith(PREFIX)) return undefined;
   let end = reply.length;
   if (tokens(reply) > 11) end = reply.lastIndexOf(".", end - 1);
-  // Parsed from the end, because the beginning has two forms, and this runs for every message.
+  // The subject is parsed from the end, because its beginning has two forms, and this code runs for every message.
   const pendingDot = reply.lastIndexOf(".", end - 1);
   const timeDot = reply.lastIndexOf(".", pendingDot - 1);
   const deliveryDot = reply.lastIndexOf(".", timeDot - 1);

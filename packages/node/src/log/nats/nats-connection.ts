@@ -7,20 +7,23 @@ import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
 
 /** Options for reaching the NATS servers. */
 export interface NatsConnectionOptions extends NatsCredentials {
-  /** `nats://host:port`, `tls://…` or `host:port`; a user and password, or a token, may precede the host, followed by `@`. */
+  /**
+   * The addresses of the servers: `nats://host:port`, `tls://…` or `host:port`. A user and a password, or a token,
+   * followed by `@`, may precede the host.
+   */
   readonly servers: string | readonly string[];
   /** The name shown in the server's list of connections. */
   readonly clientName?: string;
-  /** The prefix of the subjects on which the servers reply; defaults to `_INBOX`. */
+  /** The prefix of the subjects on which the servers reply. Defaults to `_INBOX`. */
   readonly inboxPrefix?: string;
-  /** The time within which a server has to respond (ms); defaults to 2,500. */
+  /** The time within which a server must respond (ms). Defaults to 2,500. */
   readonly connectTimeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
 /** Callbacks for the events of a {@link NatsLink}. */
 export interface LinkListener {
-  /** Called when the connection, and everything in flight in either direction, was lost. */
+  /** Called when the connection, and with it everything in flight in either direction, has been lost. */
   interrupted?(): void;
   restored?(): void;
   /** Called when the server denies publishing on `subject`. */
@@ -33,8 +36,8 @@ const DIAGNOSIS_INTERVAL_MS = 2_000;
 const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
 
 /**
- * A connection that reconnects by itself until it is closed. The first connection is attempted once: if it fails, it rejects with
- * `LOG_UNREACHABLE` and leaves no socket open.
+ * A connection that reconnects by itself until it is closed. The first connection is attempted only once. If the
+ * attempt fails, it rejects with `LOG_UNREACHABLE` and leaves no socket open.
  */
 export class NatsLink {
   readonly connection: NatsConnection;
@@ -82,15 +85,15 @@ export class NatsLink {
         ...credentials,
         servers: addresses,
         ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
-        // Keep the order in which the servers responded.
+        // The order in which the servers responded is kept.
         noRandomize: true,
         name: options.clientName ?? "cairn",
         timeout,
-        // Reconnecting never ends, so that a node survives an outage of its log's servers.
+        // The client never stops trying to reconnect, so that a node survives an outage of its log's servers.
         maxReconnectAttempts: -1,
         reconnectTimeWait: 250,
         reconnectJitter: 250,
-        // A server that restarts may refuse every client for a moment.
+        // A server that is restarting may refuse every client for a moment.
         ignoreAuthErrorAbort: true,
         pingInterval: 10_000,
         noAsyncTraces: true,
@@ -112,7 +115,7 @@ export class NatsLink {
     if (this.#connected && !this.connection.isClosed()) return;
     if (this.#cause !== undefined) throw this.#cause;
     throw new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} is down.`, {
-      hint: "Cairn keeps trying to reconnect. Check that the server is running.",
+      hint: "Make sure that the server is running. Cairn keeps trying to reconnect.",
     });
   }
 
@@ -160,7 +163,9 @@ export class NatsLink {
     for (const listener of this.#listeners) listener.interrupted?.();
   }
 
-  /** Determines why connecting fails, because the client does not report the cause of a failed handshake. */
+  /**
+   * Determines why the connection attempts fail, because the client does not report the cause of a failed handshake.
+   */
   async #diagnose(): Promise<void> {
     if (performance.now() - this.#diagnosedAt < DIAGNOSIS_INTERVAL_MS) return;
     this.#diagnosedAt = performance.now();

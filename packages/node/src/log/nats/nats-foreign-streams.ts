@@ -3,7 +3,7 @@ import { CairnError } from "@cairn/kv";
 /** The stream that acknowledged a message: its name and the domain of its servers. */
 export interface Acknowledger {
   readonly stream?: string | undefined;
-  /** The domain of the stream's servers; absent from errors, and if the servers have none. */
+  /** The domain of the stream's servers. It is absent from errors, and if the servers have none. */
   readonly domain?: string | undefined;
 }
 
@@ -16,7 +16,7 @@ const WARNING_MS = 600_000;
  * the log's subject.
  */
 export class ForeignStreams {
-  /** The last known domain of the log's stream; empty if its servers have no domain. */
+  /** The last known domain of the log's stream. It is empty if the servers have no domain. */
   domain = "";
   readonly #stream: string;
   #met: { readonly place: string; readonly subject: string; readonly at: number } | undefined;
@@ -40,7 +40,7 @@ export class ForeignStreams {
     if (!isError) this.#met = { place, subject, at: performance.now() };
     return new CairnError(
       "LOG_UNREACHABLE",
-      `${place} acknowledged the message, but the log, the stream "${this.#stream}"${inDomain(this.domain)}, did not.`,
+      `${place} acknowledged the message, but the log's stream "${this.#stream}"${inDomain(this.domain)} did not.`,
       { hint: hintAbout(subject) },
     );
   }
@@ -51,7 +51,7 @@ export class ForeignStreams {
     const { place, subject } = this.#met;
     return new CairnError(
       "LOG_UNSAFE",
-      `${place} also captures the subject "${subject}": it stores a second copy of each message of the stream "${this.#stream}"${inDomain(this.domain)}.`,
+      `${place} also captures the subject "${subject}", so it stores a second copy of each message of the stream "${this.#stream}"${inDomain(this.domain)}.`,
       { hint: hintAbout(subject) },
     );
   }

@@ -8,14 +8,14 @@ import type { PeerChannel, SendAnswer } from "../peer-channel.ts";
 /** The status of a server's reply if a subject has no subscribers. */
 const NO_RESPONDERS = 503;
 
-/** A {@link PeerChannel} that uses request and reply of core NATS, on `_CAIRN.nodes.<stream>`. */
+/** A {@link PeerChannel} that uses requests and replies of core NATS on `_CAIRN.nodes.<stream>`. */
 export class NatsPeers implements PeerChannel {
   readonly address: string;
   readonly #link: NatsLink;
   readonly #stream: NatsStream;
 
   constructor(link: NatsLink, stream: NatsStream) {
-    // Not below the stream's name, because the stream's subjects may be `<stream>.>`.
+    // The address is not below the stream's name, because the stream's subjects may be `<stream>.>`.
     this.address = `_CAIRN.nodes.${stream.name}`;
     this.#link = link;
     this.#stream = stream;
@@ -31,7 +31,8 @@ export class NatsPeers implements PeerChannel {
       if (!isRefused) onRefused(this.#denied(action, subject, cause));
       isRefused = true;
     };
-    // Inboxes to which a reply was sent: the server reports a missing permission to publish there only afterwards.
+    // The inboxes to which a reply was sent. The server reports only afterwards that the permission to publish there is
+    // missing.
     const answered = new Set<string>();
     const listener = {
       publishDenied: (subject: string) => {
@@ -44,7 +45,7 @@ export class NatsPeers implements PeerChannel {
       if (reply === undefined || reply === "") return;
       remember(answered, reply);
       answer(data, (bytes) => {
-        // Once the connection is down, no node is waiting for the answer.
+        // Once the connection is down, no node is waiting for the response.
         if (this.#link.connected) connection.publish(reply, bytes);
       });
     };
@@ -57,7 +58,7 @@ export class NatsPeers implements PeerChannel {
   }
 
   async *ask(question: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
-    // A missing stream is not an obstacle: nodes that had it open can report that it is missing.
+    // A missing stream is not an obstacle, because nodes that had it open can report that it is missing.
     const config = (await this.#stream.find())?.config;
     if (config?.subjects.some((pattern) => covers(pattern, this.address)) === true)
       throw this.#captured(config.name);
@@ -107,9 +108,9 @@ export class NatsPeers implements PeerChannel {
     const why = cause === undefined ? "" : `: ${errorMessage(cause)}`;
     return new CairnError(
       "UNAUTHORIZED",
-      `NATS at ${this.#link.place} does not let this user ${action} ${subject}${why}.`,
+      `NATS at ${this.#link.place} does not permit this user to ${action} ${subject}${why}.`,
       {
-        hint: `To compare themselves with one another and for cairn status --cluster, nodes subscribe to ${this.address} and ${this.#link.inboxPrefix}.>, and publish to both (to the inboxes of all other nodes, or with allow_responses).`,
+        hint: `Permit nodes to subscribe to ${this.address} and ${this.#link.inboxPrefix}.>, and to publish to both (to the inboxes of all other nodes, or with allow_responses). They need this to compare themselves with one another, and for cairn status --cluster.`,
         cause,
       },
     );
@@ -118,8 +119,8 @@ export class NatsPeers implements PeerChannel {
   #captured(stream: string): CairnError {
     return new CairnError(
       "CONFIG_INVALID",
-      `The stream "${stream}" takes the subject ${this.address}: a request would be stored in the log.`,
-      { hint: `Let the stream take only the subject ${stream}.tx.` },
+      `The stream "${stream}" captures the subject ${this.address}, so a request would be stored in the log.`,
+      { hint: `Configure the stream to capture only the subject ${stream}.tx.` },
     );
   }
 }

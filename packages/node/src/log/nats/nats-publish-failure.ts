@@ -1,19 +1,19 @@
 import { CairnError } from "@cairn/kv";
 
-/** The `error` of a publish acknowledgement. */
+/** The `error` in the acknowledgement of a publication. */
 export interface PublishError {
   readonly code: number;
   readonly err_code?: number;
   readonly description: string;
 }
 
-/** The classes of refusals. A `transient` refusal passes: the same message is accepted later. */
+/** The classes of refusals. After a `transient` refusal, the same message will be accepted later. */
 type Refusal = "transient" | "full" | "too large" | "final";
 
 /**
- * Codes of the JetStream API with which a server refuses a publication and whose class does not follow from their
- * status (nats-server/server/errors.json, and stream.go, jetstream_cluster.go and jetstream_batching.go, which use
- * them).
+ * The codes of the JetStream API with which a server refuses a publication and whose class does not follow from their
+ * status. See nats-server/server/errors.json, and stream.go, jetstream_cluster.go and jetstream_batching.go, which use
+ * these codes.
  */
 const BY_CODE: ReadonlyMap<number, Refusal> = new Map([
   // The account, a server, memory or storage lacks resources.
@@ -25,18 +25,21 @@ const BY_CODE: ReadonlyMap<number, Refusal> = new Map([
   [10054, "too large"],
 ]);
 
-/** Errors whose description is more specific than their code: a failed write has the status of a transient error. */
+/**
+ * Errors whose description is more specific than their code. A failed write, for example, has the status of a transient
+ * error.
+ */
 const BY_WORDS: readonly [RegExp, Refusal][] = [
   [/maximum (messages|bytes)|no space|resource/i, "full"],
   [/message too large/i, "too large"],
 ];
 
 /**
- * Classifies a refusal by its status, if its code and description do not determine its class. Transient refusals are
- * about the server rather than the message: 5xx (no leader, a store or a cluster that is not available), 429 (too many
- * requests), 409 (a message with the same id, sent by an earlier attempt, is being stored) and 408. All others (400 and
- * 404: a sealed stream, another stream's name, unacceptable headers; 412: a condition) would fail again. Messages are
- * sent again with their id, so they are stored once.
+ * Classifies a refusal by its status, if its code and description do not determine its class. Transient refusals
+ * concern the server rather than the message: 5xx (there is no leader, or a store or a cluster is not available), 429
+ * (too many requests), 409 (a message with the same id, sent by an earlier attempt, is being stored) and 408. All
+ * others would occur again: 400 and 404 (a sealed stream, another stream's name, unacceptable headers) and 412 (a
+ * condition). Messages are sent again with their id, so they are stored only once.
  */
 function byStatus(status: number): Refusal {
   return status >= 500 || [408, 409, 429].includes(status) ? "transient" : "final";
@@ -58,7 +61,7 @@ export function publishFailure(stream: string, error: PublishError): CairnError 
         "TX_TOO_LARGE",
         `The stream "${stream}" does not accept a message of this size.`,
         {
-          hint: "Split the transaction, or raise the stream's max_msg_size.",
+          hint: "Split the transaction, or raise max_msg_size of the stream.",
         },
       );
     case "full":
@@ -73,13 +76,13 @@ export function publishFailure(stream: string, error: PublishError): CairnError 
 }
 
 /**
- * Returns advice that makes a full stream accept messages again: raise the stream's own limit, or free space on its
- * server.
+ * Returns advice on how to make a full stream accept messages again, either by removing its own limit or by freeing
+ * space on its server.
  */
 function roomFor(stream: string, description: string): string {
   const [, limit] = /maximum (messages|bytes)\b/i.exec(description) ?? [];
   if (limit === undefined) {
     return "Free some space on the disk of its server, or raise the server's limits (max_file_store, or the limits of the account).";
   }
-  return `nats stream edit ${stream} --max-${limit === "bytes" ? "bytes" : "msgs"}=-1 removes its limit; or trim the log: cairn log trim.`;
+  return `Remove the stream's limit with nats stream edit ${stream} --max-${limit === "bytes" ? "bytes" : "msgs"}=-1, or trim the log with cairn log trim.`;
 }

@@ -19,7 +19,7 @@ interface PublisherOptions {
   readonly find: () => Promise<StreamTarget | undefined>;
   /** The number of messages that may wait for their acknowledgement. */
   readonly maxInflight: number;
-  /** The maximum time for which sending a message is retried, and for which one acknowledgement is awaited (ms). */
+  /** The maximum time for which a message is sent again, and for which one acknowledgement is awaited (ms). */
   readonly deadlineMs: number;
   readonly ackTimeoutMs: number;
 }
@@ -28,9 +28,9 @@ interface Flight {
   target: StreamTarget;
   readonly payload: Uint8Array;
   readonly headers: MsgHdrs;
-  /** Whether the message's id was generated here rather than provided by the caller. */
+  /** True if the message's id was generated here rather than provided by the caller. */
   readonly ownId: boolean;
-  /** The time by `performance.now()`, as is `sentAt`. */
+  /** The deadline in the time of `performance.now()`, as is `sentAt`. */
   readonly deadline: number;
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: unknown) => void;
@@ -45,15 +45,18 @@ interface PubAck extends Acknowledger {
   readonly error?: PublishError;
 }
 
-/** This bounds memory, because messages are kept until they are acknowledged. */
+/**
+ * The maximum number of bytes in flight. It bounds the memory in use, because messages are kept until they are
+ * acknowledged.
+ */
 const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
 const TICK_MS = 250;
 
 /**
- * Publishes with many messages in flight. Each has a message id, so a message whose acknowledgement is missing
- * (timeout, lost connection, no leader) is sent again until it is acknowledged or its deadline passes
- * (`LOG_UNREACHABLE`). Messages are sent, and sent again, in the order of the calls. The stored order differs only if
- * the server refused a message and accepted a later one while both were unacknowledged.
+ * Publishes with many messages in flight. Each message has an id, so a message whose acknowledgement is missing
+ * (because of a timeout, a lost connection or a missing leader) can be sent again until it is acknowledged or its
+ * deadline passes (`LOG_UNREACHABLE`). Messages are sent, and sent again, in the order of the calls. They are stored in
+ * a different order only if the server refuses a message and accepts a later one while both are unacknowledged.
  *
  * Before messages are sent again, the stream is looked up: a stream that replaced the intended one receives nothing,
  * and a stream whose subject changed receives the messages on its new subject.
@@ -64,14 +67,20 @@ export class NatsPublisher implements LinkListener {
   readonly #inbox: string;
   readonly #resend: NatsResend;
   readonly #foreign: ForeignStreams;
-  /** Undefined after the server refused the subscription; the next message subscribes again. */
+  /**
+   * The subscription to acknowledgements. It is undefined after the server has refused it; the next message then
+   * subscribes again.
+   */
   #subscription: Subscription | undefined;
   /** The unacknowledged messages in the order of sending, by the number at the end of their reply subject. */
   readonly #flights = new Map<number, Flight>();
   #waiting: Flight[] = [];
   #inflightBytes = 0;
   #counter = 0;
-  /** Whether sending new messages is suspended: the connection is down, or a retry that keeps the order is scheduled. */
+  /**
+   * True if no new messages are sent, because the connection is down, or because a retry that keeps the order is
+   * scheduled.
+   */
   #paused = false;
   #tick: NodeJS.Timeout | undefined;
   #closed = false;
@@ -143,7 +152,7 @@ export class NatsPublisher implements LinkListener {
     return this.#link.connection.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
         if (error === null) return this.#answered(message);
-        // No acknowledgement can arrive: the user may not subscribe to its inbox.
+        // No acknowledgement can arrive, because the user is not permitted to subscribe to its inbox.
         this.#subscription = undefined;
         this.#rejectAll(streamError(this.#options.stream, this.#link, error));
       },
@@ -195,14 +204,15 @@ export class NatsPublisher implements LinkListener {
       }
       if (flight !== undefined) return this.#acknowledged(number, flight, ack);
     }
-    // An empty reply means "no responders": the stream no longer exists, or has no leader yet.
+    // An empty reply means "no responders": the stream no longer exists, or does not have a leader yet.
     if (flight !== undefined) this.#retrySoon();
   }
 
   #acknowledged(number: number, flight: Flight, { seq, duplicate = false, error }: PubAck): void {
     const failure = error === undefined ? undefined : publishFailure(this.#options.stream, error);
     if (failure === "retry") return this.#retrySoon();
-    // An error does not name its domain: if two streams respond, only the deadline shows whether the right one did.
+    // An error does not name its domain. If two streams respond, only the deadline shows whether the right one has
+    // responded.
     if (failure !== undefined && this.warning !== undefined) {
       flight.refusal = failure;
       return;
@@ -220,15 +230,15 @@ export class NatsPublisher implements LinkListener {
     this.#inflightBytes -= flight.payload.length;
   }
 
-  /** Sends everything unacknowledged again, in order, after a pause in which nothing new is sent. */
+  /** Sends all unacknowledged messages again, in order, after a pause in which no new message is sent. */
   #retrySoon(): void {
     this.#paused = true;
     this.#resend.soon();
   }
 
   /**
-   * Looks up the stream. Returns whether to send again. If there is no response or no stream, returns false, which
-   * requests another lookup.
+   * Looks up the stream. Returns true if messages should be sent again. Returns false, which requests another lookup,
+   * if there is no response or no stream.
    */
   async #look(): Promise<boolean> {
     if (this.#flights.size + this.#waiting.length === 0) return true;
@@ -288,7 +298,7 @@ export class NatsPublisher implements LinkListener {
       "LOG_UNREACHABLE",
       `The stream "${this.#options.stream}" was deleted and created again before it acknowledged a message.`,
       {
-        hint: "Nothing was written to the new stream; the message may have been stored in the deleted one. Check the node (cairn status), which compares its log.",
+        hint: "Check the state of the node, which compares its log: cairn status. Nothing was written to the new stream, but the message may have been stored in the deleted one.",
       },
     );
   }
@@ -299,7 +309,7 @@ export class NatsPublisher implements LinkListener {
       "LOG_UNREACHABLE",
       `NATS at ${this.#link.place} did not acknowledge a message for "${this.#options.stream}" in time.`,
       {
-        hint: "The message may or may not be stored; sending it again with the same id is safe. Check the server: its own log reports a full disk, after which it stores nothing until it is restarted, even if space has been freed.",
+        hint: "Check the server. If its own log reports a full disk, free some space and restart the server, which otherwise stores nothing. Then send the message again with the same id, which is safe even if it has been stored.",
       },
     );
   }
@@ -315,7 +325,10 @@ export class NatsPublisher implements LinkListener {
   }
 }
 
-/** Returns a message id as a header's value; an id that a header would not preserve, such as one with spaces, is replaced with its hash. */
+/**
+ * Returns a message id as the value of a header. An id that a header would not preserve, such as one with spaces, is
+ * replaced with its hash.
+ */
 function headerValue(messageId: string): string {
   if (/^[!-~]{1,128}$/.test(messageId)) return messageId;
   return `sha256:${createHash("sha256").update(messageId).digest("hex")}`;

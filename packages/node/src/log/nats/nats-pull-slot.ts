@@ -9,18 +9,18 @@ interface PullRequest {
 }
 
 /**
- * One open pull. Each slot has its own subscription: messages carry the stream's subject, so only the subscription shows to which of
- * several pulls they belong.
+ * One open pull. Each slot has its own subscription. Messages have the stream's subject, so only the subscription shows
+ * to which of several pulls they belong.
  */
 export class PullSlot {
-  /** The number of messages still expected; 0 if no pull is open. */
+  /** The number of messages that are still expected; 0 if no pull is open. */
   remaining = 0;
-  /** The number of messages that the open pull delivered. */
+  /** The number of messages that the open pull has delivered. */
   received = 0;
   readonly #connection: NatsConnection;
   readonly #inbox: string;
   #subscription: Subscription | undefined;
-  /** The number of pulls sent; the subject of a status about a pull ends with the pull's number. */
+  /** The number of pulls that have been sent. The subject of a status about a pull ends with the pull's number. */
   #pulls = 0;
   #sentAt = 0;
 

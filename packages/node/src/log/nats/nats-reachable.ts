@@ -5,17 +5,17 @@ import { awaitsTls } from "./nats-tls-failure.ts";
 
 /** Options for {@link answeringFirst}. */
 interface ProbeOptions {
-  /** The time a server may take to respond (ms). */
+  /** The time that a server may take to respond (ms). */
   readonly timeout: number;
-  /** Whether the server expects a TLS handshake before it sends anything. */
+  /** True if the server expects a TLS handshake before it sends anything. */
   readonly silent: boolean;
   readonly signal: AbortSignal | undefined;
 }
 
 /**
  * Returns the addresses, with those of responding servers first. Each group is in random order. Rejects with
- * `LOG_UNREACHABLE` if none responds. If a server accepts the connection but stays silent, the client's own first
- * connect leaks a socket at each retry; probing first avoids this.
+ * `LOG_UNREACHABLE` if no server responds. If a server accepted the connection but stayed silent, the client's own
+ * first connection would leak a socket at each retry; this probe avoids that.
  */
 export async function answeringFirst(
   servers: readonly NatsServer[],
@@ -71,7 +71,10 @@ export function serversUnreachable(servers: readonly NatsServer[], cause: unknow
   return new CairnError(
     "LOG_UNREACHABLE",
     `NATS at ${serverList(servers)} cannot be reached: ${errorMessage(cause)}.`,
-    { hint: "Check the servers and the TLS settings of the log, and that nats-server is running.", cause },
+    {
+      hint: "Make sure that nats-server is running, and check the servers and the TLS settings of the log.",
+      cause,
+    },
   );
 }
 

@@ -9,14 +9,17 @@ const MISSED_HEARTBEATS = 3;
 const DEFAULT_INACTIVE_MS = 300_000;
 
 /**
- * The lifetime of a pull, the interval between the server's heartbeats, and the time after which the server gives up on
- * a reader (ms).
+ * The timing of pulls: their lifetime, the interval between the server's heartbeats, and the time after which the
+ * server removes an inactive consumer (ms).
  */
 export interface PullTiming {
   readonly expiresMs: number;
-  /** At most half of `expiresMs`. A reading ends after three missed heartbeats. */
+  /**
+   * The interval between heartbeats. It must be at most half of `expiresMs`. A reading ends after three missed
+   * heartbeats.
+   */
   readonly heartbeatMs: number;
-  /** The time without a pull after which the server removes the consumer; defaults to 300,000. */
+  /** The time without a pull after which the server removes the consumer. Defaults to 300,000. */
   readonly inactiveMs?: number;
 }
 
@@ -28,19 +31,19 @@ interface ReaderPlace {
   /** The prefix of the subjects of the JetStream API. */
   readonly api: string;
   readonly stream: string;
-  /** The first position. */
+  /** The first position to read. */
   readonly from: number;
   /** The maximum idle time of a consumer that the stream allows (ms); undefined for no limit. */
   readonly maxInactiveMs?: number | undefined;
 }
 
 /**
- * Reads a stream through its own pull consumer. Backpressure: pulls are bounded, and a new one is sent only when at
- * most one array's worth is buffered or in flight. Two pulls are open at once, so that the server always has a pull to
- * serve.
+ * Reads a stream through its own pull consumer. To apply backpressure, pulls are bounded, and a new one is sent only
+ * when at most one array's worth of messages is buffered or in flight. Two pulls are open at a time, so that the server
+ * always has a pull to serve.
  *
- * Anything but the next message or the end of a pull ends the reading. The client's own consumers would resume by
- * position alone. After a loss on the server, they would continue in another history without an error.
+ * Anything other than the next message or the end of a pull ends the reading. The client's own consumers would resume
+ * by position alone. After a loss on the server, they would continue in another history without an error.
  */
 export class NatsReader implements LinkListener {
   readonly #link: NatsLink;
@@ -57,15 +60,15 @@ export class NatsReader implements LinkListener {
   readonly #slots: readonly PullSlot[];
   readonly #stop = (): void => this.#end();
   #consumer: string | undefined;
-  /** The number of received messages. The consumer numbers them, which reveals lost ones. */
+  /** The number of received messages. The consumer numbers its messages, so lost ones can be detected. */
   #deliveries = 0;
   #buffer: LogMessage[] = [];
   #bufferedBytes = 0;
-  /** Whether the next message is larger than a pull's bound. */
+  /** True if the next message is larger than a pull's bound. */
   #oversized = false;
   #ended = false;
   #failure: Error | undefined;
-  /** The number of heartbeats due since the server last sent anything. */
+  /** The number of heartbeats that have been due since the server last sent anything. */
   #silentTicks = 0;
   #ticks: NodeJS.Timeout | undefined;
   #wake: (() => void) | undefined;
@@ -107,7 +110,7 @@ export class NatsReader implements LinkListener {
     this.#refill();
   }
 
-  /** Returns the next messages; undefined once the reading has ended and everything received has been returned. */
+  /** Returns the next messages; undefined once the reading has ended and all received messages have been returned. */
   async take(): Promise<readonly LogMessage[] | undefined> {
     while (this.#buffer.length === 0) {
       if (this.#failure !== undefined) throw this.#failure;
@@ -121,7 +124,9 @@ export class NatsReader implements LinkListener {
     return messages;
   }
 
-  /** Ends the reading and removes the consumer; if the request is lost, the server removes the consumer later by itself. */
+  /**
+   * Ends the reading and removes the consumer. If the request is lost, the server later removes the consumer by itself.
+   */
   close(): void {
     this.#end();
     this.#link.remove(this);
@@ -160,7 +165,7 @@ export class NatsReader implements LinkListener {
         mem_storage: true,
         inactive_threshold: nanos(this.#inactiveMs),
       });
-      // The servers may have their own limit (max_request_batch).
+      // The server may set its own limit (max_request_batch).
       if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);
       return name;
     } catch (error) {
@@ -191,13 +196,14 @@ export class NatsReader implements LinkListener {
   #status(slot: PullSlot, message: Msg): void {
     const code = message.headers?.code ?? 0;
     const description = message.headers?.description ?? "";
-    // 100: heartbeat. 408: the pull has ended. 409: a bound was reached, or the consumer changed. 400: the pull was invalid (ADR-13).
+    // The codes mean: 100, a heartbeat; 408, the pull has ended; 409, a bound was reached, or the consumer has changed;
+    // 400, the pull was invalid (ADR-13).
     if (code === 100 || !slot.owns(message.subject)) return;
     if (code === 409 && /exceeds maxbytes/i.test(description)) {
       this.#oversized ||= slot.received === 0;
     } else if (code !== 408 || slot.age < this.#timing.expiresMs / 2) {
-      // The consumer was deleted, the leader changed, the server is shutting down, there are no responders, or a newer
-      // server sent an unknown status.
+      // Either the consumer was deleted, the leader has changed, the server is shutting down, there are no responders,
+      // or a newer server sent an unknown status.
       return this.#end(code === 400 || /^exceeded/i.test(description) ? new Error(description) : undefined);
     }
     slot.remaining = 0;
@@ -211,7 +217,7 @@ export class NatsReader implements LinkListener {
       const expected = this.#slots.reduce((sum, { remaining }) => sum + remaining, this.#buffer.length);
       if (slot.remaining > 0 || expected > this.#maxMessages || this.#bufferedBytes > this.#maxBytes)
         continue;
-      // A message larger than a pull's bound is fetched alone, in a pull without that bound.
+      // A message that is larger than a pull's bound is fetched alone, in a pull without that bound.
       if (this.#oversized && expected > 0) continue;
       const bounds = this.#oversized ? { batch: 1 } : { batch: this.#maxMessages, max_bytes: this.#maxBytes };
       const { expiresMs, heartbeatMs } = this.#timing;
@@ -237,7 +243,10 @@ export class NatsReader implements LinkListener {
     return this.#buffer.splice(0, count);
   }
 
-  /** This counts ticks rather than time, because no tick passes while this process is busy. */
+  /**
+   * Counts missed heartbeats in ticks of a timer rather than in time, because no tick passes while this process is
+   * busy.
+   */
   #countSilence(): void {
     if (this.#slots.every(({ remaining }) => remaining === 0)) return;
     this.#silentTicks += 1;

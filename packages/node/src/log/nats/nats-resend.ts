@@ -4,14 +4,14 @@ const BACKOFF = { firstMs: 50, maxMs: 2_000 };
 
 /** Actions for a {@link NatsResend}. */
 interface ResendActions {
-  /** Whether anything can be sent now. */
+  /** Returns whether messages can be sent now. */
   readonly isPossible: () => boolean;
-  /** Checks whether messages should still be sent. False requests another lookup after the backoff. */
+  /** Checks whether messages should still be sent. If it returns false, there is another lookup after the backoff. */
   readonly look: () => Promise<boolean>;
   readonly send: () => void;
 }
 
-/** Schedules resending of unacknowledged messages, after an exponential backoff and a lookup of the stream. */
+/** Schedules the resending of unacknowledged messages after an exponential backoff and a lookup of the stream. */
 export class NatsResend {
   readonly #actions: ResendActions;
   /** The number of backoffs since the last acknowledgement. */

@@ -2,7 +2,7 @@ import { CairnError } from "@cairn/kv";
 
 /** One of the configured servers. */
 export interface NatsServer {
-  /** `host:port`, without secrets. */
+  /** The address `host:port`, without secrets. */
   readonly address: string;
   readonly host: string;
   readonly port: number;
@@ -12,7 +12,10 @@ export interface NatsServer {
   readonly token?: string;
 }
 
-/** Parses `nats://user:password@host:port`; scheme, user and port are optional. The client itself ignores the user. */
+/**
+ * Parses `nats://user:password@host:port`. The scheme, the user and the port are optional. The client itself would
+ * ignore the user.
+ */
 export function parseServer(server: string): NatsServer {
   const written = server.trim();
   let url: URL;
@@ -30,7 +33,7 @@ export function parseServer(server: string): NatsServer {
     host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
     port,
     tls: url.protocol === "tls:",
-    // NATS treats a name without a password as a token.
+    // NATS treats a user name without a password as a token.
     ...(user === "" ? {} : password === "" ? { token: user } : { user, password }),
   };
 }

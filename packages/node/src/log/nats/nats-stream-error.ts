@@ -31,7 +31,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
   }
   if (code === "503") {
     return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not respond to JetStream requests.`, {
-      hint: `Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader. On a leaf node without JetStream, set "domain" of the log to that of the servers that have it.`,
+      hint: `Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader. On a leaf node without JetStream, set "domain" of the log to the domain of the servers that have JetStream.`,
       cause: error,
     });
   }
@@ -61,7 +61,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
     "LOG_UNREACHABLE",
     `The stream "${stream}" on NATS at ${place} did not respond: ${errorMessage(error)}.`,
     {
-      hint: "Cairn retries operations that can be retried. Check the server.",
+      hint: "Check the server. Cairn retries operations that can be retried.",
       cause: error,
     },
   );
@@ -69,29 +69,32 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
 
 const LIMITS = "Raise the account's JetStream limits, or remove other data from the account.";
 
-/** Hints for errors of the JetStream API that can affect a log (nats-server/server/errors.json). */
+/** The hints for those errors of the JetStream API that can affect a log (nats-server/server/errors.json). */
 const HINTS: ReadonlyMap<number, string> = new Map([
   [10002, LIMITS],
   [10023, LIMITS],
   [
     10026,
-    "Every reader of the log, node or command, needs a consumer: raise max_consumers of the stream and the limits of the account.",
+    "Raise max_consumers of the stream and the limits of the account, because every reader of the log, whether node or command, needs a consumer.",
   ],
   [10027, "Raise the number of streams that the account may have, or remove an unused stream."],
   [10028, LIMITS],
   [10047, LIMITS],
   [
     10113,
-    `Create the stream yourself, with its name and .tx as subject, storage file, discard new, deny_delete, a duplicate window of two minutes and a max_bytes: the account requires one, and Cairn sets none ("create-stream?").`,
+    `Create the stream yourself, with its name followed by .tx as the subject, storage file, discard new, deny_delete, a duplicate window of two minutes, and a max_bytes, which the account requires and Cairn does not set ("create-stream?").`,
   ],
   [10120, "Enable JetStream for the account, with a storage limit for streams with that many replicas."],
 ]);
 
 function permissions({ inboxPrefix }: Place): string {
-  return `Permit the user of the log to publish to the log's subject and to $JS.API.> (of another domain $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>; for cairn status --cluster nodes also subscribe and publish to _CAIRN.nodes.STREAM, and publish to ${inboxPrefix}.>. Then restart nats-server, one server after the other: not all of them take changed rights on a reload.`;
+  return `Permit the user of the log to publish to the log's subject and to $JS.API.> (for another domain, to $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>. For cairn status --cluster, also permit nodes to subscribe and publish to _CAIRN.nodes.STREAM, and to publish to ${inboxPrefix}.>. Then restart nats-server, one server after another, because a reload does not always apply changed permissions.`;
 }
 
-/** Returns the error for an operation that the server does not permit the log's user; the client calls it `operation`. */
+/**
+ * Returns the error for an operation that the server does not permit to the log's user. `operation` is the client's
+ * name for it.
+ */
 export function notPermitted(
   link: Place,
   { operation, subject }: { readonly operation: string; readonly subject: string },
@@ -106,13 +109,13 @@ export function notPermitted(
 }
 
 /**
- * Turns the `CONFIG_INVALID` of a stream that does not accept messages into an error for writers, since earlier
+ * Turns the `CONFIG_INVALID` of a stream that does not accept messages into an error for writers, because earlier
  * attempts may have been stored.
  */
 export function notTaken(cause: CairnError): CairnError {
   const { message, hint = "" } = cause;
   return new CairnError("LOG_UNREACHABLE", message, {
-    hint: `${hint} Nodes resume writing by themselves then.`.trim(),
+    hint: `${hint} Nodes then resume writing by themselves.`.trim(),
     cause,
   });
 }

@@ -28,7 +28,8 @@ export function streamSettings(
     description: describeLogId(logId),
     storage: StorageType.File,
     retention: RetentionPolicy.Limits,
-    // "old" would drop messages that no node has read yet; "new" refuses new messages with an error.
+    // With "old", a full stream would drop messages that no node has read yet. With "new", it refuses new messages with
+    // an error.
     discard: DiscardPolicy.New,
     max_msgs: -1,
     max_bytes: -1,
@@ -36,7 +37,8 @@ export function streamSettings(
     max_msgs_per_subject: -1,
     num_replicas: replicas,
     duplicate_window: nanos(MESSAGE_ID_WINDOW_MS),
-    // A hole would end every reading. The setting is permanent, so a log must never depend on deleting single messages.
+    // A hole would end every reading. The setting is permanent, so a log must never depend on the deletion of single
+    // messages.
     deny_delete: true,
     allow_rollup_hdrs: false,
     allow_direct: true,
@@ -44,7 +46,7 @@ export function streamSettings(
 }
 
 /**
- * A setting that makes a stream lose messages or store a message twice, with the end of a sentence about it and the
+ * A setting with which a stream loses messages or stores a message twice, the end of a sentence about it, and the
  * remedy.
  */
 interface UnsafeSetting {
@@ -63,15 +65,15 @@ const UNSAFE: readonly UnsafeSetting[] = [
   {
     setting: "storage",
     isSet: ({ storage }) => storage !== StorageType.File,
-    does: () => "is stored in memory: it is lost when its servers stop",
+    does: () => "is stored in memory, so it is lost when its servers stop",
     cure: () =>
-      "Storage cannot be changed: begin another log on a stream with storage file, as Cairn creates it.",
+      "Begin another log on a stream with storage file, as Cairn creates it, because the storage of a stream cannot be changed.",
   },
   {
     setting: "discard",
     isSet: ({ discard }) => discard !== DiscardPolicy.New,
     does: () => "discards its oldest messages when it is full",
-    cure: edit("--discard=new", ": a full log then refuses new messages and discards none"),
+    cure: edit("--discard=new", ", after which a full log refuses new messages and discards none"),
   },
   {
     setting: "max_age",
@@ -100,38 +102,39 @@ const UNSAFE: readonly UnsafeSetting[] = [
   {
     setting: "deny_delete",
     isSet: ({ deny_delete }) => !deny_delete,
-    does: () => "lets single messages be deleted, which leaves holes",
+    does: () => "allows single messages to be deleted, which leaves holes",
     cure: edit("--deny-delete", ", as on streams that Cairn creates"),
   },
   {
     setting: "allow_rollup_hdrs",
     isSet: ({ allow_rollup_hdrs }) => allow_rollup_hdrs,
-    does: () => "lets one message replace all before it",
+    does: () => "allows one message to replace all messages before it",
     cure: edit("--no-allow-rollup"),
   },
   {
     setting: "duplicate_window",
     isSet: ({ duplicate_window }) => duplicate_window < nanos(MESSAGE_ID_WINDOW_MS),
-    does: () => "remembers message ids for less than two minutes: a message sent again later is stored twice",
+    does: () =>
+      "remembers message ids for less than two minutes, so a message that is sent again later is stored twice",
     cure: edit("--dupe-window=2m"),
   },
   {
     setting: "subjects",
     isSet: ({ subjects }) => subjects.length > 1 || subjects.some(hasWildcard),
     does: ({ subjects }) =>
-      `captures more than the log's subject (${subjects.join(", ")}): everything published there is stored in the log`,
+      `captures more than the log's subject (${subjects.join(", ")}), so everything that is published there is stored in the log`,
     cure: (config) => edit(`--subjects=${config.name}.tx`)(config),
   },
 ];
 
-/** A setting that makes a stream unusable as a log, with the end of a sentence about it. */
+/** A setting that makes a stream unusable as a log, and the end of a sentence about it. */
 interface UnusableSetting {
   readonly setting: string;
   readonly isSet: (config: KnownConfig) => boolean;
   readonly does: (config: KnownConfig) => string;
 }
 
-/** The stream's configuration, with settings of newer servers that the client does not know. */
+/** The stream's configuration, including settings of newer servers that the client does not know. */
 type KnownConfig = StreamConfig & { readonly persist_mode?: string; readonly allow_msg_counter?: boolean };
 
 const UNUSABLE: readonly UnusableSetting[] = [
@@ -143,7 +146,7 @@ const UNUSABLE: readonly UnusableSetting[] = [
   {
     setting: "mirror",
     isSet: ({ mirror }) => mirror !== undefined,
-    does: () => "it is a mirror, which cannot be written to",
+    does: () => "it is a mirror, to which no messages can be written",
   },
   {
     setting: "sources",
@@ -153,26 +156,27 @@ const UNUSABLE: readonly UnusableSetting[] = [
   { setting: "sealed", isSet: ({ sealed }) => sealed, does: () => "it is sealed" },
   { setting: "no_ack", isSet: ({ no_ack }) => no_ack === true, does: () => "it acknowledges nothing" },
   {
-    // Since nats-server 2.12: a server that is killed would lose messages that it acknowledged.
+    // This setting exists since nats-server 2.12. With it, a server that is killed would lose messages that it has
+    // acknowledged.
     setting: "persist_mode",
     isSet: ({ persist_mode }) => persist_mode === "async",
     does: () => 'it acknowledges messages before they are stored (persist_mode "async")',
   },
   {
-    // Since nats-server 2.12.
+    // This setting exists since nats-server 2.12.
     setting: "allow_msg_counter",
     isSet: ({ allow_msg_counter }) => allow_msg_counter === true,
     does: () => "it accepts only counters (allow_msg_counter)",
   },
   {
-    // If a copy of a log's stream keeps the numbers of its messages, this setting identifies the log.
+    // A copy of a log's stream that keeps the numbers of its messages has this setting.
     setting: "first_seq",
     isSet: ({ first_seq, description }) => first_seq > 1 && describedLogId(description) === undefined,
     does: ({ first_seq }) => `it numbers its messages from ${first_seq} (first_seq), but a log begins at 1`,
   },
 ];
 
-/** The checked settings, by their effect; docs/nats.md lists them. */
+/** The settings that are checked, by their effect. docs/nats.md lists them. */
 export const JUDGED_SETTINGS = {
   unsafe: UNSAFE.map(({ setting }) => setting),
   unusable: UNUSABLE.map(({ setting }) => setting),
@@ -186,7 +190,7 @@ export function unsafeSettings(config: StreamConfig): CairnError[] {
       "CONFIG_INVALID",
       `The stream "${config.name}" cannot be a log: ${unusable.does(config)}.`,
       {
-        hint: "Name another stream; Cairn creates one with the right settings if it does not exist.",
+        hint: "Name another stream. If it does not exist, Cairn creates it with the right settings.",
       },
     );
   }
@@ -196,7 +200,7 @@ export function unsafeSettings(config: StreamConfig): CairnError[] {
   );
 }
 
-/** Formats nanoseconds for people. */
+/** Formats a number of nanoseconds as a duration. */
 function formatAge(age: number): string {
   return Duration.fromMillis(Math.round(age / 1e6))
     .rescale()
@@ -209,14 +213,14 @@ export function inactiveLimit({ consumer_limits: limits }: StreamConfig): number
   return nanoseconds > 0 ? Math.floor(nanoseconds / 1e6) : undefined;
 }
 
-/** Returns whether the stream has a subject to publish on. */
+/** Returns whether the stream has a subject on which messages can be published. */
 export function takesMessages(config: StreamConfig): boolean {
   return subjectIn(config) !== undefined;
 }
 
 /**
- * Returns the subject to publish on: `<stream>.tx` if the stream captures it, else the stream's only subject if that
- * has no wildcard.
+ * Returns the subject on which messages are published. It is `<stream>.tx` if the stream captures it, and otherwise the
+ * stream's only subject, provided that it contains no wildcard.
  */
 export function subjectOf(config: StreamConfig): string {
   const subject = subjectIn(config);
@@ -225,7 +229,7 @@ export function subjectOf(config: StreamConfig): string {
   throw new CairnError(
     "CONFIG_INVALID",
     `The stream "${name}" does not capture the subject "${name}.tx", but ${subjects.join(", ")}.`,
-    { hint: `Add "${name}.tx" to its subjects, or name another stream.` },
+    { hint: `Add "${name}.tx" to the subjects of the stream, or name another stream.` },
   );
 }
 

@@ -18,13 +18,15 @@ import {
 import { apiCode, NO_STREAM, streamError, missingStream } from "./nats-stream-error.ts";
 import type { LogBounds, LogMessage } from "../tx-log.ts";
 
-/** Error codes of the JetStream API (nats-server/server/errors.json). */
+/** The error codes of the JetStream API (nats-server/server/errors.json). */
 const NO_MESSAGE = 10037;
 const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
 
 const CREATE_DEADLINE_MS = 30_000;
-/** The number of retries for a permanently refused birth record, since another stream may have refused it. */
+/**
+ * The number of retries after the birth record was permanently refused. The refusal may have come from another stream.
+ */
 const MAX_FINAL_REFUSALS = 6;
 
 /** Options for creating a missing stream. */
@@ -36,24 +38,24 @@ interface StreamCreation {
 }
 
 /**
- * The destination of messages for a stream. It identifies one particular stream of that name: a stream can be deleted
- * and created again, and another domain may have a stream of the same name.
+ * The destination of messages for a stream. It identifies one particular stream, because a stream can be deleted and
+ * created again, and another domain may have a stream of the same name.
  */
 export interface StreamTarget {
   readonly subject: string;
-  /** The time at which the stream was created, as the server writes it. */
+  /** The time at which the stream was created, in the server's notation. */
   readonly created: string;
-  /** The domain of the stream's servers; empty if they have none. */
+  /** The domain of the stream's servers. It is empty if they have none. */
   readonly domain: string;
 }
 
-/** The stream that is the log: its existence, id, bounds and single messages. Always queries the stream's leader. */
+/** The stream that is the log: its existence, id, bounds and single messages. All queries go to the stream's leader. */
 export class NatsStream {
   readonly name: string;
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
   readonly #creation: StreamCreation;
-  /** The first log id seen in the stream created at `created`. */
+  /** The first log id that was seen in the stream created at `created`. */
   #described: { readonly created: string; readonly id: string } | undefined;
 
   constructor(link: NatsLink, manager: JetStreamManager, name: string, creation: StreamCreation) {
@@ -63,7 +65,10 @@ export class NatsStream {
     this.#creation = creation;
   }
 
-  /** Looks up the stream; undefined if there is none of this name. Throws `CONFIG_INVALID` if it cannot be written to. */
+  /**
+   * Looks up the stream; undefined if there is none of this name. Throws `CONFIG_INVALID` if no messages can be written
+   * to it.
+   */
   async find(): Promise<StreamInfo | undefined> {
     const info = await this.#look();
     if (info !== undefined) subjectOf(info.config);
@@ -75,7 +80,7 @@ export class NatsStream {
     return (await this.find()) ?? this.#throwMissing();
   }
 
-  /** Like {@link info}, but for reading only: stored messages stay readable if the stream's subjects change. */
+  /** Like {@link info}, but for reading only: stored messages remain readable even if the stream's subjects change. */
   async readable(): Promise<StreamInfo> {
     return (await this.#look()) ?? this.#throwMissing();
   }
@@ -89,7 +94,7 @@ export class NatsStream {
       if (apiCode(error) === NO_STREAM) return undefined;
       throw this.#error(error);
     }
-    // This throws if the stream cannot be a log.
+    // This call throws if the stream cannot be a log.
     unsafeSettings(info.config);
     if (info.config.subjects.some((pattern) => coversBelow(pattern, this.#link.inboxPrefix))) {
       throw capturedInbox(this.name, this.#link.inboxPrefix);
@@ -121,7 +126,8 @@ export class NatsStream {
   }
 
   /**
-   * Reads a message. Does not use "direct get", because a lagging replica would report an existing message as absent.
+   * Reads a message. It does not use "direct get", because a lagging replica would report an existing message as
+   * absent.
    */
   async fetch(position: number): Promise<LogMessage | undefined> {
     this.#link.check();
@@ -147,7 +153,10 @@ export class NatsStream {
     return (await this.#describeAgain(info, logId)) ? warnings : [...warnings, undescribed(this.name, logId)];
   }
 
-  /** Restores the description, but only of a stream known to be this log: another stream may have taken its place. */
+  /**
+   * Restores the description, but only if the stream is known to be this log, because another stream may have taken its
+   * place.
+   */
   async #describeAgain({ created, config }: StreamInfo, logId: string): Promise<boolean> {
     const { created: seen, id } = this.#described ?? {};
     const isKnown = (seen === created && id === logId) || (await this.#birthId()) === logId;
@@ -165,9 +174,13 @@ export class NatsStream {
     if (upTo > state.last_seq) throw trimmedTooFar(this.name, upTo, state.last_seq);
     if (upTo <= state.first_seq) return;
     if (config.deny_purge) {
-      throw new CairnError("CONFIG_INVALID", `The stream "${this.name}" does not let messages be purged.`, {
-        hint: "deny_purge cannot be revoked: keep the log untrimmed, or move it to another stream.",
-      });
+      throw new CairnError(
+        "CONFIG_INVALID",
+        `The stream "${this.name}" does not allow messages to be purged.`,
+        {
+          hint: "Keep the log untrimmed, or move it to another stream, because deny_purge cannot be revoked.",
+        },
+      );
     }
     try {
       await this.#manager.streams.purge(this.name, { seq: upTo });
@@ -199,10 +212,11 @@ export class NatsStream {
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     const found = await this.find();
     const { config, state } = found ?? (await this.#add());
-    // An empty stream that once held messages gets no birth record: their history may still exist elsewhere.
+    // An empty stream that once held messages gets no birth record, because their history may still exist elsewhere.
     if (state.last_seq > 0) return;
     const described = describedLogId(config.description);
-    // The id of an existing empty stream may belong to a history that the server lost, and no two histories may share an id.
+    // The id of an existing empty stream may belong to a history that the server has lost, and two histories must never
+    // share an id.
     const logId = (found === undefined ? described : undefined) ?? randomUUID();
     const won = await this.#publishBirth(birthRecord(logId));
     if (won && described !== logId) {
@@ -223,15 +237,15 @@ export class NatsStream {
     try {
       await this.#manager.streams.add(streamSettings(this.name, this.#creation.replicas, randomUUID()));
     } catch (error) {
-      // Another node was faster, and its log id counts. For a moment, the server only reports that the subjects are in
-      // use.
+      // Another node was faster, and its log id takes precedence. For a moment, the server reports only that the
+      // subjects are in use.
       const taken = apiCode(error) === SUBJECTS_OVERLAP && (await this.find()) !== undefined;
       if (!taken && apiCode(error) !== NAME_IN_USE) throw this.#error(error);
     }
     return this.info();
   }
 
-  /** Writes the log id into the description; returns false if the node's user is not permitted to. */
+  /** Writes the log id into the description. Returns false if the node's user is not permitted to do so. */
   async #describe(logId: string, description: string | undefined): Promise<boolean> {
     try {
       await this.#manager.streams.update(this.name, { description: describeLogId(logId, description) });
@@ -242,7 +256,10 @@ export class NatsStream {
     }
   }
 
-  /** Publishes the birth record; exactly one node succeeds, because the stream accepts this message only as its very first. */
+  /**
+   * Publishes the birth record. Exactly one node succeeds, because the stream accepts this message only as its very
+   * first one.
+   */
   async #publishBirth(payload: Uint8Array): Promise<boolean> {
     const conditions = headers();
     conditions.set("Nats-Expected-Last-Sequence", "0");
@@ -254,8 +271,8 @@ export class NatsStream {
     for (let pause = 20; ; pause = Math.min(1_000, pause * 2)) {
       this.#link.check();
       const failure = await this.#tryBirth(subject, payload, conditions);
-      // The result is verified whatever the response: a timeout proves nothing, and a stream of another domain may have
-      // responded. The condition makes retries safe.
+      // The result is verified regardless of the response, because a timeout proves nothing, and a stream in another
+      // domain may have responded. The condition makes retries safe.
       const first = await this.fetch(1);
       if (first !== undefined) return Buffer.compare(first.payload, payload) === 0;
       if ((await this.info()).state.last_seq > 0) return false;
@@ -299,7 +316,7 @@ function isFinal(stream: string, failure: unknown): boolean {
 
 /** Returns the target of messages for a stream. */
 export function targetOf(info: StreamInfo): StreamTarget {
-  // The client does not know this member; servers without a domain omit it.
+  // The client does not know this member. Servers without a domain omit it.
   const domain = "domain" in info && typeof info.domain === "string" ? info.domain : "";
   return { subject: subjectOf(info.config), created: info.created, domain };
 }
@@ -307,9 +324,9 @@ export function targetOf(info: StreamInfo): StreamTarget {
 function capturedInbox(name: string, prefix: string): CairnError {
   return new CairnError(
     "CONFIG_INVALID",
-    `The stream "${name}" captures the subjects below ${prefix}, on which the servers respond: every response would be stored in the log.`,
+    `The stream "${name}" captures the subjects below ${prefix}, on which the servers respond, so every response would be stored in the log.`,
     {
-      hint: `Let the stream take only the subject ${name}.tx, or set a different "inbox-prefix" for the log.`,
+      hint: `Configure the stream to capture only the subject ${name}.tx, or set a different "inbox-prefix" for the log.`,
     },
   );
 }
@@ -319,7 +336,7 @@ function undescribed(name: string, logId: string): CairnError {
     "LOG_UNSAFE",
     `The description of the stream "${name}" does not contain the log's id, and this node cannot write it there.`,
     {
-      hint: `Run nats stream edit ${name} --description "cairn log id ${logId}": once its first message is trimmed, only the description identifies the log.`,
+      hint: `Run nats stream edit ${name} --description "cairn log id ${logId}", because once the first message of the log is trimmed, only the description identifies the log.`,
     },
   );
 }
@@ -333,13 +350,13 @@ function holes(name: string, deleted = 0): CairnError[] {
       "LOG_GAP",
       `${missing} inside the stream "${name}" ${deleted === 1 ? "was" : "were"} deleted.`,
       {
-        hint: "Run cairn checkpoint create at a ready node, which saves a checkpoint beyond the hole: without one, a node that reads the log from before it cannot continue. Find out who deletes messages. This warning remains as long as the log has the hole.",
+        hint: "Save a checkpoint beyond the hole by running cairn checkpoint create on a ready node, because a node that reads the log from before the hole cannot continue without one. Find out what deletes messages. This warning remains as long as the log has the hole.",
       },
     ),
   ];
 }
 
-/** Returns the last six of up to nine decimals of the server's ISO 8601 time; a Date does not have these digits. */
+/** Returns the last six of up to nine decimals of the server's ISO 8601 time. A Date does not contain these digits. */
 function belowMillisecond(timestamp: string): number {
   const digits = /\.(\d+)/.exec(timestamp)?.[1] ?? "";
   return Number(digits.padEnd(9, "0").slice(3, 9));

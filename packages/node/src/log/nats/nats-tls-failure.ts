@@ -10,15 +10,15 @@ import { readTlsFiles } from "./nats-tls-files.ts";
 export type NatsTls = TlsOptions | undefined;
 
 /**
- * The time to wait for the server's verdict: with TLS 1.3 it checks a client's certificate only after the client considers the handshake
- * complete.
+ * The time to wait for the server's verdict (ms). With TLS 1.3, the server checks a client's certificate only after the
+ * client considers the handshake complete.
  */
 const VERDICT_MS = 1_000;
 
 /**
- * Returns a `LOG_UNREACHABLE` that explains why TLS with the servers fails and names the parameter to change; undefined
- * if TLS is not the cause. The client reports a refused certificate as a timeout, so this function repeats the
- * handshake with each server.
+ * Returns a `LOG_UNREACHABLE` error that explains why TLS with the servers fails and names the parameter to change;
+ * undefined if TLS is not the cause. The client reports a refused certificate as a timeout, so this function repeats
+ * the handshake with each server.
  */
 export async function tlsFailure(
   servers: readonly NatsServer[],
@@ -33,7 +33,7 @@ export async function tlsFailure(
 
 /** Returns whether a silent server waits for TLS to begin (`handshake_first`). */
 export async function awaitsTls(server: NatsServer, timeoutMs: number): Promise<boolean> {
-  // This sends only the handshake.
+  // This connection sends only the handshake.
   const secure = connectTls({ host: server.host, port: server.port, rejectUnauthorized: false });
   const error = await outcomeOf(secure, timeoutMs, ["secureConnect"]);
   secure.destroy();
@@ -72,7 +72,7 @@ async function offersTls(socket: Socket, timeoutMs: number): Promise<boolean> {
   try {
     while (!said.includes("\r\n")) await once(socket, "data", { signal: AbortSignal.timeout(timeoutMs) });
     socket.removeAllListeners("data");
-    // From now on TLS reads the socket itself.
+    // From now on, TLS reads the socket itself.
     socket.pause();
     return /"tls_(required|available)":\s*true/.test(said);
   } catch {
@@ -80,7 +80,10 @@ async function offersTls(socket: Socket, timeoutMs: number): Promise<boolean> {
   }
 }
 
-/** Returns the error that occurred before one of the events; a timeout is an error unless "late" is one of the events. */
+/**
+ * Returns the error that occurred before one of the events; undefined if there was none. A timeout is an error unless
+ * "late" is one of the events.
+ */
 async function outcomeOf(
   secure: TLSSocket,
   timeoutMs: number,
@@ -96,7 +99,7 @@ async function outcomeOf(
       resolve(error);
     };
     for (const event of events) secure.once(event, () => end());
-    // An error may still follow after the result is known.
+    // An error may still occur after the result is known.
     secure.on("error", end);
     secure.once("close", () => end(new Error("it closed the connection")));
   });
@@ -137,7 +140,7 @@ function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): Reason
   if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
     return {
       message: `The certificate of NATS at ${address} is not valid now: ${errorMessage(error)}.`,
-      hint: "Renew the server's certificate, or that of the authority that signed it, and check the clock of this machine.",
+      hint: "Renew the server's certificate or the certificate of the authority that signed it, and check the clock of this machine.",
     };
   }
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" && tls?.handshakeFirst === true) {

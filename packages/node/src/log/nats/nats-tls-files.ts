@@ -14,8 +14,8 @@ interface TlsContents {
 }
 
 /**
- * Reads and checks the files: the client reads them only when a server offers TLS, and reports any fault in them as an unreachable server.
- * Throws `CONFIG_INVALID`, which names the parameter.
+ * Reads and checks the files. The client itself reads them only when a server offers TLS, and reports any fault in them
+ * as an unreachable server. Throws `CONFIG_INVALID`, which names the parameter.
  */
 export async function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles): Promise<TlsContents> {
   const ca = caFile === undefined ? undefined : await configuredFile("ca-file", caFile);
@@ -54,7 +54,7 @@ export async function configuredFile(parameter: string, path: string): Promise<U
 
 function certificateIn(parameter: string, path: string | undefined, bytes: Uint8Array): X509Certificate {
   try {
-    // X509Certificate also reads other formats, which Node's TLS does not.
+    // X509Certificate also reads other formats, which Node's TLS does not accept.
     if (Buffer.from(bytes).includes("-----BEGIN")) return new X509Certificate(bytes);
   } catch (error) {
     throw unlike(parameter, path, "certificate", error);
@@ -75,7 +75,7 @@ function unlike(parameter: string, path: string | undefined, what: string, cause
     "CONFIG_INVALID",
     `The ${parameter} of the NATS log, ${path}, does not contain a ${what}.`,
     {
-      hint: `It must be an unencrypted ${what} in PEM (-----BEGIN …).`,
+      hint: `Use a file that contains an unencrypted ${what} in PEM format (-----BEGIN …).`,
       cause,
     },
   );

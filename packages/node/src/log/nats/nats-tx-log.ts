@@ -12,47 +12,50 @@ import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts"
 
 /** Options for {@link openNatsTxLog}. */
 export interface NatsTxLogOptions extends NatsConnectionOptions {
-  /** The stream, whose name is the log's; defaults to `cairn`. */
+  /** The name of the stream, which is also the log's name. Defaults to `cairn`. */
   readonly stream?: string;
-  /** The JetStream domain of the stream; defaults to that of the connected server. */
+  /** The JetStream domain of the stream. Defaults to the domain of the connected server. */
   readonly domain?: string;
-  /** The number of replicas of a stream that `create` creates; defaults to 1. */
+  /** The number of replicas of a stream that `create` creates. Defaults to 1. */
   readonly replicas?: number;
-  /** Whether `create` may create the stream; defaults to true. */
+  /** If false, `create` must not create the stream. Defaults to true. */
   readonly createStream?: boolean;
-  /** The number of messages that may be in flight; more are queued. Defaults to 2,000. */
+  /** The number of messages that may be in flight. Further messages are queued. Defaults to 2,000. */
   readonly maxInflight?: number;
   /**
-   * How long an append without its own limit is retried before it rejects with `LOG_UNREACHABLE` (ms); defaults to
-   * 29,000.
+   * The time for which an append without its own limit is retried before it rejects with `LOG_UNREACHABLE` (ms).
+   * Defaults to 29,000.
    */
   readonly appendDeadlineMs?: number;
   /** The timing that determines how soon a reader notices a silent server. */
   readonly pullTiming?: PullTiming;
 }
 
-/** The part of the server's limit that is reserved for a message's headers. */
+/** The part of the server's size limit that is reserved for a message's headers. */
 const HEADER_RESERVE_BYTES = 1_024;
 const REQUEST_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 5_000;
-/** This is less than the requests' default of 30 s, so that callers get the log's own reason for a missing response. */
+/**
+ * The default of `appendDeadlineMs`. It is less than the 30 s that requests wait by default, so that callers receive
+ * the log's own reason for a missing response.
+ */
 const APPEND_DEADLINE_MS = 29_000;
 
 /** The syntax of JetStream domains: one token of a subject. */
 export const DOMAIN = /^[^\s.*>]{1,255}$/;
-/** The syntax of inbox prefixes: a subject without wildcards, and not one of the server's own. */
+/** The syntax of inbox prefixes, which are subjects without wildcards other than the server's own. */
 export const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
 
 /**
- * Opens a log on a NATS JetStream stream. Creates nothing on the server before `create`. `signal` aborts both. Throws
- * `LOG_UNREACHABLE` within seconds if no server responds or the credentials are refused, and `CONFIG_INVALID`. An open
- * log survives interruptions.
+ * Opens a log on a NATS JetStream stream. Nothing is created on the server before `create` is called. `signal` aborts
+ * both opening and creation. Throws `CONFIG_INVALID`, or, within seconds, `LOG_UNREACHABLE` if no server responds or
+ * the credentials are refused. An open log survives interruptions.
  */
 export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
   const { stream = "cairn" } = options;
   if (!/^[^\s.*>/\\]{1,255}$/.test(stream)) {
     throw new CairnError("CONFIG_INVALID", `"${stream}" is not a valid stream name.`, {
-      hint: "Use letters, digits, - and _.",
+      hint: "Use only letters, digits, - and _.",
     });
   }
   if (options.domain !== undefined && !DOMAIN.test(options.domain)) {
@@ -62,12 +65,13 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
   }
   if (options.inboxPrefix !== undefined && !INBOX_PREFIX.test(options.inboxPrefix)) {
     throw new CairnError("CONFIG_INVALID", `"${options.inboxPrefix}" is not a valid prefix of inboxes.`, {
-      hint: "Use tokens of a subject separated by dots, without white space, * and >, and not beginning with $.",
+      hint: "Use tokens that are separated by dots and contain no white space, * or >. The prefix must not begin with $.",
     });
   }
   const link = await NatsLink.open(options);
   try {
-    // Checking the account's limits first would need a permission that the log does not otherwise need.
+    // The account's limits are not checked first, because that would require a permission that the log does not
+    // otherwise need.
     const manager = await link.connection.jetstreamManager({
       checkAPI: false,
       timeout: REQUEST_TIMEOUT_MS,
@@ -95,7 +99,10 @@ class NatsTxLog implements TxLog {
   #closed = false;
   /** The reason why the last reading failed; undefined once a reading has delivered messages. */
   #readFailure: CairnError | undefined;
-  /** The stream to which messages are sent: the one last read from, or else the first one found. */
+  /**
+   * The stream to which messages are sent. It is the one that was last read or, before any reading, the first one that
+   * was found.
+   */
   #target: StreamTarget | undefined;
   #findingTarget: Promise<StreamTarget> | undefined;
 
@@ -149,11 +156,11 @@ class NatsTxLog implements TxLog {
         "TX_TOO_LARGE",
         `A message of ${payload.length} bytes is larger than the log accepts.`,
         {
-          hint: `The limit is ${this.maxPayload} bytes: split the transaction, or raise max_payload of nats-server.`,
+          hint: `Split the transaction, or raise max_payload of nats-server. The limit is ${this.maxPayload} bytes.`,
         },
       );
     }
-    // All calls wait either for nothing or for the same promise, so that the log preserves their order.
+    // Either no call waits or all calls wait for the same promise, so that the log preserves their order.
     const target = this.#target ?? (await this.#findTarget());
     return this.#publisher.append(target, payload, options);
   }

@@ -211,6 +211,6 @@ describe("the hint for a refused value of an older system", () => {
   test("quotes the name of a file for a shell", async () => {
     await writeFile(path.join(folder, "my file's.edn"), "{:xtdb/document-store {}}");
     const { stderr } = await config(["check", "-f", "my file's.edn"]);
-    expect(stderr).toContain(String.raw`cairn config convert 'my file'\''s.edn' converts it`);
+    expect(stderr).toContain(String.raw`with cairn config convert 'my file'\''s.edn', which`);
   });
 });

@@ -69,7 +69,7 @@ describe("a log whose creation was interrupted by a power loss", () => {
     const notices: string[] = [];
     await beginsAndGoesOn(notices);
     expect(notices).toEqual([
-      expect.stringContaining("Nothing was stored in it, and it is being created again."),
+      expect.stringContaining("No message was stored in the log, and it is being created again."),
     ]);
     const [aside = ""] = await readdir(join(path, "torn"));
     expect(await readdir(join(path, "torn", aside))).toEqual(["CURRENT"]);

@@ -56,7 +56,7 @@ describe("credentials of NATS", () => {
     const { url } = await started("--user", "alice", "--pass", "secret");
     await expect(openNatsTxLog({ servers: url })).rejects.toMatchObject({
       ...refused('"credentials-file" or "nkey-seed-file"'),
-      message: expect.stringContaining("requires credentials, and the log has none"),
+      message: expect.stringContaining("requires credentials, and the log's configuration contains none"),
     });
     const wrong = { servers: url, user: "alice", password: "wrong" };
     await expect(openNatsTxLog(wrong)).rejects.toMatchObject(refused('"user" and "password"'));
