@@ -44,7 +44,7 @@ export const LOGS: readonly BrokenCluster[] = [
       return { status: "b" };
     },
     // If the ready node has already saved a checkpoint by itself, nothing is left to do.
-    hint: /A ready node of this log can save one: cairn (checkpoint create)\.|^Moved aside .*LOG_TRIMMED/m,
+    hint: /Or save a checkpoint on a ready node of this log: cairn (checkpoint create)\.|^Moved aside .*LOG_TRIMMED/m,
     async follow(scene, [, command]) {
       if (command !== undefined) await scene.runStep(command, { on: "a" });
     },

@@ -34,15 +34,15 @@ export interface AnnounceParts extends AnnouncementParts {
   readonly everyMs: number;
 }
 
-/** The time to wait for answers. Lagging nodes answer once they have the transaction. */
+/** The time to wait for responses. Lagging nodes respond once they have the transaction. */
 const ANSWERS_MS = 10_000;
 /** The maximum delay of the first announcement after a node has become ready. */
 const FIRST_MS = 1_000;
 
 /**
- * Repeatedly announces this node's chains to all other nodes of the log. Each of them compares the chains and answers
- * if they differ, so that both nodes know. If the nodes cannot reach each other, this is logged once, and only
- * checkpoints are compared.
+ * Repeatedly announces this node's chains to all other nodes of the log. Each of them compares the chains and responds
+ * if they differ, so that both nodes know of the difference. If the nodes cannot reach each other, this is logged once,
+ * and only checkpoints are compared.
  */
 export function announceChains(parts: AnnounceParts): RepeatedWork {
   const { clock, random, everyMs, logger } = parts;
@@ -89,25 +89,25 @@ export async function announceOnce(
   return differing.size;
 }
 
-/** Returns the name of another node in messages. */
+/** Returns the form in which messages name another node. */
 export function nodeLabel(node: string): string {
   return `node ${node}`;
 }
 
 const STATUS_MS = 1_000;
 
-/** The state of a node that is comparing its index with a rebuild, or waiting for its turn to do so. */
+/** The state of a node that is comparing its index with a rebuild or waiting for its turn to do so. */
 export interface Turn {
   readonly instance: string;
-  /** The number of other nodes from which it differs. */
+  /** The number of other nodes from which the node differs. */
   readonly from: number;
   readonly state: "waiting" | "comparing";
 }
 
 /**
  * Returns whether this node must wait before it compares its index with a rebuild, because another node is comparing or
- * goes first. The node that differs from the most others goes first. That does not prove it wrong, but a wrong node is
- * likely to be checked early this way. If several begin at once, one of them continues.
+ * goes first. The node that differs from the most others goes first. The number does not prove that the node is wrong,
+ * but a wrong node is thus likely to be checked early. If several nodes begin at the same time, one of them continues.
  */
 export async function othersFirst(
   channel: PeerChannel | undefined,

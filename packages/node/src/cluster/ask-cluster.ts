@@ -12,20 +12,20 @@ import {
   type SilentNode,
 } from "./peer-messages.ts";
 
-/** The identity and the status of a node that answered. */
+/** The identity and the status of a node that responded. */
 export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" | "startedAt"> {
   readonly status: PeerStatus;
 }
 
-/** A node's answer to a question about its index, or an error. */
+/** A node's response to a request about its index, or an error. */
 export type IndexAnswer = Pick<Answer, "digest" | "check" | "chains" | "others" | "error">;
 
-/** Options for questions. */
+/** Options for requests. */
 export interface AskOptions {
-  /** The time to wait for answers. For long tasks, the maximum silence of a node. */
+  /** The time to wait for responses. For long tasks, it is the maximum silence of a node. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
-  /** Reports the progress of nodes that are working on an answer. */
+  /** Reports the progress of nodes that are working on a response. */
   readonly onWork?: (instance: string, done: number, total: number) => void;
 }
 
@@ -64,8 +64,8 @@ export async function askChains(
 }
 
 /**
- * Returns, by id, the nodes of a log that these nodes have heard from within the last hour but that did not answer.
- * Nodes that were stopped properly have announced it, and restarted ones have answered under the same id.
+ * Returns, by id, the nodes of a log from which these nodes have heard within the last hour but which did not respond.
+ * Nodes that were stopped properly have announced this, and restarted nodes have responded under the same id.
  */
 export async function askSilent(
   channel: PeerChannel,
@@ -84,18 +84,18 @@ export async function askSilent(
   return [...silent.values()].toSorted((a, b) => (a.node < b.node ? -1 : 1));
 }
 
-/** The time that a stopping node gives others to notice. */
+/** The time for which a stopping node waits until its announcement is sent. */
 const LEAVING_MS = 500;
 
 /**
- * Announces to the other nodes that this one is stopping, so that they do not report it as missing. Best effort:
- * returns within half a second.
+ * Announces to the other nodes that this one is stopping, so that they do not report it as missing. The announcement
+ * may be lost. Returns within half a second.
  */
 export async function tellLeaving(channel: PeerChannel, instance: string): Promise<void> {
   const told = async (): Promise<void> => {
     try {
       const signal = AbortSignal.timeout(LEAVING_MS);
-      // Messages of one publisher arrive in order, so a single answer proves that the announcement was sent.
+      // Messages from one publisher arrive in order, so a single response proves that the announcement was sent.
       for await (const _ of ask(channel, { cairn: 1, ask: "leaving", instance }, signal)) return;
     } catch (error) {
       if (!isCairnError(error)) throw error;
@@ -122,7 +122,7 @@ export async function* askCompare(
   }
 }
 
-/** Requests that a node compare its index with a rebuild, and returns its answer. */
+/** Requests that a node compare its index with a rebuild, and returns its response. */
 export async function askCheck(
   channel: PeerChannel,
   { instance }: Peer,
@@ -142,13 +142,13 @@ const SILENT: IndexAnswer = {
   error: {
     code: "NOT_READY",
     message: "The node stopped responding before it had finished.",
-    hint: "Check whether it is still running, and try again.",
+    hint: "Check whether the node is still running, and try again.",
   },
 };
 
 /**
- * Asks a question and waits as long as the nodes report that they are working, since the time needed depends on the
- * index.
+ * Sends a request and waits as long as the nodes report that they are working, because the time that they need depends
+ * on the index.
  */
 async function askIndex(
   channel: PeerChannel,
@@ -195,8 +195,8 @@ async function askIndex(
 }
 
 /**
- * Asks a question and yields the answers. Skips other messages in the inbox, such as the acknowledgement of a stream
- * with the same subject.
+ * Sends a request and yields the responses. Other messages in the inbox are skipped, such as the acknowledgement from a
+ * stream with the same subject.
  */
 async function* ask(channel: PeerChannel, question: Question, signal: AbortSignal): AsyncGenerator<Answer> {
   for await (const bytes of channel.ask(encodeMessage(question), signal)) {

@@ -19,7 +19,7 @@ export type Rebuilt = Pick<RebuiltIndex, "digest" | "basis">;
 /** The result of comparing the nodes of one log. */
 export interface Comparison {
   readonly txId: TxId;
-  /** The answers, by instance. */
+  /** The responses, by instance. */
   readonly answers: ReadonlyMap<string, IndexAnswer>;
   /**
    * The verdict on the nodes with this process's index version or, if there are none, on those of the most common
@@ -30,7 +30,7 @@ export interface Comparison {
   readonly compared: ReadonlySet<string>;
   /** The nodes with other index versions, compared within each version. */
   readonly others: readonly OtherVersion[];
-  /** Present if nodes differ or a rebuild was requested; an error if the rebuild failed. */
+  /** The rebuild. It is present if nodes differ or a rebuild was requested, and is an error if the rebuild failed. */
   readonly rebuilt: Rebuilt | CairnError | undefined;
   /** The results of the self-checks of nodes that differ from the rebuild, by instance. */
   readonly checks: ReadonlyMap<string, IndexAnswer>;
@@ -45,11 +45,11 @@ export interface OtherVersion extends VersionGroup {
 export interface CompareOptions {
   /** The time to wait for the status of nodes. */
   readonly timeoutMs: number;
-  /** The maximum silence of a node that is working on an answer. */
+  /** The maximum silence of a node that is working on a response. */
   readonly silenceMs: number;
   /** The time within which nodes must reach the transaction. */
   readonly waitMs: number;
-  /** Whether to compare with a rebuild even if all nodes agree. */
+  /** If true, the nodes are compared with a rebuild even if they all agree. */
   readonly always: boolean;
   /** Builds an index up to a transaction from the log. */
   readonly rebuild: (txId: TxId) => Promise<Rebuilt>;
@@ -63,9 +63,9 @@ const MAX_TRIES = 5;
 
 /**
  * Compares the indexes of these nodes at a transaction that all of them have. If they differ, a rebuild from the log
- * shows which one is wrong, and each wrong node is asked to check itself, because a node abandons its index only if it
- * has found the fault itself. Indexes are compared only within one version, because differences between versions during
- * an upgrade are meaningless.
+ * shows which of them are wrong, and each wrong node is requested to check itself, because a node leaves its index only
+ * if it has found the fault itself. Indexes are compared only within one version, because differences between versions
+ * during an upgrade are meaningless.
  */
 export async function compareNodes(
   channel: PeerChannel,
@@ -112,12 +112,12 @@ function otherVersion(version: number): CairnError {
   return new CairnError(
     "INDEX_VERSION",
     `The nodes have indexes of version ${version}, but this command builds indexes of version ${INDEX_VERSION}.`,
-    { hint: "Use the command of the version of Cairn that the nodes run." },
+    { hint: "Run the command of the version of Cairn that the nodes run." },
   );
 }
 
 /**
- * Rebuilds the index. Returns an error instead of throwing it, because the nodes' digests are useful even without a
+ * Rebuilds the index. Errors are returned rather than thrown, because the nodes' digests are useful even without a
  * rebuild.
  */
 async function tryRebuild({ rebuild }: CompareOptions, txId: TxId): Promise<Rebuilt | CairnError> {

@@ -9,8 +9,8 @@ export interface PastComparison {
   /** The histories, by instance. Nodes without a value at the transaction are omitted. */
   readonly pasts: ReadonlyMap<string, Past>;
   /**
-   * `history` means that not all nodes have the same messages, `effects` that nodes of one index version derived
-   * different results from them.
+   * `history` means that not all nodes have the same messages. `effects` means that nodes of one index version derived
+   * different results from the same messages.
    */
   readonly differ: "history" | "effects" | undefined;
 }
@@ -21,9 +21,9 @@ export interface Past extends ChainValue {
 }
 
 /**
- * Compares the histories of these nodes at the newest transaction that all of them have; the chains' value there covers
- * everything before it. Returns undefined if fewer than two nodes follow the log. It takes one question, or two if a
- * node is far behind the others.
+ * Compares the histories of these nodes at the newest transaction that all of them have. The chains' value at that
+ * transaction covers everything before it. Returns undefined if fewer than two nodes follow the log. This takes one
+ * request, or two if a node is far behind the others.
  */
 export async function comparePasts(
   channel: PeerChannel,

@@ -11,9 +11,9 @@ export interface ComparedNode {
   readonly log: TxLog | undefined;
   readonly index: IndexStore | undefined;
   readonly position: Pick<IndexPosition, "reached">;
-  /** Whether the index was found to agree with the log, and nothing has cast doubt on this since. */
+  /** True if the index was found to agree with the log and has not been put in doubt since then. */
   readonly agrees: boolean;
-  /** Reports an error from using `index`. */
+  /** Reports an error that occurred while `index` was in use. */
   suspect(index: IndexStore, error: unknown): void;
   /**
    * Leaves an index that does not match the log. `live`, if given, is the folder of the index that replaces it. Returns

@@ -20,17 +20,20 @@ export interface DivergenceParts {
   readonly random: () => number;
   /** Returns whether another node is comparing its index with a rebuild, or must go first. */
   readonly othersFirst: (turn: Omit<Turn, "instance">, signal: AbortSignal) => Promise<boolean>;
-  /** Announces the chains again; returns whether any other node differs. */
+  /** Announces the chains again. Returns whether any other node differs. */
   readonly askAgain: (signal: AbortSignal) => Promise<boolean>;
 }
 
-/** The maximum random pause before a rebuild, so that one of many nodes that notice simultaneously goes first. */
+/**
+ * The maximum random pause before a rebuild. If many nodes detect a difference at the same time, the pause lets one of
+ * them go first.
+ */
 const MAX_PAUSE_MS = 2_000;
-/** The time for which other nodes may go first. Their claims could be forged. */
+/** The time for which other nodes may go first. It is limited, because their claims could be forged. */
 const MAX_WAIT_MS = 120_000;
 /**
- * The minimum time between rebuilds. Anyone who can reach the nodes can send claims. These bounds keep claims from
- * making a node rebuild constantly or fill its log.
+ * The minimum time between rebuilds. Any process that can reach the nodes can send claims. These bounds prevent claims
+ * from making a node rebuild its index constantly or fill its log.
  */
 const MIN_REBUILD_GAP_MS = 600_000;
 /** The gap after a rebuild, as a multiple of its duration. */
@@ -51,7 +54,7 @@ interface Open {
 
 /**
  * Compares this node's history with those of other nodes and checkpoints. If two differ, no claim is trusted and no
- * majority decides: one after the other, each node compares its index with a rebuild from the log, and leaves its index
+ * majority is decisive. Instead, each node in turn compares its index with a rebuild from the log, and leaves its index
  * if they differ. If a checkpoint differs and nothing older than the divergence remains to rebuild from, the node
  * halts.
  */
@@ -66,7 +69,7 @@ export class Divergences {
   #settling: Promise<void> | undefined;
   #noRebuildUntil = 0;
   #noLineUntil = 0;
-  /** The logged divergences with their state; each is logged once. */
+  /** The divergences that have been logged, with their state. Each is logged once. */
   readonly #logged = new Set<string>();
 
   constructor(parts: DivergenceParts) {
@@ -130,7 +133,7 @@ export class Divergences {
       );
     } catch (error) {
       this.#parts.life.suspect(index, error);
-      // The index has been or is being left, so there is nothing to compare.
+      // The node has left the index or is leaving it, so there is nothing to compare.
       if (isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "NOT_READY")) return undefined;
       throw error;
     }
@@ -178,7 +181,7 @@ export class Divergences {
       }
     } catch (thrown) {
       if (signal.aborted) return;
-      // The next comparison that finds a difference restarts the process.
+      // The next comparison that finds a difference starts this procedure again.
       const { code, hint } = isCairnError(thrown) ? thrown : { code: "INTERNAL", hint: undefined };
       const why = errorMessage(thrown);
       logger.warn({ code, hint }, `The index could not be compared with a rebuild: ${why}`);
@@ -186,7 +189,7 @@ export class Divergences {
   }
 
   /**
-   * Waits for this node's turn, because only one node compares itself at a time. Returns false if there is no longer
+   * Waits for this node's turn, because only one node compares its index at a time. Returns false if there is no longer
    * any difference by then.
    */
   async #waitForTurn(index: IndexStore, isStored: boolean): Promise<boolean> {
@@ -196,7 +199,7 @@ export class Divergences {
     for (;;) {
       this.#state = "waiting";
       if (!(await clock.wait(MAX_PAUSE_MS * random(), signal))) return false;
-      // This also counts the nodes that differ.
+      // This call also counts the nodes that differ.
       const differs = (await askAgain(signal)) || isStored;
       if (index !== life.index || !life.agrees || !differs) {
         this.#open = undefined;
@@ -217,13 +220,13 @@ export class Divergences {
   async #checkIndex(index: IndexStore, { agreeAt, differAt }: Divergence): Promise<void> {
     const { log, txId } = index.state;
     const found = await this.#parts.check.check(log.id, txId, this.#stop.signal, () => {}, agreeAt);
-    // Differences after the compared transaction will be noticed again.
+    // Differences after the compared transaction will be detected again.
     if (found.agrees && differAt <= txId) this.#right = { index, txId };
   }
 }
 
 const SETTLED_BY =
-  "Each node that notices the difference compares its index with a rebuild from the log, and continues from the rebuild if they differ.";
+  "Wait a few minutes: each node that detects the difference compares its index with a rebuild from the log, and continues from the rebuild if they differ.";
 
 function differenceFrom(who: string, { kind, agreeAt, differAt }: Divergence): CairnError {
   const where =
@@ -253,7 +256,7 @@ function undecided(error: CairnError, { agreeAt }: Divergence, cause: CairnError
     `${error.message.replace(/\.$/, "")}, and nothing remains to show which of them is right: ${cause.message}`,
     {
       hint:
-        `The node needs the log starting with its first message${agreeAt === 0 ? "" : older}. Then start the node again. Or decide which of the ` +
+        `Restore the log, starting with its first message${agreeAt === 0 ? "" : older}, and start the node again. Or decide which of the ` +
         "two is right, and keep a copy of the other: if the index is, move the checkpoint's files out of the store; if the checkpoint is, " +
         "stop the node and move its <db-dir>/live away. Then start the node again. Nothing was deleted.",
       cause,

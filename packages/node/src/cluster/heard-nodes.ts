@@ -2,7 +2,10 @@ import type { SilentNode } from "./peer-messages.ts";
 
 /** How long a silent node is remembered (ms). Nodes announce themselves about every minute. */
 const REMEMBERED_MS = 3_600_000;
-/** The maximum number of nodes that are remembered and named. Anyone who can reach the nodes can send announcements. */
+/**
+ * The maximum number of nodes that are remembered and named. Any process that can reach the nodes can send
+ * announcements.
+ */
 const MAX_REMEMBERED = 1_000;
 const MAX_NAMED = 100;
 
@@ -21,7 +24,7 @@ export class HeardNodes {
     this.#now = now;
   }
 
-  /** Records an announcement of a node that follows the log with this id. */
+  /** Records an announcement from a node that follows the log with this id. */
   heard({ instance, node, log }: Pick<Heard, "node" | "log"> & { readonly instance: string }): void {
     this.#heard.delete(instance);
     this.#heard.set(instance, { node, log, at: this.#now() });
@@ -34,7 +37,7 @@ export class HeardNodes {
     this.#heard.delete(instance);
   }
 
-  /** Returns the nodes of a log that were heard from within the last hour, except these instances. */
+  /** Returns the nodes of a log that have sent an announcement within the last hour, except these instances. */
   others(log: string, instances: readonly string[]): SilentNode[] {
     const now = this.#now();
     const known = new Set(instances);

@@ -14,7 +14,10 @@ export function sameIds(peers: readonly Peer[]): SameId[] {
   return [...byId].filter(([, same]) => same.length > 1).map(([node, same]) => ({ node, peers: same }));
 }
 
-/** Returns the transaction at which nodes are compared: the highest that any of them has. The others wait until they have it. */
+/**
+ * Returns the transaction at which nodes are compared. It is the highest that any of them has; the others wait until
+ * they have it.
+ */
 export function commonTransaction(peers: readonly Peer[]): TxId {
   // A halted node may have transactions that the log has lost.
   const following = peers.filter(({ status }) => status.phase === "ready" || status.phase === "replaying");
@@ -22,8 +25,8 @@ export function commonTransaction(peers: readonly Peer[]): TxId {
 }
 
 /**
- * Whether nodes have the same index. `differs` means that the digests are not all equal, `none` that there are no
- * digests.
+ * The verdict on whether nodes have the same index. `differs` means that the digests are not all equal, and `none`
+ * means that there are no digests.
  */
 export type DigestVerdict =
   | { readonly kind: "same"; readonly digest: string; readonly nodes: number }
@@ -32,12 +35,15 @@ export type DigestVerdict =
 
 /** Nodes with one index version. */
 export interface VersionGroup {
-  /** Undefined for nodes that do not report their version. */
+  /** The index version; undefined for nodes that do not report theirs. */
   readonly version: number | undefined;
   readonly peers: readonly Peer[];
 }
 
-/** Groups nodes by index version: `own` first, then by number of nodes. Digests are comparable only within a group. */
+/**
+ * Groups nodes by index version. The group with the version `own` comes first, and the others are ordered by number of
+ * nodes. Digests are comparable only within a group.
+ */
 export function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
   const groups = new Map<number | undefined, Peer[]>();
   for (const peer of peers) {
@@ -64,7 +70,8 @@ export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestV
 }
 
 /**
- * Returns whether to repeat the question for a later transaction, because a node's history no longer covers this one.
+ * Returns whether the request should be repeated for a later transaction, because a node's history no longer covers
+ * this one.
  */
 export function isOutdated(answers: ReadonlyMap<string, IndexAnswer>): boolean {
   return [...answers.values()].some(({ error }) => error?.code === "CONFLICT");

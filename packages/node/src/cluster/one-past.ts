@@ -31,12 +31,15 @@ export interface OnePastParts extends Pick<DivergenceParts, "check"> {
 }
 
 const EVERY_MS = 60_000;
-/** The time to wait for the answers of nodes that have just answered. */
+/** The time to wait for the responses of nodes that have just responded. */
 const REPEATED_ANSWERS_MS = 3_000;
-/** The time that a lagging node gives itself to catch up before it compares. */
+/** The time for which a lagging node tries to catch up before it compares. */
 const CATCH_UP_MS = 5_000;
 
-/** Ensures that all nodes of a log have one history: announces this node's chains, and compares those of other nodes and checkpoints. */
+/**
+ * Ensures that all nodes of a log have the same history. Announces this node's chains, and compares them with those of
+ * other nodes and checkpoints.
+ */
 export class OnePast {
   readonly comparePast: ComparePast;
   readonly #parts: OnePastParts;
@@ -80,7 +83,7 @@ export class OnePast {
     try {
       await life.position.reached(newest.txId, CATCH_UP_MS);
     } catch (error) {
-      // The part that this node has can still be compared.
+      // The part of the history that this node has can still be compared.
       if (!isCairnError(error, "TX_TIMEOUT")) throw error;
     }
     const difference = await this.comparePast({ who: nodeLabel(node), isStored: false, log, chains });

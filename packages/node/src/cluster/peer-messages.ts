@@ -2,11 +2,12 @@ import { z } from "zod";
 
 const Count = z.int().min(0);
 /**
- * A string in a message. Anyone who may publish to the log's server can send messages, so the retained data is bounded.
+ * A string in a message. Any client that may publish to the log's server can send messages, so the retained data is
+ * bounded.
  */
 const Text = z.string().max(4_000);
 
-/** The maximum time for which a node keeps a question. */
+/** The maximum time for which a node keeps a request. */
 const WaitMs = Count.max(3_600_000);
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/);
@@ -25,13 +26,13 @@ export type PeerChains = Readonly<z.infer<typeof ChainsSchema>>;
 
 const Failure = z.object({ code: Text, message: Text, hint: Text.nullable() });
 
-/** The maximum number of instances in a question, and of nodes in an answer to it. */
+/** The maximum number of instances in a request, and of nodes in a response to it. */
 const MAX_INSTANCES = 5_000;
 const MAX_SILENT = 100;
-/** A node that another one has heard from, and how long it has been silent (ms). */
+/** A node from which another one has heard, and how long it has been silent (ms). */
 const SilentSchema = z.object({ instance: Text, node: Text, forMs: Count });
 
-/** A node that another one has heard from. */
+/** A node from which another one has heard. */
 export type SilentNode = Readonly<z.infer<typeof SilentSchema>>;
 
 const StatusSchema = z.object({
@@ -49,7 +50,7 @@ const StatusSchema = z.object({
     txTime: Text.nullable(),
     documents: Count.nullable(),
     lag: Count.nullable(),
-    /** The version of the index; digests of different versions are not comparable. */
+    /** The version of the index. Digests of different versions are not comparable. */
     version: Count.optional(),
     divergence: z
       .object({
@@ -95,11 +96,11 @@ const StatusSchema = z.object({
   failure: Failure.nullable(),
 });
 
-/** The part of a node's GET /status that an overview of the cluster needs; other fields of a response are dropped. */
+/** The part of a node's GET /status that an overview of the cluster needs. Other fields of a response are dropped. */
 export type PeerStatus = Readonly<z.infer<typeof StatusSchema>>;
 
 /**
- * A question. A later version that changes its meaning will use another number for `cairn`, which this version does not
+ * A request. A later version that changes its meaning will use another number for `cairn`, which this version does not
  * accept.
  */
 const QuestionSchema = z.discriminatedUnion("ask", [
@@ -125,12 +126,13 @@ const QuestionSchema = z.discriminatedUnion("ask", [
 ]);
 
 /**
- * A question to the nodes that have the same log open. `status`: as GET /status. `digest`: the digest at a transaction
- * of the log with that id, as soon as the node has it, waiting at most `waitMs`. `check`: the node with that instance
- * compares itself with a rebuild from the log. `chains`: the chains at that transaction, or at the link before it.
- * `compare`: the node compares its chains with those of the sender, and answers only if they differ. `others`: the
- * nodes that have been heard from and are not among these instances. `leaving`: the node with that instance is
- * stopping. docs/log-format.md describes the questions.
+ * A request to the nodes that have the same log open. `status` requests the content of GET /status. `digest` requests
+ * the digest at a transaction of the log with that id; the node waits for the transaction, but at most `waitMs`.
+ * `check` requests that the node with that instance compare itself with a rebuild from the log. `chains` requests the
+ * chains at that transaction, or at the link before it. `compare` requests that the node compare its chains with those
+ * of the sender, and respond only if they differ. `others` requests the nodes from which the node has heard and that
+ * are not among these instances. `leaving` announces that the node with that instance is stopping. docs/log-format.md
+ * describes these requests.
  */
 export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 
@@ -143,7 +145,10 @@ const AnswerSchema = z.object({
   pid: Count,
   startedAt: Text,
   status: StatusSchema.optional(),
-  /** Present while the node works on the answer: `done` of `total` transactions. Sent about every second. */
+  /**
+   * Present while the node is working on the response: it has processed `done` of `total` transactions. Sent about once
+   * a second.
+   */
   working: z.object({ done: Count, total: Count }).optional(),
   digest: z.object({ txId: Count, digest: Text }).optional(),
   check: z.object({ txId: Count, digest: Text, rebuilt: Text, basis: Text, agrees: z.boolean() }).optional(),
@@ -152,23 +157,23 @@ const AnswerSchema = z.object({
   error: Failure.optional(),
 });
 
-/** An answer: the identity of the node, and one of the other fields. */
+/** A response, which contains the identity of the node and one of the other fields. */
 export type Answer = Readonly<z.infer<typeof AnswerSchema>>;
 
-/** The identity of a node, part of each answer. */
+/** The identity of a node, which is part of each response. */
 export type PeerIdentity = Pick<Answer, "instance" | "node" | "host" | "pid" | "startedAt">;
 
-/** Encodes a question or an answer. */
+/** Encodes a request or a response. */
 export function encodeMessage(message: Question | object): Uint8Array {
   return Buffer.from(JSON.stringify(message), "utf8");
 }
 
-/** Decodes a question; returns undefined for anything else, or a later version. */
+/** Decodes a request. Returns undefined for anything else, and for a later version. */
 export function decodeQuestion(bytes: Uint8Array): Question | undefined {
   return parseWith(QuestionSchema, bytes);
 }
 
-/** Decodes an answer; returns undefined for anything else. */
+/** Decodes a response. Returns undefined for anything else. */
 export function decodeAnswer(bytes: Uint8Array): Answer | undefined {
   return parseWith(AnswerSchema, bytes);
 }

@@ -23,7 +23,7 @@ export type CheckOutcome = NonNullable<Answer["check"]>;
 /** Reports the progress of a long task, in transactions. */
 export type OnWork = (done: number, total: number) => void;
 
-/** The actions by which a node answers questions. */
+/** The actions with which a node responds to requests. */
 export interface PeerActions {
   status(): Promise<NodeStatus>;
   /** Waits until the index holds a transaction. Throws `TX_TIMEOUT`. */
@@ -38,32 +38,32 @@ export interface PeerActions {
   check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
 }
 
-/** A question that requires reading or building a whole index. */
+/** A request for which a whole index must be read or built. */
 type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
 
-/** The interval at which progress is reported to processes that wait for a long answer. */
+/** The interval at which progress is reported to processes that are waiting for a response. */
 const WORKING_EVERY_MS = 1_000;
-/** The maximum number of waiting questions. An index is read or rebuilt for one question at a time. */
+/** The maximum number of waiting requests. An index is read or rebuilt for one request at a time. */
 const MAX_WAITING = 8;
 /**
  * The maximum number of concurrent comparisons. Only an attacker would announce more chains than this within seconds.
  */
 const MAX_COMPARING = 1_000;
 
-/** Answers the questions of other processes that have a node's log open. */
+/** Responds to the requests of other processes that have a node's log open. */
 export class PeerServer {
   readonly #identity: PeerIdentity;
   readonly #actions: PeerActions;
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   #unsubscribe: () => void = () => {};
-  /** Held while an index is being read or rebuilt for a question. */
+  /** Held while an index is being read or rebuilt for a request. */
   readonly #working = new Semaphore();
-  /** The last rebuild. Closing waits for it, because nothing else ends it. */
+  /** The last rebuild. `close` waits for it, because nothing else ends it. */
   #checking: Promise<unknown> = Promise.resolve();
   readonly #heard = new HeardNodes();
   #comparing = 0;
-  /** The number of unanswered questions that need the index. */
+  /** The number of pending requests that need the index. */
   #waiting = 0;
 
   constructor(node: string, actions: PeerActions, logger: Logger) {
@@ -78,14 +78,14 @@ export class PeerServer {
     return this.#identity.instance;
   }
 
-  /** Begins to answer questions, if the log lets its nodes communicate. */
+  /** Begins to respond to requests, if the nodes of the log can communicate. */
   listen({ peers }: TxLog): void {
     if (peers === undefined || this.#stop.signal.aborted) return;
     this.#unsubscribe();
     this.#unsubscribe = peers.serve(
       (bytes, send) => {
         const question = decodeQuestion(bytes);
-        // Questions of later versions, and other messages, get no answer.
+        // Requests of later versions, and other messages, get no response.
         if (question !== undefined) void this.#answer(question, send);
       },
       (error) => {
@@ -95,10 +95,12 @@ export class PeerServer {
     );
   }
 
-  /** Stops answering, and waits for a rebuild to end. Reads of the index end when it is closed. */
+  /** Stops responding, and waits for a rebuild to end. Reads of the index end when it is closed. */
   async close(): Promise<void> {
     this.#unsubscribe();
-    this.#stop.abort(new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." }));
+    this.#stop.abort(
+      new CairnError("NOT_READY", "The node is stopping.", { hint: "Send the request to another node." }),
+    );
     await Promise.allSettled([this.#checking]);
   }
 
@@ -147,7 +149,7 @@ export class PeerServer {
 
   async #inTurn(question: IndexQuestion, reply: (part: object) => void): Promise<void> {
     if (this.#waiting >= MAX_WAITING) {
-      throw new CairnError("CONFLICT", `The node is already answering ${MAX_WAITING} such requests.`, {
+      throw new CairnError("CONFLICT", `The node is already working on ${MAX_WAITING} such requests.`, {
         hint: "Try again later.",
       });
     }
@@ -159,7 +161,8 @@ export class PeerServer {
     this.#waiting += 1;
     try {
       reply({ working });
-      // This is outside the semaphore, because a late transaction must not delay other questions.
+      // The node waits for the transaction outside the semaphore, because a late transaction must not delay other
+      // requests.
       if (question.ask === "digest") await this.#actions.reached(question.txId, question.waitMs);
       const release = await this.#working.acquire();
       try {

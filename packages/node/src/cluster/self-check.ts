@@ -44,7 +44,7 @@ export class SelfCheck {
     await this.#directory.sweepRebuild();
   }
 
-  /** Returns the digest at an indexed transaction, while the log continues to be applied. */
+  /** Returns the digest at an indexed transaction. The log continues to be applied in the meantime. */
   async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
     const index = this.#indexOf(log);
     try {
@@ -58,8 +58,8 @@ export class SelfCheck {
   }
 
   /**
-   * Returns the digest at a transaction. Returns `forgotten`, if given, when the history no longer covers the
-   * transaction and the chains must suffice.
+   * Returns the digest at a transaction. If the history no longer covers the transaction and `forgotten` is given,
+   * returns `forgotten`; the chains must then suffice.
    */
   async #digestAt(log: string, txId: TxId, forgotten: string | undefined): Promise<string> {
     try {
@@ -70,7 +70,7 @@ export class SelfCheck {
     }
   }
 
-  /** Returns the index in use, which must be of the log with this id. */
+  /** Returns the index in use, which must belong to the log with this id. */
   #indexOf(log: string): IndexStore {
     const { index, agrees } = this.#life;
     if (index === undefined || !agrees) throw notReady(this.#life);
@@ -91,9 +91,9 @@ export class SelfCheck {
   }
 
   /**
-   * Rebuilds the index up to a transaction from the log and compares the two. If they differ, the node immediately
-   * leaves its index and continues from the rebuilt one. No claim of another node is trusted. If the log no longer has
-   * its beginning, the rebuild may begin from a checkpoint at or before transaction `agreeAt`.
+   * Rebuilds the index up to a transaction from the log, and compares it with the node's index. If they differ, the
+   * node immediately leaves its index and continues from the rebuilt one. Claims of other nodes are not trusted. If the
+   * log no longer has its beginning, the rebuild may begin from a checkpoint at or before transaction `agreeAt`.
    */
   async check(
     log: string,
@@ -116,7 +116,7 @@ export class SelfCheck {
     // While an index is being left, its replacement may be in the folder of rebuilds.
     if (index === undefined || txLog === undefined || !isInUse) throw notReady(this.#life);
     const { nodeId, kvProvider } = this.#system;
-    // This is read before the rebuild, because a rebuild takes long and only the newest chains are known.
+    // The chains are read before the rebuild, because a rebuild takes a long time and only the newest chains are known.
     const own = await index.chainsAt(txId);
     let placed = false;
     try {
@@ -139,7 +139,7 @@ export class SelfCheck {
         return outcome;
       }
       const error = wrongIndex(outcome);
-      // If the process ends before the index is moved aside, the next run must not serve this index either.
+      // If the process ends before the index has been moved aside, the next run must not serve this index either.
       if (kvProvider.persistent && index === this.#life.index) await this.#directory.distrust(error);
       placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
       return outcome;
@@ -156,8 +156,8 @@ function wrongIndex({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError 
       : `the index has the digest ${digest}; rebuilt from ${basis}, it has ${rebuilt}`;
   return new CairnError("INDEX_CORRUPT", `At transaction ${txId} ${difference}.`, {
     hint:
-      "The node moved its index aside and continues from a rebuilt one. Checkpoints that it saved before may have the same fault: " +
-      "save a new one (cairn checkpoint create) and remove those. Check its disk and memory.",
+      "Check the disk and the memory of the node, which moved its index aside and continues from a rebuilt one. Checkpoints that it saved before may have the same fault: " +
+      "save a new one (cairn checkpoint create) and remove those.",
   });
 }
 

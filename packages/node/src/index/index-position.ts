@@ -45,7 +45,7 @@ export class IndexPosition {
             "TX_TIMEOUT",
             `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node has indexed up to ${this.#txId}.`,
             {
-              hint: "It is not lost if the log acknowledged it: try again with a longer wait (timeout=PT5S), or check the node's progress (cairn status, GET /status).",
+              hint: "Try again with a longer wait (timeout=PT5S), or check the node's progress (cairn status, GET /status). The transaction is not lost if the log acknowledged it.",
             },
           ),
         );
@@ -53,7 +53,7 @@ export class IndexPosition {
     }).finally(() => clearTimeout(timer));
   }
 
-  /** Rejects all present and future waits, because the node stops. */
+  /** Rejects all present and future waits, because the node is stopping. */
   fail(error: CairnError): void {
     this.#failed = error;
     for (const waiter of this.#waiters) waiter.reject(error);

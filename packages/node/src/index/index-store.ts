@@ -37,7 +37,7 @@ import { transactionRowKey } from "./rows/row-keys.ts";
 import { decodeOutcome } from "./rows/row-values.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** A query for a list of documents; members as in NodeApi.list, already checked. */
+/** A query for a list of documents. The members are those of `NodeApi.list` and have already been checked. */
 interface IndexListQuery {
   readonly bucket: string;
   readonly namespace?: string;
@@ -48,7 +48,7 @@ interface IndexListQuery {
   readonly where?: readonly FieldQuery[];
 }
 
-/** The number of applied messages, of committed ones among them, and of their operations. */
+/** The numbers of applied messages, of committed transactions among them, and of their operations. */
 export interface AppliedCounts {
   readonly transactions: number;
   readonly committed: number;
@@ -60,7 +60,7 @@ export interface AppliedCounts {
 /** The number of digits of the history chain in a cursor. It suffices to distinguish two histories. */
 const HISTORY_DIGITS = 12;
 
-/** The index in a key-value store. Applies the log's messages and serves reads. */
+/** The index in a key-value store. It applies the log's messages and serves reads. */
 export class IndexStore {
   readonly #kv: KvStore;
   #state: IndexState;
@@ -80,8 +80,8 @@ export class IndexStore {
   }
 
   /**
-   * Opens the index in `kv`; `empty` is the state of an empty index of the log that will be applied. Throws
-   * `INDEX_VERSION` or `INDEX_CORRUPT`, in which case it closes `kv`.
+   * Opens the index in `kv`. `empty` is the state of an empty index of the log that will be applied. If it throws
+   * `INDEX_VERSION` or `INDEX_CORRUPT`, it first closes `kv`.
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     try {
@@ -103,9 +103,9 @@ export class IndexStore {
   }
 
   /**
-   * Applies the messages that follow the index, in batches; decodes a batch while the previous one is written. Readers
-   * see only whole batches. An error leaves the index at the end of the last whole batch. Returns the counts of applied
-   * messages.
+   * Applies the messages that follow the index, in batches, and decodes each batch while the previous one is being
+   * written. Readers see only whole batches. After an error, the index ends with the last whole batch. Returns the
+   * counts of applied messages.
    */
   async apply(messages: readonly LogMessage[]): Promise<AppliedCounts> {
     let committed = 0;
@@ -151,8 +151,8 @@ export class IndexStore {
   }
 
   /**
-   * Does part of the work for new and removed indexed fields; less if messages are waiting to be applied. Returns
-   * whether work remains. Calls `onDocuments` with the number of further documents processed.
+   * Does part of the work for new and removed indexed fields, and a smaller part if messages are waiting to be applied.
+   * Returns whether work remains. Calls `onDocuments` with the number of further documents processed.
    */
   async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
     if (this.#fields.isDone) return false;
@@ -211,7 +211,7 @@ export class IndexStore {
     });
   }
 
-  /** Returns whether a cursor belongs to another history; false if that is unknown. */
+  /** Returns whether a cursor belongs to another history; false if this is unknown. */
   async #isLost({ txId, history }: ListCursor): Promise<boolean> {
     const known = history === undefined ? undefined : await this.chainsAt(txId);
     return known !== undefined && !known.history.startsWith(history ?? "");
@@ -228,7 +228,10 @@ export class IndexStore {
     });
   }
 
-  /** Returns the result of a commit, from memory for the newest transactions, otherwise from {@link outcome}. */
+  /**
+   * Returns the result of a commit. For the newest transactions it comes from memory, and for others from {@link
+   * outcome}.
+   */
   async commitResult(txId: TxId): Promise<CommitResult | undefined> {
     const recent = this.#recent.get(txId);
     if (recent !== undefined) return recent;
@@ -237,7 +240,8 @@ export class IndexStore {
   }
 
   /**
-   * Returns the CRC-32 of a transaction's message; undefined if the index does not contain or no longer remembers it.
+   * Returns the CRC-32 of a transaction's message; undefined if the index does not contain the transaction or no longer
+   * remembers the checksum.
    */
   checksumAt(txId: TxId): number | undefined {
     return this.#chains.checksumAt(txId);
@@ -258,15 +262,16 @@ export class IndexStore {
   }
 
   /**
-   * Returns the digest; undefined for an empty index. With `at`, as of an earlier transaction; throws `CONFLICT` if the history does not
-   * reach back to it.
+   * Returns the digest; undefined for an empty index. With `at`, returns the digest as of an earlier transaction, and
+   * throws `CONFLICT` if the history does not reach back to it.
    */
   async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
     return await this.read(async (reader) => await digestIndex(reader, at));
   }
 
   /**
-   * Returns the chains' values at a transaction; undefined if it has not been applied yet, or is old and not a link.
+   * Returns the chains' values at a transaction; undefined if the transaction has not been applied yet, or if it is old
+   * and not a link.
    */
   async chainsAt(txId: TxId): Promise<ChainValue | undefined> {
     return await chainValueAt(this.#kv, this.#chains, txId);

@@ -3,20 +3,21 @@ import { activePolicies } from "./policies/active-policies.ts";
 import type { IndexStore } from "./index-store.ts";
 
 /**
- * Builds indexed fields while messages are applied, immediately and whenever the policies change, until `signal` is
- * aborted.
+ * Builds indexed fields concurrently with the application of messages, immediately and whenever the policies change,
+ * until `signal` is aborted.
  */
 export async function keepFieldsBuilt(index: IndexStore, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    // Yield to the event loop, because a store in memory never waits.
+    // The loop yields to the event loop, because calls to a store in memory never wait.
     if (await index.buildFields()) await setImmediate();
     else await index.fieldsToBuild(signal);
   }
 }
 
 /**
- * Builds the indexed fields whose build has not begun, while messages are applied, until they are complete or `signal` is aborted. Calls
- * `onProgress` with the number of documents processed for them, or for fields built before them, and the approximate total.
+ * Builds the indexed fields whose build has not begun until they are complete or `signal` is aborted. Messages are
+ * applied at the same time. Calls `onProgress` with the number of documents that have been processed for these fields
+ * or for fields built before them, and with the approximate total.
  */
 export async function buildNewFields(
   index: IndexStore,

@@ -24,7 +24,7 @@ export async function openIndex(
   const kv = await provider.open(dir, opening);
   try {
     const state = await readState(kv);
-    // Also checks that the chains of the index are intact.
+    // This also checks that the chains of the index are intact.
     if (state !== undefined) await ChainWindow.load(kv, state);
     return { kv, state };
   } catch (error) {
@@ -48,7 +48,9 @@ export async function tryOpenIndex(
   }
 }
 
-/** Returns a provider for reading the files of `provider`: a provider of indexes in memory would load the whole index. */
+/**
+ * Returns a provider for reading the files of `provider`. A provider of indexes in memory would load the whole index.
+ */
 export function fileReader(provider: KvProvider): KvProvider {
   const level = levelProvider();
   return !provider.persistent && provider.format === level.format ? level : provider;

@@ -10,9 +10,9 @@ import type { LostLog } from "./lost-log.ts";
 type Join = NodeStatus["join"];
 
 /**
- * Returns the error for a log that had transactions but is now missing, or empty if `isThere`. `evidence` is a clause
- * that shows that it had some. `lost` is what remains of the log in the stores, or the error that keeps this from being
- * known.
+ * Returns the error for a log that had transactions but is now missing or, if `isThere` is true, empty. `evidence` is a
+ * clause which shows that it had some. `lost` describes what remains of the log in the stores, or is the error that
+ * makes this unknown.
  */
 export function emptyLog(
   { name, location }: Pick<TxLog, "name" | "location">,
@@ -44,7 +44,10 @@ export function recoverCommand({ checkpoint, backup }: LostLog): string {
     : `cairn log recover --from ${checkpoint.name}`;
 }
 
-/** Returns a warning: a node that was meant to join a cluster, but was not given the cluster's log, silently begins a log of its own. */
+/**
+ * Returns a warning about a node that may have been meant to join a cluster. If the cluster's log is not configured,
+ * such a node silently begins a separate log.
+ */
 export function maybeWrongLog(
   { name }: LogIdentity,
   {
@@ -70,8 +73,8 @@ export function maybeWrongLog(
 }
 
 /**
- * Returns the error for a local index that was built from another log and cannot be continued with this one. `last` is
- * the last transaction of that log that belongs to this log's history, if this log continues that one.
+ * Returns the error for a local index that was built from another log and cannot be continued with this one. If this
+ * log continues the other one, `last` is the last transaction of the other log that belongs to this log's history.
  */
 export function foreignIndex(
   { id, name }: LogIdentity,
@@ -81,7 +84,7 @@ export function foreignIndex(
   if (last === undefined) {
     return new CairnError(
       "LOG_DIFFERENT",
-      `The local index was built from log ${log.id}, but "${name}" is log ${id}.`,
+      `The local index was built from the log ${log.id}, but "${name}" is the log ${id}.`,
       {
         hint:
           "Check the log's address and name. If the log was replaced on purpose, move the index away or set " +
@@ -90,7 +93,8 @@ export function foreignIndex(
     );
   }
   const where = txId === last ? "in a different history" : `at transaction ${txId}`;
-  // Treated as a log that has lost its end, but this log was created on purpose, as the continuation of that history.
+  // This case is treated like a log that has lost its end, although this log was created on purpose to continue that
+  // history.
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends ${where}.`,
@@ -102,7 +106,7 @@ export function foreignIndex(
   );
 }
 
-/** Returns the error for a log that continues another one, but has no checkpoint to begin from. */
+/** Returns the error for a log that continues another one although no checkpoint leads to its beginning. */
 export function nothingToContinue(
   { name }: LogIdentity,
   { log, anchor }: NonNullable<BirthRecord["continues"]>,
@@ -114,14 +118,14 @@ export function nothingToContinue(
     {
       hint:
         skipped > 0
-          ? `${skipped} checkpoints were found but cannot be used: cairn status shows why (in /status: join.skipped).`
+          ? `Run cairn status, which shows why the ${skipped} checkpoints that were found cannot be used (in /status: join.skipped).`
           : "Configure the checkpoint store (restore-from) that holds the checkpoint or the log backup from which `cairn log recover` began it.",
     },
   );
 }
 
 /**
- * Returns the error for a log whose beginning was removed and is not in any checkpoint. The message names the
+ * Returns the error for a log whose beginning was removed and is not in any usable checkpoint. The message names the
  * checkpoint that last contained it.
  */
 export function nothingToRestore(
@@ -129,7 +133,8 @@ export function nothingToRestore(
   { skipped, movedAside }: Pick<Join, "skipped" | "movedAside">,
   stores: readonly CheckpointStore[],
 ): CairnError {
-  // Newest first. Checkpoints of other logs never contained the beginning, and unreachable stores are listed without a name.
+  // The list is ordered from newest to oldest. Checkpoints of other logs never contained the beginning, and unreachable
+  // stores are listed without a name.
   const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
   const missing = `transactions before message ${bounds.first}`;
   const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
@@ -150,17 +155,17 @@ export function nothingToRestore(
       hint:
         otherVersion(movedAside) +
         `${cure}this log's checkpoints (restore-from). ` +
-        `cairn status names all that were found (in /status: join.skipped).${RETRIES}`,
+        `cairn status lists all checkpoints that were found (in /status: join.skipped).${RETRIES}`,
     },
   );
 }
 
 const RETRIES =
-  " A ready node of this log can save one: cairn checkpoint create. This node keeps looking, and continues by itself.";
+  " Or save a checkpoint on a ready node of this log: cairn checkpoint create. This node keeps searching, and continues by itself.";
 
 /**
- * Names the places that were searched for checkpoints. An unmounted folder looks like an empty one; only an operator,
- * who knows the name, can tell the difference.
+ * Names the places that were searched for checkpoints. An unmounted folder cannot be distinguished from an empty one,
+ * except by an operator who knows the name.
  */
 function placesLookedAt(stores: readonly CheckpointStore[]): string {
   if (stores.length === 0) return "No checkpoint store is configured. ";
@@ -172,5 +177,5 @@ function otherVersion(movedAside: Join["movedAside"]): string {
   const index = movedAside.find(({ code }) => code === "INDEX_VERSION");
   return index === undefined
     ? ""
-    : `This node's index, of another version of Cairn, is kept in ${index.path}: that version can use it. `;
+    : `This node's index, which another version of Cairn built, is kept in ${index.path}. That version can use it. `;
 }

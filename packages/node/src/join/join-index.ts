@@ -25,27 +25,27 @@ export interface JoinContext extends RestoreContext {
   readonly suspect: CairnError | undefined;
   /** The folder of an index that replaces a suspect one, on the same file system. */
   readonly replacement: string | undefined;
-  /** Whether the log lacks the messages after the local index, so that only a checkpoint beyond them helps. */
+  /** True if the log lacks the messages after the local index, so that only a checkpoint beyond them helps. */
   readonly beforeGap: boolean;
   /**
-   * Hands over a local index as soon as it is open, for stale reads until the log responds. The receiver closes the
-   * index. Undefined means that the index is about to be moved aside.
+   * Called with a local index as soon as it is open, so that it can serve stale reads until the log responds. The
+   * receiver closes the index. Undefined means that the index is about to be moved aside.
    */
   readonly onLocal: (index: IndexStore | undefined) => void;
 }
 
-/** An index that agrees with its log. Messages after the index's state have yet to be replayed. */
+/** An index that agrees with its log. Messages after the index's state have not been replayed yet. */
 export interface JoinedIndex {
   readonly index: IndexStore;
   readonly identity: LogIdentity;
 }
 
 /**
- * Finds the index that a node continues from: the local one if it agrees with the log, else the newest checkpoint that
- * can be trusted, else an empty one if the log still contains everything. Unusable indexes are moved to quarantine,
- * never deleted. Throws `LOG_DIFFERENT`, `LOG_REGRESSED` (if configured to halt) or `LOG_TRIMMED` if there is no such
- * index; after `LOG_UNREACHABLE` and `STORE_UNREACHABLE`, another attempt may succeed. An unreachable log or store is
- * never treated as empty.
+ * Finds the index from which a node continues. In order of preference, this is the local index if it agrees with the
+ * log, the newest checkpoint that can be trusted, or an empty index if the log still contains everything. Unusable
+ * indexes are moved to quarantine, never deleted. Throws `LOG_DIFFERENT`, `LOG_REGRESSED` (if configured to halt) or
+ * `LOG_TRIMMED` if there is no such index; after `LOG_UNREACHABLE` and `STORE_UNREACHABLE`, another attempt may
+ * succeed. An unreachable log or store is never treated as empty.
  */
 export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   await context.directory.sweepStaging();
@@ -60,7 +60,8 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
     if (local?.state === undefined) await local?.kv.close();
     throw error;
   }
-  // The identity is read again: judging the local index can take long, and the log may have been trimmed in the meantime.
+  // The identity is read again, because it can take a long time to judge the local index, and the log may have been
+  // trimmed in the meantime.
   return await warnOfWrongLog(context, await joinWithoutLocal(context, await reidentify(context)));
 }
 
@@ -78,18 +79,20 @@ async function warnOfWrongLog(context: JoinContext, joined: JoinedIndex): Promis
     context.report.wrongLog = warning;
     context.logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
   } catch (error) {
-    // An unreachable store is reported when a checkpoint is saved to it, and the caller notices an abort.
+    // An unreachable store is reported when a checkpoint is saved to it, and the caller detects an abort.
     if (!isCairnError(error) && !context.signal.aborted) throw error;
   }
   return joined;
 }
 
-/** Returns whether a misconfigured node may have begun the log: it is unused, and was not created by a command. */
+/**
+ * Returns whether a misconfigured node may have begun the log, because it is unused and was not created by a command.
+ */
 function mayBeMistaken(identity: LogIdentity): boolean {
   return isUnused(identity) && identity.birth?.deliberate !== true;
 }
 
-/** Opens the local index; moves it aside if it is unusable. */
+/** Opens the local index, and moves it aside if it is unusable. */
 async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined> {
   const { system, directory, suspect, replacement } = context;
   if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;
@@ -117,7 +120,7 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
  */
 async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError): Promise<boolean> {
   if (unusable.code !== "INDEX_VERSION") return false;
-  // This throws for a log that this version cannot read, before anything is moved: the version that can read the log
+  // If this version cannot read the log, this call throws before anything is moved. The version that can read the log
   // can also use this index.
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity.bounds.first > 1;
@@ -125,7 +128,9 @@ async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError):
   throw emptyLog(log, "the local index, which another version of Cairn wrote, was built from one");
 }
 
-/** Reads the identity of the log. Creates the log if it does not exist and there is no evidence that it ever did. */
+/**
+ * Reads the identity of the log. Creates the log if it does not exist and there is no evidence that it ever existed.
+ */
 async function identifyLog(context: JoinContext, local: IndexState | undefined): Promise<LogIdentity> {
   const identity = await readLogIdentity(context.log);
   if (identity !== undefined) return identity;
@@ -139,11 +144,11 @@ async function reidentify({ log }: JoinContext): Promise<LogIdentity> {
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity;
   throw new CairnError("LOG_UNREACHABLE", `The log "${log.name}" disappeared while the node joined.`, {
-    hint: "The node tries again.",
+    hint: "Do nothing: the node tries again.",
   });
 }
 
-/** Returns evidence that a log existed: a wrong address must not be taken for an empty cluster. */
+/** Returns evidence that a log existed, because a wrong address must not be mistaken for an empty cluster. */
 async function evidenceOfLog(
   context: JoinContext,
   local: IndexState | undefined,
@@ -213,7 +218,7 @@ async function keepLocal(
   const leave = async (): Promise<void> => {
     const held = await heldTransactions(local.kv, state, context.log, identity);
     await closeLocal(context, local);
-    // The index may be the only copy of transactions that the log has lost, trimmed or never had.
+    // The index may be the only copy of transactions that the log has lost, has trimmed or never had.
     const contents = { holdsLost: true, ...(held === undefined ? {} : { held }) };
     await moveAside(context, problem, contents);
   };
@@ -224,7 +229,10 @@ async function keepLocal(
   return newer;
 }
 
-/** Restores a checkpoint beyond the messages that the log lacks after the local index; returns undefined if there is none. */
+/**
+ * Restores a checkpoint beyond the messages that the log lacks after the local index. Returns undefined if there is
+ * none.
+ */
 async function leapGap(
   context: JoinContext,
   identity: LogIdentity,
@@ -234,7 +242,7 @@ async function leapGap(
   const reason = new CairnError("LOG_GAP", "The log lacks the messages after the local index.");
   const leave = async (): Promise<void> => {
     await closeLocal(context, local);
-    // The index agrees with the log, as do checkpoints beyond it.
+    // The index agrees with the log, and so do checkpoints beyond it.
     await moveAside(context, reason, { holdsLost: false });
   };
   return await restoreNewest(context, identity, { leave, beyond: txId });
@@ -278,7 +286,7 @@ async function moveAside(
   const hint =
     orphans === 0
       ? "The node builds a new index from a checkpoint and the log."
-      : "`cairn log orphans` prints the transactions that only indexes in quarantine contain, for `cairn load`.";
+      : "Print the transactions that only indexes in quarantine contain with `cairn log orphans`, as input for `cairn load`.";
   const { code, message } = moved;
   logger.warn({ code, path: moved.path, orphans, hint }, `The index was moved aside: ${message}`);
 }
@@ -289,8 +297,8 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
   if (birth === undefined) {
-    // This is checked only here: if a checkpoint contains the earlier messages, such a message was published to a log
-    // of this version.
+    // This is checked only here, because if a checkpoint contains the earlier messages, such a message was published to
+    // a log of this version.
     const oldest = await log.fetch(bounds.first);
     if (oldest !== undefined && isOfFirstVersion(oldest.payload)) throw ofFirstVersion(log.name);
     throw nothingToRestore(identity, context.report, restoreStores(system));

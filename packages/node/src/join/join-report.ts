@@ -9,10 +9,12 @@ type Join = NodeStatus["join"];
 /** A record of the events of a join, for /status. */
 export class JoinReport {
   restoredFrom: Join["restoredFrom"] = null;
-  /** The restored checkpoint. It is the newest known one until the checkpointer has looked at the store. */
+  /**
+   * The restored checkpoint. It is the newest checkpoint that is known until the checkpointer has looked at the store.
+   */
   restoredCheckpoint: CheckpointerStatus["last"] = null;
   skipped: Join["skipped"] = [];
-  /** The checkpoint stores whose responses the node is waiting for. */
+  /** The checkpoint stores for whose responses the node is waiting. */
   asking: readonly CheckpointStore[] = [];
   /** The names of skipped checkpoints that are damaged in the store to which this node saves. */
   damaged: readonly string[] = [];
@@ -25,7 +27,7 @@ export class JoinReport {
   orphans = 0;
   replayed = 0;
   readyAfterMs: number | null = null;
-  /** The rate is measured from the time `since` (by `#now`), when `done` was `from`. */
+  /** The progress. The rate is measured from the time `since` (by `#now`), when `done` was `from`. */
   #progress: { unit: Progress["unit"]; done: number; total: number; since: number; from: number } | undefined;
   readonly #now: () => number;
 
@@ -46,7 +48,7 @@ export class JoinReport {
     };
   }
 
-  /** Sets the progress: `done` of `total` units. The rate is measured from the first call with a unit. */
+  /** Sets the progress to `done` of `total` units. The rate is measured from the first call with a unit. */
   advance(unit: Progress["unit"], done: number, total: number): void {
     if (this.#progress?.unit !== unit || done < this.#progress.done) {
       this.#progress = { unit, done, total, since: this.#now(), from: done };

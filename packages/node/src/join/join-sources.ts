@@ -2,7 +2,7 @@ import { backoffMs, CHECKPOINT_PREFIX, type CheckpointStore, systemClock } from 
 import { isCairnError } from "@cairn/kv";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** The pauses between looks, each of which lists every store once. */
+/** The pauses between checks. Each check lists every store once. */
 const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
 
 /**
@@ -11,7 +11,7 @@ const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
  */
 export class JoinSources {
   readonly #log: TxLog;
-  /** The result of the last look, as a string. */
+  /** The result of the last check, as a string. */
   #seen = "";
 
   constructor(log: TxLog) {

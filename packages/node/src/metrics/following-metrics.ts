@@ -1,11 +1,14 @@
 import { Counter, Histogram, type Registry } from "prom-client";
 import type { AppliedCounts } from "../index/index-store.ts";
 
-/** Counters for following the log. They are called once per array of messages, never per transaction. */
+/**
+ * Counters of the code that follows the log. They are called once per array of messages, and never once per
+ * transaction.
+ */
 export interface FollowingMetrics {
   /** Counts an applied array of messages. */
   applied(counts: AppliedCounts, seconds: number): void;
-  /** Counts the beginning of reading from a position: at the start, and after each interruption. */
+  /** Counts the beginning of a reading at the start, and after each interruption. */
   reading(): void;
   /** Counts an error that ended following or joining. */
   left(code: string): void;
@@ -17,12 +20,12 @@ const MISMATCHES = ["LOG_REGRESSED", "LOG_DIFFERENT", "LOG_TRIMMED", "LOG_GAP"];
 /** Buckets in seconds: from one transaction on a fast disk to a large array on a slow disk. */
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
-/** Registers the metrics of following the log, and returns their counters. */
+/** Registers the metrics of the code that follows the log, and returns their counters. */
 export function followingMetrics(registry: Registry): FollowingMetrics {
   const registers = [registry];
   const transactions = new Counter({
     name: "cairn_applied_transactions_total",
-    help: "Transactions that this process applied to its index; uncommitted ones were aborted or repeated.",
+    help: "Transactions that this process applied to its index. Uncommitted ones were aborted or repeated.",
     labelNames: ["outcome"],
     registers,
   });
@@ -38,24 +41,24 @@ export function followingMetrics(registry: Registry): FollowingMetrics {
   });
   const seconds = new Histogram({
     name: "cairn_apply_duration_seconds",
-    help: "How long applying a batch of messages (at most 500) took.",
+    help: "The time that it took to apply a batch of messages (at most 500).",
     buckets: SECONDS,
     registers,
   });
   const readings = new Counter({
     name: "cairn_log_readings_total",
-    help: "How often reading of the log began at some position: at the start, and after each interruption or recreated consumer.",
+    help: "The number of times that a reading of the log began: at the start, and after each interruption or recreated consumer.",
     registers,
   });
   const mismatches = new Counter({
     name: "cairn_log_mismatches_total",
-    help: "How often the log proved not to continue the index, by error code.",
+    help: "The number of times that the log was found not to continue the index, by error code.",
     labelNames: ["code"],
     registers,
   });
   const interruptions = new Counter({
     name: "cairn_node_interruptions_total",
-    help: "Errors that ended a node's joining or following, by code; the node tries again or halts.",
+    help: "Errors that ended a node's joining or following, by code. The node then tries again or halts.",
     labelNames: ["code"],
     registers,
   });

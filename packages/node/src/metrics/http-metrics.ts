@@ -11,7 +11,7 @@ export interface AnsweredRequest {
 
 const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS);
 
-/** Requests of one method, route and status answered since the last scrape. */
+/** Requests with one method, route and status that were answered but not yet observed. */
 interface Uncollected extends Pick<AnsweredRequest, "method" | "route" | "status"> {
   count: number;
   /** Durations that the histogram has not yet observed. */
@@ -19,7 +19,7 @@ interface Uncollected extends Pick<AnsweredRequest, "method" | "route" | "status
   unobserved: number;
 }
 
-/** The number of requests observed together, because looking up a series takes longer than counting. */
+/** The number of requests that are observed together, because it takes longer to look up a series than to count. */
 const OBSERVED_AT_ONCE = 64;
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
 
@@ -42,7 +42,7 @@ export function httpMetrics(registry: Registry): (request: AnsweredRequest) => v
   registry.registerMetric(requests);
   const durations = new Histogram({
     name: "cairn_http_request_duration_seconds",
-    help: "How long responding took, including waits that the client requested.",
+    help: "The time that it took to respond, including waits that the client requested.",
     labelNames: ["method", "route"],
     buckets: SECONDS,
     registers: [registry],

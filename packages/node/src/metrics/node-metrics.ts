@@ -25,7 +25,10 @@ export type MeasuredSystem = Pick<System, "nodeId" | "dbDir" | "scrubEvery"> & {
     | undefined;
 };
 
-/** This is less than the 10 s for which Prometheus waits by default. The log alone may take 2 s. */
+/**
+ * The time limit of each source. It is less than the 10 s for which Prometheus waits by default. The log alone may take
+ * 2 s.
+ */
 const SOURCE_TIMEOUT_MS = 4_000;
 
 /** The metrics of one node, in a separate registry, because a process may have several nodes. */
@@ -100,7 +103,7 @@ export class NodeMetrics {
       if (first !== TIMED_OUT) return first;
       throw new Error(`it did not respond within ${limitMs} ms`);
     } catch (error) {
-      // When a node is in trouble, its other metrics are needed most.
+      // A failed source must not hide the other metrics, which are needed most when a node has a problem.
       this.#failures.inc({ source });
       this.#onError(source, error);
       return undefined;
@@ -139,17 +142,17 @@ function setConstants(registry: Registry, { nodeId, checkpointer, scrubEvery }: 
   }).set(Date.now() / 1_000);
   const period = new Gauge({
     name: "cairn_checkpoint_period_seconds",
-    help: "approx-frequency: about how often the cluster saves a checkpoint; absent without a checkpointer.",
+    help: "approx-frequency: the approximate interval at which the cluster saves a checkpoint; absent without a checkpointer.",
     registers,
   });
   const verifyPeriod = new Gauge({
     name: "cairn_checkpoint_verify_period_seconds",
-    help: "verify-every: about how often the cluster verifies one; absent when it is not configured.",
+    help: "verify-every: the approximate interval at which the cluster verifies a checkpoint; absent if it is not configured.",
     registers,
   });
   const scrubPeriod = new Gauge({
     name: "cairn_index_scrub_period_seconds",
-    help: "scrub-every: about how often all tables of the index are compared; absent when they are not.",
+    help: "scrub-every: the interval at which all tables of the index are compared with their checksums; absent if they are not.",
     registers,
   });
   setOrRemove(scrubPeriod, scrubEvery && scrubEvery / 1_000);
@@ -164,7 +167,7 @@ function setOrRemove(gauge: Gauge, value: number | undefined): void {
 
 let ofProcess: Registry | undefined;
 
-/** Gauges with names of counters. Each is the sum of a gauge that is reported by type. */
+/** Gauges whose names are those of counters. Each is the sum of a gauge that is reported by type. */
 const MISNAMED = [
   "nodejs_active_resources_total",
   "nodejs_active_handles_total",
@@ -172,8 +175,9 @@ const MISNAMED = [
 ];
 
 /**
- * Returns the metrics of this process and of Node, with the names of their client library and without the misnamed ones. All nodes of a
- * process share them. Collection begins with the first call, because observing the garbage collector and the event loop has a cost.
+ * Returns the metrics of this process and of Node, with the names of their client library and without the misnamed
+ * ones. All nodes of a process share them. Collection begins with the first call, because it costs time to observe the
+ * garbage collector and the event loop.
  */
 export function processMetrics(): Registry {
   if (ofProcess === undefined) {

@@ -26,7 +26,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ index }) => seconds(index.txTime),
   ],
   cairn_index_divergence: [
-    "1 while another node or a checkpoint has a different past, and it is not settled which is right; else 0.",
+    "1 while another node or a checkpoint has a different past and it has not been determined which one is right; otherwise 0.",
     ({ index }) => Number(index.divergence !== null),
   ],
   cairn_index_documents: ["Documents in the index.", ({ index }) => index.documents],
@@ -48,11 +48,11 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ join }) => fromMs(join.readyAfterMs),
   ],
   cairn_node_stalled_seconds: [
-    "For how long the node has made no progress although there is work to do; 0 while it makes progress.",
+    "How long the node has made no progress although there is work to do; 0 while it makes progress.",
     ({ stalled }) => (stalled === null ? 0 : stalled.forMs / 1_000),
   ],
   cairn_join_progress_ratio: [
-    "How much of the restore or the replay is done, 0 to 1; absent if none is running.",
+    "The completed fraction of the restore or the replay, from 0 to 1; absent if none is running.",
     ({ progress }) => (progress === null || progress.total === 0 ? null : progress.done / progress.total),
   ],
   cairn_orphan_transactions: [
@@ -60,7 +60,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ join }) => join.orphans,
   ],
   cairn_checkpoint_last_tx: [
-    "The transaction of the log's newest checkpoint known, regardless of which node saved it.",
+    "The transaction of the newest known checkpoint of the log, regardless of which node saved it.",
     ({ checkpoints: { last } }) => last?.txId,
   ],
   cairn_checkpoint_last_bytes: ["Size of the newest checkpoint.", ({ checkpoints: { last } }) => last?.bytes],
@@ -93,7 +93,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ checkpoints: { running } }) => running?.bytes,
   ],
   cairn_log_backup_period_seconds: [
-    "About how often the cluster writes a segment of the log's backup.",
+    "The approximate interval at which the cluster writes a segment of the log's backup.",
     ({ logBackup }) => fromMs(logBackup?.everyMs),
   ],
   cairn_log_backup_last_tx: [
@@ -105,7 +105,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ logBackup }) => logBackup?.exposed.transactions,
   ],
   cairn_log_backup_exposed_since_timestamp_seconds: [
-    "Since when there are such transactions; absent when there are none.",
+    "The time since when there have been such transactions; absent if there are none.",
     ({ logBackup }) => seconds(logBackup?.exposed.since),
   ],
   cairn_log_backup_holes: [
@@ -115,11 +115,11 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
   cairn_log_backup_segments: ["Segments of the log's backup.", ({ logBackup }) => logBackup?.segments],
   cairn_log_backup_bytes: ["Size of the log's backup.", ({ logBackup }) => logBackup?.bytes],
   cairn_log_backup_unusable_segments: [
-    "Segments of the log's backup that this node has found damaged, or of another history.",
+    "Segments of the log's backup that this node has found to be damaged or to belong to another history.",
     ({ logBackup }) => logBackup?.warnings.length,
   ],
   cairn_log_backup_failed_looks: [
-    "Looks of this node at the log's backup that have failed since the last successful one.",
+    "The number of this node's looks at the log's backup that have failed since the last successful one.",
     ({ logBackup }) => logBackup?.failedLooks,
   ],
   cairn_log_backup_last_look_timestamp_seconds: [
@@ -127,7 +127,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ logBackup }) => seconds(logBackup?.lastLookAt),
   ],
   cairn_log_backup_next_look_timestamp_seconds: [
-    "When this node looks at the log's backup next.",
+    "When this node next looks at the log's backup.",
     ({ logBackup }) => seconds(logBackup?.nextLookAt),
   ],
   cairn_checkpoint_next_look_timestamp_seconds: [
@@ -142,7 +142,7 @@ const PHASES: readonly Phase[] = ["restoring", "replaying", "ready", "stopping",
 export interface StatusMetrics {
   /** Sets the phase, which is always known. */
   phase(phase: Phase): void;
-  /** Sets the gauges of a status; removes them if the status is undefined because it took too long. */
+  /** Sets the gauges of a status. Removes them if the status is undefined because it took too long. */
   status(status: NodeStatus | undefined): void;
 }
 
@@ -155,7 +155,7 @@ export function statusMetrics(registry: Registry): StatusMetrics {
   }));
   const phases = new Gauge({
     name: "cairn_node_phase",
-    help: "1 for the phase that the node is in, 0 for the others.",
+    help: "1 for the current phase of the node, and 0 for the others.",
     labelNames: ["phase"],
     registers,
   });

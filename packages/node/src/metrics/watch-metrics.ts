@@ -17,7 +17,7 @@ export function watchMetrics(registry: Registry): WatchMetrics {
   const watchers = new Gauge({ name: "cairn_watchers", help: "Watches that are open now.", registers });
   const cutoffs = new Counter({
     name: "cairn_watch_cutoffs_total",
-    help: "Watches that the node ended, by reason; slow: the watcher reads slower than changes arrive.",
+    help: "Watches that the node ended, by reason. The reason slow means that the watcher reads more slowly than changes arrive.",
     labelNames: ["reason"],
     registers,
   });

@@ -7,7 +7,8 @@ const SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400];
 type Outcomes = { readonly [W in Work]: readonly WorkResults[W]["outcome"][] };
 
 /**
- * The outcomes initialized to 0, because Prometheus does not treat the step from an absent series to 1 as an increase.
+ * The outcomes that are initialized to 0, because Prometheus does not treat the step from an absent series to 1 as an
+ * increase.
  */
 const OUTCOMES: Outcomes = {
   checkpoint: ["saved", "empty", "unchanged", "recent", "leased", "short-tail"],
@@ -22,7 +23,7 @@ const OUTCOMES: Outcomes = {
 const SEGMENT_CHANGES = ["written", "merged", "removed"] as const;
 const REMOVAL_REASONS = ["retention", "leftover", "expired"];
 
-/** The error codes of a store that does not work as it should. */
+/** The error codes of a store that does not work properly. */
 const STORE_TROUBLE = new Set<string>(["STORE_UNREACHABLE", "STORE_DENIED", "STORE_FULL"]);
 /** Tasks that use the node's own store. A restore may read other stores. */
 const USES_STORE = new Set<Work>(["checkpoint", "sweep", "verification", "backup"]);
@@ -44,7 +45,7 @@ export function workMetrics(registry: Registry): NodeEventListener {
   });
   const seconds = new Histogram({
     name: "cairn_work_duration_seconds",
-    help: "How long tasks took.",
+    help: "The duration of tasks.",
     labelNames: ["work", "outcome"],
     buckets: SECONDS,
     registers,
@@ -63,13 +64,13 @@ export function workMetrics(registry: Registry): NodeEventListener {
   });
   const lastSuccess = new Gauge({
     name: "cairn_work_last_success_timestamp_seconds",
-    help: "When the task last succeeded on this node; 0: not since the node was started.",
+    help: "When the task last succeeded on this node; 0 if it has not succeeded since the node was started.",
     labelNames: ["work"],
     registers,
   });
   const lastFailure = new Gauge({
     name: "cairn_work_last_failure_timestamp_seconds",
-    help: "When the task last failed on this node, other than because the node stopped; 0: not since the node was started.",
+    help: "When the task last failed on this node for a reason other than the node's stopping; 0 if it has not failed since the node was started.",
     labelNames: ["work"],
     registers,
   });
@@ -99,14 +100,15 @@ export function workMetrics(registry: Registry): NodeEventListener {
     else {
       const { code } = event.error;
       failures.inc({ work, code });
-      // NOT_READY means that the node stopped or joined again, which does not reflect on the store or the checkpoint.
+      // `NOT_READY` means that the node stopped or joined again, which has nothing to do with the store or the
+      // checkpoint.
       if (code !== "NOT_READY") lastFailure.set({ work }, at);
     }
     countDetails(event);
   };
 }
 
-/** Registers metrics that only some tasks have. */
+/** Registers the metrics of particular tasks. */
 function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: "begun" }>) => void {
   const registers = [registry];
   const removed = new Counter({
@@ -139,19 +141,19 @@ function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: 
   });
   const contention = new Counter({
     name: "cairn_checkpoint_lease_contention_total",
-    help: "Rounds that found another node's lease (held), or lost their own while uploading (lost).",
+    help: "Rounds that found the lease of another node (held), or lost their own lease while uploading (lost).",
     labelNames: ["outcome"],
     registers,
   });
   const storeReachable = new Gauge({
     name: "cairn_store_reachable",
-    help: "Whether the last task on the checkpoint store could use it; absent before the first.",
+    help: "Whether the last task that used the checkpoint store could reach it; absent before the first one.",
     registers,
   });
   for (const reason of REMOVAL_REASONS) removed.inc({ reason }, 0);
   for (const change of SEGMENT_CHANGES) segments.inc({ change }, 0);
   for (const outcome of ["held", "lost"]) contention.inc({ outcome }, 0);
-  // The gauge is created with 0, which would report trouble before the first look.
+  // The gauge is created with 0, which would report a problem before the first look.
   storeReachable.remove();
 
   const countEnded = (event: WorkEnded): void => {

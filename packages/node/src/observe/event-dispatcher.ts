@@ -4,15 +4,15 @@ import type { NodeEvent, NodeEventListener, Work, WorkCost, WorkEnds, WorkResult
 
 /** A task in progress. Only the first call of `ended` or `failed` counts. */
 export interface WorkRun<W extends Work> {
-  /** Sets the number of bytes that the task has moved so far; the event of its end reports the last value. */
+  /** Sets the number of bytes that the task has moved so far. The event of its end reports the last value. */
   moved(bytes: number): void;
   ended(result: WorkResults[W]): void;
   failed(error: unknown): void;
 }
 
 /**
- * Delivers a node's events to its listeners. An error that a listener throws goes to `onListenerError` and affects neither the task nor the
- * other listeners.
+ * Delivers a node's events to its listeners. An error that a listener throws is passed to `onListenerError`, and
+ * affects neither the task nor the other listeners.
  */
 export class EventDispatcher {
   readonly #listeners: NodeEventListener[] = [];
@@ -61,7 +61,10 @@ export class EventDispatcher {
     };
   }
 
-  /** Reports the beginning and the end of a task done by `body`, which calls `ended`, or throws if the task failed. */
+  /**
+   * Reports the beginning and the end of a task that `body` performs. `body` calls `ended`, or throws if the task
+   * fails.
+   */
   async observe<W extends Work, T>(work: W, body: (run: WorkRun<W>) => Promise<T>): Promise<T> {
     const run = this.begin(work);
     try {
@@ -92,7 +95,7 @@ export class EventDispatcher {
 function asWorkError(error: unknown): CairnError {
   if (!(error instanceof DOMException) || error.name !== "AbortError") return asCairnError(error);
   return new CairnError("NOT_READY", "The node stopped or left its index before the work was done.", {
-    hint: "It is repeated when the node is ready.",
+    hint: "Do nothing: the task is repeated when the node is ready.",
     cause: error,
   });
 }

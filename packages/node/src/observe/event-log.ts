@@ -21,8 +21,8 @@ export function eventLog(logger: Logger, now: () => number = Date.now): NodeEven
 }
 
 /**
- * Decides which looks at the log's backup are logged. There is one about every minute, but only the first success,
- * failures and their duration are logged.
+ * Determines which looks at the log's backup are logged. A look takes place about every minute, but only the first
+ * success, failures and their duration are logged.
  */
 class BackupLines {
   readonly #logger: Logger;
@@ -37,7 +37,8 @@ class BackupLines {
 
   ended({ outcome, covered }: { readonly outcome: string; readonly covered: unknown }): void {
     const failures = this.#failing?.count;
-    // A node's own look shows that the backup works if it wrote something; after a failure, any look shows it.
+    // A look of this node shows that the backup works if it wrote a segment. After a failure, any successful look shows
+    // this.
     if (this.#works || (outcome !== "written" && failures === undefined)) return;
     this.#logger.info({ covered, ...(failures === undefined ? {} : { failures }) }, "the log is backed up");
     this.#works = true;
@@ -45,7 +46,8 @@ class BackupLines {
   }
 
   /**
-   * Counts a failure. Returns whether to log it: it is the first with this code, or the last line was logged long ago.
+   * Counts a failure. Returns whether to log it, which is the case if it is the first one with this code or if the last
+   * line was logged long ago.
    */
   countFailure({ code }: CairnError): boolean {
     const last = this.#failing;
@@ -59,8 +61,8 @@ class BackupLines {
 }
 
 const BEGUN: Record<Work, string> = {
-  checkpoint: "checkpoint: looking at the store",
-  restore: "looking for a checkpoint to restore",
+  checkpoint: "looking at the checkpoint store",
+  restore: "searching for a checkpoint to restore",
   sweep: "sweeping old checkpoints",
   verification: "verifying a checkpoint",
   scrub: "comparing the tables of the index with their checksums",
@@ -79,8 +81,8 @@ const FAILED: Record<Work, string> = {
 };
 
 /**
- * The log levels of failed tasks. When a sweep fails, its checkpoint has been saved. The node itself logs a failed
- * restore, together with its next step.
+ * The log levels of failed tasks. When a sweep fails, its checkpoint has already been saved. A failed restore is also
+ * logged by the node itself, together with the node's next step.
  */
 const FAILED_LEVEL = {
   checkpoint: "error",

@@ -14,20 +14,20 @@ export function asCairnError(error: unknown): CairnError {
   if (system !== undefined) return systemRefused("What the node needs", system, error);
   const message = error instanceof Error ? error.message : String(error);
   return new CairnError("INTERNAL", `An unexpected error occurred: ${message}.`, {
-    hint: "Please report it with the node's log. The data in the log is not affected.",
+    hint: "Report this error together with the node's log output. The data in the transaction log is not affected.",
     cause: error,
   });
 }
 
-/** Returns the fields of a log line about an error: its code and hint, or its stack if it is unexpected. */
+/** Returns the fields of a log line about an error: its code and hint, or its stack trace if it is unexpected. */
 export function errorFields(error: unknown): Record<string, unknown> {
   return error instanceof CairnError ? { code: error.code, hint: error.hint } : { err: error };
 }
 
 /**
- * Logs a failure as one line: code, message, the node's next step (a sentence), and the hint as a field. The stack of
- * the cause is logged at debug, because a store that is unreachable for an hour causes hundreds of failures. The stack
- * of an unexpected error is the only clue, so the line contains it.
+ * Logs a failure as one line, with the message, the node's next step (a sentence), and the code and the hint as fields.
+ * The stack trace of the cause is logged at the level `debug`, because a store that is unreachable for an hour causes
+ * hundreds of failures. The stack trace of an unexpected error is the only clue, so the line contains it.
  */
 export function logFailure(
   logger: Logger,

@@ -12,8 +12,8 @@ export interface LastResult {
 }
 
 /**
- * Remembers from a node's events the last checkpoint saved, the last one verified, the last scrub and the outcome of
- * the last restore drill. Unlike the checkpointer, this object survives when the node joins again.
+ * Remembers, from a node's events, the checkpoint that was saved last, the one that was verified last, the last scrub,
+ * and the outcome of the last restore drill. Unlike the checkpointer, this object is kept when the node joins again.
  */
 export class LastResults {
   saved: LastResult | null = null;
@@ -25,7 +25,7 @@ export class LastResults {
     if (event.stage === "failed" && event.work === "verification") {
       const { at, durationMs, error } = event;
       const { code, message, hint = null } = error;
-      // NOT_READY means that the node stopped or joined again, which does not reflect on the checkpoint.
+      // `NOT_READY` means that the node stopped or joined again, which has nothing to do with the checkpoint.
       if (code !== "NOT_READY")
         this.drill = { at, durationMs, outcome: "failed", name: null, code, message, hint };
     }

@@ -1,12 +1,12 @@
 import type { CairnError } from "@cairn/kv";
 import type { CheckpointSummary, NodeStatus, TxId, VerifiedSummary } from "@cairn/client";
 
-/** The kinds of tasks of a node that begin, end and can fail. */
+/** The kinds of tasks that a node begins and ends, and that can fail. */
 export type Work = keyof WorkResults;
 
 /** The results of tasks that succeeded. `outcome` is one of a few fixed words. */
 export interface WorkResults {
-  /** A checkpoint round saved a checkpoint, or found a reason to save none. */
+  /** A checkpoint round saved a checkpoint, or found a reason not to save one. */
   readonly checkpoint:
     | { readonly outcome: "saved"; readonly checkpoint: CheckpointSummary }
     | {
@@ -20,7 +20,7 @@ export interface WorkResults {
   ) & { readonly skipped: NodeStatus["join"]["skipped"] };
   /**
    * Checkpoints that the retention policy no longer keeps, and leftovers of dead writers, were removed. The `bytes` of
-   * the event are those removed.
+   * the event are the bytes that were removed.
    */
   readonly sweep: {
     readonly outcome: "swept";
@@ -29,11 +29,14 @@ export interface WorkResults {
   };
   /** A checkpoint was restored for practice, opened and digested. */
   readonly verification: { readonly outcome: "verified"; readonly verified: VerifiedSummary };
-  /** All tables of the index were compared with their checksums, at a low rate. The `bytes` of the event are those compared. */
+  /**
+   * All tables of the index were compared with their checksums, at a low rate. The `bytes` of the event are the bytes
+   * that were compared.
+   */
   readonly scrub: { readonly outcome: "whole" };
   /**
-   * The log was examined for messages that may be trimmed. Messages from `first` up to but not including `upTo` were removed; the two are
-   * equal if none were.
+   * The log was examined for messages that may be trimmed. Messages from `first` up to but not including `upTo` were
+   * removed. The two are equal if no message was removed.
    */
   readonly trim: {
     readonly outcome: "trimmed" | "kept";
@@ -42,8 +45,9 @@ export interface WorkResults {
     readonly because: string;
   };
   /**
-   * A look at the log's backup found something to do. `unchanged`: another node was faster. `covered`: the transactions
-   * that the backup holds, in runs. The `bytes` of the event are those written, merged segments included.
+   * A look at the log's backup found something to do. `unchanged` means that another node was faster. `covered`
+   * contains the runs of transactions that the backup holds. The `bytes` of the event are the bytes that were written,
+   * including merged segments.
    */
   readonly backup: {
     readonly outcome: "written" | "merged" | "unchanged";
@@ -55,7 +59,7 @@ export interface WorkResults {
   };
 }
 
-/** A file that a sweep removed, and the reason: as a word and as a sentence. */
+/** A file that a sweep removed, and the reason, both as a word and as a sentence. */
 export interface RemovedFile {
   readonly name: string;
   readonly reason: "retention" | "leftover" | "expired";
@@ -63,7 +67,10 @@ export interface RemovedFile {
   readonly bytes: number;
 }
 
-/** Fields of all events. `run` is shared by the beginning and the end of one task, and unique within this start of the node. */
+/**
+ * The fields of all events. `run` is the same at the beginning and the end of one task, and unique since this start of
+ * the node.
+ */
 interface WorkEvent<W extends Work> {
   readonly work: W;
   readonly run: number;
@@ -76,13 +83,16 @@ export interface WorkBegun extends WorkEvent<Work> {
   readonly stage: "begun";
 }
 
-/** The duration of a task, and the number of bytes that it packed, restored, verified, removed or compared; 0 for a trim. */
+/**
+ * The duration of a task, and the number of bytes that it packed, restored, verified, removed or compared (0 for a
+ * trim).
+ */
 export interface WorkCost {
   readonly durationMs: number;
   readonly bytes: number;
 }
 
-/** The event of a task that failed, or was aborted because the node stops (`NOT_READY`). */
+/** The event of a task that failed, or that was aborted because the node is stopping (`NOT_READY`). */
 export interface WorkFailed extends WorkEvent<Work>, WorkCost {
   readonly stage: "failed";
   readonly error: CairnError;
@@ -100,7 +110,7 @@ export type WorkEnded = WorkEnds[Work];
 export type NodeEvent = WorkBegun | WorkEnded | WorkFailed;
 
 /**
- * A function called with each event as it happens, in order. It must return quickly. An error that it throws or rejects
- * with is logged and otherwise ignored.
+ * A function that is called with each event as it happens, in order. It must return quickly. If it throws or rejects,
+ * the error is logged and otherwise ignored.
  */
 export type NodeEventListener = (event: NodeEvent) => void;

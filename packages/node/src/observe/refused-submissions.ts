@@ -1,7 +1,7 @@
 import { type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 
-/** The errors of a log that refuses writes. It can still be read, so nothing else would alert an operator. */
+/** The errors of a log that refuses writes. Such a log can still be read, so nothing else would alert an operator. */
 const LOG_REFUSALS = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
 
 /** Logs once when the transaction log begins to refuse transactions, and once when it accepts them again. */
@@ -14,7 +14,7 @@ export class RefusedSubmissions {
     this.#logger = logger;
   }
 
-  /** Observes a submission; returns its result or throws its error. */
+  /** Observes a submission. Returns its result or throws its error. */
   async observe<T>(submission: Promise<T>): Promise<T> {
     try {
       const stored = await submission;

@@ -19,8 +19,8 @@ interface FoldOptions {
 }
 
 /**
- * Applies the log to an index that no other task uses, up to exactly one transaction and without a time limit. Ends
- * early only if aborted, after a whole transaction. Throws the errors of {@link followHistory} and of the index.
+ * Applies the log to an index that no other task uses, up to exactly the given transaction and without a time limit. If
+ * aborted, it ends early, after a complete transaction. Throws the errors of {@link followHistory} and of the index.
  */
 export async function foldLog(options: FoldOptions): Promise<void> {
   const { index, log, identity, upTo, signal, onApplied, onLogState } = options;

@@ -7,8 +7,8 @@ import type { LogIdentity } from "../log/log-identity.ts";
 import type { LogMessage } from "../log/tx-log.ts";
 
 /**
- * Returns the state of an empty index to which the whole history of a log can be applied, starting with the first log that it continues.
- * Undefined if the beginning is neither in the log nor in backups.
+ * Returns the state of an empty index to which the whole history of a log can be applied, starting with the first log
+ * that it continues. Undefined if the beginning is neither in the log nor in a backup.
  */
 export async function beginningOf(log: LogHistory, identity: LogIdentity): Promise<IndexState | undefined> {
   const { birth, name } = identity;
@@ -19,9 +19,9 @@ export async function beginningOf(log: LogHistory, identity: LogIdentity): Promi
 }
 
 /**
- * Yields the messages that follow an index, in order and without holes: those of earlier logs from their backups, then
- * those of the log, as {@link followLog} does. No array contains messages of two logs. Throws `LOG_TRIMMED` if the
- * backups no longer hold the messages in between.
+ * Yields the messages that follow an index, in order and without holes. The messages of earlier logs come from their
+ * backups; those of the log follow, as {@link followLog} yields them. No array contains messages of two logs. Throws
+ * `LOG_TRIMMED` if the backups no longer hold the messages in between.
  */
 export async function* followHistory(
   log: LogHistory,
@@ -56,7 +56,7 @@ function lostWay({ name }: LogIdentity, { log, txId }: IndexState): CairnError {
     "LOG_TRIMMED",
     `The log "${name}" continues an earlier one, and no backup of that log holds the transactions after transaction ${txId} of ${log.id}.`,
     {
-      hint: "cairn log backup status shows what the backup holds. The node continues by itself from a checkpoint of this log.",
+      hint: "Save a checkpoint of this log on another node: the node then continues from it by itself. cairn log backup status shows what the backup holds.",
     },
   );
 }

@@ -26,11 +26,11 @@ interface IndexLogOptions {
   readonly goal: TxId;
   /** Reports progress towards `goal`, and then of building indexed fields. */
   readonly onProgress: (unit: "transactions" | "documents", done: number, total: number) => void;
-  /** Called once, when the index contains `goal` and its indexed fields are built. */
+  /** Called once, when the index contains `goal` and its indexed fields have been built. */
   readonly onReady: () => void;
   /** Called when the index contains everything up to `txId`, with the number of bytes of the messages just applied. */
   readonly onApplied: (txId: TxId, bytes: number) => void;
-  /** Reports whether the log can be read; if not, the reason has already been logged. */
+  /** Reports whether the log can be read. If it cannot, the reason has already been logged. */
   readonly onReadable: (isReadable: boolean) => void;
 }
 
@@ -38,8 +38,9 @@ interface IndexLogOptions {
  * Applies the log to an index, and builds indexed fields at the same time, until it is aborted. Throws the errors of
  * {@link followHistory} and of the index.
  *
- * Fields are built only after the index has caught up: earlier, their rows would change repeatedly, and building them
- * from the final documents costs less. The node is ready only once the fields that the replayed log defined are built.
+ * Fields are built only after the index has caught up. Before that, their rows would change repeatedly, and it costs
+ * less to build them from the final documents. The node is ready only once the fields that the replayed log defined
+ * have been built.
  */
 export async function indexLog(options: IndexLogOptions): Promise<void> {
   const { index, identity, log, logger, figures, rate, signal, goal, onProgress, onApplied } = options;
@@ -54,7 +55,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     (error: unknown) => failed.abort(error),
   );
   const following = followHistory(log, identity, index.state, {
-    // Two arrays are in memory at once: one is being applied, and one is being fetched.
+    // Two arrays are in memory at a time: one is being applied, and the other is being fetched.
     maxMessages: 500,
     signal: AbortSignal.any([signal, failed.signal]),
     onReading: () => {
@@ -63,7 +64,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     },
     onState: ({ reachable, error }) => {
       if (reachable) logger.info({ log: log.name }, "reading the log");
-      else if (error !== undefined) logFailure(logger, "warn", error, "The node tries again.");
+      else if (error !== undefined) logFailure(logger, "warn", error, "The node will try again.");
       options.onReadable(reachable);
     },
   });
@@ -82,10 +83,10 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       }
       if (txId >= goal) caughtUp.resolve();
     }
-    // An aborted reading ends without an error. If building fields caused the abort, throw its error.
+    // An aborted read ends without an error. If a failed build of fields caused the abort, its error is thrown here.
     failed.signal.throwIfAborted();
   } finally {
-    // The caller may close the index only after building has ended.
+    // The caller may close the index only after the build has ended.
     done.abort();
     await building;
   }

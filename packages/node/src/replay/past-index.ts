@@ -14,10 +14,10 @@ import { rebuildIndex } from "./rebuild-index.ts";
 /** Options for {@link buildPast}. */
 export interface PastBuild {
   readonly plan: PastPlan;
-  /** The stores to read from. */
+  /** The stores from which checkpoints and backups are read. */
   readonly places: RestoringSystem;
   readonly provider: KvProvider;
-  /** The working folder, which is emptied first. */
+  /** The working folder. It is emptied first. */
   readonly dir: string;
   /** The owner of the reservation that protects the checkpoint. */
   readonly node: string;
@@ -92,7 +92,7 @@ export async function placePast({ live }: PastIndex, target: string): Promise<vo
   await syncFolder(path.dirname(target));
 }
 
-/** Throws `CONFLICT` if a folder contains files; removes an empty folder. */
+/** Throws `CONFLICT` if a folder contains files. Removes an empty folder. */
 export async function requireEmpty(target: string): Promise<void> {
   try {
     await rmdir(target);
@@ -102,9 +102,9 @@ export async function requireEmpty(target: string): Promise<void> {
     if (code !== "ENOTEMPTY" && code !== "EEXIST" && code !== "ENOTDIR") throw error;
     throw new CairnError(
       "CONFLICT",
-      `${target} is not empty. An index is restored only to a new directory.`,
+      `${target} is not empty. An index can be restored only to a new or empty directory.`,
       {
-        hint: "Nothing was restored. Name another directory.",
+        hint: "Name another directory. Nothing was restored.",
       },
     );
   }
@@ -112,6 +112,6 @@ export async function requireEmpty(target: string): Promise<void> {
 
 function gone(name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `The checkpoint ${name} has just been removed.`, {
-    hint: "Run the command again: it will use another one.",
+    hint: "Run the command again. It will use another checkpoint.",
   });
 }

@@ -17,7 +17,7 @@ import type { TxRange } from "../backup/segments/segment-name.ts";
 import { isoTime } from "../text/iso-time.ts";
 import { beginningOf, followHistory } from "./follow-history.ts";
 
-/** A point in a log's history: a transaction, or the last transaction whose time (ms since 1970) is at or before a time. */
+/** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */
 export type PastPoint = { readonly txId: TxId } | { readonly time: number };
 
 /** Options for {@link planPast}. */
@@ -28,7 +28,7 @@ export interface PastOptions {
   readonly logId: string;
   /** The log itself, if it can be read. */
   readonly log?: TxLog | undefined;
-  /** Defaults to the last transaction that can be reached. */
+  /** The point. Defaults to the last transaction that can be reached. */
   readonly at?: PastPoint | undefined;
   readonly signal: AbortSignal;
 }
@@ -38,11 +38,11 @@ export interface PastPlan {
   /** The last transaction of the index. */
   readonly txId: TxId;
   /**
-   * Whether that is the requested transaction. If not, the transactions in between can be read neither from a backup
-   * nor from the log.
+   * True if that is the requested transaction. If it is not, the transactions in between can be read neither from a
+   * backup nor from the log.
    */
   readonly exact: boolean;
-  /** The checkpoint to begin with; undefined for an empty index. */
+  /** The checkpoint with which to begin; undefined if the index begins empty. */
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: TxId } | undefined;
   /** The source of the transactions after it; undefined if there are none, or if none can be read. */
   readonly history: LogHistory | undefined;
@@ -51,7 +51,10 @@ export interface PastPlan {
   readonly segments: { readonly count: number; readonly bytes: number };
   /** The last known transaction, in the log, its backup or a checkpoint. */
   readonly known: TxId;
-  /** The runs of transactions in the log or its backup, whichever reaches further; none if neither can be read. */
+  /**
+   * The runs of transactions in the log or its backup, whichever reaches further. There are none if neither can be
+   * read.
+   */
   readonly covered: readonly TxRange[];
 }
 
@@ -73,8 +76,8 @@ const NONE = { count: 0, bytes: 0 };
 
 /**
  * Plans how to build an index that ends at a point in a log's history: from the newest checkpoint at or before it, and
- * the log or its backup. If nothing leads exactly there, the plan leads to the nearest reachable point before it.
- * Throws `CHECKPOINT_NOT_FOUND` if there is none, and the errors of reading logs and stores.
+ * the log or its backup. If nothing leads exactly to the point, the plan leads to the nearest reachable point before
+ * it. Throws `CHECKPOINT_NOT_FOUND` if there is none. Also throws the errors of logs and stores.
  */
 export async function planPast(options: PastOptions): Promise<PastPlan> {
   const { logId, at, kvFormat } = options;
@@ -114,8 +117,8 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
 }
 
 /**
- * Plans to read the log or its backup up to the requested point, or the nearest one before it; undefined if nothing
- * leads there.
+ * Plans to read the log or its backup up to the requested point or the nearest one before it; undefined if nothing
+ * leads to either.
  */
 async function planReading(
   readable: Readable,
@@ -242,13 +245,13 @@ async function pointIn(
     }
     signal.throwIfAborted();
   }
-  // The log itself may contain more that is not in the backup yet.
+  // The log itself may contain transactions that are not in the backup yet.
   return { txId, exact: source === "log" };
 }
 
 /** Returns the last readable transaction up to `txId`; undefined if there is none. */
 function nearestIn({ covered, backup }: Readable, txId: TxId): TxId | undefined {
-  // Earlier logs may lead there.
+  // Earlier logs may lead to the transaction.
   if (backup !== undefined && txId <= backup.offset) return txId;
   const run = covered.findLast(({ first }) => first <= txId);
   // An index that ends there may contain the transactions before the first run.
@@ -316,12 +319,12 @@ function nothingLeadsTo(
     {
       hint:
         oldest !== undefined
-          ? `The oldest is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
+          ? `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
           : last !== undefined
-            ? `The log backup ends at transaction ${last}; cairn log backup status shows where its complete part begins.`
+            ? `Run cairn log backup status, which shows where the complete part of the log backup begins. It ends at transaction ${last}.`
             : skipped.length > 0
-              ? `These cannot be used: ${skipped.map(({ name, error }) => `${name} (${error.code})`).join(", ")}.`
-              : "cairn checkpoint list and cairn log backup status show the content of a store.",
+              ? `Find out with cairn checkpoint verify why these checkpoints cannot be used: ${skipped.map(({ name, error }) => `${name} (${error.code})`).join(", ")}.`
+              : "Check the store: cairn checkpoint list and cairn log backup status show its content.",
     },
   );
 }

@@ -3,9 +3,9 @@ import type { TxRange } from "../backup/segments/segment-name.ts";
 import type { PastPlan, PastPoint } from "./past-plan.ts";
 
 /**
- * Returns `CHECKPOINT_NOT_FOUND` for a transaction beyond everything known of its log: it may never have existed, so an
- * earlier one is not what the caller means. Undefined for any other point. `where` contains the searched locations, and
- * `hint` the advice.
+ * Returns `CHECKPOINT_NOT_FOUND` for a transaction beyond everything that is known of its log. It may never have
+ * existed, so an earlier one is not what the caller means. Returns undefined for any other point. `where` contains the
+ * searched locations, and `hint` contains the advice.
  */
 export function beyondReach(
   { known, covered, source, checkpoint, history }: PastPlan,

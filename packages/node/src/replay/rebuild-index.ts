@@ -17,32 +17,32 @@ import type { TxLog } from "../log/tx-log.ts";
 
 /** Options for {@link rebuildIndex}. */
 export interface RebuildOptions {
-  /** The stores hold the checkpoints, and the backups of the log and of those that it continues. */
+  /** The stores contain the checkpoints, and the backups of the log and of the logs that it continues. */
   readonly system: Pick<System, "nodeId" | "kvProvider"> & RestoringSystem;
   readonly log: TxLog;
   /** The folder for the rebuild. It is emptied first; the index is in its subfolder `live`. */
   readonly dir: string;
   /** The last transaction of the rebuilt index. */
   readonly txId: TxId;
-  /** The id of a node whose checkpoints are not used: an index must not be judged by its own copies. */
+  /** The id of a node whose checkpoints are not used, because an index must not be judged by its own copies. */
   readonly exceptNode?: string;
   /** Checkpoints after this transaction are not used, because they are in doubt regardless of which node saved them. */
   readonly agreeAt?: TxId;
   /**
-   * Whether to begin with a checkpoint even if the log has its beginning. This is less work, but the index then depends
-   * on that checkpoint.
+   * If true, the rebuild begins with a checkpoint even if the log has its beginning. This is less work, but the index
+   * then depends on that checkpoint.
    */
   readonly preferCheckpoint?: boolean;
   readonly signal: AbortSignal;
   /** Called while a checkpoint is restored. */
   readonly onRestore?: (progress: RestoreProgress) => void;
-  /** Called with the number of transactions applied, and the total. */
+  /** Called with the number of transactions that have been applied, and with the total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
- * A rebuilt index: the folder of its files (closed; the caller moves or removes them), its digest and chains at the
- * transaction, and `basis`, a phrase that describes its sources.
+ * A rebuilt index: the folder of its files (it is closed, and the caller must move or remove it), its digest and chains
+ * at the transaction, and `basis`, a phrase that describes its sources.
  */
 export interface RebuiltIndex {
   readonly live: string;
@@ -54,9 +54,10 @@ export interface RebuiltIndex {
 }
 
 /**
- * Builds an index that ends at a transaction: from the log alone if it is complete, else from the newest checkpoint at
- * or before the transaction and the rest of the log. Uses bounded memory and has no time limit. Throws `LOG_TRIMMED`
- * (neither has the beginning), `LOG_REGRESSED` (the log ends earlier), and the errors of reading logs and stores.
+ * Builds an index that ends at a transaction. It is built from the log alone if the log is complete, and otherwise from
+ * the newest checkpoint at or before the transaction and the rest of the log. Memory is bounded, and there is no time
+ * limit. Throws `LOG_TRIMMED` if neither the log nor a checkpoint has the beginning, `LOG_REGRESSED` if the log ends
+ * earlier, and the errors of logs and stores.
  */
 export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltIndex> {
   const { system, dir, txId, signal, onProgress } = options;
@@ -103,9 +104,9 @@ async function prepareBasis(
   if (hasBeginning) return "the log from its first message";
   throw new CairnError(
     "LOG_TRIMMED",
-    `The log "${log.name}" no longer has its beginning, and no other node's checkpoint at or before transaction ${options.txId} does.`,
+    `The log "${log.name}" no longer has its beginning, and no checkpoint of another node at or before transaction ${options.txId} contains it.`,
     {
-      hint: "It cannot be determined which index is right. Save a checkpoint on a node that you trust, and compare again.",
+      hint: "Save a checkpoint on a node that you trust, and compare again. It cannot be determined which index is right.",
     },
   );
 }
@@ -147,7 +148,7 @@ function endsBefore(logName: string, last: TxId, txId: TxId): CairnError {
     "LOG_REGRESSED",
     `The log "${logName}" ends at transaction ${last}, before transaction ${txId} that nodes hold.`,
     {
-      hint: "cairn log status shows the log's messages. The nodes also compare themselves with the log and report differences.",
+      hint: "Run cairn log status, which shows the log's messages. The nodes also compare themselves with the log and report differences.",
     },
   );
 }

@@ -4,8 +4,8 @@ import type { AppliedCounts } from "../index/index-store.ts";
 const MIN_INTERVAL_MS = 60_000;
 
 /**
- * Logs the number of messages that were ignored because they are damaged or no node wrote them for this log:
- * immediately, then at most once a minute.
+ * Logs the number of messages that were ignored because they are damaged or because no node wrote them for this log.
+ * The first one is logged immediately, and further ones at most once a minute.
  */
 export class RefusedMessageNotices {
   readonly #logger: Logger;
@@ -30,4 +30,4 @@ export class RefusedMessageNotices {
 }
 
 const HINT =
-  "Only nodes of this log should write to it: check which other clients may publish there, and whether other streams capture the same subject. For each message, GET /api/v1/tx/ID returns the reason.";
+  "Check which other clients are permitted to publish to the log, and whether other streams capture the same subject, because only nodes of this log should write to it. For each message, GET /api/v1/tx/ID returns the reason.";

@@ -1,8 +1,8 @@
 import type { TxId } from "@cairn/client";
 
 /**
- * The assumed rate, in transactions per millisecond, until a replay has been measured: less than half of the bench's
- * result on two cores.
+ * The rate that is assumed until a replay has been measured, in transactions per millisecond. It is less than half of
+ * the bench's result on two cores.
  */
 const DEFAULT_PER_MS = 50;
 /**

@@ -19,10 +19,11 @@ import { beyondReach } from "./past-reach.ts";
 export interface RestoreIndexOptions {
   /** The store of checkpoints and, if there is one, of the log's backup. */
   readonly store: CheckpointStore;
-  /** The folder of the index, which must not exist or be empty. */
+  /** The folder of the index, which must be empty or not exist. */
   readonly dir: string;
   /**
-   * A transaction, or the last one at or before a time. Defaults to the last one that can be reached from the store.
+   * The point: a transaction, or the last transaction at or before a time. Defaults to the last transaction that can be
+   * reached from the store.
    */
   readonly at?: { readonly txId: TxId } | { readonly time: Date };
   /** The id of the log, if the store contains several. */
@@ -34,7 +35,7 @@ export interface RestoreIndexOptions {
 export interface RestoredIndex {
   readonly dir: string;
   /**
-   * The last transaction in it, its time, and the digest of the content, which equals that of a node at this
+   * The last transaction in the index. `txTime` is its time, and `digest` equals the digest of a node at this
    * transaction.
    */
   readonly txId: TxId;
@@ -46,14 +47,14 @@ export interface RestoredIndex {
   readonly exact: boolean;
   /** Returns a document; undefined if there is none. */
   get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined>;
-  /** Returns documents of a bucket in key order: 100, or `limit`, and a cursor if there are more. */
+  /** Returns up to 100 documents of a bucket (or `limit`) in key order, and a cursor if there are more. */
   list(query: {
     readonly bucket: string;
     readonly prefix?: string;
     readonly limit?: number;
     readonly cursor?: string;
   }): Promise<DocumentPage>;
-  /** Returns the versions of a document, newest first: 100, or `limit`. */
+  /** Returns up to 100 versions of a document (or `limit`), newest first. */
   history(key: DocumentKey, limit?: number, cursor?: string): Promise<HistoryPage>;
   /** Closes the index. Its files remain. */
   close(): Promise<void>;
@@ -62,10 +63,10 @@ export interface RestoredIndex {
 const PAGE = 100;
 
 /**
- * Restores the index as of a point of its log's history from a store of checkpoints and log backups, and opens it.
- * Needs neither a node nor the log. Throws `CHECKPOINT_NOT_FOUND` if nothing leads there or the transaction is beyond
- * everything in the store, `CONFLICT` if `dir` is not empty or the store contains several logs, and the errors of
- * checkpoints, segments and stores.
+ * Restores the index as of a point in its log's history from a store of checkpoints and log backups, and opens it.
+ * Neither a node nor the log is required. Throws `CHECKPOINT_NOT_FOUND` if nothing leads to the point or the
+ * transaction is beyond everything in the store, and `CONFLICT` if `dir` is not empty or the store contains several
+ * logs. Also throws the errors of checkpoints, segments and stores.
  */
 export async function restoreIndex(options: RestoreIndexOptions): Promise<RestoredIndex> {
   const { store, at, signal = new AbortController().signal } = options;
@@ -81,7 +82,7 @@ export async function restoreIndex(options: RestoreIndexOptions): Promise<Restor
       at: pointOf(at),
       signal,
     });
-    const last = `The last transaction that can be reached is ${plan.txId}.`;
+    const last = `Choose transaction ${plan.txId} or an earlier one, because no later one can be reached.`;
     const refusal = beyondReach(plan, pointOf(at), store.location, last);
     if (refusal !== undefined) throw refusal;
     const built = await buildPast({
@@ -135,7 +136,7 @@ export async function latestOf(
 }
 
 /**
- * Returns the ids of the logs that have checkpoints or a backup in a store, with their names where checkpoints contain
+ * Returns the ids of the logs that have checkpoints or a backup in a store, with their names if checkpoints contain
  * them.
  */
 export async function logsIn(store: CheckpointStore, signal?: AbortSignal): Promise<Map<string, string>> {
@@ -154,7 +155,7 @@ async function onlyLog(store: CheckpointStore, signal: AbortSignal): Promise<str
     });
   throw new CairnError(
     "CONFLICT",
-    `${store.location} has several logs: ${[first, ...others].toSorted().join(", ")}.`,
-    { hint: "Choose one with logId." },
+    `${store.location} contains several logs: ${[first, ...others].toSorted().join(", ")}.`,
+    { hint: "Choose one of them with logId." },
   );
 }

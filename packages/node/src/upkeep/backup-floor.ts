@@ -21,7 +21,7 @@ export interface BackupFloorOptions {
   readonly kvFormat: string;
   /** The segments that have already been read. */
   readonly reads: SegmentReads;
-  /** Aborts reading segments. */
+  /** Aborts the reading of segments. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -35,9 +35,9 @@ export interface BackupFloor {
 }
 
 /**
- * Returns the position, at most `most`, up to which a backup holds everything that a node may need: without a hole
- * since the first transaction or since a verified checkpoint, in segments that were read back and agree with the log.
- * Undefined if no backup holds the log's first message.
+ * Returns the position, at most `most`, up to which a backup holds everything that a node may need. The backup must
+ * have no hole since the first transaction or since a verified checkpoint, and its segments must have been read back
+ * and agree with the log. Undefined if no backup holds the log's first message.
  */
 export async function findBackupFloor(
   options: BackupFloorOptions,

@@ -11,18 +11,25 @@ export interface EvictionParts {
   readonly logger: Logger;
   /** Reports the error of a failed purge. */
   readonly suspect: (error: unknown) => void;
-  /** The clock; the system clock by default. */
+  /** The clock. Defaults to the system clock. */
   readonly clock?: Clock;
 }
 
-/** The time between looks for evictions. */
+/** The time between searches for evictions. */
 const LOOK_EVERY_MS = 10_000;
-/** The maximum time that one purge takes, and that a capture waits for a purge. The next purge continues the work. */
+/**
+ * The maximum duration of one purge, and the maximum time for which a capture waits for a purge. The next purge
+ * continues the work.
+ */
 const MAX_PURGE_MS = 30_000;
-/** The maximum share of time spent purging, because compactions make writers wait for the disk. */
+/**
+ * The maximum share of time that is spent on purges. It is small, because compactions make writers wait for the disk.
+ */
 const MAX_SHARE = 0.1;
 
-/** Overwrites evicted content in the files of a ready node's index: soon after each eviction, and before each capture. */
+/**
+ * Overwrites evicted content in the files of a ready node's index, soon after each eviction and before each capture.
+ */
 export class EvictionUpkeep {
   readonly #parts: EvictionParts;
   readonly #work: RepeatedWork;
@@ -41,7 +48,7 @@ export class EvictionUpkeep {
   }
 
   /**
-   * Purges before a capture, for a limited time. Throws if it finds damage; other failures are logged and do not
+   * Purges before a capture, for a limited time. Throws if it finds damage. Other failures are logged and do not
    * prevent the checkpoint.
    */
   async beforeCapture(): Promise<void> {

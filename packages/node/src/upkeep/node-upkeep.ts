@@ -25,15 +25,18 @@ export interface UpkeepParts {
   readonly reads: SegmentReads;
   /** Reads the segments of the log's backup that this node has not read yet; undefined if the node keeps no backup. */
   readonly readBackup?: ((signal: AbortSignal) => Promise<void>) | undefined;
-  /** The clock; the system clock by default. */
+  /** The clock. Defaults to the system clock. */
   readonly clock?: Clock;
-  /** The source of random numbers; `Math.random` by default. */
+  /** The source of random numbers. Defaults to `Math.random`. */
   readonly random?: () => number;
 }
 
 const MIN_TRIM_PAUSE_MS = 1_000;
 const MAX_TRIM_PAUSE_MS = 3_600_000;
-/** How often the log is trimmed per `keep` period, so that it never grows much longer than necessary. */
+/**
+ * The number of times that the log is trimmed per `keep` period. It is high enough to keep the log from growing much
+ * longer than necessary.
+ */
 const TRIMS_PER_KEEP = 20;
 
 /** Runs the restore drill of a ready node, requested verifications, and the trimming of the log. */
@@ -53,7 +56,7 @@ export class NodeUpkeep {
     this.#startTrimming();
   }
 
-  /** Verifies the named checkpoint, or the log's newest, now. */
+  /** Immediately verifies the named checkpoint or, without a name, the log's newest one. */
   async verify(store: CheckpointStore, name: string | undefined): Promise<LastVerified> {
     const stop = new AbortController();
     const verifying = verifyForNode(this.#verifier(store), name, stop.signal);
@@ -72,7 +75,10 @@ export class NodeUpkeep {
     }
   }
 
-  /** Aborts all tasks in progress and waits for them to end. Afterwards nothing reads the log or writes to the staging folder. */
+  /**
+   * Aborts all tasks in progress and waits for them to end. Afterwards, no task reads the log or writes to the staging
+   * folder.
+   */
   async stop(): Promise<void> {
     await Promise.all([...this.#works].map((work) => work.stop()));
   }
@@ -89,7 +95,7 @@ export class NodeUpkeep {
       onVerified: (last) => {
         this.lastVerified = last;
       },
-      onError: (error) => this.#logError("looking for a checkpoint to verify failed", error),
+      onError: (error) => this.#logError("the search for a checkpoint to verify failed", error),
     });
     this.#works.add(drill);
   }

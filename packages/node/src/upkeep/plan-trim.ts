@@ -10,7 +10,7 @@ import { oldestUsable, sharedStores, type TrimFloor } from "./trim-floor.ts";
 /** The log to trim, and the rules for trimming it. */
 export interface TrimOptions {
   readonly log: TxLog;
-  /** The stores in which joining nodes look for checkpoints. */
+  /** The stores in which joining nodes search for checkpoints. */
   readonly stores: readonly CheckpointStore[];
   /** The file format that the nodes can open. */
   readonly kvFormat: string;
@@ -21,9 +21,9 @@ export interface TrimOptions {
   readonly keep?: number | undefined;
   /** The segments of backups that have already been read and are not read again. Defaults to none. */
   readonly reads?: SegmentReads | undefined;
-  /** Aborts reading them. */
+  /** Aborts the reading of segments. */
   readonly signal?: AbortSignal | undefined;
-  /** The time (ms since 1970). Defaults to this machine's clock. */
+  /** Returns the time (ms since 1970). Defaults to this machine's clock. */
   readonly now?: () => number;
 }
 
@@ -33,7 +33,7 @@ export interface TrimPlan {
   /** The positions of the first and last message in the log. */
   readonly first: number;
   readonly last: number;
-  /** The first kept message; equals `first` if nothing may be trimmed. */
+  /** The first message that is kept. It equals `first` if nothing may be trimmed. */
   readonly upTo: number;
   /** The checkpoint that contains the trimmed messages; null if the log's backup does, or if nothing is trimmed. */
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number } | null;
@@ -46,10 +46,11 @@ export interface TrimPlan {
 }
 
 /**
- * Plans how far the log may be trimmed now: up to the last message of the oldest checkpoint on which nodes can rely, or
- * up to the point where the log's backup holds everything that they may need (that message is kept), and no further
- * than `keep` allows. Reads the segments of the backup that would replace the trimmed messages. Throws `NOT_FOUND`
- * (there is no log), `CONFIG_INVALID` (the log cannot be trimmed), `LOG_UNREACHABLE` or `STORE_UNREACHABLE`.
+ * Plans how far the log may be trimmed now. It may be trimmed up to the last message of the oldest checkpoint on which
+ * nodes can rely, or up to the point to which the log's backup holds everything that they may need (that message is
+ * kept), but no further than `keep` allows. Reads the segments of the backup that would replace the trimmed messages.
+ * Throws `NOT_FOUND` if there is no log, `CONFIG_INVALID` if the log cannot be trimmed, `LOG_UNREACHABLE` or
+ * `STORE_UNREACHABLE`.
  */
 export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   const { log } = options;
@@ -60,7 +61,7 @@ export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   const nothing = { log: log.name, first, last, upTo: first, checkpoint: null, backup: null };
   if ((await log.id()) !== identity.id) {
     const because =
-      "Only the first message has the id of the log: without it nodes could not recognize the log.";
+      "Only the first message contains the id of the log, without which nodes could not recognize the log.";
     return { ...nothing, because };
   }
   const stores = sharedStores(options.stores);
@@ -120,8 +121,9 @@ function becauseOf(why: string, backup: BackupFloor | undefined): string {
 }
 
 /**
- * Returns the first position whose message is younger than `keep`, else the last position. Ages are relative to the
- * newest message or this machine's clock, whichever is earlier, so that a fast clock does not trim recent messages.
+ * Returns the first position whose message is younger than `keep` or, if there is none, the last position. Ages are
+ * relative to the newest message or this machine's clock, whichever is earlier, so that a fast clock does not trim
+ * recent messages.
  */
 async function firstYoung(
   { log, keep, now = Date.now }: TrimOptions,
@@ -144,12 +146,12 @@ async function firstYoung(
 
 function untrimmable(name: string): CairnError {
   return new CairnError("CONFIG_INVALID", `The log "${name}" cannot be trimmed.`, {
-    hint: "Remove trim from cairn/tx-log. Logs on NATS and embedded ones can be trimmed.",
+    hint: "Remove trim from cairn/tx-log. Only logs on NATS and embedded logs can be trimmed.",
   });
 }
 
 function noLog(name: string): CairnError {
   return new CairnError("NOT_FOUND", `There is no log "${name}" there yet.`, {
-    hint: "Nothing was trimmed. Check the log's address and name.",
+    hint: "Check the log's address and name. Nothing was trimmed.",
   });
 }

@@ -32,19 +32,21 @@ export interface VerifierParts {
   readonly stagingDir: string;
   readonly node: string;
   readonly events: EventDispatcher;
-  /** Reports whether a checkpoint can be restored. Not called if something else prevented the verification. */
+  /**
+   * Called with whether a checkpoint can be restored. It is not called if something else prevented the verification.
+   */
   readonly onJudged?: (name: string, whole: boolean) => void;
 }
 
 /** The options for a restore drill. */
 export interface DrillOptions extends VerifierParts {
-  /** The period in which the cluster verifies a checkpoint about once, in milliseconds. */
+  /** The approximate interval at which the cluster verifies a checkpoint, in milliseconds. */
   readonly every: number;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Called after this node has verified a checkpoint. Reads the other files that a restore may need. */
+  /** Called after this node has verified a checkpoint, to read the other files that a restore may need. */
   readonly afterwards?: ((signal: AbortSignal) => Promise<void>) | undefined;
-  /** Reports the newest mark, whether it was found by a look or written by this node. */
+  /** Called with the newest mark, whether a look found it or this node wrote it. */
   readonly onVerified: (last: LastVerified, byThisNode: boolean) => void;
   readonly onError: (error: unknown) => void;
 }
@@ -55,16 +57,16 @@ const NO_CHECKPOINT_PART = 0.1;
 const CLOCK_TOLERANCE_MS = 2_000;
 
 /**
- * Makes the cluster verify the log's newest checkpoint about once per period. Each node looks at the store at a random instant, and
- * verifies only if no mark is younger than the period.
+ * Ensures that the cluster verifies the log's newest checkpoint about once per period. Each node looks at the store at
+ * a random instant, and verifies only if no mark is younger than the period.
  */
 export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   const { every, clock, random } = options;
   let failures = 0;
   const times = {
     firstDelay: firstLookDelay(every, random()),
-    // An unreachable store recovers, whereas a checkpoint that cannot be restored stays unusable, and reading it again
-    // is expensive.
+    // An unreachable store recovers, whereas a checkpoint that cannot be restored remains unusable, and it is expensive
+    // to read it again.
     retryDelay: (error: unknown) => {
       const isTransient = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
       failures = isTransient ? failures + 1 : 0;
@@ -86,12 +88,12 @@ export async function verifyForNode(
   signal: AbortSignal,
 ): Promise<LastVerified> {
   const { store, provider, stagingDir, node, events, log } = parts;
-  // A mistyped name is the caller's mistake. Reported as a failed drill, it would raise an alert.
+  // A mistyped name is the caller's mistake. If it were reported as a failed drill, it would raise an alert.
   if (name !== undefined && !(await isListed(store, name))) throw checkpointNotFound(store, name);
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {
     throw new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint of this log in ${store.location}.`, {
-      hint: "cairn checkpoint create saves one, once the log has a transaction.",
+      hint: "Save a checkpoint with cairn checkpoint create once the log has a transaction.",
     });
   }
   return await events.observe("verification", async (run) => {

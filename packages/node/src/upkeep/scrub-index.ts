@@ -15,22 +15,22 @@ export interface ScrubParts {
   readonly logger: Logger;
   /** Reports the error of a failed pass. */
   readonly suspect: (error: unknown) => void;
-  /** The clock; the system clock by default. */
+  /** The clock. Defaults to the system clock. */
   readonly clock?: Clock;
 }
 
 /**
- * The rate limit, which applies however short the period is and however long the node was suspended. It is below the
- * rate that hardly disturbs a writer (`gentleRate` in packages/checkpoint); at twice the limit, the event loop was busy
- * for 4 to 6 % of the time.
+ * The rate limit, which applies no matter how short the period is and how long the node was suspended. It is lower than
+ * the rate that hardly disturbs a writer (`gentleRate` in packages/checkpoint). At twice the limit, the event loop was
+ * busy for 4 to 6 % of the time.
  */
 const MAX_BYTES_PER_SECOND = 8 * 1024 * 1024;
 /** The maximum pause after a failed pass. The pause is a tenth of the period, up to this maximum. */
 const MAX_RETRY_MS = 600_000;
 
 /**
- * Repeatedly compares all tables of an index with their checksums, each pass spread over the period. Returns undefined
- * if the index is not on disk or scrubs are disabled. Reports damage as a failed `scrub`, and to `suspect`.
+ * Repeatedly compares all tables of an index with their checksums. Each pass is spread over the period. Returns
+ * undefined if the index is not on disk or scrubs are disabled. Reports damage as a failed `scrub`, and to `suspect`.
  */
 export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
   const { index, every, events, logger, suspect, clock = systemClock } = parts;
@@ -61,8 +61,8 @@ export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
 }
 
 /**
- * Returns the pause (ms) of a pass that began `elapsedMs` ago and has compared `done` of `total` bytes, the last
- * `piece` bytes just now.
+ * Returns the next pause of a pass (ms). The pass began `elapsedMs` ago and has compared `done` of `total` bytes; the
+ * last `piece` bytes were compared just now.
  */
 export function scrubPause(pass: {
   readonly done: number;

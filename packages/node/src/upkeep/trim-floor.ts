@@ -12,7 +12,7 @@ import type { LogIdentity } from "../log/log-identity.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** The checkpoint that replaces trimmed messages, and the position of its last message, which is kept. */
+/** The checkpoint that replaces trimmed messages, and the position of its last message. That message is kept. */
 export interface TrimFloor {
   readonly position: number;
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number };
@@ -49,7 +49,7 @@ export async function oldestUsable(
   return await firstUsable(options, identity, oldestFirst);
 }
 
-/** Does the same for the newest checkpoint. */
+/** Returns the newest such checkpoint, or a sentence with the reason why there is none. */
 export async function newestUsable(
   options: FloorOptions,
   identity: Pick<LogIdentity, "id" | "birth">,
@@ -113,7 +113,7 @@ function oldestFirst(a: Listed, b: Listed): number {
 function notShared(stores: readonly CheckpointStore[]): string {
   if (stores.length === 0) return "No checkpointer is configured, so only the log contains its transactions.";
   const where = stores.map(({ location }) => location).join(", ");
-  return `The checkpoint store ${where} is not known to be shared by all nodes: set "shared-store": true on it if it is.`;
+  return `The checkpoint store ${where} is not known to be shared by all nodes. If it is, set "shared-store": true on it.`;
 }
 
 function noneOf(refusals: ReadonlyMap<string, number>): string {

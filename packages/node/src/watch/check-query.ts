@@ -17,13 +17,13 @@ export function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: W
       : `heartbeatMs must be a number of milliseconds above 0, not ${heartbeatMs}`);
   if (problem === undefined) return;
   throw new CairnError("REQUEST_INVALID", `Not a valid watch: ${problem}.`, {
-    hint: "A watch takes a bucket, a namespace, the transaction after which it begins (from), that transaction's time (from-time), and heartbeat.",
+    hint: "Use only these parameters: bucket, namespace, the transaction after which the watch begins (from), that transaction's time (from-time), and heartbeat.",
   });
 }
 
 function fromTimeProblem(fromTime: string, from: TxId | undefined): string | undefined {
-  if (from === undefined) return "from-time requires from, the transaction whose time it is";
-  // A malformed time never equals the time of a transaction, so the log would wrongly be reported as having lost the
+  if (from === undefined) return "from-time requires from, which must be the transaction with this time";
+  // A malformed time never equals the time of a transaction, so the log would mistakenly be reported as having lost the
   // transaction.
   return Number.isNaN(Date.parse(fromTime))
     ? `${JSON.stringify(fromTime)} is not an ISO 8601 time`

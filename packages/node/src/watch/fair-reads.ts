@@ -1,14 +1,14 @@
 import { setImmediate as yieldToEventLoop, setTimeout as delay } from "node:timers/promises";
 
-/** A reader: one watcher, for the duration of its watch. */
+/** A reader, which is one watcher for the duration of its watch. */
 export interface FairReader {
-  /** The number of reads performed for the reader. */
+  /** The number of reads that have been performed for the reader. */
   served: number;
-  /** Aborted when the watcher is gone; reads for which no other watcher waits are then dropped. */
+  /** Aborted when the watcher has disconnected. Reads for which no other watcher is waiting are then dropped. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The result of a read. It is delivered immediately; the slot of the read is released after `pause`. */
+/** The result of a read. It is delivered immediately, but the slot of the read is released only after `pause`. */
 export interface FairRead<T> {
   readonly answer: T;
   readonly pause?: Promise<void> | undefined;
@@ -20,33 +20,36 @@ interface Waiter<T> {
   readonly reject: (error: unknown) => void;
 }
 
-/** A read that has not begun, and all readers waiting for it. */
+/** A read that has not begun, and all readers that are waiting for it. */
 interface Job<T> {
   readonly key: string;
   readonly read: () => Promise<FairRead<T>>;
   readonly waiters: Waiter<T>[];
 }
 
-/** The number of results delivered before yielding to the event loop. Each is written to a socket immediately. */
+/**
+ * The number of results that are delivered before the code yields to the event loop. Each result is written to a socket
+ * immediately.
+ */
 const MAX_ANSWERS_PER_TURN = 32;
 
 /**
- * The pause relative to the time worked. Watches use at most a fifth of the thread's time and leave the rest to
- * indexing.
+ * The length of a pause as a multiple of the preceding working time. Watches thus use at most a fifth of the thread's
+ * time and leave the rest to indexing.
  */
 const PAUSE_FACTOR = 4;
 const MAX_PAUSE_MS = 200;
 
-/** Leaves the thread to other work after `busyMs` of work for watches. */
+/** Pauses after `busyMs` of work for watches, so that the thread can do other work. */
 export async function pauseAfter(busyMs: number): Promise<void> {
   const ms = Math.min(MAX_PAUSE_MS, busyMs * PAUSE_FACTOR);
   if (ms >= 1) await delay(ms);
 }
 
 /**
- * Schedules reads for many readers, at most `limit` at a time, so that no reader waits for all the others. Slots are
- * assigned alternately to the read that has waited longest, so that every reader is served, and to the read whose
- * reader has been served least, so that newcomers do not wait until all earlier readers have been served again.
+ * Schedules reads for many readers, at most `limit` at a time, so that no reader must wait for all the others. Slots
+ * are assigned alternately to the read that has waited longest, so that every reader is served, and to the read whose
+ * reader has been served least often, so that new readers do not wait until all earlier ones have been served again.
  * Requests for the same key share one read if it has not begun: data read after the requests is recent enough for all
  * of them.
  */
@@ -61,7 +64,10 @@ export class FairReads<T> {
     this.#limit = limit;
   }
 
-  /** Returns the result of `read`, or undefined if the reader was gone before its turn. Reads with the same `key` are interchangeable. */
+  /**
+   * Returns the result of `read`, or undefined if the reader disconnected before its turn. Reads with the same `key`
+   * are interchangeable.
+   */
   async read(reader: FairReader, key: string, read: () => Promise<FairRead<T>>): Promise<T | undefined> {
     return await new Promise((resolve, reject) => {
       const waiter = { reader, resolve, reject };

@@ -6,7 +6,9 @@ import { filtered, filterKey, type WatchFilter } from "./watch-router.ts";
 export interface RecentBounds {
   readonly recentTransactions: number;
   readonly recentBytes: number;
-  /** Approximate: a page contains at least one whole transaction, however large. */
+  /**
+   * The approximate size of a page in bytes. A page contains at least one whole transaction, no matter how large it is.
+   */
   readonly recentPageBytes: number;
 }
 
@@ -14,13 +16,16 @@ export interface RecentBounds {
 export interface RecentPage {
   readonly events: readonly TransactionEvent[];
   readonly bytes: number;
-  /** The transaction up to which the page is complete, if more follows it. */
+  /** The transaction up to which the page is complete; undefined if no further changes follow. */
   readonly upTo: TxId;
   readonly txTime: string | null;
   readonly more: boolean;
 }
 
-/** The maximum number of shared pages, about as many as the recent past has. Pages retain the JSON of their events. */
+/**
+ * The maximum number of shared pages, which is about the number of pages in the recent past. Pages keep the JSON of
+ * their events in memory.
+ */
 const MAX_SHARED_PAGES = 64;
 
 /**
@@ -33,7 +38,7 @@ export class RecentPast {
   #events: TransactionEvent[] = [];
   #bytes = 0;
   #after: TxId = 0;
-  /** Only full pages; they do not change when more changes are added. */
+  /** The shared pages. Only full pages are shared, because they do not change when changes are added. */
   readonly #pages = new Map<string, RecentPage>();
 
   constructor(bounds: RecentBounds) {
@@ -45,7 +50,7 @@ export class RecentPast {
     return this.#after;
   }
 
-  /** Drops everything; the next changes added follow `after`. */
+  /** Drops everything. The changes that are added next must follow `after`. */
   forget(after: TxId): void {
     this.#events = [];
     this.#bytes = 0;

@@ -1,7 +1,7 @@
 import type { TxId } from "@cairn/client";
 import type { WatchEvent } from "./watch-event.ts";
 
-/** Events published together to the watchers of the same changes, which share them. */
+/** Events that are published together to the watchers of the same changes. The watchers share the array. */
 export interface Batch {
   readonly events: readonly WatchEvent[];
   /** The transaction up to which all events are in this batch or in earlier ones. */
@@ -16,7 +16,7 @@ export interface QueueBounds {
   readonly batches: number;
 }
 
-/** The reason why a subscription ended: its reader was too slow, or must read the past itself. */
+/** The reason why a subscription ended: either its reader was too slow, or the reader must read the past itself. */
 export type Lost = "slow" | "reread";
 
 /** The bounded queue of a live watcher. A reader that does not keep up loses its subscription, so that it cannot exhaust memory. */
@@ -26,7 +26,7 @@ export class Subscription {
   #queue: Batch[] = [];
   #bytes = 0;
   #lost: Lost | undefined;
-  /** Wakes the reader; undefined while the reader does not wait. */
+  /** Wakes the reader; undefined while the reader is not waiting. */
   #wake: (() => void) | undefined;
 
   constructor(bounds: QueueBounds, onClose: (subscription: Subscription) => void) {
@@ -46,7 +46,7 @@ export class Subscription {
   push(batch: Batch): void {
     if (this.#lost !== undefined) return;
     if (this.#queue.length >= this.#bounds.batches || this.#bytes + batch.bytes > this.#bounds.bytes) {
-      // A reader that has taken everything so far is not slow, however large the next transaction.
+      // A reader that has taken everything so far is not slow, no matter how large the next transaction is.
       if (this.#queue.length > 0) return this.lose("slow");
     }
     this.#queue.push(batch);
@@ -69,7 +69,7 @@ export class Subscription {
     return batch;
   }
 
-  /** Waits until there may be a batch to take or the subscription has ended, at most `ms`. */
+  /** Waits until there may be a batch to take or the subscription has ended, but at most `ms`. */
   async changed(ms: number): Promise<void> {
     if (this.#queue.length > 0 || this.#lost !== undefined) return;
     await new Promise<void>((resolve) => {

@@ -3,30 +3,30 @@ import type { TransactionEvent } from "../index/read/transaction-event.ts";
 
 /** The changes to watch, and the transaction with which to begin. */
 export interface WatchQuery {
-  /** The bucket to watch; all by default. */
+  /** The bucket to watch. Defaults to all buckets. */
   readonly bucket?: string;
-  /** The namespace to watch, in `bucket` or in all buckets; all by default. */
+  /** The namespace to watch, in `bucket` or in all buckets. Defaults to all namespaces. */
   readonly namespace?: string;
   /**
-   * The transaction after which to begin; by default the last one indexed. If the transaction does not exist yet, the
-   * watch waits for it.
+   * The transaction after which to begin. Defaults to the last one that is indexed. If the transaction does not exist
+   * yet, the watch waits for it.
    */
   readonly from?: TxId;
   /**
-   * The time of transaction `from`, as known to the watcher. A log that lost its end contains other transactions under
-   * the same ids: if the time differs, the watch is refused rather than continued in another history.
+   * The time of transaction `from`, as the watcher knows it. A log that lost its end contains other transactions with
+   * the same ids. If the time differs, the watch is therefore refused instead of being continued in another history.
    */
   readonly fromTime?: string;
-  /** The time without an event after which a heartbeat is sent, in milliseconds; 10,000 by default. */
+  /** The time without an event after which a heartbeat is sent, in milliseconds. Defaults to 10,000. */
   readonly heartbeatMs?: number;
   /** Aborting this signal ends the watch, without an error. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Everything up to `txId` was delivered, so a watch can continue after it. The first event of each watch is a
- * heartbeat. `ahead` means that the watch waits for the transaction after which it begins, and `txId` is the last
- * transaction of the node.
+ * An event which means that everything up to `txId` has been delivered, so a watch can continue after it. The first
+ * event of each watch is a heartbeat. `ahead` means that the watch waits for the transaction after which it begins, and
+ * `txId` is the last transaction of the node.
  */
 export interface HeartbeatEvent {
   readonly type: "heartbeat";
@@ -36,10 +36,10 @@ export interface HeartbeatEvent {
 }
 
 /**
- * The last event of a watch. A new watch can continue after `txId`. `slow`: the reader did not keep up; `stopping`,
- * `not-ready`: the node is leaving its index, but other nodes can continue; `compacted`: the node no longer has the
- * following changes; `regressed`: the log lost transactions that the watcher saw, so the watcher must list and then
- * watch.
+ * The last event of a watch. A new watch can continue after `txId`. The reason is `slow` if the reader did not keep up,
+ * `stopping` or `not-ready` if the node is leaving its index (other nodes can continue), `compacted` if the node no
+ * longer has the following changes, and `regressed` if the log lost transactions that the watcher had received. In the
+ * last case, the watcher must list the documents and then watch again.
  */
 export interface CutoffEvent {
   readonly type: "cutoff";
@@ -56,8 +56,8 @@ export type CutoffReason = "slow" | "stopping" | "not-ready" | "compacted" | "re
 export type WatchEvent = TransactionEvent | HeartbeatEvent | CutoffEvent;
 
 /**
- * A watch, which can be iterated once, by event or by batch (never empty). Watchers of the same changes get the same array. The first step
- * throws `NOT_READY`, `WATCH_COMPACTED` or `REQUEST_INVALID`.
+ * A watch. It can be iterated once, either by event or by batch. Batches are never empty, and watchers of the same
+ * changes receive the same array. The first step may throw `NOT_READY`, `WATCH_COMPACTED` or `REQUEST_INVALID`.
  */
 export interface Watch extends AsyncIterable<WatchEvent> {
   batches(): AsyncIterable<readonly WatchEvent[]>;

@@ -20,7 +20,10 @@ export interface FeedBounds extends RecentBounds {
   readonly pageBytes: number;
 }
 
-/** The default bounds. 1,000 stalled watchers together hold about the bytes of one queue, because they share the same recent past. */
+/**
+ * The default bounds. Even 1,000 stalled watchers together hold only about the bytes of one queue, because they share
+ * the same recent past.
+ */
 export const FEED_BOUNDS: FeedBounds = {
   queue: { bytes: 4 * 1024 * 1024, batches: 4_096 },
   recentTransactions: 8_192,
@@ -46,21 +49,21 @@ export interface FeedEnd {
 }
 
 /**
- * Publishes the changes of one index to all its watchers. It reads the rows of the index once for all watchers, after
- * indexing and without delaying it. Without watchers, it does nothing.
+ * Publishes the changes of one index to all its watchers. The rows of the index are read once for all watchers, after
+ * they have been indexed and without delaying the indexing. If there are no watchers, nothing is read.
  */
 export class WatchFeed {
   readonly source: WatchSource;
   readonly listener: FeedListener;
   readonly #bounds: FeedBounds;
   readonly #router = new WatchRouter();
-  /** Watchers that wait for a transaction that is not indexed yet. */
+  /** The watchers that are waiting for a transaction that has not been indexed yet. */
   readonly #arrivals = new Set<() => void>();
   /** The recent changes, up to `#position`. */
   readonly #recent: RecentPast;
   #position: TxId = 0;
   #positionTime: string | null = null;
-  /** Whether pages are read and published. The recent past is known only while they are. */
+  /** True while pages are being read and published. Only then is the recent past known. */
   #running = false;
   #wake: (() => void) | undefined;
   #end: FeedEnd | undefined;
@@ -72,12 +75,12 @@ export class WatchFeed {
     this.#recent = new RecentPast(bounds);
   }
 
-  /** The reason why the feed ended; undefined until it has. */
+  /** The reason why the feed ended; undefined until then. */
   get ended(): FeedEnd | undefined {
     return this.#end;
   }
 
-  /** The last transaction published to subscribers. */
+  /** The last transaction that was published to subscribers. */
   get position(): { readonly txId: TxId; readonly txTime: string | null } {
     return { txId: this.#position, txTime: this.#positionTime };
   }
@@ -93,7 +96,7 @@ export class WatchFeed {
     if (this.#arrivals.size > 0) for (const arrived of this.#arrivals) arrived();
   }
 
-  /** Ends all watches. Events published before are still delivered. */
+  /** Ends all watches. Events that have already been published are still delivered. */
   end(end: FeedEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
@@ -102,7 +105,7 @@ export class WatchFeed {
     for (const arrived of this.#arrivals) arrived();
   }
 
-  /** Waits until the index has `txId`, the feed has ended, `signal` is aborted, or `ms` have passed. */
+  /** Waits until the index contains `txId`, the feed has ended, `signal` is aborted, or `ms` have passed. */
   async arrival(txId: TxId, ms: number, signal: AbortSignal | undefined): Promise<void> {
     const isOver = (): boolean =>
       this.source.position.txId >= txId || this.#end !== undefined || signal?.aborted === true;
@@ -124,9 +127,9 @@ export class WatchFeed {
   }
 
   /**
-   * Subscribes to everything after `after`. Returns undefined if `after` is older than the recent past, or if more than a page of the
-   * recent past follows `after`: the caller then uses {@link recent} or reads the past itself, and subscribes later. `after` must not be
-   * beyond the index.
+   * Subscribes to everything after `after`. Returns undefined if `after` is older than the recent past, or if more than
+   * a page of the recent past follows `after`. In that case, the caller uses {@link recent} or reads the past itself,
+   * and subscribes later. `after` must not be beyond the index.
    */
   subscribe(filter: WatchFilter, after: TxId): Subscription | undefined {
     if (!this.#running) {
@@ -180,7 +183,7 @@ export class WatchFeed {
   }
 
   async #run(): Promise<void> {
-    // Yield first, so that the caller that began the feed gets subscribed.
+    // The feed yields first, so that the caller that began it can subscribe.
     await yieldToEventLoop();
     try {
       while (this.#end === undefined && this.#router.size > 0) {
@@ -215,14 +218,14 @@ export class WatchFeed {
   }
 
   async #publish(page: ChangesPage): Promise<void> {
-    // Never publish from an index that the node has left.
+    // Nothing must be published from an index that the node has left.
     if (this.#end !== undefined) return;
     const begunAt = performance.now();
     this.#position = page.upTo;
     this.#positionTime = page.txTime;
     this.#remember(page);
     this.#router.publish(page);
-    // Let watchers write their events before continuing.
+    // Watchers can write their events before the feed continues.
     await yieldToEventLoop();
     await pauseAfter(performance.now() - begunAt);
   }
@@ -232,7 +235,7 @@ export class WatchFeed {
       this.#recent.add(transactions);
       return;
     }
-    // Evicted content must no longer be delivered, not even to watchers that have yet to read earlier changes.
+    // Evicted content must no longer be delivered, not even to watchers that have not read earlier changes yet.
     this.#recent.forget(upTo);
     for (const subscription of this.#router.subscriptions())
       if (subscription.waiting > 0) subscription.lose("reread");

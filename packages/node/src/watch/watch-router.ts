@@ -3,19 +3,19 @@ import type { Batch, Subscription } from "./subscription.ts";
 import { type WatchQuery } from "./watch-event.ts";
 import { changesBytes, type TransactionEvent, type WatchChange } from "../index/read/transaction-event.ts";
 
-/** The changes to watch; all by default. */
+/** The changes to watch. Defaults to all changes. */
 export type WatchFilter = Pick<WatchQuery, "bucket" | "namespace">;
 
 interface Group {
   readonly subscriptions: Set<Subscription>;
-  /** The events collected while a page is published; empty otherwise. */
+  /** The events that are collected while a page is being published; empty at other times. */
   events: TransactionEvent[];
   bytes: number;
 }
 
 /**
- * Routes changes to their watchers by lookup, so that the cost of a change depends only on its own watchers. Watchers
- * of the same changes form a group and get the same batches.
+ * Routes changes to their watchers by lookup, so that the cost of a change depends only on the watchers of that change.
+ * Watchers of the same changes form a group and receive the same batches.
  */
 export class WatchRouter {
   readonly #groups = new Map<string, Group>();

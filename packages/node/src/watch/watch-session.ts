@@ -9,23 +9,23 @@ import { type FeedEnd, timeOf, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;
 /**
- * The bounds of a page of the past. Each lagging reader keeps one page in memory, so that even a thousand readers need
+ * The bounds of a page of the past. Each lagging reader keeps one page in memory, so even a thousand readers need
  * little memory.
  */
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
 /**
- * The size of the first page. Each further page is twice as large. If a thousand readers connect at once, each of them
- * thus gets its first events soon.
+ * The size of the first page. Each further page is twice as large. If a thousand readers connect at the same time, each
+ * of them thus receives its first events soon.
  */
 const FIRST_TRANSACTIONS = 32;
 
 const SLOW: FeedEnd = {
   reason: "slow",
-  message: "The reader is slower than the changes. Open the watch again from here.",
+  message: "The reader is slower than the changes. Open the watch again after this transaction.",
 };
 
-/** The position of a watch: everything up to `txId` was delivered. */
+/** The position of a watch. Everything up to `txId` has been delivered. */
 interface Place {
   readonly txId: TxId;
   readonly txTime: string | null;
@@ -56,7 +56,7 @@ async function* watchBatches(
   }
 }
 
-/** One watch: reads the past at the speed of its reader, then follows the feed. */
+/** One watch. It reads the past at the speed of its reader, and then follows the feed. */
 class WatchSession {
   readonly #feed: WatchFeed;
   readonly #query: WatchQuery;
@@ -64,7 +64,7 @@ class WatchSession {
   readonly #reader: FairReader;
   #place: Place;
   #deliveredAt = performance.now();
-  /** Whether this session has cut off its watch. When a feed ends, its cutoff comes last. */
+  /** True once this session has cut off its watch. When a feed ends, its cutoff comes last. */
   #cut = false;
 
   constructor(feed: WatchFeed, query: WatchQuery) {
@@ -100,7 +100,7 @@ class WatchSession {
       } finally {
         subscription.close();
       }
-      // The feed would merely notice again that it cannot deliver the following changes.
+      // The feed would only detect again that it cannot deliver the following changes.
       reread = subscription.lost === "reread";
     }
     const { ended } = this.#feed;
@@ -113,8 +113,8 @@ class WatchSession {
   }
 
   /**
-   * Checks that the transaction after which to begin is the one that the watcher means, and that all later changes
-   * still exist.
+   * Checks that the transaction after which the watch begins is the one that the watcher means, and that all later
+   * changes still exist.
    */
   async #checkBegin(): Promise<void> {
     const { txId } = this.#place;
@@ -131,7 +131,8 @@ class WatchSession {
   }
 
   /**
-   * Waits for the transaction after which to begin, since the watcher may come from a node that is ahead of this one.
+   * Waits for the transaction after which the watch begins, because the watcher may come from a node that is ahead of
+   * this one.
    */
   async *#awaitBegin(): AsyncGenerator<readonly WatchEvent[], void> {
     const { source } = this.#feed;
@@ -157,7 +158,7 @@ class WatchSession {
       page = await this.#feed.source.past(query, this.#reader);
     };
     if (page === undefined) yield* this.#orCutoff(read);
-    // Never deliver anything from an index that the node has left in the meantime.
+    // Nothing must be delivered from an index that the node has left in the meantime.
     if (page === undefined || this.#isOver) return;
     const { transactions, upTo, txTime } = page;
     this.#place = { txId: upTo, txTime: txTime ?? this.#place.txTime };
@@ -196,13 +197,16 @@ class WatchSession {
     }
   }
 
-  /** Advances to the feed's position: the queue is empty, so all published events were delivered or do not concern this watcher. */
+  /**
+   * Advances to the feed's position. The queue is empty, so all published events have been delivered or do not concern
+   * this watcher.
+   */
   #advance(): void {
     const { txId, txTime } = this.#feed.position;
     if (txId > this.#place.txId) this.#place = { txId, txTime };
   }
 
-  /** Returns the events of a batch without those already delivered by a page that was ahead of the feed. */
+  /** Returns the events of a batch, except those that a page ahead of the feed has already delivered. */
   #after({ events }: Batch): readonly WatchEvent[] {
     const { txId } = this.#place;
     const [first] = events;

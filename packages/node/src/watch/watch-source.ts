@@ -24,17 +24,17 @@ export interface WatchSource {
   newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
   /**
    * Reads changes for a lagging watcher. Watchers get fair shares of the reads, and indexing keeps its own share.
-   * Returns undefined if the reader was gone before its turn.
+   * Returns undefined if the reader disconnected before its turn.
    */
   past(query: Omit<ChangesQuery, "upTo">, reader: FairReader): Promise<ChangesPage | undefined>;
   /**
-   * Returns the position at which a watch (of `bucket`) after `txId` would begin. Does not wait for reads of the past. Returns undefined if
-   * the reader is gone.
+   * Returns the position at which a watch (of `bucket`) after `txId` would begin. It does not wait for reads of the
+   * past. Returns undefined if the reader has disconnected.
    */
   place(txId: TxId, bucket: string | undefined, reader: FairReader): Promise<WatchPlace | undefined>;
 }
 
-/** The number of concurrent reads for lagging watchers. More would only delay indexing. */
+/** The number of concurrent reads for lagging watchers. More reads would only delay indexing. */
 const MAX_PAST_READS = 2;
 /**
  * The number of concurrent reads of the position at which a watch begins. They read only a few rows each, and overtake
@@ -42,7 +42,7 @@ const MAX_PAST_READS = 2;
  */
 const MAX_PLACE_READS = 16;
 
-/** Returns the changes of `index` as a source of watches. Passes read errors to `suspect` as well. */
+/** Returns the changes of `index` as a source of watches. Errors of reads are also passed to `suspect`. */
 export function indexChanges(index: IndexStore, suspect: (error: unknown) => void): WatchSource {
   const pages = new FairReads<ChangesPage>(MAX_PAST_READS);
   const places = new FairReads<WatchPlace>(MAX_PLACE_READS);
@@ -61,7 +61,7 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     const begunAt = performance.now();
     const { txId } = index.state;
     const answer = await newest(query);
-    // While nothing is being indexed, no time has to be left for indexing.
+    // While no message is being indexed, no time needs to be left for indexing.
     const pause = index.state.txId === txId ? undefined : pauseAfter(performance.now() - begunAt);
     return { answer, pause };
   };
@@ -71,8 +71,8 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     },
     newest,
     past: (query, reader) => pages.read(reader, JSON.stringify(query), () => inTurn(query)),
-    // This reads only two rows, so that new watchers immediately learn where their watch begins, however many others
-    // are reading the past.
+    // This reads only two rows, so that new watchers immediately learn where their watch begins, no matter how many
+    // others are reading the past.
     place: (txId, bucket, reader) =>
       places.read(reader, JSON.stringify([txId, bucket]), async () => ({
         answer: await guarded(async (rows, upTo) => ({

@@ -185,7 +185,9 @@ describe("a node that joins a log on NATS", () => {
     expect(await failureOf(c)).toBe("LOG_TRIMMED");
     const { failure } = await c.status();
     expect(failure?.message).toContain("before message 11");
-    expect(failure?.hint).toContain("A ready node of this log can save one: cairn checkpoint create.");
+    expect(failure?.hint).toContain(
+      "Or save a checkpoint on a ready node of this log: cairn checkpoint create.",
+    );
     // The hint is followed literally, with the store mounted again.
     await mkdir(path.join(scene.folder, "checkpoints"));
     await put(a, 12, 13, "z");

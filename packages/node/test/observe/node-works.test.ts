@@ -234,7 +234,7 @@ it("a node logs saved and restored checkpoints with their cost, and logs rounds 
   const bytes: unknown = expect.any(Number);
   for (const line of [
     { level: debug, msg: "no checkpoint to restore", outcome: "none", bytes: 0 },
-    { level: debug, msg: "checkpoint: looking at the store" },
+    { level: debug, msg: "looking at the checkpoint store" },
     { level: info, msg: "checkpoint saved", outcome: "saved", txId: 2, bytes },
     {
       level: debug,

@@ -242,7 +242,7 @@ describe("GET /api/v1/watch of other nodes", () => {
     expect(await answer.json()).toEqual({
       error: {
         code: "WATCH_COMPACTED",
-        message: "This node no longer has all changes after transaction 5: a watch can begin at 40 or later.",
+        message: "This node no longer has all changes after transaction 5. A watch can begin at 40 or later.",
         hint: expect.stringContaining("List"),
       },
       floor: 40,

@@ -44,11 +44,12 @@ export interface Applied {
 }
 
 /**
- * Computes the effects of a batch of messages on an index: a pure function of the messages and of the preceding state,
- * which `reader` reads. The resulting rows do not depend on how a log is divided into batches (as long as it is divided
- * where {@link decodeBatches} and `batchLength` require). The birth record creates no rows except its outcome.
- * `remembered` is the number of transactions after which an idempotency id is forgotten (part of the index version;
- * only tests set it), `fields` is the known state of the indexed fields, and `window` contains the chains.
+ * Computes the effects of a batch of messages on an index. They are a pure function of the messages and of the
+ * preceding state, which is read from `reader`. The resulting rows do not depend on how a log is divided into batches
+ * (as long as it is divided where {@link decodeBatches} and `batchLength` require it). The birth record creates no row
+ * except its outcome. `remembered` is the number of transactions after which an idempotency id is forgotten (it is part
+ * of the index version, and only tests set it), `fields` is the known state of the indexed fields, and `window`
+ * contains the chains.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
@@ -63,7 +64,7 @@ export async function applyMessages(
   const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
   );
-  // Loaded before the keys are read, because policies may need further keys.
+  // Policies are loaded before the keys are read, because policies may need further keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
   await Promise.all([keys.load(reader), policies?.prepare(messages, touched, fields)]);
   const submissions = await Submissions.load(messages, before.txId, reader, remembered);
@@ -123,7 +124,7 @@ interface Context {
   readonly keys: KeyStates;
   /** The transaction's keys, in the order of its operations. */
   readonly touched: readonly (KeyState | undefined)[];
-  /** Undefined if the batch contains only documents. */
+  /** The policies and events of the batch; undefined if it contains only documents. */
   readonly policies: BatchPolicies | undefined;
 }
 
@@ -156,8 +157,8 @@ function applyOne(
 }
 
 /**
- * Returns the verdict on an id that was used before. Each id is applied once: a repetition refers to the first
- * transaction, and different content under the same id is rejected.
+ * Returns the verdict on an id that was used before. Each id is applied only once: a repetition refers to the first
+ * transaction, and different content with the same id is rejected.
  */
 function appliedBefore(first: Submission, hash: Uint8Array): Verdict {
   return Buffer.compare(first.contentHash, hash) === 0
@@ -178,7 +179,8 @@ const BORN_LATE = refusedFor("only the first message of a log is its birth recor
 
 function applyOperations({ ops, header }: LoggedTransaction, context: Context): Verdict {
   const { txId, time, keys, touched, policies } = context;
-  // Matches compare the state before the transaction, whatever their position among its operations.
+  // Match operations are compared with the state before the transaction, regardless of their position among its
+  // operations.
   const conflict = firstConflict(ops, touched) ?? policies?.conflict(ops);
   if (conflict !== undefined) return aborted(conflict);
   let replaced = 0;
@@ -223,7 +225,7 @@ function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): Inde
     "LOG_DIFFERENT",
     `The log was replaced: it is now ${birth.log}, but the index ends at transaction ${txId} of ${log.id}.`,
     {
-      hint: "Nothing of the new log was applied. The node joins again and compares its index with the log.",
+      hint: "Wait until the node has joined again and compared its index with the log. Nothing of the new log was applied.",
     },
   );
 }

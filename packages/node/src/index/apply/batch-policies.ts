@@ -18,7 +18,7 @@ import {
 import { Expiry, readScan, type Scanned } from "./expiry.ts";
 import { parseDocumentRowKey } from "../rows/row-keys.ts";
 
-/** The part of a batch other than its own documents: events, and the effects of policies. */
+/** The parts of a batch other than its own documents: events, and the effects of policies. */
 export class BatchPolicies {
   readonly #before: IndexState;
   readonly #active: ActivePolicies | undefined;
@@ -30,7 +30,7 @@ export class BatchPolicies {
   #expiry: Expiry | undefined;
   #swept: Swept | undefined;
   #scanned: Scanned | undefined;
-  /** The policies after the batch; `#active` are those in force throughout it. */
+  /** The policies after the batch. `#active` contains those in force throughout the batch. */
   #policies: StatePolicies | undefined;
   /** The keys of `#swept.tombstones`. */
   readonly #tombstones: KeyState[] = [];
@@ -90,7 +90,7 @@ export class BatchPolicies {
     for (const bucket of this.#swept.floors.keys()) this.#keys.collectBucket(bucket);
   }
 
-  /** Prepares the rows of documents for which nothing has to be read first. */
+  /** Prepares the rows of documents for which nothing needs to be read first. */
   async prepare(
     messages: readonly IndexedMessage[],
     touched: readonly (readonly (KeyState | undefined)[])[],
@@ -129,8 +129,8 @@ export class BatchPolicies {
   }
 
   /**
-   * Applies the effects of policies that follow every transaction, whatever its outcome. Returns undefined if there is
-   * nothing to wait for.
+   * Applies the effects of policies that follow every transaction, regardless of its outcome. Returns undefined if
+   * there is nothing to wait for.
    */
   after(txId: TxId, time: number, touched: readonly (KeyState | undefined)[]): Promise<void> | undefined {
     this.#expiry?.expire(txId, time);

@@ -12,13 +12,13 @@ export interface IndexedMessage {
   readonly decoded: DecodedMessage;
 }
 
-/** The bounds of a batch. All of its rows are in memory, and short-lived objects are cheaper than long-lived ones. */
+/** The bounds of a batch. All of its rows are in memory, and short-lived objects cost less than long-lived ones. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 2 * 1024 * 1024;
 
 /**
- * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a batch of its
- * own, because an eviction must read the versions that it removes from the store, and a batch follows a single set of
+ * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a separate batch,
+ * because an eviction must read from the store the versions that it removes, and a batch follows a single set of
  * policies.
  */
 export function* decodeBatches(messages: readonly LogMessage[]): Generator<IndexedMessage[], void> {
@@ -47,12 +47,16 @@ function isAlone(decoded: DecodedMessage): boolean {
   return decoded.ops.some(({ op }) => op === "evict" || op === "configure");
 }
 
-/** The bound while documents expire. Batches are then short, because all of these documents are in memory. */
+/**
+ * The maximum number of messages in a batch while documents expire. Such batches are short, because all of these
+ * documents are in memory.
+ */
 const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
 /**
- * Returns how many of `messages` may be applied as one batch, so that no message has to read from the store what an earlier message of the
- * batch did to history or to documents that are being scanned: history is swept by the first message of a batch.
+ * Returns how many of `messages` may be applied as one batch. The first message of a batch sweeps history. No message
+ * may depend on how an earlier message of the batch changed history, or documents that are being scanned, because these
+ * changes are not in the store yet.
  */
 export async function batchLength(
   messages: readonly IndexedMessage[],

@@ -7,7 +7,8 @@ import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { RowQueue } from "./row-queue.ts";
 
 /**
- * The maximum number of events that a transaction removes beyond the number that it records. Part of the index version.
+ * The maximum number of events that a transaction removes beyond the number that it records. It is part of the index
+ * version.
  */
 const MAX_EXTRA_REMOVALS = 100;
 
@@ -57,12 +58,12 @@ export class EventRows {
     return this.#count;
   }
 
-  /** The time before which there are no events; see {@link IndexState}. */
+  /** The time before which there are no events. See {@link IndexState}. */
   get from(): number {
     return this.#from;
   }
 
-  /** Records the events of a transaction, then removes events beyond the bounds. */
+  /** Records the events of a transaction, and then removes events beyond the bounds. */
   record(txId: TxId, time: number, events: readonly Uint8Array[]): void {
     const keys: Uint8Array[] = [];
     for (const [place, json] of events.entries()) {

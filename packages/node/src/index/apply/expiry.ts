@@ -22,7 +22,7 @@ import {
 import { RowQueue } from "./row-queue.ts";
 import type { StatePolicies } from "../rows/index-state.ts";
 
-/** The maximum number of due rows that a transaction examines. Part of the index version. */
+/** The maximum number of due rows that a transaction examines. It is part of the index version. */
 const DUE_PER_TRANSACTION = 100;
 
 /** Returns whether any document may be due at `time`. For `from`, see {@link IndexState}. */
@@ -38,8 +38,8 @@ function dueWithin(from: number, time: number): { gte: Uint8Array; lt: Uint8Arra
 
 /**
  * The documents that expire while a batch is applied. A document to which a rule applies is recorded under the time at
- * which it is due. At that time it is examined again, and deleted if its version is still the recorded one. Expiry
- * follows a transaction's own operations, so a document is never due in the transaction that writes it.
+ * which it is due. At that time, it is examined again, and deleted if its version is still the recorded one. Expiry
+ * takes place after a transaction's own operations, so a document is never due in the transaction that writes it.
  */
 export class Expiry {
   readonly #rules: ActivePolicies["expire"];
@@ -61,7 +61,7 @@ export class Expiry {
     this.#from = from;
   }
 
-  /** The time before which no document is due; see {@link IndexState}. */
+  /** The time before which no document is due. See {@link IndexState}. */
   get from(): number {
     return this.#from;
   }
@@ -147,10 +147,10 @@ export class Expiry {
   }
 }
 
-/** The number of documents of a bucket with a new rule that a transaction examines. Part of the index version. */
+/** The number of documents that a transaction examines in a bucket with a new rule. It is part of the index version. */
 const SCANNED_PER_TRANSACTION = 200;
 
-/** The point up to which a bucket was scanned; undefined if to its end. */
+/** The point up to which a bucket was scanned; undefined if it was scanned to its end. */
 export interface Scanned {
   readonly after: string | undefined;
 }

@@ -7,8 +7,8 @@ import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
 import type { KeyState } from "./key-states.ts";
 
 /**
- * Prepares the rows of documents that are about to be written. Does not use the store, which can be read in the
- * meantime.
+ * Prepares the rows of documents that are about to be written. It does not use the store, so the store can be read in
+ * the meantime.
  */
 export function makeRowsAhead(
   changes: FieldChanges,

@@ -20,10 +20,10 @@ import {
   versionValueTime,
 } from "../rows/version-values.ts";
 
-/*
- * History is swept cyclically: at intervals, a number of rows proportional to the number of versions superseded since
- * the previous sweep is examined. The cost of a version is therefore independent of the size of the index, and a
- * changed bound needs no additional work. These constants are part of the index version.
+/**
+ * History is swept cyclically. At intervals, a sweep examines a number of rows that is proportional to the number of
+ * versions superseded since the previous sweep. The cost of a version is therefore independent of the size of the
+ * index, and a changed bound requires no additional work. These constants are part of the index version.
  */
 /** The number of transactions from one sweep to the next. */
 const SWEEP_EVERY = 256;
@@ -39,8 +39,9 @@ const MAX_ROWS = 65_536;
 export const RECENT_TRANSACTIONS = 1_000;
 
 /**
- * The position at which the next sweep continues: the segment; the row key (hex) before which to continue, since sweeps
- * run backwards; and the stem (hex) of the current key, with the number of its newest versions that were seen and kept.
+ * The position at which the next sweep continues. It consists of the segment, the row key (in hex) before which to
+ * continue (sweeps run backwards), and the stem (in hex) of the current key with the number of its newest versions that
+ * were seen and kept.
  */
 type SweepCursor = NonNullable<IndexState["sweep"]>;
 
@@ -56,7 +57,7 @@ export interface Swept {
   cursor: SweepCursor | undefined;
 }
 
-/** Returns the number of transactions from `txId` to the next one that sweeps; 0 if `txId` itself sweeps. */
+/** Returns the number of transactions from `txId` to the next one that sweeps, or 0 if `txId` itself sweeps. */
 export function untilSweep(txId: TxId): number {
   return (SWEEP_EVERY - (txId % SWEEP_EVERY)) % SWEEP_EVERY;
 }
@@ -69,7 +70,7 @@ export interface SweepingTransaction {
   readonly superseded: number;
 }
 
-/** Sweeps a part of the history as it was before transaction `txId`. */
+/** Sweeps a part of the history as it was before the given transaction. */
 export async function sweepHistory(
   reader: KvReader,
   history: ActivePolicies["history"],
@@ -107,7 +108,7 @@ interface Written {
 /** The state of a sweep for the key whose versions it examines. */
 interface CurrentKey {
   stem: Uint8Array;
-  /** The number of its versions that were seen and are kept. */
+  /** The number of versions of the key that were seen and are kept. */
   seen: number;
   /** The write that superseded the next version to examine; undefined if it has not been looked up or is not needed. */
   newer: Written | undefined;
@@ -129,7 +130,7 @@ class Sweep {
     this.swept = { versions: [], tombstones: [], floors: new Map(), pruned: 0, cursor: undefined };
   }
 
-  /** Sweeps a segment from its last key to its first, so that a key's versions come newest first. */
+  /** Sweeps a segment from its last key to its first, so that the versions of a key come newest first. */
   async run(segment: Segment): Promise<void> {
     const gte = asKind(documentRowPrefix(segment.bucket), segment.kind);
     const resume = this.#resume?.segment === segment.name ? this.#resume : undefined;
@@ -157,8 +158,8 @@ class Sweep {
   }
 
   /**
-   * Examines a page of versions. Returns the key before which to continue (with `isJump` if in a new reading, because
-   * the next rows were removed), or "stopped" if the budget is exhausted.
+   * Examines a page of versions. Returns the key before which to continue, or "stopped" if the budget is exhausted.
+   * `isJump` is set if a new read must begin there, because the next rows were removed.
    */
   async #versions(segment: Segment, rows: readonly KvRow[], key: CurrentKey): Promise<Page | "stopped"> {
     const { bucket, bound } = segment;
@@ -229,7 +230,7 @@ class Sweep {
 
   /**
    * Returns the writes that superseded the newest versions of the keys in a page, each at the index of its version in
-   * the page; undefined for versions that cannot be beyond the bound.
+   * the page. Versions that cannot be beyond the bound have undefined instead.
    */
   async #supersedingAll(
     bound: Bound,
@@ -242,7 +243,8 @@ class Sweep {
     for (const [at, [key, value]] of rows.entries()) {
       if (isOfStem(key, stem)) continue;
       stem = versionStem(key);
-      // It was superseded later than it was written, so a version that is too young for its bound need not be looked up.
+      // A version is superseded later than it was written, so the superseding write of a version that is younger than
+      // the bound need not be looked up.
       if (!this.#isBeyond(bound, 1, writtenBy(checkedVersion(key, value)))) continue;
       places.push(at);
       rowKeys.push(Buffer.concat([Buffer.from([ROW.document]), stem]));

@@ -41,26 +41,26 @@ export interface KeyState {
   readonly bucket: BucketState;
   readonly rowKey: Buffer;
   /**
-   * The document as read. Dependent rows change only if the document did, and a row that was never written need not be
-   * removed.
+   * The document as it was read. Dependent rows change only if the document has changed, and a row that was never
+   * written need not be removed.
    */
   before: VersionValue | undefined;
-  /** The current value within the batch: a key has a document, a tombstone or neither, never both. */
+  /** The current value within the batch. A key has a document, a tombstone or neither, but never both. */
   document: VersionValue | undefined;
   tombstone: VersionValue | undefined;
-  /** The row keys of superseded versions; read only if the key is evicted. */
+  /** The row keys of superseded versions. They are read only if the key is evicted. */
   versions: Uint8Array[] | undefined;
-  /** The JSON of the last document put, from its message. */
+  /** The JSON of the last document that was put, taken from its message. */
   written: Uint8Array | undefined;
   ahead: RowsAhead | undefined;
-  /** Whether the store has a tombstone row, which must be removed when the key no longer has a tombstone. */
+  /** True if the store has a tombstone row, which must be removed when the key no longer has a tombstone. */
   storedTombstone: boolean;
   changed: boolean;
 }
 
 /**
- * The keys that a batch of transactions touches: read from the store together, changed in memory, and written as one
- * list of operations. Each transaction sees the changes of earlier ones in the batch.
+ * The keys that a batch of transactions touches. They are read from the store together, changed in memory, and written
+ * as one list of operations. Each transaction sees the changes made by earlier ones in the batch.
  */
 export class KeyStates {
   readonly #buckets = new Map<string, BucketState>();
@@ -83,7 +83,10 @@ export class KeyStates {
     return this.#written;
   }
 
-  /** Collects the keys of operations for {@link load}; returns them in the operations' order, undefined for operations without a key. */
+  /**
+   * Collects the keys of operations for {@link load}. Returns them in the order of the operations, with undefined for
+   * operations without a key.
+   */
   collect(ops: readonly LoggedOperation[]): (KeyState | undefined)[] {
     return ops.map(({ op, bucket, key }) => {
       if (bucket === "") return undefined;
@@ -152,7 +155,10 @@ export class KeyStates {
     touch(key);
   }
 
-  /** Reads the collected keys and buckets: two reads for any number of keys, and one more for each evicted key. */
+  /**
+   * Reads the collected keys and buckets. This takes two reads for any number of keys, and one more for each evicted
+   * key.
+   */
   async load(reader: KvReader): Promise<void> {
     const keys = this.#keys;
     const buckets = [...this.#buckets.values()];
@@ -183,7 +189,7 @@ export class KeyStates {
     }
   }
 
-  /** Makes `document` the key's current version; the previous one becomes history. */
+  /** Makes `document` the key's current version. The previous version becomes history. */
   put(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     if (key.document === undefined) {
       key.bucket.documents += 1;
@@ -209,9 +215,7 @@ export class KeyStates {
     this.#wrote(key, key.tombstone);
   }
 
-  /**
-   * Removes the key with its history. The key's versions must have been loaded, so an eviction is a batch of its own.
-   */
+  /** Removes the key with its history. The key's versions must have been loaded, so an eviction is a separate batch. */
   evict(key: KeyState, txId: TxId): void {
     if (key.document === undefined && key.tombstone === undefined) return;
     if (key.document === undefined) {
@@ -266,8 +270,8 @@ export class KeyStates {
 }
 
 /**
- * The maximum number of rows that are read one by one. If they are in memory, this takes microseconds, while a request
- * to another thread is a good part of the latency of a single write.
+ * The maximum number of rows that are read one by one. If the rows are in memory, this takes microseconds, whereas a
+ * request to another thread would account for a large part of the latency of a single write.
  */
 const MAX_SINGLE_READS = 8;
 

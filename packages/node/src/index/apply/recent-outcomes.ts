@@ -25,9 +25,9 @@ export interface CommitResult {
 const REMEMBERED_OUTCOMES = 1_024;
 
 /**
- * The outcomes of the newest transactions, for callers that wait for them. They are kept in a ring buffer, in which a
- * transaction overwrites the one `REMEMBERED_OUTCOMES` before it. The buffer belongs to one open index, so that no
- * outcome outlives its history.
+ * The outcomes of the newest transactions, for callers that wait for them. They are kept in a ring buffer with
+ * `REMEMBERED_OUTCOMES` slots, in which a new transaction overwrites the oldest one. The buffer belongs to one open
+ * index, so that no outcome outlives its history.
  */
 export class RecentOutcomes {
   readonly #ring: (AppliedTransaction | undefined)[] = Array.from({ length: REMEMBERED_OUTCOMES });

@@ -1,13 +1,13 @@
 import type { KvOperation, KvRow } from "@cairn/kv";
 
 /**
- * A queue of rows in key order, used while a batch is applied: the first rows of the store, up to the number that the
- * batch may take, and the rows that the batch adds. The taken rows do not depend on how the log is divided into
- * batches.
+ * A queue of rows in key order that is used while a batch is applied. It contains the first rows of the store, up to
+ * the number that the batch may take, and the rows that the batch adds. Which rows are taken does not depend on how the
+ * log is divided into batches.
  */
 export class RowQueue {
   readonly #stored: readonly KvRow[];
-  /** The added rows in key order; most are added at the end. */
+  /** The added rows in key order. Most of them are added at the end. */
   readonly #added: KvRow[] = [];
   readonly #removed: Uint8Array[] = [];
   #nextStored = 0;

@@ -6,8 +6,8 @@ import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
 
 /**
- * The number of transactions for which an idempotency id is remembered: a repetition within that range is not applied
- * again. Part of the index version, because every node must forget an id at the same transaction.
+ * The number of transactions for which an idempotency id is remembered. A repetition within that range is not applied
+ * again. The number is part of the index version, because every node must forget an id at the same transaction.
  */
 export const REMEMBERED_TRANSACTIONS = 1_000_000;
 
@@ -34,7 +34,7 @@ export class Submissions {
     this.#remembered = remembered;
   }
 
-  /** Reads the stored records of the ids of `messages`, which follow transaction `before`. */
+  /** Reads the stored records for the ids in `messages`, which follow transaction `before`. */
   static async load(
     messages: readonly IndexedMessage[],
     before: TxId,
@@ -70,7 +70,7 @@ export class Submissions {
     const floor = last - this.#remembered;
     for (const { txId } of this.#expired) yield { type: "del", key: txRowKey(ROW.submissionOrder, txId) };
     for (const { txId, id } of this.#addedOrder) {
-      // A batch longer than the memory forgets ids that it added itself.
+      // A batch that is longer than the number of remembered transactions forgets ids that it added itself.
       if (txId <= floor) continue;
       const key = txRowKey(ROW.submissionOrder, txId);
       yield { type: "put", key, value: sealed(key, Buffer.from(id, "utf8")) };

@@ -5,12 +5,12 @@ import { ChainWindow, LINK_SPAN, linkBefore } from "./chain-window.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { ROW, txRowKey } from "../rows/row-keys.ts";
 
-/** The number of newest links that are all reported; before them, the distances between reported links double. */
+/** The number of newest links that are all reported. Before these, the distances between reported links double. */
 const CONSECUTIVE_LINKS = 8;
 
 /**
- * Returns the chains' values at a transaction. Undefined if the transaction is still to come, or if it is too old and not a link: then the
- * value at {@link linkBefore} is known.
+ * Returns the chains' values at a transaction. Undefined if the transaction has not been applied yet, or if it is too
+ * old and not a link. In the latter case, the value at {@link linkBefore} is known.
  */
 export async function chainValueAt(
   reader: KvReader,
@@ -54,7 +54,8 @@ export async function readChains(
 }
 
 /**
- * Returns transactions of links, at distances that grow towards the oldest, so that the point where two histories part is roughly known.
+ * Returns transactions of links at distances that grow towards the oldest, so that the point where two histories
+ * diverge is roughly known.
  */
 function reportedLinks(txId: TxId): TxId[] {
   const links: TxId[] = [];

@@ -63,7 +63,7 @@ interface Effect {
  * transactions.
  */
 export class ChainWindow {
-  // Zero before a log's first transaction, if that transaction's id is not 1.
+  // The entries before a log's first transaction are zero if that transaction's id is not 1.
   readonly #identities = Buffer.alloc(SLOTS * IDENTITY_BYTES);
   readonly #effects = Buffer.alloc(SLOTS * EFFECT_BYTES);
   readonly #links = new Map<TxId, Link>();
@@ -100,7 +100,7 @@ export class ChainWindow {
     return window;
   }
 
-  /** Returns the last transaction of the chains. */
+  /** Returns the last transaction that the chains contain. */
   get txId(): TxId {
     return this.#last;
   }
@@ -184,7 +184,7 @@ export class ChainWindow {
     for (const txId of this.#links.keys()) if (txId < keptFrom(last) - 1) this.#links.delete(txId);
   }
 
-  /** Compares links with entries. They are in different rows, one of which could be missing or outdated. */
+  /** Compares links with entries. They are stored in different rows, one of which could be missing or outdated. */
   #check(offset: TxId): void {
     for (let txId = keptFrom(this.#last) - 1; txId <= this.#last; txId += LINK_SPAN) {
       const link = this.#links.get(txId);
@@ -222,9 +222,9 @@ export class ChainWindow {
 
 /** A batch of messages that extends the chains. */
 export interface ChainBatch {
-  /** Adds the next message. `isReadable` is whether the message could be decoded. */
+  /** Adds the next message. `isReadable` is true if the message could be decoded. */
   add(message: LogMessage, isReadable: boolean, effect: Effect): void;
-  /** Returns the rows of the chains, to be written with those of the messages. */
+  /** Returns the rows of the chains, which must be written together with those of the messages. */
   rows(): KvOperation[];
   /** Extends the chains after the rows have been written. */
   commit(): void;

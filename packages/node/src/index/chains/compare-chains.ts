@@ -3,21 +3,21 @@ import type { Chains, ChainValue, TxId } from "@cairn/client";
 /** The difference between the histories of two indexes of one log. */
 export interface Divergence {
   /**
-   * `history` means that the indexes applied different messages, `effects` that they applied the same messages
-   * differently.
+   * `history` means that the indexes applied different messages. `effects` means that they applied the same messages
+   * with different results.
    */
   readonly kind: "history" | "effects";
   /**
-   * The newest transaction up to which the two are known to agree (0 if none), and the oldest at which they are known
-   * to differ.
+   * The newest transaction up to which the two indexes are known to agree (0 if there is none). `differAt` is the
+   * oldest transaction at which they are known to differ.
    */
   readonly agreeAt: TxId;
   readonly differAt: TxId;
 }
 
 /**
- * Compares another index's chains with those of this index; `own` returns the latter's known value at a transaction.
- * The newest value that both know is decisive, since it covers everything before it. Older values show approximately
+ * Compares another index's chains with those of this index. `own` returns this index's known value at a transaction.
+ * The newest value that both know is decisive, because it covers everything before it. Older values show approximately
  * where the two diverge. Returns undefined if they agree, or share no transaction with known values. Effects are
  * compared only between indexes of the same version.
  */

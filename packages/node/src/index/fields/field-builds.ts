@@ -11,7 +11,7 @@ import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
-/** The number of pages of documents in one step; a page has a few hundred documents. */
+/** The number of pages of documents in one step. A page has a few hundred documents. */
 const PAGES_PER_STEP = 32;
 /** The number of documents between two yields to the event loop. */
 const DOCUMENTS_PER_TURN = 256;
@@ -23,14 +23,14 @@ const FIELDS_REMOVED_PER_STEP = 100;
 const EMPTY = new Uint8Array(0);
 
 /**
- * Indexed fields that are being built, each with the document row up to which it is built (empty if the build has not
- * begun). All other fields are complete. Rows of later documents are left to the build.
+ * The indexed fields that are being built, each with the document row up to which it has been built (empty if the build
+ * has not begun). All other fields are complete. Rows of later documents are left to the build.
  */
 type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
 /**
- * Returns the indexed fields by bucket. Omits buckets in which no build has begun, since documents written there are
- * left to the build.
+ * Returns the indexed fields by bucket. Omits buckets in which no build has begun, because the build will process the
+ * documents that are written there.
  */
 export function begunFields(
   indexed: ActivePolicies["indexed"],
@@ -56,7 +56,7 @@ export interface FieldWork extends FieldKnowledge {
   readonly removals: readonly number[];
 }
 
-/** Returns an empty work list, without known counts. */
+/** Returns an empty list of work, without any known counts. */
 export function noFieldWork(): FieldWork {
   return { builds: new Map(), removals: [], counts: new FieldCounts() };
 }
@@ -96,16 +96,16 @@ export function fieldWorkRows(
 
 /** Callbacks for a step. */
 export interface FieldStep {
-  /** Returns whether another writer waits for the step to end. */
+  /** Returns whether another writer is waiting for the step to end. */
   isWanted(): boolean;
   /** Reports the number of further documents processed. */
   onDocuments(count: number): void;
 }
 
 /**
- * Does part of the work; nothing may be applied in the meantime. Ends after one page of documents if another writer is
- * waiting, otherwise after PAGES_PER_STEP. Each page is a batch, so that a killed node continues after the last one.
- * After an error, the work must be read again.
+ * Does part of the work. No message may be applied in the meantime. The step ends after one page of documents if
+ * another writer is waiting, and otherwise after `PAGES_PER_STEP` pages. Each page is a batch, so that a killed node
+ * later continues after the last one. After an error, the work must be read again.
  */
 export async function stepFieldWork(
   kv: KvStore,
@@ -148,8 +148,8 @@ class FieldBuild {
   }
 
   /**
-   * Continues after the document row `after` (if empty, with the first one). Returns the row up to which the fields are
-   * built; undefined if they are complete.
+   * Continues after the document row `after`, or begins with the first document if `after` is empty. Returns the row up
+   * to which the fields have been built; undefined if they are complete.
    */
   async go(bucket: string, after: Uint8Array, step: FieldStep): Promise<Uint8Array | undefined> {
     const prefix = documentRowPrefix(bucket);
@@ -193,15 +193,18 @@ class FieldBuild {
     await changes.addTo(rows, this.#kv, this.#counts);
     for (const { id } of this.#indexes) rows.push(built(fieldKey(ROW.fieldBuild, id)));
     this.#writing = this.#kv.batch(rows).then(() => this.#counts.written());
-    // The store has copied the rows. If they were kept until the write ends, they would be promoted to the old
-    // generation, which costs an eighth of the time.
+    // The store has copied the rows. If they were kept until the write ends, the garbage collector would promote them
+    // to the old generation, which would cost an eighth of the time.
     rows.length = 0;
     // The next write awaits this one and receives its error.
     this.#writing.catch(() => {});
   }
 }
 
-/** Removes rows of removed fields, of several at once if they have few. Returns the fields with remaining rows. */
+/**
+ * Removes rows of removed fields, and handles several fields at once if they have few rows. Returns the fields with
+ * remaining rows.
+ */
 async function remove(kv: KvStore, removals: readonly number[]): Promise<readonly number[]> {
   const rows: KvOperation[] = [];
   let at = 0;

@@ -23,7 +23,7 @@ interface FieldRow {
   readonly put: KvOperation;
 }
 
-/** The prepared rows of a document, created before it is known whether its transaction commits. */
+/** The rows of a document that were prepared before it was known whether its transaction commits. */
 export interface RowsAhead {
   /** The document's JSON from its message. */
   readonly written: Uint8Array;
@@ -32,8 +32,8 @@ export interface RowsAhead {
 }
 
 /**
- * Rows of indexed fields to add and remove, with their counters. Distinct values are few, so the common parts of their
- * rows are cached.
+ * The rows of indexed fields that must be added and removed, with their counters. There are few distinct values, so the
+ * common parts of their rows are cached.
  */
 export class FieldChanges {
   readonly #values = new Map<number, Map<string, ValueChange>>();
@@ -62,7 +62,7 @@ export class FieldChanges {
     const changes: number[] = [];
     for (const [id, values] of this.#values) {
       for (const [text, value] of values) {
-        // They are in order of the value, because the store finds neighboring rows faster.
+        // The rows are ordered by value, because the store finds neighboring rows faster.
         for (const row of value.rows) rows.push(row);
         value.rows.length = 0;
         if (value.by === 0) continue;

@@ -18,23 +18,23 @@ export interface FieldCount {
 }
 
 /**
- * A write-through cache of the numbers of documents by value, for the writer of one store, so that counts of recent
- * batches need not be read again. New counts become valid once they are written.
+ * A write-through cache of the numbers of documents by value. It belongs to the writer of one store, which need not
+ * read the counts of recent batches again. New counts become valid once they have been written.
  */
 export class FieldCounts {
   #known = new Map<number, Map<string, FieldCount>>();
   #size = 0;
   #set: FieldCount[] = [];
 
-  /** Returns the count of a value of an indexed field, to be read with {@link read}. */
+  /** Returns the count of a value of an indexed field. The count must then be read with {@link read}. */
   find(id: number, text: string): FieldCount {
     const known = this.#known.get(id)?.get(text);
     return known ?? { id, text, key: fieldCountKey(id, text), stored: undefined, next: 0 };
   }
 
   /**
-   * Returns the counts as of the last call of {@link written}; 0 if there is no row. Discards counts that were set
-   * since.
+   * Returns the counts as of the last call of {@link written}; 0 if there is no row. Discards counts that have been set
+   * since then.
    */
   async read(reader: KvReader, counts: readonly FieldCount[]): Promise<number[]> {
     this.#set = [];

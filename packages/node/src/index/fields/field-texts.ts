@@ -7,8 +7,8 @@ import { asBuffer } from "../rows/row-keys.ts";
 import { VERSION_HEAD, type VersionValue, versionValueJson } from "../rows/version-values.ts";
 
 /**
- * The values under which a document is indexed, one for each indexed field of its bucket; undefined for fields without
- * an indexable value.
+ * The values under which a document is indexed, one for each indexed field of its bucket. The value is undefined if the
+ * field has no indexable value.
  */
 type FieldTexts = readonly (string | undefined)[];
 
@@ -16,9 +16,9 @@ type FieldTexts = readonly (string | undefined)[];
 interface Search {
   /** The names of the top-level members in the fields' paths, without duplicates. */
   readonly names: readonly Uint8Array[];
-  /** The results of the last call, reused by the next. */
+  /** The results of the last call. The next call reuses the array. */
   readonly places: readonly MemberPlace[];
-  /** For each field, the index of its name, and the rest of its path. */
+  /** For each field, the index of its name in `names`, and the rest of its path. */
   readonly fields: readonly { readonly name: number; readonly rest: readonly string[] }[];
   readonly known: KnownTexts;
 }
@@ -27,7 +27,7 @@ const searches = new WeakMap<readonly FieldIndex[], Search>();
 
 const NONE: FieldTexts = [];
 
-/** Returns the values under which a version's document is indexed; empty for a deletion. */
+/** Returns the values under which a version's document is indexed; an empty array for a deletion. */
 export function fieldTexts(value: VersionValue | undefined, indexes: readonly FieldIndex[]): FieldTexts {
   if (value === undefined) return NONE;
   const texts = plainTexts(value, VERSION_HEAD, indexes);

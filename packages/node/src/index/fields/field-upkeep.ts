@@ -4,12 +4,12 @@ import type { IndexState } from "../rows/index-state.ts";
 import { resolvable } from "../../concurrency/resolvable.ts";
 
 /**
- * The remaining work for the indexed fields of one store, and their known counts. Only the current writer may use it,
- * except {@link workArrives}.
+ * The remaining work for the indexed fields of one store, and their known counts. Except for {@link workArrives}, only
+ * the current writer may use it.
  */
 export class FieldUpkeep {
   readonly #kv: KvStore;
-  /** Undefined if the work must be read (again). */
+  /** The remaining work; undefined if it must be read, or read again. */
   #work: FieldWork | undefined;
   /** Wakes {@link workArrives}. */
   #changed: () => void = () => {};
@@ -23,7 +23,7 @@ export class FieldUpkeep {
     return this.#work;
   }
 
-  /** Records that a batch was written; `isConfigured` is whether it may have changed the indexed fields. */
+  /** Records that a batch was written. `isConfigured` is true if the batch may have changed the indexed fields. */
   written(isConfigured: boolean): void {
     this.#work?.counts.written();
     if (!isConfigured) return;
@@ -34,7 +34,7 @@ export class FieldUpkeep {
   /** Does part of the work. */
   async step(state: IndexState, step: FieldStep): Promise<void> {
     const work = await this.work();
-    // A failed step may have written some batches; only the store then knows the remaining work.
+    // A failed step may have written some batches, so the remaining work must be read from the store.
     this.#work = undefined;
     this.#work = await stepFieldWork(this.#kv, state, work, step);
   }

@@ -1,9 +1,9 @@
 import { asBuffer } from "../rows/row-keys.ts";
 
-/*
- * Finds members of a JSON object without parsing the rest. Only the indexed fields of a document matter, and parsing
- * all of it would cost four times as much. JSON other than an object whose names contain no escapes is left to the
- * parser.
+/**
+ * This file finds members of a JSON object without parsing the rest. Only the indexed fields of a document matter, and
+ * it would cost four times as much to parse the whole document. The parser handles any JSON other than an object whose
+ * names contain no escapes.
  */
 
 /** `"` in ASCII. */
@@ -19,7 +19,7 @@ const CLOSE_ARRAY = 0x5d;
 const SPACE = 0x20;
 
 /**
- * The range of a requested member's value: from `begin` up to but not including `end`; `begin` is -1 if there is no
+ * The range of a requested member's value, from `begin` up to but not including `end`. `begin` is -1 if there is no
  * such member.
  */
 export interface MemberPlace {
@@ -29,7 +29,7 @@ export interface MemberPlace {
 
 /**
  * Finds the members called `names` (UTF-8 without quotes) of the object in `json` that begins at `from`, and sets
- * `places`, one for each name. Of several members with the same name, the last one is used, as by JSON.parse. Returns
+ * `places`, one for each name. If several members have the same name, the last one is used, as JSON.parse does. Returns
  * false if the JSON is not an object or contains a name with an escape, and must therefore be parsed. `json` must be
  * valid.
  */
@@ -66,7 +66,10 @@ export function findMembers(
   }
 }
 
-/** Returns the offset of the quote that ends the string whose contents begin at `at`; -1 if the string has an escape or no end. */
+/**
+ * Returns the offset of the quote that ends the string whose contents begin at `at`; -1 if the string contains an
+ * escape or does not end.
+ */
 function endOfPlainText(json: Uint8Array, at: number): number {
   for (let end = at; end < json.length; end++) {
     const byte = json[end];
@@ -87,7 +90,7 @@ function indexOfName(json: Uint8Array, begin: number, end: number, names: readon
   return -1;
 }
 
-/** Returns the offset after the value that begins at `at`; -1 if it has no end. */
+/** Returns the offset after the value that begins at `at`; -1 if the value does not end. */
 function endOfValue(json: Uint8Array, at: number): number {
   const first = json[at];
   if (first === QUOTE) return endOfText(json, at);
@@ -100,8 +103,8 @@ function endOfValue(json: Uint8Array, at: number): number {
 }
 
 /**
- * The number of bytes to search here before a native search. Calling the latter costs as much as searching this number
- * of bytes.
+ * The number of bytes that are searched here before the native search is called. A call of the native search costs as
+ * much as a search of this number of bytes here.
  */
 const BYTES_BEFORE_NATIVE_SEARCH = 32;
 
@@ -122,7 +125,7 @@ function endOfText(json: Uint8Array, at: number): number {
   }
 }
 
-/** Returns whether a quote in a string is escaped: backslashes escape each other in pairs. */
+/** Returns whether a quote in a string is escaped. Backslashes escape each other in pairs. */
 function isEscaped(json: Uint8Array, quote: number): boolean {
   let begin = quote;
   while (json[begin - 1] === BACKSLASH) begin -= 1;

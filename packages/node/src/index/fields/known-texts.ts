@@ -1,7 +1,7 @@
 import { BACKSLASH, QUOTE } from "./json-members.ts";
 import { asBuffer } from "../rows/row-keys.ts";
 
-/** The number of slots; a power of two. */
+/** The number of slots, which must be a power of two. */
 const SLOTS = 1_024;
 /** The maximum number of bytes of a cached value. Values of indexed fields are short. */
 const MAX_CACHED_BYTES = 64;
@@ -12,8 +12,8 @@ interface KnownText {
 }
 
 /**
- * A bounded cache of strings decoded from JSON. Indexed fields have few distinct values: comparing bytes costs a third as much as decoding
- * a string, and a cached string is found in a map faster.
+ * A bounded cache of strings decoded from JSON. Indexed fields have few distinct values, a comparison of bytes costs a
+ * third as much as decoding a string, and a map finds a cached string faster.
  */
 export class KnownTexts {
   readonly #known: (KnownText | undefined)[] = Array.from({ length: SLOTS }, () => undefined);

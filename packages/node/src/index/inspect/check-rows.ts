@@ -30,9 +30,9 @@ interface RowCounts {
 }
 
 /**
- * Reads every row of the index once and yields its problems: unreadable values, revisions and transactions beyond the index's own, counters
- * that differ from a full count. The index must not be written in the meantime. Uses memory for a page of rows, and two numbers for each
- * bucket.
+ * Reads every row of the index once and yields its problems: unreadable values, revisions and transactions beyond the
+ * end of the index, and counters that differ from a full count. The index must not be written in the meantime. Memory
+ * holds one page of rows, and two numbers for each bucket.
  */
 export async function* checkRows(
   reader: KvReader,
@@ -46,7 +46,7 @@ export async function* checkRows(
       const problem = judgeRow(key, value, state, buckets);
       if (problem !== undefined) yield { key, problem };
     }
-    // One read for all tombstones of a page.
+    // The documents of all tombstones in a page are read at once.
     const tombstones = page.filter(([key]) => key[0] === ROW.tombstone).map(([key]) => key);
     const both = await reader.getMany(tombstones.map((key) => asKind(key, ROW.document)));
     for (const [at, document] of both.entries()) {

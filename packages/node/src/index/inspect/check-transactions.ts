@@ -5,8 +5,8 @@ import { unsealed } from "../rows/row-checksum.ts";
 import { unusableIndex } from "../rows/unusable-index.ts";
 
 /**
- * Checks that the index has an intact outcome for every transaction up to its last; policies never remove outcomes.
- * Throws `INDEX_CORRUPT`, naming the first missing transaction. This detects the loss of part of a batch, which
+ * Checks that the index has an intact outcome for every transaction up to its last one. Policies never remove outcomes.
+ * Throws `INDEX_CORRUPT` with the first missing transaction. This check detects the loss of part of a batch, which
  * checksums cannot detect.
  */
 export async function checkTransactions(reader: KvReader, { txId, log }: IndexState): Promise<void> {

@@ -9,7 +9,7 @@ import {
 } from "../rows/version-values.ts";
 import { RowCursor } from "../rows/row-cursor.ts";
 
-/** A document that differs between two indexes; its revision is null in an index that lacks it. */
+/** A document that differs between two indexes. Its revision is null for an index that lacks it. */
 export interface Difference {
   readonly key: DocumentKey;
   readonly change: "added" | "changed" | "removed";
@@ -22,8 +22,8 @@ interface DiffOptions {
   /** The only bucket to compare, if given. */
   readonly bucket?: string;
   /**
-   * Whether to compare only content. By default, a document that was rewritten with the same content counts as changed,
-   * because its revision has changed.
+   * If true, only the content is compared. By default, a document that was rewritten with the same content counts as
+   * changed, because its revision has changed.
    */
   readonly byContent?: boolean;
   /** Called periodically with the number of documents compared. */
@@ -33,8 +33,9 @@ interface DiffOptions {
 const PROGRESS_EVERY = 10_000;
 
 /**
- * Yields the current documents in which `after` differs from `before`, in key order; returns how many are equal. Reads each document once
- * and keeps a page of rows in memory. Neither index may be written in the meantime.
+ * Yields the current documents in which `after` differs from `before`, in key order, and returns the number of equal
+ * ones. Each document is read once, and one page of rows is kept in memory. Neither index may be written in the
+ * meantime.
  */
 export async function* diffIndexes(
   before: KvReader,
@@ -76,7 +77,7 @@ function difference(
   };
 }
 
-/** Orders rows by key; an exhausted index comes last. */
+/** Orders rows by key. An exhausted index comes last. */
 function compare(left: DocumentRow | undefined, right: DocumentRow | undefined): number {
   if (left === undefined) return 1;
   if (right === undefined) return -1;

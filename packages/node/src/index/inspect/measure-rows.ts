@@ -10,8 +10,8 @@ export interface RowMeasure {
 }
 
 /**
- * Measures all rows by kind, in key order. `isIndex` is whether the first byte is a kind; the rows of any other LevelDB
- * count as one kind.
+ * Measures all rows by kind, in key order. `isIndex` is true if the first byte of each key is a kind. The rows of any
+ * other LevelDB database count as one kind.
  */
 export async function measureRows(reader: KvReader, isIndex: boolean): Promise<RowMeasure[]> {
   const measures = new Map<number, RowMeasure>();

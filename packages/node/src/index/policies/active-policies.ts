@@ -39,14 +39,17 @@ export function oldestEventTime({ age }: Bound, time: number): bigint {
 }
 
 /**
- * The bound for events if there is no policy. Part of the index version. It has no age, because events may have old
- * times.
+ * The bound for events if there is no policy. It is part of the index version. It has no age, because events may have
+ * old times.
  */
 export const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: Infinity };
 
 const active = new WeakMap<StatePolicies, ActivePolicies>();
 
-/** Returns the policies that an index follows; undefined if none were ever set. Computed once for each set of policies. */
+/**
+ * Returns the policies that an index follows; undefined if none were ever set. They are computed once for each set of
+ * policies.
+ */
 export function activePolicies({ policies }: IndexState): ActivePolicies | undefined {
   if (policies === undefined) return undefined;
   let found = active.get(policies);
@@ -119,8 +122,8 @@ export function configured(
     }
   }
   const scan = Object.keys(value.expire ?? {}).flatMap((bucket) => {
-    // Documents older than a rule are scanned for it once: from the beginning if the rule is new, otherwise from where
-    // the scan stopped.
+    // Documents that are older than a rule are scanned for it once. The scan starts at the beginning if the rule is
+    // new, and otherwise where the previous scan stopped.
     const isSame = expireText(before?.value, bucket) === expireText(value, bucket);
     const unfinished = before?.scan.find((one) => one.bucket === bucket);
     return isSame ? (unfinished ?? []) : { bucket, after: "" };

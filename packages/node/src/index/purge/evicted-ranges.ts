@@ -6,9 +6,9 @@ import { parseStem, prefixEnd, ROW, partEnd } from "../rows/row-keys.ts";
 const AFTER = Buffer.from([0]);
 
 /**
- * Returns the key ranges in which the files may hold evicted content of `stems`: documents and versions and, for a
- * bucket with indexed fields, all rows of these and of removed fields, since the values of earlier versions are no
- * longer known. Other rows about an eviction contain only its key.
+ * Returns the key ranges in which the files may hold evicted content of `stems`. These are the ranges of documents and
+ * versions and, for a bucket with indexed fields, of all rows of these fields and of removed ones, because the values
+ * of earlier versions are no longer known. Other rows about an eviction contain only its key.
  */
 export function evictedRanges(stems: readonly Buffer[], { policies }: IndexState): KvPurgeRange[] {
   const ranges: KvPurgeRange[] = [];
@@ -32,7 +32,7 @@ export function evictedRanges(stems: readonly Buffer[], { policies }: IndexState
   return ranges;
 }
 
-/** Returns true, because counts do not show whose values they count. */
+/** Returns true, because a count does not show which documents it counts. */
 function anyCount(): boolean {
   return true;
 }

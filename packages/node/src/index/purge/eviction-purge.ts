@@ -7,12 +7,12 @@ import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem } from "../rows/row-keys.ts";
 import { evictedRanges } from "./evicted-ranges.ts";
 
-/** The reason why evicted bytes are still in the files; `unknown`: the store does not report it. */
+/** The reason why evicted bytes are still in the files. It is `unknown` if the store does not report it. */
 export type PurgeHeld = Exclude<KvPurged, "gone" | "named"> | "unknown";
 
 /**
- * The progress of a run: evictions up to `txId` are purged. `held` is what blocks the rest (undefined if nothing
- * remains).
+ * The progress of a run. Evictions up to `txId` have been purged. `held` is the cause that blocks the others (undefined
+ * if none remain).
  */
 export interface PurgeReport {
   readonly txId: TxId;
@@ -20,8 +20,8 @@ export interface PurgeReport {
 }
 
 /**
- * The maximum number of evictions purged at once. More would need more memory, and their ranges would soon cover the
- * whole index anyway.
+ * The maximum number of evictions that are purged at once. More evictions would require more memory, and their ranges
+ * would soon cover the whole index anyway.
  */
 const MAX_EVICTIONS = 10_000;
 
@@ -42,14 +42,17 @@ export class EvictionPurge {
     this.#writing = writing;
   }
 
-  /** Returns what blocked the last run, that is, why the evictions after the last mark are not yet purged. */
+  /**
+   * Returns the cause that blocked the last run, that is, the reason why the evictions after the last mark have not
+   * been purged yet.
+   */
   get held(): PurgeHeld | undefined {
     return this.#held;
   }
 
   /**
    * Purges for about `withinMs`; the next run continues. `state` returns the current state of the index. Throws
-   * `INDEX_CORRUPT`, errors of writing to the store, and the reason of `signal`.
+   * `INDEX_CORRUPT`, the errors of writes to the store, and the reason of `signal`.
    */
   async run(
     { withinMs, signal }: Pick<KvPurging, "withinMs" | "signal">,
@@ -92,7 +95,7 @@ export class EvictionPurge {
       this.#held = "unknown";
       return undefined;
     }
-    // The page may end within a transaction; a transaction larger than a page is read whole.
+    // The page may end within a transaction. A transaction that is larger than a page is read as a whole.
     const whole = evicted.length > MAX_EVICTIONS ? evicted.filter(({ txId }) => txId < last.txId) : evicted;
     const txId = whole.at(-1)?.txId ?? last.txId;
     const stems = whole.length > 0 ? whole.map(({ stem }) => stem) : await this.#stemsOf(last.txId);

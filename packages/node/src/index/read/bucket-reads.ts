@@ -9,7 +9,7 @@ import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
 export interface FieldSummary {
   /** The counts by value; null while the field is being built. */
   readonly counts: Readonly<Record<string, number>> | null;
-  /** Whether there are more values than the listed ones. */
+  /** True if there are more values than those listed. */
   readonly more: boolean;
 }
 
@@ -20,7 +20,7 @@ export interface BucketSummary {
   readonly fields: Readonly<Record<string, FieldSummary>>;
 }
 
-/** The maximum number of values listed for a field. More would not be readable for a person. */
+/** The maximum number of values that are listed for a field. A person could not read more of them. */
 const MAX_VALUES = 1_000;
 
 /** Returns, by name, all buckets that have or had documents or that have indexed fields. Reads only counters. */

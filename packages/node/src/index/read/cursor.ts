@@ -1,12 +1,15 @@
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 
-/** The point at which a list continues: after a document row's key, as of the transaction at which the list began. */
+/**
+ * The point at which a list continues. It continues after a document row's key, as of the transaction at which the list
+ * began.
+ */
 export interface ListCursor {
   readonly txId: TxId;
   readonly after: Uint8Array;
   /**
-   * The first digits of the history chain at that transaction, if known: another history may contain a transaction with
+   * The first digits of the history chain at that transaction, if known. Another history may contain a transaction with
    * the same id.
    */
   readonly history?: string | undefined;
@@ -29,11 +32,11 @@ export function decodeListCursor(text: string): ListCursor {
 /** Returns `REQUEST_INVALID`: the earlier pages were as of a transaction that the log has lost. */
 export function lostHistory(): CairnError {
   return new CairnError("REQUEST_INVALID", "The cursor belongs to a history that the log has lost.", {
-    hint: "Start the list again without a cursor: the contents of earlier pages may no longer exist.",
+    hint: "Start the list again without a cursor, because the contents of earlier pages may no longer exist.",
   });
 }
 
-/** Encodes the point at which a history continues: with the versions older than `revision`. */
+/** Encodes the point at which a history continues, which is with the versions older than `revision`. */
 export function encodeRevisionCursor(revision: TxId): string {
   return encode([revision]);
 }

@@ -10,14 +10,14 @@ import { evictionsAfter } from "../rows/purge-row.ts";
 
 /**
  * Computes the SHA-256 of the logical content of an index, which is the same on every node that holds the same prefix
- * of the same log. The hash covers: `cairn-digest/3`, the log id and the transaction id, each followed by a line break;
- * then, for every key in key order, its versions from the oldest to the newest, each as length of the stem (4 bytes,
- * big-endian), stem, length of the value, value (docs/index-format.md). `reader` must be a snapshot, or a store that is
- * not being written to. Returns undefined for an empty index.
+ * of the same log. The hash covers `cairn-digest/3`, the log id and the transaction id, each followed by a line break.
+ * Then follow, for every key in key order, its versions from the oldest to the newest, each as the length of the stem
+ * (4 bytes, big-endian), the stem, the length of the value, and the value (docs/index-format.md). `reader` must be a
+ * snapshot, or a store that is not being written to. Returns undefined for an empty index.
  *
  * With `at`, computes the digest of the index as it was at that transaction, from the history. Throws `CONFLICT` if the
- * history is not complete: documents have been evicted since, history was removed, or the index does not reach that
- * transaction.
+ * history is not complete, because documents have been evicted since then, history has been removed, or the index does
+ * not reach that transaction.
  */
 export async function digestIndex(
   reader: KvReader,
@@ -39,7 +39,7 @@ export async function digestIndex(
     const oldest = earlier(versions, newest);
     if (oldest.row === undefined) break;
     const { stem, value } = oldest.row;
-    // A key's superseded versions come before its newest version: `earlier` prefers its first argument.
+    // A key's superseded versions come before its newest version, because `earlier` prefers its first argument.
     if (!past || versionValueRevision(value) <= txId) feed.row(stem, value);
     if (!oldest.advance()) await oldest.next();
   }
@@ -61,8 +61,8 @@ async function checkPast(
   if (txId < cleaned) {
     throw new CairnError(
       "CONFLICT",
-      `Transaction ${cleaned} removed history: the index no longer has all of transaction ${txId}.`,
-      { hint: "Ask for a later transaction." },
+      `Transaction ${cleaned} removed history, so the index no longer contains the complete state at transaction ${txId}.`,
+      { hint: "Request the digest at a later transaction." },
     );
   }
   for await (const rows of reader.range({ ...evictionsAfter(txId), limit: 1 })) {
@@ -71,8 +71,8 @@ async function checkPast(
     unsealed(...row);
     throw new CairnError(
       "CONFLICT",
-      `Transaction ${rowTxId(row[0])} evicted documents: the index no longer has all of transaction ${txId}.`,
-      { hint: "Ask for a later transaction." },
+      `Transaction ${rowTxId(row[0])} evicted documents, so the index no longer contains the complete state at transaction ${txId}.`,
+      { hint: "Request the digest at a later transaction." },
     );
   }
 }
@@ -93,7 +93,7 @@ function earlier(left: StemCursor, right: StemCursor): StemCursor {
   return Buffer.compare(left.row.stem, right.row.stem) <= 0 ? left : right;
 }
 
-/** Buffers small pieces for a hash, because updating a hash costs more than copying a row. */
+/** Buffers small pieces for a hash, because an update of a hash costs more than a copy of a row. */
 class HashFeed {
   readonly #hash: Hash = createHash("sha256");
   readonly #buffer = Buffer.allocUnsafe(256 * 1024);

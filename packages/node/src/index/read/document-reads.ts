@@ -22,12 +22,12 @@ import {
 } from "../rows/version-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** A document or undefined, as a promise only if the row is not in memory. */
+/** A document or undefined. It is a promise only if the row is not in memory. */
 export type MaybeDocument = StoredDocument | undefined | Promise<StoredDocument | undefined>;
 
 /**
- * Reads the current document of a key. Avoids a promise, which would account for a third of the cost of reading a row
- * in memory.
+ * Reads the current document of a key. It avoids a promise, which would account for a third of the cost of reading a
+ * row in memory.
  */
 export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument {
   const rowKey = documentKeyRow(key);
@@ -70,8 +70,8 @@ export async function readDocumentAsOf(
 }
 
 /**
- * Returns the value of a key after transaction `txId`: its newest value (of a document or a tombstone) if that is old
- * enough, otherwise the newest superseded version that is.
+ * Returns the value of a key after transaction `txId`. This is its newest value (of a document or a tombstone) if that
+ * is old enough, and otherwise the newest superseded version that is.
  */
 export async function valueAsOf(
   reader: KvReader,
@@ -117,14 +117,17 @@ export function checkFloor(
 function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
   return new CairnError(
     "WATCH_COMPACTED",
-    `The history of ${bucket} no longer reaches back to transaction ${txId}: it is complete starting with transaction ${floor}.`,
+    `The history of ${bucket} no longer reaches back to transaction ${txId}. It is complete from transaction ${floor} onwards.`,
     {
-      hint: `Use transaction ${floor} or a later one; the policy "history" determines how much is kept.`,
+      hint: `Use transaction ${floor} or a later one. The policy "history" determines how much history is kept.`,
     },
   );
 }
 
-/** Reads at most `limit` of a key's versions, newest first; only those older than revision `before`, if given. */
+/**
+ * Reads at most `limit` of a key's versions, newest first. If `before` is given, reads only versions that are older
+ * than this revision.
+ */
 export async function readHistory(
   reader: KvReader,
   key: DocumentKey,
@@ -150,7 +153,10 @@ function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument |
   return json === undefined ? undefined : keyedDocument(key, revision, json);
 }
 
-/** Adds the key to a document. Lists the members, because spreading the key costs as much as reading the row. */
+/**
+ * Adds the key to a document. The members are listed, because a spread of the key would cost as much as reading the
+ * row.
+ */
 function keyedDocument(key: DocumentKey, revision: Revision, json: string): StoredDocument {
   return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
 }
@@ -162,7 +168,7 @@ export function storedDocumentRow(rowKey: Uint8Array, value: VersionValue): Stor
 
 /**
  * Finds the last transaction between `first` and `last` whose time is not after `time` (ms since 1970); undefined if
- * all are later. Transaction times never decrease, which allows a binary search.
+ * all are later. Transaction times never decrease, so a binary search is possible.
  */
 async function transactionAt(
   reader: KvReader,
@@ -189,7 +195,7 @@ export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Pro
   const time = Date.parse(asOf.time);
   if (Number.isNaN(time)) {
     throw new CairnError("REQUEST_INVALID", `${JSON.stringify(asOf.time)} is not an ISO 8601 time.`, {
-      hint: "Write it like 2026-11-20T06:12:26.123Z, or use a transaction id.",
+      hint: "Write the time in the form 2026-11-20T06:12:26.123Z, or use a transaction id.",
     });
   }
   // Transaction 0 stands for the time before the first one.

@@ -7,7 +7,7 @@ import { unsealed } from "../rows/row-checksum.ts";
 
 /** A recorded event. `time` is in nanoseconds since 1970, as a string. */
 export interface RecordedEvent extends EventRecord {
-  /** The id of the event, used for example in `before`. */
+  /** The id of the event, which can be used in `before`, for example. */
   readonly id: string;
   readonly txId: TxId;
   readonly time: string;
@@ -36,7 +36,7 @@ interface EventPlace {
 export interface EventPage {
   readonly txId: TxId;
   readonly events: readonly RecordedEvent[];
-  /** The `before` of the next page, if there may be more events. */
+  /** The value of `before` for the next page, if there may be more events. */
   readonly before?: string;
 }
 
@@ -48,7 +48,7 @@ export function parseEventPlace(text: string): EventPlace | undefined {
   return { time: BigInt(time), txId: Number(txId), place: Number(place) };
 }
 
-/** Reads recorded events, without those beyond the bounds that are still in the index. */
+/** Reads recorded events. Events beyond the bounds that are still in the index are omitted. */
 export async function readEvents(
   reader: KvReader,
   state: IndexState,

@@ -15,10 +15,10 @@ interface Origin {
 }
 
 /**
- * For each of `evictions` (keys with the transaction that evicted them), returns a transaction such that all content
- * removed by the eviction was written at or after it; the results are in the order of `evictions`. The index keeps no
- * versions of evicted keys, so this function scans the operations of its transactions, starting with the first. The
- * result is exact for the scanned range; beyond it, the result errs towards an earlier transaction.
+ * For each of `evictions` (keys with the transaction that evicted them), returns a transaction at or after which all
+ * content removed by the eviction was written. The results are in the order of `evictions`. The index keeps no versions
+ * of evicted keys, so this function scans the operations of its transactions, starting with the first. Within the
+ * scanned range, the result is exact. Beyond it, the result may be earlier than necessary.
  */
 export async function earliestWrites(
   reader: KvReader,
@@ -35,7 +35,7 @@ export async function earliestWrites(
     for (const [key, value] of rows) {
       const txId = rowTxId(key);
       bytes += value.length;
-      // Nothing is certain after a missing transaction.
+      // After a missing transaction, the scan would no longer be reliable.
       if (txId !== scanned + 1 || bytes > MAX_BYTES) break scan;
       scanned = txId;
       follow(origins, exact, txId, outcomeOperations(decodeOutcome(key, value)));

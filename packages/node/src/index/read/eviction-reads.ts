@@ -18,10 +18,10 @@ export interface Eviction extends DocumentKey {
 }
 
 /**
- * `goneSince`: the latest time (ISO 8601) since which the files of a node's index contain nothing of an eviction; null
- * while they may contain something. `waitsFor` is then the event that removes the rest: a `compaction`, the end of
- * `reads` that began before, a `restart` (only a value of an indexed field is left, in LevelDB's manifest), or
- * `unknown` if the key-value store does not report it.
+ * `goneSince` is the latest time (ISO 8601) since which the files of a node's index are known to contain no bytes of an
+ * eviction. It is null while they may contain some. In that case, `waitsFor` is the event that will remove the rest: a
+ * `compaction`, the end of `reads` that began earlier, a `restart` (if only a value of an indexed field remains, in
+ * LevelDB's manifest), or `unknown` if the key-value store does not report it.
  */
 export type EvictedFiles =
   | { readonly goneSince: string; readonly waitsFor: null }
@@ -41,7 +41,7 @@ export interface EvictionPage {
   readonly cursor?: string;
 }
 
-/** A query for evictions; `held` is the reason why those after the last mark are still in the files. */
+/** A query for evictions. `held` is the reason why those after the last mark are still in the files. */
 interface EvictionQuery {
   readonly limit: number;
   readonly cursor?: string | undefined;

@@ -20,7 +20,7 @@ export interface Wanted {
   readonly values: readonly string[];
 }
 
-/** Resolves the conditions to indexed fields. Throws `REQUEST_INVALID` and `NOT_READY`, as a list does. */
+/** Resolves the conditions to indexed fields. Throws `REQUEST_INVALID` and `NOT_READY` in the same cases as a list. */
 export async function wantedFields(
   reader: KvReader,
   bucket: string,
@@ -41,7 +41,7 @@ function checkQueries(queries: readonly FieldQuery[]): void {
         "REQUEST_INVALID",
         `A value in a condition must have at most ${MAX_FIELD_VALUE_BYTES} bytes.`,
         {
-          hint: "Longer values are not indexed.",
+          hint: "Use a shorter value, because longer values are not indexed.",
         },
       );
     }
@@ -50,7 +50,7 @@ function checkQueries(queries: readonly FieldQuery[]): void {
       "REQUEST_INVALID",
       `The field ${JSON.stringify(field)} is in more than one condition.`,
       {
-        hint: "All conditions must hold, and a field has only one value: send one request per value.",
+        hint: "Send one request per value, because all conditions must hold and a field has only one value.",
       },
     );
   }
@@ -72,14 +72,14 @@ async function readyIndex(
       {
         hint:
           named === ""
-            ? `No field of ${bucket} is indexed; the policy "indexes" lists indexed fields (cairn policy apply).`
-            : `The indexed fields are ${named}; the policy "indexes" lists them (cairn policy apply).`,
+            ? `Add the field to the policy "indexes" (cairn policy apply). No field of ${bucket} is indexed.`
+            : `Use an indexed field (${named}), or add this one to the policy "indexes" (cairn policy apply).`,
       },
     );
   }
   if ((await reader.get(fieldKey(ROW.fieldBuild, index.id))) === undefined) return index;
   throw new CairnError("NOT_READY", `The index of the field ${asked} of ${bucket} is being built.`, {
-    hint: "Try again in a moment; GET /api/v1/buckets shows its counts once it is built.",
+    hint: "Try again in a moment. GET /api/v1/buckets shows the counts of the field once its index has been built.",
   });
 }
 

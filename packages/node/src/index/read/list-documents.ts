@@ -5,7 +5,7 @@ import { checkFloor, readFloors, storedDocumentRow, valueAsOf } from "./document
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
 
-/** The range of documents to list, in key order. `after`: the document row key after which to continue. */
+/** The range of documents to list, in key order. `after` is the document row key after which to continue. */
 export interface ListRange {
   readonly bucket: string;
   readonly namespace?: string;
@@ -23,17 +23,17 @@ export interface ListedDocuments {
 /** Lists the current documents. */
 export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
   const { namespace, prefix = "", limit } = range;
-  // Every row is in the list, unless a prefix without a namespace filters the rows.
+  // Every row belongs to the list, unless a prefix without a namespace filters the rows.
   const most = namespace === undefined && prefix !== "" ? {} : { limit: limit + 1 };
   const rows = reader.range({ ...bounds(range, ROW.document), ...most });
   return await collect(rows, range, (row) => Promise.resolve(checkedVersion(...row)));
 }
 
 /**
- * Lists the documents as they were after transaction `txId`. Every key that had a document then has a document or a
- * tombstone row now (evicted keys have none), so both are read in key order, and only what has changed since is looked
- * up in the history. `isWanted` filters versions. Throws `WATCH_COMPACTED` if a history policy has removed the history
- * up to that time.
+ * Lists the documents as they were after transaction `txId`. Every key that had a document then has a document row or a
+ * tombstone row now, unless it has been evicted. Therefore both kinds of rows are read in key order, and only keys that
+ * have changed since then are looked up in the history. `isWanted` filters versions. Throws `WATCH_COMPACTED` if a
+ * history policy has removed the history up to that time.
  */
 export async function listAsOf(
   reader: KvReader,
@@ -95,7 +95,7 @@ function bounds(
 /** Returns `REQUEST_INVALID`: the cursor belongs to another list. */
 export function foreignCursor(): CairnError {
   return new CairnError("REQUEST_INVALID", "The cursor belongs to a different list.", {
-    hint: "A cursor is valid only with the bucket, namespace and prefix for which it was returned: follow the Link header unchanged.",
+    hint: "Follow the Link header unchanged, because a cursor is valid only with the bucket, namespace and prefix for which it was returned.",
   });
 }
 

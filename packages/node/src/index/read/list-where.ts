@@ -32,12 +32,12 @@ import { decodeOutcome, outcomeOperations } from "../rows/row-values.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
 interface WhereRange extends ListRange {
-  /** The conditions, at least one. All must hold. */
+  /** The conditions, all of which must hold. There is at least one. */
   readonly where: readonly FieldQuery[];
 }
 
 /**
- * If more transactions than this have followed, listing everything as of that time costs less than finding the keys
+ * If more transactions than this have followed, it costs less to list everything as of that time than to find the keys
  * that have changed since.
  */
 const MAX_TRANSACTIONS_BACK = 10_000;
@@ -45,9 +45,9 @@ const KEYS_PER_READ = 128;
 
 /**
  * Lists the documents whose fields had the values after transaction `txId`. Throws `REQUEST_INVALID` for a field that
- * is not indexed, `NOT_READY` while the field is being built. The condition that currently matches the fewest documents
- * selects candidates, which are then checked against all conditions. For an earlier transaction, keys that have changed
- * since are candidates as well.
+ * is not indexed, and `NOT_READY` while the field is being built. The condition that currently matches the fewest
+ * documents selects candidates, which are then checked against all conditions. For an earlier transaction, keys that
+ * have changed since are candidates as well.
  */
 export async function listWhere(
   reader: KvReader,
@@ -111,7 +111,7 @@ async function changedKeys(
   return [...found.values()].toSorted((a, b) => Buffer.compare(a, b));
 }
 
-/** Yields arrays of ordered document row keys: those in the field's index, merged with `changed`. */
+/** Yields arrays of ordered document row keys: the keys in the field's index, merged with `changed`. */
 async function* candidates(
   reader: KvReader,
   { index, value }: IndexedValue,
@@ -126,7 +126,7 @@ async function* candidates(
   const gt = range.after === undefined ? undefined : toRow(range.after);
   if (gt !== undefined && (Buffer.compare(gt, gte) < 0 || Buffer.compare(gt, lt) >= 0)) throw foreignCursor();
   let at = 0;
-  // Every row is then in the page; one extra row shows whether there is another page.
+  // If so, every row belongs to the page, and one extra row shows whether there is another page.
   const isPlain = changed.length === 0 && !hasFilter(range) && range.where.length === 1;
   const limit = isPlain ? { limit: range.limit + 1 } : {};
   for await (const rows of reader.range({ ...(gt === undefined ? { gte } : { gt }), lt, ...limit })) {
@@ -165,7 +165,7 @@ interface Filter {
   readonly floors: PastFloors;
 }
 
-/** Adds matching documents to the page; returns true if there is one more than the page holds. */
+/** Adds matching documents to the page. Returns true if there is one more document than the page holds. */
 async function fill(
   reader: KvReader,
   filter: Filter,

@@ -37,11 +37,11 @@ export interface ChangesQuery {
   readonly bucket?: string | undefined;
   readonly namespace?: string | undefined;
   readonly maxTransactions: number;
-  /** The approximate bound in bytes; a transaction is read whole, however large it is. */
+  /** The approximate bound in bytes. A transaction is read as a whole, no matter how large it is. */
   readonly maxBytes: number;
 }
 
-/** The transactions that changed anything, among all up to `upTo` (whose time is `txTime`). */
+/** The transactions up to `upTo` that changed documents. `txTime` is the time of `upTo`. */
 export interface ChangesPage {
   readonly transactions: readonly TransactionEvent[];
   readonly upTo: TxId;
@@ -68,9 +68,10 @@ interface WantedTransaction {
 const VERSIONS_PER_READ = 64;
 
 /**
- * Reads the changes made by transactions: operations from their outcomes, documents from the versions that they wrote.
- * Omits changes that had no effect and those that have been evicted since. Throws `WATCH_COMPACTED` if the rows do not
- * reach back to `after`. The reader must be a snapshot, because a version moves when the next one is written.
+ * Reads the changes made by transactions. The operations come from the outcomes, and the documents from the versions
+ * that the transactions wrote. Changes that had no effect and changes that have been evicted since are omitted. Throws
+ * `WATCH_COMPACTED` if the rows do not reach back to `after`. The reader must be a snapshot, because a version moves
+ * when the next one is written.
  */
 export async function readChanges(reader: KvReader, query: ChangesQuery): Promise<ChangesPage> {
   const { after, maxBytes } = query;
@@ -115,7 +116,9 @@ export async function changesFloor(
   return upTo;
 }
 
-/** Returns the last transaction whose changes may be incomplete: in any bucket, or in the given bucket. */
+/**
+ * Returns the last transaction whose changes may be incomplete in the given bucket or, if none is given, in any bucket.
+ */
 async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise<TxId> {
   const pruned = (await readState(reader))?.pruned ?? 0;
   if (pruned === 0 || bucket === undefined) return pruned;
@@ -154,8 +157,8 @@ async function* wantedTransactions(
 }
 
 /**
- * Reads the documents that expired with these transactions, whatever their outcomes; their number is bounded for each
- * transaction.
+ * Reads the documents that expired with these transactions, regardless of the outcomes. Their number is bounded for
+ * each transaction.
  */
 async function expiredWithin(
   reader: KvReader,
@@ -195,7 +198,7 @@ function wantedOperations(outcome: Outcome, { bucket, namespace }: ChangesQuery)
   return wanted;
 }
 
-/** Appends the changes of the transactions in `chunk`; returns their approximate size in bytes. */
+/** Appends the changes of the transactions in `chunk`. Returns their approximate size in bytes. */
 async function readVersions(
   reader: KvReader,
   chunk: readonly WantedTransaction[],
@@ -227,8 +230,9 @@ async function readVersions(
 const EVICTED = "evicted";
 
 /**
- * Returns for each operation the version or eviction by which it took effect, if it took effect and has not been
- * evicted since. Looks for superseded versions first, because their keys contain the revision, so no read is wasted.
+ * Returns, for each operation, the version or eviction by which it took effect, if it took effect and has not been
+ * evicted since. Superseded versions are looked up first, because their keys contain the revision, so no read is
+ * wasted.
  */
 async function effects(
   reader: KvReader,

@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 
-/** The error `WATCH_COMPACTED`; `floor` is the earliest transaction after which a watch can still begin. */
+/** The error `WATCH_COMPACTED`. `floor` is the earliest transaction after which a watch can still begin. */
 export class WatchCompactedError extends CairnError {
   readonly floor: TxId;
   readonly reason: "compacted" | "regressed";
@@ -15,22 +15,24 @@ export class WatchCompactedError extends CairnError {
   }
 }
 
-/** Returns the error for history at or before `after` that has been pruned; the history is complete after `floor`. */
+/**
+ * Returns the error for a watch that would begin after `after`, although the history is complete only after `floor`.
+ */
 export function compacted(after: TxId, floor: TxId): WatchCompactedError {
   return new WatchCompactedError(
-    `This node no longer has all changes after transaction ${after}: a watch can begin at ${floor} or later.`,
+    `This node no longer has all changes after transaction ${after}. A watch can begin at ${floor} or later.`,
     floor,
     "compacted",
   );
 }
 
 /**
- * Returns the error for a log that has lost its end, including transaction `from`, and contains other transactions in
- * its place.
+ * Returns the error for a log that has lost its end, including transaction `from`, and now contains other transactions
+ * instead.
  */
 export function regressed(from: TxId, floor: TxId): WatchCompactedError {
   return new WatchCompactedError(
-    `Transaction ${from} differs from the one that the watcher saw: the log lost its end, including that transaction.`,
+    `Transaction ${from} differs from the one that the watcher received, because the log lost its end, including that transaction.`,
     floor,
     "regressed",
   );

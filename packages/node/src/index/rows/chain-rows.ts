@@ -2,13 +2,16 @@ import type { TxId } from "@cairn/client";
 import { ROW, rowsOfKind, rowTxId } from "./row-keys.ts";
 import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
 
-/** The bytes of a SHA-256. */
+/** The number of bytes in a SHA-256. */
 export const CHAIN_BYTES = 32;
-/** The bytes that a message adds to the history chain: its payload mark, with the last 8 bytes XORed with its time. */
+/**
+ * The number of bytes that a message adds to the history chain. They are its payload mark, with the last 8 bytes XORed
+ * with its time.
+ */
 export const IDENTITY_BYTES = 12;
 /**
- * The bytes that a message adds to the effects chain: the checksum of its outcome row, and one over its writes and the number of documents,
- * 4 each.
+ * The number of bytes that a message adds to the effects chain: 4 for the checksum of its outcome row, and 4 for a
+ * checksum over its writes and the number of documents.
  */
 export const EFFECT_BYTES = 8;
 /** The number of messages in one row of entries. It is small, because every batch rewrites the newest row. */

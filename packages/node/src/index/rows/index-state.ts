@@ -8,8 +8,8 @@ import type { Anchor } from "../../log/anchor.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
 
 /**
- * The version of the index's layout. A node reads only its own version; it rebuilds any other index from a checkpoint
- * of this version or from the log. Raise the version whenever the same log would result in different rows.
+ * The version of the index's layout. A node reads only its own version, and replaces any other index with one from a
+ * checkpoint of this version or from the log. Raise the version whenever the same log would result in different rows.
  * docs/index-format.md describes the rows.
  */
 export const INDEX_VERSION = 7;
@@ -25,9 +25,10 @@ const PoliciesSchema = z.object({
 });
 
 /**
- * The policies in force. `revision`: the transaction that set them; `indexes`: the indexed fields, each with the number in its rows, which
- * is never reused (`nextIndex`); `scan`: buckets whose documents are still being scanned for those that expire, and how far (`after`: the
- * key of a document row in hex, empty before the beginning).
+ * The policies in force. `revision` is the transaction that set them. `indexes` contains the indexed fields, each with
+ * the number in its rows, which is never reused (`nextIndex`). `scan` contains the buckets whose documents are still
+ * being scanned for those that expire, each with the document row key (in hex) up to which it has been scanned
+ * (`after`, which is empty at the beginning).
  */
 export type StatePolicies = Readonly<z.infer<typeof PoliciesSchema>>;
 
@@ -72,22 +73,24 @@ export function emptyState(identity: LogIdentity): IndexState {
     log: { id: identity.id, name: identity.name, offset },
     txId: offset,
     time: 0,
-    // This is not the hash of a message, because an empty index has no anchor (`lastKnown`).
+    // This is not the hash of a message, because an empty index has no anchor (see `lastKnown`).
     sha256: "0".repeat(64),
     documents: 0,
   };
 }
 
 /**
- * Returns the offset from the log's positions to transaction ids. `state` is that of an index that agrees with the log.
+ * Returns the offset from the log's positions to transaction ids. `state` is the state of an index that agrees with the
+ * log.
  */
 export function logOffset({ birth }: LogIdentity, state: IndexState): number {
   return birth?.offset ?? state.log.offset;
 }
 
 /**
- * Returns the anchor of the last message held by an index that agrees with the log. Undefined if the index holds none: it is empty, or ends
- * where this log continues the index's own, and then needs the log starting with its birth record.
+ * Returns the anchor of the last message held by an index that agrees with the log. Undefined if the index holds none,
+ * because it is empty, or because it ends where this log continues the index's own log. In both cases it needs this log
+ * starting with the birth record.
  */
 export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | undefined {
   const position = statePosition(state);
@@ -121,8 +124,8 @@ function checksumMember(json: Uint8Array): Buffer {
 }
 
 /**
- * Reads the state of the index in a store; returns undefined if the store is empty. Throws `INDEX_VERSION` (built by
- * another version) or `INDEX_CORRUPT` (rows without a state, or a state that differs from what was written).
+ * Reads the state of the index in a store; returns undefined if the store is empty. Throws `INDEX_VERSION` if another
+ * version built the index, or `INDEX_CORRUPT` if there are rows but no state, or if the state is damaged.
  */
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
   const value = await reader.get(STATE_ROW_KEY);
@@ -145,7 +148,9 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
     throw new CairnError(
       "INDEX_VERSION",
       `The index has version ${version}, but this version of Cairn reads version ${INDEX_VERSION}.`,
-      { hint: "The node builds a new one from a checkpoint of the right version or from the log." },
+      {
+        hint: "Start the node: it builds a new index from a checkpoint of the right version or from the log.",
+      },
     );
   }
   if (!isWhole) throw unusableIndex("its state row does not match its checksum");

@@ -6,9 +6,9 @@ import { evictionRowKey, ROW, rowsOfKind, NO_STEM } from "./row-keys.ts";
 import { unusableIndex } from "./unusable-index.ts";
 
 /**
- * A mark of purged evictions: since `at` (ms since 1970), the files of this index contain no content that was evicted
- * by transactions up to `txId`. With `named`, a value of an indexed field may remain in a file that is replaced when
- * the index is next opened, and that is not part of copies of the index.
+ * A mark of purged evictions. Since `at` (ms since 1970), the files of this index have contained no content that was
+ * evicted by transactions up to `txId`. With `named`, a value of an indexed field may remain in a file that is replaced
+ * when the index is next opened, and that is not part of copies of the index.
  */
 export interface PurgeMark {
   readonly txId: TxId;
@@ -18,11 +18,11 @@ export interface PurgeMark {
 
 /**
  * The key of the row that records the progress of purging evictions from the files. The row describes the files, not
- * the log, and is copied with them: a copy contains nothing that the files do not contain.
+ * the log, and is copied with them, because a copy contains nothing that the files do not contain.
  */
 export const PURGE_ROW_KEY: Uint8Array = Buffer.from("mpurged", "utf8");
 
-/** The maximum number of marks kept. More would only record the times of old purges more exactly. */
+/** The maximum number of marks that are kept. More marks would only record the times of old purges more exactly. */
 const MAX_MARKS = 100;
 
 const MarksSchema = z.array(

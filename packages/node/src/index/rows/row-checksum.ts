@@ -3,11 +3,13 @@ import { ROW, ID_BYTES } from "./row-keys.ts";
 import { rowName } from "./row-names.ts";
 import { unusableIndex } from "./unusable-index.ts";
 
-/*
- * LevelDB does not compare its blocks with their checksums when it reads, and a compaction gives a damaged block a valid checksum. So each
- * row carries a CRC-32C over its value and its key, which also detects a value under the wrong key.
+/**
+ * LevelDB does not compare its blocks with their checksums when it reads, and a compaction gives a damaged block a
+ * valid checksum. Each row therefore has a CRC-32C over its value and its key, which also detects a value under the
+ * wrong key.
  *
- * Key and value are copied into one buffer and summed in one call, which costs less than a call for each part.
+ * The key and the value are copied into one buffer and summed in one call, which costs less than a separate call for
+ * each.
  */
 
 /** The bytes of the checksum before a version's value: 32 bits, 7 in each byte. */
@@ -20,7 +22,10 @@ const SCRATCH_BYTES = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
 /** The offset of the key in the buffer. A value follows without its checksum, which the end of the key overwrites. */
 const KEY_AT = 8;
-/** Views of the buffer by their length: creating a view costs a seventh of a checksum. */
+/**
+ * Views of the buffer by their length. They are cached, because creating a view costs a seventh of the time of a
+ * checksum.
+ */
 const VIEWS: Buffer[] = [];
 const VIEWS_WITHOUT_KIND: Buffer[] = [];
 const MAX_KEPT_VIEWS = 2 * 1024;
@@ -37,7 +42,10 @@ export function versionChecksum(rowKey: Uint8Array, value: Uint8Array): number {
   return sumOfScratch(at + value.length);
 }
 
-/** Like {@link versionChecksum}, but for a value that was read as a string: the value is intact if its UTF-8 has the right checksum. */
+/**
+ * Like {@link versionChecksum}, but for a value that was read as a string. The value is intact if its UTF-8 form has
+ * the right checksum.
+ */
 export function versionTextChecksum(documentRowKey: Uint8Array, value: string): number {
   const at = KEY_AT + documentRowKey.length - VERSION_SUM_BYTES;
   if (at + value.length * MAX_BYTES_PER_UNIT > SCRATCH_BYTES)
@@ -89,7 +97,8 @@ export function seal(key: Uint8Array, value: Buffer): Buffer {
 }
 
 /**
- * Returns the content of a sealed value. Throws `INDEX_CORRUPT` if the value or the key differs from what was written.
+ * Returns the content of a sealed value. Throws `INDEX_CORRUPT` if the value or the key is not the one that was
+ * written.
  */
 export function unsealed(key: Uint8Array, value: Uint8Array): Buffer {
   if (!isSealed(key, value)) throw damagedRow(key);
@@ -116,7 +125,7 @@ function sealOf(key: Uint8Array, value: Uint8Array): number {
   return sumOf(VIEWS, KEY_AT, at + value.length);
 }
 
-/** Returns `INDEX_CORRUPT`: a row's key or value differs from what was written. */
+/** Returns `INDEX_CORRUPT`: a row's key or value is not the one that was written. */
 export function damagedRow(key: Uint8Array): CairnError {
   return unusableIndex(`the row ${rowName(key)} does not match its checksum`);
 }

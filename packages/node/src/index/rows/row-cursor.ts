@@ -1,6 +1,6 @@
 import type { KvRange, KvReader, KvRow } from "@cairn/kv";
 
-/** Reads a range row by row; waits only when the next page of rows must be read. */
+/** Reads a range row by row, and waits only when the next page of rows must be read. */
 export class RowCursor<T> {
   /** The current row; undefined before the first {@link next} and after the last row. */
   row: T | undefined;
@@ -14,7 +14,7 @@ export class RowCursor<T> {
     this.#decode = decode;
   }
 
-  /** Moves to the next row of the current page; returns false if there is none, and {@link next} has to read a page. */
+  /** Moves to the next row of the current page. Returns false if there is none; {@link next} must then read a page. */
   advance(): boolean {
     this.#at += 1;
     const row = this.#page[this.#at];

@@ -34,7 +34,7 @@ export type RowKind = (typeof ROW)[keyof typeof ROW];
 
 /** The byte that ends a part of a key. */
 export const END = 0x00;
-/** The byte that follows {@link END} if that byte belongs to the part. */
+/** The byte that follows {@link END} if the latter belongs to the part. */
 export const ESCAPED = 0xff;
 /** The bytes of a tx-id, a time or a count. */
 export const ID_BYTES = 8;
@@ -64,7 +64,7 @@ export function documentKeyRow(key: DocumentKey): Buffer {
   return at < 0 ? encodeDocumentKey(key) : rowKey;
 }
 
-/** Encodes a document row's key with any characters: the slow path. */
+/** Encodes a document row's key that may contain any characters. This is the slow path. */
 function encodeDocumentKey({ bucket, namespace, name }: DocumentKey): Buffer {
   const end = Buffer.from([END]);
   const kind = Buffer.from([ROW.document]);
@@ -229,7 +229,8 @@ export function parseStem(stem: Buffer): DocumentKey {
 /** Returns the first key after all keys that begin with `prefix`. */
 export function prefixEnd(prefix: Uint8Array): Buffer {
   let length = prefix.length;
-  // The prefix ends a part. An escaped 0x00 would belong to another, longer part, which sorts after all that follows an end.
+  // The prefix ends a part. An escaped 0x00 would belong to another, longer part, which sorts after everything that
+  // follows an end.
   if (prefix[length - 1] === END) return Buffer.concat([prefix, Buffer.from([ESCAPED])]);
   // A prefix ends with 0xFF only if it ends with an escaped 0x00.
   while (prefix[length - 1] === ESCAPED) length -= 1;
@@ -258,8 +259,8 @@ export function escape(part: string): Buffer {
 }
 
 /**
- * Writes a part and its end if the part is ASCII without 0x00: the same bytes as {@link escape}, in half the time. Returns the offset of
- * the next part; -1 if the part has other characters.
+ * Writes a part and its end if the part is ASCII without 0x00. The bytes are the same as with {@link escape}, but are
+ * written in half the time. Returns the offset of the next part; -1 if the part has other characters.
  */
 function writeAsciiPart(target: Buffer, at: number, part: string): number {
   for (let index = 0; index < part.length; index += 1) {

@@ -35,8 +35,8 @@ export function kindName(kind: RowKind | number | undefined): string | undefined
 }
 
 /**
- * Formats a row's key for people: `document pods/default/web-0`. Accepts any bytes, including the shortened keys of LevelDB's index blocks;
- * parts that are not UTF-8 are written as `0x…`.
+ * Formats a row's key in readable form: `document pods/default/web-0`. Accepts any bytes, including the shortened keys
+ * of LevelDB's index blocks. Parts that are not UTF-8 are written as `0x…`.
  */
 export function rowName(key: Uint8Array): string {
   const name = kindName(key[0]);
@@ -64,7 +64,7 @@ function stemText(stem: Uint8Array): string {
   return parts.join("/");
 }
 
-/** Formats bytes as text if they are UTF-8, else in hexadecimal digits. */
+/** Formats bytes as text if they are UTF-8, and otherwise as hexadecimal digits. */
 export function bytesText(bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return isUtf8(buffer) && !buffer.includes(END) ? buffer.toString("utf8") : `0x${buffer.toString("hex")}`;

@@ -3,7 +3,10 @@ import type { TxId } from "@cairn/client";
 import { damagedRow, seal, sealable, sealed, SUM_BYTES, unsealed } from "./row-checksum.ts";
 import { readId, writeId } from "./row-keys.ts";
 
-/* Each value begins with a checksum over the row's key and the rest of the value, which every read compares (row-checksum.ts). */
+/**
+ * Each value begins with a checksum over the row's key and the rest of the value. Every read compares this checksum
+ * (row-checksum.ts).
+ */
 
 /** Encodes a row's value that is one number. */
 export function encodeNumber(key: Uint8Array, number: number): Buffer {
@@ -15,14 +18,15 @@ export function decodeNumber(key: Uint8Array, value: Uint8Array): number {
   return readId(unsealed(key, value), 0);
 }
 
-/** Decodes UTF-8. It is nearly always ASCII, and copying takes a tenth of the time of decoding. */
+/** Decodes UTF-8. The bytes are nearly always ASCII, and a copy takes a tenth of the time of decoding. */
 export function textOf(bytes: Buffer, start: number): string {
   return bytes.toString(isAscii(bytes.subarray(start)) ? "latin1" : "utf8", start);
 }
 
 /**
- * The outcome of a message. `duplicate`: the idempotency id and content were applied before, by the transaction whose id is the outcome's
- * text. The text of `committed` is the operations as in the log; the text of `aborted` is the reason.
+ * The outcome of a message. `duplicate` means that the idempotency id and the content were applied before, by the
+ * transaction whose id is the outcome's text. The text of `committed` contains the operations as in the log, and the
+ * text of `aborted` is the reason.
  */
 export type OutcomeKind = "committed" | "aborted" | "duplicate";
 

@@ -4,10 +4,11 @@ import { damagedRow, VERSION_SUM_BYTES, versionChecksum, versionTextChecksum } f
 import { asKind, ROW, versionRevision, asBuffer } from "./row-keys.ts";
 import { textOf } from "./row-values.ts";
 
-/*
- * Document, tombstone and version rows have the same value, so that a superseded version moves unchanged to its own row: a checksum over
- * the stem and the rest of the value (5 bytes), flags (1), revision (8), transaction time (8, ms since 1970), then the document's JSON.
- * Numbers use 7 bits of each byte, so that the whole value is UTF-8: reading it as a string costs a third less than decoding bytes.
+/**
+ * Document, tombstone and version rows have the same value, so that a superseded version moves unchanged to its own
+ * row: a checksum over the stem and the rest of the value (5 bytes), flags (1), revision (8), transaction time (8, ms
+ * since 1970), then the document's JSON. Numbers use 7 bits of each byte, so that the whole value is UTF-8, and it
+ * costs a third less to read it as a string than to decode bytes.
  */
 
 declare const CHECKED: unique symbol;
@@ -46,8 +47,8 @@ export function encodeVersion(
 }
 
 /**
- * Checks the value of a document, tombstone or version row. Throws `INDEX_CORRUPT` if the value or the key differs from
- * what was written. Returns undefined if there is no row.
+ * Checks the value of a document, tombstone or version row. Throws `INDEX_CORRUPT` if the value or the key is not the
+ * one that was written. Returns undefined if there is no row.
  */
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array): VersionValue;
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined): VersionValue | undefined;
@@ -73,7 +74,7 @@ export async function readNewest(reader: KvReader, rowKey: Uint8Array): Promise<
   return checkedVersion(rowKey, document) ?? checkedVersion(tombstoneKey, tombstone);
 }
 
-/** Like {@link readNewest} for many keys. It reads tombstones only for keys without a document. */
+/** Like {@link readNewest}, but for many keys. Tombstones are read only for keys without a document. */
 export async function readAllNewest(
   reader: KvReader,
   rowKeys: readonly Uint8Array[],

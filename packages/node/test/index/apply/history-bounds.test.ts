@@ -127,7 +127,7 @@ describe("history removed by a policy", () => {
     const list = index.list({ bucket: "pods", limit: 10, asOf: { txId: 100 } });
     await expect(list).rejects.toMatchObject({
       code: "WATCH_COMPACTED",
-      message: expect.stringMatching(/complete starting with transaction \d+/),
+      message: expect.stringMatching(/complete from transaction \d+/),
     });
     await expect(index.digest(2_500)).rejects.toMatchObject({ code: "CONFLICT" });
   });
