@@ -8,12 +8,12 @@ export type * from "./index/read/documents.ts";
 export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
 /** The result of `commitResult`. */
 export type { CommitResult } from "./index/apply/recent-outcomes.ts";
-/** The result of `submit`, which `await` takes. */
+/** The result of `submit`, which can be passed to `await`. */
 export type { SubmittedTransaction } from "./log/submit-transaction.ts";
 export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
 export type { Eviction } from "./index/read/eviction-reads.ts";
 export type { FieldQuery } from "./index/read/field-query.ts";
-/** A running node: everything that is served over HTTP, with the arguments and results of its methods. */
+/** A running node, which provides everything that is served over HTTP, and the arguments and results of its methods. */
 export type * from "./api/node-api.ts";
 export type { CairnNode } from "./node/node.ts";
 export { startNode } from "./node/start-node.ts";
@@ -29,7 +29,7 @@ export type { ModuleContext } from "./config/types/module-kinds.ts";
 export type * from "./log/tx-log.ts";
 /** The interface that a log of your own implements if nodes reach one another through it. */
 export type * from "./log/peer-channel.ts";
-/** Transactions and their outcomes, policies and the status: the same as over HTTP. */
+/** Transactions and their outcomes, policies and the status. They are the same as over HTTP. */
 export type {
   BoundPolicy,
   CheckpointSummary,
@@ -55,7 +55,7 @@ export { WatchCompactedError } from "./index/read/watch-compacted.ts";
 /** The results of `watch`. */
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
 export type * from "./watch/watch-event.ts";
-/** An index as of a point of the past, from checkpoints and log backups. */
+/** An index as of a point in the past, built from checkpoints and log backups. */
 export { restoreIndex, type RestoredIndex, type RestoreIndexOptions } from "./replay/restored-index.ts";
 export { filesystemStore, s3Store } from "@cairn/checkpoint";
 export type { CheckpointStore } from "@cairn/checkpoint";

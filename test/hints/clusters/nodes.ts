@@ -80,7 +80,7 @@ export const NODES: readonly BrokenCluster[] = [
       const output = await scene.startRefused("b", { env: { CAIRN_INDEX_PATH: scene.path("a", "a-index") } });
       return { output };
     },
-    hint: /Stop that node, or give this one its own db-dir \(or CAIRN_INDEX_PATH\)/,
+    hint: /Stop that node, or configure a different db-dir \(or CAIRN_INDEX_PATH\)/,
     async follow(scene) {
       await scene.restart("b", { env: { CAIRN_INDEX_PATH: scene.path("b", "own") } });
     },

@@ -22,18 +22,18 @@ import type { FieldQuery } from "../index/read/field-query.ts";
 /** The default time limit for the waits of reads and writes (ms). */
 export const DEFAULT_WAIT_MS = 30_000;
 
-/** The options for all reads. */
+/** The options of all reads. */
 export interface ReadOptions {
-  /** The transaction to wait for until it is indexed (TX_TIMEOUT after `timeoutMs`). */
+  /** The read waits until this transaction is indexed (TX_TIMEOUT after `timeoutMs`). */
   readonly minTx?: TxId;
   /** The time limit for everything that the read waits for (ms). Defaults to {@link DEFAULT_WAIT_MS}. */
   readonly timeoutMs?: number;
-  /** Whether to read the current index even if the node is not ready. Otherwise NOT_READY is thrown. */
+  /** If true, the current index is read even if the node is not ready. Otherwise NOT_READY is thrown in that case. */
   readonly stale?: boolean;
   /**
-   * Whether to include everything that any node acknowledged before the call. On a shared log this requires an append,
-   * which concurrent reads share and whose errors are thrown (LOG_UNREACHABLE, LOG_FULL, …). Throws REQUEST_INVALID if
-   * combined with `stale`.
+   * If true, the result includes everything that any node acknowledged before the call. On a shared log this requires
+   * an append, which concurrent reads share and whose errors are thrown (LOG_UNREACHABLE, LOG_FULL, …). Throws
+   * REQUEST_INVALID if combined with `stale`.
    */
   readonly linearizable?: boolean;
 }
@@ -50,8 +50,8 @@ export interface ListQuery extends ReadOptions {
   readonly cursor?: string;
   readonly asOf?: AsOf;
   /**
-   * Selects only documents whose indexed fields have these values, each field at most once. Throws REQUEST_INVALID if a
-   * field is not indexed, and NOT_READY while its index is being built.
+   * Selects only documents whose indexed fields have these values. Each field may occur at most once. Throws
+   * REQUEST_INVALID if a field is not indexed, and NOT_READY while its index is being built.
    */
   readonly where?: FieldQuery | readonly FieldQuery[];
 }
@@ -62,7 +62,7 @@ export interface BucketsPage {
   readonly buckets: readonly BucketSummary[];
 }
 
-/** Selects events; all by default. */
+/** Selects events. Defaults to all events. */
 export interface EventListQuery extends ReadOptions {
   /** The maximum number of events: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;
@@ -73,26 +73,26 @@ export interface EventListQuery extends ReadOptions {
   readonly before?: string;
 }
 
-/** An eviction, and the copies of the evicted content that may exist and that this node cannot remove. */
+/** An eviction, and the copies of the evicted content that may still exist and that this node cannot remove. */
 export interface EvictionPlaces extends Eviction {
   /** The log's transactions up to the eviction; null once they have been trimmed. */
   readonly log: { readonly firstTxId: TxId; readonly lastTxId: TxId } | null;
   /**
-   * Checkpoints from before the eviction that may contain the content: those not known to be older than the content. Null if the store does
-   * not respond.
+   * The checkpoints from before the eviction that may contain the content, which are all that are not known to be older
+   * than the content. Null if the store does not respond.
    */
   readonly checkpoints: readonly string[] | null;
   /**
-   * Checkpoints saved since the eviction. They do not restore the content, but their files may contain it. Null if the
-   * store does not respond.
+   * The checkpoints that were saved after the eviction but whose files may contain the content. They do not restore it.
+   * Null if the store does not respond.
    */
   readonly inFilesOf: readonly string[] | null;
   /**
-   * The oldest checkpoint saved since the eviction whose files are known not to contain the content. Null if there is none, or if the store
-   * does not respond.
+   * The oldest checkpoint that was saved after the eviction and whose files are known not to contain the content. Null
+   * if there is none, or if the store does not respond.
    */
   readonly firstWithout: string | null;
-  /** Segments of log backups that may contain the content. Null if the store does not respond. */
+  /** The segments of log backups that may contain the content. Null if the store does not respond. */
   readonly segments: readonly string[] | null;
   /**
    * The time after which the last of these segments may be removed because of its age; null if there are none, or if
@@ -111,8 +111,8 @@ export interface EvictionsPage {
 export interface NodePolicies extends PolicyState {
   readonly txId: TxId;
   /**
-   * Whether the policies are equal to `cairn/policies` of the node's file; null if the file has none. The log's
-   * policies take effect in any case.
+   * The result of comparing the policies with `cairn/policies` in the node's configuration; null if the configuration
+   * has none. The log's policies take effect in any case.
    */
   readonly file: "same" | "different" | null;
 }
@@ -120,13 +120,17 @@ export interface NodePolicies extends PolicyState {
 /** The outcome of a requested checkpoint. */
 export type CheckpointResult =
   | { readonly checkpoint: CheckpointSummary }
-  /** `empty`: the log has no transactions yet. */
+  /** No checkpoint was saved. `empty` means that the log has no transactions yet. */
   | { readonly skipped: "empty" | "unchanged" | "recent" | "short-tail" }
-  /** Another node is uploading a checkpoint: a sentence that names it, and its lease if it could be read. */
+  /**
+   * Another node is uploading a checkpoint. `because` is a sentence that names it, and `lease` is its lease if it could
+   * be read.
+   */
   | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
 
 /**
- * A running node, as used by HTTP and embedding programs. Every method may throw CairnError; special codes are documented with the method.
+ * A running node, as the HTTP server and embedding programs use it. Every method may throw CairnError. Special codes
+ * are documented with the method.
  */
 export interface NodeApi {
   readonly id: string;
@@ -136,22 +140,23 @@ export interface NodeApi {
   /** Returns the metrics of GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists them. */
   metrics(): Promise<string>;
   /**
-   * Resolves once the log has the transaction. Throws TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, different body), NOT_READY,
-   * LOG_UNREACHABLE or LOG_FULL; TX_TIMEOUT after `timeoutMs` (default 30,000), when the transaction may or may not be stored.
+   * Submits a transaction. Resolves once the transaction is in the log. Throws TX_INVALID, TX_TOO_LARGE, CONFLICT (same
+   * id, different body), NOT_READY, LOG_UNREACHABLE or LOG_FULL. Throws TX_TIMEOUT after `timeoutMs` (30,000 by
+   * default); the transaction may then be stored or not.
    */
   submit(transaction: Transaction, options?: { readonly timeoutMs?: number }): Promise<SubmittedTransaction>;
   /**
    * Waits until this node has indexed a transaction: the one that {@link submit} returned, or any transaction with this
-   * id. Throws TX_TIMEOUT after `timeoutMs` (default 30,000); LOG_REGRESSED if the log lost the submitted transaction
-   * and another one has its id.
+   * id. Throws TX_TIMEOUT after `timeoutMs` (30,000 by default), and LOG_REGRESSED if the log lost the submitted
+   * transaction and another one has its id.
    */
   await(
     transaction: SubmittedTransaction | TxId,
     options?: { readonly timeoutMs?: number },
   ): Promise<TxOutcome>;
   /**
-   * Does the same as {@link await}; for one of the newest transactions, also returns how many of the keys that it wrote had a document
-   * before.
+   * Does the same as {@link await}. For one of the newest transactions, also returns how many of the keys that it wrote
+   * had a document before.
    */
   commitResult(
     transaction: SubmittedTransaction | TxId,
@@ -195,13 +200,19 @@ export interface NodeApi {
   digest(options?: ReadOptions): Promise<{ readonly txId: TxId; readonly digest: string }>;
   /** Returns the checkpoints in the node's store, newest first. Throws NOT_FOUND if no checkpointer is configured. */
   checkpoints(): Promise<readonly CheckpointSummary[]>;
-  /** Saves a checkpoint now. `begun` resolves when the round begins (CHECKPOINT_RUNNING while another round runs), `done` when it ends. */
+  /**
+   * Saves a checkpoint now. `begun` resolves when the round begins (or rejects with CHECKPOINT_RUNNING while another
+   * round is running), and `done` resolves when it ends.
+   */
   checkpoint(): { readonly begun: Promise<void>; readonly done: Promise<CheckpointResult> };
   /**
-   * Verifies and marks a checkpoint of the store, by default the log's newest. Throws CHECKPOINT_*, INDEX_*, or NOT_FOUND without a
-   * checkpointer.
+   * Verifies and marks a checkpoint in the store, by default the log's newest one. Throws CHECKPOINT_* or INDEX_*
+   * errors, and NOT_FOUND if there is no checkpointer.
    */
   verifyCheckpoint(name?: string): Promise<VerifiedSummary>;
-  /** Shuts down cleanly, in this order: HTTP, checkpointer, indexer, index, log. May be called twice. */
+  /**
+   * Shuts down cleanly. Stops the HTTP server first, then the checkpointer, the indexer, the index and the log. May be
+   * called twice.
+   */
   close(): Promise<void>;
 }

@@ -2,8 +2,8 @@ import { CairnError } from "@cairn/kv";
 import type { Phase } from "@cairn/client";
 
 /**
- * Returns the `NOT_READY` error for an operation that a node cannot do in this phase, with the failure that keeps the node from being
- * ready.
+ * Returns the `NOT_READY` error for an operation that a node cannot perform in this phase. It includes the failure that
+ * keeps the node from being ready.
  */
 export function notReady({
   phase,
@@ -17,6 +17,6 @@ export function notReady({
   return new CairnError("NOT_READY", `The node ${why}.`, {
     hint:
       failure?.hint ??
-      "cairn status --wait PT30S waits until it is ready; over HTTP, /health/ready then returns 200, and ?stale=true reads the current index.",
+      "Wait until the node is ready: cairn status --wait PT30S, or over HTTP until /health/ready returns 200. To read the current index now, add stale=true.",
   });
 }

@@ -22,51 +22,55 @@ export interface TrimPolicy {
 /** The parameters of a log backup, as configured. */
 export type LogBackupParameters = Omit<LogBackupOptions, "keep"> & Partial<Pick<LogBackupOptions, "keep">>;
 
-/** The parameters of the HTTP server, validated. */
+/** The validated parameters of the HTTP server. */
 export interface HttpOptions {
-  /** The address to listen on. */
+  /** The address on which the server listens. */
   readonly host: string;
-  /** The port to listen on; 0 means any free port. */
+  /** The port on which the server listens. 0 means any free port. */
   readonly port: number;
-  /** The token that all requests except those to /health must have; none is required by default. */
+  /** The token that all requests except those to /health must have. By default, none is required. */
   readonly authToken?: string;
   /** The largest request body in bytes. */
   readonly maxBody: number;
-  /** Origins whose pages may send requests, such as `https://dash.example`; none by default. */
+  /** The origins whose pages may send requests, such as `https://dash.example`. Defaults to none. */
   readonly corsOrigins?: readonly string[];
-  /** Host names, besides those of this machine, to which requests may be addressed without a token on a local address. */
+  /**
+   * The host names, in addition to those of this machine, to which requests without a token may be addressed if the
+   * server listens on a local address.
+   */
   readonly allowedHosts?: readonly string[];
-  /** How long a stopping node still responds while it reports that it is not ready, in milliseconds; 0 by default. */
+  /** How long a stopping node still responds while it reports that it is not ready, in milliseconds. Defaults to 0. */
   readonly drainMs?: number;
 }
 
 /**
- * The parts of a node, created from its configuration but not yet started: nothing has been opened, created or deleted.
+ * The parts of a node that were created from its configuration but have not been started. Nothing has been opened,
+ * created or deleted.
  */
 export interface System {
   readonly nodeId: string;
-  /** The `dir` of `cairn/node`, absolute. */
+  /** The absolute path of `dir` in `cairn/node`. */
   readonly dir: string;
-  /** Opens the log. After LOG_UNREACHABLE another attempt may succeed. */
+  /** Opens the log. After LOG_UNREACHABLE, another attempt may succeed. */
   readonly openTxLog: (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
   /** The log's name, if the configuration contains it. */
   readonly logName?: string;
   readonly onLogMismatch: OnLogMismatch;
-  /** The policy for trimming the log; without it nothing is trimmed. */
+  /** The policy for trimming the log. If absent, the log is not trimmed. */
   readonly trim?: TrimPolicy;
   readonly kvProvider: KvProvider;
-  /** The db-dir, absolute. */
+  /** The absolute path of the db-dir. */
   readonly dbDir: string;
-  /** The period of scrubs in milliseconds; without it there are no scrubs. */
+  /** The period of scrubs in milliseconds. If absent, there are no scrubs. */
   readonly scrubEvery?: number;
-  /** If undefined, no checkpoints are saved. */
+  /** The options of the checkpointer. If undefined, no checkpoints are saved. */
   readonly checkpointer: CheckpointerOptions | undefined;
-  /** The stores from which a node without a checkpointer restores; none by default. Never written to. */
+  /** The stores from which a node without a checkpointer restores. Defaults to none. The node never writes to them. */
   readonly restoreFrom?: readonly CheckpointStore[];
-  /** If undefined, the log is not backed up. Needs a checkpointer. */
+  /** The options of the log backup, which requires a checkpointer. If undefined, the log is not backed up. */
   readonly logBackup?: LogBackupOptions;
-  /** If undefined, there is no HTTP server. */
+  /** The options of the HTTP server. If undefined, there is none. */
   readonly http: HttpOptions | undefined;
-  /** Policies to set if the log has none. */
+  /** The policies that are set if the log has none. */
   readonly policies?: Policies;
 }

@@ -11,7 +11,7 @@ import { checkAnchor } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** Returns true if this node can read the checkpoint and the log continues it; otherwise the reason. */
+/** Returns true if this node can read the checkpoint and the log continues it. Otherwise returns the reason. */
 export async function acceptManifest(
   manifest: Manifest,
   kvFormat: string,
@@ -23,8 +23,8 @@ export async function acceptManifest(
   if (foreign !== undefined) return foreign;
   if (manifest.log.id !== identity.id) return await judgeOfEarlier(manifest, log, identity);
   if (manifest.log.offset !== (identity.birth?.offset ?? manifest.log.offset)) {
-    return new CairnError("CHECKPOINT_CORRUPT", "Its offset differs from that of its log.", {
-      hint: "An older checkpoint or the log itself is used instead.",
+    return new CairnError("CHECKPOINT_CORRUPT", "Its offset differs from the offset of its log.", {
+      hint: "Do nothing: an older checkpoint or the log itself is used instead.",
     });
   }
   const position = anchor.txId - manifest.log.offset;
@@ -33,7 +33,7 @@ export async function acceptManifest(
 
 /**
  * Judges a checkpoint of another log. This log must continue it, either at its end or, with transactions from a backup,
- * after it.
+ * at a later point.
  */
 async function judgeOfEarlier(
   manifest: Manifest,
@@ -44,7 +44,7 @@ async function judgeOfEarlier(
     const way = await wayToLog(log, identity, { logId: manifest.log.id, ...manifest.anchor });
     return way === undefined ? otherHistory(manifest) : true;
   } catch (error) {
-    // Another checkpoint may not need a backup.
+    // Only this checkpoint is rejected, because another one may not need a backup.
     if (isCairnError(error, "LOG_UNREACHABLE")) return error;
     throw error;
   }
@@ -56,7 +56,7 @@ export function judgeFormat({ format }: Pick<Manifest, "format">, kvFormat: stri
   return new CairnError(
     "INDEX_VERSION",
     `It holds an index of version ${format.index} in ${format.kv}; this node reads version ${INDEX_VERSION} in ${kvFormat}.`,
-    { hint: "An older checkpoint of this version or the log itself is used instead." },
+    { hint: "Do nothing: an older checkpoint of this version or the log itself is used instead." },
   );
 }
 
@@ -65,7 +65,7 @@ function otherHistory({ log, txId }: Manifest): CairnError {
     "LOG_DIFFERENT",
     `It ends at transaction ${txId} of the log ${log.name} (${log.id}), and this log does not continue it from there.`,
     {
-      hint: "It is left unchanged. The checkpoint that the log continues, or a newer one of this log, is used.",
+      hint: "Do nothing: the checkpoint that the log continues, or a newer one of this log, is used. This one is left unchanged.",
     },
   );
 }
@@ -87,7 +87,7 @@ export async function verifyRestored(provider: KvProvider, dir: string, manifest
   if (differing.length === 0) return;
   const what = found === undefined ? "it is empty" : `it has a different ${differing.join(", a different ")}`;
   throw new CairnError("CHECKPOINT_CORRUPT", `The index in it does not match its manifest: ${what}.`, {
-    hint: "An older checkpoint or the log itself is used instead.",
+    hint: "Do nothing: an older checkpoint or the log itself is used instead.",
   });
 }
 
@@ -114,8 +114,8 @@ function claimedState({
 }
 
 /**
- * Returns the state of an index in the form of a manifest, with its chains also at the transactions `others`. Throws `INDEX_CORRUPT` if the
- * chains do not match the state.
+ * Returns the state of an index in the form of a manifest. It includes the chains at the transactions `others` as well.
+ * Throws `INDEX_CORRUPT` if the chains do not match the state.
  */
 export async function capturedState(
   reader: KvReader,

@@ -1,7 +1,7 @@
 /**
- * A node's doubts about checkpoints, until its process ends: the checkpoints that it no longer restores (because their
- * index was damaged twice; the first time may have been the disk's fault), and those in its store that do not count as
- * saved.
+ * A node's doubts about checkpoints, which it keeps until its process ends. They concern the checkpoints that it no
+ * longer restores, because their index was damaged twice (the disk may have been at fault the first time), and those in
+ * its store that do not count as saved.
  */
 export class CheckpointDoubts {
   /** The names of checkpoints that are no longer restored. */
@@ -11,7 +11,9 @@ export class CheckpointDoubts {
   /** The names of damaged checkpoints in the node's own store. */
   readonly #unusable = new Set<string>();
 
-  /** Records that the index restored from this checkpoint was damaged; null if no checkpoint was restored. */
+  /**
+   * Records that the index restored from this checkpoint was damaged. `restored` is null if no checkpoint was restored.
+   */
   damaged(restored: { readonly name: string } | null): void {
     if (restored === null) return;
     if (this.#doubtful.has(restored.name)) this.distrusted.add(restored.name);
@@ -25,14 +27,14 @@ export class CheckpointDoubts {
   }
 
   /**
-   * Records damaged checkpoints in the node's store that joining skipped, so that they do not keep an intact one from
-   * being saved.
+   * Records damaged checkpoints in the node's store that were skipped during joining, so that they do not keep an
+   * intact one from being saved.
    */
   passedOver(damaged: readonly string[]): void {
     for (const name of damaged) this.judged(name, false);
   }
 
-  /** Returns whether another checkpoint must be saved in place of this one. */
+  /** Returns whether this checkpoint is damaged, so that another one must be saved in its place. */
   isDamaged(name: string): boolean {
     return this.#unusable.has(name) || this.distrusted.has(name);
   }

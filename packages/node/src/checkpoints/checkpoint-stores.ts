@@ -13,9 +13,9 @@ export function requireStore({ checkpointer, restoreFrom }: RestoringSystem): Ch
   if (restoreFrom !== undefined) {
     throw new CairnError(
       "NOT_FOUND",
-      "This node saves no checkpoints: its checkpointer has only restore-from.",
+      "This node saves no checkpoints, because its checkpointer has only restore-from.",
       {
-        hint: "Use a node that saves them, or add store and approx-frequency to the checkpointer of this one.",
+        hint: "Use a node that saves checkpoints, or add store and approx-frequency to the checkpointer of this one.",
       },
     );
   }
@@ -24,7 +24,7 @@ export function requireStore({ checkpointer, restoreFrom }: RestoringSystem): Ch
   });
 }
 
-/** Returns the stores in which a node looks for checkpoints, in that order. */
+/** Returns the stores in which a node searches for checkpoints, in the order of the search. */
 export function restoreStores({
   checkpointer,
   restoreFrom = [],
@@ -32,7 +32,7 @@ export function restoreStores({
   return checkpointer === undefined ? restoreFrom : (checkpointer.restoreFrom ?? [checkpointer.store]);
 }
 
-/** Returns every store that a node saves to or restores from, without duplicates. */
+/** Returns every store to which a node saves or from which it restores, without duplicates. */
 export function allStores(system: RestoringSystem): readonly CheckpointStore[] {
   const { checkpointer } = system;
   return [

@@ -5,10 +5,11 @@ import type { CheckpointDoubts } from "./checkpoint-doubts.ts";
 
 /** The chains of another node, or of the index in a checkpoint. */
 export interface OtherPast {
-  /** The name used in messages: `node b`, `the checkpoint …`. */
+  /** The name that is used in messages, such as `node b` or `the checkpoint …`. */
   readonly who: string;
   /**
-   * Whether the chains were read from the checkpoint store, where forging them needs write access. Anyone can send chains over the network.
+   * True if the chains were read from the checkpoint store, where write access would be necessary to forge them. Over
+   * the network, any process can send chains.
    */
   readonly isStored: boolean;
   /** The id of the log. */
@@ -17,8 +18,8 @@ export interface OtherPast {
 }
 
 /**
- * A difference between another history and this node's. `settled` means that this node's index has already been found
- * right at that transaction.
+ * A difference between another history and this node's history. `settled` means that this node's index has already been
+ * proved right at that transaction.
  */
 export interface PastDifference {
   readonly error: CairnError;
@@ -35,8 +36,8 @@ type Agrees = NonNullable<CheckpointSource["agrees"]>;
 
 /**
  * Returns a check of whether a checkpoint agrees with the log and has the same history as the node's index. Until it is
- * settled which of the two is right, the check throws the difference, so that neither counts as the newest checkpoint
- * and nothing is saved. A checkpoint found to be wrong counts as damaged.
+ * settled which of the two is right, the check throws an error for the difference, so that the checkpoint does not
+ * count as the newest one and no checkpoint is saved. A checkpoint that is found to be wrong counts as damaged.
  */
 export function hasSamePast(
   agreesWithLog: Agrees,

@@ -10,8 +10,8 @@ import type { TxLog } from "../log/tx-log.ts";
 import { VERSION } from "../api/version.ts";
 
 /**
- * Returns a node's index, built from `log`, as a source of checkpoints. Awaits `purge` before each capture. `onError`
- * is called with errors of captures.
+ * Returns a node's index, which was built from `log`, as a source of checkpoints. `purge` is awaited before each
+ * capture. `onError` is called with the errors of captures.
  */
 export function indexSource(
   node: string,
@@ -27,7 +27,7 @@ export function indexSource(
     format: { index: INDEX_VERSION, kv: provider.format },
     agrees: async ({ anchor, log: { offset } }) => {
       const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
-      // A checkpoint that ends before the log's beginning is older, not of another history.
+      // A checkpoint that ends before the log's beginning is older, but does not belong to another history.
       return problem === undefined || problem.code === "LOG_TRIMMED";
     },
     position: () => {
@@ -67,12 +67,15 @@ async function readCaptured(
     if (isCairnError(error, "INDEX_CORRUPT") && (await lacksFiles(dir, captured))) throw removed(dir, error);
     throw error;
   }
-  // Only indexes with transactions are captured. An index without a state was opened as a new one because its files had
-  // been removed.
+  // Only indexes with transactions are captured. If the copy has no state, it was opened as a new index because its
+  // files had been removed.
   throw removed(dir);
 }
 
-/** Returns whether files of the copy were removed, now or before `captured` was listed, other than those that LevelDB itself replaces. */
+/**
+ * Returns whether files of the copy have been removed, now or before `captured` was listed. Files that LevelDB itself
+ * replaces do not count.
+ */
 async function lacksFiles(dir: string, captured: readonly string[]): Promise<boolean> {
   if (!captured.includes("CURRENT")) return true;
   const left = new Set(await namesIn(dir));
@@ -92,7 +95,7 @@ function removed(dir: string, cause?: CairnError): CairnError {
     "CHECKPOINT_INCOMPLETE",
     `Files of the capture in ${dir} were removed before it was saved.`,
     {
-      hint: "Nothing was published. Keep other programs from cleaning up in the checkpoint-dir and in the folder of the index; if files of the index are gone, too, restart the node: it rebuilds its index.",
+      hint: "Prevent other programs from removing files in the checkpoint-dir and in the folder of the index. If files of the index are missing, too, restart the node, which then rebuilds its index. Nothing was published.",
       cause,
     },
   );

@@ -10,7 +10,7 @@ type Readable = Pick<TxLog, "fetch"> & Required<Pick<TxLog, "inspect">>;
 
 /**
  * Returns an estimate of the time that a joining node would need to replay from a checkpoint to the current position of
- * `index`; undefined unless every node could do so. `timeFor` returns the time for a number of transactions (ms).
+ * `index`; undefined unless every node could do this. `timeFor` returns the time for a number of transactions (ms).
  */
 export function replayTime(
   index: Pick<IndexStore, "state">,
@@ -23,8 +23,8 @@ export function replayTime(
 
 /**
  * Returns whether the log contains the checkpoint's last message (with which joining nodes compare it) and all later
- * ones, and has no defect, such as a hole or a setting that makes it lose messages, that may keep a node from
- * continuing.
+ * ones. The log must also have no defect that may keep a node from continuing, such as a hole or a setting with which
+ * it loses messages.
  */
 async function isReadable(
   log: Readable,
@@ -36,7 +36,8 @@ async function isReadable(
       return false;
     return (await log.inspect()).length === 0;
   } catch (error) {
-    // If this node cannot read the log, other nodes may not be able to either. A checkpoint does no harm.
+    // If this node cannot read the log, other nodes may not be able to read it either. In that case, an additional
+    // checkpoint does no harm.
     if (isCairnError(error)) return false;
     throw error;
   }

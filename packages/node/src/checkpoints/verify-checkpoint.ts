@@ -31,7 +31,7 @@ export interface VerifyOptions {
   readonly store: CheckpointStore;
   readonly name: string;
   readonly provider: KvProvider;
-  /** The folder in which the checkpoint is unpacked; the copy is removed afterwards. */
+  /** The folder in which the checkpoint is unpacked. The copy is removed afterwards. */
   readonly stagingDir: string;
   /** The id of this node, for the reservation and the mark. */
   readonly node: string;
@@ -41,14 +41,14 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A checkpoint found intact, and the digest of its content. */
+/** A checkpoint that was found intact, and the digest of its content. */
 export interface ReadCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
   readonly digest: string;
   /**
-   * Whether the log contains the checkpoint's last message. "trimmed" means that it no longer does, so they could not
-   * be compared; null means that there was no log to compare with.
+   * The result of comparing the checkpoint's last message with the log. "trimmed" means that the log no longer holds
+   * the message, so they could not be compared. Null means that there was no log.
    */
   readonly log: "agrees" | "trimmed" | null;
 }
@@ -59,9 +59,9 @@ export interface VerifiedCheckpoint extends ReadCheckpoint {
 }
 
 /**
- * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads it
- * completely for the digest. If it cannot be used, throws the reason: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`, and, if a
- * log is given, `LOG_*`.
+ * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums, and reads it
+ * completely to compute the digest. If it cannot be used, throws the reason as a `CHECKPOINT_*`, `INDEX_*` or `STORE_*`
+ * error or, if a log is given, as a `LOG_*` error.
  */
 export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> {
   const { store, name, provider, stagingDir, node, log, signal, onProgress } = options;
@@ -138,9 +138,13 @@ async function compareWithLog(
 ): Promise<"agrees" | "trimmed" | CairnError> {
   const identity = await readLogIdentity(log);
   if (identity === undefined) {
-    return new CairnError("LOG_DIFFERENT", `There is no log "${log.name}" to compare the checkpoint with.`, {
-      hint: "Check the log's address and name.",
-    });
+    return new CairnError(
+      "LOG_DIFFERENT",
+      `There is no log "${log.name}" with which the checkpoint could be compared.`,
+      {
+        hint: "Check the log's address and name.",
+      },
+    );
   }
   const verdict = await acceptManifest(manifest, kvFormat, log, identity);
   if (verdict === true) return "agrees";
@@ -168,6 +172,6 @@ async function digestFiles(
 /** Returns `CHECKPOINT_NOT_FOUND`. */
 export function checkpointNotFound(store: CheckpointStore, name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint ${name} in ${store.location}.`, {
-    hint: "cairn checkpoint list lists the checkpoints.",
+    hint: "Choose one of the checkpoints that cairn checkpoint list prints.",
   });
 }

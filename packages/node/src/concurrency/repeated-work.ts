@@ -7,8 +7,8 @@ export interface RepeatedWork {
 }
 
 /**
- * Runs `work` after `firstDelay`, and again after each delay that it returns, in milliseconds. Passes errors to `onError` unless the work
- * was stopped, and then waits for `retryDelay`.
+ * Runs `work` after `firstDelay`, and again after each delay that it returns, in milliseconds. Passes errors to
+ * `onError` unless the work was stopped. After an error, it waits for `retryDelay`.
  */
 export function repeatWork(
   clock: Clock,
@@ -38,7 +38,7 @@ export function repeatWork(
   };
 }
 
-/** Runs `work` every `everyMs`, whether it succeeds or fails. */
+/** Runs `work` every `everyMs` milliseconds, whether it succeeds or fails. */
 export function repeatEvery(
   clock: Clock,
   everyMs: number,
@@ -52,7 +52,10 @@ export function repeatEvery(
   return repeatWork(clock, { firstDelay: everyMs, retryDelay: () => everyMs }, run, onError);
 }
 
-/** Returns 0.9 to 1.1 times `ms`, so that nodes that began together spread out. `random` returns at least 0 and less than 1. */
+/**
+ * Returns between 0.9 and 1.1 times `ms`, so that the runs of nodes that began together are spread over time. `random`
+ * returns a number that is at least 0 and less than 1.
+ */
 export function jittered(ms: number, random: () => number): number {
   return ms * (0.9 + 0.2 * random());
 }

@@ -1,4 +1,4 @@
-/** A semaphore that admits `limit` holders at a time (1 by default), in the order of their requests. */
+/** A semaphore that admits `limit` holders at a time, in the order of their requests. The limit defaults to 1. */
 export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
@@ -7,12 +7,15 @@ export class Semaphore {
     this.#free = limit;
   }
 
-  /** Whether a caller is waiting to be admitted. */
+  /** Returns whether a caller is waiting to be admitted. */
   get isContended(): boolean {
     return this.#waiting.length > 0;
   }
 
-  /** Waits to be admitted. Returns the function that admits the next waiter; it must be called exactly once. */
+  /**
+   * Waits to be admitted. Returns a function that releases the semaphore and admits the next caller. The function must
+   * be called exactly once.
+   */
   async acquire(): Promise<() => void> {
     if (this.#free > 0) this.#free -= 1;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));

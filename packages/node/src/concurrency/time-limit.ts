@@ -1,4 +1,4 @@
-/** A deadline shared by all waits of one caller. */
+/** A deadline that all waits of one caller share. */
 export class Deadline {
   /** The given time limit in milliseconds. */
   readonly limitMs: number;

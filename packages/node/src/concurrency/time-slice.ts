@@ -10,8 +10,8 @@ export class TimeSlice {
   #isRunning = false;
 
   /**
-   * Await the result before the next read. Returns undefined while time remains, because creating a promise is nearly
-   * as expensive as reading a row from memory.
+   * Yields if the time slice is over. The caller must await the result before the next read. Returns undefined while
+   * time remains, because it costs nearly as much to create a promise as to read a row from memory.
    */
   yieldIfOver(): Promise<void> | undefined {
     const now = performance.now();

@@ -13,8 +13,8 @@ import { TOP_LEVEL_KEYS, httpParameters, indexStoreParameters, nodeParameters } 
 
 /**
  * Returns the JSON Schema of a configuration file, for completion and checks in editors. It covers the built-in
- * modules, including their older names; other modules may have any parameter. The schema does not check conditions on
- * other parts of the file or on the environment.
+ * modules, including their older names. Other modules may have any parameters. The schema does not check conditions
+ * that concern other parts of the file or the environment.
  */
 export function configSchema(): JsonSchema {
   const http = eitherOf(schemaOfParameters(httpParameters), { type: "null" }, { const: false });
@@ -30,7 +30,7 @@ export function configSchema(): JsonSchema {
       ...topLevel("cairn/http-server", http),
       ...topLevel("cairn/policies", orNull(policiesSchema())),
     },
-    // Other top-level keys are modules named by parameters; the kind of each depends on the parameter.
+    // Other top-level keys are modules that parameters name. The kind of each module depends on the parameter.
     additionalProperties: orNull({ type: "object", anyOf: MODULE_KEYS.map(requires) }),
     $defs: Object.fromEntries(KINDS.map((kind) => [kind, schemaOfKind(kind)])),
   };
@@ -48,7 +48,10 @@ function schemaOfKind(kind: ModuleKind): JsonSchema {
   return { ...eitherOf(name, { ...map, ...named }), description: KIND_NAMES[kind] };
 }
 
-/** Returns the schema of the name of a built-in module, of a user's module, or of a top-level key; only built-in names have an arrow. */
+/**
+ * Returns the schema of the name of a built-in module, of a user's module, or of a top-level key. Only built-in names
+ * contain an arrow.
+ */
 function nameSchema(kind: ModuleKind, modules: readonly ModuleDescriptor[]): JsonSchema {
   const ids = modules.map((module) => module.id);
   const older = modules

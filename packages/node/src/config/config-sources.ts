@@ -12,7 +12,7 @@ import { objectTree } from "./source/object-tree.ts";
 import type { ProblemList } from "./source/problems.ts";
 import { MAX_SOURCE_BYTES, SourceText } from "./source/source-text.ts";
 
-/** The sources of a configuration, which are merged. */
+/** The sources from which a configuration is merged. */
 export interface ConfigInput {
   /**
    * The path of a file, relative to `cwd`. Defaults to `cairn.edn` or `cairn.json` in `cwd`, if one exists and there is
@@ -23,13 +23,15 @@ export interface ConfigInput {
   readonly edn?: string;
   /** The argument of `-j`. */
   readonly json?: string;
-  /** The argument of `startNode`: the same keys as in JSON; values may be luxon Durations and parts. */
+  /**
+   * The argument of `startNode`. It has the same keys as in JSON, and its values may also be luxon Durations and parts.
+   */
   readonly object?: unknown;
   readonly env: Environment;
   readonly cwd: string;
 }
 
-/** The trees of the sources, with variables expanded. The tree of an absent source is undefined. */
+/** The trees of the sources, in which variables have been expanded. The tree of an absent source is undefined. */
 export interface ConfigSources {
   /** The file and the object, weakest first. */
   readonly base: readonly MapNode[];
@@ -61,7 +63,7 @@ export async function readSources(input: ConfigInput, problems: ProblemList): Pr
 }
 
 /**
- * Reads a file for conversion: variables are not expanded, and the quotes and code of Clojure are skipped. Returns
+ * Reads a file for conversion. Variables are not expanded, and the quotes and the code of Clojure are skipped. Returns
  * undefined after adding problems.
  */
 export async function readFileTree(
@@ -111,7 +113,7 @@ async function readFile(
   const extension = extname(label).toLowerCase();
   if (extension !== ".edn" && extension !== ".json") {
     problems.add(origin, [], "A configuration file's name must end in .edn or .json.", {
-      hint: "The ending determines the language of the file.",
+      hint: "Rename the file: its extension determines its language.",
     });
     return undefined;
   }
@@ -137,7 +139,7 @@ function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList)
   );
 }
 
-/** Returns the end of a hint: the name of a similarly named configuration in the folder of `path`. */
+/** Returns the end of a hint, which suggests a configuration with a similar name in the folder of `path`. */
 function similarFile(path: string): string {
   const folder = dirname(path);
   let names: string[];
@@ -154,7 +156,8 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
   let bytes: Buffer;
   try {
     const handle = openSync(path, "r");
-    // The size is that of the open file, because another file could replace it between a stat by name and the read.
+    // The size is determined from the open file, because another file could take its place between a stat by name and
+    // the read.
     try {
       const { size } = fstatSync(handle);
       if (size > MAX_SOURCE_BYTES) {
@@ -172,7 +175,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
     const message = missing ? "The file does not exist." : `The file cannot be read: ${errorMessage(error)}.`;
     problems.add(origin, [], message, {
       code: missing ? "CONFIG_NOT_FOUND" : "CONFIG_INVALID",
-      hint: `Looked for ${path}.${missing ? similarFile(path) : ""}`,
+      hint: `Check the path: ${path}.${missing ? similarFile(path) : ""}`,
     });
     return undefined;
   }
@@ -182,7 +185,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
     if (!(error instanceof TypeError)) throw error;
     problems.add(origin, [], "The file is not UTF-8 text.", {
       code: "CONFIG_SYNTAX",
-      hint: "Save it as UTF-8.",
+      hint: "Save the file as UTF-8.",
     });
     return undefined;
   }

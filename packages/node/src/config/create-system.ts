@@ -3,7 +3,7 @@ import { omitUndefined } from "./source/omit-undefined.ts";
 import type { ResolvedConfig } from "./read-config.ts";
 import type { System } from "../api/system.ts";
 
-/** The default of how long segments of a log backup are kept, if the log itself is not trimmed. */
+/** The default time for which segments of a log backup are kept if the log itself is not trimmed. */
 const DEFAULT_KEEP_MS = 7 * 24 * 3_600_000;
 
 /** Creates a node's parts from its configuration. Built-in parts have no side effects until they are used; users' modules may have some. */
@@ -16,7 +16,7 @@ export async function createSystem(
   const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
   const { checkpointer, "scrub-every": scrubEvery } = kvStore.common;
   const backup = checkpointer?.common["log-backup"];
-  // This creates only the function that opens the log; a node or command calls it.
+  // This creates only the function that opens the log. A node or a command calls the function.
   const openTxLog = await txLog.create(context);
   const checkpoints = await checkpointer?.create(context);
   return {

@@ -25,7 +25,7 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
     .filter((tree) => tree !== undefined)
     .map((tree) => renameTopLevel(tree, notices));
   const given = new Set(base.flatMap((tree) => tree.entries.map((entry) => entry.name)));
-  // The default store is in the node's folder, so that folder must be determined before the defaults.
+  // The default store is in the node's folder, so the folder must be determined before the defaults.
   const dir = findNode(mergeTrees([...base, nodeFromEnvironment(input.env), ...over]), "cairn/node", "dir");
   const written = dir?.type === "string" ? dir.text : "";
   const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
@@ -35,7 +35,7 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
   return mergeTrees([...below, environment, ...over]);
 }
 
-/** Returns a fresh reading of the merged tree. */
+/** Returns a new reading of the merged tree. */
 export function newReading(
   root: MapNode,
   input: ConfigInput,
@@ -62,7 +62,7 @@ export function newReading(
 
 /**
  * Returns the defaults of top-level keys that neither a file nor an object contains. `dir` is the node's folder, and
- * `nats` is whether NATS_URL is set.
+ * `nats` is true if NATS_URL is set.
  */
 function defaultTree(given: ReadonlySet<string>, dir: string, nats: boolean): MapNode {
   const whole = map({
@@ -129,7 +129,7 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
   if (moduleAt(merged, log) === "cairn.nats/->tx-log") places.push(["NATS_URL", [...log, "servers"]]);
   else noEffect("NATS_URL", "the transaction log is not a NATS log", env, notices);
 
-  // A token or port that is set for every process must not enable a server that the file disabled.
+  // A token or a port that is set for every process must not enable a server that the file disables.
   const http = findNode(merged, "cairn/http-server");
   if (http?.type !== "null" && http?.type !== "boolean") {
     places.push(["CAIRN_HTTP_HOST", ["cairn/http-server", "host"]]);

@@ -1,7 +1,7 @@
 import { namesIn } from "@cairn/kv";
 import type { ResolvedConfig } from "./read-config.ts";
 
-/** Patterns of file names in the folders of Crux and XTDB, with descriptions of the data. */
+/** Patterns of the file names in the folders of Crux and XTDB, with descriptions of the data. */
 const OLDER_FILES: readonly (readonly [RegExp, string])[] = [
   [/^OPTIONS-\d+$/, "a RocksDB database"],
   [/^data\.mdb$/, "an LMDB database"],
@@ -27,8 +27,8 @@ export async function tellOlderData(
     const found = await olderFilesIn(value, path.at(-1) === "db-dir" ? OLDER_INDEX_FILES : OLDER_FILES);
     if (found === undefined) continue;
     onNotice(
-      `${value} (${path.join(" > ")}) contains ${found}, which Cairn does not read: its documents are not served. ` +
-        "None of it is changed or removed. Load the documents with cairn load, and give this node a folder of its own.",
+      `${value} (${path.join(" > ")}) contains ${found}, which Cairn does not read, so its documents are not served. ` +
+        "This data is neither changed nor removed. Load the documents with cairn load, and configure a separate folder for this node.",
     );
   }
 }
@@ -38,7 +38,7 @@ async function olderFilesIn(folder: string, kinds: typeof OLDER_FILES): Promise<
   try {
     names = await namesIn(folder);
   } catch {
-    // The part that uses the folder reports problems with it.
+    // Problems with the folder are reported by the part that uses it.
     return undefined;
   }
   return kinds.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1];

@@ -11,7 +11,7 @@ import type { Reading } from "./types/reading.ts";
 
 const KEY = "cairn/policies";
 
-/** Reads `cairn/policies`; returns undefined if it is absent, or after adding problems. */
+/** Reads `cairn/policies`. Returns undefined if it is absent, or after adding problems. */
 export function readPolicies(reading: Reading): Policies | undefined {
   const node = findEntry(reading.root, KEY)?.value;
   if (node === undefined || node.type === "null") return undefined;

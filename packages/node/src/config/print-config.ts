@@ -4,7 +4,7 @@ import type { ResolvedConfig } from "./read-config.ts";
 import type { Setting } from "./types/reading.ts";
 import type { SettingValue } from "./types/plain-value.ts";
 
-/** Formats the configuration for people: each value with its origin, secrets redacted. */
+/** Formats the configuration as text. Each value is followed by its origin, and secrets are redacted. */
 export function printConfig(config: ResolvedConfig): string {
   const rows: { left: string; right: string }[] = [];
   let open: readonly string[] = [];
@@ -20,14 +20,14 @@ export function printConfig(config: ResolvedConfig): string {
     });
     open = path;
   }
-  // A single very long path must not push all origins off the screen.
+  // A single long path must not push all origins off the screen.
   const width = Math.min(90, Math.max(0, ...rows.map((row) => (row.right === "" ? 0 : row.left.length))));
   return rows
     .map(({ left, right }) => (right === "" ? left : `${left.padEnd(width)}  # ${right}`))
     .join("\n");
 }
 
-/** Returns the configuration for machines: the values as in a configuration file, and the origin of each path. */
+/** Returns the configuration as JSON: the values as in a configuration file, and the origin of each path. */
 export function configAsJson(config: ResolvedConfig): {
   readonly values: SettingValue;
   readonly origins: readonly { readonly path: readonly string[]; readonly from: string }[];

@@ -28,7 +28,7 @@ import {
  */
 export interface ResolvedConfig {
   readonly nodeId: string;
-  /** The node's folder, absolute like every path here. */
+  /** The node's folder. It is absolute, like every path here. */
   readonly dir: string;
   readonly dbDir: string;
   readonly txLog: ModuleUse<"tx-log">;
@@ -37,7 +37,7 @@ export interface ResolvedConfig {
   readonly policies: Policies | undefined;
   /** Every effective value with its origin, in the order of the configuration. */
   readonly settings: readonly Setting[];
-  /** Sentences for the operator, about older names and variables without effect. */
+  /** Sentences for the operator about older names and about variables that have no effect. */
   readonly notices: readonly string[];
 }
 
@@ -47,8 +47,8 @@ export type ConfigResult =
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
 /**
- * Reads and checks a configuration from all its sources. Starts, creates and deletes nothing, but imports users' modules to check that they
- * exist.
+ * Reads and checks a configuration from all its sources. Nothing is started, created or deleted, but users' modules are
+ * imported in order to check that they exist.
  */
 export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const problems = new ProblemList();
@@ -58,7 +58,7 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices, MODULES);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
-  // These checks come last, because importing a module runs it.
+  // These checks come last, because a module runs when it is imported.
   for (const check of reading.checks) await check();
   if (config === undefined || problems.problems.length > 0)
     return { ok: false, problems: problems.inOrder() };
@@ -106,13 +106,18 @@ function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void
     const reserved = path.at(-1) === "checkpoint-dir" ? own : [...own, capture];
     const taken = reserved.find((folder) => isWithin(value, folder));
     if (taken === undefined) continue;
-    problems.add(origin, path, `${taken} belongs to the index: the node removes and moves its contents.`, {
-      hint: `Choose a place outside the folder of the index, ${dbDir}.`,
-    });
+    problems.add(
+      origin,
+      path,
+      `${taken} belongs to the index, and the node removes and moves its contents.`,
+      {
+        hint: `Choose a place outside the folder of the index, ${dbDir}.`,
+      },
+    );
   }
 }
 
-/** Checks the log's backup against the log, since only here both are known. */
+/** Checks the parameters of the log's backup against those of the log, because both are known only here. */
 function checkLogBackup(
   txLog: ModuleUse<"tx-log">,
   { common }: ModuleUse<"kv-store">,
@@ -124,13 +129,13 @@ function checkLogBackup(
   if (isBackedUp && every !== undefined && txLog.id === logBackupTxLog.id) {
     const message = "This node reads its log from a backup, so it cannot back the log up.";
     problems.add(every.origin, every.path.slice(0, -1), message, {
-      hint: "Remove log-backup from the checkpointer: the nodes that write the log back it up.",
+      hint: "Remove log-backup from the checkpointer. The nodes that write the log back it up.",
     });
   }
   const isDelayed = given("replay-budget") !== undefined && given("refresh-after") === undefined;
   if (txLog.common.trim !== undefined && isDelayed && !isBackedUp) {
     notices.add(
-      "The log is not trimmed while replay-budget prevents checkpoints: set refresh-after of the checkpointer, or back the log up with log-backup.",
+      "The log is not trimmed while replay-budget prevents checkpoints. Set refresh-after of the checkpointer, or back up the log with log-backup.",
     );
   }
 }

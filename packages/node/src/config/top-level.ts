@@ -107,7 +107,7 @@ export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
   return { ...root, entries };
 }
 
-/** The notice for servers without a host, which would listen on all addresses in the older systems. */
+/** The notice about servers without a host. In the older systems, such servers listen on all addresses. */
 export const LOOPBACK_ONLY =
   'listens only on 127.0.0.1 unless "host" is set ("0.0.0.0" for all addresses; then set an auth-token).';
 
@@ -124,7 +124,7 @@ export function readTopLevel<P extends Parameters>(
   return readParameters(parameters, map, [name], reading, { what: name, hints: OLDER_PARAMETERS });
 }
 
-/** Reads `cairn/http-server`; returns false if it is disabled, undefined after adding problems. */
+/** Reads `cairn/http-server`. Returns false if it is disabled, and undefined after adding problems. */
 export function readHttp(reading: Reading): HttpOptions | false | undefined {
   const node = findEntry(reading.root, "cairn/http-server")?.value;
   if (node?.type === "null" || (node?.type === "boolean" && !node.value)) {
@@ -135,7 +135,7 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
   if (values === undefined) return undefined;
   if ((node === undefined || node.origin.kind === "default") && reading.older.size > 0) {
     reading.notices.add(
-      `No HTTP server is configured; this node still serves ${values.host}:${values.port} ("cairn/http-server": null turns it off).`,
+      `No HTTP server is configured, but this node still serves ${values.host}:${values.port} ("cairn/http-server": null disables the server).`,
     );
   }
   return omitUndefined({
@@ -154,10 +154,9 @@ export function checkTopLevelKeys(reading: Reading): void {
   const known = Object.keys(TOP_LEVEL_KEYS);
   for (const { name, nameOrigin, value, replaced } of reading.root.entries) {
     if (known.includes(name) || reading.shared.has(name) || reading.refused.has(name)) continue;
-    // The key of a null that removes nothing may be misspelt, which would leave a server enabled that should be
-    // disabled.
+    // If a null removes nothing, its key may be misspelt, and a server that should be disabled would remain enabled.
     if (value.type === "null" && replaced !== undefined) continue;
-    // This key is only for editors. It contains the location of the output of `cairn config schema`.
+    // This key is only for editors. Its value is the location of the output of `cairn config schema`.
     if (name === "$schema" && value.type === "string") continue;
     const alias = TOP_LEVEL_ALIASES.get(name);
     if (alias !== undefined) {
@@ -193,8 +192,8 @@ export function checkTopLevelKeys(reading: Reading): void {
 }
 
 /**
- * The keys below which modules of each kind belong. They also help with fragments that were copied from documentation
- * without their context.
+ * The keys below which modules of each kind belong. They also help users who have copied fragments from documentation
+ * without the context.
  */
 const PLACES: ReadonlyMap<string, string> = new Map([
   ["tx-log", "cairn/tx-log"],
@@ -211,7 +210,8 @@ function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
 }
 
 /**
- * Returns the nearest name, compared without namespaces, because the common namespace must not make names seem similar.
+ * Returns the nearest name. Names are compared without their namespaces, because the common namespace must not make
+ * them seem similar.
  */
 function nearestWithoutNamespace(name: string, known: readonly string[]): string | undefined {
   const near = nearestName(

@@ -21,8 +21,8 @@ import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "
 const KEPT_QUARANTINES = 2;
 
 /**
- * A file that marks an index as distrusted. LevelDB ignores files with names other than its own, and this file moves
- * with its index.
+ * The name of a file that marks an index as distrusted. LevelDB ignores files with names other than its own, and this
+ * file is moved together with its index.
  */
 const DISTRUSTED = "distrusted.json";
 
@@ -43,9 +43,9 @@ export interface MovedAside {
 }
 
 /**
- * A node's db-dir, held by one process at a time. All folders are on one file system, so that every move is a rename.
- * The lock is a LevelDB of its own, because LevelDB's lock is released when its process ends, however that happens. All
- * methods throw `DISK_FULL`, or `CONFIG_INVALID` if the folder cannot be used.
+ * A node's db-dir, which one process holds at a time. All folders are on one file system, so that every move is a
+ * rename. The lock is a separate LevelDB database, because LevelDB's lock is released when its process ends, no matter
+ * how it ends. All methods may throw `DISK_FULL`, or `CONFIG_INVALID` if the folder cannot be used.
  */
 export class IndexDirectory {
   readonly path: string;
@@ -127,7 +127,7 @@ export class IndexDirectory {
         "INDEX_CORRUPT",
         "A comparison of nodes found that the index does not match the log.",
         {
-          hint: `${DISTRUSTED} in its folder has the details. The node builds a new index.`,
+          hint: `Do nothing: the node builds a new index. ${DISTRUSTED} in the folder of the index contains the details.`,
         },
       );
     });
@@ -146,7 +146,7 @@ export class IndexDirectory {
     const { code, message } = reason;
     // The note is written first, because an index without a note would count as removable.
     await writeNote(target, { code, message, at: new Date().toISOString(), holdsLost, ...held });
-    // The note's folder is flushed before the move, so that after a power loss the index is in one place or the other.
+    // The note's folder is flushed before the move, so that after a power loss the index is in one of the two places.
     for (const folder of [target, quarantine, this.path]) await syncFolder(folder);
     await rename(live, path.join(target, "live"));
     for (const folder of [target, this.path]) await syncFolder(folder);
@@ -195,8 +195,8 @@ async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> 
 
 /**
  * Rejects a db-dir in which one of the folders between which indexes are moved is a symbolic link or a separate volume.
- * Renaming a link would move only its name, and a volume cannot be renamed; this would become apparent only when a
- * damaged index must be moved aside.
+ * If a link were renamed, only its name would be moved, and a volume cannot be renamed. The problem would become
+ * apparent only when a damaged index must be moved aside.
  */
 async function requireOneFileSystem(
   dbDir: string,
@@ -209,9 +209,9 @@ async function requireOneFileSystem(
     const found = await lstat(folder);
     const isLink = found.isSymbolicLink();
     if (found.dev === dev && !isLink) continue;
-    const what = isLink ? "a symbolic link" : "a volume of its own";
+    const what = isLink ? "a symbolic link" : "a separate volume";
     throw new CairnError("CONFIG_INVALID", `${folder} is ${what}.`, {
-      hint: `The node moves folders within ${dbDir} by renaming them: mount or link that folder as a whole, or configure another db-dir.`,
+      hint: `Mount or link ${dbDir} as a whole, or configure another db-dir, because the node moves folders within it by renaming them.`,
     });
   }
 }
@@ -232,7 +232,7 @@ async function lockedError(dbDir: string, holder: string, cause: CairnError): Pr
   const pid = await readHolder(holder);
   const who = pid === undefined ? "another process" : `process ${pid}`;
   return new CairnError("INDEX_LOCKED", `The index directory ${dbDir} is in use by ${who}.`, {
-    hint: "Stop that node, or give this one its own db-dir (or CAIRN_INDEX_PATH).",
+    hint: "Stop that node, or configure a different db-dir (or CAIRN_INDEX_PATH) for this one.",
     cause,
   });
 }
@@ -242,7 +242,7 @@ async function readHolder(file: string): Promise<number | undefined> {
     const { pid } = JSON.parse(await readFile(file, "utf8")) as { pid?: unknown };
     return typeof pid === "number" ? pid : undefined;
   } catch (error) {
-    // The holder is only shown in a message. A process that is just starting may not have written the file yet.
+    // The holder is only named in a message. A process that is just starting may not have written the file yet.
     if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return undefined;
     throw error;
   }

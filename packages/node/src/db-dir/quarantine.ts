@@ -7,21 +7,23 @@ import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 const NOTE = "why.json";
 
 /**
- * The transactions that an index in quarantine holds: those up to `txId`. Up to `shared`, the log had the same ones when the index was
- * moved.
+ * The transactions that an index in quarantine holds. It holds those up to `txId`. Up to `shared`, the log held the
+ * same transactions when the index was moved.
  */
 export interface HeldTransactions {
   readonly txId: TxId;
-  /** Undefined if the transaction could not be determined. */
+  /** The last transaction that the index and the log shared; undefined if it could not be determined. */
   readonly shared?: TxId | undefined;
 }
 
-/** The note in an index's quarantine folder: why and when the index was moved aside, and its transactions. */
+/**
+ * The note in an index's quarantine folder. It records why and when the index was moved aside, and its transactions.
+ */
 export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly code: string;
   readonly message: string;
   readonly at: string;
-  /** Whether the index holds transactions that the log has lost; if so, it is never removed. */
+  /** True if the index holds transactions that the log has lost. Such an index is never removed. */
   readonly holdsLost: boolean;
 }
 
@@ -79,7 +81,7 @@ async function hasNoteAlone(folder: string): Promise<boolean> {
     const names = await readdir(folder);
     return names.includes(NOTE) && !names.includes("live");
   } catch (error) {
-    // An unreadable folder may contain anything; the error is reported when its note is read.
+    // An unreadable folder may contain anything. The error is reported when its note is read.
     if (systemErrorCode(error) !== undefined) return false;
     throw error;
   }

@@ -21,8 +21,8 @@ export function fieldPath(field: string): readonly string[] {
 export const MAX_FIELD_VALUE_BYTES = 1_024;
 
 /**
- * Returns a value in the form used by `where`: strings unchanged, numbers and booleans as in JSON. Undefined if the
- * value is not indexed.
+ * Returns a value in the form that `where` uses: strings are unchanged, and numbers and booleans are as in JSON.
+ * Undefined if the value is not indexed.
  */
 export function comparableText(value: Json | undefined): string | undefined {
   if (typeof value === "boolean" || Number.isFinite(value)) return String(value);

@@ -4,7 +4,7 @@ import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import { bucketProblem } from "../text/document-key.ts";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "./field-values.ts";
 
-/** A problem in policies, with the path of the affected value. */
+/** A problem in policies, and the path of the affected value. */
 export interface PolicyProblem {
   readonly path: readonly string[];
   /** A sentence that describes the problem. */
@@ -19,9 +19,9 @@ export const MAX_KEEP = 1_000_000_000;
 const MAX_VALUES = 100;
 
 /**
- * Returns all problems of `value` as policies; none if `value` can be applied. Rules and wording are part of the index
- * version: all nodes must read the same policies from the same message of the log, and the index stores the first
- * problem of a rejected one.
+ * Returns the problems that keep `value` from being valid policies; none if it can be applied. The rules and their
+ * wording are part of the index version, because all nodes must read the same policies from the same message of the
+ * log, and the index stores the first problem of a rejected message.
  */
 export function policyProblems(value: unknown): readonly PolicyProblem[] {
   const check = new PolicyCheck();

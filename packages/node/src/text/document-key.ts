@@ -2,7 +2,7 @@ import { CairnError } from "@cairn/kv";
 import type { DocumentKey } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 
-/** Names that /api/v1 itself uses and that are therefore reserved. Source: the data model in docs/http.md. */
+/** The names that /api/v1 itself uses and that are therefore reserved. See the data model in docs/http.md. */
 export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
   "tx",
   "events",
@@ -19,7 +19,7 @@ export const DEFAULT_NAMESPACE = "default";
 /** The syntax of bucket names, some of which are reserved. */
 export const BUCKET_PATTERN = "^[a-z][a-z0-9-]*$";
 const BUCKET = new RegExp(BUCKET_PATTERN);
-/** The maximum length of a bucket name in bytes, which for such names equals the number of characters. */
+/** The maximum length of a bucket name, in bytes. For such names, it equals the number of characters. */
 export const MAX_BUCKET = 253;
 /** The maximum length of a namespace, in bytes of UTF-8. */
 export const MAX_NAMESPACE = 253;
@@ -75,7 +75,7 @@ export function parseDocumentKey(bucket: string, key: string): DocumentKey {
 
 function invalid(problem: string): CairnError {
   return new CairnError("REQUEST_INVALID", `Not a valid key: ${problem}.`, {
-    hint: `A key must be namespace/name in a bucket: the bucket must match [a-z][a-z0-9-]*, a namespace must have 1 to ${MAX_NAMESPACE} bytes and no "/", a name 1 to ${MAX_NAME} bytes.`,
+    hint: `Use a key of the form namespace/name in a bucket. The bucket must match [a-z][a-z0-9-]*, the namespace must have 1 to ${MAX_NAMESPACE} bytes and no "/", and the name must have 1 to ${MAX_NAME} bytes.`,
   });
 }
 

@@ -16,19 +16,20 @@ const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
 const ISO = new RegExp(
   `^P(?=.)(?:(${NUMBER})Y)?(?:(${NUMBER})M)?(?:(${NUMBER})W)?(?:(${NUMBER})D)?(T(?=.)(?:(${NUMBER})H)?(?:(${NUMBER})M)?(?:(${NUMBER})S)?)?$`,
 );
-/** Matches durations with signs for the whole or its parts, as java.time allows. */
+/** Matches durations with signs before the whole duration or its parts, as java.time allows. */
 const SIGNED = /^(?=.*[+-])[+-]?P(?:[+-]?[0-9.,]+[YMWD])*(?:T(?:[+-]?[0-9.,]+[HMS])*)?$/;
 const PLAIN = new RegExp(
   `^(${NUMBER})\\s*(ms|millis|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)$`,
 );
-// An average (30.44 days) would be possible, but authors of P1M do not mean that; most of them mean minutes.
+// An average length (30.44 days) would be possible, but users who write P1M do not mean that. Most of them mean
+// minutes.
 const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such as P30D.";
 
 /**
  * Parses an ISO 8601 duration of weeks, days, hours, minutes and seconds. Years and months are rejected, because their
  * length is not fixed. `bare` means that `text` is part of an option or a URL, so hints do not mention quotes. Without
- * it, faults and hints are part of the index version: they may be those of policies in the log, whose first problem the
- * index stores (docs/log-format.md, "Outcomes and reasons").
+ * it, faults and hints are part of the index version, because they may concern policies in the log, and the index
+ * stores the first problem of such policies (docs/log-format.md, "Outcomes and reasons").
  */
 export function parseDuration(text: string, options: { readonly bare?: boolean } = {}): DurationResult {
   const upper = text.toUpperCase();
@@ -88,7 +89,7 @@ export function wholeMilliseconds(value: number, shown: string): DurationResult 
   return { ms };
 }
 
-const ISO_ALONE = "Write the duration in ISO 8601 format, such as PT6H, PT30M or P7D.";
+const ISO_ALONE = "Write ISO-8601, such as PT6H, PT30M or P7D.";
 
 /** Returns a hint for a number without a unit, which usually means seconds, or for milliseconds. */
 function bareNumber(text: string): string | undefined {

@@ -1,4 +1,4 @@
-/** Formats milliseconds since 1970 as ISO 8601, as all responses do. */
+/** Formats milliseconds since 1970 as an ISO 8601 time, as in all responses. */
 export function isoTime(time: number): string {
   return new Date(time).toISOString();
 }

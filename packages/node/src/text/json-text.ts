@@ -1,6 +1,6 @@
 /**
- * The depth to which lists and maps may be nested in a document: far deeper than documents are, and far less than the stack of any reader
- * allows.
+ * The depth to which lists and maps may be nested in a document. It is far greater than the depth of real documents,
+ * and far less than the stack of any reader allows.
  */
 export const MAX_JSON_DEPTH = 500;
 
@@ -25,13 +25,16 @@ const IS_PLAIN = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH ? 1 : 0,
 );
 
-/** The opening bracket of each list or map that is open. Shared by all calls, because none of them awaits. */
+/**
+ * The opening bracket of each list or map that is open. All calls share the array, because none of them awaits
+ * anything.
+ */
 const open = new Uint8Array(MAX_JSON_DEPTH + 1);
 
 /**
- * Returns whether `bytes` from `from` to `to` are exactly one JSON value, nested at most {@link MAX_JSON_DEPTH} deep. The bytes must be
- * valid UTF-8. Spaces and tabs are allowed between tokens, line breaks are not. Takes a third of the time of JSON.parse, which builds the
- * value.
+ * Returns whether `bytes` from `from` to `to` are exactly one JSON value, nested at most {@link MAX_JSON_DEPTH} deep.
+ * The bytes must be valid UTF-8. Spaces and tabs are allowed between tokens, but line breaks are not. This takes a
+ * third of the time of JSON.parse, which builds the value.
  */
 export function isJsonText(bytes: Uint8Array, from: number, to: number): boolean {
   let depth = 0;
@@ -108,7 +111,10 @@ function endOfText(bytes: Uint8Array, from: number, to: number): number {
   return -1;
 }
 
-/** Skips plain bytes, eight at a time: nearly all bytes of a document are plain, and skipping them one by one takes twice as long. */
+/**
+ * Skips plain bytes, eight at a time. Nearly all bytes of a document are plain, and it would take twice as long to skip
+ * them one by one.
+ */
 function skipPlain(bytes: Uint8Array, from: number, to: number): number {
   let at = from;
   while (at + 8 <= to) {

@@ -1,9 +1,9 @@
 /** Returns the known name that a mistyped one most likely means; undefined if none is similar enough. */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   const names = [...known];
-  // Wrong case is the most frequent mistake, and known names never differ only in case.
+  // The wrong case is the most frequent mistake, and known names never differ only in case.
   const wanted = name.toLowerCase();
-  // At most a third of the letters may differ; beyond that, a suggestion would be a guess.
+  // At most a third of the letters may differ. Beyond that, a suggestion would be a mere guess.
   const limit = wanted.length === 1 ? 0 : Math.max(1, Math.floor(wanted.length / 3));
   let nearest: string | undefined;
   let smallest = limit + 1;

@@ -1,23 +1,28 @@
-/** The lost log that this one continues: its id, and the anchor of its last message that this log takes over. */
+/**
+ * The lost log that this one continues: its id, and the anchor of the last message that belongs to this log's history.
+ */
 export interface ContinuedLog {
   readonly log: string;
   readonly anchor: { readonly txId: number; readonly sha256: string };
 }
 
 /**
- * The first message of every log. It contains the log's random id and the offset from positions to transaction ids (0
- * unless the log continues another).
+ * The first message of every log. It contains the log's random id and the offset from positions to transaction ids,
+ * which is 0 unless the log continues another one.
  */
 export interface BirthRecord {
   readonly log: string;
   readonly offset: number;
-  /** Whether an operator began this log even though checkpoints of an older one exist; nodes then do not suspect a wrong address. */
+  /**
+   * True if an operator began this log although checkpoints of an older one exist. Nodes then do not suspect a wrong
+   * address.
+   */
   readonly deliberate?: boolean;
   /** The end of the lost log. The anchor's txId equals the offset, so transaction ids continue without a gap. */
   readonly continues?: ContinuedLog;
 }
 
-/** Returns whether a decoded header is that of a birth record. */
+/** Returns whether a decoded header is the header of a birth record. */
 export function isBirthRecord(header: unknown): header is { birth: BirthRecord } {
   if (header === null || typeof header !== "object" || !("birth" in header)) return false;
   const birth = header.birth as Partial<BirthRecord> | null;

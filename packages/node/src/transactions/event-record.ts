@@ -14,9 +14,9 @@ export const EVENT_FIELDS: ReadonlyMap<string, { readonly maxBytes: number; read
 const MAX_TIME_NS = 9_223_372_036_854_775_807n;
 
 /**
- * Returns the reason why `value` is not an event; undefined if it is one. Rules and wording are part of the index
- * version, because the index stores the reason for each rejected message. {@link eventRefusal} explains more to senders
- * of events.
+ * Returns the reason why `value` is not an event; undefined if it is one. The rules and their wording are part of the
+ * index version, because the index stores the reason for each rejected message. {@link eventRefusal} returns a longer
+ * explanation for senders of events.
  */
 export function eventProblem(value: unknown): string | undefined {
   if (value === null || typeof value !== "object" || Array.isArray(value)) {

@@ -9,8 +9,8 @@ const MEANING: Readonly<Record<string, string>> = {
 };
 
 /**
- * Returns an explanation for the sender of why `value` cannot be recorded as an event; undefined if it can. {@link
- * eventProblem} alone defines events. Its wording is stored in rows of indexes, so it cannot be improved.
+ * Returns an explanation for the sender of why `value` cannot be recorded as an event; undefined if it can. Only {@link
+ * eventProblem} determines what an event is. Its wording is stored in the rows of indexes, so it cannot be improved.
  */
 export function eventRefusal(value: unknown): string | undefined {
   const problem = eventProblem(value);

@@ -15,9 +15,9 @@ const OLD_PREFIX = "cairn/1 ";
 const CRC_DIGITS = 8;
 const TAG_DIGITS = 16;
 const RANDOM_DIGITS = 16;
-/** The offset at which the log tag, and with it the checked part, begins. */
+/** The offset at which the log tag begins, and with it the part that the checksum covers. */
 const CHECKED = PREFIX.length + CRC_DIGITS + 1;
-/** The offset in the checked part at which a first line that names no writer ends. */
+/** The offset, in the part that the checksum covers, at which a first line without a writer's name ends. */
 const HEAD_END = TAG_DIGITS + 1 + RANDOM_DIGITS;
 const SHORTEST = CHECKED + HEAD_END;
 const MAX_BY_BYTES = 64;
@@ -35,7 +35,7 @@ export interface Frame {
   readonly bodyAt: number;
 }
 
-/** Returns a message with this body. `random` has 16 hexadecimal digits; only tests set it. */
+/** Returns a message with this body. `random` has 16 hexadecimal digits and is set only by tests. */
 export function frameMessage(body: string, logTag: string, random = randomDigits()): Uint8Array {
   const checked = Buffer.from(`${logTag} ${random}\n${body}`, "utf8");
   const message = Buffer.allocUnsafe(CHECKED + checked.length);
@@ -64,15 +64,15 @@ export function readFrame(payload: Uint8Array): Frame | string {
 
 /**
  * Returns whether `payload` begins like a Cairn message but does not match its checksum. Such a message changes nothing
- * in an index, which is correct if other programs can write to the log. If only Cairn writes, the message was damaged
- * on disk, and ignoring it would silently lose a transaction.
+ * in an index, which is correct if other programs can write to the log. If only Cairn writes to the log, the message
+ * was damaged on disk, and a transaction would be lost silently if the message were ignored.
  */
 export function isDamagedMessage(payload: Uint8Array): boolean {
   const isFramed = payload.length > SHORTEST && startsWith(payload, PREFIX);
   return isFramed && !hasItsChecksum(payload, checkedPart(payload));
 }
 
-/** Returns whether Cairn 0.1.0 wrote the message; this version cannot read it. */
+/** Returns whether Cairn 0.1.0 wrote the message, which this version cannot read. */
 export function isOfFirstVersion(payload: Uint8Array): boolean {
   return startsWith(payload, OLD_PREFIX);
 }
@@ -127,7 +127,7 @@ function hasItsChecksum(payload: Uint8Array, checked: Uint8Array): boolean {
   );
 }
 
-/** Returns the end of the writer's name, which is printable ASCII without spaces; -1 if it is not. */
+/** Returns the offset at which the writer's name ends; -1 if the name is not printable ASCII without spaces. */
 function endOfWriter(bytes: Buffer): number {
   const end = bytes.indexOf(NEWLINE, HEAD_END + 1);
   if (end <= HEAD_END + 1 || end > HEAD_END + 1 + MAX_BY_BYTES) return -1;
@@ -157,7 +157,7 @@ function startsWith(bytes: Uint8Array, prefix: string): boolean {
   return true;
 }
 
-/** The last tag read, cached because nearly all messages that a node reads have the same tag. */
+/** The tag that was read last. It is cached, because nearly all messages that a node reads have the same tag. */
 let seenTag = { bytes: Buffer.alloc(0), text: "" };
 
 function readTag(bytes: Buffer): string | undefined {
@@ -176,7 +176,10 @@ function areHex(bytes: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
-/** Reads four hexadecimal digits; returns more than 16 bits for anything else. Creates no string, because it runs for every message. */
+/**
+ * Reads four hexadecimal digits. Returns a value of more than 16 bits for anything else. It creates no string, because
+ * it runs for every message.
+ */
 function readHex4(bytes: Uint8Array, at: number): number {
   return (
     ((HEX_DIGITS[bytes[at] ?? 0] ?? NO_DIGIT) << 12) |

@@ -11,14 +11,14 @@ import {
   validTransaction,
 } from "./validate-transaction.ts";
 
-/*
+/**
  * A message consists of lines of UTF-8, so that a person can read a log with the log's own tools:
  *
  *   cairn/2 …                    message-frame.ts
  *   {"ops":[["put","pods","default/web-0"],["delete","pods","default/web-1"]],"id":"…"}
  *   {"image":"nginx"}            one line for each put, event or configure, in their order: the document, event or policies
  *
- * A transaction without operations is a barrier; it has no id.
+ * A transaction without operations is a barrier. It has no id.
  *
  * Documents are separate from the operations, so that an index can store their bytes without parsing them. Any client
  * that may publish to the log can write a message with a valid checksum, so everything else is validated as well: a
@@ -30,12 +30,15 @@ const MAX_REASON_LENGTH = 300;
 /** An operation as decoded from the log. `key` is `namespace/name`, always with the namespace. */
 export interface LoggedOperation {
   readonly op: "put" | "delete" | "match" | "evict" | "event" | "configure";
-  /** The bucket; empty, like `key`, for events and policies. */
+  /** The bucket. It is empty, like `key`, for events and policies. */
   readonly bucket: string;
   readonly key: string;
   /** The JSON of a put document, an event or policies, in UTF-8. */
   readonly document: Uint8Array | undefined;
-  /** The expected revision of a match or of policies; null: absent. Undefined: policies are set unconditionally. */
+  /**
+   * The expected revision of a match or of policies. Null means that there must be none. Undefined means that policies
+   * are set unconditionally.
+   */
   readonly revision: Revision | null | undefined;
 }
 
@@ -45,15 +48,15 @@ export interface LoggedTransaction {
   readonly ops: readonly LoggedOperation[];
   readonly id: string | undefined;
   readonly header: Buffer;
-  /** The tag of the log that the transaction was written for ({@link logTagOf}). */
+  /** The tag of the log for which the transaction was written ({@link logTagOf}). */
   readonly logTag: string;
-  /** Whether the transaction has events or sets policies. */
+  /** True if the transaction has events or sets policies. */
   readonly hasContent: boolean;
 }
 
 /**
- * A decoded message of the log. `unreadable` means not written by Cairn, or damaged; such a message keeps its
- * transaction id but changes nothing.
+ * A decoded message of the log. `unreadable` means that Cairn did not write the message or that it is damaged. Such a
+ * message keeps its transaction id but changes nothing.
  */
 export type DecodedMessage =
   | LoggedTransaction
@@ -80,7 +83,7 @@ export function encodeTransaction(transaction: Transaction, logId: string, rando
   return frameMessage([header, ...documents].join("\n"), logTagOf(logId), random);
 }
 
-/** Encodes a barrier: a transaction without operations, for which linearizable reads wait. */
+/** Encodes a barrier, which is a transaction without operations for which linearizable reads wait. */
 export function encodeBarrier(logId: string, random?: string): Uint8Array {
   return frameMessage('{"ops":[]}', logTagOf(logId), random);
 }
@@ -174,8 +177,8 @@ function isWrittenTwice(
 const ONE_PUT = /^\{"ops":\[\["put","([a-z0-9-]+)","([ !#-[\]-~]+)"\]\]\}$/;
 
 /**
- * Parses the line of operations or a birth record; returns undefined if it is neither. Rejects unknown names, and
- * repeated names, of which JSON.parse would keep the last.
+ * Parses the line of operations or a birth record. Returns undefined if it is neither. Rejects unknown names, and
+ * repeated names, of which JSON.parse would keep only the last.
  */
 function parseHeader(
   bytes: Buffer,
@@ -183,8 +186,8 @@ function parseHeader(
   end: number,
 ): { birth?: unknown; ops?: unknown; id?: unknown } | undefined {
   const text = bytes.toString("utf8", from, end);
-  // The result is the same as that of the code below, in a quarter of the time, which saves 5 % of a replay (bench row
-  // replay).
+  // The result is the same as with the code below, but takes a quarter of the time, which saves 5 % of a replay (bench
+  // row replay).
   const onePut = ONE_PUT.exec(text);
   if (onePut !== null) return { ops: [["put", onePut[1], onePut[2]]] };
   const header = parse(text);
@@ -206,7 +209,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** Counts the names of the JSON object from `from` to `end`; a name that occurs twice counts twice. */
+/** Counts the names of the JSON object from `from` to `end`. A name that occurs twice counts twice. */
 function namesAtTop(bytes: Buffer, from: number, end: number): number {
   let depth = 0;
   let names = 0;
@@ -223,7 +226,7 @@ function namesAtTop(bytes: Buffer, from: number, end: number): number {
   return names;
 }
 
-/** Returns an unreadable message. Bounds the length of the reason, because the index stores it. */
+/** Returns an unreadable message. The length of the reason is bounded, because the index stores it. */
 function unreadable(reason: string): DecodedMessage {
   const isLong = reason.length > MAX_REASON_LENGTH;
   return {

@@ -14,7 +14,7 @@ export const MAX_ID_BYTES = 256;
 export class ValidTransaction implements Transaction {
   readonly ops: readonly TxOperation[];
   declare readonly id?: string;
-  /** Declared only in the type, so that no other object can pass for a validated one. */
+  /** This member exists only in the type, so that no other object can be used as a validated transaction. */
   declare protected readonly isChecked: true;
 
   /** Called only by {@link validTransaction}. */
@@ -26,7 +26,7 @@ export class ValidTransaction implements Transaction {
 
 /**
  * Validates `value` as a transaction to submit. A {@link ValidTransaction} is returned unchanged, so each one is
- * validated only once. Throws `TX_INVALID`, naming the first invalid operation. The rules are those of POST /api/v1/tx
+ * validated only once. Throws `TX_INVALID` with the first invalid operation. The rules are those of POST /api/v1/tx
  * (docs/http.md).
  */
 export function validTransaction(value: unknown): ValidTransaction {
@@ -59,7 +59,7 @@ function operationProblem(op: unknown): string | undefined {
   if (name === "event")
     return op.length === 2 ? eventRefusal(op[1]) : `event must have 2 parts, not ${op.length}`;
   if (name === "configure") return configureProblem(op);
-  // Other values may be nested too deeply to be quoted.
+  // Values other than strings may be nested too deeply to be quoted.
   if (typeof name !== "string") return "an operation begins with its name";
   const length = OPERATION_LENGTH.get(name);
   if (length === undefined) {
@@ -168,6 +168,6 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function invalid(problem: string): CairnError {
   return new CairnError("TX_INVALID", `Not a valid transaction: ${problem}.`, {
-    hint: 'Nothing was submitted. A transaction is {"ops": [["put", bucket, key, document], ["delete", bucket, key], …]}; GET /openapi.json of a node describes every operation.',
+    hint: 'Send a transaction in the form {"ops": [["put", bucket, key, document], ["delete", bucket, key], …]}. GET /openapi.json of a node describes every operation. Nothing was submitted.',
   });
 }

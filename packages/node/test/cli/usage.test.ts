@@ -145,7 +145,7 @@ describe("wrong usage", () => {
       ["500ms", "Did you mean PT0.5S?"],
       ["0", "Write a length above zero, such as PT5S."],
       ["PT7D", "Did you mean P7D? Days stand before the T."],
-      ["soon", "Write the duration in ISO 8601 format, such as PT6H, PT30M or P7D."],
+      ["soon", "Write ISO-8601, such as PT6H, PT30M or P7D."],
     ] as const) {
       const { code, stderr } = await cairn([...argv, text]);
       const option = argv.at(-1) ?? "";

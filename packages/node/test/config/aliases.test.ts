@@ -62,7 +62,7 @@ test("different behavior under the same names is reported", async () => {
   const store = "{:xtdb/index-store {:kv-store {:xtdb/module xtdb.rocksdb/->kv-store}}";
   expect((await configOf({ edn: `${store}}` })).notices).toEqual([
     "xtdb.rocksdb/->kv-store (-e:1:45) is read as cairn.leveldb/->kv-store.",
-    'No HTTP server is configured; this node still serves 127.0.0.1:3000 ("cairn/http-server": null turns it off).',
+    'No HTTP server is configured, but this node still serves 127.0.0.1:3000 ("cairn/http-server": null disables the server).',
   ]);
   expect((await configOf({ edn: `${store} :cairn/http-server nil}` })).notices).toHaveLength(1);
 });

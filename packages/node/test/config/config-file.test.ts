@@ -40,7 +40,7 @@ test("a named file that does not exist is an error, even if there is a default o
   expect(problem).toMatchObject({
     code: "CONFIG_NOT_FOUND",
     place: "nope.edn",
-    hint: `Looked for ${join(cwd, "nope.edn")}.`,
+    hint: `Check the path: ${join(cwd, "nope.edn")}.`,
   });
 });
 

@@ -49,6 +49,6 @@ test("each older name is reported once in a notice with its position", async () 
     "crux.rocksdb/->kv-store (crux.json:4:22) is read as cairn.leveldb/->kv-store.",
     "crux.checkpoint/->checkpointer (crux.json:6:24) is read as cairn.checkpoint/->checkpointer.",
     "crux.checkpoint/->filesystem-checkpoint-store (crux.json:8:26) is read as cairn.checkpoint/->filesystem-checkpoint-store.",
-    'No HTTP server is configured; this node still serves 127.0.0.1:3000 ("cairn/http-server": null turns it off).',
+    'No HTTP server is configured, but this node still serves 127.0.0.1:3000 ("cairn/http-server": null disables the server).',
   ]);
 });

@@ -187,7 +187,7 @@ it("a write that timed out is reported as possibly stored, and is stored once if
   };
   expect(late.error).toMatchObject({
     code: "TX_TIMEOUT",
-    hint: expect.stringContaining("may or may not be stored"),
+    hint: expect.stringContaining("because it may have been stored"),
   });
   scene.nats.thaw();
   const again = await fetch(`${url}/api/v1/tx?await=true`, ask);

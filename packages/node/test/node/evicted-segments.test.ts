@@ -138,6 +138,6 @@ describe("an evicted document", () => {
       /BACKUP\n.* s1, s2 until cairn log backup prune --through 12\n/,
     );
     expect(await print(["s1"], eviction.txTime)).toContain(`s1 until ${eviction.txTime}\n`);
-    expect(await print(null, null)).toContain("(the store does not answer)\n");
+    expect(await print(null, null)).toContain("(the store does not respond)\n");
   });
 });

@@ -115,7 +115,9 @@ describe("a stall", () => {
     await pass(24_000);
     expect(told).toEqual([]);
     await pass(6_000);
-    expect(told).toEqual([expect.stringMatching(/^stalled after 30000: .* waits for the log to answer/)]);
+    expect(told).toEqual([
+      expect.stringMatching(/^stalled after 30000: .* is waiting for the log to answer/),
+    ]);
   });
 
   it("ends when the node halts, which has a reason of its own", async () => {

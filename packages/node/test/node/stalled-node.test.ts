@@ -57,7 +57,7 @@ describe("a node whose nats-server is frozen", () => {
     await vi.waitFor(async () =>
       expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),
     );
-    const named = lines.filter(({ msg }) => msg.startsWith("no progress for"));
+    const named = lines.filter(({ msg }) => msg.includes("made no progress for"));
     expect(named).toMatchObject([{ level: 40, waitingFor: "log" }]);
     scene.nats.thaw();
     await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull(), { timeout: 30_000 });
@@ -81,7 +81,7 @@ describe("a node whose nats-server is frozen", () => {
     await vi.waitFor(async () => {
       await expect(node.get(key, { asOf: { time: later }, timeoutMs: 200 })).rejects.toMatchObject({
         code: "TX_TIMEOUT",
-        hint: expect.stringContaining("?stale=true"),
+        hint: expect.stringContaining("stale=true"),
       });
     });
     // A read as of a time that is not later than the node's last transaction, and a stale read, do not need the log.
@@ -143,6 +143,6 @@ describe("a node that has nothing to do", () => {
     const begun = Date.now();
     await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(500), { timeout: 30_000 });
     expect((await node.status()).stalled).toBeNull();
-    expect(lines.filter(({ msg }) => msg.startsWith("no progress for"))).toEqual([]);
+    expect(lines.filter(({ msg }) => msg.includes("made no progress for"))).toEqual([]);
   });
 });

@@ -36,18 +36,9 @@ test.each<[string, string]>([
   ["P+1D", "It has a sign: write it without one, above zero, such as PT6H."],
   ["P1DT", "It ends with T: write P1D."],
   ["PT1.S", "A digit is missing behind the point, as in PT1.5S."],
-  [
-    "P",
-    "Write the duration in ISO 8601 format, such as PT6H, PT30M or P7D, or a whole number of milliseconds.",
-  ],
-  [
-    "PT",
-    "Write the duration in ISO 8601 format, such as PT6H, PT30M or P7D, or a whole number of milliseconds.",
-  ],
-  [
-    "",
-    "Write the duration in ISO 8601 format, such as PT6H, PT30M or P7D, or a whole number of milliseconds.",
-  ],
+  ["P", "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds."],
+  ["PT", "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds."],
+  ["", "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds."],
 ])("%j is refused with a hint", (text, hint) => {
   expect(parseDuration(text)).toEqual({ fault: `${JSON.stringify(text)} is not a duration.`, hint });
 });

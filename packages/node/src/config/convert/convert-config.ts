@@ -29,13 +29,13 @@ export interface ConversionNote {
 }
 
 const DATA = [
-  "Only the configuration is converted, not the data: Cairn reads no index, log, document store or checkpoint of Crux or XTDB. It begins an empty log, from which its index is built.",
-  "Load the documents with cairn load (docs/configuration.md, Coming from XTDB), and give this node folders of its own: db-dir and path must not be those of Crux or XTDB.",
+  "Only the configuration is converted, not the data. Cairn does not read any index, log, document store or checkpoint of Crux or XTDB. It begins an empty log, from which its index is built.",
+  "Load the documents with cairn load (docs/configuration.md, Coming from XTDB), and configure separate folders for this node: db-dir and path must not be those of Crux or XTDB.",
 ];
 
 /**
- * Converts a file of Crux or XTDB 1.x. Repeatedly removes values that the checker rejects, each with a note, until it
- * accepts the configuration: only the checker's tables know which values have no counterpart. Variables are kept.
+ * Converts a file of Crux or XTDB 1.x. Values that the checker rejects are removed, each with a note, until the checker
+ * accepts the configuration, because only its tables contain the values that have no counterpart. Variables are kept.
  * Throws {@link ConfigError} if the file cannot be read.
  */
 export async function convertConfig(file: string, cwd: string, language: Language): Promise<ConvertedConfig> {
@@ -57,7 +57,7 @@ export async function convertConfig(file: string, cwd: string, language: Languag
 const UNSET = /^The environment variable \S+ is not set\.$/;
 const SUGGESTED = /^Did you mean (P[0-9A-Z.,]+)\?/;
 
-/** Inserts the duration that the checker suggests, or removes the value that it rejects. */
+/** Replaces the value that the checker rejects with the duration that it suggests, or removes the value. */
 function settle(root: ConvertedMap, { path, message, hint = "" }: ConfigProblem): void {
   // The whole map is removed, because without its module it would be read as the default module.
   const entry = nearestEntry(root, path.at(-1) === "cairn/module" ? path.slice(0, -1) : path);
@@ -78,7 +78,7 @@ function noteDefaults(root: ConvertedMap, language: Language): void {
   const log = nearestEntry(root, ["cairn/tx-log"]);
   if (log?.value === undefined) {
     absent(root, "cairn/tx-log").push(
-      "No log is configured: without NATS_URL in its environment this node has an embedded log, which other nodes cannot share. For a cluster, set NATS_URL for every node, or write:",
+      "No log is configured. Without NATS_URL in its environment, this node has an embedded log, which other nodes cannot share. For a cluster, set NATS_URL for every node, or write:",
       NATS_FORM[language],
     );
   } else if (log.value.type === "map" && moduleOf(log.value) !== "cairn.nats/->tx-log") {
@@ -90,7 +90,7 @@ function noteDefaults(root: ConvertedMap, language: Language): void {
   const server = nearestEntry(root, ["cairn/http-server"]);
   if (server?.value === undefined) {
     absent(root, "cairn/http-server").push(
-      `No HTTP server is configured; Cairn still serves 127.0.0.1:3000 (${NO_SERVER[language]} turns it off).`,
+      `No HTTP server is configured, but Cairn still serves 127.0.0.1:3000 (${NO_SERVER[language]} disables the server).`,
     );
   } else if (server.value.type === "map" && nearestEntry(server.value, ["host"]) === undefined) {
     server.notes.push(`The server of Crux and XTDB listens on all addresses; this one ${LOOPBACK_ONLY}`);
@@ -117,7 +117,7 @@ function absent(root: ConvertedMap, name: string): string[] {
   return notes;
 }
 
-/** Returns the notes of a conversion, those on the whole configuration first. */
+/** Returns the notes of a conversion. Those on the whole configuration come first. */
 export function notesOf({ root, notes }: ConvertedConfig): readonly ConversionNote[] {
   const parts = [...everyEntry(root)].flatMap(({ entry, path }) =>
     entry.notes.map((note) => ({
@@ -129,7 +129,7 @@ export function notesOf({ root, notes }: ConvertedConfig): readonly ConversionNo
   return [...notes.map((note) => ({ place: "", path: [], note })), ...parts];
 }
 
-/** Writes the configuration. In EDN, the notes become comments; JSON has no comments. */
+/** Writes the configuration. In EDN, the notes become comments. JSON does not allow comments. */
 export function writeConverted({ root, notes }: ConvertedConfig, language: Language): string {
   return language === "edn" ? writeEdn(root, notes) : JSON.stringify(plainOf(root), undefined, 2);
 }

@@ -19,7 +19,7 @@ export interface ConvertedEntry {
   /** The entry's position in the file. */
   readonly origin: Origin;
   value: Converted | undefined;
-  /** Notes on the entry, one or more sentences each. */
+  /** Notes on the entry. Each consists of one or more sentences. */
   readonly notes: string[];
 }
 

@@ -36,7 +36,7 @@ export function removalNote(name: string, message: string, hint: string): string
     .join(" ");
 }
 
-/** Translates a value. Returns undefined, after adding a note, for code other than that of plain values. */
+/** Translates a value. Returns undefined, after adding a note, for code that does not stand for a plain value. */
 function translate(node: ConfigNode, notes: string[]): Converted | undefined {
   switch (node.type) {
     case "map":
@@ -62,7 +62,10 @@ function translate(node: ConfigNode, notes: string[]): Converted | undefined {
   }
 }
 
-/** Translates a map. A module without a counterpart is replaced; parameters that its replacement shares are kept. */
+/**
+ * Translates a map. A module without a counterpart is replaced, and the parameters that its replacement also has are
+ * kept.
+ */
 function translateMap(map: MapNode, notes: string[]): ConvertedMap {
   const module = findEntry(map, "cairn/module")?.value;
   const name = module?.type === "string" || module?.type === "symbol" ? module.text : "";
@@ -80,8 +83,8 @@ function translateMap(map: MapNode, notes: string[]): ConvertedMap {
 }
 
 /**
- * Translates a module's name to a name, or to a map if the module is replaced; undefined if the name is not an older one or the module has
- * no replacement.
+ * Translates a module's name to another name, or to a map if the module is replaced. Returns undefined if the name is
+ * not an older one or the module has no replacement.
  */
 function translateModule(name: string, notes: string[]): Converted | undefined {
   const older = olderModule(name);

@@ -3,7 +3,10 @@ import { type Converted, type ConvertedEntry, type ConvertedMap, entriesOf } fro
 
 const WIDTH = 100;
 
-/** Writes a configuration as EDN, with notes as comments above their entries, after `notes` on the whole. */
+/**
+ * Writes a configuration as EDN. `notes` on the whole configuration come first, and the notes on entries become
+ * comments above these entries.
+ */
 export function writeEdn(root: ConvertedMap, notes: readonly string[]): string {
   return [...notes.flatMap((note) => comment(note, "")), mapText(root, 0)].join("\n");
 }
@@ -74,7 +77,7 @@ function keyText(name: string): string {
     : quoted(name);
 }
 
-/** Returns an EDN string. EDN has fewer escapes than JSON; other characters are unchanged. */
+/** Returns an EDN string. EDN has fewer escapes than JSON, so all other characters are left unchanged. */
 function quoted(text: string): string {
   return `"${text.replaceAll(/["\\]/g, "\\$&").replaceAll("\n", "\\n").replaceAll("\t", "\\t").replaceAll("\r", "\\r")}"`;
 }

@@ -1,4 +1,4 @@
-/** The meaning of an older module's name: a Cairn module, or none, with advice on what to use instead. */
+/** The meaning of an older module's name: either a Cairn module, or a message and advice on what to use instead. */
 export type ModuleName = { readonly id: string } | { readonly message: string; readonly hint: string };
 
 const OLD = "(?:crux|xtdb|juxt\\.crux)\\.(?:[a-z0-9-]+\\.)*";
@@ -19,8 +19,8 @@ const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
 const NATS = "Use cairn.nats/->tx-log, or cairn.embedded/->tx-log for a single node.";
 
 /**
- * Older names without a counterpart: pattern, message, advice. Patterns match anywhere in the name, because each of
- * these modules existed in several namespaces.
+ * Older names without a counterpart, each with a pattern, a message and advice. Patterns match anywhere in the name,
+ * because each of these modules existed in several namespaces.
  */
 const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
   [/(^|[.-])kafka([./-]|$)/, "Cairn does not support Kafka.", NATS],
@@ -96,7 +96,7 @@ export function olderModule(name: string): ModuleName | undefined {
 /** A Cairn module that replaces one without a direct counterpart. */
 export interface Replacement {
   readonly id: string;
-  /** Strings with variables that the operator sets. */
+  /** The parameters. They are strings with variables that the operator must set. */
   readonly parameters: Readonly<Record<string, string>>;
   /** A note that explains what the operator should do. */
   readonly note: string;

@@ -26,7 +26,7 @@ const trim: ValueType<TrimPolicy> = mapOf(
   (values) => values,
 );
 
-/** The parameters of every log that are read by the node itself. */
+/** The parameters of every log that the node itself reads. */
 export const txLogParameters = {
   "on-log-mismatch": withDefaults(
     onLogMismatch,
@@ -39,7 +39,7 @@ export const txLogParameters = {
   ),
 };
 
-/** The parameters of every key-value store that are read by the node itself. */
+/** The parameters of every key-value store that the node itself reads. */
 export const kvStoreParameters = {
   "db-dir": optional(
     path(),

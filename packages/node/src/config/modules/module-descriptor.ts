@@ -19,15 +19,15 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   /** The conditions of `check`, for editors. */
   readonly constraint?: JsonSchema;
   /**
-   * Checks parameters against each other. If they are inconsistent, returns a message, a hint and the parameter
-   * concerned.
+   * Checks the parameters against each other. If they are inconsistent, returns a message, a hint and the affected
+   * parameter.
    */
   readonly check?: (
     values: ParameterValues<P>,
   ) => { message: string; hint: string; parameter?: string } | undefined;
   /** Returns sentences about parameters that have little effect in combination, each with the remedy. */
   readonly notices?: (values: ParameterValues<P>) => readonly string[];
-  /** Returns the parameters that are read by the node itself. */
+  /** Returns the parameters that the node itself reads. */
   readonly common: (values: ParameterValues<P>) => CommonValues[K];
   /** Creates the part. Called once per system. */
   readonly create: (
@@ -68,7 +68,9 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
   };
 }
 
-/** Returns a use of a module whose part is created only once per system, however many parameters name the module. */
+/**
+ * Returns a use of a module. Its part is created only once per system, no matter how many parameters name the module.
+ */
 export function moduleUse<K extends ModuleKind>(
   kind: K,
   id: string,

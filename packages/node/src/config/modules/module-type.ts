@@ -10,8 +10,8 @@ import type { ConfigPath, Reading } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
 /**
- * The modules of maps without `cairn/module`. There is no default store, because checkpoints in an unintended location
- * would be noticed too late.
+ * The modules of maps without `cairn/module`. There is no default store, because it would be noticed too late that
+ * checkpoints are in an unintended location.
  */
 export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> = {
   "tx-log": "cairn.embedded/->tx-log",
@@ -21,8 +21,8 @@ export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> =
 };
 
 /**
- * Returns the type of a module of a kind: a map with `cairn/module` and parameters; a module's name alone; the name of a top-level key with
- * a module; or, in a program, a part itself.
+ * Returns the type of a module of a kind. A value of this type is a map with `cairn/module` and parameters, the name of
+ * a module alone, the name of a top-level key with a module, or, in a program, a part itself.
  */
 export function moduleOf<K extends ModuleKind>(kind: K): ValueType<ModuleUse<K>> {
   return {
@@ -33,7 +33,7 @@ export function moduleOf<K extends ModuleKind>(kind: K): ValueType<ModuleUse<K>>
   };
 }
 
-/** Reads a module; returns undefined after adding problems. */
+/** Reads a module. Returns undefined after adding problems. */
 export function readModule<K extends ModuleKind>(
   kind: K,
   node: ConfigNode,
@@ -174,7 +174,7 @@ function readShared<K extends ModuleKind>(
 ): ModuleUse<K> | undefined {
   if (reading.open.has(name)) {
     reading.problems.add(use.origin, path, `${name} contains itself.`, {
-      hint: "A shared module cannot name itself.",
+      hint: "Remove the name from the module: a shared module must not name itself.",
     });
     return undefined;
   }
@@ -202,7 +202,7 @@ function known(kind: ModuleKind, reading: Reading): readonly string[] {
   return [...reading.modules.values()].filter((module) => module.kind === kind).map((module) => module.id);
 }
 
-/** Narrows the type of a module whose kind was already compared. */
+/** Narrows the type of a module whose kind has already been compared. */
 function ofKind<K extends ModuleKind>(
   kind: K,
   use: ModuleUse<ModuleKind> | undefined,

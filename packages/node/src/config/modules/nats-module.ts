@@ -17,7 +17,7 @@ type Tls = Exclude<NatsTxLogOptions["tls"], undefined>;
 const address: ValueType<string> = {
   ...text(),
   name: "server address",
-  // If there is a scheme, it must be one of NATS.
+  // If there is a scheme, it must be one that NATS uses.
   jsonSchema: { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
   read(node, at, reading) {
     // The value is not quoted, because it may contain a password.

@@ -35,7 +35,8 @@ const PARTS: {
 };
 
 /**
- * Reads a user's module by its import specifier. The import itself is checked last, because importing a module runs it.
+ * Reads a user's module by its import specifier. The import itself is checked last, because a module runs when it is
+ * imported.
  */
 export function importedUse<K extends ModuleKind>(
   kind: K,
@@ -48,7 +49,7 @@ export function importedUse<K extends ModuleKind>(
   const folder = lookupFolder(origin, reading.cwd);
   const at = findEntry(map, "cairn/module") === undefined ? path : [...path, "cairn/module"];
   let loading: Promise<UserModule> | undefined;
-  // The module is loaded only once, for the check and for every part, because two instances would not share state.
+  // The module is loaded only once for the check and for all parts, because two instances would not share state.
   const load = (): Promise<UserModule> => (loading ??= loadUserModule(specifier, folder));
   reading.checks.push(async () => {
     try {
@@ -68,7 +69,7 @@ export function importedUse<K extends ModuleKind>(
   });
 }
 
-/** Reads a function, or an object that is a part. Only a program can supply either. */
+/** Reads a function, or an object that is a part. Only a program can supply them. */
 export function instanceUse<K extends ModuleKind>(
   kind: K,
   node: Extract<ConfigNode, { type: "instance" }>,

@@ -68,13 +68,13 @@ export function missingMembers(kind: keyof Shaped, value: unknown): readonly str
  */
 export function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string): Shaped[K] {
   const missing = missingMembers(kind, value);
-  // All members exist. The conformance suites test whether they fulfil their contract.
+  // All members exist. Whether they fulfil their contract is tested by the conformance suites.
   if (missing.length === 0) return value as Shaped[K];
   throw new CairnError(
     "CONFIG_MODULE",
     `${origin} did not return ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`,
     {
-      hint: "docs/configuration.md describes modules of your own.",
+      hint: "Return a complete part, as docs/configuration.md describes for modules of your own.",
     },
   );
 }

@@ -49,7 +49,7 @@ const credentials: ValueType<S3Credentials> = mapOf(
   { minProperties: 1 },
 );
 
-/** Storage classes whose files can be read only hours after a restore request. */
+/** The storage classes whose files can be read only hours after a restore request. */
 const SLOW_CLASSES = new Set(["GLACIER", "DEEP_ARCHIVE"]);
 
 /** The module of a checkpoint store in a bucket. */

@@ -25,15 +25,16 @@ export function isPackageName(text: string): boolean {
 }
 
 /**
- * Returns the folder from which a user's module is resolved: that of the file that names the module, or else the
- * working directory.
+ * Returns the folder from which a user's module is resolved. This is the folder of the file that names the module or,
+ * if there is no such file, the working directory.
  */
 export function lookupFolder(origin: Origin, cwd: string): string {
   return origin.kind === "file" ? dirname(resolve(cwd, origin.label)) : cwd;
 }
 
 /**
- * Imports a user's module and returns its function. Throws `CONFIG_MODULE` if there is none; an error of the module itself is the cause.
+ * Imports a user's module and returns its function. Throws `CONFIG_MODULE` if there is none. If the module itself
+ * throws an error, that error is the cause.
  */
 export async function loadUserModule(specifier: string, folder: string): Promise<UserModule> {
   const hash = specifier.indexOf("#");
@@ -73,7 +74,7 @@ async function importFrom(target: string, folder: string): Promise<Record<string
   if (file !== undefined && found?.isFile() !== true) {
     const message = found === undefined ? `There is no file ${file}.` : `${file} is not a file.`;
     throw new CairnError("CONFIG_MODULE", message, {
-      hint: "A relative path is resolved from the folder of the file that names it.",
+      hint: "Correct the path. A relative path is resolved from the folder of the file that names it.",
     });
   }
   try {
@@ -86,12 +87,12 @@ async function importFrom(target: string, folder: string): Promise<Record<string
 
 /**
  * Waits for the result of a user's module. If the process runs out of work before the result arrives, Node would exit
- * silently with code 13; this function rejects instead.
+ * silently with code 13. In that case, this function rejects instead.
  */
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
   return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {
-      const hint = "Resolve or reject the promise: no running code could still do so.";
+      const hint = "Resolve or reject the promise in the module, because no running code could still do so.";
       reject(
         new CairnError("CONFIG_MODULE", `${specifier} returned a promise that never settles.`, { hint }),
       );
@@ -103,7 +104,7 @@ export async function answered<T>(specifier: string, answer: T | PromiseLike<T>)
   });
 }
 
-/** Wraps an error of a user's module; errors with a code stay unchanged. */
+/** Wraps an error of a user's module. Errors with a code remain unchanged. */
 export function moduleError(what: string, error: unknown): CairnError {
   if (isCairnError(error)) return error;
   const [first = ""] = errorMessage(error).split("\n", 1);
@@ -126,14 +127,14 @@ async function importPackage(name: string, folder: string): Promise<Record<strin
     const code = systemErrorCode(error);
     if (code === "MODULE_NOT_FOUND") {
       throw new CairnError("CONFIG_MODULE", `There is neither a top-level key nor a package ${name}.`, {
-        hint: `Packages are resolved from ${folder}.`,
+        hint: `Define the key, or install the package in ${folder}, from which packages are resolved.`,
       });
     }
     if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
   }
   if (file !== undefined) return import(pathToFileURL(file).href);
-  // This is for packages that have only `import` exports: Node resolves these from another folder only for a script in
-  // that folder.
+  // This is necessary for packages that have only `import` exports. Node resolves these from another folder only for a
+  // script in that folder.
   const script = new vm.Script("(name) => import(name)", {
     filename: anchor,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,

@@ -1,6 +1,6 @@
 /**
- * The kinds of sources in order of precedence, weakest first: a value of a later kind replaces one of an earlier kind, key by key. `object`
- * is the argument of `startNode`.
+ * The kinds of sources in order of precedence, weakest first. A value of a later kind replaces one of an earlier kind,
+ * key by key. `object` is the argument of `startNode`.
  */
 export const SOURCE_KINDS = ["default", "file", "object", "environment", "json", "edn"] as const;
 
@@ -12,9 +12,9 @@ export interface Origin {
   readonly kind: SourceKind;
   /** The source's name in messages: a file's path, `-e`, `-j`, `CAIRN_DIR`, `default`, `object`. */
   readonly label: string;
-  /** The line, from 1. Sources without lines have neither line nor column. */
+  /** The line, counted from 1. Sources without lines have neither a line nor a column. */
   readonly line?: number;
-  /** The column, from 1, in UTF-16 units as in editors. */
+  /** The column, counted from 1, in UTF-16 units as in editors. */
   readonly column?: number;
   /** The environment variables that were expanded here from `${NAME}`. */
   readonly variables?: readonly string[];
@@ -135,7 +135,7 @@ export function describeNode(node: ConfigNode): string {
   }
 }
 
-/** Shortens a string for use in a message: to 60 characters at most. */
+/** Shortens a string to at most 60 characters for use in a message. */
 export function abbreviate(text: string): string {
   return text.length <= 60 ? text : `${text.slice(0, 59)}…`;
 }

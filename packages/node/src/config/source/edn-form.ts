@@ -9,12 +9,15 @@ type EdnContent =
   | { readonly kind: "boolean"; readonly value: boolean }
   | { readonly kind: "nil" };
 
-/** The error that ends the reading of EDN at its first fault, because the text after a wrong bracket has no meaning. */
+/**
+ * The error with which reading EDN ends at the first fault. It ends there because the text after a wrong bracket has no
+ * meaning.
+ */
 export class EdnFault {
   readonly offset: number;
   readonly message: string;
   readonly hint: string | undefined;
-  /** Whether the fault is typical of Clojure code. */
+  /** True if the fault is typical of Clojure code. */
   readonly isCode: boolean;
 
   constructor(offset: number, message: string, hint?: string, isCode = false) {
@@ -27,7 +30,10 @@ export class EdnFault {
 
 /** The options for reading EDN. */
 export interface EdnOptions {
-  /** Whether the source may be Clojure code. If so, quotes are skipped, and only plain arguments of calls are used. */
+  /**
+   * If true, the source may be Clojure code. In that case, quotes are skipped, and only the plain arguments of calls
+   * are used.
+   */
   readonly clojure?: boolean;
 }
 

@@ -2,11 +2,11 @@ import { abbreviate } from "./config-tree.ts";
 import { EdnFault, type EdnForm, type EdnOptions, ONLY_CALL, identityOf } from "./edn-form.ts";
 import { MAX_DEPTH } from "./source-text.ts";
 
-/*
+/**
  * An EDN reader that accepts and rejects the same input as Clojure's own (clojure.lang.EdnReader of Clojure 1.12) and
- * reports the positions of faults; `pnpm test:outside edn` compares the two. No library does this: those on npm that
- * report positions are grammars for editors, which are deliberately lenient and misread strings that end in a
- * backslash, as well as forms discarded with #_.
+ * reports the positions of faults; `pnpm test:outside edn` compares the two. No library does this. The libraries on npm
+ * that report positions are grammars for editors, which are deliberately lenient and misread strings that end in a
+ * backslash and forms that are discarded with #_.
  */
 
 /** The characters for which Java's Character.isWhitespace returns true, and the comma. */
@@ -79,7 +79,7 @@ export class EdnReader {
     }
   }
 
-  /** Skips to the last character of the line; the line break counts as a blank. */
+  /** Skips to the last character of the line. The line break counts as a blank. */
   #skipComment(): void {
     while (this.#at + 1 < this.#text.length && !"\n\r".includes(this.#char(1))) this.#at += 1;
   }
@@ -146,7 +146,7 @@ export class EdnReader {
     checkDistinct("key", keys, namespace);
     const last = keys.at(-1);
     if (last !== undefined && map.items.length % 2 === 1) {
-      // In EDN, the quote of '[a b] is a symbol, so the map then seems to lack a value.
+      // In EDN, the quote of '[a b] is a symbol, so a map that contains one seems to lack a value.
       const quote = map.items.find((item) => item.kind === "symbol" && item.text === "'");
       if (quote !== undefined) throw bareQuote(quote.from);
       throw new EdnFault(last.from, `The key ${this.#shown(last)} has no value.`);
@@ -187,7 +187,7 @@ export class EdnReader {
     const isEnded = octal.length === 3 || next === "" || BLANK.has(next) || MACRO.test(next);
     if (octal !== "" && isEnded && code <= 0o377)
       return { char: String.fromCharCode(code), end: at + 1 + octal.length };
-    // Java also accepts digits of other scripts, so the message shows those as well.
+    // Java also accepts digits from other scripts, so the message shows those as well.
     const shown = /^\p{Nd}{1,3}/u.exec(this.#text.slice(at + 1, at + 7))?.[0] ?? letter;
     throw new EdnFault(
       at,

@@ -6,7 +6,7 @@ import type { ProblemList } from "./problems.ts";
 import type { SourceText } from "./source-text.ts";
 
 /**
- * Reads EDN into a tree with positions; returns undefined after adding a problem. Rejects everything that Clojure's
+ * Reads EDN into a tree with positions. Returns undefined after adding a problem. Rejects everything that Clojure's
  * reader rejects, and forms that have no meaning in a configuration: sets, characters, tags, metadata, numbers that are
  * not decimal, and anything after the first value.
  */
@@ -35,7 +35,7 @@ export function readEdn(
   }
 }
 
-const JSON_HINT = "This is JSON: name the file .json, or give it with -j.";
+const JSON_HINT = "Rename the file to .json, or pass its content with -j, because it is JSON.";
 
 class TreeBuilder {
   readonly #source: SourceText;

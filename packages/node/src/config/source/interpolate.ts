@@ -58,7 +58,7 @@ function inText(
       if (escape !== "") return whole.slice(1);
       const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inside);
       if (close === "" || match === null || inside.includes("${")) {
-        const hint = "Write ${NAME} or ${NAME:-default}; $${ is a literal ${.";
+        const hint = "Write ${NAME} or ${NAME:-default}, or write $${ for a literal ${.";
         problems.addUnfilled(node.origin, path, "This string contains a ${ that is not a variable.", hint);
         return whole;
       }

@@ -6,7 +6,8 @@ import type { ProblemList } from "./problems.ts";
 import { MAX_DEPTH } from "./source-text.ts";
 import type { SourceText } from "./source-text.ts";
 
-// jsonc-parser's enums are ambient const enums, which isolated modules cannot read; the numbers are part of its public types.
+// The enums of jsonc-parser are ambient const enums, which isolated modules cannot read, but their numbers are part of
+// its public types.
 const SYNTAX = { openBrace: 1, closeBrace: 2, openBracket: 3, closeBracket: 4, endOfFile: 17 } as const;
 
 const INVALID_SYMBOL = 1;
@@ -33,7 +34,8 @@ const ERRORS: Readonly<Record<number, string>> = {
 };
 
 /**
- * Reads standard JSON (no comments, trailing commas or repeated keys) into a tree with positions; returns undefined after adding problems.
+ * Reads standard JSON (without comments, trailing commas or repeated keys) into a tree with positions. Returns
+ * undefined after adding problems.
  */
 export function readJson(source: SourceText, problems: ProblemList): ConfigNode | undefined {
   const before = problems.problems.length;
@@ -44,7 +46,7 @@ export function readJson(source: SourceText, problems: ProblemList): ConfigNode 
   }
   const errors: ParseError[] = [];
   const root = parseTree(source.text, errors, { disallowComments: true, allowTrailingComma: false });
-  // Only the first error is reported, because the others mostly follow from it.
+  // Only the first error is reported, because the others usually result from it.
   const [first] = errors;
   if (first !== undefined && source.text.trim() !== "") {
     const afterEnd =
@@ -110,7 +112,10 @@ function entriesOf(node: Node, source: SourceText, problems: ProblemList): Confi
   return [...entries.values()];
 }
 
-/** Returns the offset at which the nesting exceeds the limit. Called before parsing, because the parser is recursive. */
+/**
+ * Returns the offset at which the nesting exceeds the limit. It is called before parsing, because the parser is
+ * recursive.
+ */
 function tooDeepAt(text: string): number | undefined {
   const scanner = createScanner(text, true);
   let depth = 0;

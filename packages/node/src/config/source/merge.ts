@@ -2,8 +2,8 @@ import { DEFAULT_ORIGIN, emptyMap } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./config-tree.ts";
 
 /**
- * Merges trees, weakest first: maps key by key, other values as a whole. A `null` in a stronger source removes a value.
- * Each leaf keeps its origin, and each entry remembers the one that it replaced.
+ * Merges trees, weakest first. Maps are merged key by key, and other values are replaced as a whole. A `null` in a
+ * stronger source removes a value. Each leaf keeps its origin, and each entry records the value that it replaced.
  */
 export function mergeTrees(trees: readonly MapNode[]): MapNode {
   return trees.reduce(mergeMaps, emptyMap(DEFAULT_ORIGIN));
@@ -32,8 +32,8 @@ function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
 }
 
 /**
- * Returns whether a map was not written in any source. Such a map gets the origin of a written one, so that problems
- * are reported where they can be corrected.
+ * Returns whether a map was not written in any source. Such a map gets the origin of one that was written, so that
+ * problems are reported where they can be corrected.
  */
 function unwritten(map: MapNode): boolean {
   return map.entries.length === 0 || map.origin.kind === "default";

@@ -7,7 +7,7 @@ import { MAX_DEPTH } from "./source-text.ts";
 const ORIGIN: Origin = { kind: "object", label: "object" };
 
 /**
- * Converts a program's object to a tree: plain data becomes nodes, and other values remain instances. Undefined fields
+ * Converts a program's object to a tree. Plain data becomes nodes, and other values remain instances. Undefined fields
  * are skipped.
  */
 export function objectTree(

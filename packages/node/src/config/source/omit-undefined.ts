@@ -1,4 +1,4 @@
-/** An object without its undefined fields: fields that may be undefined become optional. */
+/** The type of an object without its undefined fields. Fields that may be undefined become optional. */
 export type WithoutUndefined<T> = {
   [Name in keyof T as undefined extends T[Name] ? never : Name]: T[Name];
 } & {

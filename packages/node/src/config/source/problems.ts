@@ -8,8 +8,8 @@ import { omitUndefined } from "./omit-undefined.ts";
 export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
   /**
-   * Names from the top of the configuration down; empty if the problem does not concern a single value (a syntax
-   * error).
+   * The names from the top of the configuration down to the value. The path is empty if the problem does not concern a
+   * single value, as is the case for a syntax error.
    */
   readonly path: readonly string[];
   /** The problem's position: `FILE:LINE:COLUMN`, or only the source (`-e:1:5`, `NATS_URL`, `object`). */
@@ -18,7 +18,7 @@ export interface ConfigProblem {
   readonly message: string;
   /** How to solve the problem. */
   readonly hint?: string;
-  /** True if the value belongs to Crux or XTDB, and `cairn config convert` converts it. */
+  /** True if the value belongs to Crux or XTDB and `cairn config convert` converts it. */
   readonly older?: true;
 }
 
@@ -36,7 +36,7 @@ export class ConfigError extends CairnError {
   }
 }
 
-/** Collects problems, so that all are reported at once. */
+/** Collects problems, so that all of them are reported at once. */
 export class ProblemList {
   readonly problems: ConfigProblem[] = [];
   readonly #origins: Origin[] = [];
@@ -52,7 +52,7 @@ export class ProblemList {
   }
 
   /**
-   * Adds the reason why a variable cannot be expanded in a string. Other problems of that string follow from this one
+   * Adds the reason why a variable cannot be expanded in a string. Other problems of that string result from this one
    * and are not reported.
    */
   addUnfilled(origin: Origin, path: readonly string[], message: string, hint: string): void {
@@ -61,12 +61,12 @@ export class ProblemList {
     if (added !== undefined) this.#unfilled.set(added, textOf(added));
   }
 
-  /** Whether variables could not be expanded in some strings. */
+  /** Returns whether variables in some strings could not be expanded. */
   get someUnfilled(): boolean {
     return this.#unfilled.size > 0;
   }
 
-  /** Whether all problems so far concern variables, so that reading can continue. */
+  /** Returns whether all problems so far concern variables, so that reading can continue. */
   get onlyUnfilled(): boolean {
     return this.problems.length === this.#unfilled.size;
   }
@@ -94,7 +94,7 @@ export interface ProblemOptions {
   /** The error code. Defaults to CONFIG_INVALID. */
   readonly code?: ConfigProblem["code"];
   readonly hint?: string | undefined;
-  /** Whether the value belongs to an older system. Defaults to false. */
+  /** True if the value belongs to an older system. Defaults to false. */
   readonly older?: boolean;
 }
 
@@ -103,7 +103,7 @@ export function formatPath(path: readonly string[]): string {
   return path.join(" > ");
 }
 
-/** Formats all problems for a terminal: each with its position and path, its message, and its hint. */
+/** Formats all problems for a terminal, each with its position and path, its message, and its hint. */
 export function formatProblems(problems: readonly ConfigProblem[]): string {
   return problems
     .map((problem) => {

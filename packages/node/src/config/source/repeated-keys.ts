@@ -3,7 +3,8 @@ import { placeOf } from "./config-tree.ts";
 import { SourceText } from "./source-text.ts";
 import type { PolicyProblem } from "../../policies/policy-problems.ts";
 
-// jsonc-parser's enums are ambient const enums, which isolated modules cannot read; the numbers are part of its public types.
+// The enums of jsonc-parser are ambient const enums, which isolated modules cannot read, but their numbers are part of
+// its public types.
 const SYNTAX = {
   openBrace: 1,
   closeBrace: 2,
@@ -22,8 +23,8 @@ interface Level {
 }
 
 /**
- * Returns the repeated keys in the maps of the valid JSON `json`, of which JSON.parse silently keeps only the last.
- * `label` names the source in messages. The function is not recursive, so that nesting may be deep.
+ * Returns the repeated keys in the maps of the valid JSON `json`. JSON.parse would silently keep only the last of them.
+ * `label` names the source in messages. The function is not recursive, so the nesting may be deep.
  */
 export function repeatedKeys(json: string, label: string): PolicyProblem[] {
   const source = new SourceText("file", label, json);

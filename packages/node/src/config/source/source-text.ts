@@ -1,11 +1,12 @@
 import type { Origin, SourceKind } from "./config-tree.ts";
 
 /**
- * The maximum size of a source. A configuration has a few pages, but a wrong file passed with -f may have gigabytes.
+ * The maximum size of a source. A configuration has a few pages, but a wrong file that is passed with -f may contain
+ * gigabytes.
  */
 export const MAX_SOURCE_BYTES = 1024 * 1024;
 
-/** The maximum nesting depth, which keeps the stack from being exhausted. Real configurations have about six levels. */
+/** The maximum nesting depth. The limit protects the stack from overflow. Real configurations have about six levels. */
 export const MAX_DEPTH = 64;
 
 /** The text of a source, with the positions of its characters. */

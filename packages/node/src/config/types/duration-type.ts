@@ -33,7 +33,7 @@ export function duration(): ValueType<number> {
   };
 }
 
-/** Returns the type of a duration above zero, in milliseconds, or `word`, which may be a keyword in EDN. */
+/** Returns the type of either a duration above zero, in milliseconds, or `word`, which may be a keyword in EDN. */
 export function durationOr<Word extends string>(word: Word): ValueType<number | Word> {
   const length = duration();
   return {
@@ -52,11 +52,11 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
     if (Number.isInteger(node.value)) return wholeMilliseconds(node.value, String(node.value));
     return {
       fault: `${node.value} is not a whole number of milliseconds.`,
-      hint: "Numbers are milliseconds; write an ISO 8601 duration for anything else, such as PT1.5S.",
+      hint: "Write a whole number of milliseconds, or an ISO 8601 duration such as PT1.5S.",
     };
   }
   if (node.type === "string") {
-    // Variables are strings, so digits from a variable count as milliseconds, as if they were unquoted.
+    // Variables are strings, so digits from a variable are treated as milliseconds, as if they were not quoted.
     const digits = (node.origin.variables ?? []).length > 0 || node.origin.kind === "environment";
     return digits && /^[0-9]+$/.test(node.text)
       ? wholeMilliseconds(Number(node.text), node.text)

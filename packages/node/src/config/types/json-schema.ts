@@ -3,7 +3,7 @@ import type { SettingValue } from "./plain-value.ts";
 /** A fragment of JSON Schema. */
 export type JsonSchema = { readonly [name: string]: SettingValue };
 
-/** Matches strings that contain a variable, whose value depends on the environment. */
+/** Matches strings that contain a variable. Their value depends on the environment. */
 const VARIABLE = "\\$\\{";
 
 /** Returns a schema of values that satisfy any of the given schemas. */

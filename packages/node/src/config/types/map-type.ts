@@ -4,8 +4,8 @@ import { eitherOf } from "./json-schema.ts";
 import type { JsonSchema } from "./json-schema.ts";
 
 /**
- * Returns the type of a map with parameters, such as `retention-policy`; `what` is its name in messages. `finish`
- * creates the value, or calls `fail` if the parameters are inconsistent; `constraint` describes that condition to
+ * Returns the type of a map with parameters, such as `retention-policy`. `what` is its name in messages. `finish`
+ * creates the value, or calls `fail` if the parameters are inconsistent. `constraint` describes that condition to
  * editors.
  */
 export function mapOf<P extends Parameters, T>(
@@ -38,7 +38,7 @@ export function schemaOfParameters(parameters: Parameters): MapSchema {
   const needed = entries.filter(([, parameter]) => parameter.required).map(([name]) => name);
   const properties = Object.fromEntries(
     entries.map(([name, { type, doc, required }]) => {
-      // null removes a parameter, so a required parameter may not be null.
+      // A null removes a parameter, so a required parameter must not be null.
       const schema = required ? type.jsonSchema : eitherOf(type.jsonSchema, { type: "null" });
       return [name, { ...schema, description: doc }];
     }),

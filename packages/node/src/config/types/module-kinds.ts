@@ -14,7 +14,10 @@ export interface TxLogOpener {
 export interface ModuleParts {
   readonly "tx-log": TxLogOpener;
   readonly "kv-store": KvProvider;
-  /** The stores to restore from if there is no store to save to. */
+  /**
+   * The checkpointer's options or, if there is no store in which to save checkpoints, the stores from which the node
+   * restores.
+   */
   readonly checkpointer: CheckpointerOptions | RestoreOnly;
   readonly "checkpoint-store": CheckpointStore;
 }
@@ -29,7 +32,7 @@ export interface RestoreOnly {
 export type ModuleKind = keyof ModuleParts;
 
 /**
- * The parameters that every module of a kind has because they are read by the node itself, by their names in the
+ * The parameters that every module of a kind has because the node itself reads them, by their names in the
  * configuration.
  */
 export interface CommonValues {
@@ -66,11 +69,14 @@ export interface ModuleUse<K extends ModuleKind> {
   /** The module's id, or the import specifier of a user's module. */
   readonly id: string;
   readonly common: CommonValues[K];
-  /** Creates the part, one for each context. Throws `CONFIG_*` if a user's module does not return a part. */
+  /**
+   * Creates the part. There is one for each context. Throws a `CONFIG_*` error if a user's module does not return a
+   * part.
+   */
   create(context: ModuleContext): Promise<ModuleParts[K]>;
 }
 
-/** The kinds' names in sentences. */
+/** The names of the kinds in sentences. */
 export const KIND_NAMES: Readonly<Record<ModuleKind, string>> = {
   "tx-log": "a transaction log",
   "kv-store": "a key-value store",

@@ -9,7 +9,7 @@ export function required<T>(type: ValueType<T>, doc: string): Parameter<T> {
   return { ...OPTIONAL, type, doc, required: true, fallback: undefined };
 }
 
-/** Returns an optional parameter; `defaultText` describes its absence. */
+/** Returns an optional parameter. `defaultText` describes its absence. */
 export function optional<T>(type: ValueType<T>, doc: string, defaultText?: string): Parameter<T | undefined> {
   return { ...OPTIONAL, type, doc, defaultText, fallback: undefined };
 }
@@ -26,7 +26,7 @@ export function withDefault<T>(type: ValueType<T>, fallback: T, doc: string): Pa
   };
 }
 
-/** Returns a parameter whose default depends on the node; `defaultText` describes that default. */
+/** Returns a parameter whose default depends on the node. `defaultText` describes that default. */
 export function derived<T>(
   type: ValueType<T>,
   fallback: (reading: Reading) => T,
@@ -54,7 +54,7 @@ export function secret(doc: string, defaultText?: string): Parameter<string | un
     ...plain,
     read(node, path, reading) {
       if (node.type === "string" && node.text !== "") return node.text;
-      reading.problems.add(node.origin, path, "Expected a string in double quotes, not empty.");
+      reading.problems.add(node.origin, path, "Expected a non-empty string in double quotes.");
       return undefined;
     },
   };

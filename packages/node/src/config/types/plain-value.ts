@@ -11,8 +11,8 @@ export type SettingValue =
   | { readonly [name: string]: SettingValue };
 
 /**
- * Returns a value as passed to a user's module: plain data, with symbols and keywords as strings and `(Duration/ofHours 6)` in
- * milliseconds.
+ * Returns a value in the form in which it is passed to a user's module: as plain data, with symbols and keywords as
+ * strings and `(Duration/ofHours 6)` in milliseconds.
  */
 export function plainValue(node: ConfigNode): unknown {
   switch (node.type) {
@@ -41,7 +41,7 @@ export function plainValue(node: ConfigNode): unknown {
   }
 }
 
-/** Returns an option of a user's module for `config print`, redacted if its name is that of a secret. */
+/** Returns an option of a user's module for `config print`. It is redacted if its name suggests a secret. */
 export function printableValue(name: string, value: unknown): SettingValue {
   if (/token|password|secret|credential|(?:^|[-_])key$/i.test(name)) return "(secret)";
   if (value === null || typeof value === "string" || typeof value === "number" || typeof value === "boolean")

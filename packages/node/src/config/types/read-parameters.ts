@@ -6,7 +6,7 @@ import type { ConfigPath, Parameter, Parameters, ParameterValues, Reading } from
 
 /** The description of a map to read. */
 export interface MapDescription {
-  /** The map's name in messages: `cairn.leveldb/->kv-store`, `cairn/http-server`. */
+  /** The map's name in messages, such as `cairn.leveldb/->kv-store` or `cairn/http-server`. */
   readonly what: string;
   /** Keys that are read elsewhere. */
   readonly ignore?: readonly string[];
@@ -14,7 +14,7 @@ export interface MapDescription {
   readonly hints?: ReadonlyMap<string, string>;
 }
 
-/** Reads the parameters of a map; returns undefined after adding problems. Unknown keys are problems. */
+/** Reads the parameters of a map. Returns undefined after adding problems. Unknown keys count as problems. */
 export function readParameters<P extends Parameters>(
   parameters: P,
   map: MapNode,
@@ -45,7 +45,7 @@ function readParameter(
 ): unknown {
   const entry = findEntry(map, name);
   const at = [...path, name];
-  // null removes the value of a weaker source, so the default applies.
+  // A null removes the value of a weaker source, so the default applies.
   if (entry === undefined || entry.value.type === "null") {
     if (parameter.required) {
       const origin = entry?.value.origin ?? map.origin;
@@ -89,10 +89,10 @@ function unknownKey(
   known: readonly string[],
 ): void {
   const module = findEntry(map, "cairn/module");
-  // A stronger source chose another module, which discards the parameters of the first one. Otherwise a file could not
-  // be overridden.
+  // A stronger source has chosen another module, so the parameters of the first one are discarded. Otherwise it would
+  // not be possible to override a file.
   if (module?.replaced !== undefined && module.replaced.origin.label === entry.value.origin.label) {
-    // Overridden defaults need no notice.
+    // No notice is necessary for overridden defaults.
     if (entry.value.origin.kind === "default") return;
     reading.notices.add(
       `${entry.name} (${entry.value.origin.label}) has no effect: ${description.what} has no such parameter, and ${module.value.origin.label} chose it instead.`,

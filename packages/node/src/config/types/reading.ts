@@ -12,14 +12,14 @@ export type ConfigPath = readonly string[];
 /** An effective value, for `cairn config print`. */
 export interface Setting {
   readonly path: ConfigPath;
-  /** The value in the form of JSON; redacted if it is secret. */
+  /** The value in the form of JSON. It is redacted if it is secret. */
   readonly value: SettingValue;
   readonly origin: Origin;
   /** True if the value is a path on this machine. */
   readonly isPath?: true;
 }
 
-/** The type of a parameter: how values are read, its name in the documentation, and its description for editors. */
+/** The type of a parameter: how its values are read, its name in the documentation, and its description for editors. */
 export interface ValueType<T> {
   /** The type's name in docs/configuration.md. */
   readonly name: string;
@@ -30,7 +30,10 @@ export interface ValueType<T> {
   readonly parameters?: Parameters;
   /** Returns the value, or undefined after adding a problem. */
   read(node: ConfigNode, path: ConfigPath, reading: Reading): T | undefined;
-  /** Returns the value in the form of `config print`; undefined if reading the value has recorded settings of its own. */
+  /**
+   * Returns the value in the form of `config print`; undefined if separate settings were recorded when the value was
+   * read.
+   */
   show(value: T): SettingValue | undefined;
 }
 
@@ -43,7 +46,7 @@ export interface Parameter<T> {
   readonly defaultText: string | undefined;
   /** The default value. */
   readonly fallback: T | ((reading: Reading, path: ConfigPath) => T) | undefined;
-  /** Whether the value is never printed. */
+  /** True if the value is never printed. */
   readonly secret: boolean;
 }
 
@@ -63,37 +66,37 @@ export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
   readonly parameters: Parameters;
   /** Conditions between parameters that editors can check. */
   readonly constraint: JsonSchema;
-  /** Reads the parameters; returns undefined after adding problems. */
+  /** Reads the parameters. Returns undefined after adding problems. */
   use(map: MapNode, path: ConfigPath, reading: Reading): ModuleUse<K> | undefined;
 }
 
 /** One pass over a merged configuration: its input and its collected results. */
 export interface Reading {
   readonly root: MapNode;
-  /** The folder to which relative paths are relative. */
+  /** The folder from which relative paths are resolved. */
   readonly cwd: string;
   /** The `cairn/node` from which defaults of other parameters are derived. */
   readonly node: { readonly id: string; readonly dir: string };
   /** Every built-in module, by id. */
   readonly modules: ReadonlyMap<string, ModuleDescriptor>;
-  /** The parameters that every module of a kind has because they are read by the node itself. */
+  /** The parameters that every module of a kind has because the node itself reads them. */
   readonly commonParameters: Readonly<Record<ModuleKind, Parameters>>;
   readonly problems: ProblemList;
   readonly settings: Setting[];
   /** Sentences for the operator, in the order of their discovery. */
   readonly notices: Set<string>;
-  /** Top-level keys that values have named: modules that may be used in several places. */
+  /** The top-level keys that values have named. They are modules that may be used in several places. */
   readonly shared: Map<
     string,
     { readonly kind: ModuleKind; readonly use: ModuleUse<ModuleKind> | undefined }
   >;
-  /** Top-level keys named only by a rejected parameter; the problem is reported for that parameter. */
+  /** The top-level keys that only a rejected parameter names. The problem is reported for that parameter. */
   readonly refused: Set<string>;
-  /** Modules of older systems that were translated. */
+  /** The modules of older systems that have been translated. */
   readonly older: Set<string>;
-  /** Top-level keys that are being read, to detect modules that contain themselves. */
+  /** The top-level keys that are being read. They are recorded to detect modules that contain themselves. */
   readonly open: Set<string>;
-  /** Checks that import users' modules. They run last. */
+  /** The checks that import users' modules. They run last. */
   readonly checks: (() => Promise<void>)[];
 }
 

@@ -12,7 +12,7 @@ export function text(): ValueType<string> {
     jsonSchema: { type: "string", minLength: 1 },
     read(node, at, reading) {
       if (node.type !== "string" || node.text === "") {
-        return expected(node, at, reading, "a string in double quotes, not empty");
+        return expected(node, at, reading, "a non-empty string in double quotes");
       }
       return node.text;
     },
@@ -33,7 +33,10 @@ export function textLike(pattern: RegExp, what: string): ValueType<string> {
   };
 }
 
-/** Returns the type of a path or `file:` URL; relative paths are relative to the working directory. The value is absolute. */
+/**
+ * Returns the type of a path or a `file:` URL. Relative paths are resolved from the working directory, so the value is
+ * always absolute.
+ */
 export function path(): ValueType<string> {
   return {
     name: "path",
@@ -50,7 +53,7 @@ export function path(): ValueType<string> {
       const value = absolutePath(node.text, reading.cwd);
       if (value !== undefined) return value;
       if (!node.text.startsWith("~")) return expected(node, at, reading, "a path on this machine");
-      const hint = `Write \${HOME}${node.text.slice(1)}; only shells expand ~.`;
+      const hint = `Write \${HOME}${node.text.slice(1)}, because only shells expand ~.`;
       return expected(node, at, reading, "a path without ~", hint);
     },
     show: (value) => value,
@@ -66,7 +69,10 @@ export function absolutePath(written: string, cwd: string): string | undefined {
   return fileURLToPath(written);
 }
 
-/** Returns the type of a whole number within bounds, or a string of digits, since `${NAME}` is always a string. */
+/**
+ * Returns the type of a whole number within bounds. A string of digits is also accepted, because `${NAME}` is always a
+ * string.
+ */
 export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): ValueType<number> {
   const upTo = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
   return {
@@ -83,7 +89,7 @@ export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): 
   };
 }
 
-/** Returns the type of true or false, or either as a string, since `${NAME}` is always a string. */
+/** Returns the type of true or false. Either is also accepted as a string, because `${NAME}` is always a string. */
 export function boolean(): ValueType<boolean> {
   return {
     name: "boolean",
@@ -115,7 +121,7 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
   };
 }
 
-/** Returns the type of a list of one or more values; a single value is short for a list of one. */
+/** Returns the type of a list of one or more values. A single value is short for a list with one value. */
 export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
   return {
     name: `list of ${item.name}`,
@@ -136,7 +142,7 @@ export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
   };
 }
 
-// At most 16 digits are accepted: longer numbers are not safe integers, and Number would silently round them.
+// At most 16 digits are accepted, because longer numbers are not safe integers and Number would silently round them.
 function numberOf(node: ConfigNode): number | undefined {
   if (node.type === "number") return node.value;
   return node.type === "string" && /^-?[0-9]{1,16}$/.test(node.text) ? Number(node.text) : undefined;

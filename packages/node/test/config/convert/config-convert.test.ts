@@ -124,7 +124,7 @@ test("comments on JSON, which cannot contain them, are written to standard error
   expect(JSON.parse(stdout)).toEqual({
     "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: "${NATS_URL}" },
   });
-  expect(stderr).toMatch(/^note: Only the configuration is converted, not the data: /);
+  expect(stderr).toMatch(/^note: Only the configuration is converted, not the data\. /);
   expect(stderr).toContain(
     "note: older.json:1:2 cairn/document-store: document-store was removed. Cairn has no document store.",
   );

@@ -73,7 +73,7 @@ describe("credentials of NATS", () => {
     const expired = {
       code: "LOG_UNREACHABLE",
       message: `NATS at 127.0.0.1:${server.port} does not accept the credentials in the credentials-file ${credentialsFile}: they expired at ${new Date(expiry * 1_000).toISOString()}.`,
-      hint: expect.stringContaining("renewing it is enough"),
+      hint: expect.stringContaining("A restart is not necessary"),
     };
     await vi.waitFor(async () => await expect(log.id()).rejects.toMatchObject(expired), PATIENT);
     // The server measures time in whole seconds.

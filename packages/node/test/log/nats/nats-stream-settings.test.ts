@@ -65,7 +65,7 @@ describe("the settings of a log's stream", () => {
 
   it("cause a warning for storage in memory, which only a different stream can correct", () => {
     const told = unsafeSettings({ ...streamWith({}), storage: StorageType.Memory });
-    expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.stringContaining("begin another log") }]);
+    expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.stringContaining("Begin another log") }]);
   });
 
   it("match docs/nats.md, with the effect of each", () => {
