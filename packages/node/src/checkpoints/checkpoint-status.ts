@@ -63,8 +63,8 @@ function findingsOf(store: CheckpointStore | undefined): NodeStatus["checkpoints
 }
 
 /**
- * Returns the duration of a verification; null if another node verified the checkpoint, because then only the mark is
- * known.
+ * Returns the duration of a verification; null if another node verified the checkpoint, because in that case only the
+ * mark is known.
  */
 function verificationMs({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
   return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;

@@ -20,7 +20,7 @@ const terminal: Terminal = {
   forceExit: (code) => process.exit(code),
 };
 
-// The code that writes gets the error and cleans up before the command ends. A node keeps running even if no process
+// The writing code receives the error and cleans up before the command ends. A node keeps running even if no process
 // reads its log output or the disk is full.
 for (const output of [process.stdout, process.stderr]) output.on("error", () => undefined);
 

@@ -57,7 +57,7 @@ export class PeerServer {
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   #unsubscribe: () => void = () => {};
-  /** Held while an index is being read or rebuilt for a request. */
+  /** This semaphore is held while an index is being read or rebuilt for a request. */
   readonly #working = new Semaphore();
   /** The last rebuild. `close` waits for it, because nothing else ends it. */
   #checking: Promise<unknown> = Promise.resolve();

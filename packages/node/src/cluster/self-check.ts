@@ -28,7 +28,7 @@ export class SelfCheck {
   readonly #logger: Logger;
   readonly #directory: IndexDirectory;
   readonly #dir: string;
-  /** Held during a rebuild, because rebuilds share a folder. */
+  /** This semaphore is held during a rebuild, because rebuilds share a folder. */
   readonly #rebuilding = new Semaphore();
 
   constructor(system: System, directory: IndexDirectory, life: ComparedNode, logger: Logger) {

@@ -53,9 +53,13 @@ export const httpParameters = {
   host: withDefault(
     text(),
     "127.0.0.1",
-    "The address to listen on; `0.0.0.0` and `::` listen on all addresses.",
+    "The address on which the server listens; `0.0.0.0` and `::` stand for all addresses.",
   ),
-  port: withDefault(integer(0, 65_535), 3000, "The port to listen on; 0 takes any free port."),
+  port: withDefault(
+    integer(0, 65_535),
+    3000,
+    "The port on which the server listens; 0 stands for any free port.",
+  ),
   "auth-token": secret(
     "The token that requests must carry as `Authorization: Bearer`; never printed.",
     "none: no token is required",
@@ -72,7 +76,7 @@ export const httpParameters = {
   ),
   "allowed-hosts": optional(
     listOf(textLike(/^[A-Za-z0-9.-]+$/, "a host name without a port")),
-    "Host names besides `localhost`, `127.0.0.1`, `[::1]` and `host` that requests may be addressed to; only checked without an `auth-token` and if `host` is a loopback address.",
+    "Host names, in addition to `localhost`, `127.0.0.1`, `[::1]` and `host`, to which requests may be addressed. They are checked only if there is no `auth-token` and `host` is a loopback address.",
     "none",
   ),
   drain: optional(

@@ -9,9 +9,7 @@ type Join = NodeStatus["join"];
 /** A record of the events of a join, for /status. */
 export class JoinReport {
   restoredFrom: Join["restoredFrom"] = null;
-  /**
-   * The restored checkpoint. It is the newest checkpoint that is known until the checkpointer has looked at the store.
-   */
+  /** The restored checkpoint. Until the checkpointer has looked at the store, it is the newest known checkpoint. */
   restoredCheckpoint: CheckpointerStatus["last"] = null;
   skipped: Join["skipped"] = [];
   /** The checkpoint stores for whose responses the node is waiting. */

@@ -1,7 +1,7 @@
 import type { CairnError } from "@cairn/kv";
 import type { CheckpointSummary, NodeStatus, TxId, VerifiedSummary } from "@cairn/client";
 
-/** The kinds of tasks that a node begins and ends, and that can fail. */
+/** The kinds of tasks whose beginning, end and failure a node reports. */
 export type Work = keyof WorkResults;
 
 /** The results of tasks that succeeded. `outcome` is one of a few fixed words. */

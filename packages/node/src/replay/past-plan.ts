@@ -277,8 +277,8 @@ async function basisOf(
 }
 
 /**
- * Returns the first transaction from which a backup holds everything up to `txId`; that of its own log if `txId` is in
- * an earlier log.
+ * Returns the first transaction from which a backup holds everything up to `txId`. If `txId` is in an earlier log,
+ * returns the first transaction of the backup's own log.
  */
 function beginningOfRun({ covered, offset }: FurthestBackup, txId: TxId): TxId {
   if (txId <= offset) return 0;

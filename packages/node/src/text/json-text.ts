@@ -16,7 +16,7 @@ const MINUS = 0x2d;
 const ZERO = 0x30;
 const SPACE = 0x20;
 
-/** The characters allowed after a backslash, besides `u` with four digits. */
+/** The characters that are allowed after a backslash, in addition to `u` with four digits. */
 const ESCAPED = new Set(Array.from('"\\/bfnrt', (char) => char.charCodeAt(0)));
 const WORDS = ["true", "false", "null"].map((word) => Buffer.from(word));
 

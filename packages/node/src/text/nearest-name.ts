@@ -18,7 +18,7 @@ export function nearestName(name: string, known: Iterable<string>): string | und
 }
 
 /**
- * Returns the only known name that begins with the given one, since users also abbreviate names (`index` for
+ * Returns the only known name that begins with the given one, because users also abbreviate names (such as `index` for
  * `indexes`).
  */
 function soleCompletion(wanted: string, known: readonly string[]): string | undefined {

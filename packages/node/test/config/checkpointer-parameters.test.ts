@@ -264,7 +264,7 @@ test("a read-only store can be restored from, but not saved to", async () => {
     expect(await problemsOf({ object: change })).toMatchObject([
       {
         path: ["cairn/index-store", "kv-store", "checkpointer", "store"],
-        message: "The store that checkpoints are saved to is read-only.",
+        message: "The store in which checkpoints are saved is read-only.",
         hint: expect.stringContaining("restore-from"),
       },
     ]);

@@ -96,7 +96,7 @@ function s3(parameter: string): string {
 }
 
 test.each([
-  ["a KMS key without KMS", '"kms-key-id": "k"', /kms-key-id needs encryption by KMS/],
+  ["a KMS key without KMS", '"kms-key-id": "k"', /kms-key-id requires encryption by KMS/],
   ["a storage class that cannot be read immediately", '"storage-class": "DEEP_ARCHIVE"', /DEEP_ARCHIVE/],
   ["parts of a size that S3 does not accept", '"part-size": 1048576', /5242880/],
   ["an address in place of a bucket", '"bucket": "s3://bucket/prefix"', /without s3:\/\//],
@@ -107,7 +107,7 @@ test.each([
     '"credentials": {"profile": "p", "access-key-id": "i", "secret-access-key": "k"}',
     /Keep one/,
   ],
-  ["no way to log in", '"credentials": {}', /needs both its id and its secret/],
+  ["no way to log in", '"credentials": {}', /requires both its id and its secret/],
   ["a misspelt parameter", '"storage-clas": "STANDARD"', /storage-class/],
 ])("of a store in S3, %s is refused", async (_what, parameter, told) => {
   const problems = await problemsOf({ json: s3(parameter).replace('"bucket": "b-1", "bucket"', '"bucket"') });

@@ -66,7 +66,7 @@ export class SegmentMessages implements Iterable<LogMessage> {
     return { position, time, nanoseconds, payload: this.#plain.subarray(lineEnd + 1, lineEnd + 1 + length) };
   }
 
-  /** Returns the message of a transaction as {@link get} does, but with a payload of its own. */
+  /** Returns the message of a transaction as {@link get} does, but with a separate copy of its payload. */
   copy(txId: TxId): LogMessage | undefined {
     const message = this.get(txId);
     return message === undefined ? undefined : { ...message, payload: Buffer.from(message.payload) };

@@ -23,7 +23,7 @@ export function isDamaged({ damaged }: BackupMemory, segment: SegmentFile): bool
   return damaged.has(versionOf(segment));
 }
 
-/** Forgets damaged segments that have been removed, since they may have been rewritten. */
+/** Forgets damaged segments that have been removed, because they may have been rewritten. */
 export function forgetRemoved({ damaged }: BackupMemory, segments: readonly SegmentFile[]): void {
   const listed = new Set(segments.map(versionOf));
   for (const version of damaged.keys()) if (!listed.has(version)) damaged.delete(version);

@@ -155,8 +155,8 @@ async function removeStaging(dir: string): Promise<void> {
   try {
     await rm(dir, { recursive: true, force: true });
   } catch (error) {
-    // If a file is in place of a folder above the target, nothing was created, and the error that reports this must not
-    // be replaced.
+    // If one of the target's parent folders is a file, nothing was created, and the error that reports this must not be
+    // replaced.
     if (systemErrorCode(error) !== "ENOTDIR") throw error;
   }
 }

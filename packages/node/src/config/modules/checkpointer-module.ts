@@ -36,7 +36,7 @@ const logBackup = mapOf(
   {
     every: required(
       duration(),
-      "About how often the cluster, not each node, writes new messages of the log.",
+      "The approximate interval at which the cluster, not each node, writes new messages of the log.",
     ),
     keep: optional(
       durationOr("all"),
@@ -71,7 +71,7 @@ const SAVING = [
 const GIVEN: JsonSchema = { not: { type: "null" } };
 
 const SAVES_TO_READ_ONLY = {
-  message: "The store that checkpoints are saved to is read-only.",
+  message: "The store in which checkpoints are saved is read-only.",
   hint: "Name it in restore-from and save to another store, or remove read-only? from its configuration.",
   parameter: "store",
 };
@@ -84,22 +84,22 @@ export const checkpointer = defineModule({
   parameters: {
     "approx-frequency": optional(
       duration(),
-      "About how often the cluster, not each node, saves a checkpoint.",
+      "The approximate interval at which the cluster, not each node, saves a checkpoint.",
       "required with `store`",
     ),
     store: optional(
       moduleOf("checkpoint-store"),
-      "The store that checkpoints are saved to.",
+      "The store in which checkpoints are saved.",
       "required; without it, `restore-from` alone: the node saves no checkpoints",
     ),
     "restore-from": optional(
       listOf(moduleOf("checkpoint-store")),
-      "The stores to restore from when joining; they contain copies of this log's checkpoints and are never written to.",
+      "The stores from which a joining node restores. They contain copies of this log's checkpoints, and the node never writes to them.",
       "the `store` alone",
     ),
     "verify-every": optional(
       duration(),
-      "About how often the cluster reads its newest checkpoint back, opens it, and marks it as verified.",
+      "The approximate interval at which the cluster reads its newest checkpoint back, opens it, and marks it as verified.",
       "none: only `cairn checkpoint verify` verifies checkpoints",
     ),
     "log-backup": optional(
@@ -161,7 +161,7 @@ export const checkpointer = defineModule({
       store === undefined ? ["store", "a checkpoint store"] : ["approx-frequency", "a duration"];
     return {
       message: `cairn.checkpoint/->checkpointer requires the parameter ${parameter} (${type}).`,
-      hint: "A node that saves checkpoints needs store and approx-frequency; one that only restores them has restore-from without these.",
+      hint: "Set store and approx-frequency for a node that saves checkpoints. For a node that only restores them, set restore-from without these.",
       parameter,
     };
   },

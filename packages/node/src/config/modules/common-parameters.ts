@@ -49,7 +49,7 @@ export const kvStoreParameters = {
   "scrub-every": withDefault(
     durationOr("never"),
     24 * 3_600_000,
-    "About how often a ready node compares all tables of its index with their checksums; `never` turns scrubs off.",
+    "The approximate interval at which a ready node compares all tables of its index with their checksums; `never` disables scrubs.",
   ),
   checkpointer: optional(
     moduleOf("checkpointer"),

@@ -64,7 +64,10 @@ const tlsFiles = mapOf(
   (values, fail): Tls | undefined => {
     const { "ca-file": caFile, "cert-file": certFile, "key-file": keyFile } = values;
     if ((certFile === undefined) !== (keyFile === undefined)) {
-      return fail("A certificate needs its key, and vice versa.", "Set both cert-file and key-file.");
+      return fail(
+        "A certificate requires its key, and a key requires its certificate.",
+        "Set both cert-file and key-file.",
+      );
     }
     const handshakeFirst = values["handshake-first?"] || undefined;
     return omitUndefined({ caFile, certFile, keyFile, handshakeFirst });
@@ -126,7 +129,7 @@ export const natsTxLog = defineModule({
     "max-inflight": withDefault(
       integer(1, 100_000),
       2000,
-      "How many transactions may await the server's acknowledgement at once.",
+      "The number of transactions that may await the server's acknowledgement at a time.",
     ),
     ...txLogParameters,
   },

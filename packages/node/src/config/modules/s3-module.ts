@@ -41,7 +41,7 @@ const credentials: ValueType<S3Credentials> = mapOf(
     }
     return profile === undefined
       ? fail(
-          "An access key needs both its id and its secret.",
+          "An access key requires both its id and its secret.",
           "Set access-key-id and secret-access-key, or profile; omit credentials to use the SDK's default search.",
         )
       : fail("Both a profile and an access key are configured.", "Keep one.");
@@ -111,8 +111,16 @@ export const s3CheckpointStore = defineModule({
       "The minimum size of a part, in bytes.",
       "8 MiB, more if an archive would need more than 8,000 parts",
     ),
-    concurrency: withDefault(integer(1, 64), 4, "How many parts of a file are transferred at once."),
-    "max-attempts": withDefault(integer(1, 20), 5, "How often a request is sent before it fails."),
+    concurrency: withDefault(
+      integer(1, 64),
+      4,
+      "The number of parts of a file that are transferred at a time.",
+    ),
+    "max-attempts": withDefault(
+      integer(1, 20),
+      5,
+      "The number of times that a request is sent before it fails.",
+    ),
     "request-timeout": withDefault(duration(), 30_000, "How long a connection may be idle during a request."),
     "read-only?": withDefault(
       boolean(),
@@ -125,7 +133,7 @@ export const s3CheckpointStore = defineModule({
     const encryption = values["server-side-encryption"];
     if (values["kms-key-id"] !== undefined && encryption?.startsWith("aws:kms") !== true) {
       return {
-        message: "kms-key-id needs encryption by KMS.",
+        message: "kms-key-id requires encryption by KMS.",
         hint: 'Set server-side-encryption to "aws:kms".',
       };
     }

@@ -36,7 +36,7 @@ const PUT_DOCUMENT = {
     ...WRITTEN,
     {
       status: 201,
-      description: "The document is new, and indexed.",
+      description: "The document is new and has been indexed.",
       schema: ref("Written"),
       exact: ref("Indexed"),
       headers: ["Cairn-Tx", "ETag", "Location"],

@@ -43,7 +43,10 @@ export class BatchPolicies {
     this.#policies = before.policies;
   }
 
-  /** Loads what the batch needs; returns undefined if there are neither policies nor events. Collects keys, which the caller loads. */
+  /**
+   * Loads the data that the batch requires. Returns undefined if there are neither policies nor events. Collects keys,
+   * which the caller must load.
+   */
   static async load(
     messages: readonly IndexedMessage[],
     before: IndexState,

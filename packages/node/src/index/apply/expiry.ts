@@ -125,7 +125,7 @@ export class Expiry {
     yield* this.#expired;
   }
 
-  /** Returns whether a document is due by the current rules, which may have changed since it was recorded. */
+  /** Returns whether a document is due according to the current rules, which may have changed since it was recorded. */
   #isDue({ bucket, document }: KeyState, revision: TxId, time: number): boolean {
     const rule = this.#rules.get(bucket.name);
     if (rule === undefined || document === undefined || versionValueRevision(document) !== revision)

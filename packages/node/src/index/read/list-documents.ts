@@ -87,7 +87,7 @@ function bounds(
   const lt = prefixEnd(begin);
   if (after === undefined) return { gte: begin, lt };
   const gt = asKind(after, kind);
-  // Otherwise the list would include documents outside its range.
+  // A cursor of another list is rejected, because this list would otherwise include documents outside its range.
   if (Buffer.compare(gt, begin) < 0 || Buffer.compare(gt, lt) >= 0) throw foreignCursor();
   return { gt, lt };
 }

@@ -126,7 +126,7 @@ async function* candidates(
   const gt = range.after === undefined ? undefined : toRow(range.after);
   if (gt !== undefined && (Buffer.compare(gt, gte) < 0 || Buffer.compare(gt, lt) >= 0)) throw foreignCursor();
   let at = 0;
-  // If so, every row belongs to the page, and one extra row shows whether there is another page.
+  // In this case, every row belongs to the page, and one extra row shows whether there is another page.
   const isPlain = changed.length === 0 && !hasFilter(range) && range.where.length === 1;
   const limit = isPlain ? { limit: range.limit + 1 } : {};
   for await (const rows of reader.range({ ...(gt === undefined ? { gte } : { gt }), lt, ...limit })) {

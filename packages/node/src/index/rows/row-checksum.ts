@@ -55,7 +55,10 @@ export function versionTextChecksum(documentRowKey: Uint8Array, value: string): 
   return sumOfScratch(at + length);
 }
 
-/** Returns the checksum of the buffer's content. Excludes the kind, because a version moves unchanged to a row of another kind. */
+/**
+ * Returns the checksum of the buffer's content. The kind is excluded, because a version moves unchanged to a row of
+ * another kind.
+ */
 function sumOfScratch(end: number): number {
   return sumOf(VIEWS_WITHOUT_KIND, KEY_AT + 1, end);
 }

@@ -190,7 +190,7 @@ export class NatsStream {
   }
 
   /**
-   * See {@link TxLog.removeUnused}. Recreates the stream with the same settings, since an operator may have chosen
+   * See {@link TxLog.removeUnused}. Recreates the stream with the same settings, because an operator may have chosen
    * them.
    */
   async removeUnused(logId: string): Promise<void> {
