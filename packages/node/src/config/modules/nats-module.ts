@@ -116,7 +116,7 @@ export const natsTxLog = defineModule({
       "Whether the node may create the stream if it does not exist.",
     ),
     "credentials-file": optional(path(), "A .creds file."),
-    user: optional(text(), "A user's name; with `password`."),
+    user: optional(text(), "A user's name; requires `password`."),
     password: secret("The user's password."),
     token: secret("A token."),
     "nkey-seed-file": optional(path(), "A file with the seed of an nkey."),

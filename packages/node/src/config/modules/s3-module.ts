@@ -28,7 +28,7 @@ const credentials: ValueType<S3Credentials> = mapOf(
   "credentials",
   {
     profile: optional(text(), "A profile of the AWS configuration files, for its keys and its region."),
-    "access-key-id": secret("The id of a key; with `secret-access-key`."),
+    "access-key-id": secret("The id of an access key; requires `secret-access-key`."),
     "secret-access-key": secret("The key itself, preferably `${NAME}` from the environment."),
     "session-token": secret("The token of a temporary key."),
   },
