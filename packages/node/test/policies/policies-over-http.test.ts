@@ -291,7 +291,7 @@ describe("an indexed field", () => {
     const { status, json } = await call(`${url}/api/v1/pods?where=node:n1`);
     expect(status).toBe(400);
     expect(json).toMatchObject({
-      error: { code: "REQUEST_INVALID", hint: expect.stringContaining("The indexed fields are state, zone") },
+      error: { code: "REQUEST_INVALID", hint: expect.stringContaining("Use an indexed field (state, zone)") },
     });
     expect((await call(`${url}/api/v1/pods?where=state`)).status).toBe(400);
   });

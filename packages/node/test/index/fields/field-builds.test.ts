@@ -233,7 +233,7 @@ it("a field that is no longer indexed leaves no rows, and is built again when it
   await index.apply([message(4, ["configure", { indexes: { executions: ["node"] } }])]);
   await expect(index.list(running)).rejects.toMatchObject({
     code: "REQUEST_INVALID",
-    hint: expect.stringContaining("The indexed fields are node"),
+    hint: expect.stringContaining("Use an indexed field (node)"),
   });
   const byNode = { ...running, where: [{ field: "node", value: "n1" }] };
   // Fields that are unchanged remain available all the time.
