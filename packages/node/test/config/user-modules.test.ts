@@ -92,7 +92,7 @@ test.each([
   [
     "./nope.mjs#createStore",
     /^There is no file .*nope\.mjs\.$/,
-    "A relative path is resolved from the folder of the file that names it.",
+    "Correct the path. A relative path is resolved from the folder of the file that names it.",
   ],
   [
     "./my-store.mjs#createStroe",
@@ -101,11 +101,11 @@ test.each([
   ],
   ["./my-store.mjs", "./my-store.mjs exports several functions.", /^Name one: .*#createHalf, /],
   ["./broken.mjs", /^\.\/broken\.mjs cannot be imported: boom\.$/, undefined],
-  ["./#create", /\bcairn-modules-\w+ is not a file\.$/, /^A relative path is resolved/],
+  ["./#create", /\bcairn-modules-\w+ is not a file\.$/, /^Correct the path\. A relative path is resolved/],
   [
     "no-such-package#x",
     "There is neither a top-level key nor a package no-such-package.",
-    /^Packages are resolved from /,
+    /^Define the key, or install the package in /,
   ],
 ])("%s is a problem before anything is started", async (module, message, hint) => {
   await write("my-store.mjs", STORE);
