@@ -33,7 +33,7 @@ describe("the stream of a log under a running node", () => {
     await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b"] }));
     const refused = {
       message: 'The stream "cairn" does not capture the subject "cairn.tx", but orders.a, orders.b.',
-      hint: expect.stringContaining('Add "cairn.tx" to its subjects'),
+      hint: expect.stringContaining('Add "cairn.tx" to the subjects of the stream'),
     };
     await expect(put(node, 3, 4, "v")).rejects.toMatchObject({ code: "LOG_UNREACHABLE", ...refused });
     await vi.waitFor(async () => {
