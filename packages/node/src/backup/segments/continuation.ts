@@ -5,14 +5,14 @@ import type { Segment } from "./segment.ts";
 import type { SegmentFile, TxRange } from "./segment-name.ts";
 
 /**
- * Throws `LOG_REGRESSED` if a segment does not continue another one that ends directly before it or within it. The two
- * segments then belong to different histories of the log. This happens if a writer is suspended while it holds messages
- * that the log then loses.
+ * Throws `LOG_REGRESSED` if a segment does not continue another one that ends directly before it, within it or with it: the two
+ * then belong to different histories of the log. This happens if a writer was suspended while it held messages that the
+ * log then lost.
  */
 export function requireContinuation(before: SegmentPlace, after: Segment): void {
   const { first, last } = after.header;
   const seam = before.last;
-  if (seam < first - 1 || seam >= last) return;
+  if (seam < first - 1 || seam > last) return;
   const shared = after.messages.get(seam);
   const sha256 = shared === undefined ? after.header.before : anchorOf(shared).sha256;
   // Null means that the log no longer held the preceding message when the later segment was written.
