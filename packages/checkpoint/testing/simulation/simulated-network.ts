@@ -28,19 +28,19 @@ export interface Network {
 
 /** Returns the transport of `life` over `network`. A request that was sent is executed even if its sender has ended. */
 export function transportOf(life: NodeLife, network: Network): Transport {
-  const { time, random, failing } = network;
+  const { time, random } = network;
   return {
     request: (kind, work) =>
       new Promise((resolve, reject) => {
         network.onStep(life, kind, "before");
         if (life.isDead()) return;
         time.plan(random.between(5, 60), () => {
-          if (!network.isStoreUp() || random.chance(failing / 2)) {
+          if (!network.isStoreUp() || random.chance(network.failing / 2)) {
             time.plan(network.timeout, () => life.deliver(() => reject(unreachable())));
             return false;
           }
           const answer = answerOf(work, resolve, reject);
-          const isLost = random.chance(failing / 2);
+          const isLost = random.chance(network.failing / 2);
           network.onStep(life, kind, "after");
           return life.deliver(isLost ? () => reject(unreachable()) : answer);
         });

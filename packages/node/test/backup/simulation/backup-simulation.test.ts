@@ -45,6 +45,14 @@ describe("a cluster without faults", () => {
   });
 });
 
+it("while a node uploads slowly, no other node uploads the same", async () => {
+  const { every } = usualConditions(6, 10, 60);
+  const report = await simulateBackup({ ...usualConditions(6, 10, 60), upload: [every / 4, every / 2] });
+  expect(report.violations).toEqual([]);
+  expect(report.writtenPerPeriod).toBeGreaterThan(0.5);
+  expect(report.againPerPeriod).toBe(0);
+});
+
 it("few messages are written twice despite many faults", async () => {
   const report = await simulateBackup({ ...usualConditions(5, 5, 200), storm: STORMY });
   expect(report.violations).toEqual([]);

@@ -44,6 +44,14 @@ export interface Conditions {
   readonly messageBytes: number;
   /** Whether the log is occasionally trimmed up to the end of the backup, so that nothing can be written again. */
   readonly trims: boolean;
+  /** The age up to which segments are kept (ms). Unless it is "all", checkpoints are saved, verified and removed. */
+  readonly keep: number | "all";
+  /** How often the log loses its end, as a mean in periods. */
+  readonly regressEvery: number;
+  /** The fraction of uploads during which the node is suspended, so that it may write what the log has lost since. */
+  readonly stalling: number;
+  /** The fraction of segments that are damaged as they are stored. */
+  readonly damaging: number;
   readonly storm: Storm;
 }
 
@@ -59,6 +67,10 @@ export function usualConditions(seed: number, nodes: number, periods: number): C
     messagesPerPeriod: 20,
     messageBytes: 100,
     trims: false,
+    keep: "all",
+    regressEvery: Infinity,
+    stalling: 0,
+    damaging: 0,
     storm: CALM,
   };
 }
@@ -72,16 +84,23 @@ export function anyConditions(seed: number, looks: number): Conditions {
   const of = (mean: number): number => (random.chance(0.3) ? Infinity : mean / often);
   // These segments are merged because they fill a larger one, not because there are many.
   const isLarge = random.chance(0.05);
+  const periods = Math.ceil(looks / nodes);
+  // A log that lost its end is not trimmed, and its backup is not shortened, until someone has pruned the backup.
+  const regresses = random.chance(0.3);
   return {
     seed,
     nodes,
-    periods: Math.ceil(looks / nodes),
+    periods,
     every,
     exclusive: random.chance(0.6),
     upload: [20, random.magnitude(50, every * 2)],
-    messagesPerPeriod: random.pick([0.5, 3, 20]) ?? 3,
+    messagesPerPeriod: isLarge ? 6 : (random.pick([0.5, 3, 20]) ?? 3),
     messageBytes: isLarge ? 70_000 : 50,
-    trims: random.chance(0.5),
+    trims: !regresses && random.chance(0.6),
+    keep: regresses || random.chance(0.4) ? "all" : Math.max(3, periods / 8) * every,
+    regressEvery: regresses ? Math.max(2, periods / 10) : Infinity,
+    stalling: regresses ? 0.2 : 0,
+    damaging: random.chance(0.3) ? 0.03 : 0,
     storm: {
       crashEvery: of(STORMY.crashEvery),
       freezeEvery: of(STORMY.freezeEvery),

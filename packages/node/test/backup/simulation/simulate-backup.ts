@@ -6,16 +6,16 @@ import {
   seededRandom,
   simulatedStore,
   type StoreContents,
+  type StoreWatcher,
   transportOf,
   virtualTime,
 } from "@cairn/checkpoint/testing";
 import { isCairnError } from "@cairn/kv";
 import { LogBackup } from "../../../src/backup/write/log-backup.ts";
-import { listBackup } from "../../../src/backup/segments/segment-name.ts";
-import { readSegment } from "../../../src/backup/segments/read-segment.ts";
-import { anchorOf } from "../../../src/log/anchor.ts";
 import type { Conditions } from "./conditions.ts";
 import { Coverage } from "./coverage.ts";
+import { mend } from "./operator.ts";
+import { SimulatedCheckpoints } from "./simulated-checkpoints.ts";
 import { simulatedLog } from "./simulated-log.ts";
 
 /** The results of a simulation. */
@@ -39,20 +39,29 @@ export interface BackupReport {
 
 /** The errors that faults explain. */
 const EXPECTED = ["STORE_UNREACHABLE", "LOG_TRIMMED"] as const;
+/** The error of a node's estimate of the store's time (ms), which is measured by one request. */
+const CLOCK_ERROR_MS = 100;
+/** The time after which a lease that a dead node left behind is taken over (ms), unless the period is longer. */
+const LEASE_MS = 10_000;
+/** The number of periods within which the backup must be complete again once there are no more faults. */
+const CATCH_UP_PERIODS = 40;
 
 /**
  * Runs nodes with a log backup in virtual time, from their first start. The same conditions produce the same report.
  */
 export async function simulateBackup(conditions: Conditions): Promise<BackupReport> {
-  const { every, periods, storm, exclusive, messageBytes } = conditions;
+  const { every, periods, storm, exclusive, messageBytes, keep } = conditions;
   const random = seededRandom(conditions.seed);
   const time = virtualTime();
   const begunAt = time.now();
-  const { log, all, append, trim } = simulatedLog(time, messageBytes);
+  const simulated = simulatedLog(time, messageBytes);
+  const { log, append, trim } = simulated;
   append();
-  const coverage = new Coverage(time, (position) => all[position - 1]?.time ?? 0);
   const problems: string[] = [];
   let isStoreUp = true;
+  let isCalm = false;
+  /** When the log last lost its end. */
+  let lostAt: number | undefined;
   let requests = 0;
   let looks = 0;
   const contents: StoreContents = {
@@ -66,36 +75,93 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
     time,
     random: random.fork(),
     isStoreUp: () => isStoreUp,
-    failing: storm.failing,
+    get failing() {
+      return isCalm ? 0 : storm.failing;
+    },
     timeout: Math.min(5_000, every / 10),
     upload: conditions.upload,
     pieces: 1,
     onStep(life, kind: RequestKind, when) {
       if (when === "before") requests += 1;
-      if (kind === "list" || life.isDead() || !random.chance(storm.atStep)) return;
+      if (isCalm || kind === "list" || life.isDead() || !random.chance(storm.atStep)) return;
       if (when === "before" || random.chance(0.4)) kill(life);
       else freeze(life);
     },
   };
+  const checkpoints = new SimulatedCheckpoints(contents, simulated, seededRandom(conditions.seed));
+  const begins = (): number[] => [...contents.files.keys()].flatMap((name) => beginOf(name) ?? []);
+  /** Whether an operator is removing files, which is allowed as far as the log has lost their messages or still holds them. */
+  let isMending = false;
+  const coverage = new Coverage(time, simulated, (message, { modifiedAt }) => {
+    const { position } = message;
+    if (isMending)
+      return simulated.at(position) !== undefined || !simulated.isCurrent(message)
+        ? undefined
+        : "its last copy";
+    if (keep === "all" || contents.now() - modifiedAt <= keep - CLOCK_ERROR_MS)
+      return "although it is not old";
+    if (position >= (checkpoints.verified ?? 0)) return "although no verified checkpoint covers it";
+    if (position >= checkpoints.needed) return "although a checkpoint needs it";
+    return begins().some((begin) => begin > position) ? undefined : "although no file records that";
+  });
+  const watcher: StoreWatcher = {
+    written(name, file) {
+      const isDamaged = conditions.damaging > 0 && !isMending && random.chance(conditions.damaging);
+      coverage.onWritten(name, file, isDamaged);
+      if (isDamaged && name.endsWith(".segment")) {
+        const at = Math.floor(random.between(0, file.content.length));
+        file.content[at] = (file.content[at] ?? 0) ^ 1;
+      }
+      const begin = beginOf(name);
+      if (begin !== undefined && !coverage.everEndedAt(begin - 1))
+        problems.push(`no segment ever ended before transaction ${begin}, at which the backup now begins`);
+    },
+    removed(name) {
+      coverage.onRemoved(name);
+      const begin = beginOf(name) ?? 0;
+      if (begin > 0 && begins().every((one) => one < begin))
+        problems.push(`${name} was removed, but no later one is there`);
+    },
+  };
+  /** The store as an operator uses it: without a network. */
+  const direct = simulatedStore(
+    contents,
+    { request: async (_kind, work) => work(), transfer: async () => undefined },
+    watcher,
+  );
   const lives = new Map<number, { life: NodeLife; backup: LogBackup }>();
 
   const start = (node: number): void => {
     const life = beginLife(`node-${node}`, time, random.between(-every / 2, every / 2));
     const backup = new LogBackup({
       store: simulatedStore(contents, transportOf(life, network), {
-        written: (name, file) => coverage.onWritten(name, file),
-        removed: (name) => coverage.onRemoved(name),
+        ...watcher,
+        uploadBegins() {
+          if (!isCalm && conditions.stalling > 0 && random.chance(conditions.stalling)) freeze(life);
+        },
       }),
       log,
       of: { id: "simulated", name: log.name, offset: 0 },
       node: life.node,
-      options: { every, keep: "all", codec: "none" },
-      onLook: () => {
+      options: { every, keep, codec: "none" },
+      verifiedUpTo: async () => checkpoints.verified,
+      onLook: ({ merged, covered }) => {
         looks += 1;
+        for (const segment of merged) if (segment.isNew) coverage.onMerged(segment);
+        const lookedAt = Date.parse(backup.status(0).lastLookAt ?? "") - life.clock.now() + time.now();
+        // A look that began before the log lost its end may report what was true then.
+        if (lostAt === undefined || lookedAt <= lostAt || conditions.damaging > 0) return;
+        const { last } = simulated.bounds();
+        for (const range of covered)
+          for (const position of coverage.missing(range.first, Math.min(range.last, last)))
+            problems.push(
+              `${life.node} reports that position ${position} is backed up, but only another history is`,
+            );
       },
       onError: (error) => {
         looks += 1;
-        if (!EXPECTED.some((code) => isCairnError(error, code))) problems.push(String(error));
+        const regresses = Number.isFinite(conditions.regressEvery) && isCairnError(error, "LOG_REGRESSED");
+        if (!regresses && !EXPECTED.some((code) => isCairnError(error, code))) problems.push(String(error));
       },
       clock: life.clock,
       random: random.fork().next,
@@ -126,10 +192,14 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   const repeat = (mean: number, happen: () => void): void => {
     if (!Number.isFinite(mean)) return;
     time.plan(random.after(mean * every), () => {
-      happen();
+      if (!isCalm || happen === grow) happen();
       repeat(mean, happen);
       return true;
     });
+  };
+  const grow = (): void => {
+    append();
+    for (const { life, backup } of lives.values()) if (!life.isFrozen()) backup.applied(messageBytes);
   };
 
   for (let node = 0; node < conditions.nodes; node += 1) {
@@ -144,19 +214,21 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
       return false;
     });
   });
-  repeat(1 / conditions.messagesPerPeriod, () => {
-    append();
-    for (const { life, backup } of lives.values()) if (!life.isFrozen()) backup.applied(messageBytes);
-  });
+  repeat(1 / conditions.messagesPerPeriod, grow);
   if (conditions.trims) repeat(5, () => trim(coverage.end));
+  if (keep !== "all") repeat(keep / every / 3, () => checkpoints.save());
+  repeat(conditions.regressEvery, () => {
+    simulated.lose(Math.ceil(random.magnitude(1, 30)));
+    coverage.onLost();
+    lostAt = time.now();
+    repair();
+  });
   await time.run(begunAt + periods * every);
 
-  const violations = [...coverage.violations, ...problems, ...(await differences())];
   const { written, merged } = coverage;
-  return {
+  const report = {
     conditions,
-    violations,
-    messages: all.length,
+    messages: simulated.bounds().last,
     covered: coverage.end,
     writtenPerPeriod: written.segments / periods,
     againPerPeriod: merged.segments / periods,
@@ -166,22 +238,43 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
     segments: [...contents.files.keys()].filter((name) => name.endsWith(".segment")).length,
     longest: coverage.longest / every,
   };
+  const never = await stillMissing();
+  if (never.length > 0)
+    problems.push(`positions ${never.join(", ")} are not backed up although there are no more faults`);
+  return { ...report, violations: [...coverage.violations, ...problems] };
 
-  /** Reads everything that the store lists, and compares it with the appended messages. */
-  async function differences(): Promise<string[]> {
-    const found: string[] = [];
-    const direct = simulatedStore(contents, {
-      request: async (_kind, work) => work(),
-      transfer: async () => undefined,
-    });
-    for (const file of (await listBackup(direct, "simulated")).segments) {
-      const segment = await readSegment(direct, file);
-      for (const message of segment?.messages ?? []) {
-        const appended = all[message.position - 1];
-        if (appended === undefined || anchorOf(message).sha256 !== anchorOf(appended).sha256)
-          found.push(`message ${message.position} of ${file.name} is not that of the log`);
-      }
+  /** Ends all faults, and returns the positions that are not backed up even then. */
+  async function stillMissing(): Promise<number[]> {
+    [isCalm, isStoreUp] = [true, true];
+    for (const { life } of lives.values()) life.thaw();
+    const { last } = simulated.bounds();
+    let missing: number[] = [];
+    const until = time.now() + Math.max(LEASE_MS, every) + CATCH_UP_PERIODS * every;
+    while (time.now() < until) {
+      await mendNow();
+      await time.run(time.now() + every);
+      missing = coverage.missing(Math.max(simulated.bounds().first, ...begins()), last);
+      if (missing.length === 0) break;
     }
-    return found;
+    return missing;
   }
+
+  /** Lets an operator act within some periods. */
+  function repair(): void {
+    time.plan(random.magnitude(every / 10, 5 * every), () => {
+      mendNow().catch((error: unknown) => problems.push(`the operator failed: ${String(error)}`));
+      return true;
+    });
+  }
+
+  async function mendNow(): Promise<void> {
+    isMending = true;
+    await mend(direct, simulated, Math.max(LEASE_MS, every));
+    isMending = false;
+  }
+}
+
+/** Returns the transaction that a file in a backup names as its beginning; undefined for any other file. */
+function beginOf(name: string): number | undefined {
+  return name.endsWith(".begin") ? Number(name.slice(-22, -6)) : undefined;
 }

@@ -1,0 +1,46 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { isCairnError } from "@cairn/kv";
+import { readSegment } from "../../../src/backup/segments/read-segment.ts";
+import { listBackup } from "../../../src/backup/segments/segment-name.ts";
+import { planLost, pruneLost } from "../../../src/backup/write/prune-backup.ts";
+import type { SimulatedLog } from "./simulated-log.ts";
+
+/**
+ * Does what an operator does about findings (docs/log-backup.md, "Troubleshooting"): removes damaged segments, prunes
+ * what the log lost, and removes segments that the log contradicts. Waits for nothing. Does nothing while a node holds
+ * the lease; one that is older than `leaseMs` was left behind.
+ */
+export async function mend(store: CheckpointStore, log: SimulatedLog, leaseMs: number): Promise<void> {
+  const { lease, segments } = await listBackup(store, "simulated");
+  if (lease !== undefined && (await store.now()) - lease.modifiedAt < leaseMs) return;
+  if (lease !== undefined) await store.remove(lease.name);
+  for (const segment of segments) {
+    try {
+      await readSegment(store, segment);
+    } catch (error) {
+      if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+      await store.remove(segment.name);
+    }
+  }
+  const target = {
+    store,
+    log: log.log,
+    of: { id: "simulated", name: log.log.name, offset: 0 },
+    node: "operator",
+    codec: "none" as const,
+    signal: new AbortController().signal,
+    storeNow: () => 0,
+  };
+  try {
+    const plan = await planLost(target);
+    if (plan.segments.length > 0) await pruneLost(target, plan);
+  } catch (error) {
+    // The log and its backup share nothing. The hint is to remove the segments.
+    if (!isCairnError(error, "CONFLICT")) throw error;
+    for (const { name } of (await listBackup(store, "simulated")).segments) await store.remove(name);
+  }
+  for (const { name, last, end } of (await listBackup(store, "simulated")).segments) {
+    const message = log.at(last);
+    if (message !== undefined && !message.sha256.startsWith(end)) await store.remove(name);
+  }
+}
