@@ -1,7 +1,7 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import { readSegment } from "../../../src/backup/segments/read-segment.ts";
-import { listBackup } from "../../../src/backup/segments/segment-name.ts";
+import { listBackup, type SegmentFile } from "../../../src/backup/segments/segment-name.ts";
 import { planLost, pruneLost } from "../../../src/backup/write/prune-backup.ts";
 import type { SimulatedLog } from "./simulated-log.ts";
 
@@ -12,16 +12,23 @@ import type { SimulatedLog } from "./simulated-log.ts";
  */
 export async function mend(store: CheckpointStore, log: SimulatedLog, leaseMs: number): Promise<void> {
   const { lease, segments } = await listBackup(store, "simulated");
-  if (lease !== undefined && (await store.now()) - lease.modifiedAt < leaseMs) return;
-  if (lease !== undefined) await store.remove(lease.name);
+  const age = lease === undefined ? Infinity : (await store.now()) - lease.modifiedAt;
+  if (age < leaseMs) return;
+  const damaged: SegmentFile[] = [];
   for (const segment of segments) {
     try {
       await readSegment(store, segment);
     } catch (error) {
       if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
-      await store.remove(segment.name);
+      damaged.push(segment);
     }
   }
+  const { first } = log.bounds();
+  const isLost = ({ last, end }: SegmentFile): boolean =>
+    last >= first && log.at(last)?.sha256.startsWith(end) !== true;
+  if (damaged.length === 0 && !segments.some(isLost)) return;
+  for (const { name } of damaged) await store.remove(name);
+  if (lease !== undefined) await store.remove(lease.name);
   const target = {
     store,
     log: log.log,
@@ -39,8 +46,6 @@ export async function mend(store: CheckpointStore, log: SimulatedLog, leaseMs: n
     if (!isCairnError(error, "CONFLICT")) throw error;
     for (const { name } of (await listBackup(store, "simulated")).segments) await store.remove(name);
   }
-  for (const { name, last, end } of (await listBackup(store, "simulated")).segments) {
-    const message = log.at(last);
-    if (message !== undefined && !message.sha256.startsWith(end)) await store.remove(name);
-  }
+  for (const segment of (await listBackup(store, "simulated")).segments)
+    if (log.at(segment.last) !== undefined && isLost(segment)) await store.remove(segment.name);
 }
