@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
@@ -69,6 +69,33 @@ describe("a log that has a backup, after it lost its end or its end was abandone
     expect(await loadFromBackup(b)).toHaveLength(8);
     for (const name of ["k0", "k7"]) expect(await b.get(key(name))).toMatchObject({ json: '"lost"' });
     expect(await b.get(key("k8"))).toMatchObject({ json: '"new"' });
+  });
+
+  it("gets a new backup if it has lost everything that is in the present one", async () => {
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    await backedUp(a, await put(a, 0, 3, "kept"));
+    await scene.stop(a);
+    await scene.copyLog();
+    const again = await scene.ready("a", { parts: { ...BACKED_UP, http: HTTP } });
+    await backedUp(again, await put(again, 3, 8, "lost"));
+    for (const command of ["create", "verify"])
+      await done(scene, "checkpoint", command, "--url", again.url ?? "");
+    await scene.stop(again);
+    await done(scene, "log", "backup", "prune", "--through", "4");
+    await scene.rollBackLog();
+    const refused = await run(scene, "log", "backup", "prune", "--lost");
+    expect(refused.stderr).toMatch(/^CONFLICT: .* holds messages 1 to 4, shares none with its backup/);
+    const [, folder = ""] = /move the folder (log-\S+\/) out of the store/.exec(refused.stderr) ?? [];
+    const printed = await done(scene, "log", "orphans", "--from-backup");
+    await writeFile(path.join(scene.folder, "lost.ndjson"), printed);
+    await rename(path.join(scene.folder, "checkpoints", folder), path.join(scene.folder, "moved"));
+    const b = await scene.ready("b", { parts: { ...BACKED_UP, http: HTTP } });
+    await done(scene, "load", "lost.ndjson", "--await", "--url", b.url ?? "");
+    for (const name of ["k0", "k7"]) expect(await b.get(key(name))).toBeDefined();
+    await backedUp(b, 9);
+    await done(scene, "checkpoint", "create", "--url", b.url ?? "");
+    await done(scene, "checkpoint", "prune", "--retain-at-least", "1", "--lost");
+    expect(await done(scene, "log", "backup", "verify")).toContain("is intact: transactions 1 to 9");
   });
 
   it("continues before a fatal transaction, with running nodes, which continue to write from that point", async () => {

@@ -1,10 +1,17 @@
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { filesystemStore } from "@cairn/checkpoint";
 import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { readerParts } from "./reader-scene.ts";
-import { BACKED_UP, backedUp } from "./recovery-scene.ts";
+import { BACKED_UP, backedUp, done } from "./recovery-scene.ts";
+
+/** Returns the configuration of a node that reads the backup. */
+function reading(): string[] {
+  const folder = { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "checkpoints" };
+  const log = { "cairn/module": "cairn.log-backup/->tx-log", store: folder };
+  return ["-j", JSON.stringify({ "cairn/tx-log": log })];
+}
 
 describe("commands with the configuration or the address of a node that reads a backup", () => {
   let scene: ClusterScene;
@@ -40,12 +47,33 @@ describe("commands with the configuration or the address of a node that reads a 
     await scene.stop(writer);
   });
 
+  it("cairn log recover and create begin no log with it, but do with that of a node that writes the log", async () => {
+    const writer = await scene.ready("writer", { parts: BACKED_UP });
+    await backedUp(writer, await put(writer, 0, 5, "value"));
+    await scene.stop(writer);
+    const node = await startReader();
+    await scene.loseLog();
+    for (const command of ["recover", "create"]) {
+      const refused = await run("log", command, ...reading());
+      expect(refused).toMatchObject({
+        code: 3,
+        stderr: expect.stringMatching(
+          /^LOG_READ_ONLY: .* backup in .*checkpoints.*\n {2}hint: .* a node that has access to the log itself \(-f FILE\)/,
+        ),
+      });
+    }
+    expect(await done(scene, "log", "recover")).toContain("continues after transaction 6 of");
+    const again = await scene.ready("writer", { parts: BACKED_UP });
+    await backedUp(again, await put(again, 5, 6, "since"));
+    const followed = async (): Promise<void> =>
+      expect((await run("get", "things", "default/k5", ...node)).stdout).toContain("since");
+    await vi.waitFor(followed, { timeout: 30_000 });
+  });
+
   it("cairn log backup status, list and verify inspect the store from which the node reads", async () => {
     const writer = await scene.ready("writer", { parts: BACKED_UP });
     await backedUp(writer, await put(writer, 0, 5, "value"));
-    const folder = { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "checkpoints" };
-    const log = { "cairn/module": "cairn.log-backup/->tx-log", store: folder };
-    const config = ["-j", JSON.stringify({ "cairn/tx-log": log })];
+    const config = reading();
     expect((await run("log", "backup", "status", ...config)).stdout).toMatch(
       /Covered +1 to 6\n[^]*Exposed +unknown\n$/,
     );

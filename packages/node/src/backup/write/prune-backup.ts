@@ -6,7 +6,7 @@ import type { LogBounds, LogMessage } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { removeFirst } from "./remove-segments.ts";
-import { coveredRanges, listBackup, type SegmentFile } from "../segments/segment-name.ts";
+import { backupFolder, coveredRanges, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import { type BackupTarget, writeSegment } from "./write-segments.ts";
 
 /** The files that pruning a backup removes. */
@@ -187,12 +187,12 @@ function notContinued(txId: TxId, verified: TxId): CairnError {
   );
 }
 
-function nothingShared({ log, store }: BackupTarget, { first, last }: LogBounds): CairnError {
+function nothingShared({ log, store, of }: BackupTarget, { first, last }: LogBounds): CairnError {
   return new CairnError(
     "CONFLICT",
     `The log "${log.name}", which holds messages ${first} to ${last}, has none in common with its backup in ${store.location}.`,
     {
-      hint: "Nothing was removed. Check the log's address and name. cairn log status shows what the log holds.",
+      hint: `Nothing was removed. If this is not the right log, correct its address or name: cairn log status shows what it holds. If it is, it has lost everything that is in the backup: print that with cairn log orphans --from-backup > FILE, then move the folder ${backupFolder(of.id)} out of the store. The next look of a node begins a new backup, and cairn load FILE submits the transactions again.`,
     },
   );
 }

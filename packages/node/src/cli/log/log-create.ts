@@ -6,7 +6,7 @@ import {
   type ConfiguredOptions,
 } from "../options/command-options.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
-import { contents, findLost, howToRecover, withLog } from "../places/log-place.ts";
+import { contents, findLost, howToRecover, requireLogItself, withLog } from "../places/log-place.ts";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
 
@@ -24,6 +24,7 @@ export const addLogCreate: AddCommand = (parent, terminal) => {
     .option("--empty", "create an empty log even if there are checkpoints of a log of this name")
     .action(async (options: CreateOptions) => {
       const log = await withLog(options, terminal, async (opened, system) => {
+        requireLogItself(opened);
         const existing = await readLogIdentity(opened);
         if (existing !== undefined) throw usedLog(opened.name, existing.bounds.last);
         if (options.empty !== true) await requireNoCheckpoint(system, opened.name);

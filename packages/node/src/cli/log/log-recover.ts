@@ -22,7 +22,7 @@ import { UsageError } from "../terminal/report-error.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { showProgress } from "../terminal/progress-display.ts";
-import { withLog } from "../places/log-place.ts";
+import { requireLogItself, withLog } from "../places/log-place.ts";
 import { describeSource } from "../places/past-source.ts";
 import { findSurvivor } from "./recovery-checkpoint.ts";
 import { lastKnownTx, planRecovery, whyNotReplaced } from "./recovery-plan.ts";
@@ -66,6 +66,7 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
       if (from !== undefined && (at !== undefined || logId !== undefined || options.dryRun === true))
         throw new UsageError("--from cannot be combined with another option that chooses where to continue.");
       await withLog(options, terminal, async (log, system) => {
+        requireLogItself(log);
         const existing = await readLogIdentity(log);
         const refusal = await whyNotReplaced(log, existing, at !== undefined);
         if (refusal !== undefined && options.dryRun !== true) throw refusal;

@@ -77,6 +77,18 @@ export async function withLog<T>(
   });
 }
 
+/** Throws `LOG_READ_ONLY` if the configured log is read from its backup, so that no log can be begun in its place. */
+export function requireLogItself({ backup }: TxLog): void {
+  if (backup === undefined) return;
+  throw new CairnError(
+    "LOG_READ_ONLY",
+    `This configuration reads the log from its backup in ${backup.location}, so no log can be begun with it.`,
+    {
+      hint: "Nothing was changed. Run the command with the configuration of a node that has access to the log itself (-f FILE); nodes that read the backup follow the new log.",
+    },
+  );
+}
+
 /** Runs `use` with the parts of the configured node, none of which has been started. Closes all stores. */
 export async function withStores<T>(
   options: ConfigurationOptions,
