@@ -50,7 +50,7 @@ export interface Conditions {
   readonly regressEvery: number;
   /** The fraction of uploads during which the node is suspended, so that it may write what the log has lost since. */
   readonly stalling: number;
-  /** The fraction of segments that are damaged as they are stored. */
+  /** The fraction of segments with new messages that are damaged as they are stored. */
   readonly damaging: number;
   readonly storm: Storm;
 }

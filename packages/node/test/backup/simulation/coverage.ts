@@ -67,30 +67,36 @@ export class Coverage {
     return found;
   }
 
-  /** Call with each stored file before it is damaged on purpose. */
-  onWritten(name: string, { content, modifiedAt }: SimulatedFile, isDamaged: boolean): void {
+  /**
+   * Call with each stored file. `isDamaged` decides whether it is damaged afterwards, given whether it holds new messages.
+   * Returns what it decided; false for a file that is not a segment.
+   */
+  onWritten(
+    name: string,
+    { content, modifiedAt }: SimulatedFile,
+    isDamaged: (isNew: boolean) => boolean,
+  ): boolean {
     const parsed = parseSegmentName(name);
-    if (parsed === undefined) return;
+    if (parsed === undefined) return false;
     noteName(this.#begun, parsed.first, name);
     noteName(this.#ended, parsed.last, name);
     const messages = promisedMessages(parsed, this.#log);
     const fault =
       messages === undefined ? "its messages never followed each other" : faultOf(content, messages);
     if (fault !== undefined) this.violations.push(`${name}: ${fault}`);
-    if (fault !== undefined || messages === undefined || isDamaged) return;
-    let isNew = false;
+    if (fault !== undefined || messages === undefined) return false;
+    const isNew = messages.some((message) => !this.#copies.has(message));
+    if (isDamaged(isNew)) return true;
     for (const message of messages) {
       const count = this.#copies.get(message);
-      if (count === undefined) {
-        isNew = true;
-        this.longest = Math.max(this.longest, this.#time.now() - message.time);
-      }
+      if (count === undefined) this.longest = Math.max(this.longest, this.#time.now() - message.time);
       this.#copies.set(message, (count ?? 0) + 1);
     }
     this.#stored.set(name, { messages, modifiedAt });
     const figures = isNew ? this.written : this.merged;
     figures.segments += 1;
     figures.bytes += content.length;
+    return false;
   }
 
   /** Call with each merged segment: it must begin and end where other segments did. */

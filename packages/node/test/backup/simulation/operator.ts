@@ -8,9 +8,15 @@ import type { SimulatedLog } from "./simulated-log.ts";
 /**
  * Does what an operator does about findings (docs/log-backup.md, "Troubleshooting"): removes damaged segments, prunes
  * what the log lost, and removes segments that the log contradicts. Waits for nothing. Does nothing while a node holds
- * the lease; one that is older than `leaseMs` was left behind.
+ * the lease; one that is older than `leaseMs` was left behind. Calls `allow` before it removes what the log has lost, and
+ * before it removes files whose messages the log may hold, so that nodes write them again.
  */
-export async function mend(store: CheckpointStore, log: SimulatedLog, leaseMs: number): Promise<void> {
+export async function mend(
+  store: CheckpointStore,
+  log: SimulatedLog,
+  leaseMs: number,
+  allow: (what: "lost" | "held") => void,
+): Promise<void> {
   const { lease, segments } = await listBackup(store, "simulated");
   const age = lease === undefined ? Infinity : (await store.now()) - lease.modifiedAt;
   if (age < leaseMs) return;
@@ -27,6 +33,7 @@ export async function mend(store: CheckpointStore, log: SimulatedLog, leaseMs: n
   const isLost = ({ last, end }: SegmentFile): boolean =>
     last >= first && log.at(last)?.sha256.startsWith(end) !== true;
   if (damaged.length === 0 && !segments.some(isLost)) return;
+  allow("held");
   for (const { name } of damaged) await store.remove(name);
   if (lease !== undefined) await store.remove(lease.name);
   const target = {
@@ -39,13 +46,16 @@ export async function mend(store: CheckpointStore, log: SimulatedLog, leaseMs: n
     storeNow: () => 0,
   };
   try {
+    allow("lost");
     const plan = await planLost(target);
     if (plan.segments.length > 0) await pruneLost(target, plan);
   } catch (error) {
     // The log and its backup share nothing. The hint is to remove the segments.
     if (!isCairnError(error, "CONFLICT")) throw error;
+    allow("held");
     for (const { name } of (await listBackup(store, "simulated")).segments) await store.remove(name);
   }
+  allow("held");
   for (const segment of (await listBackup(store, "simulated")).segments)
     if (log.at(segment.last) !== undefined && isLost(segment)) await store.remove(segment.name);
 }

@@ -43,6 +43,8 @@ const EXPECTED = ["STORE_UNREACHABLE", "LOG_TRIMMED"] as const;
 const CLOCK_ERROR_MS = 100;
 /** The time after which a lease that a dead node left behind is taken over (ms), unless the period is longer. */
 const LEASE_MS = 10_000;
+/** How much more often a merged segment is damaged: there are few, and the messages in it may have no other copy. */
+const MERGED_DAMAGE = 10;
 /** The number of periods within which the backup must be complete again once there are no more faults. */
 const CATCH_UP_PERIODS = 40;
 
@@ -90,14 +92,16 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   };
   const checkpoints = new SimulatedCheckpoints(contents, simulated, seededRandom(conditions.seed));
   const begins = (): number[] => [...contents.files.keys()].flatMap((name) => beginOf(name) ?? []);
-  /** Whether an operator is removing files, which is allowed as far as the log has lost their messages or still holds them. */
-  let isMending = false;
+  /** What an operator is removing: only what the log has lost, or also what it holds; undefined if there is none at work. */
+  let mending: "lost" | "held" | undefined;
   const coverage = new Coverage(time, simulated, (message, { modifiedAt }) => {
     const { position } = message;
-    if (isMending)
-      return simulated.at(position) !== undefined || !simulated.isCurrent(message)
+    if (mending !== undefined) {
+      const isAllowed = mending === "held" && simulated.at(position) !== undefined;
+      return isAllowed || !simulated.isCurrent(message)
         ? undefined
-        : "its last copy";
+        : `when the operator removed what was ${mending}`;
+    }
     if (keep === "all" || contents.now() - modifiedAt <= keep - CLOCK_ERROR_MS)
       return "although it is not old";
     if (position >= (checkpoints.verified ?? 0)) return "although no verified checkpoint covers it";
@@ -106,9 +110,12 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   });
   const watcher: StoreWatcher = {
     written(name, file) {
-      const isDamaged = conditions.damaging > 0 && !isMending && random.chance(conditions.damaging);
-      coverage.onWritten(name, file, isDamaged);
-      if (isDamaged && name.endsWith(".segment")) {
+      const { damaging } = conditions;
+      const isDamaged = coverage.onWritten(name, file, (isNew) => {
+        if (damaging === 0 || mending !== undefined) return false;
+        return random.chance(isNew ? damaging : MERGED_DAMAGE * damaging);
+      });
+      if (isDamaged) {
         const at = Math.floor(random.between(0, file.content.length));
         file.content[at] = (file.content[at] ?? 0) ^ 1;
       }
@@ -268,9 +275,10 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   }
 
   async function mendNow(): Promise<void> {
-    isMending = true;
-    await mend(direct, simulated, Math.max(LEASE_MS, every));
-    isMending = false;
+    await mend(direct, simulated, Math.max(LEASE_MS, every), (what) => {
+      mending = what;
+    });
+    mending = undefined;
   }
 }
 
