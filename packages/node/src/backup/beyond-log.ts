@@ -1,6 +1,7 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { anchorOf } from "../log/anchor.ts";
+import { lastInCommon } from "../log/last-in-common.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { type Lineage, type LogOrigin, readLineage } from "./backup-lineage.ts";
@@ -96,24 +97,18 @@ async function lastOfEach(
 }
 
 /**
- * Returns the last transaction that a log and its backup have in common. The log ends at `logEnd`. Histories that have
- * diverged never converge again, so a binary search finds the transaction. Transactions that the log has trimmed count
- * as common.
+ * Returns the last transaction that a log, which ends at `logEnd`, and its backup have in common. Transactions that the
+ * log has trimmed count as common.
  */
-export async function lastCommon(
+async function lastCommon(
   log: Pick<TxLog, "fetch">,
   { log: backup, offset, covered, last }: FurthestBackup,
   logEnd: TxId,
 ): Promise<TxId> {
-  let low = (covered[0]?.first ?? 1) - 1;
-  let high = Math.min(last, logEnd);
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    const [ours, theirs] = [await log.fetch(middle - offset), await backup.fetch(middle - offset)];
-    const agrees =
-      ours === undefined || theirs === undefined || anchorOf(ours).sha256 === anchorOf(theirs).sha256;
-    if (agrees) low = middle;
-    else high = middle - 1;
-  }
-  return low;
+  const low = (covered[0]?.first ?? 1) - 1;
+  return await lastInCommon(low, Math.min(last, logEnd), async (txId) => {
+    const [ours, theirs] = [await log.fetch(txId - offset), await backup.fetch(txId - offset)];
+    if (ours === undefined || theirs === undefined) return undefined;
+    return anchorOf(ours).sha256 === anchorOf(theirs).sha256 ? undefined : txId;
+  });
 }

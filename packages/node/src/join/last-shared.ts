@@ -6,6 +6,7 @@ import { rowTxId, transactionRowKey } from "../index/rows/row-keys.ts";
 import { decodeOutcome } from "../index/rows/row-values.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { HeldTransactions } from "../db-dir/quarantine.ts";
+import { lastInCommon } from "../log/last-in-common.ts";
 import { continuesAt } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogMessage, TxLog } from "../log/tx-log.ts";
@@ -33,16 +34,10 @@ export async function lastShared(
     return last === undefined || txId === last ? undefined : Math.min(txId, last);
   }
   // The birth record is common to both, because it contains the log's id.
-  let low = Math.min(txId, Math.max(1, bounds.first - 1) + offset);
-  let high = Math.min(txId, bounds.last + offset);
-  // Everything up to `low` is common; nothing after `high` is.
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    const compared = await compareNewest(kv, log, offset, { after: low, upTo: middle });
-    if (compared === undefined || compared.agrees) low = middle;
-    else high = compared.txId - 1;
-  }
-  return low;
+  const low = Math.min(txId, Math.max(1, bounds.first - 1) + offset);
+  return await lastInCommon(low, Math.min(txId, bounds.last + offset), (upTo, after) =>
+    newestDifference(kv, log, offset, { after, upTo }),
+  );
 }
 
 /**
@@ -64,15 +59,15 @@ export async function heldTransactions(
 }
 
 /**
- * Compares the newest comparable transaction of a range with the log. Rows of aborted transactions and duplicates do not identify their
- * message.
+ * Compares the newest comparable transaction of a range with the log, and returns it if they differ. Rows of aborted
+ * transactions and duplicates do not identify their message.
  */
-async function compareNewest(
+async function newestDifference(
   kv: KvReader,
   log: Pick<TxLog, "fetch">,
   offset: number,
   { after, upTo }: { readonly after: TxId; readonly upTo: TxId },
-): Promise<{ readonly txId: TxId; readonly agrees: boolean } | undefined> {
+): Promise<TxId | undefined> {
   const range = { gt: transactionRowKey(after), lte: transactionRowKey(upTo), reverse: true };
   for await (const rows of kv.range(range)) {
     for (const [key, value] of rows) {
@@ -80,7 +75,7 @@ async function compareNewest(
       if (kind !== "committed") continue;
       const txId = rowTxId(key);
       const message = await log.fetch(txId - offset);
-      if (message !== undefined) return { txId, agrees: await isOf(kv, txId, value, message) };
+      if (message !== undefined) return (await isOf(kv, txId, value, message)) ? undefined : txId;
     }
   }
   return undefined;

@@ -2,7 +2,8 @@ import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { systemClock } from "@cairn/checkpoint";
 import { anchorOf } from "../../log/anchor.ts";
-import type { LogBounds, LogMessage } from "../../log/tx-log.ts";
+import { lastInCommon } from "../../log/last-in-common.ts";
+import type { LogBounds } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { removeFirst } from "./remove-segments.ts";
@@ -115,21 +116,15 @@ async function lastShared(
   if (last !== undefined && anchorOf(last).sha256.startsWith(segment.end)) return segment.last;
   const content = await readSegment(store, segment, signal);
   if (content === undefined) return 0;
-  const isShared = async (message: LogMessage): Promise<boolean> => {
-    const ours = message.position > bounds.last ? undefined : await log.fetch(message.position);
-    return ours === undefined
-      ? message.position < bounds.first
-      : anchorOf(ours).sha256 === anchorOf(message).sha256;
-  };
-  // The segment and the log are equal up to some message and share nothing after it.
-  let [low, high] = [0, content.messages.length];
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2);
-    const message = content.messages.get(content.header.first + middle);
-    if (message !== undefined && (await isShared(message))) low = middle + 1;
-    else high = middle;
-  }
-  return low === 0 ? 0 : content.header.first + low - 1;
+  const { first } = content.header;
+  const shared = await lastInCommon(first - 1, segment.last, async (txId) => {
+    const message = content.messages.get(txId);
+    const position = txId - of.offset;
+    const ours = position > bounds.last ? undefined : await log.fetch(position);
+    if (ours === undefined || message === undefined) return position < bounds.first ? undefined : txId;
+    return anchorOf(ours).sha256 === anchorOf(message).sha256 ? undefined : txId;
+  });
+  return shared < first ? 0 : shared;
 }
 
 /**
