@@ -9,10 +9,11 @@ import tempfile
 
 import plyvel
 
+import backup
 import checkpoint
 import logs
 from compare import differences, read_index
-from judge import fold_of, judge_checkpoint, judge_index, read_log
+from judge import birth_of, fold_of, judge_checkpoint, judge_index, read_log
 
 TRIES = 12
 
@@ -64,6 +65,18 @@ def files_of(store, messages, name, random):
         return is_reported(lambda: judge_checkpoint(copy, one, messages, name))
 
 
+def segment_of(store, log_id, random):
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = shutil.copytree(f"{store}/{backup.folder_of(log_id)}", f"{scratch}/{backup.folder_of(log_id)}")
+        one = random.choice(sorted(name for name in os.listdir(folder) if name.endswith(".segment")))
+        with open(f"{folder}/{one}", "rb") as file:
+            data = file.read()
+        other = f"{int(one[:16]) + 1:016}{one[16:]}" if random.random() < 0.2 else one
+        with open(f"{folder}/{other}", "wb") as file:
+            file.write(data if other != one else random.choice((changed(data, random), data[:-1], data + b"\n")))
+        return is_reported(lambda: backup.read_segment(f"{folder}/{other}", log_id) and False)
+
+
 def log_of(folder, random):
     with tempfile.TemporaryDirectory() as scratch, plyvel.DB(shutil.copytree(folder, f"{scratch}/log")) as database:
         rows = dict(database)
@@ -84,6 +97,7 @@ def main(task):
         "a log's message": lambda: messages_of(messages, rows, task["name"], random),
         "an index's row": lambda: rows_of(fold, rows, random),
         "a checkpoint's file": lambda: files_of(task["store"], messages, task["name"], random),
+        "a segment": lambda: segment_of(task["store"], birth_of(messages)["log"], random),
     }
     if os.path.isdir(task["log"][-1]):
         kinds["an embedded log's row"] = lambda: log_of(task["log"][-1], random)

@@ -1,10 +1,11 @@
-"""Compares a node's index and checkpoints with its log: python judge.py '{"index", "log", "store", "digest", "chains"}'"""
+"""Compares a node's index, its checkpoints and its log backup with its log: python judge.py '{"index", "log", "store", "digest", "chains"}'"""
 
 import asyncio
 import json
 import sys
 import tempfile
 
+import backup
 import checkpoint
 import logs
 from compare import differences, read_index
@@ -77,11 +78,27 @@ def judge_checkpoint(store, checkpoint_name, messages, name):
     return wrong + chains_of(fold, value["chains"])
 
 
+def read_part(place, stream):
+    return asyncio.run(logs.jetstream(place, stream)) if place.startswith("nats://") else logs.embedded(place)[0]
+
+
+def judge_backups(store, places, stream):
+    """Returns a sentence for each log whose backup does not hold its messages, and the number of segments."""
+    wrong, count = [], 0
+    for place in places:
+        part = read_part(place, stream)
+        found, segments = backup.read_backup(store, birth_of(part)["log"])
+        count += segments
+        if found != part:
+            wrong.append(f"the backup of {birth_of(part)['log']} holds {len(found)} messages, which are not the {len(part)} of the log")
+    return wrong, count
+
+
 def read_log(places, stream):
     """Returns the messages of a log, or of several, each of which continues the previous one."""
     messages = []
     for place in places:
-        part = asyncio.run(logs.jetstream(place, stream)) if place.startswith("nats://") else logs.embedded(place)[0]
+        part = read_part(place, stream)
         # Messages of the older log beyond the anchor belong to no history.
         messages = messages[: int(birth_of(part)["offset"])] + part
     return messages
@@ -99,13 +116,15 @@ def main(task):
         wrong += [f"{one}: {why}" for why in judge_checkpoint(task["store"], one, messages, task["name"])]
     if not names:
         wrong.append("there is no checkpoint")
+    wrong_backups, segments = judge_backups(task["store"], task["log"], task["name"])
+    wrong += wrong_backups
     kinds = {key[:1].decode() for key in rows}
     outcomes = [fold.outcomes[key][4] for key in fold.outcomes]
     counts = [outcomes.count(kind) for kind in range(3)]
     refused = [value[13:] for value in fold.outcomes.values() if value[13:].startswith(b"TX_INVALID")]
     print(
         f"{len(messages)} messages ({counts[0]} committed, {counts[1]} aborted, {len(refused)} of them refused for {len(set(refused))} reasons, {counts[2]} duplicates),"
-        f" {len(rows)} rows of {len(kinds)} kinds, {gone} gone by bounds, {len(names)} checkpoints: {len(wrong)} wrong"
+        f" {len(rows)} rows of {len(kinds)} kinds, {gone} gone by bounds, {len(names)} checkpoints, {segments} segments: {len(wrong)} wrong"
     )
     for line in wrong[:20]:
         print(f"  {line}")

@@ -73,6 +73,7 @@ async function drive(
       path: join(dir, "checkpoints"),
     },
     compression: work.history ? "gzip" : "none",
+    "log-backup": { every: "PT0.3S" },
   };
   const config = { "cairn/index-store": { "kv-store": { checkpointer } } };
   const args = ["--json", "-j", JSON.stringify(config)];
@@ -81,6 +82,8 @@ async function drive(
   const name = (await node.status()).log.name ?? "";
   const task = { url: await node.url(), nats: nats?.url ?? null, name, ...work };
   const { output, succeeded } = await runPython("drive.py", task);
+  const exposed = async (): Promise<unknown> => (await node.status()).logBackup?.exposed.transactions;
+  while ((await exposed()) !== 0);
   await node.stop();
   return succeeded ? { name, ...(JSON.parse(output) as object) } : undefined;
 }

@@ -1,9 +1,14 @@
 import { join } from "node:path";
 import { NodeProcess } from "../../support/cairn-process.ts";
 
-/** Returns a node's /metrics right after its start, and after it has written, saved, verified and refused. */
+/** Returns a node's /metrics right after its start, and after it has written, saved, verified, refused and backed up its log. */
 export async function metricsOfNode(folder: string): Promise<string[]> {
-  const args = ["--json", "-j", JSON.stringify({ "cairn/http-server": { port: 0 } })];
+  const checkpointer = { "log-backup": { every: "PT0.3S" } };
+  const config = {
+    "cairn/http-server": { port: 0 },
+    "cairn/index-store": { "kv-store": { checkpointer } },
+  };
+  const args = ["--json", "-j", JSON.stringify(config)];
   const node = NodeProcess.start({ id: "judged", dir: join(folder, "node"), args });
   try {
     const url = await node.url();
@@ -23,7 +28,9 @@ export async function metricsOfNode(folder: string): Promise<string[]> {
     ];
     if (statuses.join() !== "200,201,200,404,200,200,404")
       throw new Error(`the node answered ${statuses.join()}`);
-    return [first, await metrics()];
+    let last = await metrics();
+    while (!/^cairn_log_backup_exposed_transactions(\{.*\})? 0$/m.test(last)) last = await metrics();
+    return [first, last];
   } finally {
     await node.stop();
   }
