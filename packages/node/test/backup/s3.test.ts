@@ -117,11 +117,17 @@ describe("a log backup in S3", () => {
     const signal = new AbortController().signal;
     const target = { store: writer, log, of, node: "a", codec: "none", signal, storeNow: Date.now } as const;
     const messages = await takeMessages(log, 1, count);
+    const warnings: string[] = [];
+    const onWarning = ({ name }: Error): unknown => warnings.push(name);
+    process.on("warning", onWarning);
+    onTestFinished(() => void process.off("warning", onWarning));
     for (let at = 0; at < count; at += 10) {
       const some = messages.slice(at, at + 10);
       await Promise.all(some.map((message) => writeSegment(target, undefined, [message])));
     }
 
+    // Uploads that share a signal do not add up to what looks like a leak of listeners.
+    expect(warnings).not.toContain("MaxListenersExceededWarning");
     const reading = await open(GET_AND_LIST);
     const reader = new BackupReader({ store: reading.store(), every: 60_000 });
     expect(await reader.bounds()).toEqual({ first: 1, last: count });

@@ -35,8 +35,10 @@ export async function uploadContent(
   findings: Pick<S3Findings, "creates">,
   name: string,
   content: Readable,
-  { signal, expectedBytes }: UploadOptions,
+  { signal: shared, expectedBytes }: UploadOptions,
 ): Promise<{ bytes: number }> {
+  // Each upload listens to a signal of its own, because any number of uploads may share one.
+  const signal = shared === undefined ? undefined : AbortSignal.any([shared]);
   const { partSize, concurrency, location } = access.settings;
   const object: NewObject = { name, nonce: randomBytes(12).toString("hex") };
   // One buffer is filled while the others are sent.
