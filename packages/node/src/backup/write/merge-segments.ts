@@ -16,6 +16,8 @@ const WHOLE_PART = 0.5;
  */
 const TINY_BYTES = 64 * 1024;
 const TINY_COUNT = 64;
+/** As many requests as an upload to S3 has in progress. */
+const REMOVALS_AT_ONCE = 4;
 
 /**
  * Returns the segments whose transactions are all contained in one longer segment, together with that segment. Of two
@@ -103,22 +105,46 @@ export async function removeSuperseded(
   onDamaged: OnDamaged,
   onRemoved: (segment: SegmentFile) => void,
 ): Promise<void> {
-  let kept: { readonly name: string; readonly segment: Segment | undefined } | undefined;
-  for (const { segment, by } of superseded(segments)) {
-    if (target.signal.aborted) return;
-    // The list is ordered by `by`, so only one longer segment is in memory at a time.
-    if (kept?.name !== by.name)
-      kept = { name: by.name, segment: await readUsable(target, by, onDamaged, () => undefined) };
-    if (kept.segment === undefined) continue;
-    if (!holdsEnd(kept.segment, segment)) {
-      // The segment may be the only copy of messages that the log has lost.
+  const found = superseded(segments);
+  // One longer segment is in memory at a time. As it remains, those within it may go in any order without leaving a hole.
+  for (const by of new Set(found.map((one) => one.by))) {
+    const kept = target.signal.aborted ? undefined : await readUsable(target, by, onDamaged, () => undefined);
+    if (kept === undefined) continue;
+    const within = found.filter((one) => one.by === by).map(({ segment }) => segment);
+    for (const segment of within) {
+      if (holdsEnd(kept, segment)) continue;
+      // It may be the only copy of messages that the log has lost.
       const place = { ...segment, file: segment.name };
-      onDamaged(segment, differentHistories(segmentPlace(kept.segment), place, segment.last));
-      continue;
+      onDamaged(segment, differentHistories(segmentPlace(kept), place, segment.last));
     }
-    await target.store.remove(segment.name);
-    onRemoved(segment);
+    await removeEach(
+      target,
+      within.filter((segment) => holdsEnd(kept, segment)),
+      onRemoved,
+    );
   }
+}
+
+/** Removes segments, several at a time. Ends at the first failure, once the removals in progress have ended. */
+async function removeEach(
+  { store, signal }: BackupTarget,
+  segments: readonly SegmentFile[],
+  onRemoved: (segment: SegmentFile) => void,
+): Promise<void> {
+  const left = [...segments];
+  const removing = Array.from({ length: REMOVALS_AT_ONCE }, async () => {
+    for (let next = left.shift(); next !== undefined && !signal.aborted; next = left.shift()) {
+      try {
+        await store.remove(next.name);
+      } catch (error) {
+        left.length = 0;
+        throw error;
+      }
+      onRemoved(next);
+    }
+  });
+  for (const result of await Promise.allSettled(removing))
+    if (result.status === "rejected") throw result.reason;
 }
 
 /**

@@ -50,6 +50,37 @@ describe("a look at a log's backup", () => {
     }
   };
 
+  it("removes merged segments several at a time, and none after a failure", async () => {
+    for (let n = 0; n < 63; n += 1) {
+      await scene.append(`message ${n}`);
+      await scene.look();
+    }
+    await scene.append("the last one");
+    let [removing, most, removed] = [0, 0, 0];
+    let isFailing = true;
+    const remove = async (name: string): Promise<void> => {
+      if (name.endsWith(LEASE)) return await scene.store.remove(name);
+      removing += 1;
+      most = Math.max(most, removing);
+      try {
+        await new Promise(setImmediate);
+        if (isFailing && removed >= 10) throw unreachable();
+        await scene.store.remove(name);
+        removed += 1;
+      } finally {
+        removing -= 1;
+      }
+    };
+    const store = { ...scene.store, remove };
+    const first = await scene.look({ store });
+    expect(first.failure).toMatchObject({ code: "STORE_UNREACHABLE" });
+    expect([first.removed.length, removing]).toEqual([removed, 0]);
+    expect(removed).toBeLessThan(20);
+    isFailing = false;
+    const { covered, segments } = await scene.look({ store });
+    expect({ covered, segments, most }).toEqual({ covered: [{ first: 1, last: 65 }], segments: 1, most: 4 });
+  });
+
   it("lists once if there is nothing to do, and makes five requests to write a segment", async () => {
     expect(await requests()).toEqual(["list", "now", "create lease", "upload", "remove lease"]);
     expect(await requests()).toEqual(["list"]);
