@@ -32,6 +32,11 @@ export class Coverage {
   readonly #copies = new Map<Appended, number>();
   /** The intact segments in the store, by name. */
   readonly #stored = new Map<string, Stored>();
+  /**
+   * The messages whose last copy was removed as it may be. A suspended writer may write them again, and a suspended node
+   * may then remove what it has listed under the same name.
+   */
+  readonly #gone = new Set<Appended>();
   /** The names of all segments that ever began, or ended, at a position. */
   readonly #begun = new Map<number, Set<string>>();
   readonly #ended = new Map<number, Set<string>>();
@@ -119,8 +124,10 @@ export class Coverage {
     for (const message of segment?.messages ?? []) {
       const count = (this.#copies.get(message) ?? 0) - 1;
       this.#copies.set(message, count);
-      const why = count > 0 || segment === undefined ? undefined : this.#mayGo(message, segment);
-      if (why !== undefined) this.violations.push(`position ${message.position} went with ${name}, ${why}`);
+      if (count > 0 || segment === undefined || this.#gone.has(message)) continue;
+      const why = this.#mayGo(message, segment);
+      if (why === undefined) this.#gone.add(message);
+      else this.violations.push(`position ${message.position} went with ${name}, ${why}`);
     }
   }
 
