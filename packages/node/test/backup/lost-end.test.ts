@@ -84,7 +84,7 @@ describe("a log that has a backup, after it lost its end or its end was abandone
     await done(scene, "log", "backup", "prune", "--through", "4");
     await scene.rollBackLog();
     const refused = await run(scene, "log", "backup", "prune", "--lost");
-    expect(refused.stderr).toMatch(/^CONFLICT: .* holds messages 1 to 4, shares none with its backup/);
+    expect(refused.stderr).toMatch(/^CONFLICT: .* holds messages 1 to 4, has none in common with its backup/);
     const [, folder = ""] = /move the folder (log-\S+\/) out of the store/.exec(refused.stderr) ?? [];
     const printed = await done(scene, "log", "orphans", "--from-backup");
     await writeFile(path.join(scene.folder, "lost.ndjson"), printed);
