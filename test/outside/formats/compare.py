@@ -8,7 +8,7 @@ import plyvel
 import bounds
 from rows import number, problem, sealed, state
 
-LATER = ("sweep", "cleaned", "pruned")
+LATER = ("superseded", "sweep", "cleaned", "pruned")
 
 
 def read_index(folder):

@@ -15,6 +15,8 @@ class Expiry:
         """Sorted by time and stem, then by revision."""
         self.expired = []
         self.before = []
+        self.due_from = None
+        """The time before which there is no due row; None until there is a rule."""
 
     def begin(self, in_force):
         """Called before a transaction. Chooses the documents that are scanned with it."""
@@ -22,13 +24,16 @@ class Expiry:
 
     def end(self, in_force):
         """Called after the transaction's own operations. Follows the rules that were in force before it."""
+        self.due_from = self.due_from or 0
         self._expire(in_force)
         self._scan(in_force)
 
     def note(self, own, rule, value):
         if not rule.is_about(document_of(value)):
             return
-        row = (number(version_time(value) + rule.after) + own, version_revision(value))
+        due = version_time(value) + rule.after
+        self.due_from = min(self.due_from or 0, due)
+        row = (number(due) + own, version_revision(value))
         at = bisect.bisect_left(self.due, (row[0],))
         is_there = at < len(self.due) and self.due[at][0] == row[0]
         self.due[at : at + is_there] = [row]
@@ -39,6 +44,7 @@ class Expiry:
             if not self.due or int.from_bytes(self.due[0][0][:8], "big") > fold.time:
                 return
             key, revision = self.due.pop(0)
+            self.due_from = int.from_bytes(key[:8], "big")
             own = key[8:]
             value = fold.newest.get(own)
             rule = in_force.rules.get(own[: own.index(0)].decode())

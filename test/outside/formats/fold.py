@@ -28,7 +28,8 @@ class Fold:
         self.documents = self.written = 0
         self.evictions = []
         self.expiry = Expiry(self)
-        self.events, self.event_keys, self.had_events = {}, [], False
+        self.events, self.event_keys, self.events_from = {}, [], None
+        """`events_from`: the time before which there is no event; None until there is one."""
         self.policies, self.all_policies = None, []
         self.chains = Chains()
 
@@ -151,21 +152,28 @@ class Fold:
     def _record(self, events):
         if not events:
             return
-        self.had_events = True
+        begin = self.events_from or 0
+        added, removed = [], None
         for place, event in enumerate(events):
             time = parse(event.decode()).get("time")
             at = self.time * 10**6 if time is None else int(time)
             key = b"e" + number(at) + number(self.tx_id) + short(place)
             self.events[key] = sealed(key, event)
             bisect.insort(self.event_keys, key)
+            added.append(key)
         bound = self.policies.value.get("events", {}) if self.policies else {}
         keep, age = policies.bound_of(bound, EVENTS_KEPT)
         oldest = 0 if age >= self.time else (self.time - age) * 10**6
         for _ in range(len(events) + EVENTS_BESIDES):
             is_old = self.event_keys and int.from_bytes(self.event_keys[0][1:9], "big") < oldest
             if not self.event_keys or (len(self.event_keys) <= keep and not is_old):
-                return
-            del self.events[self.event_keys.pop(0)]
+                break
+            removed = self.event_keys.pop(0)
+            del self.events[removed]
+        left = [key for key in added if removed is None or key > removed]
+        times = [int.from_bytes(key[1:9], "big") // 10**6 for key in left]
+        latest = 0 if removed is None else int.from_bytes(removed[1:9], "big") // 10**6
+        self.events_from = min([max(begin, latest), *times])
 
     def rows(self):
         """Returns all rows except the state's."""
@@ -202,8 +210,10 @@ class Fold:
         """Returns the state row's members, except those of history bounds."""
         state = {"version": INDEX_VERSION, "log": self.log, "txId": self.tx_id, "time": self.time}
         state.update(sha256=self.sha256, documents=self.documents)
-        if self.had_events:
-            state["events"] = len(self.event_keys)
+        if self.events_from is not None:
+            state.update(events=len(self.event_keys), eventsFrom=self.events_from)
+        if self.expiry.due_from is not None:
+            state["dueFrom"] = self.expiry.due_from
         if self.policies:
             indexes = [{"id": index, "bucket": bucket, "field": field} for index, bucket, field in self.policies.indexes]
             scan = [{"bucket": bucket, "after": after} for bucket, after in self.policies.scan]
