@@ -153,7 +153,7 @@ export class TakeOverRound {
     const child = spawn("sh", ["-c", line], { stdio: ["ignore", "ignore", "inherit"] });
     const [code] = (await once(child, "exit")) as [number | null];
     this.#figures.count("buckets taken over");
-    if (code !== 0) this.#cluster.violated(next, `${command} ended with ${code}`);
+    if (code !== 0) this.#cluster.violated(next, `${command} exited with code ${code}`);
   }
 
   async #judge(member: Member, how: { readonly revisions: boolean }): Promise<void> {

@@ -14,7 +14,7 @@ export async function trimLog(cluster: SkewCluster, random: () => number): Promi
   await cluster.fold();
   cluster.expected.add("LOG_TRIMMED");
   const { code, stdout, stderr } = await cluster.command(member.build, member, "log", "trim");
-  if (code !== 0) cluster.violated(member, `log trim ended with ${code}: ${stderr}`);
+  if (code !== 0) cluster.violated(member, `log trim exited with code ${code}: ${stderr}`);
   cluster.figures.count(stdout.startsWith("trimmed") ? "logs trimmed" : "logs not trimmed");
 }
 
@@ -31,7 +31,10 @@ export async function followHint(
   const rebuild = await cluster.command(member.build, member, "checkpoint", "create", "--rebuild");
   cluster.figures.count("rebuilds refused with LOG_TRIMMED");
   if (rebuild.code === 0 || !rebuild.stderr.includes("LOG_TRIMMED"))
-    cluster.violated(member, `the rebuild of a trimmed log ended with ${rebuild.code}: ${rebuild.stderr}`);
+    cluster.violated(
+      member,
+      `the rebuild of a trimmed log exited with code ${rebuild.code}: ${rebuild.stderr}`,
+    );
   // Only this version's text is checked, because the text of the older version can no longer change. docs/errors.md
   // explains it. If another node of this version has just saved a checkpoint, the command names that one.
   for (const text of member.build === NEW ? [hint, rebuild.stderr] : []) {

@@ -106,7 +106,7 @@ function explain(place: string, command: string, stderr: string, exit: string): 
     });
   }
   const reason = stderr.trim().replaceAll("\n", " ");
-  return new HistoryError(`git ${command} ended with ${exit}${reason === "" ? "." : `: ${reason}`}`, {
+  return new HistoryError(`git ${command} exited with code ${exit}${reason === "" ? "." : `: ${reason}`}`, {
     hint: "Check the repository with git fsck.",
   });
 }

@@ -179,7 +179,7 @@ export class CairnClient {
     return watchTransactions<T>(this.#pool, query);
   }
 
-  /** Records an event of the application. */
+  /** Records an application event. */
   async recordEvent(event: EventRecord, options: WriteOptions = {}): Promise<Written> {
     return await this.#write(["event", event], options);
   }

@@ -40,7 +40,7 @@ export class WatchEndedError extends Error {
   }
 }
 
-/** The fields that an event of the stream can have. */
+/** The fields that an event in the stream can have. */
 interface EventFields<T> extends ClientTransaction<T> {
   readonly ahead?: boolean;
   readonly reason?: string;

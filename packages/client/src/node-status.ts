@@ -57,7 +57,7 @@ export interface NodeStatus {
     /** The name of the log; null until the log is open, unless the configuration names it. */
     readonly name: string | null;
     /**
-     * The addresses of its servers, or its folder; null until the log is open. Nodes of earlier versions do not report
+     * The addresses of its servers, or its folder; null until the log is open. Nodes running earlier versions do not report
      * it.
      */
     readonly location?: string | null;
@@ -193,7 +193,7 @@ export interface NodeStatus {
       readonly hint: string | null;
     } | null;
     /**
-     * The time of the last successful look at the store; null before the first look. Nodes of earlier versions do not
+     * The time of the last successful look at the store; null before the first look. Nodes running earlier versions do not
      * report it.
      */
     readonly lastCheckAt?: string | null;
@@ -239,7 +239,7 @@ export interface NodeStatus {
     readonly code: string;
     readonly message: string;
     readonly hint: string | null;
-    /** Whether the node tries again by itself. False once it has halted. Nodes of earlier versions do not report it. */
+    /** Whether the node tries again by itself. False once it has halted. Nodes running earlier versions do not report it. */
     readonly retries?: boolean;
     /**
      * The time of the next attempt. Null while an attempt is running, while the node waits for its log or store to
@@ -268,7 +268,7 @@ export interface LogBackupStatus {
   /** The time at which the last successful look ended. */
   readonly lastLookAt: string | null;
   readonly nextLookAt: string | null;
-  /** The number of looks that have failed since then. Nodes of earlier versions do not report it. */
+  /** The number of looks that have failed since then. Nodes running earlier versions do not report it. */
   readonly failedLooks?: number;
   /** This node's writes to the backup since it became ready. */
   readonly written: { readonly segments: number; readonly bytes: number };

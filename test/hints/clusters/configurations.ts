@@ -34,7 +34,7 @@ export const CONFIGURATIONS: readonly BrokenCluster[] = [
   },
   {
     name: "config-missing",
-    failure: "the name of the configuration's file is mistyped",
+    failure: "the name of the configuration file is mistyped",
     codes: ["CONFIG_NOT_FOUND"],
     async break(scene) {
       await writeFile(scene.path("node.json"), '{"cairn/node": {"id": "x"}}');

@@ -51,7 +51,7 @@ export function checkpointFile(checkpoint: string, part: CheckpointPart): string
   return checkpoint + EXTENSIONS[part];
 }
 
-/** Returns the checkpoint and part that a file of a store belongs to; undefined for a foreign file. */
+/** Returns the checkpoint and part that a file in a store belongs to; undefined for a foreign file. */
 export function parseCheckpointFile(
   file: string,
 ): { readonly checkpoint: string; readonly part: CheckpointPart } | undefined {

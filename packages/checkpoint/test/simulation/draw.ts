@@ -77,7 +77,7 @@ function clusterSizes(reports: readonly Report[]): Chart {
     ],
   };
   return {
-    says: "Simulated clusters of 1 to 1,000 nodes: about one upload a period, and no gap beyond one and a half periods.",
+    says: "Simulated clusters of 1 to 1,000 nodes: about one upload per period, and no gap longer than one and a half periods.",
     categories: sizes.map((size) => size.toLocaleString("en")),
     axis: "nodes",
     panels: [uploads, gaps],

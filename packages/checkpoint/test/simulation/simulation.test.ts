@@ -57,7 +57,7 @@ async function cost(change: Partial<Conditions>): Promise<Report> {
   return simulate({ ...usualConditions(3, 2, 100), ...change });
 }
 
-test("the cost of a look depends on the kept checkpoints, not on all that were ever saved", async () => {
+test("the cost of a look depends on the number of checkpoints that are kept, not on the number ever saved", async () => {
   const [short, long] = [await cost({ periods: 60 }), await cost({ periods: 300 })];
   expect(long.longestListing).toBe(short.longestListing);
   expect(long.listsPerLook).toBeCloseTo(short.listsPerLook, 0);

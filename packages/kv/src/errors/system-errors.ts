@@ -1,7 +1,7 @@
 import { CairnError, type ErrorCode, errorMessage, systemErrorCode } from "./errors.ts";
 
 /**
- * The response to an error of the operating system. Such an error never reflects on a file's content, so it is never a
+ * The response to an operating system error. Such an error never reflects on a file's content, so it is never a
  * reason to move an index aside, to treat a checkpoint as damaged, or to rebuild anything.
  *
  * - `wait`: the process or the machine has run out of a resource that will become available again. Reject the request, and try again later.

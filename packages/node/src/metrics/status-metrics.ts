@@ -73,7 +73,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ checkpoints: { last } }) => fromMs(last?.ageMs),
   ],
   cairn_checkpoint_verified_tx: [
-    "The transaction of the checkpoint that was verified last, by any node.",
+    "The transaction of the checkpoint that any node verified most recently.",
     ({ checkpoints: { lastVerified } }) => lastVerified?.txId,
   ],
   cairn_checkpoint_verified_timestamp_seconds: [

@@ -24,7 +24,7 @@ interface IndexLogOptions {
   readonly signal: AbortSignal;
   /** The transaction that the index must contain before the node is ready. */
   readonly goal: TxId;
-  /** Reports progress towards `goal`, and then of building indexed fields. */
+  /** Reports progress towards `goal`, and then the progress of building indexed fields. */
   readonly onProgress: (unit: "transactions" | "documents", done: number, total: number) => void;
   /** Called once, when the index contains `goal` and its indexed fields have been built. */
   readonly onReady: () => void;

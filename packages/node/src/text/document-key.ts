@@ -91,7 +91,7 @@ function byteLength(text: string): number {
   return Buffer.byteLength(text, "utf8");
 }
 
-/** Quotes a string for messages, truncated if it is long. */
+/** Quotes a string for use in messages, and truncates it if it is long. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }

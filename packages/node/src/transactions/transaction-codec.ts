@@ -64,7 +64,7 @@ export type DecodedMessage =
   | { readonly kind: "unreadable"; readonly reason: string };
 
 /**
- * Encodes a transaction as a message of the log with that id. Each call returns different bytes, unless `random` (16 hexadecimal digits) is
+ * Encodes a transaction as a message for the log with that id. Each call returns different bytes, unless `random` (16 hexadecimal digits) is
  * given. Throws `TX_INVALID`.
  */
 export function encodeTransaction(transaction: Transaction, logId: string, random?: string): Uint8Array {

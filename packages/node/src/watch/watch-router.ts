@@ -93,7 +93,7 @@ export function filtered(
   return changes.length === event.changes.length ? event : { ...event, changes };
 }
 
-/** Returns a key that is equal for watchers of the same changes. */
+/** Returns a key that is the same for all watchers of the same changes. */
 export function filterKey({ bucket, namespace }: WatchFilter): string {
   return groupKey(bucket, namespace);
 }

@@ -24,7 +24,7 @@ describe("a document", () => {
     expect(await got.text()).toBe('{"cpu":1}\n');
   });
 
-  test("is replaced with 200, and no longer exists at a second delete", async () => {
+  test("returns 200 when it is replaced, and is not found when it is deleted a second time", async () => {
     await using served = await serve();
     await served.put(WEB, 1);
     const replaced = await served.put(WEB, 2);

@@ -158,7 +158,7 @@ describe("an unusual request", () => {
     const last = "GET /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     const answered = await answers(served.server.port, put("{") + put("[7]") + last);
     const statuses = Array.from(answered.matchAll(/HTTP\/1\.1 (\d+)/g), ([, status]) => status);
-    // Requests of one connection are read together, and their responses are in order.
+    // Requests on the same connection are read together, and their responses are sent in order.
     expect(statuses.slice(0, 2)).toEqual(["400", "201"]);
     expect(statuses).toHaveLength(3);
   });

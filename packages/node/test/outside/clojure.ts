@@ -43,7 +43,7 @@ export async function runClojure(script: string, lines: readonly string[]): Prom
   for await (const line of createInterface({ input: child.stdout })) answers.push(line);
   const [code] = (await exited) as [number | null];
   if (code !== 0 || answers.length !== lines.length)
-    throw new Error(`Clojure ended with ${code} after ${answers.length} of ${lines.length} lines.`);
+    throw new Error(`Clojure exited with code ${code} after ${answers.length} of ${lines.length} lines.`);
   return answers;
 }
 

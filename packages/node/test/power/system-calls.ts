@@ -23,7 +23,7 @@ export async function recordCalls(program: readonly string[], traceFile: string)
   const strace = ["-f", "--seccomp-bpf", "-xx", "-s", "100000000", "-e", `trace=${TRACED}`, "-o", traceFile];
   const child = spawn("strace", [...strace, ...program], { stdio: ["ignore", "ignore", "inherit"] });
   const [code] = (await once(child, "exit")) as [number | null];
-  if (code !== 0) throw new Error(`the traced program ended with ${code}`);
+  if (code !== 0) throw new Error(`the traced program exited with code ${code}`);
   return parseCalls(await readFile(traceFile, "latin1"));
 }
 

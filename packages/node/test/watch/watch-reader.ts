@@ -21,7 +21,7 @@ export class WatchReader {
     return done === true ? undefined : value;
   }
 
-  /** Returns the next transactions without heartbeats, each as its id and its changes. */
+  /** Returns the next transactions, skipping heartbeats, each as its id and its changes. */
   async transactions(count: number): Promise<string[]> {
     const told: string[] = [];
     while (told.length < count) {

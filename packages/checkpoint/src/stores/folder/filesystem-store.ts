@@ -140,7 +140,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       let bytes = 0;
       try {
         await run(doing, async () => removeDeadTemporaries(root, (await file.handle.stat()).mtimeMs - grace));
-        // Only errors of writing are converted, because an error of the content itself must keep its meaning.
+        // Only write errors are converted, because an error in the content itself must keep its meaning.
         if (direct !== undefined) {
           const explain = (error: unknown): unknown => folderError(error, doing, location);
           bytes = await direct.writeTo(file.handle.fd, { explain, signal });

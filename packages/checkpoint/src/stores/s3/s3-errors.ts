@@ -98,7 +98,7 @@ const FULL = new Set([
 /** The pattern of OpenSSL's error codes for untrusted certificates. */
 const TLS = /^(?:CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|EPROTO$|HOSTNAME_MISMATCH)/;
 
-/** Returns the refusal in an error of the SDK, or the lack of a response; undefined for an error of the program. */
+/** Returns the refusal in an SDK error, or the lack of a response; undefined for a programming error. */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (!(error instanceof Error) || error instanceof CairnError) return undefined;
   const metadata = fieldOf(error, "$metadata");
@@ -113,7 +113,7 @@ export function refusalOf(error: unknown): Refusal | undefined {
   return { status, word: error.name, attempts: Math.max(1, numberOf(fieldOf(metadata, "attempts"))) };
 }
 
-/** Converts an error of the SDK to a store's error. Returns errors of the program unchanged. */
+/** Converts an SDK error into a store's error. Returns programming errors unchanged. */
 export function s3Error(error: unknown, request: S3Request): unknown {
   if (errorMessage(error) === "Region is missing") {
     const { location, profile } = request;

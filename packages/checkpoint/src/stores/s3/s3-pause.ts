@@ -19,7 +19,7 @@ export async function pauseBefore(attempt: number, signal?: AbortSignal): Promis
 }
 
 /**
- * Retries a request of a transfer if there is no response, up to `times` attempts. These are in addition to the retries
+ * Retries a request in a transfer if there is no response, up to `times` attempts. These are in addition to the retries
  * of every request, because data that has already been transferred justifies more patience than a listing.
  */
 export async function persist<T>(times: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {

@@ -66,7 +66,7 @@ const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])
   ],
 ];
 
-/** Nodes of earlier versions do not report segments. */
+/** Nodes running earlier versions do not report segments. */
 function segmentsText({ txId, segments = [], segmentsUntil }: Partial<EvictionPlaces>): string {
   if (segments === null) return "(the store does not respond)";
   if (segments.length === 0) return "no";

@@ -70,7 +70,7 @@ function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): stri
 function failureFields({ failure }: NodeStatus, now: number): Field[] {
   if (failure === null) return [];
   const { code, message, hint, retries, nextTryAt = null } = failure;
-  // Nodes of earlier versions do not report whether they will try again.
+  // Nodes running earlier versions do not report whether they will try again.
   const next =
     retries === undefined
       ? []
@@ -97,7 +97,7 @@ function logText({ log }: NodeStatus): string {
 }
 
 function readerFields({ log }: NodeStatus, now: number): Field[] {
-  // Nodes of earlier versions report no backup.
+  // Nodes running earlier versions report no backup.
   const { backup = null } = log;
   if (backup === null) return [];
   const { location, newestSegmentAt: at } = backup;
@@ -116,7 +116,7 @@ function logState({ id, reachable, exists }: NodeStatus["log"]): string {
 }
 
 function logWarnings({ log }: NodeStatus): Field[] {
-  // Nodes of earlier versions do not report warnings.
+  // Nodes running earlier versions do not report warnings.
   const { warnings = [] } = log;
   return warnings.flatMap(warningFields);
 }
@@ -148,7 +148,7 @@ function warningFields({ code, message, hint }: Warning): Field[] {
 }
 
 function scrubFields({ index }: NodeStatus, now: number): Field[] {
-  // Nodes of earlier versions do not report scrubs.
+  // Nodes running earlier versions do not report scrubs.
   const { lastScrub = null } = index;
   if (lastScrub === null) return [];
   const { at, durationMs, bytes } = lastScrub;
@@ -206,7 +206,7 @@ function joinText({ phase, join }: NodeStatus): string {
 function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field[] {
   const { last, lastSaved, lastVerified, lastDrill, running, nextCheckAt, warnings, lastFailure } =
     checkpoints;
-  // Nodes of earlier versions do not report why no checkpoint was saved.
+  // Nodes running earlier versions do not report why no checkpoint was saved.
   const { skipped = null } = checkpoints;
   const fields: Field[] = [
     [
@@ -243,7 +243,7 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
 }
 
 function backupFields({ logBackup = null }: NodeStatus, now: number): Field[] {
-  // Nodes of earlier versions report no backup.
+  // Nodes running earlier versions report no backup.
   if (logBackup === null) return [];
   const { covered, segments, bytes, warnings, lastFailure } = logBackup;
   const held =
@@ -276,7 +276,7 @@ function noneKnown(
   return willLook ? "unknown until the node has looked at the store" : "none yet";
 }
 
-/** Returns the fields of a failed task, including its hint. Nodes of earlier versions do not report hints. */
+/** Returns the fields of a failed task, including its hint. Nodes running earlier versions do not report hints. */
 function failedFields(
   name: string,
   failure: { at: string; code: string | null; message: string | null; hint?: string | null },

@@ -122,7 +122,7 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
     try {
       last = (await node.json({ path: "/status", signal })) as NodeStatus;
       if (last.phase === "ready" && last.log.reachable !== false) return last;
-      // Nodes of earlier versions do not report whether they will try again by themselves.
+      // Nodes running earlier versions do not report whether they will try again by themselves.
       const isOver = last.phase === "failed" && last.failure?.retries !== true;
       if (isOver || signal.aborted) throw notReady(last);
     } catch (error) {

@@ -18,7 +18,7 @@ import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 /**
- * A store that the command line names. If the command line also names a checkpoint in it, `name` is that checkpoint.
+ * A store that the command line names. If the command line also specifies a checkpoint in that place, `name` is the checkpoint's name.
  */
 export interface CheckpointPlace {
   readonly store: CheckpointStore;

@@ -114,7 +114,7 @@ function describe(error: unknown): Described {
       : sentence(error.message.replace(/^error: /, ""));
     return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
   }
-  // An error of the operating system before a node runs, such as one for a file of the program itself.
+  // An operating system error before a node runs, such as one for a file of the program itself.
   const cause = shortageBehind(error) ?? error;
   const system = systemErrorOf(cause);
   if (system !== undefined) {

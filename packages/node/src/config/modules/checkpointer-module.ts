@@ -19,7 +19,7 @@ const retentionPolicy = mapOf(
       "Other checkpoints are removed once they are older than this.",
       "none: all others are removed",
     ),
-    "retain-at-least": optional(integer(1), "This number of newest checkpoints is always kept.", "none"),
+    "retain-at-least": optional(integer(1), "The number of newest checkpoints that are always kept.", "none"),
   },
   (values, fail): RetentionPolicy | undefined => {
     const { "retain-newer-than": retainNewerThan, "retain-at-least": retainAtLeast } = values;

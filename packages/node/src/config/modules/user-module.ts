@@ -104,7 +104,7 @@ export async function answered<T>(specifier: string, answer: T | PromiseLike<T>)
   });
 }
 
-/** Wraps an error of a user's module. Errors with a code remain unchanged. */
+/** Wraps an error from a user's module. Errors with a code remain unchanged. */
 export function moduleError(what: string, error: unknown): CairnError {
   if (isCairnError(error)) return error;
   const [first = ""] = errorMessage(error).split("\n", 1);

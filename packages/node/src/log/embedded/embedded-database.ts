@@ -155,7 +155,7 @@ export async function hasRoomToOpen(path: string): Promise<boolean> {
 /** Matches LevelDB's message for a table that points beyond its own end. LevelDB reports this as a system error. */
 const BEYOND_TABLE = /^IO error: .*\.(?:ldb|sst): Invalid argument$/;
 
-/** Translates an error of the database in `path` into one for users. */
+/** Translates a database error in `path` into an error for users. */
 export function databaseError(path: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const [code, reason] = innermost(error);
@@ -208,7 +208,7 @@ function lacksFile(path: string, cause: unknown): CairnError {
   });
 }
 
-/** Returns `LOG_GAP`: a checksum showed that a file of the database in `path` is damaged. */
+/** Returns `LOG_GAP`: a checksum showed that a database file in `path` is damaged. */
 export function damagedFile(path: string, cause: CairnError): CairnError {
   return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${cause.message}`, {
     hint: DAMAGED_HINT,

@@ -5,7 +5,7 @@ import type { NatsLink } from "./nats-connection.ts";
 /** The JetStream API's code for "stream not found" (nats-server/server/errors.json). */
 export const NO_STREAM = 10059;
 
-/** Returns the code of an error of the JetStream API. */
+/** Returns the code of a JetStream API error. */
 export function apiCode(error: unknown): number | undefined {
   return error instanceof NatsError ? error.api_error?.err_code : undefined;
 }
@@ -21,7 +21,7 @@ export function missingStream(stream: string, { place }: Place, cause?: unknown)
   });
 }
 
-/** Translates an error of the JetStream API into one for users. */
+/** Translates a JetStream API error into an error for users. */
 export function streamError(stream: string, link: Place, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const { place } = link;

@@ -80,7 +80,7 @@ it("the cache discards counts of a batch that was never written even if the coun
   expect(await read(counts, reader, "running")).toEqual([5]);
 });
 
-it("the cache holds a bounded number of counts, and reads the others", async () => {
+it("the cache holds a bounded number of counts; the rest are read from the index", async () => {
   const { asked, reader } = storeOf({});
   const counts = new FieldCounts();
   const texts = Array.from({ length: 10_000 }, (_, index) => `value ${index}`);
