@@ -1,5 +1,6 @@
 import { Readable } from "node:stream";
-import { rm, writeFile } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readSegment } from "../../src/backup/segments/read-segment.ts";
 import { anchorOf } from "../../src/log/anchor.ts";
@@ -66,6 +67,23 @@ describe("a backup that contains a suspended writer's messages, which the log ha
     await expect(reading).rejects.toMatchObject({ code: "LOG_REGRESSED" });
     expect(read.filter((one) => one?.startsWith("lost"))).toEqual([]);
     await backup.close();
+  });
+
+  it("continues once a segment that ends where an intact one ends was moved out of the folder, as the hint says", async () => {
+    await upload(messages, 1, 20);
+    const stray = await upload(other(8), 6, 20);
+    await scene.append("message 21");
+    const refused = await scene.look().catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      code: "LOG_REGRESSED",
+      message: expect.stringContaining(stray) as string,
+      hint: expect.stringMatching(
+        /^Another segment .* agrees with the log\. Move this file out of the folder/,
+      ) as string,
+    });
+    await rename(scene.pathOf(stray), path.join(scene.folder, "moved.segment"));
+    expect((await scene.look()).written).toHaveLength(1);
+    expect(await readAll(21)).toEqual((await takeMessages(scene.log, 1, 21)).map(text));
   });
 
   it("does not replace messages that the log lost with a longer segment of the other history", async () => {

@@ -175,7 +175,7 @@ async function againstLog(
     "LOG_REGRESSED",
     `Transaction ${header.last} in ${name} differs from the one in the log "${log.name}", or is missing there.`,
     {
-      hint: "Print what the log lost with cairn log orphans --from-backup, then remove it from the backup with cairn log backup prune --lost.",
+      hint: "Print what the log lost with cairn log orphans --from-backup, then remove it from the backup with cairn log backup prune --lost. If that removes nothing, another segment agrees with the log: move this file out of the folder.",
     },
   );
 }

@@ -121,12 +121,20 @@ export async function requireSameHistory(
   // A trimmed message cannot be compared, but the log continues after it.
   if (message === undefined && newest.last <= logEnd) return;
   const sha256 = message === undefined ? undefined : anchorOf(message).sha256;
-  const other = segments.find(({ last, end }) => last === newest.last && sha256?.startsWith(end) !== true);
+  const ends = segments.filter(({ last }) => last === newest.last);
+  const agrees = ({ end }: SegmentFile): boolean => sha256?.startsWith(end) === true;
+  const other = ends.find((segment) => !agrees(segment));
   if (other === undefined) return;
   // If another log is in its place, nothing can be concluded about this one.
   if ((await log.id()) !== of.id) throw vanished(log.name);
-  throw regressedBeforeBackup(log.name, other, store.location);
+  const hint = ends.some(agrees) ? STRAY_HINT : LOST_END_HINT;
+  throw regressedBeforeBackup(log.name, other, store.location, hint);
 }
+
+const LOST_END_HINT =
+  "Print the transactions that the log lost and the backup still holds: cairn log orphans --from-backup > FILE. Submit those that must be kept: cairn load FILE. Then remove the lost end from the backup, which then continues with the log: cairn log backup prune --lost.";
+const STRAY_HINT =
+  "Another segment with the same end agrees with the log. Move this file out of the folder, and keep it: its messages are in no other place. The backup then continues with the next look. cairn log backup verify -f FILE names all segments that the log contradicts.";
 
 /** Returns the segment with the highest last transaction. */
 export function lastSegment(segments: readonly SegmentFile[]): SegmentFile | undefined {
@@ -140,13 +148,12 @@ function regressedBeforeBackup(
   logName: string,
   { last, name }: Pick<SegmentFile, "last" | "name">,
   location: string,
+  hint: string,
 ): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${logName}" no longer holds transaction ${last} that ${name} in ${location} contains, so nothing is written to the backup.`,
-    {
-      hint: `Print the transactions that the log lost and the backup still holds: cairn log orphans --from-backup > FILE. Submit those that must be kept: cairn load FILE. Then remove the lost end from the backup, which then continues with the log: cairn log backup prune --lost.`,
-    },
+    { hint },
   );
 }
 
