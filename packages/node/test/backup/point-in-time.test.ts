@@ -114,7 +114,7 @@ describe("an index restored as of a point in the past", () => {
     // A point at which the log cannot continue is refused in the same way, and the hint names a possible one.
     const refused = await run(scene, "log", "recover", "--at-tx", "40");
     expect(refused.stderr).toMatch(
-      /^CHECKPOINT_NOT_FOUND: .* covers transactions 1 to 11\.\n {2}hint: --at-tx 11 /,
+      /^CHECKPOINT_NOT_FOUND: .* covers transactions 1 to 11\.\n {2}hint: Use --at-tx 11 /,
     );
     expect(await done(scene, "log", "recover", "--at-tx", "11", "--dry-run")).toMatch(
       /^would begin the log cairn, which continues after transaction 11: /,
