@@ -106,7 +106,7 @@ export const NODES: readonly BrokenCluster[] = [
     async break(scene) {
       return { output: await scene.startRefused("a", { openFiles: 48 }) };
     },
-    hint: /Raise the limit of open files \(ulimit -n, .*and run it again/,
+    hint: /Raise the limit of open files \(ulimit -n, .*and run the command again/,
     follow: async (scene) => await scene.restart("a", { openFiles: 1024 }),
   },
   {
@@ -145,7 +145,7 @@ export const NODES: readonly BrokenCluster[] = [
       scene.start("a");
       return { output: await scene.runRefused("get things default/k1") };
     },
-    hint: /Check .*that nats-server is running/,
+    hint: /Make sure that nats-server is running/,
     follow: async (scene) => await scene.step("start nats-server", () => scene.nats.start()),
   },
 ];
