@@ -25,7 +25,9 @@ export const writes: Row = {
     const program = await findEtcd(workspace.onProgress);
     const etcd = program === undefined ? undefined : await startEtcd(program, workspace.fresh("etcd"));
     if (etcd === undefined)
-      workspace.onProgress("there is neither Go nor etcd (Debian: etcd-server), so etcd is left out");
+      workspace.onProgress(
+        "etcd could be neither built with Go nor found on the PATH (Debian: etcd-server), so it is left out",
+      );
     else workspace.atClose(() => etcd.stop());
     const putting = (
       name: string,

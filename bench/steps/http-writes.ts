@@ -1,6 +1,6 @@
-import type { Socket } from "node:net";
 import type { Figures } from "../harness/figures.ts";
 import { openConnection, sendRequest } from "../harness/http-connection.ts";
+import { timeCalls } from "../harness/latencies.ts";
 
 /** The load of the clients. */
 export interface AskedWrites {
@@ -13,7 +13,6 @@ export interface AskedWrites {
 }
 
 const DOCUMENT = JSON.stringify({ v: "x".repeat(300) });
-const WARMUP_MS = 1_000;
 /** A prime, so that a multiple of it visits every key before it repeats one. */
 const STRIDE = 7_919_000_027;
 const MANY_KEYS = 1e12;
@@ -25,34 +24,15 @@ export async function askWrites(load: AskedWrites): Promise<Figures> {
   // Rounds share a server, so new keys must differ from those of earlier rounds.
   const begun = keys === MANY_KEYS ? Date.now() * 1_000 : 0;
   const request = server === "cairn" ? putDocument : putIntoEtcd;
-  const latencies: number[] = [];
   let count = begun;
-  const measureFrom = performance.now() + WARMUP_MS;
-  const measureTo = measureFrom + seconds * 1_000;
-  const write = async (socket: Socket): Promise<void> => {
-    for (let at = performance.now(); at < measureTo;) {
-      count += 1;
-      await sendRequest(socket, request(`k${(count * STRIDE) % keys}`), CREATED);
-      const end = performance.now();
-      if (at >= measureFrom && end <= measureTo) latencies.push(end - at);
-      at = end;
-    }
-  };
-  await Promise.all(sockets.map(write));
+  const figures = await timeCalls("puts/s", { callers: connections, seconds }, async (caller) => {
+    count += 1;
+    const socket = sockets[caller];
+    if (socket === undefined) throw new Error(`there is no connection ${caller}`);
+    await sendRequest(socket, request(`k${(count * STRIDE) % keys}`), CREATED);
+  });
   for (const socket of sockets) socket.destroy();
-  return latencyFigures("puts/s", latencies, seconds);
-}
-
-/** Returns the rate, and percentiles of the latencies (ms). */
-export function latencyFigures(rate: string, latencies: number[], seconds: number): Figures {
-  const sorted = latencies.toSorted((a, b) => a - b);
-  const percentile = (part: number): number => sorted[Math.floor(sorted.length * part)] ?? Number.NaN;
-  return {
-    [rate]: sorted.length / seconds,
-    "p50, ms": percentile(0.5),
-    "p99, ms": percentile(0.99),
-    "p99.9, ms": percentile(0.999),
-  };
+  return figures;
 }
 
 const CREATED = /^HTTP\/1.1 20[01]/;

@@ -3,6 +3,7 @@ import { levelProvider } from "@cairn/kv";
 import { type CairnNode, startNode } from "@cairn/node";
 import { BUCKET, recordKey, Records, scattered } from "../data/records.ts";
 import type { Figures } from "../harness/figures.ts";
+import { percentiles } from "../harness/latencies.ts";
 
 const POLL_MS = 50;
 const WINDOW = 1_000;
@@ -128,8 +129,7 @@ export async function submitSteadily(input: {
       waiting.add(one);
     }
     await Promise.all(waiting);
-    latencies.sort((a, b) => a - b);
-    const at = (share: number): number => latencies[Math.floor(share * (latencies.length - 1))] ?? 0;
+    const at = percentiles(latencies);
     return { "p50, ms": at(0.5), "p99, ms": at(0.99) };
   } finally {
     await node.close();

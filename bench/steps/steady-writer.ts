@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { recordKey, Records, scattered } from "../data/records.ts";
 import type { Figures } from "../harness/figures.ts";
+import { percentiles } from "../harness/latencies.ts";
 
 const ROWS_PER_BATCH = 10;
 const INTERVAL_MS = 1;
@@ -73,21 +74,20 @@ export async function measureSteadyWriter({ records, write, disturb, tidy }: Dis
   stop.abort();
   await writing;
   return {
-    ...percentiles(before.latencies, "before"),
+    ...latencyFigures(before.latencies, "before"),
     "longest wait before, µs": before.longestWait * 1000,
-    ...percentiles(during.latencies, "during"),
+    ...latencyFigures(during.latencies, "during"),
     "longest wait during, µs": during.longestWait * 1000,
     "backup s": backupSeconds / DISTURBANCES,
   };
 }
 
-function percentiles(latencies: readonly number[], when: string): Figures {
-  const sorted = latencies.toSorted((a, b) => a - b);
-  const at = (share: number): number => (sorted[Math.floor(share * (sorted.length - 1))] ?? 0) * 1000;
+function latencyFigures(latencies: readonly number[], when: string): Figures {
+  const at = percentiles(latencies);
   return {
-    [`p50 ${when}, µs`]: at(0.5),
-    [`p99 ${when}, µs`]: at(0.99),
-    [`p99.9 ${when}, µs`]: at(0.999),
+    [`p50 ${when}, µs`]: at(0.5) * 1000,
+    [`p99 ${when}, µs`]: at(0.99) * 1000,
+    [`p99.9 ${when}, µs`]: at(0.999) * 1000,
   };
 }
 

@@ -6,6 +6,7 @@ export {
   systemRefused,
   type SystemErrorMeaning,
 } from "./errors/system-errors.ts";
+export { inParallel } from "./concurrency/in-parallel.ts";
 export { diskError } from "./disk/disk-error.ts";
 export { isLinkRefusal, makeFolder, namesIn, syncFile, syncFolder } from "./disk/folders.ts";
 /** The contract of a key-value store. */

@@ -13,9 +13,8 @@ import type { LogMessage, TxLog } from "../log/tx-log.ts";
 
 /**
  * Returns the last transaction that an index and the log have in common. Later transactions of the index are orphans.
- * Undefined if that cannot be determined, because the log is not the index's own and does not continue it. Two
- * histories that have diverged never converge again, so a binary search finds it. Transactions that the log has trimmed
- * count as common.
+ * Undefined if that cannot be determined, because the log is not the index's own and does not continue it.
+ * Transactions that the log has trimmed count as common.
  */
 export async function lastShared(
   kv: KvReader,

@@ -4,6 +4,7 @@ import path from "node:path";
 import { type CheckpointStore, filesystemStore, systemClock } from "@cairn/checkpoint";
 import { BackupLog } from "../../src/backup/backup-log.ts";
 import { type BackupLook, type BackupLookOptions, lookAtBackup } from "../../src/backup/write/backup-look.ts";
+import type { BackupTarget } from "../../src/backup/write/write-segments.ts";
 import type { BackupMemory } from "../../src/backup/write/look-results.ts";
 import { listBackup, type SegmentFile } from "../../src/backup/segments/segment-name.ts";
 import { encodeSegment, type SegmentCodec } from "../../src/backup/segments/segment.ts";
@@ -67,6 +68,13 @@ export class BackupScene {
       signal: new AbortController().signal,
       ...options,
     });
+  }
+
+  /** The backup as a command writes to it. */
+  target(): BackupTarget {
+    const { store, log, of } = this;
+    const { signal } = new AbortController();
+    return { store, log, of, node: "a", codec: "none", signal, storeNow: () => Date.now() };
   }
 
   /** Returns a log that reads the backup. */

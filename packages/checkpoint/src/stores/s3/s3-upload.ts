@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { randomBytes } from "node:crypto";
 import { addAbortSignal, type Readable } from "node:stream";
 import { isCairnError } from "@cairn/kv";
@@ -35,10 +36,10 @@ export async function uploadContent(
   findings: Pick<S3Findings, "creates">,
   name: string,
   content: Readable,
-  { signal: shared, expectedBytes }: UploadOptions,
+  { signal, expectedBytes }: UploadOptions,
 ): Promise<{ bytes: number }> {
-  // Each upload listens to a signal of its own, because any number of uploads may share one.
-  const signal = shared === undefined ? undefined : AbortSignal.any([shared]);
+  // Any number of uploads may share a signal. A derived signal for each would stay in Node 20's list of its source.
+  if (signal !== undefined) setMaxListeners(0, signal);
   const { partSize, concurrency, location } = access.settings;
   const object: NewObject = { name, nonce: randomBytes(12).toString("hex") };
   // One buffer is filled while the others are sent.

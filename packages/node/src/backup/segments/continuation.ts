@@ -5,9 +5,9 @@ import type { Segment } from "./segment.ts";
 import type { SegmentFile, TxRange } from "./segment-name.ts";
 
 /**
- * Throws `LOG_REGRESSED` if a segment does not continue another one that ends directly before it, within it or with it: the two
- * then belong to different histories of the log. This happens if a writer was suspended while it held messages that the
- * log then lost.
+ * Throws `LOG_REGRESSED` if a segment does not continue another one that ends directly before it, within it or at its
+ * end: the two then belong to different histories of the log. This happens if a writer was suspended while it held
+ * messages that the log then lost.
  */
 export function requireContinuation(before: SegmentPlace, after: Segment): void {
   const { first, last } = after.header;

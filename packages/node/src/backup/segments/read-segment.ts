@@ -1,7 +1,7 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import { corruptSegment, decodeSegment, MAX_SEGMENT_BYTES, type Segment } from "./segment.ts";
-import { SegmentBuffers } from "./segment-buffers.ts";
+import type { SegmentBuffers } from "./segment-buffers.ts";
 import type { SegmentFile } from "./segment-name.ts";
 
 /** The target size of a segment, in bytes. A single longer message results in a larger segment. */
@@ -10,20 +10,20 @@ export const SEGMENT_BYTES = 8 * 1024 * 1024;
 export const SEGMENT_MESSAGES = 65_536;
 
 /**
- * Reads a whole segment into memory from `buffers` and decodes it. Returns undefined if it has been removed since it was listed.
- * Throws `SEGMENT_CORRUPT` and the store's errors.
+ * Reads a whole segment into memory and decodes it. Returns undefined if it has been removed since it was listed. Throws
+ * `SEGMENT_CORRUPT` and the store's errors. With `buffers`, the memory comes from there, and the caller releases it.
  */
 export async function readSegment(
   store: CheckpointStore,
   { name, bytes }: Pick<SegmentFile, "name" | "bytes">,
   signal?: AbortSignal,
-  buffers = new SegmentBuffers(),
+  buffers?: SegmentBuffers,
 ): Promise<Segment | undefined> {
   if (bytes > MAX_SEGMENT_BYTES)
     throw corruptSegment(name, `it has ${bytes} bytes, more than the maximum size of a segment`);
   try {
     const content = await store.open(name, signal === undefined ? {} : { signal });
-    const memory = buffers.take(bytes);
+    const memory = buffers?.take(bytes) ?? Buffer.allocUnsafeSlow(bytes);
     let length = 0;
     for await (const chunk of content as AsyncIterable<Buffer>) {
       if (length + chunk.length > bytes)
@@ -31,7 +31,7 @@ export async function readSegment(
       memory.set(chunk, length);
       length += chunk.length;
     }
-    return await decodeSegment(name, memory.subarray(0, length), () => buffers.give(memory));
+    return await decodeSegment(name, memory.subarray(0, length), () => buffers?.give(memory));
   } catch (error) {
     if (isCairnError(error, "NOT_FOUND")) return undefined;
     throw error;

@@ -11,7 +11,9 @@ export class SegmentBuffers {
   /** Returns a buffer of at least this size, with any content. */
   take(bytes: number): Buffer {
     const at = this.#free.findIndex(({ length }) => length >= bytes);
+    // A smaller buffer is given up for a larger one, so that there are never more than were in use at one time.
     const [free] = at < 0 ? [] : this.#free.splice(at, 1);
+    if (free === undefined) this.#free.pop();
     return free ?? Buffer.allocUnsafeSlow(Math.ceil(bytes / STEP_BYTES) * STEP_BYTES);
   }
 

@@ -1,4 +1,4 @@
-import { type CairnError, isCairnError } from "@cairn/kv";
+import { type CairnError, inParallel, isCairnError } from "@cairn/kv";
 import type { LogMessage } from "../../log/tx-log.ts";
 import { differentHistories, holdsEnd, segmentPlace, requireContinuation } from "../segments/continuation.ts";
 import { readSegment, SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
@@ -111,40 +111,18 @@ export async function removeSuperseded(
     const kept = target.signal.aborted ? undefined : await readUsable(target, by, onDamaged, () => undefined);
     if (kept === undefined) continue;
     const within = found.filter((one) => one.by === by).map(({ segment }) => segment);
-    for (const segment of within) {
-      if (holdsEnd(kept, segment)) continue;
+    await inParallel(within, REMOVALS_AT_ONCE, async (segment) => {
+      if (target.signal.aborted) return;
+      if (holdsEnd(kept, segment)) {
+        await target.store.remove(segment.name);
+        onRemoved(segment);
+        return;
+      }
       // It may be the only copy of messages that the log has lost.
       const place = { ...segment, file: segment.name };
       onDamaged(segment, differentHistories(segmentPlace(kept), place, segment.last));
-    }
-    await removeEach(
-      target,
-      within.filter((segment) => holdsEnd(kept, segment)),
-      onRemoved,
-    );
+    });
   }
-}
-
-/** Removes segments, several at a time. Ends at the first failure, once the removals in progress have ended. */
-async function removeEach(
-  { store, signal }: BackupTarget,
-  segments: readonly SegmentFile[],
-  onRemoved: (segment: SegmentFile) => void,
-): Promise<void> {
-  const left = [...segments];
-  const removing = Array.from({ length: REMOVALS_AT_ONCE }, async () => {
-    for (let next = left.shift(); next !== undefined && !signal.aborted; next = left.shift()) {
-      try {
-        await store.remove(next.name);
-      } catch (error) {
-        left.length = 0;
-        throw error;
-      }
-      onRemoved(next);
-    }
-  });
-  for (const result of await Promise.allSettled(removing))
-    if (result.status === "rejected") throw result.reason;
 }
 
 /**

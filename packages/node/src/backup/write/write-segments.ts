@@ -134,7 +134,7 @@ export async function requireSameHistory(
 const LOST_END_HINT =
   "Print the transactions that the log lost and the backup still holds: cairn log orphans --from-backup > FILE. Submit those that must be kept: cairn load FILE. Then remove the lost end from the backup, which then continues with the log: cairn log backup prune --lost.";
 const STRAY_HINT =
-  "Another segment with the same end agrees with the log. Move this file out of the folder, and keep it: its messages are in no other place. The backup then continues with the next look. cairn log backup verify -f FILE names all segments that the log contradicts.";
+  "Move this file out of the folder, and keep it, because it may be the only copy of its messages. Another segment that ends with the same transaction agrees with the log, so the next look continues the backup. Run cairn log backup verify -f FILE to find all segments that the log contradicts.";
 
 /** Returns the segment with the highest last transaction. */
 export function lastSegment(segments: readonly SegmentFile[]): SegmentFile | undefined {
