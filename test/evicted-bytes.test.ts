@@ -121,7 +121,7 @@ it("evicted bytes disappear from the files of every index, and are in no later c
   // Each node overwrites its own files automatically.
   await expect.poll(async () => (await evictions(b.url))[0]?.files.waitsFor, { timeout: 60_000 }).toBeNull();
   expect(await findTokens("b-index", secrets)).toEqual([]);
-  // A node that joins from the later checkpoint never has them.
+  // A node that joins from the later checkpoint never has the evicted values.
   const c = await startReady("c");
   expect(await findTokens("c-index", secrets)).toEqual([]);
   expect((await evictions(c.url))[0]?.files.goneSince).not.toBeNull();

@@ -148,7 +148,7 @@ function fromFuture(name: string, takenAt: number, storeNow: number): Checkpoint
   const ahead = Math.round((takenAt - storeNow) / 1000);
   return {
     about: "future-checkpoint",
-    message: `${name} was taken ${ahead} s after the store's current time, according to its manifest; it counts as taken now.`,
+    message: `${name} was taken ${ahead} s after the store's current time, according to its manifest. It counts as taken when it was first seen.`,
     hint: "Check the store's clock, which was wrong then or is wrong now, unless the file comes from another store. Checkpoints continue as usual.",
   };
 }

@@ -56,7 +56,8 @@ export function nextLookDelay(situation: LookSituation): number {
   const interval = approxFrequency * (EARLIEST + SPREAD * random);
   if (leased) return Math.min(interval * LEASED_PART, afterLease(leftBehindFor));
   if (newestTakenAt === undefined) return interval;
-  // A time in the future counts as now. Otherwise a wrong clock would stop checkpoints until that time.
+  // Otherwise a segment or checkpoint with a time in the future would delay the next one until that time. The time of a
+  // checkpoint is already bounded by LookMemory.
   const due = Math.min(newestTakenAt, storeNow) + interval;
   return due > storeNow ? due - storeNow : interval;
 }

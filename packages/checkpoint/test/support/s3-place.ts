@@ -13,9 +13,9 @@ export interface S3Place {
   /** Opens a store at this location. The store is closed at the end of the test. */
   store(options?: Partial<S3StoreOptions>): CheckpointStore;
   /**
-   * Returns the names at this location, read without any part of a store: objects, and unfinished uploads with
-   * `?uploads` after their key. Some services list uploads only by their full key, so the uploads of `begun` are
-   * requested one by one.
+   * Returns the names at this location, listed with an S3 client and not through a store: objects, and unfinished
+   * uploads with `?uploads` appended to their keys. Some services list uploads only by their full key, so the uploads
+   * of `begun` are requested one by one.
    */
   lying(begun?: Iterable<string>): Promise<string[]>;
   /** The client that {@link lying} uses. */

@@ -43,6 +43,9 @@ export interface TornTail {
  * one was synced, so only the last record of the newest log can be incomplete, and it was never acknowledged. Throws
  * `INDEX_CORRUPT` if the bytes cannot be explained in this way. The pages of a file reach the disk in any order.
  * Missing pages are read as zeros, or are beyond the end of the file.
+ *
+ * This is for logs that must not lose any batch. LevelDB itself drops an incomplete record of an index's newest log, as
+ * write-ahead-logs.ts allows.
  */
 export async function findTornTail(dir: string, ending: BatchEnding): Promise<TornTail | undefined> {
   for (const number of levelFileNumbers(await readdir(dir), "log").toReversed()) {

@@ -16,7 +16,7 @@ const openDirectories = new Set<string>();
 /** A directory that this process has claimed. */
 export interface ClaimedDirectory {
   release(): void;
-  /** Returns whether the path still leads to this directory, and it contains a database. */
+  /** Returns whether the path still leads to this directory and the directory contains a database. If not, an open store throws `filesGone`. */
   isThere(): Promise<boolean>;
 }
 

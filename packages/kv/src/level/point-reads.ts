@@ -30,11 +30,11 @@ const SLOW_MS = 0.25;
 const SLOW_SHARE = 1 / 20;
 const SLOW_ALLOWANCE_MS = 20;
 /**
- * The number of requests in flight. One of libuv's four threads is left for other work. More requests with fewer rows
+ * The maximum number of requests in flight. One of libuv's four threads is left for other work. More requests with fewer rows
  * would cost more than they gain.
  */
 const MAX_IN_FLIGHT = 3;
-/** The number of rows per request. A thread reads them in sequence, perhaps each one from the disk. */
+/** The maximum number of rows per request. A thread reads them in sequence, perhaps each one from the disk. */
 const MAX_ROWS_PER_REQUEST = 32;
 
 /**

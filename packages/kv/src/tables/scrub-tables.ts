@@ -9,8 +9,8 @@ import type { KvScrub } from "../store/kv-store.ts";
  * Compares with their checksums the manifest of the open LevelDB database in `dir`, and every block of the tables that
  * the database has at the time of the call. Returns the number of table bytes compared. Tables that a compaction
  * removes in the meantime are skipped. Throws `INDEX_CORRUPT` for the first file that is damaged or missing, the
- * system's error for a file that cannot be read, and the reason of `signal` once it is aborted. Uses as much memory as
- * {@link checkTable}.
+ * system's error for a file that cannot be read, and the reason of `signal` once it is aborted. The caller limits the
+ * rate in `pause`. {@link checkTable} determines how much is read at a time.
  *
  * Write-ahead logs are not compared: their rows are served from memory, and the logs are checked before they are next
  * read, when the database is opened.

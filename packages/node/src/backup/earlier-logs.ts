@@ -11,7 +11,7 @@ import {
   type HistoryEnd,
 } from "../transactions/birth-record.ts";
 import { BackupLog } from "./backup-log.ts";
-import type { EarlierEnd } from "./write/remove-segments.ts";
+import type { EarlierEnd } from "./write/expire-segments.ts";
 
 /** A log that another log continues. It is read from its backup. */
 export interface EarlierLog {

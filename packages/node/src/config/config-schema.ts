@@ -9,7 +9,8 @@ import type { ModuleKind } from "./types/module-kinds.ts";
 import { DEFAULT_MODULES } from "./modules/module-type.ts";
 import { MODULES } from "./modules/modules.ts";
 import { policiesSchema } from "./policies-key.ts";
-import { TOP_LEVEL_KEYS, httpParameters, indexStoreParameters, nodeParameters } from "./top-level.ts";
+import { httpParameters } from "./http-parameters.ts";
+import { TOP_LEVEL_KEYS, indexStoreParameters, nodeParameters } from "./top-level.ts";
 
 /**
  * Returns the JSON Schema of a configuration file, for completion and checks in editors. It covers the built-in

@@ -13,8 +13,7 @@ import {
   decodeRevisionCursor,
   encodeListCursor,
   encodeRevisionCursor,
-  type ListCursor,
-  lostHistory,
+  requireExistingHistory,
 } from "./read/cursor.ts";
 import { digestIndex } from "./read/digest.ts";
 import {
@@ -56,9 +55,6 @@ export interface AppliedCounts {
   readonly bytes: number;
   readonly refused: RefusedMessages;
 }
-
-/** The number of digits of the history chain in a cursor. It suffices to distinguish two histories. */
-const HISTORY_DIGITS = 12;
 
 /** The index in a key-value store. It applies the log's messages and serves reads. */
 export class IndexStore {
@@ -194,7 +190,7 @@ export class IndexStore {
       const state = (await readState(reader)) ?? this.#state;
       const now = state.txId;
       const cursor = query.cursor === undefined ? undefined : decodeListCursor(query.cursor);
-      if (cursor !== undefined && (await this.#isLost(cursor))) throw lostHistory();
+      if (cursor !== undefined) requireExistingHistory(cursor, await this.chainsAt(cursor.txId));
       const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
       const range = cursor === undefined ? query : { ...query, after: cursor.after };
       const { where } = query;
@@ -206,15 +202,9 @@ export class IndexStore {
             : await listAsOf(reader, range, txId);
       const page = { txId: Math.min(txId, now), documents };
       if (after === undefined) return page;
-      const history = (await this.chainsAt(page.txId))?.history.slice(0, HISTORY_DIGITS);
+      const history = (await this.chainsAt(page.txId))?.history;
       return { ...page, cursor: encodeListCursor({ txId: page.txId, after, history }) };
     });
-  }
-
-  /** Returns whether a cursor belongs to another history; false if this is unknown. */
-  async #isLost({ txId, history }: ListCursor): Promise<boolean> {
-    const known = history === undefined ? undefined : await this.chainsAt(txId);
-    return known !== undefined && !known.history.startsWith(history ?? "");
   }
 
   async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import path from "node:path";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import { lastOfEarlier, wayToLog } from "../backup/log-with-backup.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
@@ -9,14 +9,14 @@ import { IndexStore } from "../index/index-store.ts";
 import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
 import { emptyState, type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { checkAnchor } from "../log/anchor.ts";
-import { isUnused, type LogIdentity, ofFirstVersion, readLogIdentity } from "../log/log-identity.ts";
+import { type LogIdentity, ofFirstVersion, readLogIdentity } from "../log/log-identity.ts";
 import { beginningOf } from "../replay/follow-history.ts";
 import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
-import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore, maybeWrongLog } from "./join-errors.ts";
+import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
 import { heldTransactions } from "./last-shared.ts";
-import { lastOf, type LostLog } from "./lost-log.ts";
-import { lostLogOfName, newestOfOtherLogs, type RestoreContext, restoreNewest } from "./restore-index.ts";
+import { type RestoreContext, restoreNewest } from "./restore-index.ts";
+import { evidenceOfLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
 
 /** The parts and state that joining needs. */
 export interface JoinContext extends RestoreContext {
@@ -54,7 +54,10 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   try {
     const identity = await identifyLog(context, local?.state);
     const index = await keepLocal(context, identity, local);
-    if (index !== undefined) return await warnOfWrongLog(context, { index, identity });
+    if (index !== undefined) {
+      await warnOfWrongLog(context, identity);
+      return { index, identity };
+    }
   } catch (error) {
     // An index with a state has been handed over; its receiver closes it.
     if (local?.state === undefined) await local?.kv.close();
@@ -62,34 +65,9 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   }
   // The identity is read again, because it can take a long time to judge the local index, and the log may have been
   // trimmed in the meantime.
-  return await warnOfWrongLog(context, await joinWithoutLocal(context, await reidentify(context)));
-}
-
-/**
- * Adds a warning if the log is new and was not created on purpose. The node runs, but it may have been started with the
- * wrong log.
- */
-async function warnOfWrongLog(context: JoinContext, joined: JoinedIndex): Promise<JoinedIndex> {
-  const { identity } = joined;
-  if (!mayBeMistaken(identity)) return joined;
-  try {
-    const other = await newestOfOtherLogs(context, identity.id);
-    if (other === undefined) return joined;
-    const warning = maybeWrongLog(identity, other, context.system.dbDir);
-    context.report.wrongLog = warning;
-    context.logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
-  } catch (error) {
-    // An unreachable store is reported when a checkpoint is saved to it, and the caller detects an abort.
-    if (!isCairnError(error) && !context.signal.aborted) throw error;
-  }
+  const joined = await joinWithoutLocal(context, await reidentify(context));
+  await warnOfWrongLog(context, joined.identity);
   return joined;
-}
-
-/**
- * Returns whether a misconfigured node may have begun the log, because it is unused and was not created by a command.
- */
-function mayBeMistaken(identity: LogIdentity): boolean {
-  return isUnused(identity) && identity.birth?.deliberate !== true;
 }
 
 /** Opens the local index, and moves it aside if it is unusable. */
@@ -146,43 +124,6 @@ async function reidentify({ log }: JoinContext): Promise<LogIdentity> {
   throw new CairnError("LOG_UNREACHABLE", `The log "${log.name}" disappeared while the node joined.`, {
     hint: "Do nothing: the node tries again.",
   });
-}
-
-/** Returns evidence that a log existed, because a wrong address must not be mistaken for an empty cluster. */
-async function evidenceOfLog(
-  context: JoinContext,
-  local: IndexState | undefined,
-): Promise<CairnError | undefined> {
-  const { log } = context;
-  if (local !== undefined) return await emptyUnder(local, context);
-  const lost = await lostLogOfName(context, log.name);
-  return lost === undefined ? undefined : emptyDespite(log, lost);
-}
-
-/**
- * Returns the error for an empty log under a local index. The index alone proves that a log existed; the stores are
- * searched only for the hint.
- */
-async function emptyUnder(local: IndexState, context: JoinContext): Promise<CairnError> {
-  const { log } = context;
-  const evidence = `the local index holds transactions up to ${local.txId}`;
-  try {
-    return emptyLog(log, evidence, await lostLogOfName(context, log.name));
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-    return emptyLog(log, evidence, error);
-  }
-}
-
-function emptyDespite(
-  log: JoinContext["log"],
-  lost: LostLog,
-  options?: { readonly isThere: boolean },
-): CairnError {
-  const { checkpoint, backup } = lost;
-  const holder =
-    backup === undefined ? `checkpoint ${checkpoint?.name}` : `the log backup in ${backup.store}`;
-  return emptyLog(log, `${holder} holds transactions up to ${lastOf(lost)}`, lost, options);
 }
 
 /**
@@ -307,10 +248,7 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   if (birth.continues !== undefined && empty === undefined) {
     throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
   }
-  if (mayBeMistaken(identity) && system.onLogMismatch.different === "halt") {
-    const lost = await lostLogOfName(context, log.name, identity.id);
-    if (lost !== undefined) throw emptyDespite(log, lost, { isThere: true });
-  }
+  await requireNoLostLog(context, identity);
   const { live, staging } = directory.layout;
   const kv = await system.kvProvider.open(
     system.kvProvider.persistent ? live : path.join(staging, randomUUID()),

@@ -1,8 +1,6 @@
 import path from "node:path";
 import {
-  type CheckpointListing,
   type CheckpointStore,
-  listCheckpoints,
   type Manifest,
   restoreCheckpoint,
   type RestoreOptions,
@@ -19,7 +17,6 @@ import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 import type { System } from "../api/system.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { JoinReport } from "./join-report.ts";
-import { findLostLog, type LostLog } from "./lost-log.ts";
 import { isDamage } from "../observe/failures.ts";
 import { emptyState } from "../index/rows/index-state.ts";
 import { openIndex } from "../index/local-index.ts";
@@ -147,29 +144,4 @@ function tooOld({ txId }: Manifest, beyond: TxId = -1): CairnError | undefined {
   return new CairnError("LOG_GAP", "It ends before the messages that the log lacks.", {
     hint: "The node waits for a newer one.",
   });
-}
-
-type ListingContext = Pick<RestoreContext, "system" | "report" | "signal">;
-
-/** Returns the newest checkpoint of the first store that has one, if none of the stores has a checkpoint of the log `logId`. */
-export async function newestOfOtherLogs(
-  { system, report, signal }: ListingContext,
-  logId: string,
-): Promise<CheckpointListing | undefined> {
-  const found: CheckpointListing[] = [];
-  for (const store of restoreStores(system)) {
-    const { checkpoints } = await report.whileAsking([store], () => listCheckpoints(store, signal));
-    found.push(...checkpoints);
-  }
-  return found.some(({ log }) => log.id === logId) ? undefined : found[0];
-}
-
-/** Returns what remains in the stores of a log with this name and an id other than `exceptId`. */
-export async function lostLogOfName(
-  { system, report, signal }: ListingContext,
-  logName: string,
-  exceptId?: string,
-): Promise<LostLog | undefined> {
-  const stores = restoreStores(system);
-  return await report.whileAsking(stores, () => findLostLog(stores, logName, exceptId, signal));
 }

@@ -4,7 +4,7 @@ import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { LogBackup } from "../backup/write/log-backup.ts";
 import { EarlierLogs } from "../backup/earlier-logs.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
-import type { EarlierEnd } from "../backup/write/remove-segments.ts";
+import type { EarlierEnd } from "../backup/write/expire-segments.ts";
 import { SegmentReads } from "../backup/write/segment-reads.ts";
 import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";

@@ -20,6 +20,7 @@ const PAST_BYTES = 64 * 1024;
  */
 const FIRST_TRANSACTIONS = 32;
 
+/** The end for a reader whose queue exceeds the bounds of {@link WatchFeed}; the subscription detects it. */
 const SLOW: FeedEnd = {
   reason: "slow",
   message: "The reader is slower than the changes. Open the watch again after this transaction.",

@@ -144,7 +144,7 @@ export async function mangleReservations(damaged: Damaged): Promise<string> {
   return `${count} reservations, the last: ${text.slice(0, 300)}`;
 }
 
-/** Writes a mark without a verification. */
+/** Writes a mark for a checkpoint that was never verified. */
 export async function mangleMarks(damaged: Damaged): Promise<string> {
   const name = await pickCheckpoint(damaged);
   const { archive } = await readManifest(damaged, name);

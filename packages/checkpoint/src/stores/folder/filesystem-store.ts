@@ -16,16 +16,16 @@ import {
   tooLarge,
 } from "../../store/stored-files.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
-import {
-  isLink,
-  listFolder,
-  readFileStream,
-  removeDeadTemporaries,
-  removeFile,
-  writeAll,
-} from "./folder-files.ts";
+import { isLink, listFolder, readFileStream, removeFile, writeAll } from "./folder-files.ts";
 import { FolderMemory } from "./folder-memory.ts";
-import { createTemporary, discard, fill, publishNew, replaceIfUnchanged } from "./write-file.ts";
+import {
+  createTemporary,
+  discard,
+  fill,
+  publishNew,
+  removeDeadTemporaries,
+  replaceIfUnchanged,
+} from "./write-file.ts";
 
 /** Options for a store in a folder. */
 export interface FilesystemStoreOptions {
@@ -59,7 +59,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
   /**
    * Returns whether the folder exists. If it has disappeared, throws, because that means that a volume was unmounted,
-   * not that the store is empty.
+   * not that the store is empty. {@link FolderMemory} detects the same after a restart.
    */
   async function isThere(): Promise<boolean> {
     try {

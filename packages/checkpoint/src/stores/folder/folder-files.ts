@@ -1,12 +1,12 @@
 import type { Stats } from "node:fs";
-import { lstat, readdir, rm, stat, unlink } from "node:fs/promises";
+import { lstat, readdir, stat, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { systemErrorCode, syncFolder } from "@cairn/kv";
 import type { StoredContent, StoredFile } from "../../store/checkpoint-store.ts";
 import { folderError } from "./folder-errors.ts";
-import { isStoreName, TEMPORARY_PREFIX } from "../../store/stored-files.ts";
+import { isStoreName } from "../../store/stored-files.ts";
 
 const READ_BYTES = 256 * 1024;
 
@@ -36,7 +36,8 @@ export async function listFolder(root: string, folder: string, prefix: string): 
 /** Error codes for dangling links. */
 const BROKEN_LINK = new Set(["ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"]);
 
-async function statOf(path: string, viaLink = false): Promise<Stats | undefined> {
+/** Returns the metadata of a file; undefined if it no longer exists, or if `viaLink` and the link is broken. */
+export async function statOf(path: string, viaLink = false): Promise<Stats | undefined> {
   try {
     return await stat(path);
   } catch (error) {
@@ -54,17 +55,6 @@ export async function isLink(path: string): Promise<boolean> {
   } catch (error) {
     if (systemErrorCode(error) === "ENOENT") return false;
     throw error;
-  }
-}
-
-/** Removes temporary files that have not been written to since `before`, which means that their writers have died. */
-export async function removeDeadTemporaries(root: string, before: number): Promise<void> {
-  for (const entry of await readdir(root, { withFileTypes: true })) {
-    const { name } = entry;
-    // Folders and links with such names are foreign.
-    if (!name.startsWith(TEMPORARY_PREFIX) || !entry.isFile()) continue;
-    const file = await statOf(join(root, name));
-    if (file !== undefined && file.mtimeMs < before) await rm(join(root, name), { force: true });
   }
 }
 

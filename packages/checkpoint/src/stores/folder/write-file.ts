@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, open, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isLinkRefusal, makeFolder, syncFolder, systemErrorCode } from "@cairn/kv";
 import { TEMPORARY_PREFIX } from "../../store/stored-files.ts";
+import { statOf } from "./folder-files.ts";
 
 /** A file that is being written under a name that is never listed. */
 export interface TemporaryFile {
@@ -27,6 +28,17 @@ export async function createTemporary(folder: string): Promise<TemporaryFile> {
 export async function discard(file: TemporaryFile): Promise<void> {
   await file.handle.close();
   await rm(file.path, { force: true });
+}
+
+/** Removes temporary files that have not been written to since `before`, which means that their writers have died. */
+export async function removeDeadTemporaries(root: string, before: number): Promise<void> {
+  for (const entry of await readdir(root, { withFileTypes: true })) {
+    const { name } = entry;
+    // Folders and links with such names are foreign.
+    if (!name.startsWith(TEMPORARY_PREFIX) || !entry.isFile()) continue;
+    const file = await statOf(join(root, name));
+    if (file !== undefined && file.mtimeMs < before) await rm(join(root, name), { force: true });
+  }
 }
 
 /** Writes `text` to a temporary file; removes the file if that fails. */

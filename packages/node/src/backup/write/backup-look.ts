@@ -4,7 +4,7 @@ import { vanished } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritten } from "./look-results.ts";
-import { isRemovalDue, type RemovalRules, removeOldLineage } from "./remove-segments.ts";
+import { isRemovalDue, type RemovalRules, removeOldLineage } from "./expire-segments.ts";
 import {
   beginOfBackup,
   coveredRanges,

@@ -14,7 +14,7 @@ import type { EventDispatcher, WorkRun } from "../../observe/event-dispatcher.ts
 import { asCairnError } from "../../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
 import { SEGMENT_BYTES } from "../segments/read-segment.ts";
-import type { RemovalRules } from "./remove-segments.ts";
+import type { RemovalRules } from "./expire-segments.ts";
 import { listBackup, missingIn } from "../segments/segment-name.ts";
 import { SegmentReads } from "./segment-reads.ts";
 import type { SegmentCodec, SegmentHeader } from "../segments/segment.ts";

@@ -6,7 +6,7 @@ import { lastInCommon } from "../../log/last-in-common.ts";
 import type { LogBounds } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { readSegment } from "../segments/read-segment.ts";
-import { removeFirst } from "./remove-segments.ts";
+import { removeFirst } from "./expire-segments.ts";
 import { backupFolder, coveredRanges, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import { type BackupTarget, writeSegment } from "./write-segments.ts";
 

@@ -55,7 +55,7 @@ export async function readServer(
   { tokenKnown }: { readonly tokenKnown: boolean },
 ): Promise<HttpOptions | undefined> {
   // This module is loaded only here, because no configuration is read if --url is given.
-  const { readHttpServer } = await import("../../config/read-server.ts");
+  const { readHttpServer } = await import("../../config/server-for-clients.ts");
   return await readHttpServer(inputOf(options, terminal), tokenKnown ? ["auth-token"] : []);
 }
 

@@ -2,7 +2,7 @@ import { readFileTree } from "../config-sources.ts";
 import { readConfig } from "../read-config.ts";
 import { placeOf } from "../source/config-tree.ts";
 import { ConfigError, type ConfigProblem, ProblemList } from "../source/problems.ts";
-import { LOOPBACK_ONLY } from "../top-level.ts";
+import { LOOPBACK_ONLY } from "../http-parameters.ts";
 import { type ConvertedMap, everyEntry, nearestEntry, plainOf } from "./converted-tree.ts";
 import { removalNote, translateNames } from "./translate-names.ts";
 import { writeEdn } from "./write-edn.ts";

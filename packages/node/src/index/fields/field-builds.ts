@@ -186,7 +186,7 @@ class FieldBuild {
     return changes;
   }
 
-  /** Writes rows, counts and progress after the previous write. */
+  /** Waits for the previous write, and starts writing rows, counts and progress. */
   async #write(changes: FieldChanges, built: (key: Uint8Array) => KvOperation): Promise<void> {
     await this.#writing;
     const rows: KvOperation[] = [];

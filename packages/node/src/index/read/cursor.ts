@@ -1,5 +1,8 @@
 import { CairnError } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
+import type { ChainValue, TxId } from "@cairn/client";
+
+/** The number of digits of the history chain in a cursor. It suffices to distinguish two histories. */
+const HISTORY_DIGITS = 12;
 
 /**
  * The point at which a list continues. It continues after a document row's key, as of the transaction at which the list
@@ -9,8 +12,8 @@ export interface ListCursor {
   readonly txId: TxId;
   readonly after: Uint8Array;
   /**
-   * The first digits of the history chain at that transaction, if known. Another history may contain a transaction with
-   * the same id.
+   * The history chain at that transaction, or its first digits, if known. Another history may contain a transaction
+   * with the same id.
    */
   readonly history?: string | undefined;
 }
@@ -18,7 +21,7 @@ export interface ListCursor {
 /** Encodes a cursor as an opaque string that fits in a URL. */
 export function encodeListCursor({ txId, after, history }: ListCursor): string {
   const parts = [txId, Buffer.from(after).toString("base64url")];
-  return encode(history === undefined ? parts : [...parts, history]);
+  return encode(history === undefined ? parts : [...parts, history.slice(0, HISTORY_DIGITS)]);
 }
 
 /** Decodes a list's cursor. Throws `REQUEST_INVALID`. */
@@ -29,9 +32,13 @@ export function decodeListCursor(text: string): ListCursor {
   return { txId, after: Buffer.from(after, "base64url"), history };
 }
 
-/** Returns `REQUEST_INVALID`: the earlier pages were as of a transaction that the log has lost. */
-export function lostHistory(): CairnError {
-  return new CairnError("REQUEST_INVALID", "The cursor belongs to a history that the log has lost.", {
+/**
+ * Throws `REQUEST_INVALID` if the log has lost the transaction at which a list began. `chains` is the index's chain value
+ * at the transaction with the same id; if it is unknown, nothing is concluded.
+ */
+export function requireExistingHistory({ history }: ListCursor, chains: ChainValue | undefined): void {
+  if (history === undefined || chains === undefined || chains.history.startsWith(history)) return;
+  throw new CairnError("REQUEST_INVALID", "The cursor belongs to a history that the log has lost.", {
     hint: "Start the list again without a cursor, because the contents of earlier pages may no longer exist.",
   });
 }

@@ -1,6 +1,7 @@
 import { MODULES } from "../../../src/config/modules/modules.ts";
 import type { Parameters } from "../../../src/config/types/reading.ts";
-import { httpParameters, indexStoreParameters, nodeParameters } from "../../../src/config/top-level.ts";
+import { httpParameters } from "../../../src/config/http-parameters.ts";
+import { indexStoreParameters, nodeParameters } from "../../../src/config/top-level.ts";
 
 /** Generates the tables of docs/configuration.md from the reader's definitions, by the heading of each table. */
 export function parameterTables(): ReadonlyMap<string, string> {

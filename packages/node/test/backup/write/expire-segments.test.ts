@@ -4,7 +4,7 @@ import { systemClock } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { type BackupLook, lookAtBackup } from "../../../src/backup/write/backup-look.ts";
-import { removeOldSegments } from "../../../src/backup/write/remove-segments.ts";
+import { removeOldSegments } from "../../../src/backup/write/expire-segments.ts";
 import { listBackup } from "../../../src/backup/segments/segment-name.ts";
 import type { BackupTarget } from "../../../src/backup/write/write-segments.ts";
 import { readLogIdentity } from "../../../src/log/log-identity.ts";

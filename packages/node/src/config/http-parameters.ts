@@ -1,0 +1,45 @@
+import { duration } from "./types/duration-type.ts";
+import { optional, secret, withDefault } from "./types/parameter.ts";
+import { integer, listOf, text, textLike } from "./types/value-types.ts";
+
+/** The parameters of `cairn/http-server`. */
+export const httpParameters = {
+  host: withDefault(
+    text(),
+    "127.0.0.1",
+    "The address on which the server listens; `0.0.0.0` and `::` stand for all addresses.",
+  ),
+  port: withDefault(
+    integer(0, 65_535),
+    3000,
+    "The port on which the server listens; 0 stands for any free port.",
+  ),
+  "auth-token": secret(
+    "The token that requests must carry as `Authorization: Bearer`; never printed.",
+    "none: no token is required",
+  ),
+  "max-body": withDefault(
+    integer(1024, 256 * 1024 * 1024),
+    1_048_576,
+    "The maximum size of the body of a request, in bytes.",
+  ),
+  "cors-origins": optional(
+    listOf(textLike(/^(?:https?:\/\/[^/\s*]+|\*)$/, 'an origin such as "https://dash.example", or "*"')),
+    'Origins whose pages may send requests to this node from a browser; `"*"`: all.',
+    "none",
+  ),
+  "allowed-hosts": optional(
+    listOf(textLike(/^[A-Za-z0-9.-]+$/, "a host name without a port")),
+    "Host names, in addition to `localhost`, `127.0.0.1`, `[::1]` and `host`, to which requests may be addressed. They are checked only if there is no `auth-token` and `host` is a loopback address.",
+    "none",
+  ),
+  drain: optional(
+    duration(),
+    "How long a stopping node continues to serve requests, while `/health/ready` returns 503 and every response closes its connection, so that proxies move to other nodes.",
+    "it stops immediately",
+  ),
+};
+
+/** The notice about servers without a host. In the older systems, such servers listen on all addresses. */
+export const LOOPBACK_ONLY =
+  'listens only on 127.0.0.1 unless "host" is set ("0.0.0.0" for all addresses; then set an auth-token).';
