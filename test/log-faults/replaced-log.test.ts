@@ -13,6 +13,8 @@ import {
 } from "../support/fault-scene.ts";
 
 const REBUILD = { onLogMismatch: { different: "rebuild" } };
+/** A store without a checkpoint of the lost log, which would halt a node. The other node may save one at any time. */
+const ELSEWHERE = { checkpoints: "elsewhere" };
 
 describe("a log whose server's store was replaced by an earlier copy, with other messages since", () => {
   let scene: FaultScene;
@@ -89,7 +91,7 @@ describe("a stream that was deleted", () => {
   it("and created again by another node halts a node that was down, which joins the new log only if it is configured to", async () => {
     await a.close();
     await scene.operate(async (operator) => await operator.deleteStream());
-    const b = await scene.ready("b");
+    const b = await scene.ready("b", ELSEWHERE);
     await put(b, 0, 30, "new");
     const again = await scene.start("a");
     expect((await waitForFailure(again)).code).toBe("LOG_DIFFERENT");
@@ -102,7 +104,7 @@ describe("a stream that was deleted", () => {
 
   it("and created again by another node halts a running node before it applies any message of the new log", async () => {
     await scene.operate(async (operator) => await operator.deleteStream());
-    const b = await scene.ready("b");
+    const b = await scene.ready("b", ELSEWHERE);
     await put(b, 0, 30, "new");
     expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
     await expectNoReads(a);

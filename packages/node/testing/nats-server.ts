@@ -62,20 +62,27 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   let child: ChildProcess | undefined;
 
   const start = async (): Promise<void> => {
-    child = spawn(command[0] ?? "", command.slice(1), { stdio: "ignore" });
-    const exited = once(child, "exit");
+    const started = spawn(command[0] ?? "", command.slice(1), { stdio: "ignore" });
+    child = started;
+    const exited = once(started, "exit");
     while (!(await answers(port, options.silent === true))) {
-      if (child.exitCode !== null)
-        throw new Error(`nats-server exited with ${child.exitCode}: ${command.join(" ")}`);
+      if (started.exitCode !== null)
+        throw new Error(`nats-server exited with ${started.exitCode}: ${command.join(" ")}`);
       await Promise.race([delay(10), exited]);
     }
+    // nats-server 2.9 may panic if a message is requested while its stream is deleted. A supervisor restarts it.
+    started.once("exit", () => {
+      if (child === started) void start();
+    });
   };
   const end = async (signal: NodeJS.Signals): Promise<void> => {
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, "exit");
+    const ending = child;
+    child = undefined;
+    if (ending === undefined || ending.exitCode !== null || ending.signalCode !== null) return;
+    const exited = once(ending, "exit");
     // If the docker client were killed, the container would continue to run.
     if (binary === undefined) spawn("docker", ["kill", `--signal=${signal}`, container], { stdio: "ignore" });
-    else child.kill(signal);
+    else ending.kill(signal);
     await exited;
   };
 
