@@ -68,12 +68,14 @@ export async function writeSegments(
     messages = [];
     bytes = 0;
   };
-  for await (const message of messagesOf(target, before, range)) {
-    const { length } = message.payload;
-    if (messages.length >= SEGMENT_MESSAGES || (messages.length > 0 && bytes + length > SEGMENT_BYTES))
-      await flush();
-    messages.push(message);
-    bytes += length;
+  for await (const batch of messagesOf(target, before, range)) {
+    for (const message of batch) {
+      const { length } = message.payload;
+      if (messages.length >= SEGMENT_MESSAGES || (messages.length > 0 && bytes + length > SEGMENT_BYTES))
+        await flush();
+      messages.push(message);
+      bytes += length;
+    }
   }
   if (!target.signal.aborted) await flush();
 }
@@ -161,14 +163,12 @@ async function* messagesOf(
   { log, of, signal }: BackupTarget,
   anchor: Anchor | undefined,
   range: TxRange,
-): AsyncGenerator<LogMessage, void, void> {
+): AsyncGenerator<readonly LogMessage[], void, void> {
+  const last = range.last - of.offset;
   const following = followLog(log, { anchor, from: range.first - of.offset, signal, maxMessages: 500 });
   for await (const messages of following) {
-    for (const message of messages) {
-      const txId = message.position + of.offset;
-      if (txId > range.last) return;
-      yield message;
-      if (txId === range.last) return;
-    }
+    const end = messages.at(-1)?.position ?? 0;
+    yield end > last ? messages.filter(({ position }) => position <= last) : messages;
+    if (end >= last) return;
   }
 }
