@@ -103,6 +103,6 @@ export class FaultyTxLog implements TxLog {
 
   #check(): void {
     if (this.faults.unreachable)
-      throw new CairnError("LOG_UNREACHABLE", "The log is unreachable by a fault.");
+      throw new CairnError("LOG_UNREACHABLE", "A fault makes the log unreachable.");
   }
 }

@@ -18,8 +18,8 @@ const HEAD = /^cairn\/2 ([0-9a-f]{8}) ([0-9a-f]{16}) [0-9a-f]{16}(?: [!-~]{1,64}
 const UNCHECKED = "cairn/2 00000000 ".length;
 
 /**
- * The oracle: the log's messages folded in plain maps, written from docs/log-format.md and docs/index-format.md without
- * any part of a node. A node at transaction `txId` must have this digest, whatever happened to it before.
+ * The oracle: the log's messages folded into plain maps. It follows docs/log-format.md and docs/index-format.md, and
+ * uses no part of a node. A node at transaction `txId` must have this digest, whatever happened to it before.
  */
 export class LogFold {
   txId = 0;

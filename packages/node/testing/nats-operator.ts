@@ -57,8 +57,8 @@ export interface StreamEdit {
 }
 
 /**
- * Changes a log's stream as operators, other programs and accidents do, and reads the stream without any part of a
- * node. Does not reconnect: each run of the server needs a new operator.
+ * Changes a log's stream as operators, other programs and accidents do, and reads the stream without using any part of
+ * a node. Does not reconnect: each run of the server needs a new operator.
  */
 export class NatsOperator {
   readonly #client: NatsConnection;
@@ -96,7 +96,7 @@ export class NatsOperator {
     for (const text of texts) await this.#client.jetstream().publish(subject, text);
   }
 
-  /** Publishes without any part of a node. Returns the message's position. */
+  /** Publishes a message without using any part of a node. Returns the message's position. */
   async publish(payload: Uint8Array, messageId?: string, subject = `${this.stream}.tx`): Promise<number> {
     const options = messageId === undefined ? {} : { msgID: messageId };
     return (await this.#client.jetstream().publish(subject, payload, options)).seq;

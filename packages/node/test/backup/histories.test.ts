@@ -16,7 +16,7 @@ function at(of: readonly LogMessage[], position: number): LogMessage {
   return message;
 }
 
-/** Returns different messages for the place of one. */
+/** Returns copies of a message, each with a different payload. */
 function variants(message: LogMessage, payload: string): LogMessage[] {
   return Array.from({ length: 64 }, (_, n) => ({ ...message, payload: Buffer.from(`${payload} ${n}`) }));
 }
@@ -70,7 +70,7 @@ describe("a backup that contains a suspended writer's messages, which the log ha
     await backup.close();
   });
 
-  it("continues once a segment that ends where an intact one ends was moved out of the folder, as the hint says", async () => {
+  it("continues once a segment that ends where an intact one ends has been moved out of the folder, as the hint says", async () => {
     await upload(messages, 1, 20);
     const stray = await upload(other(8), 6, 20);
     await scene.append("message 21");
@@ -82,7 +82,7 @@ describe("a backup that contains a suspended writer's messages, which the log ha
         /^Move this file out of the folder, and keep it, .* agrees with the log/,
       ) as string,
     });
-    // The other commands for contradictions do not help here, as verify says.
+    // Pruning what the log lost would not help here, because it would remove nothing.
     expect((await planLost(scene.target())).segments).toEqual([]);
     await rename(scene.pathOf(stray), path.join(scene.folder, "moved.segment"));
     expect((await scene.look()).written).toHaveLength(1);

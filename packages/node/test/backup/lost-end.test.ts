@@ -136,7 +136,7 @@ describe("a log that has a backup, after it lost its end or its end was abandone
     expect(await a.get(key("k12"))).toMatchObject({ json: '"since"' });
   });
 
-  it("is recovered again at an earlier point, followed by running nodes, and once more from that point", async () => {
+  it("is recovered again at an earlier point, is followed by running nodes, and is recovered once more from that point", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 20, "first");
     const { txId: end } = await a.digest();
@@ -148,7 +148,7 @@ describe("a log that has a backup, after it lost its end or its end was abandone
     const second = (await a.digest()).txId;
     await backedUp(a, second);
 
-    // This is before the first recovery, so that the second log is not part of the third one's history.
+    // This point is before the first recovery, so the second log is not part of the third one's history.
     await scene.loseLog();
     await done(scene, "log", "recover", "--at-tx", "10");
     await vi.waitFor(async () => expect((await a.status()).log.lastTxId).toBe(11), { timeout: 40_000 });

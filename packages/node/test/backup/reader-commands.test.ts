@@ -47,7 +47,7 @@ describe("commands with the configuration or the address of a node that reads a 
     await scene.stop(writer);
   });
 
-  it("cairn log recover and create begin no log with it, but do with that of a node that writes the log", async () => {
+  it("cairn log recover and create are refused, but accept the configuration of a node that writes the log", async () => {
     const writer = await scene.ready("writer", { parts: BACKED_UP });
     await backedUp(writer, await put(writer, 0, 5, "value"));
     await scene.stop(writer);

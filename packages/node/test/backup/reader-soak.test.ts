@@ -11,13 +11,13 @@ import { ALL, GET_AND_LIST, type S3Gate, s3Service } from "./s3-gate.ts";
 
 const MINUTES = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0);
 /**
- * The maximum number of digests that are compared. Each costs a pass over the whole history, so that comparing all of
- * an hour's digests would take longer than the hour.
+ * The maximum number of digests that are compared. Each costs a pass over the whole history, so comparing all of an
+ * hour's digests would take longer than the hour.
  */
 const MAX_COMPARED = 300;
 /** A round takes about a second, and rounds 3 and 6 restart the reader. */
 const MIN_ROUNDS = 6;
-/** There is a segment about every 0.1 s, so that some are merged within a few seconds. */
+/** A segment is written about every 0.1 s, so some segments are merged within a few seconds. */
 const logBackup = { every: 100, keep: "all", codec: "none" } as const;
 const KEYS = 50;
 

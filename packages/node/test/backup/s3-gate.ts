@@ -4,7 +4,7 @@ import { type CheckpointStore, s3Store, type S3StoreOptions } from "@cairn/check
 import { testS3 } from "@cairn/localstack";
 import { onTestFinished } from "vitest";
 
-/** The access to an S3 service through a gate. */
+/** Access to an S3 service through a gate. */
 export interface S3Rights {
   readonly put: boolean;
   readonly delete: boolean;

@@ -79,7 +79,7 @@ describe("a log backup in S3", () => {
   it("costs one request per look, and three more for a segment", async () => {
     const gate = await (await s3Service())(ALL);
     const { look } = await looking(gate.store());
-    // The first segment also determines the service's capabilities and its time.
+    // The first look also probes what the service supports, and reads its time.
     await look();
     kinds(gate.asked);
     await look({ append: false });
@@ -126,7 +126,7 @@ describe("a log backup in S3", () => {
       await Promise.all(some.map((message) => writeSegment(target, undefined, [message])));
     }
 
-    // Uploads that share a signal do not add up to what looks like a leak of listeners.
+    // Many uploads that share a signal must not cause Node's warning about a leak of listeners.
     expect(warnings).not.toContain("MaxListenersExceededWarning");
     const reading = await open(GET_AND_LIST);
     const reader = new BackupReader({ store: reading.store(), every: 60_000 });

@@ -49,7 +49,7 @@ describe("a log with a backup", () => {
     expect(index).toMatchObject({ txId: 31, documents: 30 });
   });
 
-  it("is trimmed up to a hole in the backup, a damaged segment, or the point where the two differ", async () => {
+  it("is trimmed up to a hole in the backup, a damaged segment, or the first transaction at which log and backup differ", async () => {
     const { scene, target, log, plan } = await setUp([1, 6, 11, 32]);
     const name = await damageSegment(scene, target, 6);
     const damaged = await plan();
@@ -89,7 +89,7 @@ describe("a log with a backup", () => {
     expect(await plan()).toMatchObject({ upTo: 1, because: expect.stringContaining("shared-store") });
   });
 
-  it("reads only segments of the trimmed range, and each of them once", async () => {
+  it("is trimmed after only the segments of the trimmed range were read, each of them once", async () => {
     const { scene, log, target } = await setUp([1, 6, 11, 32]);
     const young = Date.now() + 60_000;
     const reads = new SegmentReads();
@@ -104,7 +104,7 @@ describe("a log with a backup", () => {
     expect(await planTrim(options)).toMatchObject({ upTo: 31 });
   });
 
-  it("is trimmed by a node within a second of its backup, and nodes join", async () => {
+  it("is trimmed by a node within a second of its backup, and another node can still join", async () => {
     const scene = await trimScene("nats");
     const logBackup = { every: 100, keep: "all", codec: "gzip" } as const;
     const node = await scene.start("node", { logBackup, trim: { keep: 1 } });

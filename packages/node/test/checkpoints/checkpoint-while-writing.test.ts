@@ -58,7 +58,7 @@ function keepWriting(node: CairnNode): { stop(): Promise<number> } {
   };
 }
 
-it("a checkpoint has exactly the transactions of its manifest while writing continues", async () => {
+it("while writing continues, a checkpoint contains exactly the transactions that its manifest claims", async () => {
   const { node, store, verify } = await scene();
   const writer = keepWriting(node);
   const behind: number[] = [];

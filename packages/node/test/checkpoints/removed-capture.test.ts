@@ -38,7 +38,7 @@ describe("files removed from a capture before it is opened", () => {
     ["the folder", (dir) => rm(dir, { recursive: true })],
   ];
   for (const [what, remove] of cases) {
-    it(`fail the checkpoint with a clear error, and the node keeps its index: ${what}`, async () => {
+    it(`make the checkpoint fail with a clear error, and the node keeps its index: ${what}`, async () => {
       let removing = true;
       const node = await start(async (dir) => {
         if (removing) await remove(dir);

@@ -59,7 +59,7 @@ async function scene(openLog: (folder: string) => System["openTxLog"]): Promise<
     node,
     store,
     async nextOutcome() {
-      // The first of the two may have begun before.
+      // The first of the two rounds may have begun before this call.
       const before = outcomesOf(events).length;
       await vi.waitFor(() => expect(outcomesOf(events).length).toBeGreaterThanOrEqual(before + 2), {
         timeout: 30_000,

@@ -86,7 +86,8 @@ describe.concurrent("a command whose bucket does not respond", () => {
       const ended = cairn([...asked, ...options], terminal);
       const notice = `Still waiting for s3://backup/p at ${endpoint}: listing its files has taken 5.0 s so far. Press Ctrl-C to stop waiting.\n`;
       await vi.waitFor(() => expected(terminal.stderr.text).toContain(notice));
-      // A command that handles the signal ends by itself. The others end with the process.
+      // Some commands handle the signal. It would end the others together with this process, so the service closes
+      // their connections instead.
       if (signal === true) terminal.signal("SIGINT");
       else end();
       const { code, stdout, stderr } = await ended;

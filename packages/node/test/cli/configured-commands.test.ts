@@ -43,7 +43,7 @@ describe("every command", () => {
   const ofNodes = COMMANDS.filter(
     ([name, leaf]) => flags(leaf).includes("--url <url>") && !IN_THE_STORE.includes(name),
   );
-  it.each(ofNodes)("%s -f queries the node of the file, with its token", async (_name, leaf) => {
+  it.each(ofNodes)("%s -f queries the node that the file configures, with its token", async (_name, leaf) => {
     await using served = await serve({ authToken: "s3cret" });
     // Without a cutoff, a watch would not end.
     served.node.watched = async function* () {
@@ -130,7 +130,7 @@ describe("the node of a command", () => {
     ["{:cairn/http-server {:port 0}}", "listens on any free port"],
     ["{:cairn/http-server {:prot 1}}", "no parameter prot"],
     ["{:cairn/http-server", "closed"],
-  ])("of %s cannot be determined, and the command reports that", async (edn, told) => {
+  ])("cannot be determined from %s, and the command reports that", async (edn, told) => {
     const { code, stderr } = await cairn(["get", "pods", "a", "-e", edn]);
     expect([code, stderr]).toEqual([2, expect.stringContaining(told)]);
   });
@@ -238,7 +238,7 @@ describe("the index of a command", () => {
     expect(await db("get", name ?? "", "pods", "a", "-f", "cairn.json")).toBe('{\n  "n": 1\n}\n');
   });
 
-  it("cannot be distinguished from a misspelt bucket, nor be omitted twice", async () => {
+  it("may be omitted, but missing or surplus arguments are still refused", async () => {
     const cwd = await indexScene();
     for (const argv of [
       ["get", "pods"],

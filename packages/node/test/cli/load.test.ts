@@ -184,7 +184,7 @@ describe("the chunks of a stream", () => {
     );
   });
 
-  test("result in an error at an endless line", async () => {
+  test("end with an error at an endless line", async () => {
     const endless = Readable.from(
       (function* () {
         for (;;) yield Buffer.alloc(4 * 1024 * 1024, "x");

@@ -64,7 +64,7 @@ describe("documents", () => {
     expect((await shown(0))[2]).toMatch(/^default\/k{300} +2 {2}{"x":1}$/);
   });
 
-  test("on several pages have one heading", async () => {
+  test("that take several pages are printed under one heading", async () => {
     await using served = await serve();
     const puts = Array.from({ length: 1_001 }, (_, n) => ["put", "pods", `p${n}`, n]);
     await run(served, ["tx", "submit", "-"], JSON.stringify({ ops: puts }));
@@ -78,7 +78,7 @@ describe("documents", () => {
     expect(history.split("REVISION")).toHaveLength(2);
   });
 
-  test("that do not exist exit with 1, NOT_FOUND and a hint", async () => {
+  test("that do not exist make the command exit with 1, NOT_FOUND and a hint", async () => {
     await using served = await serve();
     const { code, stdout, stderr } = await run(served, ["get", "pods", "nope"]);
     expect([code, stdout]).toEqual([1, ""]);
@@ -102,7 +102,7 @@ describe("documents", () => {
     expect(stderr).toMatch(/^TX_INVALID: /);
   });
 
-  test("that are too large are refused with the limit, however much was sent", async () => {
+  test("that are too large are refused with an error that names the limit, however much was sent", async () => {
     await using served = await serve();
     const large = JSON.stringify("x".repeat(8_000_000));
     for (let round = 0; round < 5; round += 1) {
@@ -132,7 +132,7 @@ describe("documents", () => {
     expect((await run(served, ["list", "nothing"])).stderr).toBe("None found.\n");
   });
 
-  test("cannot write to the terminal through their names", async () => {
+  test("cannot send control characters to the terminal through their names", async () => {
     await using served = await serve();
     await served.node.submit({ ops: [["put", "pods", "default/\u001b[2Jx\n", 1]] });
     expect((await run(served, ["list", "pods"])).stdout).toContain("default/\\u001b[2Jx\\n");
@@ -159,7 +159,7 @@ describe("tx submit", () => {
 });
 
 describe("status and checkpoints", () => {
-  test("are shown for people and for machines", async () => {
+  test("are shown in a form for people and in one for programs", async () => {
     await using served = await serve();
     const { stdout } = await run(served, ["status"]);
     expect(stdout).toMatch(/^Node +node-1 \(Cairn 0\.0\.0-test\)\nPhase +ready \(12 ms after it started\)\n/);

@@ -127,7 +127,7 @@ describe("wrong usage", () => {
       .filter(({ flags }) => flags.includes("<duration>"))
       .map(({ long }): [string, string[]] => [`${path.join(" ")} ${long}`, [...path, long ?? ""]]),
   );
-  test("can concern durations, which are options of several commands", () => {
+  test("includes invalid durations, in every option that takes one", () => {
     expect(lengths.map(([name]) => name)).toEqual([
       "status --wait",
       "status --timeout",

@@ -30,7 +30,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Starts a server that responds as `listener` does, in place of a node. */
+/** Starts a server that takes the place of a node and responds with `listener`. */
 async function answering(listener: RequestListener): Promise<string> {
   const server = createServer(listener);
   servers.push(server);

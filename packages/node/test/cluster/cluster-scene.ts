@@ -109,7 +109,7 @@ export class ClusterScene {
     return await cairn(["status", "--cluster", "--timeout", "PT2S", ...args], terminal);
   }
 
-  /** Returns a fold of the current log, which uses no code of a node. */
+  /** Returns a fold of the current log, computed without the node's code. */
   async fold(upTo?: number): Promise<LogFold> {
     return await NatsOperator.at(this.nats.url, async (nats) => await LogFold.of(nats.messages(), upTo));
   }

@@ -203,7 +203,7 @@ describe("cairn status --cluster --digest", () => {
     },
   );
 
-  it("shows the digest of the log's fold for every node, at one transaction, while they keep applying", async () => {
+  it("shows the digest of the log's fold for every node, at one transaction, while the nodes keep applying transactions", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 20, "right");

@@ -75,7 +75,7 @@ describe("a change of the log by others while a node runs", () => {
     const last = await put(node, 0, 5, "v");
     await node.checkpoint().done;
     await operator(async (nats) => await nats.purgeBefore(last));
-    // The second setting is seen by a look after the purge.
+    // The warning about this setting shows that the log was examined after the purge.
     await operator(async (nats) => await nats.edit({ max_msgs: 1_000 }));
     await vi.waitFor(() => expect(told("LOG_UNSAFE")).toHaveLength(1));
     expect((await node.status()).log.warnings).toMatchObject([{ code: "LOG_UNSAFE" }]);

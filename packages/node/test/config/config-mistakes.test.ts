@@ -13,7 +13,7 @@ test.each(XTDB_EXAMPLES)(
   async ({ input, told }) => {
     const problems = await problemsOf(input);
     expect(formatProblems(problems)).toBe(told);
-    // The reader would have to search a list of all known names.
+    // Such a hint would make the user search a list of all known names.
     for (const { hint } of problems) expect(hint).toMatch(/^(?!Known:)/);
   },
 );

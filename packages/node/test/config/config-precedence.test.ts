@@ -104,7 +104,7 @@ describe("the environment:", () => {
     ).toBe("/j");
   });
 
-  test("CAIRN_CHECKPOINT_PATH finds the store under a shared name", async () => {
+  test("CAIRN_CHECKPOINT_PATH also applies to a store under a top-level key", async () => {
     const object = {
       "cairn/index-store": { "kv-store": { checkpointer: { "approx-frequency": 1, store: "my/store" } } },
       "my/store": { "cairn/module": FS, path: "/o" },

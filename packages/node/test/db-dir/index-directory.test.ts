@@ -34,7 +34,7 @@ describe("a db-dir", () => {
       "a file in place of a parent",
       async () => await writeFile(path.join(folder, "other"), "").then(() => "below"),
     ],
-  ])("cannot be acquired with %s, and reports it", async (_, prepare) => {
+  ])("cannot be acquired with %s, and the error names that file", async (_, prepare) => {
     const below = (await prepare()) ?? "";
     await expect(IndexDirectory.acquire(path.join(folder, "other", below))).rejects.toMatchObject({
       code: "CONFIG_INVALID",
@@ -62,7 +62,7 @@ describe("a db-dir", () => {
         message: `${path.join(dbDir, name)} is a symbolic link.`,
         hint: expect.stringContaining("as a whole"),
       });
-      // Nothing is locked, and the whole folder may be a link.
+      // The refusal left no lock, and the db-dir as a whole may be a link.
       await rm(path.join(dbDir, name));
       await symlink(dbDir, path.join(folder, "other-name"));
       await (await IndexDirectory.acquire(path.join(folder, "other-name"))).release();

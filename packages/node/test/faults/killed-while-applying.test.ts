@@ -19,7 +19,7 @@ const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 30);
 const AT_ONCE = 2;
 
 it(
-  `the position and the rows of an index agree after each of ${SEEDS} seeds of SIGKILL while it applies, builds fields, flushes and starts`,
+  `the position and the rows of an index agree after SIGKILL while a process applies messages, builds fields, flushes or starts, in each of ${SEEDS} seeds`,
   { timeout: 180_000 + SEEDS * 5_000 },
   async () => {
     const first = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
@@ -95,8 +95,8 @@ async function expectWhole(dir: string, seed: number, acknowledged: number): Pro
     const wanted = { context, txId: fold.txId, digest: fold.digest() };
     expect({ context, ...(await index.digest()) }).toEqual(wanted);
 
-    // If it was killed while fields were built, it builds the rest, and ends with the same rows as an index that was
-    // never killed.
+    // If its process was killed while fields were built, the index builds the rest, and ends with the same rows as one
+    // whose process was never killed.
     while (await index.buildFields());
     const fresh = await freshIndex(seed, state.txId);
     await expectSameRows(kv, fresh, context);

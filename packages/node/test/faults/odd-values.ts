@@ -1,4 +1,4 @@
-/** Random choices of a seed. */
+/** Random choices that depend only on a seed. */
 export interface Chance {
   /** Returns a number of at least 0 and below 1. */
   next(): number;

@@ -81,7 +81,7 @@ describe("a document", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  test("responds to HEAD like to GET, without the body", async () => {
+  test("is returned without its body in response to HEAD", async () => {
     await using served = await serve();
     await served.put(WEB, { cpu: 1 });
     const head = await served.fetch(WEB, { method: "HEAD" });
@@ -136,7 +136,7 @@ describe("the history of a document", () => {
     expect(second.headers.get("link")).toBeNull();
   });
 
-  test("of a key that never existed is NOT_FOUND", async () => {
+  test("of a key that never existed is reported as NOT_FOUND", async () => {
     await using served = await serve();
     expect((await served.fetch(`${WEB}?history=true`)).status).toBe(404);
   });

@@ -177,7 +177,7 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     for (const wrong of [{ txId: 7 }, { txId: 7, existed: true, more: 1 }, { txId: "7", existed: true }])
       expect(validate(wrong)).toBe(false);
   });
-  it("and the one for clients has one schema for all successes of an operation, without required nullable properties", () => {
+  it("and the document for clients has one schema for all successes of an operation, without required nullable properties", () => {
     for (const { operationId, responses } of publishedOperations.values()) {
       const schemas = Object.entries(responses)
         .filter(([status, { content }]) => Number(status) < 300 && content !== undefined)

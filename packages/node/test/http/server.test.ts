@@ -21,7 +21,7 @@ describe("starting", () => {
   });
 
   test.each(["203.0.113.7", "no-such-host.invalid"])(
-    "on %s, which is not an address of this machine, is CONFIG_INVALID",
+    "on %s, which is not an address of this machine, is refused with CONFIG_INVALID",
     async (host) => {
       await expect(serve({ host })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
     },
@@ -65,7 +65,7 @@ describe("health", () => {
   });
 });
 
-describe("checkpoints and digest", () => {
+describe("checkpoints over HTTP", () => {
   test("are verified, either the newest or a named one", async () => {
     await using served = await serve();
     for (const name of ["newest", CHECKPOINT.name]) {
@@ -77,7 +77,7 @@ describe("checkpoints and digest", () => {
     expect(missing.status).toBe(404);
   });
 
-  test("are listed and returned", async () => {
+  test("are listed, and the digest is returned", async () => {
     await using served = await serve();
     expect(await (await served.fetch("/api/v1/checkpoints")).json()).toEqual([CHECKPOINT]);
     const digest = await served.fetch("/api/v1/digest?min-tx=1");

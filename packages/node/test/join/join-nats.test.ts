@@ -25,7 +25,7 @@ async function failureOf(node: CairnNode): Promise<string | undefined> {
 }
 
 describe("a node that joins a log on NATS", () => {
-  it("builds the same index of one log on several nodes that start simultaneously on an empty server", async () => {
+  it("builds the same index as the other nodes that start simultaneously on an empty server", async () => {
     const all = await Promise.all(["a", "b", "c", "d"].map((id) => started(id)));
     const [first] = all;
     if (first === undefined) throw new Error("no node");

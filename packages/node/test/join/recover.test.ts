@@ -195,7 +195,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     }
   });
 
-  it("moves aside an index that is beyond the checkpoint, or halts if configured to", async () => {
+  it("makes a node move aside an index that is beyond the checkpoint, or halt if configured to", async () => {
     const { names } = await lostLog();
     const recovered = await log("recover", "--from", names[1] ?? "");
     expect([recovered.code, recovered.stdout]).toEqual([

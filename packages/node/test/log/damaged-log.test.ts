@@ -172,7 +172,7 @@ describe("an embedded log whose folder is removed while it is open", () => {
     });
   });
 
-  it("is LOG_GAP if the restored folder has lost acknowledged messages", async () => {
+  it("is reported as LOG_GAP if the restored folder has lost acknowledged messages", async () => {
     await write(20);
     const copy = `${folder}-copy`;
     await cp(folder, copy, { recursive: true });

@@ -226,7 +226,10 @@ describe("a running node with a changed byte in the table rows of 20 documents",
   it.each([
     ["writes over them", { ops: names.map((name) => ["put", "pods", name, { text: "third." }] as const) }],
     ["deletes them", { ops: names.map((name) => ["delete", "pods", name] as const) }],
-    ["indexes another of their fields", { ops: [["configure", { indexes: { pods: ["text"] } }]] as const }],
+    [
+      "indexes another field of these documents",
+      { ops: [["configure", { indexes: { pods: ["text"] } }]] as const },
+    ],
   ])("rebuilds its index when it %s, and keeps no changed data", async (_, transaction) => {
     const before = await Promise.all(names.map((name) => node.history(key(name))));
     await damage(names.slice(0, DAMAGED).map((__, n) => current(n)));

@@ -79,6 +79,9 @@ it.each([
   ["LOG_GAP", "opening", 1, "The node halts."],
   ["LOG_GAP", "following", 1, "The node keeps searching for checkpoints, and joins once there is a new one."],
   ["LOG_REGRESSED", "following", 1, "The node joins again."],
-] as const)("describes the reaction to %s while %s after %i failures", (code, during, failures, said) => {
-  expect(describeReaction(reactionTo(new CairnError(code, "So."), during), failures)).toBe(said);
-});
+] as const)(
+  "a log line describes the node's reaction to %s while %s after %i failures",
+  (code, during, failures, said) => {
+    expect(describeReaction(reactionTo(new CairnError(code, "So."), during), failures)).toBe(said);
+  },
+);

@@ -125,7 +125,7 @@ describe("a node on the embedded log", () => {
     for (const name of ["a", "b", "c"]) await put(node, name, 1);
     const first = await node.list({ bucket: "pods", limit: 1 });
     const [after] = [decodeListCursor(first.cursor ?? "").after];
-    // As returned by another node that was two transactions ahead.
+    // Another node, two transactions ahead, would have returned this cursor.
     const cursor = encodeListCursor({ txId: first.txId + 2, after });
     const early = node.list({ bucket: "pods", cursor, timeoutMs: 10 });
     await expect(early).rejects.toMatchObject({ code: "TX_TIMEOUT" });

@@ -34,7 +34,7 @@ const reads: [string, (node: CairnNode) => Promise<unknown>][] = [
 describe.each([
   ["memory", memoryProvider()],
   ["LevelDB", levelProvider()],
-])("a program that reads one after the other from a node whose index is in %s", (_, provider) => {
+])("a program that sends one read after another to a node whose index is in %s", (_, provider) => {
   it.each(reads)("yields to the event loop: %s", async (_name, read) => {
     const node = await start(provider);
     const others = { ran: 0 };

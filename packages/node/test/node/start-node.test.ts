@@ -101,7 +101,7 @@ describe("startNode", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it("has the version in package.json", async () => {
+  it("comes with VERSION, which equals the version in package.json", async () => {
     const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
     expect(JSON.parse(text)).toMatchObject({ version: VERSION });
   });

@@ -68,7 +68,7 @@ export const ORACLES: Readonly<Record<string, (folder: string, told: readonly st
         for (let position = first; position <= last; position += 1) {
           const found = Buffer.from((await log.fetch(position))?.payload ?? []);
           if (!found.equals(payload(position, found.length)) || found.length === 0)
-            throw new Error(`message ${position} is another one`);
+            throw new Error(`message ${position} is a different one`);
         }
         const next = await log.append(payload(last + 1, 10));
         if (next.position !== last + 1) throw new Error("it does not continue");

@@ -32,11 +32,11 @@ export interface TrimScene {
   start(id: string, more?: SceneParts): Promise<CairnNode>;
   /** Verifies a checkpoint as a node would. */
   verify(name: string): Promise<VerifiedCheckpoint>;
-  /** Returns the names, newest first. */
+  /** Returns the names of the checkpoints, newest first. */
   checkpoints(): Promise<string[]>;
 }
 
-/** Creates a scene on a log of that kind, with a real server for "nats". Everything is removed after the test. */
+/** Creates a scene with a log of this kind, with a real server for "nats". Everything is removed after the test. */
 export async function trimScene(kind: "embedded" | "nats", shared = true): Promise<TrimScene> {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-trim-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));

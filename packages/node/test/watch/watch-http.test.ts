@@ -191,8 +191,8 @@ describe("GET /api/v1/watch", () => {
   });
 });
 
-describe("GET /api/v1/watch of other nodes", () => {
-  it("requires the token", async () => {
+describe("GET /api/v1/watch on a node with a token, or one that cannot serve it,", () => {
+  it("requires the token if there is one", async () => {
     await using served = await serve({ authToken: "secret" });
     expect((await served.fetch("/api/v1/watch")).status).toBe(401);
     const allowed = await served.fetch("/api/v1/watch", { headers: { authorization: "Bearer secret" } });

@@ -1,6 +1,6 @@
 import { seededRandom } from "@cairn/checkpoint/testing";
 
-/** The faults of a simulation. Each `…Every` is a mean in periods of one node, and `Infinity` means never. */
+/** The faults of a simulation. Each `…Every` is the mean interval at one node, in periods; `Infinity` means never. */
 export interface Storm {
   readonly crashEvery: number;
   readonly freezeEvery: number;
@@ -46,7 +46,7 @@ export interface Conditions {
   readonly trims: boolean;
   /** The age up to which segments are kept (ms). Unless it is "all", checkpoints are saved, verified and removed. */
   readonly keep: number | "all";
-  /** How often the log loses its end, as a mean in periods. */
+  /** The mean interval between losses of the log's end, in periods. */
   readonly regressEvery: number;
   /** The fraction of uploads during which the node is suspended, so that it may write what the log has lost since. */
   readonly stalling: number;
@@ -75,7 +75,7 @@ export function usualConditions(seed: number, nodes: number, periods: number): C
   };
 }
 
-/** Returns a cluster determined by the seed. `looks` is the approximate number of looks of all nodes. */
+/** Returns a cluster determined by the seed. `looks` is the approximate number of looks by all nodes together. */
 export function anyConditions(seed: number, looks: number): Conditions {
   const random = seededRandom(seed);
   const nodes = random.pick([1, 2, 3, 3, 5, 5, 10, 30]) ?? 1;

@@ -6,7 +6,7 @@ import { CALM, STORMY, usualConditions } from "./conditions.ts";
 import { drawBackupSizes } from "./draw.ts";
 import { type BackupReport, simulateBackup } from "./simulate-backup.ts";
 
-/** The maximum number of looks of all nodes, so that even the largest clusters end within minutes. */
+/** The maximum number of looks by all nodes together, so that even the largest clusters take only minutes. */
 const MOST_LOOKS = 100_000;
 
 const { values } = parseArgs({

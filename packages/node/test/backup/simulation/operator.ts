@@ -8,7 +8,7 @@ import type { SimulatedLog } from "./simulated-log.ts";
 /**
  * Does what an operator does about findings (docs/log-backup.md, "Troubleshooting"): removes damaged segments, prunes
  * what the log lost, and removes segments that the log contradicts. Waits for nothing. Does nothing while a node holds
- * the lease; one that is older than `leaseMs` was left behind. Calls `allow` before it removes what the log has lost, and
+ * the lease; a lease older than `leaseMs` was left behind. Calls `allow` before it removes what the log has lost, and
  * before it removes files whose messages the log may hold, so that nodes write them again.
  */
 export async function mend(

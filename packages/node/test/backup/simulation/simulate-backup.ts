@@ -43,7 +43,10 @@ const EXPECTED = ["STORE_UNREACHABLE", "LOG_TRIMMED"] as const;
 const CLOCK_ERROR_MS = 100;
 /** The time after which a lease that a dead node left behind is taken over (ms), unless the period is longer. */
 const LEASE_MS = 10_000;
-/** How much more often a merged segment is damaged: there are few, and the messages in it may have no other copy. */
+/**
+ * The factor by which a merged segment is damaged more often: such segments are few, and may hold the only copies of
+ * their messages.
+ */
 const MERGED_DAMAGE = 10;
 /** The number of periods within which the backup must be complete again once there are no more faults. */
 const CATCH_UP_PERIODS = 40;
@@ -92,7 +95,10 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   };
   const checkpoints = new SimulatedCheckpoints(contents, simulated, seededRandom(conditions.seed));
   const begins = (): number[] => [...contents.files.keys()].flatMap((name) => beginOf(name) ?? []);
-  /** What an operator is removing: only what the log has lost, or also what it holds; undefined if there is none at work. */
+  /**
+   * What an operator is removing: only what the log has lost, or also what it holds; undefined if no operator is at
+   * work.
+   */
   let mending: "lost" | "held" | undefined;
   const coverage = new Coverage(time, simulated, (message, { modifiedAt }) => {
     const { position } = message;

@@ -69,7 +69,7 @@ export function simulatedLog(time: VirtualTime, bytes: number): SimulatedLog {
       const message = {
         position: all.length + 1,
         time: Math.floor(time.now()),
-        // Different for messages that take each other's place within a millisecond.
+        // The value differs for messages that take each other's place within a millisecond.
         nanoseconds: (count * 7_919) % 1_000_000,
         payload: content(count),
       };

@@ -71,8 +71,8 @@ function tidied(
   throw new Error("merging does not end");
 }
 
-describe("merging and removing", () => {
-  it("never loses a position, whatever segments there are and whichever are damaged", () => {
+describe("merges and removals", () => {
+  it("never lose a position, whatever segments there are and whichever are damaged", () => {
     fc.assert(
       fc.property(anySegments, fc.integer({ min: 2, max: 9 }), (segments, nth) => {
         const isUnusable = ({ first }: SegmentFile): boolean => first % nth === 0;
@@ -87,7 +87,7 @@ describe("merging and removing", () => {
     );
   });
 
-  it("loses no position either if nodes use listings of any age and remove segments in any order", () => {
+  it("lose no position either if nodes use listings of any age and remove segments in any order", () => {
     fc.assert(
       fc.property(
         anySegments,
@@ -111,11 +111,11 @@ describe("merging and removing", () => {
   });
 
   it.each([
-    ["a load of 1 to 4 MiB a period", 1, 4 * MiB, 1],
+    ["1 to 4 MiB a period", 1, 4 * MiB, 1],
     ["64 to 500 KiB a period", 64 * 1024, 500 * 1024, 1.3],
     ["8 to 64 KiB a period", 8 * 1024, 64 * 1024, 2.1],
     ["600 bytes to 2 KiB a period", 600, 2048, 3.1],
-  ])("rewrites, with %s, few of the bytes that were written", (_load, least, most, limit) => {
+  ])("rewrite each byte only a few times on average, at a load of %s", (_load, least, most, limit) => {
     fc.assert(
       fc.property(fc.infiniteStream(fc.integer({ min: least, max: most })), (sizes) => {
         let all: readonly SegmentFile[] = [];
@@ -134,7 +134,7 @@ describe("merging and removing", () => {
     );
   });
 
-  it("removes one of two segments that differ only in their compression, the same one at every node", () => {
+  it("remove one of two segments that differ only in their compression, the same one at every node", () => {
     const [plain, gzip] = [
       segment(1, 5, 10),
       { ...segment(1, 5, 4), name: "1-5-00000000-10", plainBytes: 10 },
@@ -144,7 +144,7 @@ describe("merging and removing", () => {
     expect(superseded([plain, { ...gzip, end: "11111111" }])).toEqual([]);
   });
 
-  it("merges compressed segments only as far as they fit into memory without compression", () => {
+  it("combine compressed segments only as far as they fit into memory uncompressed", () => {
     const compressed = Array.from({ length: 100 }, (_, n) => ({
       ...segment(n + 1, n + 1, 20 * 1024),
       plainBytes: 3 * MiB,

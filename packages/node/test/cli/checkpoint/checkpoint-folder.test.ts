@@ -51,7 +51,7 @@ describe("checkpoints in a folder", () => {
     ]);
   });
 
-  test("cannot write to the terminal through their manifests", async () => {
+  test("cannot send control characters to the terminal through their manifests", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     const evil = "a\u001B[2J\u0007";
     await changeManifest(newer, (manifest) => ({ ...manifest, node: evil }));
@@ -93,7 +93,7 @@ describe("checkpoints in a folder", () => {
   test.each([
     ["show", "store/checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e"],
     ["restore", "store", "--name", "checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e", "-o", "out"],
-  ])("that do not exist are CHECKPOINT_NOT_FOUND: %s", async (...argv) => {
+  ])("that do not exist are reported as CHECKPOINT_NOT_FOUND: %s", async (...argv) => {
     await saveCheckpoints(5);
     const { code, stderr } = await run(...argv);
     expect(code).toBe(1);

@@ -59,7 +59,7 @@ test("checkpoint prune prints one JSON value with every entry", async () => {
   });
 });
 
-test("checkpoint prune removes only leftovers without a policy", async () => {
+test("checkpoint prune without a policy removes only leftovers", async () => {
   await save([1, 2]);
   const leftover = path.join(dir, "store", "checkpoint-9-2026-11-20T06-12-26.123Z-1f3a9c0e.tar");
   await writeFile(leftover, "half");

@@ -128,7 +128,7 @@ describe("cairn db check", () => {
     expect(stderr).toContain("has 5 problems");
   });
 
-  it("reports a missing table, but no files that change", async () => {
+  it("reports the missing table of an index that no node has open", async () => {
     const place = await tampered([]);
     const [table = ""] = (await readdir(path.join(folder, place))).filter((name) => name.endsWith(".ldb"));
     await rm(path.join(folder, place, table));
@@ -136,7 +136,7 @@ describe("cairn db check", () => {
     expect([code, stderr]).toEqual([1, expect.stringMatching(/^INDEX_CORRUPT: .* lacks the table \d+\.ldb/)]);
   });
 
-  it("finds a checkpoint whose archive was changed", async () => {
+  it("detects that a checkpoint's archive was changed", async () => {
     await cp(path.join(folder, "checkpoints"), path.join(folder, "changed"), { recursive: true });
     const [archive = ""] = (await readdir(path.join(folder, "changed"))).filter((name) =>
       name.endsWith(".tar"),
@@ -197,7 +197,7 @@ describe("a place", () => {
     ["joining", "has no index yet"],
     ["beheaded", "INDEX_CORRUPT: The database in"],
     ["checkpoints/checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e", "CHECKPOINT_NOT_FOUND"],
-  ])("%s: is rejected with the correct form", async (place, message) => {
+  ])("that is neither an index nor a checkpoint is rejected with the reason: %s", async (place, message) => {
     await mkdir(path.join(folder, "empty"), { recursive: true });
     await mkdir(path.join(folder, "joining", "lock"), { recursive: true });
     await mkdir(path.join(folder, "beheaded"), { recursive: true });
@@ -206,7 +206,7 @@ describe("a place", () => {
     expect([code, stdout, stderr]).toEqual([1, "", expect.stringContaining(message)]);
   });
 
-  it("reports that nothing was found, and prints nothing else", async () => {
+  it("without any matching key is reported as such, and nothing else is printed", async () => {
     for (const argv of [["nothing"], ["pods", "--prefix", "x"], ["pods", "--namespace", "y"]]) {
       const { code, stdout, stderr } = await db("keys", "n-index", ...argv);
       expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^None found\. /)]);
@@ -216,7 +216,7 @@ describe("a place", () => {
     expect([stdout.split("\n").length > 1, stderr]).toEqual([true, ""]);
   });
 
-  it("with checkpoints of several logs needs --log", async () => {
+  it("that has checkpoints of several logs needs --log", async () => {
     await saveTo(path.join(folder, "mixed"), [1, 2], "log-1");
     await saveTo(path.join(folder, "mixed"), [1], "log-2");
     const { code, stderr } = await db("check", "mixed");

@@ -28,7 +28,7 @@ async function look({ withTarget }: BackupCommands): Promise<unknown> {
 }
 
 describe("cairn log backup verify", () => {
-  it("names the checkpoint from which a backup with a removed beginning can be used", async () => {
+  it("names the checkpoint from which a backup whose beginning was removed can be used", async () => {
     const { configured, newer } = await pruned();
     expect((await configured("verify")).stdout).toMatch(
       new RegExp(

@@ -4,7 +4,7 @@ import { backupTarget, writeRuns } from "../../backup/trimmed-backup.ts";
 import { type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
 
-/** A log with its backup, and commands on them. */
+/** A log with its backup, and the commands that work on both. */
 export interface BackupCommands {
   readonly scene: TrimScene;
   /** The id of the log, and the checkpoints at 11 and 21. */

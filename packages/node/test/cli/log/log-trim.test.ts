@@ -110,7 +110,7 @@ describe("cairn checkpoint verify", () => {
     }
   });
 
-  it("of an empty folder is CHECKPOINT_NOT_FOUND", async () => {
+  it("of an empty folder is reported as CHECKPOINT_NOT_FOUND", async () => {
     expect(await run("checkpoint", "verify", ".")).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /),

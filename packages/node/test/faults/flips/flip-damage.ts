@@ -93,7 +93,7 @@ function kindOf(file: string): FileKind {
   return name.startsWith("MANIFEST") ? `${area} manifest` : `${area} ${name}`;
 }
 
-/** Ignores that compactions and sweeps removed a file in the meantime. */
+/** Ignores the error for a file that a compaction or a sweep has removed in the meantime. */
 function goneMeanwhile(error: unknown): undefined {
   if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
   throw error;

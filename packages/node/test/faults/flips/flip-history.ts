@@ -5,7 +5,10 @@ const KEYS = 16;
 const BUCKETS = ["nodes", "pods"] as const;
 const NAMESPACES = ["default", "é", "a"] as const;
 const STATES = ["on", "off", "done"] as const;
-/** Document sizes in bytes. Most fit many to a block, so that many of the bytes are keys; some fill several blocks. */
+/**
+ * Document sizes in bytes. Most fit many to a block, so that many of the bytes are keys; some documents fill several
+ * blocks.
+ */
 const SIZES = [0, 0, 30, 30, 100, 100, 300, 300, 3_000, 3_000, 20_000] as const;
 
 /** The first transaction of every history. The expiry is so short that documents expire within it. */
@@ -57,7 +60,7 @@ function operation(chance: Chance, bucket: string, key: string): TxOperation {
 
 function document(chance: Chance): Json {
   const size = chance.pick(SIZES);
-  // Half of the strings compress, so that blocks are stored both ways.
+  // Half of the strings compress, so that some blocks are stored compressed and others are not.
   const text = chance.next() < 0.5 ? "cairn ".repeat(size / 6) : noise(chance, size);
   return { state: chance.pick(STATES), node: { zone: chance.pick(["x", "y"]) }, text };
 }

@@ -12,7 +12,8 @@ export interface Acknowledged {
 }
 
 /**
- * The responses that a node must return: a fold of the acknowledged transactions, without knowledge of rows and files.
+ * The responses that a node must return: a fold of the acknowledged transactions. The fold knows nothing of rows and
+ * files.
  */
 export class FlipOracle {
   readonly #model = new IndexModel();

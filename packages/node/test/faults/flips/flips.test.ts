@@ -13,7 +13,7 @@ const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 20);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 /** The number of seeds that run concurrently. Each waits for the disk most of the time. */
 const AT_ONCE = 3;
-/** One in this number of seeds runs the node in a separate process over HTTP, which takes longer. */
+/** One seed in this many runs the node in a separate process and queries it over HTTP, which takes longer. */
 const PROCESS_EVERY = 20;
 /** The number of consecutive seeds that damage copies of the same history. */
 const SEEDS_A_HISTORY = 20;
@@ -39,7 +39,7 @@ describe("a changed byte on a node's disk", () => {
     for (const one of hosts) await one.close();
   });
 
-  it("is judged by an oracle that responds like an undamaged node", async () => {
+  it("is judged by an oracle that agrees with an undamaged node", async () => {
     const node = await historyOf(FIRST);
     const place = await node.copy();
     const subject = await host.start(place.folder);
@@ -54,7 +54,7 @@ describe("a changed byte on a node's disk", () => {
   });
 
   it(
-    `never leads to a wrong response, wherever ${SEEDS} seeds change one`,
+    `never leads to a wrong response, wherever it is, in ${SEEDS} seeds`,
     { timeout: 180_000 + SEEDS * 5_000 },
     async () => {
       const seeds = Array.from({ length: SEEDS }, (_, n) => FIRST + n);

@@ -1,6 +1,9 @@
 import { Ended, type Subject } from "./flip-subject.ts";
 
-/** The number of times that a supervisor restarts a node that has ended. A node that ends at every start is lost. */
+/**
+ * The maximum number of times that a supervisor restarts a node that has ended. A node that ends at every start is
+ * lost.
+ */
 const MOST_ENDINGS = 3;
 
 /** A node that is restarted if LevelDB ends its process, because this does not count as a wrong response yet. */

@@ -25,7 +25,7 @@ async function citations(folder: string): Promise<string[]> {
   return (await Promise.all(found)).flat();
 }
 
-it("no response refers to a file of the documentation", async () => {
+it("no response refers to a documentation file", async () => {
   const all = (await Promise.all(["kv/src", "checkpoint/src", "node/src"].map(citations))).flat();
   const [commands, answered] = [true, false].map((isCommand) =>
     all.filter((one) => COMMAND_LINE.some((room) => one.startsWith(room)) === isCommand),

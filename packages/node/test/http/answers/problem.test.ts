@@ -98,7 +98,7 @@ describe("problem details", () => {
     expect(JSON.parse(told.text)).toMatchObject({ title: "Internal Server Error", code: "INTERNAL" });
   });
 
-  it("are sent even for an unknown Expect", async () => {
+  it("are sent even for an unknown Expect header", async () => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");
     socket.end(

@@ -72,7 +72,7 @@ describe("no part of a request is ignored silently:", () => {
     ["PUT", "/api/v1/watch", "GET, HEAD"],
     ["OPTIONS", "/api/v1/digest", "GET, HEAD"],
     ["PATCH", "/api/v1/pods/x", "DELETE, GET, HEAD, PUT"],
-  ])("%s %s is 405 with exactly the methods that the address takes", async (method, path, allow) => {
+  ])("%s %s is 405 with exactly the methods that the address supports", async (method, path, allow) => {
     await using served = await serve();
     const { status, headers } = await served.raw(method, path);
     expect([status, String(headers["allow"]).split(", ").toSorted().join(", ")]).toEqual([405, allow]);

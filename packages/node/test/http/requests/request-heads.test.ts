@@ -74,7 +74,7 @@ describe("a method", () => {
 });
 
 describe("HEAD", () => {
-  it("has the same length as the response to GET, or none", async () => {
+  it("returns the length of the response to GET, or none", async () => {
     await using served = await serve({ node: new MemoryNode() });
     await served.put("/api/v1/pods/x", { a: 1 });
     const watch = await served.raw("HEAD", "/api/v1/watch");

@@ -22,7 +22,7 @@ function freshDir(): string {
   return path.join(folder, String(counter));
 }
 
-describe("the index is a pure function of the log", () => {
+describe("the index, as a pure function of the log,", () => {
   it("equals a fold of the transactions, however the log is divided and on either store", async () => {
     await fc.assert(
       fc.asyncProperty(

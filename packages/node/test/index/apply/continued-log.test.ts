@@ -63,7 +63,8 @@ async function indexOf(
 
 describe("an index whose log is continued by another one", () => {
   it("continues as the new log's index, with later transaction ids, however the messages are divided", async () => {
-    // 3 is not a duplicate, because the old log's fourth message was not taken over. 2 was applied before.
+    // The id 3 is not a duplicate, because the new log does not continue after the old log's fourth message. The id 2
+    // was applied before.
     const after = messages(NEW, [3, 2, 4], 500);
     const digests = new Set<string>();
     for (const cut of [1, 2, 4]) {

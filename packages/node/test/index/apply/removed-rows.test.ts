@@ -9,7 +9,7 @@ import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/
 
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
-/** The memory is small, so that ids are forgotten even in a short log. */
+/** The number of transactions whose ids are remembered: so small that ids are forgotten even in a short log. */
 const REMEMBERED = 50;
 const TRANSACTIONS = 600;
 
@@ -47,7 +47,7 @@ function eventTime(position: number): { time?: string } {
 interface Reading {
   readonly kind: string;
   /**
-   * The number of already removed rows that the reading passed, without the rows with the same time as the first one.
+   * The number of already removed rows that the reading passed, not counting rows with the same time as the first one.
    */
   readonly passed: number;
 }

@@ -37,7 +37,7 @@ describe("a row with a checksum", () => {
       expect(unsealed(key, sealed(key, Buffer.alloc(length, 0xfe)))).toEqual(Buffer.alloc(length, 0xfe));
   });
 
-  it("is INDEX_CORRUPT when any bit of its key or value is flipped, or its value is truncated", () => {
+  it("is reported as INDEX_CORRUPT when any bit of its key or value is flipped, or its value is truncated", () => {
     const rows = fc.oneof(
       fc.tuple(ids, ids, fc.string()).map(([txId, time, text]) => {
         const key = transactionRowKey(txId);
@@ -91,7 +91,7 @@ describe("the state row", () => {
     birth: { log: "log-1", offset: 0 },
   });
 
-  it("contains the written values, and is INDEX_CORRUPT when any of its bits is flipped", async () => {
+  it("contains the written values, and is reported as INDEX_CORRUPT when any of its bits is flipped", async () => {
     const value = encodeState(state);
     expect(await readAs(value)).toEqual(state);
     for (const damaged of flipped(value)) await expect(readAs(damaged)).rejects.toThrow(CORRUPT);

@@ -81,7 +81,7 @@ describe("a version's value", () => {
 describe("a version with a flipped bit", () => {
   const short = fc.option(fc.json({ stringUnit: "binary", maxDepth: 1 }), { nil: undefined });
 
-  it("is INDEX_CORRUPT wherever the bit is in the value, whether it is read as bytes or as a string", () => {
+  it("is reported as INDEX_CORRUPT wherever the bit is in the value, whether it is read as bytes or as a string", () => {
     fc.assert(
       fc.property(rowKeys, numbers, numbers, short, (rowKey, revision, time, json) => {
         const value = encodeVersion(
@@ -100,7 +100,7 @@ describe("a version with a flipped bit", () => {
     );
   });
 
-  it("is INDEX_CORRUPT wherever the bit is in the key, whatever row that results in", () => {
+  it("is reported as INDEX_CORRUPT wherever the bit is in the key, whatever row that results in", () => {
     fc.assert(
       fc.property(rowKeys, numbers, numbers, short, (rowKey, revision, time, json) => {
         const value = encodeVersion(
@@ -123,7 +123,7 @@ describe("a version with a flipped bit", () => {
     );
   });
 
-  it("is INDEX_CORRUPT when it is truncated", () => {
+  it("is reported as INDEX_CORRUPT when it is truncated", () => {
     const rowKey = documentRowKey("pods", "default/web");
     const value = encodeVersion(rowKey, 300, 1_000, Buffer.from('{"a":1}'));
     for (let length = 0; length < value.length; length++) {
@@ -133,7 +133,7 @@ describe("a version with a flipped bit", () => {
     }
   });
 
-  it("is INDEX_CORRUPT under the key of another document, and a deletion under a document's key", () => {
+  it("is reported as INDEX_CORRUPT under the key of another document, and a deletion under a document's key", () => {
     const [web, db] = [documentRowKey("pods", "default/web"), documentRowKey("pods", "default/db")];
     const document = encodeVersion(web, 300, 1_000, Buffer.from("1"));
     const deletion = encodeVersion(web, 300, 1_000, undefined);

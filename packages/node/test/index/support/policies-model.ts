@@ -46,7 +46,7 @@ export class PoliciesModel {
 
   /** Returns the keys whose documents expire, in the order in which they were due. */
   takeDue(time: number, newest: (id: string) => ModelVersion | undefined): string[] {
-    // Without rules, notes are kept for future rules.
+    // Without rules, the entries are kept for future rules.
     if (Object.keys(this.#active.expire ?? {}).length === 0) return [];
     const isDue = ({ due }: Due): boolean => due <= time;
     const taken = this.#due.filter(isDue).toSorted((a, b) => a.due - b.due || compareIds(a.id, b.id));

@@ -139,7 +139,7 @@ describe("an embedded log", () => {
     await log.close();
   });
 
-  it("is damaged, not empty, when a part of its files is missing", async () => {
+  it("counts as damaged, not as empty, when some of its files are missing", async () => {
     const log = await openEmbeddedTxLog({ path });
     await log.create(bytes);
     await log.close();
@@ -147,7 +147,7 @@ describe("an embedded log", () => {
     await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
   });
 
-  it("is damaged when its manifest cannot be read", async () => {
+  it("counts as damaged when its manifest cannot be read", async () => {
     const log = await openEmbeddedTxLog({ path });
     await log.create(bytes);
     await log.close();

@@ -94,7 +94,7 @@ describe("a log whose creation was interrupted by a power loss", () => {
     await log.close();
   });
 
-  it("does not keep a node if its db-dir is equally incomplete from starting", async () => {
+  it("does not keep a node from starting, even if the node's db-dir is equally incomplete", async () => {
     const dbDir = join(folder, "index");
     for (const current of [undefined, "", "MANIFEST-000001\n", "MANIFEST-000002\n"]) {
       for (const part of ["live", "lock"]) {

@@ -159,7 +159,7 @@ describe("an embedded log after a power loss while LevelDB wrote a table", () =>
     await log.close();
   });
 
-  it("is LOG_GAP when a table is missing and the files from which it was made no longer exist", async () => {
+  it("is reported as LOG_GAP when a table is missing and the files from which it was made no longer exist", async () => {
     const [table = ""] = (await readdir(path)).filter((name) => name.endsWith(".ldb"));
     await rm(join(path, table));
     const names = await readdir(path);
@@ -195,7 +195,7 @@ describe("a damaged embedded log whose appends were all acknowledged", () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  it("is LOG_GAP, and left unchanged, with any page of an earlier group missing", async () => {
+  it("is reported as LOG_GAP, and left unchanged, with any page of an earlier group missing", async () => {
     const log = await writeLog(folder, [[20_000], [50, 60], [70_000], [400], [9_000]]);
     const beforeLast = log.groups.at(-2)?.bytes ?? 0;
     // The end of the last page belongs to the last group.
@@ -205,20 +205,20 @@ describe("a damaged embedded log whose appends were all acknowledged", () => {
     }
   });
 
-  it("is LOG_GAP when the lost page also contained the beginning of the last group", async () => {
+  it("is reported as LOG_GAP when the lost page also contained the beginning of the last group", async () => {
     // The rest of the last group has no header: only its end shows that it did not begin where the intact groups end.
     const log = await writeLog(folder, [[2_000], [100], [100], [100], [9_000]]);
     const lost = pagesBetween(log.groups[1]?.bytes ?? 0, (log.groups[4]?.bytes ?? 0) + 1_000);
     expect((await openWith(log, without(log.content, ...lost))).code).toBe("LOG_GAP");
   });
 
-  it("is LOG_GAP with a page of an earlier group missing, even if the last append was also interrupted", async () => {
+  it("is reported as LOG_GAP with a page of an earlier group missing, even if the last append was also interrupted", async () => {
     const log = await writeLog(folder, [[20_000], [50], [9_000]]);
     const interrupted = log.content.subarray(0, log.content.length - 3_000);
     expect((await openWith(log, without(interrupted, [PAGE, 2 * PAGE]))).code).toBe("LOG_GAP");
   });
 
-  it("is LOG_GAP when the last group's length is changed so that the end of the file seems to cut it off", async () => {
+  it("is reported as LOG_GAP when the last group's length is changed so that the end of the file seems to cut it off", async () => {
     const log = await writeLog(folder, [[500], [400]]);
     const changed = Buffer.from(log.content);
     const length = (log.groups.at(-2)?.bytes ?? 0) + 5;
@@ -226,7 +226,7 @@ describe("a damaged embedded log whose appends were all acknowledged", () => {
     expect((await openWith(log, changed)).code).toBe("LOG_GAP");
   });
 
-  it("is LOG_GAP with a byte changed anywhere, even in the last group", async () => {
+  it("is reported as LOG_GAP with a byte changed anywhere, even in the last group", async () => {
     const log = await writeLog(folder, [[500], [100, 20_000], [40_000]]);
     const { length } = log.content;
     const begin = log.groups.at(-2)?.bytes ?? 0;

@@ -63,7 +63,7 @@ export async function openWith(log: WrittenLog, content: Uint8Array): Promise<Op
       for (const [index, message] of messages.entries()) {
         const found = text(message) ?? "";
         if (found !== payload(index + 1, found.length))
-          throw new Error(`message ${index + 1} is another one`);
+          throw new Error(`message ${index + 1} is a different one`);
       }
       // Appends must continue after the last message.
       if ((await opened.append(bytes("next"))).position !== last + 1) throw new Error("another position");

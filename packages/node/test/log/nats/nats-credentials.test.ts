@@ -8,7 +8,7 @@ import { NatsOperatorMode } from "./nats-jwt.ts";
 
 const PATIENT = { timeout: 30_000, interval: 50 };
 
-describe("credentials of NATS", () => {
+describe("NATS credentials", () => {
   let folder = "";
   const cleanups: (() => Promise<void>)[] = [];
   beforeEach(async () => {

@@ -101,7 +101,7 @@ describe("nodes with the same log on NATS", () => {
     expect(await answersTo(asking.peers, "2", 1)).toEqual([]);
   });
 
-  it("hear each other again after an outage of the server", async () => {
+  it("hear from each other again after an outage of the server", async () => {
     const started = await startNatsServer();
     cleanups.push(() => started.close());
     const [asking, one] = await Promise.all([1, 2].map(() => openNatsTxLog({ servers: started.url })));

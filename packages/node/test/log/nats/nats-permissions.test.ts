@@ -210,7 +210,7 @@ describe("the permissions that docs/nats.md lists", () => {
       expect(answers.toSorted()).toEqual(["hello1", "hello1", "hello2", "hello2", "hello3", "hello3"]);
     }
     expect(refused).toEqual([]);
-    // With the other user's prefix, it receives nothing.
+    // With the other user's prefix for inboxes, a user receives nothing.
     const wrong = await open(url, "one", "_INBOX_two");
     await expect(wrong.exists()).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",

@@ -70,7 +70,7 @@ describe("a reader of a log on NATS", () => {
     expect(seen.slice(1)).toEqual(["old 2", "old 3", "old 4", "old 5"]);
   });
 
-  it("begins later, and ends the following, if the requested messages were trimmed", async () => {
+  it("begins later, and stops following the log, if the requested messages were trimmed", async () => {
     const log = await nats.open();
     for (let n = 2; n <= 9; n += 1) await log.append(bytes(`${n}`));
     await nats.manager.streams.purge(nats.stream, { seq: 5 });
@@ -80,7 +80,7 @@ describe("a reader of a log on NATS", () => {
     await expect(following).rejects.toMatchObject({ code: "LOG_TRIMMED", message: /messages 1 to 4/ });
   });
 
-  it("ends following when the last messages were deleted, and names them", async () => {
+  it("stops following the log when its last messages were deleted, and names them", async () => {
     const log = await nats.open();
     await nats.manager.streams.delete(nats.stream);
     // An operator creates the stream with settings that permit the deletion of single messages.
