@@ -41,7 +41,7 @@ afterAll(async () => {
 async function client(id: number, seen: Observation[]): Promise<void> {
   const draw = seededRandom(id + 1);
   const randomNode = (): CairnNode => nodes[Math.floor(draw() * NODES)] ?? (nodes[0] as CairnNode);
-  // One client per node that does not remember its writes, so that consistency depends on min-tx alone.
+  // There is one client per node. The clients do not remember their writes, so consistency depends on min-tx alone.
   const clients = new Map(
     nodes.map((node) => [node, new CairnClient({ urls: node.url ?? "", readYourWrites: false })]),
   );
@@ -130,7 +130,7 @@ it("checkHistory reports a stale, missing or duplicate success and a read that g
       /lost without a reason/,
     ],
     [[first, second, { ...read, minTx: 4, revision: 2, value: "x" }], /is older than/],
-    [[first, second, { ...read, minTx: 0, revision: 2, value: "y" }], /never was/],
+    [[first, second, { ...read, minTx: 0, revision: 2, value: "y" }], /never had/],
   ];
   for (const [seen, problem] of wrong) expect(checkHistory(seen, log).join("; ")).toMatch(problem);
 });

@@ -23,7 +23,7 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
 
   beforeAll(async () => {
     cluster = await CheckpointCluster.open();
-    // Its first look at the store comes after the saver has started, and the next one hours later.
+    // This node's first look at the store comes after the saver has started, and its next one hours later.
     other = await cluster.start("b", "PT6H");
     await cluster.load(other, MEGABYTES);
     saver = await cluster.start("a", "PT1S");

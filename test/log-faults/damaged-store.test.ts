@@ -107,7 +107,7 @@ describe("a log whose server's message file was damaged", () => {
     expect(documents).toHaveLength(txId - 1);
   });
 
-  it("is not mistaken for a new log, if it is now empty, by a node that knows more, even if others write to it", async () => {
+  it("is not mistaken for a new log when the damage has emptied it, if a node knows more, even once another node has written to it", async () => {
     await saveCheckpoint(a);
     await a.close();
     await damageStore(() => Buffer.alloc(0));
@@ -117,7 +117,7 @@ describe("a log whose server's message file was damaged", () => {
       await expectNoReads(node);
       await node.close();
     }
-    // A node that shares no checkpoints with them cannot know that, and begins a new log.
+    // A node that does not share their checkpoints cannot know that there was a log, and begins a new one.
     const stranger = await scene.ready("stranger", { checkpoints: "elsewhere" });
     await put(stranger, 0, MESSAGES + 50, "of a new log");
     const again = await scene.start("a");

@@ -13,7 +13,10 @@ import {
 } from "../support/fault-scene.ts";
 
 const REBUILD = { onLogMismatch: { different: "rebuild" } };
-/** A store without a checkpoint of the lost log, which would halt a node. The other node may save one at any time. */
+/**
+ * A store without a checkpoint of the lost log. Such a checkpoint would halt a node, and the other node may save one at
+ * any time.
+ */
 const ELSEWHERE = { checkpoints: "elsewhere" };
 
 describe("a log whose server's store was replaced by an earlier copy, with other messages since", () => {
@@ -183,7 +186,7 @@ describe("a wrong server address in a node's configuration", () => {
     await other.close();
   });
 
-  it("of a server without a log halts a node that has an index, and one that has only checkpoints", async () => {
+  it("that belongs to a server without a log halts a node that has an index, and one that has only checkpoints", async () => {
     for (const id of ["a", "new"]) {
       const node = await scene.start(id, { servers: [other.url] });
       expect((await waitForFailure(node)).code).toBe("LOG_DIFFERENT");
@@ -194,7 +197,7 @@ describe("a wrong server address in a node's configuration", () => {
     await expectFoldOf(scene, again);
   });
 
-  it("of another cluster's server halts the node, and nothing is lost once the address is corrected", async () => {
+  it("that belongs to another cluster's server halts the node, and nothing is lost once the address is corrected", async () => {
     const stranger = await scene.ready("stranger", { servers: [other.url], ...REBUILD });
     await put(stranger, 0, 20, "of the other cluster");
     const node = await scene.start("a", { servers: [other.url] });

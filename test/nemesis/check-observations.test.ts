@@ -59,17 +59,37 @@ describe("violationsOf", () => {
 
   it.each<[string, Observation, RegExp]>([
     ["an acknowledged write that is not in the log", wrote('"z"', committed(7)), /not in the log/],
-    ["a write under another transaction", wrote('"b"', committed(2)), /another one/],
+    ["a write under another transaction", wrote('"b"', committed(2)), /a different one/],
     ["a conflict of a write that is in the log", wrote('"b"', { kind: "conflict" }), /conflict, but/],
     ["an aborted write acknowledged as committed", wrote('"c"', committed(5)), /aborted/],
-    ["a key that went back in time", saw(3, { of: "get", key: KEY, found: found(2, '"a"') }), /never so/],
-    ["a key with another value", saw(2, { of: "get", key: KEY, found: found(3, '"x"') }), /never so/],
-    ["a key that was deleted before", saw(6, { of: "get", key: KEY, found: found(3, '"b"') }), /never so/],
-    ["a wrong read of the past", saw(2, { of: "as-of", key: KEY, txId: 2, found: null }), /not so at/],
-    ["an incomplete history", saw(2, { of: "history", key: KEY, versions: [found(3, '"b"')] }), /no history/],
-    ["a stale history", saw(3, { of: "history", key: KEY, versions: [found(2, '"a"')] }), /no history/],
-    ["an incomplete list", saw(2, { of: "list", txId: 3, documents: [] }), /not what there was/],
-    ["a stale list", saw(4, { of: "list", txId: 3, documents: [`${KEY} 3 "b"`] }), /a list of 3/],
+    [
+      "a key that went back in time",
+      saw(3, { of: "get", key: KEY, found: found(2, '"a"') }),
+      /never in this state/,
+    ],
+    [
+      "a key with another value",
+      saw(2, { of: "get", key: KEY, found: found(3, '"x"') }),
+      /never in this state/,
+    ],
+    [
+      "a key that was deleted before",
+      saw(6, { of: "get", key: KEY, found: found(3, '"b"') }),
+      /never in this state/,
+    ],
+    [
+      "a wrong read of the past",
+      saw(2, { of: "as-of", key: KEY, txId: 2, found: null }),
+      /not in this state at/,
+    ],
+    [
+      "an incomplete history",
+      saw(2, { of: "history", key: KEY, versions: [found(3, '"b"')] }),
+      /no such history/,
+    ],
+    ["a stale history", saw(3, { of: "history", key: KEY, versions: [found(2, '"a"')] }), /no such history/],
+    ["an incomplete list", saw(2, { of: "list", txId: 3, documents: [] }), /differs from the documents/],
+    ["a stale list", saw(4, { of: "list", txId: 3, documents: [`${KEY} 3 "b"`] }), /the list is as of 3/],
   ])("reports %s", (_, one, problem) => {
     expect(violationsOf([one], history()).join("; ")).toMatch(problem);
   });

@@ -39,16 +39,20 @@ function wrongWrite(
     case "unknown":
       return undefined;
     case "conflict":
-      return first?.outcome === "committed" ? `a conflict, but ${first.txId} committed` : undefined;
+      return first?.outcome === "committed"
+        ? `the response was a conflict, but transaction ${first.txId} committed`
+        : undefined;
     case "stored":
     case "outcome": {
       const { txId } = answer;
       const logged = log.transactions[txId - 1];
-      if (first === undefined || logged === undefined) return "it was acknowledged and is not in the log";
+      if (first === undefined || logged === undefined) return "it was acknowledged, but is not in the log";
       const isIt = id === undefined ? logged.documents.includes(value) : logged.id === id;
-      if (!isIt) return `transaction ${txId} is another one, it is ${first.txId}`;
+      if (!isIt) return `transaction ${txId} is a different one; the write is transaction ${first.txId}`;
       if (answer.kind === "stored") return undefined;
-      return answer.committed === (first.outcome === "committed") ? undefined : `it ${first.outcome}`;
+      return answer.committed === (first.outcome === "committed")
+        ? undefined
+        : `its outcome was: ${first.outcome}`;
     }
   }
 }
@@ -59,11 +63,11 @@ function wrongRead({ read, minTxId, receivedAt }: ReadObservation, log: LogHisto
     case "get":
       return wasPossible(read.key, read.found, minTxId, maxTxId, log)
         ? undefined
-        : `never so from ${minTxId} to ${maxTxId}`;
+        : `the key was never in this state from ${minTxId} to ${maxTxId}`;
     case "as-of":
       return isDeepStrictEqual(log.at(read.key, read.txId), read.found)
         ? undefined
-        : `was not so at ${read.txId}`;
+        : `the key was not in this state at ${read.txId}`;
     case "history": {
       const versions = log.versions(read.key);
       const shown = read.versions.toReversed();
@@ -72,14 +76,14 @@ function wrongRead({ read, minTxId, receivedAt }: ReadObservation, log: LogHisto
       const newest = shown.at(-1)?.revision ?? 0;
       return isPrefix && next > minTxId && newest <= maxTxId
         ? undefined
-        : `no history from ${minTxId} to ${maxTxId}`;
+        : `the key had no such history from ${minTxId} to ${maxTxId}`;
     }
     case "list": {
       if (read.txId < minTxId || read.txId > maxTxId)
-        return `a list of ${read.txId}, not from ${minTxId} to ${maxTxId}`;
+        return `the list is as of ${read.txId}, which is not from ${minTxId} to ${maxTxId}`;
       return isDeepStrictEqual(log.list(read.txId, read.where), read.documents)
         ? undefined
-        : `not what there was at ${read.txId}: ${JSON.stringify(log.list(read.txId, read.where))}`;
+        : `the list differs from the documents at ${read.txId}: ${JSON.stringify(log.list(read.txId, read.where))}`;
     }
   }
 }

@@ -29,8 +29,8 @@ export interface Member {
 }
 
 /**
- * Node processes of two versions with one nats-server and one folder of checkpoints. Every inspection records alarms that they must not
- * raise.
+ * Node processes of two versions with one nats-server and one folder of checkpoints. Every inspection records the
+ * alarms that nodes raised without a cause.
  */
 export class SkewCluster {
   readonly folder: string;

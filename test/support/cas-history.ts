@@ -43,7 +43,7 @@ export function checkHistory(
       if ((one.revision ?? 0) < newest) problems.push(`${name}: ${one.revision} is older than ${newest}`);
       const known =
         one.revision === null || versions.some((version) => isSame(version, one.revision, one.value));
-      if (!known) problems.push(`${name}: it never was ${one.value} at ${one.revision}`);
+      if (!known) problems.push(`${name}: the key never had ${one.value} at ${one.revision}`);
       continue;
     }
     const at = versions.findIndex((version) => isSame(version, one.txId, one.value));

@@ -32,7 +32,7 @@ async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
   const pick = (count: number): number => Math.floor(random() * count);
   const last = (await cluster.expected()).at(-1)?.txId ?? 1;
   const begin = (index: number): number | undefined =>
-    // At the current position, at the beginning, at a random transaction, and at a future one.
+    // Watchers begin at the current position, at the log's beginning, at a random transaction, or at a future one.
     [undefined, 0, pick(last), last + pick(20)][index % 4];
   const watchers = Array.from({ length: WATCHERS }, (_, index) => {
     const filter = [

@@ -56,7 +56,7 @@ async function openUnreadWatch(from: number): Promise<void> {
   });
 }
 
-/** The times that a new watcher waited for its first event, its first transaction and all of them. */
+/** How long a new watcher waited for its first event, for its first transaction and for all transactions. */
 interface WatchTimes {
   readonly firstMs: number;
   readonly firstTxMs: number;

@@ -99,7 +99,7 @@ public class Scenario {
     same(documents.deleteDefaultDocument("pods", "web", null, null, null, null).getExisted(), true);
     same(documents.deleteDocumentWithHttpInfo("pods", "team a", "web/0?", false, null, null, null).getStatusCode(), 202);
 
-    // null: the client sends no request without a body, but a JSON null is one.
+    // Null as a document: the client refuses to send a request without a body, but accepts a JSON null as its body.
     documents.putDefaultDocument("pods", "nothing", JsonNull.INSTANCE, null, null, null, null);
     Call<Object> nothing = () -> documents.getDefaultDocument(
         "pods", "nothing", null, null, null, null, null, null, null, null, null, null);

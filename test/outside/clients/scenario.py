@@ -61,7 +61,7 @@ refused(404, "NOT_FOUND", lambda: documents.get_document_by_key("pods", "default
 same(documents.delete_default_document("pods", "web").existed, True)
 same(documents.delete_document_with_http_info("pods", "team a", "web/0?", var_await=False).status_code, 202)
 
-# null: the client does not send a body of None, so null is sent as a string, or as an operation.
+# Null as a document: the client sends no body for None, so null is sent as a string or within an operation.
 refused(400, "TX_INVALID", lambda: documents.put_default_document("pods", "nothing", None))
 documents.put_default_document("pods", "nothing", "null", _content_type="text/plain")
 same(documents.get_default_document("pods", "nothing"), None)

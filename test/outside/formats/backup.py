@@ -1,6 +1,6 @@
 """Reads the backup of a log in a folder as docs/log-backup-format.md requires, with Python's standard library only.
 
-Called by itself, it prints the messages of a segment: python backup.py FOLDER/log-ID/NAME.segment
+Run as a program, it prints the messages of a segment: python backup.py FOLDER/log-ID/NAME.segment
 """
 
 import gzip
@@ -47,20 +47,20 @@ def read_segment(path, log_id=None):
     header_end = content.index(b"\n") + 1
     need(header_end <= MOST_LINE and len(content) - end_at <= MOST_LINE, "a line is too long")
     end, header = json.loads(content[end_at:]), json.loads(content[:header_end])
-    need(end["bytes"] == end_at, "it has another size")
-    need(end["sha256"] == hashlib.sha256(content[:end_at]).hexdigest(), "it has another SHA-256")
-    need(header["format"] == "cairn-segment/1", "it is of another format")
+    need(end["bytes"] == end_at, "its size is wrong")
+    need(end["sha256"] == hashlib.sha256(content[:end_at]).hexdigest(), "its SHA-256 is wrong")
+    need(header["format"] == "cairn-segment/1", "its format is not cairn-segment/1")
     need(log_id is None or header["log"]["id"] == log_id, "it is of another log")
     need(os.path.basename(os.path.dirname(path)) == folder_of(header["log"]["id"]), "it is in the folder of another log")
     first, last, offset = header["first"], header["last"], header["log"]["offset"]
-    need((first, last) == (int(name[1]), int(name[2])) and offset < first <= last, "its name has other transactions")
-    need(header["end"].startswith(name[3]), "its name has another anchor")
+    need((first, last) == (int(name[1]), int(name[2])) and offset < first <= last, "its name does not match its transactions")
+    need(header["end"].startswith(name[3]), "its name does not match its anchor")
     need(header["codec"] in ("none", "gzip"), "its codec is unknown")
-    need(name[4] == (str(header["bytes"]) if header["codec"] == "gzip" else None), "its name has another size")
+    need(name[4] == (str(header["bytes"]) if header["codec"] == "gzip" else None), "its name does not match its size")
     body = content[header_end : end_at - 1]
     if header["codec"] == "gzip":
         body = gzip.decompress(body)
-    need(len(body) == header["bytes"] <= MOST_BYTES and content[end_at - 1 : end_at] == b"\n", "its messages have another size")
+    need(len(body) == header["bytes"] <= MOST_BYTES and content[end_at - 1 : end_at] == b"\n", "the size of its messages is wrong")
     messages, at = [], 0
     for position in range(first - offset, last - offset + 1):
         line = LINE.match(body, at)
@@ -70,7 +70,7 @@ def read_segment(path, log_id=None):
         need(body[at - 1 : at] == b"\n", f"message {position} is truncated")
         messages.append((position, int(line[2]), body[begin : at - 1]))
     need(at == len(body) and end["messages"] == len(messages), "something follows the last message")
-    need(anchor(messages[-1]) == header["end"], "its last message has another anchor")
+    need(anchor(messages[-1]) == header["end"], "its last message does not match its anchor")
     return header, messages
 
 
@@ -84,7 +84,7 @@ def read_backup(store, log_id):
         before = held.get(messages[0][0] - 1)
         need(header["before"] is None or before is None or header["before"] == anchor(before), f"{name} does not continue the one before it")
         for message in messages:
-            need(held.setdefault(message[0], message) == message, f"{name} has another message {message[0]}")
+            need(held.setdefault(message[0], message) == message, f"{name} differs from another segment in message {message[0]}")
         ends[messages[-1][0]] = header["end"]
     need(all(anchor(held[position]) == end for position, end in ends.items()), "segments are of different histories")
     found = [held[position] for position in sorted(held)]

@@ -32,23 +32,23 @@ def manifest(store, name):
     need(text == f'{checked},\n "sha256": "{sha256}"\n}}\n', "the manifest's checksum is wrong")
     value = json.loads(text)
     tx_id, taken_at = NAME.fullmatch(name).groups()
-    need(value["txId"] == int(tx_id) and value["anchor"]["txId"] == value["txId"], "it has another transaction")
-    need(value["takenAt"].replace(":", "-") == taken_at, "it was taken at another time")
+    need(value["txId"] == int(tx_id) and value["anchor"]["txId"] == value["txId"], "its name does not match its transaction")
+    need(value["takenAt"].replace(":", "-") == taken_at, "its name does not match its time")
     need(value["archive"]["name"] == f"{name}.tar", "it names another archive")
     listed = [file["name"] for file in value["files"]]
-    need(len(set(listed)) == len(listed) and all(map(PLAIN.fullmatch, listed)), "its names are not plain, or are there twice")
-    need(listed == sorted(listed), "its names are not in order")
+    need(len(set(listed)) == len(listed) and all(map(PLAIN.fullmatch, listed)), "its file names are not plain, or are repeated")
+    need(listed == sorted(listed), "its file names are not in order")
     need(len(value["chains"]) <= 250 and all(one["txId"] <= value["txId"] for one in value["chains"]), "its chains continue beyond it")
-    need(value["format"]["archive"] in ("tar/1", "tar+gzip/1"), "its archive is of another format")
+    need(value["format"]["archive"] in ("tar/1", "tar+gzip/1"), "the format of its archive is unknown")
     return value
 
 
 def unpack(store, value, folder):
     """Unpacks the archive and checks every byte of it."""
     path = f"{store}/{value['archive']['name']}"
-    need(os.path.getsize(path) == value["archive"]["bytes"], "the archive has another size")
+    need(os.path.getsize(path) == value["archive"]["bytes"], "the archive's size is wrong")
     with open(path, "rb") as file:
-        need(hashlib.sha256(file.read()).hexdigest() == value["archive"]["sha256"], "the archive has another SHA-256")
+        need(hashlib.sha256(file.read()).hexdigest() == value["archive"]["sha256"], "the archive's SHA-256 is wrong")
     left = {file["name"]: file for file in value["files"]}
     mode = "r:gz" if value["format"]["archive"] == "tar+gzip/1" else "r:"
     with tarfile.open(path, mode) as archive:
@@ -57,8 +57,8 @@ def unpack(store, value, folder):
             need(entry.isreg() and listed is not None, f"{entry.name} is not in the manifest")
             need((entry.mode, entry.uid, entry.gid, entry.mtime) == (0o644, 0, 0, 0), f"{entry.name} has an owner or a time")
             content = archive.extractfile(entry).read()
-            need(len(content) == listed["bytes"], f"{entry.name} has another size")
-            need(hashlib.sha256(content).hexdigest() == listed["sha256"], f"{entry.name} has another SHA-256")
+            need(len(content) == listed["bytes"], f"the size of {entry.name} is wrong")
+            need(hashlib.sha256(content).hexdigest() == listed["sha256"], f"the SHA-256 of {entry.name} is wrong")
             with open(f"{folder}/{entry.name}", "wb") as file:
                 file.write(content)
     need(not left, f"{', '.join(left)} is not in the archive")

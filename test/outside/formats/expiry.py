@@ -12,7 +12,7 @@ class Expiry:
     def __init__(self, fold):
         self.fold = fold
         self.due = []
-        """Sorted by time and stem, then by revision."""
+        """The due rows, sorted by time and stem, then by revision."""
         self.expired = []
         self.before = []
         self.due_from = None

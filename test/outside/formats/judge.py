@@ -37,7 +37,7 @@ def chains_of(fold, told):
     for value in told:
         history, effects = fold.chains.at(value["txId"])
         if (history.hex(), effects.hex()) != (value["history"], value["effects"]):
-            wrong.append(f"the chains at {value['txId']} are others")
+            wrong.append(f"the chains at {value['txId']} are wrong")
     return wrong
 
 
@@ -124,7 +124,7 @@ def main(task):
     refused = [value[13:] for value in fold.outcomes.values() if value[13:].startswith(b"TX_INVALID")]
     print(
         f"{len(messages)} messages ({counts[0]} committed, {counts[1]} aborted, {len(refused)} of them refused for {len(set(refused))} reasons, {counts[2]} duplicates),"
-        f" {len(rows)} rows of {len(kinds)} kinds, {gone} gone by bounds, {len(names)} checkpoints, {segments} segments: {len(wrong)} wrong"
+        f" {len(rows)} rows of {len(kinds)} kinds, {gone} removed by bounds, {len(names)} checkpoints, {segments} segments: {len(wrong)} wrong"
     )
     for line in wrong[:20]:
         print(f"  {line}")
