@@ -39,7 +39,7 @@ function checkSizes(files) {
   for (const file of files) sizes.set(dirname(file), (sizes.get(dirname(file)) ?? 0) + 1);
   for (const [folder, size] of sizes) {
     if (size > MAX_FILES_PER_FOLDER)
-      problems.push(`${folder} has ${size} files; a folder has at most ${MAX_FILES_PER_FOLDER}.`);
+      problems.push(`${folder} has ${size} files; a folder may have at most ${MAX_FILES_PER_FOLDER}.`);
   }
 }
 

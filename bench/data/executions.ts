@@ -3,7 +3,9 @@ import { join } from "node:path";
 const STATES = ["queued", "running", "completed", "failed"];
 const NODES = 50;
 
-/** Fillings of the 200 characters: ASCII, like nearly all JSON, or half of the characters with two bytes. */
+/**
+ * What fills the 200 characters: ASCII, like nearly all JSON, or text in which every second character has two bytes.
+ */
 export const FILLINGS = { ascii: ". ", twoBytes: "·-" };
 
 /** Returns an execution as a compute network stores it: a state, a node, and a log of 200 characters. */

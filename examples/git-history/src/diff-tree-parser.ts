@@ -29,8 +29,8 @@ export interface HistoryHandler {
 }
 
 /**
- * The number of bytes of a commit's message that are kept: a transaction has space for them even if every one must be escaped (six bytes
- * each).
+ * The maximum number of bytes of a commit's message that are kept: a transaction has space for them even if every one
+ * must be escaped (six bytes each).
  */
 export const MAX_MESSAGE_BYTES = 96 * 1024;
 const MAX_SIGNATURE_BYTES = 4 * 1024;

@@ -1,7 +1,7 @@
 /** Receives a token without its NUL. `bytes` is valid only during the call. `length` is larger if the token was cut. */
 export type TokenHandler = (bytes: Buffer, length: number) => void;
 
-/** The number of bytes of a token that are kept. */
+/** The maximum number of bytes of a token that are kept. */
 export const MAX_TOKEN_BYTES = 1024 * 1024;
 
 /** Splits a byte stream, such as git's `-z` output, at NUL bytes. A token may span any number of chunks. */
