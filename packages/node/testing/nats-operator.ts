@@ -148,7 +148,7 @@ export class NatsOperator {
     await this.deleteStream();
   }
 
-  /** Removes every consumer, as the server does after a time of inactivity. Returns their number. */
+  /** Removes every consumer, as the server does after a period of inactivity. Returns their number. */
   async deleteConsumers(): Promise<number> {
     const consumers = await this.#manager.consumers.list(this.stream).next();
     for (const { name } of consumers) await this.#manager.consumers.delete(this.stream, name);

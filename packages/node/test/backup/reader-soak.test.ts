@@ -79,7 +79,7 @@ describe("a node that follows a backup in S3 with permission only to read and li
         if (round % 5 === 1) await writers[0]?.checkpoint().done;
         if (round % 3 !== 0) continue;
         await scene.stop(reader);
-        // Every other time, it joins from scratch.
+        // Every other time, the reader joins from scratch.
         reader = await startReader(round % 2 === 0 ? "reader" : `reader-${round}`);
       }
       isOver = true;

@@ -156,7 +156,7 @@ describe("wrong usage", () => {
     }
   });
 
-  test("does not include an address without a scheme, which is HTTP", async () => {
+  test("does not include an address without a scheme, which is read as an HTTP address", async () => {
     await using served = await serve();
     const { code, stdout } = await cairn(["status", "--url", served.url.replace("http://", "")]);
     expect([code, stdout]).toEqual([0, expect.stringMatching(/^Phase +ready/m)]);

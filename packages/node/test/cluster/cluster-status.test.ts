@@ -171,7 +171,7 @@ describe("cairn status --cluster", () => {
     expect(stdout).toMatch(/^Phase +ready/m);
   });
 
-  it("refuses options of --cluster without it", async () => {
+  it("has options that are refused without --cluster", async () => {
     const { code, stderr } = await cairn(["status", "--digest"]);
     expect(code).toBe(2);
     expect(stderr).toContain("--digest requires --cluster.");

@@ -208,7 +208,8 @@ describe("nodes that only share a checkpoint store", () => {
       const again = await scene.ready("c", ALONE);
       const { digest } = await again.digest();
       expect(digest).toBe(kept === "the index" ? forged : (await a.digest()).digest);
-      // Either there is no checkpoint of another node, or it is the kept one.
+      // If the checkpoint was kept, there is nothing to save. If the index was kept, no other node's checkpoint is
+      // left.
       const saved = await again.checkpoint().done;
       expect("skipped" in saved).toBe(kept === "the checkpoint");
       expect(await again.status()).toMatchObject({ phase: "ready", index: { divergence: null } });

@@ -102,7 +102,8 @@ describe("an editor with the schema marks", () => {
   ]);
   const mistakes = MISTAKES.filter(({ title }) => !title.startsWith("syntax:"));
 
-  test("nothing in the base of the mistakes", () => expect(refusals(whole)).toEqual([]));
+  test("nothing in the configuration to which the mistakes are added", () =>
+    expect(refusals(whole)).toEqual([]));
 
   test.each(mistakes.filter(({ title }) => !ONLY_THE_READER.has(title)))("$title", ({ input }) => {
     expect(refusals(merge(whole, documentOf(input)))).not.toEqual([]);

@@ -100,7 +100,7 @@ export async function foreign({ store, chance }: Damaged): Promise<string> {
   else if (kind === "pipe") execFileSync("mkfifo", [target]);
   else await mkdir(target);
   if (kind === "full folder") await writeFile(path.join(target, `${NEVER_TAKEN}.json`), "{}");
-  // It is old, so that it can be mistaken for a dead writer's leftover.
+  // The entry is old, so that it can be mistaken for a dead writer's leftover.
   if (chance.next() < 0.5) await utimes(target, 1, 1);
   return `a foreign ${kind} ${JSON.stringify(name)}`;
 }

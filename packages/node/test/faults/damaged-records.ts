@@ -5,7 +5,7 @@ import { extendedRecord, type ForgedEntry, forgeArchive, sha256 } from "./forged
 import { spoilRecord } from "./odd-values.ts";
 import { sealedManifest } from "../support/sealed-manifest.ts";
 
-/** The maximum size in bytes of a manifest that is rewritten. A larger one is treated as an empty one. */
+/** The maximum size in bytes of a manifest that is parsed. A larger one is treated as an empty one. */
 const LONGEST_MANIFEST = 200_000;
 
 /** Copies a checkpoint under the name of a newer one, with a matching manifest. */

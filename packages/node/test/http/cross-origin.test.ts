@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { serve } from "./served-node.ts";
 
-describe("a name that is not this machine's", () => {
-  it("is refused if no token is required, so that no page can rebind its name to this machine", async () => {
+describe("the name in a request's Host header", () => {
+  it("is refused if it is not this machine's and no token is required, so that no page can rebind its name to this machine", async () => {
     await using served = await serve();
     for (const host of [
       "evil.example",

@@ -159,7 +159,7 @@ describe("POST /api/v1/tx/batch", () => {
     expect(served.logged).toEqual([]);
   });
 
-  test("must be NDJSON", async () => {
+  test("requires NDJSON", async () => {
     await using served = await serve();
     const answer = await served.post("/api/v1/tx/batch", { ops: [] });
     expect(answer.status).toBe(415);

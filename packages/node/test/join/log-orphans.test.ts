@@ -130,7 +130,7 @@ describe("cairn log orphans", () => {
       "1",
     ]);
     const digest = await a.digest();
-    // It is harmless to load them twice, because the ids show that they were applied.
+    // Loading the transactions twice is harmless, because their ids show that they were applied.
     expect((await load(a, (await orphans("a")).stdout)).code).toBe(0);
     expect(await a.digest()).toEqual(digest);
     await a.close();

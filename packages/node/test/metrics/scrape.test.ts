@@ -267,7 +267,7 @@ it("a node is queried once for concurrent scrapes, and again for the next one", 
   expect(status).toHaveBeenCalledTimes(2);
 });
 
-/** Returns an object that has a log's methods as own properties, so that some can be replaced. */
+/** Returns an object that has a log's methods as own properties, so that a test can replace some of them. */
 function bound(log: TxLog): TxLog {
   return {
     name: log.name,

@@ -26,7 +26,7 @@ const content = (n: number, version: number): string => `document ${n} as of ${v
 let folder = "";
 let node: CairnNode;
 let store: KvStore;
-/** The last transaction that wrote a first version, and the last one of all. */
+/** The last transaction that wrote a document's first version, and the last transaction of the log. */
 let first: TxId = 0;
 let last: TxId = 0;
 

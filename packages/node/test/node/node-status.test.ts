@@ -39,7 +39,7 @@ it("the status never reports a failed node without its failure, even if the node
   expect(await ask()).toMatchObject({ phase: "failed", failure: { code: "LOG_DIFFERENT" } });
 });
 
-it("the bounds of a log that was not compared yet are not reported as those of the node's log", async () => {
+it("the bounds of a log that has not been compared yet are not reported as those of the node's log", async () => {
   const parts: StatusParts = {
     phase: "ready",
     reportedPhase: "ready",

@@ -18,7 +18,7 @@ const scenes: Readonly<Record<string, () => Promise<void>>> = {
     for (const groups of [
       [[50], [9_000, 30, 4_000], [70_000], Array.from({ length: 60 }, () => 150)],
       [[20_000], [10, 10], [33_000]],
-      // This is more than LevelDB keeps in memory, so that it continues in another write-ahead log.
+      // These messages are more than LevelDB keeps in memory, so LevelDB continues in another write-ahead log.
       [[2_200_000, 100], [2_200_000], [300], [40_000], [500]],
     ]) {
       const log = await openEmbeddedTxLog({ path });

@@ -35,7 +35,9 @@ export function payload(n: number, size: number): Buffer {
   return Buffer.from(`${n}:`.padEnd(size, `message ${n} `));
 }
 
-/** Returns a batch of the index's scene: the rows `from` up to `to`, and the new number of rows. */
+/**
+ * Returns a batch of the index's scene: the rows from `from` up to but not including `to`, and the new number of rows.
+ */
 export function rows(from: number, to: number): KvOperation[] {
   const added = Array.from({ length: to - from }, (_, n) =>
     put(`row ${from + n}`, `${from + n}`.padEnd(300, "v")),

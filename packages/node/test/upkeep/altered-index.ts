@@ -39,7 +39,7 @@ export async function saveAltered(
         await kv.capture(dir);
         return captured;
       },
-      // It is saved regardless of the content of the store.
+      // The index is saved regardless of the content of the store.
       agrees: () => Promise.resolve(false),
     },
     forced: true,

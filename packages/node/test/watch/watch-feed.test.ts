@@ -189,7 +189,7 @@ describe("a feed that cannot read", () => {
     expect(await readTo(reader, 3)).toMatchObject({ ids: [], cutoff: { reason: "not-ready", txId: 2 } });
   });
 
-  it("also delivers no past changes that were read from such an index", async () => {
+  it("also delivers no past changes that were read from an index that the node has left since", async () => {
     const gate = new EventEmitter();
     fed.append(2_000);
     await using reader = fed.open({ from: 1 });

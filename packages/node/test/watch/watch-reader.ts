@@ -62,7 +62,7 @@ export async function readTo(
   }
 }
 
-/** Returns the numbers from one to another. */
+/** Returns the whole numbers from `from` to `to`, both included. */
 export function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, index) => from + index);
 }

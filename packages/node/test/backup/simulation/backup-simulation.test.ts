@@ -7,7 +7,7 @@ const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 50);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 
 it(
-  `no covered position is ever lost, whatever happens to any nodes (${SEEDS} seeds)`,
+  `no covered position is ever lost, whatever happens to the nodes (${SEEDS} seeds)`,
   { timeout: 180_000 + SEEDS * 5_000 },
   async () => {
     let [messages, merged] = [0, 0];

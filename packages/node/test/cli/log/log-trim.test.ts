@@ -34,7 +34,7 @@ async function fill(): Promise<void> {
 }
 
 describe("cairn log trim", () => {
-  it("removes nothing, with a reason, until a checkpoint is verified", async () => {
+  it("removes nothing, and gives the reason, until a checkpoint is verified", async () => {
     await fill();
     const refused = await run("log", "trim", "-e", SHARED);
     expect(refused).toMatchObject({ code: 0, stderr: "" });

@@ -108,7 +108,7 @@ describe("problem details", () => {
     expect(answer).toMatch(/^HTTP\/1\.1 417 [^]*application\/problem\+json[^]*"status":417/);
   });
 
-  it("do not change successful responses, and list both headers in the Vary header of errors", async () => {
+  it("leave successful responses unchanged, and make the Vary header of errors list both Origin and Accept", async () => {
     await using served = await serve({ corsOrigins: ["https://page.example"] });
     await served.put("/api/v1/pods/x", 1);
     const found = await served.raw("GET", "/api/v1/pods/x", { headers: { accept: PROBLEM } });

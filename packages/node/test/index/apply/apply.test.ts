@@ -22,8 +22,8 @@ function freshDir(): string {
   return path.join(folder, String(counter));
 }
 
-describe("the index, as a pure function of the log,", () => {
-  it("equals a fold of the transactions, however the log is divided and on either store", async () => {
+describe("the index", () => {
+  it("is a pure function of the log: it equals a fold of the transactions, however the log is divided and on either store", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(transaction, { minLength: 1, maxLength: 25 }),

@@ -20,7 +20,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
-/** Starts a server with these users (`node`, … with the password `n`), and an `admin` with all permissions. */
+/** Starts a server with these users and an `admin` with all permissions. The password of each is `n`. */
 async function serverWith(users: Readonly<Record<string, string>>): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "cairn-permissions-"));
   cleanups.push(() => rm(folder, { recursive: true }));
