@@ -100,7 +100,7 @@ it("a node that was started without its cluster's log warns as soon as it is rea
     msg: message,
   });
 
-  // It warns again after a restart, for as long as nothing has been written to its log.
+  // The node warns again after a restart, for as long as nothing has been written to its log.
   await astray.stop();
   const again = await start("astray", "shared");
   expect((await again.status()).log.warnings).toMatchObject([{ code: "LOG_DIFFERENT" }]);

@@ -63,7 +63,7 @@ describe("another history that ends at the same position with the same transacti
     await expectNew(a);
   });
 
-  it("is not joined from a checkpoint of the lost history", async () => {
+  it("is never joined by restoring a checkpoint of the lost history", async () => {
     await saveCheckpoint(a);
     await a.close();
     await forkHistory();

@@ -107,7 +107,7 @@ describe("a message that another program published to the log", () => {
     const { txId } = await a.submit({ ops, id: "mine" });
     expect(await a.await(txId)).toMatchObject({ committed: true });
     expect(await values(a)).toMatchObject({ wanted: 1 });
-    // It is applied once, however often it is sent.
+    // The transaction is applied once, however often it is sent.
     const again = await a.submit({ ops, id: "mine" });
     expect(await a.await(again.txId)).toMatchObject({ committed: true });
     expect(

@@ -22,7 +22,7 @@ export interface Fault {
 }
 
 /**
- * The number of bytes at the end of a table within which it is damaged. Every reader needs these bytes. A byte that is
+ * The number of bytes at the end of a damaged table that are changed. Every reader needs these bytes. A byte that is
  * changed elsewhere may hide a row until the node scrubs its tables.
  */
 const TABLE_END_BYTES = 4_096;
@@ -141,7 +141,7 @@ async function damageCheckpoint({ cluster, picks }: Occurrence): Promise<void> {
   await damageFile(path.join(cluster.checkpoints, picks.of([first, second, ...rest])), picks, 1);
 }
 
-/** Changes one byte anywhere in a file, or its last `bytes` if that is more than one. */
+/** Changes one byte anywhere in a file or, if `bytes` is more than 1, all of the file's last `bytes`. */
 async function damageFile(file: string, picks: Picks, bytes: number): Promise<void> {
   const handle = await open(file, "r+").catch(() => undefined);
   // Retention or compaction may have removed the file.

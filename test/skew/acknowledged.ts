@@ -34,7 +34,9 @@ export class AcknowledgedHistory {
       : `${id} and ${earlier.id} were both acknowledged as transaction ${txId}`;
   }
 
-  /** Returns a sentence for each transaction for which `transactionOf` returns another id than the acknowledged one. */
+  /**
+   * Returns a sentence for each transaction for which `transactionOf` returns a different id from the acknowledged one.
+   */
   lost(transactionOf: (id: string) => number | undefined): string[] {
     return [...this.#transactions]
       .filter(([txId, { id }]) => transactionOf(id) !== txId)

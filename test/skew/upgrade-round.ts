@@ -113,8 +113,8 @@ export class UpgradeRound {
   }
 
   /**
-   * Compares all nodes while both versions run, with the command of each version, which rebuilds for nodes of its own
-   * version.
+   * Compares all nodes with the command of each version while both versions run. A command's rebuild is compared with
+   * the nodes of its own version.
    */
   async #compareNodes(): Promise<void> {
     const [member] = this.#cluster.members;

@@ -91,8 +91,8 @@ async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
 }
 
 /**
- * Expects that a watcher received the part of the log in the segment, or the part before a rollback that was reported
- * to the watcher.
+ * Expects a watcher to have received the segment's part of the log or, if a rollback was reported to the watcher, that
+ * part of the log before the rollback.
  */
 function expectSuffix(
   { from, lastTxId, seen, ended }: WatchedSegment,

@@ -12,7 +12,7 @@ LATER = ("superseded", "sweep", "cleaned", "pruned")
 
 
 def read_index(folder):
-    """Reads all rows, from a copy of the folder, since LevelDB writes when it opens one."""
+    """Reads all rows. Works on a copy of the folder, since LevelDB writes to a database when it opens it."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = shutil.copytree(folder, f"{scratch}/index", ignore=shutil.ignore_patterns("unchecked", "LOCK"))
         with plyvel.DB(copy, paranoid_checks=True) as database:

@@ -38,7 +38,7 @@ async def jetstream(url, stream):
 
 
 def embedded(folder):
-    """Returns the messages and the log id, from a copy of the folder, since LevelDB writes when it opens one."""
+    """Returns the messages and the log id. Works on a copy of the folder, since LevelDB writes to a database when it opens it."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = shutil.copytree(folder, f"{scratch}/log")
         with plyvel.DB(copy, paranoid_checks=True) as database:
@@ -57,7 +57,7 @@ def read_embedded(rows):
             if messages and position != messages[-1][0] + 1:
                 raise Damaged(f"message {messages[-1][0] + 1} is missing")
             messages.append((position, int.from_bytes(value[:8], "big") * 10**6, value[8:]))
-            # Only nodes write to it, so that every message must be readable.
+            # Only nodes write to an embedded log, so every message must be readable.
             frame.read(value[8:])
         elif key[:1] == b"\2" and len(key) == 9:
             if value[:8] != rows[key[1:]][:8]:

@@ -1,7 +1,10 @@
 import { join } from "node:path";
 import { NodeProcess } from "../../support/cairn-process.ts";
 
-/** Returns a node's /metrics right after its start, and after it has written, saved, verified, refused and backed up its log. */
+/**
+ * Returns a node's /metrics twice: right after its start, and after it has written documents, refused requests, saved
+ * and verified a checkpoint, and backed up its log.
+ */
 export async function metricsOfNode(folder: string): Promise<string[]> {
   const checkpointer = { "log-backup": { every: "PT0.3S" } };
   const config = {
