@@ -5,7 +5,7 @@ const MANY = "many";
 const FEW_EXECUTIONS = 10_000;
 const FEWEST = "1,000";
 
-/** The start on an index with many executions, and lists of them, compared with an index with few. */
+/** The start of a node on an index with many executions, and lists of executions, compared with an index with few. */
 export const restart: Row = {
   name: "restart",
   title: "a start until ready with every counter known, and lists of 100, with many executions against few",
@@ -14,8 +14,8 @@ export const restart: Row = {
     const make = async (size: number): Promise<{ dir: string; count: number }> => {
       const dir = workspace.fresh(`executions-${size}`);
       await workspace.run("make executions", { dir, count: size, each: 500, indexed: true });
-      // The first start flushes the data that the previous process had only in its write-ahead log, whose amount does
-      // not depend on the size.
+      // The first start flushes the data that the previous process had only in its write-ahead log. The amount of this
+      // data does not depend on the number of executions.
       await workspace.run("restart node", { dir, count: size });
       return { dir, count: size };
     };

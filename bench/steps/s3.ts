@@ -27,7 +27,7 @@ export async function saveToS3(input: {
   readonly dir: string;
 }): Promise<Figures> {
   const store = s3Store(input.place);
-  // Connects and probes the service, as a node has done before it saves.
+  // Connects and probes the service, because a node has already done so when it saves.
   await store.create("warm.json", "{}");
   const figures = await measured(async () => {
     const outcome = await takeCheckpoint({

@@ -33,7 +33,7 @@ export function pathName(path: Buffer): PathName {
 /** Returns the path with this name: the inverse of {@link pathName}. Throws a {@link HistoryError} for a shortened name. */
 export function pathOfName(name: string): Buffer {
   if (name.includes(SHORTENED)) {
-    throw new HistoryError(`The name ${name} is a shortened one, which does not tell its path.`, {
+    throw new HistoryError(`The name ${name} was shortened, so the path cannot be derived from it.`, {
       hint: "Use the `path` of its document.",
     });
   }

@@ -26,7 +26,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
         for (const name of await folder.names()) {
           if (!name.startsWith(prefix)) continue;
           const file = await folder.withLatest(name, (handle) => handle.stat());
-          // It is undefined if the file was removed in the meantime.
+          // The result is undefined if the file was removed in the meantime.
           if (file !== undefined) {
             found.push({ name, bytes: file.result.size, modifiedAt: Math.floor(file.result.mtimeMs) });
           }
