@@ -166,7 +166,7 @@ describe("a node that joins a log on NATS", () => {
     expect(failure?.hint).toContain("cairn log status names the command");
   });
 
-  it("joins a trimmed log from a checkpoint, and reports the missing transactions if there is none", async () => {
+  it("joins a trimmed log from a checkpoint, and reports the missing transactions if there is no checkpoint", async () => {
     const a = await started("a");
     await put(a, 0, 10, "x");
     await a.checkpoint().done;

@@ -112,7 +112,7 @@ describe("an embedded log that was damaged on disk", () => {
     expect(damaged).toBeGreaterThan(0);
   });
 
-  it("is refused before LevelDB opens it, which may end the process over a damaged table", async () => {
+  it("is refused before LevelDB opens it, because LevelDB may end the process over a damaged table", async () => {
     await write(20);
     await using(async (log) => await log.bounds());
     await damage(".ldb");

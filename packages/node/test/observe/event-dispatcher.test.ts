@@ -74,7 +74,7 @@ it("a dispatcher reports an abort as NOT_READY, and an unexpected error as INTER
   expect(failed[1]?.error.cause).toBe(unexpected);
 });
 
-it("a dispatcher continues when a listener throws or rejects, without effects on other listeners and the task", async () => {
+it("a dispatcher continues when a listener throws or rejects, without effects on other listeners or the task", async () => {
   const thrown = new Error("observer");
   const rejected = new Error("async observer");
   const { events, told, errors } = listened(

@@ -86,7 +86,7 @@ it("a scrub ends during a pause without reporting damage", async () => {
   expect(suspected).toEqual([]);
 });
 
-it("a scrub is off without a period, and if the index is not on disk", () => {
+it("a scrub is off if it has no period, or if the index is not on disk", () => {
   const parts = {
     events: new EventDispatcher(() => undefined),
     logger: pino({ level: "silent" }),

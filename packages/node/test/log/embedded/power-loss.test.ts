@@ -188,7 +188,7 @@ describe("an open embedded log", () => {
   });
 });
 
-describe("a damaged embedded log whose appends were all acknowledged", () => {
+describe("an embedded log with damage that no power loss explains", () => {
   let folder: string;
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
