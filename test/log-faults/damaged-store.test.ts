@@ -107,7 +107,7 @@ describe("a log whose server's message file was damaged", () => {
     expect(documents).toHaveLength(txId - 1);
   });
 
-  it("is not mistaken for a new log when the damage has emptied it, if a node knows more, even once another node has written to it", async () => {
+  it("is not mistaken for a new log if it is now empty: a node that knows more halts, even once another node has written to the log", async () => {
     await saveCheckpoint(a);
     await a.close();
     await damageStore(() => Buffer.alloc(0));

@@ -116,7 +116,7 @@ describe("a stream that was deleted", () => {
   });
 
   it("and created again and immediately written to never confirms a transaction as part of the old history", async () => {
-    // The new log is short, so that the index has applied its positions already.
+    // The new log is short, so the index has already applied messages at all of its positions.
     await scene.operate(async (operator) => {
       await operator.deleteStream();
       await operator.makeForeignStream(["foreign"]);
