@@ -54,7 +54,7 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
       expect((await takeMessages(log, 6, 5)).map(({ position }) => position)).toEqual([6, 7, 8, 9, 10]);
     });
 
-    it("yields only the remaining messages to a reader of trimmed ones", async () => {
+    it("yields only the remaining messages to a reader that requests trimmed ones", async () => {
       await trim(6);
       expect((await takeMessages(log, 1, 5)).map(text)[0]).toBe("message 6");
     });

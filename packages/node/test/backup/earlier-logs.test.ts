@@ -109,7 +109,7 @@ describe("a log that continues other logs with backups", () => {
     await store.close();
   });
 
-  it("moves aside an index beyond the point where the first log was continued, and reports its orphans", async () => {
+  it("makes a node move aside an index beyond the point where the first log was continued, and report its orphans", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     const last = await put(a, 0, 10, "one");
     await backedUp(a, last);
@@ -133,7 +133,7 @@ describe("a log that continues other logs with backups", () => {
     expect(await beyond.get({ bucket: "things", namespace: "default", name: "k9" })).toBeUndefined();
   });
 
-  it("moves aside an index of another history of an earlier log, even if it ends before the backup", async () => {
+  it("makes a node move aside an index of another history of an earlier log, even if the index ends before the backup", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 3, "common");
     await scene.stop(a);

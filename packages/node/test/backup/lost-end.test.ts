@@ -21,7 +21,7 @@ async function ready(node: CairnNode): Promise<void> {
   await vi.waitFor(() => expect(node.phase).toBe("ready"), { timeout: 30_000 });
 }
 
-describe("a log that has a backup, after it lost its end or its end was abandoned", () => {
+describe("a log with a backup, once the log's end is lost or abandoned,", () => {
   let scene: ClusterScene;
   beforeEach(async () => {
     scene = await ClusterScene.open();
@@ -71,7 +71,7 @@ describe("a log that has a backup, after it lost its end or its end was abandone
     expect(await b.get(key("k8"))).toMatchObject({ json: '"new"' });
   });
 
-  it("gets a new backup if it has lost everything that is in the present one", async () => {
+  it("gets a new backup if the log has lost everything in its present backup", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await backedUp(a, await put(a, 0, 3, "kept"));
     await scene.stop(a);

@@ -78,7 +78,7 @@ it("while writing continues, a checkpoint contains exactly the transactions that
   expect((await listCheckpoints(store)).checkpoints).toHaveLength(4);
 });
 
-it("a node that is configured to save when it stops saves everything that was indexed before its index is closed", async () => {
+it("before its index is closed, a node that is configured to save on stopping saves everything that was indexed", async () => {
   const { node, store, verify } = await scene(true);
   const { txId } = await node.submit({ ops: [["put", "things", "default/last", 1]] });
   await node.await(txId);

@@ -199,7 +199,7 @@ describe("a node", () => {
     expect(await run(served, ["status"])).toMatchObject({ code: 0 });
   });
 
-  test("that has failed makes status exit with 3 after printing it", async () => {
+  test("that has failed is shown by status, which then exits with 3", async () => {
     await using served = await serve();
     served.node.phase = "failed";
     served.node.failure = { code: "LOG_DIFFERENT", message: "It is another log.", hint: "Look at it." };

@@ -307,7 +307,7 @@ describe("a watch", () => {
     expect(reconnects).toBeGreaterThan(3);
   });
 
-  it("continues at the next node if one stops before it sends anything", async () => {
+  it("continues at the next node if a node stops before it sends anything", async () => {
     const { txId: from } = await client().put("watched", "begin", 0);
     await client().put("watched", "k", "after");
     const stopping = createServer((_, response) => {

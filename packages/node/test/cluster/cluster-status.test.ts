@@ -88,7 +88,7 @@ describe("cairn status --cluster", () => {
     );
   });
 
-  it("shows both of two nodes with the same id, and reports it", async () => {
+  it("shows both of two nodes with the same id, and reports the shared id", async () => {
     await scene.ready("a");
     await scene.ready("a", { place: "another-a" });
     const { stdout } = await scene.status();

@@ -59,7 +59,7 @@ async function upToDate(nodes: readonly CairnNode[], txId: number): Promise<void
 }
 
 describe("cairn status --cluster --digest over nodes of two index versions", () => {
-  it("compares nodes of one version only, and reports that the others have another one", async () => {
+  it("compares nodes of one version only, and reports that the other nodes have a different version", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     const c = await nodeOfOtherVersion("c", DIGEST);

@@ -92,7 +92,7 @@ it("a killed node is reported as missing until it is started again, and a stoppe
   expect(await scene.status()).toMatchObject({ code: 0, stderr: "" });
 });
 
-it("a store that fails and files of an index that were removed are in the notes", async () => {
+it("a failing store and removed files of an index are reported in the notes", async () => {
   let isAway = false;
   const store = faultyStore(memoryStore(), { fail: () => (isAway ? unreachable() : undefined) });
   const a = await scene.ready("a", { store });

@@ -28,7 +28,7 @@ describe("a semaphore", () => {
     }
   });
 
-  it("admits up to its limit, and the next waiter as soon as any holder releases it", async () => {
+  it("admits as many holders as its limit allows, and the next waiter as soon as any holder releases it", async () => {
     const { order, releases } = acquirers(new Semaphore(2), 5);
     await setImmediate();
     expect(order).toEqual([0, 1]);
@@ -41,7 +41,7 @@ describe("a semaphore", () => {
     expect(order).toEqual([0, 1, 2, 3, 4]);
   });
 
-  it("admits immediately again after all holders have released it", async () => {
+  it("admits holders immediately again after all earlier ones have released it", async () => {
     const semaphore = new Semaphore(2);
     const first = await semaphore.acquire();
     const second = await semaphore.acquire();

@@ -78,7 +78,7 @@ test("null removes the value of a source with lower precedence, and a module tha
   expect(await problemsOf({ json: JSON.stringify(file), edn: "{:site/store nil}" })).toEqual([]);
 });
 
-test("the error for programs names the first problem and has all of them", async () => {
+test("the error for programs names the first problem and contains all of them", async () => {
   const problems = await problemsOf({ json: '{"cairn/http-server": {"hots": 1, "prot": 2}}' });
   const error = new ConfigError(problems);
   expect(error.code).toBe("CONFIG_INVALID");
@@ -159,7 +159,7 @@ test.each([
   expect(problems.map(({ code }) => code)).toEqual(["CONFIG_SYNTAX"]);
 });
 
-test("more than a megabyte is refused before it is parsed", async () => {
+test("a configuration larger than a megabyte is refused before it is parsed", async () => {
   const [problem] = await problemsOf({ edn: `{:a "${"x".repeat(1024 * 1024)}"}` });
   expect(problem?.message).toBe("A configuration must not be larger than 1048576 bytes.");
 });

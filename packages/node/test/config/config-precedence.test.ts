@@ -60,7 +60,7 @@ describe("precedence:", () => {
     expect((await createSystem(config)).checkpointer?.store.location).toBe("s3://cairn-dev");
   });
 
-  test("another kv-store by -e keeps the checkpointer, which both have", async () => {
+  test("another kv-store by -e keeps the checkpointer, which both kv-stores have", async () => {
     const config = await configOf({
       edn: "{:cairn/index-store {:kv-store {:cairn/module cairn.memory/->kv-store}}}",
     });

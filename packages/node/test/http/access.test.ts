@@ -16,7 +16,7 @@ const GUARDED = [
 ] as const;
 
 describe("with an auth token", () => {
-  test.each(GUARDED)("%s %s requires it", async (method, path) => {
+  test.each(GUARDED)("%s %s requires the token", async (method, path) => {
     await using served = await serve({ authToken: "s3cret" });
     for (const authorization of [
       undefined,
@@ -40,7 +40,7 @@ describe("with an auth token", () => {
     expect(served.node.submitted).toEqual([]);
   });
 
-  test("health does not require it", async () => {
+  test("health does not require the token", async () => {
     await using served = await serve({ authToken: "s3cret" });
     for (const path of ["/health/live", "/health/ready"]) {
       expect((await served.fetch(path)).status).toBe(200);

@@ -27,7 +27,7 @@ describe("starting", () => {
     },
   );
 
-  test("on all addresses returns one that can be reached", async () => {
+  test("on all addresses returns an address that can be reached", async () => {
     await using served = await serve({ host: "0.0.0.0" });
     expect(served.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
     expect((await served.fetch("/health/live")).status).toBe(200);

@@ -40,7 +40,7 @@ describe("a wait for a transaction to be indexed", () => {
     await expect(waiting).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("ends with that error even if it begins after the stop, except for an indexed transaction", async () => {
+  it("ends with the node's error even if the wait begins after the stop, except for an indexed transaction", async () => {
     const position = new IndexPosition();
     position.set(3);
     position.fail(new CairnError("NOT_READY", "The node is stopping."));

@@ -84,7 +84,7 @@ describe("a follower of a log", () => {
     expect(log.readings).toBeGreaterThan(8);
   });
 
-  it("survives an unreachable log, and reports when it becomes unreachable and reachable again", async () => {
+  it("survives an unreachable log, and reports when the log becomes unreachable and reachable again", async () => {
     await append(2, 3);
     log.faults.unreachable = true;
     const following = follow(99);

@@ -71,7 +71,7 @@ describe("an evicted document", () => {
     expect(evictions[0]?.segmentsUntil).toBe(new Date(newest + 3_600_000).toISOString());
   });
 
-  it("is listed without a time if segments are kept, and with none once they are gone", async () => {
+  it("is listed without a time if segments are kept, and without segments once they are gone", async () => {
     const { scene, node, log, txId } = await evicted("all");
     const target = await backupTarget(scene, log);
     await writeRuns(target, 1, 8, 15);

@@ -90,7 +90,7 @@ describe("a node on the embedded log", () => {
     });
   });
 
-  it("moves an index that cannot be opened aside and rebuilds it", async () => {
+  it("moves aside an index that cannot be opened, and rebuilds it", async () => {
     const first = await start();
     await first.ready;
     await put(first, "a", 1);

@@ -40,7 +40,7 @@ async function stalled(node: CairnNode, phase: string): Promise<string> {
 }
 
 describe("a node whose nats-server is frozen", () => {
-  it("reports in its status, and once in its log, what it waits for while it is ready, and that it continues", async () => {
+  it("reports in its status, and once in its log, what it waits for while it is ready, and that it has made progress again", async () => {
     const node = await scene.ready("a", { stall: SOON, logger: logger() });
     const txId = await put(node, 0, 3, "x");
     // With this short limit, a slow start may have been reported.

@@ -49,7 +49,7 @@ it("a dispatcher gives concurrent tasks different runs", () => {
   ]);
 });
 
-it("a dispatcher reports a task that throws as failed, throws the same error, and knows that it was reported", async () => {
+it("a dispatcher reports a task that throws as failed, throws the same error, and remembers that the error was reported", async () => {
   const { events, told } = listened();
   const error = new CairnError("STORE_FULL", "Full.");
   await expect(events.observe("trim", () => Promise.reject(error))).rejects.toBe(error);

@@ -97,7 +97,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     });
   });
 
-  it("is trimmed by a node that verifies its checkpoints, and the node reports both", async () => {
+  it("is trimmed by a node that verifies its checkpoints, and the node reports the verification and the trimming", async () => {
     const scene = await trimScene(kind);
     const node = await scene.start("node", { verifyEvery: 200, trim: { keep: 1 } });
     await node.ready;
@@ -141,7 +141,7 @@ describe("the part of a log that may be trimmed", () => {
     );
   });
 
-  it("ignores marks of other archives and checkpoints of other versions", async () => {
+  it("does not depend on marks of other archives, or on checkpoints of other versions", async () => {
     const scene = await trimScene("embedded");
     const [older, newer] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -157,7 +157,7 @@ describe("the part of a log that may be trimmed", () => {
     });
   });
 
-  it("ignores checkpoints that do not agree with the log", async () => {
+  it("does not depend on checkpoints that do not agree with the log", async () => {
     const scene = await trimScene("embedded");
     const [older, newer] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -203,7 +203,7 @@ describe("the part of a log that may be trimmed", () => {
     });
   });
 
-  it("is an error if a store does not respond, and nothing is trimmed", async () => {
+  it("cannot be determined if a store does not respond, and nothing is trimmed", async () => {
     const scene = await trimScene("embedded");
     const [older] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -214,7 +214,7 @@ describe("the part of a log that may be trimmed", () => {
     expect(await log.bounds()).toMatchObject({ first: 1 });
   });
 
-  it("is an error for a missing log, and for one that cannot be trimmed", async () => {
+  it("cannot be determined for a missing log, or for one that cannot be trimmed", async () => {
     const scene = await trimScene("embedded");
     const log = await open(scene);
     await expect(planTrim(trimOptions(scene, log))).rejects.toMatchObject({ code: "NOT_FOUND" });

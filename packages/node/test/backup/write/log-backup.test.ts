@@ -177,7 +177,7 @@ it("a backup cannot determine the exposed transactions once the log has lost its
   expect(backup.status(2).exposed.transactions).toBeNull();
 });
 
-it("a backup that is stopped during an upload aborts it, and reports that", async () => {
+it("a backup that is stopped during an upload aborts the upload, and reports the abort", async () => {
   const steps = new EventEmitter();
   const uploading = once(steps, "uploading");
   faults.before = async ({ method }) => {

@@ -113,7 +113,7 @@ describe("a look at a log's backup", () => {
     expect(await scene.segments()).toHaveLength(1);
   });
 
-  it("knows the size of a segment that another node has just written, and merges it", async () => {
+  it("knows the size of a segment that another node has just written, and merges the segment", async () => {
     faults.before = async ({ method }: StoreCall) => {
       // The other node has a longer name, so its segment is also longer.
       if (method !== "upload") return;

@@ -70,7 +70,7 @@ describe("checkpoints in a folder", () => {
     expect(text).toContain("a\\u001b[2J\\u0007");
   });
 
-  test("are reported together with the usable ones if they are unusable", async () => {
+  test("that are unusable are reported together with the usable ones", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     await rm(join(dir, "store", `${newer}.tar`));
     await copyFile(join(dir, "store", `${older}.json`), join(dir, "store", "notes.txt"));
@@ -157,7 +157,7 @@ describe("checkpoint restore", () => {
     expect(await readdir(join(dir, "out"))).toEqual(["mine"]);
   });
 
-  test("--at-tx uses the newest at or before a transaction, and falls back to the one before it", async () => {
+  test("--at-tx uses the newest checkpoint at or before a transaction, and falls back to the next older one", async () => {
     const [, second = ""] = await saveCheckpoints(5, 8, 12);
     const { stderr: notice } = await run("restore", "store", "--at-tx", "11", "-o", "out");
     expect(notice).toMatch(/^notice: .* before transaction 11: .*, and no log backup .*\n$/);
@@ -268,7 +268,7 @@ test.each([
   }
 });
 
-test("a path below a file is refused like an occupied one", async () => {
+test("a path below a file is refused like an occupied path", async () => {
   await saveCheckpoints(5);
   await writeFile(join(dir, "file"), "");
   const { code, stderr } = await run("restore", "store", "-o", "file/out");

@@ -83,7 +83,7 @@ describe("cairn checkpoint verify", () => {
     expect((await run("checkpoint", "show", "./cairn-data/checkpoints")).stdout).toMatch(/Verified +yes/);
   });
 
-  it("makes a node verify its newest checkpoint, or one by name", async () => {
+  it("makes a node verify its newest checkpoint, or a named one", async () => {
     await fill();
     const node = await startNode(
       { "cairn/node": { id: "n" } },

@@ -86,7 +86,7 @@ describe("start", () => {
     expect(await readdir(dir)).toEqual([]);
   });
 
-  test("on a port or an index that is in use exits with 3 and names it", async () => {
+  test("on a port or an index that is in use exits with 3 and names the port or the index", async () => {
     const first = cairn(["start"]);
     const { port } = new URL(await readyUrl(first));
     const samePort = cairn(["start"], { CAIRN_HTTP_PORT: port, CAIRN_DIR: "./other" });

@@ -61,7 +61,7 @@ it("a document expires once its time since the last write has passed, as measure
   ]);
 });
 
-it("a write to a due document keeps it, because expiry follows the transaction's own operations", async () => {
+it("a write to a due document keeps the document, because expiry follows the transaction's own operations", async () => {
   const log = new Log().add(1, ["configure", DONE]).add(2, put("a", "completed"));
   log.add(60 * DAY, ["match", "executions", "default/a", 3], put("a", "completed"));
   const index = await indexOf(log);

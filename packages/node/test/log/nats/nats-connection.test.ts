@@ -101,7 +101,7 @@ describe("a connection to NATS", () => {
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain("wr0ng");
   });
 
-  it("does not quote an address that it cannot parse, which may contain a password", async () => {
+  it("does not quote an address that it cannot parse, because the address may contain a password", async () => {
     const error: unknown = await openNatsTxLog({ servers: "http://alice:wr0ng@host" }).catch(
       (thrown: unknown) => thrown,
     );

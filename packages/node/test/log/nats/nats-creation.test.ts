@@ -190,7 +190,7 @@ describe("the creation of a log on NATS", () => {
     });
   });
 
-  it("publishes on the only subject of a stream that has another one", async () => {
+  it("publishes on the only subject of a stream, even if that is not the default one", async () => {
     await makeStream({ subjects: [`${stream}.events`] });
     await withLog(async (log) => {
       await log.create(bytes);

@@ -8,7 +8,7 @@ import type { TxLog } from "../../../src/log/tx-log.ts";
 import { bytes, text } from "../../../testing/log-messages.ts";
 import { freePort, type NatsTestServer, startNatsServer } from "../../../testing/nats-server.ts";
 
-describe("two domains joined by a leaf node, each with a stream of the log's name", () => {
+describe("a log with a stream of its name in each of two domains, joined by a leaf node,", () => {
   let folder = "";
   let leafPort = 0;
   let hub: NatsTestServer;

@@ -96,7 +96,7 @@ describe("a writer to a log on NATS", () => {
     await other.close();
   });
 
-  it("reports a full log when the stream's limit is reached, and continues when it is raised", async () => {
+  it("reports a full log when the stream's limit is reached, and continues when the limit is raised", async () => {
     const log = await nats.open();
     await nats.manager.streams.update(nats.stream, { max_msgs: 2 });
     await log.append(bytes("one"));

@@ -81,7 +81,7 @@ describe("a stream or a server with limits of its own", () => {
     await more;
   });
 
-  it("causes readers and a warning to report the number of consumers that it allows, and the remedy", async () => {
+  it("makes readers and a warning report the number of consumers that it allows, and the remedy", async () => {
     const { stream } = await made({ max_consumers: 1 });
     const [first, second] = [await open(stream), await open(stream)];
     await first.create(bytes);

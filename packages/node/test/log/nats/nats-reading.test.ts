@@ -49,7 +49,7 @@ describe("a reader of a log on NATS", () => {
     expect(await log.exists()).toBe(false);
   });
 
-  it("detects that the stream was deleted and created again before it yields one of its messages", async () => {
+  it("detects that the stream was deleted and created again before it yields a message of the new stream", async () => {
     const log = await nats.open();
     for (let n = 2; n <= 5; n += 1) await log.append(bytes(`old ${n}`));
     const seen: string[] = [];

@@ -12,7 +12,10 @@ import { type NatsTestServer, startNatsServer } from "../../../testing/nats-serv
 
 const PATIENT = { timeout: 30_000, interval: 50 };
 
-/** Returns the path of a file of an authority, of a server or client with its certificates, or of a stranger with a self-signed one. */
+/**
+ * Returns the path of a certificate or a key: of the authority, of a server or a client whose certificate the authority
+ * has signed, or of a stranger, whose certificate is self-signed.
+ */
 function file(name: "authority" | "server" | "client" | "address" | `${string}-key`): string {
   return fileURLToPath(new URL(`./fixtures/${name}.pem`, import.meta.url));
 }
@@ -111,7 +114,7 @@ describe("TLS with NATS", () => {
     });
   });
 
-  it("reports that a server begins without TLS when the log begins with it", async () => {
+  it("reports that a server begins without TLS when the log begins with TLS", async () => {
     await expect(opening({ ...ca, ...client, handshakeFirst: true })).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
       message: expect.stringContaining("does not begin with TLS"),
