@@ -44,7 +44,7 @@ describe("a log whose server's store was replaced by an earlier copy, with other
     expect(Object.values(await values(again))).not.toContain("lost");
   });
 
-  it("is detected by a running node, even if another one writes beyond its position before it reconnects", async () => {
+  it("is detected by a running node, even if another node writes beyond that node's position before it reconnects", async () => {
     await scene.stopAndRestoreStore();
     await scene.nats.start();
     const b = await scene.ready("b");

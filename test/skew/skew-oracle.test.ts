@@ -91,7 +91,7 @@ describe("a false alarm", () => {
     expect(falseAlarms({ ...sound, failure }, new Set(["LOG_TRIMMED"]))).toEqual([]);
   });
 
-  it("is a line of a log with such a code at any level, unless the round causes it", () => {
+  it("is a line of a log with an alarm's code at any level, unless the round causes it", () => {
     const line = readLogLine('{"level":"info","code":"CHECKPOINT_CORRUPT","msg":"passed over"}');
     expect(line === undefined ? undefined : isFalseAlarm(line, none)).toBe(true);
     expect(isFalseAlarm({ level: "error", code: "LOG_TRIMMED", msg: "" }, none)).toBe(true);
