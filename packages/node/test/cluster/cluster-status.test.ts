@@ -235,7 +235,7 @@ describe("cairn status --cluster --digest", () => {
     await scene.stop(b);
     await alterDocument("b", "default/k3");
     const altered = await scene.ready("b");
-    // Its own checkpoints have the same fault, so it must not continue from them.
+    // The node's own checkpoints have the same fault, so the node must not continue from them.
     await altered.checkpoint().done;
     expect(await valueOf(altered, "k3")).toBe("wrong");
 

@@ -49,7 +49,8 @@ async function partOne(
   await part(cluster, wrong);
   while (await wrong.isRight()) await cluster.run(1_000);
   const others = cluster.nodes.filter((node) => node !== wrong);
-  // Over the network, both nodes know; with a store, one finds the other's checkpoint.
+  // Over the network, both nodes learn of the difference; with a store, the first node that finds the other's
+  // checkpoint does.
   const isNoticed = (): boolean => {
     const [here, there] = [wrong.told.length > 0, others.some(({ told }) => told.length > 0)];
     return reach === "network" ? here && there : here || there;
@@ -60,7 +61,7 @@ async function partOne(
   await cluster.run(20_000);
   expect([count, seed, wrong.replaced, await wrong.isRight()]).toEqual([count, seed, 1, true]);
   expect(others.map(({ replaced }) => replaced)).toEqual(others.map(() => 0));
-  // Their messages determine which of them rebuilds first, and some of these messages are lost.
+  // The nodes' messages determine which of them rebuilds first, and some of these messages are lost.
   if (reach === "network") expect(cluster.mostChecking).toBeLessThanOrEqual(2);
   await cluster.close();
   return { noticed, right };

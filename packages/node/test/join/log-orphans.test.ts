@@ -91,7 +91,7 @@ async function trim(upTo: number): Promise<void> {
 }
 
 /**
- * Creates a node a with 12 transactions, of which the server lost the last four and stored two others in their place.
+ * Creates a node `a` with 12 transactions, of which the server lost the last four and stored two others in their place.
  */
 async function regressed(beforeLoss?: (node: CairnNode) => Promise<void>): Promise<CairnNode> {
   const a = await started("a");

@@ -84,7 +84,7 @@ it("if only another version has the trimmed messages, a node reports the missing
     hint: expect.stringContaining(aside),
   });
   expect(failure?.message).toContain(theirs);
-  // Its files are intact, so there is nothing to restore.
+  // The index that was moved aside is intact, so the hint must not ask for a restore.
   expect(failure?.hint).toContain("run that version");
   expect(failure?.hint).not.toContain("Restore that checkpoint");
   expect(await codeOf(path.join(aside, "live"))).toBe("INDEX_VERSION");

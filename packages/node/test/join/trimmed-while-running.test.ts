@@ -84,7 +84,7 @@ describe("a slow node whose log is purged ahead of it", () => {
     await a.await(first);
     const b = await started("b", gates);
     gates.reading.close();
-    // There are more messages than are fetched ahead, so that the rest is only in the log.
+    // There are more messages than are fetched ahead, so the rest is only in the log.
     const submitted = await Promise.all(
       Array.from({ length: 6_000 }, (_, n) =>
         a.submit({ ops: [["put", "things", `default/k${n}`, "late"]] }),

@@ -16,7 +16,7 @@ it("the metrics of a log backup are kept while its looks fail, and report the fa
   let isDown = true;
   const folder = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
   const store = faultyStore(folder, {
-    // Only looks list the folder of one log; a joining node lists all.
+    // Only looks list the folder of a single log; a joining node lists the folders of all logs.
     fail: ({ name }) => (isDown && /^log-./.test(name) ? unreachable() : undefined),
   });
   const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };

@@ -82,7 +82,7 @@ describe("a linearizable read", () => {
     const address = `${urls}/api/v1/things/default/k0?linearizable=true`;
     expect((await fetch(`${address}&timeout=PT0.3S`)).status).toBe(504);
     const asked: Promise<unknown>[] = [
-      // The delay is longer than the fast path waits, so that the slow path responds.
+      // The delay is longer than the fast path waits, so the slow path responds.
       fetch(address).then((answer) => answer.json()),
       client.get("things", "k0", { linearizable: true }),
       firstOf(client.list("things", { linearizable: true })),

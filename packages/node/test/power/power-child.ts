@@ -72,7 +72,7 @@ const scenes: Readonly<Record<string, () => Promise<void>>> = {
   },
 };
 
-/** Cuts the index's manifest, so that the next start moves it aside and restores. */
+/** Truncates the index's manifest, so that the next start moves the index aside and restores a checkpoint. */
 async function damage(live: string): Promise<void> {
   for (const name of (await readdir(live)).filter((one) => one.startsWith("MANIFEST"))) {
     const file = await open(join(live, name), "r+");

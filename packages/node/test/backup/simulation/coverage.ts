@@ -33,8 +33,8 @@ export class Coverage {
   /** The intact segments in the store, by name. */
   readonly #stored = new Map<string, Stored>();
   /**
-   * The messages whose last copy was removed as it may be. A suspended writer may write them again, and a suspended node
-   * may then remove what it has listed under the same name.
+   * The messages whose last copy was removed when that was allowed. A suspended writer may write them again, and a
+   * suspended node may then remove what it has listed under the same name.
    */
   readonly #gone = new Set<Appended>();
   /** The names of all segments that ever began, or ended, at a position. */

@@ -39,7 +39,7 @@ export interface BackupReport {
 
 /** The errors that faults explain. */
 const EXPECTED = ["STORE_UNREACHABLE", "LOG_TRIMMED"] as const;
-/** The error of a node's estimate of the store's time (ms), which is measured by one request. */
+/** The maximum error (ms) of a node's estimate of the store's time, which a single request measures. */
 const CLOCK_ERROR_MS = 100;
 /** The time after which a lease that a dead node left behind is taken over (ms), unless the period is longer. */
 const LEASE_MS = 10_000;

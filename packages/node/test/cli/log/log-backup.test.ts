@@ -166,7 +166,8 @@ describe("cairn log backup", () => {
     expect(both.stdout).toMatch(
       /^LOG_REGRESSED: .* transactions 30 to 35 \(log-\S+\.segment\) contradicts the segment of transactions 15 to 36 \(log-\S+\.segment\): .* differ in transaction 32\. .* cairn log backup verify -f FILE/,
     );
-    // As the hint explains, a checkpoint decides which of the two is kept if there is no log, and the other one is moved out.
+    // As the hint explains, a checkpoint decides which of the two segments is kept if there is no log, and the other
+    // one is moved out.
     const before = (await scene.store.list("checkpoint-")).map(({ name }) => name);
     const node = await scene.start("saver");
     await node.ready;
@@ -181,8 +182,8 @@ describe("cairn log backup", () => {
     await rename(aside, path.join(store, moved));
     for (const { name } of await scene.store.list("checkpoint-"))
       if (!before.includes(name)) await rm(path.join(store, name));
-    // As the hint explains, the log determines which of the two is correct, and only the other one is named and
-    // removed.
+    // As the hint explains, the log determines which of the two segments is correct, and only the other one is named
+    // and removed.
     const decided = await configured("verify");
     const named = /Transaction 36 in (\S+) differs from the one in the log/.exec(decided.stdout)?.[1] ?? "";
     expect(decided.stdout.trim().split("\n")).toHaveLength(1);

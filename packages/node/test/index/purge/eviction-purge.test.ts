@@ -98,7 +98,8 @@ it("an index purges evicted documents with their history and all values of their
 
   expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
   expect(await found(tokens, (name) => !name.startsWith("MANIFEST"))).toBe(0);
-  // Counts of other documents' values were the last rows of tables, and whose values they count is unknown.
+  // The last rows of some tables were counts of values. Which documents had these values is unknown, so the eviction is
+  // reported as waiting for a restart.
   expect((await index.evictions(10)).evictions[0]?.files).toEqual({ goneSince: null, waitsFor: "restart" });
   const copy = path.join(folder, "copy");
   await index.capture(copy);

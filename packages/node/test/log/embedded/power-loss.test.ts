@@ -7,8 +7,8 @@ import { bytes } from "../../../testing/log-messages.ts";
 import { openWith, PAGE, pagesBetween, type WrittenLog, without, writeLog } from "./torn-states.ts";
 
 /**
- * The sizes of the messages in the last group, which fits in one page, spans several pages, spans several blocks of
- * LevelDB, or has many messages.
+ * Last groups, by the sizes of their messages: one that fits in one page, one that spans several pages, one that spans
+ * several blocks of LevelDB, and one with many messages.
  */
 const LAST_GROUPS = [[60], [20_000], [100_000], Array.from({ length: 120 }, () => 300)] as const;
 
