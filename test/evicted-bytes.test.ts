@@ -91,13 +91,14 @@ it("evicted bytes disappear from the files of every index, and are in no later c
     [["put", "vault", "default/kept", { secret: "public", owner: "me", body: "kept" }]],
   );
   const before = await saveCheckpoint(a.url);
-  // Until they are evicted, the search finds them in the files of the index and in the checkpoint.
+  // Until the values are evicted, the search finds them in the files of the index and in the checkpoint.
   expect(await findTokens("a-index", secrets)).toEqual(secrets);
   expect(await findTokens(await unpack(before), secrets)).toEqual(secrets);
   await write(a.url, [["evict", "vault", "default/s"]]);
   await a.node.kill();
 
-  // A node that joins from the checkpoint that contains them has them in the files of its index for some seconds.
+  // A node that joins from the checkpoint with the evicted values has these values in the files of its index for some
+  // seconds.
   const b = await startReady("b");
   const again = await startReady("a");
   const [listed] = await evictions(again.url);

@@ -97,7 +97,8 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
 });
 
 /**
- * Makes a file look old. The file may no longer exist: an archive whose node was killed while it got its name is one file with two names.
+ * Makes a file look old. The file may no longer exist: an archive whose node was killed while the archive was given its
+ * name is one file with two names.
  */
 async function makeOld(file: string): Promise<void> {
   const old = Date.now() / 1_000 - TWO_HOURS;

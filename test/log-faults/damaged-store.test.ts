@@ -117,7 +117,7 @@ describe("a log whose server's message file was damaged", () => {
       await expectNoReads(node);
       await node.close();
     }
-    // A node that does not share their checkpoints cannot know that there was a log, and begins a new one.
+    // A node without access to the checkpoints of these nodes cannot know that there was a log, and begins a new one.
     const stranger = await scene.ready("stranger", { checkpoints: "elsewhere" });
     await put(stranger, 0, MESSAGES + 50, "of a new log");
     const again = await scene.start("a");

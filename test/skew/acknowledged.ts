@@ -24,7 +24,8 @@ export class AcknowledgedHistory {
   }
 
   /**
-   * Records that a transaction was acknowledged with `txId`. Returns a description of the error in it, if there is one.
+   * Records that a transaction was acknowledged with `txId`. Returns a description of the error if the acknowledgement
+   * contradicts an earlier one.
    */
   add(txId: number, id: string, ops: readonly Operation[]): string | undefined {
     const earlier = this.#transactions.get(txId);

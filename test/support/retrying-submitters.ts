@@ -37,7 +37,7 @@ export class RetryingSubmitters {
   async #run(client: number): Promise<void> {
     for (let n = 0; !this.#stop.signal.aborted; n += 1) {
       const id = `client-${client}-${n}`;
-      // Every transaction adds a version, so that the digest shows one that is applied twice or never.
+      // Every transaction adds a version, so that the digest shows whether a transaction was applied twice or never.
       const key = `default/client-${client}`;
       this.acknowledged.set(id, await this.#submit(id, key, n));
     }

@@ -29,8 +29,8 @@ async function saveTwice(scene: HintScene): Promise<void> {
 }
 
 /**
- * Makes both nodes save in turn until the first one has detected the other. A node ignores checkpoints that are older
- * than its own start.
+ * Makes both nodes save in turn until the first node has detected the other one. A node ignores checkpoints that are
+ * older than its own start.
  */
 async function saveUntilNoticed(scene: HintScene): Promise<void> {
   for (let n = 1; (await scene.node("a").status()).checkpoints.warnings.length === 0; n += 1) {

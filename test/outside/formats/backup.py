@@ -17,7 +17,7 @@ MOST_LINE, MOST_BYTES = 64 * 1024, 80 * 1024 * 1024
 
 
 class DamagedSegment(Exception):
-    """A segment differs from the written one, or segments are of different histories."""
+    """A segment differs from what was written, or segments belong to different histories."""
 
 
 def need(condition, why):

@@ -89,7 +89,7 @@ def read(node, random, tx_id):
 
 def batch(random, count):
     said = (values.transaction(random) for _ in range(count))
-    # Each has a different key, so that none is refused, which would end the batch.
+    # Each line has a different key, so that none is refused, which would end the batch.
     return [{**one, "ops": one["ops"][:1], "id": f"b-{random.getrandbits(64)}"} for one in said]
 
 

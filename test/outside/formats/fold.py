@@ -22,7 +22,7 @@ class Fold:
         self.log = {"id": log_id, "name": name, "offset": 0}
         self.tx_id, self.time, self.sha256 = 0, 0, "0" * 64
         self.newest, self.versions = {}, {}
-        """By stem: a key's current version value, and the earlier ones by revision."""
+        """By stem: the value of a key's current version, and those of the earlier versions by revision."""
         self.buckets = {}
         self.outcomes, self.times, self.submissions = {}, {}, {}
         self.documents = self.written = 0
@@ -34,7 +34,7 @@ class Fold:
         self.chains = Chains()
 
     def go_on(self, birth):
-        """Continues with the log that continues this one."""
+        """Continues the fold with the log that continues the current one."""
         anchor = birth["continues"]["anchor"]
         if (birth["continues"]["log"], anchor["txId"], anchor["sha256"]) != (self.log["id"], self.tx_id, self.sha256):
             raise ValueError("the log does not continue the one before it")
