@@ -11,7 +11,7 @@ const LETTER_T = 0x74;
  */
 export class EventIds {
   count = 0;
-  /** The number of ids that were not greater than the newest one before. */
+  /** The number of ids that were not greater than the newest id before them. */
   repeated = 0;
   newest = 0;
   /** The beginning of an incomplete id. */

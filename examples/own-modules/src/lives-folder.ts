@@ -15,7 +15,10 @@ export interface Draft {
   discard(): Promise<void>;
 }
 
-/** The number of former generations that are kept, so that a slow writer cannot create one that has been removed. */
+/**
+ * The number of former generations that are kept, so that a slow writer cannot create a generation again that has been
+ * removed.
+ */
 const GENERATIONS_KEPT = 100;
 /** The time (ms) without a change after which the process that wrote a draft is presumed dead. */
 const DRAFT_EXPIRY_MS = 24 * 3_600_000;
