@@ -69,7 +69,10 @@ interface NameChange {
     readonly name: string;
     readonly entry: Entry | undefined;
   }[];
-  /** Whether some file systems may do this before earlier changes: they may for creating and renaming, never for removing. */
+  /**
+   * Whether some file systems may apply these changes before earlier ones. They may for creations and renames, but
+   * never for removals.
+   */
   readonly mayComeEarly: boolean;
   durable: boolean;
 }

@@ -19,7 +19,7 @@ const parses = (text: string): boolean => {
   }
 };
 
-describe("the check whether a string is JSON", () => {
+describe("the check for valid JSON", () => {
   it("agrees with JSON.parse for valid JSON", () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 6 }), (text) => {

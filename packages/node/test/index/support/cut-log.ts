@@ -5,7 +5,7 @@ import type { LogMessage } from "../../../src/log/tx-log.ts";
 
 const birth = { log: "log-1", offset: 0 };
 
-/** The state of an empty index of the log of {@link messagesOf}. */
+/** The state of an empty index of the log that {@link messagesOf} returns. */
 export const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
 /** Returns a log of these transactions. Times go back and forth, like a log's clock. */
