@@ -21,7 +21,7 @@ def may_be_gone(fold, key):
         seen = [one for one in past[at + 1 :] if version_revision(one) < tx_id]
         if not seen and is_deletion(value) and _is_beyond(fold, tx_id, value, age):
             return True
-        # The newest of them is not superseded yet.
+        # The newest of these versions has not been superseded yet.
         if seen and (_is_beyond(fold, tx_id, seen[0], age) or (_is_old(tx_id, seen[0]) and len(seen) - 1 >= keep)):
             return True
     return False
