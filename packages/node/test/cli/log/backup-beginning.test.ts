@@ -132,7 +132,7 @@ describe("cairn log backup verify of a log that continues another one", () => {
       const { code, stdout } = await verify();
       expect(code).toBe(1);
       expect(stdout).toMatch(/^LOG_GAP: .* begins with transaction 7, and no checkpoint there leads into it/);
-      // As the hint explains, with a checkpoint it becomes usable again, and the command reports the missing part.
+      // As the hint explains, a checkpoint makes the backup usable again, and the command reports the missing part.
       const node = await scene.ready("a", { parts: BACKED_UP });
       await node.checkpoint().done;
       await scene.stop(node);
