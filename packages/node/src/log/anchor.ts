@@ -40,15 +40,7 @@ export function judgeAnchor(
   if (message !== undefined) {
     return anchorOf(message).sha256 === anchor.sha256 ? undefined : otherMessage(logName, position);
   }
-  if (position > bounds.last) {
-    return new CairnError(
-      "LOG_REGRESSED",
-      `The log "${logName}" ends at message ${bounds.last}, but message ${position} was read from it before.`,
-      {
-        hint: "Restore the data of the log server, which lost the end of the log, or let the node rebuild its index.",
-      },
-    );
-  }
+  if (position > bounds.last) return shortened(logName, bounds.last, position);
   if (position < bounds.first) return trimmed(logName, position, bounds.first - 1);
   return gap(logName, position, position);
 }
@@ -63,6 +55,17 @@ export async function checkAnchor(log: TxLog, anchor: Anchor): Promise<CairnErro
   const bounds =
     message === undefined ? await log.bounds() : { first: anchor.position, last: anchor.position };
   return judgeAnchor(log.name, anchor, bounds, message);
+}
+
+/** Returns `LOG_REGRESSED`: the log ends at `last`, before a message that it held. */
+export function shortened(logName: string, last: number, position: number): CairnError {
+  return new CairnError(
+    "LOG_REGRESSED",
+    `The log "${logName}" ends at message ${last}, but message ${position} was read from it before.`,
+    {
+      hint: "Restore the data of the log server, which lost the end of the log, or let the node rebuild its index.",
+    },
+  );
 }
 
 /** Returns `LOG_REGRESSED`: the anchor's position holds another message. */

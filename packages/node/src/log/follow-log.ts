@@ -1,6 +1,15 @@
 import { backoffMs, systemClock } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
-import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed, vanished } from "./anchor.ts";
+import {
+  type Anchor,
+  anchorOf,
+  checkAnchor,
+  gap,
+  otherMessage,
+  shortened,
+  trimmed,
+  vanished,
+} from "./anchor.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
@@ -22,6 +31,11 @@ export interface FollowLogOptions {
   readonly anchor?: Anchor | undefined;
   /** The first position if there is no anchor. Defaults to 1, the position of the birth record. */
   readonly from?: number;
+  /**
+   * The last position to yield, which the log held when the caller determined it. Without it, reading continues with
+   * new messages.
+   */
+  readonly upTo?: number;
   readonly signal: AbortSignal;
   readonly onState?: (state: LogState) => void;
   /** Called whenever a reading begins, that is, at the start and after each interruption. */
@@ -48,22 +62,23 @@ const MAX_MISSING_TRIES = 7;
 
 /**
  * Yields the messages of `log` after the anchor, in order and without holes, in arrays that are never empty, and then
- * new messages as they arrive. Ends only when `signal` is aborted. After an interruption or `LOG_UNREACHABLE`, it reads
+ * new messages as they arrive. Ends after the position `upTo`, or when `signal` is aborted. After an interruption or `LOG_UNREACHABLE`, it reads
  * again. Every reading begins *at* the newest known message and compares it, because a consumer that resumes by
  * position alone would continue in another history without an error.
  *
  * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before yielding anything that does not continue the previous
- * messages, and `LOG_DIFFERENT` if the log no longer exists on a server that responds.
+ * messages, `LOG_REGRESSED` also if the log ends before `upTo`, because that message may never come, and `LOG_DIFFERENT`
+ * if the log no longer exists on a server that responds.
  */
 export async function* followLog(
   log: TxLog,
   options: FollowLogOptions,
 ): AsyncGenerator<readonly LogMessage[], void, void> {
   const follower = new Follower(log, options);
-  const { signal, maxBackoffMs = 5_000, random = Math.random } = options;
+  const { signal, upTo = Infinity, maxBackoffMs = 5_000, random = Math.random } = options;
   let failures = 0;
   let missing = 0;
-  while (!signal.aborted) {
+  while (!signal.aborted && follower.lastPosition < upTo) {
     const before = follower.lastPosition;
     try {
       yield* follower.readOnce();
@@ -73,6 +88,7 @@ export async function* followLog(
       missing = (await isMissing(log)) ? missing + 1 : 0;
       if (missing === MAX_MISSING_TRIES) throw vanished(log.name);
     }
+    if (follower.lastPosition >= upTo) return;
     failures = follower.lastPosition > before ? 0 : failures + 1;
     // Exponential backoff with jitter, so that nodes do not all return at the same moment.
     const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs }, random());
@@ -108,7 +124,7 @@ class Follower {
 
   /** Performs one reading, from the anchor until it is interrupted. */
   async *readOnce(): AsyncGenerator<readonly LogMessage[], void, void> {
-    const { signal, maxMessages, maxBytes, idleCheckMs = 10_000 } = this.#options;
+    const { signal, maxMessages, maxBytes, upTo = Infinity, idleCheckMs = 10_000 } = this.#options;
     await this.#check();
     this.#options.onReading?.();
     const stop = new AbortController();
@@ -132,13 +148,16 @@ class Follower {
           return;
         }
         if (result.done === true) return;
-        const fresh = atAnchor ? await this.#afterAnchor(result.value) : result.value;
+        const read = atAnchor ? await this.#afterAnchor(result.value) : result.value;
         atAnchor = false;
+        const excess = (read.at(-1)?.position ?? 0) - upTo;
+        const fresh = excess > 0 ? read.slice(0, -excess) : read;
         await this.#verify(fresh);
         const last = fresh.at(-1);
         if (last !== undefined) {
           this.#last = last;
           yield fresh;
+          if (last.position >= upTo) return;
         }
         next = iterator.next();
       }
@@ -178,14 +197,22 @@ class Follower {
   async #check(): Promise<void> {
     const anchor = this.#currentAnchor();
     const error = anchor === undefined ? await this.#checkStart() : await checkAnchor(this.#log, anchor);
+    const shorter = error ?? (await this.#checkEnd());
     this.report({ reachable: true });
-    if (error !== undefined) throw error;
+    if (shorter !== undefined) throw shorter;
   }
 
   async #checkStart(): Promise<CairnError | undefined> {
     const { first } = await this.#log.bounds();
     const from = this.lastPosition + 1;
     return first > from ? trimmed(this.#log.name, from, first - 1) : undefined;
+  }
+
+  async #checkEnd(): Promise<CairnError | undefined> {
+    const { upTo } = this.#options;
+    if (upTo === undefined) return undefined;
+    const { last } = await this.#log.bounds();
+    return last < upTo ? shortened(this.#log.name, last, upTo) : undefined;
   }
 
   /** Returns the messages after the anchor in the first array of a reading, which must begin with the anchor. */

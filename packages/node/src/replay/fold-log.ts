@@ -1,5 +1,6 @@
 import type { TxId } from "@cairn/client";
 import type { IndexStore } from "../index/index-store.ts";
+import { logOffset } from "../index/rows/index-state.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { LogState } from "../log/follow-log.ts";
@@ -26,6 +27,7 @@ export async function foldLog(options: FoldOptions): Promise<void> {
   const { index, log, identity, upTo, signal, onApplied, onLogState } = options;
   if (index.state.txId >= upTo) return;
   const following = followHistory(log, identity, index.state, {
+    upTo: upTo - logOffset(identity, index.state),
     maxMessages: 500,
     signal,
     ...(onLogState === undefined ? {} : { onState: onLogState }),

@@ -1,5 +1,4 @@
 import { CairnError } from "@cairn/kv";
-import type { EarlierLog } from "../backup/earlier-logs.ts";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { emptyState, type IndexState, lastKnown } from "../index/rows/index-state.ts";
 import { followLog, type FollowLogOptions } from "../log/follow-log.ts";
@@ -33,22 +32,10 @@ export async function* followHistory(
     const { txId, sha256 } = state;
     const way = await wayToLog(log, identity, { logId: state.log.id, txId, sha256 });
     if (way === undefined) throw lostWay(identity, state);
-    for (const earlier of way) yield* messagesOf(earlier, state, options);
+    for (const { log: earlier, identity: own, offset, last } of way)
+      yield* followLog(earlier, { ...options, upTo: last - offset, anchor: lastKnown(own, state) });
   }
   yield* followLog(log, { ...options, anchor: lastKnown(identity, state) });
-}
-
-async function* messagesOf(
-  { log, identity, offset, last }: EarlierLog,
-  state: IndexState,
-  options: Omit<FollowLogOptions, "anchor" | "from">,
-): AsyncGenerator<readonly LogMessage[], void, void> {
-  const end = last - offset;
-  for await (const messages of followLog(log, { ...options, anchor: lastKnown(identity, state) })) {
-    const within = messages.filter(({ position }) => position <= end);
-    if (within.length > 0) yield within;
-    if ((messages.at(-1)?.position ?? 0) >= end) return;
-  }
 }
 
 function lostWay({ name }: LogIdentity, { log, txId }: IndexState): CairnError {

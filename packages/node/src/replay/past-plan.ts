@@ -10,7 +10,7 @@ import { BackupLog } from "../backup/backup-log.ts";
 import { type FurthestBackup, furthestBackup } from "../backup/furthest-backup.ts";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { acceptManifest, judgeFormat } from "../checkpoints/accept-checkpoint.ts";
-import { emptyState } from "../index/rows/index-state.ts";
+import { emptyState, logOffset } from "../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { TxRange } from "../backup/segments/segment-name.ts";
@@ -233,7 +233,11 @@ async function pointIn(
   let { txId } = state;
   // A transaction's time is the latest of all messages up to it, so the first later message is decisive.
   if (txId < last) {
-    reading: for await (const messages of followHistory(history, identity, state, { signal })) {
+    const offset = logOffset(identity, state);
+    reading: for await (const messages of followHistory(history, identity, state, {
+      signal,
+      upTo: last - offset,
+    })) {
       for (const { time } of messages) {
         if (time > at.time) {
           const isNone = txId === begin && !checkpoints.some((one) => one.txId === begin);

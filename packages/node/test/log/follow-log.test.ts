@@ -210,4 +210,33 @@ describe("a follower of a log", () => {
     await append(2, 5);
     expect(await follow(5, { from: 4 })).toEqual([4, 5]);
   });
+
+  it("ends after `upTo`, in the middle of an array, and does not read again", async () => {
+    await append(2, 9);
+    expect(await follow(99, { upTo: 6 })).toEqual(range(1, 6));
+    expect(log.readings).toBe(1);
+    expect(await follow(99, { anchor: anchorOf(await messageAt(6)), upTo: 6 })).toEqual(range(1, 6));
+    expect(log.readings).toBe(1);
+  });
+
+  it("waits for nothing if the log ends before `upTo`", async () => {
+    await append(2, 5);
+    await expect(follow(99, { upTo: 8 })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+    expect(positions).toEqual([]);
+  });
+
+  it("detects during silence that the log will not reach `upTo`", async () => {
+    await append(2, 3);
+    log.faults.bounds = { first: 1, last: 8 };
+    const following = follow(99, { upTo: 8, idleCheckMs: 500 });
+    const loss = vi.waitFor(() => {
+      expect(positions).toEqual([1, 2, 3]);
+      log.faults.bounds = undefined;
+    });
+    await expect(following).rejects.toMatchObject({
+      code: "LOG_REGRESSED",
+      message: /ends at message 3, but message 8/,
+    });
+    await loss;
+  });
 });

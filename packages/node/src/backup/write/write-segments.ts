@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { type Anchor, anchorOf, vanished } from "../../log/anchor.ts";
+import { anchorOf, vanished } from "../../log/anchor.ts";
 import { followLog } from "../../log/follow-log.ts";
 import type { LogMessage, TxLog } from "../../log/tx-log.ts";
 import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
@@ -68,7 +68,14 @@ export async function writeSegments(
     messages = [];
     bytes = 0;
   };
-  for await (const batch of messagesOf(target, before, range)) {
+  const following = followLog(log, {
+    anchor: before,
+    from: range.first - of.offset,
+    upTo: range.last - of.offset,
+    signal: target.signal,
+    maxMessages: 500,
+  });
+  for await (const batch of following) {
     for (const message of batch) {
       const { length } = message.payload;
       if (messages.length >= SEGMENT_MESSAGES || (messages.length > 0 && bytes + length > SEGMENT_BYTES))
@@ -157,18 +164,4 @@ function regressedBeforeBackup(
     `The log "${logName}" no longer holds transaction ${last} that ${name} in ${location} contains, so nothing is written to the backup.`,
     { hint },
   );
-}
-
-async function* messagesOf(
-  { log, of, signal }: BackupTarget,
-  anchor: Anchor | undefined,
-  range: TxRange,
-): AsyncGenerator<readonly LogMessage[], void, void> {
-  const last = range.last - of.offset;
-  const following = followLog(log, { anchor, from: range.first - of.offset, signal, maxMessages: 500 });
-  for await (const messages of following) {
-    const end = messages.at(-1)?.position ?? 0;
-    yield end > last ? messages.filter(({ position }) => position <= last) : messages;
-    if (end >= last) return;
-  }
 }
