@@ -83,6 +83,7 @@ export class NatsPublisher implements LinkListener {
    */
   #paused = false;
   #tick: NodeJS.Timeout | undefined;
+  #isPumpDue = false;
   #closed = false;
 
   constructor(link: NatsLink, options: PublisherOptions) {
@@ -114,7 +115,7 @@ export class NatsPublisher implements LinkListener {
       if (!this.#closed) this.#subscription ??= this.#subscribe();
       const pending = { resolve, reject, sentAt: 0, refusal: undefined };
       this.#waiting.push({ target, payload, headers: fields, ownId, deadline, ...pending });
-      this.#pump();
+      this.#pumpSoon();
       this.#tick ??= setInterval(() => this.#checkTimes(), TICK_MS);
     });
   }
@@ -156,6 +157,16 @@ export class NatsPublisher implements LinkListener {
         this.#subscription = undefined;
         this.#rejectAll(streamError(this.#options.stream, this.#link, error));
       },
+    });
+  }
+
+  /** Sends what was submitted in this turn of the event loop together, because each write to the socket is expensive. */
+  #pumpSoon(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    setImmediate(() => {
+      this.#isPumpDue = false;
+      this.#pump();
     });
   }
 
