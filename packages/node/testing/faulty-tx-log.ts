@@ -30,6 +30,7 @@ export class FaultyTxLog implements TxLog {
   };
   readings = 0;
   readonly #log: TxLog;
+  readonly #listeners = new Set<() => void>();
 
   constructor(log: TxLog) {
     this.#log = log;
@@ -95,6 +96,17 @@ export class FaultyTxLog implements TxLog {
       left -= 1;
       if (left <= 0) return;
     }
+  }
+
+  onRestored(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Makes the log reachable again, as a restored connection does. */
+  restore(): void {
+    this.faults.unreachable = false;
+    for (const listener of this.#listeners) listener();
   }
 
   async close(): Promise<void> {

@@ -105,6 +105,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     earlier: new EarlierLogs(stores),
     ...(log.location === undefined ? {} : { location: log.location }),
     ...(log.hasOneWriter === undefined ? {} : { hasOneWriter: log.hasOneWriter }),
+    onRestored: (listener) => log.onRestored?.(listener) ?? (() => undefined),
     maxPayload: log.maxPayload,
     id: () => log.id(),
     create: (birthRecord) => log.create(birthRecord),

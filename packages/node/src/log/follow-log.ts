@@ -92,7 +92,7 @@ export async function* followLog(
     failures = follower.lastPosition > before ? 0 : failures + 1;
     // Exponential backoff with jitter, so that nodes do not all return at the same moment.
     const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs }, random());
-    await systemClock.wait(pause, signal);
+    if (await isRestoredWithin(log, pause, signal)) failures = 0;
   }
 }
 
@@ -239,6 +239,15 @@ class Follower {
       ? trimmed(this.#log.name, from, Math.max(from, first - 1))
       : gap(this.#log.name, from, Math.max(from, to));
   }
+}
+
+/** Waits for `ms` or until the connection to the log is restored. Returns whether it was restored. */
+async function isRestoredWithin(log: TxLog, ms: number, signal: AbortSignal): Promise<boolean> {
+  const restored = new AbortController();
+  const stopListening = log.onRestored?.(() => restored.abort());
+  await systemClock.wait(ms, AbortSignal.any([signal, restored.signal]));
+  stopListening?.();
+  return restored.signal.aborted;
 }
 
 /** Returns whether the log's server reports that there is no such log. */

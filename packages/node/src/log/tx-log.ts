@@ -114,6 +114,11 @@ export interface TxLog {
    */
   read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
   /**
+   * Calls `listener` whenever the connection to the log has been restored, until the returned function is called.
+   * Absent if the log has no connection; callers then only retry.
+   */
+  onRestored?(listener: () => void): () => void;
+  /**
    * Permanently removes the messages below `upTo`. All others keep their positions, and the log keeps its id and still
    * {@link exists}. The operation is idempotent. Throws `CONFLICT` if the log ends before `upTo`. Absent if Cairn
    * cannot trim the log.

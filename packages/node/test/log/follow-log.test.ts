@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Clock, systemClock } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { anchorOf } from "../../src/log/anchor.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
@@ -11,6 +12,14 @@ import { bytes } from "../../testing/log-messages.ts";
 
 const range = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, n) => from + n);
+
+/** A wait that never elapses. */
+const untilAborted: Clock["wait"] = async (_ms, signal) => {
+  await new Promise((resolve) => {
+    signal?.addEventListener("abort", resolve);
+  });
+  return false;
+};
 
 describe("a follower of a log", () => {
   let folder: string;
@@ -33,6 +42,7 @@ describe("a follower of a log", () => {
   });
 
   afterEach(async () => {
+    vi.restoreAllMocks();
     stop.abort();
     await log.close();
     await rm(folder, { recursive: true });
@@ -95,6 +105,16 @@ describe("a follower of a log", () => {
     expect(states).toEqual([states[0], { reachable: true }]);
     stop.abort();
     await following;
+  });
+
+  it("reads again as soon as the connection is restored, without waiting for its backoff", async () => {
+    await append(2, 3);
+    log.faults.unreachable = true;
+    const endless = vi.spyOn(systemClock, "wait").mockImplementation(untilAborted);
+    const following = follow(3);
+    await vi.waitFor(() => expect(endless).toHaveBeenCalled());
+    log.restore();
+    expect(await following).toEqual([1, 2, 3]);
   });
 
   it("ends without an error when it is aborted, even while the log cannot be reached", async () => {

@@ -188,6 +188,12 @@ class NatsTxLog implements TxLog {
     this.#target = undefined;
   }
 
+  onRestored(listener: () => void): () => void {
+    const events = { restored: listener };
+    this.#link.add(events);
+    return () => this.#link.remove(events);
+  }
+
   async trim(upTo: number): Promise<void> {
     this.#check();
     await this.#stream.trim(upTo);
