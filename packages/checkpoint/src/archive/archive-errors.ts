@@ -3,12 +3,12 @@ import type { Manifest } from "../store/checkpoint.ts";
 
 const HINT = "Remove this checkpoint, or copy it again from an intact store. An older one is tried next.";
 
-/** Returns `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` completes the clause "it is damaged". */
+/** Returns `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` is a clause that explains the damage. */
 export function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `${archive.name} is damaged: ${why}.`, { hint: HINT, cause });
 }
 
-/** Returns `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` completes the clause "it is incomplete". */
+/** Returns `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` is a clause that explains what is missing. */
 export function incomplete({ archive }: Manifest, why: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, { hint: HINT });
 }

@@ -16,7 +16,7 @@ export class PieceMemory {
     this.#free = new Inbox(Array.from({ length: pieces }, () => new ArrayBuffer(PIECE_BYTES + 2 * BLOCK)));
   }
 
-  /** Waits until a piece is free. */
+  /** Returns the memory of a piece, after waiting until one is free. */
   take(): Promise<ArrayBuffer> {
     return this.#free.take();
   }

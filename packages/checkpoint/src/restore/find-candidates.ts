@@ -55,7 +55,8 @@ export async function* findCandidates(
   if (first !== undefined && unreachable.length === stores.length) throw first.error;
   for (const one of unreachable) options.onUnreachable?.(one);
 
-  // Stores that failed after they were listed. Reading each of their manifests would cost a timeout every time.
+  // Stores that failed after they were listed. Reading any further manifest from one of them would probably end in
+  // another timeout.
   const lost = new Set<CheckpointStore>();
   for (const { files, store } of listed.toSorted(
     (a, b) => newestFirst(a.files.parsed, b.files.parsed) || a.rank - b.rank,

@@ -60,7 +60,7 @@ export interface RestoreOptions {
   readonly signal?: AbortSignal;
   /** Whether all other work of the process has priority. Defaults to false. */
   readonly background?: boolean;
-  /** The number of times a candidate is retried when its store fails. Defaults to 3. */
+  /** The maximum number of times a candidate is retried while its store is unreachable. Defaults to 3. */
   readonly retries?: number;
   readonly clock?: Clock;
 }
@@ -87,7 +87,7 @@ const STORE_ERRORS = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 /**
  * Restores the newest checkpoint that is accepted and passes verification. A bad one is reported, and the next older
  * one is tried. If nothing could be restored and a store could not be read, throws that store's error, so that the
- * caller tries again instead of assuming an empty store.
+ * caller tries again instead of assuming an empty store. Throws `CONFLICT` if `targetDir` is not empty.
  */
 export async function restoreCheckpoint(options: RestoreOptions): Promise<RestoreResult> {
   const { stores, signal } = options;
@@ -165,7 +165,8 @@ async function reserveUnlessAborted(
   try {
     return await unlessAborted(reserving, signal);
   } catch (error) {
-    // If the reservation is created after all, it must not be renewed forever. Otherwise this error suffices.
+    // If the reservation is created after all, it must not be renewed forever. If it is not, the error thrown here
+    // suffices.
     void reserving.then(
       (late) => late.release(),
       () => undefined,

@@ -45,13 +45,16 @@ export interface PruneOptions {
   readonly damaged?: boolean;
 }
 
-/** A removable item in a store. `bytes` is the size of its archive; `txId` and `takenAt` come from its name. */
+/**
+ * An item in a store, and the decision about it. `bytes` is the size of its archive; `txId` and `takenAt` come from its
+ * name.
+ */
 export interface PruneEntry extends RetentionDecision {
   readonly kind: "checkpoint" | "damaged" | "leftover" | "reservation";
   readonly txId: number | null;
   readonly takenAt: string | null;
   readonly bytes: number;
-  /** Undefined if its manifest does not name it. */
+  /** The log of the checkpoint; undefined if no valid manifest names it. */
   readonly log?: { readonly id: string; readonly name: string };
 }
 

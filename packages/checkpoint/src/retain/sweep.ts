@@ -18,10 +18,13 @@ import { decideRetention, type RetainedCheckpoint, type RetentionPolicy } from "
 export interface SweepOptions {
   readonly store: CheckpointStore;
   readonly source: CheckpointSource;
-  /** Only checkpoints of this log are removed. */
+  /** The policy applies only to checkpoints of this log. */
   readonly logId: string;
   readonly policy?: RetentionPolicy;
-  /** The age at which the writer of an archive without a manifest counts as dead (ms). Defaults to one hour. */
+  /**
+   * How long after its last write an archive without a manifest counts as left by a dead writer (ms). Defaults to one
+   * hour.
+   */
   readonly orphanGraceMs?: number;
 }
 
@@ -48,7 +51,7 @@ const LEFTOVER = { reason: "leftover", because: "it has no manifest" } as const;
 const UNFINISHED = { reason: "leftover", because: "its upload was never finished" } as const;
 const EXPIRED = { reason: "expired", because: "it has expired" } as const;
 
-/** Removes checkpoints that the retention policy does not keep, and leftovers of dead writers. */
+/** Removes checkpoints that the retention policy does not keep, leftovers of dead writers, and expired reservations. */
 export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
   const { store } = options;
   const removed: SweepReport["removed"][number][] = [];
@@ -136,7 +139,8 @@ async function outdated(
   listed: readonly CheckpointFiles[],
 ): Promise<{ name: string; because: string }[]> {
   if (policy === undefined) return [];
-  // Checkpoints of a history that the log has lost are neither counted nor removed unless requested.
+  // Checkpoints of a history that the log has lost are neither counted nor removed here; `prune` removes them on
+  // request.
   const { own } = await ownCheckpoints(readCheckpoints(store, listed), {
     store,
     logId,

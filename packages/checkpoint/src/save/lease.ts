@@ -31,7 +31,7 @@ export function leaseDuration(approxFrequency: number): number {
   return Math.min(MAX_GRANTED_LEASE_MS, Math.max(MIN_GRANTED_LEASE_MS, approxFrequency / 2));
 }
 
-/** A lease that this process holds. Renewed until it is released or lost. */
+/** A lease that this process holds. It is renewed until it is released or lost. */
 export interface Lease {
   /** A random value that identifies this lease in the store's file. */
   readonly nonce: string;
@@ -67,7 +67,7 @@ export interface LeaseOptions {
   readonly clock: Clock;
   /** Once aborted, the lease is no longer renewed, but it is not released. */
   readonly signal?: AbortSignal;
-  /** Called if another process holds it. */
+  /** Called if another process holds the lease. */
   readonly onHeld?: (lease: LeaseRecord, storeNow: number) => void;
 }
 
@@ -245,7 +245,7 @@ class OwnLease implements Lease {
     }
   }
 
-  /** Renews after the renewal in progress. If two ran at once, each would find that the other has changed the tag. */
+  /** Renews after the renewal in progress. If two ran at once, each would find that the other had changed the tag. */
   #renewNext(): Promise<void> {
     const next = this.#queue.then(() => this.#renew());
     this.#queue = next.catch(() => undefined);

@@ -42,7 +42,10 @@ export interface SaveOptions {
   readonly onStep: (step: SaveStep, bytes: number) => void;
 }
 
-/** The number of other checkpoints, newest first, at whose transactions a manifest records the history of its index. */
+/**
+ * The maximum number of other checkpoints, newest first, at whose transactions a manifest records the history of its
+ * index.
+ */
 const MAX_OTHER_CHECKPOINTS = 64;
 
 // Pauses of 200, 400 and 800 ms, in addition to the retries of the store itself, suffice to determine whether a request
@@ -153,7 +156,8 @@ function manifestOf(
 
 /**
  * Writes a manifest, which makes its archive a checkpoint. Retries if the store's response was lost. Before each retry,
- * `confirm` throws if another node may have taken over in the meantime.
+ * `confirm` throws if another node may have taken over in the meantime. Throws `CONFLICT` if the name belongs to
+ * another manifest.
  */
 export async function publishManifest(
   store: CheckpointStore,

@@ -1,8 +1,8 @@
 import { backoffMs } from "../timing/backoff.ts";
 
 /**
- * The interval between looks, as a fraction of the period. It is random within the spread, so that nodes do not look at
- * the same moment.
+ * The shortest interval between looks, and the width of the range above it from which the interval is drawn, as
+ * fractions of the period. It is random so that nodes do not look at the same moment.
  */
 const EARLIEST = 0.9;
 const SPREAD = 0.2;
@@ -47,17 +47,18 @@ export interface LookSituation {
 
 /**
  * Returns the time until the next look (ms). The look is due when the newest checkpoint is 0.9 to 1.1 periods old or,
- * if it is already older or there is none, that long after this look. Any number of nodes save about one checkpoint per
- * period: in simulations, one node saves 1.00, five save 1.07, and a hundred save 1.11. The longest gap is 1.10
- * periods.
+ * if it is already older or there is none, that long after this look. While another node uploads, the next look comes
+ * after a tenth of such an interval, or sooner, once a lease that was left behind has expired. Any number of nodes save
+ * about one checkpoint per period: in simulations, one node saves 1.00, five save 1.07, and a hundred save 1.11. The
+ * longest gap is 1.10 periods.
  */
 export function nextLookDelay(situation: LookSituation): number {
   const { approxFrequency, newestTakenAt, storeNow, leased = false, leftBehindFor, random } = situation;
   const interval = approxFrequency * (EARLIEST + SPREAD * random);
   if (leased) return Math.min(interval * LEASED_PART, afterLease(leftBehindFor));
   if (newestTakenAt === undefined) return interval;
-  // Otherwise a segment or checkpoint with a time in the future would delay the next one until that time. The time of a
-  // checkpoint is already bounded by LookMemory.
+  // Without this bound, a segment or checkpoint with a time in the future would delay the next one until that time. The
+  // time of a checkpoint is already bounded by LookMemory.
   const due = Math.min(newestTakenAt, storeNow) + interval;
   return due > storeNow ? due - storeNow : interval;
 }

@@ -19,8 +19,8 @@ export interface TaggedText {
 /** Content that worker threads can write to a file. */
 export interface DirectContent {
   /**
-   * Writes all of it to the descriptor `file`, and returns the number of bytes. If writing fails, throws the error that
-   * `explain` returns for the failure. Nothing is written to the file after the promise settles.
+   * Writes all of the content to the descriptor `file`, and returns the number of bytes. If writing fails, throws the
+   * error that `explain` returns for the failure. Nothing is written to the file after the promise settles.
    */
   writeTo(
     file: number,
@@ -40,8 +40,8 @@ export interface UploadOptions {
   /** The same content, for stores that write it to a file. They may use it instead of the stream. */
   readonly direct?: DirectContent;
   /**
-   * The approximate number of bytes. The true number is rarely larger. A store that uploads in parts chooses the size
-   * of the parts accordingly.
+   * The approximate number of bytes, which the true number rarely exceeds. A store that uploads in parts chooses the
+   * size of the parts accordingly.
    */
   readonly expectedBytes?: number;
 }
@@ -88,8 +88,8 @@ export interface CheckpointStore {
    */
   list(prefix: string): Promise<StoredFile[]>;
   /**
-   * Writes a file of any size from a stream. Resolves once the file is durable. Never overwrites a file, but throws
-   * `CONFLICT`.
+   * Writes a file of any size from a stream. Resolves once the file is durable. Throws `CONFLICT` if the file exists,
+   * instead of overwriting it.
    */
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
   /** Returns the content as a stream. Throws `NOT_FOUND` if the file does not exist. */

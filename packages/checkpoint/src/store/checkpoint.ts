@@ -103,7 +103,7 @@ export const ManifestSchema = z.object({
   txId: Position,
   txTime: z.iso.datetime(),
   anchor: z.object({ txId: Position, sha256: Sha256 }),
-  /** Absent in indexes of formats before version 5. */
+  /** Absent if the format of the index is older than version 5. */
   chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES).optional(),
   /**
    * The transaction up to which the files contain no evicted content. Absent in manifests by versions of Cairn that did
@@ -207,7 +207,7 @@ export function decodeManifest(name: string, text: string): Manifest {
   return manifest;
 }
 
-/** The smallest number of characters per object or list entry in a manifest. */
+/** The minimum average number of characters per object or list entry in a manifest. */
 const MIN_CHARACTERS_PER_PART = 20;
 /** The length below which a string is always parsed. */
 const SMALL_TEXT_LENGTH = 100_000;
@@ -230,7 +230,7 @@ function isTooIntricate(text: string): boolean {
 function inconsistency(name: string, manifest: Manifest): string | undefined {
   const said = parseCheckpointName(name);
   if (said === undefined) return "its name is not a checkpoint's name";
-  if (said.txId !== manifest.txId) return `it is of transaction ${manifest.txId}`;
+  if (said.txId !== manifest.txId) return `it describes transaction ${manifest.txId}`;
   if (said.takenAt !== Date.parse(manifest.takenAt)) return `it was taken at ${manifest.takenAt}`;
   if (manifest.archive.name !== checkpointFile(name, "archive"))
     return `it names the archive ${manifest.archive.name}`;

@@ -19,7 +19,7 @@ export interface StoredCheckpoint {
   readonly manifest: Manifest;
   /** Whether it has a mark of verification and no mark of damage. */
   readonly verified: boolean;
-  /** Whether it has a mark of damage, which its manifest and the size of its archive do not show. */
+  /** Whether it has a mark of damage. Neither its manifest nor the size of its archive shows such damage. */
   readonly damaged: boolean;
 }
 
@@ -175,7 +175,7 @@ function archiveFault(
   const has = archive === undefined ? "is missing" : `has ${archive.bytes} bytes`;
   return new CairnError(
     "CHECKPOINT_INCOMPLETE",
-    `The archive of ${name} ${has}, but its manifest records ${manifest.archive.bytes}.`,
+    `The archive of ${name} ${has}, but its manifest records ${manifest.archive.bytes} bytes.`,
     {
       hint: "Check for life-cycle rules and unfinished copies: something other than Cairn removed or changed it.",
     },

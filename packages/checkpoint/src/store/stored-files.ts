@@ -12,7 +12,10 @@ export function isStoreName(name: string): boolean {
   return segments.length <= 2 && segments.every((segment) => SEGMENT.test(segment));
 }
 
-/** Throws if a name could lead out of the store, since names also come from manifests and users. */
+/**
+ * Throws `CHECKPOINT_CORRUPT` for a name that {@link isStoreName} rejects: names also come from manifests and users,
+ * and must not lead out of the store.
+ */
 export function requireStoreName(name: string): void {
   if (isStoreName(name)) return;
   throw new CairnError(

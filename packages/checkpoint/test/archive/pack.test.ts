@@ -206,7 +206,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     };
     await expect(read()).rejects.toMatchObject({
       code: "CHECKPOINT_INCOMPLETE",
-      message: "b was removed while it was packed.",
+      message: "b was removed while it was being packed.",
     });
   });
 

@@ -65,7 +65,7 @@ export async function* tarPieces(
     try {
       const { size } = fstatSync(file);
       const isTable = tables.has(name);
-      // Such a table is read twice, because its blocks do not end where pieces do.
+      // A table that is larger than a piece is read twice, because its blocks do not end where pieces do.
       if (isTable && size > PIECE_BYTES) await checkTable(path, pause);
       const digest = createHash("sha256");
       let at = 0;
@@ -171,7 +171,7 @@ function readFully(file: number, target: Buffer, name: string, throttle: Throttl
 }
 
 function changed(name: string, how: string): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", `${name} ${how} while it was packed.`, {
+  return new CairnError("CHECKPOINT_INCOMPLETE", `${name} ${how} while it was being packed.`, {
     hint: "Find the program that modifies the captured files, and stop it: they must not change. The next checkpoint starts afresh.",
   });
 }

@@ -62,11 +62,14 @@ type ReadMessage =
 
 /** The number of pieces, enough to keep both threads busy. */
 const PIECES = 4;
-/** The number of bytes between two progress reports. It is large because the receiver has other work to do. */
+/**
+ * The minimum number of bytes between two progress reports, except before the last. It is large because the receiver
+ * has other work to do.
+ */
 const REPORT_BYTES = 16 * 1024 * 1024;
 /**
- * The number of bytes between two flushes. Larger flushes would block other users of the disk, and smaller ones would
- * wait for the disk too often.
+ * The minimum number of bytes between two flushes. Larger flushes would block other users of the disk, and smaller ones
+ * would wait for the disk too often.
  */
 const FLUSH_BYTES = 16 * 1024 * 1024;
 

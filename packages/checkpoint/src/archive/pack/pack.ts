@@ -35,7 +35,7 @@ export interface PackOptions {
   readonly hurry?: AbortSignal | undefined;
 }
 
-/** An archive that is packed while it is consumed: nothing is read before that, and no other file is written. */
+/** An archive that is packed while it is consumed: no file is read until then, and no temporary file is written. */
 export interface Packing {
   readonly archive: Readable;
   /**
@@ -58,7 +58,7 @@ interface Writing {
 }
 
 const TABLE = /\.(ldb|sst)$/;
-/** The number of pieces, of at most 4 MiB each, that are in flight from the worker to this thread. */
+/** The maximum number of pieces, of at most 4 MiB each, in flight from the worker to this thread. */
 const PIECES_IN_FLIGHT = 3;
 const writeFile = promisify(write);
 
@@ -116,7 +116,7 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
     },
     async expectedBytes() {
       const { archiveBytes } = await files();
-      // Incompressible content grows slightly.
+      // Incompressible content grows slightly when it is compressed.
       return compression === "none" ? archiveBytes : Math.ceil(archiveBytes * 1.001) + 65_536;
     },
     result() {

@@ -46,12 +46,12 @@ export class Throttle {
     this.#passes = passes;
   }
 
-  /** Called by the thread that has priority. */
+  /** Records whether the thread that has priority is busy. Called by that thread. */
   setBusy(busy: boolean): void {
     Atomics.store(this.shared, BUSY, busy ? 1 : 0);
   }
 
-  /** Sets the rate of the background threads while this thread is busy. */
+  /** Sets the rate of the background threads while the thread that has priority is busy. */
   setRate(bytesPerSecond: number): void {
     Atomics.store(this.shared, SLEEP_US, Math.ceil((SLICE_BYTES / bytesPerSecond) * 1e6));
   }

@@ -23,7 +23,7 @@ export interface FilePiece {
 
 /** The destination of the files of an archive. */
 export interface FileSink {
-  /** Waits for memory for the next piece; {@link take} gives it back. */
+  /** Returns memory for the next piece, after waiting until some is free; {@link take} gives it back. */
   memory(): Promise<ArrayBuffer>;
   /** Takes a piece. The piece may be written later; if that fails, a later call throws the error. */
   take(piece: FilePiece): Promise<void>;
@@ -50,7 +50,7 @@ export type WriteMessage =
   | { readonly memory: ArrayBuffer; readonly failed?: SentError }
   | { readonly ended: true; readonly failed?: SentError };
 
-/** The number of files that are flushed concurrently. A flush consists mostly of waiting. */
+/** The maximum number of files that are flushed concurrently. A flush consists mostly of waiting. */
 const MAX_FLUSHES = 8;
 /** The number of pieces, enough to keep both threads busy. */
 const PIECES = 4;
@@ -89,7 +89,7 @@ export function fileWriter(dir: string, manifest: Manifest): FileWriter {
   return {
     async write({ name, memory, bytes, first, last }) {
       if (first) current = await begin(name);
-      if (current === undefined) throw new Error(`${name} lacks its beginning`);
+      if (current === undefined) throw new Error(`The first piece of ${name} is missing.`);
       const { file, digest } = current;
       const content = Buffer.from(memory, 0, bytes);
       digest.update(content);
@@ -125,7 +125,8 @@ export function sinkHere(writer: FileWriter): FileSink {
 }
 
 /**
- * Returns a sink that writes on the thread at the other end of `peer`. If that thread ends early, the one that started both ends this one.
+ * Returns a sink that writes on the thread at the other end of `peer`. If that thread ends early, the thread that
+ * started both ends this one too.
  */
 export function sinkOnThread(peer: MessagePort): FileSink {
   const memory = new PieceMemory(PIECES);

@@ -147,7 +147,7 @@ async function receiveEntries(
   const header = Buffer.alloc(BLOCK);
   for (;;) {
     const whole = (await source.fill(header)) === BLOCK;
-    const entry = whole ? readHeader(header) : { fault: "it has no end marker" };
+    const entry = whole ? readHeader(header) : { fault: "the end marker is missing" };
     if (entry === "end") break;
     if ("fault" in entry) throw corrupt(manifest, `in its archive ${entry.fault}`);
     const file = missing.get(entry.name);

@@ -43,7 +43,7 @@ export type UnpackMessage =
   | { readonly failed: SentError }
   | { readonly unpacked: true };
 
-/** The number of bytes between two progress reports. */
+/** The minimum number of bytes between two progress reports, except before the last. */
 const REPORT_BYTES = 1024 * 1024;
 
 type Port = NonNullable<typeof parentPort>;

@@ -19,8 +19,8 @@ export interface UnpackOptions {
 }
 
 /**
- * The number of chunks in flight to the worker. They are in shared memory, because a chunk that is sent as a message is
- * copied twice.
+ * The maximum number of chunks in flight to the worker. They are in shared memory, because a chunk that is sent as a
+ * message is copied twice.
  */
 const CHUNKS = 8;
 const CHUNK_BYTES = 256 * 1024;
@@ -105,7 +105,7 @@ async function unpackOnThreads(
   const free = new Inbox<number>(Array.from({ length: CHUNKS }, (_, chunk) => chunk));
   const send = (request: UnpackRequest): void => threads.worker.postMessage(request, []);
 
-  /** Waits for the result. The worker determines it even if this thread feeds the worker. */
+  /** Waits for the result, which comes from the worker even if this thread feeds the worker. */
   async function follow(): Promise<void> {
     for (;;) {
       const message = await sent.take();

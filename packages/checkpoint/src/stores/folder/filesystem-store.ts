@@ -29,15 +29,16 @@ import {
 
 /** Options for a store in a folder. */
 export interface FilesystemStoreOptions {
-  /** The folder, relative to the working directory. It is created on the first write. */
+  /** The folder. A relative path starts at the working directory. The folder is created on the first write. */
   readonly path: string;
   /** Whether all nodes of the cluster share this folder. Defaults to false. */
   readonly shared?: boolean;
   /** The time without writes after which the writer of a temporary file counts as dead (ms). Defaults to an hour. */
   readonly temporaryGraceMs?: number;
   /**
-   * A folder within a folder of this process, in which the store remembers that it is on a volume: after a restart
-   * without that volume, the store is unreachable instead of empty. By default, nothing is remembered.
+   * A folder in which this process remembers that the store is on a volume: after a restart without that volume, the
+   * store is unreachable instead of empty. The folder is created only if its parent exists. By default, nothing is
+   * remembered.
    */
   readonly rememberIn?: string;
 }
@@ -58,8 +59,8 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   };
 
   /**
-   * Returns whether the folder exists. If it has disappeared, throws, because that means that a volume was unmounted,
-   * not that the store is empty. {@link FolderMemory} detects the same after a restart.
+   * Returns whether the folder exists. Throws if it existed before and has disappeared, because that means that a
+   * volume was unmounted, not that the store is empty. {@link FolderMemory} detects the same after a restart.
    */
   async function isThere(): Promise<boolean> {
     try {

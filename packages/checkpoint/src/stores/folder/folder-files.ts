@@ -33,10 +33,10 @@ export async function listFolder(root: string, folder: string, prefix: string): 
   return found;
 }
 
-/** Error codes for dangling links. */
+/** Error codes, other than ENOENT, for links that cannot be followed. */
 const BROKEN_LINK = new Set(["ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"]);
 
-/** Returns the metadata of a file; undefined if it no longer exists, or if `viaLink` and the link is broken. */
+/** Returns the metadata of a file; undefined if it no longer exists, or if `viaLink` is true and the link is broken. */
 export async function statOf(path: string, viaLink = false): Promise<Stats | undefined> {
   try {
     return await stat(path);
@@ -48,7 +48,7 @@ export async function statOf(path: string, viaLink = false): Promise<Stats | und
   }
 }
 
-/** Returns whether `path` is a symbolic link. Used for paths that could not be opened. */
+/** Returns whether `path` is a symbolic link; false if nothing exists there. */
 export async function isLink(path: string): Promise<boolean> {
   try {
     return (await lstat(path)).isSymbolicLink();
@@ -85,7 +85,9 @@ export async function writeAll(
   }
 }
 
-/** Returns a stream of an open file, which is closed at the end, after an error, and when the stream is destroyed. */
+/**
+ * Returns a stream of an open file. The file is closed at its end, after an error, and when the stream is destroyed.
+ */
 export function readFileStream(
   handle: FileHandle,
   doing: string,

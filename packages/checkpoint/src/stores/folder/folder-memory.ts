@@ -19,7 +19,7 @@ export class FolderMemory {
   #remembered: number | undefined;
   #wasRead = false;
 
-  /** `memoryDir` is in a folder of the process. Nothing is remembered while that folder does not exist. */
+  /** Nothing is remembered while the parent of `memoryDir`, a folder of this process, does not exist. */
   constructor(folder: string, memoryDir: string) {
     this.#folder = folder;
     const name = createHash("sha256").update(folder).digest("hex").slice(0, 16);

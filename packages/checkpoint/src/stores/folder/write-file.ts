@@ -52,8 +52,8 @@ export async function fill(file: TemporaryFile, text: string): Promise<void> {
 }
 
 /**
- * Links a finished temporary file to the name `target`; `done` is false if that name already exists. The temporary file
- * is removed in any case. `atomic` is false if several concurrent writers may have succeeded. Nothing is flushed to the
+ * Gives a finished temporary file the name `target`; `done` is false if that name already exists. The temporary file is
+ * removed in any case. `atomic` is false if several concurrent writers may have succeeded. Nothing is flushed to the
  * disk unless `durable` is true.
  */
 export async function publishNew(
@@ -105,8 +105,8 @@ const STALE_AFTER_MS = 5_000;
 
 /**
  * Gives `file` the name `target` if the content there still has `tag`. File systems cannot compare and replace in one
- * step, so only the process that creates the claim file for this exact content may replace it. Returns false for all
- * other processes, without waiting.
+ * step, so only the process that creates the claim file for this exact content may replace it. Returns false, without
+ * waiting, if the content differs or another process holds the claim. The temporary file is removed in any case.
  */
 export async function replaceIfUnchanged(
   root: string,

@@ -96,7 +96,10 @@ function closed(location: string): CairnError {
   );
 }
 
-/** Creates the client. Only this function loads the SDK, which is large, because most processes have no store in S3. */
+/**
+ * Creates the client. Only this function loads the SDK, because the SDK is large and most processes have no store in
+ * S3.
+ */
 async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<S3> {
   // The SDK would warn about the next major version of Node, which does not concern operators.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
@@ -113,7 +116,7 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
     maxAttempts: settings.maxAttempts,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
-    // Without the header, each part needs one round trip less. A refusal would have arrived when the upload began.
+    // Without this header, each part saves a round trip. A refusal would already have arrived when the upload began.
     expectContinueHeader: false,
     customUserAgent: "cairn",
     requestHandler: {

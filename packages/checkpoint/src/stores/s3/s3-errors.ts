@@ -81,7 +81,7 @@ const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   ],
   "KMS.NotFoundException": unknownKmsKey,
   "kms:KeyNotFound": unknownKmsKey,
-  SlowDown: () => ["STORE_UNREACHABLE", "the service demands fewer requests (SlowDown)", WAIT],
+  SlowDown: () => ["STORE_UNREACHABLE", "the service asks for fewer requests (SlowDown)", WAIT],
 };
 
 /** Error codes for insufficient space, with any status. */
@@ -95,10 +95,13 @@ const FULL = new Set([
   "EntityTooLarge",
 ]);
 
-/** The pattern of OpenSSL's error codes for untrusted certificates. */
+/** The pattern of Node's and OpenSSL's error codes for TLS failures, such as untrusted certificates. */
 const TLS = /^(?:CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|EPROTO$|HOSTNAME_MISMATCH)/;
 
-/** Returns the refusal in an SDK error, or the lack of a response; undefined for a programming error. */
+/**
+ * Returns the refusal in an SDK error, which has the status 0 if there was no response; undefined for a programming
+ * error.
+ */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (!(error instanceof Error) || error instanceof CairnError) return undefined;
   const metadata = fieldOf(error, "$metadata");
@@ -113,7 +116,10 @@ export function refusalOf(error: unknown): Refusal | undefined {
   return { status, word: error.name, attempts: Math.max(1, numberOf(fieldOf(metadata, "attempts"))) };
 }
 
-/** Converts an SDK error into a store's error. Returns programming errors unchanged. */
+/**
+ * Converts an SDK error into a store's error, or `CONFIG_INVALID` if the region is unknown. Returns programming errors
+ * unchanged.
+ */
 export function s3Error(error: unknown, request: S3Request): unknown {
   if (errorMessage(error) === "Region is missing") {
     const { location, profile } = request;
@@ -194,7 +200,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
         : `it responded with ${said}`;
     return ["STORE_UNREACHABLE", what, WAIT];
   }
-  // The body was cut short in transit; the request was valid.
+  // The body was cut short or damaged in transit; the request was valid.
   if (
     word === "IncompleteBody" ||
     word === "RequestTimeout" ||
@@ -241,7 +247,7 @@ function sayingOf(error: unknown, status: number, word: string): string {
   return message === SILENT_MESSAGE ? name : `${name}: ${message}`;
 }
 
-/** Returns the region that a redirect names. */
+/** Returns the region that a redirect or an error names. */
 function otherRegion(error: unknown): string | undefined {
   const headers = fieldOf(fieldOf(error, "$response"), "headers");
   const named = fieldOf(headers, "x-amz-bucket-region") ?? fieldOf(error, "Region");

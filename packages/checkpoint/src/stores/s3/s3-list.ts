@@ -82,7 +82,10 @@ export async function listsObject(access: S3Access, Key: string, signal: AbortSi
   return false;
 }
 
-/** Returns the current time: the date of the service's response to the smallest listing. */
+/**
+ * Returns the service's current time: the date of its response to a listing of at most one object. Undefined if no
+ * response had a date.
+ */
 export async function currentDate(access: S3Access, name: string): Promise<number | undefined> {
   const { bucket, prefix } = access.settings;
   await access.call(

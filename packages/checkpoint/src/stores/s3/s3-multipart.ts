@@ -9,11 +9,11 @@ import { abortUpload } from "./s3-unfinished.ts";
 /** An upload in parts. It occupies space in the bucket until it is completed or aborted, although it is not listed. */
 export interface MultipartUpload {
   /**
-   * Sends a part. Parts may be sent concurrently and in any order. Afterwards, the memory of the part belongs to the
-   * caller again.
+   * Sends a part. Parts may be sent concurrently and in any order. Afterwards, the part's memory belongs to the caller
+   * again.
    */
   send(part: Part, signal: AbortSignal): Promise<void>;
-  /** Creates the object. The service may have created it even after an error. */
+  /** Creates the object. If this throws, the service may have created the object nevertheless. */
   complete(options: {
     readonly onlyIfAbsent: boolean;
     readonly signal: AbortSignal | undefined;
@@ -34,7 +34,7 @@ export interface NewObject {
 /** The metadata field of {@link NewObject.nonce}. */
 export const NONCE_FIELD = "cairn-upload";
 
-/** The number of attempts to abort an upload before it is left to `tidy`. */
+/** The maximum number of attempts to abort an upload before it is left to `tidy`. */
 const MAX_ABORTS = 3;
 
 /** Starts an upload in parts. */
@@ -128,10 +128,10 @@ export function lengthDiffers(
   has: number | undefined,
   sent: number,
 ): CairnError {
-  const keeps = has === undefined ? "nothing" : `${has} bytes`;
+  const keeps = has === undefined ? "none" : `${has}`;
   return new CairnError(
     "CHECKPOINT_INCOMPLETE",
-    `${location} keeps ${keeps} of the ${sent} bytes of ${name}.`,
+    `${location} kept ${keeps} of the ${sent} bytes of ${name}.`,
     {
       hint: "Nothing was published. If this happens again, use another service: this one does not preserve the data written to it.",
     },
@@ -149,8 +149,8 @@ export interface Sending {
 }
 
 /**
- * Sends all parts, with the configured concurrency. Throws the first error at once, even while it waits for the source
- * of the parts. After it has ended, nothing is in flight.
+ * Sends all parts, with the configured concurrency. The first error ends all transfers, even while the source of the
+ * parts is awaited, and is thrown once nothing is in flight.
  */
 export async function sendParts(
   access: S3Access,

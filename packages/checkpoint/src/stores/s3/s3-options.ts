@@ -15,7 +15,7 @@ export type S3Checksums = "when-required" | "when-supported";
 /** Options for a store in S3. Sizes are in bytes, times in milliseconds. */
 export interface S3StoreOptions {
   readonly bucket: string;
-  /** The prefix of every name, from which a slash separates it. Defaults to none. */
+  /** The prefix of every name; a slash separates it from the name. Defaults to none. */
   readonly prefix?: string;
   /**
    * The region. Defaults to `AWS_REGION` or the region of the profile or, if there is an endpoint, to `us-east-1`,
@@ -38,21 +38,21 @@ export interface S3StoreOptions {
   readonly checksums?: S3Checksums;
   /** The minimum size of a part (5 MiB or more). Parts are larger if an archive would need more than 8,000, so that S3's limit of 10,000 is never reached. */
   readonly partSize?: number;
-  /** The number of concurrent parts or ranges of one file. Defaults to 4. */
+  /** The maximum number of parts or ranges of one file in flight. Defaults to 4. */
   readonly concurrency?: number;
   /** The maximum number of attempts per request. Defaults to 5. */
   readonly maxAttempts?: number;
-  /** The maximum silence of a connection. Defaults to 30 s. */
+  /** The maximum time without any data on a connection. Defaults to 30 s. */
   readonly requestTimeout?: number;
   /** Whether every write is rejected before it is sent. Defaults to false. */
   readonly readOnly?: boolean;
-  /** Called once for each optional operation that the service or the credentials do not permit. */
+  /** Called once for each optional operation that the service does not support or the credentials do not permit. */
   readonly onNotice?: (sentence: string) => void;
   /** The environment with the `AWS_*` variables. Defaults to the environment of this process. */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-/** The options, to which defaults were applied as far as that is possible without a request. */
+/** The options, with all defaults that can be determined without a request. */
 export interface S3Settings {
   readonly bucket: string;
   /** The prefix, which is empty or ends with a slash. */
@@ -80,14 +80,16 @@ export interface S3Settings {
     readonly ServerSideEncryption?: "AES256" | "aws:kms" | "aws:kms:dsse";
     readonly SSEKMSKeyId?: string;
   };
-  /** Additional parameters of writing an archive. */
+  /** Additional parameters for writing an archive. */
   readonly storage: { readonly StorageClass?: StorageClass };
 }
 
 /** The type is a placeholder: other services have classes that the SDK's types do not contain. */
 type StorageClass = "STANDARD";
 
-/** Applies defaults and the environment to options. */
+/**
+ * Applies defaults and the environment to options. Throws `CONFIG_INVALID` for an invalid prefix or endpoint variable.
+ */
 export function s3Settings(options: S3StoreOptions): S3Settings {
   const env = options.env ?? process.env;
   const { bucket, serverSideEncryption, kmsKeyId, storageClass } = options;

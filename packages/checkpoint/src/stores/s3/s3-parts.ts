@@ -5,7 +5,7 @@ export interface Part {
   /** The number of the part, starting with 1. */
   readonly number: number;
   readonly body: Buffer;
-  /** Whether it is the last one. */
+  /** Whether this is the last part. */
   readonly last: boolean;
 }
 
@@ -21,8 +21,8 @@ const MAX_PARTS = 10_000;
 /** The maximum size of a part for which Node 20 can still allocate a buffer. */
 const MAX_PART_BYTES = 4096 * MIB - MIB;
 /**
- * The number of parts of equal size, which some services require. The remaining parts are for content larger than
- * expected.
+ * The maximum number of parts of equal size; some services require equal sizes. The remaining parts are for content
+ * larger than expected.
  */
 const EQUAL_PARTS = 8_000;
 
@@ -44,7 +44,7 @@ export function partSizes(least: number, expectedBytes = 0): (number: number) =>
 
 /** A pool of at most `count` reused buffers. */
 export interface PartMemory {
-  /** Waits until a buffer is free. */
+  /** Returns a buffer of this size, after waiting until one is free. */
   take(bytes: number): Promise<Buffer>;
   giveBack(memory: Buffer): void;
 }
@@ -83,7 +83,7 @@ export async function* cutParts(
   for await (const chunk of content) {
     let rest = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
     while (rest.length > 0) {
-      // A full part is passed on only when more content follows, because the last part would otherwise be empty.
+      // A full part is passed on only when more content follows, because the last part could otherwise be empty.
       if (filled === body.length) {
         yield { number, body, last: false };
         number += 1;

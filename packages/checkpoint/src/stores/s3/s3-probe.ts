@@ -20,14 +20,16 @@ export interface S3Findings extends StoreFindings {
 /** The prefix of probe objects. They are never listed, because names in stores do not begin with a dot. */
 const PROBE_PREFIX = ".probe-";
 
-/** The responses of services that do not support a condition; 412 is the correct refusal. */
+/**
+ * The status codes of refused conditional writes: 412 if the condition is not met, any other if it is not supported.
+ */
 const NOT_HONOURED = [400, 404, 405, 409, 412, 501];
 const OTHER_ETAG = "0123456789abcdef0123456789abcdef";
 
 /** The time limit for probing. */
 const PROBE_TIMEOUT_MS = 60_000;
 
-/** Formats an ETag for a condition, in this style. */
+/** Formats an ETag for a condition, in the given notation. */
 export function conditionTag(etag: string, style: EtagStyle): string {
   const bare = etag.replaceAll('"', "");
   return style === "bare" ? bare : `"${bare}"`;
@@ -35,7 +37,8 @@ export function conditionTag(etag: string, style: EtagStyle): string {
 
 /**
  * Detects what the service and the credentials support, with about a dozen small requests. Leaves nothing behind or, if
- * objects may not be removed, always the same single object.
+ * objects may not be removed, always the same single object. Throws `STORE_DENIED` if the service does not list that
+ * object.
  */
 export async function probe(access: S3Access): Promise<S3Findings> {
   const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
@@ -80,10 +83,10 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     const ifNone = { IfNoneMatch: "*" };
     const first = await put(ifNone, NOT_HONOURED);
     const again = await put(ifNone, NOT_HONOURED);
-    // A service that rejects every condition does not compare anything, unless the object existed because it cannot be
-    // removed.
+    // A service that refuses even the first write does not evaluate the condition, unless the object remained from an
+    // earlier probe because it cannot be removed.
     const creates = again === 412 && (typeof first === "string" || (first === 412 && !canDelete));
-    // If both were refused, the object that the request for a range needs may not exist yet.
+    // If both writes were refused, the object that the request for a range needs may not exist yet.
     const unwritten = typeof first === "number" && typeof again === "number";
     const plain = creates || unwritten ? await put({}, []) : "";
     let etag: string | number = creates ? plain : "";

@@ -32,7 +32,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
    * backwards.
    */
   let latest = 0;
-  /** Whether aborting uploads may be tried. False once an abort was refused, which is reported. */
+  /** Whether to try to abort dead uploads. Becomes false when the service first refuses, which is reported. */
   let mayAbort = true;
 
   function requireWritable(doing: string): void {

@@ -21,7 +21,10 @@ export async function abortUpload(
   );
 }
 
-/** Aborts all uploads of `name`, none of which may be in use. Returns their number: 0 if uploads cannot be listed. */
+/**
+ * Aborts all uploads of `name`. The caller ensures that none of them is in use. Returns their number: 0 if uploads
+ * cannot be listed.
+ */
 export async function abortUploadsOf(access: S3Access, name: string, signal?: AbortSignal): Promise<number> {
   const key = access.key(name);
   let aborted = 0;
@@ -77,8 +80,8 @@ async function* openUploads(
 }
 
 /**
- * Aborts uploads of files whose names begin with `prefix`, and of the named ones, as specified for `tidy` of a
- * checkpoint store. Returns their names.
+ * Aborts uploads of files whose names begin with `prefix`, and of those in `unfinished`, as `CheckpointStore.tidy`
+ * specifies. Returns their names.
  */
 export async function abortDeadUploads(
   access: S3Access,

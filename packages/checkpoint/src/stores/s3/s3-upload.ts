@@ -29,7 +29,7 @@ interface StoredObject {
 
 /**
  * Writes `content` as the object `name`, in several parts if necessary. Afterwards, the object exists completely or not
- * at all.
+ * at all. Throws `CONFLICT` if it already exists.
  */
 export async function uploadContent(
   access: S3Access,
@@ -38,7 +38,8 @@ export async function uploadContent(
   content: Readable,
   { signal, expectedBytes }: UploadOptions,
 ): Promise<{ bytes: number }> {
-  // Any number of uploads may share a signal. A derived signal for each would stay in Node 20's list of its source.
+  // Any number of uploads may share a signal, so it may have any number of listeners. Deriving a signal for each upload
+  // is no alternative: in Node 20, the source keeps every derived signal in a list.
   if (signal !== undefined) setMaxListeners(0, signal);
   const { partSize, concurrency, location } = access.settings;
   const object: NewObject = { name, nonce: randomBytes(12).toString("hex") };

@@ -32,7 +32,7 @@ test.each([
   [301, "PermanentRedirect", "", "STORE_DENIED", /in another region, not us-east-1/],
   [400, "KMS.NotFoundException", "", "STORE_DENIED", /does not know the KMS key.*`kms-key-id`/],
   [404, "kms:KeyNotFound", "", "STORE_DENIED", /does not know the KMS key.*`kms-key-id`/],
-  [503, "SlowDown", "", "STORE_UNREACHABLE", /demands fewer requests/],
+  [503, "SlowDown", "", "STORE_UNREACHABLE", /asks for fewer requests/],
   [500, "InternalError", "", "STORE_UNREACHABLE", /responded with 500 InternalError/],
   [429, "TooManyRequests", "", "STORE_UNREACHABLE", /responded with 429/],
   [507, "InsufficientStorage", "", "STORE_FULL", /no space left/],
