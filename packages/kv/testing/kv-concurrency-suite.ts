@@ -25,7 +25,7 @@ export function kvConcurrencySuite(bench: KvStoreBench): void {
     expect(rows.every(([, value]) => value === "9")).toBe(true);
   });
 
-  it("shows to each read everything that was acknowledged before it, even during captures and compactions", async () => {
+  it("shows each read everything that was acknowledged before it, even during captures and compactions", async () => {
     const store = await bench.open("store");
     const last = 200;
     let acknowledged = 0;

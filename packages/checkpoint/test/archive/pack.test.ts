@@ -90,7 +90,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     expect(seen).toEqual(seen.toSorted((a, b) => a - b));
   });
 
-  test("packing ends at a folder, a symbolic link or a name that is not plain", async () => {
+  test("packing fails at a folder, a symbolic link or a name that is not plain", async () => {
     const dir = await temporaryDirectory();
     await mkdir(join(dir, "folder", "inner"), { recursive: true });
     await mkdir(join(dir, "link"));
@@ -173,7 +173,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     },
   );
 
-  test("packing ends at a damaged table, and omits half a table that does not belong to the database", async () => {
+  test("packing fails at a damaged table, but omits half a table that does not belong to the database", async () => {
     const dir = join(await temporaryDirectory(), "in");
     const store = await levelProvider().open(dir);
     for (let row = 0; row < 100; row++) {
@@ -197,7 +197,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await buffer(packDirectory(dir, { threads }).archive);
   });
 
-  test("packing ends with a clear message if a file is removed before it is read", async () => {
+  test("packing fails with a clear message if a file is removed before it is read", async () => {
     const dir = join(await temporaryDirectory(), "in");
     await writeFiles(dir, { a: randomBytes(40_000_000), b: Buffer.from("b") });
     const { archive } = packDirectory(dir, { threads });

@@ -90,7 +90,7 @@ test("checkpoints of another log are kept unless their removal is requested", as
   expect(asked[0]?.log).toEqual({ id: "log-b", name: "cairn" });
 });
 
-test("checkpoints of another log are kept even if their removal is requested while this log, which may continue it, has too few", async () => {
+test("even if their removal is requested, checkpoints of another log are kept while this log, which may continue that one, has too few", async () => {
   const { save, saveOther, plan } = await scene();
   await saveOther(50);
   await save(51);

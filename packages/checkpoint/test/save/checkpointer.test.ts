@@ -160,7 +160,7 @@ test("while a round runs, a request is refused, and a scheduled look waits", asy
   );
 });
 
-test("requests are refused after the stop", async () => {
+test("requests are refused once the checkpointer is stopped", async () => {
   const { checkpointer } = await start();
   await checkpointer.stop();
   await expect(checkpointer.checkpointNow().begun).rejects.toMatchObject({ code: "NOT_READY" });

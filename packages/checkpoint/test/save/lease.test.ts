@@ -22,7 +22,7 @@ const isManifest = (name: string): boolean => /^checkpoint-.*\.json$/.test(name)
 
 async function held(store: CheckpointStore, clock: Clock): Promise<Lease> {
   const lease = await acquireLease(store, { owner: "node-1", logId: "log-a", ttlMs: 60_000, clock });
-  if (lease === undefined) throw new Error("Somebody else holds the lease.");
+  if (lease === undefined) throw new Error("Another process holds the lease.");
   onTestFinished(() => lease.release());
   return lease;
 }
@@ -67,7 +67,7 @@ test("a slowly renewed lease is valid from the request, not from the store's res
   await vi.waitFor(() => expect(lease?.lost.aborted).toBe(true));
 });
 
-test("a lease that is being confirmed is renewed again if the response came so late that little time is left", async () => {
+test("a lease that is being confirmed is renewed again if the response comes so late that little time is left", async () => {
   const clock = manualClock();
   let slow = 31_000;
   const asked = vi.fn<() => void>();

@@ -9,7 +9,7 @@ import { take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 import type { TestSource } from "../support/test-source.ts";
 
-/** Saves a checkpoint into `store`, as a process would for which the store's clock is `ahead`. */
+/** Saves a checkpoint into `store` while the store's clock is `ahead` ms fast. */
 async function saveAhead(store: CheckpointStore, source: TestSource, ahead = 0): Promise<void> {
   const elsewhere = { ...store, now: async () => (await store.now()) + ahead };
   expect(await take(elsewhere, source, await temporaryDirectory())).toMatchObject({ outcome: "taken" });

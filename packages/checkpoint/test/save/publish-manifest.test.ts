@@ -58,7 +58,7 @@ function silentAfterPublishing(
   });
 }
 
-test("a round that does not know that its manifest was written removes it, unless a node is restoring it", async () => {
+test("a round that does not know that its manifest was written removes the checkpoint, unless a node is restoring it", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const unused = silentAfterPublishing(memory, async () => undefined);
@@ -70,7 +70,7 @@ test("a round that does not know that its manifest was written removes it, unles
   expect((await listCheckpoints(memory)).checkpoints).toHaveLength(1);
 });
 
-test("a round that does not know that its manifest was written leaves it if a node has verified it", async () => {
+test("a round that does not know that its manifest was written keeps the checkpoint if a node has verified it", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const store = silentAfterPublishing(memory, async (name) => {

@@ -71,7 +71,7 @@ test("after a look that finds the lease of a dead earlier process, the next look
   expect(nextLookDelay({ ...met, leftBehindFor: HOUR })).toBe(HOUR / 10);
 });
 
-test("periods below a second are spread as well", () => {
+test("looks are spread even if the period is shorter than a second", () => {
   const delays = [0, 0.5, 0.99].map((random) =>
     nextLookDelay({ approxFrequency: 50, newestTakenAt: NOW, storeNow: NOW, random }),
   );

@@ -48,7 +48,7 @@ export interface Witness {
   watch(by: NodeLife): StoreWatcher;
   /** Returns the checkpoints in the store, newest first. */
   listed(): readonly Published[];
-  /** Returns whether `life` holds the lease, or uploads. */
+  /** Returns whether `life` holds the lease, or is uploading. */
   isSaving(life: NodeLife): boolean;
   violate(rule: string, what: string): void;
   /** Records that `life` has ended. Its unfinished upload never arrives. */

@@ -25,7 +25,7 @@ test.each([
   ["a missing digest", JSON.stringify({ ...someManifest(), archive: { name: `${NAME}.tar`, bytes: 1 } })],
   ["a negative size", JSON.stringify({ ...someManifest(), documents: -1 })],
   ["no files", JSON.stringify({ ...someManifest(), files: [] })],
-  ["a different transaction than its name", JSON.stringify({ ...someManifest(), txId: 1001 })],
+  ["a different transaction from its name", JSON.stringify({ ...someManifest(), txId: 1001 })],
   [
     "a different time from its name",
     JSON.stringify({ ...someManifest(), takenAt: "2026-11-20T06:12:26.124Z" }),

@@ -11,7 +11,7 @@ export async function temporaryDirectory(): Promise<string> {
   return dir;
 }
 
-/** Returns the digests of a directory's files, because it takes seconds to compare large buffers byte by byte. */
+/** Returns the digests of a directory's files, for comparisons: comparing large buffers byte by byte takes seconds. */
 export async function contentsOf(dir: string): Promise<Record<string, string>> {
   const found: Record<string, Buffer> = {};
   for (const name of (await readdir(dir)).toSorted()) found[name] = await readFile(join(dir, name));

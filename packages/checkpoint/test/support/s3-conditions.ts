@@ -1,11 +1,11 @@
 import type { S3Request } from "./s3-request.ts";
 
-/** The response of a service that compares before it writes. */
+/** The response of a service that evaluates the condition of a write. */
 export type ConditionAnswer = "go on" | 412 | 404;
 
 /**
- * Compares the conditions of writes in place of a service that ignores them. It knows only the objects that were
- * written through it, so everything must be written through it.
+ * Evaluates the conditions of writes in place of a service that ignores them. An instance knows only the objects that
+ * were written through it, so everything must be written through it.
  */
 export class S3Conditions {
   readonly #tags = new Map<string, string>();

@@ -40,7 +40,7 @@ export interface S3FaultProxy {
 export interface S3FaultProxyOptions {
   /** The service's endpoint. */
   readonly to: string;
-  /** Whether the proxy compares conditions of writes, for a service that ignores them. */
+  /** Whether the proxy evaluates conditions of writes, for a service that ignores them. */
   readonly withConditions?: boolean;
 }
 

@@ -77,7 +77,7 @@ export async function roundThroughFaults(
   proxy.plan = planOf(seed);
   const saved = await codeOf(async () => {
     const { outcome } = await take(store, source, dir);
-    if (outcome !== "taken") throw new CairnError("CONFLICT", "Somebody else seems to be uploading.");
+    if (outcome !== "taken") throw new CairnError("CONFLICT", "Another process seems to be uploading.");
   });
   proxy.plan = () => undefined;
   const lying = await place.lying(proxy.begun);

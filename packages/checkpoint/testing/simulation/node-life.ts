@@ -20,7 +20,7 @@ export interface NodeLife {
   kill(): void;
 }
 
-/** Begins a life of `node` on a machine whose clock is `offset` ahead. */
+/** Begins a life of `node` on a machine whose clock is `offset` ms ahead. */
 export function beginLife(node: string, time: VirtualTime, offset: number): NodeLife {
   let dead = false;
   let frozen = false;

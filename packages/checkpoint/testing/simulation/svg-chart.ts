@@ -1,4 +1,4 @@
-/** A line of points over the categories of the horizontal axis. A point is undefined if there is none. */
+/** A line of points over the categories of the horizontal axis. A value is undefined where there is no point. */
 export interface Series {
   readonly name: string;
   /** A class of {@link STYLE}. */

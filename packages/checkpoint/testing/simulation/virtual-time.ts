@@ -15,7 +15,7 @@ export interface VirtualTime {
    * planned.
    */
   plan(delay: number, fire: () => boolean): () => void;
-  /** Fires all events planned until `until`. */
+  /** Fires all events that are planned for `until` or earlier. */
   run(until: number): Promise<void>;
 }
 

@@ -12,7 +12,7 @@ function thread(program: string): Worker {
 
 const endedEarly = (): Error => new Error("it ended early");
 
-test("values that arrive first are taken in the order of their arrival", async () => {
+test("values that arrive before a taker waits are taken in the order of their arrival", async () => {
   const inbox = new Inbox(["in it"]);
   inbox.put("first");
   inbox.put("second");
@@ -52,7 +52,7 @@ test("messages that a thread sent before it ended are taken, and then its early 
   await expect(inbox.take()).rejects.toThrow("it ended early");
 });
 
-test("the error that ended a thread is thrown, and not merely the fact that it ended", async () => {
+test("the error that ended a thread is thrown, not just an error that it ended early", async () => {
   const inbox = inboxOf(thread('throw new TypeError("a mistake");'), endedEarly);
   await expect(inbox.take()).rejects.toThrow("a mistake");
 });

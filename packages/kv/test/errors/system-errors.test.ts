@@ -54,7 +54,7 @@ it("if a thread cannot be started, the error names the missing resource", () => 
   expect(systemErrorOf(init)).toMatchObject({ errno: "EMFILE" });
 });
 
-it("a LevelDB error of corruption is corruption, whatever else the message contains", () => {
+it("an error that LevelDB reports as corruption counts as corruption, whatever else the message contains", () => {
   const message = "Corruption: checksum mismatch: Too many open files";
   const damaged = Object.assign(new Error(message), { code: "LEVEL_CORRUPTION" });
   expect(systemErrorOf(damaged)).toBeUndefined();

@@ -76,7 +76,7 @@ describe("a store whose write-ahead log is damaged", () => {
     expect(await rowsAfterOpening()).toBe(30);
   });
 
-  it.each(["is missing", "holds what the one behind it holds"])(
+  it.each(["is missing", "repeats the page after it"])(
     "is INDEX_CORRUPT if a page in the middle of a batch %s, even if each fragment is valid",
     async (what) => {
       const store = await directory.open("store", { writeBufferSize: 16 * 1024 * 1024 });

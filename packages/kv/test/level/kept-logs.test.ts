@@ -84,7 +84,7 @@ describe("a database that is opened", () => {
     await level.close();
   });
 
-  it("is not given the batches again that LevelDB has read, and nothing is left behind", async () => {
+  it("does not receive again the batches that LevelDB has read, and nothing is left behind", async () => {
     const dir = directory.path("read");
     await written(dir);
     const end = await checkWriteAheadLogs(dir);

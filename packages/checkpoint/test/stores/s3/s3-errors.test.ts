@@ -39,17 +39,20 @@ test.each([
   [403, "QuotaExceeded", "", "STORE_FULL", /no space left/],
   [501, "NotImplemented", "", "STORE_DENIED", /NotImplemented/],
   [400, "InvalidStorageClass", "", "STORE_DENIED", /refused the request \(400 InvalidStorageClass/],
-])("a service that responds %i %s is reported with a hint", async (status, word, more, code, message) => {
-  const { endpoint } = await answeringServer(() => ({ status, body: errorDocument(word, more) }));
-  const error: unknown = await storeAt(endpoint)
-    .list("")
-    .catch((thrown: unknown) => thrown);
-  expect(error).toMatchObject({ code, hint: expect.stringMatching(/.\.$/) });
-  const told = error instanceof Error ? `${error.message} ${String(Reflect.get(error, "hint"))}` : "";
-  expect(told).toMatch(message);
-  expect(told).toContain("s3://b/p");
-  expect(told).not.toContain(KEY.secretAccessKey);
-});
+])(
+  "a service that responds with %i %s is reported with a hint",
+  async (status, word, more, code, message) => {
+    const { endpoint } = await answeringServer(() => ({ status, body: errorDocument(word, more) }));
+    const error: unknown = await storeAt(endpoint)
+      .list("")
+      .catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code, hint: expect.stringMatching(/.\.$/) });
+    const told = error instanceof Error ? `${error.message} ${String(Reflect.get(error, "hint"))}` : "";
+    expect(told).toMatch(message);
+    expect(told).toContain("s3://b/p");
+    expect(told).not.toContain(KEY.secretAccessKey);
+  },
+);
 
 test("a redirect that names the region in a header leads to an error that names the right setting", async () => {
   const headers = { "x-amz-bucket-region": "eu-west-1" };

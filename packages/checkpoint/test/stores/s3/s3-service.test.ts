@@ -38,7 +38,7 @@ checkpointStoreSuite("a store behind a proxy that adds conditional writes", {
   reopen,
 });
 
-test("a store detects whether the service compares before it writes, both directly and through a proxy that does", async () => {
+test("a store detects whether conditions of writes are evaluated, by the service itself or by a proxy in front of it", async () => {
   const compared = withConditions().store();
   const { s3, store } = without();
   const ignored = store();

@@ -5,7 +5,7 @@ import type { MemoryS3 } from "../../support/memory-s3.ts";
 
 const servers = new WeakMap<CheckpointStore, MemoryS3>();
 
-// Services that compare in the usual way, or not at all, are tested in separate processes.
+// Services that evaluate conditions in the usual way, or not at all, are tested in separate processes.
 for (const conditions of ["bare", "refused"] as const) {
   checkpointStoreSuite(`a store in S3 with conditions ${conditions}`, {
     async open() {
