@@ -159,7 +159,7 @@ describe("a changed index whose tail is replayed within the budget", () => {
     ["unchanged", { txId: 9, refreshAfter: HOUR }],
     ["empty", { txId: undefined }],
     ["short-tail", { refreshAfter: 3 * HOUR }],
-  ])("is skipped as %s for that reason", (reason, change) => {
+  ])("is skipped with the reason %s if that applies", (reason, change) => {
     expect(decideRound({ ...short, ...change })).toMatchObject({ save: false, reason });
   });
 });

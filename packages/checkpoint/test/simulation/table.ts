@@ -28,7 +28,7 @@ export function heading(): string {
   return `| ${COLUMNS.map(([name]) => name).join(" | ")} |\n|${"---|".repeat(COLUMNS.length)}`;
 }
 
-/** Returns a report as a line of the table. */
+/** Returns a report as a row of the table. */
 export function row(report: Report): string {
   return `| ${COLUMNS.map(([, cell]) => cell(report)).join(" | ")} |`;
 }

@@ -46,7 +46,7 @@ test("a failure without a waiting taker has no effect on values that arrived bef
   await expect(inbox.take()).rejects.toThrow("the reason");
 });
 
-test("messages that a thread sent before it ended are taken, and then its early end is thrown", async () => {
+test("messages that a thread sent before it ended are taken, and then the error of its early end is thrown", async () => {
   const inbox = inboxOf<number>(thread("parentPort.postMessage(1); parentPort.postMessage(2);"), endedEarly);
   expect([await inbox.take(), await inbox.take()]).toEqual([1, 2]);
   await expect(inbox.take()).rejects.toThrow("it ended early");

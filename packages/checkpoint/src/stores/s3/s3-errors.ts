@@ -42,7 +42,7 @@ function unknownKmsKey({ bucket }: S3Request): Explanation {
   ];
 }
 
-/** Explanations of error codes that mean something other than the status. */
+/** Explanations of error codes that describe the cause better than the status does. */
 const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   NoSuchBucket: ({ bucket }) => [
     "STORE_UNREACHABLE",

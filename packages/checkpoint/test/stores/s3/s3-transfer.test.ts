@@ -234,7 +234,7 @@ test("a service that does not support ranges is read in one stream", async () =>
   expect(store.describe?.()).toMatchObject({ ranges: false });
 });
 
-test("the replacement of an archive that is being read is reported, and the two are not mixed", async () => {
+test("the replacement of an archive that is being read is reported, and old and new content are not mixed", async () => {
   const server = await memoryS3();
   const store = server.store({ ...PARTS, concurrency: 1 });
   await store.upload("a.tar", pieces(CONTENT));
