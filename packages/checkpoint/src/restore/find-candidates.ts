@@ -31,8 +31,8 @@ export interface FindOptions {
 
 /**
  * Yields the checkpoints of `stores`, newest first, and equal ones in the order of the stores. Manifests are read on
- * demand. A store that fails is reported and skipped. If all stores fail, the first error (`STORE_*`) is thrown, so
- * that unreachable stores never appear to be empty.
+ * demand. A store that fails is reported and skipped, but a shortage of this process (`SYSTEM_REFUSED`) is thrown. If
+ * all stores fail, the first error (`STORE_*`) is thrown, so that unreachable stores never appear to be empty.
  */
 export async function* findCandidates(
   stores: readonly CheckpointStore[],

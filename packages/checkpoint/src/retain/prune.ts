@@ -67,7 +67,10 @@ export interface PruneReport {
 const LOST = "it holds transactions that the log lost";
 const DAMAGE_GRACE_MS = 3_600_000;
 
-/** Plans which items of a store to remove and which to keep, newest first, each with the reason. Changes nothing. */
+/**
+ * Plans which items of a store to remove and which to keep, each with the reason: checkpoints, newest first, and then
+ * expired reservations. Changes nothing.
+ */
 export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
   const { store } = options;
   const listed = await checkpointFiles(store);

@@ -182,8 +182,8 @@ function isWhole(text: string, value: unknown): boolean {
 }
 
 /**
- * Decodes the manifest of the checkpoint `name`. Throws `CHECKPOINT_CORRUPT` if it is not a manifest or belongs to
- * another checkpoint. Drops unknown fields, which a later version may have added.
+ * Decodes the manifest of the checkpoint `name`. Throws `CHECKPOINT_CORRUPT` if the text is not a valid manifest or
+ * belongs to another checkpoint. Drops unknown fields, which a later version may have added.
  */
 export function decodeManifest(name: string, text: string): Manifest {
   if (isTooIntricate(text)) throw corrupt(name, "it has far more entries than a manifest of its length");

@@ -23,8 +23,8 @@ export async function readStoredRecord<T extends z.ZodType>(
 }
 
 /**
- * Parses a small JSON file; undefined if it is not JSON or does not match the schema, in which case Cairn did not write
- * it.
+ * Parses a small JSON file; undefined if it is too long, is not JSON or does not match the schema, in which case Cairn
+ * did not write it.
  */
 export function parseStoredRecord<T extends z.ZodType>(schema: T, text: string): z.infer<T> | undefined {
   if (text.length > MAX_RECORD_LENGTH) return undefined;

@@ -80,7 +80,7 @@ export function usualConditions(seed: number, nodes: number, periods: number): C
   };
 }
 
-/** Returns conditions that are chosen entirely by the seed: the cluster's size, period, store and faults. */
+/** Returns conditions that the seed determines entirely: the cluster's size, period, store and faults. */
 export function anyConditions(seed: number, nodePeriods: number): Conditions {
   const random = seededRandom(seed);
   const nodes = random.pick([1, 2, 3, 5, 5, 8, 20]) ?? 1;

@@ -2,8 +2,8 @@ import { availableParallelism } from "node:os";
 import { performance } from "node:perf_hooks";
 
 /**
- * The number of bytes that a thread processes between two checks of the throttle: a few hundredths of a millisecond of
- * work.
+ * The maximum number of bytes that a thread processes between two checks of the throttle: a few hundredths of a
+ * millisecond of work.
  */
 export const SLICE_BYTES = 64 * 1024;
 

@@ -35,8 +35,8 @@ interface Target {
 /**
  * Creates `dir`, writes the files of an archive into it, and verifies everything against the manifest while streaming.
  * Throws `CHECKPOINT_CORRUPT` for content that is not in the manifest, `CHECKPOINT_INCOMPLETE` for missing content, and
- * `DISK_FULL`. After a failure, the caller removes `dir`. Never writes more than the manifest lists. After a success,
- * everything has been flushed.
+ * errors of the disk with their codes, such as `DISK_FULL`. After a failure, the caller removes `dir`. Never writes
+ * more than the manifest lists. After a success, everything has been flushed.
  */
 export async function unpackArchive(
   archive: StoredContent,

@@ -11,7 +11,10 @@ const FIRST_RANGE_BYTES = 256 * 1024;
 // their content.
 const RANGE_BYTES = 3 * 1024 * 1024;
 
-/** Returns the object's content in order, fetched in concurrent ranges. At most as many ranges are in memory as may be in flight. */
+/**
+ * Returns the object's content in order, fetched in concurrent ranges. At most as many ranges are in memory as may be
+ * in flight. Calls `onWhole` if the service does not support ranges. Throws `NOT_FOUND` if the object does not exist.
+ */
 export async function openContent(
   access: S3Access,
   name: string,

@@ -23,7 +23,10 @@ export interface RangeAnswer {
   readonly whole: boolean;
 }
 
-/** Requests a range. The caller must read or discard the body. Returns `empty` for an empty object. */
+/**
+ * Requests a range. The caller must read or discard the body. Returns `empty` for an empty object. Throws `NOT_FOUND`
+ * if the object does not exist, and `CHECKPOINT_CORRUPT` if it no longer has the range's ETag.
+ */
 export async function askRange(
   access: S3Access,
   { name, start, end, etag }: ByteRange,

@@ -14,7 +14,7 @@ export interface SmallFile extends TaggedText {
   readonly etag: string;
 }
 
-/** Reads a small file; undefined if it does not exist. */
+/** Reads a small file; undefined if it does not exist. Throws `CHECKPOINT_CORRUPT` if it is too large. */
 export async function readSmall(access: S3Access, name: string): Promise<SmallFile | undefined> {
   const { bucket, location, maxAttempts, requestTimeout: idleMs } = access.settings;
   const Key = access.key(name);
