@@ -2,7 +2,7 @@ import { backoffMs } from "../timing/backoff.ts";
 
 /**
  * The shortest interval between looks, and the width of the range above it from which the interval is drawn, as
- * fractions of the period. It is random so that nodes do not look at the same moment.
+ * fractions of the period. The interval is random so that nodes do not look at the same moment.
  */
 const EARLIEST = 0.9;
 const SPREAD = 0.2;

@@ -106,8 +106,8 @@ export const ManifestSchema = z.object({
   /** Absent if the format of the index is older than version 5. */
   chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES).optional(),
   /**
-   * The transaction up to which the files contain no evicted content. Absent in manifests by versions of Cairn that did
-   * not check this.
+   * The transaction up to which the files contain no evicted content. Absent in manifests written by versions of Cairn
+   * that did not check this.
    */
   purged: Position.optional(),
   takenAt: z.iso.datetime(),

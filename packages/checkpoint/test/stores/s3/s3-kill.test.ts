@@ -11,7 +11,7 @@ import { testSource } from "../../support/test-source.ts";
 const CHILD = fileURLToPath(new URL("../../../dist/test/support/s3-saving-child.js", import.meta.url));
 const BYTES = 40_000_000;
 const LEASE_MS = 12_000;
-/** A grace period with which every upload counts as having begun earlier, whatever the clock. */
+/** A grace period (ms) that is negative, so that every upload counts as old enough, even if the clocks differ. */
 const NO_GRACE = -60_000;
 
 const place = s3Places();
