@@ -37,7 +37,7 @@ export interface Counted {
   readonly duplicates: number;
   /** Uploads that were begun but never published, as fractions of a whole upload. */
   readonly thrownAway: number;
-  /** The largest number of uploads of running processes at one instant. */
+  /** The largest number of concurrent uploads by running processes. */
   readonly mostAtOnce: number;
   readonly byNode: ReadonlyMap<string, number>;
 }
