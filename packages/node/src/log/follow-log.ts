@@ -14,7 +14,7 @@ import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
 /**
- * The state of a log. If it is unreachable, `error` is the reason. The state is reported at the first success and at
+ * The state of a log. If it is unreachable, `error` is the reason. The state is reported after the first attempt and at
  * each change.
  */
 export interface LogState {
@@ -52,11 +52,11 @@ export interface FollowLogOptions {
 }
 
 const FIRST_BACKOFF_MS = 50;
-/** The time within which a message within the log's bounds must arrive (ms). */
+/** The time to wait once more for a message that is within the log's bounds but has not arrived (ms). */
 const LATE_MESSAGE_MS = 1_000;
 /**
- * The number of consecutive times that the log may be missing. The servers of a cluster that has just started may not
- * know all streams for some seconds.
+ * The number of consecutive attempts after which a missing log counts as gone. The servers of a cluster that has just
+ * started may not know all streams for some seconds.
  */
 const MAX_MISSING_TRIES = 7;
 

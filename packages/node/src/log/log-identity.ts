@@ -18,7 +18,7 @@ export interface LogIdentity {
 /**
  * Reads the identity of a log from its first message or, if that message was trimmed, from the id stored with the log.
  * Returns undefined if the log does not exist or never held any message. Throws `LOG_DIFFERENT` if it is not a Cairn
- * log.
+ * log, if Cairn 0.1.0 wrote it, or if its id is unknown.
  */
 export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefined> {
   if (!(await log.exists())) return undefined;

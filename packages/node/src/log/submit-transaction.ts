@@ -85,8 +85,8 @@ function takenBefore(logName: string, position: number): CairnError {
 }
 
 /**
- * Returns the stored message with the same message id if it contains the same transaction. The log itself compares only
- * ids.
+ * Returns the stored message with the same message id if it contains the same transaction, and otherwise the reason why
+ * it does not count. The log itself compares only ids.
  */
 async function judgeFirst(
   log: TxLog,

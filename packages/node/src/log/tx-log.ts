@@ -10,8 +10,8 @@ export interface LogMessage {
   readonly position: number;
   readonly time: number;
   /**
-   * The part of `time` below a millisecond, in nanoseconds (0 to 999,999). A log that records it returns it for every
-   * message, no matter how the message is read.
+   * The part of `time` below a millisecond, in nanoseconds (0 to 999,999). A log that records this part returns it for
+   * every message, no matter how the message is read.
    */
   readonly nanoseconds?: number;
   /** The content. It must not be modified, and may be a view of a larger buffer. */
@@ -107,10 +107,10 @@ export interface TxLog {
   fetch(position: number): Promise<LogMessage | undefined>;
   /**
    * Yields the messages starting with `from`, in order, in arrays that are never empty, and then new messages as they
-   * arrive, until it is aborted. It prefetches, within bounds, while the caller works. The sequence *ends* when its
-   * source is interrupted (by a reconnection or the loss of a consumer). The caller then compares its anchor and reads
-   * again. The sequence ends immediately if `from` is more than one beyond the last position, and begins later than
-   * `from` if the log was trimmed. The caller must check the positions.
+   * arrive, until `signal` is aborted. It prefetches, within bounds, while the caller works. The sequence *ends* when
+   * its source is interrupted (by a reconnection or the loss of a consumer). The caller then compares its anchor and
+   * reads again. The sequence ends immediately if `from` is more than one beyond the last position, and begins later
+   * than `from` if the log was trimmed. The caller must check the positions.
    */
   read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
   /**
@@ -126,8 +126,8 @@ export interface TxLog {
   trim?(upTo: number): Promise<void>;
   /**
    * Removes a log that has never held more than the birth record of `logId`, so that another one can be created in its
-   * place. Settings that were made by hand (of a stream) remain. Throws `CONFLICT` if the log holds more, or has been
-   * replaced with another log. Absent if Cairn cannot remove the log.
+   * place. The settings of a stream, which an operator may have changed, remain. Throws `CONFLICT` if the log holds
+   * more, or has been replaced with another log. Absent if Cairn cannot remove the log.
    */
   removeUnused?(logId: string): Promise<void>;
   /**

@@ -84,7 +84,7 @@ async function recentMessageIds(
   return { messageIds, forgotten };
 }
 
-/** Yields the keys of a range in order, in arrays of at most the number that one batch may remove. */
+/** Yields the keys of a range in order, in arrays of at most {@link KEYS_PER_BATCH} keys. */
 export async function* keysBetween(
   database: Database,
   range: { readonly gte: Uint8Array; readonly lt?: Uint8Array; readonly lte?: Uint8Array },

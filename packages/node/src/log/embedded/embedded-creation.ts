@@ -56,7 +56,7 @@ export async function beginCreation(path: string): Promise<string | undefined> {
   return aside;
 }
 
-/** Ends the creation once the first messages have been stored. From then on, the folder holds a log. */
+/** Ends the creation after the birth record has been stored. From then on, the folder holds a log. */
 export async function endCreation(path: string): Promise<void> {
   for (const name of await readdir(path)) {
     if (/^(CURRENT|MANIFEST-.*|.*\.log)$/.test(name)) await syncFile(join(path, name));

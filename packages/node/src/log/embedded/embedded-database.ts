@@ -53,8 +53,8 @@ export interface OpeningOptions {
   /** If true, the database is created if there is none. A new database is complete only after `endCreation`. */
   readonly create?: boolean;
   /**
-   * Called with a sentence about each incomplete write that was cut off. If present, a copy of the removed bytes is
-   * kept.
+   * Called with a sentence about each incomplete write that was cut off, and about an interrupted creation. If present,
+   * a copy of the removed bytes is kept.
    */
   readonly onNotice?: ((sentence: string) => void) | undefined;
 }
@@ -78,7 +78,7 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
     const unchecked = exists ? await checkTables(path) : undefined;
     const make = (): Database =>
       new ClassicLevel(path, {
-        // LevelDB treats a file CURRENT that it cannot read (EIO, EACCES) as missing, and would create a new database
+        // LevelDB treats a CURRENT file that it cannot read (EIO, EACCES) as missing, and would create a new database
         // over the existing files.
         createIfMissing: !exists,
         keyEncoding: "view",
@@ -155,7 +155,7 @@ export async function hasRoomToOpen(path: string): Promise<boolean> {
 /** Matches LevelDB's message for a table that points beyond its own end. LevelDB reports this as a system error. */
 const BEYOND_TABLE = /^IO error: .*\.(?:ldb|sst): Invalid argument$/;
 
-/** Translates a database error in `path` into an error for users. */
+/** Translates an error from the database in `path` into an error for users. */
 export function databaseError(path: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const [code, reason] = innermost(error);

@@ -15,7 +15,7 @@ import type { LogMessage } from "../tx-log.ts";
  */
 export const HEAD_KEY: Uint8Array = Uint8Array.of(0xff);
 
-/** A key that does not sort after the key of any position. */
+/** A lower bound of the keys of all positions. */
 export const POSITIONS_BEGIN: Uint8Array = new Uint8Array(8);
 
 /** The first key after all positions. */

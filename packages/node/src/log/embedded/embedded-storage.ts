@@ -68,7 +68,7 @@ export class EmbeddedStorage {
   /** The reopening in progress, which writers and readers share. */
   #recovering: Promise<void> | undefined;
   #stopChecking = new AbortController();
-  /** Resolves with the last change in progress. */
+  /** Resolves when the last change in progress has ended. */
   #turn: Promise<unknown> = Promise.resolve();
 
   /** `onChange` is called when messages were added or the database was reopened; `onNotice` as in {@link OpeningOptions}. */
@@ -91,7 +91,9 @@ export class EmbeddedStorage {
     return this.#last;
   }
 
-  /** Returns the open database. */
+  /**
+   * Returns the open database. Throws `LOG_GAP` if damage was found, and `LOG_UNREACHABLE` if the database is not open.
+   */
   get database(): Database {
     if (this.#damage !== undefined) throw this.#damage;
     if (this.#database !== undefined) return this.#database;
@@ -193,7 +195,8 @@ export class EmbeddedStorage {
       await this.close();
       const removed = `${this.path}.unused`;
       await rm(removed, { recursive: true, force: true });
-      // This is a single step, because a partly removed database would be mistaken for a damaged one.
+      // The database is moved away in a single step, because a partly removed database would be mistaken for a damaged
+      // one.
       await rename(this.path, removed);
       await syncFolder(dirname(this.path));
       await rm(removed, { recursive: true, force: true });
@@ -259,9 +262,9 @@ export class EmbeddedStorage {
   }
 
   /**
-   * Writes rows up to the position `last`, which contain `messages`. A failed write leaves the write-ahead log in an
-   * unknown state: the data may or may not be stored, and later writes could be lost. Reopening the database resolves
-   * this.
+   * Writes `rows`, which contain `messages`. `last` is the position of the last message. A failed write leaves the
+   * write-ahead log in an unknown state: the data may or may not be stored, and later writes could be lost. Reopening
+   * the database resolves this.
    */
   async #write(last: number, rows: readonly KvOperation[], messages: readonly LogMessage[]): Promise<void> {
     try {

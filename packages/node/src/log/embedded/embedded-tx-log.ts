@@ -13,7 +13,7 @@ interface EmbeddedTxLogOptions {
   readonly path: string;
   /** The log's name. Defaults to the folder's name. */
   readonly name?: string;
-  /** Called with a sentence about each write that was interrupted by a power loss and cut off on opening. */
+  /** Called with a sentence about each interrupted write that was cut off, and about an interrupted creation. */
   readonly onNotice?: (sentence: string) => void;
 }
 

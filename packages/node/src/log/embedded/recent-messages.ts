@@ -39,8 +39,8 @@ export class RecentMessages {
   }
 
   /**
-   * Returns messages starting with a position, within the bounds of a reading but at least one; undefined if that
-   * message is not remembered.
+   * Returns messages starting with the one at `position`, at least one and otherwise within the given bounds; undefined
+   * if the message at `position` is not remembered.
    */
   from(
     position: number,

@@ -8,7 +8,7 @@ import { BATCH_ENDING } from "./embedded-rows.ts";
  * includes it.
  */
 const ASIDE = "torn";
-/** The number of newest entries that are kept. */
+/** The maximum number of entries in this subfolder. The oldest entries are removed. */
 const MAX_ASIDE_ENTRIES = 10;
 /** The size of the smallest stored message: type, key with its length, the value's length, and the time. */
 const MESSAGE_BYTES = 19;
@@ -26,10 +26,10 @@ export async function asidePath(path: string, name: string): Promise<string> {
 }
 
 /**
- * Cuts off an incomplete write that a power loss or the end of the process left at the end of the log in `path`.
- * Returns sentences about it. None of the messages that are cut off was acknowledged: LevelDB writes a batch only after
- * the previous one has been synced, and a batch is acknowledged only after its own sync. If `keepsCopies` is true, the
- * removed bytes are kept in files.
+ * Cuts off incomplete writes that a power loss or the end of the process left at the end of the log in `path`, and
+ * returns a sentence about each. None of the messages that are cut off was acknowledged: LevelDB writes a batch only
+ * after the previous one has been synced, and a batch is acknowledged only after its own sync. If `keepsCopies` is
+ * true, the removed bytes are kept in files.
  */
 export async function cutTorn(path: string, keepsCopies: boolean): Promise<string[]> {
   const sentences: string[] = [];

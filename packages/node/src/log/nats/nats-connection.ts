@@ -31,13 +31,13 @@ export interface LinkListener {
 }
 
 const CONNECT_TIMEOUT_MS = 2_500;
-/** The interval at which the reason for a lost connection is examined again. */
+/** The minimum time between two examinations of the reason for a lost connection. */
 const DIAGNOSIS_INTERVAL_MS = 2_000;
 const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
 
 /**
- * A connection that reconnects by itself until it is closed. The first connection is attempted only once. If the
- * attempt fails, it rejects with `LOG_UNREACHABLE` and leaves no socket open.
+ * A connection that reconnects by itself until it is closed. The first connection is attempted only once. If that
+ * attempt fails, `open` rejects with `LOG_UNREACHABLE` and leaves no socket open.
  */
 export class NatsLink {
   readonly connection: NatsConnection;

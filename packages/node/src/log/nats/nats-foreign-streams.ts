@@ -3,7 +3,7 @@ import { CairnError } from "@cairn/kv";
 /** The stream that acknowledged a message: its name and the domain of its servers. */
 export interface Acknowledger {
   readonly stream?: string | undefined;
-  /** The domain of the stream's servers. It is absent from errors, and if the servers have none. */
+  /** The domain of the stream's servers. Absent from errors, and if the servers have no domain. */
   readonly domain?: string | undefined;
 }
 

@@ -13,13 +13,16 @@ import { type Acknowledger, ForeignStreams } from "./nats-foreign-streams.ts";
 interface PublisherOptions {
   readonly stream: string;
   /**
-   * Looks up the stream that currently has this name; undefined if there is none. Throws `CONFIG_INVALID` if it does
-   * not accept the log's messages.
+   * Returns the stream that currently has this name; undefined if there is none. Throws `CONFIG_INVALID` if the stream
+   * does not accept the log's messages.
    */
   readonly find: () => Promise<StreamTarget | undefined>;
-  /** The number of messages that may wait for their acknowledgement. */
+  /** The maximum number of unacknowledged messages. */
   readonly maxInflight: number;
-  /** The maximum time for which a message is sent again, and for which one acknowledgement is awaited (ms). */
+  /**
+   * The maximum time for which a message is sent again (ms). Each time, its acknowledgement is awaited for
+   * `ackTimeoutMs`.
+   */
   readonly deadlineMs: number;
   readonly ackTimeoutMs: number;
 }
@@ -30,7 +33,7 @@ interface Flight {
   readonly headers: MsgHdrs;
   /** True if the message's id was generated here rather than provided by the caller. */
   readonly ownId: boolean;
-  /** The deadline in the time of `performance.now()`, as is `sentAt`. */
+  /** The deadline. Like `sentAt`, it is a time of `performance.now()`. */
   readonly deadline: number;
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: unknown) => void;

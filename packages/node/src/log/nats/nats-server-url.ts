@@ -14,7 +14,7 @@ export interface NatsServer {
 
 /**
  * Parses `nats://user:password@host:port`. The scheme, the user and the port are optional. The client itself would
- * ignore the user.
+ * ignore the user. Throws `CONFIG_INVALID` if `server` is not an address.
  */
 export function parseServer(server: string): NatsServer {
   const written = server.trim();

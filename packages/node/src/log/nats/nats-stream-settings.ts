@@ -5,7 +5,7 @@ import { MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
 const DESCRIBED_ID = /cairn log id ([0-9a-f-]{36})/;
 
-/** Returns the log id in a stream's description. */
+/** Returns the log id in a stream's description; undefined if there is none. */
 export function describedLogId(description: string | undefined): string | undefined {
   return DESCRIBED_ID.exec(description ?? "")?.[1];
 }
@@ -156,14 +156,14 @@ const UNUSABLE: readonly UnusableSetting[] = [
   { setting: "sealed", isSet: ({ sealed }) => sealed, does: () => "it is sealed" },
   { setting: "no_ack", isSet: ({ no_ack }) => no_ack === true, does: () => "it acknowledges nothing" },
   {
-    // This setting exists since nats-server 2.12. With it, a server that is killed would lose messages that it has
+    // This setting was introduced in nats-server 2.12. With it, a server that is killed would lose messages that it has
     // acknowledged.
     setting: "persist_mode",
     isSet: ({ persist_mode }) => persist_mode === "async",
     does: () => 'it acknowledges messages before they are stored (persist_mode "async")',
   },
   {
-    // This setting exists since nats-server 2.12.
+    // This setting was introduced in nats-server 2.12.
     setting: "allow_msg_counter",
     isSet: ({ allow_msg_counter }) => allow_msg_counter === true,
     does: () => "it accepts only counters (allow_msg_counter)",
@@ -220,7 +220,7 @@ export function takesMessages(config: StreamConfig): boolean {
 
 /**
  * Returns the subject on which messages are published. It is `<stream>.tx` if the stream captures it, and otherwise the
- * stream's only subject, provided that it contains no wildcard.
+ * stream's only subject, provided that it contains no wildcard. Throws `CONFIG_INVALID` if there is no such subject.
  */
 export function subjectOf(config: StreamConfig): string {
   const subject = subjectIn(config);

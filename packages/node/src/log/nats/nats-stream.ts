@@ -25,7 +25,8 @@ const SUBJECTS_OVERLAP = 10065;
 
 const CREATE_DEADLINE_MS = 30_000;
 /**
- * The number of retries after the birth record was permanently refused. The refusal may have come from another stream.
+ * The maximum number of retries after the birth record was permanently refused. The refusal may have come from another
+ * stream.
  */
 const MAX_FINAL_REFUSALS = 6;
 
@@ -66,8 +67,8 @@ export class NatsStream {
   }
 
   /**
-   * Looks up the stream; undefined if there is none of this name. Throws `CONFIG_INVALID` if no messages can be written
-   * to it.
+   * Returns the stream's state and settings; undefined if there is no stream of this name. Throws `CONFIG_INVALID` if
+   * no messages can be written to the stream.
    */
   async find(): Promise<StreamInfo | undefined> {
     const info = await this.#look();

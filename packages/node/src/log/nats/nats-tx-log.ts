@@ -20,7 +20,7 @@ export interface NatsTxLogOptions extends NatsConnectionOptions {
   readonly replicas?: number;
   /** If false, `create` must not create the stream. Defaults to true. */
   readonly createStream?: boolean;
-  /** The number of messages that may be in flight. Further messages are queued. Defaults to 2,000. */
+  /** The maximum number of messages in flight. Further messages are queued. Defaults to 2,000. */
   readonly maxInflight?: number;
   /**
    * The time for which an append without its own limit is retried before it rejects with `LOG_UNREACHABLE` (ms).
@@ -43,7 +43,9 @@ const APPEND_DEADLINE_MS = 29_000;
 
 /** The syntax of JetStream domains: one token of a subject. */
 export const DOMAIN = /^[^\s.*>]{1,255}$/;
-/** The syntax of inbox prefixes, which are subjects without wildcards other than the server's own. */
+/**
+ * The syntax of inbox prefixes: subjects without wildcards that do not begin with `$`, as the server's own subjects do.
+ */
 export const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
 
 /**
