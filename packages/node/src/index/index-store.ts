@@ -47,7 +47,10 @@ interface IndexListQuery {
   readonly where?: readonly FieldQuery[];
 }
 
-/** The numbers of applied messages, of committed transactions among them, and of their operations. */
+/**
+ * The numbers of applied messages, of committed transactions among them, and of their operations; the size of the
+ * messages; and the refused ones.
+ */
 export interface AppliedCounts {
   readonly transactions: number;
   readonly committed: number;
@@ -76,8 +79,8 @@ export class IndexStore {
   }
 
   /**
-   * Opens the index in `kv`. `empty` is the state of an empty index of the log that will be applied. If it throws
-   * `INDEX_VERSION` or `INDEX_CORRUPT`, it first closes `kv`.
+   * Opens the index in `kv`. `empty` is the state of an empty index of the log that will be applied. Throws
+   * `INDEX_VERSION` or `INDEX_CORRUPT`. Closes `kv` before it throws any error.
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     try {

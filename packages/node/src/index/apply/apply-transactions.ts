@@ -76,7 +76,7 @@ export async function applyMessages(
   let written = 0;
   let refused: RefusedMessages = { count: 0 };
   for (const [index, { message, decoded }] of messages.entries()) {
-    // If this log continues another one, everything after this message belongs to the new log.
+    // If this message begins a log that continues another one, it and all later messages belong to the new log.
     if (decoded.kind === "birth" && message.position === 1) log = logOfBirth(decoded.birth, before);
     txId = message.position + log.offset;
     time = Math.max(time, message.time);
@@ -131,7 +131,7 @@ interface Context {
 interface Verdict {
   readonly kind: OutcomeKind;
   readonly text: Buffer;
-  /** The number of keys written by the transaction that had a document before. */
+  /** The number of keys that the transaction wrote and that had a document before. */
   readonly replaced?: number;
   /** The reason for rejecting the message, if no node of this log wrote it or it is damaged. */
   readonly refusedFor?: string;

@@ -93,7 +93,7 @@ export class BatchPolicies {
     for (const bucket of this.#swept.floors.keys()) this.#keys.collectBucket(bucket);
   }
 
-  /** Prepares the rows of documents for which nothing needs to be read first. */
+  /** Prepares the rows of indexed fields that can be made before anything is read. */
   async prepare(
     messages: readonly IndexedMessage[],
     touched: readonly (readonly (KeyState | undefined)[])[],
@@ -107,7 +107,7 @@ export class BatchPolicies {
     }
   }
 
-  /** Returns the reason for aborting a transaction that sets policies. */
+  /** Returns the reason for aborting a transaction that sets policies; undefined if there is none. */
   conflict(ops: readonly LoggedOperation[]): string | undefined {
     const revision = this.#before.policies?.revision ?? null;
     const expected = ops.find(({ op }) => op === "configure")?.revision;

@@ -19,7 +19,7 @@ const MAX_BYTES = 2 * 1024 * 1024;
 /**
  * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a separate batch,
  * because an eviction must read from the store the versions that it removes, and a batch follows a single set of
- * policies.
+ * policies. A birth record is a separate batch, too.
  */
 export function* decodeBatches(messages: readonly LogMessage[]): Generator<IndexedMessage[], void> {
   let batch: IndexedMessage[] = [];

@@ -26,7 +26,10 @@ export class EventRows {
     this.#from = from;
   }
 
-  /** Reads the events that may be removed up to `time` while `recorded` new events arrive in `transactions`. */
+  /**
+   * Reads the events that may be removed up to `time` while `recorded` new events arrive in `transactions`
+   * transactions.
+   */
   static async load(
     bound: Bound,
     reader: KvReader,

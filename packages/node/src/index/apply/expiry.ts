@@ -147,7 +147,10 @@ export class Expiry {
   }
 }
 
-/** The number of documents that a transaction examines in a bucket with a new rule. It is part of the index version. */
+/**
+ * The maximum number of documents that a transaction examines in a bucket with a new rule. It is part of the index
+ * version.
+ */
 const SCANNED_PER_TRANSACTION = 200;
 
 /** The point up to which a bucket was scanned; undefined if it was scanned to its end. */

@@ -65,7 +65,7 @@ export class Submissions {
     this.#addedOrder.push({ txId: submission.txId, id });
   }
 
-  /** Yields the rows that have changed after transaction `last`. */
+  /** Yields the rows that the batch changes. `last` is its last transaction. */
   *rows(last: TxId): Generator<KvOperation> {
     const floor = last - this.#remembered;
     for (const { txId } of this.#expired) yield { type: "del", key: txRowKey(ROW.submissionOrder, txId) };

@@ -5,7 +5,9 @@ import { ChainWindow, LINK_SPAN, linkBefore } from "./chain-window.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { ROW, txRowKey } from "../rows/row-keys.ts";
 
-/** The number of newest links that are all reported. Before these, the distances between reported links double. */
+/**
+ * The number of distances between the newest reported links that are one span long. Before these, the distances double.
+ */
 const CONSECUTIVE_LINKS = 8;
 
 /**

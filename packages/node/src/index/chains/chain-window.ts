@@ -22,7 +22,7 @@ import { ROW, rowTxId, txRowKey } from "../rows/row-keys.ts";
 import { unusableIndex } from "../rows/unusable-index.ts";
 
 /*
- * Two chains run over all messages of a log, with a link at every transaction divisible by 1,024:
+ * Two chains run over all messages of a log, with a link at every transaction whose id is divisible by 1,024:
  *
  *   history  SHA-256(previous link, identities of the messages since)                 can be computed from the log
  *   effects  SHA-256(previous link, index version, effects of the messages since)     only by applying it
@@ -33,7 +33,9 @@ import { unusableIndex } from "../rows/unusable-index.ts";
 
 /** The number of transactions from one link to the next. */
 export const LINK_SPAN = 1_024;
-/** The number of complete spans that keep their entries, so that the values at all of the newest transactions are known. */
+/**
+ * The number of complete spans whose entries are kept, so that the values at all of the newest transactions are known.
+ */
 const KEPT_SPANS = 2;
 /**
  * The number of slots. They hold the kept entries and those of one batch, which must not overwrite kept ones before the
@@ -54,7 +56,7 @@ interface Effect {
   readonly outcome: Uint8Array;
   /** The number of current documents after the message. */
   readonly documents: number;
-  /** The sum of the checksums of the versions that the message, or policies with it, wrote. */
+  /** The sum of the checksums of the versions that the message, or policies applied with it, wrote. */
   readonly written: number;
 }
 
@@ -184,7 +186,10 @@ export class ChainWindow {
     for (const txId of this.#links.keys()) if (txId < keptFrom(last) - 1) this.#links.delete(txId);
   }
 
-  /** Compares links with entries. They are stored in different rows, one of which could be missing or outdated. */
+  /**
+   * Compares links with entries, because the two are stored in different rows, any of which could be missing or
+   * outdated.
+   */
   #check(offset: TxId): void {
     for (let txId = keptFrom(this.#last) - 1; txId <= this.#last; txId += LINK_SPAN) {
       const link = this.#links.get(txId);

@@ -11,13 +11,13 @@ import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
-/** The number of pages of documents in one step. A page has a few hundred documents. */
+/** The maximum number of pages of documents in one step. A page has a few hundred documents. */
 const PAGES_PER_STEP = 32;
 /** The number of documents between two yields to the event loop. */
 const DOCUMENTS_PER_TURN = 256;
-/** The number of rows removed in one step. */
+/** The maximum number of rows removed in one step. */
 const REMOVED_PER_STEP = 1024;
-/** The number of fields removed in one step. Each needs a search, even if it has no rows. */
+/** The maximum number of fields removed in one step. Each needs a search, even if it has no rows. */
 const FIELDS_REMOVED_PER_STEP = 100;
 
 const EMPTY = new Uint8Array(0);
@@ -29,8 +29,8 @@ const EMPTY = new Uint8Array(0);
 type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
 /**
- * Returns the indexed fields by bucket. Omits buckets in which no build has begun, because the build will process the
- * documents that are written there.
+ * Returns the indexed fields by bucket. Omits buckets in which the build of every field has yet to begin, because the
+ * builds will process the documents that are written there.
  */
 export function begunFields(
   indexed: ActivePolicies["indexed"],

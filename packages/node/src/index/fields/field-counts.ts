@@ -2,7 +2,7 @@ import type { KvReader } from "@cairn/kv";
 import { fieldCountKey } from "../rows/field-row-keys.ts";
 import { decodeNumber } from "../rows/row-values.ts";
 
-/** The number of cached counts. Fields usually have few values. */
+/** The maximum number of cached counts. Fields usually have few values. */
 const MAX_CACHED = 10_000;
 
 /** The number of documents that have one value of an indexed field. */

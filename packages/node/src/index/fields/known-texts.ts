@@ -13,7 +13,7 @@ interface KnownText {
 
 /**
  * A bounded cache of strings decoded from JSON. Indexed fields have few distinct values, a comparison of bytes costs a
- * third as much as decoding a string, and a map finds a cached string faster.
+ * third as much as decoding a string, and a map finds a string that was looked up before faster than a new one.
  */
 export class KnownTexts {
   readonly #known: (KnownText | undefined)[] = Array.from({ length: SLOTS }, () => undefined);

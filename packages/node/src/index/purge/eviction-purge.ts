@@ -11,8 +11,8 @@ import { evictedRanges } from "./evicted-ranges.ts";
 export type PurgeHeld = Exclude<KvPurged, "gone" | "named"> | "unknown";
 
 /**
- * The progress of a run. Evictions up to `txId` have been purged. `held` is the cause that blocks the others (undefined
- * if none remain).
+ * The progress of a run. Evictions up to `txId` have been purged. `held` is the reason why the other evictions have not
+ * been purged (undefined if there are none).
  */
 export interface PurgeReport {
   readonly txId: TxId;

@@ -23,7 +23,7 @@ export interface BucketSummary {
 /** The maximum number of values that are listed for a field. A person could not read more of them. */
 const MAX_VALUES = 1_000;
 
-/** Returns, by name, all buckets that have or had documents or that have indexed fields. Reads only counters. */
+/** Returns all buckets that have or had documents or that have indexed fields, ordered by name. Reads no documents. */
 export async function readBuckets(reader: KvReader, state: IndexState): Promise<BucketSummary[]> {
   const indexed = activePolicies(state)?.indexed ?? new Map<string, readonly FieldIndex[]>();
   const documents = new Map<string, number>();

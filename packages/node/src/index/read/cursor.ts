@@ -43,7 +43,7 @@ export function requireExistingHistory({ history }: ListCursor, chains: ChainVal
   });
 }
 
-/** Encodes the point at which a history continues, which is with the versions older than `revision`. */
+/** Encodes the point at which a history continues: with the versions older than `revision`. */
 export function encodeRevisionCursor(revision: TxId): string {
   return encode([revision]);
 }

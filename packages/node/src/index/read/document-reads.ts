@@ -56,7 +56,9 @@ function textDocument(key: DocumentKey, rowKey: Uint8Array, value: string): Stor
   return keyedDocument(key, revision, json);
 }
 
-/** Reads the document of a key as it was after transaction `txId`. */
+/**
+ * Reads the document of a key as it was after transaction `txId`. Throws `WATCH_COMPACTED` as {@link checkFloor} does.
+ */
 export async function readDocumentAsOf(
   reader: KvReader,
   key: DocumentKey,
@@ -188,7 +190,10 @@ async function transactionAt(
   return high < first ? undefined : high;
 }
 
-/** Resolves a point in time to a transaction; 0 before the first transaction. */
+/**
+ * Resolves a point in time to a transaction: 0 before the first transaction, and undefined if `asOf` is undefined.
+ * Throws `REQUEST_INVALID` for an invalid time.
+ */
 export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
   if (asOf === undefined) return undefined;
   if ("txId" in asOf) return asOf.txId;

@@ -48,7 +48,7 @@ interface EvictionQuery {
   readonly held?: PurgeHeld | undefined;
 }
 
-/** Reads evictions, newest first. */
+/** Reads evictions, newest first. Throws `REQUEST_INVALID` if `cursor` is not from a list of evictions. */
 export async function readEvictions(
   reader: KvReader,
   { limit, cursor, held }: EvictionQuery,

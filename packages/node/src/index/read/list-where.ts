@@ -44,10 +44,10 @@ const MAX_TRANSACTIONS_BACK = 10_000;
 const KEYS_PER_READ = 128;
 
 /**
- * Lists the documents whose fields had the values after transaction `txId`. Throws `REQUEST_INVALID` for a field that
- * is not indexed, and `NOT_READY` while the field is being built. The condition that currently matches the fewest
- * documents selects candidates, which are then checked against all conditions. For an earlier transaction, keys that
- * have changed since are candidates as well.
+ * Lists the documents whose fields had the requested values after transaction `txId`. Throws `REQUEST_INVALID` for a
+ * field that is not indexed, `NOT_READY` while the field is being built, and `WATCH_COMPACTED` as {@link listAsOf}
+ * does. The condition that currently matches the fewest documents selects candidates, which are then checked against
+ * all conditions. For an earlier transaction, keys that have changed since are candidates as well.
  */
 export async function listWhere(
   reader: KvReader,
@@ -126,7 +126,7 @@ async function* candidates(
   const gt = range.after === undefined ? undefined : toRow(range.after);
   if (gt !== undefined && (Buffer.compare(gt, gte) < 0 || Buffer.compare(gt, lt) >= 0)) throw foreignCursor();
   let at = 0;
-  // In this case, every row belongs to the page, and one extra row shows whether there is another page.
+  // If the list is plain, every row belongs to the page, and one extra row shows whether there is another page.
   const isPlain = changed.length === 0 && !hasFilter(range) && range.where.length === 1;
   const limit = isPlain ? { limit: range.limit + 1 } : {};
   for await (const rows of reader.range({ ...(gt === undefined ? { gte } : { gt }), lt, ...limit })) {

@@ -62,8 +62,8 @@ interface WantedTransaction {
 }
 
 /**
- * The number of versions in one read. It is small enough to stop soon after the bound, and large enough to share the
- * cost of a read.
+ * The number of wanted versions at which they are read together. It is small enough to stop soon after the bound, and
+ * large enough to share the cost of a read.
  */
 const VERSIONS_PER_READ = 64;
 

@@ -53,7 +53,7 @@ const StateSchema = z.object({
  * The state of an index: the log and the prefix of it that the index holds. It is written in the same batch as the rows
  * of its last message. `txId`: the last message applied; `time`: its transaction's time (ms since 1970); `sha256`: its
  * anchor's hash; `documents`: number of current documents; `events`: number of recorded events; `eventsFrom` and
- * `dueFrom`: times (ms since 1970) before which there is no row of an event or of a document that is due, since those
+ * `dueFrom`: times (ms since 1970) before which there is no row of an event or of a due document, because those rows
  * were removed; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next
  * sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`: history at or
  * before this transaction may be incomplete.

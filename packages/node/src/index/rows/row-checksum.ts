@@ -12,9 +12,9 @@ import { unusableIndex } from "./unusable-index.ts";
  * each.
  */
 
-/** The bytes of the checksum before a version's value: 32 bits, 7 in each byte. */
+/** The number of bytes of the checksum before a version's value: 32 bits, 7 in each byte. */
 export const VERSION_SUM_BYTES = 5;
-/** The bytes of the checksum before any other row's value. */
+/** The number of bytes of the checksum before any other row's value. */
 export const SUM_BYTES = 4;
 
 /** The maximum size of a row that is copied to be summed; larger rows are summed without a copy. */

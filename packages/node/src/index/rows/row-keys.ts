@@ -36,7 +36,7 @@ export type RowKind = (typeof ROW)[keyof typeof ROW];
 export const END = 0x00;
 /** The byte that follows {@link END} if the latter belongs to the part. */
 export const ESCAPED = 0xff;
-/** The bytes of a tx-id, a time or a count. */
+/** The number of bytes of a tx-id, a time or a count. */
 export const ID_BYTES = 8;
 const NS_PER_MS = 1_000_000n;
 

@@ -57,7 +57,7 @@ export function decodeOutcome(key: Uint8Array, value: Uint8Array): Outcome {
   return { time: readId(bytes, 1), kind, text: textOf(bytes, 9) };
 }
 
-/** An operation in the row of a committed transaction, which has no document. */
+/** An operation in the row of a committed transaction. The row does not contain the operation's document. */
 export type OutcomeOperation = readonly [op: string, bucket: string, key: string];
 
 /** Returns the operations of a committed transaction; none for a birth record, a barrier or any other outcome. */
@@ -90,9 +90,9 @@ export interface BucketCounters {
   readonly documents: number;
   /** The number of keys whose last write was a deletion. */
   readonly tombstones: number;
-  /** Versions superseded before this transaction may have been removed. */
+  /** Versions superseded at or before this transaction may have been removed. */
   readonly floor: TxId;
-  /** Keys that were deleted before this transaction may have been removed entirely. */
+  /** Keys that were deleted at or before this transaction may have been removed entirely. */
   readonly gone: TxId;
 }
 
