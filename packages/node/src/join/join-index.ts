@@ -238,8 +238,8 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
   if (birth === undefined) {
-    // This is checked only here, because if a checkpoint contains the earlier messages, such a message was published to
-    // a log of this version.
+    // This is checked only here, because if a checkpoint contains the earlier messages, a client of the first version
+    // published such a message to a log of this version.
     const oldest = await log.fetch(bounds.first);
     if (oldest !== undefined && isOfFirstVersion(oldest.payload)) throw ofFirstVersion(log.name);
     throw nothingToRestore(identity, context.report, restoreStores(system));

@@ -18,8 +18,8 @@ export interface LostLog {
 
 /**
  * Returns the log with this name, and an id other than `exceptId`, whose remains in the stores reach furthest. A log
- * that another one of them continues is ignored; of several recovered logs, perhaps continued from different points,
- * the last one begun counts. Throws the errors of the stores.
+ * that another log in the stores continues is ignored; of several recovered logs, perhaps continued from different
+ * points, the last one begun counts. Throws the errors of the stores.
  */
 export async function findLostLog(
   stores: readonly CheckpointStore[],

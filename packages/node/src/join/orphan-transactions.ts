@@ -36,8 +36,8 @@ interface LoggedHeader {
 /**
  * Yields the committed transactions of an index after `shared`, in order, reconstructed from the index's rows. Aborted
  * transactions and duplicates had no effect and are omitted. Each transaction has an id, its own or one derived from
- * its content, so that loading it twice applies it once. `after`: returns only those after this transaction, which is
- * not before `shared`.
+ * its content, so that loading it twice applies it once. Omits transactions up to `after`, which must not be before
+ * `shared`.
  */
 export async function* orphanTransactions(
   kv: KvReader,

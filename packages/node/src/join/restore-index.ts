@@ -35,7 +35,7 @@ export interface RestoreContext {
   readonly distrusted: ReadonlySet<string>;
 }
 
-/** The time for which joining waits until damaged checkpoints are marked. */
+/** The maximum time for which joining waits until damaged checkpoints are marked. */
 const MARK_MS = 5_000;
 
 /** A local index that a restored index replaces. */
