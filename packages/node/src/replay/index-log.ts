@@ -35,8 +35,8 @@ interface IndexLogOptions {
 }
 
 /**
- * Applies the log to an index, and builds indexed fields at the same time, until it is aborted. Throws the errors of
- * {@link followHistory} and of the index.
+ * Applies the log to an index, and builds indexed fields at the same time, until `signal` is aborted. Throws the errors
+ * of {@link followHistory} and of the index.
  *
  * Fields are built only after the index has caught up. Before that, their rows would change repeatedly, and it costs
  * less to build them from the final documents. The node is ready only once the fields that the replayed log defined

@@ -99,7 +99,7 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
     covered,
   });
   const [newest] = own;
-  // Newest first.
+  // The list is ordered from newest to oldest.
   if (at === undefined && newest !== undefined && newest.txId > (readable?.last ?? 0))
     return alone(newest, true);
   const read = readable === undefined ? undefined : await planReading(readable, usable, known, options);
@@ -281,8 +281,8 @@ async function basisOf(
 }
 
 /**
- * Returns the first transaction from which a backup holds everything up to `txId`. If `txId` is in an earlier log,
- * returns the first transaction of the backup's own log.
+ * Returns the first transaction from which a backup holds everything up to `txId`. Returns 0 if `txId` is in an earlier
+ * log, and infinity if the backup does not hold `txId`.
  */
 function beginningOfRun({ covered, offset }: FurthestBackup, txId: TxId): TxId {
   if (txId <= offset) return 0;

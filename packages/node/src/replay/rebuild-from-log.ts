@@ -26,7 +26,7 @@ interface LogRebuildOptions {
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
   /**
-   * A folder used only by this rebuild. It continues an interrupted rebuild in that folder if its index agrees with the
+   * A folder used only by this rebuild. An interrupted rebuild in that folder is continued if its index agrees with the
    * log.
    */
   readonly directory: IndexDirectory;

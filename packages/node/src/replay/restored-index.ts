@@ -35,7 +35,7 @@ export interface RestoreIndexOptions {
 export interface RestoredIndex {
   readonly dir: string;
   /**
-   * The last transaction in the index. `txTime` is its time, and `digest` equals the digest of a node at this
+   * The last transaction in the index. `time` is its time, and `digest` equals the digest of a node at this
    * transaction.
    */
   readonly txId: TxId;
