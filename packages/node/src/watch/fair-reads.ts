@@ -28,8 +28,8 @@ interface Job<T> {
 }
 
 /**
- * The number of results that are delivered before the code yields to the event loop. Each result is written to a socket
- * immediately.
+ * The maximum number of results that are delivered before the code yields to the event loop. Each result is written to
+ * a socket immediately.
  */
 const MAX_ANSWERS_PER_TURN = 32;
 

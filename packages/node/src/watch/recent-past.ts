@@ -16,7 +16,9 @@ export interface RecentBounds {
 export interface RecentPage {
   readonly events: readonly TransactionEvent[];
   readonly bytes: number;
-  /** The transaction up to which the page is complete; undefined if no further changes follow. */
+  /**
+   * The transaction up to which the page is complete: its last one or, if it is empty, the one after which it begins.
+   */
   readonly upTo: TxId;
   readonly txTime: string | null;
   readonly more: boolean;
