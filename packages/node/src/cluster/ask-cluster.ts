@@ -29,7 +29,10 @@ export interface AskOptions {
   readonly onWork?: (instance: string, done: number, total: number) => void;
 }
 
-/** Returns the nodes that respond in time, by id and then by start time. A node that does not respond cannot be distinguished from an absent one. */
+/**
+ * Returns the nodes that respond in time, ordered by id and then by start time. A node that does not respond cannot be
+ * distinguished from an absent one.
+ */
 export async function askStatus(channel: PeerChannel, options: AskOptions): Promise<Peer[]> {
   const peers = new Map<string, Peer>();
   const deadline = AbortSignal.timeout(options.timeoutMs);
@@ -64,8 +67,8 @@ export async function askChains(
 }
 
 /**
- * Returns, by id, the nodes of a log from which these nodes have heard within the last hour but which did not respond.
- * Nodes that were stopped properly have announced this, and restarted nodes have responded under the same id.
+ * Returns the nodes of a log that these nodes have heard from within the last hour but that did not respond, ordered by
+ * id. Nodes that were stopped properly have announced this, and restarted nodes have responded under the same id.
  */
 export async function askSilent(
   channel: PeerChannel,

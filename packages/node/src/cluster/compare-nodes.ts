@@ -57,7 +57,8 @@ export interface CompareOptions {
 }
 
 /**
- * The number of attempts. If documents are evicted while nodes are queried, another attempt uses a later transaction.
+ * The maximum number of attempts. If documents are evicted while nodes are queried, another attempt uses a later
+ * transaction.
  */
 const MAX_TRIES = 5;
 

@@ -29,10 +29,10 @@ const Failure = z.object({ code: Text, message: Text, hint: Text.nullable() });
 /** The maximum number of instances in a request, and of nodes in a response to it. */
 const MAX_INSTANCES = 5_000;
 const MAX_SILENT = 100;
-/** A node from which another one has heard, and how long it has been silent (ms). */
+/** A node that another node has heard from, and how long the former has been silent (ms). */
 const SilentSchema = z.object({ instance: Text, node: Text, forMs: Count });
 
-/** A node from which another one has heard. */
+/** A node that another node has heard from. */
 export type SilentNode = Readonly<z.infer<typeof SilentSchema>>;
 
 const StatusSchema = z.object({
@@ -130,8 +130,8 @@ const QuestionSchema = z.discriminatedUnion("ask", [
  * the digest at a transaction of the log with that id; the node waits for the transaction, but at most `waitMs`.
  * `check` requests that the node with that instance compare itself with a rebuild from the log. `chains` requests the
  * chains at that transaction, or at the link before it. `compare` requests that the node compare its chains with those
- * of the sender, and respond only if they differ. `others` requests the nodes from which the node has heard and that
- * are not among these instances. `leaving` announces that the node with that instance is stopping. docs/log-format.md
+ * of the sender, and respond only if they differ. `others` requests the nodes that the node has heard from and that are
+ * not among these instances. `leaving` announces that the node with that instance is stopping. docs/log-format.md
  * describes these requests.
  */
 export type Question = Readonly<z.infer<typeof QuestionSchema>>;
