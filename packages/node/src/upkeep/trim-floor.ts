@@ -49,7 +49,7 @@ export async function oldestUsable(
   return await firstUsable(options, identity, oldestFirst);
 }
 
-/** Returns the newest such checkpoint, or a sentence with the reason why there is none. */
+/** Like {@link oldestUsable}, but returns the newest of these checkpoints. */
 export async function newestUsable(
   options: FloorOptions,
   identity: Pick<LogIdentity, "id" | "birth">,
