@@ -48,7 +48,7 @@ export interface ReadCheckpoint {
   readonly digest: string;
   /**
    * The result of comparing the checkpoint's last message with the log. "trimmed" means that the log no longer holds
-   * the message, so they could not be compared. Null means that there was no log.
+   * the message, so it could not be compared. Null means that there was no log.
    */
   readonly log: "agrees" | "trimmed" | null;
 }
@@ -169,7 +169,7 @@ async function digestFiles(
   }
 }
 
-/** Returns `CHECKPOINT_NOT_FOUND`. */
+/** Returns `CHECKPOINT_NOT_FOUND`: the store has no checkpoint with this name. */
 export function checkpointNotFound(store: CheckpointStore, name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint ${name} in ${store.location}.`, {
     hint: "Choose one of the checkpoints that cairn checkpoint list prints.",
