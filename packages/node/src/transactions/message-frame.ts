@@ -198,7 +198,7 @@ function copyHex(source: Uint8Array, from: number, target: Uint8Array, at: numbe
   }
 }
 
-/** A value that exceeds 16 bits in whichever of four digits it occurs. */
+/** The value of a character that is not a digit. At any of the four places, it makes the result exceed 16 bits. */
 const NO_DIGIT = 0x10000;
 const HEX_DIGITS = Int32Array.from({ length: 256 }, (_, code) => {
   const at = "0123456789abcdef".indexOf(String.fromCharCode(code));
