@@ -19,7 +19,10 @@ export const DEFAULT_NAMESPACE = "default";
 /** The syntax of bucket names, some of which are reserved. */
 export const BUCKET_PATTERN = "^[a-z][a-z0-9-]*$";
 const BUCKET = new RegExp(BUCKET_PATTERN);
-/** The maximum length of a bucket name, in bytes. For such names, it equals the number of characters. */
+/**
+ * The maximum length of a bucket name, in bytes. Because bucket names are ASCII, it is also the maximum number of
+ * characters.
+ */
 export const MAX_BUCKET = 253;
 /** The maximum length of a namespace, in bytes of UTF-8. */
 export const MAX_NAMESPACE = 253;
