@@ -194,9 +194,9 @@ async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> 
 }
 
 /**
- * Rejects a db-dir in which one of the folders between which indexes are moved is a symbolic link or a separate volume.
- * If a link were renamed, only its name would be moved, and a volume cannot be renamed. The problem would become
- * apparent only when a damaged index must be moved aside.
+ * Rejects a db-dir if a folder into or out of which indexes are moved is a symbolic link or a separate volume. If a
+ * link were renamed, only its name would be moved, and a volume cannot be renamed. The problem would become apparent
+ * only when a damaged index must be moved aside.
  */
 async function requireOneFileSystem(
   dbDir: string,
