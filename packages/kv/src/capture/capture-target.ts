@@ -10,7 +10,7 @@ import type { KvCapture } from "../store/kv-store.ts";
  * node:fs.
  */
 export interface CaptureFileSystem {
-  /** Creates the directory and its parents. Returns whether it did not exist. */
+  /** Creates the directory and its parents. Returns true if the directory did not exist before. */
   makeDirectory(path: string): Promise<boolean>;
   /** Returns the names in a directory, in no particular order. */
   list(path: string): Promise<string[]>;

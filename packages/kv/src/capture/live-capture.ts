@@ -190,7 +190,7 @@ async function linkTables(
     });
     if (!gone) return current;
   }
-  // As if a needed log were missing, the capture starts again, or fails after too many starts.
+  // The capture starts again, as it does if a needed log is missing, or fails after too many starts.
   return undefined;
 }
 

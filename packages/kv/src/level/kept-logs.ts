@@ -41,13 +41,13 @@ interface KeptLogs {
    * and before it is used.
    */
   settle(level: Database): Promise<void>;
-  /** Removes the copies. For the case that another process has the database open and recovers the logs itself. */
+  /** Removes the copies. Called if another process has the database open and recovers the logs itself. */
   drop(): Promise<void>;
 }
 
 /** The pattern of LevelDB's message if it cannot see the file CURRENT, for whatever reason. */
 const NOT_SEEN = /does not exist \(create_if_missing is false\)/;
-/** The folder in a LevelDB's directory with links to the write-ahead logs that have to be recovered. */
+/** The folder in a LevelDB database's directory with links to the write-ahead logs that must be recovered. */
 export const KEPT_FOLDER = "unapplied";
 export const PREPARING_FOLDER = "unapplied.tmp";
 

@@ -9,7 +9,10 @@ export interface LevelOptions {
   readonly cacheSize?: number;
   /** Whether tables are compressed with Snappy. Defaults to true. */
   readonly compression?: boolean;
-  /** The number of tables kept open. Defaults to 1,000; LevelDB uses at most a fifth of the process's limit of open files. */
+  /**
+   * The maximum number of tables kept open. Defaults to 1,000; LevelDB uses at most a fifth of the process's limit of
+   * open files.
+   */
   readonly maxOpenFiles?: number;
 }
 

@@ -26,7 +26,8 @@ const BEHIND_ALL_ROWS = new Uint8Array(64).fill(0xff);
 /** The maximum wait for readers, in milliseconds. */
 const MAX_WAIT_MS = 5_000;
 /**
- * The number of attempts to rewrite all tables of a piece. One suffices unless another compaction runs in the meantime.
+ * The maximum number of attempts to rewrite all tables of a piece. One suffices unless another compaction runs in the
+ * meantime.
  */
 const MAX_TRIES = 4;
 

@@ -17,7 +17,7 @@ export interface LevelSnapshot {
   close(): Promise<void>;
 }
 
-/** The members that are used of classic-level and memory-level. Keys and values are bytes. */
+/** The members of classic-level and memory-level that are used. Keys and values are bytes. */
 export interface ByteLevel {
   get(key: Uint8Array, options?: { snapshot: LevelSnapshot }): Promise<Uint8Array | undefined>;
   getMany(keys: Uint8Array[], options?: { snapshot: LevelSnapshot }): Promise<(Uint8Array | undefined)[]>;

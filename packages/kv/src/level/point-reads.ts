@@ -12,7 +12,7 @@ interface Waiting<Value> {
 }
 
 /**
- * The number of reads per turn. A read from memory takes microseconds, so a turn blocks the event loop for a
+ * The maximum number of reads per turn. A read from memory takes microseconds, so a turn blocks the event loop for a
  * millisecond or two.
  */
 const MAX_READS_PER_TURN = 256;

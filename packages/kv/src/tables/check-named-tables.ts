@@ -39,7 +39,7 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
   }
 }
 
-/** The LevelDB and the tables to compare. */
+/** The LevelDB database and the tables to compare. */
 export interface CheckOrder {
   readonly dir: string;
   /** The file numbers of the tables. */
