@@ -62,7 +62,7 @@ export interface FollowedTransaction<T> {
 
 /**
  * Yields every transaction after `from`, once and in log order. When one node's stream ends, the next node continues
- * from exactly that position. Ends when it is aborted.
+ * from exactly that position. Ends when the signal is aborted.
  */
 export async function* followStream<T>(
   nodes: WatchedNodes,

@@ -121,7 +121,7 @@ export function roundBackoffMs(round: number): number {
   return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(round, 10)) * (0.5 + Math.random() / 2);
 }
 
-/** Returns whether another node, or the same one later, may respond. */
+/** Returns whether the request may succeed at another node, or later at the same node. */
 export function isTransient({ code, status }: CairnClientError): boolean {
   return code === "UNREACHABLE" || (status === 503 && code !== "TX_TIMEOUT");
 }

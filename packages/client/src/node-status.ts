@@ -268,7 +268,10 @@ export interface LogBackupStatus {
   /** The time at which the last successful look ended. */
   readonly lastLookAt: string | null;
   readonly nextLookAt: string | null;
-  /** The number of looks that have failed since then. Nodes running earlier versions do not report it. */
+  /**
+   * The number of looks that have failed since the last successful one. Nodes running earlier versions do not report
+   * it.
+   */
   readonly failedLooks?: number;
   /** This node's writes to the backup since it became ready. */
   readonly written: { readonly segments: number; readonly bytes: number };

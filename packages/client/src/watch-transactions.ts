@@ -5,7 +5,7 @@ import { roundBackoffMs, isTransient, type NodePool, wait } from "./node-pool.ts
 
 /**
  * Yields every transaction after `from`, once and in the order of the log. When the connection breaks, or the node
- * moves its index aside, another node continues from exactly that point. Ends when it is aborted. Throws
+ * moves its index aside, another node continues from exactly that point. Ends when the signal is aborted. Throws
  * `WATCH_COMPACTED` if the requested history has been pruned.
  */
 export async function* watchTransactions<T>(
