@@ -84,8 +84,8 @@ export async function checkUnchecked(
 }
 
 /**
- * Uses as many threads as there are processors, because a node is waiting for the result. The first failure ends all
- * threads.
+ * Uses as many threads as there are processors, but at most {@link MAX_THREADS}, because a node is waiting for the
+ * result. The first failure ends all threads.
  */
 async function checkOnThreads(
   dir: string,

@@ -68,7 +68,8 @@ export async function askChains(
 
 /**
  * Returns the nodes of a log that these nodes have heard from within the last hour but that did not respond, ordered by
- * id. Nodes that were stopped properly have announced this, and restarted nodes have responded under the same id.
+ * id. Nodes that were stopped properly have announced that they were stopping, and restarted nodes have responded under
+ * the same id.
  */
 export async function askSilent(
   channel: PeerChannel,

@@ -96,7 +96,7 @@ async function newestOfOtherLogs(
   return found.some(({ log }) => log.id === logId) ? undefined : found[0];
 }
 
-/** Returns what remains in the stores of a log with this name and an id other than `exceptId`. */
+/** Returns what the stores still hold of a log with this name and an id other than `exceptId`. */
 async function lostLogOfName(
   { system, report, signal }: WrongLogContext,
   logName: string,

@@ -115,7 +115,7 @@ export interface TxLog {
   read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
   /**
    * Calls `listener` whenever the connection to the log has been restored, until the returned function is called.
-   * Absent if the log has no connection; callers then only retry.
+   * Absent if the log has no connection; callers then rely on retries alone.
    */
   onRestored?(listener: () => void): () => void;
   /**

@@ -2,7 +2,7 @@ import { Counter, Histogram, type Registry } from "prom-client";
 import type { AppliedCounts } from "../index/index-store.ts";
 
 /**
- * Counters of the code that follows the log. They are called once per array of messages, and never once per
+ * Counters of the code that follows the log. These functions are called once per array of messages rather than once per
  * transaction.
  */
 export interface FollowingMetrics {

@@ -246,7 +246,7 @@ export function documentRowPrefix(bucket: string, namespace?: string, prefix = "
   return Buffer.concat(parts);
 }
 
-/** Encodes a part of a key in UTF-8 with 0x00 bytes escaped, without its end. */
+/** Encodes a part of a key in UTF-8, with 0x00 bytes escaped and without the byte that ends the part. */
 export function escape(part: string): Buffer {
   const bytes = Buffer.from(part, "utf8");
   if (!bytes.includes(END)) return bytes;

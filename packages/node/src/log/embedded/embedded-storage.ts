@@ -71,7 +71,10 @@ export class EmbeddedStorage {
   /** Resolves when the last change in progress has ended. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** `onChange` is called when messages were added or the database was reopened; `onNotice` as in {@link OpeningOptions}. */
+  /**
+   * `onChange` is called when messages have been added, or when the database has been closed, reopened or found to be
+   * damaged. For `onNotice`, see {@link OpeningOptions}.
+   */
   constructor(path: string, onChange: () => void, onNotice: (sentence: string) => void) {
     this.path = path;
     this.#onChange = onChange;

@@ -39,8 +39,8 @@ export class RecentMessages {
   }
 
   /**
-   * Returns messages starting with the one at `position`, at least one and otherwise within the given bounds; undefined
-   * if the message at `position` is not remembered.
+   * Returns the message at `position` and as many of the following ones as fit within the given bounds; undefined if
+   * that message is not remembered.
    */
   from(
     position: number,

@@ -92,8 +92,8 @@ function permissions({ inboxPrefix }: Place): string {
 }
 
 /**
- * Returns the error for an operation that the server does not permit to the log's user. `operation` is the client's
- * name for it.
+ * Returns the error for an operation that the server does not permit the log's user to perform. `operation` is the
+ * client's name for it.
  */
 export function notPermitted(
   link: Place,

@@ -18,7 +18,7 @@ import {
 import { apiCode, NO_STREAM, streamError, missingStream } from "./nats-stream-error.ts";
 import type { LogBounds, LogMessage } from "../tx-log.ts";
 
-/** The error codes of the JetStream API (nats-server/server/errors.json). */
+/** Error codes of the JetStream API (nats-server/server/errors.json). */
 const NO_MESSAGE = 10037;
 const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
@@ -46,7 +46,7 @@ export interface StreamTarget {
   readonly subject: string;
   /** The time at which the stream was created, in the server's notation. */
   readonly created: string;
-  /** The domain of the stream's servers. It is empty if they have none. */
+  /** The domain of the stream's servers. Empty if the servers have no domain. */
   readonly domain: string;
 }
 
