@@ -88,7 +88,7 @@ export async function askSilent(
   return [...silent.values()].toSorted((a, b) => (a.node < b.node ? -1 : 1));
 }
 
-/** The time for which a stopping node waits until its announcement is sent. */
+/** The maximum time for which a stopping node waits until its announcement is sent. */
 const LEAVING_MS = 500;
 
 /**

@@ -29,7 +29,7 @@ export interface DivergenceParts {
  * them go first.
  */
 const MAX_PAUSE_MS = 2_000;
-/** The time for which other nodes may go first. It is limited, because their claims could be forged. */
+/** The maximum time for which other nodes may go first. It is limited, because their claims could be forged. */
 const MAX_WAIT_MS = 120_000;
 /**
  * The minimum time between rebuilds. Any process that can reach the nodes can send claims. These bounds prevent claims

@@ -33,7 +33,7 @@ export interface OnePastParts extends Pick<DivergenceParts, "check"> {
 const EVERY_MS = 60_000;
 /** The time to wait for the responses of nodes that have just responded. */
 const REPEATED_ANSWERS_MS = 3_000;
-/** The time for which a lagging node tries to catch up before it compares. */
+/** The maximum time for which a lagging node tries to catch up before it compares. */
 const CATCH_UP_MS = 5_000;
 
 /**

@@ -19,8 +19,8 @@ export interface CommitResult {
 }
 
 /**
- * The number of remembered outcomes. It exceeds the number of messages in one read of the log, so that callers waiting
- * for a transaction still find its outcome after it is applied.
+ * The maximum number of remembered outcomes. It exceeds the number of messages in one read of the log, so that callers
+ * waiting for a transaction still find its outcome after it is applied.
  */
 const REMEMBERED_OUTCOMES = 1_024;
 

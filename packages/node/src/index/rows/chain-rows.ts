@@ -14,7 +14,7 @@ export const IDENTITY_BYTES = 12;
  * checksum over its writes and the number of documents.
  */
 export const EFFECT_BYTES = 8;
-/** The number of messages in one row of entries. It is small, because every batch rewrites the newest row. */
+/** The maximum number of messages in one row of entries. It is small, because every batch rewrites the newest row. */
 export const ENTRIES_IN_ROW = 32;
 
 /** The values of the two chains at a transaction. */
