@@ -25,8 +25,8 @@ export interface BeginningOptions {
 export interface BackupBeginning {
   readonly first: TxId;
   /**
-   * Why the backup begins there: `log` if the log begins there, `removed` if a file records that earlier segments were
-   * removed, and `unknown` otherwise.
+   * Why the backup begins with `first`: `log` if the log begins with it, too, `removed` if a file records that earlier
+   * segments were removed, and `unknown` otherwise.
    */
   readonly because: "log" | "removed" | "unknown";
   /** The id of the log that this one continues, if the backup of that earlier log does not go back to its beginning. */

@@ -17,7 +17,7 @@ export interface LogOrigin {
 }
 
 /**
- * The logs that have a backup in a store, by id. If there is only one, its backup is not read, and the value is
+ * The logs that have a backup in a store, by id. If there is only one log, its backup is not read, and its value is
  * undefined.
  */
 export type Lineage = ReadonlyMap<string, LogOrigin | undefined>;
@@ -67,8 +67,8 @@ export function newestLog(lineage: Lineage, location: string): string | undefine
 }
 
 /**
- * Returns the id of the log that replaced the given one: it continues that log, or was recovered later from the same
- * log. Undefined if there is none.
+ * Returns the id of the log that replaced the log `logId`: the one that continues that log, or that was recovered later
+ * from the same earlier log. Undefined if there is none.
  */
 export function successorOf(lineage: Lineage, logId: string): string | undefined {
   const root = rootOf(lineage, logId);

@@ -39,7 +39,7 @@ export interface BackupLogOptions {
   readonly onDamage?: (error: CairnError) => void;
 }
 
-/** The default of `pollMs` and `listingMs`. A join must not list the store for every call. */
+/** The default of `pollMs` and `listingMs`. A join makes many calls and must not list the store for each of them. */
 const LISTING_MS = 1_000;
 
 /**
@@ -67,7 +67,10 @@ export class BackupLog implements TxLog {
     return this.#log?.name ?? backupFolder(this.#options.logId).slice(0, -1);
   }
 
-  /** When the newest segment was written, by the store's clock, as of the last listing; undefined before that. */
+  /**
+   * When the newest segment was written, by the store's clock, according to the last listing; undefined before the
+   * first listing.
+   */
   get newestAt(): number | undefined {
     return newestOf(this.#listing?.segments ?? []);
   }
@@ -142,7 +145,7 @@ export class BackupLog implements TxLog {
       fetched !== undefined && holds(fetched, txId) ? fetched : await this.#load(txId, undefined);
     if (segment === undefined) return undefined;
     this.#fetched = segment;
-    // A reading may release the segment.
+    // The message is copied, because a read in progress may release the segment.
     return segment.messages.copy(txId);
   }
 
@@ -183,8 +186,8 @@ export class BackupLog implements TxLog {
         else await this.#waitForMore(next, signal);
         continue;
       }
-      // If the next segment is unreadable, this one is still returned, because the next one is read again when it is
-      // needed. If the next one belongs to another history, this one is not returned.
+      // If the next segment is unreadable, the messages of this one are still returned, because the next segment is
+      // read again when it is needed. If the next segment belongs to another history, they are not returned.
       const successor = await following(segment).catch((error: unknown) => {
         if (isCairnError(error, "LOG_REGRESSED")) throw error;
       });
@@ -285,7 +288,8 @@ export class BackupLog implements TxLog {
       try {
         this.#fetched = await this.#load(first, undefined);
       } catch (error) {
-        // Both histories have the same name and offset. The contradiction is reported when their messages are read.
+        // Two segments contradict each other, but the logs of both histories have this name and offset. The
+        // contradiction is reported when messages are read.
         if (this.#log !== undefined && isCairnError(error, "LOG_REGRESSED")) return this.#log;
         if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
         damage ??= error;

@@ -148,7 +148,7 @@ export class BackupReader implements TxLog {
     return this.#log;
   }
 
-  /** Aborts the reading once another log has replaced the current one. */
+  /** Waits until another log has replaced the current one, and then aborts `reading`. */
   async #searchNext(reading: AbortController, signal: AbortSignal): Promise<void> {
     const { logId, every, clock = systemClock } = this.#options;
     const current = this.#logId;
@@ -158,7 +158,8 @@ export class BackupReader implements TxLog {
         this.#next = await unlessAborted(this.#findNext(current), signal);
       } catch (error) {
         if (signal.aborted) return;
-        // The reading itself reports an unreachable store. If the next log cannot be determined, the reading continues.
+        // The code that reads the log reports an unreachable store. While the next log cannot be determined, the
+        // current one continues to be read.
         if (!isCairnError(error)) throw error;
       }
       if (this.#next !== undefined) reading.abort();

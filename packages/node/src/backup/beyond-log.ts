@@ -8,11 +8,11 @@ import { type Lineage, type LogOrigin, readLineage } from "./backup-lineage.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
 import { type FurthestBackup, furthestBackup } from "./furthest-backup.ts";
 
-/** A backup with transactions that a log does not hold. */
+/** A backup with transactions that are not in the history of a log. */
 export interface BackupBeyond {
   /**
-   * The id of the log that was backed up. This is the same log if it has lost its end; otherwise it is a log that the
-   * log continues or replaced.
+   * The id of the log that was backed up. This is the log itself if it has lost its end, and otherwise a log that it
+   * continues or has replaced.
    */
   readonly logId: string;
   readonly store: CheckpointStore;
@@ -69,8 +69,8 @@ async function lineageIn(stores: readonly CheckpointStore[]): Promise<Lineage> {
 }
 
 /**
- * Returns logs in an order in which each precedes the logs that it continues. Common transactions are thus attributed
- * to the later log.
+ * Returns the logs in an order in which each log precedes those that it continues. Common transactions are thus
+ * attributed to the later log.
  */
 function newestFirst(lineage: Lineage, logIds: readonly string[]): string[] {
   const depth = (logId: string, seen: readonly string[] = []): number => {

@@ -168,7 +168,9 @@ function beginsAtBirth({ identity, first, offset }: EarlierLog): boolean {
   return identity.birth !== undefined && first === offset + 1;
 }
 
-/** Returns whether an index ends within a backup, so that the backup holds the transactions that follow. */
+/**
+ * Returns whether an index ends within a backup, in which case the backup holds the transactions that follow the index.
+ */
 async function isWithin(earlier: EarlierLog, { txId, sha256 }: HistoryEnd): Promise<boolean> {
   const { log, first, offset } = earlier;
   // The index is empty.

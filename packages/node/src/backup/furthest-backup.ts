@@ -3,7 +3,7 @@ import type { TxId } from "@cairn/client";
 import { BackupLog } from "./backup-log.ts";
 import { coveredRanges, listBackup, type TxRange } from "./segments/segment-name.ts";
 
-/** The backup of a log that reaches furthest, among those in several stores. */
+/** Of a log's backups in several stores, the one that reaches furthest. */
 export interface FurthestBackup {
   readonly log: BackupLog;
   readonly store: CheckpointStore;
@@ -19,8 +19,8 @@ export interface FurthestBackup {
 }
 
 /**
- * Returns the backup of a log that reaches furthest; undefined if no store contains one. Throws `SEGMENT_CORRUPT` and
- * the errors of the stores.
+ * Returns the one of a log's backups that reaches furthest; undefined if no store contains a backup of the log. Throws
+ * `SEGMENT_CORRUPT` and the errors of the stores.
  */
 export async function furthestBackup(
   stores: readonly CheckpointStore[],

@@ -19,7 +19,9 @@ interface Beginning {
 
 /** How long the result of a search for a backup stays valid (ms). */
 const SEARCH_MS = 60_000;
-/** How many times a reader starts over because the log was trimmed while the backup was being read. */
+/**
+ * The maximum number of times that a reader starts over because the log was trimmed while the backup was being read.
+ */
 const MAX_SEAMS = 100;
 
 /**
@@ -148,8 +150,8 @@ export async function wayToLog(
 }
 
 /**
- * Returns the last transaction of another log that belongs to this log's history. This log continues either that log
- * or, from an earlier point, the predecessor of that log. Undefined if no such transaction is known.
+ * Returns the last transaction of another log that belongs to this log's history. This log continues either the other
+ * log or, from an earlier point, the predecessor of the other log. Undefined if no such transaction is known.
  */
 export async function lastOfEarlier(
   { earlier }: Pick<LogHistory, "earlier">,
@@ -162,8 +164,8 @@ export async function lastOfEarlier(
 }
 
 /**
- * Returns the result of reading a backup; undefined if the backup does not respond or is damaged. Only callers that
- * need the backup report that.
+ * Returns the result of reading a backup; undefined if the backup does not respond or is damaged. Such an error is
+ * reported only by callers that need the backup.
  */
 async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> {
   try {

@@ -1,9 +1,12 @@
-/** Buffers are allocated in multiples of this size, so that one can hold any of several segments of about the same size. */
+/**
+ * Buffers are allocated in multiples of this size, so that a buffer can be reused for any segment of about the same
+ * size.
+ */
 const STEP_BYTES = 1024 * 1024;
 
 /**
- * The memory of the segments that one reading holds at a time. It is used again for later segments, because V8 collects
- * large buffers late: without this, a replay held a dozen segments that it had already applied.
+ * The buffers for the segments that one reader of a log holds at a time. They are reused for later segments, because V8
+ * collects large buffers late: without reuse, a replay would hold a dozen segments that it has already applied.
  */
 export class SegmentBuffers {
   readonly #free: Buffer[] = [];
@@ -11,7 +14,8 @@ export class SegmentBuffers {
   /** Returns a buffer of at least this size, with any content. */
   take(bytes: number): Buffer {
     const at = this.#free.findIndex(({ length }) => length >= bytes);
-    // A smaller buffer is given up for a larger one, so that there are never more than were in use at one time.
+    // If no free buffer is large enough, one is discarded for the new one, so that there are never more buffers than
+    // were in use at one time.
     const [free] = at < 0 ? [] : this.#free.splice(at, 1);
     if (free === undefined) this.#free.pop();
     return free ?? Buffer.allocUnsafeSlow(Math.ceil(bytes / STEP_BYTES) * STEP_BYTES);

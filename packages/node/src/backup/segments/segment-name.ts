@@ -121,8 +121,8 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
  * written again, even if the log still holds them.
  */
 export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId): TxId {
-  // A file name beyond the log's end is ignored. No removal could have written it, and it would keep everything up to
-  // that point out of the backup.
+  // A file that names a transaction beyond the log's end is ignored. No removal could have written it, and it would
+  // keep everything before that transaction out of the backup.
   const noted = begins.map(({ txId }) => txId).filter((txId) => txId <= logEnd + 1);
   const removed = Math.max(1, ...noted);
   const rest = segments.find(({ last }) => last >= removed);
@@ -169,7 +169,7 @@ export function segmentsWith(segments: readonly SegmentFile[], txId: TxId): Segm
     .toSorted((a, b) => b.last - a.last || a.first - b.first);
 }
 
-/** Returns the runs of transactions that segments hold, in order. There is a hole between any two of them. */
+/** Returns the runs of transactions that segments hold, in order. There is a hole between each run and the next. */
 export function coveredRanges(segments: readonly SegmentFile[]): TxRange[] {
   const ranges: { first: TxId; last: TxId }[] = [];
   for (const { first, last } of segments.toSorted((a, b) => a.first - b.first)) {

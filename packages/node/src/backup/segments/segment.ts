@@ -26,7 +26,7 @@ const MIN_CHUNK_BYTES = 64;
  * consist of a single message, and the largest message of a log is 64 MiB.
  */
 export const MAX_SEGMENT_BYTES = 80 * 1024 * 1024;
-/** The maximum length of the first and of the last line. */
+/** The maximum length of the first line, and of the last line, in bytes. */
 const MAX_LINE_BYTES = 65_536;
 /** The number of bytes that are hashed at a time, so that hashing does not block the event loop. */
 const HASH_BYTES = 1024 * 1024;
@@ -200,7 +200,8 @@ function misnamed(
 
 async function unzipped(file: string, stored: Buffer, bytes: number): Promise<Buffer> {
   try {
-    // One extra byte is allowed, so that the length shows excess content. A single chunk, so that nothing is copied.
+    // One extra byte is allowed, so that the length shows excess content. The chunk has room for everything, so that
+    // nothing is copied.
     return await unzip(stored, {
       maxOutputLength: bytes + 1,
       chunkSize: Math.max(bytes + 1, MIN_CHUNK_BYTES),

@@ -55,15 +55,15 @@ export interface BackupLook {
   readonly segments: number;
   readonly bytes: number;
   /**
-   * At the beginning of the look, the first transaction that the log held and the backup should hold. `logEnd` is the
-   * log's last transaction at that time.
+   * The first transaction that the log held at the beginning of the look and that the backup should hold. `logEnd` is
+   * the log's last transaction at that time.
    */
   readonly logBegin: number;
   readonly logEnd: number;
   readonly written: readonly WrittenSegment[];
   readonly merged: readonly WrittenSegment[];
   readonly removed: readonly string[];
-  /** The error of a failed merge. All other steps were carried out. */
+  /** The error with which merging or removing segments failed. The missing segments had already been written. */
   readonly failure: CairnError | undefined;
   /** Why nothing was written although the backup is behind: another node is writing, or has written recently. */
   readonly skipped: "leased" | "recent" | undefined;
@@ -82,9 +82,9 @@ const EARLIEST_PART = 0.9;
 /** How long a measured difference between the store's clock and this machine's clock is used (ms). */
 const CLOCK_ASKED_MS = 3_600_000;
 /**
- * Looks at the backup of a log once: writes missing segments, merges small ones, and removes those that were merged. If
- * there is nothing to do, the look lists the backup once and writes nothing. Throws the errors of the store and the
- * log, and `LOG_REGRESSED` if the log does not continue the backup.
+ * Looks at the backup of a log once: writes missing segments, merges small ones, and removes those that were merged or
+ * have expired. If there is nothing to do, the look lists the backup once and writes nothing. Throws the errors of the
+ * store and the log, and `LOG_REGRESSED` if the log does not continue the backup.
  *
  * The lease only saves work: it keeps several nodes from writing the same segments. Correctness does not depend on the
  * lease, because overlapping segments hold the same messages.
@@ -119,7 +119,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
         await removeOld(options, storeNow(), done);
       }
     } catch (error) {
-      // The written segments remain valid.
+      // The segments written so far remain valid.
       if (!isCairnError(error)) throw error;
       done.failure = error;
     }

@@ -40,8 +40,8 @@ const CONTINUED = 1;
 const MAX_PAUSE_MS = 3_600_000;
 const MIN_PAUSE_MS = 1_000;
 /**
- * The number of removals per `keep` period. It is high enough to keep the backup from growing much longer than
- * necessary.
+ * The number of searches for removable segments per `keep` period, as far as `MIN_PAUSE_MS` and `MAX_PAUSE_MS` allow.
+ * It is high enough to keep the backup from growing much longer than necessary.
  */
 const REMOVALS_PER_KEEP = 20;
 
@@ -71,9 +71,9 @@ function oldSegments(segments: readonly SegmentFile[], keep: number, now: number
 }
 
 /**
- * Removes the old segments of a log and of the logs that it continues. It begins with the earliest log, because later
- * logs name earlier ones. Returns the names of the removed segments. `now` is by the store's clock. Throws the errors
- * of the store and the log.
+ * Removes the old segments of a log and of the logs that it continues. The segments of the earliest log are removed
+ * first, because later logs name earlier ones. Returns the names of the removed segments. `now` is by the store's
+ * clock. Throws the errors of the store and the log.
  */
 export async function removeOldLineage(
   place: RemovalPlace,

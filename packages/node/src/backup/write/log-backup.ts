@@ -67,10 +67,7 @@ interface State {
   readonly failures: number;
 }
 
-/**
- * The maximum number of runs of transactions in the status. A backup has only one, unless segments were removed from
- * its middle.
- */
+/** The maximum number of runs of transactions in the status. A backup has only one, unless it has holes. */
 const REPORTED_RANGES = 10;
 /**
  * The maximum delay of a look after enough has been applied to fill a segment, as a fraction of the period and in ms.

@@ -16,7 +16,7 @@ const WHOLE_PART = 0.5;
  */
 const TINY_BYTES = 64 * 1024;
 const TINY_COUNT = 64;
-/** As many requests as an upload to S3 has in progress. */
+/** The maximum number of concurrent removals. An upload to S3 has as many requests in progress. */
 const REMOVALS_AT_ONCE = 4;
 
 /**
@@ -36,8 +36,8 @@ export function superseded(segments: readonly SegmentFile[]): { segment: Segment
 }
 
 /**
- * Returns consecutive segments that should be merged into one: as many as fit, if there are more than fit or if many
- * are tiny. Undefined if there is nothing to merge. `isExcluded` returns whether a segment is unreadable.
+ * Returns consecutive segments that should be merged into one: as many as fit into it, if there are more than fit or if
+ * many are tiny. Undefined if there is nothing to merge. `isExcluded` returns whether a segment is unreadable.
  */
 export function planMerge(
   segments: readonly SegmentFile[],
@@ -96,8 +96,9 @@ export async function mergeSegments(
 }
 
 /**
- * Removes superseded segments. Before that, it reads the longer segment and compares it with the end of each. It calls
- * `onRemoved` for each removed segment, so that the caller knows what was removed if the store fails.
+ * Removes superseded segments. Before that, reads the longer segment and compares it with the end of each segment that
+ * it supersedes. Calls `onRemoved` for each removed segment, so that the caller knows what was removed if the store
+ * fails.
  */
 export async function removeSuperseded(
   target: BackupTarget,
@@ -106,7 +107,8 @@ export async function removeSuperseded(
   onRemoved: (segment: SegmentFile) => void,
 ): Promise<void> {
   const found = superseded(segments);
-  // One longer segment is in memory at a time. As it remains, those within it may go in any order without leaving a hole.
+  // Only one longer segment is in memory at a time. Because it stays in the store, the segments that it supersedes can
+  // be removed in any order without leaving a hole.
   for (const by of new Set(found.map((one) => one.by))) {
     const kept = target.signal.aborted ? undefined : await readUsable(target, by, onDamaged, () => undefined);
     if (kept === undefined) continue;
@@ -118,7 +120,7 @@ export async function removeSuperseded(
         onRemoved(segment);
         return;
       }
-      // It may be the only copy of messages that the log has lost.
+      // The segment is kept, because it may be the only copy of messages that the log has lost.
       const place = { ...segment, file: segment.name };
       onDamaged(segment, differentHistories(segmentPlace(kept), place, segment.last));
     });

@@ -32,7 +32,7 @@ export async function tidyBackup(
     if (merged === undefined && !group.some(isUnusable)) return;
     if (merged === undefined) continue;
     done.add("merged", merged);
-    // The merged segment existed already, so another attempt would achieve nothing.
+    // The merged segment existed before, so another attempt would achieve nothing.
     if (done.segments.length === known) return;
     await tidy();
   }

@@ -158,8 +158,8 @@ function contradiction(
 }
 
 /**
- * Compares the end of a segment with the log. Returns undefined if the log has trimmed that message, or if there is no
- * log.
+ * Compares the last message of a segment with the log. Returns undefined if the log has trimmed that message, or if
+ * there is no log.
  */
 async function againstLog(
   { log }: VerifyBackupOptions,

@@ -134,7 +134,7 @@ export async function requireSameHistory(
   const agrees = ({ end }: SegmentFile): boolean => sha256?.startsWith(end) === true;
   const other = ends.find((segment) => !agrees(segment));
   if (other === undefined) return;
-  // If another log is in its place, nothing can be concluded about this one.
+  // If another log has taken the place of the backed-up log, nothing can be concluded about the latter.
   if ((await log.id()) !== of.id) throw vanished(log.name);
   const hint = ends.some(agrees) ? STRAY_HINT : LOST_END_HINT;
   throw regressedBeforeBackup(log.name, other, store.location, hint);
