@@ -71,7 +71,7 @@ function beginNext(state: ConnectionState): void {
   }
 }
 
-/** The time for which to keep reading from a client that does not close its side, or never stops sending, in milliseconds. */
+/** The time for which to keep reading from a client that does not close its side or never stops sending (ms). */
 const LINGER_MS = 500;
 
 /**
@@ -172,7 +172,7 @@ export function trackConnections(
     }
     done();
   });
-  // The server's close calls this.
+  // This is called when the server closes, and would cut off responses that have been written but not sent.
   app.server.closeIdleConnections = () => undefined;
   return requests;
 }

@@ -18,8 +18,8 @@ const ROUTE = `${API}*`;
 /** The only query that a plain read may have. */
 const LINEARIZABLE = "?linearizable=true";
 /**
- * A barrier usually takes a few milliseconds. If it takes longer than this, the routes take over and wait as long as
- * the request allows.
+ * A barrier usually takes a few milliseconds. If a barrier takes longer than `timeoutMs`, the routes take over and wait
+ * as long as the request allows.
  */
 const LINEARIZABLE_READ = { linearizable: true, timeoutMs: 100 };
 

@@ -18,8 +18,8 @@ interface Cause {
 
 const LOG_INTERVAL_MS = 60_000;
 /**
- * The maximum number of causes that are distinguished. More of them probably have one common cause whose message
- * varies.
+ * The maximum number of causes that are distinguished. If there are more, most of them are probably one cause whose
+ * message varies.
  */
 const MAX_CAUSES = 100;
 

@@ -32,8 +32,8 @@ const MAX_DRAINED_BYTES = 64 * 1024 * 1024;
 
 /**
  * Reads and discards the rest of a body if the response was sent before the body ended. If a connection with unread
- * bytes were closed, it would be reset, and the client would see the reset instead of the response. A client that never
- * stops sending is disconnected.
+ * bytes were closed, it would be reset, and the client would see the reset instead of the response. A client that sends
+ * more than `MAX_DRAINED_BYTES` is disconnected.
  */
 export function drainBody(body: Readable): void {
   let left = MAX_DRAINED_BYTES;

@@ -62,8 +62,9 @@ export class BatchSubmission {
   }
 
   /**
-   * Submits all lines, and resolves once each has been acknowledged or rejected. Returns the time limit for indexing.
-   * It starts with the last line, because the client determines how long the lines take to arrive.
+   * Submits the lines up to the first rejected one, and resolves once each submitted line has been acknowledged or
+   * rejected. Returns the time limit for indexing, which starts after the last line, because the client determines how
+   * long the lines take to arrive. Throws an error in reading the body, unless a line was rejected before that.
    */
   async submitAll(body: Readable): Promise<Deadline> {
     // The connection must not be destroyed if the loop is left early, because it is needed for the response.
