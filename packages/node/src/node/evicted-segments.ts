@@ -10,7 +10,7 @@ import type { TxLog } from "../log/tx-log.ts";
 /** The segments of log backups that may hold evicted content. */
 export interface BackedUp {
   readonly own: readonly SegmentFile[];
-  /** The segments of logs that this one may continue. */
+  /** The segments of earlier logs that the node's log may continue. */
   readonly earlier: readonly SegmentFile[];
   /**
    * True if the log's own segments belong to its history. In that case, content cannot occur in them before its first
@@ -37,8 +37,8 @@ export async function backedUp(
       for (const logId of await listBackups(store)) {
         const { segments } = await listBackup(store, logId);
         if (backupFolder(logId) === backupFolder(id)) own.push(...segments);
-        // Names do not show which logs this one continues, but any log with transactions before its offset may be one
-        // of them.
+        // Names do not show which logs the node's log continues, but any log with transactions up to its offset may be
+        // one of them.
         else earlier.push(...segments.filter(({ first }) => first <= offset));
       }
     } catch (error) {

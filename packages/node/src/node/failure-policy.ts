@@ -28,8 +28,8 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_TRIMMED: { kind: "await-change", stores: true },
   LOG_GAP: { kind: "await-change", stores: true },
   SEGMENT_CORRUPT: { kind: "await-change", stores: true },
-  // If a change in the stores also led to joining, a node that no longer finds the checkpoints either would begin an
-  // empty log.
+  // Changes in the stores are ignored: if the checkpoints disappeared as well, a node that joined because of that would
+  // begin an empty log.
   LOG_DIFFERENT: { kind: "await-change", stores: false },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },
   INDEX_VERSION: { kind: "join", suspectIndex: true },

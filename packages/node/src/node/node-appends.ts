@@ -19,8 +19,8 @@ import { notReady } from "../api/not-ready.ts";
 import { sameHistory } from "./same-history.ts";
 
 /**
- * The number of turns of the event loop before a barrier is appended. With two turns, half of 32 connections missed the
- * shared barrier each time (bench row latest).
+ * The number of turns of the event loop for which a barrier waits before it is appended. With two turns, half of 32
+ * connections missed the shared barrier each time (bench row latest).
  */
 const GATHERING_TURNS = 5;
 

@@ -160,7 +160,7 @@ export class NodeLife implements ComparedNode {
     return { retries: !this.#isHalted, nextTryAt: this.#nextTryAt };
   }
 
-  /** Returns whether reading the log fails, which has been logged. */
+  /** Returns whether reading the log currently fails. The failure has been logged. */
   get isLogAway(): boolean {
     return this.#following?.isLogAway === true;
   }

@@ -97,7 +97,10 @@ export async function nodeStatus(
   };
 }
 
-/** If the node reads its log from a backup, returns how old its knowledge of the log is, by this machine's clock. */
+/**
+ * Returns the location of the backup from which the node reads its log, and the age of the newest segment by this
+ * machine's clock; null if the node does not read its log from a backup.
+ */
 function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
   if (log?.backup === undefined) return null;
   const { location, newestAt } = log.backup;

@@ -102,7 +102,10 @@ export class ReadPlace {
   }
 }
 
-/** Returns `cause` with the total waiting time and, if known, the log's last transaction. */
+/**
+ * Returns a `TX_TIMEOUT` that names the total waiting time and, if known, the log's last transaction. It has the hint
+ * of `cause`.
+ */
 function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: CairnError): CairnError {
   const has = end !== undefined && end >= txId ? "the log contains it and ends at" : "the log ends at";
   const ends = end === undefined ? "" : `, ${has} ${end}`;

@@ -13,10 +13,10 @@ export interface KnownLog {
 }
 
 /**
- * Returns a function that verifies, after the log has stored a transaction, that it is still the log that the node
- * knows. A shared log can be replaced or rolled back while a node runs, and the node would then add its transactions to
- * another history. If a call returns, everything that the log stored before the call belongs to the node's history.
- * Otherwise the call throws `LOG_REGRESSED`. Concurrent calls share one request.
+ * Returns a function to be called after the log has stored a transaction. It verifies that the log is still the one
+ * that the node knows. A shared log can be replaced or rolled back while a node runs, and the node would then add its
+ * transactions to another history. If a call returns, everything that the log stored before the call belongs to the
+ * node's history. Otherwise the call throws `LOG_REGRESSED`. Concurrent calls share one request.
  */
 export function sameHistory(known: () => KnownLog | undefined): () => Promise<void> {
   return coalesced(async () => {
