@@ -24,7 +24,7 @@ export type Lineage = ReadonlyMap<string, LogOrigin | undefined>;
 
 /**
  * Returns the logs that have a backup in a store. Logs in `known` are not read again. This takes one request per
- * thousand segments and, if there are several logs, one request for each log that is not yet known.
+ * thousand segments. If there are several logs, the first segment of each log that is not yet known is read as well.
  */
 export async function readLineage(store: CheckpointStore, known: Lineage = new Map()): Promise<Lineage> {
   const ids = await listBackups(store);
@@ -76,7 +76,10 @@ export function successorOf(lineage: Lineage, logId: string): string | undefined
   return found === logId ? undefined : found;
 }
 
-/** Returns the id of the earliest known log that a log continues, directly or indirectly. */
+/**
+ * Returns the id of the earliest known log that a log continues, directly or indirectly; its own id if it continues
+ * none.
+ */
 function rootOf(lineage: Lineage, logId: string): string {
   const seen = new Set<string>();
   let id = logId;

@@ -48,7 +48,7 @@ export class EarlierLogs {
     if (continuesAt(birth, end)) return [];
     const continues = birth?.continues;
     if (continues === undefined) return undefined;
-    // Later transactions of that log do not belong to the history of this one.
+    // The index contains later transactions of the continued log, or another message at the anchor.
     if (continues.log === end.logId && end.txId >= continues.anchor.txId) return undefined;
     const earlier = await this.#find(continues);
     if (earlier === undefined) return undefined;
@@ -104,7 +104,7 @@ export class EarlierLogs {
     return undefined;
   }
 
-  /** Returns a log's birth record, read from one of its backups; undefined if no backup can be read. */
+  /** Returns a log's birth record, read from one of its backups; undefined if no readable backup holds it. */
   async #birthOf(logId: string): Promise<BirthRecord | undefined> {
     for (const backup of this.#backupsOf(logId)) {
       try {
@@ -117,7 +117,10 @@ export class EarlierLogs {
     return undefined;
   }
 
-  /** Returns the log that was continued, read from the backup that goes back furthest. */
+  /**
+   * Returns the log that was continued, as read from the backup that goes back furthest; undefined if no backup can be
+   * used.
+   */
   async #find(continued: ContinuedLog): Promise<EarlierLog | undefined> {
     let found: EarlierLog | undefined;
     let unread: CairnError | undefined;

@@ -10,8 +10,9 @@ export const SEGMENT_BYTES = 8 * 1024 * 1024;
 export const SEGMENT_MESSAGES = 65_536;
 
 /**
- * Reads a whole segment into memory and decodes it. Returns undefined if it has been removed since it was listed. Throws
- * `SEGMENT_CORRUPT` and the store's errors. With `buffers`, the memory comes from there, and the caller releases it.
+ * Reads a whole segment into memory and decodes it. Returns undefined if it has been removed since it was listed.
+ * Throws `SEGMENT_CORRUPT` and the store's errors. If `buffers` is given, the memory is taken from it, and the caller
+ * releases the segment.
  */
 export async function readSegment(
   store: CheckpointStore,

@@ -180,7 +180,10 @@ function isRecent(
   return newest.modifiedAt <= storeNow + every && age + 1 < every * EARLIEST_PART;
 }
 
-/** Returns the store's time. The store is queried at most once an hour, because each query costs a request. */
+/**
+ * Measures the difference between the store's clock and this machine's clock, at most once an hour, because each
+ * measurement costs a request.
+ */
 async function askClock(store: CheckpointStore, memory: BackupMemory, clock: Clock): Promise<void> {
   const asked = clock.now();
   if (memory.storeClock !== undefined && Math.abs(asked - memory.storeClock.askedAt) < CLOCK_ASKED_MS) return;

@@ -6,7 +6,7 @@ import type { WrittenSegment } from "./write-segments.ts";
 export interface BackupMemory {
   /**
    * By how much the store's clock is ahead of this machine's clock (ms), and when this was measured; undefined before
-   * that.
+   * the first measurement.
    */
   storeClock: { readonly aheadMs: number; readonly askedAt: number } | undefined;
   /**

@@ -7,7 +7,8 @@ import { inOrder, type SegmentFile } from "../segments/segment-name.ts";
 import { type BackupTarget, writeSegment, type WrittenSegment } from "./write-segments.ts";
 
 /**
- * Segments of at least this size (half the target) are not merged again, so that each message is written at most twice.
+ * The share of the target size, or of the maximum number of messages, from which a segment is not merged again. This
+ * bounds the number of times that a message is written.
  */
 const WHOLE_PART = 0.5;
 /**

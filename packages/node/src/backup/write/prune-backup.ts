@@ -24,7 +24,8 @@ const LEASE_RETRY_MS = 1_000;
 
 /**
  * Plans the removal of each segment that begins at or before `through`. `verified` is the last transaction of the
- * newest verified checkpoint. Throws `CONFLICT` if that checkpoint does not replace the segments to remove.
+ * newest verified checkpoint. Throws `CONFLICT` if that checkpoint does not replace the segments to remove, or if the
+ * log ends before `through`.
  */
 export async function planThrough(
   { store, of, log }: BackupTarget,
@@ -57,8 +58,8 @@ function isReadableFrom(
 
 /**
  * Plans the removal of each segment that ends after the last transaction that the log and its backup share. The log has
- * lost the transactions after that one. Throws `CONFLICT` if no transaction is shared, and `SEGMENT_CORRUPT` if that
- * cannot be determined.
+ * lost the transactions after that one. Throws `CONFLICT` if no transaction is shared, and `SEGMENT_CORRUPT` if the
+ * last shared one cannot be determined.
  */
 export async function planLost(target: BackupTarget): Promise<BackupPrune> {
   const { store, of, log } = target;

@@ -16,8 +16,8 @@ export class SegmentReads {
   }
 
   /**
-   * Returns whether a segment is intact. Reads it unless it was read before. Returns false if it is damaged or has been
-   * removed. Throws the store's errors.
+   * Returns whether a segment is intact. Reads it unless it was found intact before. Returns false if it is damaged or
+   * has been removed. Throws the store's errors.
    */
   async isWhole(store: CheckpointStore, segment: SegmentFile, signal?: AbortSignal): Promise<boolean> {
     const place = placeOf(store, segment);
@@ -34,7 +34,7 @@ export class SegmentReads {
     }
   }
 
-  /** Returns whether a segment has been read before. */
+  /** Returns whether a segment has been read before and was intact. */
   knows(store: CheckpointStore, segment: SegmentFile): boolean {
     return this.#whole.has(placeOf(store, segment));
   }
