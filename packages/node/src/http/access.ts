@@ -21,8 +21,9 @@ export interface Guard {
 const VARY = ["vary", "origin"] as const;
 
 /**
- * Rejects requests without the token (except those to /health), writes that a page of another site causes a browser to
- * send, and requests whose Host is not a name of this machine. Responds to the preflight requests of allowed pages.
+ * Rejects requests with ambiguous headers, requests without the token (except those to /health), writes that a page of
+ * another site causes a browser to send, and requests whose Host is not a name of this machine. Responds to the
+ * preflight requests of allowed pages.
  */
 export function guard(app: FastifyInstance, options: AccessOptions): Guard {
   const { authToken, corsOrigins } = options;
@@ -171,7 +172,7 @@ function isPreflight({ method, headers }: FastifyRequest): boolean {
   return method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
 }
 
-/** Headers that Cairn reads. If one is repeated, Node keeps only the first occurrence. */
+/** Headers that must occur only once, because Node would keep the first occurrence and silently drop the others. */
 const SINGLE: readonly string[] = ["host", "authorization", "content-type"];
 const SINGLE_LENGTHS = new Set(SINGLE.map(({ length }) => length));
 

@@ -161,8 +161,8 @@ function omitLengthOfEmptyHead(app: FastifyInstance): void {
 }
 
 /**
- * Calls `onAnswered` for each response. Requests that are rejected before they reach a route are reported under one
- * name, to keep the number of metric labels small.
+ * Calls `onAnswered` for each response that the framework sends. Requests that are rejected before they reach a route
+ * are reported under one name, to keep the number of metric labels small.
  */
 function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequest) => void): void {
   app.addHook("onResponse", (request, reply, done) => {

@@ -48,7 +48,8 @@ export function codingFor(acceptEncoding: string | undefined): Coding | undefine
 /**
  * Sets the headers of a response that depend on its coding, given the length of its body. These are Vary and a weak
  * ETag, which is valid for the document in any coding (a strong ETag would promise identical bytes; see RFC 9110,
- * 8.8.1). Returns the coding that the request prefers.
+ * 8.8.1). Returns the coding that the request prefers; undefined, without setting any header, if the body is too short
+ * to be compressed.
  */
 export function describeCoding(
   request: FastifyRequest,

@@ -13,13 +13,13 @@ const NINE = 57;
 const LOWER_E = 101;
 const UPPER_E = 69;
 
-/** The number of decimal digits that a double always preserves. */
+/** A double preserves every number without an exponent that has at most this many characters. */
 const ALWAYS_EXACT_CHARACTERS = 15;
 
 /**
  * Parses JSON without losing data. `__proto__` is a key like any other. Returns undefined if there is only white space.
- * Throws `TX_INVALID` for bytes that are not UTF-8, numbers that would change, and repeated names in an object.
- * `onText` is called with the JSON before the last two checks, and may throw a more specific error.
+ * Throws `TX_INVALID` for bytes that are not UTF-8, text that is not JSON, numbers that would change, and repeated
+ * names in an object. `onText` is called with the JSON before the last two checks, and may throw a more specific error.
  */
 export function parseJson(bytes: Buffer, onText?: (json: string) => void): unknown {
   if (!isUtf8(bytes)) throw badBody("The body is not valid UTF-8.");

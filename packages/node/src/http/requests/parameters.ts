@@ -72,7 +72,9 @@ export const ISO_DURATION_PATTERN = `^${ISO_DURATION}$`;
 
 const HOUR_MS = 3_600_000;
 
-/** Parses a duration of at most an hour, given in ISO 8601 format or in milliseconds, and returns milliseconds. */
+/**
+ * Parses a duration in ISO 8601 format or in milliseconds, and returns it in milliseconds, reduced to at most an hour.
+ */
 export function parseTimeout(text: string, name: string): number {
   return Math.min(parseMilliseconds(text, name), HOUR_MS);
 }

@@ -10,7 +10,7 @@ import { parseQuery, type Query } from "../requests/address.ts";
 import { parseTxId, WATCH_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** A client that reads nothing for this long is considered disconnected, because heartbeats are more frequent. */
+/** A client that reads nothing for this long, and for this many heartbeats, is considered disconnected. */
 const GONE_AFTER_MS = 60_000;
 const GONE_AFTER_HEARTBEATS = 3;
 
