@@ -88,9 +88,9 @@ function kindOf({ code, message }: CairnError): string {
 }
 
 /**
- * Returns `LOG_TRIMMED` if the log has lost its beginning and no checkpoint in `stores` contains the beginning and
- * agrees with the rest. Cairn trims only messages that a checkpoint contains, so something else removed the messages or
- * the checkpoint. Returns undefined if there is no such problem. Throws if a store does not respond.
+ * Returns `LOG_TRIMMED` if the log has lost its beginning and no checkpoint in `stores` contains the beginning and ends
+ * within the rest. Cairn trims only messages that a checkpoint contains, so something else removed the messages or the
+ * checkpoint. Returns undefined if there is no such problem. Throws if a store does not respond.
  */
 async function uncoveredBeginning(
   log: { readonly name: string; readonly id: string; readonly bounds: LogBounds },

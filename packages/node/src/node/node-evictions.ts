@@ -14,8 +14,9 @@ import type { TxLog } from "../log/tx-log.ts";
 
 /**
  * Adds to each eviction the places where the evicted content may still exist: the log until it is trimmed, segments of
- * its backup, and checkpoints from between the content's first write and the eviction. A checkpoint is omitted only if
- * it is known to be older than the content. Stores and logs that do not respond within `limit` count as unreachable.
+ * its backup, checkpoints from between the content's first write and the eviction, and later checkpoints whose files
+ * may contain the evicted bytes. A checkpoint from before the eviction is omitted only if it is known to be older than
+ * the content. Stores and logs that do not respond within `limit` count as unreachable.
  */
 export async function evictionPlaces(
   { evictions, ...page }: EvictionPage,
@@ -87,8 +88,9 @@ function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T
 const NONE: ReadonlySet<string> = new Set();
 
 /**
- * Returns the names of the `checkpoints` that agree with the log, whose history is therefore a prefix of the index's
- * history. The others may belong to a history that the log has lost, in which the same content was written earlier.
+ * Returns the names of those `checkpoints` that agree with the log. Their history is therefore a prefix of the index's
+ * history. The other checkpoints may belong to a history that the log has lost, in which the same content was written
+ * earlier.
  */
 async function ofOneHistory(
   log: TxLog,

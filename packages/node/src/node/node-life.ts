@@ -203,7 +203,7 @@ export class NodeLife implements ComparedNode {
 
   /**
    * Leaves an index that does not match the log. `live`, if given, is the folder of the index that replaces it. Returns
-   * false if the node has already left the index, or if there is no replacement.
+   * false if the index has already been left or put in doubt, or if there is no replacement.
    */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
     if (index !== this.#index || !this.agrees) return false;

@@ -82,9 +82,9 @@ export class NodeReads implements Reads {
   }
 
   /**
-   * Throws `LOG_REGRESSED` if another message has the transaction's id. The log may have lost the transaction after
-   * acknowledging it, and this node may have joined again. Transactions that the index no longer remembers are compared
-   * with the log.
+   * Throws `LOG_REGRESSED` unless the message with the transaction's id is the one that was submitted. The log may have
+   * lost the transaction after acknowledging it, and this node may have joined again. Transactions that the index no
+   * longer remembers are compared with the log.
    */
   async #requireSame({ txId, checksum }: SubmittedTransaction, index: IndexStore): Promise<void> {
     const held = index.checksumAt(txId) ?? (await this.#checksumInLog(txId - index.state.log.offset));

@@ -152,7 +152,7 @@ export class NodeReporting {
       {
         txTime: isoTime(time),
         aheadMs,
-        hint: "Correct the clock of this machine or of the log's server, which was wrong. Times of transactions never decrease, so all transactions get the same time until then, and expiry and reads as of a time use that time.",
+        hint: "Correct the clock of this machine or of the log's server, whichever is wrong. Times of transactions never decrease, so all transactions get the time of the newest one until the clock has reached it, and expiry and reads as of a time use that time.",
       },
       "The time of the newest transaction is in the future.",
     );

@@ -38,7 +38,10 @@ const INDEX_WAIT_AT_STOP_MS = 1_000;
 export interface RunOptions {
   /** The logger. Defaults to a silent one. */
   readonly logger?: Logger;
-  /** Called at the beginning and the end of each checkpoint round, restore, sweep, verification, scrub and trim. */
+  /**
+   * Called at the beginning and the end of each task, such as a checkpoint round, a restore, a look at the backup or a
+   * trim.
+   */
   readonly onEvent?: NodeEventListener;
   /** The approximate interval between comparisons with other nodes (ms). Only tests set it. */
   readonly compareEveryMs?: number;
@@ -55,8 +58,9 @@ export interface CairnNode extends NodeApi {
 }
 
 /**
- * Starts a node of a system. Resolves once the node's HTTP server is bound, so that health and progress are visible while the node joins.
- * Throws `INDEX_LOCKED` (another process has the db-dir), `DISK_FULL` or `PORT_IN_USE`, and leaves nothing behind.
+ * Starts a node of a system. Resolves once the node's HTTP server is bound, so that health and progress are visible
+ * while the node joins. Throws `INDEX_LOCKED` if another process uses the db-dir, `DISK_FULL`, or the errors of the
+ * HTTP server such as `PORT_IN_USE`, and leaves nothing behind.
  */
 export async function runNode(system: System, { logger, ...options }: RunOptions = {}): Promise<CairnNode> {
   const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);

@@ -43,7 +43,7 @@ export interface StallWatchOptions {
   readonly clock?: Clock;
 }
 
-/** The time without progress that counts as a stall, in every phase. */
+/** The default of `afterMs`, which applies in every phase. */
 const STALLED_AFTER_MS = 30_000;
 const LOOKS_PER_LIMIT = 10;
 
