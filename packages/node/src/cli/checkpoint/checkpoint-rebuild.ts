@@ -33,7 +33,10 @@ type Checkpointer = NonNullable<System["checkpointer"]>;
 
 const POLL_INTERVAL_MS = 1_000;
 
-/** Builds an index of this version from the configured log and saves it as a checkpoint, even while nodes run. */
+/**
+ * Builds an index of this version from the configured log and saves it as a checkpoint, even while nodes run. Does
+ * neither if the store already has such a checkpoint of the whole log.
+ */
 export async function rebuildCheckpoint(
   options: ConfigurationOptions,
   terminal: Terminal,
@@ -101,7 +104,7 @@ async function buildAndSave(
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<RebuildResult> {
-  // The index is on disk even if the node keeps its own in memory, because it may be larger than the memory.
+  // The index is built on disk even if the node keeps its own in memory, because it may be larger than the memory.
   const provider = fileReader(system.kvProvider);
   const display = showProgress(
     terminal.stderr,

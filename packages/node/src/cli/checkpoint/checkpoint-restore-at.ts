@@ -29,9 +29,9 @@ interface RestoreAtOptions extends ConfiguredOptions, PointOptions {
 }
 
 /**
- * Restores an index that ends exactly at a given point. It is built from a checkpoint and the transactions after it,
- * which are read from a log backup or the configured log. Returns false if neither reaches that point; the caller then
- * restores a checkpoint alone.
+ * Restores an index that ends exactly at a given point. The index is built from a checkpoint and the transactions after
+ * it, which are read from a log backup or the configured log. Returns false if neither the backup nor the log reaches
+ * that point; the caller then restores a checkpoint alone.
  */
 export async function restoreAt(
   found: CheckpointPlace,
@@ -155,7 +155,7 @@ async function restorePlanned(
   }
 }
 
-/** Returns the notice for a plan that does not lead exactly to the requested point. */
+/** Returns the notice for a plan that may not lead exactly to the requested point. */
 function unsure({ txId }: PastPlan, at: PastPoint): string {
   return "txId" in at
     ? `notice: this is transaction ${txId} instead of ${at.txId}, because nothing leads to a later one up to that point.\n`

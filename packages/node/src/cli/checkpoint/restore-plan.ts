@@ -57,7 +57,10 @@ function nameOf(at: PastPoint): string {
   return "txId" in at ? `${at.txId}` : isoTime(at.time);
 }
 
-/** Returns a notice if a checkpoint ends before the requested point; undefined if it ends exactly there. */
+/**
+ * Returns a notice if a checkpoint may end before the requested point; undefined if it ends with the requested
+ * transaction, or if no point was requested.
+ */
 export function notExact({ txId }: Pick<Manifest, "txId">, at: PastPoint | undefined): string | undefined {
   if (at === undefined || ("txId" in at && at.txId === txId)) return undefined;
   const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);

@@ -80,8 +80,8 @@ function interruptedAt(error: InterruptedError, { transactions, nextLine }: Load
 }
 
 /**
- * Waits until a transaction is indexed. It sends several requests, because each response has a time limit and a node
- * may take hours to index the transaction.
+ * Waits until a transaction is indexed. Repeats the request, because each response has a time limit and a node may take
+ * hours to index the transaction.
  */
 async function awaitIndexed(node: NodeClient, txId: number): Promise<void> {
   for (;;) {

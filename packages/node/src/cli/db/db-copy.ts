@@ -77,8 +77,8 @@ export async function withDbCopy<T>(
 
 /**
  * Creates a folder for the copy. The folder is in the temporary folder, unless that is on a different file system than
- * the original. In that case it is next to the original, so that tables can be linked, because a copy of a large index
- * could fill the temporary folder.
+ * the original. In that case it is next to the original if possible, where tables can be linked; copies of them could
+ * fill the temporary folder.
  */
 async function makeStaging(found: DbPlace, asked: string | undefined, terminal: Terminal): Promise<string> {
   if (asked !== undefined) return await stagingFolder(asked, PREFIX, terminal);
@@ -89,7 +89,7 @@ async function makeStaging(found: DbPlace, asked: string | undefined, terminal: 
       try {
         return await mkdtemp(join(parent, `.${PREFIX}`));
       } catch (error) {
-        // If this user is not allowed to write there, the temporary folder is used.
+        // If this user is not allowed to write to the parent folder, the temporary folder is used.
         if (!["EACCES", "EPERM", "EROFS"].includes(systemErrorCode(error) ?? "")) throw error;
       }
     }

@@ -80,7 +80,7 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
 const PLACES =
   "Name a db-dir, the folder of a LevelDB, a checkpoint, a folder with checkpoints, or s3://bucket/prefix.";
 
-/** Returns a hint for the directory of a node. Naming it instead of the index that it contains is a common mistake. */
+/** Returns a hint if `path` is a node's directory. Users often name that directory instead of the index in it. */
 async function indexBelow(path: string, names: readonly string[]): Promise<string | undefined> {
   for (const name of names) {
     if ((await namesIn(dbDirLayout(join(path, name)).live))?.includes("CURRENT") === true) {

@@ -18,7 +18,7 @@ import { type ProgressDisplay, showProgress } from "../terminal/progress-display
 import { formatCount } from "../terminal/quantities.ts";
 import { type Terminal } from "../terminal/terminal.ts";
 
-/** Adds the options for every `cairn db` command. */
+/** Adds the options and the help text that all `cairn db` commands share. */
 export function describeDbCommand(
   command: Command,
   description: string,
@@ -49,8 +49,8 @@ export interface OpenedDb {
 }
 
 /**
- * Runs `use` with an opened copy of the database at `place`. Unless disabled, its tables are first compared with their
- * checksums.
+ * Runs `use` with an opened copy of the database at `place`. Unless `checksums` is false, the tables are first compared
+ * with their checksums; throws `INDEX_CORRUPT` if one differs.
  */
 export function withDb<T>(
   place: string | undefined,
@@ -66,8 +66,8 @@ export function withDb<T>(
 }
 
 /**
- * Like {@link withDatabase}, but requires a Cairn index. Throws `INDEX_VERSION`, or `INDEX_CORRUPT` if the database is
- * not an index.
+ * Like {@link withDb}, but requires a Cairn index. Throws `INDEX_VERSION` for an index of another version, and
+ * `INDEX_CORRUPT` if the database is not an index.
  */
 export function withIndex<T>(
   place: string | undefined,

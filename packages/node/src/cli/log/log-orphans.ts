@@ -203,8 +203,8 @@ const TRIMMED_PAST =
   "the log was trimmed past the end of this index, so it is unknown whether the log lost any of its transactions (cairn db can read the index)";
 
 /**
- * Returns the smaller of two ids. The id that was recorded when the index was moved aside is necessary because messages
- * that were trimmed afterwards can no longer be compared.
+ * Returns the smaller of two ids, or the only one that is known. `then`, which was recorded when the index was moved
+ * aside, is necessary because messages that were trimmed afterwards can no longer be compared.
  */
 function leastOf(now: TxId | undefined, then: TxId | undefined): TxId | undefined {
   return now === undefined || then === undefined ? (now ?? then) : Math.min(now, then);

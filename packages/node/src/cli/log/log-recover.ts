@@ -141,8 +141,8 @@ async function replace(log: TxLog, existing: LogIdentity | undefined, found: Con
   const { txId } = continues.anchor;
   await log.create((id) => encodeBirthRecord({ log: id, offset: txId, deliberate: true, continues }));
   const identity = await readLogIdentity(log);
-  // If several such commands run at the same time, one of them wins. If it continued from the same point, the result is
-  // the same; otherwise the log is a different one.
+  // If several such commands run at the same time, only one of them creates the log. If that command continued from the
+  // same point, its log serves this command as well; otherwise this command has failed.
   if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues)) {
     throw usedLog(log.name, identity?.bounds.last ?? 0);
   }

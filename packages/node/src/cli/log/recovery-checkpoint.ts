@@ -17,7 +17,10 @@ interface Survivor {
   readonly manifest: Manifest;
 }
 
-/** Reads back and opens the checkpoint that `from` names, because nodes of the new log can begin only with that one. */
+/**
+ * Reads back and opens the checkpoint that `from` names, because nodes of the new log can begin only with that
+ * checkpoint.
+ */
 export async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
   const configured = restoreStores(system);
   const known = configured.length > 0 ? configured : allStores(system);

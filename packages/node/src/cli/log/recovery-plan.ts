@@ -96,8 +96,8 @@ export async function planRecovery(
 }
 
 /**
- * Returns the id of the log that contains a point. If the point is old enough, it is in an earlier log that this one
- * continues.
+ * Returns the id of the log that contains a point. This is the given log, or an earlier log that it continues if the
+ * transaction is in that one.
  */
 async function logAt(
   { id, birth }: LogIdentity,

@@ -77,8 +77,9 @@ export async function viewCluster(
 }
 
 /**
- * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs from the log, `NOT_FOUND` if fewer than
- * `expect` nodes of this log responded, or `NOT_READY` if a node has failed or did not respond.
+ * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs from the log or from the index of
+ * another node, `LOG_DIFFERENT` if nodes have different transactions, `NOT_FOUND` if fewer than `expect` nodes of this
+ * log responded, or `NOT_READY` if a node has failed or did not respond.
  */
 export async function writeCluster(
   view: ClusterView,

@@ -35,7 +35,7 @@ export function commandGroup(name: string, description: string, commands: readon
   };
 }
 
-/** Adds --json, --debug, and the examples below the help. */
+/** Adds the description, --json, --debug, and the examples below the help. */
 export function describeCommand(command: Command, description: string, examples: readonly string[]): Command {
   return command
     .description(description)
@@ -44,7 +44,7 @@ export function describeCommand(command: Command, description: string, examples:
     .addHelpText("after", `\nExample:\n${examples.map((example) => `  $ ${example}`).join("\n")}`);
 }
 
-/** Adds -f, -e and -j as well, for commands that work with a node, a log or a store. */
+/** Like {@link describeCommand}, but also adds -f, -e and -j, for commands that work with a node, a log or a store. */
 export function describeConfiguredCommand(
   command: Command,
   description: string,
@@ -53,7 +53,9 @@ export function describeConfiguredCommand(
   return configurationOptions(describeCommand(command, description, examples));
 }
 
-/** Adds --url and --token as well, for commands that send requests to a node. */
+/**
+ * Like {@link describeConfiguredCommand}, but also adds --url and --token, for commands that send requests to a node.
+ */
 export function describeNodeCommand(
   command: Command,
   description: string,
@@ -64,7 +66,7 @@ export function describeNodeCommand(
     .option("--token <token>", TOKEN);
 }
 
-/** Adds the same options, except that --url may be repeated. */
+/** Like {@link describeNodeCommand}, except that --url may be repeated. */
 export function describeNodesCommand(
   command: Command,
   description: string,
@@ -88,7 +90,7 @@ export interface ReadCommandOptions extends NodeOptions {
   readonly linearizable?: boolean;
 }
 
-/** Adds --linearizable as well. */
+/** Like {@link describeNodeCommand}, but also adds --linearizable. */
 export function describeReadCommand(
   command: Command,
   description: string,

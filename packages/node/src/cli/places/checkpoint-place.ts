@@ -106,8 +106,8 @@ export async function chooseCheckpoint(
 
 /**
  * Returns the id of the log whose checkpoints the user means: the given log or, if none is given, the only one in the
- * store. Undefined if the store contains no checkpoint. If it contains checkpoints of several logs, the user must
- * choose, because checkpoints of different logs have no order.
+ * store. Undefined if the store contains no checkpoint. Throws an error if the store contains checkpoints of several
+ * logs and none is given, because checkpoints of different logs have no order.
  */
 export async function chooseLog(
   store: CheckpointStore,
@@ -140,7 +140,8 @@ function chosenLog(
 
 /**
  * Chooses the requested log or, if none is requested, the only one in a store. `logs` maps ids to names. Returns
- * undefined if the store has no log.
+ * undefined if the store has no log. Throws an error if the store lacks the requested log, or has several logs and none
+ * is requested.
  */
 export function theLog(
   store: CheckpointStore,

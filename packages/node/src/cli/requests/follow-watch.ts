@@ -25,8 +25,9 @@ export interface FollowWatchOptions {
 }
 
 /**
- * Yields every transaction after `from`, once and in order. When a node becomes unreachable, the next node continues from exactly there.
- * Ends when it is aborted. Throws `WATCH_COMPACTED` if no node can continue.
+ * Yields every transaction after `from`, once and in order. When a node becomes unreachable, the next node continues
+ * after the last transaction that was received. Ends when `signal` is aborted. Throws `WATCH_COMPACTED` if no node can
+ * continue, and the last error if no node has ever responded.
  */
 export function followWatch(
   nodes: readonly [NodeClient, ...NodeClient[]],

@@ -19,7 +19,7 @@ export interface LoadOptions {
   readonly fromLine: number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: LoadProgress) => void;
-  /** Called before lines are sent again because the node did not respond. */
+  /** Called with the error of a request before its lines are sent again. */
   readonly onRetry: (error: CairnError) => void;
 }
 
@@ -29,9 +29,9 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
 
 /**
- * Sends NDJSON to a node in the order of its lines. Sends one request at a time and prepares the next one in the
- * meantime. Ends early, without an error, when `signal` is aborted. Lines are sent again only if they cannot be stored
- * twice as a result.
+ * Sends NDJSON to a node in the order of its lines. Sends one request at a time and prepares the lines of the next one
+ * in the meantime. Ends early, without an error, when `signal` is aborted. Lines are sent again only if they cannot be
+ * stored twice as a result.
  */
 export async function loadTransactions(
   client: NodeClient,
@@ -52,7 +52,7 @@ export async function loadTransactions(
       const { value: chunk, done } = await next;
       if (done === true || options.signal.aborted) return progress;
       next = iterator.next();
-      // An error in reading is handled in the next iteration, not while this chunk is being sent.
+      // A read error is handled in the next iteration, not while this chunk is being sent.
       next.catch(() => undefined);
       const result = await sendWithRetries(client, chunk, progress, options);
       progress = {

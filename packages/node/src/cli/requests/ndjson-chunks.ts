@@ -11,7 +11,10 @@ export interface NdjsonChunk {
 }
 
 const LINE_FEED = 10;
-/** The size of a line that no node accepts. A source with no line feed in this many bytes is not NDJSON. */
+/**
+ * The maximum size of a line. No node accepts a longer one, and a source with no line feed in this many bytes is not
+ * NDJSON.
+ */
 const MAX_LINE_BYTES = 64 * 1024 * 1024;
 
 /** Cuts a stream into chunks of whole lines, about `size` bytes each. Skips lines before `fromLine`. */

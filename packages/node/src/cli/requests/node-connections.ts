@@ -11,7 +11,10 @@ import { systemClock } from "@cairn/checkpoint";
 import type { NodeAnswer, Transport } from "@cairn/client/protocol";
 import { CairnError, errorMessage } from "@cairn/kv";
 
-/** The error if no response was received. `sent` is true if the request may nevertheless have reached the node. */
+/**
+ * The error that is thrown if no response was received. `sent` is true if the request may nevertheless have reached the
+ * node.
+ */
 export class NoAnswerError extends CairnError {
   readonly sent: boolean;
 
@@ -72,7 +75,7 @@ export class NodeConnections {
   transport(silenceMs?: number): Transport<StreamedAnswer> {
     return async (url, { body, ...options }) =>
       await new Promise((resolve, reject) => {
-        // Once connected, the node may have received the request, even if no response arrives.
+        // Once the connection is established, the node may have received the request, even if no response arrives.
         let isConnected = false;
         const request = this.#request(url, { ...options, agent: this.#agent } satisfies RequestOptions);
         const timer = setTimeout(

@@ -2,11 +2,14 @@ import cliProgress from "cli-progress";
 import { formatBytes, formatDuration } from "./quantities.ts";
 import type { Output } from "./terminal.ts";
 
-/** A display of the progress of long work. It is a bar on a terminal, and a line every few seconds elsewhere. */
+/**
+ * A display of the progress of long work. It is a bar if the output is a terminal and the total is known, and otherwise
+ * a line every few seconds.
+ */
 export interface ProgressDisplay {
   /** Shows the progress; `note` is printed after the amounts. */
   update(done: number, note: string): void;
-  /** Removes the bar. */
+  /** Removes the bar, if there is one. */
   stop(): void;
 }
 
@@ -72,7 +75,7 @@ function showLines(
       output.write(`${verb} ${progressLine(done, total, at - begun, format)}, ${note}\n`);
     },
     stop() {
-      // There is no bar to remove, and lines remain.
+      // There is no bar to remove, and the lines stay.
     },
   };
 }

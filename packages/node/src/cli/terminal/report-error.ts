@@ -33,7 +33,10 @@ export class UsageError extends Error {
   }
 }
 
-/** The exit codes of error codes. All other error codes mean that a service, a store or a disk failed. */
+/**
+ * The exit codes for error codes. All other error codes mean that a service, a store or a disk failed, and lead to the
+ * exit code 3.
+ */
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: EXIT.usage,
   CONFIG_SYNTAX: EXIT.usage,
@@ -114,7 +117,7 @@ function describe(error: unknown): Described {
       : sentence(error.message.replace(/^error: /, ""));
     return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
   }
-  // An operating system error before a node runs, such as one for a file of the program itself.
+  // The operating system reported an error before a node was running, such as one about a file of the program itself.
   const cause = shortageBehind(error) ?? error;
   const system = systemErrorOf(cause);
   if (system !== undefined) {
@@ -133,8 +136,8 @@ function describe(error: unknown): Described {
 const FILES_TO_LOAD = 256;
 
 /**
- * Returns the error with which the system refuses to open files, if that error may explain why a module of the program
- * was not found. Node treats a `package.json` that it cannot open as one that does not exist.
+ * Returns the error with which the system currently refuses to open files, if that error may explain why a module of
+ * the program was not found. Node treats a `package.json` that it cannot open as one that does not exist.
  */
 function shortageBehind(error: unknown): unknown {
   const code = systemErrorCode(error);
