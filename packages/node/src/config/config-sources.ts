@@ -63,8 +63,8 @@ export async function readSources(input: ConfigInput, problems: ProblemList): Pr
 }
 
 /**
- * Reads a file for conversion. Variables are not expanded, and the quotes and the code of Clojure are skipped. Returns
- * undefined after adding problems.
+ * Reads a file for conversion. Variables are not expanded, and Clojure's quotes and code are allowed. Returns undefined
+ * after adding problems.
  */
 export async function readFileTree(
   file: string,

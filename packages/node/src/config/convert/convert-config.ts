@@ -35,8 +35,8 @@ const DATA = [
 
 /**
  * Converts a file of Crux or XTDB 1.x. Values that the checker rejects are removed, each with a note, until the checker
- * accepts the configuration, because only its tables contain the values that have no counterpart. Variables are kept.
- * Throws {@link ConfigError} if the file cannot be read.
+ * accepts the configuration, because only the checker's tables contain the values that have no counterpart. Variables
+ * are kept. Throws {@link ConfigError} if the file cannot be read.
  */
 export async function convertConfig(file: string, cwd: string, language: Language): Promise<ConvertedConfig> {
   const problems = new ProblemList();

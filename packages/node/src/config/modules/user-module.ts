@@ -8,7 +8,7 @@ import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import type { Origin } from "../source/config-tree.ts";
 import { absolutePath } from "../types/value-types.ts";
 
-/** A function that creates a part from the options in the configuration and a context of the node. */
+/** A function that creates a part from the options in the configuration and the node's context. */
 export type UserModule = (options: Readonly<Record<string, unknown>>, context: object) => unknown;
 
 /** Returns whether a string is the import specifier of a file, or names an export. */

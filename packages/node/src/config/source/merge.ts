@@ -32,8 +32,8 @@ function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
 }
 
 /**
- * Returns whether a map was not written in any source. Such a map gets the origin of one that was written, so that
- * problems are reported where they can be corrected.
+ * Returns whether a map is empty or a default. When such a map is merged with another, the result has the origin of the
+ * other map, so that problems are reported where they can be corrected.
  */
 function unwritten(map: MapNode): boolean {
   return map.entries.length === 0 || map.origin.kind === "default";

@@ -70,8 +70,8 @@ export interface ModuleUse<K extends ModuleKind> {
   readonly id: string;
   readonly common: CommonValues[K];
   /**
-   * Creates the part. There is one for each context. Throws a `CONFIG_*` error if a user's module does not return a
-   * part.
+   * Creates the part, or returns the one that was already created in this context. Throws a `CONFIG_*` error if a
+   * user's module does not return a part.
    */
   create(context: ModuleContext): Promise<ModuleParts[K]>;
 }

@@ -9,7 +9,7 @@ export function required<T>(type: ValueType<T>, doc: string): Parameter<T> {
   return { ...OPTIONAL, type, doc, required: true, fallback: undefined };
 }
 
-/** Returns an optional parameter. `defaultText` describes its absence. */
+/** Returns an optional parameter. `defaultText` describes what applies if it is absent. */
 export function optional<T>(type: ValueType<T>, doc: string, defaultText?: string): Parameter<T | undefined> {
   return { ...OPTIONAL, type, doc, defaultText, fallback: undefined };
 }

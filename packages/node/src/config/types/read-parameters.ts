@@ -89,8 +89,8 @@ function unknownKey(
   known: readonly string[],
 ): void {
   const module = findEntry(map, "cairn/module");
-  // A stronger source has chosen another module, so the parameters of the first one are discarded. Otherwise it would
-  // not be possible to override a file.
+  // A stronger source has chosen another module, so the parameters that the weaker source gave for its own module are
+  // discarded. Otherwise it would not be possible to override the module of a file.
   if (module?.replaced !== undefined && module.replaced.origin.label === entry.value.origin.label) {
     // No notice is necessary for overridden defaults.
     if (entry.value.origin.kind === "default") return;

@@ -60,7 +60,10 @@ export function path(): ValueType<string> {
   };
 }
 
-/** Returns a string as an absolute path; undefined if the string is empty, begins with `~`, or is a URL other than `file:`. */
+/**
+ * Returns a string as an absolute path; undefined if the string is empty, begins with `~`, contains a NUL, or is a URL
+ * other than `file:`.
+ */
 export function absolutePath(written: string, cwd: string): string | undefined {
   if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
   if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
