@@ -109,7 +109,7 @@ export class BackupReader implements TxLog {
       if (!signal.aborted) throw error;
     } finally {
       stop.abort();
-      // Not awaited, because it may be waiting for a store that does not respond.
+      // The call is not awaited, because the iterator may be waiting for a store that does not respond.
       reading.return().catch(() => undefined);
       await searching;
     }

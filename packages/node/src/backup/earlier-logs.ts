@@ -87,8 +87,8 @@ export class EarlierLogs {
 
   /**
    * Returns the last transaction that the log `logId` has in common with the log with the birth record `birth`, if both
-   * continue the same earlier log. This happens when a log is recovered twice, at different points. Undefined if
-   * unknown.
+   * continue the same earlier log, directly or indirectly. This happens when a log is recovered twice, at different
+   * points. Undefined if unknown.
    */
   async commonWith(logId: string, birth: BirthRecord | undefined): Promise<TxId | undefined> {
     const ends = await this.ends(birth);

@@ -311,7 +311,7 @@ function notRemovable(location: string): CairnError {
   );
 }
 
-/** Reports the end of the work of a look, if the look did any. */
+/** Reports the end of a look's work, if there was any. */
 function report(run: WorkRun<"backup"> | undefined, look: BackupLook): void {
   const { removed, covered, failure } = look;
   if (failure !== undefined) run?.failed(failure);
