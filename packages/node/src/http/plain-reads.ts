@@ -33,9 +33,9 @@ export interface PlainReads {
 /**
  * Handles the most frequent requests before they reach the framework. These are GET requests for a document without
  * preconditions, and without parameters other than `linearizable=true`. Only successful responses are sent from here.
- * Everything else (other requests, rejections, missing documents) is passed to the routes as if it had just arrived, so
- * that only the routes produce errors. A read of 300 bytes costs the process 22 us of processor time this way, and 43
- * us through the routes.
+ * Everything else (other requests, rejections, missing documents, compressed responses) is passed to the routes as if
+ * it had just arrived, so that only the routes produce errors. A read of 300 bytes costs the process 22 us of processor
+ * time this way, and 43 us through the routes.
  */
 export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: PlainReads): void {
   const { server } = app;
