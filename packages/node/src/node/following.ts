@@ -162,8 +162,8 @@ const LEFT: FeedEnd = {
 };
 
 /**
- * The services that a ready node runs until it leaves its index: the checkpointer, upkeep, the scrub, the purge and
- * watches.
+ * The services that a ready node runs until it leaves its index: the checkpointer, the log backup, upkeep, the scrub,
+ * the purge and watches.
  */
 export class ReadyServices {
   readonly checkpointer: Checkpointer | undefined;
