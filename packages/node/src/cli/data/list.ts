@@ -102,7 +102,7 @@ function table(documents: readonly ListedDocument[], output: Output): string {
   // A terminal that reports 0 columns does not know its width.
   if (output.isTTY !== true || columns === 0) return formatTable(heading, rows, ["REVISION"]);
   const longest = Math.max(...rows.map(([, revision = ""]) => revision.length), "REVISION".length);
-  // A long key gets half of the line, and the document gets the rest.
+  // A long key gets half of the space that the revision leaves, and the document gets the rest.
   const widest = Math.max(NARROWEST_KEY, Math.floor((columns - longest - 4) / 2));
   const cut = rows.map(([key = "", ...rest]) => [shorten(key, widest), ...rest]);
   return formatTable(heading, cut, ["REVISION"])

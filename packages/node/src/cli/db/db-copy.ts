@@ -170,7 +170,8 @@ function restore(
 }
 
 /**
- * Returns the error with the name of the original instead of the copy, which no longer exists when the message is read.
+ * Returns the error with the original's name instead of the copy's, because the copy no longer exists when the message
+ * is read.
  */
 function aboutOriginal(error: unknown, dir: string, source: string): unknown {
   if (!isCairnError(error)) return error;

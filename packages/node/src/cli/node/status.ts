@@ -79,8 +79,8 @@ async function showNode(options: StatusOptions, terminal: Terminal): Promise<voi
     const colors = terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined;
     await writeLine(terminal.stdout, formatStatus(status, { now: Date.now(), colors }));
   }
-  // Joining and stopping are normal. A failed node serves nothing until an operator or its next attempt solves the
-  // problem.
+  // Joining and stopping are normal. A failed node serves at most stale reads until an operator or its next attempt
+  // solves the problem.
   if (status.phase === "failed") throw notReady(status);
 }
 

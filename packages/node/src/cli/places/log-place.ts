@@ -56,8 +56,8 @@ export function howToRecover(lost: LostLog): string {
 }
 
 /**
- * Runs `use` with the configured log and the other parts of its node, none of which has been started. Closes the log
- * and all stores.
+ * Runs `use` with the configured log and the other parts of its node, none of which has been started. Before that,
+ * prints the log's problems as notices. Closes the log and all stores.
  */
 export async function withLog<T>(
   options: ConfigurationOptions,

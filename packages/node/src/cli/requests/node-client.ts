@@ -36,8 +36,8 @@ export class NodeClient {
   }
 
   /**
-   * Sends a request. Throws {@link NodeError} for a response with status 400 or above, and `NoAnswerError` if there is
-   * no response.
+   * Sends a request. Throws {@link NodeError} for a response with status 400 or above, `NoAnswerError` if there is no
+   * response, and `NOT_READY` if the server is not a Cairn node.
    */
   async send(request: NodeRequest): Promise<JsonAnswer> {
     return await this.#answered(request, readJsonAnswer);
@@ -49,8 +49,8 @@ export class NodeClient {
   }
 
   /**
-   * Yields the text of a streamed response as it arrives. Throws `NoAnswerError` when the connection breaks or falls
-   * silent.
+   * Sends a request and returns the text of the streamed response, which is yielded as it arrives. Throws
+   * `NoAnswerError` when the connection breaks or falls silent.
    */
   async stream(request: NodeRequest): Promise<AsyncIterable<string>> {
     return await this.#answered(request, (answer) => Promise.resolve(answer.chunks()), SILENCE_MS);
