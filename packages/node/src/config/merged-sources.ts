@@ -35,7 +35,7 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
   return mergeTrees([...below, environment, ...over]);
 }
 
-/** Returns a new reading of the merged tree. */
+/** Returns a new {@link Reading} of the merged tree. */
 export function newReading(
   root: MapNode,
   input: ConfigInput,

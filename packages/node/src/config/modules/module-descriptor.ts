@@ -29,7 +29,7 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly notices?: (values: ParameterValues<P>) => readonly string[];
   /** Returns the parameters that the node itself reads. */
   readonly common: (values: ParameterValues<P>) => CommonValues[K];
-  /** Creates the part. Called once per system. */
+  /** Creates the part. Called at most once per system. */
   readonly create: (
     values: ParameterValues<P>,
     context: ModuleContext,

@@ -133,8 +133,8 @@ async function importPackage(name: string, folder: string): Promise<Record<strin
     if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
   }
   if (file !== undefined) return import(pathToFileURL(file).href);
-  // This is necessary for packages that have only `import` exports. Node resolves these from another folder only for a
-  // script in that folder.
+  // The script is necessary for packages that have only `import` exports. Node resolves such packages from another
+  // folder only for a script in that folder.
   const script = new vm.Script("(name) => import(name)", {
     filename: anchor,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
