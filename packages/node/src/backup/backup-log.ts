@@ -258,7 +258,8 @@ export class BackupLog implements TxLog {
   }
 
   /**
-   * Returns a segment; undefined if it has been removed. Remembers damaged segments, so that they are not read again.
+   * Returns a segment; undefined if it has been removed. Throws `SEGMENT_CORRUPT` if it is damaged, and remembers the
+   * error, so that the segment is not read again.
    */
   async #readUsable(
     file: SegmentFile,
@@ -320,7 +321,7 @@ export class BackupLog implements TxLog {
     return segmentsWith(this.#listing?.segments ?? (await this.#segments()), txId).length > 0;
   }
 
-  /** Returns whether the backup ends immediately before a transaction. */
+  /** Returns whether a segment ends immediately before a transaction. */
   async #endsBefore(txId: TxId): Promise<boolean> {
     return (await this.#segments()).some(({ last }) => last === txId - 1);
   }

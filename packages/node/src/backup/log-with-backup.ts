@@ -176,7 +176,7 @@ async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> 
   }
 }
 
-/** Returns true if the log and the backup hold the same message at a position. Throws `LOG_REGRESSED` otherwise. */
+/** Returns true, or throws `LOG_REGRESSED` if the log and the backup hold different messages at a position. */
 async function requireSameMessage(log: TxLog, backup: BackupLog, position: number): Promise<true> {
   const [ours, theirs] = [await log.fetch(position), await backup.fetch(position)];
   // The log has been trimmed further in the meantime.

@@ -120,10 +120,7 @@ export async function encodeSegment(source: SegmentSource): Promise<{ file: stri
 
 const LINE_END = Buffer.from("\n");
 
-/**
- * Decodes a segment, and compares its digest, its name and its messages with each other before it returns any of them. Throws
- * `SEGMENT_CORRUPT`.
- */
+/** Decodes a segment. Throws `SEGMENT_CORRUPT` unless its digest, its name and its messages agree. */
 export async function decodeSegment(
   file: string,
   content: Buffer,
