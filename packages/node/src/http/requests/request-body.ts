@@ -28,7 +28,7 @@ const NDJSON_ALIASES = ["application/ndjson", "application/jsonl", "application/
  */
 const TEXT_TYPES = ["text/plain", "application/octet-stream"];
 
-/** Makes a server read bodies as JSON and reject other types. */
+/** Makes a server read bodies as JSON and reject unsupported media types. */
 export function acceptBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   // `curl -d` declares its body as a form, and many clients declare a string as text/plain.
