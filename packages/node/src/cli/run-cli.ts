@@ -8,7 +8,8 @@ import { ReaderGoneError, type Terminal } from "./terminal/terminal.ts";
 
 /**
  * Runs one command and returns its exit code: 0 for success, 1 for a negative result, 2 for incorrect usage or
- * configuration, and 3 if there was no response.
+ * configuration, and 3 if a node, a service, a store or a disk failed. A command that was interrupted has the exit code
+ * of its signal.
  */
 export async function runCli(given: readonly string[], terminal: Terminal): Promise<number> {
   // Each command prints its own help for --help.

@@ -35,7 +35,7 @@ interface VerifyOptions extends BackupOptions, OutputOptions {
   readonly staging?: string;
 }
 
-/** A checkpoint whose digest equals that of an index built from the backup. */
+/** The digest of an index that was built from the backup, and the checkpoint with which it was compared. */
 interface Rebuilt {
   readonly checkpoint: string;
   readonly txId: number;
