@@ -69,7 +69,7 @@ export function importedUse<K extends ModuleKind>(
   });
 }
 
-/** Reads a function, or an object that is a part. Only a program can supply them. */
+/** Reads a function, or an object that is a part. Only a program can supply either. */
 export function instanceUse<K extends ModuleKind>(
   kind: K,
   node: Extract<ConfigNode, { type: "instance" }>,

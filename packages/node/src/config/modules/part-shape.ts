@@ -4,7 +4,7 @@ import type { KvProvider } from "@cairn/kv";
 import type { TxLog } from "../../log/tx-log.ts";
 import { KIND_NAMES } from "../types/module-kinds.ts";
 
-/** The required members of an interface. */
+/** The names of the required members of an interface. */
 type RequiredMember<T> = {
   [Name in keyof T & string]-?: undefined extends T[Name] ? never : Name;
 }[keyof T & string];
@@ -55,7 +55,7 @@ export function isShaped(kind: string): kind is keyof Shaped {
   return kind in SHAPES;
 }
 
-/** Returns the members of a kind that `value` lacks. */
+/** Returns the members of a kind that `value` lacks, or has with another type. */
 export function missingMembers(kind: keyof Shaped, value: unknown): readonly string[] {
   const shape: Readonly<Record<string, string>> = SHAPES[kind];
   return Object.entries(shape)

@@ -5,8 +5,8 @@ import type { JsonSchema } from "./json-schema.ts";
 
 /**
  * Returns the type of a map with parameters, such as `retention-policy`. `what` is its name in messages. `finish`
- * creates the value, or calls `fail` if the parameters are inconsistent. `constraint` describes that condition to
- * editors.
+ * creates the value, or calls `fail` if the parameters are inconsistent. `constraint` describes to editors which
+ * combinations of parameters are consistent.
  */
 export function mapOf<P extends Parameters, T>(
   what: string,
