@@ -28,13 +28,13 @@ export const nodeParameters = {
       hostname()
         .replace(/[^A-Za-z0-9._-]/g, "-")
         .replace(/^[._-]+/, "") || "node",
-    "The name of the node: in its checkpoints, its folders and /status. Must be different on each node.",
+    "The node's name in its checkpoints, its folders and /status. Must be different on each node.",
     "the host name",
   ),
   dir: derived(
     path(),
     ({ cwd }) => `${cwd}/cairn-data`,
-    "The folder for the local data of the node.",
+    "The folder for the node's local data.",
     '`"./cairn-data"`',
   ),
 };

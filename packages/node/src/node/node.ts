@@ -58,9 +58,9 @@ export interface CairnNode extends NodeApi {
 }
 
 /**
- * Starts a node of a system. Resolves once the node's HTTP server is bound, so that health and progress are visible
- * while the node joins. Throws `INDEX_LOCKED` if another process uses the db-dir, `DISK_FULL`, or the errors of the
- * HTTP server such as `PORT_IN_USE`, and leaves nothing behind.
+ * Starts the node that a system describes. Resolves once the node's HTTP server is bound, so that health and progress
+ * are visible while the node joins. Throws `INDEX_LOCKED` if another process uses the db-dir, `DISK_FULL`, or the
+ * errors of the HTTP server such as `PORT_IN_USE`, and leaves nothing behind.
  */
 export async function runNode(system: System, { logger, ...options }: RunOptions = {}): Promise<CairnNode> {
   const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);

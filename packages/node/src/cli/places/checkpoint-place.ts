@@ -197,8 +197,8 @@ function pathOf(place: string, terminal: Terminal): string {
 }
 
 /**
- * Returns the checkpoint that a path names. A file of a checkpoint also names the checkpoint, because shells complete
- * the names of files.
+ * Returns the checkpoint that a path names. The name of one of a checkpoint's files also stands for the checkpoint,
+ * because shells complete file names.
  */
 export function nameInPath(path: string): string | undefined {
   const name = basename(path).replace(/(?:\.verified|\.damaged)?\.json$|\.tar$/, "");

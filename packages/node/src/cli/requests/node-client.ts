@@ -21,7 +21,8 @@ export class NodeError extends CairnError {
 }
 
 /**
- * A client of one node. Its errors have the codes and hints of the command line. It never retries a request on its own.
+ * A client of one node. Its errors have codes and hints for the command line. The client never retries a request on its
+ * own.
  */
 export class NodeClient {
   readonly url: string;

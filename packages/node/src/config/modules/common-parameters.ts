@@ -26,7 +26,7 @@ const trim: ValueType<TrimPolicy> = mapOf(
   (values) => values,
 );
 
-/** The parameters of every log that the node itself reads. */
+/** The parameters that every log has, because the node itself reads them. */
 export const txLogParameters = {
   "on-log-mismatch": withDefaults(
     onLogMismatch,
@@ -39,7 +39,7 @@ export const txLogParameters = {
   ),
 };
 
-/** The parameters of every key-value store that the node itself reads. */
+/** The parameters that every key-value store has, because the node itself reads them. */
 export const kvStoreParameters = {
   "db-dir": optional(
     path(),

@@ -129,7 +129,7 @@ export const natsTxLog = defineModule({
     "max-inflight": withDefault(
       integer(1, 100_000),
       2000,
-      "The number of transactions that may await the server's acknowledgement at a time.",
+      "The maximum number of transactions that await the server's acknowledgement at a time.",
     ),
     ...txLogParameters,
   },

@@ -114,12 +114,12 @@ export const s3CheckpointStore = defineModule({
     concurrency: withDefault(
       integer(1, 64),
       4,
-      "The number of parts of a file that are transferred at a time.",
+      "The maximum number of parts of a file that are transferred at a time.",
     ),
     "max-attempts": withDefault(
       integer(1, 20),
       5,
-      "The number of times that a request is sent before it fails.",
+      "The maximum number of times that a request is sent before it fails.",
     ),
     "request-timeout": withDefault(duration(), 30_000, "How long a connection may be idle during a request."),
     "read-only?": withDefault(

@@ -10,8 +10,8 @@ type EdnContent =
   | { readonly kind: "nil" };
 
 /**
- * The error with which reading EDN ends at the first fault. It ends there because the text after a wrong bracket has no
- * meaning.
+ * The error with which reading EDN ends at the first fault. Reading ends there because the text after a wrong bracket
+ * has no meaning.
  */
 export class EdnFault {
   readonly offset: number;

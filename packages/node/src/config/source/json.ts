@@ -113,8 +113,8 @@ function entriesOf(node: Node, source: SourceText, problems: ProblemList): Confi
 }
 
 /**
- * Returns the offset at which the nesting exceeds the limit. It is called before parsing, because the parser is
- * recursive.
+ * Returns the offset at which the nesting exceeds the limit. The nesting is checked before parsing, because the parser
+ * is recursive.
  */
 function tooDeepAt(text: string): number | undefined {
   const scanner = createScanner(text, true);
