@@ -25,8 +25,8 @@ const SEARCH_MS = 60_000;
 const MAX_SEAMS = 100;
 
 /**
- * A log for replaying. It includes the messages that were trimmed from the log, and the earlier logs that it continues,
- * as far as backups hold them.
+ * A log for replaying. As far as backups hold them, it includes the messages that were trimmed from the log, and the
+ * earlier logs that the log continues.
  */
 export interface LogHistory extends TxLog {
   /** Absent if there are no backups. */

@@ -139,8 +139,8 @@ export class LogBackup {
   }
 
   /**
-   * Reads the segments that have not been read yet, one after another at a limited rate, and reports damaged segments
-   * as warnings in {@link status}. Throws the store's errors.
+   * Reads the segments that have not been found intact yet, one after another at a limited rate, and reports damaged
+   * segments as warnings in {@link status}. Throws the store's errors.
    */
   async readAll(signal: AbortSignal): Promise<void> {
     const { store, of } = this.#parts;

@@ -83,7 +83,10 @@ export function noneOf(
   );
 }
 
-/** Determines which checkpoint would be restored. Reads only manifests; damaged archives are found when they are restored or verified. */
+/**
+ * Determines which checkpoint would be restored. Only manifests are read, so a damaged archive is not detected before
+ * it is restored or verified.
+ */
 export async function planRestore(selection: RestoreSelection, target: string): Promise<RestorePlan> {
   const { store, name, logId, at } = selection;
   const candidates: RestorePlan["candidates"][number][] = [];

@@ -42,7 +42,7 @@ export async function write(output: Output, text: string): Promise<void> {
 
 function unwritable(error: Error): Error {
   const code = systemErrorCode(error);
-  if (code === "EPIPE") return new ReaderGoneError("the reader of the output has gone", { cause: error });
+  if (code === "EPIPE") return new ReaderGoneError("the reader has closed the output", { cause: error });
   if (code !== "ENOSPC" && code !== "EDQUOT") return error;
   return new CairnError("DISK_FULL", `The output could not be written: its disk is full (${code}).`, {
     hint: "Free some space, or write to another disk. The output written so far is incomplete.",

@@ -44,7 +44,7 @@ export function statusOf(code: ErrorCode): number {
 
 /**
  * An error whose response has additional headers, additional fields (`details`, next to `error` in the body), or a
- * status other than the usual one of its code.
+ * status other than the usual one for its code.
  */
 export class RequestError extends CairnError {
   readonly status: number;

@@ -159,7 +159,7 @@ async function write(
   const preconditions = parsePreconditions(request.headers);
   const ops = [operation];
   if (preconditions !== undefined) {
-    // The read only determines the revision to compare. The transaction compares it again, in the log's order.
+    // This read merely determines the revision to compare. The transaction compares it again, in the log's order.
     const expected = await expectedRevision(preconditions, async () => (await api.get(key))?.revision);
     ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, expected]);
   }
