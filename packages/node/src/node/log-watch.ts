@@ -69,7 +69,7 @@ export class LogWatch {
   }
 
   async #beginning(): Promise<readonly CairnError[]> {
-    const { log, identity, index, agrees } = this.#life;
+    const { history: log, identity, index, agrees } = this.#life;
     // The node itself reports a disagreement with the log.
     if (log === undefined || identity === undefined || index === undefined || !agrees) return [];
     const bounds = await log.bounds();
@@ -88,9 +88,10 @@ function kindOf({ code, message }: CairnError): string {
 }
 
 /**
- * Returns `LOG_TRIMMED` if the log has lost its beginning and no checkpoint in `stores` contains the beginning and ends
- * within the rest. Cairn trims only messages that a checkpoint contains, so something else removed the messages or the
- * checkpoint. Returns undefined if there is no such problem. Throws if a store does not respond.
+ * Returns `LOG_TRIMMED` if the log and its backup have lost the beginning of the log and no checkpoint in `stores`
+ * contains the beginning and ends within the rest. Cairn trims only messages that a checkpoint or a backup contains, so
+ * something else removed the messages, the checkpoint or the backup. Returns undefined if there is no such problem.
+ * Throws if a store does not respond.
  */
 async function uncoveredBeginning(
   log: { readonly name: string; readonly id: string; readonly bounds: LogBounds },
@@ -108,9 +109,9 @@ async function uncoveredBeginning(
   }
   return new CairnError(
     "LOG_TRIMMED",
-    `The log "${log.name}" begins at message ${first}, and no checkpoint known to this node contains the earlier messages, so a node without an index cannot join.`,
+    `The log "${log.name}" begins at message ${first}, and no checkpoint or log backup known to this node contains the earlier messages, so a node without an index cannot join.`,
     {
-      hint: "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what purges the stream (its settings, other programs) and what removes checkpoints, because Cairn itself trims only messages that a verified checkpoint contains.",
+      hint: "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what purges the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.",
     },
   );
 }

@@ -130,6 +130,11 @@ export class NodeLife implements ComparedNode {
     return this.#log;
   }
 
+  /** The log combined with its backups; undefined until the log has been opened. */
+  get history(): LogHistory | undefined {
+    return this.#history;
+  }
+
   get identity(): LogIdentity | undefined {
     return this.#identity;
   }

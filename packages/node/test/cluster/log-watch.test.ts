@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { formatStatus } from "../../src/cli/node/status-screen.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
-import { ClusterScene, put } from "./cluster-scene.ts";
+import { ClusterScene, put, type SceneOptions } from "./cluster-scene.ts";
 
 interface Line {
   readonly level: number;
@@ -21,8 +21,9 @@ beforeEach(async () => {
 afterEach(() => scene.close());
 
 /** Starts a node that checks its log continuously, and waits until it is ready. */
-async function watching(): Promise<CairnNode> {
-  return await scene.ready("a", { stall: { afterMs: 50 }, logger: pino({ base: null }, { write: note }) });
+async function watching(parts: SceneOptions["parts"] = {}): Promise<CairnNode> {
+  const logger = pino({ base: null }, { write: note });
+  return await scene.ready("a", { stall: { afterMs: 50 }, logger, parts });
 }
 
 function note(line: string): void {
@@ -76,6 +77,19 @@ describe("a change of the log by others while a node runs", () => {
     await node.checkpoint().done;
     await operator(async (nats) => await nats.purgeBefore(last));
     // The warning about this setting shows that the log was examined after the purge.
+    await operator(async (nats) => await nats.edit({ max_msgs: 1_000 }));
+    await vi.waitFor(() => expect(told("LOG_UNSAFE")).toHaveLength(1));
+    expect((await node.status()).log.warnings).toMatchObject([{ code: "LOG_UNSAFE" }]);
+    expect(told("LOG_TRIMMED")).toEqual([]);
+  });
+
+  it("is not reported for removed messages that a log backup contains", async () => {
+    const node = await watching({ logBackup: { every: 200, keep: "all", codec: "none" } });
+    const last = await put(node, 0, 5, "v");
+    await vi.waitFor(async () =>
+      expect((await node.status()).logBackup?.covered).toEqual([{ first: 1, last }]),
+    );
+    await operator(async (nats) => await nats.purgeBefore(last));
     await operator(async (nats) => await nats.edit({ max_msgs: 1_000 }));
     await vi.waitFor(() => expect(told("LOG_UNSAFE")).toHaveLength(1));
     expect((await node.status()).log.warnings).toMatchObject([{ code: "LOG_UNSAFE" }]);
