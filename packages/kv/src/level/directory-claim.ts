@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { isCairnError, systemErrorCode } from "../errors/errors.ts";
+import { currentManifestPath } from "../files/current-manifest.ts";
 import { innermost, locked } from "./level-errors.ts";
 
 /**
@@ -16,7 +17,12 @@ const openDirectories = new Set<string>();
 /** A directory that this process has claimed. */
 export interface ClaimedDirectory {
   release(): void;
-  /** Returns whether the path still leads to this directory and the directory contains a database. If not, an open store throws `filesGone`. */
+  /** Remembers the manifest of the database, which has just been opened and keeps its manifest until it is closed. */
+  opened(): Promise<void>;
+  /**
+   * Returns whether the path still leads to this directory and the directory contains the opened database, or any
+   * database if none was opened. If not, an open store throws `filesGone`.
+   */
   isThere(): Promise<boolean>;
 }
 
@@ -25,18 +31,34 @@ export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
   const identity = await identityOf(dir);
   if (openDirectories.has(identity)) throw locked(dir);
   openDirectories.add(identity);
+  let manifest: string | undefined;
   return {
     release: () => void openDirectories.delete(identity),
+    async opened() {
+      manifest = await manifestIdentity(dir);
+    },
     async isThere() {
       try {
         await stat(join(dir, "CURRENT"));
-        return (await identityOf(dir)) === identity;
+        // The files may have been replaced within the directory. The open manifest's inode is not used again.
+        const current = await manifestIdentity(dir);
+        return (await identityOf(dir)) === identity && (current ?? manifest) === (manifest ?? current);
       } catch (error) {
         if (systemErrorCode(error) === "ENOENT" || systemErrorCode(error) === "ENOTDIR") return false;
         throw error;
       }
     },
   };
+}
+
+/** Returns the identity of the manifest that CURRENT names; undefined if it is damaged or missing, not replaced. */
+async function manifestIdentity(dir: string): Promise<string | undefined> {
+  try {
+    return await identityOf(await currentManifestPath(dir));
+  } catch (error) {
+    if (isCairnError(error, "INDEX_CORRUPT") || systemErrorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 async function identityOf(dir: string): Promise<string> {

@@ -69,6 +69,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           // Batches written with `sync` must still have a file name after a power loss.
           if (!exists) await syncFolder(dir);
           if (made !== undefined) await syncFolder(dirname(dir));
+          await claim.opened();
         } catch (error) {
           await level.close();
           throw error;

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rename, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { Writable } from "node:stream";
@@ -67,6 +67,18 @@ it("a node does not save another index that replaced its own", async () => {
   await other.node.await((await other.node.submit({ ops: [["put", "pods", "default/a", 2]] })).txId);
   await other.node.close();
   await rename(live, `${live}-before`);
+  await cp(other.live, live, { recursive: true });
+  await expect(node.checkpoint().done).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+  expect(await node.checkpoints()).toEqual([]);
+  await healed(node);
+});
+
+it("a node does not save another index whose files replaced its own in the same folder", async () => {
+  const { node, live } = await start();
+  const other = await start();
+  await other.node.await((await other.node.submit({ ops: [["put", "pods", "default/a", 2]] })).txId);
+  await other.node.close();
+  for (const name of await readdir(live)) await rm(path.join(live, name), { recursive: true });
   await cp(other.live, live, { recursive: true });
   await expect(node.checkpoint().done).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
   expect(await node.checkpoints()).toEqual([]);
