@@ -65,7 +65,7 @@ export interface LeaseOptions {
    */
   readonly ttlMs: number;
   readonly clock: Clock;
-  /** Once aborted, the lease is no longer renewed, but it is not released. */
+  /** Once this is aborted, the lease is no longer renewed, but it is not released. */
   readonly signal?: AbortSignal;
   /** Called if another process holds the lease. */
   readonly onHeld?: (lease: LeaseRecord, storeNow: number) => void;

@@ -88,7 +88,7 @@ export function uploadTime(approxFrequency: number): number {
 /** The reason why a round saves nothing. */
 export type SkipReason = "empty" | "unchanged" | "recent" | "leased" | "short-tail";
 
-/** The decision of a round, and the reason, which is a sentence. */
+/** A round's decision. `because` gives the reason as a sentence. */
 export type RoundDecision =
   | { readonly save: true; readonly because: string }
   | { readonly save: false; readonly reason: SkipReason; readonly because: string };

@@ -3,7 +3,7 @@ import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus, TxId } from "@cairn/client";
 import type { ComparePast, OtherPast } from "../checkpoints/compare-past.ts";
-import type { Turn } from "./announce-chains.ts";
+import type { Turn } from "./rebuild-turn.ts";
 import { compareChains, type Divergence } from "../index/chains/compare-chains.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";

@@ -6,11 +6,11 @@ import type { ComparePast } from "../checkpoints/compare-past.ts";
 import {
   announceChains,
   announceOnce,
-  othersFirst,
   type OwnChains,
   type AnnouncementParts,
   nodeLabel,
 } from "./announce-chains.ts";
+import { othersFirst } from "./rebuild-turn.ts";
 import type { PeerChains } from "./peer-messages.ts";
 import type { RepeatedWork } from "../concurrency/repeated-work.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";

@@ -11,7 +11,7 @@ import { errorHandler } from "./answers/error-answer.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
 import { jsonAnswer } from "./answers/json-answer.ts";
 import { continueWhenRead } from "./answers/unread-body.ts";
-import { connectionLimit, openFilesLimit } from "./connection-limit.ts";
+import { connectionLimit, openFilesLimit } from "./open-files-limit.ts";
 import { beginInOrder, type Connections, trackConnections } from "./connections.ts";
 import { answerPlainReads } from "./plain-reads.ts";
 import { acceptBodies } from "./requests/request-body.ts";

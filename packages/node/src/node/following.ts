@@ -120,9 +120,9 @@ export class Following {
       onReadable: (isReadable) => {
         this.#isLogAway = !isReadable;
       },
-      onApplied: (txId, bytes) => {
+      onApplied: (txId, counts) => {
         onApplied(txId);
-        this.#services?.logBackup?.applied(bytes);
+        this.#services?.logBackup?.applied(counts);
         this.#services?.watches.advanced();
         if (this.#isReplaying) report.replayed = txId - begin;
       },

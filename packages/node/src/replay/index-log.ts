@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { TxId } from "@cairn/client";
-import type { IndexStore } from "../index/index-store.ts";
+import type { AppliedCounts, IndexStore } from "../index/index-store.ts";
 import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
 import { resolvable } from "../concurrency/resolvable.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
@@ -29,7 +29,7 @@ interface IndexLogOptions {
   /** Called once, when the index contains `goal` and its indexed fields have been built. */
   readonly onReady: () => void;
   /** Called when the index contains everything up to `txId`, with the number of bytes of the messages just applied. */
-  readonly onApplied: (txId: TxId, bytes: number) => void;
+  readonly onApplied: (txId: TxId, counts: AppliedCounts) => void;
   /** Reports whether the log can be read. If it cannot, the reason has already been logged. */
   readonly onReadable: (isReadable: boolean) => void;
 }
@@ -76,7 +76,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       figures.applied(counts, (performance.now() - begunAt) / 1_000);
       notices.applied(counts);
       const { txId } = index.state;
-      onApplied(txId, counts.bytes);
+      onApplied(txId, counts);
       if (before < goal) {
         onProgress("transactions", Math.min(txId, goal) - begin, goal - begin);
         if (txId >= goal) rate.ended(txId);

@@ -40,7 +40,7 @@ function environment(id: string): Record<string, string> {
   return nats === undefined ? env : { ...env, NATS_URL: nats.url };
 }
 
-/** Starts a node. Nodes differ in their index's folder. Only one node at a time can use an embedded log. */
+/** Starts a node. The nodes differ only in their index folders. Only one node at a time can use an embedded log. */
 async function start(id: string, regressed: "halt" | "rebuild" = "rebuild"): Promise<CairnNode> {
   const module = nats === undefined ? "cairn.embedded/->tx-log" : "cairn.nats/->tx-log";
   const node = await startNode(

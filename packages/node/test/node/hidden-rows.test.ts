@@ -175,7 +175,7 @@ describe("a running node that scrubs its index", () => {
 });
 
 describe("a node that is started with a damaged table", () => {
-  // Up to 16 MB are compared before the index is opened, and more while it is open.
+  // At most 16 MB is compared before the index is opened, and the rest while it is open.
   it.each([
     ["of a key, of a small index", 100, undefined],
     ["of the index of a table's blocks, of a small index", 100, inIndexBlock],

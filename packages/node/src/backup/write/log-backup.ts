@@ -13,7 +13,7 @@ import { type BackupLook, type BackupLookOptions, lookAtBackup } from "./backup-
 import type { EventDispatcher, WorkRun } from "../../observe/event-dispatcher.ts";
 import { asCairnError } from "../../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
-import { SEGMENT_BYTES } from "../segments/read-segment.ts";
+import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
 import type { RemovalRules } from "./expire-segments.ts";
 import { listBackup, missingIn } from "../segments/segment-name.ts";
 import { SegmentReads } from "./segment-reads.ts";
@@ -102,8 +102,8 @@ export class LogBackup {
   readonly #reads: SegmentReads;
   /** The keys of the findings that have been reported. */
   readonly #reported = new Set<string>();
-  #appliedBytes = 0;
-  /** When counting of applied bytes began, by this machine's clock (ms). */
+  #applied = { bytes: 0, transactions: 0 };
+  /** When counting began, by this machine's clock (ms). */
   #countedSince = 0;
   #hurry = new AbortController();
 
@@ -166,10 +166,12 @@ export class LogBackup {
     await this.#running;
   }
 
-  /** Counts the bytes of transactions that the node has applied. */
-  applied(bytes: number): void {
-    this.#appliedBytes += bytes;
-    if (this.#appliedBytes >= SEGMENT_BYTES) this.#hurry.abort();
+  /** Counts transactions that the node has applied, and their bytes. */
+  applied({ bytes, transactions }: { readonly bytes: number; readonly transactions: number }): void {
+    this.#applied.bytes += bytes;
+    this.#applied.transactions += transactions;
+    if (this.#applied.bytes >= SEGMENT_BYTES || this.#applied.transactions >= SEGMENT_MESSAGES)
+      this.#hurry.abort();
   }
 
   async #run(): Promise<void> {
@@ -208,7 +210,7 @@ export class LogBackup {
     const { every, codec, keep } = options;
     const muchSince = isMuch ? this.#countedSince : undefined;
     this.#countedSince = this.#clock.now();
-    this.#appliedBytes = 0;
+    this.#applied = { bytes: 0, transactions: 0 };
     this.#hurry = new AbortController();
     const begunAt = this.#iso(0);
     const { look, run: work } = await this.#observed({

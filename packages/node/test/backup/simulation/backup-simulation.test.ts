@@ -41,7 +41,7 @@ describe("a cluster without faults", () => {
     const conditions = { ...usualConditions(4, 10, 6), messagesPerPeriod: 60, messageBytes: 1_000_000 };
     const report = await simulateBackup(conditions);
     expect(report.violations).toEqual([]);
-    // 60 MB per period make about 7 segments of 8 MiB.
+    // 60 MB per period fills about 7 segments of 8 MiB.
     expect(report.writtenPerPeriod).toBeGreaterThan(5);
     expect(report.writtenPerPeriod).toBeLessThan(16);
     expect(report.longest).toBeLessThan(0.6);

@@ -212,7 +212,8 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   };
   const grow = (): void => {
     append();
-    for (const { life, backup } of lives.values()) if (!life.isFrozen()) backup.applied(messageBytes);
+    for (const { life, backup } of lives.values())
+      if (!life.isFrozen()) backup.applied({ bytes: messageBytes, transactions: 1 });
   };
 
   for (let node = 0; node < conditions.nodes; node += 1) {

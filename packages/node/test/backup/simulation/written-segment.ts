@@ -46,7 +46,7 @@ export function faultOf(content: Buffer, messages: readonly Appended[]): string 
   for (const [name, value] of Object.entries(expected))
     if (header[name] !== value) return `its header has ${name} ${String(header[name])}`;
   if (header["before"] !== null && header["before"] !== first.before?.sha256)
-    return "its header has another message before its first one";
+    return "its header has the wrong digest for the message before its first";
   const sha256 = createHash("sha256")
     .update(content.subarray(0, at + 1))
     .digest("hex");

@@ -194,3 +194,29 @@ it("a backup that is stopped during an upload aborts the upload, and reports the
   expect(lines.some(({ level }) => level > 30)).toBe(false);
   expect(await scene.segments()).toHaveLength(told.filter(({ stage }) => stage === "ended").length);
 });
+
+it.each([
+  ["messages", { bytes: 65_536, transactions: 65_536 }],
+  ["bytes", { bytes: 8 * 1024 * 1024, transactions: 1 }],
+])("a backup looks before its period is over if there are enough %s for a segment", async (_of, counts) => {
+  let looks = 0;
+  const { store, log, of } = scene;
+  const slow = new LogBackup({
+    store,
+    log,
+    of,
+    node: "a",
+    options: { every: 3_600_000, keep: "all", codec: "none" },
+    onLook: () => {
+      looks += 1;
+    },
+    random: () => 0,
+  });
+  slow.start();
+  await vi.waitFor(() => expect(looks).toBe(1));
+  slow.applied({ bytes: 0, transactions: counts.transactions - 1 });
+  slow.applied({ bytes: counts.bytes - 1, transactions: 0 });
+  slow.applied({ bytes: 1, transactions: 1 });
+  await vi.waitFor(() => expect(looks).toBe(2));
+  await slow.stop();
+});

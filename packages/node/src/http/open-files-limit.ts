@@ -12,8 +12,9 @@ const TABLES_SHARE = 1 / 5;
 const MIN_CONNECTIONS_SHARE = 1 / 4;
 
 /**
- * Returns the maximum number of connections for a process with this limit of open files; undefined if there is no limit. Unlimited
- * connections could use up the files that the index needs, and a write would fail.
+ * Returns the maximum number of connections for a process with this limit of open files; undefined if there is no
+ * limit. Unlimited connections could use up the files that the index needs, and a write would fail. connections.ts
+ * enforces the maximum.
  */
 export function connectionLimit(openFiles: number | undefined): number | undefined {
   if (openFiles === undefined) return undefined;
