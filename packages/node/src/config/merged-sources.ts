@@ -131,13 +131,18 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
 
   // A token or a port that is set for every process must not enable a server that the file disables.
   const http = findNode(merged, "cairn/http-server");
-  if (http?.type !== "null" && http?.type !== "boolean") {
-    places.push(["CAIRN_HTTP_HOST", ["cairn/http-server", "host"]]);
-    places.push(["CAIRN_HTTP_PORT", ["cairn/http-server", "port"]]);
-    places.push(["CAIRN_AUTH_TOKEN", ["cairn/http-server", "auth-token"]]);
-  }
+  const isDisabled = http?.type === "null" || http?.type === "boolean";
+  for (const [name, parameter] of HTTP_VARIABLES)
+    if (isDisabled) noEffect(name, "there is no HTTP server", env, notices);
+    else places.push([name, ["cairn/http-server", parameter]]);
   return mergeTrees([nodeFromEnvironment(env), variableTree(env, places)]);
 }
+
+const HTTP_VARIABLES = [
+  ["CAIRN_HTTP_HOST", "host"],
+  ["CAIRN_HTTP_PORT", "port"],
+  ["CAIRN_AUTH_TOKEN", "auth-token"],
+] as const;
 
 /**
  * Returns a variable's value. An empty value counts as unset, because that is how compose files and unit files pass

@@ -114,12 +114,18 @@ describe("the environment:", () => {
   });
 
   test("a variable with nothing to override is reported", async () => {
-    const env = { CAIRN_CHECKPOINT_PATH: "/c", NATS_URL: "nats://h" };
-    const object = { "cairn/index-store": {}, "cairn/tx-log": { "cairn/module": "cairn.embedded/->tx-log" } };
+    const http = { CAIRN_HTTP_HOST: "h", CAIRN_HTTP_PORT: "1", CAIRN_AUTH_TOKEN: "t" };
+    const env = { CAIRN_CHECKPOINT_PATH: "/c", NATS_URL: "nats://h", ...http };
+    const object = {
+      "cairn/index-store": {},
+      "cairn/tx-log": { "cairn/module": "cairn.embedded/->tx-log" },
+      "cairn/http-server": null,
+    };
     const { notices } = await configOf({ env, object });
     expect(notices).toEqual([
       "CAIRN_CHECKPOINT_PATH has no effect: there is no filesystem checkpoint store that it could apply to.",
       "NATS_URL has no effect: the transaction log is not a NATS log.",
+      ...Object.keys(http).map((name) => `${name} has no effect: there is no HTTP server.`),
     ]);
   });
 
