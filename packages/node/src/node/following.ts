@@ -200,7 +200,7 @@ export class ReadyServices {
   async stop({ save }: { readonly save: boolean }): Promise<void> {
     this.watches.end(LEFT);
     await Promise.all([
-      // The purge is stopped first, so that the last capture does not wait for it.
+      // The purge is told to stop before the checkpointer, so that the last capture does not wait for it.
       this.#purge.stop(),
       this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
       this.upkeep.stop(),
