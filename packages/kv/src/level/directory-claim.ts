@@ -42,7 +42,8 @@ export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
         await stat(join(dir, "CURRENT"));
         // The files may have been replaced within the directory. The open manifest's inode is not used again.
         const current = await manifestIdentity(dir);
-        return (await identityOf(dir)) === identity && (current ?? manifest) === (manifest ?? current);
+        const isReplaced = manifest !== undefined && current !== undefined && current !== manifest;
+        return !isReplaced && (await identityOf(dir)) === identity;
       } catch (error) {
         if (systemErrorCode(error) === "ENOENT" || systemErrorCode(error) === "ENOTDIR") return false;
         throw error;
@@ -51,7 +52,7 @@ export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
   };
 }
 
-/** Returns the identity of the manifest that CURRENT names; undefined if it is damaged or missing, not replaced. */
+/** Returns the identity of the manifest that CURRENT names; undefined if either file is damaged or missing. */
 async function manifestIdentity(dir: string): Promise<string | undefined> {
   try {
     return await identityOf(await currentManifestPath(dir));

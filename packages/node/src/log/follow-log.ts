@@ -150,8 +150,8 @@ class Follower {
         if (result.done === true) return;
         const read = atAnchor ? await this.#afterAnchor(result.value) : result.value;
         atAnchor = false;
-        const excess = (read.at(-1)?.position ?? 0) - upTo;
-        const fresh = excess > 0 ? read.slice(0, -excess) : read;
+        const beyond = read.findIndex(({ position }) => position > upTo);
+        const fresh = beyond < 0 ? read : read.slice(0, beyond);
         await this.#verify(fresh);
         const last = fresh.at(-1);
         if (last !== undefined) {
@@ -159,6 +159,8 @@ class Follower {
           yield fresh;
           if (last.position >= upTo) return;
         }
+        const after = read[beyond];
+        if (after !== undefined) await this.#throwMissing(this.lastPosition + 1, after.position - 1);
         next = iterator.next();
       }
     } finally {

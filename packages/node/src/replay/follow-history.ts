@@ -19,8 +19,9 @@ export async function beginningOf(log: LogHistory, identity: LogIdentity): Promi
 
 /**
  * Yields the messages that follow an index, in order and without holes. The messages of earlier logs come from their
- * backups; those of the log follow, as {@link followLog} yields them. No array contains messages of two logs. Throws
- * `LOG_TRIMMED` if the backups no longer hold the messages in between, and the errors of {@link followLog}.
+ * backups; those of the log follow, as {@link followLog} yields them. No array contains messages of two logs. `upTo` is
+ * a position of the log itself. Throws `LOG_TRIMMED` if the backups no longer hold the messages in between, and the
+ * errors of {@link followLog}.
  */
 export async function* followHistory(
   log: LogHistory,

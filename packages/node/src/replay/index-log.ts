@@ -28,7 +28,7 @@ interface IndexLogOptions {
   readonly onProgress: (unit: "transactions" | "documents", done: number, total: number) => void;
   /** Called once, when the index contains `goal` and its indexed fields have been built. */
   readonly onReady: () => void;
-  /** Called when the index contains everything up to `txId`, with the number of bytes of the messages just applied. */
+  /** Called when the index contains everything up to `txId`, with the counts of the messages just applied. */
   readonly onApplied: (txId: TxId, counts: AppliedCounts) => void;
   /** Reports whether the log can be read. If it cannot, the reason has already been logged. */
   readonly onReadable: (isReadable: boolean) => void;

@@ -239,6 +239,14 @@ describe("a follower of a log", () => {
     expect(log.readings).toBe(1);
   });
 
+  it("reports a hole that includes `upTo` with its range, after yielding everything before it", async () => {
+    await append(2, 12);
+    log.faults.replace = (message) => (message.position > 5 && message.position < 9 ? undefined : message);
+    const following = follow(99, { upTo: 7 });
+    await expect(following).rejects.toMatchObject({ code: "LOG_GAP", message: /messages 6 to 8/ });
+    expect(positions).toEqual(range(1, 5));
+  });
+
   it("waits for nothing if the log ends before `upTo`", async () => {
     await append(2, 5);
     await expect(follow(99, { upTo: 8 })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
