@@ -1,10 +1,11 @@
 // Bundles the modules of each package into dist/bundle/: loading a few files instead of some three hundred takes two thirds of the time.
-// Other packages, including Cairn's own, stay external, so that each class exists once.
+// Other packages, including Cairn's own, stay external, so that each class exists once. The exceptions are INLINED.
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
+import { minVersion, satisfies } from "semver";
 
 /** The entry points: the files named by `exports` and `bin`, and the modules of threads. */
 const ENTRIES = {
@@ -14,11 +15,33 @@ const ENTRIES = {
   node: ["index", "cli/main"],
 };
 
+/**
+ * Libraries that are part of a package instead of its dependencies. Each has a dependency that asks for a newer Node
+ * than Cairn does, but only for features that Cairn does not use: fastify's requests without a network, its schemas, and
+ * the command of pino-pretty. `without` lists the packages that are therefore never loaded; `dependencies` are those
+ * that the package has anyway.
+ */
+const INLINED = {
+  node: {
+    fastify: {
+      exports: ["fastify"],
+      dependencies: ["pino"],
+      without: ["light-my-request", "@fastify/ajv-compiler", "@fastify/fast-json-stringify-compiler"],
+    },
+    "pino-pretty": { exports: ["PinoPretty"], dependencies: [], without: [] },
+  },
+};
+const LICENSES = "licenses.txt";
+
 /** Threads' modules are in the same folder as all others, whichever room their source is in. */
 const nameOf = (entry) => (entry.endsWith("-worker") ? basename(entry) : entry);
 
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const FLOOR = minVersion(JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")).engines.node);
+
 async function bundle(name, entries, clean) {
-  const at = (path) => fileURLToPath(new URL(`../packages/${name}/${path}`, import.meta.url));
+  const at = (path) => join(ROOT, "packages", name, path);
+  const inlined = Object.entries(INLINED[name] ?? {});
   const build = await rolldown({
     cwd: at("."),
     input: {
@@ -34,15 +57,65 @@ async function bundle(name, entries, clean) {
     sourcemap: true,
     // In the same folder as the threads' modules.
     chunkFileNames: "[name]-[hash].js",
+    paths: Object.fromEntries(inlined.map(([library]) => [library, `./${library}.js`])),
   });
   await build.close();
   // Entries are written last, so that everything they import exists by then.
   const inOrder = output.toSorted(
     (one, other) => Number(one.isEntry ?? false) - Number(other.isEntry ?? false),
   );
-  const files = new Map(inOrder.map((file) => [file.fileName, file.code ?? file.source]));
+  const libraries = await Promise.all(inlined.map((library) => inline(at("."), ...library)));
+  const licenses = new Map(libraries.flatMap((library) => [...library.licenses]));
+  const files = new Map([
+    ...libraries.map(({ file, code }) => [file, code]),
+    ...(licenses.size === 0 ? [] : [[LICENSES, licenseText(licenses)]]),
+    ...inOrder.map((file) => [file.fileName, file.code ?? file.source]),
+  ]);
   await write(at("dist/bundle"), files);
   if (clean) await removeOthers(at("dist/bundle"), files);
+}
+
+/** Returns a module with all of a library, and the license of each package in it by the package's name and version. */
+async function inline(cwd, library, { exports, dependencies, without }) {
+  const entry = `\0${library}`;
+  const build = await rolldown({
+    cwd,
+    input: { [library]: entry },
+    platform: "node",
+    external: [...dependencies, ...without],
+    plugins: [
+      {
+        name: "entry",
+        resolveId: (id) => (id === entry ? entry : undefined),
+        load: (id) =>
+          id === entry ? `export { ${exports.join(", ")} } from ${JSON.stringify(library)};` : undefined,
+      },
+    ],
+  });
+  const { output } = await build.generate({ codeSplitting: false, minify: false });
+  await build.close();
+  const [{ code, moduleIds }] = output;
+  const folders = new Set(
+    moduleIds.flatMap((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []),
+  );
+  return { file: `${library}.js`, code, licenses: await Promise.all([...folders].map(licenseOf)) };
+}
+
+async function licenseOf(folder) {
+  const { name, version, license, engines } = JSON.parse(
+    await readFile(join(folder, "package.json"), "utf8"),
+  );
+  if (engines?.node !== undefined && !satisfies(FLOOR, engines.node)) {
+    throw new Error(`${name} ${version} asks for Node ${engines.node}, but Cairn runs on ${FLOOR}.`);
+  }
+  const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
+  const text = file === undefined ? `License: ${license}` : await readFile(join(folder, file), "utf8");
+  return [`${name} ${version}`, text.trim()];
+}
+
+function licenseText(licenses) {
+  const sections = [...licenses].toSorted().map(([name, text]) => `${name}\n\n${text}\n`);
+  return ["This folder contains the following packages.\n", ...sections].join(`\n${"-".repeat(80)}\n\n`);
 }
 
 /**

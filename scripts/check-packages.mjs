@@ -1,19 +1,21 @@
 // Packs the packages as they would be published, into the given folder or a temporary one, and prints their problems:
-// publint's findings, files that do not belong there, source maps whose sources are missing.
+// publint's findings, files that do not belong there, source maps whose sources are missing, and dependencies at any
+// depth that ask for a newer Node than the packages do, or that are deprecated.
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { posix, resolve } from "node:path";
+import { join, posix, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
+import { minVersion, satisfies } from "semver";
 
 const PACKAGES = ["client", "kv", "checkpoint", "node"];
 const EVERY_PACKAGE = ["package.json", "README.md", "LICENSE"];
 const BELONGS =
-  /^(?:package\.json|README\.md|LICENSE|(?:src|testing)\/.*\.ts|dist\/(?:src|testing)\/.*\.d\.ts(?:\.map)?|dist\/bundle\/.*\.js(?:\.map)?)$/;
+  /^(?:package\.json|README\.md|LICENSE|(?:src|testing)\/.*\.ts|dist\/(?:src|testing)\/.*\.d\.ts(?:\.map)?|dist\/bundle\/(?:licenses\.txt|.*\.js(?:\.map)?))$/;
 
 async function pack(name, destination) {
   const args = ["-y", "pnpm@12", "pack", "--json", "--pack-destination", destination];
@@ -77,15 +79,52 @@ async function check(name, destination) {
   ];
   console.log(`${manifest.name} ${manifest.version}: ${files.size} files, ${bytes.length} bytes`);
   for (const problem of problems) console.error(`${manifest.name}: ${problem}`);
-  return problems.length;
+  return { tarball, problems: problems.length };
+}
+
+/**
+ * Resolves the dependencies of the tarballs as npm does for a user: at the newest versions that the ranges allow,
+ * without this repository's lockfile and overrides. Returns how many do not suit.
+ */
+async function checkDependencies(tarballs) {
+  const folder = mkdtempSync(`${tmpdir()}/cairn-dependencies-`);
+  try {
+    writeFileSync(join(folder, "package.json"), '{"private": true}');
+    const args = [
+      "install",
+      "--package-lock-only",
+      "--prefer-offline",
+      "--no-audit",
+      "--no-fund",
+      ...tarballs,
+    ];
+    await promisify(execFile)("npm", args, { cwd: folder });
+    const { packages } = JSON.parse(readFileSync(join(folder, "package-lock.json"), "utf8"));
+    const floor = minVersion(JSON.parse(readFileSync("package.json", "utf8")).engines.node);
+    const problems = Object.entries(packages).flatMap(([path, { version, engines, deprecated }]) => {
+      const name = `${path.replace(/^.*node_modules\//, "")} ${version}`;
+      const isNewer = engines?.node !== undefined && !satisfies(floor, engines.node);
+      return [
+        ...(isNewer ? [`${name} asks for Node ${engines.node}, but the packages run on ${floor}`] : []),
+        ...(deprecated === undefined ? [] : [`${name} is deprecated: ${deprecated}`]),
+      ];
+    });
+    console.log(`${Object.keys(packages).length - 1} packages are installed together`);
+    for (const problem of problems) console.error(problem);
+    return problems.length;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 const given = process.argv[2];
 const destination = given === undefined ? mkdtempSync(`${tmpdir()}/cairn-packages-`) : resolve(given);
+mkdirSync(destination, { recursive: true });
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 try {
-  const problems = await Promise.all(PACKAGES.map((name) => check(name, destination)));
-  process.exitCode = problems.every((count) => count === 0) ? 0 : 1;
+  const checked = await Promise.all(PACKAGES.map((name) => check(name, destination)));
+  const unsuited = await checkDependencies(checked.map(({ tarball }) => tarball));
+  process.exitCode = unsuited === 0 && checked.every(({ problems }) => problems === 0) ? 0 : 1;
 } finally {
   if (given === undefined) rmSync(destination, { recursive: true });
 }
