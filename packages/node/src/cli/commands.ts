@@ -20,6 +20,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   checkpoint: async () => (await import("./checkpoint/checkpoint.ts")).addCheckpoint,
   db: async () => (await import("./db/db.ts")).addDb,
   log: async () => (await import("./log/log.ts")).addLog,
+  completion: async () => (await import("./completion/completion.ts")).completionOf(loadCommands),
+  version: async () => (await import("./node/version.ts")).addVersion,
 };
 
 /** Loads the command `name`. If there is no such command, loads all commands, for the help text and for suggestions. */

@@ -28,7 +28,7 @@ export const SYNONYMS: readonly (readonly [words: string, commands: readonly str
   ["import ingest bulk", ["load"]],
   ["tail follow subscribe stream", ["watch"]],
   ["versions log", ["history", "db history"]],
-  ["version", ["--version"]],
+  ["about", ["version"]],
   ["cp checkpoints", ["checkpoint list"]],
 ];
 

@@ -16,7 +16,7 @@ interface Leaf {
 }
 
 /** Commands that need neither a node, nor a log, nor a store. */
-const WITHOUT = ["config convert", "config schema"];
+const WITHOUT = ["config convert", "config schema", "completion", "version"];
 /** Commands that read the store of a configuration, if there is one, and need no node. */
 const IN_THE_STORE = ["checkpoint list", "checkpoint show", "checkpoint verify", "log backup status"];
 
@@ -34,6 +34,12 @@ function flags({ command }: Leaf): string[] {
 }
 
 describe("every command", () => {
+  it.each(IN_THE_STORE)("%s says in its help that a configuration makes a node unnecessary", async (name) => {
+    const { stdout } = await cairn([...name.split(" "), "--help"]);
+    const [description = ""] = stdout.split("\nArguments:");
+    expect(description).toContain("-f");
+  });
+
   it.each(COMMANDS)("%s accepts a configuration, or does not need one", (name, leaf) => {
     const found = flags(leaf).filter((flag) => /^-[fej],/.test(flag));
     const all = ["-f, --file <file>", "-e, --edn <edn>", "-j, --config-json <json>"];

@@ -78,7 +78,7 @@ describe("wrong usage", () => {
     ["log-status", "log status"],
     ["checkpoint:list", "checkpoint list"],
     ["logs", "log"],
-    ["version", "--version"],
+    ["about", "version"],
     ["checkpoint ls", "checkpoint list"],
     ["checkpoint rm x", "checkpoint prune"],
     ["checkpoint save", "checkpoint create"],

@@ -55,5 +55,5 @@ async function writeList(
     ...(anyDamaged ? [damaged === true ? "damaged" : ""] : []),
   ]);
   const heading = ["NAME", "TX", "DOCUMENTS", "SIZE", "TAKEN", "NODE", ...(anyDamaged ? ["STATE"] : [])];
-  return writeLine(terminal.stdout, formatTable(heading, rows, ["TX", "DOCUMENTS", "SIZE"]));
+  return writeLine(terminal.stdout, formatTable(heading, rows, ["TX", "DOCUMENTS", "SIZE"], terminal.stdout));
 }

@@ -25,7 +25,7 @@ import {
 import { isConfigured } from "../options/configuration.ts";
 import { formatBytes, formatCount, formatNumberOf, formatRelative } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { type Output, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noStore } from "../places/checkpoint-source.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
@@ -182,7 +182,7 @@ async function report(
   } else if (plan.length === 0) {
     await writeLine(terminal.stdout, "There is nothing to prune.");
   } else {
-    await writeLine(terminal.stdout, table(plan, errors, dryRun));
+    await writeLine(terminal.stdout, table(plan, errors, dryRun, terminal.stdout));
     const verb = dryRun ? "would remove" : "removed";
     const entries = formatNumberOf(removed.length, "entry").replace("entrys", "entries");
     const what = removed.length === 0 ? "nothing" : `${entries}, ${formatBytes(bytes)}`;
@@ -196,6 +196,7 @@ function table(
   plan: readonly PruneEntry[],
   errors: ReadonlyMap<string, CairnError>,
   dryRun: boolean,
+  output: Output,
 ): string {
   const now = Date.now();
   const rows = plan.map(({ name, txId, bytes, takenAt, keep, because }) => {
@@ -210,7 +211,7 @@ function table(
       error === undefined ? because : `${error.code}: ${error.message}`,
     ];
   });
-  return formatTable(["", "NAME", "TX", "SIZE", "TAKEN", "WHY"], rows, ["TX", "SIZE"]);
+  return formatTable(["", "NAME", "TX", "SIZE", "TAKEN", "WHY"], rows, ["TX", "SIZE"], output);
 }
 
 function singleCheckpoint(name: string): UsageError {

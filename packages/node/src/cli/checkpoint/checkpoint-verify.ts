@@ -56,7 +56,7 @@ interface Target {
 export const addCheckpointVerify: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("verify [checkpoint]"),
-    "Read a checkpoint back, open it, compute its digest and mark it as verified; a node does this unless a path is given (for a folder, the newest one)",
+    "Read a checkpoint back, open it, compute its digest and mark it as verified; a node does this unless a path (for a folder, the newest checkpoint in it) or a configuration (-f) is given",
     [
       "cairn checkpoint verify ./cairn-data/checkpoints",
       "cairn checkpoint verify -f cairn.edn",

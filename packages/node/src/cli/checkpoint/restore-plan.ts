@@ -157,7 +157,10 @@ export async function writeRestorePlan(
       because,
     ]);
     if (rows.length > 0) {
-      await writeLine(terminal.stdout, formatTable(["", "NAME", "TX", "SIZE", "WHY"], rows, ["TX", "SIZE"]));
+      await writeLine(
+        terminal.stdout,
+        formatTable(["", "NAME", "TX", "SIZE", "WHY"], rows, ["TX", "SIZE"], terminal.stdout),
+      );
     }
     if (chosen !== null) {
       const space = `${formatBytes(bytes)} of files, ${formatBytes(freeBytes)} free`;

@@ -45,7 +45,10 @@ export const addEvents: AddCommand = (parent, terminal) => {
         what,
         shorten(message, WIDEST_MESSAGE),
       ]);
-      return writeLine(terminal.stdout, formatTable(["TIME", "REASON", "OBJECT", "MESSAGE"], rows));
+      return writeLine(
+        terminal.stdout,
+        formatTable(["TIME", "REASON", "OBJECT", "MESSAGE"], rows, [], terminal.stdout),
+      );
     });
 };
 

@@ -39,7 +39,7 @@ export const addEvictions: AddCommand = (parent, terminal) => {
       ]);
       const heading = ["TX", "TIME", "KEY", "IN THE LOG", "IN THE INDEX", "IN CHECKPOINTS", "FIRST WITHOUT"];
       if (isBackedUp) heading.push("IN THE LOG BACKUP");
-      await writeLine(terminal.stdout, formatTable(heading, rows, ["TX"]));
+      await writeLine(terminal.stdout, formatTable(heading, rows, ["TX"], terminal.stdout));
       const waits = new Set(found.map(({ files }) => files.waitsFor));
       for (const [waitsFor, sentence] of WAITING) if (waits.has(waitsFor)) await tell(terminal, sentence);
       return undefined;

@@ -28,7 +28,7 @@ export const addHistory: AddCommand = (parent, terminal) => {
           if (options.json === true) {
             await writeJsonLines(terminal.stdout, items);
           } else if (items.length > 0) {
-            const page = versionTable(items);
+            const page = versionTable(items, terminal.stdout);
             await writeLine(terminal.stdout, isFirst ? page : withoutHeading(page));
           }
           isFirst = false;

@@ -8,7 +8,7 @@ import {
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { pages, pathOfBucket } from "../requests/documents.ts";
-import { type Output, printable, tell, writeJsonLines, writeLine } from "../terminal/terminal.ts";
+import { type Output, tell, writeJsonLines, writeLine } from "../terminal/terminal.ts";
 
 interface ListOptions extends ReadCommandOptions {
   readonly namespace?: string;
@@ -89,24 +89,13 @@ function transactions(bucket: string, documents: readonly ListedDocument[]): obj
 }
 
 const WIDEST_DOCUMENT = 200;
-const NARROWEST_KEY = 16;
 
 function table(documents: readonly ListedDocument[], output: Output): string {
   const heading = ["KEY", "REVISION", "DOCUMENT"];
   const rows = documents.map(({ namespace, name, revision, document }) => [
-    printable(`${namespace}/${name}`),
+    `${namespace}/${name}`,
     String(revision),
     shorten(JSON.stringify(document), WIDEST_DOCUMENT),
   ]);
-  const { columns = 0 } = output;
-  // A terminal that reports 0 columns does not know its width.
-  if (output.isTTY !== true || columns === 0) return formatTable(heading, rows, ["REVISION"]);
-  const longest = Math.max(...rows.map(([, revision = ""]) => revision.length), "REVISION".length);
-  // A long key gets half of the space that the revision leaves, and the document gets the rest.
-  const widest = Math.max(NARROWEST_KEY, Math.floor((columns - longest - 4) / 2));
-  const cut = rows.map(([key = "", ...rest]) => [shorten(key, widest), ...rest]);
-  return formatTable(heading, cut, ["REVISION"])
-    .split("\n")
-    .map((line) => shorten(line, columns))
-    .join("\n");
+  return formatTable(heading, rows, ["REVISION"], output);
 }

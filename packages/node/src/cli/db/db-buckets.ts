@@ -31,7 +31,7 @@ export const addDbBuckets: AddCommand = (parent, terminal) => {
         formatCount(deleted),
       ]);
       const heading = ["BUCKET", "DOCUMENTS", "DELETED"];
-      await writeLine(terminal.stdout, formatTable(heading, rows, ["DOCUMENTS", "DELETED"]));
+      await writeLine(terminal.stdout, formatTable(heading, rows, ["DOCUMENTS", "DELETED"], terminal.stdout));
     });
   });
 };

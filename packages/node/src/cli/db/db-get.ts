@@ -60,7 +60,7 @@ export const addDbHistory: AddCommand = (parent, terminal) => {
           );
           if (options.json === true) await writeJsonLines(terminal.stdout, versions);
           else {
-            const table = versionTable(versions);
+            const table = versionTable(versions, terminal.stdout);
             await writeLine(terminal.stdout, left === options.limit ? table : withoutHeading(table));
           }
           left -= versions.length;

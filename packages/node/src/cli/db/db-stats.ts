@@ -10,7 +10,7 @@ import type { AddCommand } from "../options/command-options.ts";
 import { type DbCopy, type DbOptions, withDbCopy } from "./db-copy.ts";
 import { describeDbCommand, openCopy, requireWholeTables } from "./db-reader.ts";
 import { formatBytes, formatCount, formatNumberOf, formatTime } from "../terminal/quantities.ts";
-import { printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
+import { type Output, printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
 
 interface Stats {
   readonly place: string;
@@ -48,7 +48,7 @@ export const addDbStats: AddCommand = (parent, terminal) => {
     });
     if (options.json === true) return writeJson(terminal.stdout, { ...stats, state: stats.state ?? null });
     await writeLine(terminal.stdout, printableLines(formatFields(fields(stats))));
-    return writeLine(terminal.stdout, `\n${table(stats.rows)}`);
+    return writeLine(terminal.stdout, `\n${table(stats.rows, terminal.stdout)}`);
   });
 };
 
@@ -82,12 +82,12 @@ function fields({ place, kind, files, state }: Stats): [string, string][] {
   ];
 }
 
-function table(rows: readonly RowMeasure[]): string {
+function table(rows: readonly RowMeasure[], output: Output): string {
   const cells = rows.map((row) => [
     row.kind,
     formatCount(row.rows),
     formatBytes(row.keyBytes),
     formatBytes(row.valueBytes),
   ]);
-  return formatTable(["KIND", "ROWS", "KEYS", "VALUES"], cells, ["ROWS", "KEYS", "VALUES"]);
+  return formatTable(["KIND", "ROWS", "KEYS", "VALUES"], cells, ["ROWS", "KEYS", "VALUES"], output);
 }

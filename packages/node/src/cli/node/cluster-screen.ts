@@ -5,7 +5,7 @@ import type { Past, PastComparison } from "../../cluster/compare-pasts.ts";
 import type { Comparison, OtherVersion } from "../../cluster/compare-nodes.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
 import { exposedText } from "../terminal/backup-text.ts";
-import { formatTable } from "../terminal/columns.ts";
+import { formatTable, type TableOutput } from "../terminal/columns.ts";
 import {
   formatCount,
   formatDuration,
@@ -44,7 +44,7 @@ export function isMember({ log }: Pick<ClusterView, "log">): (peer: Peer) => boo
 }
 
 /** Formats the nodes of a log as a table with notes below it. `now` is in milliseconds since 1970. */
-export function formatCluster(view: ClusterView, now: number): string {
+export function formatCluster(view: ClusterView, now: number, output: TableOutput): string {
   const isOwn = isMember(view);
   const own = view.peers.filter(isOwn);
   const others = view.peers.filter((peer) => !isOwn(peer));
@@ -52,7 +52,7 @@ export function formatCluster(view: ClusterView, now: number): string {
   const answered = `${formatNumberOf(own.length, "node")} responded${missing}`;
   const parts = [
     `Log ${logText(view.log)}; ${answered}`,
-    ...(own.length === 0 ? [] : ["", table(own, view, now)]),
+    ...(own.length === 0 ? [] : ["", table(own, view, now, output)]),
   ];
   if (others.length > 0) {
     const rows = others.map(({ node, host, status }) => [
@@ -63,7 +63,7 @@ export function formatCluster(view: ClusterView, now: number): string {
       status.log.id ?? "unknown",
     ]);
     parts.push("", "These nodes belong to another log of the same name and were not compared:");
-    parts.push(formatTable(["NODE", "HOST", "PHASE", "TX", "LOG"], rows, ["TX"]));
+    parts.push(formatTable(["NODE", "HOST", "PHASE", "TX", "LOG"], rows, ["TX"], output));
   }
   const notes = [
     ...sameIdNotes(view.peers),
@@ -83,7 +83,12 @@ function logText({ name, id, lastTxId }: ClusterView["log"]): string {
   return `${name} (id ${id}), transactions up to ${formatCount(lastTxId)}`;
 }
 
-function table(peers: readonly Peer[], { log, comparison, silent }: ClusterView, now: number): string {
+function table(
+  peers: readonly Peer[],
+  { log, comparison, silent }: ClusterView,
+  now: number,
+  output: TableOutput,
+): string {
   const heading = ["NODE", "HOST", "VERSION", "PHASE", "TX", "BEHIND", "CHECKPOINT", "VERIFIED"];
   // Failed nodes may have another log, and joining nodes may not have one yet.
   const differ = peers.some(({ status }) => status.log.id !== log.id);
@@ -121,7 +126,7 @@ function table(peers: readonly Peer[], { log, comparison, silent }: ClusterView,
     node,
     ...columns.slice(1).map((name) => (name === "PHASE" ? "no response" : "unknown")),
   ]);
-  return formatTable(columns, [...rows, ...absent], ["TX", "BEHIND"]);
+  return formatTable(columns, [...rows, ...absent], ["TX", "BEHIND"], output);
 }
 
 function isPresent<T>(value: T | null | undefined): value is T {

@@ -87,7 +87,7 @@ export async function writeCluster(
   { json, expect = 0 }: { readonly json: boolean; readonly expect?: number | undefined },
 ): Promise<void> {
   if (json) await writeJson(terminal.stdout, clusterJson(view));
-  else await writeLine(terminal.stdout, formatCluster(view, Date.now()));
+  else await writeLine(terminal.stdout, formatCluster(view, Date.now(), terminal.stdout));
   const { comparison } = view;
   const wrong = comparison === undefined ? [] : wrongPeers(comparison, view.peers);
   const names = wrong.map(({ node }) => node).join(", ");

@@ -15,12 +15,14 @@ import type { NodeClient } from "../requests/node-client.ts";
 import { NoAnswerError } from "../requests/node-connections.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { formatStatus } from "./status-screen.ts";
-import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { redraw } from "../terminal/redraw.ts";
+import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { withLog } from "../places/log-place.ts";
 import { requireNodes, viewCluster, writeCluster } from "./status-cluster.ts";
 
 interface StatusOptions extends NodeOptions {
   readonly wait?: number;
+  readonly watch?: boolean;
   readonly cluster?: boolean;
   readonly digest?: boolean;
   readonly rebuild?: boolean;
@@ -38,6 +40,7 @@ export const addStatus: AddCommand = (parent, terminal) => {
   describeNodeCommand(parent.command("status"), "Show the status of a node, or of all nodes of a log", [
     "cairn status",
     "cairn status --wait PT1M && echo ready",
+    "cairn status --watch",
     "cairn status --json --url http://10.0.0.7:3000",
     "cairn status --cluster --digest -f cairn.edn",
   ])
@@ -46,6 +49,7 @@ export const addStatus: AddCommand = (parent, terminal) => {
       "wait at most this long for the node to become ready and read its log",
       durationOption("--wait", 1),
     )
+    .option("--watch", "on a terminal: show the status again every two seconds until Ctrl-C")
     .option("--cluster", "query all nodes that have the configured log open")
     .option("--digest", "with --cluster: compare their indexes at one transaction")
     .option(
@@ -63,6 +67,7 @@ export const addStatus: AddCommand = (parent, terminal) => {
       durationOption("--timeout", 1),
     )
     .action(async (options: StatusOptions) => {
+      if (options.watch === true) return await watchNode(options, terminal);
       if (options.cluster === true) return await showCluster(options, terminal);
       const needsCluster = (["digest", "rebuild", "timeout", "expect"] as const).find(
         (name) => options[name] !== undefined,
@@ -72,13 +77,42 @@ export const addStatus: AddCommand = (parent, terminal) => {
     });
 };
 
+const WATCH_INTERVAL_MS = 2_000;
+
+async function watchNode(options: StatusOptions, terminal: Terminal): Promise<void> {
+  const excluded = (["json", "wait", "cluster", "digest", "rebuild", "timeout", "expect"] as const).find(
+    (name) => options[name] !== undefined,
+  );
+  if (excluded !== undefined) throw new UsageError(`--watch and --${excluded} cannot be combined.`);
+  const { stdout } = terminal;
+  if (stdout.isTTY !== true) {
+    throw new UsageError(
+      "--watch requires a terminal.",
+      "In a pipe, run cairn status --json as often as you need the status.",
+    );
+  }
+  await withNode(terminal, options, (node) =>
+    redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
+      try {
+        return statusText((await node.json({ path: "/status", signal })) as NodeStatus, terminal);
+      } catch (error) {
+        // A node that does not respond now may do so again.
+        if (error instanceof NoAnswerError) return printable(error.message);
+        throw error;
+      }
+    }),
+  );
+}
+
+function statusText(status: NodeStatus, { stdout, env }: Terminal): string {
+  const colors = stdout.isTTY === true && env["NO_COLOR"] === undefined;
+  return formatStatus(status, { now: Date.now(), colors });
+}
+
 async function showNode(options: StatusOptions, terminal: Terminal): Promise<void> {
   const status = await withNode(terminal, options, (node) => readStatus(node, options.wait));
   if (options.json === true) await writeJson(terminal.stdout, status);
-  else {
-    const colors = terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined;
-    await writeLine(terminal.stdout, formatStatus(status, { now: Date.now(), colors }));
-  }
+  else await writeLine(terminal.stdout, statusText(status, terminal));
   // Joining and stopping are normal. A failed node serves at most stale reads until an operator or its next attempt
   // solves the problem.
   if (status.phase === "failed") throw notReady(status);

@@ -1,16 +1,23 @@
-import { printable } from "./terminal.ts";
+import { type Output, printable } from "./terminal.ts";
+
+/** The output for which a table is formatted. */
+export type TableOutput = Pick<Output, "isTTY" | "columns">;
 
 /**
  * Formats a table with a heading, rows, and two spaces between columns. The columns named in `right` are right-aligned.
+ * If `output` is a terminal that is too narrow, long cells are shortened, and all columns are kept.
  */
 export function formatTable(
   heading: readonly string[],
   rows: readonly (readonly string[])[],
-  right: readonly string[] = [],
+  right: readonly string[],
+  output: TableOutput,
 ): string {
   // Names of nodes and logs, and keys, come from outside and can contain any character.
-  const cells = rows.map((row) => row.map(printable));
-  return alignRows([heading, ...cells], new Set(right.map((name) => heading.indexOf(name))));
+  const cells = [heading, ...rows.map((row) => row.map(printable))];
+  const widths = fittedWidths(cells, terminalWidth(output));
+  const fitted = cells.map((row) => row.map((cell, column) => shorten(cell, widths[column] ?? 0)));
+  return alignRows(fitted, new Set(right.map((name) => heading.indexOf(name))));
 }
 
 /** Removes the heading from a further page of a table. */
@@ -24,12 +31,7 @@ export function formatFields(fields: readonly (readonly [name: string, value: st
 }
 
 function alignRows(rows: readonly (readonly string[])[], right: ReadonlySet<number>): string {
-  const widths: number[] = [];
-  for (const row of rows) {
-    for (const [column, cell] of row.entries()) {
-      widths[column] = Math.max(widths[column] ?? 0, cell.length);
-    }
-  }
+  const widths = widthsOf(rows);
   return rows
     .map((row) =>
       row
@@ -37,10 +39,39 @@ function alignRows(rows: readonly (readonly string[])[], right: ReadonlySet<numb
           const width = widths[column] ?? 0;
           return right.has(column) ? cell.padStart(width) : cell.padEnd(width);
         })
-        .join("  ")
+        .join(GAP)
         .trimEnd(),
     )
     .join("\n");
+}
+
+function widthsOf(rows: readonly (readonly string[])[]): number[] {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [column, cell] of row.entries()) {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    }
+  }
+  return widths;
+}
+
+const GAP = "  ";
+/** A column is not made narrower than this. */
+const NARROWEST = 8;
+
+/** Limits the width of the widest columns, so that short cells stay complete. */
+function fittedWidths(rows: readonly (readonly string[])[], available: number): readonly number[] {
+  const widths = widthsOf(rows);
+  const space = available - GAP.length * (widths.length - 1);
+  let limit = Math.max(...widths);
+  const limited = (): number[] => widths.map((width) => Math.min(width, limit));
+  while (limit > NARROWEST && limited().reduce((sum, width) => sum + width, 0) > space) limit -= 1;
+  return limited();
+}
+
+/** Returns the width of a terminal. A terminal that reports 0 columns does not know its width. */
+function terminalWidth({ isTTY, columns = 0 }: TableOutput): number {
+  return isTTY === true && columns > 0 ? columns : Infinity;
 }
 
 /** Cuts a string to `width` characters. The last character of a cut string is `…`. */

@@ -2,7 +2,11 @@ import type { Readable, Writable } from "node:stream";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 
 /** A stream that may be a terminal. */
-export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
+export type Output = Writable & {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  readonly rows?: number;
+};
 
 /** A command's view of its process. Tests substitute another one. */
 export interface Terminal {

@@ -1,6 +1,7 @@
 import type { DocumentVersion } from "../../index/read/documents.ts";
 import { formatTable, shorten } from "./columns.ts";
 import { formatTime } from "./quantities.ts";
+import type { Output } from "./terminal.ts";
 
 /** A version of a document, with the document as a parsed JSON value. */
 export type ParsedVersion = Omit<DocumentVersion, "json"> & { readonly document?: unknown };
@@ -8,11 +9,11 @@ export type ParsedVersion = Omit<DocumentVersion, "json"> & { readonly document?
 const WIDEST_DOCUMENT = 200;
 
 /** Formats versions of a document as a table. */
-export function versionTable(versions: readonly ParsedVersion[]): string {
+export function versionTable(versions: readonly ParsedVersion[], output: Output): string {
   const rows = versions.map(({ revision, txTime, deleted, document }) => [
     String(revision),
     formatTime(txTime),
     deleted ? "(deleted)" : shorten(JSON.stringify(document), WIDEST_DOCUMENT),
   ]);
-  return formatTable(["REVISION", "TIME", "DOCUMENT"], rows, ["REVISION"]);
+  return formatTable(["REVISION", "TIME", "DOCUMENT"], rows, ["REVISION"], output);
 }

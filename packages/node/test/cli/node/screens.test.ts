@@ -73,14 +73,37 @@ describe("a table", () => {
           ["long", "200"],
         ],
         ["N"],
+        PIPE,
       ),
     ).toBe("KEY     N\na       1\nlong  200");
+  });
+
+  test("shortens its long cells on a narrow terminal, and keeps all columns", () => {
+    const rows = [
+      ["checkpoint-100005-2026-11-20T07-27-49.760Z-d23b2086", "100,005", "10.7 MiB", "a"],
+      ["checkpoint-7", "7", "1 KiB", "b"],
+    ];
+    const shown = (columns: number): readonly string[] =>
+      formatTable(["NAME", "TX", "SIZE", "NODE"], rows, ["TX"], { isTTY: true, columns }).split("\n");
+    expect(shown(40)).toEqual([
+      "NAME                  TX  SIZE      NODE",
+      "checkpoint-100…  100,005  10.7 MiB  a",
+      "checkpoint-7           7  1 KiB     b",
+    ]);
+    expect(shown(80)[1]).toContain(
+      "checkpoint-100005-2026-11-20T07-27-49.760Z-d23b2086  100,005  10.7 MiB  a",
+    );
+    // A terminal whose width is unknown shortens nothing.
+    expect(shown(0)).toEqual(shown(80));
   });
 
   test("cannot be broken by control characters", () => {
     expect(printable("a\tb\u001b[31m\u0085\u2028")).toBe("a\\tb\\u001b[31m\\u0085\\u2028");
   });
 });
+
+/** A pipe has no width. */
+const PIPE = { isTTY: false };
 
 async function screen(changes: Partial<NodeStatus>, colors = false): Promise<string> {
   return formatStatus({ ...(await new MemoryNode().status()), ...changes }, { now: NOW, colors });
@@ -251,7 +274,7 @@ describe("the screen of a cluster", () => {
       past: undefined,
       comparison: undefined,
     };
-    const text = formatCluster(view, NOW);
+    const text = formatCluster(view, NOW, PIPE);
     expect(text).toContain("n\\u001b: LOG_GAP: It says \\u001b[2J. \\u0007");
     expect(text).not.toContain("\u001b");
   });
@@ -266,7 +289,7 @@ describe("the screen of a cluster", () => {
         { ...peer, node: "a", status: { ...status, logBackup: backup } },
         { ...peer, node: "b", status },
       ];
-      return formatCluster({ log, peers, silent: [], past: undefined, comparison: undefined }, NOW);
+      return formatCluster({ log, peers, silent: [], past: undefined, comparison: undefined }, NOW, PIPE);
     };
     expect(shown(null)).not.toContain("EXPOSED");
     const lines = shown(BACKUP).split("\n");

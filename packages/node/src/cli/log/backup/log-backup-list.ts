@@ -30,7 +30,10 @@ export const addLogBackupList: AddCommand = (parent, terminal) => {
         formatRelative(writtenAt, now),
       ]);
       const heading = ["NAME", "FIRST", "LAST", "SIZE", "WRITTEN"];
-      return writeLine(terminal.stdout, formatTable(heading, rows, ["FIRST", "LAST", "SIZE"]));
+      return writeLine(
+        terminal.stdout,
+        formatTable(heading, rows, ["FIRST", "LAST", "SIZE"], terminal.stdout),
+      );
     });
 };
 
