@@ -36,7 +36,7 @@ function flags({ command }: Leaf): string[] {
 describe("every command", () => {
   it.each(IN_THE_STORE)("%s says in its help that a configuration makes a node unnecessary", async (name) => {
     const { stdout } = await cairn([...name.split(" "), "--help"]);
-    const [description = ""] = stdout.split("\nArguments:");
+    const [description = ""] = stdout.split(/\n(?:Arguments|Options):/);
     expect(description).toContain("-f");
   });
 
