@@ -82,8 +82,12 @@ async function check(name, destination) {
   return { tarball, problems: problems.length };
 }
 
+/** Other package managers take the newest version, but npm prefers one that suits the Node on which it runs. */
+const ON_ANY_NODE =
+  "--import=data:text/javascript,Object.defineProperty(process,`version`,{value:`v99.0.0`})";
+
 /**
- * Resolves the dependencies of the tarballs as npm does for a user: at the newest versions that the ranges allow,
+ * Resolves the dependencies of the tarballs as for a user: at the newest versions that the ranges allow,
  * without this repository's lockfile and overrides. Returns how many do not suit.
  */
 async function checkDependencies(tarballs) {
@@ -98,7 +102,10 @@ async function checkDependencies(tarballs) {
       "--no-fund",
       ...tarballs,
     ];
-    await promisify(execFile)("npm", args, { cwd: folder });
+    await promisify(execFile)("npm", args, {
+      cwd: folder,
+      env: { ...process.env, NODE_OPTIONS: ON_ANY_NODE },
+    });
     const { packages } = JSON.parse(readFileSync(join(folder, "package-lock.json"), "utf8"));
     const floor = minVersion(JSON.parse(readFileSync("package.json", "utf8")).engines.node);
     const problems = Object.entries(packages).flatMap(([path, { version, engines, deprecated }]) => {
