@@ -38,6 +38,7 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     divergence: { file: "packages/node/test/cluster/divergence-simulation.test.ts", rounds: 20 },
     foreign: { file: "packages/node/test/faults/foreign-log.test.ts", rounds: 20_000 },
     power: { file: "packages/node/test/power/traced-power-loss.test.ts", rounds: 2_000 },
+    crash: { file: "packages/node/test/crash/crash.test.ts", rounds: 1_000 },
     flips: { file: "packages/node/test/faults/flips/flips.test.ts", rounds: 1_000 },
     nemesis: { file: "test/nemesis/nemesis.test.ts", minutes: 60 },
     "backup-reader": { file: "packages/node/test/backup/reader-soak.test.ts", minutes: 60 },

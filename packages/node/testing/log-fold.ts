@@ -10,6 +10,12 @@ export interface FoldedVersion {
   readonly json: string | undefined;
 }
 
+/** What a transaction did: whether it committed, and the earlier transaction with the same id if it repeats one. */
+export interface FoldedOutcome {
+  readonly committed: boolean;
+  readonly duplicateOf?: number;
+}
+
 /** An operation in the header of a message. */
 export type FoldedOperation = readonly [kind: string, bucket: string, key: string, revision?: number | null];
 
@@ -26,6 +32,7 @@ export class LogFold {
   logId = "";
   readonly #keys = new Map<string, FoldedVersion[]>();
   readonly #ids = new Map<string, number>();
+  readonly #outcomes = new Map<number, FoldedOutcome>();
   #offset = 0;
   #time = 0;
 
@@ -47,11 +54,20 @@ export class LogFold {
     const unread = [...documents];
     this.txId = position + this.#offset;
     this.#time = Math.max(this.#time, time);
-    if (id !== undefined && this.#ids.has(id)) return;
-    if (id !== undefined) this.#ids.set(id, this.txId);
-    for (const [kind, bucket, key, revision] of ops) {
-      if (kind === "match" && this.#revision(stemOf(bucket, key)) !== revision) return;
+    const first = id === undefined ? undefined : this.#ids.get(id);
+    if (first !== undefined) {
+      this.#outcomes.set(this.txId, {
+        committed: this.outcome(first)?.committed === true,
+        duplicateOf: first,
+      });
+      return;
     }
+    if (id !== undefined) this.#ids.set(id, this.txId);
+    const committed = ops.every(
+      ([kind, bucket, key, revision]) => kind !== "match" || this.#revision(stemOf(bucket, key)) === revision,
+    );
+    this.#outcomes.set(this.txId, { committed });
+    if (!committed) return;
     for (const [kind, bucket, key] of ops) {
       // Events and policies also have their own lines, and are not part of the digest.
       if (kind === "event" || kind === "configure") unread.shift();
@@ -62,6 +78,16 @@ export class LogFold {
   /** Returns the transaction in which an idempotency id first occurred. */
   transactionOf(id: string): number | undefined {
     return this.#ids.get(id);
+  }
+
+  /** Returns what a transaction did; undefined if the fold does not contain it. */
+  outcome(txId: number): FoldedOutcome | undefined {
+    return this.#outcomes.get(txId);
+  }
+
+  /** Returns the version of a key that a transaction wrote; undefined if it wrote none. */
+  version(bucket: string, key: string, revision: number): FoldedVersion | undefined {
+    return this.#keys.get(stemOf(bucket, key))?.find((version) => version.revision === revision);
   }
 
   digest(): string {
