@@ -1,5 +1,6 @@
 export * from "./errors/errors.ts";
 export {
+  diskError,
   type SystemError,
   systemCauseOf,
   systemErrorOf,
@@ -7,7 +8,6 @@ export {
   type SystemErrorMeaning,
 } from "./errors/system-errors.ts";
 export { inParallel } from "./concurrency/in-parallel.ts";
-export { diskError } from "./disk/disk-error.ts";
 export { isLinkRefusal, makeFolder, namesIn, syncFile, syncFolder } from "./disk/folders.ts";
 /** The contract of a key-value store. */
 export type * from "./store/kv-store.ts";

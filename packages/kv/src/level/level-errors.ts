@@ -62,17 +62,7 @@ export function explainOperation(error: unknown, dir: string): unknown {
 /** Returns the error for users if the operating system refused something; undefined for other errors. */
 function refusedBySystem(error: unknown, dir: string): CairnError | undefined {
   const system = systemErrorOf(error);
-  switch (system?.meaning) {
-    case undefined:
-      return undefined;
-    case "full":
-      return full(dir, error);
-    case "denied":
-      return denied(dir, error);
-    case "wait":
-    case "failing":
-      return systemRefused(`The index in ${dir}`, system, error);
-  }
+  return system === undefined ? undefined : systemRefused(`The index in ${dir}`, system, error);
 }
 
 /** Returns the error of a closed store. */
@@ -87,24 +77,6 @@ export function locked(dir: string, cause?: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The index in ${dir} is already in use.`, {
     hint: "Stop the other node that uses it, or give each node its own directory.",
     ...(cause === undefined ? {} : { cause }),
-  });
-}
-
-function denied(dir: string, cause: unknown): CairnError {
-  return new CairnError(
-    "CONFIG_INVALID",
-    `The index in ${dir} cannot be read and written by this user: ${errorMessage(cause)}.`,
-    {
-      hint: "Give the user of this process access to the directory and all files in it, or choose another directory.",
-      cause,
-    },
-  );
-}
-
-function full(dir: string, cause: unknown): CairnError {
-  return new CairnError("DISK_FULL", `There is no space left for the index in ${dir}.`, {
-    hint: "Free some space: a running node then continues by itself. Existing data is kept.",
-    cause,
   });
 }
 
