@@ -15,7 +15,7 @@ export type {
   UploadOptions,
 } from "./store/checkpoint-store.ts";
 export { isSamePlace } from "./store/checkpoint-store.ts";
-export { requireStoreName, MAX_SMALL_FILE_BYTES } from "./store/stored-files.ts";
+export { idInName, requireStoreName, MAX_SMALL_FILE_BYTES } from "./store/stored-files.ts";
 
 /** The stores. */
 export { filesystemStore } from "./stores/folder/filesystem-store.ts";
@@ -40,7 +40,7 @@ export { type Checkpointer, startCheckpointer, type StopOptions } from "./save/c
 export type { CheckpointerEvent, CheckpointerStatus } from "./save/checkpointer-events.ts";
 export type { CheckpointerOptions } from "./save/checkpointer-options.ts";
 export { takeCheckpoint, type TakeOutcome } from "./save/checkpoint-round.ts";
-export { firstLookDelay, nextLookDelay, retryDelay } from "./save/schedule.ts";
+export { firstLookDelay, isTooSoon, nextLookDelay, retryDelay } from "./save/schedule.ts";
 
 /** Restoring. */
 export { findCandidates } from "./restore/find-candidates.ts";

@@ -63,6 +63,14 @@ export function nextLookDelay(situation: LookSituation): number {
   return due > storeNow ? due - storeNow : interval;
 }
 
+/**
+ * Returns whether the newest checkpoint or segment, of this age (ms), is so recent that no node saves another one yet.
+ * No node schedules a look before this age is reached. Clocks and timers may be off by a millisecond.
+ */
+export function isTooSoon(approxFrequency: number, age: number): boolean {
+  return age + 1 < approxFrequency * EARLIEST;
+}
+
 function afterLease(left: number | undefined): number {
   return left === undefined ? Infinity : Math.max(0, left) + AFTER_LEASE_MS;
 }
@@ -130,8 +138,7 @@ export function decideRound(situation: RoundSituation): RoundDecision {
   if (txId === undefined) return skip("empty", "The index has no transactions yet.");
   if (newest === undefined) return { save: true, because: "There is no checkpoint yet." };
   const age = Math.max(0, storeNow - newest.takenAt);
-  // No node schedules a look before this age. Clocks and timers may be off by a millisecond.
-  if (!forced && age + 1 < approxFrequency * EARLIEST) {
+  if (!forced && isTooSoon(approxFrequency, age)) {
     return skip("recent", `The newest checkpoint is only ${age} ms old.`);
   }
   if (refreshAfter !== undefined && age >= refreshAfter && txId >= newest.txId) {

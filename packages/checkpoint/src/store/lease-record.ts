@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
+import { idInName } from "./stored-files.ts";
 import { MAX_RECORD_LENGTH, parseStoredRecord, readStoredRecord } from "./stored-record.ts";
 
 /** The prefix of the names of leases. */
@@ -13,12 +13,10 @@ export const SHARED_LEASE = `${LEASE_PREFIX}.json`;
 const MAX_UNFINISHED = 16;
 
 const LEASE_NAME = /^in-progress(?:-[A-Za-z0-9._-]+)?\.json$/;
-const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Returns the file of a log's lease. Each log has its own, so that logs that share a store do not wait for each other. */
 export function leaseFile(logId: string): string {
-  const id = PLAIN_ID.test(logId) ? logId : createHash("sha256").update(logId).digest("hex").slice(0, 32);
-  return `${LEASE_PREFIX}-${id}.json`;
+  return `${LEASE_PREFIX}-${idInName(logId)}.json`;
 }
 
 /**

@@ -27,6 +27,16 @@ export function requireStoreName(name: string): void {
   );
 }
 
+const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
+
+/**
+ * Returns a log's id as it occurs in names of files: the id itself or, if it could not be part of a name, the first 32
+ * hexadecimal digits of its SHA-256.
+ */
+export function idInName(logId: string): string {
+  return PLAIN_ID.test(logId) ? logId : createHash("sha256").update(logId).digest("hex").slice(0, 32);
+}
+
 /** The maximum size, in bytes, of a file that {@link CheckpointStore.read} reads into memory. */
 export const MAX_SMALL_FILE_BYTES = 64 * 1024 * 1024;
 

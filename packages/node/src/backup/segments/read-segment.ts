@@ -4,11 +4,6 @@ import { corruptSegment, decodeSegment, MAX_SEGMENT_BYTES, type Segment } from "
 import type { SegmentBuffers } from "./segment-buffers.ts";
 import type { SegmentFile } from "./segment-name.ts";
 
-/** The target size of a segment, in bytes. A single longer message results in a larger segment. */
-export const SEGMENT_BYTES = 8 * 1024 * 1024;
-/** The maximum number of messages in a segment. */
-export const SEGMENT_MESSAGES = 65_536;
-
 /**
  * Reads a whole segment into memory and decodes it. Returns undefined if it has been removed since it was listed.
  * Throws `SEGMENT_CORRUPT` and the store's errors. If `buffers` is given, the memory is taken from it, and the caller

@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto";
-import type { CheckpointStore, StoredFile } from "@cairn/checkpoint";
+import { type CheckpointStore, idInName, type StoredFile } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 
 /**
@@ -30,7 +29,6 @@ export interface TxRange {
 
 const PREFIX = "log-";
 const ID_DIGITS = 16;
-const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})(?:-([1-9]\d{0,11}))?\.segment$/;
 /** The lease file in a backup's folder, held by a node that is writing or merging. */
 const LEASE = "in-progress.json";
@@ -39,8 +37,7 @@ const BEGIN = /^(\d{16})\.begin$/;
 
 /** Returns the folder of a log's backup in a store, with a trailing slash. */
 export function backupFolder(logId: string): string {
-  const id = PLAIN_ID.test(logId) ? logId : createHash("sha256").update(logId).digest("hex").slice(0, 32);
-  return `${PREFIX}${id}/`;
+  return `${PREFIX}${idInName(logId)}/`;
 }
 
 /** Returns the lease file of a log's backup. */

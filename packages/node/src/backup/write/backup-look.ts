@@ -1,4 +1,4 @@
-import type { CheckpointStore, Clock } from "@cairn/checkpoint";
+import { type CheckpointStore, type Clock, isTooSoon } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import { vanished } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
@@ -13,13 +13,13 @@ import {
   type SegmentFile,
   type TxRange,
 } from "../segments/segment-name.ts";
-import { SEGMENT_MESSAGES } from "../segments/read-segment.ts";
 import { hasToMerge, tidyBackup } from "./tidy-backup.ts";
 import {
   type BackupTarget,
   lastSegment,
   nextToWrite,
   requireSameHistory,
+  SEGMENT_MESSAGES,
   writeSegments,
   type WrittenSegment,
 } from "./write-segments.ts";
@@ -77,8 +77,6 @@ export interface BackupLook {
   readonly foreign: readonly string[];
 }
 
-/** The fraction of the period during which no node writes again. Looks take place 0.9 to 1.1 periods apart. */
-const EARLIEST_PART = 0.9;
 /** How long a measured difference between the store's clock and this machine's clock is used (ms). */
 const CLOCK_ASKED_MS = 3_600_000;
 /**
@@ -176,8 +174,7 @@ function isRecent(
   if (forced || newest === undefined || logEnd - newest.last >= SEGMENT_MESSAGES) return false;
   if (newest.modifiedAt <= muchSince + (memory.storeClock?.aheadMs ?? 0)) return false;
   // A time in the future counts as the present. Otherwise a wrong clock would stop the backup until that time.
-  const age = Math.max(0, storeNow - newest.modifiedAt);
-  return newest.modifiedAt <= storeNow + every && age + 1 < every * EARLIEST_PART;
+  return newest.modifiedAt <= storeNow + every && isTooSoon(every, Math.max(0, storeNow - newest.modifiedAt));
 }
 
 /**

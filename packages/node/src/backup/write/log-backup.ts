@@ -13,11 +13,11 @@ import { type BackupLook, type BackupLookOptions, lookAtBackup } from "./backup-
 import type { EventDispatcher, WorkRun } from "../../observe/event-dispatcher.ts";
 import { asCairnError } from "../../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
-import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
 import type { RemovalRules } from "./expire-segments.ts";
 import { listBackup, missingIn } from "../segments/segment-name.ts";
 import { SegmentReads } from "./segment-reads.ts";
 import type { SegmentCodec, SegmentHeader } from "../segments/segment.ts";
+import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "./write-segments.ts";
 
 /** The parameters of a log backup. */
 export interface LogBackupOptions {

@@ -1,10 +1,16 @@
 import { type CairnError, inParallel, isCairnError } from "@cairn/kv";
 import type { LogMessage } from "../../log/tx-log.ts";
 import { differentHistories, holdsEnd, segmentPlace, requireContinuation } from "../segments/continuation.ts";
-import { readSegment, SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
+import { readSegment } from "../segments/read-segment.ts";
 import type { Segment } from "../segments/segment.ts";
 import { inOrder, type SegmentFile } from "../segments/segment-name.ts";
-import { type BackupTarget, writeSegment, type WrittenSegment } from "./write-segments.ts";
+import {
+  type BackupTarget,
+  SEGMENT_BYTES,
+  SEGMENT_MESSAGES,
+  writeSegment,
+  type WrittenSegment,
+} from "./write-segments.ts";
 
 /**
  * The share of the target size, or of the maximum number of messages, from which a segment is not merged again. This

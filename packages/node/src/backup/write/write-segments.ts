@@ -5,9 +5,13 @@ import type { TxId } from "@cairn/client";
 import { anchorOf, vanished } from "../../log/anchor.ts";
 import { followLog } from "../../log/follow-log.ts";
 import type { LogMessage, TxLog } from "../../log/tx-log.ts";
-import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "../segments/read-segment.ts";
 import { encodeSegment, type SegmentCodec, type SegmentHeader } from "../segments/segment.ts";
 import { parseSegmentName, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
+
+/** The target size of a segment, in bytes. A single longer message results in a larger segment. */
+export const SEGMENT_BYTES = 8 * 1024 * 1024;
+/** The maximum number of messages in a segment. */
+export const SEGMENT_MESSAGES = 65_536;
 
 /** The log to back up and the location of its backup. */
 export interface BackupTarget {

@@ -28,8 +28,9 @@ export async function asidePath(path: string, name: string): Promise<string> {
 /**
  * Cuts off incomplete writes that a power loss or the end of the process left at the end of the log in `path`, and
  * returns a sentence about each. None of the messages that are cut off was acknowledged: LevelDB writes a batch only
- * after the previous one has been synced, and a batch is acknowledged only after its own sync. If `keepsCopies` is
- * true, the removed bytes are kept in files.
+ * after the previous one has been synced, and a batch is acknowledged only after its own sync. What counts as incomplete
+ * and what as damage is decided by `findTornTail` and `findTornEdit` (packages/kv/src/files/torn-tail.ts). If
+ * `keepsCopies` is true, the removed bytes are kept in files.
  */
 export async function cutTorn(path: string, keepsCopies: boolean): Promise<string[]> {
   const sentences: string[] = [];

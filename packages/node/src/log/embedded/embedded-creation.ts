@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
-import { asidePath } from "./torn-writes.ts";
+import { asidePath } from "./cut-torn-writes.ts";
 
 /**
  * A marker file that is created before a log's first file and removed once all files are durable. No append is

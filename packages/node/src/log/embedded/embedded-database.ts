@@ -19,7 +19,7 @@ import {
 } from "@cairn/kv";
 import { ClassicLevel } from "classic-level";
 import { beginCreation, isBeingMade, makeDurably } from "./embedded-creation.ts";
-import { cutTorn, isTorn } from "./torn-writes.ts";
+import { cutTorn, isTorn } from "./cut-torn-writes.ts";
 
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 
