@@ -21,6 +21,9 @@ import type { FieldQuery } from "../index/read/field-query.ts";
 
 /** The default time limit for the waits of reads and writes (ms). */
 export const DEFAULT_WAIT_MS = 30_000;
+/** The number of items on a page if the caller names none, and the maximum number. */
+export const DEFAULT_PAGE_ITEMS = 100;
+export const MAX_PAGE_ITEMS = 1_000;
 
 /** The options of all reads. */
 export interface ReadOptions {

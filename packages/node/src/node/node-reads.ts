@@ -10,9 +10,11 @@ import { type EventPage, parseEventPlace } from "../index/read/event-reads.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import {
   type BucketsPage,
+  DEFAULT_PAGE_ITEMS,
   DEFAULT_WAIT_MS,
   type EventListQuery,
   type ListQuery,
+  MAX_PAGE_ITEMS,
   type NodeApi,
   type ReadOptions,
 } from "../api/node-api.ts";
@@ -24,15 +26,12 @@ import { documentKey } from "../text/document-key.ts";
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import { watch } from "../watch/watch-session.ts";
 
-const DEFAULT_LIMIT = 100;
-const GREATEST_LIMIT = 1_000;
-
 /** Checks the limit of a page. With an invalid limit, the page would end early, as if there were no more items. */
-function checkedLimit(limit = DEFAULT_LIMIT): number {
-  if (Number.isInteger(limit) && limit >= 1 && limit <= GREATEST_LIMIT) return limit;
+function checkedLimit(limit = DEFAULT_PAGE_ITEMS): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_PAGE_ITEMS) return limit;
   throw new CairnError(
     "REQUEST_INVALID",
-    `The limit must be a whole number from 1 to ${GREATEST_LIMIT}, not ${limit}.`,
+    `The limit must be a whole number from 1 to ${MAX_PAGE_ITEMS}, not ${limit}.`,
     {
       hint: "Use a limit in this range, and read further pages with the cursor of the previous page.",
     },

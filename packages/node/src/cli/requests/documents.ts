@@ -1,10 +1,8 @@
 import { bucketPath, nextCursor, type NodeRequest } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
+import { MAX_PAGE_ITEMS } from "../../api/node-api.ts";
 import { bucketProblem, RESERVED_BUCKETS } from "../../text/document-key.ts";
 import type { NodeClient } from "./node-client.ts";
-
-/** The number of items in the largest page that a node returns. */
-const PAGE_ITEMS = 1000;
 
 /**
  * Returns the path and query of a document. The key is a query parameter, because dot segments in a path would be
@@ -43,7 +41,7 @@ export async function* pages<T>(
   do {
     const answer = await client.send({
       path,
-      query: { ...query, limit: Math.min(PAGE_ITEMS, left), cursor },
+      query: { ...query, limit: Math.min(MAX_PAGE_ITEMS, left), cursor },
     });
     const all = answer.body as readonly T[];
     cursor = nextCursor(answer);

@@ -1,4 +1,5 @@
 import { DateTime, Duration } from "luxon";
+import { DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS } from "../../api/node-api.ts";
 import type { AsOf } from "../../index/read/documents.ts";
 import type { FieldQuery } from "../../index/read/field-query.ts";
 import { MAX_FIELDS } from "../../policies/policy-problems.ts";
@@ -43,12 +44,12 @@ function parseLineNumber(text: string, name: string): number {
   return number;
 }
 
-const MAX_LIMIT = 1_000;
-
 function parseLimit(text: string, name: string): number {
   const count = /^\d{1,9}$/.test(text) ? Number(text) : 0;
-  if (count >= 1 && count <= MAX_LIMIT) return count;
-  throw badRequest(`${name} must be a whole number from 1 to ${MAX_LIMIT}, not ${JSON.stringify(text)}.`);
+  if (count >= 1 && count <= MAX_PAGE_ITEMS) return count;
+  throw badRequest(
+    `${name} must be a whole number from 1 to ${MAX_PAGE_ITEMS}, not ${JSON.stringify(text)}.`,
+  );
 }
 
 function parseWhere(text: string, name: string): readonly FieldQuery[] {
@@ -127,7 +128,7 @@ export function parseAsOf(text: string, name: string): AsOf {
 const BUCKET = { ...TEXT, pattern: BUCKET_PATTERN, maxLength: MAX_BUCKET };
 const NAMESPACE = { ...boundedText(MAX_NAMESPACE, 1), pattern: "^[^/]+$" };
 const DURATION = { ...TEXT, pattern: DURATION_PATTERN, example: "PT5S" };
-const LIMIT = { type: "integer", minimum: 1, maximum: MAX_LIMIT };
+const LIMIT = { type: "integer", minimum: 1, maximum: MAX_PAGE_ITEMS };
 const CLOCK = String.raw`T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?`;
 const AS_OF = {
   ...TEXT,
@@ -180,7 +181,12 @@ function txIdParameter<Option extends string>(
 const TIMEOUT =
   "How long to wait, as an ISO 8601 duration or in milliseconds: 30 s by default, and at most an hour.";
 const timeout = parameter("timeoutMs", parseTimeout, DURATION, TIMEOUT);
-const limit = parameter("limit", parseLimit, LIMIT, "The maximum number of items on a page; 100 by default.");
+const limit = parameter(
+  "limit",
+  parseLimit,
+  LIMIT,
+  `The maximum number of items on a page; ${DEFAULT_PAGE_ITEMS} by default.`,
+);
 const namespace = textParameter("namespace", NAMESPACE, "Return only items in this namespace.");
 const asOf = parameter(
   "asOf",
