@@ -1,6 +1,7 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
-// heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); and that every
-// source that docs/architecture.md names exists. Prints each problem, then exits with 1.
+// heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); that every
+// source that docs/architecture.md names exists; and that every source that docs/rules.md names exists and contains the
+// name that follows in parentheses. Prints each problem, then exits with 1.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
@@ -59,6 +60,14 @@ const sources = new Set(files.filter((file) => /^packages\/\w+\/src\//.test(file
 for (const [, name] of pages.get("docs/architecture.md").prose.matchAll(/`([\w./-]+\.ts)`/g)) {
   if (!sources.has(name))
     problems.push(`docs/architecture.md names ${name}, which is no source of a package.`);
+}
+
+for (const [, file, name] of pages
+  .get("docs/rules.md")
+  .prose.matchAll(/`([\w./-]+\.(?:ts|mjs))`(?: \(`(\w+)`\))?/g)) {
+  if (!files.includes(file)) problems.push(`docs/rules.md names ${file}, which does not exist.`);
+  else if (name !== undefined && !new RegExp(`\\b${name}\\b`).test(readFileSync(file, "utf8")))
+    problems.push(`docs/rules.md names ${name} of ${file}, which does not contain it.`);
 }
 
 for (const file of files.filter((name) => /\.(?:ts|mjs|py|sh)$/.test(name))) {
