@@ -59,3 +59,16 @@ export function repeatEvery(
 export function jittered(ms: number, random: () => number): number {
   return ms * (0.9 + 0.2 * random());
 }
+
+const MIN_CLEANUP_PAUSE_MS = 1_000;
+const MAX_CLEANUP_PAUSE_MS = 3_600_000;
+/**
+ * The number of clean-ups while something is kept. It is high enough that the log and its backup do not grow much
+ * longer than necessary.
+ */
+const CLEANUPS_PER_KEEP = 20;
+
+/** Returns the time between two removals of what is older than `keep` (ms). */
+export function cleanupPause(keep: number): number {
+  return Math.min(MAX_CLEANUP_PAUSE_MS, Math.max(MIN_CLEANUP_PAUSE_MS, keep / CLEANUPS_PER_KEEP));
+}

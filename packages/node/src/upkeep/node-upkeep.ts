@@ -8,7 +8,7 @@ import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { trimLog } from "./plan-trim.ts";
-import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { cleanupPause, jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { type LastVerified, startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
 /** The dependencies of {@link NodeUpkeep}. */
@@ -30,14 +30,6 @@ export interface UpkeepParts {
   /** The source of random numbers. Defaults to `Math.random`. */
   readonly random?: () => number;
 }
-
-const MIN_TRIM_PAUSE_MS = 1_000;
-const MAX_TRIM_PAUSE_MS = 3_600_000;
-/**
- * The number of times that the log is trimmed per `keep` period. It is high enough to keep the log from growing much
- * longer than necessary.
- */
-const TRIMS_PER_KEEP = 20;
 
 /** Runs the restore drill of a ready node, requested verifications, and the trimming of the log. */
 export class NodeUpkeep {
@@ -111,10 +103,7 @@ export class NodeUpkeep {
     const { trim, kvProvider } = system;
     if (trim === undefined) return;
     const stores = restoreStores(system);
-    const pause = (): number => {
-      const usual = Math.min(MAX_TRIM_PAUSE_MS, Math.max(MIN_TRIM_PAUSE_MS, trim.keep / TRIMS_PER_KEEP));
-      return jittered(usual, this.#random);
-    };
+    const pause = (): number => jittered(cleanupPause(trim.keep), this.#random);
     const work = async (signal: AbortSignal): Promise<number> => {
       await events.observe("trim", async (run) => {
         const plan = await trimLog({

@@ -5,6 +5,7 @@ import {
   readReservations,
 } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
+import { cleanupPause } from "../../concurrency/repeated-work.ts";
 import { type BackupListing, beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import type { SegmentHeader } from "../segments/segment.ts";
 
@@ -37,13 +38,6 @@ export interface RemovalPlace {
 
 /** Any offset above 0 serves: checkpoints of a later log may need the log that it continues. */
 const CONTINUED = 1;
-const MAX_PAUSE_MS = 3_600_000;
-const MIN_PAUSE_MS = 1_000;
-/**
- * The number of searches for removable segments per `keep` period, as far as `MIN_PAUSE_MS` and `MAX_PAUSE_MS` allow.
- * It is high enough to keep the backup from growing much longer than necessary.
- */
-const REMOVALS_PER_KEEP = 20;
 
 /** Returns whether a search for removable segments is due and there are candidates. `now` is by the store's clock. */
 export function isRemovalDue(
@@ -60,8 +54,8 @@ export function isRemovalDue(
   now: number,
 ): boolean {
   if (removal === undefined || store.describe?.()?.canDelete === false) return false;
-  const pause = Math.min(MAX_PAUSE_MS, Math.max(MIN_PAUSE_MS, removal.keep / REMOVALS_PER_KEEP));
-  return Math.abs(now - removedAt) >= pause && oldSegments(segments, removal.keep, now).length > 0;
+  if (Math.abs(now - removedAt) < cleanupPause(removal.keep)) return false;
+  return oldSegments(segments, removal.keep, now).length > 0;
 }
 
 /** Returns the leading segments that are older than `keep`, up to the first younger one. */
