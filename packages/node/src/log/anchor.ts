@@ -4,9 +4,9 @@ import type { LogBounds, LogMessage, TxLog } from "./tx-log.ts";
 
 /**
  * Identifies a message by its position and by the SHA-256 (in hex) of its position, the time that the log gave it, and
- * its payload. Indexes and manifests contain the anchor of their last message. A log that still holds this message has
- * the same history up to it. A hash of the payload alone would not suffice, because another history may have the same
- * bytes at that position.
+ * its payload. Indexes and manifests contain the anchor of their last message. If a log still holds that message, its
+ * history up to the message is that of the index or manifest. A hash of the payload alone would not suffice, because
+ * another history may have the same bytes at that position.
  */
 export interface Anchor {
   readonly position: number;
@@ -21,14 +21,14 @@ export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessag
   return { position, sha256: createHash("sha256").update(head).update(payload).digest("hex") };
 }
 
-/** The size of the position and the time (nanoseconds since 1970), which are hashed before the payload. */
+/** The combined size of the position and the time (nanoseconds since 1970), which are hashed before the payload. */
 const HEAD_BYTES = 16;
 
 /**
  * Determines whether a log continues the history that ends at `anchor`, given the log's `bounds` and the `message` that
  * it holds at the anchor's position (undefined if there is none). Returns undefined if the log continues the history.
- * Otherwise returns the reason: `LOG_REGRESSED` if the position is beyond the end or holds another message,
- * `LOG_TRIMMED` if it is before the first message, and `LOG_GAP` if the message is missing in between.
+ * Otherwise, returns the reason: `LOG_REGRESSED` if the position is beyond the log's end or holds another message,
+ * `LOG_TRIMMED` if it is before the first message, and `LOG_GAP` if it is within the log's bounds but holds no message.
  */
 export function judgeAnchor(
   logName: string,
@@ -57,11 +57,11 @@ export async function checkAnchor(log: TxLog, anchor: Anchor): Promise<CairnErro
   return judgeAnchor(log.name, anchor, bounds, message);
 }
 
-/** Returns `LOG_REGRESSED`: the log ends at `last`, before a message that it held. */
+/** Returns `LOG_REGRESSED`: the log ends at `last`, before a message that it once held. */
 export function shortened(logName: string, last: number, position: number): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
-    `The log "${logName}" ends at message ${last}, but message ${position} was read from it before.`,
+    `The log "${logName}" ends at message ${last}, but message ${position} was read from it earlier.`,
     {
       hint: "Restore the data of the log server, which lost the end of the log, or let the node rebuild its index.",
     },
@@ -72,16 +72,16 @@ export function shortened(logName: string, last: number, position: number): Cair
 export function otherMessage(logName: string, position: number): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
-    `Message ${position} of the log "${logName}" differs from the one that was read there before.`,
+    `Message ${position} of the log "${logName}" differs from the one that was read there earlier.`,
     {
       hint: "Let the node rebuild its index from a checkpoint and messages that still agree. The log server lost the end of the log, and other messages were written in its place.",
     },
   );
 }
 
-/** Returns `LOG_DIFFERENT`: a log that was read before no longer exists on a server that responds. */
+/** Returns `LOG_DIFFERENT`: a log that was read earlier no longer exists, although its server responds. */
 export function vanished(logName: string): CairnError {
-  return new CairnError("LOG_DIFFERENT", `The log "${logName}", which was read before, no longer exists.`, {
+  return new CairnError("LOG_DIFFERENT", `The log "${logName}", which was read earlier, no longer exists.`, {
     hint: "Check whether the stream was deleted, and check the address and the data of the server.",
   });
 }

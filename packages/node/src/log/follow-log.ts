@@ -32,7 +32,7 @@ export interface FollowLogOptions {
   /** The first position if there is no anchor. Defaults to 1, the position of the birth record. */
   readonly from?: number;
   /**
-   * The last position to yield, which the log held when the caller determined it. Without it, reading continues with
+   * The last position to yield. The log held it when the caller determined it. Without `upTo`, reading continues with
    * new messages.
    */
   readonly upTo?: number;
@@ -52,7 +52,7 @@ export interface FollowLogOptions {
 }
 
 const FIRST_BACKOFF_MS = 50;
-/** The time to wait once more for a message that is within the log's bounds but has not arrived (ms). */
+/** The additional time to wait for a message that is within the log's bounds but has not arrived (ms). */
 const LATE_MESSAGE_MS = 1_000;
 /**
  * The number of consecutive attempts after which a missing log counts as gone. The servers of a cluster that has just
@@ -63,12 +63,12 @@ const MAX_MISSING_TRIES = 7;
 /**
  * Yields the messages of `log` after the anchor, in order and without holes, in arrays that are never empty, and then
  * new messages as they arrive. Ends after the position `upTo` or when `signal` is aborted. After an interruption or
- * `LOG_UNREACHABLE`, it reads again. Every reading begins *at* the newest known message and compares it, because a
- * consumer that resumes by position alone would continue in another history without an error.
+ * `LOG_UNREACHABLE`, it reads again. Every reading begins *at* the newest known message and compares it with the
+ * anchor, because a consumer that resumes by position alone would continue in another history without an error.
  *
  * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before yielding anything that does not continue the previous
  * messages. Also throws `LOG_REGRESSED` if the log ends before `upTo`, because that message may never come, and
- * `LOG_DIFFERENT` if the log no longer exists on a server that responds.
+ * `LOG_DIFFERENT` if the log no longer exists although its server responds.
  */
 export async function* followLog(
   log: TxLog,
@@ -174,8 +174,8 @@ class Follower {
   }
 
   /**
-   * Throws if there is a hole at the log's end, the only symptom of which is silence. Throws only the second time,
-   * because replicas may lag.
+   * Throws if the next message is missing although the log's bounds include it; the only symptom is silence. Throws
+   * only on the second call for the same position, because replicas may lag.
    */
   async #explainSilence(last: number): Promise<void> {
     const next = this.lastPosition + 1;

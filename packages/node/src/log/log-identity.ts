@@ -41,7 +41,7 @@ export function isUnused({ bounds, birth }: LogIdentity): boolean {
   return birth !== undefined && birth.continues === undefined && bounds.first === 1 && bounds.last === 1;
 }
 
-/** Returns `CONFLICT`: a log that was to be removed as unused has been used in the meantime. */
+/** Returns `CONFLICT`: a log that was to be removed as unused has since been used. */
 export function usedLog(
   name: string,
   last: number,

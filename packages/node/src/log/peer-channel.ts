@@ -21,7 +21,7 @@ export interface PeerChannel {
     onRefused: (error: CairnError) => void,
   ): () => void;
   /**
-   * Yields the responses to a request until `signal` is aborted. Ends immediately if no node serves. Throws
+   * Yields the responses to a request until `signal` is aborted. Ends immediately if no node serves requests. Throws
    * `LOG_UNREACHABLE`, `UNAUTHORIZED`, or, if the request would be stored in the log, `CONFIG_INVALID`.
    */
   ask(question: Uint8Array, signal: AbortSignal): AsyncIterable<Uint8Array>;

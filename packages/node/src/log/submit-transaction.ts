@@ -20,8 +20,8 @@ export interface SubmittedTransaction {
  * Appends a transaction to the log and returns its id once the log has stored it. Transactions are stored in the order
  * of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE` before anything is sent, `CONFLICT` if the id
  * was used for other content, `LOG_UNREACHABLE` or `LOG_FULL`. Throws `LOG_REGRESSED` if the log stored the transaction
- * at or before `known`, the last transaction read from the log. The log then has another history, and the caller must
- * not wait for an id of that history in the history that it knows. `timeoutMs` is passed to {@link TxLog.append}.
+ * at or before `known`, the last transaction read from the log. The log then has another history, so the caller must
+ * not wait for the id in the history that it knows. `timeoutMs` is passed to {@link TxLog.append}.
  */
 export async function submitTransaction(
   log: TxLog,
@@ -77,7 +77,7 @@ function storedAfter(known: TxId, log: TxLog, position: number, offset: number):
 function takenBefore(logName: string, position: number): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
-    `The log "${logName}" stored the transaction as message ${position}, but another message ${position} was read from it before.`,
+    `The log "${logName}" stored the transaction as message ${position}, but another message ${position} was read from it earlier.`,
     {
       hint: "Check the node (cairn status, GET /status) before you send the transaction again. The log lost its end or was replaced, and the transaction is part of its present content.",
     },
@@ -95,7 +95,7 @@ async function judgeFirst(
   { logId, id }: { readonly logId: string; readonly id: string | undefined },
 ): Promise<LogMessage | "other content" | "not of this id"> {
   const first = await log.fetch(position);
-  // The message has been trimmed in the meantime, so the index decides by the ids that it remembers.
+  // The message has since been trimmed, so the index decides by the ids that it remembers.
   if (first === undefined) return "not of this id";
   const decoded = decodeMessage(first.payload);
   const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;

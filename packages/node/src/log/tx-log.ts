@@ -64,7 +64,7 @@ export interface TxLog {
   readonly name: string;
   /**
    * The location of the log, as shown in messages and /status: its folder, or the addresses of its servers without
-   * credentials. Optional.
+   * credentials.
    */
   readonly location?: string;
   /**
@@ -95,7 +95,7 @@ export interface TxLog {
    * later calls return the position of the first one with `duplicate: true`, regardless of their payload. Messages are
    * stored in the order of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL`
    * or `LOG_UNREACHABLE` (the message may or may not be stored, and it is safe to retry with the same id). `payload`
-   * must not be modified until the call returns. The caller waits no longer than `timeoutMs`; after that, a log that
+   * must not be modified until the promise settles. The caller waits no longer than `timeoutMs`; after that, a log that
    * retries may abandon the message.
    */
   append(
@@ -125,8 +125,8 @@ export interface TxLog {
    */
   trim?(upTo: number): Promise<void>;
   /**
-   * Removes a log that has never held more than the birth record of `logId`, so that another one can be created in its
-   * place. The settings of a stream, which an operator may have changed, remain. Throws `CONFLICT` if the log holds
+   * Removes a log that has never held anything but the birth record of `logId`, so that another log can be created in
+   * its place. The settings of a stream, which an operator may have changed, remain. Throws `CONFLICT` if the log holds
    * more, or has been replaced with another log. Absent if Cairn cannot remove the log.
    */
   removeUnused?(logId: string): Promise<void>;
@@ -138,9 +138,8 @@ export interface TxLog {
    */
   inspect?(logId?: string): Promise<readonly CairnError[]>;
   /**
-   * Returns a string that changes when the readable content changes in a way other than by appends, that is, when
-   * missing messages are restored. A node that could not join compares this string and retries when it changes. Absent
-   * if messages cannot be restored.
+   * Returns a string that changes when missing messages are restored, but not when messages are appended. A node that
+   * could not join compares this string and retries when it changes. Absent if messages cannot be restored.
    */
   contents?(): Promise<string>;
   /**

@@ -13,11 +13,14 @@ const MAX_ASIDE_ENTRIES = 10;
 /** The size of the smallest stored message: type, key with its length, the value's length, and the time. */
 const MESSAGE_BYTES = 19;
 
-/** Returns a path for keeping `name` below the log's folder `path`. Creates the subfolder for it and removes the oldest entries there. */
+/**
+ * Returns a path below the log's folder `path` at which `name` can be kept. Creates the subfolder for it, and removes
+ * the oldest entries there.
+ */
 export async function asidePath(path: string, name: string): Promise<string> {
   const folder = join(path, ASIDE);
   if ((await makeFolder(folder)) !== undefined) await syncFolder(path);
-  // Names begin with the time, so their order is by age.
+  // Names begin with the time, so sorting by name sorts by age.
   const names = (await readdir(folder)).toSorted();
   for (const oldest of names.slice(0, Math.max(0, names.length + 1 - MAX_ASIDE_ENTRIES))) {
     await rm(join(folder, oldest), { recursive: true });

@@ -12,7 +12,7 @@ import {
 import { type Database, lostMessages } from "./embedded-database.ts";
 import { type LogMessage, MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
-/** The maximum number of keys that one batch removes. Such a batch takes about 100 kB. */
+/** The maximum number of keys that one batch removes. A batch of that size takes about 100 kB. */
 const KEYS_PER_BATCH = 10_000;
 
 /** The data that a log reads from its database when it is opened. */
@@ -23,7 +23,7 @@ export interface LogContents {
   readonly first: number;
   readonly last: number;
   readonly messageIds: MessageIdMemory;
-  /** The newest row of a message id outside the window. This row and all rows before it can be removed. */
+  /** The key of the newest message-id row outside the window. That row and all earlier ones can be removed. */
   readonly forgotten: Uint8Array | undefined;
 }
 
@@ -56,7 +56,7 @@ export async function readContents(database: Database): Promise<LogContents> {
   };
 }
 
-/** Compares the end of the log with the end that the last row of the newest batch records. */
+/** Throws `LOG_GAP` unless the log ends at the position that the last row of the newest batch records. */
 async function checkLast(database: Database, last: number): Promise<void> {
   const ending = await database.get(BATCH_END_KEY);
   const stored = ending === undefined ? undefined : lastOfBatch(ending);
@@ -102,8 +102,8 @@ export async function* keysBetween(
 }
 
 /**
- * The positions of recent message ids. An id is kept for one to two windows, because it costs less to drop whole
- * generations than to store a time for each id.
+ * The positions of the messages with recent ids. An id is kept for one to two windows, because it costs less to drop
+ * whole generations than to store a time for each id.
  */
 export class MessageIdMemory {
   #young = new Map<string, number>();

@@ -5,8 +5,8 @@ import { asidePath } from "./cut-torn-writes.ts";
 
 /**
  * A marker file that is created before a log's first file and removed once all files are durable. No append is
- * acknowledged while it exists, so a folder with this file holds no messages, whatever else it contains. (A new LevelDB
- * names its first manifest before the manifest is on disk.)
+ * acknowledged while it exists, so a folder with this file holds no messages, whatever else it contains. (While LevelDB
+ * creates a database, CURRENT may reach the disk before the manifest that it names.)
  */
 const MARK = "being-made";
 
@@ -32,9 +32,7 @@ export async function makeDurably(path: string): Promise<void> {
   }
 }
 
-/**
- * Begins to create a log. Returns the path to which it moved the files of an interrupted creation, if there are any.
- */
+/** Begins to create a log. If an earlier creation was interrupted, moves its files aside and returns their new path. */
 export async function beginCreation(path: string): Promise<string | undefined> {
   const names = await readdir(path);
   const left = isBeingMade(names)

@@ -120,15 +120,15 @@ async function beginUnlessThere(path: string, { onNotice }: OpeningOptions): Pro
 async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<number | undefined> {
   try {
     if (await isTorn(path)) {
-      // This is checked again under the lock, because another process may just have been writing.
+      // `cutTorn` checks again under the lock, because another process may have been writing.
       const sentences = await whileLocked(path, () => cutTorn(path, onNotice !== undefined));
       for (const sentence of sentences) onNotice?.(sentence);
     }
     return await checkWriteAheadLogs(path);
   } catch (error) {
-    // Files that disappear or change belong to another process. That is reported when the database is opened.
+    // If another process has the log open, its files may change during the check. Opening then reports the lock.
     if (await isLockedElsewhere(path)) return undefined;
-    // If CURRENT is empty, this is the path of the folder itself.
+    // If CURRENT is empty, the path of the manifest that it names is the folder itself (EISDIR).
     if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) throw lacksFile(path, error);
     throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
   }

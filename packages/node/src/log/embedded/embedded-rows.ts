@@ -136,7 +136,9 @@ export const BATCH_ENDING: BatchEnding = {
   },
 };
 
-/** Returns the last position from the value of a batch's final row; undefined if the value is not of this form. */
+/**
+ * Returns the last position from the value of a batch's final row; undefined if the value does not have this format.
+ */
 export function lastOfBatch(value: Uint8Array): number | undefined {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (bytes.length !== VALUE_BYTES) return undefined;

@@ -180,7 +180,7 @@ export class EmbeddedStorage {
         ]);
         await endCreation(this.path);
       } catch (error) {
-        // This leaves an interrupted creation behind; the next attempt begins again.
+        // The files of the interrupted creation remain; the next attempt moves them aside.
         await this.close();
         this.#contents = nothing();
         throw databaseError(this.path, error);
@@ -254,7 +254,10 @@ export class EmbeddedStorage {
     }
   }
 
-  /** Removes rows. If this fails, the state is as unknown as after a failed {@link #write}; the next write resolves it. */
+  /**
+   * Removes rows. If this fails, it is unknown whether the rows remain, as after a failed {@link #write}; the next
+   * write resolves this.
+   */
   async #remove(keys: readonly Uint8Array[]): Promise<void> {
     try {
       await this.#batch(this.database, this.#last, removalOf(keys));

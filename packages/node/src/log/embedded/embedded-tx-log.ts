@@ -195,7 +195,9 @@ class EmbeddedTxLog implements TxLog {
   }
 }
 
-/** Yields the messages that are stored at the time of the call, starting with the row `from`. Prefetches one array. */
+/**
+ * Yields the messages that are stored at the time of the call, starting with the row key `from`. Prefetches one array.
+ */
 async function* storedMessages(
   database: Database,
   from: Uint8Array,
@@ -216,10 +218,7 @@ async function* storedMessages(
   }
 }
 
-/**
- * Returns the message in a row. Throws `LOG_GAP` if it is not the message that was written, which LevelDB does not
- * detect.
- */
+/** Returns the message in a row. Throws `LOG_GAP` if the message is damaged, because LevelDB does not detect this. */
 function wholeMessage(database: Database, position: number, value: Uint8Array): LogMessage {
   const message = decodeRow(position, value);
   if (isDamagedMessage(message.payload)) throw damagedMessage(database.location, position);

@@ -1,15 +1,15 @@
 import type { LogMessage, LogReadOptions } from "../tx-log.ts";
 
 /**
- * The bounds of the remembered messages. Half of them are forgotten at a time, because it is slow to remove single
- * messages.
+ * The bounds of the remembered messages. Half of the messages are forgotten at a time, because removing them one by one
+ * is slow.
  */
 const MAX_MESSAGES = 4_096;
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
- * The newest messages of a log, without holes. Readers at the end of the log take them from here. It takes three
- * requests to other threads to read messages back from the database, which is slower than storing them.
+ * The newest messages of a log, without holes. Readers at the end of the log take them from here. Reading them back
+ * from the database would take three requests to other threads, which is slower than storing them.
  */
 export class RecentMessages {
   #messages: LogMessage[] = [];

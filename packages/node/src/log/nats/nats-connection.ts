@@ -31,7 +31,7 @@ export interface LinkListener {
 }
 
 const CONNECT_TIMEOUT_MS = 2_500;
-/** The minimum time between two examinations of the reason for a lost connection. */
+/** The minimum time between two diagnoses of a lost connection. */
 const DIAGNOSIS_INTERVAL_MS = 2_000;
 const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
 
@@ -85,7 +85,7 @@ export class NatsLink {
         ...credentials,
         servers: addresses,
         ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
-        // The order in which the servers responded is kept.
+        // The addresses are in order: those of servers that responded come first.
         noRandomize: true,
         name: options.clientName ?? "cairn",
         timeout,

@@ -31,8 +31,8 @@ export class NatsPeers implements PeerChannel {
       if (!isRefused) onRefused(this.#denied(action, subject, cause));
       isRefused = true;
     };
-    // The inboxes to which a reply was sent. The server reports only afterwards that the permission to publish there is
-    // missing.
+    // The inboxes to which a reply was sent. If the node may not publish there, the server reports this only
+    // afterwards.
     const answered = new Set<string>();
     const listener = {
       publishDenied: (subject: string) => {

@@ -11,9 +11,8 @@ export interface PublishError {
 type Refusal = "transient" | "full" | "too large" | "final";
 
 /**
- * The codes of the JetStream API with which a server refuses a publication and whose class does not follow from their
- * status. See nats-server/server/errors.json, and stream.go, jetstream_cluster.go and jetstream_batching.go, which use
- * these codes.
+ * The JetStream API codes for refused publications whose class does not follow from the status. See
+ * nats-server/server/errors.json, and stream.go, jetstream_cluster.go and jetstream_batching.go, which use these codes.
  */
 const BY_CODE: ReadonlyMap<number, Refusal> = new Map([
   // The account, a server, memory or storage lacks resources.
@@ -37,8 +36,8 @@ const BY_WORDS: readonly [RegExp, Refusal][] = [
 /**
  * Classifies a refusal by its status, if its code and description do not determine its class. Transient refusals
  * concern the server rather than the message: 5xx (there is no leader, or a store or a cluster is not available), 429
- * (too many requests), 409 (a message with the same id, sent by an earlier attempt, is being stored) and 408. All
- * others would occur again: 400 and 404 (a sealed stream, another stream's name, unacceptable headers) and 412 (a
+ * (too many requests), 409 (a message with the same id, sent by an earlier attempt, is being stored) and 408. All other
+ * refusals would recur: 400 and 404 (a sealed stream, another stream's name, unacceptable headers) and 412 (a
  * condition). Messages are sent again with their id, so they are stored only once.
  */
 function byStatus(status: number): Refusal {
@@ -75,10 +74,7 @@ export function publishFailure(stream: string, error: PublishError): CairnError 
   }
 }
 
-/**
- * Returns advice on how to make a full stream accept messages again, either by removing its own limit or by freeing
- * space on its server.
- */
+/** Returns advice on how to make a full stream accept messages again. */
 function roomFor(stream: string, description: string): string {
   const [, limit] = /maximum (messages|bytes)\b/i.exec(description) ?? [];
   if (limit === undefined) {

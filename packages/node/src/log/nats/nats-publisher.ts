@@ -20,8 +20,8 @@ interface PublisherOptions {
   /** The maximum number of unacknowledged messages. */
   readonly maxInflight: number;
   /**
-   * The maximum time for which a message is sent again (ms). Each time, its acknowledgement is awaited for
-   * `ackTimeoutMs`.
+   * The time for which an unacknowledged message is sent again (ms). Each attempt waits `ackTimeoutMs` for the
+   * acknowledgement.
    */
   readonly deadlineMs: number;
   readonly ackTimeoutMs: number;
@@ -75,13 +75,13 @@ export class NatsPublisher implements LinkListener {
    * subscribes again.
    */
   #subscription: Subscription | undefined;
-  /** The unacknowledged messages in the order of sending, by the number at the end of their reply subject. */
+  /** The unacknowledged messages in the order of sending, keyed by the number at the end of their reply subject. */
   readonly #flights = new Map<number, Flight>();
   #waiting: Flight[] = [];
   #inflightBytes = 0;
   #counter = 0;
   /**
-   * True if no new messages are sent, because the connection is down, or because a retry that keeps the order is
+   * True while no new messages are sent, because the connection is down, or because a retry that keeps the order is
    * scheduled.
    */
   #paused = false;
@@ -163,7 +163,10 @@ export class NatsPublisher implements LinkListener {
     });
   }
 
-  /** Sends what was submitted in this turn of the event loop together, because each write to the socket is expensive. */
+  /**
+   * Sends all messages submitted in this turn of the event loop together, because each write to the socket is
+   * expensive.
+   */
   #pumpSoon(): void {
     if (this.#isPumpDue) return;
     this.#isPumpDue = true;
@@ -233,7 +236,7 @@ export class NatsPublisher implements LinkListener {
     }
     this.#land(number, flight);
     this.#resend.succeeded();
-    // A generated id can only have been stored by an earlier attempt at the same message.
+    // If the id was generated here, a duplicate can only come from an earlier attempt to send this message.
     if (failure === undefined) flight.resolve({ position: seq, duplicate: duplicate && !flight.ownId });
     else flight.reject(failure);
     this.#pump();

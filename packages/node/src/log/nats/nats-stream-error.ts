@@ -109,8 +109,8 @@ export function notPermitted(
 }
 
 /**
- * Turns the `CONFIG_INVALID` of a stream that does not accept messages into an error for writers, because earlier
- * attempts may have been stored.
+ * Returns the `LOG_UNREACHABLE` that writers receive instead of the `CONFIG_INVALID` of a stream that does not accept
+ * messages, because an earlier attempt may have stored the message.
  */
 export function notTaken(cause: CairnError): CairnError {
   const { message, hint = "" } = cause;

@@ -46,8 +46,8 @@ export function streamSettings(
 }
 
 /**
- * A setting with which a stream loses messages or stores a message twice, the end of a sentence about it, and the
- * remedy.
+ * A setting with which a stream may lose messages or store one twice, the predicate of a sentence about the stream, and
+ * the remedy.
  */
 interface UnsafeSetting {
   readonly setting: string;
@@ -127,7 +127,7 @@ const UNSAFE: readonly UnsafeSetting[] = [
   },
 ];
 
-/** A setting that makes a stream unusable as a log, and the end of a sentence about it. */
+/** A setting that makes a stream unusable as a log, and a clause that explains why. */
 interface UnusableSetting {
   readonly setting: string;
   readonly isSet: (config: KnownConfig) => boolean;

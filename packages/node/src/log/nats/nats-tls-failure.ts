@@ -170,7 +170,7 @@ const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
 ]);
 
-/** Returns the alert with which the peer ended a handshake, in OpenSSL's wording, such as "unknown ca". */
+/** Returns the TLS alert that ended a handshake, in OpenSSL's wording, such as "unknown ca". */
 function alertOf(error: unknown): string | undefined {
   return /_ALERT_(.+)$/
     .exec(systemErrorCode(error) ?? "")?.[1]

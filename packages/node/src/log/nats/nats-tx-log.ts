@@ -66,7 +66,7 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
     });
   }
   if (options.inboxPrefix !== undefined && !INBOX_PREFIX.test(options.inboxPrefix)) {
-    throw new CairnError("CONFIG_INVALID", `"${options.inboxPrefix}" is not a valid prefix of inboxes.`, {
+    throw new CairnError("CONFIG_INVALID", `"${options.inboxPrefix}" is not a valid inbox prefix.`, {
       hint: "Use tokens that are separated by dots and contain no white space, * or >. The prefix must not begin with $.",
     });
   }
@@ -102,8 +102,8 @@ class NatsTxLog implements TxLog {
   /** The reason why the last reading failed; undefined once a reading has delivered messages. */
   #readFailure: CairnError | undefined;
   /**
-   * The stream to which messages are sent. It is the one that was last read or, before any reading, the first one that
-   * was found.
+   * The stream to which messages are sent. This is the stream that was last read or, before any reading, the first one
+   * that was found.
    */
   #target: StreamTarget | undefined;
   #findingTarget: Promise<StreamTarget> | undefined;
