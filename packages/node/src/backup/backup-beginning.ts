@@ -25,15 +25,15 @@ export interface BeginningOptions {
 export interface BackupBeginning {
   readonly first: TxId;
   /**
-   * Why the backup begins with `first`: `log` if the log begins with it, too, `removed` if a file records that earlier
+   * Why the backup begins with `first`: `log` if the log also begins there, `removed` if a file records that earlier
    * segments were removed, and `unknown` otherwise.
    */
   readonly because: "log" | "removed" | "unknown";
   /** The id of the log that this one continues, if the backup of that earlier log does not go back to its beginning. */
   readonly lacksEarlier: string | null;
   /**
-   * The checkpoint with which an index begins; null if it begins empty, or if no checkpoint leads into the backup (see
-   * `problems`).
+   * The checkpoint with which an index begins; null if the index begins empty, or if no checkpoint leads into the
+   * backup (see `problems`).
    */
   readonly checkpoint: string | null;
   readonly problems: readonly CairnError[];
@@ -82,7 +82,7 @@ async function leadingCheckpoint(
   return undefined;
 }
 
-/** Returns `SEGMENT_CORRUPT`: a file records a beginning that no removal could have written. */
+/** Returns `SEGMENT_CORRUPT`: a file records a beginning that no removal could have recorded. */
 function misnamed(name: string, last: TxId): CairnError {
   return new CairnError(
     "SEGMENT_CORRUPT",

@@ -1,7 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 
 /**
- * Awaits work on a backup's store and converts its errors, because the reader of a log regards a failing store as an
+ * Awaits work on a backup's store and converts its errors, because to a log's readers, a failing store is an
  * unreachable log.
  */
 export async function inLogTerms<T>(work: Promise<T>): Promise<T> {

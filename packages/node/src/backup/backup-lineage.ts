@@ -23,9 +23,9 @@ export interface LogOrigin {
 export type Lineage = ReadonlyMap<string, LogOrigin | undefined>;
 
 /**
- * Returns the logs that have a backup in a store. Logs in `known` are not read again. Listing them takes one request
- * per thousand segments. If there are several logs, the first segment of each log that is not yet known is read as
- * well.
+ * Returns the logs that have a backup in a store. Logs in `known` are not read again. Listing the logs takes one
+ * request per thousand segments. If there are several logs, the first segment of each log that is not yet known is read
+ * as well.
  */
 export async function readLineage(store: CheckpointStore, known: Lineage = new Map()): Promise<Lineage> {
   const ids = await listBackups(store);

@@ -43,9 +43,9 @@ export interface BackupLogOptions {
 const LISTING_MS = 1_000;
 
 /**
- * A read-only log that is read from its backup in a checkpoint store. A damaged segment is skipped if another one holds
- * the same transactions. Otherwise `SEGMENT_CORRUPT` is thrown before any message of the damaged segment is returned.
- * If a read would return messages of two histories, `LOG_REGRESSED` is thrown instead.
+ * A log that is read from its backup in a checkpoint store, and to which nothing can be appended. A damaged segment is
+ * skipped if another one holds the same transactions. Otherwise `SEGMENT_CORRUPT` is thrown before any message of the
+ * damaged segment is returned. If a read would return messages of two histories, `LOG_REGRESSED` is thrown instead.
  */
 export class BackupLog implements TxLog {
   readonly maxPayload = 0;

@@ -36,8 +36,8 @@ export class BackupReader implements TxLog {
   #log: BackupLog | undefined;
   #logId: string | undefined;
   /**
-   * The id of the log that replaces the current one. It takes effect at the next call of {@link exists}, with which
-   * joining begins.
+   * The id of the log that replaces the current one. It takes effect at the next call of {@link exists}, which is the
+   * first step of joining.
    */
   #next: string | undefined;
 
@@ -130,7 +130,8 @@ export class BackupReader implements TxLog {
   }
 
   /**
-   * Queries the backup, but stops waiting when the node stops: the timeout of an unresponsive store is minutes long.
+   * Queries the backup, but stops waiting when the node stops: the timeout for an unresponsive store is several
+   * minutes.
    */
   async #ask<T>(question: (log: BackupLog) => Promise<T>): Promise<T> {
     return await unlessAborted(this.#current().then(question), this.#stopped);

@@ -26,9 +26,9 @@ export interface EarlierLog {
 }
 
 /**
- * The chain of logs that a log continues, as far as backups in `stores` hold them. With these backups, the replay of an
- * index of an earlier log can continue into the current log, wherever in the common history the index ends. A backup is
- * used only if it holds the exact message after which the later log continues.
+ * The chain of logs that a log continues, as far as backups in `stores` hold them. With these backups, an index of an
+ * earlier log can be brought up to the current log, wherever in the common history the index ends. A backup is used
+ * only if it holds the exact message after which the later log continues.
  */
 export class EarlierLogs {
   readonly #stores: readonly CheckpointStore[];

@@ -9,8 +9,8 @@ import { BackupLog } from "./backup-log.ts";
 import { type EarlierLog, EarlierLogs } from "./earlier-logs.ts";
 
 /**
- * The first position from which all messages can be read without a hole, and the backup that holds the messages before
- * the log's first one, if there is such a backup.
+ * The first position from which all messages can be read without a hole, and the backup, if any, that holds the
+ * messages before the log's first one.
  */
 interface Beginning {
   readonly first: number;
@@ -25,8 +25,8 @@ const SEARCH_MS = 60_000;
 const MAX_SEAMS = 100;
 
 /**
- * A log for replaying. As far as backups hold them, it includes the messages that were trimmed from the log, and the
- * earlier logs that the log continues.
+ * A log for replaying. It includes the messages that were trimmed from the log, and the earlier logs that the log
+ * continues, as far as backups hold them.
  */
 export interface LogHistory extends TxLog {
   /** Absent if there are no backups. */
@@ -179,7 +179,7 @@ async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> 
 /** Returns true, or throws `LOG_REGRESSED` if the log and the backup hold different messages at a position. */
 async function requireSameMessage(log: TxLog, backup: BackupLog, position: number): Promise<true> {
   const [ours, theirs] = [await log.fetch(position), await backup.fetch(position)];
-  // The log has been trimmed further in the meantime.
+  // The log has since been trimmed further.
   if (ours === undefined || theirs === undefined) return true;
   if (anchorOf(ours).sha256 === anchorOf(theirs).sha256) return true;
   throw new CairnError(

@@ -14,7 +14,7 @@ export class SegmentBuffers {
   /** Returns a buffer of at least this size, with any content. */
   take(bytes: number): Buffer {
     const at = this.#free.findIndex(({ length }) => length >= bytes);
-    // If no free buffer is large enough, one is discarded for the new one, so that there are never more buffers than
+    // If no free buffer is large enough, the new one replaces one of them, so that there are never more buffers than
     // were in use at one time.
     const [free] = at < 0 ? [] : this.#free.splice(at, 1);
     if (free === undefined) this.#free.pop();

@@ -110,7 +110,7 @@ export class SegmentMessages implements Iterable<LogMessage> {
 
 /**
  * Parses the messages of transactions `first` to `last`. The position of each is its transaction id minus `offset`. If
- * the messages are damaged, throws the error that `corrupt` returns when given the reason.
+ * the messages are damaged, throws the error that `corrupt` returns for the reason.
  */
 export async function parseMessages(
   plain: Buffer,

@@ -72,7 +72,7 @@ export interface BackupLook {
    * merged do not count.
    */
   readonly newestAt: number | undefined;
-  /** By the store's clock. */
+  /** The time at the end of the look, by the store's clock. */
   readonly storeNow: number;
   readonly foreign: readonly string[];
 }
@@ -97,7 +97,8 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const last = bounds.last + of.offset;
   const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
   await requireSameHistory(target, listing.segments, last);
-  // This is determined each time: an S3 store knows it only after it has created an object, such as the lease.
+  // `describe` is called each time, because an S3 store knows whether it can delete only after it has created an
+  // object, such as the lease.
   const canRemove = (): boolean => store.describe?.()?.canDelete !== false;
   const done = new LookResults(listing.segments, options.onWritten);
   const work = async (): Promise<void> => {

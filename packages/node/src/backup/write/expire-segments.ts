@@ -36,8 +36,18 @@ export interface RemovalPlace {
   readonly node: string;
 }
 
-/** Any offset above 0 serves: checkpoints of a later log may need the log that it continues. */
+/**
+ * A stand-in for the unknown offset of an earlier log. Any value above 0 makes checkpoints of other logs count as
+ * related.
+ */
 const CONTINUED = 1;
+const MAX_PAUSE_MS = 3_600_000;
+const MIN_PAUSE_MS = 1_000;
+/**
+ * The number of searches for removable segments per `keep` period, as far as `MIN_PAUSE_MS` and `MAX_PAUSE_MS` allow.
+ * It is high enough to keep segments from staying much longer than `keep`.
+ */
+const REMOVALS_PER_KEEP = 20;
 
 /** Returns whether a search for removable segments is due and there are candidates. `now` is by the store's clock. */
 export function isRemovalDue(
@@ -104,8 +114,8 @@ export async function removeOldSegments(
   if (old.length === 0) return [];
   const verified = await verifiedUpTo();
   if (verified === undefined) return [];
-  // Checkpoints are listed last, after everything else has been decided. Any checkpoint published in the meantime is
-  // newer than the segments to remove.
+  // Checkpoints are listed last, after everything else has been decided. Any checkpoint published after that is newer
+  // than the segments to remove.
   const needed = Math.min(verified, await firstNeeded(place));
   const stays = old.findIndex(({ last }) => Math.min(last, shared) >= needed);
   return await removeFirst(place, old.slice(0, stays < 0 ? old.length : stays));
@@ -139,7 +149,7 @@ async function removeOlder(store: CheckpointStore, begins: BackupListing["begins
   for (const { name, txId } of begins) if (txId < newest) await store.remove(name);
 }
 
-/** Returns the lowest transaction from which a checkpoint or a reservation in the store still needs the backup. */
+/** Returns the first transaction after which a checkpoint or a reservation in the store still needs the backup. */
 async function firstNeeded({ store, of }: RemovalPlace): Promise<TxId> {
   const { checkpoints, skipped } = await listCheckpoints(store);
   const { reserved } = await readReservations(store);

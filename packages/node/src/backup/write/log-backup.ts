@@ -60,7 +60,7 @@ interface State {
   readonly look: BackupLook | null;
   readonly lookedAt: string | null;
   readonly nextLookAt: string | null;
-  /** The backup contains everything that the log held before this time; null while unknown. */
+  /** The time up to which the backup contains everything that the log held; null while unknown. */
   readonly coveredUntil: string | null;
   readonly error: CairnError | undefined;
   /** The number of failed looks since the last successful one. */
@@ -70,8 +70,8 @@ interface State {
 /** The maximum number of runs of transactions in the status. A backup has only one, unless it has holes. */
 const REPORTED_RANGES = 10;
 /**
- * The maximum delay of a look after enough has been applied to fill a segment, as a fraction of the period and in ms.
- * The delay is random, so that the nodes do not all look at once.
+ * The bounds of the delay before a look if enough has been applied to fill a segment: a fraction of the period, and a
+ * time in ms. The delay is random, so that the nodes do not all look at once.
  */
 const HURRY_PART = 0.1;
 const MAX_HURRY_MS = 5_000;

@@ -13,8 +13,8 @@ import {
 } from "./write-segments.ts";
 
 /**
- * The share of the target size, or of the maximum number of messages, from which a segment is not merged again. This
- * bounds the number of times that a message is written.
+ * A segment that has reached this share of the target size, or of the maximum number of messages, is not merged again.
+ * This bounds how often a message is rewritten.
  */
 const WHOLE_PART = 0.5;
 /**
@@ -23,7 +23,7 @@ const WHOLE_PART = 0.5;
  */
 const TINY_BYTES = 64 * 1024;
 const TINY_COUNT = 64;
-/** The maximum number of concurrent removals. An upload to S3 has as many requests in progress. */
+/** The maximum number of concurrent removals. An upload to S3 has as many concurrent requests. */
 const REMOVALS_AT_ONCE = 4;
 
 /**

@@ -129,7 +129,7 @@ async function lastShared(
 }
 
 /**
- * Runs `work` while no node writes or merges. Otherwise a node could write messages again that it had read before the
+ * Runs `work` while no node writes or merges. Otherwise, a node could write back messages that it had read before the
  * removal.
  */
 async function exclusively<T>(target: BackupTarget, work: () => Promise<T>): Promise<T> {

@@ -110,13 +110,13 @@ export async function writeSegment(
     if (!isCairnError(error, "CONFLICT")) throw error;
   }
   // Each header names the node that wrote the segment, so the stored segment may have a different size. It is not
-  // listed if it has been merged in the meantime.
+  // listed if it has since been merged.
   const stored = (await store.list(file)).find((one) => one.name === file);
   return { ...name, name: file, bytes: content.length, modifiedAt: storeNow(), ...stored, isNew: false };
 }
 
 /**
- * Throws `LOG_REGRESSED` if the backup's last transaction differs from the one in the log. In that case the log has
+ * Throws `LOG_REGRESSED` if the backup's last transaction differs from the one in the log. In that case, the log has
  * lost its end, and its current content does not continue the backup.
  */
 export async function requireSameHistory(
@@ -138,7 +138,7 @@ export async function requireSameHistory(
   const agrees = ({ end }: SegmentFile): boolean => sha256?.startsWith(end) === true;
   const other = ends.find((segment) => !agrees(segment));
   if (other === undefined) return;
-  // If another log has taken the place of the backed-up log, nothing can be concluded about the latter.
+  // If another log has replaced the one that was backed up, the difference does not show that messages were lost.
   if ((await log.id()) !== of.id) throw vanished(log.name);
   const hint = ends.some(agrees) ? STRAY_HINT : LOST_END_HINT;
   throw regressedBeforeBackup(log.name, other, store.location, hint);
@@ -165,7 +165,7 @@ function regressedBeforeBackup(
 ): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
-    `The log "${logName}" no longer holds transaction ${last} that ${name} in ${location} contains, so nothing is written to the backup.`,
+    `The log "${logName}" no longer holds transaction ${last}, which ${name} in ${location} contains, so nothing is written to the backup.`,
     { hint },
   );
 }
