@@ -53,7 +53,7 @@ export class IndexPosition {
     }).finally(() => clearTimeout(timer));
   }
 
-  /** Rejects all present and future waits, because the node is stopping. */
+  /** Rejects all present and future waits with `error`. */
   fail(error: CairnError): void {
     this.#failed = error;
     for (const waiter of this.#waiters) waiter.reject(error);

@@ -36,7 +36,7 @@ import { transactionRowKey } from "./rows/row-keys.ts";
 import { decodeOutcome } from "./rows/row-values.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** A query for a list of documents. The members are those of `NodeApi.list` and have already been checked. */
+/** A query for a list of documents. Its members are those of a query of `NodeApi.list`, after validation. */
 interface IndexListQuery {
   readonly bucket: string;
   readonly namespace?: string;
@@ -48,8 +48,8 @@ interface IndexListQuery {
 }
 
 /**
- * The numbers of applied messages, of committed transactions among them, and of their operations; the size of the
- * messages; and the refused ones.
+ * The numbers of messages, committed transactions and committed operations that were applied, the total size of the
+ * messages, and the refused messages.
  */
 export interface AppliedCounts {
   readonly transactions: number;
@@ -80,7 +80,7 @@ export class IndexStore {
 
   /**
    * Opens the index in `kv`. `empty` is the state of an empty index of the log that will be applied. Throws
-   * `INDEX_VERSION` or `INDEX_CORRUPT`. Closes `kv` before it throws any error.
+   * `INDEX_VERSION` or `INDEX_CORRUPT`. If it throws, it first closes `kv`.
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     try {
@@ -151,7 +151,7 @@ export class IndexStore {
 
   /**
    * Does part of the work for new and removed indexed fields, and a smaller part if messages are waiting to be applied.
-   * Returns whether work remains. Calls `onDocuments` with the number of further documents processed.
+   * Returns whether work remains. Calls `onDocuments` with the number of documents processed since its last call.
    */
   async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
     if (this.#fields.isDone) return false;

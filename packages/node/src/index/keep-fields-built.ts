@@ -3,12 +3,12 @@ import { activePolicies } from "./policies/active-policies.ts";
 import type { IndexStore } from "./index-store.ts";
 
 /**
- * Builds indexed fields concurrently with the application of messages, immediately and whenever the policies change,
- * until `signal` is aborted.
+ * Builds indexed fields, now and whenever the policies change, until `signal` is aborted. Messages are applied at the
+ * same time.
  */
 export async function keepFieldsBuilt(index: IndexStore, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    // The loop yields to the event loop, because calls to a store in memory never wait.
+    // This yields to the event loop, because calls to a store in memory never do.
     if (await index.buildFields()) await setImmediate();
     else await index.fieldsToBuild(signal);
   }

@@ -158,7 +158,7 @@ export class BatchPolicies {
     }
   }
 
-  /** Returns the part of the state that policies determine, after the batch. */
+  /** Returns the part of the state after the batch that policies determine. */
   state(): Pick<
     IndexState,
     "policies" | "events" | "eventsFrom" | "dueFrom" | "superseded" | "sweep" | "cleaned" | "pruned"

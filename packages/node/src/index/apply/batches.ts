@@ -12,7 +12,7 @@ export interface IndexedMessage {
   readonly decoded: DecodedMessage;
 }
 
-/** The bounds of a batch. All of its rows are in memory, and short-lived objects cost less than long-lived ones. */
+/** The bounds of a batch. All rows of a batch are in memory, and short-lived objects cost less than long-lived ones. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 2 * 1024 * 1024;
 
@@ -54,9 +54,9 @@ function isAlone(decoded: DecodedMessage): boolean {
 const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
 /**
- * Returns how many of `messages` may be applied as one batch. The first message of a batch sweeps history. No message
- * may depend on how an earlier message of the batch changed history, or documents that are being scanned, because these
- * changes are not in the store yet.
+ * Returns how many of `messages` may be applied as one batch. Only the first message of a batch may sweep history. No
+ * message may depend on changes that earlier messages of the batch made to history or to documents that are being
+ * scanned, because these changes are not in the store yet.
  */
 export async function batchLength(
   messages: readonly IndexedMessage[],

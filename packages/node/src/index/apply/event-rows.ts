@@ -78,7 +78,7 @@ export class EventRows {
     const last = this.#remove(time, events.length + MAX_EXTRA_REMOVALS);
     if (last !== undefined) this.#from = Math.max(this.#from, milliseconds(eventRowTime(last)));
     for (const key of keys) {
-      // Events may have times that are older than those of already removed events.
+      // A new event may be older than events that have been removed.
       if (last === undefined || Buffer.compare(key, last) > 0)
         this.#from = Math.min(this.#from, milliseconds(eventRowTime(key)));
     }

@@ -158,7 +158,9 @@ export interface Scanned {
   readonly after: string | undefined;
 }
 
-/** Scans the next documents of a bucket, as they were before a transaction, for a rule that is newer than the documents. */
+/**
+ * Reads the next documents of a bucket, as they were before a transaction, to apply a rule that is newer than they are.
+ */
 export async function readScan(
   reader: KvReader,
   { bucket, after }: StatePolicies["scan"][number],

@@ -7,8 +7,8 @@ import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
 import type { KeyState } from "./key-states.ts";
 
 /**
- * Prepares the rows of documents that are about to be written. It does not use the store, so the store can be read in
- * the meantime.
+ * Prepares the rows of documents that are about to be written. It does not use the store, so the store can be read
+ * concurrently.
  */
 export function makeRowsAhead(
   changes: FieldChanges,
@@ -43,7 +43,7 @@ export async function addFieldRows(
     const indexes = before === document ? undefined : indexed.get(bucket.name);
     if (indexes === undefined) continue;
     const old = fieldTexts(before, indexes);
-    // If a batch contains several documents for a key, the last one may not have been committed.
+    // If a batch contains several documents for a key, the last one may belong to an aborted transaction.
     const made = document !== undefined && ahead?.written === written ? ahead?.rows : undefined;
     const now = made === undefined ? fieldTexts(document, indexes) : undefined;
     for (const [at, index] of indexes.entries()) {

@@ -52,7 +52,7 @@ export interface Swept {
   readonly tombstones: Buffer[];
   /** The latest transaction that superseded a removed version, by bucket. */
   readonly floors: Map<string, TxId>;
-  /** The latest removed version. */
+  /** The revision of the latest removed version. */
   pruned: TxId;
   cursor: SweepCursor | undefined;
 }
@@ -230,7 +230,7 @@ class Sweep {
 
   /**
    * Returns the writes that superseded the newest versions of the keys in a page, each at the index of its version in
-   * the page. Versions that cannot be beyond the bound have undefined instead.
+   * the page. The entry of a version that cannot be beyond the bound is undefined.
    */
   async #supersedingAll(
     bound: Bound,

@@ -5,9 +5,7 @@ import { ChainWindow, LINK_SPAN, linkBefore } from "./chain-window.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { ROW, txRowKey } from "../rows/row-keys.ts";
 
-/**
- * The number of distances between the newest reported links that are one span long. Before these, the distances double.
- */
+/** The newest reported links are one span apart, for this number of spans. Before them, the distances double. */
 const CONSECUTIVE_LINKS = 8;
 
 /**
@@ -56,8 +54,8 @@ export async function readChains(
 }
 
 /**
- * Returns transactions of links at distances that grow towards the oldest, so that the point where two histories
- * diverge is roughly known.
+ * Returns the transactions of some links, newest first and at growing distances, so that the point where two histories
+ * diverge can be narrowed down.
  */
 function reportedLinks(txId: TxId): TxId[] {
   const links: TxId[] = [];

@@ -44,8 +44,8 @@ const KEPT_SPANS = 2;
 const SLOTS = 4 * LINK_SPAN;
 const NO_LINK: Link = { history: Buffer.alloc(CHAIN_BYTES), effects: Buffer.alloc(CHAIN_BYTES) };
 /**
- * The factor of the number of documents. It is odd and far from 0, so that one document more or less changes the sum as
- * much as a different version would.
+ * The factor by which the number of documents is multiplied before it is added to the sum of checksums. It is odd and
+ * far from 0, so that one document more or less changes the sum as much as a different version would.
  */
 const DOCUMENTS_FACTOR = 0x9e3779b1;
 const VERSION_BYTES = Buffer.from([0, 0, 0, INDEX_VERSION]);
@@ -61,8 +61,8 @@ interface Effect {
 }
 
 /**
- * The newest part of the chains in memory. It suffices to extend them and to compute their values at the newest
- * transactions.
+ * The newest part of the chains, kept in memory. It is enough to extend the chains and to compute their values at the
+ * newest transactions.
  */
 export class ChainWindow {
   // The entries before a log's first transaction are zero if that transaction's id is not 1.

@@ -17,9 +17,9 @@ export interface Divergence {
 
 /**
  * Compares another index's chains with those of this index. `own` returns this index's known value at a transaction.
- * The newest value that both know is decisive, because it covers everything before it. Older values show approximately
- * where the two diverge. Returns undefined if they agree, or share no transaction with known values. Effects are
- * compared only between indexes of the same version.
+ * The newest transaction at which both indexes know their values is decisive, because these values cover everything
+ * before it. Older values show approximately where the indexes diverge. Returns undefined if the indexes agree, or if
+ * there is no such transaction. Effects are compared only between indexes of the same version.
  */
 export async function compareChains(
   own: (txId: TxId) => Promise<ChainValue | undefined>,

@@ -16,7 +16,7 @@ export type RowPage = readonly (readonly [RowPart, RowPart])[];
 
 /**
  * Yields the rows from `begin` up to but not including `lt` in order, in pages, and prefetches one page. The rows must
- * not be written in the meantime. Reads strings if the store supports this, which costs half as much as reading bytes,
+ * not change while they are read. Reads strings if the store supports this, which costs half as much as reading bytes,
  * even including the conversion by {@link bytesOf}.
  */
 export async function* documentPages(
@@ -41,8 +41,8 @@ export async function* documentPages(
 }
 
 /**
- * Returns the bytes of a key or value. It is called as late as possible, because the bytes of a whole page would live
- * too long.
+ * Returns the bytes of a key or value. Called for one row at a time, because the bytes of a whole page would stay in
+ * memory too long.
  */
 export function bytesOf(part: RowPart): Uint8Array {
   return typeof part === "string" ? Buffer.from(part, "utf8") : part;

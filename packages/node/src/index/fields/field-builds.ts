@@ -56,7 +56,7 @@ export interface FieldWork extends FieldKnowledge {
   readonly removals: readonly number[];
 }
 
-/** Returns an empty list of work, without any known counts. */
+/** Returns the state in which no work remains and no counts are known. */
 export function noFieldWork(): FieldWork {
   return { builds: new Map(), removals: [], counts: new FieldCounts() };
 }
@@ -98,14 +98,14 @@ export function fieldWorkRows(
 export interface FieldStep {
   /** Returns whether another writer is waiting for the step to end. */
   isWanted(): boolean;
-  /** Reports the number of further documents processed. */
+  /** Reports the number of documents processed since the last report. */
   onDocuments(count: number): void;
 }
 
 /**
- * Does part of the work. No message may be applied in the meantime. The step ends after one page of documents if
- * another writer is waiting, and otherwise after `PAGES_PER_STEP` pages. Each page is a batch, so that a killed node
- * later continues after the last one. After an error, the work must be read again.
+ * Does part of the work. No message may be applied during the step. The step ends after one page of documents if
+ * another writer is waiting, and otherwise after `PAGES_PER_STEP` pages. Each page is a batch, so that a node that was
+ * killed continues after the last page that it wrote. After an error, the work must be read again.
  */
 export async function stepFieldWork(
   kv: KvStore,
@@ -167,7 +167,7 @@ class FieldBuild {
       await this.#write(new FieldChanges(), (key) => ({ type: "del", key }));
       return undefined;
     } finally {
-      // The next writer begins after this write, even after an error.
+      // Even after an error, the next writer must not begin before this write has ended.
       await this.#writing;
     }
   }

@@ -23,7 +23,7 @@ interface FieldRow {
   readonly put: KvOperation;
 }
 
-/** The rows of a document that were prepared before it was known whether its transaction commits. */
+/** The rows of a document, prepared before it is known whether its transaction commits. */
 export interface RowsAhead {
   /** The document's JSON from its message. */
   readonly written: Uint8Array;
@@ -56,7 +56,9 @@ export class FieldChanges {
     value.rows.push({ type: "del", key: fieldRowKey(value.prefix, rowKey, index.bucket) });
   }
 
-  /** Moves all changes to the rows of a batch. The new counts are valid in `counts` once the batch is written. */
+  /**
+   * Moves all changes into `rows`, the rows of a batch. The new counts are valid in `counts` once the batch is written.
+   */
   async addTo(rows: KvOperation[], reader: KvReader, counts: FieldCounts): Promise<void> {
     const changed: FieldCount[] = [];
     const changes: number[] = [];

@@ -2,8 +2,8 @@ import { asBuffer } from "../rows/row-keys.ts";
 
 /**
  * This file finds members of a JSON object without parsing the rest. Only the indexed fields of a document matter, and
- * it would cost four times as much to parse the whole document. The parser handles any JSON other than an object whose
- * names contain no escapes.
+ * it would cost four times as much to parse the whole document. Anything other than an object, and any object with an
+ * escape in a name, is left to JSON.parse.
  */
 
 /** `"` in ASCII. */
@@ -28,7 +28,7 @@ export interface MemberPlace {
 }
 
 /**
- * Finds the members called `names` (UTF-8 without quotes) of the object in `json` that begins at `from`, and sets
+ * Finds the members with these `names` (UTF-8 without quotes) in the object that begins at `from` in `json`, and sets
  * `places`, one for each name. If several members have the same name, the last one is used, as JSON.parse does. Returns
  * false if the JSON is not an object or contains a name with an escape, and must therefore be parsed. `json` must be
  * valid.
@@ -103,8 +103,8 @@ function endOfValue(json: Uint8Array, at: number): number {
 }
 
 /**
- * The number of bytes that are searched here before the native search is called. A call of the native search costs as
- * much as a search of this number of bytes here.
+ * The number of bytes that are searched in JavaScript before the native search is called, because the call alone costs
+ * as much as searching this many bytes.
  */
 const BYTES_BEFORE_NATIVE_SEARCH = 32;
 

@@ -31,8 +31,8 @@ interface RowCounts {
 
 /**
  * Reads every row of the index once and yields its problems: unreadable values, revisions and transactions beyond the
- * end of the index, and counters that differ from a full count. The index must not be written in the meantime. Memory
- * holds one page of rows, and two numbers for each bucket.
+ * end of the index, and counters that differ from a full count. The index must not change during the check. Keeps one
+ * page of rows, and two numbers for each bucket, in memory.
  */
 export async function* checkRows(
   reader: KvReader,
@@ -134,7 +134,7 @@ function judgeVersion(key: Uint8Array, value: Uint8Array, { txId }: IndexState):
   }
 }
 
-/** Returns whether bytes are the three parts of a key, each with its end. */
+/** Returns whether bytes consist of the three parts of a key, each followed by the byte that ends it. */
 function isStem(stem: Uint8Array): boolean {
   let ends = 0;
   for (const [at, byte] of stem.entries()) if (byte === 0x00 && stem[at + 1] !== 0xff) ends += 1;

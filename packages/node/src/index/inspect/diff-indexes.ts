@@ -34,8 +34,8 @@ const PROGRESS_EVERY = 10_000;
 
 /**
  * Yields the current documents in which `after` differs from `before`, in key order, and returns the number of equal
- * ones. Each document is read once, and one page of rows of each index is kept in memory. Neither index may be written
- * in the meantime.
+ * ones. Each document is read once, and one page of rows of each index is kept in memory. Neither index may change
+ * during the comparison.
  */
 export async function* diffIndexes(
   before: KvReader,

@@ -39,8 +39,8 @@ export function oldestEventTime({ age }: Bound, time: number): bigint {
 }
 
 /**
- * The bound for events if there is no policy. It is part of the index version. It has no age, because events may have
- * old times.
+ * The bound for events if there is no policy. It is part of the index version. It does not limit the age, because
+ * events may have old times.
  */
 export const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: Infinity };
 

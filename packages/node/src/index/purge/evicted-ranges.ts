@@ -37,7 +37,10 @@ function anyCount(): boolean {
   return true;
 }
 
-/** Returns the namespace and name, as a comparable string, of a stem or of the part of a field's row key after its number. */
+/**
+ * Returns the namespace and name, as a comparable string, of a stem, or of the part of a field row's key that follows
+ * the field's number.
+ */
 function withoutBucket(parts: Buffer): string {
   return parts.toString("latin1", partEnd(parts, 0) + 1);
 }

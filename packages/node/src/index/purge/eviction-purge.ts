@@ -11,7 +11,7 @@ import { evictedRanges } from "./evicted-ranges.ts";
 export type PurgeHeld = Exclude<KvPurged, "gone" | "named"> | "unknown";
 
 /**
- * The progress of a run. Evictions up to `txId` have been purged. `held` is the reason why the other evictions have not
+ * The progress of a run. Evictions up to `txId` have been purged. `held` is the reason why later evictions have not
  * been purged (undefined if there are none).
  */
 export interface PurgeReport {
@@ -42,17 +42,14 @@ export class EvictionPurge {
     this.#writing = writing;
   }
 
-  /**
-   * Returns the cause that blocked the last run, that is, the reason why the evictions after the last mark have not
-   * been purged yet.
-   */
+  /** Returns the reason why the last run did not purge the evictions after the last mark. */
   get held(): PurgeHeld | undefined {
     return this.#held;
   }
 
   /**
-   * Purges for about `withinMs`; the next run continues. `state` returns the current state of the index. Throws
-   * `INDEX_CORRUPT`, the errors of writes to the store, and the reason of `signal`.
+   * Purges for about `withinMs`; the next run continues where this one stopped. `state` returns the current state of
+   * the index. Throws `INDEX_CORRUPT`, the errors of writes to the store, and the reason of `signal`.
    */
   async run(
     { withinMs, signal }: Pick<KvPurging, "withinMs" | "signal">,
@@ -111,7 +108,7 @@ export class EvictionPurge {
     return stems;
   }
 
-  /** Returns the cause that blocks the purge; undefined once it is done and recorded. */
+  /** Returns the reason why the purge is blocked; undefined once the purge is done and recorded. */
   async #go(
     { txId, purge }: { txId: TxId; purge: KvPurge },
     options: KvPurging,

@@ -33,8 +33,8 @@ export function decodeListCursor(text: string): ListCursor {
 }
 
 /**
- * Throws `REQUEST_INVALID` if the log has lost the transaction at which a list began. `chains` is the index's chain value
- * at the transaction with the same id; if it is unknown, nothing is concluded.
+ * Throws `REQUEST_INVALID` if the log has lost the transaction at which a list began. `chains` is the index's chain
+ * value at the transaction with the same id; if it is unknown, the cursor is accepted.
  */
 export function requireExistingHistory({ history }: ListCursor, chains: ChainValue | undefined): void {
   if (history === undefined || chains === undefined || chains.history.startsWith(history)) return;

@@ -36,7 +36,7 @@ export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument 
   return typeof value === "string" ? textDocument(key, rowKey, value) : awaitedDocument(key, rowKey, value);
 }
 
-/** Reads a document from a store that reads only bytes. */
+/** Reads a document from a store that returns only bytes. */
 async function readBytes(reader: KvReader, rowKey: Uint8Array): Promise<string | undefined> {
   const value = await reader.get(rowKey);
   return value === undefined ? undefined : Buffer.from(value).toString("utf8");

@@ -17,7 +17,7 @@ interface Origin {
 /**
  * For each of `evictions` (keys with the transaction that evicted them), returns a transaction at or after which all
  * content removed by the eviction was written. The results are in the order of `evictions`. The index keeps no versions
- * of evicted keys, so this function scans the operations of its transactions, starting with the first. Within the
+ * of evicted keys, so this function scans the operations of all transactions, starting with the first. Within the
  * scanned range, the result is exact. Beyond it, the result may be earlier than necessary.
  */
 export async function earliestWrites(

@@ -20,7 +20,10 @@ export interface Wanted {
   readonly values: readonly string[];
 }
 
-/** Resolves the conditions to indexed fields. Throws `REQUEST_INVALID` and `NOT_READY` in the same cases as a list. */
+/**
+ * Resolves the conditions to indexed fields. Throws `REQUEST_INVALID` for a field that is not indexed or an invalid
+ * condition, and `NOT_READY` while a field is being built.
+ */
 export async function wantedFields(
   reader: KvReader,
   bucket: string,
@@ -28,7 +31,7 @@ export async function wantedFields(
   state: IndexState,
 ): Promise<Wanted> {
   checkQueries(queries);
-  // There is one array for all documents, because the search for the fields is prepared once for each array.
+  // All documents share one array, because the search for the fields is prepared once for each array.
   const indexes: FieldIndex[] = [];
   for (const { field } of queries) indexes.push(await readyIndex(reader, bucket, field, state));
   return { indexes, values: queries.map(({ value }) => value) };

@@ -30,7 +30,7 @@ import {
 } from "../rows/version-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** A query for the changes of the transactions after `after` up to `upTo`. */
+/** A query for the changes made by the transactions after `after`, up to and including `upTo`. */
 export interface ChangesQuery {
   readonly after: TxId;
   readonly upTo: TxId;
@@ -62,7 +62,7 @@ interface WantedTransaction {
 }
 
 /**
- * The number of wanted versions at which they are read together. It is small enough to stop soon after the bound, and
+ * Versions are read together once this number of them is wanted. It is small enough to stop soon after the bound, and
  * large enough to share the cost of a read.
  */
 const VERSIONS_PER_READ = 64;
@@ -101,7 +101,7 @@ export async function readChanges(reader: KvReader, query: ChangesQuery): Promis
   return { transactions, upTo, txTime, bytes };
 }
 
-/** Returns the earliest transaction after which the index has all changes (of `bucket`). */
+/** Returns the earliest transaction after which the index has all changes, in `bucket` if it is given. */
 export async function changesFloor(
   reader: KvReader,
   { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
@@ -157,8 +157,8 @@ async function* wantedTransactions(
 }
 
 /**
- * Reads the documents that expired with these transactions, regardless of the outcomes. Their number is bounded for
- * each transaction.
+ * Reads the documents that expired with these transactions, whether they committed or not. The number of documents that
+ * expire with one transaction is bounded.
  */
 async function expiredWithin(
   reader: KvReader,
@@ -213,7 +213,7 @@ async function readVersions(
       const value = values[at];
       at += 1;
       if (value === undefined) continue;
-      // A document that expires with the transaction that wrote it is reported only as deleted.
+      // The version of a put always has a document, because no document expires in the transaction that writes it.
       const { json } = op === "put" && value !== EVICTED ? decodeVersion(value) : NO_DOCUMENT;
       if (op === "put" && json === undefined) continue;
       const place = { op, bucket, ...splitKey(key), revision: txId };
@@ -230,9 +230,9 @@ async function readVersions(
 const EVICTED = "evicted";
 
 /**
- * Returns, for each operation, the version or eviction by which it took effect, if it took effect and has not been
- * evicted since. Superseded versions are looked up first, because their keys contain the revision, so no read is
- * wasted.
+ * Returns, for each operation, the version that it wrote or its eviction; undefined if it had no effect or if its
+ * version has been evicted since. Superseded versions are looked up first: their keys contain the revision, so only the
+ * right version can be found.
  */
 async function effects(
   reader: KvReader,

@@ -5,8 +5,8 @@ import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
 /** The number of bytes in a SHA-256. */
 export const CHAIN_BYTES = 32;
 /**
- * The number of bytes that a message adds to the history chain. They are its payload mark, with the last 8 bytes XORed
- * with its time.
+ * The number of bytes that a message adds to the history chain. They are a mark of its payload (`writePayloadMark`),
+ * whose last 8 bytes are XORed with the message's time.
  */
 export const IDENTITY_BYTES = 12;
 /**

@@ -27,14 +27,17 @@ export function fieldValuePrefix(index: number, value: string): Buffer {
   return fieldKey(ROW.field, index, Buffer.concat([escape(value), Buffer.from([END])]));
 }
 
-/** Returns the key of the row for a document, given by its row key, that has the value of `prefix` ({@link fieldValuePrefix}). */
+/**
+ * Returns the key of the row that records that a document (`rowKey`) has a value (`prefix`, from {@link
+ * fieldValuePrefix}).
+ */
 export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: string): Buffer {
-  // This omits the kind, the bucket (whose characters are one byte each) and its end, which the indexed field's number
-  // implies.
+  // This skips the kind, the bucket (whose characters are one byte each) and the byte that ends it. The indexed field's
+  // number implies the bucket.
   const from = bucket.length + 2;
   const key = Buffer.allocUnsafe(prefix.length + rowKey.length - from);
   key.set(prefix);
-  // Copying this few bytes is faster than creating a view of them.
+  // Copying so few bytes is faster than creating a view of them.
   for (let at = from; at < rowKey.length; at++) key[prefix.length + at - from] = rowKey[at] ?? 0;
   return key;
 }

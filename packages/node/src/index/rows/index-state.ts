@@ -73,7 +73,7 @@ export function emptyState(identity: LogIdentity): IndexState {
     log: { id: identity.id, name: identity.name, offset },
     txId: offset,
     time: 0,
-    // This is not the hash of a message, because an empty index has no anchor (see `lastKnown`).
+    // This is a placeholder rather than a hash, because an empty index has no anchor (see `lastKnown`).
     sha256: "0".repeat(64),
     documents: 0,
   };
@@ -89,8 +89,8 @@ export function logOffset({ birth }: LogIdentity, state: IndexState): number {
 
 /**
  * Returns the anchor of the last message held by an index that agrees with the log. Undefined if the index holds none,
- * because it is empty, or because it ends where this log continues the index's own log. In both cases it needs this log
- * starting with the birth record.
+ * because it is empty, or because it ends where this log continues the index's own log. In both cases, the index needs
+ * all of this log, starting with the birth record.
  */
 export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | undefined {
   const position = statePosition(state);
@@ -106,7 +106,7 @@ export const FIRST_TX_ID: TxId = 1;
 
 /**
  * Encodes the state row's value: JSON whose last member is a checksum over the row's key and the JSON without this
- * member. Versions of Cairn without checksums can thus read the version that wrote the state.
+ * member. Versions of Cairn without checksums can thus still read which version wrote the state.
  */
 export function encodeState(state: IndexState): Uint8Array {
   const json = Buffer.from(JSON.stringify(state), "utf8");
@@ -140,7 +140,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   const json = Buffer.concat([bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM_BYTES)), CLOSING]);
   const isWhole = checksumMember(json).equals(bytes.subarray(json.length - 1));
   const text = bytes.toString("utf8");
-  // Versions before 4 had no checksum.
+  // States of index versions before 4 have no checksum.
   if (!isWhole && text.includes(CHECKSUM_NAME))
     throw unusableIndex("its state row does not match its checksum");
   const { version } = parse(VersionSchema, text);

@@ -7,8 +7,8 @@ import { unusableIndex } from "./unusable-index.ts";
 
 /**
  * A mark of purged evictions. Since `at` (ms since 1970), the files of this index have contained no content that was
- * evicted by transactions up to `txId`. With `named`, a value of an indexed field may remain in a file that is replaced
- * when the index is next opened, and that is not part of copies of the index.
+ * evicted by transactions up to `txId`. With `named`, a value of an indexed field may remain in a file that is not part
+ * of copies of the index and is replaced when the index is next opened.
  */
 export interface PurgeMark {
   readonly txId: TxId;
@@ -51,7 +51,10 @@ export function evictionsAfter(txId: TxId): { gte: Buffer; lt: Buffer } {
   return { gte: evictionRowKey(txId + 1, NO_STEM), lt: rowsOfKind(ROW.eviction).lt };
 }
 
-/** Returns the last transaction up to which evictions are purged from the files of an index that ends at `txId`; 0 if none are. */
+/**
+ * Returns the last transaction up to which evictions have been purged from the files of an index that ends at `txId`; 0
+ * if none have been.
+ */
 export async function purgedUpTo(reader: KvReader, txId: TxId): Promise<TxId> {
   const last = (await readPurgeMarks(reader)).at(-1)?.txId ?? 0;
   for await (const rows of reader.range({ ...evictionsAfter(last), limit: 1 }))

@@ -20,7 +20,10 @@ export const SUM_BYTES = 4;
 /** The maximum size of a row that is copied to be summed; larger rows are summed without a copy. */
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
-/** The offset of the key in the buffer. A value follows without its checksum, which the end of the key overwrites. */
+/**
+ * The offset of the key in the buffer. A version's value is copied first, so that the end of the key overwrites the
+ * value's own checksum.
+ */
 const KEY_AT = 8;
 /**
  * Views of the buffer by their length. They are cached, because creating a view costs a seventh of the time of a
@@ -87,7 +90,8 @@ export function sealed(key: Uint8Array, content: Uint8Array = EMPTY): Buffer {
 const EMPTY = new Uint8Array(0);
 
 /**
- * Allocates a value to be filled after its first {@link SUM_BYTES} and then sealed, which avoids copying content of several parts twice.
+ * Allocates a value to be filled after its first {@link SUM_BYTES} and then sealed. Content that consists of several
+ * parts is thus copied only once.
  */
 export function sealable(length: number): Buffer {
   return Buffer.allocUnsafe(SUM_BYTES + length);

@@ -34,7 +34,7 @@ export type RowKind = (typeof ROW)[keyof typeof ROW];
 
 /** The byte that ends a part of a key. */
 export const END = 0x00;
-/** The byte that follows {@link END} if the latter belongs to the part. */
+/** The byte that follows a 0x00 inside a part. */
 export const ESCAPED = 0xff;
 /** The number of bytes of a tx-id, a time or a count. */
 export const ID_BYTES = 8;
@@ -97,7 +97,7 @@ export function versionStem(versionKey: Uint8Array): Buffer {
   return asBuffer(versionKey).subarray(1, versionKey.length - ID_BYTES);
 }
 
-/** Returns the row key of a transaction in a kind whose keys are a tx-id alone. */
+/** Returns the row key of a transaction in a kind whose keys consist of a tx-id alone. */
 export function txRowKey(kind: TxRowKind, txId: TxId): Buffer {
   const key = Buffer.allocUnsafe(1 + ID_BYTES);
   key[0] = kind;
@@ -105,7 +105,7 @@ export function txRowKey(kind: TxRowKind, txId: TxId): Buffer {
   return key;
 }
 
-/** The kinds whose keys are a tx-id alone. */
+/** The kinds whose keys consist of a tx-id alone. */
 export type TxRowKind = Extract<
   RowKind,
   typeof ROW.transaction | typeof ROW.submissionOrder | typeof ROW.link | typeof ROW.chainEntries
@@ -121,7 +121,7 @@ export function rowTxId(key: Uint8Array): TxId {
   return readId(key, 1);
 }
 
-/** Returns the row key of the eviction of a key by `txId`. */
+/** Returns the key of the row that records the eviction of a key by `txId`. */
 export function evictionRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.eviction, txId, rowKey);
 }
@@ -147,7 +147,7 @@ function numberedStemKey(kind: RowKind, number: number, rowKey: Uint8Array): Buf
   return key;
 }
 
-/** Returns the number (a tx-id or a time) and the stem in an eviction, expired or due row's key. */
+/** Returns the number (a tx-id or a time) and the stem in the key of an eviction, expired or due row. */
 export function parseNumberedStem(key: Uint8Array): { number: number; stem: Buffer } {
   return { number: readId(key, 1), stem: asBuffer(key).subarray(1 + ID_BYTES) };
 }
@@ -188,7 +188,7 @@ export function eventRowOrigin(key: Uint8Array): { txId: TxId; place: number } {
   return { txId: readId(key, 1 + ID_BYTES), place: asBuffer(key).readUInt32BE(1 + ID_BYTES + ID_BYTES) };
 }
 
-/** Converts a transaction's time (ms) to the nanoseconds of events. */
+/** Converts a transaction's time (ms) to nanoseconds, the unit of event times. */
 export function nanoseconds(time: number): bigint {
   return BigInt(time) * NS_PER_MS;
 }

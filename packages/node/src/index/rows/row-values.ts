@@ -8,17 +8,17 @@ import { readId, writeId } from "./row-keys.ts";
  * (row-checksum.ts).
  */
 
-/** Encodes a row's value that is one number. */
+/** Encodes a row's value that consists of one number. */
 export function encodeNumber(key: Uint8Array, number: number): Buffer {
   return sealed(key, numbers(number));
 }
 
-/** Decodes a row's value that is one number. */
+/** Decodes a row's value that consists of one number. */
 export function decodeNumber(key: Uint8Array, value: Uint8Array): number {
   return readId(unsealed(key, value), 0);
 }
 
-/** Decodes UTF-8. The bytes are nearly always ASCII, and a copy takes a tenth of the time of decoding. */
+/** Decodes UTF-8. The bytes are nearly always ASCII, which is copied in a tenth of the time that decoding takes. */
 export function textOf(bytes: Buffer, start: number): string {
   return bytes.toString(isAscii(bytes.subarray(start)) ? "latin1" : "utf8", start);
 }

@@ -7,8 +7,8 @@ import { textOf } from "./row-values.ts";
 /**
  * Document, tombstone and version rows have the same value, so that a superseded version moves unchanged to its own
  * row: a checksum over the stem and the rest of the value (5 bytes), flags (1), revision (8), transaction time (8, ms
- * since 1970), then the document's JSON. Numbers use 7 bits of each byte, so that the whole value is UTF-8, and it
- * costs a third less to read it as a string than to decode bytes.
+ * since 1970), then the document's JSON. Numbers use 7 bits of each byte, so that the whole value is UTF-8. Reading it
+ * as a string costs a third less than decoding bytes.
  */
 
 declare const CHECKED: unique symbol;
@@ -61,13 +61,13 @@ export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined
 /** Returns whether a value is the one written to the row. */
 export function isVersionOf(rowKey: Uint8Array, value: Uint8Array): boolean {
   if (value.length < VERSION_HEAD || storedSum(value) !== versionChecksum(rowKey, value)) return false;
-  // The checksum does not cover the kind, nor a superseded version's revision.
+  // The checksum covers neither the kind of the row nor the revision in a version row's key.
   const kind = rowKey[0];
   if (kind === ROW.version) return readTextNumber(value, REVISION_AT) === versionRevision(rowKey);
   return (kind === ROW.tombstone) === (value[FLAGS_AT] === DELETED);
 }
 
-/** Reads a key's newest version: its document, or the deletion with which its history ends. */
+/** Reads a key's newest version: its document or, if the key was deleted, the deletion. */
 export async function readNewest(reader: KvReader, rowKey: Uint8Array): Promise<VersionValue | undefined> {
   const tombstoneKey = asKind(rowKey, ROW.tombstone);
   const [document, tombstone] = await reader.getMany([rowKey, tombstoneKey]);
