@@ -10,7 +10,7 @@ import { followHistory } from "./follow-history.ts";
 interface FoldOptions {
   readonly index: IndexStore;
   readonly log: LogHistory;
-  /** The identity of the log, with which the index agrees. */
+  /** The identity of the log. The index agrees with this log. */
   readonly identity: LogIdentity;
   /** The last transaction to apply. The log, or a log that it continues, contains it. */
   readonly upTo: TxId;

@@ -14,7 +14,7 @@ import { followHistory } from "./follow-history.ts";
 /** Options for {@link indexLog}. */
 interface IndexLogOptions {
   readonly index: IndexStore;
-  /** The identity of the log, with which the index agrees. */
+  /** The identity of the log. The index agrees with this log. */
   readonly identity: LogIdentity;
   readonly log: LogHistory;
   readonly logger: Logger;

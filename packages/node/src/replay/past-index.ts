@@ -80,7 +80,7 @@ export async function buildPast(options: PastBuild): Promise<PastIndex> {
 }
 
 /**
- * Moves a built index to `target` on the same file system and flushes it. `target` must be an empty folder or not
+ * Moves a built index to `target` on the same file system and flushes it. `target` must be an empty folder, or must not
  * exist.
  */
 export async function placePast({ live }: PastIndex, target: string): Promise<void> {

@@ -38,16 +38,16 @@ export interface PastPlan {
   /** The last transaction of the index. */
   readonly txId: TxId;
   /**
-   * True if that is the requested transaction. If it is not, the transactions in between can be read neither from a
+   * True if `txId` is the requested transaction. If not, the transactions between the two can be read neither from a
    * backup nor from the log.
    */
   readonly exact: boolean;
   /** The checkpoint with which to begin; undefined if the index begins empty. */
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: TxId } | undefined;
-  /** The source of the transactions after it; undefined if there are none, or if none can be read. */
+  /** The source of the transactions after the checkpoint; undefined if there are none, or if none can be read. */
   readonly history: LogHistory | undefined;
   readonly source: "log" | "backup" | undefined;
-  /** The number and the size of the backup's segments that are read. */
+  /** The number and the total size of the backup's segments that are read. */
   readonly segments: { readonly count: number; readonly bytes: number };
   /** The last known transaction, in the log, its backup or a checkpoint. */
   readonly known: TxId;
@@ -76,8 +76,8 @@ const NONE = { count: 0, bytes: 0 };
 
 /**
  * Plans how to build an index that ends at a point in a log's history: from the newest checkpoint at or before it, and
- * the log or its backup. If nothing leads exactly to the point, the plan leads to the nearest reachable point before
- * it. Throws `CHECKPOINT_NOT_FOUND` if there is none. Also throws the errors of logs and stores.
+ * the log or its backup. If the point cannot be reached exactly, the plan leads to the nearest reachable point before
+ * it. Throws `CHECKPOINT_NOT_FOUND` if no such point can be reached. Also throws the errors of logs and stores.
  */
 export async function planPast(options: PastOptions): Promise<PastPlan> {
   const { logId, at, kvFormat } = options;
@@ -117,8 +117,8 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
 }
 
 /**
- * Plans to read the log or its backup up to the requested point or the nearest one before it; undefined if nothing
- * leads to either.
+ * Plans to read the log or its backup up to the requested point or the nearest reachable one before it; undefined if
+ * there is none.
  */
 async function planReading(
   readable: Readable,
@@ -181,7 +181,8 @@ async function findReadable(
 }
 
 /**
- * Returns the number and the size of the segments that are read, including those of the logs that this one continues.
+ * Returns the number and the total size of the segments that are read, including those of the logs that this one
+ * continues.
  */
 async function segmentsRead(
   { backup, history, identity }: Readable,
@@ -231,7 +232,8 @@ async function pointIn(
   if (state === undefined) return undefined;
   const begin = state.txId;
   let { txId } = state;
-  // A transaction's time is the latest of all messages up to it, so the first later message is decisive.
+  // A transaction's time is the latest time of any message up to it, so the first message after the requested time ends
+  // the search.
   if (txId < last) {
     const offset = logOffset(identity, state);
     reading: for await (const messages of followHistory(history, identity, state, {
@@ -255,14 +257,17 @@ async function pointIn(
 
 /** Returns the last readable transaction up to `txId`; undefined if there is none. */
 function nearestIn({ covered, backup }: Readable, txId: TxId): TxId | undefined {
-  // Earlier logs may lead to the transaction.
+  // The backup of an earlier log may hold the transaction.
   if (backup !== undefined && txId <= backup.offset) return txId;
   const run = covered.findLast(({ first }) => first <= txId);
-  // An index that ends there may contain the transactions before the first run.
+  // A checkpoint may end before the first run, at or before the transaction.
   return run === undefined ? txId : Math.min(run.last, txId);
 }
 
-/** Returns the beginning of an index that ends at `txId`; undefined if nothing leads there. */
+/**
+ * Returns the checkpoint from which an index that ends at `txId` can be built (none if the index can begin empty);
+ * undefined if the index cannot be built.
+ */
 async function basisOf(
   readable: Readable,
   checkpoints: readonly StoredCheckpoint[],

@@ -31,7 +31,9 @@ interface LogRebuildOptions {
    */
   readonly directory: IndexDirectory;
   readonly signal: AbortSignal;
-  /** Called with the last applied transaction, and the log's last one when the rebuild began. */
+  /**
+   * Called with the last applied transaction, and with the last transaction that the log held when the rebuild began.
+   */
   readonly onProgress?: (done: number, total: number) => void;
   readonly onLogState?: (state: LogState) => void;
 }
@@ -45,7 +47,7 @@ interface LogRebuild {
 
 /**
  * Builds an index of this version from its log alone, starting with the first message. Throws the errors of reading the
- * log. However it ends, the next rebuild continues from its result.
+ * log. However a rebuild ends, the next one continues from its result.
  */
 export async function rebuildFromLog(options: LogRebuildOptions): Promise<LogRebuild> {
   const { log, identity, signal, onProgress, onLogState } = options;
@@ -56,7 +58,7 @@ export async function rebuildFromLog(options: LogRebuildOptions): Promise<LogReb
     onProgress?.(index.state.txId, upTo);
     const onApplied = (): void => onProgress?.(index.state.txId, upTo);
     await foldLog({ index, log, identity, upTo, signal, onApplied, onLogState });
-    // Otherwise each node that restores the index would have to build the fields before becoming ready.
+    // Otherwise, each node that restores the index would have to build the fields before it is ready.
     while (!signal.aborted && (await index.buildFields()));
     signal.throwIfAborted();
     return { index, resumedAt };

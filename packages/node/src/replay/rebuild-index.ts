@@ -55,7 +55,7 @@ export interface RebuiltIndex {
 
 /**
  * Builds an index that ends at a transaction. It is built from the log alone if the log is complete, and otherwise from
- * the newest checkpoint at or before the transaction and the rest of the log. Memory is bounded, and there is no time
+ * the newest checkpoint at or before the transaction and the messages after it. Memory is bounded, and there is no time
  * limit. Throws `LOG_TRIMMED` if neither the log nor a checkpoint has the beginning, `LOG_REGRESSED` if the log ends
  * earlier, and the errors of logs and stores.
  */

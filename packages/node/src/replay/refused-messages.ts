@@ -4,7 +4,7 @@ import type { AppliedCounts } from "../index/index-store.ts";
 const MIN_INTERVAL_MS = 60_000;
 
 /**
- * Logs the number of messages that were ignored because they are damaged or because no node wrote them for this log.
+ * Logs the number of messages that were ignored because they were damaged or because no node wrote them for this log.
  * The first one is logged immediately, and further ones at most once a minute.
  */
 export class RefusedMessageNotices {

@@ -1,8 +1,8 @@
 import type { TxId } from "@cairn/client";
 
 /**
- * The rate that is assumed until a replay has been measured, in transactions per millisecond. It is less than half of
- * the bench's result on two cores.
+ * The rate assumed until a replay has been measured, in transactions per millisecond. It is less than half of what the
+ * benchmark measures on two cores.
  */
 const DEFAULT_PER_MS = 50;
 /**

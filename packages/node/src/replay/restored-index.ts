@@ -64,7 +64,7 @@ const PAGE = 100;
 
 /**
  * Restores the index as of a point in its log's history from a store of checkpoints and log backups, and opens it.
- * Neither a node nor the log is required. Throws `CHECKPOINT_NOT_FOUND` if nothing leads to the point or the
+ * Neither a node nor the log is required. Throws `CHECKPOINT_NOT_FOUND` if the point cannot be reached or the
  * transaction is beyond everything in the store, and `CONFLICT` if `dir` is not empty or the store contains several
  * logs. Also throws the errors of checkpoints, segments and stores.
  */
