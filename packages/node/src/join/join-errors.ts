@@ -11,8 +11,8 @@ type Join = NodeStatus["join"];
 
 /**
  * Returns the error for a log that had transactions but is now missing or, if `isThere` is true, empty. `evidence` is a
- * clause which shows that it had some. `lost` describes what remains of the log in the stores, or is the error that
- * makes this unknown.
+ * clause that shows that it had transactions. `lost` describes what remains of the log in the stores; if they could not
+ * be read, it is the error.
  */
 export function emptyLog(
   { name, location }: Pick<TxLog, "name" | "location">,
@@ -93,8 +93,7 @@ export function foreignIndex(
     );
   }
   const where = txId === last ? "in a different history" : `at transaction ${txId}`;
-  // This case is treated like a log that has lost its end, although this log was created on purpose to continue that
-  // history.
+  // For this index, a log that continues from an earlier transaction is the same as a log that has lost its end.
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends ${where}.`,
@@ -106,7 +105,7 @@ export function foreignIndex(
   );
 }
 
-/** Returns the error for a log that continues another one although no checkpoint leads to its beginning. */
+/** Returns the error for a log that continues another one, if no checkpoint leads to its beginning. */
 export function nothingToContinue(
   { name }: LogIdentity,
   { log, anchor }: NonNullable<BirthRecord["continues"]>,
@@ -126,7 +125,7 @@ export function nothingToContinue(
 
 /**
  * Returns the error for a log whose beginning was removed and is not in any usable checkpoint. The message names the
- * checkpoint that last contained it.
+ * newest unusable checkpoint of the log, if one was found.
  */
 export function nothingToRestore(
   { name, bounds }: LogIdentity,

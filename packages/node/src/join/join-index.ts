@@ -94,7 +94,8 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
 /**
  * Returns whether an unusable index may be the only one that holds some transactions. An index of another version
  * cannot be read, so this is assumed if the log was trimmed. If there is no log, the index is evidence that one
- * existed, and stays in place until an operator decides.
+ * existed. Unless the configuration allows a rebuild, this function then throws, so that the index stays in place until
+ * an operator decides.
  */
 async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError): Promise<boolean> {
   if (unusable.code !== "INDEX_VERSION") return false;
@@ -238,8 +239,8 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
   if (birth === undefined) {
-    // This is checked only here, because if a checkpoint contains the earlier messages, a client of the first version
-    // published such a message to a log of this version.
+    // The check takes place only here. If a checkpoint does contain the earlier messages, this version wrote the log,
+    // and a client of the first version merely published to it.
     const oldest = await log.fetch(bounds.first);
     if (oldest !== undefined && isOfFirstVersion(oldest.payload)) throw ofFirstVersion(log.name);
     throw nothingToRestore(identity, context.report, restoreStores(system));

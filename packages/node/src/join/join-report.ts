@@ -18,7 +18,7 @@ export class JoinReport {
   damaged: readonly string[] = [];
   movedAside: MovedAside[] = [];
   /**
-   * The warning that the log is empty although all checkpoints in the stores are of another log, which may be the
+   * The warning that the log is empty, while all checkpoints in the stores belong to another log, which may be the
    * intended one.
    */
   wrongLog: CairnError | undefined;
@@ -33,7 +33,7 @@ export class JoinReport {
     this.#now = now;
   }
 
-  /** Returns the join part of /status. */
+  /** Returns the `join` part of /status. */
   get join(): Join {
     const { restoredFrom, skipped, movedAside, orphans, replayed, readyAfterMs } = this;
     return {
@@ -46,7 +46,7 @@ export class JoinReport {
     };
   }
 
-  /** Sets the progress to `done` of `total` units. The rate is measured from the first call with a unit. */
+  /** Sets the progress to `done` of `total` units. The rate is measured from the first call with this unit. */
   advance(unit: Progress["unit"], done: number, total: number): void {
     if (this.#progress?.unit !== unit || done < this.#progress.done) {
       this.#progress = { unit, done, total, since: this.#now(), from: done };
@@ -75,7 +75,7 @@ export class JoinReport {
     this.#progress = undefined;
   }
 
-  /** Returns the progress part of /status. `etaMs` is an estimate from the rate so far. */
+  /** Returns the `progress` part of /status. `etaMs` is an estimate from the rate so far. */
   get progress(): Progress | null {
     if (this.#progress === undefined) return null;
     const { unit, done, total, since, from } = this.#progress;

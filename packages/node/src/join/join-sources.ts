@@ -2,7 +2,7 @@ import { backoffMs, CHECKPOINT_PREFIX, type CheckpointStore, systemClock } from 
 import { isCairnError } from "@cairn/kv";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** The pauses between checks. Each check lists every store once. */
+/** The pauses between checks, which grow because each check lists every store. */
 const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
 
 /**
@@ -18,7 +18,10 @@ export class JoinSources {
     this.#log = log;
   }
 
-  /** Resolves when the log, its first message, the segments of its backup or the checkpoints in `stores` differ from the last time, or when `signal` is aborted. */
+  /**
+   * Resolves when the log, its first message, the segments of its backup or the checkpoints in `stores` have changed
+   * since the last check, or when `signal` is aborted.
+   */
   async changed(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<void> {
     for (let looks = 0; await systemClock.wait(backoffMs(looks, PAUSES), signal); looks += 1) {
       const found = await this.#look(stores);

@@ -13,7 +13,7 @@ import type { LogMessage, TxLog } from "../log/tx-log.ts";
 
 /**
  * Returns the last transaction that an index and the log have in common. Later transactions of the index are orphans.
- * Undefined if that cannot be determined, because the log is not the index's own and does not continue it.
+ * Undefined if that cannot be determined, because the log is not the index's own log and does not continue that log.
  * Transactions that the log has trimmed count as common.
  */
 export async function lastShared(
@@ -58,8 +58,8 @@ export async function heldTransactions(
 }
 
 /**
- * Compares the newest comparable transaction of a range with the log, and returns it if they differ. Rows of aborted
- * transactions and duplicates do not identify their message.
+ * Compares the newest comparable transaction in a range with the log, and returns its id if the two differ. Rows of
+ * aborted transactions and duplicates do not identify their message.
  */
 async function newestDifference(
   kv: KvReader,

@@ -8,18 +8,18 @@ import { readLogIdentity } from "../log/log-identity.ts";
 /** A log that no longer exists, and what remains of it in stores: a checkpoint, a backup, or both. */
 export interface LostLog {
   readonly id: string;
-  /** Its newest checkpoint. `store` is the location. */
+  /** The log's newest checkpoint. `store` is the store's location. */
   readonly checkpoint?: { readonly name: string; readonly txId: TxId; readonly store: string };
-  /** The end of its backup, if that is beyond the checkpoint. */
+  /** The end of the log's backup, if it is beyond the checkpoint. */
   readonly backup?: { readonly txId: TxId; readonly store: string };
   /** When the log was begun (ms since 1970), if its backup shows that it continues another one. */
   readonly recoveredAt?: number;
 }
 
 /**
- * Returns the log with this name, and an id other than `exceptId`, whose remains in the stores reach furthest. A log
- * that another log in the stores continues is ignored; of several recovered logs, perhaps continued from different
- * points, the last one begun counts. Throws the errors of the stores.
+ * Returns the log with this name (but not the id `exceptId`) whose remains in the stores reach furthest. A log that
+ * another log in the stores continues is ignored. Between two recovered logs, the one begun later counts, even if the
+ * other reaches further. Throws the errors of the stores.
  */
 export async function findLostLog(
   stores: readonly CheckpointStore[],
@@ -59,7 +59,7 @@ function isNewer(one: LostLog, other: LostLog): boolean {
     : lastOf(one) > lastOf(other);
 }
 
-/** Returns the last transaction of a lost log that a store holds. */
+/** Returns the last transaction that the stores hold of a lost log. */
 export function lastOf({ checkpoint, backup }: LostLog): TxId {
   return backup?.txId ?? checkpoint?.txId ?? 0;
 }

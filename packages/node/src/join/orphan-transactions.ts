@@ -154,7 +154,7 @@ async function documentOf(
 }
 
 /**
- * Derives an id from the content, so that all nodes and backups with the same orphan derive the same id, even if their
+ * Derives an id from the content, so that all nodes and backups with the same orphan derive the same id, even if an
  * index ends in a later log that continues the orphan's log.
  */
 function contentId({ txId, time }: Origin, ops: string): string {

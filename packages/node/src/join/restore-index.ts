@@ -35,7 +35,7 @@ export interface RestoreContext {
   readonly distrusted: ReadonlySet<string>;
 }
 
-/** The maximum time for which joining waits until damaged checkpoints are marked. */
+/** The maximum time that joining waits for damaged checkpoints to be marked. */
 const MARK_MS = 5_000;
 
 /** A local index that a restored index replaces. */
@@ -113,7 +113,8 @@ async function restoreFromStores(
   }));
   report.damaged = damaged;
   if (checkpointer !== undefined) {
-    // If indexes restored from a checkpoint turned out to be damaged later, this node's disk may be at fault.
+    // A checkpoint whose restored indexes turned out to be damaged later is not marked, because this node's disk may be
+    // at fault.
     const found = damaged.filter((name) => !context.distrusted.has(name));
     await withTimeout(tryMarkDamaged(checkpointer.store, found, system.nodeId), MARK_MS);
   }

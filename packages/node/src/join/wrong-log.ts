@@ -40,8 +40,8 @@ function mayBeMistaken(identity: LogIdentity): boolean {
 }
 
 /**
- * Throws the error for an empty log if a misconfigured node may have begun the log although the stores hold one of this
- * name.
+ * Throws the error for an empty log if a misconfigured node may have begun the log although the stores hold the remains
+ * of another log of this name.
  */
 export async function requireNoLostLog(context: WrongLogContext, identity: LogIdentity): Promise<void> {
   const { log, system } = context;
