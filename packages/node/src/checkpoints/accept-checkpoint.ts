@@ -11,7 +11,7 @@ import { checkAnchor } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** Returns true if this node can read the checkpoint and the log continues it. Otherwise returns the reason. */
+/** Returns true if this node can read the checkpoint and the log continues it. Otherwise, returns the reason. */
 export async function acceptManifest(
   manifest: Manifest,
   kvFormat: string,
@@ -32,8 +32,8 @@ export async function acceptManifest(
 }
 
 /**
- * Judges a checkpoint of another log. This log must continue it, either at its end or, with transactions from a backup,
- * at a later point.
+ * Returns true if this log continues the log of the checkpoint, either from the checkpoint's end or, with transactions
+ * from a backup, from a later point. Otherwise, returns the reason for rejecting the checkpoint.
  */
 async function judgeOfEarlier(
   manifest: Manifest,
@@ -114,8 +114,8 @@ function claimedState({
 }
 
 /**
- * Returns the state of an index in the form of a manifest. It includes the chains at the transactions `others` as well.
- * Throws `INDEX_CORRUPT` if the chains do not match the state.
+ * Returns the state of an index in the form of a manifest, including the chains at the transactions `others`. Throws
+ * `INDEX_CORRUPT` if the chains do not match the state.
  */
 export async function capturedState(
   reader: KvReader,

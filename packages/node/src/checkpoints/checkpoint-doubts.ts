@@ -1,7 +1,7 @@
 /**
- * A node's doubts about checkpoints, which it keeps until its process ends. They concern the checkpoints that it no
- * longer restores, because their index was damaged twice (the disk may have been at fault the first time), and those in
- * its store that do not count as saved.
+ * The checkpoints that a node doubts until its process ends. It no longer restores those from which it twice restored
+ * an index that turned out to be damaged (the first time, the disk may have been at fault). Damaged ones in its own
+ * store do not count as saved.
  */
 export class CheckpointDoubts {
   /** The names of checkpoints that are no longer restored. */

@@ -3,7 +3,7 @@ import type { NodeStatus, VerifiedSummary } from "@cairn/client";
 import type { LastResults } from "../observe/last-results.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** The sources of the checkpoints part of /status. */
+/** The sources of the `checkpoints` part of /status. */
 export interface CheckpointParts {
   readonly checkpointer?: Checkpointer | undefined;
   readonly upkeep: { readonly lastVerified: VerifiedSummary | null } | undefined;
@@ -24,7 +24,7 @@ const NOTHING_KNOWN: CheckpointerStatus = {
   lastFailure: null,
 };
 
-/** Returns the checkpoints part of /status. */
+/** Returns the `checkpoints` part of /status. */
 export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpoints"] {
   const { checkpointer, upkeep, report, observation } = parts;
   const { lastResults } = observation;

@@ -46,8 +46,8 @@ export async function closeStores(system: RestoringSystem): Promise<void> {
 }
 
 /**
- * Returns whether a store is the one to which the node saves. The node never writes to other stores of `restore-from` (a mirror, another
- * region).
+ * Returns whether a store is the one to which the node saves checkpoints. The node never writes to other stores of
+ * `restore-from` (a mirror, another region).
  */
 export function isOwnStore({
   checkpointer,

@@ -3,7 +3,9 @@ import type { Logger } from "pino";
 import { checkpointSummary } from "./checkpoint-summary.ts";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 
-/** Returns a listener that reports a checkpointer's events as tasks of its node, and logs its warnings. */
+/**
+ * Returns a listener that reports a checkpointer's events as tasks of the node and logs the checkpointer's warnings.
+ */
 export function checkpointerListener(
   events: EventDispatcher,
   logger: Logger,

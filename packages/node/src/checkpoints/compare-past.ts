@@ -18,8 +18,8 @@ export interface OtherPast {
 }
 
 /**
- * A difference between another history and this node's history. `settled` means that this node's index has already been
- * proved right at that transaction.
+ * A difference between another history and this node's history. `settled` means that this node's index has been proved
+ * right at the transaction where they differ.
  */
 export interface PastDifference {
   readonly error: CairnError;
@@ -35,9 +35,10 @@ export type ComparePast = (other: OtherPast) => Promise<PastDifference | undefin
 type Agrees = NonNullable<CheckpointSource["agrees"]>;
 
 /**
- * Returns a check of whether a checkpoint agrees with the log and has the same history as the node's index. Until it is
- * settled which of the two is right, the check throws an error for the difference, so that the checkpoint does not
- * count as the newest one and no checkpoint is saved. A checkpoint that is found to be wrong counts as damaged.
+ * Returns a function that checks whether a checkpoint agrees with the log and has the same history as the node's index.
+ * If the histories differ and it is not settled which is right, the function throws the error, so that the checkpoint
+ * does not count as the newest one and no checkpoint is saved. A checkpoint that is found to be wrong counts as
+ * damaged.
  */
 export function hasSamePast(
   agreesWithLog: Agrees,

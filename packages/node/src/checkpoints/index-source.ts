@@ -27,7 +27,7 @@ export function indexSource(
     format: { index: INDEX_VERSION, kv: provider.format },
     agrees: async ({ anchor, log: { offset } }) => {
       const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
-      // A checkpoint that ends before the log's beginning is older, but does not belong to another history.
+      // A checkpoint that ends before the log's first message may still belong to the same history.
       return problem === undefined || problem.code === "LOG_TRIMMED";
     },
     position: () => {
@@ -49,7 +49,7 @@ export function indexSource(
   };
 }
 
-/** Reads the state from the copy itself, because the live index has advanced in the meantime. */
+/** Reads the state from the copy itself, because the live index may have advanced since the capture. */
 async function readCaptured(
   provider: KvProvider,
   dir: string,

@@ -5,12 +5,13 @@ import type { TxLog } from "../log/tx-log.ts";
 
 type ReplayTime = NonNullable<CheckpointSource["replayTimeMs"]>;
 
-/** The log combined with its backup, and the warnings about the log itself. */
+/** `fetch` reads the log combined with its backup; `inspect` returns the warnings about the log itself. */
 type Readable = Pick<TxLog, "fetch"> & Required<Pick<TxLog, "inspect">>;
 
 /**
  * Returns an estimate of the time that a joining node would need to replay from a checkpoint to the current position of
- * `index`; undefined unless every node could do this. `timeFor` returns the time for a number of transactions (ms).
+ * `index`; undefined if some nodes might not be able to replay. `timeFor` returns the time for a number of transactions
+ * (ms).
  */
 export function replayTime(
   index: Pick<IndexStore, "state">,

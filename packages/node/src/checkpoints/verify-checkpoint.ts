@@ -35,7 +35,7 @@ export interface VerifyOptions {
   readonly stagingDir: string;
   /** The id of this node, for the reservation and the mark. */
   readonly node: string;
-  /** If present, the log with which the last message of the checkpoint is compared first. */
+  /** If present, the last message of the checkpoint is first compared with this log. */
   readonly log?: TxLog | undefined;
   readonly onProgress?: (progress: RestoreProgress) => void;
   readonly signal?: AbortSignal;
