@@ -8,7 +8,7 @@ import type { PeerChannel } from "../log/peer-channel.ts";
 import { askCompare } from "./ask-cluster.ts";
 import type { PeerChains } from "./peer-messages.ts";
 
-/** A node's chains, and the id of their log. */
+/** A node's chains, and the id of its log. */
 export interface OwnChains {
   readonly log: string;
   readonly chains: PeerChains;

@@ -26,7 +26,7 @@ export interface Comparison {
    * version.
    */
   readonly verdict: DigestVerdict;
-  /** The instances that the verdict concerns, and with which a rebuild is compared. */
+  /** The instances that the verdict concerns. A rebuild is compared with these. */
   readonly compared: ReadonlySet<string>;
   /** The nodes with other index versions, compared within each version. */
   readonly others: readonly OtherVersion[];

@@ -32,14 +32,14 @@ const MAX_PAUSE_MS = 2_000;
 /** The maximum time for which other nodes may go first. It is limited, because their claims could be forged. */
 const MAX_WAIT_MS = 120_000;
 /**
- * The minimum time between rebuilds. Any process that can reach the nodes can send claims. These bounds prevent claims
- * from making a node rebuild its index constantly or fill its log.
+ * The minimum time between rebuilds. Any process that can reach the nodes can send claims. This bound and the two below
+ * keep claims from making a node rebuild its index constantly or flood its log output.
  */
 const MIN_REBUILD_GAP_MS = 600_000;
-/** The gap after a rebuild, as a multiple of its duration. */
+/** The minimum gap after a rebuild, as a multiple of the rebuild's duration. */
 const GAP_PER_REBUILD = 20;
 const LOG_GAP_MS = 5_000;
-/** The time for which the status shows an unrepeated claim. */
+/** The time for which the status shows a claim that is not repeated. */
 const CLAIM_TTL_MS = 600_000;
 
 /** The maximum number of nodes and checkpoints that are counted. */
@@ -53,8 +53,8 @@ interface Open {
 }
 
 /**
- * Compares this node's history with those of other nodes and checkpoints. If two differ, no claim is trusted and no
- * majority is decisive. Instead, each node in turn compares its index with a rebuild from the log, and leaves its index
+ * Compares this node's history with those of other nodes and checkpoints. If two differ, no claim is trusted and there
+ * is no majority vote. Instead, each node in turn compares its index with a rebuild from the log, and leaves its index
  * if they differ. If a checkpoint differs and nothing older than the divergence remains to rebuild from, the node
  * halts.
  */

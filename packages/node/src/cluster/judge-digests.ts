@@ -15,8 +15,8 @@ export function sameIds(peers: readonly Peer[]): SameId[] {
 }
 
 /**
- * Returns the transaction at which nodes are compared. It is the highest that any of them has; the others wait until
- * they have it.
+ * Returns the transaction at which nodes are compared. This is the newest transaction that any of them has; the others
+ * wait until they have it.
  */
 export function commonTransaction(peers: readonly Peer[]): TxId {
   // A halted node may have transactions that the log has lost.

@@ -21,7 +21,7 @@ import type { ComparedNode } from "./compared-node.ts";
 export interface OnePastParts extends Pick<DivergenceParts, "check"> {
   readonly life: DivergenceParts["life"] & Pick<ComparedNode, "phase" | "log" | "position">;
   readonly node: string;
-  /** The random id of this start of the node. */
+  /** The random id that was generated when this node started. */
   readonly instance: string;
   readonly logger: Logger;
   readonly clock: Clock;

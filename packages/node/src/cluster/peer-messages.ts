@@ -2,12 +2,12 @@ import { z } from "zod";
 
 const Count = z.int().min(0);
 /**
- * A string in a message. Any client that may publish to the log's server can send messages, so the retained data is
- * bounded.
+ * A string in a message. Any client that may publish to the log's server can send messages, so the size of what nodes
+ * retain is limited.
  */
 const Text = z.string().max(4_000);
 
-/** The maximum time for which a node keeps a request. */
+/** The time for which a node keeps a request (ms), at most one hour. */
 const WaitMs = Count.max(3_600_000);
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/);
@@ -100,8 +100,8 @@ const StatusSchema = z.object({
 export type PeerStatus = Readonly<z.infer<typeof StatusSchema>>;
 
 /**
- * A request. A later version that changes its meaning will use another number for `cairn`, which this version does not
- * accept.
+ * A request. A later version that changes the meaning of requests will use another number for `cairn`, which this
+ * version does not accept.
  */
 const QuestionSchema = z.discriminatedUnion("ask", [
   z.object({ cairn: z.literal(1), ask: z.literal("status") }),
@@ -138,7 +138,7 @@ export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 
 const AnswerSchema = z.object({
   cairn: z.literal(1),
-  /** The random id of one start of a node, which distinguishes nodes with the same id. */
+  /** A random id generated at each start of a node. It distinguishes nodes with the same id. */
   instance: Text,
   node: Text,
   host: Text,
@@ -168,7 +168,7 @@ export function encodeMessage(message: Question | object): Uint8Array {
   return Buffer.from(JSON.stringify(message), "utf8");
 }
 
-/** Decodes a request. Returns undefined for anything else, and for a later version. */
+/** Decodes a request. Returns undefined for anything else, including requests of later versions. */
 export function decodeQuestion(bytes: Uint8Array): Question | undefined {
   return parseWith(QuestionSchema, bytes);
 }

@@ -28,9 +28,9 @@ export interface PeerActions {
   status(): Promise<NodeStatus>;
   /** Waits until the index holds a transaction. Throws `TX_TIMEOUT`. */
   reached(txId: TxId, waitMs: number): Promise<void>;
-  /** Returns the digest at an indexed transaction of the log with that id. */
+  /** Returns the digest at an indexed transaction of the log with the id `log`. */
   digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
-  /** Returns the chains at a transaction of the log with that id, or at the link before it. */
+  /** Returns the chains at a transaction of the log with the id `log`, or at the link before the transaction. */
   chainsAt(log: string, txId: TxId): Promise<PeerChains>;
   /** Compares the chains of another node with those of the index. Returns the index's chains if they differ. */
   compare(question: Extract<Question, { ask: "compare" }>): Promise<PeerChains | undefined>;
@@ -57,9 +57,9 @@ export class PeerServer {
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   #unsubscribe: () => void = () => {};
-  /** This semaphore is held while an index is being read or rebuilt for a request. */
+  /** Held while an index is being read or rebuilt for a request. */
   readonly #working = new Semaphore();
-  /** The last rebuild. `close` waits for it, because nothing else ends it. */
+  /** The last rebuild. `close` waits for it, because closing the index does not end it. */
   #checking: Promise<unknown> = Promise.resolve();
   readonly #heard = new HeardNodes();
   #comparing = 0;
@@ -73,7 +73,7 @@ export class PeerServer {
     this.#logger = logger;
   }
 
-  /** Returns the random id of this start of the node. */
+  /** Returns the random id that was generated when this node started. */
   get instance(): string {
     return this.#identity.instance;
   }
@@ -95,7 +95,7 @@ export class PeerServer {
     );
   }
 
-  /** Stops responding, and waits for a rebuild to end. Reads of the index end when it is closed. */
+  /** Stops responding, and waits for a rebuild to end. Reads of the index end when the index is closed. */
   async close(): Promise<void> {
     this.#unsubscribe();
     this.#stop.abort(
@@ -136,7 +136,7 @@ export class PeerServer {
     question: Extract<Question, { ask: "compare" }>,
     reply: (part: object) => void,
   ): Promise<void> {
-    // The announcement is repeated within a minute.
+    // An announcement can be dropped, because it is repeated about every minute.
     if (this.#comparing >= MAX_COMPARING) return;
     this.#comparing += 1;
     try {

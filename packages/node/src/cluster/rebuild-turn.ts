@@ -13,8 +13,9 @@ export interface Turn {
 
 /**
  * Returns whether this node must wait before it compares its index with a rebuild, because another node is comparing or
- * goes first. The node that differs from the most others goes first. The number does not prove that the node is wrong,
- * but a wrong node is thus likely to be checked early. If several nodes begin at the same time, one of them continues.
+ * goes first. The node that differs from the most others goes first. The number of differences does not prove that a
+ * node is wrong, but this order makes it likely that a wrong node is checked early. If several nodes begin at the same
+ * time, only one of them continues.
  */
 export async function othersFirst(
   channel: PeerChannel | undefined,

@@ -44,7 +44,7 @@ export class SelfCheck {
     await this.#directory.sweepRebuild();
   }
 
-  /** Returns the digest at an indexed transaction. The log continues to be applied in the meantime. */
+  /** Returns the digest at an indexed transaction. Meanwhile, the node continues to apply the log. */
   async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
     const index = this.#indexOf(log);
     try {
@@ -58,8 +58,8 @@ export class SelfCheck {
   }
 
   /**
-   * Returns the digest at a transaction. If the history no longer covers the transaction and `forgotten` is given,
-   * returns `forgotten`; the chains must then suffice.
+   * Returns the digest at a transaction. If the history no longer covers the transaction, returns `forgotten` if it is
+   * given; in that case, only the chains are compared.
    */
   async #digestAt(log: string, txId: TxId, forgotten: string | undefined): Promise<string> {
     try {
