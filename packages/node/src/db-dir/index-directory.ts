@@ -44,8 +44,8 @@ export interface MovedAside {
 
 /**
  * A node's db-dir, which one process holds at a time. All folders are on one file system, so that every move is a
- * rename. The lock is a separate LevelDB database, because LevelDB's lock is released when its process ends, no matter
- * how it ends. All methods may throw `DISK_FULL`, or `CONFIG_INVALID` if the folder cannot be used.
+ * rename. The lock is a separate LevelDB database, because LevelDB's lock is released when the process that holds it
+ * ends, no matter how. All methods may throw `DISK_FULL`, or `CONFIG_INVALID` if the folder cannot be used.
  */
 export class IndexDirectory {
   readonly path: string;
@@ -144,7 +144,7 @@ export class IndexDirectory {
     const target = path.join(quarantine, `${stamp}-${reason.code.toLowerCase()}`);
     await makeFolder(target);
     const { code, message } = reason;
-    // The note is written first, because an index without a note would count as removable.
+    // The note is written first. Without it, the index would never be removed, and its transactions would be unknown.
     await writeNote(target, { code, message, at: new Date().toISOString(), holdsLost, ...held });
     // The note's folder is flushed before the move, so that after a power loss the index is in one of the two places.
     for (const folder of [target, quarantine, this.path]) await syncFolder(folder);
@@ -194,9 +194,9 @@ async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> 
 }
 
 /**
- * Rejects a db-dir if a folder into or out of which indexes are moved is a symbolic link or a separate volume. If a
- * link were renamed, only its name would be moved, and a volume cannot be renamed. The problem would become apparent
- * only when a damaged index must be moved aside.
+ * Rejects a db-dir if a folder into or out of which indexes are moved is a symbolic link or a separate volume. Renaming
+ * a link would move only the link, and a volume cannot be renamed. Without this check, the problem would surface only
+ * when a damaged index must be moved aside.
  */
 async function requireOneFileSystem(
   dbDir: string,
@@ -242,7 +242,8 @@ async function readHolder(file: string): Promise<number | undefined> {
     const { pid } = JSON.parse(await readFile(file, "utf8")) as { pid?: unknown };
     return typeof pid === "number" ? pid : undefined;
   } catch (error) {
-    // The holder is only named in a message. A process that is just starting may not have written the file yet.
+    // A missing file is harmless, because the holder is only named in a message. A process that is starting may not
+    // have written the file yet.
     if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return undefined;
     throw error;
   }

@@ -15,7 +15,7 @@ export interface DbDirLayout {
   readonly rebuild: string;
   /** The folder of indexes that were moved aside. */
   readonly quarantine: string;
-  /** A LevelDB database that the process which uses the db-dir holds open. */
+  /** A LevelDB database that is held open by the process that uses the db-dir. */
   readonly lock: string;
   /** The records of the stores to which the node has saved (witnesses). */
   readonly stores: string;

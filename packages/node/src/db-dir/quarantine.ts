@@ -7,8 +7,8 @@ import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 const NOTE = "why.json";
 
 /**
- * The transactions that an index in quarantine holds. It holds those up to `txId`. Up to `shared`, the log held the
- * same transactions when the index was moved.
+ * The transactions in an index in quarantine: all up to `txId`. When the index was moved, the log held the same
+ * transactions up to `shared`.
  */
 export interface HeldTransactions {
   readonly txId: TxId;
@@ -66,7 +66,7 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
 export function countOrphans(indexes: readonly QuarantinedIndex[]): number {
   let orphans = 0;
   for (const { holdsLost, held } of indexes) {
-    // Without `shared`, the birth record alone may be common.
+    // If `shared` is unknown, only the birth record is assumed to be shared.
     if (holdsLost && held.txId !== undefined) orphans += held.txId - (held.shared ?? FIRST_TX_ID);
   }
   return orphans;
