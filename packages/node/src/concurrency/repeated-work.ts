@@ -8,7 +8,7 @@ export interface RepeatedWork {
 
 /**
  * Runs `work` after `firstDelay`, and again after each delay that it returns, in milliseconds. Passes errors to
- * `onError` unless the work was stopped. After an error, it waits for `retryDelay`.
+ * `onError` unless the work was stopped. After an error, the next run begins after the delay that `retryDelay` returns.
  */
 export function repeatWork(
   clock: Clock,

@@ -2,8 +2,8 @@
 const MAX_SLICE_MS = 5;
 
 /**
- * Yields to the event loop whenever consecutive reads have used up their time slice. A store that has its data in memory returns it without
- * ever yielding to the event loop, so a series of such reads would block timers, sockets and the log until its end.
+ * Yields to the event loop whenever consecutive reads have used up their time slice. Reads from a store in memory never
+ * yield, so a series of them would block timers, sockets and the log.
  */
 export class TimeSlice {
   #endsAt = 0;
