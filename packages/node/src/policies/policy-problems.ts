@@ -11,7 +11,7 @@ export interface PolicyProblem {
   readonly message: string;
 }
 
-/** The limits on the cost of a policy for every node. */
+/** These limits bound what a policy can cost each node. */
 export const MAX_FIELDS = 16;
 export const MAX_FIELD_BYTES = 256;
 const MAX_POLICIES_BYTES = 64 * 1024;
@@ -19,9 +19,9 @@ export const MAX_KEEP = 1_000_000_000;
 const MAX_VALUES = 100;
 
 /**
- * Returns the problems that keep `value` from being valid policies; none if it can be applied. The rules and their
- * wording are part of the index version, because all nodes must read the same policies from the same message of the
- * log, and the index stores the first problem of a rejected message.
+ * Returns the problems that keep `value` from being a valid set of policies; none if it can be applied. The rules and
+ * their wording are part of the index version, because all nodes must read the same policies from the same message of
+ * the log, and the index stores the first problem of a rejected message.
  */
 export function policyProblems(value: unknown): readonly PolicyProblem[] {
   const check = new PolicyCheck();
@@ -32,7 +32,7 @@ export function policyProblems(value: unknown): readonly PolicyProblem[] {
   return check.problems;
 }
 
-/** Returns whether `value` is valid as policies. */
+/** Returns whether `value` is a valid set of policies. */
 export function isPolicies(value: unknown): value is Policies {
   return policyProblems(value).length === 0;
 }
@@ -42,7 +42,7 @@ export function formatPolicyProblem({ path, message }: PolicyProblem): string {
   return path.length === 0 ? message : `${path.join(" > ")}: ${message}`;
 }
 
-/** Converts a duration, which has already been validated, to milliseconds. */
+/** Converts a validated duration to milliseconds. */
 export function policyMilliseconds(duration: string | number): number {
   const result = durationOf(duration);
   if ("ms" in result) return result.ms;
