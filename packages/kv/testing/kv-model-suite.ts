@@ -20,7 +20,7 @@ interface ModelRange {
   readonly limit: number | undefined;
 }
 
-// Keys consist of few different bytes, so that they collide, and are often prefixes of each other.
+// Keys consist of only a few different bytes, so that they collide, and are often prefixes of each other.
 const key = fc
   .array(fc.constantFrom("00", "01", "7f", "80", "ff"), { minLength: 1, maxLength: 3 })
   .map((parts) => parts.join(""));

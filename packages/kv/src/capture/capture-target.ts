@@ -24,7 +24,7 @@ export interface CaptureFileSystem {
   size(path: string): Promise<number>;
   /** Removes a file; does nothing if the file does not exist. */
   removeFile(path: string): Promise<void>;
-  /** Removes a directory only if it is empty, so that files of others are kept. */
+  /** Removes a directory only if it is empty, so that foreign files are kept. */
   removeDirectory(path: string): Promise<void>;
 }
 
@@ -48,7 +48,10 @@ export class CaptureTarget {
   readonly #files: CaptureFileSystem;
   /** All files in the target, with their sizes. A failed capture must remove them. */
   readonly #bytes = new Map<string, number>();
-  /** The tables among the files, linked or copied. The manifest, CURRENT and the logs are in neither set. */
+  /**
+   * The tables among the files, by whether they were linked or copied. The manifest, CURRENT and the logs are in
+   * neither set.
+   */
   #linked = new Set<string>();
   #copied = new Set<string>();
   /** Whether to try links. False once the file system has refused a link for a reason that applies to every file. */
@@ -80,7 +83,7 @@ export class CaptureTarget {
         const code = systemErrorCode(error);
         if (code === "ENOENT") return false;
         if (!isLinkRefusal(error)) throw error;
-        // A link limit concerns one file; any other refusal would be repeated for every file.
+        // A link limit applies to one file; any other refusal applies to every file.
         if (code !== "EMLINK") this.#linksWork = false;
       }
     }
@@ -91,8 +94,8 @@ export class CaptureTarget {
   }
 
   /**
-   * Copies a file. The copy has at least the length that the file has at the time of the call. Returns false if the
-   * source no longer contains the file.
+   * Copies a file. The copy is at least as long as the file was at the time of the call. Returns false if the source no
+   * longer contains the file.
    */
   async copy(name: string, mode = 0): Promise<boolean> {
     // The file is recorded before it is complete, so that an incomplete copy is removed as well.

@@ -12,8 +12,8 @@ import { captureFileSystem, type CaptureFileSystem, CaptureTarget } from "./capt
 export interface CaptureOptions {
   readonly fileSystem?: CaptureFileSystem;
   /**
-   * The maximum number of times that the capture starts again with the logs (default 20), and the maximum number of
-   * manifest reads per copy of the logs (default 100).
+   * The maximum number of attempts, each of which copies the logs again (default 20), and the maximum number of
+   * manifest reads per attempt (default 100).
    */
   readonly maxStarts?: number;
   readonly maxReads?: number;
@@ -70,7 +70,7 @@ async function capture(
   maxStarts: number,
   maxReads: number,
 ): Promise<Iterable<string>> {
-  // The links are kept between starts, because most tables are still live.
+  // The links are kept for the next attempt, because most tables are still live.
   const tables = new Map<number, string>();
   for (let start = 0; start < maxStarts; start++) {
     const logs = await copyLogs(source, place, files);

@@ -21,8 +21,8 @@ export interface ThreadPair<Message> {
 }
 
 /**
- * Starts two threads, each with one end of a channel between them. Both start at the same time. A thread takes a tenth
- * of a second to start, and it would take twice as long if one thread started the other.
+ * Starts two threads, each with one end of a channel between them. Both start at the same time. Starting a thread takes
+ * a tenth of a second; starting both would take twice as long if one started the other.
  */
 export function startThreadPair<Message>(
   moduleUrl: string,

@@ -1,10 +1,11 @@
 import { CairnError, type ErrorCode, errorMessage, systemErrorCode } from "./errors.ts";
 
 /**
- * The response to an operating system error. Such an error never reflects on a file's content, so it is never a
+ * The response to an operating system error. Such an error is no evidence about a file's content, so it is never a
  * reason to move an index aside, to treat a checkpoint as damaged, or to rebuild anything.
  *
- * - `wait`: the process or the machine has run out of a resource that will become available again. Reject the request, and try again later.
+ * - `wait`: the process or the machine has run out of a resource that will become available again. Reject the request,
+ *   and try again later.
  * - `full`: the disk is full. Reject writes until there is space, and try again.
  * - `denied`: the process lacks a permission that an operator must grant. Report what to change, and try again.
  * - `failing`: the device is failing, which an operator must examine. Try again, since a cable may have been the cause.

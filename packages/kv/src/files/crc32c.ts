@@ -3,13 +3,13 @@ import { crc32c as checksum } from "@node-rs/crc32";
 /**
  * Returns the CRC-32C (Castagnoli) of `bytes[start, end)` as an unsigned number. Every byte of a checkpoint is
  * processed here, so the function uses the processor's instruction, which reaches 6,000 MB/s; tables in JavaScript
- * reach 480 MB/s. node:zlib provides only the other CRC-32.
+ * reach 480 MB/s. node:zlib's CRC-32 uses another polynomial.
  */
 export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   return checksum(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start));
 }
 
-/** Returns the CRC-32C of all of `bytes`; `before` is the checksum of the preceding bytes; 0 if there are none. */
+/** Returns the CRC-32C of all of `bytes`; `before` is the checksum of the preceding bytes (0 if there are none). */
 export function crc32cOf(bytes: Uint8Array, before = 0): number {
   return checksum(bytes, before);
 }

@@ -17,7 +17,10 @@ export interface LevelManifest {
   readonly comparator: string;
   /** The number of a log. All rows of logs with lower numbers are in tables. */
   readonly logNumber: number;
-  /** A log that counts although it is below `logNumber`; always 0 in manifests of current versions of LevelDB. */
+  /**
+   * The number of a log that is needed although it is below `logNumber`; 0 if there is none, as always in current
+   * versions of LevelDB.
+   */
   readonly previousLogNumber: number;
   /** A number higher than that of every file that the manifest names. */
   readonly nextFile: number;
@@ -146,7 +149,7 @@ export function needsLog(manifest: LevelManifest, log: number): boolean {
 // A sequence number and a type follow each row's key.
 const KEY_SUFFIX_BYTES = 8;
 
-/** Returns a copy of the row's key that one of LevelDB's keys contains. */
+/** Returns a copy of the row's key within one of LevelDB's internal keys. */
 export function rowKeyOf(key: Uint8Array): Uint8Array {
   return key.slice(0, Math.max(0, key.length - KEY_SUFFIX_BYTES));
 }

@@ -52,7 +52,7 @@ export async function findTornTail(dir: string, ending: BatchEnding): Promise<To
     const path = join(dir, levelFileName(number, "log"));
     // The size is bounded by LevelDB's write buffer and one batch.
     const bytes = await readFile(path);
-    // Opening creates an empty log before it has recovered the earlier ones.
+    // When LevelDB opens a database, it creates an empty log before it has recovered the earlier ones.
     if (bytes.length > 0) return tailOf(path, bytes, ending);
   }
   return undefined;

@@ -34,7 +34,8 @@ export async function neededLogs(dir: string, manifest: LevelManifest): Promise<
   const names: string[] = [];
   for (const log of levelFileNumbers(await readdir(dir), "log")) {
     const name = levelFileName(log, "log");
-    // Opening creates an empty log before it has recovered the earlier ones, and may have been interrupted at that point.
+    // When LevelDB opens a database, it creates an empty log before it has recovered the earlier ones, and may have
+    // been interrupted at that point.
     if (needsLog(manifest, log) && (await stat(join(dir, name))).size > 0) names.push(name);
   }
   return names;

@@ -45,7 +45,7 @@ export interface UncheckedTables {
  * to a folder instead, and returns the tables that {@link checkUnchecked} must compare while the database is in use.
  * Without the links, a compaction could rewrite the rows that damage left visible, with valid checksums, and remove the
  * damaged table before it is compared. If an earlier process has left such links behind, all tables and links are
- * compared at once. Throws `INDEX_CORRUPT` and errors of the system.
+ * compared immediately. Throws `INDEX_CORRUPT` and errors of the system.
  */
 export async function checkBeforeOpening(dir: string): Promise<UncheckedTables | undefined> {
   const tables = await liveTables(dir);
@@ -157,7 +157,7 @@ export class TableChecks {
   /** Starts comparing all tables in the background. */
   begin(): void {
     const checking = this.#track(checkLiveTables(this.#dir, this.#stop.signal));
-    // Other errors, such as those of a failing disk, also reach readers and writers.
+    // Readers and writers encounter other errors, such as those of a failing disk, themselves.
     checking.catch(() => undefined);
   }
 

@@ -40,7 +40,8 @@ export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
     async isThere() {
       try {
         await stat(join(dir, "CURRENT"));
-        // The files may have been replaced within the directory. The open manifest's inode is not used again.
+        // The files may have been replaced within the directory. The opened manifest's inode cannot be reused while the
+        // manifest is open.
         const current = await manifestIdentity(dir);
         const isReplaced = manifest !== undefined && current !== undefined && current !== manifest;
         return !isReplaced && (await identityOf(dir)) === identity;
@@ -83,7 +84,7 @@ export async function isLockedElsewhere(dir: string): Promise<boolean> {
 
 /**
  * Runs `work` while no other process can open the LevelDB database in `dir`. To that end, it opens an empty database
- * elsewhere, whose lock file is the one of `dir`. Only for directories that this process has claimed. Throws
+ * elsewhere, whose lock file is that of `dir`. Only for directories that this process has claimed. Throws
  * `INDEX_LOCKED` if another process has the database open.
  */
 export async function whileLocked<T>(dir: string, work: () => Promise<T>): Promise<T> {

@@ -24,7 +24,7 @@ export async function checkLogsOnOpening(dir: string): Promise<number | undefine
   } catch (error) {
     const missing = ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
     if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // If files disappear or change because another process is writing them, that is the error to report.
+    // If another process has the database open, its writes explain files that disappear or change.
     if (await isLockedElsewhere(dir)) throw locked(dir, error);
     // LevelDB reports missing files more clearly.
     if (isCairnError(error)) throw error;

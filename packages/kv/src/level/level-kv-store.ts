@@ -66,7 +66,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           });
         const level = await openKeepingLogs(make, dir, { exists, end });
         try {
-          // Batches written with `sync` must still have a file name after a power loss.
+          // After a power loss, the log with synced batches must still have its name.
           if (!exists) await syncFolder(dir);
           if (made !== undefined) await syncFolder(dirname(dir));
           await claim.opened();

@@ -39,11 +39,11 @@ export const RANGE_AS_TEXT = {
   valueEncoding: "utf8",
 } as const;
 
-/** One out of this number of single reads adds its block to the cache. */
+/** One single read in this many adds its block to the cache. */
 const READS_PER_CACHE_FILL = 8;
 
 /**
- * The options of consecutive single reads. Caching a block costs a fifth of reading it, and evicts another one.
+ * The options of consecutive single reads. Caching a block costs a fifth as much as reading it, and evicts another one.
  * Although only some reads add their blocks, blocks that are read frequently soon get into the cache and stay there,
  * whereas blocks that are read once rarely do.
  */

@@ -201,8 +201,8 @@ export class LevelPurge implements KvPurge {
 }
 
 /**
- * Returns the shortest possible key that is after `first` and not after `last`. Rows with these two keys do not have to
- * exist any longer.
+ * Returns the shortest possible key that is after `first` and not after `last`. Rows with these two keys need not
+ * exist.
  */
 function between(first: Uint8Array, last: Uint8Array): Uint8Array {
   const differsAt = last.findIndex((byte, at) => byte !== first[at]);

@@ -6,7 +6,7 @@ import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from 
 const PAGE_ROWS = 1000;
 const PAGE_BYTES = 256 * 1024;
 
-/** The members of iterators that are used. Both implementations of abstract-level have them. */
+/** The members of iterators that are used here. Iterators of both classic-level and memory-level have them. */
 interface LevelIterator<Part> {
   nextv(size: number): Promise<[Part, Part][]>;
   close(): Promise<void>;
@@ -17,7 +17,7 @@ export interface LevelSnapshot {
   close(): Promise<void>;
 }
 
-/** The members of classic-level and memory-level that are used. Keys and values are bytes. */
+/** The members of classic-level and memory-level that are used here. Keys and values are bytes. */
 export interface ByteLevel {
   get(key: Uint8Array, options?: { snapshot: LevelSnapshot }): Promise<Uint8Array | undefined>;
   getMany(keys: Uint8Array[], options?: { snapshot: LevelSnapshot }): Promise<(Uint8Array | undefined)[]>;

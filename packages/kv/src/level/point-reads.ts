@@ -1,6 +1,8 @@
-/** Functions that read the rows of a store, as bytes or as text; undefined for a row that does not exist. */
+/**
+ * Functions that read the rows of a store, as bytes or as text. They return undefined for a row that does not exist.
+ */
 export interface RowReads<Value> {
-  /** Reads a row on this thread. Throws the errors of reading. */
+  /** Reads a row on this thread. Throws if the read fails. */
   now(key: Uint8Array): Value | undefined;
   /** Reads several rows in one request on another thread. */
   many(keys: Uint8Array[]): Promise<(Value | undefined)[]>;

@@ -138,7 +138,8 @@ export interface KvStore extends KvReader {
    * Compares everything on the disk with its checksums, and returns the number of bytes compared. Awaits `pause` after
    * each small piece, with the number of bytes compared and the total, so that the caller can spread the work. Throws
    * `INDEX_CORRUPT`, which readers also receive from then on. Throws `SYSTEM_REFUSED` or a similar error if something
-   * could not be read, without further consequences, and the reason of `signal`. Only for stores on a disk.
+   * could not be read, which has no further consequences. Throws the reason of `signal` once it is aborted. Only for
+   * stores on a disk.
    */
   scrub?(options: KvScrub): Promise<number>;
   close(): Promise<void>;

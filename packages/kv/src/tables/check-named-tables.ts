@@ -21,7 +21,7 @@ const BACKGROUND_SHARE = 0.25;
 export async function checkLiveTables(dir: string, signal: AbortSignal): Promise<void> {
   // Only tables that the manifest names are compared, because others may be incomplete.
   const tables = await liveTables(dir);
-  // If the directory was removed, that does not mean that its content was damaged.
+  // The removal of the directory is no evidence of damage.
   if (tables === undefined) return;
   let bytes = 0;
   for (const size of tables.values()) bytes += size;
@@ -125,7 +125,7 @@ function endedEarly(): Error {
 
 /**
  * Returns the file names of the live tables of the closed LevelDB database in `dir`. Other tables may exist, because an
- * interrupted compaction leaves half a table behind, even if it started when the database was opened. Throws
+ * interrupted compaction, even one that began when the database was opened, leaves an incomplete table behind. Throws
  * `CHECKPOINT_INCOMPLETE` if a live table is missing, because the others would look like a database with fewer rows.
  */
 export async function liveTableNames(dir: string): Promise<Set<string>> {

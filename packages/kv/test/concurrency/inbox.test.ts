@@ -52,7 +52,7 @@ test("messages that a thread sent before it ended are taken, and then the error 
   await expect(inbox.take()).rejects.toThrow("it ended early");
 });
 
-test("the error that ended a thread is thrown, not just an error that it ended early", async () => {
+test("the error that ended a thread is thrown, instead of the one for an early end", async () => {
   const inbox = inboxOf(thread('throw new TypeError("a mistake");'), endedEarly);
   await expect(inbox.take()).rejects.toThrow("a mistake");
 });

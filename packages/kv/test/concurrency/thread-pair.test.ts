@@ -43,7 +43,7 @@ test("an error that ends the second thread is thrown to callers that wait for th
   await terminate();
 });
 
-test("an exit of the second thread without an error is also thrown", async () => {
+test("an exit of the second thread without an error also makes callers fail", async () => {
   const { sent, terminate } = await pair(STAYS, "process.exit(0);");
   await expect(sent.take()).rejects.toThrow("it ended early");
   await terminate();
@@ -58,7 +58,7 @@ test("the error of the second thread is thrown even if this thread was busy whil
   await terminate();
 });
 
-test("an early end of the first thread is thrown, whatever the other thread does", async () => {
+test("an early end of the first thread makes callers fail, whatever the other thread does", async () => {
   const { sent, terminate } = await pair("process.exit(0);", `${STAYS} setInterval(() => undefined, 1000);`);
   await expect(sent.take()).rejects.toThrow("it ended early");
   await terminate();
