@@ -54,7 +54,7 @@ function parse(block: Buffer): Header | undefined {
   try {
     return new Header(block, 0);
   } catch {
-    // The library does nothing but examine these bytes, so any error means that they are not a header.
+    // The library only parses these bytes, so any error means that they are not a header.
     return undefined;
   }
 }

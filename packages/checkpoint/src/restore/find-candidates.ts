@@ -31,8 +31,9 @@ export interface FindOptions {
 
 /**
  * Yields the checkpoints of `stores`, newest first, and equal ones in the order of the stores. Manifests are read on
- * demand. A store that fails is reported and skipped, but a shortage of this process (`SYSTEM_REFUSED`) is thrown. If
- * all stores fail, the first error (`STORE_*`) is thrown, so that unreachable stores never appear to be empty.
+ * demand. A store that fails is reported and skipped, but a resource shortage in this process (`SYSTEM_REFUSED`) is
+ * thrown. If all stores fail, the first error (`STORE_*`) is thrown, so that unreachable stores never appear to be
+ * empty.
  */
 export async function* findCandidates(
   stores: readonly CheckpointStore[],
@@ -46,7 +47,7 @@ export async function* findCandidates(
         if (options.name === undefined || options.name === files.name) listed.push({ files, store, rank });
       }
     } catch (error) {
-      // A resource shortage in this process does not reflect on the store, and would affect the next store as well.
+      // A resource shortage in this process is not a failure of the store, and would affect the next store as well.
       if (!isCairnError(error) || error.code === "SYSTEM_REFUSED") throw error;
       unreachable.push({ store, error });
     }

@@ -79,8 +79,8 @@ export interface RestoreResult {
 const RETRY_BACKOFF = { firstMs: 200, maxMs: 60_000 };
 const RELEASE_TIMEOUT_MS = 1_000;
 /**
- * Error codes that do not reflect on a candidate. After such an error, the store is not tried again, and the restore
- * does not end as if there were no candidate.
+ * Codes of errors that are not caused by a candidate. After such an error, the store is not tried again, and the
+ * restore does not end as if there were no candidate.
  */
 const STORE_ERRORS = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 

@@ -37,9 +37,9 @@ export interface RetentionDecision {
 const OTHER_FORMAT_GRACE_MS = 86_400_000;
 
 /**
- * Decides which of `checkpoints` (of one log, newest first) are kept: the newest `retainAtLeast` that nodes can
- * restore, without those found damaged, and, if a duration is given, those taken within `retainNewerThan` of `now`. A
- * time in the future counts as now. Without a policy, all are kept. No checkpoint is removed while there are fewer than
+ * Decides which of `checkpoints` (of one log, newest first) are kept: the newest `retainAtLeast` that nodes can restore
+ * and that were not found damaged, and, if a duration is given, those taken within `retainNewerThan` of `now`. A time
+ * in the future counts as now. Without a policy, all are kept. No checkpoint is removed while there are fewer than
  * `retainAtLeast` newer ones that nodes can restore. The newest verified one is always kept, and those that only
  * another version can restore are kept for a day.
  */

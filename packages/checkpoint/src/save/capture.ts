@@ -83,8 +83,8 @@ function prefixOf(owner: string): string {
 }
 
 /**
- * The creation of an archive from an index. It is an interface because the simulation of many nodes does not copy
- * anything to a disk.
+ * Creates archives from an index. This is an interface because the simulation of many nodes does not copy anything to a
+ * disk.
  */
 export interface Archiving {
   readonly directory: typeof captureDirectory;

@@ -25,7 +25,8 @@ const MIN_GRANTED_LEASE_MS = 3_000;
 
 /**
  * Returns how long the lease of an upload is valid without being renewed (ms). A node that dies while uploading delays
- * the cluster by that time, so it is at most half a period, but never so short that a busy machine loses the lease.
+ * the cluster by that time, so the duration is at most half a period, but never so short that a busy machine loses the
+ * lease.
  */
 export function leaseDuration(approxFrequency: number): number {
   return Math.min(MAX_GRANTED_LEASE_MS, Math.max(MIN_GRANTED_LEASE_MS, approxFrequency / 2));

@@ -68,11 +68,12 @@ export interface ChangeOptions {
 }
 
 /**
- * A store of checkpoints: a flat set of named files, in a folder or in S3. An implementation only stores files; it does not need to know what their names and contents mean (archives, manifests, leases).
+ * A store of checkpoints: a flat set of named files, in a folder or in S3. An implementation only stores files; it does
+ * not need to know what their names and contents mean (archives, manifests, leases).
  *
  * - Names also come from manifests and users: methods with a `name` reject invalid names as `requireStoreName` of this
  *   package does.
- * - A file exists completely or not at all: readers never see a part of it, whenever its writer may die.
+ * - A file exists completely or not at all: readers never see a part of it, even if its writer dies.
  * - Every method may throw `STORE_UNREACHABLE` (the caller may retry), `STORE_DENIED`, `STORE_FULL`; an unreachable
  *   store never looks empty.
  * - Methods that may take long accept an AbortSignal; an aborted write leaves nothing listed behind.

@@ -86,7 +86,7 @@ export const FileName = z
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "expected a plain file name");
 
 /**
- * An index's digests of the whole history of its log up to a transaction. Values at the same transaction can be
+ * Digests, stored in an index, of its log's whole history up to a transaction. Values at the same transaction can be
  * compared.
  */
 const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sha256 });
@@ -213,7 +213,7 @@ const MIN_CHARACTERS_PER_PART = 20;
 const SMALL_TEXT_LENGTH = 100_000;
 
 /**
- * Returns whether parsing would take many times the string's memory, which is never the case for results of {@link
+ * Returns whether parsing would take many times the string's memory. Always false for results of {@link
  * encodeManifest}.
  */
 function isTooIntricate(text: string): boolean {

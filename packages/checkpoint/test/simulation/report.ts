@@ -23,7 +23,7 @@ export interface Report {
   /** The fraction of all uploads. */
   readonly duplicates: number;
   readonly thrownAway: number;
-  /** The uploads of a node relative to its fair share, by the time that it ran. */
+  /** The uploads of a node relative to its fair share for the time that it ran. */
   readonly share: { readonly least: number; readonly most: number };
   readonly looksPerNode: number;
   readonly requestsPerLook: number;

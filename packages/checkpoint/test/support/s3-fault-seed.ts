@@ -27,7 +27,9 @@ const MOST = 0.95;
 /** The kinds of requests that may fail nearly always. If the other kinds did, the next sweep could not clean up. */
 const BROKEN: readonly S3RequestKind[] = ["begin", "part", "complete", "put", "get"];
 
-/** Returns a seed's faults. Some are at any request; with every third seed, most requests of one kind also fail. */
+/**
+ * Returns a seed's faults. Some can occur at any request; with every third seed, most requests of one kind also fail.
+ */
 export function planOf(seed: number): FaultPlan {
   const some = seededFaults(seed, SOME);
   if (seed % 3 !== 0) return some;

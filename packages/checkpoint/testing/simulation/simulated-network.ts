@@ -20,7 +20,7 @@ export interface Network {
   readonly pieces: number;
   /**
    * Called just before a request is sent and just after it was executed: the moments at which a process may end. The
-   * process must not freeze before the request, because no client of any store can exclude that its process is
+   * process must not freeze before the request, because no client of any store can prevent its process from being
    * suspended between reading the clock and sending.
    */
   onStep(life: NodeLife, kind: RequestKind, when: "before" | "after"): void;

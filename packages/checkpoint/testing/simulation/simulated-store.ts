@@ -2,7 +2,7 @@ import { addAbortSignal, Readable } from "node:stream";
 import { alreadyThere, notThere, requireStoreName } from "../../src/store/stored-files.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 
-/** The methods of a store that are requests to it, by the names under which they are counted. */
+/** The kinds of requests to a store, each named after a method. */
 export type RequestKind = "list" | "upload" | "open" | "read" | "create" | "replace" | "remove" | "now";
 
 /** The transport between a node and the store, which takes time and may fail. */

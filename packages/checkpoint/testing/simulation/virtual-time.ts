@@ -6,7 +6,7 @@ interface Planned {
   cancelled: boolean;
 }
 
-/** A time that advances only when nothing is left to do at the current instant. */
+/** Time that advances only when nothing is left to do at the current instant. */
 export interface VirtualTime {
   /** Returns the time in milliseconds since 1970. */
   now(): number;
@@ -19,7 +19,7 @@ export interface VirtualTime {
   run(until: number): Promise<void>;
 }
 
-/** Creates a virtual time that begins at `start`. */
+/** Creates virtual time that begins at `start`. */
 export function virtualTime(start = Date.parse("2026-11-20T06:00:00.000Z")): VirtualTime {
   const heap: Planned[] = [];
   let now = start;

@@ -27,8 +27,8 @@ export interface PackOptions {
   /** Whether to use worker threads. By default, they are used if the files are large enough. */
   readonly threads?: boolean;
   /**
-   * The approximate time that writing to a file may take while this thread is busy (ms). Defaults to the time that
-   * results from the rate that suits this thread best.
+   * The approximate time that writing to a file may take while this thread is busy (ms). By default, there is no limit,
+   * and the rate is the one that suits this thread best.
    */
   readonly withinMs?: number;
   /** Once aborted, the work runs at full speed even though this thread is busy. */

@@ -98,7 +98,7 @@ async function unpackOnThreads(
     import.meta.url,
     { name: "unpack-worker", order: unpacking },
     { name: "unpack-worker", order: writing },
-    // The error has no code, because a thread's end does not reflect on the archive.
+    // The error has no code, because a thread's end is no evidence of a damaged archive.
     () => new Error("A thread that unpacked the archive ended early."),
   );
   const { sent } = threads;

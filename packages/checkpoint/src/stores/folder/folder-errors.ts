@@ -2,8 +2,8 @@ import { CairnError, errorMessage, systemErrorCode, systemErrorOf, systemRefused
 
 /**
  * Converts file system errors about a store's folder to `STORE_*`, and shortages of this process or machine to
- * `SYSTEM_REFUSED`, which does not reflect on the store. Other errors are returned unchanged. `doing` is a participle
- * phrase for the message, such as "writing a.tar".
+ * `SYSTEM_REFUSED`, because they are not failures of the store. Other errors are returned unchanged. `doing` is a
+ * participle phrase for the message, such as "writing a.tar".
  */
 export function folderError(error: unknown, doing: string, location: string): unknown {
   const code = systemErrorCode(error);

@@ -116,7 +116,8 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
     maxAttempts: settings.maxAttempts,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
-    // Without this header, each part saves a round trip. A refusal would already have arrived when the upload began.
+    // Omitting this header saves a round trip for each part. A refusal would already have arrived when the upload
+    // began.
     expectContinueHeader: false,
     customUserAgent: "cairn",
     requestHandler: {
