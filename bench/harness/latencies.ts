@@ -3,8 +3,8 @@ import type { Figures } from "./figures.ts";
 const WARMUP_MS = 1_000;
 
 /**
- * Has `callers` callers call again and again, each after its previous call has ended, for a warm-up and then `seconds`.
- * Returns the rate of the calls under the name `rate`, and percentiles of their latencies.
+ * Runs `callers` concurrent callers, each of which calls again when its previous call has ended, for a warm-up and then
+ * for `seconds`. Returns the rate of the calls under the name `rate`, and percentiles of their latencies.
  */
 export async function timeCalls(
   rate: string,

@@ -26,7 +26,7 @@ export interface ServerProcess {
   stop(): Promise<void>;
 }
 
-/** Starts `cairn start` as a process, measures until GET /health/ready returns 200, and stops it. */
+/** Runs `cairn start` as a process, measures the time until GET /health/ready returns 200, and stops the process. */
 export async function joinAsProcess(
   choice: Omit<NodeChoice, "port"> & { readonly documents: number },
 ): Promise<Figures> {
@@ -43,7 +43,7 @@ export async function joinAsProcess(
   }
 }
 
-/** Starts `cairn start` in `dir`, which must exist, and waits until it is ready. */
+/** Runs `cairn start` in `dir`, which must exist, and waits until the node is ready. */
 export async function startNodeProcess(choice: Omit<NodeChoice, "port">): Promise<ServerProcess> {
   const port = await freePort();
   const config = join(choice.dir, "cairn.json");

@@ -56,7 +56,10 @@ export async function replayExecutions(input: {
   }
 }
 
-/** Starts a node on its index, and measures until it is ready and has returned the number of executions in each state. */
+/**
+ * Starts a node on its index, and measures the time until it is ready and has returned the number of executions in each
+ * state.
+ */
 export async function restartNode(input: { readonly dir: string; readonly count: number }): Promise<Figures> {
   const begin = performance.now();
   const node = await startNode(executionsConfig(input.dir), { env: {} });

@@ -2,7 +2,7 @@ import { startNode } from "@cairn/node";
 import type { Figures } from "../harness/figures.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
 
-/** Starts a node without an index or a checkpoint, and measures until it has caught up with its log. */
+/** Starts a node without an index or a checkpoint, and measures the time until it has caught up with its log. */
 export async function replayLog(input: {
   readonly config: object;
   readonly documents: number;

@@ -76,7 +76,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     expect(new Set(digests).size).toBe(1);
     const taken = cluster.store.inOrder();
     expect(overlaps(taken)).toEqual([]);
-    // By chance, one node may save all of a few checkpoints.
+    // If there are only a few checkpoints, one node may by chance save all of them.
     if (SOAKING) expect(new Set(taken.map(({ node }) => node)).size).toBeGreaterThan(1);
     const gaps = gapsOf(taken);
     // No node saves sooner than nine tenths of a period after another. On a busy machine, a save may take a long time.

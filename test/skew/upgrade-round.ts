@@ -51,7 +51,7 @@ export class UpgradeRound {
     await this.#judge();
   }
 
-  /** Writes enough transactions that the chains have links. */
+  /** Writes enough transactions for the chains to have links. */
   async #load(): Promise<void> {
     const url = (await this.#member().process?.url()) ?? "";
     const lines = Array.from({ length: BATCH }, (_, n) => {

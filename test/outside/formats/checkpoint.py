@@ -1,4 +1,4 @@
-"""Checks a checkpoint in a folder as docs/checkpoint-format.md requires ("Reading: what must be checked")."""
+"""Checks a checkpoint in a folder as docs/checkpoint-format.md requires ("Required checks when reading")."""
 
 import hashlib
 import json

@@ -115,7 +115,7 @@ INTEGER_NAME = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 def rewritten(value):
-    """Returns a value that is equal exactly if the rewritten JSON is (docs/http.md, "Documents")."""
+    """Returns a value that is equal if and only if the rewritten JSON is (docs/http.md, "Documents")."""
     if isinstance(value, dict):
         whole = [name for name in value if INTEGER_NAME.fullmatch(name) and int(name) < 2**32 - 1]
         names = sorted(whole, key=int) + [name for name in value if name not in whole]
