@@ -14,7 +14,7 @@ const DOWNLOAD = "ranged download + sync";
 
 const MIB = 1024 * 1024;
 const FILE_MIB = 2;
-/** The bytes of the files for each record: 1 GB for the default `--size`. */
+/** The number of bytes for each record: the files have 1 GB for the default `--size`. */
 const BYTES_PER_RECORD = 1_000;
 /** The memory target in MB: part-size x (concurrency + 2) + 100 MB, with the defaults. */
 const MEMORY_MB = (8 * MIB * (4 + 2)) / 1_000_000 + 100;

@@ -26,7 +26,7 @@ export interface AskedReads {
 }
 
 const CONNECTIONS = 32;
-// The number of reads is large enough that the compiler has finished in both processes.
+// After this number of reads, the compiler has finished in both processes.
 const WARMUP_READS = 100_000;
 // Puts the document that {@link serveReads} waits for.
 const STOP =

@@ -14,7 +14,7 @@ export interface PointReads {
   readonly callers: number;
 }
 
-// The number of reads is large enough that the compiler has finished.
+// After this number of reads, the compiler has finished.
 const WARMUP_READS = 100_000;
 
 /** Reads through the embedding API. */

@@ -66,7 +66,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     expect(byFrozen.filter(({ takenAt }) => takenAt > frozenAt - 1_000 && takenAt < thawedAt)).toEqual([]);
     report.push(
       `${frozen.id} was stopped when ${upload.bytes} bytes were uploaded; ${takeover.node} took over after ` +
-        `${((takeover.takenAt - frozenAt) / 1_000).toFixed(1)} s; ${frozen.id} published nothing of it`,
+        `${((takeover.takenAt - frozenAt) / 1_000).toFixed(1)} s; ${frozen.id} published none of it`,
     );
 
     if (SOAKING) await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(until), WHOLE_TIME);

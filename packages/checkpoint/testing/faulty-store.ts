@@ -29,7 +29,7 @@ export interface StoreFaults {
 /** Returns the error of a store that does not respond. */
 export function unreachable(): CairnError {
   return new CairnError("STORE_UNREACHABLE", "The store does not respond.", {
-    hint: "Change the test, which has injected this error.",
+    hint: "Change the test, which injected this error.",
   });
 }
 

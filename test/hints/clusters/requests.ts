@@ -120,7 +120,7 @@ export const REQUESTS: readonly BrokenCluster[] = [
   },
   {
     name: "exists-already",
-    failure: "a document that is to be created exists already",
+    failure: "a document that is to be created already exists",
     codes: ["CONFLICT"],
     async break(scene) {
       await scene.ready("a");

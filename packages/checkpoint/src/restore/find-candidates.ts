@@ -25,7 +25,7 @@ export interface FindOptions {
   readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
   /** Called with each unreadable store, unless all stores are unreadable. */
   readonly onUnreachable?: (unreachable: UnreachableStore) => void;
-  /** Once aborted, the signal's reason is thrown immediately, without waiting for a store. */
+  /** Once this is aborted, its reason is thrown immediately, without waiting for a store. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -35,9 +35,9 @@ export interface SaveOptions {
   readonly clock: Clock;
   /** The lease, which is held while saving, and confirmed before publishing. */
   readonly lease: Lease;
-  /** Once aborted, nothing more is captured, uploaded or published. */
+  /** Once this is aborted, nothing more is captured, uploaded or published. */
   readonly signal: AbortSignal;
-  /** Once aborted, the upload no longer yields to the other work of this process. */
+  /** Once this is aborted, the upload no longer yields to the other work of this process. */
   readonly hurry: AbortSignal | undefined;
   readonly onStep: (step: SaveStep, bytes: number) => void;
 }

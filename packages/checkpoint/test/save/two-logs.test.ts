@@ -7,7 +7,7 @@ import { namesIn, sweep, take, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 import type { TestSource } from "../support/test-source.ts";
 
-/** Returns a node whose log differs from the one of `testSource()`. */
+/** Returns a node whose log differs from that of `testSource()`. */
 function otherSource(logId = "log-b", node = "node-b"): TestSource {
   return Object.assign(testSource(node), { logId });
 }

@@ -161,7 +161,7 @@ interface CapturedManifest {
 }
 
 /**
- * Links exactly the live tables. If the copy contained another table, LevelDB could reuse its number when it opens the
+ * Links exactly the live tables. If the copy contained another table, LevelDB could reuse its number when opening the
  * copy, and truncate a file that the source uses. Returns undefined if an absent log is needed after all.
  */
 async function linkTables(

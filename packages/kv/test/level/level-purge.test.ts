@@ -210,7 +210,7 @@ const TABLES = Array.from({ length: 60 }, (_, index) =>
 );
 
 describe("pieces", () => {
-  it("are joined if no more than a table is between them", () => {
+  it("are joined if at most one table lies between them", () => {
     expect(
       shown(piecesOf([from("k05b", "k05c"), from("k05x", "k05y"), from("k06b", "k06c")], TABLES)),
     ).toEqual(["k05b-k06c"]);

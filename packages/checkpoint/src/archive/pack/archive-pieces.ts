@@ -14,7 +14,7 @@ export interface PackedFiles {
   readonly dir: string;
   /** The names of plain files, in archive order. */
   readonly names: readonly string[];
-  /** The memory of a {@link Throttle}. If it is absent, the rate is not limited. */
+  /** The shared memory of a {@link Throttle}. If it is absent, the rate is not limited. */
   readonly throttle?: Int32Array;
   /** Those of `names` that are LevelDB tables. Their blocks are compared with their checksums during packing. */
   readonly tables: ReadonlySet<string>;

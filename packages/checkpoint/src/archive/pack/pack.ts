@@ -31,7 +31,7 @@ export interface PackOptions {
    * and the rate is the one that suits this thread best.
    */
   readonly withinMs?: number;
-  /** Once aborted, the work runs at full speed even though this thread is busy. */
+  /** Once this is aborted, the work runs at full speed even while this thread is busy. */
   readonly hurry?: AbortSignal | undefined;
 }
 

@@ -240,7 +240,7 @@ function plainMessage(error: unknown): string {
     .replace(/\.$/, "");
 }
 
-/** Returns those of the service's status, error code and message that are present. */
+/** Returns the service's status, error code and message, as far as they are present. */
 function sayingOf(error: unknown, status: number, word: string): string {
   const name = word === SILENT_WORD ? `${status}` : `${status} ${word}`;
   const message = errorMessage(error).replace(/\.$/, "");
