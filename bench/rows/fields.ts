@@ -5,7 +5,7 @@ import { ratioTarget, type Row } from "../harness/row.ts";
 const WITHOUT = "without";
 const WITH = "two indexed fields";
 
-/** The construction of an index from the log with two indexed fields, compared with its construction without them. */
+/** Building an index from the log with two indexed fields, compared with building it without them. */
 export const fields: Row = {
   name: "fields",
   title: "an index from the log with two indexed fields and their counters, against without",

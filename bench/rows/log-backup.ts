@@ -18,9 +18,7 @@ const BACKED_UP = "backup each second";
 const CHANGED_PART = 0.01;
 const WRITER_SECONDS = 10;
 
-/**
- * The construction of an index from segments in a folder and in S3, compared with its construction from the log itself.
- */
+/** Building an index from segments in a folder and in S3, compared with building it from the log itself. */
 export const logBackup: Row = {
   name: "log-backup",
   title: "an index from the segments of a log, against the log itself",

@@ -5,7 +5,7 @@ import { ratioTarget, type Row } from "../harness/row.ts";
 const DRAIN = "drain";
 const CAIRN = "cairn";
 
-/** The construction of an index from the log, compared with only reading the same stream. */
+/** Building an index from the log, compared with only reading the same stream. */
 export const replay: Row = {
   name: "replay",
   title: "an index from the log, against only draining the same stream",

@@ -101,7 +101,7 @@ export function checkpointCycleSuite(name: string, opened: () => Promise<Checkpo
       },
     );
 
-    test("the removal of a checkpoint removes all its files, even if it has no manifest", async () => {
+    test("removing a checkpoint removes all its files, even if it has no manifest", async () => {
       const { store, save } = await scene(opened);
       await save(1);
       const [first] = (await listCheckpoints(store)).checkpoints;

@@ -137,7 +137,7 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await store.list("")).toEqual([]);
     });
 
-    test("the removal of a file that does not exist does nothing", async () => {
+    test("removing a file that does not exist does nothing", async () => {
       const store = await opened();
       await store.remove("a.json");
       await store.remove("reservations/a.json");

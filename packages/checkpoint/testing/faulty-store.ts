@@ -18,7 +18,7 @@ export interface StoreFaults {
   fail?: (call: StoreCall) => CairnError | undefined;
   /** Returns an error with which the call fails after it has taken effect, as if its response were lost. */
   failAfter?: (call: StoreCall) => CairnError | undefined;
-  /** Returns the number of bytes after which an opened file breaks off with `STORE_UNREACHABLE`. */
+  /** Returns the number of bytes after which reading an opened file fails with `STORE_UNREACHABLE`. */
   cutAfter?: (name: string) => number | undefined;
   /** Returns the number of bytes after which an opened file ends without an error. */
   endAfter?: (name: string) => number | undefined;

@@ -104,7 +104,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
   }
   take.memory?.held(lease.nonce);
   try {
-    // Another node may have saved a checkpoint between the first look and the acquisition of the lease.
+    // Another node may have saved a checkpoint after the first look and before this node acquired the lease.
     const now = await look(take);
     if ("outcome" in now) return now;
     const stop = signal === undefined ? lease.lost : AbortSignal.any([signal, lease.lost]);

@@ -167,8 +167,8 @@ export function encodeManifest(manifest: Manifest): string {
 const ENDING = "\n}";
 
 /**
- * Returns the last member of a manifest: a checksum of the text before its comma. Without it, a changed digit would
- * remain unnoticed.
+ * Returns the last member of a manifest: a checksum of the text before its comma. Without it, a changed digit would go
+ * unnoticed.
  */
 function checksumMember(checked: string): string {
   return `,\n "sha256": "${createHash("sha256").update(checked).digest("hex")}"`;

@@ -46,7 +46,7 @@ test.each([
   ["an endless device", (file: string) => symlink("/dev/zero", file)],
   ["a dangling link", (file: string) => symlink("nowhere", file)],
   ["a link in a circle", (file: string) => symlink("in-progress-log-a.json", file)],
-])("%s in place of the lease is refused immediately, and does not hinder a restore", async (_what, put) => {
+])("%s in place of the lease is refused immediately, and does not interfere with a restore", async (_what, put) => {
   const { store, folder, dir, name } = await savedStore();
   await put(join(folder, "in-progress-log-a.json"));
   const source = testSource();

@@ -88,7 +88,7 @@ test("a lease that is being confirmed is renewed again if the response comes so 
   expect(asked).toHaveBeenCalledTimes(3);
 });
 
-test("the release of a lease leaves a successor's lease unchanged", async () => {
+test("releasing a lease leaves a successor's lease unchanged", async () => {
   const store = memoryStore();
   const lease = await held(store, manualClock(Date.now()));
   await takeOver(store);

@@ -146,7 +146,7 @@ describe("a changed index whose tail is replayed within the budget", () => {
     ["the budget is used up", { tail: { replayMs: 5_000, budgetMs: 5_000 } }],
     ["there is no budget, or not every node could read the tail", { tail: undefined }],
     ["a checkpoint was requested", { forced: true }],
-    ["the newest checkpoint is to be refreshed", { refreshAfter: 2 * HOUR }],
+    ["the newest checkpoint is due for a refresh", { refreshAfter: 2 * HOUR }],
     ["a newer checkpoint is damaged", { isNewerDamaged: true }],
     ["there is no checkpoint of this format", { newest: undefined }],
   ])("is saved if %s", (_, change) => {

@@ -175,7 +175,7 @@ test("if the response to writing the manifest is lost, the manifest is read agai
   expect((await listCheckpoints(memory)).checkpoints).toHaveLength(1);
 });
 
-test("the loss of bytes by a store is detected before anything is published", async () => {
+test("a store that loses bytes is detected before anything is published", async () => {
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const store = {

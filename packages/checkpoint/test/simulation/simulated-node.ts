@@ -29,7 +29,7 @@ export interface NodeParts {
   readonly onEvent: (life: NodeLife, event: CheckpointerEvent) => void;
 }
 
-/** Returns a node that does not run yet. */
+/** Returns a node that is not running yet. */
 export function simulatedNode(parts: NodeParts): SimulatedNode {
   const { id, time, random, clockError } = parts;
   let life: NodeLife | undefined;

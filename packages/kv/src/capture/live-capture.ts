@@ -105,8 +105,8 @@ interface CopiedLogs {
 
 /**
  * Copies the logs before the manifest is read: a memtable that is flushed in between is then in both. In the opposite
- * order, its rows would be in a table that the manifest does not name and in a log that no longer exists, and their
- * absence would remain unnoticed.
+ * order, its rows would be missing without any sign of it: the manifest would not name their table, and their log would
+ * no longer exist.
  */
 async function copyLogs(source: string, place: CaptureTarget, files: CaptureFileSystem): Promise<CopiedLogs> {
   const copied: number[] = [];

@@ -99,8 +99,8 @@ export interface KvStats {
  * An ordered key-value store.
  *
  * - `batch` is atomic: after a crash of the process, either all or none of it exists. Batches survive in order: if one
- *   exists, all earlier ones also exist. The call resolves once readers of this process see the batch or, with
- *   `sync: true`, once it would also survive a power loss.
+ *   exists, all earlier ones also exist. The call resolves once readers of this process see the batch or, with `sync:
+ *   true`, once it would also survive a power loss.
  * - If a batch fails because of the disk (`DISK_FULL`, `SYSTEM_REFUSED`, `INDEX_CORRUPT`), it is the last one: whether
  *   it exists is known only once the store has been opened again, and until then, every further batch throws the same
  *   error.
@@ -109,8 +109,8 @@ export interface KvStats {
  * - `capture` writes a copy of the store's files to `dir`, which must be empty or not exist. The copy contains *some*
  *   prefix of the batch history that is not older than the call. Writers do not wait. The provider's `open` can open
  *   the copy. A failed capture removes its files. If the copy is damaged, the capture throws `INDEX_CORRUPT`. With
- *   `unchecked`, damage may remain unnoticed: the caller must compare LevelDB's tables with their checksums
- *   (`checkTable` of `@cairn/kv/tables`), because it reads all of them anyway.
+ *   `unchecked`, damage may go unnoticed: the caller must compare LevelDB's tables with their checksums (`checkTable`
+ *   of `@cairn/kv/tables`), because it reads all of them anyway.
  * - `close` waits for running operations, including captures. Afterwards, every method throws `NOT_READY`. It may be
  *   called repeatedly.
  */
@@ -145,7 +145,7 @@ export interface KvStore extends KvReader {
   close(): Promise<void>;
 }
 
-/** A range from `gte` up to but not including `lt`, whose removed rows are to be purged from the files. */
+/** A range from `gte` up to but not including `lt`, whose removed rows must be purged from the files. */
 export interface KvPurgeRange {
   readonly gte: Uint8Array;
   readonly lt: Uint8Array;

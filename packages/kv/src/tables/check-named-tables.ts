@@ -21,7 +21,7 @@ const BACKGROUND_SHARE = 0.25;
 export async function checkLiveTables(dir: string, signal: AbortSignal): Promise<void> {
   // Only tables that the manifest names are compared, because others may be incomplete.
   const tables = await liveTables(dir);
-  // The removal of the directory is no evidence of damage.
+  // A removed directory is no evidence of damage.
   if (tables === undefined) return;
   let bytes = 0;
   for (const size of tables.values()) bytes += size;

@@ -16,7 +16,7 @@ import type { KvScrub } from "../store/kv-store.ts";
  * read, when the database is opened.
  */
 export async function scrubTables(dir: string, { pause, signal }: KvScrub): Promise<number> {
-  // The removal of the directory is no evidence of damage.
+  // A removed directory is no evidence of damage.
   const tables = (await liveTables(dir)) ?? new Map<number, number>();
   let total = 0;
   for (const size of tables.values()) total += size;

@@ -73,7 +73,7 @@ test("if the second thread cannot be started, the first is terminated", async ()
   vi.restoreAllMocks();
 });
 
-test("the termination of a pair waits for both threads", async () => {
+test("terminating a pair waits for both threads", async () => {
   const { sent, worker, terminate } = await pair(
     `${STAYS} peer.once('message', (buffer) => tell(buffer));`,
     "const own = new Int32Array(new SharedArrayBuffer(8)); peer.postMessage(own); setInterval(() => (own[0] += 1), 0);",

@@ -29,7 +29,7 @@ import {
 
 /** Options for a store in a folder. */
 export interface FilesystemStoreOptions {
-  /** The folder. A relative path starts at the working directory. The folder is created on the first write. */
+  /** The folder. A relative path is relative to the working directory. The folder is created on the first write. */
   readonly path: string;
   /** Whether all nodes of the cluster share this folder. Defaults to false. */
   readonly shared?: boolean;

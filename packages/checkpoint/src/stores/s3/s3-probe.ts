@@ -9,7 +9,7 @@ import type { S3Settings } from "./s3-options.ts";
 /** The notation of an ETag in a condition. Some services compare it with quotes, others without. */
 export type EtagStyle = "quoted" | "bare";
 
-/** The abilities of a service. */
+/** The capabilities of a service. */
 export interface S3Findings extends StoreFindings {
   /** Whether the service can write an object only if it does not exist. */
   readonly creates: boolean;

@@ -153,7 +153,7 @@ test("a completion without an ETag succeeds", async () => {
   await expectWhole(server, store);
 });
 
-test("if the response to the creation of an upload was lost, the other upload is aborted too", async () => {
+test("if the response to a request that begins an upload was lost, the upload that it began is aborted", async () => {
   const server = await memoryS3();
   let lost = 1;
   server.quirks.loseAnswer = ({ method, query }) => method === "POST" && query.has("uploads") && lost-- > 0;
@@ -234,7 +234,7 @@ test("a service that does not support ranges is read in one stream", async () =>
   expect(store.describe?.()).toMatchObject({ ranges: false });
 });
 
-test("the replacement of an archive that is being read is reported, and old and new content are not mixed", async () => {
+test("replacing an archive that is being read causes an error, and old and new content are not mixed", async () => {
   const server = await memoryS3();
   const store = server.store({ ...PARTS, concurrency: 1 });
   await store.upload("a.tar", pieces(CONTENT));
