@@ -263,7 +263,7 @@ function sweptAway(name: string): CairnError {
   });
 }
 
-/** For each file of a folder, a value that changes with the file's content. */
+/** Maps each file of a folder to a value that changes with the file's content. */
 export type FileMarks = ReadonlyMap<string, string>;
 
 /** Reads the marks of all files of a folder. */

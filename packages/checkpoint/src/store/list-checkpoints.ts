@@ -66,7 +66,7 @@ export interface FoundNewest {
   readonly isNewerDamaged: boolean;
 }
 
-/** The result without a search. */
+/** The result if there was no search. */
 export const NOTHING_FOUND: FoundNewest = { newest: undefined, isNewerDamaged: false };
 
 /**

@@ -1,4 +1,4 @@
-/** The time of this machine, injected so that tests can control it. */
+/** A clock with timers, injected so that tests can control the time. */
 export interface Clock {
   /** Returns the time in milliseconds since 1970. */
   now(): number;
