@@ -84,7 +84,10 @@ export class NemesisCluster {
     await this.node(number).kill();
   }
 
-  /** Restarts nodes that have exited or failed by themselves, as an operator does, except those that a fault is using (`isBusy`). */
+  /**
+   * Does what an operator would do: restarts nodes that have exited or failed by themselves, except those that a fault
+   * is using (`isBusy`).
+   */
   async startEnded(isBusy: (number: number) => boolean = () => false): Promise<void> {
     for (const [number, node] of this.#nodes.entries()) {
       if (isBusy(number)) continue;

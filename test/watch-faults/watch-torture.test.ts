@@ -92,7 +92,7 @@ async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
 
 /**
  * Expects a watcher to have received the segment's part of the log or, if a rollback was reported to the watcher, that
- * part of the log before the rollback.
+ * part of the log as it was before the rollback.
  */
 function expectSuffix(
   { from, lastTxId, seen, ended }: WatchedSegment,

@@ -129,7 +129,7 @@ export async function s3FaultProxy(options: S3FaultProxyOptions): Promise<S3Faul
         done?.();
       }
     };
-    // The connection of either side has closed: the client's, or the service's.
+    // The connection to the client, or to the service, has closed.
     served().catch(() => {
       if (!outgoing.writableFinished) socket.destroy();
     });
