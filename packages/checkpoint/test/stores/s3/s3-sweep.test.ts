@@ -59,7 +59,7 @@ test("a service that does not list uploads is also swept, and a service that fai
   expect((await sweep(store, testSource())).failed).toMatchObject([{ error: { code: "STORE_UNREACHABLE" } }]);
 });
 
-test("missing permission to abort unfinished uploads is reported once, and the uploads are not touched", async () => {
+test("a missing permission to abort unfinished uploads is reported once, and the uploads are not touched", async () => {
   const server = await memoryS3();
   const onNotice = vi.fn<(sentence: string) => void>();
   const store = server.store({ onNotice });
