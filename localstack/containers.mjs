@@ -1,4 +1,4 @@
-// S3 and NATS as containers.
+// Runs S3 and NATS in containers.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { freePort } from "./ports.mjs";
@@ -17,7 +17,7 @@ export function containerEngine() {
   });
 }
 
-/** Starts both. Returns their addresses and a function that stops them. */
+/** Starts S3 and NATS. Returns their addresses and a function that stops them. */
 export async function startContainers(engine) {
   const s3Port = await freePort(Number(process.env.CAIRN_LOCALSTACK_S3_PORT ?? 4566));
   const natsPort = await freePort(Number(process.env.CAIRN_LOCALSTACK_NATS_PORT ?? 4222));

@@ -6,7 +6,10 @@ export interface TestS3 {
   readonly bucket: string;
   readonly region: string;
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
-  /** Whether the service ignores conditions of writes. Known only for this package's service; a store probes others. */
+  /**
+   * Whether the service ignores conditions of writes. Known only for this package's service; a store probes other
+   * services.
+   */
   readonly ignoresConditions: boolean;
   close(): Promise<void>;
 }

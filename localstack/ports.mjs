@@ -1,11 +1,11 @@
-// Free and used ports of 127.0.0.1.
+// Finds free ports of 127.0.0.1, and waits until a port is in use.
 import { randomInt } from "node:crypto";
 import { connect, createServer } from "node:net";
 
 /** Returns the wanted port if it is free, or else another free one; 0 requests any free port. */
 export async function freePort(wanted) {
   let port = wanted;
-  // Below the ephemeral ports, which the system could assign to another process before the port is used.
+  // The range is below the ephemeral ports, which the system could assign to another process before the port is used.
   while (port === 0 || !(await canListen(port))) port = randomInt(12_000, 32_000);
   return port;
 }

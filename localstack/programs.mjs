@@ -1,4 +1,4 @@
-// S3 and NATS as processes on this machine, without containers.
+// Runs S3 and NATS as processes on this machine, without containers.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 const succeeds = (command, args) => spawnSync(command, args, { stdio: "ignore" }).status === 0;
 
-/** Starts both. Returns their addresses and a function that stops them. */
+/** Starts S3 and NATS. Returns their addresses and a function that stops them. */
 export async function startPrograms() {
   const data = resolve(ROOT, process.env.CAIRN_LOCALSTACK_DIR ?? "cairn-data/localstack");
   await mkdir(data, { recursive: true });
@@ -42,8 +42,8 @@ async function startNats(dir) {
   // Debian installs nats-server in a folder that may not be on a user's PATH.
   const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
   const args = ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", dir, "-l", `${dir}.log`];
-  // In its own process group, so that Ctrl-C in a terminal reaches only this process, which then stops everything in
-  // order.
+  // The server has its own process group, so that Ctrl-C in a terminal reaches only this process, which then stops
+  // everything in order.
   const child = spawn("nats-server", args, { env, stdio: "ignore", detached: true });
   const ended = Promise.race([once(child, "exit"), once(child, "error")]).catch((error) => error);
   if (!(await listens(port, ended))) {

@@ -56,7 +56,7 @@ export async function openObjects(dir) {
       const before = objects.get(key);
       const size = pieces.reduce((sum, piece) => sum + piece.size, 0);
       const object = { pieces, size, etag: newTag(), at: Date.now(), meta };
-      // Set before anything is awaited, so that only one of several concurrent conditional writes succeeds.
+      // This is set before anything is awaited, so that only one of several concurrent conditional writes succeeds.
       objects.set(key, object);
       const temporary = join(index, `${randomUUID()}.tmp`);
       await writeFile(temporary, JSON.stringify({ key, ...object }));

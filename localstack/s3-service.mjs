@@ -144,7 +144,7 @@ export async function startS3Service({ dir, port = 0, bucket, accessKeyId, condi
   }
 
   async function handle(request, response) {
-    // Not parsed as a URL, which would treat "." and ".." in a key as folders.
+    // The address is not parsed as a URL, because that would resolve "." and ".." in a key as folders.
     const [, whole = "", search] = /^([^?]*)\??(.*)$/.exec(request.url ?? "") ?? [];
     const query = new URLSearchParams(search);
     const [, wantedBucket, ...path] = whole.split("/").map(decodeURIComponent);

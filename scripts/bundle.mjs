@@ -55,7 +55,7 @@ async function bundle(name, entries, clean) {
   const { output } = await build.generate({
     dir: at("dist/bundle"),
     sourcemap: true,
-    // In the same folder as the threads' modules.
+    // The other files are in the same folder as the threads' modules.
     chunkFileNames: "[name]-[hash].js",
     paths: Object.fromEntries(inlined.map(([library]) => [library, `./${library}.js`])),
   });
@@ -128,7 +128,7 @@ async function write(dir, files) {
     const before = await readFile(path, "utf8").catch(() => undefined);
     if (before === content) continue;
     await mkdir(dirname(path), { recursive: true });
-    // Outside the packed folder, in case the build is interrupted here.
+    // This file is outside the packed folder, in case the build is interrupted here.
     const unfinished = join(dirname(dir), `.bundle-${process.pid}`);
     await writeFile(unfinished, content);
     await rename(unfinished, path);
@@ -146,5 +146,5 @@ async function removeOthers(dir, files) {
 // `--clean NAME` bundles that package only and removes files of earlier builds, for packing.
 const [option, only] = process.argv.slice(2);
 const names = option === "--clean" ? [only] : Object.keys(ENTRIES);
-// In sequence, beginning with the packages that others import.
+// The packages are bundled one after another, beginning with those that others import.
 for (const name of names) await bundle(name, ENTRIES[name], option === "--clean");

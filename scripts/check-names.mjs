@@ -12,7 +12,10 @@ const BYTES_UNIT = /(?:^|_)(?:BYTES|KIB|MIB|GIB)(?:_|$)/;
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
-/** Declared twice on purpose: the client depends on no other package and has its own list, which a test compares. */
+/**
+ * Names that are declared twice on purpose: the client depends on no other package and has its own list, which a test
+ * compares.
+ */
 const SHARED = new Set(["ErrorCode"]);
 
 const problems = [];

@@ -50,8 +50,9 @@ async function* createdExecutions(
         yield created;
       }
     }
-    // If all slots are busy for long, the watch is cut off as too slow, and the loop lists all waiting executions
-    // again. An execution that is found twice runs once, because it is claimed at the revision at which it was seen.
+    // If all slots stay busy for a long time, the watch is cut off as too slow, and the loop lists all waiting
+    // executions again. An execution that is found twice runs once, because it is claimed at the revision at which it
+    // was seen.
     yield* store.createdAfter(from ?? 0, signal);
   }
 }

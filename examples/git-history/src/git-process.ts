@@ -12,7 +12,8 @@ export interface GitProcess {
   stop(): void;
 }
 
-// Git sets these for its hooks and aliases. They would redirect `-C` to another repository or another set of commits.
+// Git sets these variables for its hooks and aliases. They would redirect `-C` to another repository or another set of
+// commits.
 const INHERITED_VARIABLES = [
   "GIT_DIR",
   "GIT_WORK_TREE",
@@ -28,7 +29,7 @@ const INHERITED_VARIABLES = [
   "GIT_NOGLOB_PATHSPECS",
   "GIT_ICASE_PATHSPECS",
 ];
-// This is enough for the last messages. In a broken repository, git may report every object.
+// Only the end of the output is kept, because git may report every object of a broken repository.
 const MAX_STDERR_CHARACTERS = 4096;
 
 /** Returns an environment in which git shows the stored history: no replacements, no grafts, untranslated messages. */

@@ -67,7 +67,7 @@ export async function* historyLines(options: HistoryOptions): AsyncGenerator<str
   const diff = startGit(directory, DIFF_TREE);
   list.stdin.end();
   const requested = pipeline(() => requests(list, { since, limit: options.limit, underway }), diff.stdin);
-  // `settle` reports its error, after git's own.
+  // `settle` throws this error, unless git itself failed.
   requested.catch(() => undefined);
   try {
     for await (const chunk of diff.stdout) {
@@ -116,7 +116,7 @@ async function* requests(
     if (text !== "") yield text;
   }
   if (!begun) {
-    throw new HistoryError(`The commit ${since} is not on the first-parent history that was asked for.`, {
+    throw new HistoryError(`The commit ${since} is not on the requested first-parent history.`, {
       hint: "Continue from a commit that git log --first-parent lists, or load it all under another --name.",
     });
   }

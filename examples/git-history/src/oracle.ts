@@ -11,7 +11,7 @@ export interface ExpectedFile {
   readonly document: FileDocument;
 }
 
-/** A commit's change of a path. `document` is null if the commit removed the path. */
+/** A change that a commit made to a path. `document` is null if the commit removed the path. */
 export interface ExpectedChange {
   readonly commit: string;
   readonly document: FileDocument | null;

@@ -22,7 +22,10 @@ export interface ControllerOptions {
 export class Controller {
   readonly #options: Required<Pick<ControllerOptions, "client" | "name" | "leaseMs" | "onAction">>;
   readonly #state = new ClusterState();
-  /** The last transaction with a decision. It must be seen before the next decision. */
+  /**
+   * The last transaction in which a decision of this controller was committed. It must be seen before the next
+   * decision.
+   */
   #decided = 0;
   /**
    * The time of the last visible change of the lease, by this process's clock. Clocks of different processes are never
@@ -129,7 +132,7 @@ export class Controller {
   }
 }
 
-/** Returns whether nodes were down or slow for longer than the client retries. */
+/** Returns whether an error means that the nodes were down or slow for longer than the client retries. */
 function isTemporary(error: unknown): error is CairnClientError {
   return (
     error instanceof CairnClientError &&

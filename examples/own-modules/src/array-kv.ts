@@ -162,7 +162,10 @@ class ArrayStore extends RowsReader implements KvStore {
     await rm(join(this.#dir, LOCK), { recursive: true, force: true });
   }
 
-  /** Changes the file, one change after another. No change follows a failed one, because the end of the file is unknown then. */
+  /**
+   * Changes the file, one change after another. No change follows a failed one, because the end of the file is then
+   * unknown.
+   */
   async #write(work: () => Promise<void>): Promise<void> {
     const before = this.#writing;
     const writing = (async () => {

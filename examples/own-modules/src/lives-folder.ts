@@ -16,7 +16,7 @@ export interface Draft {
 }
 
 /**
- * The number of former generations that are kept, so that a slow writer cannot create a generation again that has been
+ * The number of former generations that are kept, so that a slow writer cannot recreate a generation that has been
  * removed.
  */
 const GENERATIONS_KEPT = 100;
@@ -49,7 +49,7 @@ export class LivesFolder {
   async names(): Promise<string[]> {
     const entries = await unlessMissing(() => readdir(this.#files));
     if (entries === undefined && this.#seen) {
-      throw new CairnError("STORE_UNREACHABLE", `The folder ${this.#path} has gone.`, {
+      throw new CairnError("STORE_UNREACHABLE", `The folder ${this.#path} no longer exists.`, {
         hint: "Mount the volume again.",
       });
     }

@@ -7,7 +7,7 @@ export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signa
   readonly method?: "GET" | "POST";
   /** The body, which is sent as JSON. */
   readonly body?: unknown;
-  /** How long the node was requested to wait. This time is added to the time limit of an attempt. */
+  /** How long the request asks the node to wait. This time is added to the time limit of an attempt. */
   readonly waitMs?: number | undefined;
 }
 

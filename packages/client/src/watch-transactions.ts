@@ -24,7 +24,7 @@ export async function* watchTransactions<T>(
     },
     onEnd: async (reason: unknown, failures: number): Promise<void> => {
       const error = reason instanceof WatchEndedError ? ended(reason) : reason;
-      // If no node has ever responded, the addresses are wrong.
+      // If no node has ever responded, the addresses are probably wrong.
       if (!answered || !(error instanceof CairnClientError) || !mayContinue(error)) throw error;
       onReconnect?.(error);
       if (at !== undefined) pool.leave(at);

@@ -7,7 +7,7 @@ const LOOK_MS = 5;
 
 /** The faults of a {@link FaultyTxLog}. All of them may be changed during use. */
 export interface TxLogFaults {
-  /** Whether every call rejects with `LOG_UNREACHABLE`, and readings end. */
+  /** Whether every call rejects with `LOG_UNREACHABLE`, and every reading ends. */
   unreachable: boolean;
   /** The number of arrays after which a reading ends. */
   arraysPerReading: number;

@@ -19,7 +19,7 @@ import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
 
-/** The default time limit for the waits of reads and writes (ms). */
+/** The default limit on how long a read or a write waits (ms). */
 export const DEFAULT_WAIT_MS = 30_000;
 /** The number of items on a page if the caller names none, and the maximum number. */
 export const DEFAULT_PAGE_ITEMS = 100;
@@ -27,7 +27,7 @@ export const MAX_PAGE_ITEMS = 1_000;
 
 /** The options of all reads. */
 export interface ReadOptions {
-  /** The read waits until this transaction is indexed (TX_TIMEOUT after `timeoutMs`). */
+  /** The read waits until this transaction is indexed. Throws TX_TIMEOUT after `timeoutMs`. */
   readonly minTx?: TxId;
   /** The time limit for everything that the read waits for (ms). Defaults to {@link DEFAULT_WAIT_MS}. */
   readonly timeoutMs?: number;
@@ -81,8 +81,8 @@ export interface EvictionPlaces extends Eviction {
   /** The log's transactions up to the eviction; null once they have been trimmed. */
   readonly log: { readonly firstTxId: TxId; readonly lastTxId: TxId } | null;
   /**
-   * The checkpoints from before the eviction that may contain the content, which are all that are not known to be older
-   * than the content. Null if the store does not respond.
+   * The checkpoints from before the eviction that may contain the content: all except those known to be older than it.
+   * Null if the store does not respond.
    */
   readonly checkpoints: readonly string[] | null;
   /**
@@ -115,7 +115,7 @@ export interface NodePolicies extends PolicyState {
   readonly txId: TxId;
   /**
    * The result of comparing the policies with `cairn/policies` in the node's configuration; null if the configuration
-   * has none. The log's policies take effect in any case.
+   * has none. The log's policies take effect regardless.
    */
   readonly file: "same" | "different" | null;
 }
@@ -126,14 +126,14 @@ export type CheckpointResult =
   /** No checkpoint was saved. `empty` means that the log has no transactions yet. */
   | { readonly skipped: "empty" | "unchanged" | "recent" | "short-tail" }
   /**
-   * Another node is uploading a checkpoint. `because` is a sentence that names it, and `lease` is its lease if it could
-   * be read.
+   * Another node is uploading a checkpoint. `because` is a sentence that names that node, and `lease` is the node's
+   * lease if it could be read.
    */
   | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
 
 /**
- * A running node, as the HTTP server and embedding programs use it. Every method may throw CairnError. Special codes
- * are documented with the method.
+ * A running node, as the HTTP server and embedding programs use it. Every method may throw a CairnError. Codes that are
+ * specific to a method are documented there.
  */
 export interface NodeApi {
   readonly id: string;
@@ -145,7 +145,7 @@ export interface NodeApi {
   /**
    * Submits a transaction. Resolves once the transaction is in the log. Throws TX_INVALID, TX_TOO_LARGE, CONFLICT (same
    * id, different body), NOT_READY, LOG_UNREACHABLE or LOG_FULL. Throws TX_TIMEOUT after `timeoutMs` (30,000 by
-   * default); the transaction may then be stored or not.
+   * default); the transaction may or may not be stored.
    */
   submit(transaction: Transaction, options?: { readonly timeoutMs?: number }): Promise<SubmittedTransaction>;
   /**
@@ -184,7 +184,9 @@ export interface NodeApi {
     key: DocumentKey,
     options?: ReadOptions & { readonly limit?: number; readonly cursor?: string },
   ): Promise<HistoryPage>;
-  /** Returns every bucket with its number of documents, and the number with each value of its indexed fields. */
+  /**
+   * Returns every bucket with its number of documents, and the number of documents for each value of an indexed field.
+   */
   buckets(options?: ReadOptions): Promise<BucketsPage>;
   /** Returns recorded events, newest first. */
   events(query?: EventListQuery): Promise<EventPage>;

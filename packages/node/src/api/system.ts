@@ -5,8 +5,8 @@ import type { LogBackupOptions } from "../backup/write/log-backup.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /**
- * The reaction of a node to a log other than the one from which its index was built. `regressed` applies if the log ids
- * are equal, `different` if they differ.
+ * How a node reacts to a log other than the one from which its index was built. `regressed` applies if the log ids are
+ * equal, and `different` if they differ.
  */
 export interface OnLogMismatch {
   readonly regressed: "rebuild" | "halt";
@@ -35,11 +35,13 @@ export interface HttpOptions {
   /** The origins whose pages may send requests, such as `https://dash.example`. Defaults to none. */
   readonly corsOrigins?: readonly string[];
   /**
-   * The host names, in addition to those of this machine, to which requests without a token may be addressed if the
-   * server listens on a local address.
+   * The host names, in addition to those of this machine, that requests without a token may use if the server listens
+   * on a local address.
    */
   readonly allowedHosts?: readonly string[];
-  /** How long a stopping node still responds while it reports that it is not ready, in milliseconds. Defaults to 0. */
+  /**
+   * How long a stopping node keeps responding while it reports that it is not ready, in milliseconds. Defaults to 0.
+   */
   readonly drainMs?: number;
 }
 

@@ -43,8 +43,8 @@ export function adviceInstead(word: string): string | undefined {
 }
 
 /**
- * Returns the commands that an unknown word most likely means. These are the first that exist of: the commands of that
- * name in a group (such as `checkpoint restore` for `restore`), the command whose words it joins
+ * Returns the commands that an unknown word most likely means. They are the first of these that exist: the commands of
+ * that name in a group (such as `checkpoint restore` for `restore`), the command whose words it joins
  * (`checkpoint-restore`), the equivalent of another tool's word, the commands that begin with the word, and the command
  * with the most similar spelling.
  */

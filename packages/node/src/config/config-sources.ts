@@ -139,7 +139,10 @@ function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList)
   );
 }
 
-/** Returns the end of a hint, which suggests a configuration with a similar name in the folder of `path`. */
+/**
+ * Returns a sentence to end a hint: it suggests a configuration file with a similar name in the folder of `path`, or
+ * reports that there is no such folder.
+ */
 function similarFile(path: string): string {
   const folder = dirname(path);
   let names: string[];

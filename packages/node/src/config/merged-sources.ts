@@ -30,7 +30,7 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
   const written = dir?.type === "string" ? dir.text : "";
   const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
   const below = [defaultTree(given, folder, variable(input.env, "NATS_URL") !== undefined), ...base];
-  // The path of a variable depends on the choices of the other sources, including the stronger ones.
+  // The path that a variable sets depends on the modules that the other sources choose, including stronger sources.
   const environment = environmentTree(input.env, mergeTrees([...below, ...over]), notices);
   return mergeTrees([...below, environment, ...over]);
 }

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
  * connections to NATS and to stores. LevelDB's open tables are counted separately.
  */
 const RESERVED_FILES = 128;
-/** The largest share of the limit that LevelDB keeps open as tables that are not mapped into memory. */
+/** The largest share of the limit that LevelDB uses for open tables that are not mapped into memory. */
 const TABLES_SHARE = 1 / 5;
 /** The share of the limit that is available to connections even if the limit is very low. */
 const MIN_CONNECTIONS_SHARE = 1 / 4;

@@ -8,13 +8,13 @@ import type { AppliedCounts } from "../index/index-store.ts";
 export interface FollowingMetrics {
   /** Counts an applied array of messages. */
   applied(counts: AppliedCounts, seconds: number): void;
-  /** Counts the beginning of a reading at the start, and after each interruption. */
+  /** Counts each time that reading of the log begins: at the start, and after each interruption. */
   reading(): void;
   /** Counts an error that ended following or joining. */
   left(code: string): void;
 }
 
-/** The error codes of a log that is not the one from which the index was built, or is incomplete. */
+/** The codes of errors which mean that the log is incomplete, or is not the one from which the index was built. */
 const MISMATCHES = ["LOG_REGRESSED", "LOG_DIFFERENT", "LOG_TRIMMED", "LOG_GAP"];
 
 /** Buckets in seconds: from one transaction on a fast disk to a large array on a slow disk. */
@@ -41,18 +41,18 @@ export function followingMetrics(registry: Registry): FollowingMetrics {
   });
   const seconds = new Histogram({
     name: "cairn_apply_duration_seconds",
-    help: "The time that it took to apply a batch of messages (at most 500).",
+    help: "Time taken to apply a batch of at most 500 messages.",
     buckets: SECONDS,
     registers,
   });
   const readings = new Counter({
     name: "cairn_log_readings_total",
-    help: "The number of times that a reading of the log began: at the start, and after each interruption or recreated consumer.",
+    help: "How often reading of the log began: at the start, and after each interruption or recreated consumer.",
     registers,
   });
   const mismatches = new Counter({
     name: "cairn_log_mismatches_total",
-    help: "The number of times that the log was found not to continue the index, by error code.",
+    help: "How often the log was found not to continue the index, by error code.",
     labelNames: ["code"],
     registers,
   });

@@ -42,7 +42,7 @@ export function httpMetrics(registry: Registry): (request: AnsweredRequest) => v
   registry.registerMetric(requests);
   const durations = new Histogram({
     name: "cairn_http_request_duration_seconds",
-    help: "The time that it took to respond, including waits that the client requested.",
+    help: "Time taken to respond, including waits that the client requested.",
     labelNames: ["method", "route"],
     buckets: SECONDS,
     registers: [registry],

@@ -115,7 +115,7 @@ function diskMetrics(registry: Registry): { free: Gauge; size: Gauge } {
   const registers = [registry];
   const free = new Gauge({
     name: "cairn_index_disk_free_bytes",
-    help: "Free space on the file system of the index, for this user.",
+    help: "Space on the file system of the index that is available to this user.",
     registers,
   });
   const size = new Gauge({
@@ -167,7 +167,9 @@ function setOrRemove(gauge: Gauge, value: number | undefined): void {
 
 let ofProcess: Registry | undefined;
 
-/** Gauges whose names are those of counters. Each is the sum of a gauge that is reported by type. */
+/**
+ * Gauges with names that only counters may have. Each is the sum of another gauge, which reports its values by type.
+ */
 const MISNAMED = [
   "nodejs_active_resources_total",
   "nodejs_active_handles_total",
@@ -175,9 +177,9 @@ const MISNAMED = [
 ];
 
 /**
- * Returns the metrics of this process and of Node, with the names of their client library and without the misnamed
- * ones. All nodes of a process share them. Collection begins with the first call, because it costs time to observe the
- * garbage collector and the event loop.
+ * Returns the metrics of this process and of Node under the names that the client library gives them, except the
+ * misnamed ones. All nodes of a process share them. Collection begins with the first call, because it costs time to
+ * observe the garbage collector and the event loop.
  */
 export function processMetrics(): Registry {
   if (ofProcess === undefined) {

@@ -26,7 +26,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ index }) => seconds(index.txTime),
   ],
   cairn_index_divergence: [
-    "1 while another node or a checkpoint has a different past and it has not been determined which one is right; otherwise 0.",
+    "1 while another node or a checkpoint has a different past and it is not known which one is right; otherwise 0.",
     ({ index }) => Number(index.divergence !== null),
   ],
   cairn_index_documents: ["Documents in the index.", ({ index }) => index.documents],
@@ -105,7 +105,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ logBackup }) => logBackup?.exposed.transactions,
   ],
   cairn_log_backup_exposed_since_timestamp_seconds: [
-    "The time since when there have been such transactions; absent if there are none.",
+    "Since when the log's backup has lacked transactions of the index; absent if it lacks none.",
     ({ logBackup }) => seconds(logBackup?.exposed.since),
   ],
   cairn_log_backup_holes: [
@@ -119,7 +119,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ logBackup }) => logBackup?.warnings.length,
   ],
   cairn_log_backup_failed_looks: [
-    "The number of this node's looks at the log's backup that have failed since the last successful one.",
+    "How many of this node's looks at the log's backup have failed since the last successful one.",
     ({ logBackup }) => logBackup?.failedLooks,
   ],
   cairn_log_backup_last_look_timestamp_seconds: [

@@ -23,7 +23,7 @@ const OUTCOMES: Outcomes = {
 const SEGMENT_CHANGES = ["written", "merged", "removed"] as const;
 const REMOVAL_REASONS = ["retention", "leftover", "expired"];
 
-/** The error codes of a store that does not work properly. */
+/** The codes of errors which mean that the store does not work properly. */
 const STORE_TROUBLE = new Set<string>(["STORE_UNREACHABLE", "STORE_DENIED", "STORE_FULL"]);
 /** Tasks that use the node's own store. A restore may read other stores. */
 const USES_STORE = new Set<Work>(["checkpoint", "sweep", "verification", "backup"]);

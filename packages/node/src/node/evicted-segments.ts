@@ -49,7 +49,7 @@ export async function backedUp(
   return { own, earlier, comparable: await isOfLog(log, own, offset) };
 }
 
-/** Returns whether the last message of the backup is identical in the log. */
+/** Returns whether the log holds the last message of the backup, unchanged. */
 async function isOfLog(
   log: TxLog | undefined,
   segments: readonly SegmentFile[],

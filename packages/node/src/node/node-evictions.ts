@@ -14,7 +14,7 @@ import type { TxLog } from "../log/tx-log.ts";
 
 /**
  * Adds to each eviction the places where the evicted content may still exist: the log until it is trimmed, segments of
- * its backup, checkpoints from between the content's first write and the eviction, and later checkpoints whose files
+ * its backup, checkpoints saved between the content's first write and the eviction, and later checkpoints whose files
  * may contain the evicted bytes. A checkpoint from before the eviction is omitted only if it is known to be older than
  * the content. Stores and logs that do not respond within `limit` count as unreachable.
  */
@@ -80,7 +80,7 @@ async function firstOfLog(
   return { txId: (bounds?.first ?? 1) + offset, isKnown: bounds !== undefined };
 }
 
-/** Returns a function that replaces a timeout with `otherwise`. */
+/** Returns a function that passes on a result, but returns `otherwise` for a timeout. */
 function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T | O {
   return (answer) => (answer === TIMED_OUT ? otherwise : answer);
 }

@@ -186,10 +186,7 @@ export class NodeLife implements ComparedNode {
     this.services?.watches.end({ reason: "stopping", message: reason.message });
   }
 
-  /**
-   * Ends the node's life. Stops the services first and then the reading of the log, and finally closes the index and
-   * the log.
-   */
+  /** Ends the node's life. Stops the services, then stops reading the log, and finally closes the index and the log. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await this.#following?.stopServices({ save: true });

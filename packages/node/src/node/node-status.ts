@@ -202,7 +202,7 @@ async function doesExist(log: TxLog): Promise<boolean | undefined> {
   }
 }
 
-/** The codes of the errors for a server that responds but has no usable log. */
+/** The codes of errors which mean that a server responds but has no usable log. */
 const ANSWERING_CODES: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIFFERENT"]);
 
 /** Returns the size of the index, and a warning if some of its files are missing. */

@@ -11,7 +11,7 @@ export class ReadPlace {
   readonly #life: NodeLife;
   readonly #barrier: (timeoutMs: number) => Promise<TxId>;
 
-  /** `barrier` is the one of NodeAppends: it returns the transaction for which a linearizable read must wait. */
+  /** `barrier` returns the transaction for which a linearizable read must wait (see NodeAppends). */
   constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
     this.#barrier = barrier;

@@ -4,7 +4,7 @@ import type { NodeEvent, NodeEventListener, Work, WorkCost, WorkEnds, WorkResult
 
 /** A task in progress. Only the first call of `ended` or `failed` counts. */
 export interface WorkRun<W extends Work> {
-  /** Sets the number of bytes that the task has moved so far. The event of its end reports the last value. */
+  /** Sets the number of bytes that the task has moved so far. The event that ends the task contains the last value. */
   moved(bytes: number): void;
   ended(result: WorkResults[W]): void;
   failed(error: unknown): void;

@@ -22,7 +22,7 @@ export function eventLog(logger: Logger, now: () => number = Date.now): NodeEven
 
 /**
  * Determines which looks at the log's backup are logged. A look takes place about every minute, but only the first
- * success, failures and their duration are logged.
+ * success, failures, and the recovery from them are logged.
  */
 class BackupLines {
   readonly #logger: Logger;
@@ -46,8 +46,8 @@ class BackupLines {
   }
 
   /**
-   * Counts a failure. Returns whether to log it, which is the case if it is the first one with this code or if the last
-   * line was logged long ago.
+   * Counts a failure. Returns true if it must be logged: if it is the first one with this code, or if the last line was
+   * logged long ago.
    */
   countFailure({ code }: CairnError): boolean {
     const last = this.#failing;
@@ -95,7 +95,7 @@ const FAILED_LEVEL = {
 } as const;
 
 function logBegun(logger: Logger, { work, run }: WorkBegun): void {
-  // Most tasks begin periodically and find nothing to do. The event of their end contains the result.
+  // Most tasks begin periodically and find nothing to do, and the event that ends a task contains its result.
   logger.debug({ run }, BEGUN[work]);
 }
 

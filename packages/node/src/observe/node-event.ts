@@ -13,7 +13,9 @@ export interface WorkResults {
         readonly outcome: "empty" | "unchanged" | "recent" | "leased" | "short-tail";
         readonly because: string;
       };
-  /** The search of a joining node for a checkpoint, and its restore. `skipped` lists the candidates that were not usable. */
+  /**
+   * A joining node searched for a checkpoint, and restored one or found none. `skipped` lists the unusable candidates.
+   */
   readonly restore: (
     | { readonly outcome: "restored"; readonly name: string; readonly store: string; readonly txId: TxId }
     | { readonly outcome: "none" }
@@ -68,8 +70,8 @@ export interface RemovedFile {
 }
 
 /**
- * The fields of all events. `run` is the same at the beginning and the end of one task, and unique since this start of
- * the node.
+ * The fields of all events. `run` identifies a task: it is the same in the events of its beginning and its end, and
+ * unique until the node restarts.
  */
 interface WorkEvent<W extends Work> {
   readonly work: W;

@@ -7,8 +7,8 @@ import { crc32 } from "node:zlib";
  *   cairn/2 <CRC-32 of everything after the space that follows> <log tag> <random>[ <by>]
  *
  * The log tag identifies the intended log, so that a message that ends up in another log is recognized there. The
- * random part makes every message unique: two appends of the same operations have different bytes. Neither is part of
- * the comparison of two submissions with the same idempotency id, which covers only the lines after the first.
+ * random part makes every message unique: two appends of the same operations have different bytes. Neither matters when
+ * two submissions with the same idempotency id are compared, because only the lines after the first are.
  */
 const PREFIX = "cairn/2 ";
 const OLD_PREFIX = "cairn/1 ";

@@ -21,7 +21,7 @@ export interface BackupFloorOptions {
   readonly kvFormat: string;
   /** The segments that have already been read. */
   readonly reads: SegmentReads;
-  /** Aborts the reading of segments. */
+  /** Aborts reading segments. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -37,7 +37,7 @@ export interface BackupFloor {
 /**
  * Returns the position, at most `most`, up to which a backup holds everything that a node may need. The backup must
  * have no hole since the first transaction or since a verified checkpoint, and its segments must have been read back
- * and agree with the log. Undefined if no backup holds the log's first message.
+ * and agree with the log. Returns undefined if no backup holds the log's first message.
  */
 export async function findBackupFloor(
   options: BackupFloorOptions,

@@ -21,7 +21,7 @@ export interface TrimOptions {
   readonly keep?: number | undefined;
   /** The segments of backups that have already been read and are not read again. Defaults to none. */
   readonly reads?: SegmentReads | undefined;
-  /** Aborts the reading of segments. */
+  /** Aborts reading segments. */
   readonly signal?: AbortSignal | undefined;
   /** Returns the time (ms since 1970). Defaults to this machine's clock. */
   readonly now?: () => number;

@@ -20,7 +20,7 @@ export interface ScrubParts {
 }
 
 /**
- * The rate limit, which applies no matter how short the period is and how long the node was suspended. It is lower than
+ * The rate limit, which applies no matter how short the period is or how long the node was suspended. It is lower than
  * the rate that hardly disturbs a writer (`gentleRate` in packages/checkpoint). At twice the limit, the event loop was
  * busy for 4 to 6 % of the time.
  */

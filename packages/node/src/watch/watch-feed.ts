@@ -218,7 +218,7 @@ export class WatchFeed {
   }
 
   async #publish(page: ChangesPage): Promise<void> {
-    // Nothing must be published from an index that the node has left.
+    // Nothing may be published from an index that the node has left.
     if (this.#end !== undefined) return;
     const begunAt = performance.now();
     this.#position = page.upTo;

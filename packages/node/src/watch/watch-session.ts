@@ -159,7 +159,7 @@ class WatchSession {
       page = await this.#feed.source.past(query, this.#reader);
     };
     if (page === undefined) yield* this.#orCutoff(read);
-    // Nothing must be delivered from an index that the node has left in the meantime.
+    // Nothing may be delivered from an index that the node has left in the meantime.
     if (page === undefined || this.#isOver) return;
     const { transactions, upTo, txTime } = page;
     this.#place = { txId: upTo, txTime: txTime ?? this.#place.txTime };

@@ -155,7 +155,7 @@ describe("an index restored as of a point in the past", () => {
     const past = await restoreIndex({ store: store(), dir, at: { txId: between } });
     expect(past).toMatchObject({ txId: saved, exact: false });
     await past.close();
-    // Whether a transaction after the end of every source ever existed is unknown.
+    // It is unknown whether a transaction after the end of every source ever existed.
     const beyond = await run(scene, ...restore("beyond", last + 1));
     expect(beyond).toMatchObject({
       code: 1,

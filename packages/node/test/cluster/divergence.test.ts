@@ -208,8 +208,8 @@ describe("nodes that only share a checkpoint store", () => {
       const again = await scene.ready("c", ALONE);
       const { digest } = await again.digest();
       expect(digest).toBe(kept === "the index" ? forged : (await a.digest()).digest);
-      // If the checkpoint was kept, there is nothing to save. If the index was kept, no other node's checkpoint is
-      // left.
+      // If the checkpoint was kept, there is nothing to save. If the index was kept, it is saved, because the store is
+      // empty.
       const saved = await again.checkpoint().done;
       expect("skipped" in saved).toBe(kept === "the checkpoint");
       expect(await again.status()).toMatchObject({ phase: "ready", index: { divergence: null } });

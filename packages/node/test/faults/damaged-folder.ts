@@ -12,7 +12,7 @@ export interface Damaged {
 /** The name of a checkpoint that was never saved. */
 export const NEVER_TAKEN = "checkpoint-99-2026-11-20T06-12-26.123Z-1f3a9c0e";
 
-/** Replaces a file, in place of which there may be a link or a pipe by now. */
+/** Replaces a file, which earlier damage may have turned into a link or a pipe. */
 export async function put({ store }: Damaged, name: string, content: string | Buffer): Promise<void> {
   await rm(path.join(store, name), { recursive: true, force: true });
   await writeFile(path.join(store, name), content);

@@ -48,7 +48,7 @@ async function killedAgainAndAgain(seed: number): Promise<number> {
     let acknowledged = 0;
     for (let life = 0; life < 1 + (seed % 2); life += 1) {
       acknowledged = Math.max(acknowledged, await killedOnce(dir, seed, life, random()));
-      // A killed process loses nothing that was reported as written; only a machine that fails can.
+      // A killed process loses nothing that was reported as written; only a machine that fails can lose it.
       await expectWhole(dir, seed, acknowledged);
     }
     return acknowledged;

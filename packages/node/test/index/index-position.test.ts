@@ -48,7 +48,7 @@ describe("a wait for a transaction to be indexed", () => {
     await position.reached(3, 60_000);
   });
 
-  it("continues for transactions that a new index in its place has not reached again", async () => {
+  it("continues for transactions that a replacement of the index has not reached yet", async () => {
     const position = new IndexPosition();
     position.set(9);
     position.set(2);

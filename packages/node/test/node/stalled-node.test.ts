@@ -70,7 +70,7 @@ describe("a node whose nats-server is frozen", () => {
     );
   });
 
-  it("does not serve reads as of a time for which the log may have more transactions until it knows whether this is the case", async () => {
+  it("serves no reads as of a time until it knows whether the log has more transactions up to that time", async () => {
     const node = await scene.ready("a", { stall: SOON });
     const txId = await put(node, 0, 1, "x");
     const key = { bucket: "things", namespace: "default", name: "k0" };

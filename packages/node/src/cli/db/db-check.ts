@@ -16,8 +16,8 @@ interface CheckOptions extends DbOptions {
 }
 
 /**
- * A problem in a table or row. The affected rows begin with `from` or after `after`, and end with `upTo`; they are
- * named as `rowName` names them.
+ * A problem in a table or row. The affected rows begin with `from` or after `after`, and end with `upTo`, all in the
+ * format of `rowName`.
  */
 interface Problem {
   readonly table?: string;

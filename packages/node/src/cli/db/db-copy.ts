@@ -76,8 +76,8 @@ export async function withDbCopy<T>(
 }
 
 /**
- * Creates a folder for the copy. The folder is in the temporary folder, unless that is on a different file system than
- * the original. In that case it is next to the original if possible, where tables can be linked; copies of them could
+ * Creates a folder for the copy in the temporary folder. If that is on a different file system from the original,
+ * creates the folder next to the original if possible, because tables can be linked there, and copies of them could
  * fill the temporary folder.
  */
 async function makeStaging(found: DbPlace, asked: string | undefined, terminal: Terminal): Promise<string> {

@@ -95,10 +95,7 @@ export async function planRecovery(
   );
 }
 
-/**
- * Returns the id of the log that contains a point. This is the given log, or an earlier log that it continues if the
- * transaction is in that one.
- */
+/** Returns the id of the log that contains a point: the given log, or the earlier log that contains the transaction. */
 async function logAt(
   { id, birth }: LogIdentity,
   stores: readonly CheckpointStore[],

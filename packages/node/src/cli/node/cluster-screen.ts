@@ -143,7 +143,7 @@ function phaseText({ status: { phase, progress, stalled } }: Peer): string {
   return `${phase}, ${Math.floor((100 * progress.done) / progress.total)} %`;
 }
 
-/** The number of digits of a digest that are shown. These are enough to distinguish a few digests. */
+/** How many digits of a digest are shown, which is enough to distinguish a few digests. */
 const SHOWN_DIGITS = 12;
 
 function digestText({ answers, compared, rebuilt, checks }: Comparison, { instance, status }: Peer): string {

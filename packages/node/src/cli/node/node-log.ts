@@ -22,5 +22,5 @@ export async function nodeLog(terminal: Terminal, { json, level }: NodeLogOption
   return pino(options, PinoPretty({ destination: stdout, colorize, translateTime: "SYS:HH:MM:ss.l" }));
 }
 
-/** The levels of the log, from the most to the fewest messages. */
+/** The log levels, from the most verbose to the least. */
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;

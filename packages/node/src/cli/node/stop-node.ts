@@ -11,8 +11,8 @@ export interface SignalStopOptions {
   /** The time within which the node must stop (ms). Defaults to 10,000. */
   readonly limitMs?: number;
   /**
-   * The time within which a repeated signal is ignored (ms). A signal arrives twice if it was sent to both a process
-   * and its group, or by a wrapper. Defaults to 1,000.
+   * The time within which a repeated signal is ignored (ms). A signal arrives twice if it was sent to both the process
+   * and its group, or if a wrapper also forwarded it. Defaults to 1,000.
    */
   readonly repeatMs?: number;
   readonly now?: () => number;

@@ -48,7 +48,7 @@ export function followWatch(
     }
     if (!mayContinue(reason)) throw reason;
     answered ||= !(reason instanceof NoAnswerError);
-    // If no node has ever responded, the addresses are wrong.
+    // If no node has ever responded, the addresses are probably wrong.
     if (!answered && failures >= nodes.length) throw reason;
     onLeft(`${reason.message.replace(/\.$/, "")} (${node.url}).`, from);
     node = nodes[(nodes.indexOf(node) + 1) % nodes.length] ?? node;

@@ -32,7 +32,7 @@ export class InterruptedError extends Error {
 export interface Interruptible {
   /** Aborted with an {@link InterruptedError} by the first signal. */
   readonly signal: AbortSignal;
-  /** To be called when the work is done. From then on, signals end the process again. */
+  /** Must be called when the work is done. From then on, a signal ends the process again. */
   readonly forget: () => void;
 }
 

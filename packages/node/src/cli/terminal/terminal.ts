@@ -8,7 +8,7 @@ export type Output = Writable & {
   readonly rows?: number;
 };
 
-/** A command's view of its process. Tests substitute another one. */
+/** A command's view of its process, which tests replace. */
 export interface Terminal {
   readonly stdin: Readable;
   readonly stdout: Output;

@@ -68,7 +68,7 @@ export function missingMembers(kind: keyof Shaped, value: unknown): readonly str
  */
 export function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string): Shaped[K] {
   const missing = missingMembers(kind, value);
-  // All members exist. Whether they fulfil their contract is tested by the conformance suites.
+  // All required members exist. The conformance suites test whether they fulfil their contract.
   if (missing.length === 0) return value as Shaped[K];
   throw new CairnError(
     "CONFIG_MODULE",

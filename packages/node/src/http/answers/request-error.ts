@@ -1,7 +1,7 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
 
 /**
- * The code of a request that cannot be understood or fulfilled because of its address, a parameter, a header or a
+ * The code for a request that cannot be understood or fulfilled because of its address, a parameter, a header or a
  * cursor.
  */
 export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";

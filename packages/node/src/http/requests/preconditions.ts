@@ -85,9 +85,9 @@ export function readDecision(
 
 /**
  * Returns the revision that a conditional write requires, which the transaction then compares; null if there must be no
- * document. A single revision and "absent" are taken from the headers. Other preconditions are evaluated against the
- * current revision, which the transaction then requires. `lost` creates the error if the precondition does not hold
- * now.
+ * document. A single revision, or "absent", is taken from the headers directly. Any other precondition is evaluated
+ * against the current revision, which the transaction then requires. `lost` creates the error if the precondition does
+ * not hold now.
  */
 export async function expectedRevision(
   preconditions: Preconditions,
@@ -109,8 +109,8 @@ export function conflict(revision: Revision | undefined): RequestError {
 }
 
 /**
- * Returns the error for a write that was aborted (status 412). `reason` is the reason in the outcome: a code followed
- * by words.
+ * Returns the error for a write that was aborted (status 412). `reason` is the outcome's reason: a code followed by
+ * words.
  */
 export function lostBecause(
   reason = "the document was changed in the meantime",

@@ -73,8 +73,8 @@ export class Coverage {
   }
 
   /**
-   * Call with each stored file. `isDamaged` decides whether it is damaged afterwards, given whether it holds new messages.
-   * Returns what it decided; false for a file that is not a segment.
+   * Call with each stored file. `isDamaged` decides whether it is damaged afterwards, given whether it holds new
+   * messages. Returns its result; false for a file that is not a segment.
    */
   onWritten(
     name: string,

@@ -2,7 +2,7 @@ import { seededRandom, type VirtualTime } from "@cairn/checkpoint/testing";
 import { anchorOf } from "../../../src/log/anchor.ts";
 import type { LogBounds, LogMessage, TxLog } from "../../../src/log/tx-log.ts";
 
-/** A message that was appended to the log, also if the log has lost it since. */
+/** A message that was appended to the log, even if the log has lost it since. */
 export interface Appended extends LogMessage {
   readonly nanoseconds: number;
   /** The SHA-256 of its anchor. */
@@ -69,7 +69,7 @@ export function simulatedLog(time: VirtualTime, bytes: number): SimulatedLog {
       const message = {
         position: all.length + 1,
         time: Math.floor(time.now()),
-        // The value differs for messages that take each other's place within a millisecond.
+        // The value differs for messages that replace one another within a millisecond.
         nanoseconds: (count * 7_919) % 1_000_000,
         payload: content(count),
       };
@@ -90,7 +90,10 @@ export function simulatedLog(time: VirtualTime, bytes: number): SimulatedLog {
   };
 }
 
-/** Returns a function that returns different contents. Large ones are views of one buffer, so that they take no memory. */
+/**
+ * Returns a function that returns different contents. Large ones are views of one buffer, so they take no further
+ * memory.
+ */
 function contentOf(bytes: number): (count: number) => Uint8Array {
   if (bytes < 1_000) return (count) => Buffer.from(`${count} ${"x".repeat(bytes)}`);
   const { next } = seededRandom(bytes);

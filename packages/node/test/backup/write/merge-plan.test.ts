@@ -87,7 +87,7 @@ describe("merges and removals", () => {
     );
   });
 
-  it("lose no position either if nodes use listings of any age and remove segments in any order", () => {
+  it("lose no position even if nodes use listings of any age and remove segments in any order", () => {
     fc.assert(
       fc.property(
         anySegments,

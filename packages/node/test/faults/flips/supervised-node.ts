@@ -6,7 +6,7 @@ import { Ended, type Subject } from "./flip-subject.ts";
  */
 const MOST_ENDINGS = 3;
 
-/** A node that is restarted if LevelDB ends its process, because this does not count as a wrong response yet. */
+/** A node that is restarted if LevelDB ends its process, because this alone does not count as a wrong response. */
 export class SupervisedNode {
   readonly #startNode: () => Promise<Subject>;
   readonly #onEnded: (ended: Ended) => void;

@@ -17,8 +17,8 @@ const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last:
 const TRANSACTIONS = 3_000;
 const KEYS = 23;
 /**
- * The number of transactions within which sweeps examine all versions of these logs, which have some thousands of
- * versions, of which a sweep examines 512.
+ * The number of transactions within which sweeps examine every version of these logs: a log has a few thousand
+ * versions, and a sweep examines 512 of them.
  */
 const CYCLE = 900;
 
