@@ -70,7 +70,7 @@ export function workMetrics(registry: Registry): NodeEventListener {
   });
   const lastFailure = new Gauge({
     name: "cairn_work_last_failure_timestamp_seconds",
-    help: "When the task last failed on this node for a reason other than the node's stopping; 0 if it has not failed since the node was started.",
+    help: "When the task last failed on this node, except because the node stopped; 0 if it has not failed since the node was started.",
     labelNames: ["work"],
     registers,
   });
