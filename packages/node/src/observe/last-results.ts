@@ -12,8 +12,8 @@ export interface LastResult {
 }
 
 /**
- * Remembers, from a node's events, the checkpoint that was saved last, the one that was verified last, the last scrub,
- * and the outcome of the last restore drill. Unlike the checkpointer, this object is kept when the node joins again.
+ * Remembers, from a node's events, the checkpoints last saved and last verified, the last scrub, and the outcome of the
+ * last restore drill. Unlike the checkpointer, this object is kept when the node joins again.
  */
 export class LastResults {
   saved: LastResult | null = null;
