@@ -2,7 +2,7 @@ import { backoffMs } from "@cairn/checkpoint";
 import { type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
 
 /**
- * What a node does after an error has ended its joining or following.
+ * What a node does after an error has interrupted joining or following the log.
  * - `join`: joins again, which determines what is usable and moves the rest aside. With `suspectIndex`, the local index
  *   is moved aside even if it can be opened.
  * - `retry`: joins again after a pause, because only time or an operator can help. `failed`: until then, the node

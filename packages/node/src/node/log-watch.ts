@@ -88,10 +88,10 @@ function kindOf({ code, message }: CairnError): string {
 }
 
 /**
- * Returns `LOG_TRIMMED` if the log and its backup have lost the beginning of the log and no checkpoint in `stores`
- * contains the beginning and ends within the rest. Cairn trims only messages that a checkpoint or a backup contains, so
- * something else removed the messages, the checkpoint or the backup. Returns undefined if there is no such problem.
- * Throws if a store does not respond.
+ * Returns `LOG_TRIMMED` if the beginning of the log is missing from both the log and its backup, and no checkpoint in
+ * `stores` both contains the beginning and ends within the rest. Cairn trims only messages that a checkpoint or a
+ * backup contains, so something else removed the messages, the checkpoint or the backup. Returns undefined if there is
+ * no such problem. Throws if a store does not respond.
  */
 async function uncoveredBeginning(
   log: { readonly name: string; readonly id: string; readonly bounds: LogBounds },

@@ -82,7 +82,7 @@ export class NodeAppends {
   /**
    * Returns the id of the transaction for which a linearizable read must wait. No transaction that any node
    * acknowledged before the call has a higher id. It would not be enough to query the end of a shared log, because a
-   * server that is cut off from the others keeps responding for some seconds. A message, by contrast, is stored only
+   * server that is cut off from the others keeps responding for a few seconds. A message, by contrast, is stored only
    * once the servers agree. Throws `NOT_READY` while the node does not know its log or doubts it, `LOG_READ_ONLY` if
    * the log is a backup, `TX_TIMEOUT` after `timeoutMs`, and otherwise the log's own error, unchanged.
    */

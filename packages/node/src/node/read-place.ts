@@ -19,8 +19,8 @@ export class ReadPlace {
 
   /**
    * Waits until the index contains everything that a read with these options must include. Throws `TX_TIMEOUT` after
-   * `timeoutMs`, `REQUEST_INVALID` if the options contradict each other or, as soon as the log confirms this, if `asOf`
-   * is in the future, and `LOG_READ_ONLY` if the log is a backup that may not cover `asOf` yet.
+   * `timeoutMs`. Throws `REQUEST_INVALID` if the options contradict each other, or as soon as the log confirms that
+   * `asOf` is in the future. Throws `LOG_READ_ONLY` if the log is a backup that may not cover `asOf` yet.
    */
   async reached(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
     const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;

@@ -21,7 +21,7 @@ export interface KnownLog {
 export function sameHistory(known: () => KnownLog | undefined): () => Promise<void> {
   return coalesced(async () => {
     const now = known();
-    // A log without communication between nodes has only one node.
+    // Only one node can use a log over which nodes cannot communicate.
     if (now === undefined || now.log.peers === undefined) return;
     const { log, identity, state } = now;
     const anchor = lastKnown(identity, state);

@@ -50,7 +50,7 @@ const LOOKS_PER_LIMIT = 10;
 /** A clock that measures the time since the process started. Corrections of the machine's time do not affect it. */
 const steadyClock: Clock = { ...systemClock, now: () => performance.now() };
 
-/** Reports stalls. It never aborts anything, because only the waiting code can know whether it is futile to wait. */
+/** Reports stalls, but never aborts anything, because only the waiting code can know whether waiting is futile. */
 export class StallWatch {
   readonly #options: StallWatchOptions;
   readonly #clock: Clock;
