@@ -28,7 +28,7 @@ const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such
 /**
  * Parses an ISO 8601 duration of weeks, days, hours, minutes and seconds. Years and months are rejected, because their
  * length is not fixed. `bare` means that `text` is part of an option or a URL, so hints do not mention quotes. Without
- * it, faults and hints are part of the index version, because they may concern policies in the log, and the index
+ * `bare`, faults and hints are part of the index version, because they may concern policies in the log, and the index
  * stores the first problem of such policies (docs/log-format.md, "Outcomes and reasons").
  */
 export function parseDuration(text: string, options: { readonly bare?: boolean } = {}): DurationResult {

@@ -58,7 +58,7 @@ export function isJsonText(bytes: Uint8Array, from: number, to: number): boolean
       end = at + 1;
     } else end = first === QUOTE ? endOfText(bytes, at, to) : endOfPlain(bytes, at, to);
     if (end < 0) return false;
-    // The value may end lists and maps, or the whole JSON.
+    // After this value, open lists and maps may end, or the whole text.
     for (;;) {
       at = skipBlanks(bytes, end, to);
       if (depth === 0) return at === to;
