@@ -88,8 +88,8 @@ export function contentHash(payload: Uint8Array): Buffer {
 const PAYLOAD_MARK_BYTES = 12;
 
 /**
- * Writes the 12 bytes that represent a payload in the history chain: the CRC-32 and the random part of a Cairn message,
- * which are in its first line, or the first bytes of the SHA-256 of any other payload.
+ * Writes the 12 bytes that represent a payload in the history chain. For a Cairn message, they are the CRC-32 and the
+ * random part in its first line; for any other payload, they are the first bytes of its SHA-256.
  */
 export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array, isFramed: boolean): void {
   if (!isFramed) {

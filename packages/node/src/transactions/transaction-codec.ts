@@ -186,8 +186,8 @@ function parseHeader(
   end: number,
 ): { birth?: unknown; ops?: unknown; id?: unknown } | undefined {
   const text = bytes.toString("utf8", from, end);
-  // The result is the same as with the code below, but takes a quarter of the time, which saves 5 % of a replay (bench
-  // row replay).
+  // This returns the same result as the code below in a quarter of the time, which makes a replay 5 % faster (bench row
+  // replay).
   const onePut = ONE_PUT.exec(text);
   if (onePut !== null) return { ops: [["put", onePut[1], onePut[2]]] };
   const header = parse(text);
