@@ -46,10 +46,10 @@ export interface TrimPlan {
 }
 
 /**
- * Plans how far the log may be trimmed now. It may be trimmed up to the last message of the oldest checkpoint on which
- * nodes can rely, or up to the point to which the log's backup holds everything that they may need (that message is
- * kept), but no further than `keep` allows. Reads the segments of the backup that would replace the trimmed messages.
- * Throws `NOT_FOUND` if there is no log, `CONFIG_INVALID` if the log cannot be trimmed, `LOG_UNREACHABLE` or
+ * Plans how far the log may be trimmed now. The limit is the last message of the oldest checkpoint on which nodes can
+ * rely, or the message up to which the log's backup holds everything that they may need. That message is kept, and so
+ * are all that `keep` protects. Reads the segments of the backup that would replace the trimmed messages. Throws
+ * `NOT_FOUND` if there is no log, `CONFIG_INVALID` if the log cannot be trimmed, `LOG_UNREACHABLE` or
  * `STORE_UNREACHABLE`.
  */
 export async function planTrim(options: TrimOptions): Promise<TrimPlan> {

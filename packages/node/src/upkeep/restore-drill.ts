@@ -51,7 +51,7 @@ export interface DrillOptions extends VerifierParts {
   readonly onError: (error: unknown) => void;
 }
 
-/** The time to the next look if there is no checkpoint yet, as a fraction of `every`. */
+/** The time until the next look if there is no checkpoint yet, as a fraction of `every`. */
 const NO_CHECKPOINT_PART = 0.1;
 /** The tolerated difference between clocks. Some stores report their time in whole seconds. */
 const CLOCK_TOLERANCE_MS = 2_000;
