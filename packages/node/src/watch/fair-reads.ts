@@ -48,10 +48,10 @@ export async function pauseAfter(busyMs: number): Promise<void> {
 
 /**
  * Schedules reads for many readers, at most `limit` at a time, so that no reader must wait for all the others. Slots
- * are assigned alternately to the read that has waited longest, so that every reader is served, and to the read whose
- * reader has been served least often, so that new readers do not wait until all earlier ones have been served again.
- * Requests for the same key share one read if it has not begun: data read after the requests is recent enough for all
- * of them.
+ * are assigned alternately by two rules. The read that has waited longest goes first, so that every reader is served;
+ * or the reader that was served least often goes first, so that new readers need not wait until all earlier ones have
+ * been served again. Requests for the same key share one read if it has not begun: data read after the requests is
+ * recent enough for all of them.
  */
 export class FairReads<T> {
   readonly #limit: number;

@@ -31,9 +31,9 @@ export interface RecentPage {
 const MAX_SHARED_PAGES = 64;
 
 /**
- * The most recent changes of an index, for watchers that connect or reconnect. They are delivered in pages, so that
- * each of a thousand watchers that reconnect simultaneously holds one page, and watchers at the same position share
- * that page.
+ * The most recent changes of an index, for watchers that connect or reconnect. They are delivered in pages: even if a
+ * thousand watchers reconnect simultaneously, each holds only one page, which it shares with all watchers at the same
+ * position.
  */
 export class RecentPast {
   readonly #bounds: RecentBounds;
