@@ -29,7 +29,7 @@ export const VARY_ACCEPT = "accept";
  */
 export function errorHandler(failures: FailedRequests, maxBody: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
-    // The rest of the body is read, so requests that follow it can be answered, too.
+    // The rest of the body is read, so that the requests after it can also be answered.
     void reply.removeHeader("connection");
     if (isHeldBack(request.raw)) void reply.header("connection", "close");
     else if (!request.raw.complete) drainBody(request.raw);

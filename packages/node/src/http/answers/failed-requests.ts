@@ -8,7 +8,7 @@ export interface HttpLogger {
   debug(fields: object, message: string): void;
 }
 
-/** The failures with one cause that have occurred since such a failure was last logged. */
+/** The failures with one cause that have occurred since the last log line about that cause. */
 interface Cause {
   readonly message: string;
   readonly fields: object;
@@ -18,8 +18,8 @@ interface Cause {
 
 const LOG_INTERVAL_MS = 60_000;
 /**
- * The maximum number of causes that are distinguished. If there are more, most of them are probably one cause whose
- * message varies.
+ * The maximum number of causes that are distinguished. If there are more, most of them are probably the same cause with
+ * varying messages.
  */
 const MAX_CAUSES = 100;
 

@@ -6,9 +6,8 @@ const waiting = new WeakSet<IncomingMessage>();
 
 /**
  * Makes a server send `100 Continue` only when a body is about to be read. A request that is rejected because of its
- * headers alone (because its address is unknown, or it is too large, not allowed, or has a failed precondition) gets
- * its response without `100 Continue`. Node then closes the connection, because the bytes that follow could be a body
- * or a request.
+ * headers alone (for example, because its address is unknown or its precondition does not hold) gets its response
+ * without `100 Continue`. Node then closes the connection, because the bytes that follow could be a body or a request.
  */
 export function continueWhenRead(server: Server): void {
   server.on("checkContinue", (request, response) => {

@@ -22,8 +22,8 @@ export interface BatchOptions {
   /** The number that the first line has in error messages. */
   readonly firstLine: number;
   /**
-   * Starts a time limit. There is one for the time in which the log stores each line, and one for the time in which the
-   * index applies the transactions after the last line.
+   * Starts a time limit. There is one for storing each line in the log, and one for indexing the transactions after the
+   * last line.
    */
   readonly startLimit: () => Deadline;
 }

@@ -58,7 +58,7 @@ function parseWhere(text: string, name: string): readonly FieldQuery[] {
   throw badRequest(`${name} must be field:value, such as state:running, not ${JSON.stringify(text)}.`);
 }
 
-// Clients must be able to use the patterns, too. RE2 and Rust's engine have no lookahead, and RE2 supports repetition
+// Clients must also be able to use the patterns. RE2 and Rust's engine have no lookahead, and RE2 supports repetition
 // counts only up to 1,000.
 const NUMBER = String.raw`[0-9]{1,9}(\.[0-9]{1,9})?`;
 const SECONDS = `${NUMBER}S`;
