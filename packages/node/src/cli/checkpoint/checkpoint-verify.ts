@@ -155,9 +155,9 @@ async function verify(
 }
 
 /**
- * Returns the named checkpoint or, without a name, the newest one of the given log, of the configured log, or of the
- * only log in the store, in this order of preference. For the configured log, a checkpoint that this version can read
- * is preferred, because nodes of both versions save checkpoints during an upgrade.
+ * Returns the named checkpoint or, without a name, the newest one of a log: the given log, otherwise the configured
+ * log, otherwise the only log in the store. For the configured log, a checkpoint that this version can read is
+ * preferred, because nodes of both versions save checkpoints during an upgrade.
  */
 async function whichCheckpoint(
   store: CheckpointStore,

@@ -22,9 +22,9 @@ export async function configuredIndex(options: ConfigurationOptions, terminal: T
 }
 
 /**
- * Returns the database's path on the command line and the arguments after it, of which at least `required` must be
- * given. The path is undefined if the first argument is a bucket. An argument that could be either is a bucket only if
- * a configuration is given.
+ * Returns the database's path on the command line, and the arguments after it. Throws if fewer than `required` of them
+ * are given, or too many. The path is undefined if the first argument is a bucket. An argument that could be either is
+ * a bucket only if a configuration is given.
  */
 export function placeFirst(
   given: readonly string[],
@@ -45,8 +45,8 @@ export function placeFirst(
 }
 
 /**
- * Determines whether `place` is a db-dir, a LevelDB or a checkpoint (by name, or the newest of a folder or bucket). Throws `NOT_FOUND` if
- * it is none of them.
+ * Determines whether `place` is a db-dir, a LevelDB or a checkpoint (by name, or the newest of a folder or bucket).
+ * Throws `NOT_FOUND` if it is none of these.
  */
 export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {
   if (place.startsWith("s3:")) return { kind: "checkpoint" };

@@ -6,7 +6,7 @@ import { type ProgressDisplay, showProgress } from "../terminal/progress-display
 import type { Terminal } from "../terminal/terminal.ts";
 import { noCheckpoint } from "./checkpoint-place.ts";
 
-/** A display of the progress of a restore. It appears as soon as the size of the restore is known. */
+/** A display of the progress of a restore, which appears as soon as the size of the restore is known. */
 export interface RestoreDisplay extends Pick<ProgressDisplay, "stop"> {
   readonly onProgress: NonNullable<RestoreOptions["onProgress"]>;
 }

@@ -3,8 +3,8 @@ import { formatBytes, formatDuration } from "./quantities.ts";
 import type { Output } from "./terminal.ts";
 
 /**
- * A display of the progress of long work. It is a bar if the output is a terminal and the total is known, and otherwise
- * a line every few seconds.
+ * A display of the progress of a long operation. It is a bar if the output is a terminal and the total is known, and
+ * otherwise a line every few seconds.
  */
 export interface ProgressDisplay {
   /** Shows the progress; `note` is printed after the amounts. */
