@@ -34,9 +34,9 @@ const DATA = [
 ];
 
 /**
- * Converts a file of Crux or XTDB 1.x. Values that the checker rejects are removed, each with a note, until the checker
- * accepts the configuration, because only the checker's tables contain the values that have no counterpart. Variables
- * are kept. Throws {@link ConfigError} if the file cannot be read.
+ * Converts a file of Crux or XTDB 1.x. Removes the values that the checker rejects, each with a note, until the checker
+ * accepts the configuration, because only the checker knows which values have no counterpart. Variables are kept.
+ * Throws {@link ConfigError} if the file cannot be read.
  */
 export async function convertConfig(file: string, cwd: string, language: Language): Promise<ConvertedConfig> {
   const problems = new ProblemList();

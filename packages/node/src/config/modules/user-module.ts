@@ -86,8 +86,8 @@ async function importFrom(target: string, folder: string): Promise<Record<string
 }
 
 /**
- * Waits for the result of a user's module. If the process runs out of work before the result arrives, Node would exit
- * silently with code 13. In that case, this function rejects instead.
+ * Waits for the result of a user's module. Rejects if the process runs out of work before the result arrives;
+ * otherwise, Node would exit silently with code 13.
  */
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
   return await new Promise<T>((settle, reject) => {

@@ -9,7 +9,7 @@ export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
   /**
    * The names from the top of the configuration down to the value. The path is empty if the problem does not concern a
-   * single value, as is the case for a syntax error.
+   * single value, as with a syntax error.
    */
   readonly path: readonly string[];
   /** The problem's position: `FILE:LINE:COLUMN`, or only the source (`-e:1:5`, `NATS_URL`, `object`). */

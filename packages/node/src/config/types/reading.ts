@@ -83,7 +83,7 @@ export interface Reading {
   readonly commonParameters: Readonly<Record<ModuleKind, Parameters>>;
   readonly problems: ProblemList;
   readonly settings: Setting[];
-  /** Sentences for the operator, in the order of their discovery. */
+  /** Sentences for the operator, in the order in which they were added. */
   readonly notices: Set<string>;
   /** The top-level keys that values have named. They are modules that may be used in several places. */
   readonly shared: Map<
