@@ -5,7 +5,7 @@ fail() {
   exit 1
 }
 
-# Installs the missing ones of Debian's packages $@, without starting their daemons.
+# Installs those of Debian's packages $@ that are missing, without starting their daemons.
 need_packages() {
   local missing=() package
   for package in "$@"; do
@@ -50,7 +50,7 @@ launch() {
   echo $! >"$ROOT/run/$name.pid"
 }
 
-# Whether the process of a pid file is still the one that was started.
+# Returns whether the process of a pid file is still the one that was started.
 alive() {
   local pid
   pid=$(cat "$1" 2>/dev/null) || return 1

@@ -1,7 +1,6 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
-// heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); that every
-// source that docs/architecture.md names exists; and that every source that docs/rules.md names exists and contains the
-// name that follows in parentheses. Prints each problem, then exits with 1.
+// heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); and that every
+// source that docs/architecture.md names exists. Prints each problem, and exits with 1 if there are any.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";

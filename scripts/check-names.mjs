@@ -1,5 +1,5 @@
-// Checks that a name means one thing: no two source files of the packages export the same name, and the name of a constant that counts in
-// powers of 1,024 contains its unit. Prints each problem, then exits with 1.
+// Checks that a name means one thing: no two source files of the packages export the same name, and the name of a
+// constant that counts in powers of 1,024 contains its unit. Prints each problem, and exits with 1 if there are any.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,5 +1,6 @@
-// Checks the sources against docs/architecture.md, whose tables list the rooms of each package from the ground up. Prints each import that
-// goes up, each room that is not listed or missing, and each folder with too many files, then exits with 1.
+// Checks the sources against docs/architecture.md, whose tables list the rooms of each package from the ground up.
+// Prints each import that goes up, each unlisted or missing room, and each folder with too many files. Exits with 1 if
+// there are any.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -29,7 +29,7 @@ if (!ensureNatsServer()) {
   process.exit(1);
 }
 
-// Prints the S3 service that the tests use, which is the other service that they need.
+// S3 is the other service that the tests need.
 const s3 = process.env.CAIRN_TEST_S3_ENDPOINT;
 console.log(
   `S3 tests use ${s3 || "the small service of localstack/; pnpm test:s3 radosgw swift runs them against real ones"}.`,

@@ -25,9 +25,9 @@ export interface TransactionWriterOptions {
 }
 
 /**
- * Turns commits and their changes into transactions. A commit becomes one transaction if it fits, or else several, of which the last puts
- * its `commits` document, so that a reader that sees the document sees the whole commit. Ids depend only on the repository's name, the
- * commit and the part: loading a history again changes nothing.
+ * Turns commits and their changes into transactions. A commit becomes one transaction if it fits, and otherwise
+ * several. The last one puts the `commits` document, so that a reader that sees this document sees the whole commit.
+ * Ids depend only on the repository's name, the commit and the part: loading a history again changes nothing.
  */
 export class TransactionWriter implements HistoryHandler {
   readonly #options: TransactionWriterOptions;

@@ -61,7 +61,8 @@ export class Controller {
       } catch (error) {
         if (signal.aborted) return;
         if (!isTemporary(error)) throw error;
-        // The transaction may have taken effect, or still may: the next decision depends on what is seen then.
+        // The transaction may have taken effect, or may yet do so. The next decision depends on what has been seen by
+        // then.
         this.#options.onAction(`continues after: ${error.message}`);
       }
     }

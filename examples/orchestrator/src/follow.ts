@@ -19,8 +19,8 @@ export interface Listed extends ClientDocument {
 }
 
 /**
- * Lists and then follows: yields the content of `buckets` and every later transaction, once and in order, whichever
- * nodes come and go. Ends when `signal` is aborted.
+ * Yields the content of `buckets` and then every later transaction, once and in order, even while nodes come and go.
+ * Ends when `signal` is aborted.
  */
 export async function* follow(
   client: CairnClient,

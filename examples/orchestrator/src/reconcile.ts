@@ -4,8 +4,9 @@ import type { Deployment, Pod, Seen } from "./resources.ts";
 
 /**
  * Returns the operations of a transaction that makes a deployment's pods match it; none if they already match. The
- * operations include the revisions on which the decision is based, so that it takes effect only if nothing has changed
- * since, and an event for each change, which is recorded only if the decision takes effect.
+ * operations include the revisions on which the decision is based, so that the transaction takes effect only if nothing
+ * has changed since. They also include an event for each change, which is recorded only if the transaction takes
+ * effect.
  */
 export function reconcile(state: ClusterState, key: string): TxOperation[] {
   const deployment = state.deployments.get(key);

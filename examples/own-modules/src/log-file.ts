@@ -10,8 +10,7 @@ import type { Entry, StoredEntry } from "./log-frame.ts";
 const FIRST_LINE = /^cairn-example-log\/1 ([0-9a-f-]{36})\n$/;
 const FIRST_LINE_BYTES = "cairn-example-log/1 ".length + 37;
 /**
- * The distance in bytes between two remembered positions in the file, and thus approximately the number of bytes that
- * are read to find a message.
+ * The distance in bytes between two remembered positions in the file. About this many bytes are read to find a message.
  */
 const MARK_BYTES = 64 * 1024;
 

@@ -232,7 +232,7 @@ export class CairnClient {
     query: NonNullable<PoolRequest["query"]>,
     { signal, timeoutMs = 30_000 }: CallOptions & { readonly timeoutMs?: number },
   ): Promise<unknown> {
-    // A transaction with an id is applied once, however often and through whichever nodes it is sent.
+    // A transaction with an id is applied once, no matter how often and through which nodes it is sent.
     const body = { ...transaction, id: transaction.id ?? crypto.randomUUID() };
     return await this.#json({ method: "POST", path: "/api/v1/tx", query, body, signal, waitMs: timeoutMs });
   }

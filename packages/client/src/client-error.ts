@@ -68,7 +68,7 @@ export class CairnClientError extends Error {
   }
 }
 
-/** Returns the error `UNREACHABLE`, for the case that no node responded. `url` is the last address that was tried. */
+/** Returns the error `UNREACHABLE`, which means that no node responded. `url` is the last address that was tried. */
 export function unreachable(url: string, cause: unknown): CairnClientError {
   const reason =
     cause instanceof Error ? (cause.cause instanceof Error ? cause.cause : cause).message : String(cause);

@@ -27,7 +27,7 @@ export async function* readEventStream(text: AsyncIterable<string>): AsyncGenera
   }
 }
 
-/** Parses a block; undefined if it has no data, as in the case of a comment. */
+/** Returns the event in a block; undefined if the block has no data, as with a comment. */
 function parseEvent(block: string): SentEvent | undefined {
   let event = "message";
   const data: string[] = [];

@@ -7,7 +7,7 @@ const MAX_VALUES_BEFORE_CYCLE_CHECK = 100_000;
 /**
  * Returns the reason why JSON cannot represent a value unchanged; undefined if it can. `what` names the value in the
  * message. JSON has no infinite numbers or NaN, integers beyond 2^53 - 1, undefined, functions, symbols, BigInts,
- * objects that are not plain (of a Map, JSON.stringify makes `{}`), or cycles. `maxDepth` limits how deep lists and
+ * objects that are not plain (JSON.stringify turns a Map into `{}`), or cycles. `maxDepth` limits how deep lists and
  * maps may nest.
  */
 export function jsonProblem(

@@ -70,7 +70,7 @@ async function* chunks(response: Response, ending: AbortController): AsyncGenera
     throw unreachable(response.url, ending.signal.reason ?? error);
   } finally {
     clearTimeout(timer);
-    // A consumer that stops watching abandons the stream.
+    // The consumer may have stopped watching before the stream's end.
     ending.abort();
   }
 }
