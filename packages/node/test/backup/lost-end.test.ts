@@ -41,7 +41,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     return lines;
   }
 
-  it("receives again the transactions that only the backup still contains", async () => {
+  it("gets back the transactions that only the backup still contains", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 5, "kept");
     await scene.stop(a);

@@ -84,7 +84,7 @@ describe("a node whose nats-server is frozen", () => {
         hint: expect.stringContaining("stale=true"),
       });
     });
-    // A read as of a time that is not later than the node's last transaction, and a stale read, do not need the log.
+    // Neither a stale read nor a read as of a time up to the node's last transaction needs the log.
     const past = { asOf: { time: new Date(Date.parse(txTime) - 1).toISOString() } };
     expect(await node.get(key, past)).toBeUndefined();
     expect(await node.get(key, { asOf: { time: later }, stale: true })).toMatchObject({ revision: txId });

@@ -13,8 +13,8 @@ export interface QuietSystem extends Pick<System, "nodeId" | "openTxLog"> {
 }
 
 /**
- * Returns the parts of a node without HTTP, on LevelDB, with a checkpoint folder at which the node looks only when the
- * test requests it: six hours are longer than any test, but the first look would otherwise come within seconds.
+ * Returns the parts of a node without HTTP, on LevelDB, with a checkpoint folder. The node looks at the folder only
+ * when the test requests it, because both the first look and the later ones take place only after six hours.
  */
 export function quietSystem({ folder, nodeId, openTxLog, checkpointer }: QuietSystem): System {
   const dbDir = path.join(folder, `${nodeId}-index`);

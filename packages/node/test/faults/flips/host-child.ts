@@ -1,5 +1,5 @@
-// Runs nodes one after another for node-host.ts, which survives if LevelDB ends this process, because a damaged block
-// can fail an assertion in native code.
+// Runs nodes one after another for node-host.ts. They have their own process, because a damaged block can fail an
+// assertion in LevelDB's native code, which ends the process.
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";

@@ -1,4 +1,4 @@
-// Makes system calls of a node fail, one after the other: node main.js [--rounds N] [--seed N] There are N rounds for
+// Makes system calls of a node fail, one after another: node main.js [--rounds N] [--seed N] There are N rounds for
 // every error of the table and every phase of a node. In each, the n-th call on the node's files fails, either once or
 // continuously until the fault is over. After each round, the node must be ready again by itself, with everything that
 // it acknowledged, nothing moved aside and no checkpoint damaged.

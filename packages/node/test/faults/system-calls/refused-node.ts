@@ -1,4 +1,4 @@
-// Runs a node whose system calls fail, one after the other: node refused-node.js CONTROL DIR ERRNO PHASE FIRST STEP
+// Runs a node whose system calls fail, one after another: node refused-node.js CONTROL DIR ERRNO PHASE FIRST STEP
 // ROUNDS The library failing-calls.so must be preloaded (see main.ts). Prints a line for each round. A round that
 // breaks a promise ends the process with code 1.
 import { readdir, rm } from "node:fs/promises";
