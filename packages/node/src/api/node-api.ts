@@ -31,7 +31,9 @@ export interface ReadOptions {
   readonly minTx?: TxId;
   /** The time limit for everything that the read waits for (ms). Defaults to {@link DEFAULT_WAIT_MS}. */
   readonly timeoutMs?: number;
-  /** If true, the current index is read even if the node is not ready. Otherwise NOT_READY is thrown in that case. */
+  /**
+   * If true, the current index is read even if the node is not ready. Otherwise, NOT_READY is thrown until it is ready.
+   */
   readonly stale?: boolean;
   /**
    * If true, the result includes everything that any node acknowledged before the call. On a shared log this requires
@@ -72,7 +74,7 @@ export interface EventListQuery extends ReadOptions {
   /** Selects only events of objects in this bucket. */
   readonly bucket?: string;
   readonly object?: string;
-  /** Selects only events older than this event id or this time, in nanoseconds since 1970. */
+  /** Selects only events older than the event with this id, or than this time in nanoseconds since 1970. */
   readonly before?: string;
 }
 
