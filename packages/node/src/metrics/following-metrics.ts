@@ -8,7 +8,7 @@ import type { AppliedCounts } from "../index/index-store.ts";
 export interface FollowingMetrics {
   /** Counts an applied array of messages. */
   applied(counts: AppliedCounts, seconds: number): void;
-  /** Counts each time that reading of the log begins: at the start, and after each interruption. */
+  /** Counts each time that the node begins to read the log: at the start, and after each interruption. */
   reading(): void;
   /** Counts an error that ended following or joining. */
   left(code: string): void;
@@ -47,7 +47,7 @@ export function followingMetrics(registry: Registry): FollowingMetrics {
   });
   const readings = new Counter({
     name: "cairn_log_readings_total",
-    help: "How often reading of the log began: at the start, and after each interruption or recreated consumer.",
+    help: "How often the node began to read the log: at the start, and after each interruption or recreated consumer.",
     registers,
   });
   const mismatches = new Counter({

@@ -96,7 +96,7 @@ export class NodeMetrics {
     return `${await this.registry.metrics()}\n${await processMetrics().metrics()}`;
   }
 
-  /** Returns the result of a source; undefined, after reporting the source, if it fails or takes too long. */
+  /** Returns the result of a source. If the source fails or takes too long, reports that and returns undefined. */
   async #ask<T>(source: string, answer: Promise<T>, limitMs: number): Promise<T | undefined> {
     try {
       const first = await withTimeout(answer, limitMs);
