@@ -37,8 +37,7 @@ class BackupLines {
 
   ended({ outcome, covered }: { readonly outcome: string; readonly covered: unknown }): void {
     const failures = this.#failing?.count;
-    // A look by this node shows that the backup works if it wrote a segment. After a failure, any successful look shows
-    // this.
+    // A look shows that the backup works if it wrote a segment or, after a failure, if it succeeded at all.
     if (this.#works || (outcome !== "written" && failures === undefined)) return;
     this.#logger.info({ covered, ...(failures === undefined ? {} : { failures }) }, "the log is backed up");
     this.#works = true;
