@@ -13,8 +13,8 @@ export interface BackedUp {
   /** The segments of earlier logs that the node's log may continue. */
   readonly earlier: readonly SegmentFile[];
   /**
-   * True if the log's own segments belong to its history. In that case, content cannot occur in them before its first
-   * write or after its eviction.
+   * True if the log's own segments belong to its history. In that case, segments from before the first write of some
+   * content, or from after its eviction, cannot contain it.
    */
   readonly comparable: boolean;
 }

@@ -80,8 +80,8 @@ export class LogWatch {
 }
 
 /**
- * Returns the key that ensures that a problem is logged only once. The key of a setting includes its value. The key of
- * missing messages does not include their number.
+ * Returns a key by which a problem is recognized, so that it is logged only once. The key of a setting includes its
+ * value. The key of missing messages does not include their number.
  */
 function kindOf({ code, message }: CairnError): string {
   return code === "LOG_UNSAFE" ? message : code;

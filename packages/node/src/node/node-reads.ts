@@ -156,7 +156,7 @@ export class NodeReads implements Reads {
       minTx: Math.max(minTx, began),
       linearizable: linearizable && cursor === undefined,
     });
-    // This checks the names of the bucket and, if there is one, of the namespace.
+    // This checks the name of the bucket and, if one is given, the name of the namespace.
     documentKey(query.bucket, query.namespace ?? "default", "any");
     const limit = checkedLimit(query.limit);
     const where = query.where === undefined ? [] : [query.where].flat();

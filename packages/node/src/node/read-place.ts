@@ -31,7 +31,7 @@ export class ReadPlace {
   }
 
   /**
-   * Waits for a transaction. After half of the time, it queries the end of the log, so that the error can report
+   * Waits for a transaction. After half the time limit, queries the end of the log, so that the error can report
    * whether the transaction exists.
    */
   async #wait(txId: TxId, limit: Deadline): Promise<void> {
