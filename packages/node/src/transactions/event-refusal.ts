@@ -10,7 +10,8 @@ const MEANING: Readonly<Record<string, string>> = {
 
 /**
  * Returns an explanation for the sender of why `value` cannot be recorded as an event; undefined if it can. Only {@link
- * eventProblem} determines what an event is. Its wording is stored in the rows of indexes, so it cannot be improved.
+ * eventProblem} determines what an event is. Its wording is stored in the rows of indexes, and therefore must not
+ * change.
  */
 export function eventRefusal(value: unknown): string | undefined {
   const problem = eventProblem(value);

@@ -17,7 +17,7 @@ const TAG_DIGITS = 16;
 const RANDOM_DIGITS = 16;
 /** The offset at which the log tag begins, and with it the part that the checksum covers. */
 const CHECKED = PREFIX.length + CRC_DIGITS + 1;
-/** The offset, in the part that the checksum covers, at which a first line without a writer's name ends. */
+/** The offset at which a first line without a writer's name ends, counted in the part that the checksum covers. */
 const HEAD_END = TAG_DIGITS + 1 + RANDOM_DIGITS;
 const SHORTEST = CHECKED + HEAD_END;
 const MAX_BY_BYTES = 64;

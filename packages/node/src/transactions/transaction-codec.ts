@@ -55,8 +55,8 @@ export interface LoggedTransaction {
 }
 
 /**
- * A decoded message of the log. `unreadable` means that Cairn did not write the message or that it is damaged. Such a
- * message keeps its transaction id but changes nothing.
+ * A decoded message of the log. `unreadable` means that Cairn did not write the message, or that the message is
+ * damaged. Such a message keeps its transaction id but changes nothing.
  */
 export type DecodedMessage =
   | LoggedTransaction
