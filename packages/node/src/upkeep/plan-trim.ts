@@ -15,8 +15,8 @@ export interface TrimOptions {
   /** The file format that the nodes can open. */
   readonly kvFormat: string;
   /**
-   * The age (ms, relative to the newest message) below which messages are kept. If undefined, no message is kept
-   * because of its age.
+   * The age (ms, relative to the newest message) below which messages are kept. If undefined, messages are trimmed
+   * regardless of their age.
    */
   readonly keep?: number | undefined;
   /** The segments of backups that have already been read and are not read again. Defaults to none. */

@@ -33,7 +33,8 @@ export interface VerifierParts {
   readonly node: string;
   readonly events: EventDispatcher;
   /**
-   * Called with whether a checkpoint can be restored. It is not called if something else prevented the verification.
+   * Called with the result of a verification: whether the checkpoint can be restored. Not called if something else
+   * prevented the verification.
    */
   readonly onJudged?: (name: string, whole: boolean) => void;
 }

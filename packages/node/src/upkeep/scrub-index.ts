@@ -9,7 +9,10 @@ import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 /** The dependencies of a scrub. */
 export interface ScrubParts {
   readonly index: Pick<IndexStore, "scrub">;
-  /** The time between the beginnings of two passes over all tables (ms); undefined disables scrubs. */
+  /**
+   * The time from the beginning of one pass over all tables to the beginning of the next (ms); undefined disables
+   * scrubs.
+   */
   readonly every: number | undefined;
   readonly events: EventDispatcher;
   readonly logger: Logger;
