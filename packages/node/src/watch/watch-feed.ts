@@ -159,7 +159,7 @@ export class WatchFeed {
 
   /**
    * Returns whether the feed can begin after `after`. The first watcher reads the past itself until it is close to the
-   * end. The feed begins there, so that no later watcher needs to wait for it.
+   * end. The feed begins there, so that no later watcher needs to wait for the feed.
    */
   #canBegin(after: TxId): boolean {
     return this.source.position.txId - after <= this.#bounds.pageTransactions;
