@@ -112,8 +112,8 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i;
 /**
  * Returns a predicate that is true if a request's Host is one of this machine's names. A page can make its own name
  * resolve to 127.0.0.1 and then read the node as its own origin (DNS rebinding), but its requests still contain that
- * name. Any name is accepted if a token is required, because such a page has none, or if other machines are allowed to
- * connect anyway.
+ * name. Any name is accepted if a token is required, because the page does not have it, or if other machines are
+ * allowed to connect anyway.
  */
 function ownHosts({
   host,
