@@ -97,7 +97,7 @@ async function withPlan(
   }
 }
 
-/** Returns undefined if no plan leads to the point; throws the reason if `isLast`. */
+/** If no plan leads to the point, returns undefined or, if `isLast` is set, throws the reason. */
 async function planned(wanted: PastOptions, isLast: boolean): Promise<PastPlan | undefined> {
   try {
     return await planPast(wanted);

@@ -101,7 +101,7 @@ async function check(
       await report.add({ table, ...begin, upTo: rowName(upTo), problem: what });
     }
   }
-  // Rows that LevelDB reads from damaged blocks cannot be judged.
+  // Rows that LevelDB reads from damaged blocks cannot be checked.
   if (report.problems > 0) return { rows: 0 };
   try {
     if (copy.manifest !== undefined) await verifyRestored(levelProvider(), copy.dir, copy.manifest);

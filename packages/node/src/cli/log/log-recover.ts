@@ -141,8 +141,8 @@ async function replace(log: TxLog, existing: LogIdentity | undefined, found: Con
   const { txId } = continues.anchor;
   await log.create((id) => encodeBirthRecord({ log: id, offset: txId, deliberate: true, continues }));
   const identity = await readLogIdentity(log);
-  // If several such commands run at the same time, only one of them creates the log. If that command continued from the
-  // same point, its log serves this command as well; otherwise this command has failed.
+  // If several such commands run at the same time, only one of them creates the log. The others succeed only if the log
+  // that it created continues from the point that they chose.
   if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues)) {
     throw usedLog(log.name, identity?.bounds.last ?? 0);
   }

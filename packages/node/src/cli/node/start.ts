@@ -54,7 +54,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
         { node: node.id, url: node.url },
         `${node.id} is ready${node.url === undefined ? "" : ` at ${node.url}`}`,
       ),
-    // The log and the node's status already contain the reason why the node stopped before it was ready.
+    // The node's log output and its status already contain the reason why it stopped before it was ready.
     () => undefined,
   );
   const code = await stop(node);

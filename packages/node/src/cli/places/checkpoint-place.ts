@@ -106,8 +106,8 @@ export async function chooseCheckpoint(
 
 /**
  * Returns the id of the log whose checkpoints the user means: the given log or, if none is given, the only one in the
- * store. Undefined if the store contains no checkpoint. Throws an error if the store contains checkpoints of several
- * logs and none is given, because checkpoints of different logs have no order.
+ * store. Returns undefined if the store contains no checkpoint. Throws an error if the store contains checkpoints of
+ * several logs and none is given, because checkpoints of different logs have no order.
  */
 export async function chooseLog(
   store: CheckpointStore,

@@ -34,8 +34,8 @@ export class UsageError extends Error {
 }
 
 /**
- * The exit codes for error codes. All other error codes mean that a service, a store or a disk failed, and lead to the
- * exit code 3.
+ * The exit codes for error codes. All other error codes mean that a service, a store or a disk failed, and lead to exit
+ * code 3.
  */
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: EXIT.usage,
