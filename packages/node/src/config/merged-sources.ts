@@ -106,8 +106,8 @@ function nodeFromEnvironment(env: Environment): MapNode {
 
 /**
  * Returns the environment as a tree to merge over the file. `merged` is the configuration without the environment; it
- * determines the paths to which the variables of the index, the store and the log belong. Adds a notice for every
- * variable that has nothing to override.
+ * determines which paths the variables for the index, the store and the log set. Adds a notice for every variable that
+ * has nothing to override.
  */
 function environmentTree(env: Environment, merged: MapNode, notices: Set<string>): MapNode {
   const places: [string, readonly string[]][] = [];

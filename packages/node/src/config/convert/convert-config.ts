@@ -97,7 +97,7 @@ function noteDefaults(root: ConvertedMap, language: Language): void {
   }
 }
 
-/** Configurations of the log to copy, by language. */
+/** Configurations of the log that users can copy, by language. */
 const NATS_FORM = {
   edn: ':cairn/tx-log {:cairn/module cairn.nats/->tx-log :servers "${NATS_URL}"}',
   json: '"cairn/tx-log": {"cairn/module": "cairn.nats/->tx-log", "servers": "${NATS_URL}"}',

@@ -10,7 +10,7 @@ import type { ConfigPath, Reading } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
 /**
- * The modules of maps without `cairn/module`. There is no default store, because it would be noticed too late that
+ * The modules of maps without `cairn/module`. There is no default store, because users would notice too late that their
  * checkpoints are in an unintended location.
  */
 export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> = {
@@ -57,7 +57,7 @@ export function readModule<K extends ModuleKind>(
     case "keyword":
     case "string":
     case "symbol": {
-      // A top-level key takes precedence over a module of the same name, because it was written on purpose.
+      // A top-level key takes precedence over a module of the same name, because the key was written on purpose.
       const shared = normalizeName(node.text);
       const entry = findEntry(reading.root, shared);
       if (entry !== undefined) return readShared(kind, shared, entry.value, node, path, reading);

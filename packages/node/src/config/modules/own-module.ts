@@ -131,7 +131,7 @@ function ownUse<K extends ModuleKind>(
     reading.settings.push({ path: [...path, entry.name], value, origin: entry.value.origin });
   }
   const produce: Produce = (context) => make(options, context);
-  // The commonParameters of a kind produce the values of that kind's entry in CommonValues.
+  // The entry of a kind in commonParameters produces the values of that kind's entry in CommonValues.
   return moduleUse(kind, id, common as CommonValues[K], (context) => PARTS[kind](produce, context, id));
 }
 

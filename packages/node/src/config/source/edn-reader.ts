@@ -92,7 +92,7 @@ export class EdnReader {
     this.#at -= 1;
   }
 
-  /** Returns the next form, which is required by the form at `from`. */
+  /** Returns the next form, which the form at `from` requires. */
   #required(from: number, depth: number, fault: string): EdnForm {
     this.#skip(depth);
     if (this.#at >= this.#text.length || ")]}".includes(this.#char())) throw new EdnFault(from, fault);
@@ -146,7 +146,7 @@ export class EdnReader {
     checkDistinct("key", keys, namespace);
     const last = keys.at(-1);
     if (last !== undefined && map.items.length % 2 === 1) {
-      // In EDN, the quote of '[a b] is a symbol, so a map that contains one seems to lack a value.
+      // In EDN, the quote of '[a b] is a symbol, so a map that contains such a quote seems to lack a value.
       const quote = map.items.find((item) => item.kind === "symbol" && item.text === "'");
       if (quote !== undefined) throw bareQuote(quote.from);
       throw new EdnFault(last.from, `The key ${this.#shown(last)} has no value.`);
