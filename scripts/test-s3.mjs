@@ -2,7 +2,7 @@
 // Without a name, runs them against the service in CAIRN_TEST_S3_ENDPOINT, or else the small service of localstack/.
 import { spawnSync } from "node:child_process";
 
-/** The script of each server and the arguments that stop it. Data that takes long to create is kept. */
+/** The script of each server and the arguments that stop it. Data that takes a long time to create is kept. */
 const SERVERS = {
   radosgw: ["localstack/radosgw.sh", "down"],
   swift: ["localstack/swift.sh", "down"],

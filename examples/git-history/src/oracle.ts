@@ -85,7 +85,7 @@ export async function* expectedHistory(
   }
 }
 
-// These options override settings of the user that would change the output of git log.
+// These options override user settings that would change the output of git log.
 const LOG_SETTINGS = [
   "-c",
   "log.diffMerges=separate",

@@ -41,7 +41,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
       try {
         if (signal !== undefined) addAbortSignal(signal, content);
         for await (const chunk of content) {
-          // Errors of the content must not become errors of the store.
+          // Only errors of the draft may become errors of the store, not those of the content.
           await run(() => draft.append(chunk));
           bytes += chunk.length;
         }

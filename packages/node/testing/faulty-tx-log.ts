@@ -15,7 +15,7 @@ export interface TxLogFaults {
   stalled: boolean;
   /** Replaces messages that are read or fetched. If it returns undefined, the message is missing. */
   replace: (message: LogMessage) => LogMessage | undefined;
-  /** Replaces the result of `bounds`, if it is defined. */
+  /** If defined, replaces the result of `bounds`. */
   bounds: LogBounds | undefined;
 }
 

@@ -132,7 +132,7 @@ export class NatsOperator {
     await this.#manager.streams.add({ name: this.stream, subjects: [`${this.stream}.tx`] });
   }
 
-  /** Creates the log's stream before a node does, for a limited number of consumers. */
+  /** Creates the log's stream before a node does, with a limit on the number of its consumers. */
   async makeForReaders(readers: number): Promise<void> {
     const config = { name: this.stream, subjects: [`${this.stream}.tx`], max_consumers: readers };
     await this.#manager.streams.add(config);

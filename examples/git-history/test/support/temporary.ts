@@ -46,8 +46,8 @@ export function smallRepository(): string {
 }
 
 /**
- * Commits changed files and returns the commit's id. A file is deleted if it is null, and can be given by its mode and
- * object id.
+ * Commits changed files and returns the commit's id. A file whose content is null is deleted. A file can also be given
+ * by its mode and object id.
  */
 export function commitFiles(
   directory: string,
