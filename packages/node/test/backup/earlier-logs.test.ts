@@ -158,7 +158,7 @@ describe("a log that continues other logs with backups", () => {
     });
   });
 
-  it("is joined from a checkpoint beyond a damaged segment by a node whose index ends before it", async () => {
+  it("is joined from a checkpoint beyond a damaged segment by a node whose index ends before that segment", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     const early = await scene.ready("early");
     const start = await put(a, 0, 5, "x");

@@ -111,7 +111,7 @@ describe("a backup that contains a suspended writer's messages, which the log ha
     expect(await readAll(12)).toEqual(messages.slice(0, 12).map(text));
   });
 
-  it.each(["first", "last"] as const)("is not merged into one history, if it is listed %s", async (place) => {
+  it.each(["first", "last"] as const)("is not merged into one history if it is listed %s", async (place) => {
     for (let position = 1; position <= 20; position += 1) await upload(messages, position, position);
     // Of two segments with the same positions, the one whose anchor sorts first is listed first.
     const lost = variants(at(messages, 5), "lost").find(

@@ -73,7 +73,7 @@ describe("a log with a backup", () => {
     expect(other.because).toContain("Transaction 5 differs between the log and ");
   });
 
-  it("is trimmed up to a backup with a later beginning only if that continues a verified checkpoint", async () => {
+  it("is trimmed up to the end of a backup with a later beginning only if the backup continues a verified checkpoint", async () => {
     const { scene, log, plan } = await setUp([11, 32]);
     expect(await plan()).toMatchObject({ upTo: 1 });
     const [, older = ""] = await scene.checkpoints();

@@ -84,7 +84,7 @@ describe("a command whose output cannot be written", () => {
   });
 });
 
-describe("a node whose log cannot be written, since its disk is full", () => {
+describe("a node whose log output cannot be written because its disk is full", () => {
   it("continues to serve, and stops cleanly", async () => {
     const full = await open("/dev/full", "w");
     onTestFinished(() => full.close());

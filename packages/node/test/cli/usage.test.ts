@@ -205,7 +205,7 @@ describe("wrong usage", () => {
 });
 
 describe("config", () => {
-  test("check prints ok, or every problem and exits with 2", async () => {
+  test("check prints ok, or prints every problem and exits with 2", async () => {
     const fine = await cairn(["config", "check", "-j", '{"cairn/http-server": {"port": 0}}']);
     expect(fine).toMatchObject({ code: 0, stdout: "ok\n", stderr: "" });
     const bad = await cairn([

@@ -116,7 +116,7 @@ describe("documents", () => {
     expect((await cairn.get("pods", "once"))?.document).toBe(1);
   });
 
-  it("are listed over pages, as of the transaction at which the list began", async () => {
+  it("are listed page by page, as of the transaction at which the list began", async () => {
     const cairn = client();
     const ops = Array.from(
       { length: 25 },

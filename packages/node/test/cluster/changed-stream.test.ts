@@ -79,7 +79,7 @@ describe("the stream of a log under a running node", () => {
     expect(last).toBe(position + 1);
   });
 
-  it("that allows fewer readers than there are nodes is reported by the node that waits, which can be stopped immediately", async () => {
+  it("that allows fewer readers than there are nodes is reported by the waiting node, which can be stopped immediately", async () => {
     await operator(async (nats) => await nats.makeForReaders(1));
     const first = await watching("a");
     await first.ready;

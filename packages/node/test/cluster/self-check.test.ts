@@ -102,7 +102,7 @@ describe("a node that is requested to compare itself with the log", () => {
     expect(again.check?.agrees).toBe(true);
   });
 
-  it("does not serve a wrong index after a restart either, if it ended before the index was moved aside", async () => {
+  it("does not serve a wrong index even after a restart, if it ended before the index was moved aside", async () => {
     const a = await scene.ready("a");
     const txId = await put(a, 0, 5, "right");
     await scene.stop(a);

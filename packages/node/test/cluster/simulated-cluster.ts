@@ -312,7 +312,7 @@ export class SimulatedNode {
   }
 }
 
-/** Returns the same clock without its other methods. */
+/** Returns the clock without the methods that only a simulation uses. */
 function watched({ now, wait }: ManualClock): Clock {
   return { now, wait };
 }

@@ -41,7 +41,7 @@ describe("a semaphore", () => {
     expect(order).toEqual([0, 1, 2, 3, 4]);
   });
 
-  it("admits holders immediately again after all earlier ones have released it", async () => {
+  it("admits holders immediately again once all earlier ones have released the semaphore", async () => {
     const semaphore = new Semaphore(2);
     const first = await semaphore.acquire();
     const second = await semaphore.acquire();

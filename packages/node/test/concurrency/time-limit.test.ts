@@ -4,7 +4,7 @@ import { TIMED_OUT, withTimeout } from "../../src/concurrency/time-limit.ts";
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-it("a time limit returns a result, or throws an error, that comes in time, and leaves no timer behind", async () => {
+it("a time limit returns a result, or throws an error, that arrives in time, and leaves no timer behind", async () => {
   expect(await withTimeout(Promise.resolve(7), 1_000)).toBe(7);
   await expect(withTimeout(Promise.reject(new Error("no")), 1_000)).rejects.toThrow("no");
   expect(vi.getTimerCount()).toBe(0);

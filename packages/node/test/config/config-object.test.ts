@@ -55,7 +55,7 @@ test("a function can be given as a module, with options", async () => {
   expect(asked).toEqual([{ bucket: "b" }]);
 });
 
-test("an object that is not a store is refused with its missing members", async () => {
+test("an object that is not a store is refused with an error that names the missing members", async () => {
   const checkpointer = { "approx-frequency": 1000, store: memoryProvider() };
   const problems = await problemsOf({ object: { "cairn/index-store": { "kv-store": { checkpointer } } } });
   expect(problems).toMatchObject([

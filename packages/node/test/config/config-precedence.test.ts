@@ -40,7 +40,7 @@ describe("precedence:", () => {
     expect(system.http).toBeUndefined();
   });
 
-  test("another module by -e drops the parameters of the first one, with a notice", async () => {
+  test("another module from -e drops the parameters of the first one, with a notice", async () => {
     const config = await configOf({
       object: { "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", stream: "s" } },
       edn: "{:cairn/tx-log {:cairn/module cairn.embedded/->tx-log}}",
@@ -51,7 +51,7 @@ describe("precedence:", () => {
     ]);
   });
 
-  test("another store by -e replaces the default one without a notice", async () => {
+  test("another store from -e replaces the default one without a notice", async () => {
     const store = '{:cairn/module cairn.s3/->checkpoint-store :bucket "cairn-dev"}';
     const config = await configOf({
       edn: `{:cairn/index-store {:kv-store {:checkpointer {:store ${store}}}}}`,
@@ -60,7 +60,7 @@ describe("precedence:", () => {
     expect((await createSystem(config)).checkpointer?.store.location).toBe("s3://cairn-dev");
   });
 
-  test("another kv-store by -e keeps the checkpointer, which both kv-stores have", async () => {
+  test("another kv-store from -e keeps the checkpointer, which both kv-stores have", async () => {
     const config = await configOf({
       edn: "{:cairn/index-store {:kv-store {:cairn/module cairn.memory/->kv-store}}}",
     });
@@ -157,7 +157,7 @@ describe("the environment:", () => {
     expect(problems).toMatchObject([{ place: "CAIRN_HTTP_PORT", path: ["cairn/http-server", "port"] }]);
   });
 
-  test("variables in strings are inserted, with defaults, and $${ is a literal", async () => {
+  test("variables in strings are expanded, with defaults, and $${ is a literal", async () => {
     const env = { CAIRN_NODE_ID: "a", BASE: "/b", EMPTY: "", PORT: "81", EVERY: "60000" };
     const edn = `{:cairn/node {:dir "\${BASE}/\${NOPE:-x}/\${EMPTY:-y}/\${EMPTY}z/$\${BASE}"}
                   :cairn/http-server {:port "\${PORT}"}

@@ -172,7 +172,7 @@ test("EDN reads everything that JSON can express, even with comments", () => {
   );
 });
 
-test("changed JSON is refused exactly when the standard refuses it", () => {
+test("changed JSON is refused if and only if the standard refuses it", () => {
   const odd = fc.constantFrom(
     "",
     ",",

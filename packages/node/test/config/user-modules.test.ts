@@ -117,7 +117,7 @@ test.each([
   expect(problems[0]?.hint ?? "").toMatch(hint ?? /^$/);
 });
 
-test("a module that returns something else is refused with the missing members", async () => {
+test("a module that returns something else is refused with an error that names the missing members", async () => {
   await write("my-store.mjs", STORE);
   const config = await configOf({ cwd: folder, object: withStore("./my-store.mjs#createHalf") });
   await expect(createSystem(config)).rejects.toMatchObject({

@@ -18,7 +18,7 @@ export async function flipBytes(damaged: Damaged): Promise<string> {
   return `${count} bytes of ${file} flipped`;
 }
 
-/** Flips one bit of a file in an archive, and never a bit of the padding. */
+/** Flips one bit of a file in an archive, but never a bit of the padding. */
 export async function flipContent(damaged: Damaged): Promise<string> {
   const file = `${await pickCheckpoint(damaged)}.tar`;
   const content = await readFile(path.join(damaged.store, file));

@@ -91,8 +91,8 @@ export class DamagedStoreScene {
   }
 
   /**
-   * Lists the entries of the folder other than logs, store and nodes, and the outside folder's content if it has
-   * changed.
+   * Lists the entries of the folder other than the logs, the store and the nodes, and the content of the outside folder
+   * if it has changed.
    */
   async strays(): Promise<string[]> {
     const own = new Set(["checkpoints", "log", "trimmed-log", "outside", "staging"]);

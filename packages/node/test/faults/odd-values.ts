@@ -1,13 +1,13 @@
 /** Random choices that depend only on a seed. */
 export interface Chance {
-  /** Returns a number of at least 0 and below 1. */
+  /** Returns a number from 0 up to but not including 1. */
   next(): number;
   /** Returns a whole number below `limit`. */
   below(limit: number): number;
   pick<T>(from: readonly [T, ...T[]]): T;
 }
 
-/** Returns the choices that a seed's random numbers make. */
+/** Returns the random choices that a seed determines. */
 export function chanceOf(next: () => number): Chance {
   const below = (limit: number): number => Math.floor(next() * limit);
   return { next, below, pick: ([first, ...rest]) => rest[below(rest.length + 1) - 1] ?? first };

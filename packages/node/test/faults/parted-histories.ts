@@ -57,8 +57,8 @@ const WAYS: Readonly<Record<string, (history: Stored[], at: number, random: () =
 };
 
 /**
- * Returns two histories for a seed. Most of their messages have the operations of one of a few payloads, and some have
- * the same bytes.
+ * Returns two histories for a seed. Most of their messages repeat the operations of a few payloads, and some have the
+ * same bytes.
  */
 export function partedHistories(seed: number): PartedHistories {
   const random = seededRandom(seed);

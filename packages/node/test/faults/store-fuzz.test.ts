@@ -87,7 +87,7 @@ describe("a store with arbitrary damage", () => {
       await lists(scene);
 
       expect(await scene.strays()).toEqual([]);
-      // Cairn leaves nothing that is half written, but old entries may have been removed.
+      // Cairn leaves nothing half written, but old entries may have been removed.
       expect(unfinished).toEqual(expect.arrayContaining(await scene.unfinished()));
     } finally {
       await scene.close();

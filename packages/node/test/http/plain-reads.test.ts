@@ -113,7 +113,7 @@ describe.each(SERVERS)("on a server %s", (_, options) => {
   );
 });
 
-it("a document is refused until the node can read it", async () => {
+it("a read of a document is refused until the node can serve it", async () => {
   await using one = await served({});
   one.node.phase = "replaying";
   const refused = await one.raw("GET", "/api/v1/pods/web-0");

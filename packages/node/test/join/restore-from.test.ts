@@ -75,7 +75,7 @@ it("a node joins from a mirror, which it only reads, and saves to its own store"
   expect([...new Set(calls.map(({ method }) => method))].toSorted()).toEqual(["list", "open", "read"]);
 });
 
-it("a node reserves the checkpoint that it restores in the store to which it saves, even if restore-from names that store again", async () => {
+it("a node that restores a checkpoint reserves it in the store to which it saves, even if restore-from names that store again", async () => {
   await mirrored();
   const created: string[] = [];
   const before = async ({ method, name }: StoreCall): Promise<void> =>

@@ -56,7 +56,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Returns LevelDB that stores rows uncompressed, and whose newest store the test can compact. */
+/** Returns a LevelDB provider that stores rows uncompressed, and whose newest store the test can compact. */
 function remembered(): KvProvider {
   const level = levelProvider({ compression: false });
   return { ...level, open: async (dir) => (store = await level.open(dir)) };

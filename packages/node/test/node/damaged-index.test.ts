@@ -115,7 +115,7 @@ describe("a checkpoint whose index proves damaged each time it is restored", () 
   });
 });
 
-/** Returns LevelDB in which every index that was not begun here proves damaged at the first batch. */
+/** Returns a LevelDB provider in which every index that was not begun here proves damaged at the first batch. */
 function refusesRestored(): KvProvider {
   const level = levelProvider();
   return {

@@ -37,7 +37,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Returns LevelDB whose newest store the test can compact. */
+/** Returns a LevelDB provider whose newest store the test can compact. */
 function remembered(compression: boolean): KvProvider {
   const level = levelProvider({ compression });
   return { ...level, open: async (...where) => (store = await level.open(...where)) };

@@ -18,7 +18,7 @@ function refusal(errno: string): CairnError {
   return systemRefused("The index", system, cause);
 }
 
-/** Returns LevelDB whose stores refuse to be opened, and refuse every batch, while `refused` is set. */
+/** Returns a LevelDB provider whose stores refuse to be opened, and refuse every batch, while `refused` is set. */
 function refusable(): { provider: KvProvider; refused: CairnError | undefined } {
   const level = levelProvider();
   const control: { provider: KvProvider; refused: CairnError | undefined } = {

@@ -52,7 +52,7 @@ it("a running node reports removed files of its index in the status and once in 
   await vi.waitFor(() => expect(told()).toMatchObject([{ msg: expect.stringContaining("were removed") }]));
 });
 
-it("a node does not save an index with removed files, but rebuilds it and saves that", async () => {
+it("a node does not save an index with removed files, but rebuilds the index and saves the new one", async () => {
   const { node, live } = await start();
   await rm(live, { recursive: true });
   await expect(node.checkpoint().done).rejects.toMatchObject({ code: "INDEX_CORRUPT" });

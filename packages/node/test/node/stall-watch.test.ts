@@ -42,7 +42,7 @@ async function pass(ms: number, each: () => void = () => {}): Promise<void> {
   for (let passed = 0; passed < ms; passed += 3_000) {
     each();
     clock.advance(3_000);
-    // The handlers of settled promises run now.
+    // This lets the handlers of settled promises run.
     await setImmediate();
   }
 }

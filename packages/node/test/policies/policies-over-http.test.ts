@@ -146,7 +146,7 @@ describe("policies", () => {
     expect(await run(["policy", "apply", file, "--if-revision", "9"])).toMatchObject({ code: 1 });
   });
 
-  it("with a repeated key are refused with the position of the second, by the command and by the node", async () => {
+  it("with a repeated key are refused by the command and by the node, with the position of the second occurrence", async () => {
     const { url } = await start();
     const twice =
       '{"events": {"keep": 10},\n "history": {"pods": {"keep": 1, "for": "P1D", "k\\u0065ep": 2}},\n "events": {}}';

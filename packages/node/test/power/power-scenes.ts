@@ -30,7 +30,7 @@ export function nodeConfig(folder: string): object {
   };
 }
 
-/** Returns message `n`. All messages differ, and like Cairn's messages, none has a zero byte. */
+/** Returns message `n`. All messages differ and, like Cairn's own messages, contain no zero byte. */
 export function payload(n: number, size: number): Buffer {
   return Buffer.from(`${n}:`.padEnd(size, `message ${n} `));
 }

@@ -80,8 +80,8 @@ interface NameChange {
 /** The unflushed changes that a state contains. */
 export interface Choices {
   /**
-   * Returns the number of changes of names, in their order, that the state has. Of the later changes, it has those for
-   * which `name` returns true.
+   * Returns how many changes of names the state contains, counted from the first. Of the later changes, it contains
+   * those for which `name` returns true.
    */
   names(count: number): number;
   name(): boolean;

@@ -58,7 +58,7 @@ it.each<[refusal: string, event: unknown]>([
   expect(() => validTransaction({ ops: [["event", event]] })).toThrow(`ops[0]: ${refusal}.`);
 });
 
-it("an event is refused exactly if the log's own check refuses it; the wording of that check is stored and must not change", () => {
+it("an event is refused if and only if the log's own check refuses it; the wording of that check is stored and must not change", () => {
   const text = fc.oneof(
     fc.string({ unit: "binary" }),
     fc.constant("x".repeat(300)),

@@ -190,7 +190,7 @@ describe("a message of the log", () => {
     },
   );
 
-  it("has the same content hash exactly when operations, documents and id are the same", () => {
+  it("has the same content hash if and only if operations, documents and id are the same", () => {
     const other: Transaction = { ...one, ops: [["put", "pods", "default/web-0", { image: "nginx:2" }]] };
     expect(contentHash(encode(one))).toEqual(contentHash(encode(one)));
     expect(contentHash(encode(one))).not.toEqual(contentHash(encode(other)));

@@ -249,7 +249,7 @@ it("if a verification finds the newest checkpoint damaged, the node replaces it,
   expect(await node.verifyCheckpoint()).toMatchObject({ name: whole });
 });
 
-it("a node replaces the newest checkpoint if it skipped it as damaged while joining", async () => {
+it("a node replaces the newest checkpoint if it skipped that checkpoint as damaged while joining", async () => {
   const scene = await trimScene("embedded");
   const first = await scene.start("a");
   await first.ready;

@@ -96,7 +96,7 @@ it("a scrub is off if it has no period, or if the index is not on disk", () => {
   expect(startScrub({ ...parts, index: { scrub: undefined }, every: EVERY })).toBeUndefined();
 });
 
-it("a scrub reads at most 8 MiB per second, however short the period and however late it is", () => {
+it("a scrub reads at most 8 MiB per second, however short its period is and however late it runs", () => {
   const MIB = 1024 * 1024;
   const pass = { done: MIB, total: 100 * MIB, piece: MIB };
   expect(scrubPause({ ...pass, elapsedMs: 0, every: 1 })).toBe(1_000 / 8);

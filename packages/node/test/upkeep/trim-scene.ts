@@ -28,7 +28,7 @@ export interface TrimScene {
   /** Undefined if the log is embedded. */
   readonly natsUrl: string | undefined;
   openLog(): Promise<TxLog>;
-  /** Starts a node with this id and its own index. The node is closed at the end of the test at the latest. */
+  /** Starts a node with this id and its own index. The node is closed no later than the end of the test. */
   start(id: string, more?: SceneParts): Promise<CairnNode>;
   /** Verifies a checkpoint as a node would. */
   verify(name: string): Promise<VerifiedCheckpoint>;

@@ -15,7 +15,7 @@ export class ScriptedSource implements WatchSource {
   before: (bucket: string | undefined) => Promise<void> = () => Promise.resolve();
   /** The positions after which reads began. */
   readonly reads: number[] = [];
-  /** The transactions whose places were requested. */
+  /** The transactions for which `place` was called. */
   readonly places: number[] = [];
   #txId = 1;
 

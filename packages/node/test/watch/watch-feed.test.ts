@@ -124,7 +124,7 @@ describe("the past", () => {
     const first = await reader.transactions(500);
     fed.source.floor = 1_500;
     expect(first).toHaveLength(500);
-    // The rest of the page that was read already is delivered.
+    // The rest of the page that was already read is delivered.
     const { ids, cutoff } = await readTo(reader, 2_001);
     expect(ids).toEqual(range(502, 512));
     expect(cutoff).toMatchObject({ reason: "compacted", txId: 512 });
@@ -173,7 +173,7 @@ describe("a feed that cannot read", () => {
     expect(fed.errors).toEqual(["INDEX_CORRUPT"]);
   });
 
-  it("delivers nothing that was read from an index that the node has left since", async () => {
+  it("delivers nothing that was read from an index that the node has since left", async () => {
     const gate = new EventEmitter();
     await using reader = fed.open();
     await reader.next();
@@ -189,7 +189,7 @@ describe("a feed that cannot read", () => {
     expect(await readTo(reader, 3)).toMatchObject({ ids: [], cutoff: { reason: "not-ready", txId: 2 } });
   });
 
-  it("also delivers no past changes that were read from an index that the node has left since", async () => {
+  it("also delivers no past changes that were read from an index that the node has since left", async () => {
     const gate = new EventEmitter();
     fed.append(2_000);
     await using reader = fed.open({ from: 1 });

@@ -117,7 +117,7 @@ describe("a watch", () => {
     expect(await later.transactions(2)).toEqual(["2: put pods default/a 1", "4: evict pods default/secret"]);
   });
 
-  it("does not deliver documents to a slow reader that were evicted in the meantime", async () => {
+  it("omits documents that were evicted before a slow reader received them", async () => {
     await using live = WatchReader.of(node);
     await live.next();
     await submit(node, ["put", "pods", "first", 1]);

@@ -6,8 +6,8 @@ export interface Storm {
   readonly freezeEvery: number;
   readonly outageEvery: number;
   /**
-   * The fraction of a working node's requests immediately before or after which it dies or is suspended, often for
-   * hours.
+   * The fraction of requests at which a working node dies or is suspended (often for hours), immediately before or
+   * after the request.
    */
   readonly atStep: number;
   /** The fraction of all requests that are not executed, or whose response is lost. */
@@ -75,7 +75,10 @@ export function usualConditions(seed: number, nodes: number, periods: number): C
   };
 }
 
-/** Returns a cluster determined by the seed. `looks` is the approximate number of looks by all nodes together. */
+/**
+ * Returns the conditions of a cluster that the seed determines. `looks` is the approximate number of looks by all nodes
+ * together.
+ */
 export function anyConditions(seed: number, looks: number): Conditions {
   const random = seededRandom(seed);
   const nodes = random.pick([1, 2, 3, 3, 5, 5, 10, 30]) ?? 1;

@@ -54,7 +54,7 @@ export class Coverage {
     return this.#end;
   }
 
-  /** Call when the log has lost its end. */
+  /** Must be called when the log has lost its end. */
   onLost(): void {
     this.#end = Math.min(this.#end, this.#log.bounds().last);
   }
@@ -73,8 +73,8 @@ export class Coverage {
   }
 
   /**
-   * Call with each stored file. `isDamaged` decides whether it is damaged afterwards, given whether it holds new
-   * messages. Returns its result; false for a file that is not a segment.
+   * Must be called with each stored file. `isDamaged` decides whether it is damaged afterwards, given whether it holds
+   * new messages. Returns its result; false for a file that is not a segment.
    */
   onWritten(
     name: string,
@@ -104,7 +104,9 @@ export class Coverage {
     return false;
   }
 
-  /** Call with each merged segment: it must begin and end where other segments did. */
+  /**
+   * Must be called with each merged segment. Records a violation unless it begins and ends where other segments did.
+   */
   onMerged({
     name,
     first,

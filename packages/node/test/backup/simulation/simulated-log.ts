@@ -23,7 +23,7 @@ export interface SimulatedLog {
   at(position: number): Appended | undefined;
   /** Returns whether a message is, or was before it was trimmed, a part of the log as it is now. */
   isCurrent(message: Appended): boolean;
-  /** Returns the message that was ever appended at a position and has an anchor that begins with these digits. */
+  /** Returns the message that was at any time appended at a position, and whose anchor begins with these digits. */
   find(position: number, anchorStart: string): Appended | undefined;
 }
 

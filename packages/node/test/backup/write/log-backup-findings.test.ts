@@ -44,7 +44,7 @@ async function setUp(
 }
 
 describe("a log backup", () => {
-  it("reports each damaged segment once when all segments are read, and no longer reports it once it is removed", async () => {
+  it("reports each damaged segment once when all segments are read, and no longer after its removal", async () => {
     const { scene, backup, found, damage } = await setUp("all");
     const name = await damage(11);
     await backup.readAll(NEVER);

@@ -38,7 +38,7 @@ it("checkpoint verify with a configuration compares the newest checkpoint of its
   expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
 });
 
-it("checkpoint verify uses the newest checkpoint of its own version, even if one of another version is newer, and rejects that one", async () => {
+it("checkpoint verify uses the newest checkpoint of its own version, even if one of another version is newer, and rejects the latter", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   const theirs = await saveAltered(scene, "first", { version: INDEX_VERSION + 1 });

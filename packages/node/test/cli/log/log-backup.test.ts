@@ -86,7 +86,7 @@ describe("cairn log backup", () => {
     expect((await configured("status")).stdout).toContain("The log still holds them");
   });
 
-  it("restores the last transaction before a hole for a point within it, and a point before the hole exactly", async () => {
+  it("restores the last transaction before a hole for a point within the hole, and exactly the requested point before it", async () => {
     const { scene, store } = await backupCommands(1, 6, 11, 32);
     const { segments } = await listBackup(scene.store, (await listedLog(scene)) ?? "");
     await rm(path.join(store, segments[1]?.name ?? ""));

@@ -105,7 +105,7 @@ test("the log of a cluster never becomes an embedded one: until NATS_URL is set,
   }
 });
 
-test("the log that a comment offers can be uncommented unchanged", async () => {
+test("the log that a comment offers works once it is uncommented", async () => {
   for (const text of ["{:xtdb/index-store {}}", "{:xtdb/tx-log {:xtdb/module xtdb.kv.tx-log/->tx-log}}"]) {
     const { stdout } = await convert(text, "edn");
     const [, offered = ""] = /^ *;; (:cairn\/tx-log .*)$/m.exec(stdout) ?? [];

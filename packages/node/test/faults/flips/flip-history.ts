@@ -11,7 +11,7 @@ const STATES = ["on", "off", "done"] as const;
  */
 const SIZES = [0, 0, 30, 30, 100, 100, 300, 300, 3_000, 3_000, 20_000] as const;
 
-/** The first transaction of every history. The expiry is so short that documents expire within it. */
+/** The first transaction of every history. The expiry is so short that documents expire within the history. */
 export const POLICIES: Transaction = {
   ops: [
     [

@@ -174,7 +174,7 @@ class FlipRound {
   }
 
   async #submitted(transaction: Transaction, before?: number): Promise<boolean> {
-    // A request that waits for a node which halted in the meantime ends only with its own timeout.
+    // A request that waits for a node which has halted ends only when its own timeout expires.
     const deadline = performance.now() + 3 * PATIENCE_MS;
     const refusals = new Map<string, string>();
     while (performance.now() < deadline) {

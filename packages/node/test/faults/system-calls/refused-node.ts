@@ -12,7 +12,7 @@ import { type CairnNode, runNode } from "../../../src/node/node.ts";
 import { quietSystem } from "../../support/quiet-system.ts";
 import { FAULTS, FaultControl } from "./fault-control.ts";
 
-/** The codes that none of these faults may ever produce. */
+/** The codes of errors that these faults must never cause. */
 const NEVER = new Set([
   "INTERNAL",
   "INDEX_CORRUPT",

@@ -47,7 +47,7 @@ async function names(index: IndexStore): Promise<string[]> {
   return documents.map(({ name }) => name);
 }
 
-it("a document expires once its time since the last write has passed, as measured by transaction times, and not before", async () => {
+it("a document expires once the rule's time has passed since its last write, as measured by transaction times, and not before", async () => {
   const log = new Log().add(1, ["configure", DONE]).add(2, put("a", "completed"), put("b", "running"));
   log.add(10 * DAY, put("c", "completed"), put("a", "failed"));
   expect(await names(await indexOf(log.add(40 * DAY - 1, tick)))).toEqual(["a", "b", "c"]);

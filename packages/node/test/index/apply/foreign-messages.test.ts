@@ -144,7 +144,7 @@ describe("foreign messages, whatever they contain,", () => {
   );
 
   it(
-    "result in the same rows one by one, in one batch and in any batches, and never stop a node",
+    "result in the same rows whether applied one by one, in one batch or in any batches, and never stop a node",
     async () => {
       let committed = 0;
       await fc.assert(

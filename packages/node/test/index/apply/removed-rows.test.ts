@@ -46,9 +46,7 @@ function eventTime(position: number): { time?: string } {
 
 interface Reading {
   readonly kind: string;
-  /**
-   * The number of already removed rows that the reading passed, not counting rows with the same time as the first one.
-   */
+  /** The number of removed rows that the reading passed, not counting rows with the same time as the first one. */
   readonly passed: number;
 }
 

@@ -92,7 +92,7 @@ describe("the memory of idempotency ids", () => {
     await index.close();
   });
 
-  it("keeps no more rows than the transactions it remembers", async () => {
+  it("keeps rows only for the transactions that it remembers", async () => {
     const many = Array.from({ length: 40 }, (_, n) => put(`id-${n}`, n));
     for (const run of [1, 7, 100]) {
       const kv = await applied(messagesOf(many), run, 5);

@@ -164,7 +164,7 @@ async function compared(left: readonly LogMessage[], right: readonly LogMessage[
 }
 
 describe("two chains", () => {
-  it("agree when one is behind the other, by less than a link and by many", async () => {
+  it("agree when one is behind the other, whether by less than a link or by many links", async () => {
     const messages = logOf(6_000);
     expect(await compared(messages, messages.slice(0, 5_990))).toBeUndefined();
     expect(await compared(messages.slice(0, 5_990), messages)).toBeUndefined();

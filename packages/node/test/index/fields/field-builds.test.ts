@@ -182,7 +182,7 @@ it("a field's build does not begin until building starts, and then only the fina
   await index.close();
 });
 
-it("a step of a build ends with the error if a batch fails during the next page, and nothing is counted twice", async () => {
+it("a step of a build fails if a batch fails during the next page, and nothing is counted twice", async () => {
   const { kv, index } = await open(path.join(folder, String((counter += 1))));
   await index.apply(beginning());
   const faulty = new FaultyKv(kv);

@@ -99,7 +99,7 @@ describe("the digest at an earlier transaction", () => {
     for (let txId = 1; txId <= position; txId += 1) expect(await index.digest(txId)).toEqual(given[txId]);
   });
 
-  it("is refused if documents were evicted later, and available starting with the last eviction", async () => {
+  it("is refused if documents were evicted later, and is available from the last eviction on", async () => {
     await submit(["put", "pods", "default/a", 1]);
     await submit(["put", "pods", "default/b", 1]);
     await submit(["evict", "pods", "default/a"]);

@@ -24,7 +24,7 @@ export interface Opened {
   readonly notices: readonly string[];
 }
 
-/** Returns the payload of message `n`. All payloads differ, and like Cairn's payloads, none has a zero byte. */
+/** Returns the payload of message `n`. All payloads differ and, like Cairn's own payloads, contain no zero byte. */
 export function payload(n: number, size: number): string {
   return `${n}:`.padEnd(size, `message ${n} `);
 }

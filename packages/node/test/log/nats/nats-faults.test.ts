@@ -80,7 +80,7 @@ describe("a writer to a log on NATS", () => {
     expect(await log.append(bytes("first"))).toEqual({ position: 2, duplicate: false });
   });
 
-  it("keeps the order of the calls with a small window", async () => {
+  it("keeps the order of the calls even with a small window", async () => {
     const log = await nats.open({ maxInflight: 7 });
     const appended = await Promise.all(Array.from({ length: 1_000 }, (_, n) => log.append(bytes(`${n}`))));
     expect(appended.map(({ position }) => position)).toEqual(Array.from({ length: 1_000 }, (_, n) => n + 2));
