@@ -225,7 +225,7 @@ describe("the history of a repository", () => {
     git(directory, "checkout", "-q", "main");
     git(directory, "merge", "-q", "--no-ff", "-m", "merge", "side");
     const lines = readLines(historyLines({ directory, sinceCommit: side }));
-    await expect(lines).rejects.toThrow(/not on the first-parent history/);
+    await expect(lines).rejects.toThrow(/not on the requested first-parent history/);
   });
 
   it("fails with git's own message if an object is missing", async () => {

@@ -34,7 +34,7 @@ export class PlainAddresses {
 
   #remember(url: string, { bucket, namespace }: DocumentKey): void {
     const prefix = `${API}${bucket}/${namespace}/`;
-    // An escaped part or an omitted namespace does not qualify.
+    // An address with an escaped part, or without a namespace, does not qualify.
     if (!url.startsWith(prefix)) return;
     this.#prefix = prefix;
     this.#bucket = bucket;

@@ -59,7 +59,7 @@ export function reactionTo(error: CairnError, during: "opening" | "joining" | "f
   return following ?? REACTIONS[error.code] ?? HALT;
 }
 
-/** Describes a reaction as a sentence for the node's log output, after this many failures without progress. */
+/** Returns a sentence for the node's log output that describes a reaction after this many failures without progress. */
 export function describeReaction(reaction: FailureReaction, failures: number): string {
   const { kind } = reaction;
   if (kind === "halt") return "The node halts.";

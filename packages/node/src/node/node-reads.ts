@@ -245,7 +245,7 @@ export class NodeReads implements Reads {
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     await this.prepareRead(options);
     await this.#slice.yieldIfOver();
-    // The index is determined again, because the node may have left the previous one during the wait.
+    // The index is looked up again, because the node may have left the previous one during the wait.
     const { index, phase } = this.#life;
     if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
     return index;

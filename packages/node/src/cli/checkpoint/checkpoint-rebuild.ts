@@ -157,7 +157,7 @@ async function saveIndex(
   directory: IndexDirectory,
   signal: AbortSignal,
 ): Promise<TakeOutcome> {
-  // The node's own id is in use by a running node.
+  // The configured node id may be in use by a running node.
   const node = `cairn checkpoint create --rebuild on ${hostname()}`;
   const purge = async (): Promise<void> => {
     await index.purgeEvictions({ withinMs: Infinity, signal });

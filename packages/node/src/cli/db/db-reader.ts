@@ -81,7 +81,7 @@ export function withIndex<T>(
   });
 }
 
-/** Runs `use` with the opened copy. Its tables must have been checked already. */
+/** Runs `use` with the opened copy. Its tables must have been checked before. */
 export async function openCopy<T>(
   copy: DbCopy,
   terminal: Terminal,

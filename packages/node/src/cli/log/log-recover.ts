@@ -39,7 +39,7 @@ interface Continuation {
   /** The checkpoint that ends at that point or, if there is none, the newest one before it; null if none is needed. */
   readonly checkpoint: string | null;
   readonly store: string | null;
-  /** The known number of transactions that the lost log held after that point. */
+  /** The number of transactions that the lost log is known to have held after that point. */
   readonly beyond: number;
 }
 

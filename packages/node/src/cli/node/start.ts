@@ -41,7 +41,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   for (const notice of config.notices) onNotice(notice);
   await tellOlderData(config, onNotice);
   // Signals are caught before the node is created, so that a signal that arrives while the node is starting does not
-  // end the process halfway.
+  // kill the process in the middle of that.
   const stop = stopAtSignal(terminal, {
     limitMs: STOP_LIMIT_MS + (config.http?.drainMs ?? 0),
     onSignal: (signal) => logger.info(`${signal}: stopping`),

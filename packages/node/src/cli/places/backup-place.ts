@@ -33,7 +33,7 @@ export interface BackupOptions extends ConfigurationOptions {
 /**
  * Runs `use` with the backup in the store at `place` or, if there is no `place`, in the configured store. The
  * configured log is passed on for comparison if it exists and is the log that the options name. If `withoutLog` is set,
- * it may also be unreadable.
+ * the log may also be unreadable.
  */
 export async function withBackup<T>(
   place: string | undefined,

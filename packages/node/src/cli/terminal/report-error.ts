@@ -117,7 +117,7 @@ function describe(error: unknown): Described {
       : sentence(error.message.replace(/^error: /, ""));
     return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
   }
-  // The operating system reported an error before a node was running, such as one about a file of the program itself.
+  // The operating system reported an error before a node was running, for example about one of the program's own files.
   const cause = shortageBehind(error) ?? error;
   const system = systemErrorOf(cause);
   if (system !== undefined) {

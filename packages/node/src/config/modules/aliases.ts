@@ -96,7 +96,7 @@ export function olderModule(name: string): ModuleName | undefined {
 /** A Cairn module that replaces one without a direct counterpart. */
 export interface Replacement {
   readonly id: string;
-  /** The parameters. They are strings with variables that the operator must set. */
+  /** The parameters, which are strings with variables that the operator must set. */
   readonly parameters: Readonly<Record<string, string>>;
   /** A note that explains what the operator should do. */
   readonly note: string;

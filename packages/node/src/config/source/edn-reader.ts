@@ -305,7 +305,7 @@ export class EdnReader {
   }
 }
 
-/** Returns the fault of a quote before something other than a symbol, as in Clojure code. */
+/** Returns the fault for a quote before something other than a symbol, as in Clojure code. */
 export function bareQuote(from: number): EdnFault {
   return new EdnFault(from, "A quote may only precede a symbol.", "Remove the quote.", true);
 }

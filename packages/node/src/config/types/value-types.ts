@@ -124,7 +124,7 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
   };
 }
 
-/** Returns the type of a list of one or more values. A single value is short for a list with one value. */
+/** Returns the type of a list of one or more values. A single value is shorthand for a list with one value. */
 export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
   return {
     name: `list of ${item.name}`,

@@ -14,8 +14,8 @@ export interface Success {
    */
   readonly schema?: OpenApiObject;
   /**
-   * The exact schema of this response, if `schema` is more general in order to fit the operation's other responses,
-   * too.
+   * The exact schema of this response, if `schema` is more general in order to cover the operation's other responses as
+   * well.
    */
   readonly exact?: OpenApiObject;
   /** The body's media type. Defaults to `application/json`. */

@@ -86,7 +86,7 @@ export const addLogBackupPrune: AddCommand = (parent, terminal) => {
 interface Pruned {
   readonly store: string;
   readonly plan: BackupPrune;
-  /** True if the log still holds everything that is removed from the beginning. */
+  /** True if the log still holds everything that is removed from the beginning of its backup. */
   readonly inLog: boolean;
   readonly dryRun: boolean;
 }
