@@ -21,8 +21,8 @@ export interface WorkResults {
     | { readonly outcome: "none" }
   ) & { readonly skipped: NodeStatus["join"]["skipped"] };
   /**
-   * Checkpoints that the retention policy no longer keeps, and leftovers of dead writers, were removed. The `bytes` of
-   * the event are the bytes that were removed.
+   * Checkpoints that the retention policy no longer keeps, and leftovers of dead writers, were removed. The event's
+   * `bytes` is the number of bytes removed.
    */
   readonly sweep: {
     readonly outcome: "swept";
@@ -32,8 +32,8 @@ export interface WorkResults {
   /** A checkpoint was restored for practice, opened and digested. */
   readonly verification: { readonly outcome: "verified"; readonly verified: VerifiedSummary };
   /**
-   * All tables of the index were compared with their checksums, at a low rate. The `bytes` of the event are the bytes
-   * that were compared.
+   * All tables of the index were compared with their checksums, at a low rate. The event's `bytes` is the number of
+   * bytes compared.
    */
   readonly scrub: { readonly outcome: "whole" };
   /**
@@ -48,8 +48,8 @@ export interface WorkResults {
   };
   /**
    * A look at the log's backup found something to do. `unchanged` means that another node was faster. `covered`
-   * contains the runs of transactions that the backup holds. The `bytes` of the event are the bytes that were written,
-   * including merged segments.
+   * contains the runs of transactions that the backup holds. The event's `bytes` is the number of bytes written,
+   * including those of merged segments.
    */
   readonly backup: {
     readonly outcome: "written" | "merged" | "unchanged";

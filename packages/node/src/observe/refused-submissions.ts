@@ -1,7 +1,10 @@
 import { type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 
-/** The errors of a log that refuses writes. Such a log can still be read, so nothing else would alert an operator. */
+/**
+ * The codes of errors with which a log refuses writes. Such a log can still be read, so nothing else would alert an
+ * operator.
+ */
 const LOG_REFUSALS = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
 
 /** Logs once when the transaction log begins to refuse transactions, and once when it accepts them again. */

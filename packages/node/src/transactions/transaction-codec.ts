@@ -30,7 +30,7 @@ const MAX_REASON_LENGTH = 300;
 /** An operation as decoded from the log. `key` is `namespace/name`, always with the namespace. */
 export interface LoggedOperation {
   readonly op: "put" | "delete" | "match" | "evict" | "event" | "configure";
-  /** The bucket. It is empty, like `key`, for events and policies. */
+  /** The bucket. For events and policies, both this and `key` are empty. */
   readonly bucket: string;
   readonly key: string;
   /** The JSON of a put document, an event or policies, in UTF-8. */

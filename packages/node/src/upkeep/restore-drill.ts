@@ -66,8 +66,8 @@ export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   let failures = 0;
   const times = {
     firstDelay: firstLookDelay(every, random()),
-    // An unreachable store recovers, whereas a checkpoint that cannot be restored remains unusable, and it is expensive
-    // to read it again.
+    // An unreachable store may recover soon, whereas a checkpoint that cannot be restored remains unusable and is
+    // expensive to read again.
     retryDelay: (error: unknown) => {
       const isTransient = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
       failures = isTransient ? failures + 1 : 0;

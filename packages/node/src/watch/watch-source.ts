@@ -37,8 +37,8 @@ export interface WatchSource {
 /** The maximum number of concurrent reads for lagging watchers. More reads would only delay indexing. */
 const MAX_PAST_READS = 2;
 /**
- * The maximum number of concurrent reads of the position at which a watch begins. Each of these reads only a few rows,
- * and they overtake the reads of the past.
+ * The maximum number of concurrent reads of the position at which a watch begins. They need only a few rows each, and
+ * overtake the reads of the past.
  */
 const MAX_PLACE_READS = 16;
 

@@ -7,7 +7,7 @@ export type Converted =
   | { readonly type: "string" | "symbol" | "keyword"; readonly text: string }
   | { readonly type: "scalar"; readonly value: number | boolean | null };
 
-/** A map, in the order in which it was written. */
+/** A map, with its entries in the order in which they were written. */
 export interface ConvertedMap {
   readonly type: "map";
   readonly entries: ConvertedEntry[];

@@ -32,7 +32,7 @@ export interface ConfigEntry {
   readonly replaced?: ConfigNode;
 }
 
-/** A map, in the order in which it was written. */
+/** A map, with its entries in the order in which they were written. */
 export interface MapNode {
   readonly type: "map";
   readonly entries: readonly ConfigEntry[];

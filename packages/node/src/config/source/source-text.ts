@@ -1,8 +1,7 @@
 import type { Origin, SourceKind } from "./config-tree.ts";
 
 /**
- * The maximum size of a source. A configuration has a few pages, but a wrong file that is passed with -f may contain
- * gigabytes.
+ * The maximum size of a source. A configuration has a few pages, but a wrong file passed with -f may contain gigabytes.
  */
 export const MAX_SOURCE_BYTES = 1024 * 1024;
 

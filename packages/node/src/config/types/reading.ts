@@ -85,7 +85,7 @@ export interface Reading {
   readonly settings: Setting[];
   /** Sentences for the operator, in the order in which they were added. */
   readonly notices: Set<string>;
-  /** The top-level keys that values have named. They are modules that may be used in several places. */
+  /** The top-level keys that values name. They are modules, which may be used in several places. */
   readonly shared: Map<
     string,
     { readonly kind: ModuleKind; readonly use: ModuleUse<ModuleKind> | undefined }
