@@ -89,7 +89,7 @@ export class NatsOperator {
     await this.#manager.streams.delete(this.stream);
   }
 
-  /** Creates a stream with the log's name that is not a Cairn log, with a message for each of `texts`. */
+  /** Creates a stream that has the log's name but is not a Cairn log, with a message for each of `texts`. */
   async makeForeignStream(texts: readonly string[]): Promise<void> {
     const subject = `${this.stream}.tx`;
     await this.#manager.streams.add({ name: this.stream, subjects: [subject] });

@@ -52,7 +52,7 @@ export function followingMetrics(registry: Registry): FollowingMetrics {
   });
   const mismatches = new Counter({
     name: "cairn_log_mismatches_total",
-    help: "How often the log was found not to continue the index, by error code.",
+    help: "How often the log turned out not to continue the index, by error code.",
     labelNames: ["code"],
     registers,
   });

@@ -3,7 +3,7 @@ import { Duration } from "luxon";
 /** A number of milliseconds, or the reason why a value is not a duration. */
 export type DurationResult = { readonly ms: number } | { readonly fault: string; readonly hint?: string };
 
-/** The calls allowed in EDN, such as `(Duration/ofHours 6)`, with the milliseconds of their unit. */
+/** The calls allowed in EDN, such as `(Duration/ofHours 6)`, each with its unit in milliseconds. */
 export const DURATION_CALLS: ReadonlyMap<string, number> = new Map([
   ["Duration/ofDays", 86_400_000],
   ["Duration/ofHours", 3_600_000],

@@ -247,7 +247,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     }
   });
 
-  it("replaces an empty log that a node followed once the node is stopped, but never a log to which anything was written", async () => {
+  it("replaces an empty log once the node that followed it is stopped, but never a log to which anything was written", async () => {
     const name = await lostWhileRunning();
     await closeAll();
     expect((await log("create", "--empty")).code).toBe(0);

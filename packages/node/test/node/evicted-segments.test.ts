@@ -82,7 +82,7 @@ describe("an evicted document", () => {
     expect((await node.evictions()).evictions).toMatchObject([{ segments: [], segmentsUntil: null }]);
   });
 
-  it("may be in every segment of a history that the log lost, and in an unknown list of segments if the store does not respond", async () => {
+  it("may be in every segment of a history that the log lost, and its segments are unknown if the store does not respond", async () => {
     const { scene, log, txId } = await evicted("all");
     const target = await backupTarget(scene, log);
     await writeRuns(target, 1, 4, 15);

@@ -240,7 +240,7 @@ export const PAGE_PARAMETERS = {
   cursor: textParameter("cursor", CURSOR, "The cursor in the Link of the previous page."),
 };
 
-/** The parameters of a list of documents. */
+/** The parameters for listing documents. */
 export const LIST_PARAMETERS = {
   ...PAGE_PARAMETERS,
   namespace,
@@ -256,7 +256,7 @@ export const LIST_PARAMETERS = {
   },
 } as const;
 
-/** The parameters of a read of a document. */
+/** The parameters for reading a document. */
 export const DOCUMENT_PARAMETERS = {
   ...PAGE_PARAMETERS,
   "as-of": asOf,
@@ -271,7 +271,7 @@ const KEY_WORDS =
 /** The parameter that addresses a document. */
 export const KEY_PARAMETERS = { key: { ...textParameter("key", KEY, KEY_WORDS), isRequired: true } } as const;
 
-/** The parameters of a list of events. */
+/** The parameters for listing events. */
 export const EVENT_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
@@ -306,7 +306,7 @@ export const WATCH_PARAMETERS = {
   ),
 };
 
-/** The parameters of saving a checkpoint. */
+/** The parameters for saving a checkpoint. */
 export const CHECKPOINT_PARAMETERS = {
   await: flagParameter("await", "If true, respond only once the checkpoint has been saved."),
 };

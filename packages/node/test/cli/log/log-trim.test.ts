@@ -71,7 +71,7 @@ describe("cairn log trim", () => {
 });
 
 describe("cairn checkpoint verify", () => {
-  it("marks the checkpoint, as show then reports, but not with --no-mark", async () => {
+  it("marks the checkpoint unless --no-mark is given, and checkpoint show reports the mark", async () => {
     await fill();
     const unmarked = await run("checkpoint", "verify", "cairn-data/checkpoints", "--no-mark");
     expect(unmarked.stdout).toMatch(

@@ -112,7 +112,7 @@ describe("the permissions that docs/nats.md lists", () => {
     });
   });
 
-  it("are fewer than the permissions that the hint of an error requests, which are sufficient", async () => {
+  it("are fewer than the permissions that an error's hint requests, which are also sufficient", async () => {
     const hinted = [
       ...rightsTo("publish", ["cairn.tx", "$JS.API.>"]),
       ...rightsTo("subscribe", ["_INBOX.>"]),
