@@ -16,11 +16,13 @@ import { restart } from "./rows/restart.ts";
 import { restore } from "./rows/restore.ts";
 import { s3, s3Link } from "./rows/s3.ts";
 import { watch } from "./rows/watch.ts";
+import { workloadsRow } from "./rows/workloads.ts";
 import { writer } from "./rows/writer.ts";
 import { writes } from "./rows/writes.ts";
 
 const ROWS: readonly Row[] = [
   replay,
+  workloadsRow,
   checkpoint,
   restore,
   join,

@@ -1,37 +1,53 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startNode } from "@cairn/node";
+import { type Policies, startNode } from "@cairn/node";
 import { connect, type JetStreamClient, type NatsConnection } from "nats";
 import { nodeConfig } from "./node-config.ts";
 import { type Records, recordKey } from "./records.ts";
 
-const STREAM = "cairn";
 const BUCKET = "bench";
 // Only the last message of a window is acknowledged, which implies that the server has stored the earlier ones.
 const MESSAGES_PER_WINDOW = 500;
 const MAX_OPEN_WINDOWS = 8;
 
-/** Makes a node create a log, and publishes a transaction for each record. Returns the stream's name. */
-export async function fillLog(url: string, records: Records): Promise<string> {
+/** The content of a log. */
+export interface LogContent {
+  readonly stream: string;
+  /** Policies that are set before the first message. */
+  readonly policies?: Policies;
+  readonly count: number;
+  readonly message: (index: number, logTag: string) => Uint8Array;
+}
+
+/** Makes a node create a log, and publishes its messages. Returns the stream's name. */
+export async function fillLog(
+  url: string,
+  { stream, policies, count, message }: LogContent,
+): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "cairn-bench-first-"));
   try {
-    const node = await startNode(nodeConfig({ dir, log: { url, stream: STREAM } }), { env: {} });
-    await node.ready.finally(() => node.close());
+    const node = await startNode(nodeConfig({ dir, log: { url, stream } }), { env: {} });
+    try {
+      await node.ready;
+      if (policies !== undefined) await node.await(await node.submit({ ops: [["configure", policies]] }));
+    } finally {
+      await node.close();
+    }
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
   await withConnection(url, async (connection) => {
     const manager = await connection.jetstreamManager();
     // The first line of the birth record, the log's first message, has the tag of all messages.
-    const birth = await manager.streams.getMessage(STREAM, { seq: 1 });
+    const birth = await manager.streams.getMessage(stream, { seq: 1 });
     const [, , logTag = ""] = Buffer.from(birth.data).toString("latin1").split(/[ \n]/);
-    await publish(connection, records.count, (index) => ({
-      subject: `${STREAM}.tx`,
-      payload: records.message(index, logTag),
+    await publish(connection, count, (index) => ({
+      subject: `${stream}.tx`,
+      payload: message(index, logTag),
     }));
   });
-  return STREAM;
+  return stream;
 }
 
 /** Creates a NATS KV bucket with a key for each record. Returns the bucket's name. */

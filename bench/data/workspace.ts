@@ -7,7 +7,7 @@ import { settle } from "../harness/command.ts";
 import type { Figures } from "../harness/figures.ts";
 import { runStep } from "../harness/child-step.ts";
 import type { StepInput, StepName } from "../steps/steps.ts";
-import { fillBucket, fillLog } from "./fill-streams.ts";
+import { fillBucket, fillLog, type LogContent } from "./fill-streams.ts";
 import { type FilledLog, indexDir, nodeConfig } from "./node-config.ts";
 import { Records } from "./records.ts";
 
@@ -48,13 +48,15 @@ export class Workspace {
 
   /** Returns the log that contains the records. */
   log(): Promise<FilledLog> {
-    this.#log ??= this.#fill("the log", fillLog);
+    const { count } = this.records;
+    const message = (index: number, logTag: string): Buffer => this.records.message(index, logTag);
+    this.#log ??= this.fillLog("the log", { stream: "cairn", count, message });
     return this.#log;
   }
 
   /** Returns a NATS KV bucket with the same records. */
   bucket(): Promise<FilledLog> {
-    this.#bucket ??= this.#fill("the NATS KV bucket", fillBucket);
+    this.#bucket ??= this.#fill("the NATS KV bucket", (url) => fillBucket(url, this.records));
     return this.#bucket;
   }
 
@@ -92,6 +94,11 @@ export class Workspace {
     );
   }
 
+  /** Creates a log with the given content; `what` names it in the progress. */
+  fillLog(what: string, content: LogContent): Promise<FilledLog> {
+    return this.#fill(what, (url) => fillLog(url, content));
+  }
+
   /** Registers a function that {@link close} calls. */
   atClose(close: () => Promise<void>): void {
     this.#closers.push(close);
@@ -117,10 +124,10 @@ export class Workspace {
     return this.#options.onProgress;
   }
 
-  async #fill(what: string, fill: typeof fillLog): Promise<FilledLog> {
+  async #fill(what: string, fill: (url: string) => Promise<string>): Promise<FilledLog> {
     const { url } = await this.natsServer();
     this.#options.onProgress(`filling ${what}`);
-    return { url, stream: await fill(url, this.records) };
+    return { url, stream: await fill(url) };
   }
 
   async #makeIndex(): Promise<string> {

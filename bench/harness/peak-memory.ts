@@ -22,6 +22,30 @@ export function resetPeakMemory(): number {
   return statusField("self", "VmRSS") ?? process.memoryUsage.rss() / MEGABYTE;
 }
 
+const SAMPLE_EVERY_MS = 50;
+
+/** The largest resident memory of this process that is not a mapped file, in samples at short intervals. */
+export class AnonymousMemory {
+  #peak = 0;
+  readonly #timer = setInterval(() => this.#sample(), SAMPLE_EVERY_MS).unref();
+
+  static begin(): AnonymousMemory {
+    return new AnonymousMemory();
+  }
+
+  /** Ends sampling, and returns the peak in MB. Without /proc, mapped files are included. */
+  end(): number {
+    clearInterval(this.#timer);
+    this.#sample();
+    return this.#peak;
+  }
+
+  #sample(): void {
+    const now = statusField("self", "RssAnon") ?? process.memoryUsage.rss() / MEGABYTE;
+    this.#peak = Math.max(this.#peak, now);
+  }
+}
+
 function statusField(pid: number | "self", field: string): number | undefined {
   try {
     const kilobytes = new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(
