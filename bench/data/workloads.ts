@@ -85,9 +85,12 @@ export function workloads(size: number): readonly Workload[] {
       name: "large",
       count: large,
       message: (index, tag) =>
-        encode(tag, index, [put(scattered(index, Math.ceil(large / WRITES_PER_KEY)))], [
-          document(index, LARGE_BYTES),
-        ]),
+        encode(
+          tag,
+          index,
+          [put(scattered(index, Math.ceil(large / WRITES_PER_KEY)))],
+          [document(index, LARGE_BYTES)],
+        ),
     },
     { name: "expire", count: size, policies: { expire: { [BUCKET]: { after: "PT2S" } } }, message: update },
     { name: "keep 1", count: size, policies: { history: { [BUCKET]: { keep: 1 } } }, message: update },

@@ -27,11 +27,14 @@ export const workloadsRow: Row = {
         return figures;
       };
       const [level, cairn] = [`${name}: classic-level`, `${name}: cairn`];
-      contestants.push({ name: level, run: run("write trace") }, { name: cairn, run: run("replay workload") });
-      targets.push(
-        ratioTarget("tx/s", cairn, level, { atLeast: 0.85 }),
-        { of: { contestant: cairn, metric: "anonymous MB" }, atMost: 300 },
+      contestants.push(
+        { name: level, run: run("write trace") },
+        { name: cairn, run: run("replay workload") },
       );
+      targets.push(ratioTarget("tx/s", cairn, level, { atLeast: 0.85 }), {
+        of: { contestant: cairn, metric: "anonymous MB" },
+        atMost: 300,
+      });
     }
     const bounded = { contestant: "keep 1: cairn", metric: "tx/s" };
     targets.push({ of: bounded, to: { contestant: "updates: cairn", metric: "tx/s" }, atLeast: 0.8 });

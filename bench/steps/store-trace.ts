@@ -137,7 +137,8 @@ export function* readTrace(path: string): Generator<TracedRequest, void, void> {
     while (file.hasMore()) {
       const kind = file.number();
       const count = file.number();
-      if (kind === BATCH) yield { kind: "batch", operations: Array.from({ length: count }, () => file.operation()) };
+      if (kind === BATCH)
+        yield { kind: "batch", operations: Array.from({ length: count }, () => file.operation()) };
       else if (kind === GET) yield { kind: "get", keys: Array.from({ length: count }, () => file.bytes()) };
       else yield { kind: "range", range: file.range(), read: count };
       file.forget();
@@ -191,7 +192,9 @@ class TraceReader {
   }
 
   range(): KvRange {
-    const bounds = BOUNDS.map((name) => [name, this.bytes()] as const).filter(([, bytes]) => bytes.length > 0);
+    const bounds = BOUNDS.map((name) => [name, this.bytes()] as const).filter(
+      ([, bytes]) => bytes.length > 0,
+    );
     const reverse = this.number() === 1;
     const limit = this.number();
     return { ...Object.fromEntries(bounds), reverse, ...(limit > 0 ? { limit } : {}) };

@@ -83,7 +83,10 @@ export async function writeTrace({
 async function startOn({ dir, log }: WorkloadInput, provider?: object): Promise<CairnNode> {
   const config = nodeConfig({ dir, log }) as { "cairn/index-store": { "kv-store": object } };
   if (provider !== undefined) {
-    const { "cairn/module": _, ...parameters } = config["cairn/index-store"]["kv-store"] as Record<string, unknown>;
+    const { "cairn/module": _, ...parameters } = config["cairn/index-store"]["kv-store"] as Record<
+      string,
+      unknown
+    >;
     config["cairn/index-store"]["kv-store"] = { ...parameters, "cairn/module": () => provider };
   }
   return await startNode(config, { env: {} });
@@ -104,7 +107,7 @@ async function make(request: TracedRequest, level: ClassicLevel<Uint8Array, Uint
     await level.getMany([...request.keys]);
   } else if (request.kind === "range") {
     const iterator = level.iterator(request.range);
-    for (let left = request.read; left > 0; ) {
+    for (let left = request.read; left > 0;) {
       const rows = await iterator.nextv(Math.min(left, 1_000));
       if (rows.length === 0) break;
       left -= rows.length;

@@ -2,6 +2,7 @@ import type { KvCapture, KvPurging, KvReader, KvScrub, KvStats, KvStore } from "
 import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
+import { AbsentRows } from "./apply/absent-rows.ts";
 import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply-transactions.ts";
 import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
 import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
@@ -69,9 +70,15 @@ export class IndexStore {
   readonly #turns = new Semaphore();
   readonly #purge: EvictionPurge;
   readonly #recent = new RecentOutcomes();
+  /** Undefined unless the index was empty when it was opened. */
+  readonly #absent: AbsentRows | undefined;
+  /** Reads what applying needs. */
+  readonly #applying: KvReader;
 
-  private constructor(kv: KvStore, state: IndexState, chains: ChainWindow) {
+  private constructor(kv: KvStore, state: IndexState, chains: ChainWindow, absent: AbsentRows | undefined) {
     this.#kv = kv;
+    this.#absent = absent;
+    this.#applying = absent?.reader(kv) ?? kv;
     this.#state = state;
     this.#chains = chains;
     this.#fields = new FieldUpkeep(kv);
@@ -84,11 +91,14 @@ export class IndexStore {
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     try {
-      const state = (await readState(kv)) ?? empty;
+      const stored = await readState(kv);
+      const absent = stored === undefined ? new AbsentRows() : undefined;
+      const state = stored ?? empty;
       const chains = await ChainWindow.load(kv, state);
-      if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains);
+      if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains, absent);
       // A log that continues another one may have a different name, which its birth record does not contain.
-      return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } }, chains);
+      const named = { ...state, log: { ...state.log, name: empty.log.name } };
+      return new IndexStore(kv, named, chains, absent);
     } catch (error) {
       // An open store would prevent another index from replacing this one.
       await kv.close();
@@ -121,7 +131,14 @@ export class IndexStore {
           const length = await batchLength(rest, this.#state, this.#kv);
           const part = length === rest.length ? rest : rest.slice(0, length);
           const work = await this.#fields.work();
-          const applied = await applyMessages(part, this.#state, this.#kv, undefined, work, this.#chains);
+          const applied = await applyMessages(
+            part,
+            this.#state,
+            this.#applying,
+            undefined,
+            work,
+            this.#chains,
+          );
           committed += applied.committed;
           operations += applied.operations;
           if (applied.refused.count > 0) {
@@ -142,6 +159,7 @@ export class IndexStore {
 
   async #write({ rows, state, chains, results }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
+    this.#absent?.written(rows);
     await this.#kv.batch(rows);
     chains.commit();
     this.#state = state;
