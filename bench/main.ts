@@ -18,7 +18,7 @@ import { s3, s3Link } from "./rows/s3.ts";
 import { watch } from "./rows/watch.ts";
 import { workloadsRow } from "./rows/workloads.ts";
 import { writer } from "./rows/writer.ts";
-import { writes } from "./rows/writes.ts";
+import { submit, writes } from "./rows/writes.ts";
 
 const ROWS: readonly Row[] = [
   replay,
@@ -28,6 +28,7 @@ const ROWS: readonly Row[] = [
   join,
   writer,
   writes,
+  submit,
   s3,
   s3Link,
   watch,

@@ -22,13 +22,7 @@ export const writes: Row = {
     const embedded = await startNode(workspace, undefined);
     const { url } = await workspace.natsServer();
     const onNats = await startNode(workspace, url);
-    const program = await findEtcd(workspace.onProgress);
-    const etcd = program === undefined ? undefined : await startEtcd(program, workspace.fresh("etcd"));
-    if (etcd === undefined)
-      workspace.onProgress(
-        "etcd could be neither built with Go nor found on the PATH (Debian: etcd-server), so it is left out",
-      );
-    else workspace.atClose(() => etcd.stop());
+    const etcd = await startEtcdIfFound(workspace);
     const putting = (
       name: string,
       server: ServerProcess,
@@ -66,6 +60,46 @@ export const writes: Row = {
   },
 };
 
+const TRANSACTION = 100;
+const LOADED = 50_000;
+
+/** Submitting transactions of 100 operations over HTTP, and loading a file of transactions. */
+export const submit: Row = {
+  name: "submit",
+  title: `transactions of ${TRANSACTION} puts over HTTP until they can be read, and cairn load of ${LOADED} puts`,
+  async prepare(workspace) {
+    const embedded = await startNode(workspace, undefined);
+    const { url } = await workspace.natsServer();
+    const onNats = await startNode(workspace, url);
+    const etcd = await startEtcdIfFound(workspace);
+    const submitting = (name: string, server: ServerProcess, connections: number): Contestant => ({
+      name: on(name, connections),
+      run: () =>
+        workspace.run("ask writes", {
+          port: server.port,
+          connections,
+          seconds: SECONDS,
+          each: TRANSACTION,
+          server: server === etcd ? "etcd" : "cairn",
+        }),
+    });
+    const loading = (name: string, { port }: ServerProcess): Contestant => ({
+      name: `cairn load, ${name}`,
+      run: () => workspace.run("load lines", { path: workspace.fresh("lines"), port, count: LOADED }),
+    });
+    const contestants = [1, 32].flatMap((connections) => [
+      ...(etcd === undefined ? [] : [submitting(ETCD, etcd, connections)]),
+      submitting(EMBEDDED, embedded, connections),
+      submitting(ON_NATS, onNats, connections),
+    ]);
+    contestants.push(loading("embedded log", embedded), loading("NATS", onNats));
+    const targets = [1, 32].map((connections) =>
+      ratioTarget("puts/s", on(EMBEDDED, connections), on(ETCD, connections)),
+    );
+    return { contestants, targets: etcd === undefined ? [] : targets };
+  },
+};
+
 const BESIDE_ETCD: readonly Target[] = [
   ratioTarget("p50, ms", on(EMBEDDED, 1), on(ETCD, 1), { atMost: 1 }),
   ratioTarget("puts/s", on(EMBEDDED, 32), on(ETCD, 32), { atLeast: 1.2 }),
@@ -83,4 +117,18 @@ async function startNode(workspace: Workspace, url: string | undefined): Promise
   const node = await startNodeProcess({ dir, ...log });
   workspace.atClose(() => node.stop());
   return node;
+}
+
+/** Starts etcd; reports and returns undefined if there is none. */
+async function startEtcdIfFound(workspace: Workspace): Promise<ServerProcess | undefined> {
+  const program = await findEtcd(workspace.onProgress);
+  if (program === undefined) {
+    workspace.onProgress(
+      "etcd could be neither built with Go nor found on the PATH (Debian: etcd-server), so it is left out",
+    );
+    return undefined;
+  }
+  const etcd = await startEtcd(program, workspace.fresh("etcd"));
+  workspace.atClose(() => etcd.stop());
+  return etcd;
 }

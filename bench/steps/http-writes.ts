@@ -8,6 +8,8 @@ export interface AskedWrites {
   readonly connections: number;
   readonly seconds: number;
   readonly server: "cairn" | "etcd";
+  /** The number of documents that each request writes as one transaction; undefined if it puts a single document. */
+  readonly each?: number;
   /** The number of keys, which are written repeatedly in a scattered order; undefined if every key is new. */
   readonly keys?: number;
 }
@@ -19,17 +21,19 @@ const MANY_KEYS = 1e12;
 
 /** Writes documents over several connections, one after another on each, until each can be read. */
 export async function askWrites(load: AskedWrites): Promise<Figures> {
-  const { port, connections, seconds, server, keys = MANY_KEYS } = load;
+  const { port, connections, seconds, server, each, keys = MANY_KEYS } = load;
   const sockets = await Promise.all(Array.from({ length: connections }, () => openConnection(port)));
   // Rounds share a server, so new keys must differ from those of earlier rounds.
   const begun = keys === MANY_KEYS ? Date.now() * 1_000 : 0;
-  const request = server === "cairn" ? putDocument : putIntoEtcd;
+  const put = server === "cairn" ? putDocument : putIntoEtcd;
+  const putAll = server === "cairn" ? submitTransaction : submitToEtcd;
   let count = begun;
+  const nextKey = (): string => `k${(++count * STRIDE) % keys}`;
   const figures = await timeCalls("puts/s", { callers: connections, seconds }, async (caller) => {
-    count += 1;
     const socket = sockets[caller];
     if (socket === undefined) throw new Error(`there is no connection ${caller}`);
-    await sendRequest(socket, request(`k${(count * STRIDE) % keys}`), CREATED);
+    const request = each === undefined ? put(nextKey()) : putAll(Array.from({ length: each }, nextKey));
+    await sendRequest(socket, request, CREATED);
   });
   for (const socket of sockets) socket.destroy();
   return figures;
@@ -41,9 +45,23 @@ function putDocument(key: string): string {
   return requestText("PUT", `/api/v1/writes/${key}`, DOCUMENT);
 }
 
+function submitTransaction(keys: readonly string[]): string {
+  const ops = keys.map((key) => `["put","writes","${key}",${DOCUMENT}]`);
+  return requestText("POST", "/api/v1/tx?await=true", `{"ops":[${ops.join(",")}]}`);
+}
+
 function putIntoEtcd(key: string): string {
+  return requestText("POST", "/v3/kv/put", JSON.stringify(etcdPut(key)));
+}
+
+function submitToEtcd(keys: readonly string[]): string {
+  const success = keys.map((key) => ({ request_put: etcdPut(key) }));
+  return requestText("POST", "/v3/kv/txn", JSON.stringify({ success }));
+}
+
+function etcdPut(key: string): object {
   const [encodedKey, value] = [key, DOCUMENT].map((text) => Buffer.from(text).toString("base64"));
-  return requestText("POST", "/v3/kv/put", JSON.stringify({ key: encodedKey, value }));
+  return { key: encodedKey, value };
 }
 
 function requestText(method: string, path: string, body: string): string {

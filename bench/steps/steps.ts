@@ -24,6 +24,7 @@ export const STEPS = {
   "serve reads": async () => (await import("./http-reads.ts")).serveReads,
   "ask reads": async () => (await import("./http-reads.ts")).askReads,
   "ask writes": async () => (await import("./http-writes.ts")).askWrites,
+  "load lines": async () => (await import("./load.ts")).loadLines,
   "publish steadily": async () => (await import("./publish.ts")).publishSteadily,
   "write LevelDB": async () => (await import("./write-level.ts")).writeLevel,
   "fill backup": async () => (await import("./log-backup.ts")).fillBackup,
