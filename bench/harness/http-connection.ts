@@ -15,6 +15,8 @@ export async function openConnection(port: number): Promise<Socket> {
   }
 }
 
+const LAST_CHUNK = "\r\n0\r\n\r\n";
+
 /** Sends a request and waits for the complete response. Throws if it does not match `expected`. */
 export async function sendRequest(
   socket: Socket,
@@ -24,12 +26,17 @@ export async function sendRequest(
   await new Promise<void>((resolve, reject) => {
     let text = "";
     let length = -1;
+    let isChunked = false;
     const take = (chunk: Buffer): void => {
       text += chunk.toString("latin1");
       const head = text.indexOf("\r\n\r\n");
       if (head < 0) return;
-      if (length < 0) length = head + 4 + Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
-      if (text.length < length) return;
+      if (length < 0) {
+        const headers = text.slice(0, head);
+        isChunked = /transfer-encoding: chunked/i.test(headers);
+        length = head + 4 + Number(/content-length: (\d+)/i.exec(headers)?.[1] ?? 0);
+      }
+      if (text.length < length || (isChunked && !text.endsWith(LAST_CHUNK))) return;
       socket.off("data", take);
       if (expected.test(text)) resolve();
       else reject(new Error(`the response is ${text.slice(0, 200)}`));
