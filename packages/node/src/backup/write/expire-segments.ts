@@ -41,13 +41,6 @@ export interface RemovalPlace {
  * related.
  */
 const CONTINUED = 1;
-const MAX_PAUSE_MS = 3_600_000;
-const MIN_PAUSE_MS = 1_000;
-/**
- * The number of searches for removable segments per `keep` period, as far as `MIN_PAUSE_MS` and `MAX_PAUSE_MS` allow.
- * It is high enough to keep segments from staying much longer than `keep`.
- */
-const REMOVALS_PER_KEEP = 20;
 
 /** Returns whether a search for removable segments is due and there are candidates. `now` is by the store's clock. */
 export function isRemovalDue(
