@@ -101,7 +101,7 @@ describe("the README's commands", () => {
     // Waits until the last process has closed its output.
     const [code] = await shell.closed;
     const output = shell.output();
-    expect(output).toMatch(/loaded \d+ transactions/);
+    expect(output).toMatch(/loaded [\d,]+ transactions/);
     expect(output).toMatch(/Joined +from checkpoint-\d+-\S+.*1 transaction replayed/);
     // Both nodes stopped gracefully.
     expect([code, output.match(/"msg":"stopped"/g)]).toEqual([0, ['"msg":"stopped"', '"msg":"stopped"']]);
