@@ -36,6 +36,7 @@ export type ErrorCode =
   | "CONFLICT"
   | "WATCH_COMPACTED"
   | "UNAUTHORIZED"
+  | "FORBIDDEN"
   | "INTERNAL";
 
 /**

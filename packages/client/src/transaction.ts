@@ -69,4 +69,9 @@ export interface TxOutcome {
   readonly reason?: string;
   /** The earlier transaction with the same idempotency id and content, to which `committed` refers. */
   readonly duplicateOf?: TxId;
+  /**
+   * The name of the token with which the transaction was submitted, if it was requested; null if the token has no name.
+   * Absent if the log no longer contains the transaction.
+   */
+  readonly by?: string | null;
 }

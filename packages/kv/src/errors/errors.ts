@@ -38,6 +38,7 @@ export const ERROR_CODES = [
   "CONFLICT",
   "WATCH_COMPACTED",
   "UNAUTHORIZED",
+  "FORBIDDEN",
   "INTERNAL",
 ] as const;
 

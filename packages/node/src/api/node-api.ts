@@ -147,9 +147,13 @@ export interface NodeApi {
   /**
    * Submits a transaction. Resolves once the transaction is in the log. Throws TX_INVALID, TX_TOO_LARGE, CONFLICT (same
    * id, different body), NOT_READY, LOG_UNREACHABLE or LOG_FULL. Throws TX_TIMEOUT after `timeoutMs` (30,000 by
-   * default); the transaction may or may not be stored.
+   * default); the transaction may or may not be stored. The log records `by`, 1 to 64 visible ASCII characters, as the
+   * writer of the transaction.
    */
-  submit(transaction: Transaction, options?: { readonly timeoutMs?: number }): Promise<SubmittedTransaction>;
+  submit(
+    transaction: Transaction,
+    options?: { readonly timeoutMs?: number; readonly by?: string },
+  ): Promise<SubmittedTransaction>;
   /**
    * Waits until this node has indexed a transaction: the one that {@link submit} returned, or any transaction with this
    * id. Throws TX_TIMEOUT after `timeoutMs` (30,000 by default), and LOG_REGRESSED if the log lost the submitted
@@ -169,6 +173,11 @@ export interface NodeApi {
   ): Promise<CommitResult>;
   /** Returns the outcome of an indexed transaction; undefined if no transaction has that id, or if it is not indexed yet. */
   outcome(txId: TxId): Promise<TxOutcome | undefined>;
+  /**
+   * Returns the name that {@link submit} recorded as the writer of a transaction; null if it recorded none. Reads the
+   * log, because indexes do not contain writers. Returns undefined if the log no longer contains the transaction.
+   */
+  writerOf(txId: TxId): Promise<string | null | undefined>;
   /** Waits until this node has indexed what a read with these options must include. */
   prepareRead(options: ReadOptions): Promise<void>;
   /**

@@ -22,14 +22,44 @@ export interface TrimPolicy {
 /** The parameters of a log backup, as configured. */
 export type LogBackupParameters = Omit<LogBackupOptions, "keep"> & Partial<Pick<LogBackupOptions, "keep">>;
 
+/** A right of a token. Every route requires exactly one (http/access/route-rights.ts). */
+export type Right = "read" | "write" | "operate";
+
+/** All rights, as `auth-token` has them. */
+export const ALL_RIGHTS: readonly Right[] = ["read", "write", "operate"];
+
+/** A token as configured: where its value comes from, and what it permits. */
+export interface TokenOptions {
+  /** The name that the log records with each transaction of the token. `auth-token` has none. */
+  readonly name?: string;
+  /** The value, the file that contains it, or the environment variable with its value, which may be unset. */
+  readonly source:
+    | { readonly text: string }
+    | { readonly file: string }
+    | { readonly env: string; readonly text: string | undefined };
+  readonly rights: readonly Right[];
+  /** The only buckets to which the rights apply. Defaults to all. */
+  readonly buckets?: readonly string[];
+}
+
+/** The PEM files of a server with TLS. */
+export interface ServerTlsFiles {
+  readonly cert: string;
+  readonly key: string;
+  /** The certificates of the authorities of which every client must have a certificate. */
+  readonly clientCa?: string;
+}
+
 /** The validated parameters of the HTTP server. */
 export interface HttpOptions {
   /** The address on which the server listens. */
   readonly host: string;
   /** The port on which the server listens. 0 means any free port. */
   readonly port: number;
-  /** The token that all requests except those to /health must have. By default, none is required. */
-  readonly authToken?: string;
+  /** The tokens of which all requests except those to /health must have one. By default, none is required. */
+  readonly tokens?: readonly TokenOptions[];
+  /** The files for TLS. By default, the server uses plain HTTP. */
+  readonly tls?: ServerTlsFiles;
   /** The largest request body in bytes. */
   readonly maxBody: number;
   /** The origins whose pages may send requests, such as `https://dash.example`. Defaults to none. */

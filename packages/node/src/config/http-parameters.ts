@@ -1,3 +1,5 @@
+import { serverTlsType } from "./tls-parameters.ts";
+import { tokensType } from "./token-parameters.ts";
 import { duration } from "./types/duration-type.ts";
 import { optional, secret, withDefault } from "./types/parameter.ts";
 import { integer, listOf, text, textLike } from "./types/value-types.ts";
@@ -14,10 +16,17 @@ export const httpParameters = {
     3000,
     "The port on which the server listens; 0 stands for any free port.",
   ),
-  "auth-token": secret(
-    "The token that requests must carry as `Authorization: Bearer`; never printed.",
+  tls: optional(
+    serverTlsType,
+    "The files for TLS. They are read again when they change.",
+    "none: the server uses plain HTTP",
+  ),
+  tokens: optional(
+    tokensType,
+    "Tokens with rights, by name. Requests carry one as `Authorization: Bearer`.",
     "none: no token is required",
   ),
+  "auth-token": secret("A token with all rights and without a name; never printed.", "none"),
   "max-body": withDefault(
     integer(1024, 256 * 1024 * 1024),
     1_048_576,
@@ -30,7 +39,7 @@ export const httpParameters = {
   ),
   "allowed-hosts": optional(
     listOf(textLike(/^[A-Za-z0-9.-]+$/, "a host name without a port")),
-    "Host names, in addition to `localhost`, `127.0.0.1`, `[::1]` and `host`, to which requests may be addressed. They are checked only if there is no `auth-token` and `host` is a loopback address.",
+    "Host names, in addition to `localhost`, `127.0.0.1`, `[::1]` and `host`, to which requests may be addressed. They are checked only if no token is required and `host` is a loopback address.",
     "none",
   ),
   drain: optional(

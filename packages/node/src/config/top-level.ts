@@ -10,7 +10,7 @@ import { derived, optional } from "./types/parameter.ts";
 import { readParameters } from "./types/read-parameters.ts";
 import { expected, type Parameters, type ParameterValues } from "./types/reading.ts";
 import type { Reading } from "./types/reading.ts";
-import type { HttpOptions } from "../api/system.ts";
+import { ALL_RIGHTS, type HttpOptions, type TokenOptions } from "../api/system.ts";
 import { httpParameters, LOOPBACK_ONLY } from "./http-parameters.ts";
 import { path, textLike } from "./types/value-types.ts";
 
@@ -104,11 +104,21 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
     host: values.host,
     port: values.port,
     maxBody: values["max-body"],
-    authToken: values["auth-token"],
+    tls: values.tls,
+    tokens: allTokens(values),
     corsOrigins: values["cors-origins"],
     allowedHosts: values["allowed-hosts"],
     drainMs: values.drain,
   });
+}
+
+/** Returns the tokens by name and `auth-token`, which is short for one with all rights; undefined if there are none. */
+function allTokens({
+  tokens = [],
+  "auth-token": text,
+}: ParameterValues<typeof httpParameters>): readonly TokenOptions[] | undefined {
+  const all = text === undefined ? tokens : [...tokens, { source: { text }, rights: ALL_RIGHTS }];
+  return all.length === 0 ? undefined : all;
 }
 
 /** Adds a problem for every top-level key that nothing has read. Must be called last. */

@@ -1,18 +1,32 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { CairnError } from "@cairn/kv";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { HttpOptions } from "../api/system.ts";
 import { BAD_REQUEST, badRequest, RequestError } from "./answers/request-error.ts";
+import { NOTHING, type Permit } from "./permits/permit.ts";
+import { requireRights } from "./permits/route-rights.ts";
+import type { Tickets } from "./permits/tickets.ts";
+import type { Tokens } from "./permits/tokens.ts";
 import { isSafeMethod } from "./requests/request-head.ts";
 
 /** The options that decide which requests are allowed. */
-export type AccessOptions = Pick<HttpOptions, "host" | "authToken" | "corsOrigins" | "allowedHosts">;
+export type AccessOptions = Pick<HttpOptions, "host" | "corsOrigins" | "allowedHosts">;
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** What the sender of the request may do. */
+    permit: Permit;
+  }
+  interface FastifyContextConfig {
+    /** True if a ticket in the query may replace the token. */
+    acceptsTicket?: boolean;
+  }
+}
 
 /** The decisions of {@link guard} for requests that are answered before they reach the framework. */
 export interface Guard {
-  /** Returns whether a request without an Origin is allowed. */
-  passes(request: IncomingMessage): boolean;
+  /** Returns what the sender of a request without an Origin may do; undefined if the request is rejected. */
+  permitOf(request: IncomingMessage): Permit | undefined;
   /** The headers of every response to such a request. Names and values alternate. */
   readonly headers: readonly string[];
 }
@@ -21,31 +35,87 @@ export interface Guard {
 const VARY = ["vary", "origin"] as const;
 
 /**
- * Rejects requests with ambiguous headers, requests without the token (except those to /health), writes that a page of
- * another site causes a browser to send, and requests whose Host is not a name of this machine. Responds to the
- * preflight requests of allowed pages.
+ * Rejects requests with ambiguous headers, writes that a page of another site causes a browser to send, requests whose
+ * Host is not a name of this machine, requests without a token (except those to /health), and requests whose token does
+ * not have the right that the route requires. Responds to the preflight requests of allowed pages.
  */
-export function guard(app: FastifyInstance, options: AccessOptions): Guard {
-  const { authToken, corsOrigins } = options;
-  const expected = authToken === undefined ? undefined : digest(authToken);
-  const isOwnHost = ownHosts(options);
+export function guard(
+  app: FastifyInstance,
+  options: AccessOptions,
+  { tokens, tickets }: { readonly tokens: Tokens; readonly tickets: Tickets },
+): Guard {
+  const { corsOrigins } = options;
+  const isOwnHost = ownHosts(options, tokens);
+  requireRights(app);
+  app.decorateRequest("permit", null as unknown as Permit);
   app.addHook("onRequest", (request, reply, done) => {
     const isAllowedPage = corsOrigins !== undefined && allowPage(corsOrigins, request, reply);
     if (isAllowedPage && isPreflight(request)) {
       void reply.code(204).headers(PREFLIGHT).send();
       return;
     }
-    done(refusal(request.raw, expected, isOwnHost, isAllowedPage));
+    const refused = refusal(request.raw, tokens, isOwnHost, isAllowedPage);
+    if (refused !== undefined) return done(refused);
+    const { url, config } = request.routeOptions;
+    const right = url === undefined ? undefined : config.right;
+    const ticket = url !== undefined && config.acceptsTicket === true ? ticketIn(request.url) : undefined;
+    const given = tokenIn(request.headers);
+    const permit =
+      right === "none"
+        ? NOTHING
+        : given === undefined && ticket !== undefined
+          ? tickets.redeem(ticket)
+          : tokens.permitOf(given);
+    if (permit === undefined)
+      return done(given === undefined && ticket !== undefined ? wrongTicket() : noToken(given));
+    request.permit = permit;
+    try {
+      if (right !== undefined && right !== "none") permit.require(right, `${request.method} ${url}`);
+    } catch (error) {
+      return done(error as Error);
+    }
+    done();
   });
   return {
-    passes: (request) => refusal(request, expected, isOwnHost, false) === undefined,
+    permitOf: (request) =>
+      refusal(request, tokens, isOwnHost, false) === undefined
+        ? tokens.permitOf(tokenIn(request.headers))
+        : undefined,
     headers: corsOrigins === undefined || corsOrigins.includes("*") ? [] : VARY,
   };
 }
 
+function tokenIn({ authorization }: IncomingHttpHeaders): string | undefined {
+  return authorization === undefined ? undefined : /^bearer +(\S+)\s*$/i.exec(authorization)?.[1];
+}
+
+function ticketIn(url: string): string | undefined {
+  return /[?&]ticket=([^&]+)/.exec(url)?.[1];
+}
+
+function noToken(given: string | undefined): CairnError {
+  return new CairnError(
+    "UNAUTHORIZED",
+    given === undefined ? "This node requires a token." : "The token is not valid for this node.",
+    {
+      hint: "Pass one of the node's tokens to commands with --token or CAIRN_AUTH_TOKEN, and in requests with the header Authorization: Bearer TOKEN.",
+    },
+  );
+}
+
+function wrongTicket(): CairnError {
+  return new CairnError(
+    "UNAUTHORIZED",
+    "The ticket is not valid: it was used, it has expired, or another node issued it.",
+    {
+      hint: "Request a new ticket from this node with POST /api/v1/watch/tickets, and use it within 60 s. A ticket can be used once.",
+    },
+  );
+}
+
 function refusal(
   request: IncomingMessage,
-  expected: Buffer | undefined,
+  tokens: Tokens,
   isOwnHost: (host: string | undefined) => boolean,
   isAllowedPage: boolean,
 ): CairnError | undefined {
@@ -65,22 +135,12 @@ function refusal(
   if (!isOwnHost(headers.host)) return wrongHost(headers.host);
   // This check is necessary because form bodies are parsed as JSON, and browsers send forms without a preflight
   // request.
-  if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, expected !== undefined)) {
-    return new RequestError("UNAUTHORIZED", "Pages of other sites are not allowed to write.", {
-      status: 403,
+  if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, tokens.areRequired)) {
+    return new CairnError("FORBIDDEN", "Pages of other sites are not allowed to write.", {
       hint: "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
     });
   }
-  if (expected === undefined || isHealth(request.url ?? "")) return undefined;
-  const given = /^bearer +(\S+)\s*$/i.exec(headers.authorization ?? "")?.[1];
-  if (given !== undefined && timingSafeEqual(digest(given), expected)) return undefined;
-  return new CairnError(
-    "UNAUTHORIZED",
-    given === undefined ? "This node requires a token." : "The token is not valid for this node.",
-    {
-      hint: "Pass the node's auth-token to commands with --token or CAIRN_AUTH_TOKEN, and in requests with the header Authorization: Bearer TOKEN.",
-    },
-  );
+  return undefined;
 }
 
 /**
@@ -109,18 +169,22 @@ function isOfAnotherSite({ origin, host, ...headers }: IncomingHttpHeaders, requ
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i;
 
+/** Returns whether only this machine can connect to `host`. */
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.test(host);
+}
+
 /**
  * Returns a predicate that is true if a request's Host is one of this machine's names. A page can make its own name
  * resolve to 127.0.0.1 and then read the node as its own origin (DNS rebinding), but its requests still contain that
  * name. Any name is accepted if a token is required, because the page does not have it, or if other machines are
  * allowed to connect anyway.
  */
-function ownHosts({
-  host,
-  authToken,
-  allowedHosts = [],
-}: AccessOptions): (host: string | undefined) => boolean {
-  if (authToken !== undefined || !LOOPBACK.test(host)) return () => true;
+function ownHosts(
+  { host, allowedHosts = [] }: AccessOptions,
+  tokens: Tokens,
+): (host: string | undefined) => boolean {
+  if (tokens.areRequired || !isLoopback(host)) return () => true;
   const names = new Set(
     ["localhost", "127.0.0.1", "[::1]", host.includes(":") ? `[${host}]` : host, ...allowedHosts].map(
       (name) => name.toLowerCase(),
@@ -137,10 +201,9 @@ function ownHosts({
   };
 }
 
-function wrongHost(host: string | undefined): RequestError {
-  return new RequestError("UNAUTHORIZED", `${JSON.stringify(host)} is not a name of this node.`, {
-    status: 403,
-    hint: "Use http://127.0.0.1 or http://localhost, name the host in allowed-hosts of cairn/http-server, or set an auth-token.",
+function wrongHost(host: string | undefined): CairnError {
+  return new CairnError("FORBIDDEN", `${JSON.stringify(host)} is not a name of this node.`, {
+    hint: "Use http://127.0.0.1 or http://localhost, name the host in allowed-hosts of cairn/http-server, or set tokens.",
   });
 }
 
@@ -192,13 +255,4 @@ function repeatedHeader(rawHeaders: readonly string[]): string | undefined {
     seen |= 1 << index;
   }
   return undefined;
-}
-
-function isHealth(url: string): boolean {
-  return url.startsWith("/health/");
-}
-
-/** Returns a token's SHA-256. Because digests have equal lengths, a comparison takes the same time for any token. */
-function digest(token: string): Buffer {
-  return createHash("sha256").update(token).digest();
 }

@@ -48,8 +48,10 @@ export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: Plai
     const { url = "" } = request;
     const isLinearizable = url.endsWith(LINEARIZABLE);
     const path = isLinearizable ? url.slice(0, -LINEARIZABLE.length) : url;
-    const key = isPlain(request) && guard.passes(request) ? addresses.keyAt(path) : undefined;
-    if (key === undefined || !connections.take(request)) return toRoutes();
+    const key = isPlain(request) ? addresses.keyAt(path) : undefined;
+    const permit = key === undefined ? undefined : guard.permitOf(request);
+    if (key === undefined || permit?.has("read") !== true || !permit.mayUse(key.bucket)) return toRoutes();
+    if (!connections.take(request)) return toRoutes();
     const begin = performance.now();
     const handOver = (): void => {
       connections.handOver(request);

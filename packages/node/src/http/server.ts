@@ -13,6 +13,9 @@ import { jsonAnswer } from "./answers/json-answer.ts";
 import { continueWhenRead } from "./answers/unread-body.ts";
 import { connectionLimit, openFilesLimit } from "./open-files-limit.ts";
 import { beginInOrder, type Connections, trackConnections } from "./connections.ts";
+import { limitApi } from "./permits/permitted-api.ts";
+import { Tickets } from "./permits/tickets.ts";
+import { Tokens } from "./permits/tokens.ts";
 import { answerPlainReads } from "./plain-reads.ts";
 import { acceptBodies } from "./requests/request-body.ts";
 import { requestId } from "./requests/request-head.ts";
@@ -57,7 +60,9 @@ export async function startHttpServer(
   options: HttpOptions,
   context: HttpServerContext,
 ): Promise<HttpServer> {
-  const { app, connections } = createApp(api, options, context);
+  const tokens = await Tokens.open(options.tokens, context.logger);
+  const { app, connections } = createApp(api, options, { ...context, tokens });
+  app.addHook("onClose", () => tokens.close());
   try {
     await app.listen({ host: options.host, port: options.port });
   } catch (error) {
@@ -82,9 +87,9 @@ const WARNING_INTERVAL_MS = 60_000;
 function createApp(
   api: NodeApi,
   options: HttpOptions,
-  context: HttpServerContext,
+  context: HttpServerContext & { readonly tokens: Tokens },
 ): { app: FastifyInstance; connections: Connections } {
-  const { logger, onAnswered } = context;
+  const { logger, onAnswered, tokens } = context;
   const failures = new FailedRequests(logger);
   const handleError = errorHandler(failures, options.maxBody);
   const app = fastify({
@@ -120,13 +125,14 @@ function createApp(
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
   const onReached = warnOfLimit(logger, maxConnections);
   const connections = trackConnections(app, { maxConnections, onReached });
-  const access = guard(app, options);
+  const tickets = new Tickets();
+  const access = guard(app, options, { tokens, tickets });
   acceptBodies(app);
   app.setReplySerializer(jsonAnswer);
   compressOnRequest(app);
   omitLengthOfEmptyHead(app);
   refuseUnserved(app);
-  registerRoutes(app, api, options);
+  registerRoutes(app, limitApi(api), { maxBody: options.maxBody, tickets });
   answerPlainReads(app, api, { guard: access, connections, onAnswered });
   beginInOrder(app, connections);
   return { app, connections };
@@ -197,7 +203,7 @@ function bindError(error: unknown, { host, port }: HttpOptions): unknown {
     case "ENOTFOUND":
     case "EAI_AGAIN":
       return new CairnError("CONFIG_INVALID", `${host} is not an address of this machine.`, {
-        hint: "Use 127.0.0.1 for this machine only, or 0.0.0.0 for all its addresses (then set an auth-token).",
+        hint: "Use 127.0.0.1 for this machine only, or 0.0.0.0 for all its addresses (then set tls and tokens).",
         cause: error,
       });
     default:

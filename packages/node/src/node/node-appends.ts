@@ -67,10 +67,13 @@ export class NodeAppends {
   }
 
   /** Appends a transaction. Throws the same errors as {@link NodeApi.submit}. */
-  async submit(transaction: Transaction, timeoutMs = DEFAULT_WAIT_MS): Promise<SubmittedTransaction> {
+  async submit(
+    transaction: Transaction,
+    { timeoutMs = DEFAULT_WAIT_MS, by }: { readonly timeoutMs?: number; readonly by?: string } = {},
+  ): Promise<SubmittedTransaction> {
     const valid = validTransaction(transaction);
     const { log, index, of } = this.#target();
-    const stored = submitTransaction(log, of, valid, index.state.txId, timeoutMs);
+    const stored = submitTransaction(log, of, valid, index.state.txId, { timeoutMs, by });
     const submitted = stored.then(async (answer) => {
       await this.#confirmHistory();
       return answer;

@@ -3,7 +3,7 @@ import type { DocumentKey, PolicyState, TxId, TxOutcome } from "@cairn/client";
 import { TimeSlice } from "../concurrency/time-slice.ts";
 import { decodeListCursor } from "../index/read/cursor.ts";
 import type { SubmittedTransaction } from "../log/submit-transaction.ts";
-import { messageChecksum } from "../transactions/message-frame.ts";
+import { messageChecksum, readFrame } from "../transactions/message-frame.ts";
 import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { type EventPage, parseEventPlace } from "../index/read/event-reads.ts";
@@ -41,7 +41,16 @@ function checkedLimit(limit = DEFAULT_PAGE_ITEMS): number {
 /** The methods of the node API that {@link NodeReads} implements. */
 type Reads = Pick<
   NodeApi,
-  "watch" | "await" | "commitResult" | "prepareRead" | "outcome" | "get" | "list" | "history" | "digest"
+  | "watch"
+  | "await"
+  | "commitResult"
+  | "prepareRead"
+  | "outcome"
+  | "writerOf"
+  | "get"
+  | "list"
+  | "history"
+  | "digest"
 >;
 
 /**
@@ -109,6 +118,13 @@ export class NodeReads implements Reads {
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
     const index = await this.#agreeing();
     return await this.guarded(index, index.outcome(txId));
+  }
+
+  async writerOf(txId: TxId): Promise<string | null | undefined> {
+    const position = txId - (await this.#agreeing()).state.log.offset;
+    const message = position < 1 ? undefined : await this.#life.log?.fetch(position);
+    const frame = message === undefined ? undefined : readFrame(message.payload);
+    return frame === undefined || typeof frame === "string" ? undefined : (frame.by ?? null);
   }
 
   /**

@@ -173,12 +173,12 @@ class RunningNode implements CairnNode {
     return await nodeStatus(this.id, this.#life, this.#reporting, this.#system.checkpointer?.store);
   }
 
-  readonly submit: NodeApi["submit"] = (transaction, options) =>
-    this.#appends.submit(transaction, options?.timeoutMs);
+  readonly submit: NodeApi["submit"] = (transaction, options) => this.#appends.submit(transaction, options);
   readonly await: NodeApi["await"] = (...wanted) => this.#reads.await(...wanted);
   readonly commitResult: NodeApi["commitResult"] = (...wanted) => this.#reads.commitResult(...wanted);
   readonly prepareRead: NodeApi["prepareRead"] = (options) => this.#reads.prepareRead(options);
   readonly outcome: NodeApi["outcome"] = (txId) => this.#reads.outcome(txId);
+  readonly writerOf: NodeApi["writerOf"] = (txId) => this.#reads.writerOf(txId);
   readonly get: NodeApi["get"] = (key, options) => this.#reads.get(key, options);
   readonly list: NodeApi["list"] = (query) => this.#reads.list(query);
   readonly history: NodeApi["history"] = (...wanted) => this.#reads.history(...wanted);

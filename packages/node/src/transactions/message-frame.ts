@@ -1,5 +1,6 @@
 import { createHash, randomFillSync } from "node:crypto";
 import { crc32 } from "node:zlib";
+import { CairnError } from "@cairn/kv";
 
 /*
  * The first line of a message:
@@ -21,6 +22,7 @@ const CHECKED = PREFIX.length + CRC_DIGITS + 1;
 const HEAD_END = TAG_DIGITS + 1 + RANDOM_DIGITS;
 const SHORTEST = CHECKED + HEAD_END;
 const MAX_BY_BYTES = 64;
+const WRITER = /^[\u0021-\u007E]{1,64}$/;
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
 
@@ -35,9 +37,21 @@ export interface Frame {
   readonly bodyAt: number;
 }
 
-/** Returns a message with this body. `random` has 16 hexadecimal digits and is set only by tests. */
-export function frameMessage(body: string, logTag: string, random = randomDigits()): Uint8Array {
-  const checked = Buffer.from(`${logTag} ${random}\n${body}`, "utf8");
+/**
+ * Returns a message with this body. `random` has 16 hexadecimal digits and is set only by tests. `by` is the name of the
+ * writer. Throws `TX_INVALID` if the first line cannot contain it.
+ */
+export function frameMessage(body: string, logTag: string, random = randomDigits(), by?: string): Uint8Array {
+  if (by !== undefined && !WRITER.test(by)) {
+    throw new CairnError(
+      "TX_INVALID",
+      `${JSON.stringify(by)} cannot be recorded as the writer of a transaction.`,
+      {
+        hint: "Name the writer with 1 to 64 visible ASCII characters.",
+      },
+    );
+  }
+  const checked = Buffer.from(`${logTag} ${random}${by === undefined ? "" : ` ${by}`}\n${body}`, "utf8");
   const message = Buffer.allocUnsafe(CHECKED + checked.length);
   message.write(`${PREFIX}${crc32(checked).toString(16).padStart(CRC_DIGITS, "0")} `, 0, "latin1");
   message.set(checked, CHECKED);

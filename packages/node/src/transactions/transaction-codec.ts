@@ -65,9 +65,14 @@ export type DecodedMessage =
 
 /**
  * Encodes a transaction as a message for the log with that id. Each call returns different bytes, unless `random` (16 hexadecimal digits) is
- * given. Throws `TX_INVALID`.
+ * given. `by` is recorded as the writer. Throws `TX_INVALID`.
  */
-export function encodeTransaction(transaction: Transaction, logId: string, random?: string): Uint8Array {
+export function encodeTransaction(
+  transaction: Transaction,
+  logId: string,
+  random?: string,
+  by?: string,
+): Uint8Array {
   const { ops: operations, id } = validTransaction(transaction);
   const documents: string[] = [];
   const ops = operations.map((op) => {
@@ -80,7 +85,7 @@ export function encodeTransaction(transaction: Transaction, logId: string, rando
     return [op[0], ...op.slice(2)];
   });
   const header = JSON.stringify({ ops, ...(id === undefined ? {} : { id }) });
-  return frameMessage([header, ...documents].join("\n"), logTagOf(logId), random);
+  return frameMessage([header, ...documents].join("\n"), logTagOf(logId), random, by);
 }
 
 /** Encodes a barrier, which is a transaction without operations for which linearizable reads wait. */

@@ -147,7 +147,7 @@ describe("errors", () => {
     expect(await failure(new CairnClient({ urls: url, token: "wrong" }).status())).toMatchObject({
       code: "UNAUTHORIZED",
       status: 401,
-      hint: expect.stringContaining("auth-token"),
+      hint: expect.stringContaining("Authorization: Bearer"),
     });
     const late = await failure(client().get("pods", "x", { minTx: 1e9, timeoutMs: 20 }));
     expect(late).toMatchObject({ code: "TX_TIMEOUT", status: 504 });

@@ -17,7 +17,12 @@ describe("precedence:", () => {
       json: '{"cairn/http-server": {"port": 3, "auth-token": "json"}}',
       edn: '{:cairn/http-server {:auth-token "edn"}}',
     });
-    expect(config.http).toEqual({ host: "env", port: 3, maxBody: 1111, authToken: "edn" });
+    expect(config.http).toEqual({
+      host: "env",
+      port: 3,
+      maxBody: 1111,
+      tokens: [{ source: { text: "edn" }, rights: ["read", "write", "operate"] }],
+    });
     expect(settingsOf(config)).toMatchObject({
       "cairn/http-server > host": ["env", "CAIRN_HTTP_HOST"],
       "cairn/http-server > port": [3, "-j"],

@@ -14,7 +14,7 @@ describe("the name in a request's Host header", () => {
       const answer = await served.raw("GET", "/status", { headers: { host } });
       expect([host, answer.status]).toEqual([host, 403]);
       expect(JSON.parse(answer.text)).toMatchObject({
-        error: { code: "UNAUTHORIZED", hint: expect.stringContaining("allowed-hosts") },
+        error: { code: "FORBIDDEN", hint: expect.stringContaining("allowed-hosts") },
       });
     }
     const body = '{"ops":[["put","pods","x",1]]}';

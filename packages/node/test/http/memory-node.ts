@@ -31,12 +31,14 @@ export class MemoryNode implements NodeApi {
   closed = false;
   /** The events of a watch for a query. */
   watched: (query: WatchQuery) => AsyncIterable<readonly WatchEvent[]> = async function* () {};
+  /** The recorded writers of the transactions. */
+  readonly writers = new Map<TxId, string | null>();
   #txId = 1;
   readonly #entries = new Map<string, Entry>();
   readonly #outcomes = new Map<TxId, TxOutcome>();
   readonly #waiters = new Set<() => void>();
 
-  async submit(given: Transaction): Promise<SubmittedTransaction> {
+  async submit(given: Transaction, { by }: { readonly by?: string } = {}): Promise<SubmittedTransaction> {
     const transaction = validTransaction(given);
     await this.beforeSubmit(transaction);
     if (this.submitError !== undefined) {
@@ -46,6 +48,7 @@ export class MemoryNode implements NodeApi {
     this.submitted.push(transaction);
     this.#txId += 1;
     const txId = this.#txId;
+    this.writers.set(txId, by ?? null);
     if (this.indexing) this.#apply(txId, transaction);
     for (const wake of this.#waiters) wake();
     return { txId, checksum: 0 };
@@ -124,6 +127,10 @@ export class MemoryNode implements NodeApi {
 
   outcome(txId: TxId): Promise<TxOutcome | undefined> {
     return Promise.resolve(this.#outcomes.get(txId));
+  }
+
+  writerOf(txId: TxId): Promise<string | null | undefined> {
+    return Promise.resolve(this.writers.get(txId));
   }
 
   async prepareRead({ minTx = 0 }: ReadOptions): Promise<void> {

@@ -3,6 +3,8 @@ import { fastify } from "fastify";
 import { describe, expect, it } from "vitest";
 import { collectMethods } from "../../src/http/unserved-requests.ts";
 import { openApiDocument } from "../../src/http/openapi/document.ts";
+import { limitApi } from "../../src/http/permits/permitted-api.ts";
+import { Tickets } from "../../src/http/permits/tickets.ts";
 import { registerRoutes } from "../../src/http/routes/routes.ts";
 import { MemoryNode } from "./memory-node.ts";
 import { serve } from "./served-node.ts";
@@ -54,7 +56,7 @@ describe("GET /openapi.json", () => {
   it("describes every route, and no other", async () => {
     const app = fastify();
     const methods = collectMethods(app);
-    registerRoutes(app, new MemoryNode(), { host: "127.0.0.1", port: 0, maxBody: 1 });
+    registerRoutes(app, limitApi(new MemoryNode()), { maxBody: 1, tickets: new Tickets() });
     await app.ready();
     const routes = methods.routes.filter((route) => !route.startsWith("HEAD "));
     const described = operations.map(({ path, method }) => {

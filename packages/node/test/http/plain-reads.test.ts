@@ -2,7 +2,6 @@ import { EventEmitter, once } from "node:events";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { describe, expect, it, vi } from "vitest";
-import type { HttpOptions } from "../../src/api/system.ts";
 import { atEndOfTurn } from "../../src/http/plain-reads.ts";
 import { type RawAnswer, serve, type ServedNode } from "./served-node.ts";
 
@@ -13,7 +12,7 @@ const NEVER = 600_000;
 const TOKEN = "a-token-of-this-node";
 const PAGE = "https://page.example";
 
-const SERVERS: [what: string, options: Partial<HttpOptions>][] = [
+const SERVERS: [what: string, options: Parameters<typeof serve>[0]][] = [
   ["without options", {}],
   ["that requires a token", { authToken: TOKEN }],
   ["that lets one page read", { corsOrigins: [PAGE] }],

@@ -2,7 +2,7 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 import { startHttpServer, type HttpServer } from "../../src/http/server.ts";
 import type { AnsweredRequest } from "../../src/metrics/http-metrics.ts";
-import type { HttpOptions } from "../../src/api/system.ts";
+import { ALL_RIGHTS, type HttpOptions } from "../../src/api/system.ts";
 import { MemoryNode } from "./memory-node.ts";
 
 /** The response to a raw request. */
@@ -91,6 +91,8 @@ export class ServedNode {
 export async function serve(
   options: Partial<HttpOptions> & {
     node?: MemoryNode;
+    /** A token with all rights. */
+    authToken?: string;
     closeTimeoutMs?: number;
     requestTimeoutMs?: number;
     maxConnections?: number;
@@ -101,14 +103,17 @@ export async function serve(
     closeTimeoutMs = 1000,
     requestTimeoutMs,
     maxConnections,
+    authToken,
     ...http
   } = options;
+  const tokens =
+    authToken === undefined ? {} : { tokens: [{ source: { text: authToken }, rights: ALL_RIGHTS }] };
   const logged: ServedNode["logged"] = [];
   const warned: ServedNode["warned"] = [];
   const answered: AnsweredRequest[] = [];
   const server = await startHttpServer(
     node,
-    { host: "127.0.0.1", port: 0, maxBody: 1_048_576, ...http },
+    { host: "127.0.0.1", port: 0, maxBody: 1_048_576, ...tokens, ...http },
     {
       logger: {
         error: (fields, message) => logged.push({ fields, message }),

@@ -18,7 +18,7 @@ interface WriteOptions extends NodeOptions {
   readonly ifAbsent?: boolean;
 }
 
-/** Adds `cairn tx put`, `cairn tx delete`, `cairn tx evict` and `cairn tx submit`. */
+/** Adds `cairn tx put`, `cairn tx delete`, `cairn tx evict`, `cairn tx submit` and `cairn tx show`. */
 export const addTx: AddCommand = (parent, terminal) => {
   const group = addGroup(parent, "tx", "Write documents");
 
@@ -77,7 +77,27 @@ export const addTx: AddCommand = (parent, terminal) => {
     if (options.json === true) return writeJson(terminal.stdout, outcome);
     return writeLine(terminal.stdout, `committed as transaction ${outcome.txId}`);
   });
+
+  describeNodeCommand(
+    group.command("show <tx>"),
+    "Show the outcome of a transaction, and the token with which it was submitted",
+    ["cairn tx show 17"],
+  ).action(async (text: string, options: NodeOptions) => {
+    const txId = wholeNumber("<tx>", 1)(text);
+    const outcome = (await withNode(terminal, options, (node) =>
+      node.json({ path: `/api/v1/tx/${txId}`, query: { by: true } }),
+    )) as TxOutcome;
+    if (options.json === true) return writeJson(terminal.stdout, outcome);
+    return writeLine(terminal.stdout, outcomeText(outcome));
+  });
 };
+
+function outcomeText({ txId, txTime, committed, reason, duplicateOf, by }: TxOutcome): string {
+  const result = committed ? "committed" : `aborted: ${reasonText(reason)}`;
+  const first = duplicateOf === undefined ? "" : `, as a duplicate of transaction ${duplicateOf}`;
+  const writer = by === undefined ? "no longer in the log" : by === null ? "none with a name" : by;
+  return `Transaction  ${txId}\nTime         ${txTime}\nOutcome      ${result}${first}\nToken        ${writer}`;
+}
 
 /** Submits a transaction and waits for its outcome. Throws `CONFLICT` if it was aborted, after calling `onAborted`. */
 async function submit(

@@ -83,7 +83,8 @@ export function describeNodesCommand(
 
 const ADDRESS =
   "default: from -f, -e or -j; otherwise CAIRN_URL; otherwise from ./cairn.edn or ./cairn.json; otherwise http://127.0.0.1:3000";
-const TOKEN = "the node's auth-token (default: from the configuration, otherwise CAIRN_AUTH_TOKEN)";
+const TOKEN =
+  "a token of the node (default: one with all rights from the configuration, otherwise CAIRN_AUTH_TOKEN)";
 
 /** The options of commands that read documents, events or policies. */
 export interface ReadCommandOptions extends NodeOptions {

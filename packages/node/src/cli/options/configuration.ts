@@ -47,7 +47,7 @@ export async function readConfiguration(
 
 /**
  * Reads only the HTTP server's part of the configuration; undefined if there is none. Throws an error for its problems,
- * but ignores those of the token if `tokenKnown` is true.
+ * but ignores those of tokens if `tokenKnown` is true.
  */
 export async function readServer(
   options: ConfigurationOptions,
@@ -56,7 +56,7 @@ export async function readServer(
 ): Promise<HttpOptions | undefined> {
   // This module is loaded only here, because no configuration is read if --url is given.
   const { readHttpServer } = await import("../../config/server-for-clients.ts");
-  return await readHttpServer(inputOf(options, terminal), tokenKnown ? ["auth-token"] : []);
+  return await readHttpServer(inputOf(options, terminal), tokenKnown ? ["auth-token", "tokens"] : []);
 }
 
 function inputOf({ file, edn, configJson }: ConfigurationOptions, { env, cwd }: Terminal): ConfigInput {

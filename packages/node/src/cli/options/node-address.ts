@@ -1,4 +1,5 @@
-import type { HttpOptions } from "../../api/system.ts";
+import { readFile } from "node:fs/promises";
+import { ALL_RIGHTS, type HttpOptions } from "../../api/system.ts";
 import { NodeClient } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -52,7 +53,23 @@ async function findNodes(
   // another way.
   if (urls !== undefined && (!given || token !== undefined)) return { urls, token: known };
   const http = await readServer(options, terminal, { tokenKnown: known !== undefined });
-  return { urls: urls ?? [addressOf(http, options)], token: token ?? http?.authToken ?? known };
+  return { urls: urls ?? [addressOf(http, options)], token: token ?? (await ownToken(http)) ?? known };
+}
+
+/**
+ * Returns the value of the configuration's first token with all rights. Returns undefined if there is none, or if this
+ * process cannot read it; the command then needs --token.
+ */
+async function ownToken(http: HttpOptions | undefined): Promise<string | undefined> {
+  const source = http?.tokens?.find(
+    ({ rights, buckets }) => buckets === undefined && ALL_RIGHTS.every((right) => rights.includes(right)),
+  )?.source;
+  if (source === undefined || !("file" in source)) return source?.text;
+  try {
+    return (await readFile(source.file, "utf8")).trim().split(/\s/)[0];
+  } catch {
+    return undefined;
+  }
 }
 
 /** Returns the address at which a server with these options can be reached from its own machine. */

@@ -47,6 +47,7 @@ const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   TX_INVALID: EXIT.usage,
   TX_TOO_LARGE: EXIT.usage,
   UNAUTHORIZED: EXIT.usage,
+  FORBIDDEN: EXIT.usage,
   NOT_FOUND: EXIT.no,
   CONFLICT: EXIT.no,
   WATCH_COMPACTED: EXIT.no,

@@ -1,5 +1,6 @@
 import { readParameters } from "./read-parameters.ts";
 import { expected, type Parameters, type ParameterValues, type ValueType } from "./reading.ts";
+import { omitUndefined } from "../source/omit-undefined.ts";
 import { eitherOf } from "./json-schema.ts";
 import type { JsonSchema } from "./json-schema.ts";
 
@@ -27,6 +28,41 @@ export function mapOf<P extends Parameters, T>(
         values,
         (message, hint) => void reading.problems.add(node.origin, path, message, { hint }),
       );
+    },
+    show: () => undefined,
+  };
+}
+
+/**
+ * Returns the type of a map from names to values. `what` describes the names in messages. `type` returns the type of
+ * the value with that name.
+ */
+export function mapByName<T>(
+  pattern: RegExp,
+  what: string,
+  type: (name: string) => ValueType<T>,
+): ValueType<readonly T[]> {
+  const any = type("name");
+  return {
+    name: "map by name",
+    ...omitUndefined({ parameters: any.parameters }),
+    jsonSchema: {
+      type: "object",
+      minProperties: 1,
+      propertyNames: { pattern: pattern.source },
+      additionalProperties: eitherOf(any.jsonSchema, { type: "null" }),
+    },
+    read(node, path, reading) {
+      if (node.type !== "map") return expected(node, path, reading, "a map by name");
+      const entries = node.entries.filter(({ value }) => value.type !== "null");
+      if (entries.length === 0) return expected(node, path, reading, "a map with at least one entry");
+      const values = entries.map(({ name, nameOrigin, value }) => {
+        if (pattern.test(name)) return type(name).read(value, [...path, name], reading);
+        reading.problems.add(nameOrigin, [...path, name], `Expected ${what}, found ${JSON.stringify(name)}.`);
+        return undefined;
+      });
+      const valid = values.filter((value) => value !== undefined);
+      return valid.length === values.length ? valid : undefined;
     },
     show: () => undefined,
   };

@@ -1,6 +1,7 @@
 import { ONLY_CALL } from "../source/edn-form.ts";
 import { describeNode } from "../source/config-tree.ts";
 import type { ConfigNode, MapNode, Origin } from "../source/config-tree.ts";
+import type { Environment } from "../source/interpolate.ts";
 import type { ProblemList } from "../source/problems.ts";
 import type { JsonSchema } from "./json-schema.ts";
 import type { ModuleKind, ModuleUse } from "./module-kinds.ts";
@@ -75,6 +76,7 @@ export interface Reading {
   readonly root: MapNode;
   /** The folder from which relative paths are resolved. */
   readonly cwd: string;
+  readonly env: Environment;
   /** The `cairn/node` from which defaults of other parameters are derived. */
   readonly node: { readonly id: string; readonly dir: string };
   /** Every built-in module, by id. */

@@ -5,6 +5,16 @@ import { describeOperation } from "./operation.ts";
 import { EXACT_SCHEMAS, SCHEMAS } from "./schemas.ts";
 import { TRANSACTION_OPERATIONS } from "./transaction-operations.ts";
 
+const SECURITY_SCHEMES = {
+  token: { type: "http", scheme: "bearer", description: "One of the node's tokens." },
+  ticket: {
+    type: "apiKey",
+    in: "query",
+    name: "ticket",
+    description: "A ticket from `POST /api/v1/watch/tickets`. It can be used once, within 60 s.",
+  },
+};
+
 /**
  * Returns the OpenAPI document that describes everything a node serves. It uses version 3.0.3, which most generators
  * support.
@@ -37,10 +47,10 @@ function describe(version: string, schemas: OpenApiObject, isExact: boolean): Op
       license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
     },
     servers: [{ url: "/" }],
-    // The empty requirement applies to nodes without an auth-token.
+    // The empty requirement applies to nodes without tokens.
     security: [{ token: [] }, {}],
     paths,
-    components: { schemas, securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+    components: { schemas, securitySchemes: SECURITY_SCHEMES },
   };
 }
 

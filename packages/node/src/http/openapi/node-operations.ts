@@ -10,7 +10,6 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "getLive",
     tag: "node",
     summary: "Report whether the process is alive.",
-    open: true,
     answers: found("The process is alive.", ref("Live")),
   },
   {
@@ -19,7 +18,6 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "getReady",
     tag: "node",
     summary: "Report whether the index has been restored and has caught up.",
-    open: true,
     answers: found("The node is ready.", ref("Ready")),
     errors: ["NOT_READY"],
   },

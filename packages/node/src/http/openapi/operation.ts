@@ -1,6 +1,7 @@
 import { type ErrorCode } from "@cairn/kv";
 import { PROBLEM_TYPE } from "../answers/error-answer.ts";
 import { statusOf } from "../answers/request-error.ts";
+import { ROUTE_RIGHTS, type RouteRight } from "../permits/route-rights.ts";
 import type { QueryParameters } from "../requests/parameters.ts";
 import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
 
@@ -74,8 +75,8 @@ export interface Operation {
   readonly answers: readonly Success[];
   /** The errors of this operation, in addition to those of every operation. */
   readonly errors?: readonly (ErrorCode | readonly [ErrorCode, status: number])[];
-  /** True if the operation never requires a token. */
-  readonly open?: true;
+  /** True if a ticket in the query may replace the token. */
+  readonly acceptsTicket?: true;
 }
 
 /** The name of a header in {@link HEADERS}. */
@@ -104,7 +105,7 @@ const HEADERS = {
 const ANY_REQUEST: NonNullable<Operation["errors"]> = [
   "REQUEST_INVALID",
   "UNAUTHORIZED",
-  ["UNAUTHORIZED", 403],
+  "FORBIDDEN",
   "INTERNAL",
 ];
 
@@ -139,8 +140,9 @@ export function describeOperation(operation: Operation, isExact: boolean): OpenA
     errors = [],
     path,
     inPath = {},
-    open,
+    acceptsTicket,
   } = operation;
+  const right = rightOf(method, path);
   const parameters = [
     ...Array.from(path.matchAll(/\{(\w+)\}/g), ([, name = ""]) => ({
       in: "path",
@@ -167,8 +169,18 @@ export function describeOperation(operation: Operation, isExact: boolean): OpenA
       ...Object.fromEntries(answers.map((answer) => success(answer, isExact))),
       ...failures([...ANY_REQUEST, ...(method === "get" ? [] : ANY_BODY), ...errors]),
     },
-    ...(open === true ? { security: [] } : {}),
+    ...(right === "none" ? { security: [] } : { "x-right": right }),
+    ...(acceptsTicket === true ? { security: [{ token: [] }, { ticket: [] }, {}] } : {}),
   };
+}
+
+/** Returns the right of the route that serves an operation. */
+function rightOf(method: Operation["method"], path: string): RouteRight {
+  const isDocument = path.startsWith("/api/v1/{bucket}/");
+  const route = isDocument ? "/api/v1/*" : path.replaceAll(/\{(\w+)\}/g, ":$1");
+  const right = ROUTE_RIGHTS[`${method.toUpperCase()} ${route}`];
+  if (right === undefined) throw new Error(`${method} ${path} has no right.`);
+  return right;
 }
 
 function header(name: HeaderName): OpenApiObject {

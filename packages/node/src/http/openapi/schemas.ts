@@ -82,7 +82,17 @@ const POLICY_SCHEMAS = {
   ),
 };
 
-const OUTCOME = { txId: TX_ID, txTime: TIME, committed: FLAG, reason: TEXT, duplicateOf: TX_ID };
+const OUTCOME = {
+  txId: TX_ID,
+  txTime: TIME,
+  committed: FLAG,
+  reason: TEXT,
+  duplicateOf: TX_ID,
+  by: described(
+    nullable(TEXT),
+    "With `by=true`: the name of the token with which the transaction was submitted; null if it has no name, absent if the log no longer contains the transaction.",
+  ),
+};
 const WRITTEN = {
   txId: TX_ID,
   existed: described(
@@ -179,6 +189,7 @@ export const SCHEMAS = {
     ),
   ),
   Submitted: object({ txId: TX_ID }),
+  Ticket: object({ ticket: TEXT, expiresAt: TIME }),
   Outcome: described(
     object(OUTCOME, ["txId"]),
     "A 202 response contains only `txId`: the transaction is in the log, but its outcome is not known yet.",

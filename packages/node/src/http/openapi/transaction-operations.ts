@@ -1,6 +1,7 @@
 import {
   BATCH_PARAMETERS,
   EVENT_PARAMETERS,
+  OUTCOME_PARAMETERS,
   PAGE_PARAMETERS,
   READ_PARAMETERS,
   WATCH_PARAMETERS,
@@ -44,7 +45,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     tag: "transactions",
     summary: "Return the outcome of a transaction; with `timeout`, wait for it.",
     inPath: { id: ref("TxId") },
-    query: READ_PARAMETERS,
+    query: OUTCOME_PARAMETERS,
     answers: [
       {
         status: 200,
@@ -71,10 +72,20 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     id: "watch",
     tag: "documents",
     summary: "Watch changes as server-sent events: every transaction with changes is sent once and in order.",
+    acceptsTicket: true,
     query: WATCH_PARAMETERS,
     requestHeaders: ["Last-Event-ID"],
     answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
     errors: ["NOT_READY", "INDEX_CORRUPT", "WATCH_COMPACTED"],
+  },
+  {
+    method: "post",
+    path: "/api/v1/watch/tickets",
+    id: "createTicket",
+    tag: "documents",
+    summary:
+      "Return a ticket with which a client that cannot send headers, such as EventSource, may watch once within 60 s.",
+    answers: [{ status: 201, description: "The ticket.", schema: ref("Ticket") }],
   },
   {
     method: "get",

@@ -40,7 +40,7 @@ const MAX_WAITING_BYTES = 8 * 1024 * 1024;
  * however, later lines that are already in flight may be stored.
  */
 export class BatchSubmission {
-  readonly #api: NodeApi;
+  readonly #api: Pick<NodeApi, "submit">;
   readonly #options: BatchOptions;
   /**
    * Arrays of submitted lines, oldest first. `done` resolves once all lines of an array have been acknowledged or
@@ -56,7 +56,7 @@ export class BatchSubmission {
   /** The failure of the earliest line; `before` counts the transactions before that line. */
   #failure: { error: unknown; line: number; before: number } | undefined;
 
-  constructor(api: NodeApi, options: BatchOptions) {
+  constructor(api: Pick<NodeApi, "submit">, options: BatchOptions) {
     this.#api = api;
     this.#options = options;
   }

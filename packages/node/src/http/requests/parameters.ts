@@ -213,6 +213,12 @@ export const READ_PARAMETERS = {
   timeout,
 };
 
+/** The parameters of a read of a transaction. */
+export const OUTCOME_PARAMETERS = {
+  ...READ_PARAMETERS,
+  by: flagParameter("by", "Also return the name of the token with which the transaction was submitted."),
+};
+
 /** The parameters of every write. */
 export const WRITE_PARAMETERS = {
   await: flagParameter(
@@ -303,6 +309,11 @@ export const WATCH_PARAMETERS = {
     parseHeartbeat,
     DURATION,
     "The time without an event after which a heartbeat is sent: PT0.1S to PT1H, and PT10S by default.",
+  ),
+  ticket: textParameter(
+    "ticket",
+    TEXT,
+    "A ticket from `POST /api/v1/watch/tickets`, in place of the header Authorization. It can be used once.",
   ),
 };
 

@@ -1,8 +1,9 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import { DEFAULT_WAIT_MS, type NodeApi } from "../../api/node-api.ts";
+import { DEFAULT_WAIT_MS } from "../../api/node-api.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
 import type { SubmittedTransaction } from "../../log/submit-transaction.ts";
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
+import type { RouteApi } from "../permits/permitted-api.ts";
 import { RequestError } from "../answers/request-error.ts";
 
 /** Starts the time limit for all waits of a request, according to its parameter `timeout`. */
@@ -16,7 +17,7 @@ export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
  * again, which could apply it twice.
  */
 export async function awaitSubmitted(
-  api: NodeApi,
+  api: RouteApi,
   submitted: SubmittedTransaction,
   limit: Deadline,
 ): Promise<CommitResult> {

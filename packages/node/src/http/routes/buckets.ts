@@ -3,9 +3,9 @@ import { READ_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** Registers GET /api/v1/buckets. */
-export const bucketRoutes: RegisterRoutes = (app, api) => {
+export const bucketRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/api/v1/buckets", async (request, reply) => {
-    const { txId, buckets } = await api.buckets(parseQuery(request.url, READ_PARAMETERS));
+    const { txId, buckets } = await apiFor(request).buckets(parseQuery(request.url, READ_PARAMETERS));
     return reply.header("cairn-tx", txId).send(buckets);
   });
 };

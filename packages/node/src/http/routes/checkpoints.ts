@@ -4,8 +4,9 @@ import { storeInTime, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** Registers GET and POST /api/v1/checkpoints, and POST /api/v1/checkpoints/{name}/verify. */
-export const checkpointRoutes: RegisterRoutes = (app, api) => {
+export const checkpointRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/api/v1/checkpoints", async (request, reply) => {
+    const api = apiFor(request);
     const query = parseQuery(request.url, READ_PARAMETERS);
     const limit = timeLimit(query.timeoutMs);
     await api.prepareRead(query);
@@ -15,12 +16,12 @@ export const checkpointRoutes: RegisterRoutes = (app, api) => {
   app.post<{ Params: { name: string } }>("/api/v1/checkpoints/:name/verify", async (request, reply) => {
     parseQuery(request.url, {});
     const { name } = request.params;
-    return reply.send(await api.verifyCheckpoint(name === "newest" ? undefined : name));
+    return reply.send(await apiFor(request).verifyCheckpoint(name === "newest" ? undefined : name));
   });
 
   app.post("/api/v1/checkpoints", async (request, reply) => {
     const query = parseQuery(request.url, CHECKPOINT_PARAMETERS);
-    const { begun, done } = api.checkpoint();
+    const { begun, done } = apiFor(request).checkpoint();
     // A client that does not wait finds the failure in /status. Without this handler, the unhandled rejection would end
     // the process.
     done.catch(() => undefined);

@@ -3,9 +3,9 @@ import { READ_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** Registers GET /api/v1/digest. */
-export const digestRoutes: RegisterRoutes = (app, api) => {
+export const digestRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/api/v1/digest", async (request, reply) => {
-    const digest = await api.digest(parseQuery(request.url, READ_PARAMETERS));
+    const digest = await apiFor(request).digest(parseQuery(request.url, READ_PARAMETERS));
     return reply.header("cairn-tx", digest.txId).send(digest);
   });
 };

@@ -1,7 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DocumentKey, Json, TxId, TxOperation } from "@cairn/client";
-import type { NodeApi } from "../../api/node-api.ts";
+import type { RouteApi } from "../permits/permitted-api.ts";
 import { parseDocumentKey } from "../../text/document-key.ts";
 import { describeCoding } from "../answers/compression.ts";
 import { documentsJson, sendPage, versionsJson } from "../answers/document-page.ts";
@@ -42,12 +42,12 @@ const CONDITIONAL = { preconditions: true };
  * Registers the routes of lists and documents below /api/v1/{bucket}. They must be registered last, because they match
  * every address that no other route matches.
  */
-export const documentRoutes: RegisterRoutes = (app, api) => {
+export const documentRoutes: RegisterRoutes = (app, apiFor) => {
   const read = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { bucket, isList } = parseAddress(request.url);
-    if (isList) return listDocuments(api, bucket, request, reply);
+    if (isList) return listDocuments(apiFor(request), bucket, request, reply);
     const { key, query } = addressed(request, DOCUMENT_PARAMETERS);
-    return readDocument(api, key, query, request, reply);
+    return readDocument(apiFor(request), key, query, request, reply);
   };
   for (const at of ["/api/v1/:bucket", "/api/v1/*", BY_KEY]) app.get(at, { config: CONDITIONAL }, read);
 
@@ -56,12 +56,19 @@ export const documentRoutes: RegisterRoutes = (app, api) => {
       const { key, query } = addressed(request, WRITE_PARAMETERS);
       const document = jsonBody(request) as Json;
       const put: TxOperation = ["put", key.bucket, `${key.namespace}/${key.name}`, document];
-      return write(api, key, put, query, request, reply);
+      return write(apiFor(request), key, put, query, request, reply);
     });
 
     app.delete(at, { config: CONDITIONAL }, (request, reply) => {
       const { key, query } = addressed(request, WRITE_PARAMETERS);
-      return write(api, key, ["delete", key.bucket, `${key.namespace}/${key.name}`], query, request, reply);
+      return write(
+        apiFor(request),
+        key,
+        ["delete", key.bucket, `${key.namespace}/${key.name}`],
+        query,
+        request,
+        reply,
+      );
     });
   }
 };
@@ -95,7 +102,7 @@ function addressed<P extends QueryParameters>(
 }
 
 async function readDocument(
-  api: NodeApi,
+  api: RouteApi,
   key: DocumentKey,
   query: Query<typeof DOCUMENT_PARAMETERS>,
   request: FastifyRequest,
@@ -121,7 +128,7 @@ async function readDocument(
 }
 
 async function readHistory(
-  api: NodeApi,
+  api: RouteApi,
   key: DocumentKey,
   query: Query<typeof DOCUMENT_PARAMETERS>,
   request: FastifyRequest,
@@ -135,7 +142,7 @@ async function readHistory(
 }
 
 async function listDocuments(
-  api: NodeApi,
+  api: RouteApi,
   bucket: string,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -148,7 +155,7 @@ async function listDocuments(
 }
 
 async function write(
-  api: NodeApi,
+  api: RouteApi,
   key: DocumentKey,
   operation: TxOperation,
   query: Query<typeof WRITE_PARAMETERS>,
@@ -179,7 +186,7 @@ async function write(
  * Determines whether a key had a document before transaction `txId`, for a transaction that is no longer among the
  * newest. Returns null if a history policy has removed the version that would show it.
  */
-async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
+async function existedBefore(api: RouteApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
     // A stale read suffices, because this node has already applied the write.
     return (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;

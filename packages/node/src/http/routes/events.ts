@@ -10,15 +10,16 @@ import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** Registers GET and POST /api/v1/events, for events that applications record separately from their documents. */
-export const eventRoutes: RegisterRoutes = (app, api) => {
+export const eventRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/api/v1/events", async (request, reply) => {
-    const { txId, events, before } = await api.events(parseQuery(request.url, EVENT_PARAMETERS));
+    const { txId, events, before } = await apiFor(request).events(parseQuery(request.url, EVENT_PARAMETERS));
     void reply.header("cairn-tx", txId);
     const items = events.map((event) => JSON.stringify(event));
     return sendPage(request, reply, items, before, "before");
   });
 
   app.post("/api/v1/events", async (request, reply) => {
+    const api = apiFor(request);
     const query = parseQuery(request.url, WRITE_PARAMETERS);
     const limit = timeLimit(query.timeoutMs);
     const event = checkedEvent(jsonBody(request));

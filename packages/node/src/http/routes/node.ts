@@ -9,13 +9,14 @@ import type { RegisterRoutes } from "./register-routes.ts";
  * Registers the addresses that are served in every phase: /health/live and /health/ready, which never require a token,
  * /status, /metrics and /openapi.json.
  */
-export const nodeRoutes: RegisterRoutes = (app, api) => {
+export const nodeRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/health/live", (request, reply) => {
     parseQuery(request.url, {});
-    return reply.send({ live: true, phase: api.phase });
+    return reply.send({ live: true, phase: apiFor(request).phase });
   });
 
   app.get("/health/ready", async (request, reply) => {
+    const api = apiFor(request);
     parseQuery(request.url, {});
     if (api.phase === "ready") return reply.send({ ready: true, phase: api.phase });
     const status = await api.status();
@@ -26,18 +27,18 @@ export const nodeRoutes: RegisterRoutes = (app, api) => {
 
   app.get("/status", async (request, reply) => {
     parseQuery(request.url, {});
-    return reply.header("cache-control", "no-store").send(await api.status());
+    return reply.header("cache-control", "no-store").send(await apiFor(request).status());
   });
 
   app.get("/metrics", async (request, reply) => {
     parseQuery(request.url, {});
-    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(await api.metrics());
+    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(await apiFor(request).metrics());
   });
 
   let openApi: string | undefined;
   app.get("/openapi.json", (request, reply) => {
     parseQuery(request.url, {});
-    openApi ??= jsonAnswer(openApiDocument(api.version));
+    openApi ??= jsonAnswer(openApiDocument(apiFor(request).version));
     return reply.type(JSON_TYPE).send(openApi);
   });
 };

@@ -10,9 +10,9 @@ import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** Registers GET and PUT /api/v1/policies. */
-export const policyRoutes: RegisterRoutes = (app, api) => {
+export const policyRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/api/v1/policies", async (request, reply) => {
-    const { txId, ...policies } = await api.policies(parseQuery(request.url, READ_PARAMETERS));
+    const { txId, ...policies } = await apiFor(request).policies(parseQuery(request.url, READ_PARAMETERS));
     if (policies.revision !== null) void reply.header("etag", etag(policies.revision));
     return reply.header("cairn-tx", txId).send(policies);
   });
@@ -21,6 +21,7 @@ export const policyRoutes: RegisterRoutes = (app, api) => {
     "/api/v1/policies",
     { config: { onBody: refuseRepeatedKeys, preconditions: true } },
     async (request, reply) => {
+      const api = apiFor(request);
       const query = parseQuery(request.url, WRITE_PARAMETERS);
       const limit = timeLimit(query.timeoutMs);
       const policies = checkedPolicies(jsonBody(request));

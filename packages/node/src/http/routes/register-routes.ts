@@ -1,6 +1,13 @@
 import type { FastifyInstance } from "fastify";
-import type { NodeApi } from "../../api/node-api.ts";
-import type { HttpOptions } from "../../api/system.ts";
+import type { ApiFor } from "../permits/permitted-api.ts";
+import type { Tickets } from "../permits/tickets.ts";
 
-/** A function that registers the routes of one resource. */
-export type RegisterRoutes = (app: FastifyInstance, api: NodeApi, options: HttpOptions) => void;
+/** What routes need in addition to the node. */
+export interface RouteParts {
+  /** The largest request body in bytes. */
+  readonly maxBody: number;
+  readonly tickets: Tickets;
+}
+
+/** A function that registers the routes of one resource. `apiFor` returns the node as a request may use it. */
+export type RegisterRoutes = (app: FastifyInstance, apiFor: ApiFor, parts: RouteParts) => void;

@@ -1,7 +1,6 @@
 import type { FastifyInstance } from "fastify";
-import type { RegisterRoutes } from "./register-routes.ts";
-import type { NodeApi } from "../../api/node-api.ts";
-import type { HttpOptions } from "../../api/system.ts";
+import type { RegisterRoutes, RouteParts } from "./register-routes.ts";
+import type { ApiFor } from "../permits/permitted-api.ts";
 import { checkpointRoutes } from "./checkpoints.ts";
 import { bucketRoutes } from "./buckets.ts";
 import { eventRoutes } from "./events.ts";
@@ -26,6 +25,6 @@ const RESOURCES: readonly RegisterRoutes[] = [
 ];
 
 /** Registers the routes of every resource. */
-export function registerRoutes(app: FastifyInstance, api: NodeApi, options: HttpOptions): void {
-  for (const register of RESOURCES) register(app, api, options);
+export function registerRoutes(app: FastifyInstance, apiFor: ApiFor, parts: RouteParts): void {
+  for (const register of RESOURCES) register(app, apiFor, parts);
 }

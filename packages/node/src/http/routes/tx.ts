@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
+import { TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
 import { validTransaction } from "../../transactions/validate-transaction.ts";
 import { sendPage } from "../answers/document-page.ts";
 import { linesExpected } from "../answers/request-error.ts";
@@ -8,9 +9,9 @@ import { parseQuery } from "../requests/address.ts";
 import { BatchSubmission } from "../requests/batch-submission.ts";
 import {
   BATCH_PARAMETERS,
+  OUTCOME_PARAMETERS,
   PAGE_PARAMETERS,
   parseTxId,
-  READ_PARAMETERS,
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
 import { acceptLines, jsonBody } from "../requests/request-body.ts";
@@ -18,8 +19,9 @@ import type { RegisterRoutes } from "./register-routes.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 
 /** Registers POST /api/v1/tx, POST /api/v1/tx/batch, GET /api/v1/tx/evictions and GET /api/v1/tx/{id}. */
-export const txRoutes: RegisterRoutes = (app, api, options) => {
+export const txRoutes: RegisterRoutes = (app, apiFor, parts) => {
   app.post("/api/v1/tx", async (request, reply) => {
+    const api = apiFor(request);
     const query = parseQuery(request.url, WRITE_PARAMETERS);
     const transaction = validTransaction(jsonBody(request));
     const limit = timeLimit(query.timeoutMs);
@@ -32,18 +34,19 @@ export const txRoutes: RegisterRoutes = (app, api, options) => {
   // Batches are registered separately, because their bodies are read differently.
   void app.register((part, _, done) => {
     acceptLines(part);
-    batchRoute(part, api, options);
+    batchRoute(part, apiFor, parts);
     done();
   });
 
   app.get("/api/v1/tx/evictions", async (request, reply) => {
-    const { evictions, cursor } = await api.evictions(parseQuery(request.url, PAGE_PARAMETERS));
+    const { evictions, cursor } = await apiFor(request).evictions(parseQuery(request.url, PAGE_PARAMETERS));
     const items = evictions.map((eviction) => JSON.stringify(eviction));
     return sendPage(request, reply, items, cursor);
   });
 
   app.get<{ Params: { id: string } }>("/api/v1/tx/:id", async (request, reply) => {
-    const query = parseQuery(request.url, READ_PARAMETERS);
+    const api = apiFor(request);
+    const query = parseQuery(request.url, OUTCOME_PARAMETERS);
     const id = parseTxId(request.params.id, "The part after /api/v1/tx/");
     const limit = timeLimit(query.timeoutMs);
     await api.prepareRead(query);
@@ -52,13 +55,17 @@ export const txRoutes: RegisterRoutes = (app, api, options) => {
         ? await api.outcome(id)
         : await api.await(id, { timeoutMs: limit.leftMs });
     if (outcome === undefined) throw unknownTransaction(id);
-    return reply.send(outcome);
+    if (query.by !== true) return reply.send(outcome);
+    const by = await withTimeout(api.writerOf(id), limit.leftMs);
+    if (by === TIMED_OUT) throw logSilent(limit.limitMs);
+    return reply.send(by === undefined ? outcome : { ...outcome, by });
   });
 };
 
 /** Registers POST /api/v1/tx/batch: transactions as NDJSON, stored in the order of the lines. */
-const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {
+const batchRoute: RegisterRoutes = (app, apiFor, { maxBody }) => {
   app.post("/api/v1/tx/batch", async (request, reply) => {
+    const api = apiFor(request);
     const query = parseQuery(request.url, BATCH_PARAMETERS);
     const { body } = request;
     if (!(body instanceof Readable)) throw linesExpected();
@@ -74,6 +81,12 @@ const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {
     return reply.code(query.await === true ? 200 : 202).send(result);
   });
 };
+
+function logSilent(ms: number): CairnError {
+  return new CairnError("LOG_UNREACHABLE", `The log did not return the transaction within ${ms} ms.`, {
+    hint: "Try again, or omit by=true: the log is read only for the name of the writer.",
+  });
+}
 
 function unknownTransaction(id: TxId): CairnError {
   return new CairnError("NOT_FOUND", `This node has indexed no transaction ${id}.`, {

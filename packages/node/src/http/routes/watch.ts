@@ -17,14 +17,26 @@ const GONE_AFTER_HEARTBEATS = 3;
 /** The time after which an EventSource reconnects to a node that was not ready. */
 const RETRY_MS = 2_000;
 
-/** Registers GET /api/v1/watch, which sends server-sent events. */
-export const watchRoutes: RegisterRoutes = (app, api) => {
-  app.get("/api/v1/watch", async (request, reply) => {
-    const query = watchQuery(request, parseQuery(request.url, WATCH_PARAMETERS));
+/** Registers GET /api/v1/watch, which sends server-sent events, and POST /api/v1/watch/tickets. */
+export const watchRoutes: RegisterRoutes = (app, apiFor, { tickets }) => {
+  app.post("/api/v1/watch/tickets", (request, reply) => {
+    parseQuery(request.url, {});
+    return reply.code(201).header("cache-control", "no-store").send(tickets.issue(request.permit));
+  });
+
+  app.get("/api/v1/watch", { config: { acceptsTicket: true } }, async (request, reply) => {
+    const { ticket: _, ...parameters } = parseQuery(request.url, WATCH_PARAMETERS);
+    const query = watchQuery(request, parameters);
     const closed = new AbortController();
-    reply.raw.once("close", () => closed.abort());
+    const stopListening = request.permit.onRevoked(() => closed.abort());
+    reply.raw.once("close", () => {
+      stopListening();
+      closed.abort();
+    });
     // An error in the first step is sent as the response. After that, the response is the stream.
-    const watched = api.watch({ ...query, signal: closed.signal }).batches();
+    const watched = apiFor(request)
+      .watch({ ...query, signal: closed.signal })
+      .batches();
     const batches = watched[Symbol.asyncIterator]();
     const first = await batches
       .next()

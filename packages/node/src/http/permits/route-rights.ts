@@ -1,0 +1,64 @@
+import type { FastifyInstance } from "fastify";
+import type { Right } from "../../api/system.ts";
+
+/** The right that a route requires. `none` means that it does not even require a token. */
+export type RouteRight = Right | "none";
+
+/**
+ * The right that each route requires. HEAD requires the same right as GET. Within a transaction, `configure` requires
+ * `operate` as well (permitted-api.ts).
+ */
+export const ROUTE_RIGHTS: Readonly<Record<string, RouteRight>> = {
+  "GET /health/live": "none",
+  "GET /health/ready": "none",
+  "GET /openapi.json": "read",
+  "GET /status": "operate",
+  "GET /metrics": "operate",
+  "GET /api/v1/digest": "operate",
+  "GET /api/v1/checkpoints": "operate",
+  "POST /api/v1/checkpoints": "operate",
+  "POST /api/v1/checkpoints/:name/verify": "operate",
+  "GET /api/v1/policies": "operate",
+  "PUT /api/v1/policies": "operate",
+  "GET /api/v1/tx/evictions": "operate",
+  "GET /api/v1/tx/:id": "read",
+  "POST /api/v1/tx": "write",
+  "POST /api/v1/tx/batch": "write",
+  "GET /api/v1/buckets": "read",
+  "GET /api/v1/events": "read",
+  "POST /api/v1/events": "write",
+  "GET /api/v1/watch": "read",
+  "POST /api/v1/watch/tickets": "read",
+  "GET /api/v1/:bucket": "read",
+  "GET /api/v1/*": "read",
+  "PUT /api/v1/*": "write",
+  "DELETE /api/v1/*": "write",
+  "GET /api/v1/buckets/:bucket/document": "read",
+  "PUT /api/v1/buckets/:bucket/document": "write",
+  "DELETE /api/v1/buckets/:bucket/document": "write",
+};
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** The right that the route requires. {@link requireRights} sets it for every route. */
+    right?: RouteRight;
+  }
+}
+
+/**
+ * Gives every route that is registered after this call the right that {@link ROUTE_RIGHTS} assigns to it. Registering a
+ * route without one fails, so that no route is served to everyone because somebody forgot it.
+ */
+export function requireRights(app: FastifyInstance): void {
+  app.addHook("onRoute", (route) => {
+    const rights = [route.method].flat().map((method) => {
+      const name = `${method === "HEAD" ? "GET" : method} ${route.url}`;
+      const right = Object.hasOwn(ROUTE_RIGHTS, name) ? ROUTE_RIGHTS[name] : undefined;
+      if (right === undefined) throw new Error(`The route ${name} has no right in ROUTE_RIGHTS.`);
+      return right;
+    });
+    const [right = "operate", ...others] = new Set(rights);
+    if (others.length > 0) throw new Error(`The methods of the route ${route.url} require different rights.`);
+    route.config = { ...route.config, right };
+  });
+}

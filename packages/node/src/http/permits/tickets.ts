@@ -1,0 +1,54 @@
+import { createHash, randomBytes } from "node:crypto";
+import type { Permit } from "./permit.ts";
+
+/** A ticket as it is sent to the client that requested it. */
+export interface IssuedTicket {
+  readonly ticket: string;
+  readonly expiresAt: string;
+}
+
+const VALID_FOR_MS = 60_000;
+/** The maximum number of tickets. If there are more, the oldest are dropped. */
+const MAX_TICKETS = 10_000;
+const TICKET_BYTES = 32;
+
+/**
+ * Tickets of this node, for clients that cannot send headers: EventSource in browsers. A ticket stands for the token
+ * with which it was requested. It can be used once, because addresses end up in the logs of proxies.
+ */
+export class Tickets {
+  /** The permits and the times of expiry, by the digest of the ticket, oldest first. */
+  readonly #issued = new Map<string, { readonly permit: Permit; readonly expiresAt: number }>();
+
+  issue(permit: Permit): IssuedTicket {
+    this.#dropExpired();
+    const ticket = randomBytes(TICKET_BYTES).toString("base64url");
+    this.#issued.set(digestOf(ticket), { permit, expiresAt: performance.now() + VALID_FOR_MS });
+    return { ticket, expiresAt: new Date(Date.now() + VALID_FOR_MS).toISOString() };
+  }
+
+  /**
+   * Returns the permit of a ticket, which becomes invalid. Returns undefined for one that is not valid. The ticket is
+   * looked up by its digest, so the time does not depend on how much of it is right.
+   */
+  redeem(ticket: string): Permit | undefined {
+    const digest = digestOf(ticket);
+    const found = this.#issued.get(digest);
+    this.#issued.delete(digest);
+    if (found === undefined || found.expiresAt <= performance.now() || found.permit.isRevoked)
+      return undefined;
+    return found.permit;
+  }
+
+  #dropExpired(): void {
+    const now = performance.now();
+    for (const [digest, { expiresAt }] of this.#issued) {
+      if (expiresAt > now && this.#issued.size < MAX_TICKETS) return;
+      this.#issued.delete(digest);
+    }
+  }
+}
+
+function digestOf(ticket: string): string {
+  return createHash("sha256").update(ticket).digest("base64url");
+}

@@ -1,0 +1,117 @@
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { ALL_RIGHTS, type TokenOptions } from "../../../src/api/system.ts";
+import { Tokens } from "../../../src/http/permits/tokens.ts";
+import { serve } from "../served-node.ts";
+
+const comparisons: [Uint8Array, Uint8Array][] = [];
+
+vi.mock("node:crypto", async (original) => {
+  const crypto = await original<typeof import("node:crypto")>();
+  return {
+    ...crypto,
+    timingSafeEqual: (left: Uint8Array, right: Uint8Array) => {
+      comparisons.push([left, right]);
+      return crypto.timingSafeEqual(left, right);
+    },
+  };
+});
+
+async function folder(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), "cairn-tokens-"));
+  onTestFinished(() => rm(path, { recursive: true }));
+  return path;
+}
+
+const logger = { error: () => {}, warn: () => {}, debug: () => {} };
+
+function all(name: string, source: TokenOptions["source"]): TokenOptions {
+  return { name, source, rights: ALL_RIGHTS };
+}
+
+it("a token is compared with every token by its SHA-256, and in constant time, whatever it is", async () => {
+  const tokens = await Tokens.open(
+    ["first", "second", "third"].map((name) => all(name, { text: `${name}-value` })),
+    logger,
+  );
+  for (const given of ["first-value", "third-value", "wrong", "f", "first-valu", "x".repeat(1_000)]) {
+    comparisons.length = 0;
+    expect(tokens.permitOf(given)?.name).toBe(/^(\w+)-value$/.exec(given)?.[1]);
+    expect(comparisons).toHaveLength(3);
+    for (const compared of comparisons) expect(compared.map(({ length }) => length)).toEqual([32, 32]);
+  }
+  await tokens.close();
+});
+
+it("a file of tokens that is replaced takes effect without a restart, and ends the watches of the old token", async () => {
+  const file = join(await folder(), "app");
+  await writeFile(file, "old\n");
+  await using served = await serve({ tokens: [all("app", { file })] });
+  served.node.watched = async function* ({ signal }) {
+    yield [{ type: "heartbeat", txId: 1, txTime: null }];
+    await new Promise((resolve) => signal?.addEventListener("abort", resolve));
+  };
+  const status = async (token: string): Promise<number> =>
+    (await served.fetch("/status", { headers: { authorization: `Bearer ${token}` } })).status;
+  const watch = await served.fetch("/api/v1/watch", { headers: { authorization: "Bearer old" } });
+  expect([watch.status, await status("old"), await status("new")]).toEqual([200, 200, 401]);
+
+  // While the file contains both, both are valid.
+  await writeFile(`${file}.next`, "old\nnew\n");
+  await rename(`${file}.next`, file);
+  await vi.waitFor(async () => expect(await status("new")).toBe(200), 10_000);
+  expect(await status("old")).toBe(200);
+
+  await writeFile(file, "new\n");
+  await vi.waitFor(async () => expect(await status("old")).toBe(401), 10_000);
+  expect(await status("new")).toBe(200);
+  // The text ends, because the stream does.
+  expect(await watch.text()).toContain("heartbeat");
+  expect(served.warned).toEqual([]);
+});
+
+it("a file of tokens that becomes unusable is refused with a warning, and the tokens remain valid", async () => {
+  const file = join(await folder(), "app");
+  await writeFile(file, "old\n");
+  await using served = await serve({ tokens: [all("app", { file })] });
+  await writeFile(file, "two words\n");
+  await vi.waitFor(() => expect(served.warned).toHaveLength(1), 10_000);
+  expect(served.warned[0]).toMatchObject({
+    fields: {
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining(file) as string,
+      hint: expect.stringContaining("It is read again when it changes") as string,
+    },
+    message: expect.stringContaining("remain valid") as string,
+  });
+  expect((await served.fetch("/status", { headers: { authorization: "Bearer old" } })).status).toBe(200);
+  await writeFile(file, "mended\n");
+  await vi.waitFor(async () => {
+    const answer = await served.fetch("/status", { headers: { authorization: "Bearer mended" } });
+    expect(answer.status).toBe(200);
+  }, 10_000);
+});
+
+it.each([
+  ["a missing file", { file: "/no/such/file" }, /cannot be read/],
+  ["an unset variable", { env: "OPS_TOKEN", text: undefined }, /OPS_TOKEN.* is not set/],
+  ["a variable with a blank", { env: "OPS_TOKEN", text: "a b" }, /OPS_TOKEN.* contains no token/],
+  ["the value of another token", { text: "taken" }, /other and app have the same value/],
+] as const)("a token with %s keeps the server from starting", async (_what, source, message) => {
+  const tokens = [all("other", { text: "taken" }), all("app", source)];
+  await expect(serve({ tokens })).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringMatching(message) as string,
+  });
+});
+
+it("an empty file of tokens keeps the server from starting", async () => {
+  const file = join(await folder(), "empty");
+  await writeFile(file, "\n");
+  await expect(serve({ tokens: [all("app", { file })] })).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    hint: expect.stringContaining("openssl rand -hex 32") as string,
+  });
+});
