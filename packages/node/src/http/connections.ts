@@ -50,6 +50,8 @@ export interface ConnectionLimit {
   readonly maxConnections: number | undefined;
   /** Called for each connection that is refused or closed because of the limit. */
   readonly onReached: () => void;
+  /** Whether a connection begins with a TLS handshake. Defaults to false. */
+  readonly isEncrypted?: boolean;
 }
 
 function firstIdle(connections: ReadonlyMap<Socket, ConnectionState>): Socket | undefined {
@@ -88,6 +90,38 @@ function endGently(socket: Socket): void {
 }
 
 /**
+ * The connections whose TLS handshake has not ended. They hold an open file like any other. The socket of a handshake is
+ * another object than the encrypted one that follows, so both are identified by their remote end.
+ */
+class Handshakes {
+  readonly #sockets = new Map<string, Socket>();
+
+  get size(): number {
+    return this.#sockets.size;
+  }
+
+  begin(socket: Socket): void {
+    const end = remoteEnd(socket);
+    this.#sockets.set(end, socket);
+    socket.once("close", () => {
+      if (this.#sockets.get(end) === socket) this.#sockets.delete(end);
+    });
+  }
+
+  end(socket: Socket): void {
+    this.#sockets.delete(remoteEnd(socket));
+  }
+
+  destroy(): void {
+    for (const socket of this.#sockets.values()) socket.destroy();
+  }
+}
+
+function remoteEnd({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+/**
  * Tracks the connections of `app`. It keeps their number within the limit and, when the server closes, ends each
  * connection once its requests have been answered. Node's own close method would keep connections with pending requests
  * open for further requests until a timeout, and would cut off responses that have been written but not sent. Pipelined
@@ -96,25 +130,43 @@ function endGently(socket: Socket): void {
  */
 export function trackConnections(
   app: FastifyInstance,
-  { maxConnections = Number.POSITIVE_INFINITY, onReached }: ConnectionLimit,
+  { maxConnections = Number.POSITIVE_INFINITY, onReached, isEncrypted = false }: ConnectionLimit,
 ): Connections {
+  const handshakes = new Handshakes();
   const connections = new Map<Socket, ConnectionState>();
   const handedOver = new WeakSet<IncomingMessage>();
   let closing = false;
   let draining = false;
-  app.server.on("connection", (socket: Socket) => {
-    if (closing) return void socket.destroy();
-    if (connections.size >= maxConnections) {
+  const admit = (socket: Socket): boolean => {
+    if (!closing && connections.size + handshakes.size >= maxConnections) {
       onReached();
       const idle = firstIdle(connections);
       // If every connection is busy, none is closed for the new one.
-      if (idle === undefined) return void socket.destroy();
-      connections.delete(idle);
-      idle.destroy();
+      if (idle === undefined) socket.destroy();
+      else {
+        connections.delete(idle);
+        idle.destroy();
+      }
     }
+    if (closing) socket.destroy();
+    return !socket.destroyed;
+  };
+  const register = (socket: Socket): void => {
     connections.set(socket, { underWay: 0, unsafe: 0, waiting: [] });
     socket.once("close", () => connections.delete(socket));
+  };
+  app.server.on("connection", (socket: Socket) => {
+    if (!admit(socket)) return;
+    if (isEncrypted) handshakes.begin(socket);
+    else register(socket);
   });
+  app.server.on("secureConnection", (socket: Socket) => {
+    handshakes.end(socket);
+    if (closing) socket.destroy();
+    else register(socket);
+  });
+  // There is no way to respond before the handshake has succeeded.
+  app.server.prependListener("tlsClientError", (_error: Error, socket: Socket) => void socket.destroy());
   const requests: Connections = {
     drain: () => void (draining = true),
     inOrder({ socket, method }, begin) {
@@ -165,6 +217,7 @@ export function trackConnections(
   });
   app.addHook("preClose", (done) => {
     closing = true;
+    handshakes.destroy();
     for (const [socket, { underWay }] of connections) {
       // Node calls this after a response that announces the end of the connection.
       socket.destroySoon = () => endGently(socket);

@@ -1,11 +1,12 @@
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
+import type { Server as TlsServer } from "node:tls";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { fastify, type FastifyInstance } from "fastify";
 import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi } from "../api/node-api.ts";
 import type { HttpOptions } from "../api/system.ts";
-import { guard } from "./access.ts";
+import { guard, isLoopback } from "./access.ts";
 import { compressOnRequest } from "./answers/compression.ts";
 import { errorHandler } from "./answers/error-answer.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
@@ -14,6 +15,7 @@ import { continueWhenRead } from "./answers/unread-body.ts";
 import { connectionLimit, openFilesLimit } from "./open-files-limit.ts";
 import { beginInOrder, type Connections, trackConnections } from "./connections.ts";
 import { limitApi } from "./permits/permitted-api.ts";
+import { ReloadedTls } from "./permits/server-tls.ts";
 import { Tickets } from "./permits/tickets.ts";
 import { Tokens } from "./permits/tokens.ts";
 import { answerPlainReads } from "./plain-reads.ts";
@@ -60,19 +62,32 @@ export async function startHttpServer(
   options: HttpOptions,
   context: HttpServerContext,
 ): Promise<HttpServer> {
-  const tokens = await Tokens.open(options.tokens, context.logger);
-  const { app, connections } = createApp(api, options, { ...context, tokens });
-  app.addHook("onClose", () => tokens.close());
+  const { logger } = context;
+  const tokens = await Tokens.open(options.tokens, logger);
+  let tls: ReloadedTls | undefined;
+  try {
+    if (options.tls !== undefined) tls = await ReloadedTls.open(options.tls, logger);
+  } catch (error) {
+    await tokens.close();
+    throw error;
+  }
+  const { app, connections } = createApp(api, options, { ...context, tokens, tls });
+  app.addHook("onClose", async () => {
+    await tokens.close();
+    await tls?.close();
+  });
   try {
     await app.listen({ host: options.host, port: options.port });
   } catch (error) {
     await app.close();
     throw bindError(error, options);
   }
+  const risk = openness(options);
+  if (risk !== undefined) logger.warn({ host: options.host }, risk);
   const { port } = app.server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
   return {
-    url: `http://${reachableHost(options.host)}:${port}`,
+    url: `${tls === undefined ? "http" : "https"}://${reachableHost(options.host)}:${port}`,
     port,
     drain: () => connections.drain(),
     close: () => (closing ??= closeApp(app, context.closeTimeoutMs ?? 5000)),
@@ -82,27 +97,42 @@ export async function startHttpServer(
 // This is Node's own default, which the framework removes. It is long enough for a large batch.
 const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
+const HANDSHAKE_TIMEOUT_MS = 15_000;
 const WARNING_INTERVAL_MS = 60_000;
 
 function createApp(
   api: NodeApi,
   options: HttpOptions,
-  context: HttpServerContext & { readonly tokens: Tokens },
+  context: HttpServerContext & { readonly tokens: Tokens; readonly tls: ReloadedTls | undefined },
 ): { app: FastifyInstance; connections: Connections } {
-  const { logger, onAnswered, tokens } = context;
+  const { logger, onAnswered, tokens, tls } = context;
   const failures = new FailedRequests(logger);
   const handleError = errorHandler(failures, options.maxBody);
+  const settings = {
+    // access.ts rejects such a request with a reason.
+    requireHostHeader: false,
+    headersTimeout: Math.min(HEADERS_TIMEOUT_MS, context.requestTimeoutMs ?? HEADERS_TIMEOUT_MS),
+    connectionsCheckingInterval: Math.min(5000, context.requestTimeoutMs ?? 5000),
+  };
+  const isClientKnown = options.tls?.clientCa !== undefined;
+  const transport =
+    tls === undefined
+      ? { http: settings }
+      : {
+          https: {
+            ...settings,
+            ...tls.context,
+            requestCert: isClientKnown,
+            rejectUnauthorized: isClientKnown,
+            handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+          },
+        };
   const app = fastify({
+    ...(transport as { http: typeof settings }),
     bodyLimit: options.maxBody,
     genReqId: requestId,
     // Without a timeout, a client that sends an occasional byte would hold a connection forever.
     requestTimeout: context.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
-    http: {
-      // access.ts rejects such a request with a reason.
-      requireHostHeader: false,
-      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, context.requestTimeoutMs ?? HEADERS_TIMEOUT_MS),
-      connectionsCheckingInterval: Math.min(5000, context.requestTimeoutMs ?? 5000),
-    },
     // A stopping node still responds, and `api` rejects calls that it can no longer serve.
     return503OnClosing: false,
     frameworkErrors: handleError,
@@ -112,6 +142,7 @@ function createApp(
     // No route has a schema, and schema compilers take 30 ms to load.
     schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   });
+  tls?.follow(app.server as unknown as TlsServer);
   app.server.on("checkExpectation", answerExpectation);
   continueWhenRead(app.server);
   app.setErrorHandler(handleError);
@@ -124,7 +155,7 @@ function createApp(
   });
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
   const onReached = warnOfLimit(logger, maxConnections);
-  const connections = trackConnections(app, { maxConnections, onReached });
+  const connections = trackConnections(app, { maxConnections, onReached, isEncrypted: tls !== undefined });
   const tickets = new Tickets();
   const access = guard(app, options, { tokens, tickets });
   acceptBodies(app);
@@ -177,6 +208,16 @@ function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequ
     onAnswered({ method, route: routeOptions.url ?? "none", status: reply.statusCode, seconds });
     done();
   });
+}
+
+/** Returns what other machines can do because of missing options; undefined if it is nothing. */
+function openness({ host, tokens, tls }: HttpOptions): string | undefined {
+  if (isLoopback(host)) return undefined;
+  if (tokens === undefined && tls?.clientCa === undefined) {
+    return "Every machine that can connect to this address can read and change everything, because the node requires no token. Set tokens and tls of cairn/http-server, or set host to 127.0.0.1 if only this machine needs the node.";
+  }
+  if (tls !== undefined) return undefined;
+  return "Tokens and documents cross the network unencrypted. Set tls of cairn/http-server, or set host to 127.0.0.1 and let a proxy on this machine encrypt the connections.";
 }
 
 /** Returns a host to which clients can connect, because not every system can connect to a wildcard address. */

@@ -20,6 +20,9 @@ export interface ConfiguredOptions extends OutputOptions, ConfigurationOptions {
 export interface NodeOptions extends ConfiguredOptions {
   readonly url?: string;
   readonly token?: string;
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
 }
 
 /** Adds a command whose only purpose is to group others. */
@@ -54,16 +57,19 @@ export function describeConfiguredCommand(
 }
 
 /**
- * Like {@link describeConfiguredCommand}, but also adds --url and --token, for commands that send requests to a node.
+ * Like {@link describeConfiguredCommand}, but also adds --url, --token and the files for TLS, for commands that send requests to a node.
  */
 export function describeNodeCommand(
   command: Command,
   description: string,
   examples: readonly string[],
 ): Command {
-  return describeConfiguredCommand(command, description, examples)
-    .option("--url <url>", `the node's address (${ADDRESS})`)
-    .option("--token <token>", TOKEN);
+  return accessOptions(
+    describeConfiguredCommand(command, description, examples).option(
+      "--url <url>",
+      `the node's address (${ADDRESS})`,
+    ),
+  );
 }
 
 /** Like {@link describeNodeCommand}, except that --url may be repeated. */
@@ -72,13 +78,25 @@ export function describeNodesCommand(
   description: string,
   examples: readonly string[],
 ): Command {
-  return describeConfiguredCommand(command, description, examples)
-    .option(
+  return accessOptions(
+    describeConfiguredCommand(command, description, examples).option(
       "--url <url>",
       `a node's address (${ADDRESS}); if repeated, the next node takes over when one fails`,
       (url: string, before: readonly string[] = []) => [...before, url],
+    ),
+  );
+}
+
+/** Adds the options by which a command proves its rights, and checks the identity of a node. */
+function accessOptions(command: Command): Command {
+  return command
+    .option("--token <token>", TOKEN)
+    .option(
+      "--ca <file>",
+      "certificates of authorities to trust, in addition to the well-known ones (default: CAIRN_CA)",
     )
-    .option("--token <token>", TOKEN);
+    .option("--cert <file>", "the client's certificate, if the node demands one (default: CAIRN_CERT)")
+    .option("--key <file>", "the key of the client's certificate (default: CAIRN_KEY)");
 }
 
 const ADDRESS =

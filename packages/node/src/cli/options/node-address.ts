@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { ALL_RIGHTS, type HttpOptions } from "../../api/system.ts";
 import { NodeClient } from "../requests/node-client.ts";
+import { clientTls } from "./client-tls.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import type { NodeOptions } from "./command-options.ts";
@@ -30,8 +31,9 @@ export async function withNodes<T>(
   options: NodesOptions,
   use: (clients: readonly [NodeClient, ...NodeClient[]]) => Promise<T>,
 ): Promise<T> {
-  const { urls, token } = await findNodes(options, terminal);
-  const [first, ...others] = urls.map((url) => new NodeClient(nodeAddress(url), token));
+  const { urls, token, ownCert } = await findNodes(options, terminal);
+  const tls = await clientTls(options, terminal, ownCert);
+  const [first, ...others] = urls.map((url) => new NodeClient(nodeAddress(url), token, tls));
   if (first === undefined) throw new UsageError("--url names no address.");
   try {
     return await use([first, ...others]);
@@ -43,7 +45,12 @@ export async function withNodes<T>(
 async function findNodes(
   { url, token, ...options }: NodesOptions,
   terminal: Terminal,
-): Promise<{ readonly urls: readonly string[]; readonly token: string | undefined }> {
+): Promise<{
+  readonly urls: readonly string[];
+  readonly token: string | undefined;
+  /** The certificate of the node, if its address comes from its configuration. */
+  readonly ownCert?: string | undefined;
+}> {
   const { CAIRN_URL: ambient = "", CAIRN_AUTH_TOKEN: ambientToken = "" } = terminal.env;
   const given = isConfigured(options);
   const named = url ?? (given || ambient === "" ? undefined : ambient);
@@ -53,7 +60,11 @@ async function findNodes(
   // another way.
   if (urls !== undefined && (!given || token !== undefined)) return { urls, token: known };
   const http = await readServer(options, terminal, { tokenKnown: known !== undefined });
-  return { urls: urls ?? [addressOf(http, options)], token: token ?? (await ownToken(http)) ?? known };
+  return {
+    urls: urls ?? [addressOf(http, options)],
+    token: token ?? (await ownToken(http)) ?? known,
+    ownCert: urls === undefined ? http?.tls?.cert : undefined,
+  };
 }
 
 /**
@@ -86,7 +97,7 @@ function addressOf(http: HttpOptions | undefined, { file }: ConfigurationOptions
     );
   }
   const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  return `http://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
+  return `${http.tls === undefined ? "http" : "https"}://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
 }
 
 /** Completes an address. If it has no scheme, HTTP is assumed. */

@@ -8,7 +8,7 @@ import {
   SILENCE_MS,
 } from "@cairn/client/protocol";
 import { CairnError, type ErrorCode, ERROR_CODES } from "@cairn/kv";
-import { NodeConnections, type StreamedAnswer } from "./node-connections.ts";
+import { type ClientTls, NodeConnections, type StreamedAnswer } from "./node-connections.ts";
 
 /** An error that a node returned, with the other fields of the response's body. */
 export class NodeError extends CairnError {
@@ -30,10 +30,10 @@ export class NodeClient {
   readonly #connections: NodeConnections;
 
   /** `url` begins with http:// or https:// and may have a path, which is prepended to the path of each request. */
-  constructor(url: string, token: string | undefined) {
+  constructor(url: string, token: string | undefined, tls?: ClientTls) {
     this.url = url.replace(/\/+$/, "");
     this.#token = token;
-    this.#connections = new NodeConnections(this.url);
+    this.#connections = new NodeConnections(this.url, tls);
   }
 
   /**

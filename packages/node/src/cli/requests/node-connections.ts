@@ -6,10 +6,11 @@ import {
   type RequestOptions,
 } from "node:http";
 import { Agent as HttpsAgent, request as https } from "node:https";
+import type { ConnectionOptions } from "node:tls";
 import { text as readText } from "node:stream/consumers";
 import { systemClock } from "@cairn/checkpoint";
 import type { NodeAnswer, Transport } from "@cairn/client/protocol";
-import { CairnError, errorMessage } from "@cairn/kv";
+import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 
 /**
  * The error that is thrown if no response was received. `sent` is true if the request may nevertheless have reached the
@@ -31,7 +32,9 @@ export class NoAnswerError extends CairnError {
     } else {
       const what = sent ? "The connection to the node was lost" : "No node responds";
       super("NOT_READY", `${what} at ${url} (${errorMessage(cause)}).`, {
-        hint: "Start a node with cairn start, or name another one by its address (--url) or its configuration (-f).",
+        hint:
+          tlsHint(url, cause) ??
+          "Start a node with cairn start, or name another one by its address (--url) or its configuration (-f).",
         cause,
       });
     }
@@ -39,9 +42,42 @@ export class NoAnswerError extends CairnError {
   }
 }
 
+/** How a client checks the certificate of a node, and proves its own identity. */
+export type ClientTls = Pick<
+  ConnectionOptions,
+  "ca" | "cert" | "key" | "allowPartialTrustChain" | "checkServerIdentity"
+>;
+
 /** A response whose body can also be read while it arrives. */
 export interface StreamedAnswer extends NodeAnswer {
   chunks(): AsyncIterable<string>;
+}
+
+/** The codes of errors about a certificate that no trusted authority has signed. */
+const UNTRUSTED = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+]);
+
+/** Returns what to do about a connection that failed because of TLS; undefined if it failed for another reason. */
+function tlsHint(url: string, cause: unknown): string | undefined {
+  const code = systemErrorCode(cause) ?? "";
+  if (UNTRUSTED.has(code))
+    return "Name the certificate of the authority that signed the node's certificate with --ca or CAIRN_CA.";
+  if (code === "CERT_HAS_EXPIRED")
+    return "Replace the node's certificate and its key, which the node reads again when they change.";
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID")
+    return "Use an address that the node's certificate contains (--url).";
+  if (/ALERT.*CERTIFICATE|CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA/i.test(code))
+    return "Name a certificate that the node accepts, and its key, with --cert and --key or CAIRN_CERT and CAIRN_KEY.";
+  if (url.startsWith("https:") && /WRONG_VERSION_NUMBER|^EPROTO$|PACKET_LENGTH_TOO_LONG/.test(code))
+    return "Use http:// in the address, if the node has no TLS.";
+  if (url.startsWith("http:") && code === "ECONNRESET")
+    return "Use https:// in the address, if the node has TLS.";
+  return undefined;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -58,14 +94,16 @@ const FROZEN = new Error("it is frozen");
  */
 export class NodeConnections {
   readonly #url: string;
+  readonly #tls: ClientTls;
   readonly #request: typeof http | typeof https;
   readonly #agent: HttpAgent | HttpsAgent;
 
-  constructor(url: string) {
+  constructor(url: string, tls: ClientTls = {}) {
     const isSecure = url.startsWith("https:");
     this.#url = url;
+    this.#tls = isSecure ? tls : {};
     this.#request = isSecure ? https : http;
-    this.#agent = isSecure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+    this.#agent = isSecure ? new HttpsAgent({ keepAlive: true, ...tls }) : new HttpAgent({ keepAlive: true });
   }
 
   /**
@@ -146,7 +184,7 @@ export class NodeConnections {
    */
   #isAlive(): Promise<boolean> {
     return new Promise((resolve) => {
-      const request = this.#request(`${this.#url}/health/live`, { agent: false });
+      const request = this.#request(`${this.#url}/health/live`, { ...this.#tls, agent: false });
       const timer = setTimeout(() => {
         resolve(false);
         request.destroy();
