@@ -4,7 +4,7 @@ import type { DocumentKey, Json, Revision, TxId } from "./transaction.ts";
 export interface ClientOptions {
   /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that responds is used until it fails. */
   readonly urls: string | readonly string[];
-  /** The `auth-token` of the nodes. */
+  /** A token of the nodes. */
   readonly token?: string;
   /**
    * How long a request is retried, with pauses, before its last error is thrown. Defaults to 30,000 ms. If it is 0,

@@ -1,4 +1,5 @@
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
+import type { HintScene, NodeStart } from "../scene/hint-scene.ts";
 
 /** Wrong requests. */
 export const REQUESTS: readonly BrokenCluster[] = [
@@ -13,6 +14,36 @@ export const REQUESTS: readonly BrokenCluster[] = [
     },
     hint: /to commands with --token or CAIRN_AUTH_TOKEN/,
     follow: async (scene) => await scene.runStep(`status --token ${scene.token}`),
+  },
+  {
+    name: "no-right",
+    failure: "a token does not have the right to a request",
+    codes: ["FORBIDDEN"],
+    async break(scene) {
+      await limited(scene, { rights: ["read", "write"] });
+      return { output: await scene.runRefused("status --token app-value") };
+    },
+    hint: /add "(operate)" to the rights of this token in cairn\/http-server of the node's configuration and restart the node/,
+    async follow(scene, [, right = ""]) {
+      await scene.restart("a", withToken({ rights: ["read", "write", right] }));
+      await scene.node("a").ready();
+      await scene.runStep("status --token app-value");
+    },
+  },
+  {
+    name: "other-bucket",
+    failure: "a token does not apply to a bucket",
+    codes: ["FORBIDDEN"],
+    async break(scene) {
+      await limited(scene, { rights: ["read", "write"], buckets: ["orders"] });
+      return { output: await scene.runRefused("tx put things default/a 1 --token app-value") };
+    },
+    hint: /add "(things)" to the buckets of this token in cairn\/http-server of the node's configuration and restart the node/,
+    async follow(scene, [, bucket = ""]) {
+      await scene.restart("a", withToken({ rights: ["read", "write"], buckets: ["orders", bucket] }));
+      await scene.node("a").ready();
+      await scene.runStep("tx put things default/a 1 --token app-value");
+    },
   },
   {
     name: "tx-invalid",
@@ -151,6 +182,19 @@ export const REQUESTS: readonly BrokenCluster[] = [
     },
   },
 ];
+
+/** Returns the options of a node with the token `app-value`, in addition to the one with all rights. */
+function withToken(token: object): NodeStart {
+  return {
+    settings: { "cairn/http-server": { tokens: { app: { env: "APP_TOKEN", ...token } } } },
+    env: { APP_TOKEN: "app-value" },
+  };
+}
+
+async function limited(scene: HintScene, token: object): Promise<void> {
+  scene.token = "let-me-in";
+  await scene.ready("a", withToken(token));
+}
 
 function transaction(documents: number, name = "a"): string {
   const ops = Array.from({ length: documents }, (_, n) => [
