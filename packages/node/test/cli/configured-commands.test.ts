@@ -63,7 +63,13 @@ describe("every command", () => {
 });
 
 /** The arguments that a command needs besides its options. */
-const VALUES: Readonly<Record<string, string>> = { bucket: "pods", key: "default/a", json: "1", file: "-" };
+const VALUES: Readonly<Record<string, string>> = {
+  bucket: "pods",
+  key: "default/a",
+  json: "1",
+  file: "-",
+  tx: "1",
+};
 const INPUT: Readonly<Record<string, string>> = { apply: '{"events": {"keep": 10}}' };
 
 function run({ path: words, command }: Leaf, options: readonly string[]): Promise<CommandResult> {

@@ -25,6 +25,8 @@ const TOKEN = /^[\u0021-\u007E]+$/;
 export class Tokens {
   readonly #areRequired: boolean;
   #grants: readonly Grant[] = [];
+  /** The token that was valid most recently. Computing a digest takes 2 us, and most requests have this token. */
+  #latest: { readonly bytes: Buffer; readonly permit: Permit } | undefined;
   #reloading: RepeatedWork | undefined;
 
   private constructor(areRequired: boolean) {
@@ -51,14 +53,20 @@ export class Tokens {
 
   /**
    * Returns what `token` permits; undefined if it is not valid. Digests of equal length are compared, in constant time
-   * and with every token, so the time does not depend on how much of a token is right, nor on which token it is.
+   * and with every token, so the time does not depend on how much of a token is right. The comparison with the token
+   * that was valid most recently also takes constant time.
    */
   permitOf(token: string | undefined): Permit | undefined {
     if (!this.#areRequired) return EVERYTHING;
     if (token === undefined) return undefined;
+    const bytes = Buffer.from(token, "latin1");
+    const latest = this.#latest;
+    const isComparable = latest?.bytes.length === bytes.length && !latest.permit.isRevoked;
+    if (isComparable && timingSafeEqual(bytes, latest.bytes)) return latest.permit;
     const given = digestOf(token);
     let found: Permit | undefined;
     for (const { digest, permit } of this.#grants) if (timingSafeEqual(given, digest)) found = permit;
+    if (found !== undefined) this.#latest = { bytes, permit: found };
     return found;
   }
 
