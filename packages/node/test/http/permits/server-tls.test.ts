@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFile, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { Agent, request as httpsRequest, type RequestOptions } from "node:https";
@@ -155,8 +156,11 @@ describe("a server with TLS", () => {
     const idle = await handshake(served);
     // The handshake of the second connection shows that the server has accepted the first one.
     const ends = [once(silent, "close"), once(idle.resume(), "close")];
+    const begin = performance.now();
     await served.server.close();
     await Promise.all(ends);
+    // The time limit of handshakes is 15 s.
+    expect(performance.now() - begin).toBeLessThan(10_000);
   });
 
   it("counts connections that never begin their handshake, and closes the oldest idle connection", async () => {
@@ -236,6 +240,27 @@ describe("a command for a node with TLS", () => {
     expect(await run(["status", "-f", file])).toMatchObject({ code: 0 });
     await configure("address");
     expect(await run(["status", "-f", file])).toMatchObject({ code: 3 });
+  });
+});
+
+describe("a program for a node with TLS", () => {
+  const bundle = new URL("../../../../client/dist/bundle/index.js", import.meta.url).href;
+  const program = `
+    const { CairnClient } = await import(${JSON.stringify(bundle)});
+    const client = new CairnClient({ urls: process.argv[1], retryForMs: 0 });
+    console.log((await client.status().catch((error) => error.cause.cause)).code ?? "ok");`;
+
+  it("trusts the authority in NODE_EXTRA_CA_CERTS", async () => {
+    await using served = await serve({ tls: SERVER });
+    const printed = async (env: NodeJS.ProcessEnv): Promise<string> => {
+      const child = spawn(process.execPath, ["--input-type=module", "-e", program, served.url], {
+        env: { ...process.env, ...env },
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      return (await text(child.stdout)).trim();
+    };
+    expect(await printed({})).toBe("UNABLE_TO_VERIFY_LEAF_SIGNATURE");
+    expect(await printed({ NODE_EXTRA_CA_CERTS: fixture("authority") })).toBe("ok");
   });
 });
 
