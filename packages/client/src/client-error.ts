@@ -37,6 +37,9 @@ export type ErrorCode =
   | "WATCH_COMPACTED"
   | "UNAUTHORIZED"
   | "FORBIDDEN"
+  | "EXPORT_DAMAGED"
+  | "IMPORT_INCOMPLETE"
+  | "SOURCE_UNREADABLE"
   | "INTERNAL";
 
 /**

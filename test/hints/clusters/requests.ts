@@ -1,5 +1,10 @@
+import { readFile } from "node:fs/promises";
+import { connect } from "nats";
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
 import type { HintScene, NodeStart } from "../scene/hint-scene.ts";
+
+/** The command that imports people by name. */
+const PEOPLE = "import ndjson - --key name --bucket people";
 
 /** Wrong requests. */
 export const REQUESTS: readonly BrokenCluster[] = [
@@ -179,6 +184,56 @@ export const REQUESTS: readonly BrokenCluster[] = [
     async follow(scene, [, list, watch, from]) {
       await scene.runStep(`${list} things`);
       await scene.runStep(`${watch} things ${from} --limit 1`);
+    },
+  },
+  {
+    name: "export-truncated",
+    failure: "an export was cut off",
+    codes: ["EXPORT_DAMAGED"],
+    async break(scene) {
+      await scene.ready("a");
+      await scene.fill("a", 1, 3);
+      const { stdout } = await scene.run("export");
+      return { output: await scene.runRefused("load -", { input: stdout.slice(0, stdout.length / 2) }) };
+    },
+    hint: /Run cairn (export) again, and use its whole output/,
+    async follow(scene, [, command = ""]) {
+      const { stdout } = await scene.runStep(command);
+      await scene.runStep("load -", { input: stdout });
+    },
+  },
+  {
+    name: "records-refused",
+    failure: "some records of a source cannot be documents",
+    codes: ["IMPORT_INCOMPLETE"],
+    async break(scene) {
+      await scene.ready("a");
+      return { output: await scene.runRefused(PEOPLE, { input: '{"name":"anna"}\n{"nmae":"berta"}\n' }) };
+    },
+    hint: /Read (\S+\.ndjson), which names each of them with the reason\. Correct them in the source, .* run the command again/,
+    async follow(scene, [, report = ""]) {
+      const refused = await readFile(scene.path(report), "utf8");
+      const { key } = JSON.parse(refused) as { key: string };
+      const lines = ["anna", "berta"].map((name) => JSON.stringify({ name }));
+      if (key !== "line 2") throw new Error(`The report names ${key}.`);
+      await scene.runStep(PEOPLE, { input: lines.join("\n") });
+    },
+  },
+  {
+    name: "source-address",
+    failure: "the address of an import's source is wrong",
+    codes: ["SOURCE_UNREADABLE"],
+    async break(scene) {
+      await scene.ready("a");
+      const connection = await connect({ servers: scene.nats.url });
+      await (await connection.jetstream().views.kv("settings")).put("colour", '"blue"');
+      await connection.close();
+      return { output: await scene.runRefused("import nats-kv 127.0.0.1:1 settings") };
+    },
+    hint: /Check the address and the credentials, and make sure that the server is running\. Then run the command again/,
+    async follow(scene) {
+      await scene.runStep(`import nats-kv ${scene.nats.url} settings`);
+      await scene.runStep("get settings colour");
     },
   },
 ];

@@ -9,6 +9,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   status: async () => (await import("./node/status.ts")).addStatus,
   config: async () => (await import("./node/config.ts")).addConfig,
   load: async () => (await import("./data/load.ts")).addLoad,
+  import: async () => (await import("./moving/import.ts")).addImport,
+  export: async () => (await import("./moving/export.ts")).addExport,
   tx: async () => (await import("./data/tx.ts")).addTx,
   get: async () => (await import("./data/get.ts")).addGet,
   list: async () => (await import("./data/list.ts")).addList,

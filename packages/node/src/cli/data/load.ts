@@ -1,4 +1,3 @@
-import { isCairnError } from "@cairn/kv";
 import {
   type AddCommand,
   describeNodeCommand,
@@ -7,8 +6,10 @@ import {
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
-import { openInput } from "../terminal/input.ts";
-import { loadTransactions, type LoadProgress } from "../requests/load-transactions.ts";
+import { awaitIndexed } from "../requests/await-indexed.ts";
+import { openNdjson } from "../requests/ndjson-input.ts";
+import { loadTransactions } from "../requests/load-transactions.ts";
+import type { SendProgress } from "../requests/send-chunks.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { showProgress } from "../terminal/progress-display.ts";
 import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
@@ -44,13 +45,13 @@ async function loadFile(
   file: string,
   options: LoadCommandOptions,
   terminal: Terminal,
-): Promise<LoadProgress> {
-  const input = await openInput(file, terminal);
+): Promise<SendProgress> {
+  const input = await openNdjson(file, terminal);
   const { signal, forget } = interruptible(terminal, "some lines were stored");
   const display = showProgress(terminal.stderr, "loading", input.bytes);
   let waiting = false;
   try {
-    const loaded = await loadTransactions(node, input.stream, {
+    const loaded = await loadTransactions(node, input.lines, {
       fromLine: options.fromLine,
       signal,
       onProgress: ({ bytes, transactions }) => {
@@ -68,35 +69,20 @@ async function loadFile(
   } finally {
     display.stop();
     forget();
-    input.stream.destroy();
+    input.close();
   }
 }
 
-function interruptedAt(error: InterruptedError, { transactions, nextLine }: LoadProgress): InterruptedError {
+function interruptedAt(error: InterruptedError, { transactions, nextLine }: SendProgress): InterruptedError {
   return error.withOutcome(
     `${formatNumberOf(transactions, "transaction")} of this input ${transactions === 1 ? "was" : "were"} stored`,
     `Run the command again with --from-line ${nextLine}.`,
   );
 }
 
-/**
- * Waits until a transaction is indexed. Repeats the request, because each response has a time limit and a node may take
- * hours to index the transaction.
- */
-async function awaitIndexed(node: NodeClient, txId: number): Promise<void> {
-  for (;;) {
-    try {
-      await node.send({ path: `/api/v1/tx/${txId}`, query: { timeout: "PT1M" } });
-      return;
-    } catch (error) {
-      if (!isCairnError(error, "TX_TIMEOUT")) throw error;
-    }
-  }
-}
-
 async function writeSummary(
   terminal: Terminal,
-  { transactions, lastTxId }: LoadProgress,
+  { transactions, lastTxId }: SendProgress,
   seconds: number,
   options: LoadCommandOptions,
 ): Promise<void> {

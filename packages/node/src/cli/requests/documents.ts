@@ -29,19 +29,20 @@ export function pathOfBucket(bucket: string): string {
 
 /**
  * Yields the pages of a list, with at most `limit` items in total. `more` is true if the list has items beyond the
- * page.
+ * page. `pageItems` returns the number of items to request for the next page.
  */
 export async function* pages<T>(
   client: NodeClient,
   { path, query }: Pick<NodeRequest, "path" | "query">,
   limit: number,
+  pageItems: () => number = () => MAX_PAGE_ITEMS,
 ): AsyncGenerator<{ items: readonly T[]; more: boolean }, void> {
   let left = limit;
   let cursor: string | undefined;
   do {
     const answer = await client.send({
       path,
-      query: { ...query, limit: Math.min(MAX_PAGE_ITEMS, left), cursor },
+      query: { ...query, limit: Math.min(pageItems(), left), cursor },
     });
     const all = answer.body as readonly T[];
     cursor = nextCursor(answer);

@@ -67,7 +67,8 @@ export async function* ndjsonChunks(
   if (partsBytes > 0) yield take(Buffer.concat(parts), open > 0 ? lines + 1 : lines);
 }
 
-function countFeeds(bytes: Buffer): number {
+/** Counts the line feeds. */
+export function countFeeds(bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(LINE_FEED); at >= 0; at = bytes.indexOf(LINE_FEED, at + 1)) count += 1;
   return count;

@@ -58,6 +58,8 @@ const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   SEGMENT_CORRUPT: EXIT.no,
   INDEX_CORRUPT: EXIT.no,
   INDEX_VERSION: EXIT.no,
+  EXPORT_DAMAGED: EXIT.no,
+  IMPORT_INCOMPLETE: EXIT.no,
 };
 
 /** Prints an error to standard error, as text or as JSON, and returns the exit code. */

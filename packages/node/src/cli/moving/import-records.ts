@@ -1,0 +1,194 @@
+import { randomBytes } from "node:crypto";
+import { type CairnError, inParallel, isCairnError } from "@cairn/kv";
+import type { BucketSummary } from "../../index/read/bucket-reads.ts";
+import { documentRequest } from "../requests/documents.ts";
+import { CHUNK_BYTES } from "../requests/load-transactions.ts";
+import type { NdjsonChunk } from "../requests/ndjson-chunks.ts";
+import type { NodeClient } from "../requests/node-client.ts";
+import { sendChunks, type SendProgress } from "../requests/send-chunks.ts";
+import { type ImportedDocument, type ImportRecord, isRefusal, type ImportRefusal } from "./import-record.ts";
+
+/** What an import has done. */
+export interface ImportProgress {
+  /** The number of records read from the source. */
+  readonly read: number;
+  /** The number of documents that were written. */
+  readonly written: number;
+  /** The number of documents that the node had already. */
+  readonly unchanged: number;
+  /** The number of imported records that expire in the source. */
+  readonly expiring: number;
+  readonly lastTxId: number | undefined;
+}
+
+/** The options for {@link importRecords}. */
+export interface ImportRecordsOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: ImportProgress) => void;
+  readonly onRetry: (error: CairnError) => void;
+  readonly onRefused: (record: ImportRecord, refusal: ImportRefusal) => Promise<void>;
+}
+
+interface RecordChunk extends NdjsonChunk {
+  /** The record of each line. */
+  readonly records: readonly ImportRecord[];
+}
+
+/** The number of documents that are compared at a time. */
+const CONCURRENT_READS = 16;
+
+/**
+ * Puts each document whose content differs from the one that the node has. Therefore an import that was interrupted can
+ * simply be repeated, and a repetition writes only what has changed. The ids of the transactions are new in each run: an
+ * id that depended on the content would keep a document from returning to an earlier content.
+ */
+export async function importRecords(
+  node: NodeClient,
+  source: AsyncIterable<readonly ImportRecord[]>,
+  options: ImportRecordsOptions,
+): Promise<ImportProgress> {
+  const filled = await filledBuckets(node);
+  const counts = { read: 0, unchanged: 0, expiring: 0 };
+  let sent: Pick<SendProgress, "transactions" | "lastTxId" | "nextLine"> = {
+    transactions: 0,
+    lastTxId: undefined,
+    nextLine: 1,
+  };
+  const progress = (): ImportProgress => ({
+    ...counts,
+    written: sent.transactions,
+    lastTxId: sent.lastTxId,
+  });
+  const chunks = recordChunks(source, {
+    counts,
+    acknowledged: () => sent,
+    unchanged: async (document, minTx) =>
+      filled.has(document.bucket) && (await isUnchanged(node, document, minTx)),
+    onPage: () => options.onProgress(progress()),
+    onRefused: options.onRefused,
+  });
+  sent = await sendChunks(node, chunks, {
+    fromLine: 1,
+    signal: options.signal,
+    onProgress: (now) => {
+      sent = now;
+      options.onProgress(progress());
+    },
+    onRetry: options.onRetry,
+    onRefused: async ({ records, firstLine }, line, error) => {
+      const record = records[line - firstLine];
+      if (record === undefined) throw error;
+      if (record.expires === true) counts.expiring -= 1;
+      const { code, message } = error;
+      await options.onRefused(record, { code, message: message.replace(/^Line \d+: /, "") });
+    },
+  });
+  return progress();
+}
+
+/** Returns the buckets whose documents must be compared. Includes everything that any earlier run has written. */
+async function filledBuckets(node: NodeClient): Promise<ReadonlySet<string>> {
+  const buckets = await node.json({ path: "/api/v1/buckets", query: { linearizable: true } });
+  const filled = (buckets as BucketSummary[]).filter(({ documents }) => documents > 0);
+  return new Set(filled.map(({ name }) => name));
+}
+
+async function isUnchanged(
+  node: NodeClient,
+  { bucket, namespace, name, json }: ImportedDocument,
+  minTx: number | undefined,
+): Promise<boolean> {
+  const { path, query } = documentRequest(bucket, `${namespace}/${name}`);
+  try {
+    const document = await node.json({ path, query: { ...query, "min-tx": minTx } });
+    return JSON.stringify(document) === json;
+  } catch (error) {
+    if (isCairnError(error, "NOT_FOUND")) return false;
+    throw error;
+  }
+}
+
+interface ChunkingOptions {
+  readonly counts: { read: number; unchanged: number; expiring: number };
+  /** Returns what the node has acknowledged: all lines before `nextLine`, up to the transaction `lastTxId`. */
+  readonly acknowledged: () => Pick<SendProgress, "lastTxId" | "nextLine">;
+  /** Returns whether the node has the document, as of transaction `minTx` or a later one. */
+  readonly unchanged: (document: ImportedDocument, minTx: number | undefined) => Promise<boolean>;
+  readonly onPage: () => void;
+  readonly onRefused: ImportRecordsOptions["onRefused"];
+}
+
+/** Turns records into chunks of transactions, one for each document that has to be written. */
+async function* recordChunks(
+  source: AsyncIterable<readonly ImportRecord[]>,
+  { counts, acknowledged, unchanged, onPage, onRefused }: ChunkingOptions,
+): AsyncGenerator<RecordChunk, void, void> {
+  const run = `import-${randomBytes(8).toString("hex")}`;
+  // A source may return a key more than once. While an earlier value is on its way, the node's value says nothing.
+  const underway = new Map<string, number>();
+  let firstLine = 1;
+  let lines: string[] = [];
+  let records: ImportRecord[] = [];
+  let bytes = 0;
+
+  const take = (): RecordChunk => {
+    const chunk = {
+      bytes: Buffer.from(lines.join("")),
+      firstLine,
+      lines: lines.length,
+      end: counts.read,
+      records,
+    };
+    firstLine += lines.length;
+    [lines, records, bytes] = [[], [], 0];
+    return chunk;
+  };
+
+  for await (const page of source) {
+    const { lastTxId, nextLine } = acknowledged();
+    forgetBefore(underway, nextLine);
+    const same = new Set<ImportRecord>();
+    await inParallel(page, CONCURRENT_READS, async (record) => {
+      if (!isRefusal(record.result) && (await unchanged(record.result, lastTxId))) same.add(record);
+    });
+    for (const record of page) {
+      counts.read += 1;
+      const { result } = record;
+      if (isRefusal(result)) {
+        await onRefused(record, result);
+        continue;
+      }
+      if (record.expires === true) counts.expiring += 1;
+      const address = `${result.bucket}/${result.namespace}/${result.name}`;
+      if (same.has(record) && !underway.has(address)) {
+        counts.unchanged += 1;
+        continue;
+      }
+      const number = firstLine + lines.length;
+      const line = transactionLine(result, `${run}-${number}`);
+      const lineBytes = Buffer.byteLength(line);
+      if (lines.length > 0 && bytes + lineBytes > CHUNK_BYTES) yield take();
+      lines.push(line);
+      records.push(record);
+      bytes += lineBytes;
+      // The entries remain in the order of their lines.
+      underway.delete(address);
+      underway.set(address, number);
+    }
+    onPage();
+  }
+  if (lines.length > 0) yield take();
+}
+
+/** Removes the addresses of lines before `line`. */
+function forgetBefore(underway: Map<string, number>, line: number): void {
+  for (const [address, number] of underway) {
+    if (number >= line) return;
+    underway.delete(address);
+  }
+}
+
+function transactionLine({ bucket, namespace, name, json }: ImportedDocument, id: string): string {
+  const key = JSON.stringify(`${namespace}/${name}`);
+  return `{"ops":[["put",${JSON.stringify(bucket)},${key},${json}]],"id":"${id}"}\n`;
+}

@@ -1,0 +1,146 @@
+import { createHash, type Hash } from "node:crypto";
+import { CairnError } from "@cairn/kv";
+import { countFeeds } from "./ndjson-chunks.ts";
+
+/** The first line of an export. */
+export interface ExportHeader {
+  readonly format: 1;
+  /** The transaction as of which the documents were exported. */
+  readonly txId: number;
+  /** The exported bucket; null if all buckets were exported. */
+  readonly bucket: string | null;
+}
+
+/** The last line of an export, which shows that the export is complete. */
+export interface ExportSummary {
+  readonly documents: number;
+  /** The SHA-256 of the lines between the first and the last one, including their line feeds. */
+  readonly digest: string;
+}
+
+const LINE_FEED = 10;
+const FIRST = '{"cairn-export":';
+const LAST = '{"cairn-export-end":';
+
+/** Writes the lines of an export, and computes their digest. */
+export class ExportWriter {
+  readonly #hash = createHash("sha256");
+  #documents = 0;
+
+  first(header: ExportHeader): string {
+    return `${FIRST}${JSON.stringify(header)}}\n`;
+  }
+
+  /** Returns a line with a transaction that puts the document. `key` is `namespace/name`. */
+  line(bucket: string, key: string, document: unknown): string {
+    const line = `${JSON.stringify({ ops: [["put", bucket, key, document]] })}\n`;
+    this.#hash.update(line);
+    this.#documents += 1;
+    return line;
+  }
+
+  get summary(): ExportSummary {
+    return { documents: this.#documents, digest: digestOf(this.#hash) };
+  }
+
+  last(): string {
+    return `${LAST}${JSON.stringify(this.summary)}}\n`;
+  }
+}
+
+/**
+ * Returns the transactions of NDJSON. Input that begins with the first line of an export must end with a last line that
+ * matches; otherwise, this throws `EXPORT_DAMAGED` at the end of the input. These two lines are removed without a change
+ * to the numbers of the lines between them. Any other input is returned unchanged.
+ */
+export async function* checkedExport(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
+  const hash = createHash("sha256");
+  let state: "unknown" | "export" | "other" = "unknown";
+  let lines = 0;
+  /** The bytes that may be the first line, and then those that may be the last one. */
+  let held: Buffer = Buffer.alloc(0);
+  for await (const piece of source) {
+    if (state === "other") {
+      yield piece;
+      continue;
+    }
+    held = held.length === 0 ? piece : Buffer.concat([held, piece]);
+    if (state === "unknown") {
+      state = kindOf(held);
+      if (state === "other") {
+        yield held;
+        held = Buffer.alloc(0);
+      }
+      if (state !== "export") continue;
+      const feed = held.indexOf(LINE_FEED);
+      checkHeader(held.toString("utf8", 0, feed));
+      held = held.subarray(feed + 1);
+      // A blank line in place of the first line keeps the numbers of the others.
+      yield Buffer.from("\n");
+    }
+    const start = held.lastIndexOf(LINE_FEED, -2) + 1;
+    if (start === 0) continue;
+    const whole = held.subarray(0, start);
+    held = held.subarray(start);
+    hash.update(whole);
+    lines += countFeeds(whole);
+    yield whole;
+  }
+  // An export may end within its first line, too.
+  if (state === "export" || isFirstLine(held)) compareSummary(held.toString("utf8"), lines, hash);
+  else if (held.length > 0) yield held;
+}
+
+/** Returns whether the input is an export; unknown if its first line is not complete. */
+function kindOf(beginning: Buffer): "unknown" | "export" | "other" {
+  if (isFirstLine(beginning)) return beginning.includes(LINE_FEED) ? "export" : "unknown";
+  return FIRST.startsWith(beginning.toString("latin1", 0, FIRST.length)) ? "unknown" : "other";
+}
+
+function isFirstLine(beginning: Buffer): boolean {
+  return beginning.toString("latin1", 0, FIRST.length) === FIRST;
+}
+
+function checkHeader(line: string): void {
+  const header = parseLine(line)?.["cairn-export"] as ExportHeader | undefined;
+  if (header?.format !== 1)
+    throw damaged("The first line of the export is damaged, or was written by a later version.");
+}
+
+function compareSummary(line: string, lines: number, hash: Hash): void {
+  const summary = parseSummary(line);
+  if (summary === undefined) {
+    throw damaged(`The export is truncated: its last line is missing after ${lines} documents.`);
+  }
+  const { documents, digest } = summary;
+  if (lines !== documents) {
+    throw damaged(`The export has ${lines} documents, but its last line counts ${documents}.`);
+  }
+  const actual = digestOf(hash);
+  if (actual === digest) return;
+  throw damaged(`The export was changed: its documents have the digest ${actual}, not ${digest}.`);
+}
+
+function parseSummary(line: string): ExportSummary | undefined {
+  if (!line.startsWith(LAST)) return undefined;
+  const summary = parseLine(line)?.["cairn-export-end"] as ExportSummary | undefined;
+  return typeof summary?.digest === "string" ? summary : undefined;
+}
+
+function parseLine(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    return JSON.parse(line) as Readonly<Record<string, unknown>>;
+  } catch {
+    return undefined;
+  }
+}
+
+function damaged(message: string): CairnError {
+  return new CairnError("EXPORT_DAMAGED", message, {
+    hint: "Run cairn export again, and use its whole output.",
+  });
+}
+
+function digestOf(hash: Hash): string {
+  return `sha256:${hash.copy().digest("hex")}`;
+}

@@ -1,0 +1,183 @@
+import { CairnError, isCairnError } from "@cairn/kv";
+import { NDJSON } from "../../http/requests/request-body.ts";
+import type { NdjsonChunk } from "./ndjson-chunks.ts";
+import { type NodeClient, NodeError } from "./node-client.ts";
+import { NoAnswerError } from "./node-connections.ts";
+
+/** The progress of sending transactions. */
+export interface SendProgress {
+  readonly transactions: number;
+  readonly lastTxId: number | undefined;
+  /** The number of bytes of the source that have been acknowledged or skipped. */
+  readonly bytes: number;
+  /** The number of the line with which to continue. */
+  readonly nextLine: number;
+}
+
+/** The options for {@link sendChunks}. */
+export interface SendOptions<C extends NdjsonChunk> {
+  readonly fromLine: number;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: SendProgress) => void;
+  /** Called with the error of a request before its lines are sent again. */
+  readonly onRetry: (error: CairnError) => void;
+  /**
+   * Called for each line that the node cannot store. Sending then continues with the line after it, which requires that
+   * every line has an id. If this is missing, such a line ends the sending.
+   */
+  readonly onRefused?: (chunk: C, line: number, error: NodeError) => Promise<void>;
+  /** Returns the error to throw for one that ends the sending. */
+  readonly onStop?: (error: unknown, chunk: C, progress: SendProgress) => unknown;
+}
+
+const RETRY_FOR_MS = 30_000;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
+
+/**
+ * Sends chunks of NDJSON to a node in their order. Sends one request at a time and prepares the lines of the next one in
+ * the meantime. Ends early, without an error, when the signal is aborted. Lines are sent again only if they cannot be
+ * stored twice as a result.
+ */
+export async function sendChunks<C extends NdjsonChunk>(
+  client: NodeClient,
+  chunks: AsyncIterable<C>,
+  options: SendOptions<C>,
+): Promise<SendProgress> {
+  let progress: SendProgress = {
+    transactions: 0,
+    lastTxId: undefined,
+    bytes: 0,
+    nextLine: options.fromLine,
+  };
+  const iterator = chunks[Symbol.asyncIterator]();
+  try {
+    let next = iterator.next();
+    for (;;) {
+      const { value: chunk, done } = await next;
+      if (done === true || options.signal.aborted) return progress;
+      next = iterator.next();
+      // A read error is handled in the next iteration, not while this chunk is being sent.
+      next.catch(() => undefined);
+      const result = await sendChunk(client, chunk, progress, options);
+      progress = {
+        transactions: progress.transactions + result.accepted,
+        lastTxId: result.lastTxId ?? progress.lastTxId,
+        bytes: chunk.end,
+        nextLine: chunk.firstLine + chunk.lines,
+      };
+      options.onProgress(progress);
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+interface BatchAnswer {
+  readonly accepted: number;
+  readonly lastTxId: number | null;
+}
+
+/** Sends a chunk, and the lines after each refused one as another chunk. */
+async function sendChunk<C extends NdjsonChunk>(
+  client: NodeClient,
+  chunk: C,
+  progress: SendProgress,
+  options: SendOptions<C>,
+): Promise<BatchAnswer> {
+  let rest: NdjsonChunk = chunk;
+  let accepted = 0;
+  let lastTxId: number | null = null;
+  while (rest.lines > 0) {
+    try {
+      const answer = await sendWithRetries(client, rest, options);
+      return { accepted: accepted + answer.accepted, lastTxId: answer.lastTxId ?? lastTxId };
+    } catch (error) {
+      const refusal = options.onRefused === undefined ? undefined : refusalOf(error);
+      if (refusal === undefined) throw options.onStop?.(error, chunk, progress) ?? error;
+      await options.onRefused?.(chunk, refusal.line, refusal.error);
+      accepted += refusal.accepted;
+      lastTxId = refusal.lastTxId ?? lastTxId;
+      rest = after(rest, refusal.line);
+    }
+  }
+  return { accepted, lastTxId };
+}
+
+/** The codes of errors that concern the content of a line. Sending the line again would not help. */
+const REFUSALS = ["TX_INVALID", "TX_TOO_LARGE", "REQUEST_INVALID"] as const;
+
+function refusalOf(
+  error: unknown,
+): { line: number; accepted: number; lastTxId: number | null; error: NodeError } | undefined {
+  if (!(error instanceof NodeError) || !REFUSALS.some((code) => code === error.code)) return undefined;
+  const { line, accepted = 0, lastTxId = null } = error.details as Partial<BatchAnswer> & { line?: number };
+  return line === undefined ? undefined : { line, accepted, lastTxId, error };
+}
+
+/** Returns the lines after `line`. */
+function after(chunk: NdjsonChunk, line: number): NdjsonChunk {
+  let at = 0;
+  for (let passed = chunk.firstLine; passed <= line; passed += 1) {
+    const feed = chunk.bytes.indexOf("\n", at);
+    at = feed < 0 ? chunk.bytes.length : feed + 1;
+  }
+  const passed = line + 1 - chunk.firstLine;
+  return { ...chunk, bytes: chunk.bytes.subarray(at), firstLine: line + 1, lines: chunk.lines - passed };
+}
+
+async function sendWithRetries(
+  client: NodeClient,
+  chunk: NdjsonChunk,
+  { signal, onRetry }: Pick<SendOptions<NdjsonChunk>, "signal" | "onRetry">,
+): Promise<BatchAnswer> {
+  const deadline = Date.now() + RETRY_FOR_MS;
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
+    try {
+      return await send(client, chunk);
+    } catch (error) {
+      const isInTime = Date.now() + pause < deadline && !signal.aborted;
+      if (!isInTime || !mayRepeat(error, chunk)) throw error;
+      onRetry(error);
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+}
+
+async function send(client: NodeClient, chunk: NdjsonChunk): Promise<BatchAnswer> {
+  const answer = await client.json({
+    method: "POST",
+    path: "/api/v1/tx/batch",
+    query: { "first-line": chunk.firstLine },
+    body: chunk.bytes,
+    headers: { "content-type": NDJSON },
+  });
+  return answer as BatchAnswer;
+}
+
+/**
+ * Returns whether the chunk may be sent again: either none of it was stored, or every line has an id and is applied
+ * only once.
+ */
+function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
+  if (error instanceof NoAnswerError) return !error.sent || everyLineHasId(chunk);
+  if (!(error instanceof NodeError)) return false;
+  if (!isCairnError(error, "NOT_READY") && !isCairnError(error, "LOG_UNREACHABLE")) return false;
+  return everyLineHasId(chunk);
+}
+
+function everyLineHasId({ bytes }: NdjsonChunk): boolean {
+  return bytes
+    .toString("utf8")
+    .split("\n")
+    .every((line) => line.trim() === "" || hasId(line));
+}
+
+function hasId(line: string): boolean {
+  try {
+    const transaction = JSON.parse(line) as unknown;
+    return transaction !== null && typeof transaction === "object" && "id" in transaction;
+  } catch {
+    return false;
+  }
+}
