@@ -1,0 +1,185 @@
+import { startNatsServer } from "@cairn/node/testing";
+import { Redis } from "ioredis";
+import { connect } from "nats";
+import { type SourceServer, startEtcd, startRedis } from "../support/source-servers.ts";
+
+/** The documents that an import is expected to produce, as JSON by name. */
+export type Expected = Map<string, string>;
+
+/** A store with keys, and what an import of it must produce. */
+export interface FilledSource {
+  /** The words of the command after `cairn import`. */
+  readonly command: readonly string[];
+  readonly bucket: string;
+  readonly expected: Expected;
+  /** Changes a value in the source. */
+  change(name: string, value: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Makes requests so large that an import of some thousand keys takes several. */
+const PADDING = "x".repeat(1_000);
+const BINARY = Buffer.from([0xff, 0xfe, 0x00]);
+
+/** Returns the value of the key with a number, and the document for it: some are JSON, some text, some binary. */
+function valueOf(n: number): { value: Buffer; json: string } {
+  if (n % 10 === 1) {
+    const text = `text ${n} ${PADDING}`;
+    return { value: Buffer.from(text), json: JSON.stringify({ text }) };
+  }
+  if (n % 10 === 2) {
+    const value = Buffer.concat([BINARY, Buffer.from(`${n}${PADDING}`)]);
+    return { value, json: JSON.stringify({ base64: value.toString("base64") }) };
+  }
+  const json = JSON.stringify({ n, padding: PADDING });
+  return { value: Buffer.from(json), json };
+}
+
+function nameOf(n: number): string {
+  return `group-${n % 7}/key-${n}`;
+}
+
+const BATCH = 100;
+
+/** Starts etcd and fills it. */
+export async function filledEtcd(keys: number): Promise<FilledSource> {
+  const server = await startEtcd();
+  const expected: Expected = new Map();
+  const commit = async (success: object[]): Promise<void> => {
+    const response = await fetch(`${server.url}/v3/kv/txn`, {
+      method: "POST",
+      body: JSON.stringify({ success }),
+    });
+    if (!response.ok) throw new Error(await response.text());
+  };
+  await waitForEtcd(server);
+  for (let from = 0; from < keys; from += BATCH) {
+    await commit(
+      numbers(from, Math.min(keys, from + BATCH)).map((n) => {
+        const { value, json } = valueOf(n);
+        expected.set(nameOf(n), json);
+        return etcdPut(nameOf(n), value);
+      }),
+    );
+  }
+  return {
+    command: ["etcd", server.url],
+    bucket: "etcd",
+    expected,
+    change: (name, value) => commit([etcdPut(name, Buffer.from(value))]),
+    close: server.close,
+  };
+}
+
+function etcdPut(name: string, value: Buffer): object {
+  return { request_put: { key: Buffer.from(name).toString("base64"), value: value.toString("base64") } };
+}
+
+/** Waits until the member has a leader. It listens before that. */
+async function waitForEtcd({ url }: SourceServer): Promise<void> {
+  for (;;) {
+    const response = await fetch(`${url}/health`);
+    if (response.ok && ((await response.json()) as { health: unknown }).health === "true") return;
+  }
+}
+
+/** Starts NATS and fills a key-value bucket, in which some keys were replaced and some removed. */
+export async function filledNatsKv(keys: number): Promise<FilledSource> {
+  const server = await startNatsServer();
+  const connection = await connect({ servers: server.url });
+  const kv = await connection.jetstream().views.kv("settings", { history: 2 });
+  const expected: Expected = new Map();
+  for (let from = 0; from < keys; from += BATCH) {
+    await Promise.all(
+      numbers(from, Math.min(keys, from + BATCH)).map(async (n) => {
+        const { value, json } = valueOf(n);
+        expected.set(nameOf(n), json);
+        if (n % 10 === 5) await kv.put(nameOf(n), "an earlier value");
+        await kv.put(nameOf(n), value);
+        if (n % 10 === 6) await kv.put(`removed/${n}`, value);
+        if (n % 20 === 6) await kv.delete(`removed/${n}`);
+        else if (n % 20 === 16) await kv.purge(`removed/${n}`);
+      }),
+    );
+  }
+  return {
+    command: ["nats-kv", server.url, "settings"],
+    bucket: "settings",
+    expected,
+    change: async (name, value) => void (await kv.put(name, value)),
+    close: async () => {
+      await connection.close();
+      await server.close();
+    },
+  };
+}
+
+/** Starts Redis and fills it with values of every supported type. */
+export async function filledRedis(keys: number): Promise<FilledSource> {
+  const server = await startRedis();
+  const redis = new Redis(server.url);
+  const expected: Expected = new Map();
+  for (let from = 0; from < keys; from += BATCH) {
+    const pipeline = redis.pipeline();
+    for (const n of numbers(from, Math.min(keys, from + BATCH))) {
+      const { value, json } = valueOf(n);
+      const name = nameOf(n);
+      const collection = COLLECTIONS[n % 10];
+      if (collection === undefined) pipeline.set(name, value);
+      else pipeline.call(collection.command, name, ...collection.args(n));
+      expected.set(name, collection === undefined ? json : JSON.stringify(collection.document(n)));
+    }
+    const answers = (await pipeline.exec()) ?? [];
+    const failed = answers.find(([error]) => error !== null);
+    if (failed !== undefined) throw failed[0] ?? new Error("not filled");
+  }
+  return {
+    command: ["redis", server.url],
+    bucket: "redis",
+    expected,
+    change: async (name, value) => void (await redis.set(name, value)),
+    close: async () => {
+      redis.disconnect();
+      await server.close();
+    },
+  };
+}
+
+interface Collection {
+  readonly command: string;
+  readonly args: (n: number) => (string | Buffer)[];
+  readonly document: (n: number) => unknown;
+}
+
+const BINARY_TEXT = { base64: BINARY.toString("base64") };
+
+/** Collections by the last digit of a key's number. */
+const COLLECTIONS: Readonly<Record<number, Collection>> = {
+  3: {
+    command: "HSET",
+    args: (n) => ["n", String(n), "binary", BINARY, "__proto__", "a field like any other"],
+    document: (n) =>
+      JSON.parse(
+        `{"__proto__":"a field like any other","binary":${JSON.stringify(BINARY_TEXT)},"n":"${n}"}`,
+      ) as unknown,
+  },
+  4: {
+    command: "RPUSH",
+    args: (n) => ["z", String(n), BINARY],
+    document: (n) => ["z", String(n), BINARY_TEXT],
+  },
+  5: { command: "SADD", args: (n) => ["z", "a", `m${n}`], document: (n) => ["a", `m${n}`, "z"] },
+  6: {
+    command: "ZADD",
+    args: (n) => ["inf", "last", String(n), "middle", "-1.5", "first"],
+    document: (n) => [
+      { member: "first", score: -1.5 },
+      { member: "middle", score: n },
+      { member: "last", score: "inf" },
+    ],
+  },
+};
+
+function numbers(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, at) => from + at);
+}

@@ -1,0 +1,206 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { Redis } from "ioredis";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { CAIRN, NodeProcess, runCairn, runCairnOrThrow } from "../support/cairn-process.ts";
+import { startEtcd, startRedis } from "../support/source-servers.ts";
+import { startStallingProxy } from "../support/stalling-proxy.ts";
+import { type Expected, filledEtcd, filledNatsKv, filledRedis, type FilledSource } from "./filled-sources.ts";
+
+/** The number of keys in each source. 100,000 is a campaign of some minutes. */
+const KEYS = Number(process.env["CAIRN_TEST_IMPORT_KEYS"] ?? 3_000);
+/** The bytes of requests after which an import is killed: about half of them, including more than one request. */
+const KILLED_AFTER_BYTES = KEYS * 500;
+const TIMEOUT_MS = Math.max(180_000, KEYS * 20);
+
+async function folder(): Promise<string> {
+  const dir = await mkdtemp(path.join(tmpdir(), "cairn-moving-"));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+async function startNode(): Promise<string> {
+  const node = NodeProcess.start({ id: "node-1", dir: await folder() });
+  onTestFinished(() => node.kill());
+  await node.ready();
+  return await node.url();
+}
+
+/** The summary that `cairn import --json` prints. */
+interface Summary {
+  readonly records: number;
+  readonly written: number;
+  readonly unchanged: number;
+  readonly refused: number;
+}
+
+async function importFrom(source: FilledSource, url: string): Promise<Summary> {
+  const { stdout } = await runCairnOrThrow(["import", ...source.command, "--json", "--url", url]);
+  return JSON.parse(stdout) as Summary;
+}
+
+/** Runs an import whose connections stall in the middle, and kills it there. */
+async function killHalfway(source: FilledSource, url: string): Promise<void> {
+  const proxy = await startStallingProxy(url, KILLED_AFTER_BYTES);
+  const child = spawn(process.execPath, [CAIRN, "import", ...source.command, "--url", proxy.url], {
+    stdio: "ignore",
+  });
+  const exited = once(child, "exit");
+  await Promise.race([
+    proxy.stalled,
+    exited.then(([code]) => Promise.reject(new Error(`the import ended with ${String(code)}`))),
+  ]);
+  child.kill("SIGKILL");
+  await exited;
+  proxy.close();
+}
+
+async function countOf(url: string, bucket: string): Promise<number> {
+  const answer = await fetch(`${url}/api/v1/buckets?linearizable=true`);
+  const buckets = (await answer.json()) as { name: string; documents: number }[];
+  return buckets.find(({ name }) => name === bucket)?.documents ?? 0;
+}
+
+/** Returns the documents of a bucket as JSON by name, from an export. */
+async function contentOf(url: string, bucket: string): Promise<Expected> {
+  const { stdout } = await runCairnOrThrow(["export", "--bucket", bucket, "--url", url]);
+  const lines = stdout.trimEnd().split("\n").slice(1, -1);
+  return new Map(
+    lines.map((line) => {
+      const { ops } = JSON.parse(line) as { ops: [["put", string, string, unknown]] };
+      return [ops[0][2].replace(/^default\//, ""), JSON.stringify(ops[0][3])];
+    }),
+  );
+}
+
+function differences(actual: Expected, expected: Expected): string[] {
+  const names = new Set([...actual.keys(), ...expected.keys()]);
+  return [...names].filter((name) => actual.get(name) !== expected.get(name));
+}
+
+describe("an import", () => {
+  it.each([
+    ["etcd", filledEtcd],
+    ["a key-value bucket of NATS", filledNatsKv],
+    ["Redis", filledRedis],
+  ])(
+    "from %s that is killed and run again equals the source, and a third run writes only what changed",
+    { timeout: TIMEOUT_MS },
+    async (_name, fill) => {
+      const url = await startNode();
+      const source = await fill(KEYS);
+      onTestFinished(() => source.close());
+      const { bucket, expected } = source;
+      await killHalfway(source, url);
+      const before = await countOf(url, bucket);
+      expect(before).toBeGreaterThan(0);
+      expect(before).toBeLessThan(KEYS);
+
+      const begun = performance.now();
+      const second = await importFrom(source, url);
+      console.log(
+        `${bucket}: ${before} of ${KEYS} before the kill, ${second.written} written in ${Math.round(performance.now() - begun)} ms after it`,
+      );
+      expect(second).toMatchObject({ records: KEYS, refused: 0 });
+      expect(second.written + second.unchanged).toBe(KEYS);
+      expect(second.unchanged).toBeGreaterThan(0);
+      expect(differences(await contentOf(url, bucket), expected)).toEqual([]);
+
+      const [name = ""] = expected.keys();
+      // It returns to an earlier value, which no memory of what was sent may prevent.
+      for (const value of ['{"changed":1}', '{"changed":2}', '{"changed":1}']) {
+        await source.change(name, value);
+        expect(await importFrom(source, url)).toMatchObject({ written: 1, unchanged: KEYS - 1 });
+        expect((await contentOf(url, bucket)).get(name)).toBe(value);
+      }
+    },
+  );
+});
+
+async function reportIn(dir: string): Promise<{ key: unknown; code: string; message: string }[]> {
+  const [file = ""] = (await readdir(dir)).filter((name) => name.startsWith("cairn-import-refused-"));
+  const lines = (await readFile(path.join(dir, file), "utf8")).trimEnd().split("\n");
+  return lines.map((line) => JSON.parse(line) as { key: unknown; code: string; message: string });
+}
+
+describe("records that cannot be documents", () => {
+  it("are named in a report with the reason, while all others are imported", async () => {
+    const url = await startNode();
+    const server = await startRedis();
+    onTestFinished(() => server.close());
+    const redis = new Redis(server.url);
+    onTestFinished(() => redis.disconnect());
+    const long = "n".repeat(1_025);
+    await redis.set("first", "1");
+    await redis.set("large", "x".repeat(3_000_000));
+    await redis.set(long, "1");
+    await redis.set(Buffer.from([0xff]), "1");
+    await redis.xadd("stream", "*", "field", "value");
+    await redis.hset("hash", Buffer.from([0xff]), "1");
+    await redis.set("text", "not JSON");
+    await redis.set("last", "2", "EX", 1_000);
+    const cwd = await folder();
+    const wrapping = await runCairn(["import", "redis", server.url, "--url", url], { cwd });
+    expect(wrapping.code).toBe(1);
+    expect(wrapping.stdout).toMatch(/^imported 3 documents in .*: 3 written, 0 equal already\n$/);
+    expect(wrapping.stderr).toMatch(/^notice: 1 of these expire in the source/m);
+    expect(wrapping.stderr).toMatch(/^IMPORT_INCOMPLETE: 5 of 8 records were not imported\.$/m);
+    const report = await reportIn(cwd);
+    expect(new Map(report.map(({ key, code }) => [key, code]))).toEqual(
+      new Map<unknown, string>([
+        ["large", "TX_TOO_LARGE"],
+        [long, "REQUEST_INVALID"],
+        [{ base64: "/w==" }, "REQUEST_INVALID"],
+        ["stream", "TX_INVALID"],
+        ["hash", "TX_INVALID"],
+      ]),
+    );
+    expect(await contentOf(url, "redis")).toEqual(
+      new Map([
+        ["first", "1"],
+        ["last", "2"],
+        ["text", '{"text":"not JSON"}'],
+      ]),
+    );
+    const strict = ["--other-values", "refuse", "--prefix", "te", "--report", "strict.ndjson"];
+    const refusing = await runCairn(["import", "redis", server.url, "--url", url, ...strict], { cwd });
+    expect([refusing.code, refusing.stderr]).toEqual([1, expect.stringContaining("Read strict.ndjson")]);
+    const again = await runCairn(["import", "redis", server.url, "--url", url, ...strict], { cwd });
+    expect([again.code, again.stderr]).toEqual([2, expect.stringContaining("strict.ndjson exists already")]);
+  });
+});
+
+describe("the key of a document", () => {
+  it("is taken from the groups of --key-pattern", async () => {
+    const url = await startNode();
+    const server = await startEtcd();
+    onTestFinished(() => server.close());
+    const put = async (key: string, value: string): Promise<void> => {
+      const body = { key: Buffer.from(key).toString("base64"), value: Buffer.from(value).toString("base64") };
+      await expect
+        .poll(
+          async () =>
+            (await fetch(`${server.url}/v3/kv/put`, { method: "POST", body: JSON.stringify(body) })).status,
+        )
+        .toBe(200);
+    };
+    await put("/registry/pods/default/web-0", '{"cpu":1}');
+    await put("/registry/pods/team/web-0", '{"cpu":2}');
+    await put("/registryx", "3");
+    const options = [
+      "--prefix",
+      "/registry/",
+      "--key-pattern",
+      "^/registry/(?<bucket>[a-z]+)/(?<namespace>[^/]+)/(?<name>.+)$",
+    ];
+    await runCairnOrThrow(["import", "etcd", server.url, "--url", url, ...options]);
+    const { stdout } = await runCairnOrThrow(["export", "--url", url]);
+    expect(stdout.split("\n").slice(1, -2)).toEqual([
+      '{"ops":[["put","pods","default/web-0",{"cpu":1}]]}',
+      '{"ops":[["put","pods","team/web-0",{"cpu":2}]]}',
+    ]);
+  });
+});
